@@ -1,0 +1,15 @@
+//! Compares what a release declares with what a request would make of an object.
+//!
+//! Everything here works on raw JSON text ([`serde_json::value::RawValue`]) and opens an object one
+//! level at a time, only where old and new differ and the manifest has something to say.
+//!
+//! Invariants
+//! - Pure: no client, no clock, no configuration; the list types come in as a [`schema::Shape`].
+//! - A path that no manifest declares is never reported.
+//! - A path that does not change is never reported, whatever its value.
+//! - Values of Secrets leave this room only through [`redact::Redactor`].
+//!
+//! Start at [`walk::compare`].
+
+pub mod path;
+pub mod schema;

@@ -1,0 +1,134 @@
+//! What the walk must know of a kind's fields: which lists have merge keys or are sets, which
+//! values are quantities or base64. Everything else compares as plain JSON.
+//!
+//! A [`Schema`] is an arena of nodes: only types that lead to something worth knowing are in it,
+//! so a `ConfigMap` needs none at all and a whole pod template a few dozen.
+
+/// A node of a [`Schema`], by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// What is known of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// Nothing: objects compare key by key, lists as atomic, scalars by value.
+    Plain,
+    /// A `resource.Quantity`: `1000m` equals `1`.
+    Quantity,
+    /// Base64 of bytes: line breaks do not count.
+    Bytes,
+    /// An object whose named fields are known; the others are `Plain`.
+    Struct(Vec<(Box<str>, NodeId)>),
+    /// An object with any keys and one type of value.
+    MapOf(NodeId),
+    /// A list.
+    List {
+        /// How items find their counterparts.
+        kind: ListKind,
+        /// The type of an item.
+        item: NodeId,
+    },
+}
+
+/// How the items of a list find their counterparts in another version of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListKind {
+    /// By position; the list is one value.
+    Atomic,
+    /// One value, but order has no meaning (HPA metrics, which the API server reorders).
+    Unordered,
+    /// By their values.
+    Set,
+    /// By the values of these fields; a key that an item lacks has the default given here, as JSON
+    /// text (`protocol` defaults to `"TCP"`).
+    Keyed(Vec<MergeKey>),
+}
+
+/// One merge key of a keyed list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MergeKey {
+    /// The field's name.
+    pub field: Box<str>,
+    /// The value, as JSON text, of an item that lacks the field.
+    pub default: Option<Box<str>>,
+}
+
+/// The types of one kind or of many kinds, in one arena.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    nodes: Vec<Node>,
+}
+
+impl Schema {
+    /// A schema of these nodes; a [`NodeId`] is an index into them.
+    pub fn new(nodes: Vec<Node>) -> Self {
+        Self { nodes }
+    }
+
+    /// The node at `id`; [`Node::Plain`] for an id that is not of this schema.
+    pub fn node(&self, id: NodeId) -> &Node {
+        self.nodes.get(id.0 as usize).unwrap_or(&Node::Plain)
+    }
+}
+
+/// A place in a schema: what is known of the value that the walk stands at.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'s> {
+    schema: &'s Schema,
+    node: Option<NodeId>,
+}
+
+static NOTHING: Schema = Schema { nodes: Vec::new() };
+
+impl<'s> Shape<'s> {
+    /// Nothing is known: lists are atomic.
+    pub fn plain() -> Self {
+        Self {
+            schema: &NOTHING,
+            node: None,
+        }
+    }
+
+    /// The type at `node`.
+    pub fn at(schema: &'s Schema, node: NodeId) -> Self {
+        Self {
+            schema,
+            node: Some(node),
+        }
+    }
+
+    /// What is known here.
+    pub fn node(self) -> &'s Node {
+        self.node.map_or(&Node::Plain, |id| self.schema.node(id))
+    }
+
+    /// The shape of an object's field.
+    #[must_use]
+    pub fn field(self, name: &str) -> Self {
+        let node = match self.node() {
+            Node::Struct(fields) => fields
+                .iter()
+                .find(|(field, _)| &**field == name)
+                .map(|(_, id)| *id),
+            Node::MapOf(value) => Some(*value),
+            _ => None,
+        };
+        Self {
+            schema: self.schema,
+            node,
+        }
+    }
+
+    /// The shape of a list's items.
+    #[must_use]
+    pub fn item(self) -> Self {
+        let node = match self.node() {
+            Node::List { item, .. } => Some(*item),
+            _ => None,
+        };
+        Self {
+            schema: self.schema,
+            node,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What the releases say about one object: the input of the judgement.
+
+use std::sync::Arc;
+
+use crate::helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase};
+
+/// One release's say about one object: a claim is made by every release of whose active
+/// revisions at least one declares the object.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The release.
+    pub release: Arc<ReleaseName>,
+    /// Chart name and version of the newest revision, as `name-version`.
+    pub chart: Arc<str>,
+    /// What the newest revision's status says.
+    pub phase: Phase,
+    /// The active revisions, newest first; never empty.
+    pub revisions: Vec<RevisionClaim>,
+}
+
+/// One active revision's say about the object.
+#[derive(Clone, Debug)]
+pub struct RevisionClaim {
+    /// Revision number.
+    pub revision: u32,
+    /// Whether and how its manifest holds the object.
+    pub held: Held,
+}
+
+/// Whether a revision's manifest holds an object.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// It does.
+    Declared(Arc<DeclaredObject>),
+    /// It does not.
+    Absent,
+    /// The record could not be read or decoded, so nobody can say. An object is never denied on
+    /// the strength of such a revision, and the outcome has its own name and counter.
+    Unreadable,
+}

@@ -1,0 +1,135 @@
+//! An admission request as the judgement sees it: borrowed, objects unparsed.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What the request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// Create
+    Create,
+    /// Update, patch and apply
+    Update,
+    /// Delete, one by one or one object of a collection
+    Delete,
+    /// Exec, attach, port-forward, proxy
+    Connect,
+    /// An operation that this version does not know: allowed and counted.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Operation {
+    /// The API server's word for it; also the metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// Group, version, kind of the object in the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Kind<'a> {
+    /// API group, empty for core.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// API version.
+    #[serde(borrow, default)]
+    pub version: Cow<'a, str>,
+    /// Kind.
+    #[serde(borrow, default)]
+    pub kind: Cow<'a, str>,
+}
+
+/// Group, version, resource (plural) that the request went to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Resource<'a> {
+    /// API group, empty for core.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// API version.
+    #[serde(borrow, default)]
+    pub version: Cow<'a, str>,
+    /// Plural: `deployments`.
+    #[serde(borrow, default)]
+    pub resource: Cow<'a, str>,
+}
+
+/// Who asks, after impersonation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct User<'a> {
+    /// User name: `system:serviceaccount:ops:emergency-ops`.
+    #[serde(borrow, default)]
+    pub username: Cow<'a, str>,
+    /// Groups.
+    #[serde(borrow, default)]
+    pub groups: Vec<Cow<'a, str>>,
+}
+
+/// The parts of `request.options` that the judgement reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Options<'a> {
+    /// The field manager: chosen by the client, so good for messages and never for trust.
+    #[serde(borrow, default)]
+    pub field_manager: Option<Cow<'a, str>>,
+}
+
+/// The `request` of an `AdmissionReview` (admission.k8s.io/v1), borrowed from the body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Echoed in the answer.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// The kind of `object` and `old_object`; `Scale` for a scale request.
+    #[serde(borrow, default)]
+    pub kind: Kind<'a>,
+    /// The resource that the request went to, after conversion to what the rule matched.
+    #[serde(borrow, default)]
+    pub resource: Resource<'a>,
+    /// The kind of the original request, where the API server converted it.
+    #[serde(borrow, default)]
+    pub request_kind: Option<Kind<'a>>,
+    /// `scale`, `status`, …; empty for the object itself.
+    #[serde(borrow, default)]
+    pub sub_resource: Cow<'a, str>,
+    /// Empty for each object of a collection delete: take the name from `old_object`.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+    /// Empty for cluster-scoped objects, except that a request for a Namespace names itself here.
+    #[serde(borrow, default)]
+    pub namespace: Cow<'a, str>,
+    /// What the request does.
+    pub operation: Operation,
+    /// Who asks.
+    #[serde(borrow, default)]
+    pub user_info: User<'a>,
+    /// The object as it would be; null on DELETE.
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
+    /// The object as it is; null on CREATE.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
+    /// Nothing will be persisted, so nothing may be recorded either.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`.
+    #[serde(borrow, default)]
+    pub options: Option<Options<'a>>,
+}
+
+impl Request<'_> {
+    /// The field manager that the client named, if any.
+    pub fn field_manager(&self) -> Option<&str> {
+        self.options.as_ref()?.field_manager.as_deref()
+    }
+}

@@ -1,0 +1,155 @@
+//! What comes out of the judgement.
+
+use std::{fmt, sync::Arc};
+
+use crate::{compare::path::FieldPath, helm::ReleaseName};
+
+/// The judgement of one request, before any mode or break-glass identity is considered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// What is violated, one entry a release that objects; empty unless the reason is a violation.
+    pub findings: Vec<Finding>,
+}
+
+/// What kind of answer a [`Reason`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The request is legitimate.
+    Pass,
+    /// It changes, removes or deletes something that a release declares.
+    Violation,
+    /// Nobody can say; it passes with a warning and is counted under its own reason.
+    Indeterminate,
+}
+
+/// Why a request got its verdict. Each is a metric label, an audit annotation and a word in logs,
+/// so the words are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// CREATE, CONNECT, an unknown operation, or a subresource other than scale.
+    NotJudged,
+    /// No active revision's manifest holds the object.
+    NotDeclared,
+    /// Old and new object are the same.
+    Unchanged,
+    /// No declared value moves away from what is declared.
+    NothingDeclaredChanges,
+    /// `helm uninstall` runs for the release.
+    Uninstalling,
+    /// A named preset of the policy covers the change.
+    Exempt(&'static str),
+    /// Helm itself writes, and a mutating webhook rewrote what it sent.
+    InFlight,
+    /// Declared fields change.
+    FieldsChanged,
+    /// A declared object is deleted.
+    ObjectDeleted,
+    /// The manifest's API version is not the request's, so their fields do not compare.
+    VersionDiffers,
+    /// The record of an active revision can not be read or decoded.
+    RecordUnreadable,
+    /// The object in the request is not what it should be (no JSON object, no name).
+    ObjectUnreadable,
+    /// The schema of a custom resource could not be read, and the verdict hangs on it.
+    SchemaUnavailable,
+    /// The records could not be read again before a denial.
+    ReadThroughFailed,
+    /// The answer was not ready inside the deadline.
+    DeadlineExceeded,
+}
+
+impl Reason {
+    /// What kind of answer it is: the one place that says so.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::NotJudged
+            | Self::NotDeclared
+            | Self::Unchanged
+            | Self::NothingDeclaredChanges
+            | Self::Uninstalling
+            | Self::Exempt(_)
+            | Self::InFlight => Outcome::Pass,
+            Self::FieldsChanged | Self::ObjectDeleted => Outcome::Violation,
+            Self::VersionDiffers
+            | Self::RecordUnreadable
+            | Self::ObjectUnreadable
+            | Self::SchemaUnavailable
+            | Self::ReadThroughFailed
+            | Self::DeadlineExceeded => Outcome::Indeterminate,
+        }
+    }
+
+    /// The word for metrics, annotations and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJudged => "not-judged",
+            Self::NotDeclared => "not-declared",
+            Self::Unchanged => "unchanged",
+            Self::NothingDeclaredChanges => "nothing-declared-changes",
+            Self::Uninstalling => "uninstalling",
+            Self::Exempt(_) => "exempt",
+            Self::InFlight => "in-flight",
+            Self::FieldsChanged => "fields-changed",
+            Self::ObjectDeleted => "object-deleted",
+            Self::VersionDiffers => "version-differs",
+            Self::RecordUnreadable => "record-unreadable",
+            Self::ObjectUnreadable => "object-unreadable",
+            Self::SchemaUnavailable => "schema-unavailable",
+            Self::ReadThroughFailed => "read-through-failed",
+            Self::DeadlineExceeded => "deadline-exceeded",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What one release objects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The release.
+    pub release: Arc<ReleaseName>,
+    /// `name-version` of its chart.
+    pub chart: Arc<str>,
+    /// The active revisions that were asked, newest first.
+    pub revisions: Vec<u32>,
+    /// The declared fields that change; empty when the object is deleted.
+    pub changes: Vec<Change>,
+}
+
+/// One declared field that a request moves away from its declared value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub path: FieldPath,
+    /// The value that the manifest declares (the newest active revision's, where they differ).
+    pub declared: Shown,
+    /// The value before the request.
+    pub live: Shown,
+    /// The value that the request would set.
+    pub requested: Shown,
+}
+
+/// A value as it may be shown to anyone: compact JSON, cut where it is long, or the keyed hash of
+/// a Secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// There is no value.
+    Absent,
+    /// JSON text, or a redaction mark.
+    Text(String),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}

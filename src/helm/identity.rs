@@ -1,0 +1,70 @@
+//! The names of things: an object as an admission request and a manifest both name it, a release,
+//! a declared object.
+
+use std::{fmt, sync::Arc};
+
+/// What names an object in a cluster.
+///
+/// The API version is left out on purpose: Helm matches objects between revisions by name,
+/// namespace, group and kind alone (`pkg/kube/resource.go`), and so does the guard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// Kind, as written in manifests: `Deployment`.
+    pub kind: String,
+    /// Namespace; empty for a cluster-scoped object.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.kind, self.name)
+    }
+}
+
+/// A release by its own namespace and name, as the record's body has them.
+///
+/// The record may be stored in another namespace (Flux `storageNamespace`), so the namespace of
+/// the Secret does not stand in for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReleaseName {
+    /// The release's namespace: the default namespace of its objects.
+    pub namespace: String,
+    /// The release's name.
+    pub name: String,
+}
+
+impl fmt::Display for ReleaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} in namespace {:?}", self.name, self.namespace)
+    }
+}
+
+/// One object that a manifest declares, normalised to what Helm sends to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredObject {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// API version without the group: `v1`.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// The namespace that the document names, if it names one. Which namespace the object has in
+    /// the end depends on the kind's scope: see `releases`.
+    pub namespace: Option<String>,
+    /// `metadata.name`.
+    pub name: String,
+    /// The template that made the document (Helm's `# Source:` comment).
+    pub source: Option<Box<str>>,
+    /// The line of the manifest on which the document starts, counted from 1.
+    pub line: u32,
+    /// `helm.sh/resource-policy` is set, so that Helm never deletes the object itself.
+    pub keep: bool,
+    /// The document as compact JSON with sorted keys, after what Helm does to it: ownership label
+    /// and annotations forced, `status`, `metadata.namespace` and `creationTimestamp` dropped,
+    /// a Secret's `stringData` folded into `data`, null values dropped.
+    pub json: Arc<str>,
+}
