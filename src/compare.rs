@@ -12,4 +12,6 @@
 //! Start at [`walk::compare`].
 
 pub mod path;
+pub mod quantity;
+pub mod scalar;
 pub mod schema;
