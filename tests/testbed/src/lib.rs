@@ -1,0 +1,39 @@
+//! A real Kubernetes control plane on loopback, for the tests and the demo of helm-guard.
+//!
+//! Start at [`shared`], which gives the one [`ControlPlane`] of a test binary, or at
+//! [`ControlPlane::start`]. From there: [`ControlPlane::namespace`] for a namespace of a test's own,
+//! [`ControlPlane::helm`] and [`ControlPlane::kubectl`] to act in it, [`Guard`] to run the guard under
+//! test, [`Chart`] to write what Helm installs.
+//!
+//! Invariants:
+//! - Nothing listens on anything but 127.0.0.1.
+//! - Nothing outlives the process that started it, however that process ends: see [`process`].
+//! - The binaries are real ones, given by the environment or built from pinned Go modules: see
+//!   [`binaries`].
+//!
+//! Calls that set up the environment return an [`Error`]; what a test says (`ok`, `refused`) panics
+//! with the command line and what the command printed, as an assertion does.
+
+#![forbid(unsafe_code)]
+
+pub mod binaries;
+mod certificates;
+mod chart;
+mod command;
+mod control_plane;
+mod error;
+mod guard;
+mod http;
+mod kubeconfig;
+mod namespace;
+pub mod process;
+mod scratch;
+
+pub use binaries::Binaries;
+pub use chart::Chart;
+pub use command::{Helm, HelmVersion, Invocation, Kubectl, Output};
+pub use control_plane::{ALICE, ControlPlane, shared};
+pub use error::Error;
+pub use guard::{Guard, GuardConfig};
+pub use http::{Response, http_get};
+pub use namespace::Namespace;

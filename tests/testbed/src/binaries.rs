@@ -1,0 +1,195 @@
+//! The programs of the control plane and its clients: given by the environment, or built once.
+//!
+//! Looked for in this order:
+//! 1. `HELM_GUARD_TEST_<NAME>`, the program's name in capitals with `_` for `-`;
+//! 2. `KUBEBUILDER_ASSETS`, a directory with kube-apiserver, etcd and kubectl;
+//! 3. the cache: `HELM_GUARD_TEST_CACHE`, else `$XDG_CACHE_HOME/helm-guard-testbed`, else
+//!    `~/.cache/helm-guard-testbed`. What is not there yet is built into it with the Go toolchain from
+//!    the pinned modules under `go/`.
+//!
+//! Whatever comes from the environment is used as it is, whatever its version.
+
+mod build;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use crate::error::Error;
+
+/// Where each program is.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// The API server.
+    pub kube_apiserver: PathBuf,
+    /// The controllers: deployments, garbage collection, namespaces and so on.
+    pub kube_controller_manager: PathBuf,
+    /// The scheduler.
+    pub kube_scheduler: PathBuf,
+    /// kubectl.
+    pub kubectl: PathBuf,
+    /// Plays the part of the kubelets.
+    pub kwok: PathBuf,
+    /// How KWOK moves nodes, pods and volumes from state to state: the `Stage` objects of its module.
+    pub kwok_stages: PathBuf,
+    /// Helm 3.
+    pub helm3: PathBuf,
+    /// Helm 4.
+    pub helm4: PathBuf,
+}
+
+impl Binaries {
+    /// Finds every program, building those that nobody gave. The first build takes several minutes and
+    /// tells about itself on standard error; two processes that ask at once build once.
+    ///
+    /// # Errors
+    /// When an environment variable names a file that is not there, when the cache cannot be written,
+    /// when there is no Go toolchain, or when it fails.
+    pub fn locate_or_build() -> Result<Self, Error> {
+        let given = |name: &str| given(name, |variable| env::var_os(variable));
+        let missing: Vec<&'static str> = build::ARTIFACTS
+            .iter()
+            .map(|artifact| artifact.name)
+            .map(|name| Ok(given(name)?.is_none().then_some(name)))
+            .collect::<Result<Vec<_>, Error>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        let cache = if missing.is_empty() {
+            PathBuf::new()
+        } else {
+            cache_dir(|variable| env::var_os(variable))?
+        };
+        build::ensure(&cache, &missing)?;
+        let find = |name: &'static str| {
+            Ok::<_, Error>(given(name)?.unwrap_or_else(|| build::path(&cache, name)))
+        };
+        Ok(Self {
+            etcd: find("etcd")?,
+            kube_apiserver: find("kube-apiserver")?,
+            kube_controller_manager: find("kube-controller-manager")?,
+            kube_scheduler: find("kube-scheduler")?,
+            kubectl: find("kubectl")?,
+            kwok: find("kwok")?,
+            kwok_stages: find("kwok-stages")?,
+            helm3: find("helm3")?,
+            helm4: find("helm4")?,
+        })
+    }
+}
+
+/// The environment variable that gives a program.
+pub(crate) fn variable(name: &str) -> String {
+    format!("HELM_GUARD_TEST_{}", name.to_uppercase().replace('-', "_"))
+}
+
+fn given(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, Error> {
+    let one = variable(name);
+    if let Some(path) = env(&one).filter(|path| !path.is_empty()).map(PathBuf::from) {
+        return if path.is_file() {
+            Ok(Some(path))
+        } else {
+            Err(Error::MissingBinary {
+                variable: one,
+                path,
+            })
+        };
+    }
+    // An assets directory often holds only some of the three: the others are then built.
+    Ok(env("KUBEBUILDER_ASSETS")
+        .filter(|_| ["kube-apiserver", "etcd", "kubectl"].contains(&name))
+        .map(|dir| Path::new(&dir).join(name))
+        .filter(|path| path.is_file()))
+}
+
+fn cache_dir(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
+    let dir = |variable| {
+        env(variable)
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+    };
+    dir("HELM_GUARD_TEST_CACHE")
+        .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("helm-guard-testbed")))
+        .or_else(|| dir("HOME").map(|dir| dir.join(".cache").join("helm-guard-testbed")))
+        .ok_or(Error::NoCache)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn env_of<'a>(pairs: &'a [(&'a str, &'a Path)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        |name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.as_os_str().to_owned())
+        }
+    }
+
+    #[test]
+    fn a_binary_of_its_own_variable_comes_before_the_assets_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("my-etcd");
+        fs::write(&own, "").unwrap();
+        fs::write(dir.path().join("etcd"), "").unwrap();
+        let env = [
+            ("HELM_GUARD_TEST_ETCD", own.as_path()),
+            ("KUBEBUILDER_ASSETS", dir.path()),
+        ];
+        assert_eq!(given("etcd", env_of(&env)).unwrap(), Some(own.clone()));
+        assert_eq!(
+            given("etcd", env_of(&env[1..])).unwrap(),
+            Some(dir.path().join("etcd"))
+        );
+    }
+
+    #[test]
+    fn an_assets_directory_gives_only_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("kube-scheduler"), "").unwrap();
+        let env = [("KUBEBUILDER_ASSETS", dir.path())];
+        assert_eq!(given("etcd", env_of(&env)).unwrap(), None);
+        assert_eq!(given("kube-scheduler", env_of(&env)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_variable_that_names_no_file_is_an_error_and_not_a_build() {
+        let path = Path::new("/nonexistent/scheduler");
+        let error = given(
+            "kube-scheduler",
+            env_of(&[("HELM_GUARD_TEST_KUBE_SCHEDULER", path)]),
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("HELM_GUARD_TEST_KUBE_SCHEDULER"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_cache_lies_where_the_variables_say() {
+        let [own, xdg, home] = [Path::new("/own"), Path::new("/xdg"), Path::new("/home/me")];
+        let env = [
+            ("HELM_GUARD_TEST_CACHE", own),
+            ("XDG_CACHE_HOME", xdg),
+            ("HOME", home),
+        ];
+        assert_eq!(cache_dir(env_of(&env)).unwrap(), own);
+        assert_eq!(
+            cache_dir(env_of(&env[1..])).unwrap(),
+            xdg.join("helm-guard-testbed")
+        );
+        assert_eq!(
+            cache_dir(env_of(&env[2..])).unwrap(),
+            home.join(".cache/helm-guard-testbed")
+        );
+        assert!(matches!(cache_dir(env_of(&[])), Err(Error::NoCache)));
+    }
+}

@@ -1,0 +1,391 @@
+//! The control plane: etcd, the API server, the controllers, the scheduler, and KWOK for the kubelets.
+
+mod components;
+mod nodes;
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Binaries, Helm, HelmVersion, Kubectl, Namespace,
+    certificates::{Authority, Files},
+    error::Error,
+    kubeconfig::{self, Cluster, Credential},
+    process::Process,
+    scratch::Scratch,
+};
+
+/// The ordinary user that every environment has: cluster-admin by a binding, as people are on most
+/// clusters, and not a member of `system:masters`.
+pub const ALICE: &str = "alice@example.com";
+
+/// Several times what it takes on a machine that also builds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running control plane. Dropping it stops everything, in the reverse order of the start, and
+/// removes its directory.
+#[derive(Debug)]
+pub struct ControlPlane {
+    /// Last started first, which is the order in which they are dropped.
+    components: Vec<Process>,
+    binaries: Binaries,
+    authority: Authority,
+    server: String,
+    admin: PathBuf,
+    alice: PathBuf,
+    // After the components: its directory goes when they are gone.
+    scratch: Scratch,
+}
+
+/// The control plane of this process, started when first asked for. The tests of one binary share it,
+/// each in a [`Namespace`] of its own. It ends with the process. Panics when it cannot start; tests that
+/// ask later hear the same reason at once.
+pub fn shared() -> &'static ControlPlane {
+    static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    match SHARED.get_or_init(|| ControlPlane::start().map_err(|error| error.to_string())) {
+        Ok(plane) => plane,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl ControlPlane {
+    /// Starts everything and waits until a pod can run: the API server is ready, the nodes are, and the
+    /// default ServiceAccount is made. About 10 s.
+    ///
+    /// # Errors
+    /// When a binary is missing and cannot be built, a component ends (with the end of its log), or
+    /// something is not ready in two minutes.
+    pub fn start() -> Result<Self, Error> {
+        let binaries = Binaries::locate_or_build()?;
+        // Between choosing a free port and listening on it, somebody else can take it.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::start_once(&binaries) {
+                Err(error) if error.port_was_taken() && tries < 3 => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn start_once(binaries: &Binaries) -> Result<Self, Error> {
+        let scratch = Scratch::new()?;
+        let authority = Authority::new()?;
+        let files = Files::write(&scratch.path().join("pki"), &authority)?;
+        let [etcd, etcd_peer, apiserver] = free_ports()?;
+        let server = format!("https://127.0.0.1:{apiserver}");
+
+        let kubeconfigs = scratch.path().join("kubeconfigs");
+        let cluster = Cluster {
+            server: &server,
+            authority: authority.certificate(),
+        };
+        let user = |file: &str, name: &str, groups: &[&str]| {
+            let credential = Credential::Certificate(authority.client(name, groups)?);
+            kubeconfig::write(&kubeconfigs, file, &cluster, &credential)
+        };
+        let admin = user("admin", "testbed-admin", &["system:masters"])?;
+        let alice = user("alice", ALICE, &[])?;
+        // The names that the API server's own role bindings know.
+        let controllers = user("controller-manager", "system:kube-controller-manager", &[])?;
+        let scheduler = user("scheduler", "system:kube-scheduler", &[])?;
+        let kubelets = user("kwok", "kwok", &["system:masters"])?;
+
+        let mut plane = Self {
+            components: Vec::new(),
+            binaries: binaries.clone(),
+            authority,
+            server,
+            admin,
+            alice,
+            scratch,
+        };
+        plane.run(components::etcd(binaries, plane.scratch(), etcd, etcd_peer))?;
+        plane.run(components::apiserver(
+            binaries,
+            plane.scratch(),
+            &files,
+            etcd,
+            apiserver,
+        )?)?;
+        plane.await_command("a ready API server", &["get", "--raw=/readyz"])?;
+        plane.run(components::controller_manager(
+            binaries,
+            &files,
+            &controllers,
+        ))?;
+        plane.run(components::scheduler(binaries, &scheduler))?;
+        plane.run(components::kwok(
+            binaries,
+            &nodes::stages(binaries, plane.scratch())?,
+            &kubelets,
+        ))?;
+        plane.apply(&nodes::objects())?;
+        plane.grant_cluster_admin(ALICE)?;
+        plane.await_command(
+            "ready nodes",
+            &["wait", "--for=condition=Ready", "nodes", "--all"],
+        )?;
+        plane.await_command(
+            "the default ServiceAccount",
+            &[
+                "wait",
+                "--for=create",
+                "serviceaccount/default",
+                "-n",
+                "default",
+            ],
+        )?;
+        Ok(plane)
+    }
+
+    fn run(&mut self, component: components::Component) -> Result<(), Error> {
+        let process = component.start(self.scratch.path())?;
+        self.components.insert(0, process);
+        Ok(())
+    }
+
+    /// Repeats a kubectl command until it succeeds, as long as every component runs.
+    fn await_command(&mut self, what: &str, args: &[&str]) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.check()?;
+            let output = self.set_up(args, None);
+            match output {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => {
+                    let tail = error.to_string();
+                    return Err(Error::NotReady {
+                        what: what.to_owned(),
+                        waited: PATIENCE,
+                        tail,
+                    });
+                }
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Fails when a component has ended, with the end of its log.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.components.iter_mut().try_for_each(Process::check)
+    }
+
+    /// The address of the API server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The kubeconfig of a member of `system:masters`, whom no authorizer is asked about.
+    pub fn admin(&self) -> &Path {
+        &self.admin
+    }
+
+    /// The kubeconfig of [`ALICE`], an ordinary user bound to cluster-admin.
+    pub fn alice(&self) -> &Path {
+        &self.alice
+    }
+
+    /// The programs it runs.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// Its directory: logs, kubeconfigs, charts. It goes with the control plane.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The process ids of all components and their watchdogs.
+    pub fn pids(&self) -> Vec<u32> {
+        self.components.iter().flat_map(Process::pids).collect()
+    }
+
+    /// A Helm.
+    pub fn helm(&self, version: HelmVersion) -> Helm {
+        let program = match version {
+            HelmVersion::V3 => &self.binaries.helm3,
+            HelmVersion::V4 => &self.binaries.helm4,
+        };
+        Helm {
+            version,
+            program: program.clone(),
+            home: self.home(),
+        }
+    }
+
+    /// The kubectl.
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl {
+            program: self.binaries.kubectl.clone(),
+            home: self.home(),
+        }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.scratch().join("home")
+    }
+
+    /// A new namespace, named after the stem. Panics when it cannot be made.
+    pub fn namespace(&self, stem: &str) -> Namespace<'_> {
+        Namespace::create(self, stem)
+    }
+
+    /// The kubeconfig of a user by client certificate, with no rights but those of its groups.
+    ///
+    /// # Errors
+    /// When the certificate or the file cannot be made.
+    pub fn user(&self, name: &str, groups: &[&str]) -> Result<PathBuf, Error> {
+        let credential = Credential::Certificate(self.authority.client(name, groups)?);
+        self.kubeconfig(&format!("user-{}", file_name(name)), &credential)
+    }
+
+    /// The kubeconfig of a ServiceAccount, made when it is not there yet, with a token that the API
+    /// server issued for a day. It has the rights that somebody binds to it, at first none.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "namespace": namespace, "name": name },
+        }))?;
+        let token = self.set_up(
+            &["create", "token", name, "-n", namespace, "--duration=24h"],
+            None,
+        )?;
+        let credential = Credential::Token(token.trim().to_owned());
+        self.kubeconfig(
+            &format!("sa-{}-{}", file_name(namespace), file_name(name)),
+            &credential,
+        )
+    }
+
+    /// Binds cluster-admin to a user.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn grant_cluster_admin(&self, user: &str) -> Result<(), Error> {
+        self.apply(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": format!("testbed-{}", file_name(user)) },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin",
+            },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+        }))
+    }
+
+    /// The API server's audit log, a JSON event a line, all at level Metadata: who did what, with the
+    /// annotations of the admission webhooks.
+    pub fn audit_log_path(&self) -> PathBuf {
+        components::audit_log(self.scratch())
+    }
+
+    /// Waits for an event of the audit log that the predicate accepts, since the log is written while
+    /// the answer is on its way. Panics when none comes in 10 s.
+    pub fn await_audit_event(&self, what: &str, accepts: impl Fn(&Value) -> bool) -> Value {
+        let path = self.audit_log_path();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            // A line that is being written does not parse yet.
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let events = log
+                .lines()
+                .rev()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            if let Some(event) = events.into_iter().find(&accepts) {
+                return event;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the audit log should hold {what}"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn kubeconfig(&self, name: &str, credential: &Credential) -> Result<PathBuf, Error> {
+        let cluster = Cluster {
+            server: &self.server,
+            authority: self.authority.certificate(),
+        };
+        kubeconfig::write(
+            &self.scratch().join("kubeconfigs"),
+            name,
+            &cluster,
+            credential,
+        )
+    }
+
+    fn apply(&self, object: &Value) -> Result<(), Error> {
+        self.set_up(&["apply", "-f", "-"], Some(object.to_string()))
+            .map(drop)
+    }
+
+    /// A kubectl command of ours, not of a test: as admin, and a refusal is an error.
+    fn set_up(&self, args: &[&str], stdin: Option<String>) -> Result<String, Error> {
+        let command = self.kubectl().cmd(&self.admin).args(args);
+        let command = match stdin {
+            Some(stdin) => command.stdin(stdin),
+            None => command,
+        };
+        let spawn = |source| Error::Spawn {
+            program: self.binaries.kubectl.clone(),
+            source,
+        };
+        let output = command.try_run().map_err(spawn)?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(Error::SetUp(format!(
+                "{}: {}",
+                output.line,
+                output.stderr.trim()
+            )))
+        }
+    }
+}
+
+/// User names hold characters that file and object names may not.
+fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+/// Ports of loopback that were free a moment ago, all different.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
+    let failed = |source| Error::File {
+        action: "find a free port of",
+        path: "127.0.0.1".into(),
+        source,
+    };
+    let mut listeners = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+        *port = listener.local_addr().map_err(failed)?.port();
+        // Held until all are chosen, so that none is chosen twice.
+        listeners.push(listener);
+    }
+    Ok(ports)
+}

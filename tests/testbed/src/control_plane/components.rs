@@ -1,0 +1,173 @@
+//! The command line of each component. Everything listens on loopback, or not at all.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Binaries,
+    certificates::Files,
+    error::{Error, on_file},
+    process::{Process, ProcessConfig},
+};
+
+/// A component that is not running yet.
+pub(super) struct Component {
+    name: &'static str,
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Component {
+    pub(super) fn start(self, dir: &Path) -> Result<Process, Error> {
+        let logs = dir.join("logs");
+        on_file(fs::create_dir_all(&logs), "create", &logs)?;
+        let Self {
+            name,
+            program,
+            args,
+        } = self;
+        Process::start(ProcessConfig {
+            name,
+            program: &program,
+            args,
+            env: Vec::new(),
+            dir: &logs,
+        })
+    }
+}
+
+pub(super) fn etcd(binaries: &Binaries, dir: &Path, port: u16, peer_port: u16) -> Component {
+    let client = format!("http://127.0.0.1:{port}");
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    Component {
+        name: "etcd",
+        program: binaries.etcd.clone(),
+        args: vec![
+            flag("data-dir", dir.join("etcd")),
+            flag("listen-client-urls", &client),
+            flag("advertise-client-urls", &client),
+            flag("listen-peer-urls", &peer),
+            flag("initial-advertise-peer-urls", &peer),
+            flag("initial-cluster", format!("default={peer}")),
+            // A crash of the machine may lose the data: it is worthless then anyway.
+            "--unsafe-no-fsync".into(),
+        ],
+    }
+}
+
+pub(super) fn apiserver(
+    binaries: &Binaries,
+    dir: &Path,
+    files: &Files,
+    etcd_port: u16,
+    port: u16,
+) -> Result<Component, Error> {
+    let policy = dir.join("audit-policy.json");
+    on_file(fs::write(&policy, AUDIT_POLICY), "write", &policy)?;
+    Ok(Component {
+        name: "kube-apiserver",
+        program: binaries.kube_apiserver.clone(),
+        args: vec![
+            flag("etcd-servers", format!("http://127.0.0.1:{etcd_port}")),
+            flag("bind-address", "127.0.0.1"),
+            flag("secure-port", port.to_string()),
+            flag("tls-cert-file", &files.server_certificate),
+            flag("tls-private-key-file", &files.server_key),
+            flag("client-ca-file", &files.authority),
+            flag(
+                "service-account-key-file",
+                &files.service_account_public_key,
+            ),
+            flag(
+                "service-account-signing-key-file",
+                &files.service_account_key,
+            ),
+            flag("service-account-issuer", "https://kubernetes.default.svc"),
+            flag("service-cluster-ip-range", "10.0.0.0/16"),
+            flag("allow-privileged", "true"),
+            // What kubeadm sets on top of the API server's defaults.
+            flag("authorization-mode", "Node,RBAC"),
+            flag("enable-admission-plugins", "NodeRestriction"),
+            flag("audit-policy-file", &policy),
+            flag("audit-log-path", audit_log(dir)),
+        ],
+    })
+}
+
+/// Every request once, when it is answered, without bodies: those may hold Secrets.
+const AUDIT_POLICY: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{ "level": "Metadata" }]
+}"#;
+
+pub(super) fn audit_log(dir: &Path) -> PathBuf {
+    dir.join("logs").join("audit.jsonl")
+}
+
+pub(super) fn controller_manager(
+    binaries: &Binaries,
+    files: &Files,
+    kubeconfig: &Path,
+) -> Component {
+    Component {
+        name: "kube-controller-manager",
+        program: binaries.kube_controller_manager.clone(),
+        args: vec![
+            flag("kubeconfig", kubeconfig),
+            flag("authentication-kubeconfig", kubeconfig),
+            flag("authorization-kubeconfig", kubeconfig),
+            flag(
+                "service-account-private-key-file",
+                &files.service_account_key,
+            ),
+            flag("root-ca-file", &files.authority),
+            // Each controller then shows as its own user, as on real clusters.
+            flag("use-service-account-credentials", "true"),
+            flag("controllers", "*"),
+            flag("leader-elect", "false"),
+            flag("secure-port", "0"),
+        ],
+    }
+}
+
+pub(super) fn scheduler(binaries: &Binaries, kubeconfig: &Path) -> Component {
+    Component {
+        name: "kube-scheduler",
+        program: binaries.kube_scheduler.clone(),
+        args: vec![
+            flag("kubeconfig", kubeconfig),
+            flag("authentication-kubeconfig", kubeconfig),
+            flag("authorization-kubeconfig", kubeconfig),
+            flag("leader-elect", "false"),
+            flag("secure-port", "0"),
+        ],
+    }
+}
+
+pub(super) fn kwok(binaries: &Binaries, stages: &Path, kubeconfig: &Path) -> Component {
+    Component {
+        name: "kwok",
+        program: binaries.kwok.clone(),
+        args: vec![
+            flag("kubeconfig", kubeconfig),
+            flag("config", stages),
+            flag("manage-all-nodes", "true"),
+            flag("cidr", "10.244.0.0/16"),
+            flag("node-ip", "127.0.0.1"),
+            flag("node-lease-duration-seconds", "40"),
+            // It would serve the kubelets' API on all addresses otherwise.
+            flag("node-port", "0"),
+        ],
+    }
+}
+
+fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+    let mut flag = OsString::from(format!("--{name}="));
+    flag.push(value);
+    flag
+}

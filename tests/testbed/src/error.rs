@@ -1,0 +1,122 @@
+//! What can go wrong while the environment is set up.
+
+use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
+
+/// Why a part of the environment could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory could not be used.
+    #[error("failed to {action} {path:?}: {source}")]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// No directory to keep built binaries in.
+    #[error(
+        "failed to choose a cache directory: set HELM_GUARD_TEST_CACHE, XDG_CACHE_HOME or HOME"
+    )]
+    NoCache,
+
+    /// An environment variable names a binary that is not there.
+    #[error("failed to use {variable}: there is no file {path:?}")]
+    MissingBinary {
+        /// The environment variable.
+        variable: String,
+        /// Where it points.
+        path: PathBuf,
+    },
+
+    /// The Go toolchain is needed and absent.
+    #[error(
+        "failed to build {binary}: there is no `go` on PATH. Install Go 1.26 or newer (https://go.dev/dl), \
+         or give the binary with {variable}"
+    )]
+    NoGo {
+        /// What was to be built.
+        binary: &'static str,
+        /// The environment variable that gives the binary instead.
+        variable: String,
+    },
+
+    /// A program could not be started at all.
+    #[error("failed to run {program:?}: {source}")]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// The Go toolchain could not build a binary.
+    #[error("failed to build {binary}: go ended with {status}:\n{output}")]
+    Build {
+        /// What was to be built.
+        binary: &'static str,
+        /// How go ended.
+        status: ExitStatus,
+        /// What it printed.
+        output: String,
+    },
+
+    /// A certificate could not be made.
+    #[error("failed to make a certificate for {name}: {source}")]
+    Certificate {
+        /// Whom it was for.
+        name: String,
+        /// Why not.
+        source: rcgen::Error,
+    },
+
+    /// A component ended although it was to go on.
+    #[error(
+        "failed to keep {component} running: it ended with {status}; the end of its log:\n{tail}"
+    )]
+    Ended {
+        /// The component.
+        component: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its log.
+        tail: String,
+    },
+
+    /// Something that was waited for did not come.
+    #[error("failed to see {what} within {waited:?}; last seen:\n{tail}")]
+    NotReady {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        waited: Duration,
+        /// The last answer or the last lines of the log.
+        tail: String,
+    },
+
+    /// A command that sets up the environment was refused.
+    #[error("failed to set up the control plane: {0}")]
+    SetUp(String),
+}
+
+impl Error {
+    /// Whether trying again with other ports may help.
+    pub(crate) fn port_was_taken(&self) -> bool {
+        matches!(self, Self::Ended { tail, .. } if tail.contains("address already in use"))
+    }
+}
+
+/// Adds to an I/O error what was tried on which file.
+pub(crate) fn on_file<T>(
+    result: io::Result<T>,
+    action: &'static str,
+    path: &std::path::Path,
+) -> Result<T, Error> {
+    result.map_err(|source| Error::File {
+        action,
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,213 @@
+//! Runs the guard under test against a control plane.
+
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    path::Path,
+    process::ExitStatus,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    ControlPlane, Response,
+    control_plane::free_ports,
+    error::Error,
+    http_get,
+    process::{Process, ProcessConfig},
+};
+
+/// How to run `helm-guard serve`.
+#[derive(Debug, Clone)]
+pub struct GuardConfig<'a> {
+    /// The binary; `env!("CARGO_BIN_EXE_helm-guard")` in an integration test.
+    pub binary: &'a Path,
+    /// As whom it speaks to the API server.
+    pub kubeconfig: &'a Path,
+    /// `Deny`, `Warn` or `Audit`.
+    pub mode: &'a str,
+    /// Further arguments, `--break-glass-user` for one.
+    pub args: Vec<OsString>,
+    /// Environment variables added to ours.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl<'a> GuardConfig<'a> {
+    /// In the given mode, with no further arguments.
+    pub fn new(binary: &'a Path, kubeconfig: &'a Path, mode: &'a str) -> Self {
+        Self {
+            binary,
+            kubeconfig,
+            mode,
+            args: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+}
+
+/// A guard that serves and is registered with the API server. It registers one configuration for the
+/// whole cluster: tests that run at the same time share one guard, or take a control plane each.
+#[derive(Debug)]
+pub struct Guard {
+    process: Process,
+    listen: String,
+    admin: String,
+}
+
+/// As long as a first look at every release may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Guard {
+    /// Starts it on free ports of loopback and waits until its `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in a minute; with the end of its log.
+    pub fn start(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
+        let mut guard = Self::spawn(plane, config)?;
+        guard.await_ready()?;
+        Ok(guard)
+    }
+
+    /// Starts it and does not wait, for tests of what it does before it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("helm-guard-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let [listen, admin] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+        let mut args: Vec<OsString> = vec!["serve".into()];
+        for (flag, value) in [
+            ("--listen", listen.as_str()),
+            ("--admin-listen", &admin),
+            ("--register-url", &format!("https://{listen}")),
+            ("--mode", config.mode),
+        ] {
+            args.extend([flag.into(), value.into()]);
+        }
+        args.extend([
+            "--kubeconfig".into(),
+            config.kubeconfig.into(),
+            "--unregister-on-exit".into(),
+        ]);
+        args.extend(config.args);
+        let process = Process::start(ProcessConfig {
+            name: &name,
+            program: config.binary,
+            args,
+            env: config.env,
+            dir: plane.scratch(),
+        })?;
+        Ok(Self {
+            process,
+            listen,
+            admin,
+        })
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// As [`Guard::start`].
+    pub fn await_ready(&mut self) -> Result<(), Error> {
+        let url = self.admin_url("/readyz");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.process.check()?;
+            let answer = http_get(&url);
+            if answer.as_ref().is_ok_and(|response| response.status == 200) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let mut tail = self.process.tail();
+                // Writing to a string cannot fail.
+                let _ = write!(tail, "\n{url}: {answer:?}");
+                return Err(Error::NotReady {
+                    what: "a ready helm-guard".to_owned(),
+                    waited: PATIENCE,
+                    tail,
+                });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `HOST:PORT` of the webhook, TLS.
+    pub fn listen_addr(&self) -> &str {
+        &self.listen
+    }
+
+    /// The address of an admin endpoint, `/metrics` for one.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// Gets an admin endpoint. Panics when it does not answer.
+    pub fn admin_get(&self, path: &str) -> Response {
+        let url = self.admin_url(path);
+        http_get(&url)
+            .unwrap_or_else(|error| panic!("failed to get {url}: {error}\n{}", self.process.tail()))
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// The JSON lines of both outputs; other lines are left out.
+    pub fn log(&self) -> Vec<Value> {
+        let output = self.stdout() + "\n" + &self.stderr();
+        output
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(Value::is_object)
+            .collect()
+    }
+
+    /// Waits for a log line that the predicate accepts. Panics when none comes in 10 s.
+    pub fn await_log(&self, what: &str, accepts: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(line) = self.log().into_iter().find(&accepts) {
+                return line;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the guard should log {what}; the end of its log:\n{}",
+                self.process.tail()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The process ids of its watchdog and of the guard itself.
+    pub fn pids(&self) -> Vec<u32> {
+        self.process.pids()
+    }
+
+    /// Sends a signal by its name, `TERM` for one, and does not wait.
+    pub fn signal(&mut self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Asks it to end by SIGTERM and says how it did; nothing when it had to be killed after 30 s.
+    pub fn stop(mut self) -> Option<ExitStatus> {
+        self.process.signal("TERM");
+        self.process.wait(Duration::from_secs(30))
+    }
+}

@@ -1,0 +1,73 @@
+//! A namespace of a test's own.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use crate::ControlPlane;
+
+/// A namespace that is deleted when the value goes. Nobody waits for the deletion.
+#[derive(Debug)]
+pub struct Namespace<'a> {
+    plane: &'a ControlPlane,
+    name: String,
+}
+
+impl<'a> Namespace<'a> {
+    pub(crate) fn create(plane: &'a ControlPlane, stem: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let kubectl = || plane.kubectl().cmd(plane.admin());
+        kubectl().args(["create", "namespace", &name]).ok();
+        // Pods made before are refused, and a test's first command may make one.
+        kubectl()
+            .args([
+                "wait",
+                "--for=create",
+                "serviceaccount/default",
+                "--timeout=60s",
+                "-n",
+                &name,
+            ])
+            .ok();
+        Self { plane, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Namespace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl AsRef<OsStr> for Namespace<'_> {
+    fn as_ref(&self) -> &OsStr {
+        self.name.as_ref()
+    }
+}
+
+impl Drop for Namespace<'_> {
+    fn drop(&mut self) {
+        let delete = [
+            "delete",
+            "namespace",
+            &self.name,
+            "--wait=false",
+            "--ignore-not-found",
+        ];
+        // A test may be panicking, the control plane may be gone: neither is worth a second panic.
+        let _ = self
+            .plane
+            .kubectl()
+            .cmd(self.plane.admin())
+            .args(delete)
+            .try_run();
+    }
+}
