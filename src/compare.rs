@@ -11,7 +11,15 @@
 //!
 //! Start at [`walk::compare`].
 
+mod items;
+mod open;
 pub mod path;
 pub mod quantity;
+pub mod redact;
 pub mod scalar;
 pub mod schema;
+pub mod values;
+pub mod walk;
+
+pub use open::{Fields, present};
+pub use walk::{Agreement, Comparison, Declared, Violation, compare};

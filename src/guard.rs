@@ -3,11 +3,18 @@
 //!
 //! Pure: no client, no clock, no I/O. The webhook, the scanner and the command line all ask here,
 //! so there is one place where a rule of the decision stands.
+//!
+//! The steps, in order: [`screen`], [`subject`], the caller's look-up of claims, [`judge`].
 
+mod change;
 pub mod claim;
+pub mod judge;
 pub mod request;
+pub mod subject;
 pub mod verdict;
 
 pub use claim::{Claim, Held, RevisionClaim};
+pub use judge::{HELM_WRITERS, Knowledge, Question, in_flight, judge};
 pub use request::{Operation, Request};
-pub use verdict::{Change, Finding, Outcome, Reason, Shown, Verdict};
+pub use subject::{ObjectRef, Subject, screen, subject};
+pub use verdict::{Change, Finding, Outcome, Reason, Verdict};

@@ -1,5 +1,7 @@
 //! Who may do what: modes and the named exemptions. Pure.
 
+pub mod presets;
+
 use std::{fmt, str::FromStr};
 
 /// What becomes of a violation.

@@ -81,7 +81,7 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// Keys with dots or slashes in them (labels, file names) are quoted, as in a JSONPath.
+/// Keys with dots or slashes in them (labels, file names) are quoted, as JSON path expressions do.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{compare::path::FieldPath, helm::ReleaseName};
+use crate::{
+    compare::{path::FieldPath, redact::Shown},
+    helm::ReleaseName,
+};
 
 /// The judgement of one request, before any mode or break-glass identity is considered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,23 +136,4 @@ pub struct Change {
     pub live: Shown,
     /// The value that the request would set.
     pub requested: Shown,
-}
-
-/// A value as it may be shown to anyone: compact JSON, cut where it is long, or the keyed hash of
-/// a Secret's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// There is no value.
-    Absent,
-    /// JSON text, or a redaction mark.
-    Text(String),
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("nothing"),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
 }

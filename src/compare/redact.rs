@@ -1,0 +1,241 @@
+//! How values are shown, and how those of Secrets are not.
+//!
+//! The value of a Secret leaves the process only as a short keyed hash: two equal values still look
+//! equal in a message, and without the key nobody can try passwords against it.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, value::RawValue};
+
+use super::path::{FieldPath, Step};
+
+/// Longest value that a message shows, in characters; a status message is no place for a file.
+const SHOWN_CHARS: usize = 120;
+
+/// The fields of a Secret that hold its values.
+const SECRET_FIELDS: [&str; 2] = ["data", "stringData"];
+
+/// `kubectl apply` keeps a whole copy of what it applied here, values included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A value as it may be shown to anyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// There is no value.
+    Absent,
+    /// JSON text, cut where it is long, or a redaction mark.
+    Text(String),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The object whose values are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// Its values may be read by whoever may read the message.
+    Open,
+    /// A Secret.
+    Secret,
+}
+
+impl Sensitivity {
+    /// Of an object of this kind.
+    pub fn of(group: &str, kind: &str) -> Self {
+        if group.is_empty() && kind == "Secret" {
+            Self::Secret
+        } else {
+            Self::Open
+        }
+    }
+}
+
+/// Shows values, with a key of its own for those that it must not show.
+pub struct Redactor {
+    key: hmac::Key,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+impl Redactor {
+    /// Hashes with `key`: random for a process, so that hashes of different days do not compare.
+    pub fn new(key: &[u8]) -> Self {
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, key),
+        }
+    }
+
+    /// `raw`, standing at `path`, as it may be shown.
+    pub fn show(
+        &self,
+        sensitivity: Sensitivity,
+        path: &FieldPath,
+        raw: Option<&RawValue>,
+    ) -> Shown {
+        let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+            return Shown::Absent;
+        };
+        if sensitivity == Sensitivity::Secret && is_sensitive(path) {
+            return Shown::Text(self.mark(raw.get()));
+        }
+        Shown::Text(cut(raw.get()))
+    }
+
+    /// Replaces every value of a Secret by its mark. To be called before anything is derived from
+    /// the object: never redact what was derived (fluxcd/flux2#925 wrote its own mask back).
+    pub fn mask_secret(&self, secret: &mut Value) {
+        for field in SECRET_FIELDS {
+            match secret.get_mut(field) {
+                Some(Value::Object(values)) => {
+                    for value in values.values_mut() {
+                        *value = Value::String(self.mark(&value.to_string()));
+                    }
+                }
+                Some(Value::Null) | None => {}
+                Some(other) => *other = Value::String(self.mark(&other.to_string())),
+            }
+        }
+        if let Some(copy) = secret
+            .pointer_mut("/metadata/annotations")
+            .and_then(|a| a.get_mut(LAST_APPLIED))
+        {
+            *copy = Value::String(self.mark(&copy.to_string()));
+        }
+    }
+
+    /// The mark of a value: base64 that decodes is hashed decoded, so that line breaks and
+    /// `stringData` make no difference.
+    fn mark(&self, json: &str) -> String {
+        let text: Option<String> = serde_json::from_str(json).ok();
+        let packed: Option<String> = text
+            .as_deref()
+            .map(|text| text.split_ascii_whitespace().collect());
+        let bytes = packed
+            .and_then(|packed| STANDARD.decode(packed).ok())
+            .or_else(|| text.map(String::into_bytes))
+            .unwrap_or_else(|| json.as_bytes().to_vec());
+        let tag = hmac::sign(&self.key, &bytes);
+        let hash = tag
+            .as_ref()
+            .iter()
+            .take(4)
+            .fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte));
+        format!("<redacted {hash:08x}>")
+    }
+}
+
+fn is_sensitive(path: &FieldPath) -> bool {
+    match path.steps() {
+        [] => true,
+        [Step::Field(first), ..] if SECRET_FIELDS.contains(&first.as_str()) => true,
+        // The map as a whole, or the one annotation in it.
+        [Step::Field(metadata)] => metadata == "metadata",
+        [Step::Field(metadata), Step::Field(map)] => metadata == "metadata" && map == "annotations",
+        [
+            Step::Field(metadata),
+            Step::Field(map),
+            Step::Field(key),
+            ..,
+        ] => metadata == "metadata" && map == "annotations" && key == LAST_APPLIED,
+        _ => false,
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        None => text.to_owned(),
+        Some((at, _)) => {
+            let head = text.get(..at).unwrap_or_default();
+            format!("{head}… ({} bytes)", text.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn shown(path: &[&str], text: &str) -> String {
+        let redactor = Redactor::new(b"key");
+        let path = FieldPath::of(path.iter().copied());
+        redactor
+            .show(Sensitivity::Secret, &path, Some(&raw(text)))
+            .to_string()
+    }
+
+    #[test]
+    fn equal_secret_values_look_equal_and_say_nothing() {
+        let one = shown(&["data", "password"], r#""aHVudGVyMg==""#);
+        assert_eq!(one, shown(&["data", "other"], r#""aHVud\nGVyMg==""#));
+        assert_ne!(one, shown(&["data", "password"], r#""aHVudGVyMw==""#));
+        assert!(one.starts_with("<redacted ") && !one.contains("hunter2"));
+        assert_ne!(one, {
+            let path = FieldPath::of(["data", "password"]);
+            let other = Redactor::new(b"another key");
+            other
+                .show(Sensitivity::Secret, &path, Some(&raw(r#""aHVudGVyMg==""#)))
+                .to_string()
+        });
+    }
+
+    #[test]
+    fn whole_maps_of_a_secret_are_not_shown_either() {
+        for path in [
+            &["data"][..],
+            &["stringData"],
+            &[],
+            &["metadata", "annotations"],
+        ] {
+            let text = shown(path, r#"{"password":"aHVudGVyMg=="}"#);
+            assert!(!text.contains("aHVu"), "{path:?}: {text}");
+        }
+        assert_eq!(shown(&["type"], r#""Opaque""#), r#""Opaque""#);
+    }
+
+    #[test]
+    fn a_masked_secret_holds_no_value_in_any_place() {
+        let mut secret = json!({
+            "data": {"a": "aHVudGVyMg==", "b": null},
+            "stringData": {"c": "hunter2"},
+            "metadata": {"annotations": {LAST_APPLIED: "{\"stringData\":{\"c\":\"hunter2\"}}", "x": "y"}},
+        });
+        Redactor::new(b"key").mask_secret(&mut secret);
+        let text = secret.to_string();
+        assert!(
+            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
+            "{text}"
+        );
+        assert_eq!(secret.pointer("/metadata/annotations/x"), Some(&json!("y")));
+    }
+
+    #[test]
+    fn long_values_are_cut_at_a_character() {
+        let text = format!("\"{}\"", "ä".repeat(300));
+        let Shown::Text(cut) =
+            Redactor::new(b"k").show(Sensitivity::Open, &FieldPath::root(), Some(&raw(&text)))
+        else {
+            panic!("a value is shown");
+        };
+        assert!(
+            cut.chars().count() < 150 && cut.contains("602 bytes"),
+            "{cut}"
+        );
+    }
+}

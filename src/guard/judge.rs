@@ -1,0 +1,208 @@
+//! The rule of the decision, as a whole:
+//!
+//! - **DELETE** is a violation when every active manifest of a release holds the object, unless
+//!   `helm uninstall` runs for that release.
+//! - **UPDATE** is a violation when it changes a declared path to a value that no active manifest
+//!   declares for it (see [`crate::compare::walk`] for what a path is).
+//! - **Scale** is an UPDATE of the parent's replicas.
+//!
+//! Each release that claims the object judges for itself, so that one release cannot open what
+//! another declares; yet a value that *any* claiming release declares is legitimate, or
+//! `--take-ownership` could not hand an object over.
+
+use serde_json::value::RawValue;
+
+use super::{
+    change::{Judged, judge_replicas, judge_update},
+    claim::{Claim, Held},
+    request::{Operation, Request},
+    subject::ObjectRef,
+    verdict::{Finding, Reason, Verdict},
+};
+use crate::{
+    compare::{redact::Redactor, schema::Shape, values::Empties},
+    helm::lifecycle::Phase,
+    policy::presets::{Act, Presets},
+};
+
+/// What is known of the fields of the request's kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Knowledge<'a> {
+    /// A built-in kind.
+    Builtin(Shape<'a>),
+    /// A custom resource, or a kind of an aggregated API; lists are atomic where its schema says
+    /// nothing.
+    Custom(Shape<'a>),
+    /// A custom resource whose schema could not be read. What hangs on it is not denied.
+    Unavailable,
+}
+
+impl<'a> Knowledge<'a> {
+    pub(super) fn shape(self) -> Shape<'a> {
+        match self {
+            Self::Builtin(shape) | Self::Custom(shape) => shape,
+            Self::Unavailable => Shape::plain(),
+        }
+    }
+
+    pub(super) fn empties(self) -> Empties {
+        match self {
+            Self::Builtin(_) => Empties::Dropped,
+            Self::Custom(_) | Self::Unavailable => Empties::Kept,
+        }
+    }
+}
+
+/// Everything that a judgement depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'q> {
+    /// The request.
+    pub request: &'q Request<'q>,
+    /// The object that is judged: the parent, for a scale request.
+    pub object: &'q ObjectRef<'q>,
+    /// What the releases say of it.
+    pub claims: &'q [Claim],
+    /// What is known of its kind.
+    pub knowledge: Knowledge<'q>,
+    /// Where the parent keeps its replicas, as field names; for a scale request.
+    pub replicas_path: &'q [&'q str],
+    /// The exemptions in force.
+    pub presets: &'q Presets,
+    /// Shows values.
+    pub redactor: &'q Redactor,
+}
+
+impl Question<'_> {
+    pub(super) fn exemption(&self, act: Act<'_>) -> Option<&'static str> {
+        let kind = (self.object.group, self.object.kind);
+        self.presets
+            .covering(&self.request.user_info.username, kind, act)
+    }
+}
+
+/// Judges a request that [`super::screen`] let through.
+pub fn judge(question: &Question<'_>) -> Verdict {
+    if question.claims.is_empty() {
+        return Verdict::because(Reason::NotDeclared);
+    }
+    let scale = question.request.sub_resource == "scale";
+    match question.request.operation {
+        Operation::Delete => judge_delete(question),
+        Operation::Update => {
+            let (Some(old), Some(new)) = (question.request.old_object, question.request.object)
+            else {
+                return Verdict::because(Reason::ObjectUnreadable);
+            };
+            let judge_one: &dyn Fn(&Claim) -> Judged = if scale {
+                &|claim| judge_replicas(question, claim, old, new)
+            } else {
+                &|claim| judge_update(question, claim, old, new)
+            };
+            sum_up(
+                question
+                    .claims
+                    .iter()
+                    .map(|claim| (claim, judge_one(claim))),
+            )
+        }
+        Operation::Create | Operation::Connect | Operation::Unknown => {
+            Verdict::because(Reason::NotJudged)
+        }
+    }
+}
+
+fn judge_delete(question: &Question<'_>) -> Verdict {
+    if let Some(preset) = question.exemption(Act::Delete) {
+        return Verdict::because(Reason::Exempt(preset));
+    }
+    let mut findings = Vec::new();
+    let mut reason = Reason::NotDeclared;
+    for claim in question.claims {
+        if claim.phase == Phase::Uninstalling {
+            reason = Reason::Uninstalling;
+            continue;
+        }
+        let mut helds = claim.revisions.iter().map(|revision| &revision.held);
+        if helds.clone().any(|held| matches!(held, Held::Absent)) {
+            continue;
+        }
+        if helds.any(|held| matches!(held, Held::Unreadable)) {
+            reason = Reason::RecordUnreadable;
+            continue;
+        }
+        findings.push(claim.finding(Vec::new()));
+    }
+    if findings.is_empty() {
+        Verdict::because(reason)
+    } else {
+        Verdict {
+            reason: Reason::ObjectDeleted,
+            findings,
+        }
+    }
+}
+
+/// One verdict of what each release says: a violation outweighs what nobody can say, and that
+/// outweighs a pass.
+fn sum_up<'c>(judged: impl Iterator<Item = (&'c Claim, Judged)>) -> Verdict {
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut undecided = None;
+    let mut exempt = None;
+    for (claim, judged) in judged {
+        match judged {
+            Judged::Passes => {}
+            Judged::Exempt(preset) => exempt = Some(Reason::Exempt(preset)),
+            Judged::Undecided(reason) => undecided = Some(reason),
+            Judged::Violates(changes) => findings.push(claim.finding(changes)),
+        }
+    }
+    if !findings.is_empty() {
+        return Verdict {
+            reason: Reason::FieldsChanged,
+            findings,
+        };
+    }
+    Verdict::because(
+        undecided
+            .or(exempt)
+            .unwrap_or(Reason::NothingDeclaredChanges),
+    )
+}
+
+/// Whether the requests of a Helm operation may be seen rewritten: a release that claims the object
+/// is pending, and the request's field manager is one of `writers`. The caller still has to ask the
+/// API server whether the user may write the release's records: a field manager proves nothing.
+pub fn in_flight<'c>(
+    request: &Request<'_>,
+    claims: &'c [Claim],
+    writers: &[&str],
+) -> Option<&'c Claim> {
+    let manager = request.field_manager()?;
+    let is_writer = writers.iter().any(|writer| match writer.strip_suffix('*') {
+        Some(prefix) => manager.starts_with(prefix),
+        None => manager == *writer,
+    });
+    claims
+        .iter()
+        .find(|claim| is_writer && claim.phase == Phase::Pending)
+}
+
+/// The field managers of Helm, Flux's helm-controller and Terraform's Helm provider (whose name
+/// ends with its version).
+pub const HELM_WRITERS: &[&str] = &["helm", "helm-controller", "terraform-provider-helm*"];
+
+impl Verdict {
+    /// A verdict without findings.
+    pub fn because(reason: Reason) -> Self {
+        Self {
+            reason,
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// Text that is JSON `0`: a Scale without `spec.replicas` asks for none.
+pub(super) fn zero() -> &'static RawValue {
+    static ZERO: std::sync::OnceLock<Box<RawValue>> = std::sync::OnceLock::new();
+    ZERO.get_or_init(|| serde_json::value::to_raw_value(&0).unwrap_or_default())
+}
