@@ -294,6 +294,8 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+
     use super::*;
 
     fn sh(script: &str) -> Invocation {
@@ -322,9 +324,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the reason")]
     fn a_failure_that_was_not_expected_shows_what_the_command_said() {
-        drop(sh("echo the reason >&2; false").ok());
+        let panic = catch_unwind(|| sh("echo the reason >&2; false").ok()).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(
+            text.contains("the reason") && text.contains("sh -c"),
+            "{text}"
+        );
+        let panic = catch_unwind(|| sh("echo done").refused()).unwrap_err();
+        assert!(panic.downcast_ref::<String>().unwrap().contains("done"));
     }
 
     #[test]

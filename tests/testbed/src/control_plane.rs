@@ -6,7 +6,10 @@ mod nodes;
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +17,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    Binaries, Helm, HelmVersion, Kubectl, Namespace,
+    Binaries, Chart, Helm, HelmVersion, Kubectl, Namespace,
     certificates::{Authority, Files},
     error::Error,
     kubeconfig::{self, Cluster, Credential},
@@ -241,13 +244,41 @@ impl ControlPlane {
         Namespace::create(self, stem)
     }
 
+    /// Writes a chart to a directory that no other chart has. Panics when it cannot.
+    pub fn chart(&self, chart: &Chart) -> PathBuf {
+        chart
+            .write(&self.chart_dir())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The chart that `helm create NAME` makes. Panics when Helm fails.
+    pub fn created_chart(&self, version: HelmVersion, name: &str) -> PathBuf {
+        let dir = self.chart_dir();
+        std::fs::create_dir_all(&dir)
+            .unwrap_or_else(|error| panic!("failed to create {}: {error}", dir.display()));
+        let chart = dir.join(name);
+        self.helm(version)
+            .cmd(&self.alice)
+            .arg("create")
+            .arg(&chart)
+            .ok();
+        chart
+    }
+
+    fn chart_dir(&self) -> PathBuf {
+        self.scratch().join("charts").join(number())
+    }
+
     /// The kubeconfig of a user by client certificate, with no rights but those of its groups.
     ///
     /// # Errors
     /// When the certificate or the file cannot be made.
     pub fn user(&self, name: &str, groups: &[&str]) -> Result<PathBuf, Error> {
         let credential = Credential::Certificate(self.authority.client(name, groups)?);
-        self.kubeconfig(&format!("user-{}", file_name(name)), &credential)
+        self.kubeconfig(
+            &format!("user-{}-{}", file_name(name), number()),
+            &credential,
+        )
     }
 
     /// The kubeconfig of a ServiceAccount, made when it is not there yet, with a token that the API
@@ -266,10 +297,7 @@ impl ControlPlane {
             None,
         )?;
         let credential = Credential::Token(token.trim().to_owned());
-        self.kubeconfig(
-            &format!("sa-{}-{}", file_name(namespace), file_name(name)),
-            &credential,
-        )
+        self.kubeconfig(&format!("sa-{}-{}", file_name(name), number()), &credential)
     }
 
     /// Binds cluster-admin to a user.
@@ -357,6 +385,12 @@ impl ControlPlane {
             )))
         }
     }
+}
+
+/// A number that nothing else of this process has.
+pub(crate) fn number() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 /// User names hold characters that file and object names may not.

@@ -5,7 +5,6 @@ use std::{
     fmt::Write,
     path::Path,
     process::ExitStatus,
-    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     ControlPlane, Response,
-    control_plane::free_ports,
+    control_plane::{free_ports, number},
     error::Error,
     http_get,
     process::{Process, ProcessConfig},
@@ -83,8 +82,7 @@ impl Guard {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("helm-guard-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("helm-guard-{}", number());
         let [listen, admin] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
         let mut args: Vec<OsString> = vec!["serve".into()];
         for (flag, value) in [

@@ -54,9 +54,9 @@ fn build() -> Result<(), Box<dyn Error>> {
 }
 
 fn up() -> Result<(), Box<dyn Error>> {
-    // Before the start, so that a signal during it does not leave the stop to the watchdogs.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let plane = ControlPlane::start()?;
+    // Not before: during the start a signal ends us at once, and the watchdogs do the rest.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let bin = plane.scratch().join("bin");
     link(&bin, plane.binaries())?;
     println!("# ready. In another shell:");

@@ -1,12 +1,8 @@
 //! A namespace of a test's own.
 
-use std::{
-    ffi::OsStr,
-    fmt,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{ffi::OsStr, fmt};
 
-use crate::ControlPlane;
+use crate::{ControlPlane, control_plane::number};
 
 /// A namespace that is deleted when the value goes. Nobody waits for the deletion.
 #[derive(Debug)]
@@ -17,8 +13,7 @@ pub struct Namespace<'a> {
 
 impl<'a> Namespace<'a> {
     pub(crate) fn create(plane: &'a ControlPlane, stem: &str) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{stem}-{}", number());
         let kubectl = || plane.kubectl().cmd(plane.admin());
         kubectl().args(["create", "namespace", &name]).ok();
         // Pods made before are refused, and a test's first command may make one.
