@@ -1,0 +1,178 @@
+//! The identities that may break the glass.
+
+use std::collections::BTreeSet;
+
+use crate::guard::request::User;
+
+/// The prefix of a service account's user name (`k8s.io/apiserver/pkg/authentication/serviceaccount`).
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// Everyone, or everyone without a name: as break-glass groups they would switch the guard off.
+const EVERYONE: [&str; 4] = [
+    "system:authenticated",
+    "system:unauthenticated",
+    "system:anonymous",
+    "system:serviceaccounts",
+];
+
+/// A configured name that can not be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// An empty name, or one with blanks around it.
+    #[error("break-glass name {0:?} is empty or has blanks around it")]
+    Blank(String),
+    /// A pattern, where only exact names match.
+    #[error("break-glass name {0:?} has a \"*\" in it: names match exactly, there are no patterns")]
+    Pattern(String),
+    /// A name that everybody has.
+    #[error("break-glass name {0:?} stands for everyone")]
+    Everyone(String),
+}
+
+/// The users, groups and service accounts that may break the glass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identities {
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+}
+
+impl Identities {
+    /// Takes user names, and group names. A user written `namespace/name`, both parts being valid
+    /// Kubernetes names, is that service account.
+    pub fn new(
+        users: impl IntoIterator<Item = String>,
+        groups: impl IntoIterator<Item = String>,
+    ) -> Result<Self, IdentityError> {
+        let users = users
+            .into_iter()
+            .map(|name| check(name).map(expand_service_account))
+            .collect::<Result<_, _>>()?;
+        let groups = groups.into_iter().map(check).collect::<Result<_, _>>()?;
+        Ok(Self { users, groups })
+    }
+
+    /// Nobody is configured.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether this user, or one of the groups, is among them.
+    pub fn hold(&self, user: &User<'_>) -> bool {
+        self.users.contains(user.username.as_ref())
+            || user
+                .groups
+                .iter()
+                .any(|group| self.groups.contains(group.as_ref()))
+    }
+}
+
+fn check(name: String) -> Result<String, IdentityError> {
+    if name.is_empty() || name.trim() != name {
+        Err(IdentityError::Blank(name))
+    } else if name.contains('*') {
+        Err(IdentityError::Pattern(name))
+    } else if EVERYONE.contains(&name.as_str()) {
+        Err(IdentityError::Everyone(name))
+    } else {
+        Ok(name)
+    }
+}
+
+fn expand_service_account(name: String) -> String {
+    match name.split_once('/') {
+        Some((namespace, account)) if is_dns_name(namespace) && is_dns_name(account) => {
+            format!("{SERVICE_ACCOUNT}{namespace}:{account}")
+        }
+        _ => name,
+    }
+}
+
+/// RFC 1123 subdomain, as Kubernetes takes for names of service accounts.
+fn is_dns_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn user(name: &'static str, groups: &[&'static str]) -> User<'static> {
+        User {
+            username: Cow::Borrowed(name),
+            groups: groups.iter().copied().map(Cow::Borrowed).collect(),
+        }
+    }
+
+    #[rstest]
+    #[case::by_user_name("ada", &[], true)]
+    #[case::by_full_service_account_name("system:serviceaccount:ops:emergency", &[], true)]
+    #[case::by_short_service_account_name("system:serviceaccount:ops:night-shift", &[], true)]
+    #[case::by_group("bob", &["dev", "sre:on-call"], true)]
+    #[case::nobody_in_particular("bob", &["dev"], false)]
+    #[case::longer_name("adam", &[], false)]
+    #[case::shorter_name("ad", &[], false)]
+    #[case::other_case("Ada", &[], false)]
+    #[case::same_account_elsewhere("system:serviceaccount:dev:emergency", &[], false)]
+    #[case::account_with_a_longer_name("system:serviceaccount:ops:emergency-2", &[], false)]
+    #[case::a_user_called_like_the_group("sre:on-call", &[], false)]
+    #[case::a_group_called_like_the_user("bob", &["ada"], false)]
+    #[case::the_short_form_is_not_a_user_name("ops/night-shift", &[], false)]
+    fn identities_match_exactly(
+        #[case] name: &'static str,
+        #[case] groups: &[&'static str],
+        #[case] expected: bool,
+    ) {
+        let identities = Identities::new(
+            [
+                "ada".to_owned(),
+                "system:serviceaccount:ops:emergency".to_owned(),
+                "ops/night-shift".to_owned(),
+            ],
+            ["sre:on-call".to_owned()],
+        )
+        .unwrap();
+        assert_eq!(identities.hold(&user(name, groups)), expected);
+    }
+
+    #[rstest]
+    #[case::of_an_identity_provider("https://id.example/team")]
+    #[case::upper_case("Ops/Emergency")]
+    #[case::two_slashes("a/b/c")]
+    fn a_name_with_slashes_that_is_no_service_account_stays_as_it_is(#[case] name: &'static str) {
+        let identities = Identities::new([name.to_owned()], []).unwrap();
+        assert!(identities.hold(&user(name, &[])));
+    }
+
+    #[test]
+    fn nobody_breaks_a_glass_that_nobody_was_given() {
+        let identities = Identities::default();
+        assert!(identities.is_empty());
+        assert!(!identities.hold(&user("", &[""])));
+    }
+
+    #[rstest]
+    #[case::empty("", "is empty")]
+    #[case::blanks(" ada", "blanks around")]
+    #[case::pattern("system:serviceaccount:ops:*", "match exactly")]
+    #[case::everyone("system:authenticated", "stands for everyone")]
+    #[case::every_account("system:serviceaccounts", "stands for everyone")]
+    fn a_name_that_cannot_be_meant_is_refused(#[case] name: &str, #[case] says: &str) {
+        for (users, groups) in [(vec![name], vec![]), (vec![], vec![name])] {
+            let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let error = Identities::new(owned(users), owned(groups)).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}
