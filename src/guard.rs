@@ -8,12 +8,14 @@
 
 mod change;
 pub mod claim;
+pub mod decision;
 pub mod judge;
 pub mod request;
 pub mod subject;
 pub mod verdict;
 
 pub use claim::{Claim, Held, RevisionClaim};
+pub use decision::{Asker, Decided, Decision, decide};
 pub use judge::{HELM_WRITERS, Knowledge, Question, in_flight, judge};
 pub use request::{Operation, Request};
 pub use subject::{ObjectRef, Subject, screen, subject};

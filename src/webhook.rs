@@ -1,1 +1,4 @@
-//! (to be written)
+//! The webhook: reviews in, answers out.
+
+pub mod answer;
+pub mod envelope;

@@ -1,0 +1,363 @@
+//! Golden answers: the words that people see, and what programs read.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    compare::{
+        path::{FieldPath, Step},
+        redact::Shown,
+    },
+    guard::{Change, Decision, Finding, ObjectRef},
+    helm::ReleaseName,
+    policy::Mode,
+};
+
+fn shown(text: &str) -> Shown {
+    Shown::Text(text.to_owned())
+}
+
+fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding {
+    Finding {
+        release: Arc::new(ReleaseName {
+            namespace: namespace.to_owned(),
+            name: "myapp".to_owned(),
+        }),
+        chart: Arc::from("myapp-1.2.0"),
+        revisions: revisions.to_vec(),
+        changes,
+    }
+}
+
+fn replicas() -> Change {
+    Change {
+        path: FieldPath::of(["spec", "replicas"]),
+        declared: shown("3"),
+        live: shown("3"),
+        requested: shown("0"),
+    }
+}
+
+fn image() -> Change {
+    let containers = FieldPath::of(["spec", "template", "spec", "containers"]);
+    Change {
+        path: containers
+            .join(Step::Item(vec![("name".to_owned(), "web".to_owned())]))
+            .join(Step::Field("image".to_owned())),
+        declared: shown("\"nginx:1\""),
+        live: shown("\"nginx:1\""),
+        requested: Shown::Absent,
+    }
+}
+
+fn object(kind: &'static str, namespace: &'static str) -> ObjectRef<'static> {
+    ObjectRef {
+        group: "apps",
+        kind,
+        namespace,
+        name: "myapp".into(),
+    }
+}
+
+struct Case {
+    reason: Reason,
+    findings: Vec<Finding>,
+    decision: Decision,
+    mode: Mode,
+    object: ObjectRef<'static>,
+    emergency: Emergency,
+    dry_run: bool,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            reason: Reason::FieldsChanged,
+            findings: vec![finding("shop", &[3], vec![replicas()])],
+            decision: Decision::Deny,
+            mode: Mode::Deny,
+            object: object("Deployment", "shop"),
+            emergency: Emergency::Unprepared,
+            dry_run: false,
+        }
+    }
+}
+
+impl Case {
+    fn response(&self) -> Value {
+        let body = json!({"uid": "u-1", "operation": "UPDATE", "dryRun": self.dry_run,
+            "userInfo": {"username": "system:serviceaccount:ops:emergency"}})
+        .to_string();
+        let request = serde_json::from_str(&body).unwrap();
+        let verdict = crate::guard::Verdict {
+            reason: self.reason,
+            findings: self.findings.clone(),
+        };
+        let answer = Answer {
+            decided: Decided {
+                request: &request,
+                object: Some(&self.object),
+                verdict: &verdict,
+                decision: self.decision,
+                mode: self.mode,
+            },
+            emergency: &self.emergency,
+        };
+        let mut review: Value = serde_json::from_slice(&answer.to_json().unwrap()).unwrap();
+        assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
+        assert_eq!(review["kind"], "AdmissionReview");
+        assert_eq!(review["response"]["uid"], "u-1");
+        review["response"].take()
+    }
+
+    fn message(&self) -> String {
+        self.response()["status"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        serde_json::from_value(self.response()["warnings"].clone()).unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_denial_says_what_is_declared_by_whom_and_what_to_do() {
+    let case = Case {
+        emergency: Emergency::Runbook("https://runbooks.example/helm".to_owned()),
+        ..Case::default()
+    };
+    assert_eq!(
+        case.message(),
+        r#"
+Deployment "myapp" is declared by Helm release "myapp" in namespace "shop" (revision 3, chart myapp-1.2.0):
+  .spec.replicas: declared 3, live 3, requested 0
+Change the chart or its values and run: helm upgrade myapp <chart> -n shop
+In an emergency: https://runbooks.example/helm"#
+    );
+}
+
+#[test]
+fn a_denied_delete_says_how_to_delete() {
+    let case = Case {
+        reason: Reason::ObjectDeleted,
+        findings: vec![finding("shop", &[3], vec![])],
+        object: object("ServiceAccount", "shop"),
+        emergency: Emergency::Identity,
+        ..Case::default()
+    };
+    assert_eq!(
+        case.message(),
+        r#"
+ServiceAccount "myapp" is declared by Helm release "myapp" in namespace "shop" (revision 3, chart myapp-1.2.0)
+Remove it from the chart and run: helm upgrade myapp <chart> -n shop; or remove the whole release: helm uninstall myapp -n shop
+In an emergency: make the change as a break-glass identity"#
+    );
+    assert_eq!(
+        case.response()["status"]["details"]["causes"],
+        json!([{"reason": "FieldValueForbidden",
+            "message": "declared by Helm release \"myapp\" in namespace \"shop\""}])
+    );
+}
+
+#[test]
+fn two_releases_and_two_revisions_are_all_named() {
+    let case = Case {
+        findings: vec![
+            finding("shop", &[4, 3], vec![replicas(), image()]),
+            finding("other", &[1], vec![replicas()]),
+        ],
+        ..Case::default()
+    };
+    assert_eq!(
+        case.message(),
+        r#"
+Deployment "myapp" is declared by Helm release "myapp" in namespace "shop" (revisions 4, 3, chart myapp-1.2.0):
+  .spec.replicas: declared 3, live 3, requested 0
+  .spec.template.spec.containers[name=web].image: declared "nginx:1", live "nginx:1", requested nothing
+Deployment "myapp" in namespace "shop" is declared by Helm release "myapp" in namespace "other" (revision 1, chart myapp-1.2.0):
+  .spec.replicas: declared 3, live 3, requested 0
+Change the chart or its values and run: helm upgrade myapp <chart> -n shop
+Change the chart or its values and run: helm upgrade myapp <chart> -n other"#
+    );
+}
+
+#[test]
+fn programs_find_the_status_of_a_denial_as_kubernetes_writes_it() {
+    let case = Case {
+        findings: vec![finding("shop", &[3], vec![image()])],
+        ..Case::default()
+    };
+    let mut response = case.response();
+    let message = response["status"]["message"].take();
+    assert!(message.as_str().unwrap().contains("helm upgrade"));
+    assert_eq!(
+        response,
+        json!({
+            "uid": "u-1",
+            "allowed": false,
+            "status": {
+                "status": "Failure", "code": 403, "reason": "Forbidden", "message": null,
+                "details": {"name": "myapp", "group": "apps", "kind": "Deployment", "causes": [{
+                    "reason": "FieldValueForbidden",
+                    "field": "spec.template.spec.containers[name=web].image",
+                    "message": "declared \"nginx:1\", live \"nginx:1\", requested nothing",
+                }]},
+            },
+            "auditAnnotations": {
+                "decision": "denied", "reason": "fields-changed", "mode": "Deny",
+                "release": "shop/myapp", "revision": "3",
+                "fields": ".spec.template.spec.containers[name=web].image",
+            },
+        })
+    );
+}
+
+#[test]
+fn warn_mode_says_the_same_as_kubectl_warnings() {
+    let case = Case {
+        decision: Decision::Warn,
+        mode: Mode::Warn,
+        ..Case::default()
+    };
+    assert_eq!(
+        case.warnings(),
+        [
+            r#"helm-guard: Deployment "myapp" is declared by Helm release "myapp" in namespace "shop" (revision 3, chart myapp-1.2.0):"#,
+            "helm-guard: .spec.replicas: declared 3, live 3, requested 0",
+            "helm-guard: Change the chart or its values and run: helm upgrade myapp <chart> -n shop",
+        ]
+    );
+    let response = case.response();
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["status"], Value::Null);
+    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+}
+
+#[test]
+fn audit_mode_tells_only_the_audit_log() {
+    let response = Case {
+        decision: Decision::Audit,
+        mode: Mode::Audit,
+        ..Case::default()
+    }
+    .response();
+    assert_eq!(
+        response,
+        json!({"uid": "u-1", "allowed": true, "auditAnnotations": {
+            "decision": "audited", "reason": "fields-changed", "mode": "Audit",
+            "release": "shop/myapp", "revision": "3", "fields": ".spec.replicas",
+        }})
+    );
+}
+
+#[test]
+fn what_passes_passes_without_a_word() {
+    let response = Case {
+        reason: Reason::Exempt("hpa-replicas"),
+        findings: vec![],
+        decision: Decision::Allow,
+        ..Case::default()
+    }
+    .response();
+    assert_eq!(
+        response,
+        json!({"uid": "u-1", "allowed": true, "auditAnnotations": {
+            "decision": "allowed", "reason": "exempt", "mode": "Deny", "exemption": "hpa-replicas",
+        }})
+    );
+}
+
+#[test]
+fn a_break_glass_change_is_told_that_it_was_recorded() {
+    let case = Case {
+        decision: Decision::BreakGlass,
+        ..Case::default()
+    };
+    let warnings = case.warnings();
+    assert_eq!(
+        warnings[0],
+        "helm-guard: break-glass change by system:serviceaccount:ops:emergency recorded; \
+         reconcile it with the chart"
+    );
+    assert_eq!(
+        warnings[2],
+        "helm-guard: .spec.replicas: declared 3, live 3, requested 0"
+    );
+    let rehearsal = Case {
+        dry_run: true,
+        ..case
+    };
+    assert!(
+        rehearsal.warnings()[0].contains("would be recorded"),
+        "a dry run leaves no record and may not say so"
+    );
+}
+
+#[test]
+fn what_nobody_can_judge_passes_with_a_warning() {
+    let case = Case {
+        reason: Reason::RecordUnreadable,
+        findings: vec![],
+        decision: Decision::Indeterminate,
+        ..Case::default()
+    };
+    assert_eq!(
+        case.warnings(),
+        [
+            r#"helm-guard: Deployment "myapp" passes unjudged: the release record that declares it can not be read (record-unreadable)"#
+        ]
+    );
+}
+
+#[test]
+fn a_long_list_is_cut_with_a_count_and_stays_inside_the_limits_of_the_api_server() {
+    let wide = Change {
+        path: FieldPath::of(["data", &"é".repeat(300)]),
+        declared: shown(&"ü".repeat(300)),
+        live: shown("\u{7f}"),
+        requested: Shown::Absent,
+    };
+    let changes = vec![wide; 100];
+    let deny = Case {
+        findings: vec![finding("shop", &[3], changes.clone())],
+        ..Case::default()
+    };
+    assert!(deny.message().len() <= 6 * 1024);
+    let response = deny.response();
+    assert!(
+        response["auditAnnotations"]["fields"]
+            .as_str()
+            .unwrap()
+            .len()
+            <= 2 * 1024
+    );
+    assert_eq!(
+        response["status"]["details"]["causes"]
+            .as_array()
+            .unwrap()
+            .len(),
+        64
+    );
+
+    let short = Case {
+        findings: vec![finding("shop", &[3], vec![replicas(); 100])],
+        ..Case::default()
+    };
+    assert!(short.message().contains("\n  and 84 more fields\n"));
+
+    let warn = Case {
+        decision: Decision::Warn,
+        findings: vec![finding("shop", &[3], changes)],
+        ..Case::default()
+    };
+    let warnings = warn.warnings();
+    assert!(warnings.len() > 2);
+    let chars = |text: &String| text.chars().count();
+    assert!(warnings.iter().all(|warning| chars(warning) <= 256));
+    assert!(warnings.iter().map(chars).sum::<usize>() <= 4096);
+    assert!(!warnings.concat().contains(|c: char| c.is_control()));
+}

@@ -1,0 +1,254 @@
+//! The words on the screen: why a request was refused, and what to do instead.
+//!
+//! kubectl prints `Error from server (Forbidden): admission webhook "…" denied the request: ` in
+//! front of a denial's message, and `Warning: ` in front of each warning.
+
+use std::fmt::Write as _;
+
+use super::Answer;
+use crate::guard::{Change, Decided, Decision, Finding, ObjectRef, Reason};
+
+/// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
+/// them all.
+const FIELDS_LISTED: usize = 16;
+
+/// The longest message, in bytes. The API server sets no limit of its own, but terminals and CI
+/// logs are read by people.
+const MESSAGE_BYTES: usize = 6 * 1024;
+
+/// The API server cuts each warning to 256 characters once all of them together exceed 4096
+/// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are kept here.
+const WARNING_CHARS: usize = 256;
+const WARNINGS_CHARS: usize = 4096;
+
+/// The API server takes notes of events of up to 1 kB (`pkg/apis/core/validation/events.go`).
+const NOTE_BYTES: usize = 1024;
+
+/// Whom to turn to when the change can not wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Emergency {
+    /// No break-glass identity and no runbook is configured, so nothing is said.
+    #[default]
+    Unprepared,
+    /// There is a break-glass identity, but no page that says how to use it.
+    Identity,
+    /// The page to read.
+    Runbook(String),
+}
+
+/// The message of a denial, in several lines.
+///
+/// It starts with a line break, so that the object starts a line of its own below what kubectl
+/// prints in front.
+pub fn denial(answer: &Answer<'_>) -> String {
+    let mut text = String::new();
+    for line in violation(answer) {
+        text.push('\n');
+        text.push_str(&line);
+    }
+    match answer.emergency {
+        Emergency::Unprepared => {}
+        Emergency::Identity => {
+            text.push_str("\nIn an emergency: make the change as a break-glass identity");
+        }
+        Emergency::Runbook(url) => {
+            let _ = write!(text, "\nIn an emergency: {url}");
+        }
+    }
+    cut(&mut text, MESSAGE_BYTES);
+    text
+}
+
+/// The warnings that go with a decision: none when it needs no words.
+pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
+    let lines = match answer.decided.decision {
+        Decision::Allow | Decision::Deny | Decision::Audit => Vec::new(),
+        Decision::Indeterminate => vec![indeterminate(answer)],
+        Decision::Warn => violation(answer),
+        Decision::BreakGlass => {
+            let who = &answer.decided.request.user_info.username;
+            let recorded = if answer.decided.request.dry_run {
+                "would be recorded"
+            } else {
+                "recorded"
+            };
+            let mut lines = vec![format!(
+                "break-glass change by {who} {recorded}; reconcile it with the chart"
+            )];
+            lines.extend(violation(answer));
+            lines
+        }
+    };
+    let mut left = WARNINGS_CHARS;
+    lines
+        .iter()
+        .map(|line| warning(line))
+        .take_while(|line| {
+            let room = left.checked_sub(line.chars().count());
+            left = room.unwrap_or(0);
+            room.is_some()
+        })
+        .collect()
+}
+
+/// The sentence of the Kubernetes event about a break-glass change.
+pub fn announcement(decided: &Decided<'_>) -> String {
+    let mut text = format!(
+        "{} by {} against what Helm declares",
+        decided.request.operation.as_str(),
+        decided.request.user_info.username
+    );
+    for finding in &decided.verdict.findings {
+        let _ = write!(
+            text,
+            "; release {} (revision {}, chart {})",
+            finding.release,
+            numbers(&finding.revisions),
+            finding.chart
+        );
+        for change in &finding.changes {
+            let _ = write!(text, ", {}: {}", change.path, values(change));
+        }
+    }
+    cut(&mut text, NOTE_BYTES);
+    text
+}
+
+/// What is violated and what to do about it, a line each.
+fn violation(answer: &Answer<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut room = FIELDS_LISTED;
+    let mut unlisted = 0;
+    for finding in &answer.decided.verdict.findings {
+        lines.push(headline(answer, finding));
+        let listed = finding.changes.len().min(room);
+        lines.extend(finding.changes.iter().take(listed).map(field));
+        room -= listed;
+        unlisted += finding.changes.len() - listed;
+    }
+    if unlisted > 0 {
+        let s = if unlisted == 1 { "" } else { "s" };
+        lines.push(format!("  and {unlisted} more field{s}"));
+    }
+    lines.extend(
+        answer
+            .decided
+            .verdict
+            .findings
+            .iter()
+            .map(|finding| way_out(answer, finding)),
+    );
+    lines
+}
+
+fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
+    let revisions = numbers(&finding.revisions);
+    let s = if finding.revisions.len() == 1 {
+        ""
+    } else {
+        "s"
+    };
+    let object = answer
+        .decided
+        .object
+        .map_or_else(|| "The object".to_owned(), |id| name(id, finding));
+    let end = if finding.changes.is_empty() { "" } else { ":" };
+    format!(
+        "{object} is declared by Helm release {} (revision{s} {revisions}, chart {}){end}",
+        finding.release, finding.chart
+    )
+}
+
+fn called(object: &ObjectRef<'_>) -> String {
+    format!("{} {:?}", object.kind, object.name)
+}
+
+/// The object, with its namespace where the reader can not tell it from the release's.
+fn name(object: &ObjectRef<'_>, finding: &Finding) -> String {
+    if object.namespace.is_empty() || object.namespace == finding.release.namespace {
+        called(object)
+    } else {
+        format!("{} in namespace {:?}", called(object), object.namespace)
+    }
+}
+
+fn field(change: &Change) -> String {
+    format!("  {}: {}", change.path, values(change))
+}
+
+/// The three values of a field.
+pub fn values(change: &Change) -> String {
+    format!(
+        "declared {}, live {}, requested {}",
+        change.declared, change.live, change.requested
+    )
+}
+
+fn way_out(answer: &Answer<'_>, finding: &Finding) -> String {
+    let (release, namespace) = (&finding.release.name, &finding.release.namespace);
+    if answer.decided.verdict.reason == Reason::ObjectDeleted {
+        format!(
+            "Remove it from the chart and run: helm upgrade {release} <chart> -n {namespace}; \
+             or remove the whole release: helm uninstall {release} -n {namespace}"
+        )
+    } else {
+        format!(
+            "Change the chart or its values and run: helm upgrade {release} <chart> -n {namespace}"
+        )
+    }
+}
+
+fn indeterminate(answer: &Answer<'_>) -> String {
+    let why = match answer.decided.verdict.reason {
+        Reason::VersionDiffers => "the release declares it in another API version",
+        Reason::RecordUnreadable => "the release record that declares it can not be read",
+        Reason::ObjectUnreadable => "the object in the request can not be read",
+        Reason::SchemaUnavailable => "the schema of its kind can not be read",
+        Reason::ReadThroughFailed => "the release's records could not be read again",
+        Reason::DeadlineExceeded => "it took too long to say whether a release declares it",
+        _ => "nobody can say whether a release declares it",
+    };
+    let object = answer
+        .decided
+        .object
+        .map_or_else(|| "the request".to_owned(), called);
+    format!(
+        "{object} passes unjudged: {why} ({})",
+        answer.decided.verdict.reason
+    )
+}
+
+/// One warning, as the API server takes it: no control characters, not too long.
+fn warning(line: &str) -> String {
+    let mut text = String::from("helm-guard: ");
+    text.extend(
+        line.trim_start()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c }),
+    );
+    if text.chars().count() > WARNING_CHARS {
+        text = text.chars().take(WARNING_CHARS - 1).collect();
+        text.push('…');
+    }
+    text
+}
+
+/// Revision numbers, newest first: `4, 3`.
+pub fn numbers(revisions: &[u32]) -> String {
+    let numbers: Vec<_> = revisions.iter().map(u32::to_string).collect();
+    numbers.join(", ")
+}
+
+/// Cuts a text to at most `bytes`, between characters, and marks the cut.
+pub fn cut(text: &mut String, bytes: usize) {
+    const MARK: &str = "…";
+    if text.len() <= bytes {
+        return;
+    }
+    let mut end = bytes.saturating_sub(MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.push_str(MARK);
+}
