@@ -1,0 +1,188 @@
+//! The audit log: one JSON line for each decision that matters, whatever the format of the other
+//! log lines is.
+//!
+//! A line has `"target":"audit"` and the same first keys as a JSON log line, so that one reader
+//! takes both from one stream. It is written before the answer is sent: a change that passed in an
+//! emergency is never unrecorded.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::{
+    breakglass::EmergencyChange,
+    guard::{Decided, Decision, Finding},
+};
+
+/// Where audit lines go.
+pub struct AuditLog {
+    sink: Mutex<Box<dyn Write + Send>>,
+}
+
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditLog").finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    timestamp: Timestamp,
+    level: &'static str,
+    target: &'static str,
+    message: &'static str,
+    uid: &'a str,
+    decision: &'static str,
+    reason: &'static str,
+    mode: &'static str,
+    operation: &'static str,
+    user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field_manager: Option<&'a str>,
+    object: Object<'a>,
+    releases: Vec<Release<'a>>,
+    #[serde(flatten)]
+    change: Option<&'a EmergencyChange>,
+}
+
+#[derive(Serialize)]
+struct User<'a> {
+    name: &'a str,
+    groups: &'a [std::borrow::Cow<'a, str>],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Object<'a> {
+    group: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subresource: &'a str,
+}
+
+#[derive(Serialize)]
+struct Release<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    chart: &'a str,
+    revisions: &'a [u32],
+    fields: Vec<Field>,
+}
+
+#[derive(Serialize)]
+struct Field {
+    path: String,
+    declared: String,
+    old: String,
+    new: String,
+}
+
+impl AuditLog {
+    /// Writes lines to `sink`, each in one call.
+    pub fn new(sink: impl Write + Send + 'static) -> Self {
+        Self {
+            sink: Mutex::new(Box::new(sink)),
+        }
+    }
+
+    /// Writes the line of a decision, if it matters: whatever does not simply pass.
+    pub fn write(
+        &self,
+        decided: &Decided<'_>,
+        change: Option<&EmergencyChange>,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let Some(message) = message(decided.decision) else {
+            return Ok(());
+        };
+        let mut line = serde_json::to_vec(&line(decided, message, change, now))?;
+        line.push(b'\n');
+        let mut sink = self.sink.lock();
+        sink.write_all(&line)?;
+        sink.flush()
+    }
+}
+
+fn message(decision: Decision) -> Option<&'static str> {
+    match decision {
+        Decision::Allow => None,
+        Decision::Indeterminate => Some("passed unjudged"),
+        Decision::Deny => Some("denied"),
+        Decision::Warn => Some("passed with a warning, would be denied in mode Deny"),
+        Decision::Audit => Some("passed, would be denied in mode Deny"),
+        Decision::BreakGlass => Some("break-glass change"),
+    }
+}
+
+fn line<'a>(
+    decided: &Decided<'a>,
+    message: &'static str,
+    change: Option<&'a EmergencyChange>,
+    timestamp: Timestamp,
+) -> Line<'a> {
+    let request = decided.request;
+    let object = match decided.object {
+        Some(object) => Object {
+            group: object.group,
+            kind: object.kind,
+            namespace: object.namespace,
+            name: &object.name,
+            subresource: &request.sub_resource,
+        },
+        None => Object {
+            group: &request.kind.group,
+            kind: &request.kind.kind,
+            namespace: &request.namespace,
+            name: &request.name,
+            subresource: &request.sub_resource,
+        },
+    };
+    let level = if decided.decision == Decision::Deny {
+        "INFO"
+    } else {
+        "WARN"
+    };
+    Line {
+        timestamp,
+        level,
+        target: "audit",
+        message,
+        uid: &request.uid,
+        decision: decided.decision.as_str(),
+        reason: decided.verdict.reason.as_str(),
+        mode: decided.mode.as_str(),
+        operation: request.operation.as_str(),
+        user: User {
+            name: &request.user_info.username,
+            groups: &request.user_info.groups,
+        },
+        field_manager: request.field_manager(),
+        object,
+        releases: decided.verdict.findings.iter().map(release).collect(),
+        change,
+    }
+}
+
+fn release(finding: &Finding) -> Release<'_> {
+    Release {
+        name: &finding.release.name,
+        namespace: &finding.release.namespace,
+        chart: &finding.chart,
+        revisions: &finding.revisions,
+        fields: finding
+            .changes
+            .iter()
+            .map(|change| Field {
+                path: change.path.to_string(),
+                declared: change.declared.to_string(),
+                old: change.live.to_string(),
+                new: change.requested.to_string(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,227 @@
+//! Kubernetes events (events.k8s.io/v1) about break-glass changes, on the object that was changed.
+//!
+//! [`Events::announce`] only puts a note into a bounded queue; [`Announcer::run`] is the task that
+//! sends them. Notes on the same object within [`WINDOW`] become one event with a count, so that a
+//! script that edits in a loop does not flood etcd.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::ObjectReference,
+        events::v1::{Event, EventSeries},
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::helm::ObjectId;
+
+/// Notes that wait to be sent. Emergencies are rare and small; what floods more than this is a
+/// loop, and its first notes tell the story.
+const QUEUE: usize = 256;
+
+/// Within this time notes on one object are counted instead of sent anew.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Objects whose last event is remembered.
+const REMEMBERED: usize = 1024;
+
+/// An event that does not get through in this time is given up, so that the queue moves on.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is said about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The object.
+    pub object: ObjectId,
+    /// Group and version of the object, as in a manifest: `apps/v1`.
+    pub api_version: String,
+    /// Its uid, as far as it is known: kubectl finds the events of an object by it.
+    pub uid: Option<String>,
+    /// What was done: `Update`, `Delete`, `Scale`.
+    pub action: &'static str,
+    /// The sentence, of at most 1 kB: the API server takes no more.
+    pub text: String,
+}
+
+/// The sending end, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Events {
+    queue: mpsc::Sender<Note>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The receiving end, run as one task.
+#[derive(Debug)]
+pub struct Announcer {
+    queue: mpsc::Receiver<Note>,
+    dropped: Arc<AtomicU64>,
+    sent: HashMap<(ObjectId, &'static str), Sent>,
+}
+
+/// An event that may still be counted up.
+#[derive(Debug, Clone)]
+struct Sent {
+    name: String,
+    count: i32,
+    at: Timestamp,
+}
+
+/// The two ends of a queue.
+pub fn queue() -> (Events, Announcer) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    (
+        Events {
+            queue: sender,
+            dropped: Arc::clone(&dropped),
+        },
+        Announcer {
+            queue: receiver,
+            dropped,
+            sent: HashMap::new(),
+        },
+    )
+}
+
+impl Events {
+    /// Queues a note. Never waits: what finds the queue full is dropped and counted.
+    pub fn announce(&self, note: Note) {
+        if self.queue.try_send(note).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that were dropped, because the queue was full or the API server did not take them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Announcer {
+    /// Sends what is queued, until every [`Events`] is gone.
+    pub async fn run(mut self, client: Client) {
+        while let Some(note) = self.queue.recv().await {
+            let sending = self.send(&client, &note, Timestamp::now());
+            let error = match timeout(SEND_TIMEOUT, sending).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "timed out".to_owned(),
+            };
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(object = %note.object, error, "failed to send an event");
+        }
+    }
+
+    async fn send(&mut self, client: &Client, note: &Note, now: Timestamp) -> kube::Result<()> {
+        let api: Api<Event> = Api::namespaced(client.clone(), namespace(&note.object));
+        let key = (note.object.clone(), note.action);
+        self.forget_old(now);
+        if let Some(sent) = self.sent.get_mut(&key) {
+            let series = EventSeries {
+                count: sent.count + 1,
+                last_observed_time: MicroTime(now),
+            };
+            let patch = serde_json::json!({"series": series, "note": note.text});
+            match api
+                .patch(&sent.name, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+            {
+                Ok(_) => {
+                    sent.count += 1;
+                    return Ok(());
+                }
+                // Somebody removed the event: a new one is made.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let event = event(note, now);
+        let name = event.metadata.name.clone().unwrap_or_default();
+        api.create(&PostParams::default(), &event).await?;
+        if self.sent.len() < REMEMBERED {
+            self.sent.insert(
+                key,
+                Sent {
+                    name,
+                    count: 1,
+                    at: now,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
+        self.sent
+            .retain(|_, sent| now.duration_since(sent.at).unsigned_abs() < WINDOW);
+    }
+}
+
+/// Events on cluster-scoped objects live in `default`: the API server insists on it
+/// (`pkg/apis/core/validation/events.go`).
+fn namespace(object: &ObjectId) -> &str {
+    if object.namespace.is_empty() {
+        "default"
+    } else {
+        &object.namespace
+    }
+}
+
+fn event(note: &Note, now: Timestamp) -> Event {
+    let object = &note.object;
+    Event {
+        metadata: ObjectMeta {
+            name: Some(event_name(&object.name, now)),
+            namespace: Some(namespace(object).to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        action: Some(note.action.to_owned()),
+        reason: Some("BreakGlass".to_owned()),
+        note: Some(note.text.clone()),
+        type_: Some("Warning".to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some(note.api_version.clone()),
+            kind: Some(object.kind.clone()),
+            name: Some(object.name.clone()),
+            namespace: (!object.namespace.is_empty()).then(|| object.namespace.clone()),
+            uid: note.uid.clone(),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some("helm-guard.dev/helm-guard".to_owned()),
+        reporting_instance: Some("helm-guard".to_owned()),
+        ..Event::default()
+    }
+}
+
+/// Event names must be DNS subdomains, object names need not (`system:reader`), and both may have
+/// up to 253 characters.
+fn event_name(object: &str, now: Timestamp) -> String {
+    let name: String = object
+        .chars()
+        .take(200)
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '-' => c,
+            _ => '-',
+        })
+        .collect();
+    let name = match name.trim_matches('-') {
+        "" => "object",
+        name => name,
+    };
+    format!("{name}.{:x}", now.as_nanosecond())
+}

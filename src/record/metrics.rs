@@ -1,0 +1,216 @@
+//! Metrics in the Prometheus text format.
+//!
+//! What the webhook counts as it goes lives in [`Metrics`]. What other rooms know anyway (index,
+//! certificates, registration) is asked for at scrape time through [`Figures`], so that those
+//! rooms need not know this one.
+//!
+//! Labels are bounded: no user, no object name. Units are base units.
+
+pub mod figures;
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+pub use self::figures::Figures;
+use crate::{
+    guard::{Decided, Operation},
+    policy::Mode,
+};
+
+/// From what a request that needs no judgement takes to the timeout of the webhook.
+const LATENCY_SECONDS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.0, 3.0,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    operation: &'static str,
+    mode: &'static str,
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+/// What the webhook counts.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: Family<DecisionLabels, Counter>,
+    exemptions: Family<ExemptionLabel, Counter>,
+    rejected: Family<KindLabel, Counter>,
+    break_glass: Family<OperationLabel, Counter>,
+    audit_errors: Counter,
+    panics: Counter,
+    duration: Histogram,
+    in_flight: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExemptionLabel {
+    exemption: &'static str,
+}
+
+/// Counts a request as in flight for as long as it lives, also when it is cut short.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// A registry with everything in it; `figures` is asked at every scrape.
+    pub fn new(mode: Mode, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
+        let mut registry = Registry::default();
+        registry.register(
+            "helm_guard_build",
+            "Version of helm-guard and the mode it runs in",
+            Info::new(vec![
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("mode", mode.as_str()),
+            ]),
+        );
+        let decisions = Family::default();
+        registry.register(
+            "helm_guard_decisions",
+            "Answers, by what was decided and why",
+            decisions.clone(),
+        );
+        let exemptions = Family::default();
+        registry.register(
+            "helm_guard_exemptions",
+            "Requests that passed because of a named exemption",
+            exemptions.clone(),
+        );
+        let rejected = Family::default();
+        registry.register(
+            "helm_guard_rejected_envelopes",
+            "Bodies that were no AdmissionReview and got an HTTP error",
+            rejected.clone(),
+        );
+        let break_glass = Family::default();
+        registry.register(
+            "helm_guard_break_glass",
+            "Changes against the declared state that passed for a break-glass identity",
+            break_glass.clone(),
+        );
+        let audit_errors = Counter::default();
+        registry.register(
+            "helm_guard_audit_errors",
+            "Audit lines that could not be written",
+            audit_errors.clone(),
+        );
+        let panics = Counter::default();
+        registry.register(
+            "helm_guard_panics",
+            "Requests that ended in a bug and got HTTP 500",
+            panics.clone(),
+        );
+        let duration = Histogram::new(LATENCY_SECONDS);
+        registry.register_with_unit(
+            "helm_guard_request_duration",
+            "From the last byte of a review to its answer",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register(
+            "helm_guard_requests_in_flight",
+            "Reviews being answered",
+            in_flight.clone(),
+        );
+        registry.register_collector(Box::new(figures::AtScrape::new(figures)));
+        Self {
+            registry,
+            decisions,
+            exemptions,
+            rejected,
+            break_glass,
+            audit_errors,
+            panics,
+            duration,
+            in_flight,
+        }
+    }
+
+    /// The registry, for what other rooms count themselves.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The text of `/metrics`.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut body = String::new();
+        text::encode(&mut body, &self.registry)?;
+        Ok(body)
+    }
+
+    /// Counts a request as in flight until the return value is dropped.
+    pub fn enter(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts an answer. Dry-run requests are left out by the caller.
+    pub fn decided(&self, decided: &Decided<'_>) {
+        let reason = decided.verdict.reason;
+        self.decisions
+            .get_or_create(&DecisionLabels {
+                operation: decided.request.operation.as_str(),
+                mode: decided.mode.as_str(),
+                verdict: decided.decision.as_str(),
+                reason: reason.as_str(),
+            })
+            .inc();
+        if let crate::guard::Reason::Exempt(exemption) = reason {
+            self.exemptions
+                .get_or_create(&ExemptionLabel { exemption })
+                .inc();
+        }
+    }
+
+    /// Counts a change that passed in an emergency.
+    pub fn broke_glass(&self, operation: Operation) {
+        let operation = operation.as_str();
+        self.break_glass
+            .get_or_create(&OperationLabel { operation })
+            .inc();
+    }
+
+    /// Counts a body that was no review.
+    pub fn rejected(&self, kind: &'static str) {
+        self.rejected.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts an audit line that was lost.
+    pub fn audit_failed(&self) {
+        self.audit_errors.inc();
+    }
+
+    /// Counts a request that ended in a bug.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Takes the time that an answer took.
+    pub fn took(&self, duration: Duration) {
+        self.duration.observe(duration.as_secs_f64());
+    }
+}

@@ -1,0 +1,263 @@
+//! What other rooms know, as metrics at scrape time.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
+};
+
+/// The state of the process at the moment of a scrape. What is `None` is left out, never shown as
+/// a zero that would look like a measurement.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// The index of declared objects.
+    pub index: Index,
+    /// Reads of records before a denial.
+    pub read_throughs: Vec<(&'static str, u64)>,
+    /// When the CA of the webhook's certificate expires.
+    pub ca_not_after: Option<Timestamp>,
+    /// When the webhook's certificate expires.
+    pub leaf_not_after: Option<Timestamp>,
+    /// Certificates loaded anew, by result.
+    pub certificate_reloads: Vec<(&'static str, u64)>,
+    /// Whether the webhook's configuration in the cluster is as it should be; `None` where this
+    /// process does not register itself.
+    pub registered: Option<bool>,
+    /// Events that were dropped.
+    pub events_dropped: u64,
+    /// The releases.
+    pub releases: Vec<Release>,
+}
+
+/// Figures of the index.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// Releases with at least one record.
+    pub releases: u64,
+    /// Objects that an active revision declares.
+    pub objects: u64,
+    /// Bytes of the declared objects.
+    pub bytes: u64,
+    /// Since the last sign of life of the oldest watch.
+    pub last_event_age: Option<Duration>,
+    /// Records that could not be fetched or decoded.
+    pub decode_errors: u64,
+    /// Failures of the watches.
+    pub watch_errors: u64,
+    /// Whether every watch is established.
+    pub watch_healthy: bool,
+}
+
+/// A release, labelled as the alert rules that people already have expect it.
+#[derive(Clone, Debug, Default)]
+pub struct Release {
+    /// Name.
+    pub release: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the chart.
+    pub chart: String,
+    /// Version of the chart.
+    pub chart_version: String,
+    /// Version of what it installs.
+    pub app_version: String,
+    /// Status of the newest revision.
+    pub status: &'static str,
+    /// When it was last deployed.
+    pub last_deployed: Option<Timestamp>,
+}
+
+/// Asks for [`Figures`] at each scrape.
+pub struct AtScrape<F>(F);
+
+impl<F> AtScrape<F> {
+    /// Wraps the function that is asked.
+    pub fn new(figures: F) -> Self {
+        Self(figures)
+    }
+}
+
+impl<F> fmt::Debug for AtScrape<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtScrape")
+    }
+}
+
+impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = (self.0)();
+        index(&mut encoder, &figures.index)?;
+        counters(
+            &mut encoder,
+            "helm_guard_read_throughs",
+            "Reads of a release's records before a denial",
+            "result",
+            &figures.read_throughs,
+        )?;
+        certificates(&mut encoder, &figures)?;
+        if let Some(registered) = figures.registered {
+            gauge(
+                &mut encoder,
+                "helm_guard_registered",
+                "Whether the ValidatingWebhookConfiguration is as it should be",
+                u64::from(registered),
+            )?;
+        }
+        counter(
+            &mut encoder,
+            "helm_guard_events_dropped",
+            "Kubernetes events that were not sent",
+            figures.events_dropped,
+        )?;
+        releases(&mut encoder, &figures.releases)
+    }
+}
+
+fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
+    gauge(
+        encoder,
+        "helm_guard_index_releases",
+        "Releases in the index",
+        index.releases,
+    )?;
+    gauge(
+        encoder,
+        "helm_guard_index_objects",
+        "Declared objects in the index",
+        index.objects,
+    )?;
+    gauge(
+        encoder,
+        "helm_guard_index_bytes",
+        "Bytes of the declared objects in the index",
+        index.bytes,
+    )?;
+    if let Some(age) = index.last_event_age {
+        gauge_f64(
+            encoder,
+            "helm_guard_index_last_event_age_seconds",
+            "Since the last sign of life of the watches",
+            age.as_secs_f64(),
+        )?;
+    }
+    counter(
+        encoder,
+        "helm_guard_index_decode_errors",
+        "Release records that could not be fetched or decoded",
+        index.decode_errors,
+    )?;
+    counter(
+        encoder,
+        "helm_guard_index_watch_errors",
+        "Failures of the watches of release records",
+        index.watch_errors,
+    )?;
+    gauge(
+        encoder,
+        "helm_guard_index_watch_healthy",
+        "Whether every watch of release records is established",
+        u64::from(index.watch_healthy),
+    )
+}
+
+fn certificates(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "helm_guard_certificate_not_after_timestamp_seconds",
+        "When the certificate expires, in seconds since 1970",
+        None,
+        MetricType::Gauge,
+    )?;
+    let certificates = [
+        ("ca", figures.ca_not_after),
+        ("leaf", figures.leaf_not_after),
+    ];
+    for (certificate, not_after) in certificates {
+        if let Some(not_after) = not_after {
+            ConstGauge::new(not_after.as_second())
+                .encode(family.encode_family(&[("certificate", certificate)])?)?;
+        }
+    }
+    counters(
+        encoder,
+        "helm_guard_certificate_reloads",
+        "Certificates loaded anew",
+        "result",
+        &figures.certificate_reloads,
+    )
+}
+
+fn releases(encoder: &mut DescriptorEncoder<'_>, releases: &[Release]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "helm_release",
+        "Helm releases in the cluster",
+        None,
+        MetricType::Info,
+    )?;
+    for release in releases {
+        Info::new([
+            ("release", release.release.as_str()),
+            ("namespace", &release.namespace),
+            ("chart", &release.chart),
+            ("chart_version", &release.chart_version),
+            ("app_version", &release.app_version),
+            ("status", release.status),
+        ])
+        .encode(family.encode_family::<[(&str, &str); 0]>(&[])?)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "helm_release_last_deployed_timestamp",
+        "When the release was last deployed, in seconds since 1970",
+        None,
+        MetricType::Gauge,
+    )?;
+    for release in releases {
+        if let Some(deployed) = release.last_deployed {
+            ConstGauge::new(deployed.as_second()).encode(family.encode_family(&[
+                ("release", release.release.as_str()),
+                ("namespace", &release.namespace),
+                ("chart", &release.chart),
+            ])?)?;
+        }
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn gauge_f64(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: f64,
+) -> fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(encoder.encode_descriptor(
+        name,
+        help,
+        None,
+        MetricType::Counter,
+    )?)
+}
+
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&'static str, u64)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (word, value) in values {
+        ConstCounter::new(*value).encode(family.encode_family(&[(label, *word)])?)?;
+    }
+    Ok(())
+}
