@@ -3,6 +3,17 @@
 //!
 //! A [`Schema`] is an arena of nodes: only types that lead to something worth knowing are in it,
 //! so a `ConfigMap` needs none at all and a whole pod template a few dozen.
+//!
+//! Types are first gathered by name in a [`table::Table`], from the OpenAPI documents of an API
+//! server ([`openapi`]) or their text form ([`text`]), and then compiled. Those of Kubernetes itself are [`builtin`].
+
+pub mod builtin;
+mod json;
+pub mod openapi;
+pub mod table;
+pub mod text;
+
+use thiserror::Error;
 
 /// A node of a [`Schema`], by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +62,49 @@ pub struct MergeKey {
     pub field: Box<str>,
     /// The value, as JSON text, of an item that lacks the field.
     pub default: Option<Box<str>>,
+}
+
+/// Why types could not be read.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// Not JSON, or not of the expected form.
+    #[error("failed to read {what}")]
+    Json {
+        /// What was read.
+        what: String,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Two documents define a type of this name differently.
+    #[error("failed to merge types: {name} has two definitions")]
+    Conflict {
+        /// The type.
+        name: String,
+    },
+    /// A type is used and nowhere defined.
+    #[error("failed to find the type {name}")]
+    Undefined {
+        /// The type.
+        name: String,
+    },
+    /// A line of the text form makes no sense.
+    #[error("failed to read line {line} of the table: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// Whether a kind's objects are in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Objects have a namespace.
+    Namespaced,
+    /// Objects have none; Helm ignores one in the manifest.
+    Cluster,
 }
 
 /// The types of one kind or of many kinds, in one arena.

@@ -1,0 +1,122 @@
+//! Kubernetes' own types, from the OpenAPI v3 documents that an API server serves under
+//! `/openapi/v3`, one a group version.
+//!
+//! This makes the table that [`super::builtin`] reads; at run time no OpenAPI document is fetched.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::json::{Definitions, GroupVersionKind, Reduction, short_name};
+use super::table::{Fields, Kind, KindName, Table, Type};
+use super::{ListKind, SchemaError, Scope};
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    components: Components,
+    #[serde(default)]
+    paths: BTreeMap<String, Path>,
+}
+
+#[derive(Default, Deserialize)]
+struct Components {
+    #[serde(default)]
+    schemas: Definitions,
+}
+
+#[derive(Deserialize)]
+struct Path {
+    put: Option<Operation>,
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    #[serde(rename = "x-kubernetes-group-version-kind")]
+    kind: Option<GroupVersionKind>,
+}
+
+/// Lists whose order means nothing, which no extension says: the API server moves the metrics of a
+/// `HorizontalPodAutoscaler` when it converts between versions.
+const UNORDERED: [(&str, &str); 1] = [("autoscaling.v2.HorizontalPodAutoscalerSpec", "metrics")];
+
+/// The table of all kinds in these documents (JSON texts) whose objects can be updated.
+///
+/// Reviews, bindings and other kinds that are only ever created are not in it, nor are lists and
+/// the kinds of subresources. Fails on a document that is not OpenAPI v3, on documents that do not
+/// agree on a type, and on types that are used and not defined.
+pub fn reduce<D: AsRef<str>>(documents: impl IntoIterator<Item = D>) -> Result<Table, SchemaError> {
+    let mut table = Table::default();
+    for document in documents {
+        let document: Document =
+            serde_json::from_str(document.as_ref()).map_err(|source| SchemaError::Json {
+                what: "an OpenAPI v3 document".to_owned(),
+                source,
+            })?;
+        table.kinds.extend(kinds(&document));
+        for (name, fields) in types(&document.components.schemas) {
+            match table.types.get(&name) {
+                Some(known) if *known != fields => return Err(SchemaError::Conflict { name }),
+                Some(_) => {}
+                None => {
+                    table.types.insert(name, fields);
+                }
+            }
+        }
+    }
+    table.check()?;
+
+    let roots: Vec<String> = table.kinds.values().map(|kind| kind.ty.clone()).collect();
+    for root in &roots {
+        if let Some(fields) = table.types.get_mut(root) {
+            fields.remove("status");
+        }
+    }
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    Ok(table.prune(&roots))
+}
+
+fn types(definitions: &Definitions) -> BTreeMap<String, Fields> {
+    let mut reduction = Reduction::default();
+    for (name, schema) in definitions {
+        reduction.define(short_name(name), schema, definitions);
+    }
+    for (name, field) in UNORDERED {
+        let list = reduction
+            .types
+            .get_mut(name)
+            .and_then(|fields| fields.get_mut(field));
+        if let Some(Type::List(kind, _)) = list {
+            *kind = ListKind::Unordered;
+        }
+    }
+    reduction.types
+}
+
+/// Kinds are told from the paths of single objects that can be PUT; these also tell the scope.
+fn kinds(document: &Document) -> impl Iterator<Item = (KindName, Kind)> {
+    document.paths.iter().filter_map(|(path, operations)| {
+        let collection = path.strip_suffix("/{name}")?;
+        let gvk = operations.put.as_ref()?.kind.as_ref()?;
+        let (full_name, _) = document
+            .components
+            .schemas
+            .iter()
+            .find(|(_, schema)| schema.kinds.contains(gvk))?;
+        let scope = if collection.contains("/namespaces/{namespace}/") {
+            Scope::Namespaced
+        } else {
+            Scope::Cluster
+        };
+        let name = KindName {
+            group: gvk.group.clone(),
+            version: gvk.version.clone(),
+            kind: gvk.kind.clone(),
+        };
+        let ty = short_name(full_name).to_owned();
+        Some((name, Kind { scope, ty }))
+    })
+}
+
+#[cfg(test)]
+mod tests;
