@@ -11,11 +11,7 @@
 
 mod build;
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use crate::error::Error;
 
@@ -87,9 +83,15 @@ pub(crate) fn variable(name: &str) -> String {
     format!("HELM_GUARD_TEST_{}", name.to_uppercase().replace('-', "_"))
 }
 
+/// A path from the environment, absolute: programs are not all run from the same directory.
+fn absolute(path: OsString) -> PathBuf {
+    let path = PathBuf::from(path);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 fn given(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, Error> {
     let one = variable(name);
-    if let Some(path) = env(&one).filter(|path| !path.is_empty()).map(PathBuf::from) {
+    if let Some(path) = env(&one).filter(|path| !path.is_empty()).map(absolute) {
         return if path.is_file() {
             Ok(Some(path))
         } else {
@@ -102,16 +104,12 @@ fn given(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pa
     // An assets directory often holds only some of the three: the others are then built.
     Ok(env("KUBEBUILDER_ASSETS")
         .filter(|_| ["kube-apiserver", "etcd", "kubectl"].contains(&name))
-        .map(|dir| Path::new(&dir).join(name))
+        .map(|dir| absolute(dir).join(name))
         .filter(|path| path.is_file()))
 }
 
 fn cache_dir(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
-    let dir = |variable| {
-        env(variable)
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from)
-    };
+    let dir = |variable| env(variable).filter(|dir| !dir.is_empty()).map(absolute);
     dir("HELM_GUARD_TEST_CACHE")
         .or_else(|| dir("XDG_CACHE_HOME").map(|dir| dir.join("helm-guard-testbed")))
         .or_else(|| dir("HOME").map(|dir| dir.join(".cache").join("helm-guard-testbed")))
@@ -120,7 +118,7 @@ fn cache_dir(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -171,6 +169,12 @@ mod tests {
             error.to_string().contains("HELM_GUARD_TEST_KUBE_SCHEDULER"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_relative_cache_is_relative_to_where_we_are_and_not_to_where_go_runs() {
+        let cache = cache_dir(env_of(&[("HELM_GUARD_TEST_CACHE", Path::new("cache"))])).unwrap();
+        assert_eq!(cache, env::current_dir().unwrap().join("cache"));
     }
 
     #[test]

@@ -129,6 +129,9 @@ pub(super) fn controller_manager(
             // Each controller then shows as its own user, as on real clusters.
             flag("use-service-account-credentials", "true"),
             flag("controllers", "*"),
+            // Under the default limit it takes 5 s to fetch the credentials of all controllers.
+            flag("kube-api-qps", "500"),
+            flag("kube-api-burst", "1000"),
             flag("leader-elect", "false"),
             flag("secure-port", "0"),
         ],
