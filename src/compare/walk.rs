@@ -4,6 +4,9 @@
 //! are the same text, or as soon as one manifest that must agree declares nothing there. What a
 //! violation is, is said once, in [`Walk::leaf`].
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::value::RawValue;
 
 use super::{

@@ -10,6 +10,9 @@
 //! another declares; yet a value that *any* claiming release declares is legitimate, or
 //! `--take-ownership` could not hand an object over.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::value::RawValue;
 
 use super::{

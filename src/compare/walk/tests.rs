@@ -1,0 +1,517 @@
+//! What is a violation, and what is none.
+
+use serde_json::{Value, json, value::RawValue};
+
+use super::*;
+use crate::compare::{schema::builtin::builtin, values::Empties};
+
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap()
+}
+
+struct Case {
+    kind: (&'static str, &'static str, &'static str),
+    declared: Vec<Option<Value>>,
+    agreement: Agreement,
+    old: Value,
+    new: Value,
+}
+
+const DEPLOYMENT: (&str, &str, &str) = ("apps", "v1", "Deployment");
+
+/// The paths of the violations of a case.
+fn paths(case: &Case) -> Vec<String> {
+    let (group, version, kind) = case.kind;
+    let declared: Vec<Option<Box<RawValue>>> = case
+        .declared
+        .iter()
+        .map(|value| value.as_ref().map(raw))
+        .collect();
+    let declared = match &declared[..] {
+        [one] => Declared::One(one.as_ref().unwrap()),
+        [first, second] => Declared::Two(first.as_deref(), second.as_deref()),
+        _ => unreachable!("one or two manifests are active"),
+    };
+    let known = builtin().lookup(group, version, kind);
+    let (old, new) = (raw(&case.old), raw(&case.new));
+    let comparison = Comparison {
+        declared,
+        agreement: case.agreement,
+        old: &old,
+        new: &new,
+        shape: known.unwrap_or_else(Shape::plain),
+        empties: if known.is_some() {
+            Empties::Dropped
+        } else {
+            Empties::Kept
+        },
+    };
+    compare(&comparison)
+        .into_iter()
+        .map(|violation| violation.path.to_string())
+        .collect()
+}
+
+/// A pod template's spec in a Deployment.
+fn pod(spec: &Value) -> Value {
+    json!({"spec": {"template": {"spec": spec}}})
+}
+
+fn one(kind: (&'static str, &'static str, &'static str), objects: [Value; 3]) -> Vec<String> {
+    let [declared, old, new] = objects;
+    paths(&Case {
+        kind,
+        declared: vec![Some(declared)],
+        agreement: Agreement::Every,
+        old,
+        new,
+    })
+}
+
+fn in_pod(declared: &Value, old: &Value, new: &Value) -> Vec<String> {
+    one(DEPLOYMENT, [pod(declared), pod(old), pod(new)])
+}
+
+#[test]
+fn a_declared_value_may_only_move_to_what_is_declared() {
+    let spec = |replicas: i64| json!({"spec": {"replicas": replicas}});
+    let judge = |declared, old, new| one(DEPLOYMENT, [spec(declared), spec(old), spec(new)]);
+    assert_eq!(judge(3, 3, 5), [".spec.replicas"]);
+    assert_eq!(
+        judge(3, 5, 4),
+        [".spec.replicas"],
+        "a third value on top of drift"
+    );
+    assert!(judge(3, 5, 3).is_empty(), "drift is put right");
+    assert!(
+        judge(3, 5, 5).is_empty(),
+        "drift that was there before blocks nothing"
+    );
+}
+
+#[test]
+fn what_is_not_declared_is_free() {
+    let declared = json!({"containers": [{"name": "web", "image": "nginx:1"}]});
+    let new = [
+        json!({"containers": [{"name": "web", "image": "nginx:1", "stdin": true}]}),
+        json!({"containers": [{"name": "web", "image": "nginx:1"}, {"name": "mesh", "image": "e"}]}),
+        json!({"containers": [{"name": "mesh", "image": "e"}, {"name": "web", "image": "nginx:1"}]}),
+        json!({"containers": [{"name": "web", "image": "nginx:1", "env": [{"name": "A", "value": "1"}]}]}),
+        json!({"containers": [{"name": "web", "image": "nginx:1"}], "tolerations": [{"key": "x"}]}),
+    ];
+    for new in &new {
+        assert!(in_pod(&declared, &declared, new).is_empty(), "{new}");
+        assert!(
+            in_pod(&declared, new, &declared).is_empty(),
+            "taken away again: {new}"
+        );
+    }
+}
+
+#[test]
+fn what_is_declared_may_not_be_changed_or_removed() {
+    let declared = json!({
+        "containers": [{
+            "name": "web", "image": "nginx:1", "args": ["-a", "-b"],
+            "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+            "ports": [{"containerPort": 80}],
+            "resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}},
+            "volumeMounts": [{"name": "v", "mountPath": "/data"}],
+        }],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "automountServiceAccountToken": false,
+    });
+    let mut live = declared.clone();
+    live["containers"][0]["ports"][0]["protocol"] = json!("TCP");
+    live["containers"][0]["resources"]["limits"]["cpu"] = json!("1");
+    live["containers"][0]["imagePullPolicy"] = json!("Always");
+    let web = ".spec.template.spec.containers[name=web]";
+    let edits: [(&str, Option<Value>, String); 19] = [
+        (
+            "/containers/0/image",
+            Some(json!("nginx:9")),
+            format!("{web}.image"),
+        ),
+        (
+            "/containers/0/args/1",
+            Some(json!("-c")),
+            format!("{web}.args[1]"),
+        ),
+        (
+            "/containers/0/args",
+            Some(json!(["-b", "-a", "-x"])),
+            format!("{web}.args"),
+        ),
+        ("/containers/0/args", None, format!("{web}.args")),
+        (
+            "/containers/0/env/1/value",
+            Some(json!("3")),
+            format!("{web}.env[name=B].value"),
+        ),
+        (
+            "/containers/0/env",
+            Some(json!([{"name": "A", "value": "1"}])),
+            format!("{web}.env[name=B]"),
+        ),
+        ("/containers/0/env", None, format!("{web}.env")),
+        (
+            "/containers/0/ports/0/protocol",
+            Some(json!("UDP")),
+            format!("{web}.ports[containerPort=80,protocol=TCP]"),
+        ),
+        (
+            "/containers/0/resources/limits/cpu",
+            Some(json!("2")),
+            format!("{web}.resources.limits.cpu"),
+        ),
+        (
+            "/containers/0/resources/limits/memory",
+            None,
+            format!("{web}.resources.limits.memory"),
+        ),
+        ("/containers/0/resources", None, format!("{web}.resources")),
+        (
+            "/containers/0/volumeMounts/0/mountPath",
+            Some(json!("/x")),
+            format!("{web}.volumeMounts[mountPath=/data]"),
+        ),
+        (
+            "/containers",
+            Some(json!([{"name": "other", "image": "nginx:1"}])),
+            web.to_owned(),
+        ),
+        (
+            "/volumes/0",
+            Some(json!({"name": "v", "hostPath": {"path": "/"}})),
+            ".spec.template.spec.volumes[name=v].emptyDir".to_owned(),
+        ),
+        (
+            "/tolerations",
+            Some(json!([{"key": "a", "operator": "Exists"}, {"key": "b"}])),
+            ".spec.template.spec.tolerations".to_owned(),
+        ),
+        (
+            "/tolerations/0/key",
+            Some(json!("b")),
+            ".spec.template.spec.tolerations[0].key".to_owned(),
+        ),
+        (
+            "/automountServiceAccountToken",
+            None,
+            ".spec.template.spec.automountServiceAccountToken".to_owned(),
+        ),
+        (
+            "/automountServiceAccountToken",
+            Some(json!(true)),
+            ".spec.template.spec.automountServiceAccountToken".to_owned(),
+        ),
+        ("/volumes", None, ".spec.template.spec.volumes".to_owned()),
+    ];
+    for (pointer, value, expected) in edits {
+        let mut new = live.clone();
+        match value {
+            Some(value) => *new.pointer_mut(pointer).unwrap() = value,
+            None => {
+                let (parent, field) = pointer.rsplit_once('/').unwrap();
+                new.pointer_mut(parent)
+                    .unwrap()
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(field);
+            }
+        }
+        assert_eq!(
+            in_pod(&declared, &live, &new),
+            [expected.clone()],
+            "{pointer}"
+        );
+        assert!(
+            in_pod(&declared, &new, &live).is_empty(),
+            "put back: {pointer}"
+        );
+    }
+}
+
+#[test]
+fn a_second_item_under_a_declared_key_is_a_change() {
+    let declared = json!({"containers": [{"name": "web", "env": [{"name": "A", "value": "1"}]}]});
+    let new = json!({"containers": [{"name": "web", "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}]});
+    let path = ".spec.template.spec.containers[name=web].env[name=A].value";
+    assert_eq!(in_pod(&declared, &declared, &new), [path]);
+}
+
+#[test]
+fn any_declared_value_of_a_repeated_key_will_do() {
+    let env = |values: &[&str]| {
+        let env: Vec<Value> = values
+            .iter()
+            .map(|v| json!({"name": "A", "value": v}))
+            .collect();
+        json!({"containers": [{"name": "web", "env": env}]})
+    };
+    let declared = env(&["1", "2"]);
+    assert!(in_pod(&declared, &env(&["1", "2"]), &env(&["2"])).is_empty());
+    assert!(in_pod(&declared, &env(&["1"]), &env(&["2"])).is_empty());
+    assert!(!in_pod(&declared, &env(&["1"]), &env(&["3"])).is_empty());
+    assert!(!in_pod(&declared, &env(&["1", "2"]), &env(&["1", "3"])).is_empty());
+    assert!(!in_pod(&declared, &env(&["1", "2"]), &env(&[])).is_empty());
+}
+
+#[test]
+fn values_compare_as_kubernetes_sees_them() {
+    let secret = ("", "v1", "Secret");
+    let service = ("", "v1", "Service");
+    let role = ("rbac.authorization.k8s.io", "v1", "Role");
+    let same: [((&str, &str, &str), Value, Value, Value); 6] = [
+        (
+            secret,
+            json!({"data": {"a": "Zm9v"}}),
+            json!({"data": {"a": "YmFy"}}),
+            json!({"data": {"a": "Zm\n9v"}}),
+        ),
+        (
+            secret,
+            json!({"data": {"a": "Zm9v"}}),
+            json!({"data": {"a": "Zm9v"}}),
+            json!({"data": {"a": "Zm9v", "b": "eA=="}}),
+        ),
+        (
+            role,
+            json!({"rules": []}),
+            json!({"rules": null}),
+            json!({"metadata": {}}),
+        ),
+        (
+            role,
+            json!({"rules": []}),
+            json!({"rules": null}),
+            json!({"rules": []}),
+        ),
+        (
+            service,
+            json!({"spec": {"ports": [{"port": 80}]}}),
+            json!({"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]}}),
+            json!({"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]}}),
+        ),
+        (
+            DEPLOYMENT,
+            json!({"spec": {"replicas": 1, "paused": false}}),
+            json!({"spec": {"replicas": 1, "paused": true}}),
+            json!({"spec": {"replicas": 1}}),
+        ),
+    ];
+    for (kind, declared, old, new) in same {
+        let text = format!("{declared} {new}");
+        assert!(one(kind, [declared, old, new]).is_empty(), "{text}");
+    }
+    let differ: [((&str, &str, &str), Value, Value, Value); 4] = [
+        (
+            role,
+            json!({"rules": []}),
+            json!({"rules": null}),
+            json!({"rules": [{"verbs": ["*"]}]}),
+        ),
+        (
+            service,
+            json!({"spec": {"ports": [{"port": 80, "targetPort": 80}]}}),
+            json!({"spec": {"ports": [{"port": 80, "targetPort": 80}]}}),
+            json!({"spec": {"ports": [{"port": 80, "targetPort": "80"}]}}),
+        ),
+        (
+            DEPLOYMENT,
+            json!({"spec": {"paused": false}}),
+            json!({"spec": {}}),
+            json!({"spec": {"paused": true}}),
+        ),
+        (
+            secret,
+            json!({"data": {"a": "Zm9v"}}),
+            json!({"data": {"a": "Zm9v"}}),
+            json!({"data": {"a": "YmFy"}}),
+        ),
+    ];
+    for (kind, declared, old, new) in differ {
+        let text = format!("{declared} {new}");
+        assert_eq!(one(kind, [declared, old, new]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn an_empty_object_is_declared_to_be_there_and_nothing_more() {
+    let kind = ("example.com", "v1", "Issuer");
+    let declared = || json!({"spec": {"selfSigned": {}}});
+    assert!(
+        one(
+            kind,
+            [
+                declared(),
+                declared(),
+                json!({"spec": {"selfSigned": {"a": 1}}})
+            ]
+        )
+        .is_empty()
+    );
+    let removed = one(kind, [declared(), declared(), json!({"spec": {"ca": {}}})]);
+    assert_eq!(removed, [".spec.selfSigned"]);
+    let added = json!({"spec": {"selfSigned": {"a": 1}}});
+    assert!(one(kind, [declared(), added, json!({"spec": {}})]).is_empty());
+}
+
+#[test]
+fn reordering_means_nothing_where_items_have_keys_and_something_where_they_have_none() {
+    let spec = |names: [&str; 2], args: [&str; 2]| {
+        let env: Vec<Value> = names
+            .iter()
+            .map(|n| json!({"name": n, "value": n}))
+            .collect();
+        json!({"containers": [{"name": "web", "env": env, "args": args}]})
+    };
+    let declared = spec(["A", "B"], ["x", "y"]);
+    assert!(in_pod(&declared, &declared, &spec(["B", "A"], ["x", "y"])).is_empty());
+    assert_eq!(
+        in_pod(&declared, &declared, &spec(["A", "B"], ["y", "x"])).len(),
+        2
+    );
+}
+
+#[test]
+fn drift_in_one_item_of_an_atomic_list_does_not_block_another() {
+    let role = ("rbac.authorization.k8s.io", "v1", "Role");
+    let rules = |a: &str, b: &str| json!({"rules": [{"verbs": [a]}, {"verbs": [b]}]});
+    assert!(
+        one(
+            role,
+            [
+                rules("get", "list"),
+                rules("drift", "other"),
+                rules("drift", "list")
+            ]
+        )
+        .is_empty()
+    );
+    let third = one(
+        role,
+        [
+            rules("get", "list"),
+            rules("drift", "list"),
+            rules("third", "list"),
+        ],
+    );
+    assert_eq!(third, [".rules[0].verbs[0]"]);
+}
+
+/// One manifest replaces another: L declares a and b, base declares b and c, with other values.
+#[test]
+fn while_helm_may_be_at_work_both_manifests_are_right() {
+    let newest = || Some(json!({"data": {"a": "new", "b": "new"}}));
+    let base = || Some(json!({"data": {"b": "old", "c": "old"}}));
+    let judge = |agreement, old: Value, new: Value| {
+        let kind = ("", "v1", "ConfigMap");
+        let declared = vec![newest(), base()];
+        let wrap = |data: Value| json!({"data": data});
+        paths(&Case {
+            kind,
+            declared,
+            agreement,
+            old: wrap(old),
+            new: wrap(new),
+        })
+    };
+    let clean = || json!({"a": "new", "b": "old", "c": "old"});
+    let cases: [(&str, Value, &[&str], &[&str]); 7] = [
+        (
+            "to the new value",
+            json!({"a": "new", "b": "new", "c": "old"}),
+            &[],
+            &[],
+        ),
+        (
+            "a third value",
+            json!({"a": "new", "b": "x", "c": "old"}),
+            &[".data.b"],
+            &[".data.b"],
+        ),
+        (
+            "both gone",
+            json!({"a": "new", "c": "old"}),
+            &[".data.b"],
+            &[".data.b"],
+        ),
+        (
+            "only in the newest, changed",
+            json!({"a": "x", "b": "old", "c": "old"}),
+            &[],
+            &[".data.a"],
+        ),
+        (
+            "only in the newest, gone",
+            json!({"b": "old", "c": "old"}),
+            &[],
+            &[],
+        ),
+        (
+            "only in the base, changed",
+            json!({"a": "new", "b": "old", "c": "x"}),
+            &[],
+            &[".data.c"],
+        ),
+        (
+            "only in the base, gone",
+            json!({"a": "new", "b": "old"}),
+            &[],
+            &[],
+        ),
+    ];
+    for (what, new, pending, failed) in cases {
+        assert_eq!(
+            judge(Agreement::Every, clean(), new.clone()),
+            pending,
+            "pending, {what}"
+        );
+        assert_eq!(
+            judge(Agreement::Any, clean(), new),
+            failed,
+            "failed, {what}"
+        );
+    }
+}
+
+#[test]
+fn after_a_failed_upgrade_an_object_that_only_one_revision_holds_is_guarded() {
+    let kind = ("", "v1", "ConfigMap");
+    let object = |v: &str| json!({"data": {"a": v}});
+    let judge = |new| {
+        let declared = vec![Some(object("1")), None];
+        paths(&Case {
+            kind,
+            declared,
+            agreement: Agreement::Any,
+            old: object("1"),
+            new,
+        })
+    };
+    assert_eq!(judge(object("2")), [".data.a"]);
+    assert!(judge(object("1")).is_empty());
+}
+
+#[test]
+fn a_removed_branch_is_one_violation_at_its_top() {
+    let declared = json!({"containers": [{"name": "web", "securityContext": {"runAsUser": 1, "capabilities": {"drop": ["ALL"]}}}]});
+    let new = json!({"containers": [{"name": "web"}]});
+    assert_eq!(
+        in_pod(&declared, &declared, &new),
+        [".spec.template.spec.containers[name=web].securityContext"]
+    );
+}
+
+#[test]
+fn the_order_of_hpa_metrics_does_not_matter() {
+    let kind = ("autoscaling", "v2", "HorizontalPodAutoscaler");
+    let metric = |name: &str| json!({"type": "Resource", "resource": {"name": name}});
+    let spec = |metrics: Vec<Value>| json!({"spec": {"metrics": metrics}});
+    let declared = spec(vec![metric("memory"), metric("cpu")]);
+    let live = spec(vec![metric("cpu"), metric("memory")]);
+    assert!(one(kind, [declared.clone(), declared.clone(), live.clone()]).is_empty());
+    assert!(!one(kind, [declared, live, spec(vec![metric("cpu")])]).is_empty());
+}

@@ -1,0 +1,396 @@
+//! The decision of each kind of request, with hand-made claims.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    guard::{RevisionClaim, screen, subject},
+    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase},
+};
+
+fn object(version: &str, value: &Value) -> Held {
+    Held::Declared(Arc::new(DeclaredObject {
+        group: "apps".into(),
+        version: version.into(),
+        kind: "Deployment".into(),
+        namespace: None,
+        name: "web".into(),
+        source: None,
+        line: 1,
+        keep: false,
+        json: value.to_string().into(),
+    }))
+}
+
+fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
+    let newest = u32::try_from(helds.len()).unwrap();
+    Claim {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".into(),
+            name: release.into(),
+        }),
+        chart: "web-1.0.0".into(),
+        phase,
+        revisions: helds
+            .into_iter()
+            .zip((1..=newest).rev())
+            .map(|(held, revision)| RevisionClaim { revision, held })
+            .collect(),
+    }
+}
+
+fn replicas(count: u32) -> Value {
+    json!({"spec": {"replicas": count}})
+}
+
+fn declares(count: u32) -> Held {
+    object("v1", &replicas(count))
+}
+
+/// An UPDATE from `old` to `new`, or a DELETE of `old`.
+fn review(operation: &str, old: &Value, new: &Value) -> Value {
+    json!({
+        "uid": "1", "operation": operation, "name": "web", "namespace": "shop",
+        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+        "userInfo": {"username": "alice"},
+        "oldObject": old, "object": new,
+    })
+}
+
+fn verdict_of(review: &Value, claims: &[Claim], knowledge: Knowledge<'_>) -> Verdict {
+    let text = review.to_string();
+    let request: Request<'_> = serde_json::from_str(&text).unwrap();
+    if let Some(reason) = screen(&request) {
+        return Verdict::because(reason);
+    }
+    assert!(subject(&request).is_ok());
+    let object = ObjectRef {
+        group: "apps",
+        kind: "Deployment",
+        namespace: "shop",
+        name: Cow::Borrowed("web"),
+    };
+    judge(&Question {
+        request: &request,
+        object: &object,
+        claims,
+        knowledge,
+        replicas_path: &["spec", "replicas"],
+        presets: &Presets::default(),
+        redactor: &Redactor::new(b"key"),
+    })
+}
+
+fn verdict(review: &Value, claims: &[Claim]) -> Reason {
+    verdict_of(review, claims, Knowledge::Builtin(Shape::plain())).reason
+}
+
+fn update(claims: &[Claim], old: u32, new: u32) -> Reason {
+    verdict(&review("UPDATE", &replicas(old), &replicas(new)), claims)
+}
+
+fn delete(claims: &[Claim]) -> Reason {
+    verdict(&review("DELETE", &replicas(3), &Value::Null), claims)
+}
+
+#[test]
+fn an_object_that_no_release_declares_is_nobodys_business() {
+    assert_eq!(update(&[], 3, 5), Reason::NotDeclared);
+    assert_eq!(delete(&[]), Reason::NotDeclared);
+}
+
+#[test]
+fn a_finding_names_release_revision_and_values() {
+    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
+    let review = review("UPDATE", &replicas(3), &replicas(5));
+    let verdict = verdict_of(&review, &claims, Knowledge::Builtin(Shape::plain()));
+    assert_eq!(verdict.reason, Reason::FieldsChanged);
+    let finding = &verdict.findings[0];
+    assert_eq!(
+        (finding.release.name.as_str(), &finding.revisions[..]),
+        ("web", &[1][..])
+    );
+    let change = &finding.changes[0];
+    assert_eq!(
+        format!(
+            "{}: {} {} {}",
+            change.path, change.declared, change.live, change.requested
+        ),
+        ".spec.replicas: 3 3 5"
+    );
+}
+
+/// Scenarios 20, 22, 25, 27, 28, 50.
+#[test]
+fn a_delete_is_a_violation_when_every_active_revision_holds_the_object() {
+    let cases = [
+        (Phase::Settled, vec![declares(3)], Reason::ObjectDeleted),
+        (
+            Phase::Pending,
+            vec![declares(3), declares(3)],
+            Reason::ObjectDeleted,
+        ),
+        (
+            Phase::Pending,
+            vec![Held::Absent, declares(3)],
+            Reason::NotDeclared,
+        ),
+        (
+            Phase::Failed,
+            vec![declares(3), Held::Absent],
+            Reason::NotDeclared,
+        ),
+        (
+            Phase::Failed,
+            vec![declares(3), declares(3)],
+            Reason::ObjectDeleted,
+        ),
+        (Phase::Uninstalling, vec![declares(3)], Reason::Uninstalling),
+        (
+            Phase::Pending,
+            vec![declares(3), Held::Unreadable],
+            Reason::RecordUnreadable,
+        ),
+        (
+            Phase::Pending,
+            vec![Held::Absent, Held::Unreadable],
+            Reason::NotDeclared,
+        ),
+    ];
+    for (phase, helds, expected) in cases {
+        let case = format!("{phase:?} {helds:?}");
+        assert_eq!(delete(&[claim("web", phase, helds)]), expected, "{case}");
+    }
+}
+
+/// Scenarios 16, 21, 23, 25.
+#[test]
+fn an_update_may_follow_any_active_revision() {
+    let both = || vec![declares(5), declares(3)];
+    for (phase, old, new, expected) in [
+        (Phase::Pending, 3, 5, Reason::NothingDeclaredChanges),
+        (Phase::Pending, 5, 3, Reason::NothingDeclaredChanges),
+        (Phase::Pending, 3, 4, Reason::FieldsChanged),
+        (Phase::Failed, 3, 5, Reason::NothingDeclaredChanges),
+        (Phase::Failed, 3, 4, Reason::FieldsChanged),
+    ] {
+        let claims = [claim("web", phase, both())];
+        assert_eq!(
+            update(&claims, old, new),
+            expected,
+            "{phase:?} {old} to {new}"
+        );
+    }
+    let new_object = [claim(
+        "web",
+        Phase::Pending,
+        vec![declares(5), Held::Absent],
+    )];
+    assert_eq!(update(&new_object, 3, 4), Reason::NothingDeclaredChanges);
+    let after_failure = [claim("web", Phase::Failed, vec![declares(5), Held::Absent])];
+    assert_eq!(update(&after_failure, 5, 4), Reason::FieldsChanged);
+}
+
+#[test]
+fn a_revision_that_can_not_be_read_denies_nothing_and_says_so() {
+    let claims = [claim(
+        "web",
+        Phase::Pending,
+        vec![declares(5), Held::Unreadable],
+    )];
+    assert_eq!(update(&claims, 3, 4), Reason::RecordUnreadable);
+    assert_eq!(update(&claims, 3, 5), Reason::NothingDeclaredChanges);
+}
+
+/// Scenario 35: without `--take-ownership` by a pending release, nobody moves an object over.
+#[test]
+fn a_value_that_another_claiming_release_declares_is_legitimate() {
+    let a = || claim("a", Phase::Settled, vec![declares(3)]);
+    assert_eq!(update(&[a()], 3, 5), Reason::FieldsChanged);
+    let b = claim("b", Phase::Pending, vec![declares(5)]);
+    assert_eq!(
+        update(&[a(), b.clone()], 3, 5),
+        Reason::NothingDeclaredChanges
+    );
+    assert_eq!(update(&[a(), b], 3, 4), Reason::FieldsChanged);
+}
+
+/// Scenario 36: a drops the object from its chart; b still declares it (helm#32218).
+#[test]
+fn a_release_that_lets_an_object_go_cannot_delete_it_from_another() {
+    let a = claim("a", Phase::Pending, vec![Held::Absent, declares(3)]);
+    let b = claim("b", Phase::Settled, vec![declares(3)]);
+    assert_eq!(delete(&[a.clone()]), Reason::NotDeclared);
+    assert_eq!(delete(&[a, b]), Reason::ObjectDeleted);
+}
+
+/// Scenario 10.
+#[test]
+fn fields_of_another_api_version_do_not_compare_but_labels_do() {
+    let declared = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 3}});
+    let claims = [claim(
+        "web",
+        Phase::Settled,
+        vec![object("v1beta1", &declared)],
+    )];
+    let with = |label: &str, replicas: u32| json!({"metadata": {"labels": {"a": label}}, "spec": {"replicas": replicas}});
+    let judge = |new: &Value| verdict(&review("UPDATE", &with("1", 3), new), &claims);
+    assert_eq!(judge(&with("1", 4)), Reason::VersionDiffers);
+    assert_eq!(judge(&with("2", 3)), Reason::FieldsChanged);
+    let annotated = json!({"metadata": {"labels": {"a": "1"}, "annotations": {"x": "y"}}, "spec": {"replicas": 3}});
+    assert_eq!(judge(&annotated), Reason::NothingDeclaredChanges);
+    assert_eq!(delete(&claims), Reason::ObjectDeleted);
+}
+
+/// Scenario 51, and CVE-2023-34091 of Kyverno.
+#[test]
+fn finalizers_come_off_an_object_that_is_being_deleted_and_nothing_else_does() {
+    let declared = json!({"metadata": {"finalizers": ["x/y"]}, "spec": {"replicas": 3}});
+    let claims = [claim("web", Phase::Settled, vec![object("v1", &declared)])];
+    let live = |deleting: bool, finalizers: &Value, replicas: u32| {
+        let stamp = if deleting {
+            json!("2026-01-01T00:00:00Z")
+        } else {
+            Value::Null
+        };
+        json!({
+            "metadata": {"deletionTimestamp": stamp, "finalizers": finalizers},
+            "spec": {"replicas": replicas},
+        })
+    };
+    let judge = |deleting, finalizers: Value, replicas| {
+        let old = live(deleting, &json!(["x/y"]), 3);
+        verdict(
+            &review("UPDATE", &old, &live(deleting, &finalizers, replicas)),
+            &claims,
+        )
+    };
+    assert_eq!(judge(true, Value::Null, 3), Reason::NothingDeclaredChanges);
+    assert_eq!(judge(true, Value::Null, 4), Reason::FieldsChanged);
+    assert_eq!(judge(false, Value::Null, 3), Reason::FieldsChanged);
+}
+
+#[test]
+fn without_the_schema_nothing_that_hangs_on_a_list_is_denied() {
+    let declared = json!({"spec": {"items": [{"name": "a"}], "size": 1}});
+    let claims = [claim("web", Phase::Settled, vec![object("v1", &declared)])];
+    let judge = |new: &Value, knowledge| {
+        verdict_of(&review("UPDATE", &declared, new), &claims, knowledge).reason
+    };
+    let longer = json!({"spec": {"items": [{"name": "a"}, {"name": "b"}], "size": 1}});
+    let bigger = json!({"spec": {"items": [{"name": "a"}], "size": 2}});
+    assert_eq!(
+        judge(&longer, Knowledge::Unavailable),
+        Reason::SchemaUnavailable
+    );
+    assert_eq!(
+        judge(&longer, Knowledge::Custom(Shape::plain())),
+        Reason::FieldsChanged
+    );
+    assert_eq!(
+        judge(&bigger, Knowledge::Unavailable),
+        Reason::FieldsChanged
+    );
+}
+
+/// Scenarios 53 and 62.
+#[test]
+fn scaling_is_an_update_of_the_parents_replicas() {
+    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
+    let scale = |user: &str, new: Value| {
+        let mut review = review("UPDATE", &replicas(3), &new);
+        review["subResource"] = json!("scale");
+        review["kind"] = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        review["userInfo"]["username"] = json!(user);
+        verdict_of(&review, &claims, Knowledge::Builtin(Shape::plain()))
+    };
+    let hpa = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+    assert_eq!(scale("alice", replicas(4)).reason, Reason::FieldsChanged);
+    assert_eq!(scale("alice", replicas(3)).reason, Reason::Unchanged);
+    assert_eq!(
+        scale(hpa, replicas(4)).reason,
+        Reason::Exempt("horizontal-pod-autoscaler")
+    );
+    // Scale.spec.replicas is left out when it is 0.
+    let to_zero = scale("alice", json!({"spec": {}}));
+    assert_eq!(to_zero.findings[0].changes[0].requested.to_string(), "0");
+    assert_eq!(
+        to_zero.findings[0].changes[0].path.to_string(),
+        ".spec.replicas"
+    );
+}
+
+#[test]
+fn what_is_never_judged_is_answered_before_anything_is_parsed() {
+    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
+    for operation in ["CREATE", "CONNECT", "FROBNICATE"] {
+        let review = review(operation, &Value::Null, &replicas(1));
+        assert_eq!(verdict(&review, &claims), Reason::NotJudged, "{operation}");
+    }
+    let mut status = review("UPDATE", &replicas(3), &replicas(4));
+    status["subResource"] = json!("status");
+    assert_eq!(verdict(&status, &claims), Reason::NotJudged);
+    assert_eq!(
+        verdict(&review("UPDATE", &Value::Null, &Value::Null), &claims),
+        Reason::ObjectUnreadable
+    );
+}
+
+/// Scenario 50: the API server names no object when it deletes a collection.
+#[test]
+fn each_object_of_a_deleted_collection_is_found_by_its_old_object() {
+    let mut review = review(
+        "DELETE",
+        &json!({"metadata": {"name": "web"}}),
+        &Value::Null,
+    );
+    review["name"] = json!("");
+    let text = review.to_string();
+    let request: Request<'_> = serde_json::from_str(&text).unwrap();
+    let Ok(crate::guard::Subject::Object(object)) = subject(&request) else {
+        panic!("the request is about an object");
+    };
+    assert_eq!((object.name.as_ref(), object.namespace), ("web", "shop"));
+}
+
+#[test]
+fn a_namespace_is_cluster_scoped_though_its_request_names_it_as_its_namespace() {
+    let text = json!({
+        "uid": "1", "operation": "DELETE", "name": "shop", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Namespace"},
+        "oldObject": {"metadata": {"name": "shop"}},
+    })
+    .to_string();
+    let request: Request<'_> = serde_json::from_str(&text).unwrap();
+    let Ok(crate::guard::Subject::Object(object)) = subject(&request) else {
+        panic!("the request is about an object");
+    };
+    assert_eq!((object.name.as_ref(), object.namespace), ("shop", ""));
+}
+
+#[test]
+fn a_field_manager_counts_only_while_its_release_is_pending() {
+    let request = |manager: &str| {
+        let mut review = review("UPDATE", &replicas(3), &replicas(4));
+        review["options"] = json!({"fieldManager": manager});
+        review.to_string()
+    };
+    let pending = [claim("web", Phase::Pending, vec![declares(3)])];
+    let settled = [claim("web", Phase::Settled, vec![declares(3)])];
+    for (manager, claims, expected) in [
+        ("helm", &pending, true),
+        ("helm-controller", &pending, true),
+        ("terraform-provider-helm_v2.17.0_x5", &pending, true),
+        ("kubectl-edit", &pending, false),
+        ("helmet", &pending, false),
+        ("helm", &settled, false),
+    ] {
+        let text = request(manager);
+        let request: Request<'_> = serde_json::from_str(&text).unwrap();
+        let found = in_flight(&request, claims, HELM_WRITERS).is_some();
+        assert_eq!(found, expected, "{manager}");
+    }
+}
