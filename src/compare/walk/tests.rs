@@ -9,15 +9,18 @@ fn raw(value: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap()
 }
 
+/// Group, version, kind.
+type Kind = (&'static str, &'static str, &'static str);
+
 struct Case {
-    kind: (&'static str, &'static str, &'static str),
+    kind: Kind,
     declared: Vec<Option<Value>>,
     agreement: Agreement,
     old: Value,
     new: Value,
 }
 
-const DEPLOYMENT: (&str, &str, &str) = ("apps", "v1", "Deployment");
+const DEPLOYMENT: Kind = ("apps", "v1", "Deployment");
 
 /// The paths of the violations of a case.
 fn paths(case: &Case) -> Vec<String> {
@@ -57,7 +60,7 @@ fn pod(spec: &Value) -> Value {
     json!({"spec": {"template": {"spec": spec}}})
 }
 
-fn one(kind: (&'static str, &'static str, &'static str), objects: [Value; 3]) -> Vec<String> {
+fn one(kind: Kind, objects: [Value; 3]) -> Vec<String> {
     let [declared, old, new] = objects;
     paths(&Case {
         kind,
@@ -108,6 +111,7 @@ fn what_is_not_declared_is_free() {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
 fn what_is_declared_may_not_be_changed_or_removed() {
     let declared = json!({
@@ -210,20 +214,19 @@ fn what_is_declared_may_not_be_changed_or_removed() {
     ];
     for (pointer, value, expected) in edits {
         let mut new = live.clone();
-        match value {
-            Some(value) => *new.pointer_mut(pointer).unwrap() = value,
-            None => {
-                let (parent, field) = pointer.rsplit_once('/').unwrap();
-                new.pointer_mut(parent)
-                    .unwrap()
-                    .as_object_mut()
-                    .unwrap()
-                    .remove(field);
-            }
+        if let Some(value) = value {
+            *new.pointer_mut(pointer).unwrap() = value;
+        } else {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            new.pointer_mut(parent)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .remove(field);
         }
         assert_eq!(
             in_pod(&declared, &live, &new),
-            [expected.clone()],
+            std::slice::from_ref(&expected),
             "{pointer}"
         );
         assert!(
@@ -263,7 +266,7 @@ fn values_compare_as_kubernetes_sees_them() {
     let secret = ("", "v1", "Secret");
     let service = ("", "v1", "Service");
     let role = ("rbac.authorization.k8s.io", "v1", "Role");
-    let same: [((&str, &str, &str), Value, Value, Value); 6] = [
+    let same: [(Kind, Value, Value, Value); 6] = [
         (
             secret,
             json!({"data": {"a": "Zm9v"}}),
@@ -305,7 +308,7 @@ fn values_compare_as_kubernetes_sees_them() {
         let text = format!("{declared} {new}");
         assert!(one(kind, [declared, old, new]).is_empty(), "{text}");
     }
-    let differ: [((&str, &str, &str), Value, Value, Value); 4] = [
+    let differ: [(Kind, Value, Value, Value); 4] = [
         (
             role,
             json!({"rules": []}),

@@ -223,7 +223,7 @@ fn a_value_that_another_claiming_release_declares_is_legitimate() {
 fn a_release_that_lets_an_object_go_cannot_delete_it_from_another() {
     let a = claim("a", Phase::Pending, vec![Held::Absent, declares(3)]);
     let b = claim("b", Phase::Settled, vec![declares(3)]);
-    assert_eq!(delete(&[a.clone()]), Reason::NotDeclared);
+    assert_eq!(delete(std::slice::from_ref(&a)), Reason::NotDeclared);
     assert_eq!(delete(&[a, b]), Reason::ObjectDeleted);
 }
 
