@@ -5,9 +5,11 @@
 //! so a `ConfigMap` needs none at all and a whole pod template a few dozen.
 //!
 //! Types are first gathered by name in a [`table::Table`], from the OpenAPI documents of an API
-//! server ([`openapi`]) or their text form ([`text`]), and then compiled. Those of Kubernetes itself are [`builtin`].
+//! server ([`openapi`]), their text form ([`text`]) or a custom resource's definition ([`crd`]),
+//! and then compiled. Those of Kubernetes itself are [`builtin`].
 
 pub mod builtin;
+pub mod crd;
 mod json;
 pub mod openapi;
 pub mod table;

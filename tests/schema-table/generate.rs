@@ -15,15 +15,17 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .context("usage: schema-table DIR")?
         .into();
+    let entries =
+        std::fs::read_dir(&dir).with_context(|| format!("failed to list {}", dir.display()))?;
     let mut documents = Vec::new();
-    for entry in std::fs::read_dir(&dir).with_context(|| format!("failed to list {dir:?}"))? {
+    for entry in entries {
         let path = entry?.path();
         if path
             .extension()
             .is_some_and(|extension| extension == "json")
         {
             let document = std::fs::read_to_string(&path)
-                .with_context(|| format!("failed to read {path:?}"))?;
+                .with_context(|| format!("failed to read {}", path.display()))?;
             documents.push(document);
         }
     }

@@ -103,14 +103,24 @@ impl Reduction {
             return Type::List(kind, Box::new(item));
         }
         if !schema.properties.is_empty() || schema.embedded_resource {
-            self.define(name, schema, definitions);
-            return Type::Named(name.to_owned());
+            let name = self.free_name(name);
+            self.define(&name, schema, definitions);
+            return Type::Named(name);
         }
         if let Some(SchemaOrBool::Schema(values)) = &schema.additional_properties {
             let value = self.reduce(&format!("{name}{{}}"), values, definitions);
             return Type::Map(Box::new(value));
         }
         Type::Plain
+    }
+
+    /// Two places read alike where a field's own name has a dot in it.
+    fn free_name(&self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while self.types.contains_key(&name) {
+            name.push('\'');
+        }
+        name
     }
 }
 
