@@ -1,0 +1,179 @@
+//! The certificate that replicas share, in a Secret `helm-guard-tls` (kubernetes.io/tls, with
+//! `ca.crt`) of the guard's own namespace.
+//!
+//! No replica leads: whoever finds the Secret missing or ending makes a new pair and writes it with
+//! optimistic locking; who loses that race reads what the other wrote. A Secret that somebody else
+//! made (it lacks our managed-by label, cert-manager's for example) is used and never written.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use thiserror::Error;
+
+use super::{IssueError, issue, will_do};
+use crate::webhook::{
+    endpoint::Endpoint,
+    registration::{FIELD_MANAGER, MANAGED_BY, our_labels},
+    tls::Pair,
+};
+
+/// The Secret's name.
+pub const SECRET_NAME: &str = "helm-guard-tls";
+/// Each lost race means that another replica wrote; a handful of them is already absurd.
+const ATTEMPTS: u32 = 5;
+
+/// The shared certificate could not be read or written.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// The API server refused or did not answer.
+    #[error("failed to {verb} the Secret {namespace}/{SECRET_NAME}: {source}")]
+    Api {
+        /// read, create or replace
+        verb: &'static str,
+        /// The Secret's namespace.
+        namespace: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Somebody else's Secret holds no `tls.crt` and `tls.key`.
+    #[error(
+        "failed to use the Secret {namespace}/{SECRET_NAME}: it has no tls.crt and tls.key, and \
+         it is not helm-guard's to replace"
+    )]
+    Foreign {
+        /// The Secret's namespace.
+        namespace: String,
+    },
+    /// A new certificate could not be made.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// Others kept changing it.
+    #[error(
+        "failed to write the Secret {namespace}/{SECRET_NAME}: it was changed by others \
+         {ATTEMPTS} times meanwhile"
+    )]
+    Contended {
+        /// The Secret's namespace.
+        namespace: String,
+    },
+}
+
+/// Reads the shared pair, or makes and writes it when there is none that will do for `endpoint`.
+pub async fn ensure(
+    client: &Client,
+    namespace: &str,
+    endpoint: &Endpoint,
+    now: SystemTime,
+) -> Result<Pair, SecretError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let failed = |verb| {
+        move |source| SecretError::Api {
+            verb,
+            namespace: namespace.to_owned(),
+            source: Box::new(source),
+        }
+    };
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
+    for _ in 0..ATTEMPTS {
+        let found = secrets.get_opt(SECRET_NAME).await.map_err(failed("read"))?;
+        let held = found.as_ref().and_then(pair);
+        let written = match found {
+            None => {
+                let new = issue(endpoint, None, now)?;
+                let created = secrets
+                    .create(&params, &secret(&new, namespace, None))
+                    .await;
+                created.map(|_| new).map_err(failed("create"))
+            }
+            Some(found) => match held {
+                Some(held) if will_do(&held, endpoint, now) || !is_ours(&found) => {
+                    return Ok(held);
+                }
+                None if !is_ours(&found) => {
+                    return Err(SecretError::Foreign {
+                        namespace: namespace.to_owned(),
+                    });
+                }
+                held => {
+                    let previous = held.and_then(|held| held.ca_bundle);
+                    let new = issue(endpoint, previous.as_deref(), now)?;
+                    let version = found.metadata.resource_version;
+                    let next = secret(&new, namespace, version);
+                    let replaced = secrets.replace(SECRET_NAME, &params, &next).await;
+                    replaced.map(|_| new).map_err(failed("replace"))
+                }
+            },
+        };
+        match written {
+            Ok(pair) => return Ok(pair),
+            Err(error) if lost_race(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(SecretError::Contended {
+        namespace: namespace.to_owned(),
+    })
+}
+
+/// A name taken on create and a conflict on replace are both 409; 404 on replace means that it
+/// was deleted in between.
+fn lost_race(error: &SecretError) -> bool {
+    let SecretError::Api { verb, source, .. } = error else {
+        return false;
+    };
+    let kube::Error::Api(status) = source.as_ref() else {
+        return false;
+    };
+    status.code == 409 || (*verb == "replace" && status.code == 404)
+}
+
+fn is_ours(secret: &Secret) -> bool {
+    let labels = secret.metadata.labels.as_ref();
+    labels
+        .and_then(|labels| labels.get(MANAGED_BY))
+        .is_some_and(|value| value == FIELD_MANAGER)
+}
+
+fn pair(secret: &Secret) -> Option<Pair> {
+    let data = secret.data.as_ref()?;
+    let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
+    Some(Pair {
+        chain: text("tls.crt")?,
+        key: text("tls.key")?,
+        ca_bundle: text("ca.crt"),
+    })
+}
+
+fn secret(pair: &Pair, namespace: &str, resource_version: Option<String>) -> Secret {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let mut data = BTreeMap::from([
+        ("tls.crt".to_owned(), bytes(&pair.chain)),
+        ("tls.key".to_owned(), bytes(&pair.key)),
+    ]);
+    if let Some(bundle) = &pair.ca_bundle {
+        data.insert("ca.crt".to_owned(), bytes(bundle));
+    }
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(SECRET_NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(our_labels()),
+            resource_version,
+            ..ObjectMeta::default()
+        },
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

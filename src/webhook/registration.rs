@@ -1,0 +1,368 @@
+//! The ValidatingWebhookConfiguration `helm-guard`: what the API server calls the guard for, where,
+//! and whom it trusts there.
+//!
+//! [`configuration`] is the wanted state and is pure; [`ensure`] writes it when what is there says
+//! something else, and leaves alone what others added (labels, annotations, further exclusions in
+//! the namespace selector: AKS adds those, and a controller that fights it never rests).
+//! [`unregister`] removes it, if it is still ours.
+//!
+//! What is excluded here costs nothing at all; what is excluded wrongly is never seen. So each
+//! exclusion is one that no client can choose: exact identities, never labels, annotations or
+//! owner references of the object.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::{
+        MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook,
+        ValidatingWebhookConfiguration, WebhookClientConfig,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+};
+use thiserror::Error;
+
+use super::endpoint::{Endpoint, VALIDATE_PATH};
+
+mod drift;
+#[cfg(test)]
+mod tests;
+
+/// Name of the configuration.
+pub const CONFIGURATION_NAME: &str = "helm-guard";
+/// The entry that sees objects of releases.
+pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";
+/// The entry that sees `*/scale`.
+pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
+/// What the API server waits for an answer. Short, because the waits of all webhooks add up, and
+/// because with `failurePolicy: Ignore` a dead guard costs each write this much.
+pub const TIMEOUT_SECONDS: i32 = 3;
+
+/// The label that says who made an object.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Our field manager, and the value of [`MANAGED_BY`] on what we made.
+pub(crate) const FIELD_MANAGER: &str = "helm-guard";
+/// As a label and as an annotation it tells the AKS admissions enforcer to leave us as we are.
+const ENFORCER_DISABLED: &str = "admissions.enforcer/disabled";
+/// Set on each Namespace by the API server itself, so nobody can take or fake it.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// Each lost race means that somebody else wrote.
+const ATTEMPTS: u32 = 5;
+
+/// What is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Where the API server calls.
+    pub endpoint: Endpoint,
+    /// PEM of the CAs it shall trust there; none for its own trust store.
+    pub ca_bundle: Option<String>,
+    /// The namespace that the guard runs in, if any: its own way out is never guarded.
+    pub own_namespace: Option<String>,
+}
+
+/// The configuration could not be read, written or deleted.
+#[derive(Debug, Error)]
+pub enum RegistrationError {
+    /// The API server refused or did not answer.
+    #[error("failed to {verb} the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: {source}")]
+    Api {
+        /// read, create, replace or delete
+        verb: &'static str,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Others kept changing it.
+    #[error(
+        "failed to write the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: it was changed \
+         by others {ATTEMPTS} times meanwhile"
+    )]
+    Contended,
+}
+
+/// What [`ensure`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was there as wanted.
+    Unchanged,
+    /// It was not there.
+    Created,
+    /// It said something else about this.
+    Replaced(&'static str),
+}
+
+/// What [`unregister`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unregistered {
+    /// Deleted.
+    Deleted,
+    /// There was none.
+    Absent,
+    /// It is not the one that we wrote, so it stays.
+    NotOurs,
+}
+
+/// The wanted configuration.
+pub fn configuration(registration: &Registration) -> ValidatingWebhookConfiguration {
+    let mut labels = our_labels();
+    labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
+    let annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
+    ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(CONFIGURATION_NAME.to_owned()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        webhooks: Some(vec![objects(registration), scale(registration)]),
+    }
+}
+
+pub(crate) fn our_labels() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "helm-guard".to_owned()),
+        (MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned()),
+    ])
+}
+
+/// The selector is asked of the old and of the new object, and one match is enough: so an object
+/// whose label is being removed is seen, and so is a DELETE.
+fn objects(registration: &Registration) -> ValidatingWebhook {
+    let helm = BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())]);
+    ValidatingWebhook {
+        object_selector: Some(LabelSelector {
+            match_labels: Some(helm),
+            match_expressions: None,
+        }),
+        match_conditions: Some(copied_labels()),
+        ..entry(registration, OBJECTS_WEBHOOK, &["UPDATE", "DELETE"], "*")
+    }
+}
+
+/// A Scale has no labels, whatever its parent's are (`scaleFromDeployment` in the API server fills
+/// name, namespace, uid, version and time only), so it needs an entry without a selector.
+fn scale(registration: &Registration) -> ValidatingWebhook {
+    entry(registration, SCALE_WEBHOOK, &["UPDATE"], "*/scale")
+}
+
+fn entry(
+    registration: &Registration,
+    name: &str,
+    operations: &[&str],
+    resources: &str,
+) -> ValidatingWebhook {
+    let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+    ValidatingWebhook {
+        name: name.to_owned(),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client_config(registration),
+        failure_policy: Some("Ignore".to_owned()),
+        match_conditions: None,
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(namespaces(registration)),
+        // Written out although it is the default: an empty selector matches everything.
+        object_selector: Some(LabelSelector::default()),
+        rules: Some(vec![RuleWithOperations {
+            api_groups: words(&["*"]),
+            api_versions: words(&["*"]),
+            operations: words(operations),
+            resources: words(&[resources]),
+            scope: Some("*".to_owned()),
+        }]),
+        side_effects: "NoneOnDryRun".to_owned(),
+        timeout_seconds: Some(TIMEOUT_SECONDS),
+    }
+}
+
+/// A guard that stands between its cluster and its own repair, or the cluster's, must not be. Has
+/// no effect on cluster-scoped objects, except on the Namespaces themselves.
+fn namespaces(registration: &Registration) -> LabelSelector {
+    let mut left_out = vec!["kube-system".to_owned()];
+    left_out.extend(
+        registration
+            .own_namespace
+            .clone()
+            .filter(|own| own != "kube-system"),
+    );
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: NAMESPACE_NAME.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(left_out),
+        }]),
+        match_labels: None,
+    }
+}
+
+fn client_config(registration: &Registration) -> WebhookClientConfig {
+    let (url, service) = match &registration.endpoint {
+        Endpoint::Url { base, .. } => (Some(format!("{base}{VALIDATE_PATH}")), None),
+        Endpoint::Service { namespace, name } => {
+            let service = ServiceReference {
+                name: name.clone(),
+                namespace: namespace.clone(),
+                path: Some(VALIDATE_PATH.to_owned()),
+                port: Some(443),
+            };
+            (None, Some(service))
+        }
+    };
+    let ca_bundle = registration.ca_bundle.as_ref();
+    WebhookClientConfig {
+        ca_bundle: ca_bundle.map(|pem| ByteString(pem.as_bytes().to_vec())),
+        service,
+        url,
+    }
+}
+
+/// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
+/// labels too, onto what they make from them. Those objects are in no manifest, and there are many
+/// of them. A request is kept away when a controller of the control plane (by its exact name) or a
+/// kubelet (by its group; both are names that no client can give itself) writes to a kind that it
+/// makes itself. The same kinds written by anyone else are seen: a chart may declare a bare Pod.
+///
+/// Leases are renewed every few seconds by whoever holds them: their updates are kept away, their
+/// deletion is not.
+fn copied_labels() -> Vec<MatchCondition> {
+    let condition = |name: &str, expression: &str| MatchCondition {
+        name: name.to_owned(),
+        expression: expression.to_owned(),
+    };
+    let controllers = COPYING_CONTROLLERS
+        .map(|name| format!("'{name}'"))
+        .join(", ");
+    vec![
+        condition(
+            "not-a-controllers-own-copies",
+            &format!(
+                "!((request.resource.group == '' && request.resource.resource in ['pods', 'endpoints'] \
+             || request.resource.group == 'apps' && request.resource.resource in ['replicasets', \
+             'controllerrevisions'] || request.resource.group == 'discovery.k8s.io') && \
+             (request.userInfo.username in [{controllers}] || \
+             has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups))"
+            ),
+        ),
+        condition(
+            "not-leases-and-events",
+            "!(request.operation == 'UPDATE' && request.resource.group == 'coordination.k8s.io' || \
+             request.resource.group == 'events.k8s.io' || \
+             request.resource.group == '' && request.resource.resource == 'events')",
+        ),
+    ]
+}
+
+/// As the controller manager calls itself with and without `--use-service-account-credentials`,
+/// and the scheduler, which preempts pods.
+const COPYING_CONTROLLERS: [&str; 16] = [
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+    "system:serviceaccount:kube-system:daemon-set-controller",
+    "system:serviceaccount:kube-system:deployment-controller",
+    "system:serviceaccount:kube-system:endpoint-controller",
+    "system:serviceaccount:kube-system:endpointslice-controller",
+    "system:serviceaccount:kube-system:endpointslicemirroring-controller",
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:job-controller",
+    "system:serviceaccount:kube-system:node-controller",
+    "system:serviceaccount:kube-system:pod-garbage-collector",
+    "system:serviceaccount:kube-system:replicaset-controller",
+    "system:serviceaccount:kube-system:replication-controller",
+    "system:serviceaccount:kube-system:statefulset-controller",
+    "system:serviceaccount:kube-system:taint-eviction-controller",
+    "system:serviceaccount:kube-system:ttl-after-finished-controller",
+];
+
+/// Writes the wanted configuration, unless it is there already.
+pub async fn ensure(
+    client: &Client,
+    registration: &Registration,
+) -> Result<Written, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let wanted = configuration(registration);
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
+    for _ in 0..ATTEMPTS {
+        let live = api
+            .get_opt(CONFIGURATION_NAME)
+            .await
+            .map_err(failed("read"))?;
+        let written = match live {
+            None => {
+                let created = api.create(&params, &wanted).await;
+                created.map(|_| Written::Created).map_err(failed("create"))
+            }
+            Some(live) => match drift::difference(&live, &wanted) {
+                None => return Ok(Written::Unchanged),
+                Some(what) => {
+                    let next = drift::merged(live, wanted.clone());
+                    let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
+                    replaced
+                        .map(|_| Written::Replaced(what))
+                        .map_err(failed("replace"))
+                }
+            },
+        };
+        match written {
+            Ok(written) => return Ok(written),
+            Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RegistrationError::Contended)
+}
+
+/// Deletes the configuration, if it is the one that we wrote: our label, our address, our CA. Else
+/// another guard has taken over, and its registration is not ours to remove.
+pub async fn unregister(
+    client: &Client,
+    registration: &Registration,
+) -> Result<Unregistered, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let Some(live) = api
+        .get_opt(CONFIGURATION_NAME)
+        .await
+        .map_err(failed("read"))?
+    else {
+        return Ok(Unregistered::Absent);
+    };
+    if !drift::is_ours(&live, &client_config(registration)) {
+        return Ok(Unregistered::NotOurs);
+    }
+    let unchanged = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: live.metadata.uid,
+            resource_version: live.metadata.resource_version,
+        }),
+        ..DeleteParams::default()
+    };
+    match api
+        .delete(CONFIGURATION_NAME, &unchanged)
+        .await
+        .map_err(failed("delete"))
+    {
+        Ok(_) => Ok(Unregistered::Deleted),
+        Err(error) if is_status(&error, 404) => Ok(Unregistered::Absent),
+        Err(error) if is_status(&error, 409) => Ok(Unregistered::NotOurs),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(verb: &'static str) -> impl Fn(kube::Error) -> RegistrationError {
+    move |source| RegistrationError::Api {
+        verb,
+        source: Box::new(source),
+    }
+}
+
+fn is_status(error: &RegistrationError, code: u16) -> bool {
+    let RegistrationError::Api { source, .. } = error else {
+        return false;
+    };
+    matches!(source.as_ref(), kube::Error::Api(status) if status.code == code)
+}

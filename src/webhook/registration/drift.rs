@@ -1,0 +1,138 @@
+//! What a configuration in the cluster says otherwise than wanted, and what of it is kept.
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
+
+use super::{FIELD_MANAGER, MANAGED_BY};
+
+/// What of `live` is not as wanted, if anything: others' additions are not a difference.
+pub(super) fn difference(
+    live: &ValidatingWebhookConfiguration,
+    wanted: &ValidatingWebhookConfiguration,
+) -> Option<&'static str> {
+    let has_all = |live: &Option<std::collections::BTreeMap<String, String>>,
+                   wanted: &Option<std::collections::BTreeMap<String, String>>| {
+        wanted.iter().flatten().all(|(key, value)| {
+            live.as_ref()
+                .and_then(|live| live.get(key))
+                .is_some_and(|live| live == value)
+        })
+    };
+    if !has_all(&live.metadata.labels, &wanted.metadata.labels)
+        || !has_all(&live.metadata.annotations, &wanted.metadata.annotations)
+    {
+        return Some("labels and annotations");
+    }
+    let (live, wanted) = (entries(live), entries(wanted));
+    if live.len() != wanted.len() {
+        return Some("the number of webhooks");
+    }
+    wanted.iter().find_map(
+        |wanted| match live.iter().find(|live| live.name == wanted.name) {
+            None => Some("the names of the webhooks"),
+            Some(live) => entry_difference(live, wanted),
+        },
+    )
+}
+
+fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Option<&'static str> {
+    if live.client_config.ca_bundle != wanted.client_config.ca_bundle {
+        return Some("the CA bundle");
+    }
+    if live.client_config != wanted.client_config {
+        return Some("the address");
+    }
+    if added(live, wanted).is_none() {
+        return Some("the namespace selector");
+    }
+    let rest = |entry: &ValidatingWebhook| ValidatingWebhook {
+        namespace_selector: None,
+        ..entry.clone()
+    };
+    (rest(live) != rest(wanted)).then_some("the rules")
+}
+
+/// The requirements that others added to the namespace selector; none if one of ours is missing,
+/// or if labels are asked for, which could exclude every namespace there is.
+fn added(
+    live: &ValidatingWebhook,
+    wanted: &ValidatingWebhook,
+) -> Option<Vec<LabelSelectorRequirement>> {
+    let live = live.namespace_selector.clone().unwrap_or_default();
+    let ours = requirements(wanted);
+    let theirs = live.match_expressions.unwrap_or_default();
+    let complete = ours.iter().all(|requirement| theirs.contains(requirement));
+    (complete && live.match_labels.is_none_or(|labels| labels.is_empty())).then(|| {
+        theirs
+            .into_iter()
+            .filter(|requirement| !ours.contains(requirement))
+            .collect()
+    })
+}
+
+fn requirements(entry: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
+    let selector = entry.namespace_selector.as_ref();
+    selector
+        .and_then(|selector| selector.match_expressions.clone())
+        .unwrap_or_default()
+}
+
+/// `wanted` at the place of `live`, with what others added to it.
+pub(super) fn merged(
+    live: ValidatingWebhookConfiguration,
+    wanted: ValidatingWebhookConfiguration,
+) -> ValidatingWebhookConfiguration {
+    let webhooks = entries(&wanted)
+        .iter()
+        .map(|wanted| {
+            let found = entries(&live).iter().find(|live| live.name == wanted.name);
+            let theirs = found
+                .and_then(|live| added(live, wanted))
+                .unwrap_or_default();
+            let mut expressions = requirements(wanted);
+            expressions.extend(theirs);
+            let selector = LabelSelector {
+                match_expressions: Some(expressions),
+                match_labels: None,
+            };
+            ValidatingWebhook {
+                namespace_selector: Some(selector),
+                ..wanted.clone()
+            }
+        })
+        .collect();
+    let mut metadata = live.metadata;
+    metadata
+        .labels
+        .get_or_insert_default()
+        .extend(wanted.metadata.labels.unwrap_or_default());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.extend(wanted.metadata.annotations.unwrap_or_default());
+    metadata.managed_fields = None;
+    ValidatingWebhookConfiguration {
+        metadata,
+        webhooks: Some(webhooks),
+    }
+}
+
+/// Whether a guard with this address and CA wrote it.
+pub(super) fn is_ours(
+    live: &ValidatingWebhookConfiguration,
+    client_config: &WebhookClientConfig,
+) -> bool {
+    let labels = live.metadata.labels.as_ref();
+    labels
+        .and_then(|labels| labels.get(MANAGED_BY))
+        .is_some_and(|value| value == FIELD_MANAGER)
+        && entries(live)
+            .iter()
+            .all(|entry| entry.client_config == *client_config)
+}
+
+fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {
+    configuration.webhooks.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,347 @@
+//! Keeps the certificate valid and the registration in place, for as long as the guard serves.
+//!
+//! ```text
+//! let upkeep = Upkeep { source, registration: Some(target), serving, registered, intervals };
+//! let trusted = upkeep::begin(&upkeep).await?;      // before the listener answers
+//! // … wait for the index, begin to listen …
+//! tasks.spawn("certificate and registration", upkeep::keep(upkeep.clone(), trusted, stop));
+//! // … at the end, where asked for …
+//! upkeep::end(&upkeep).await?;
+//! ```
+//!
+//! The order of a renewal matters: the API server is told to trust the new CA *before* the new leaf
+//! is served (the bundle holds the old CA too, so other replicas' old leaf stays good meanwhile).
+//! The other way round every call fails until the registration is written, and a failed call is an
+//! unguarded write.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use kube::Client;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    certificates::{self, IssueError, secret, secret::SecretError},
+    endpoint::Endpoint,
+    registration::{self, Registration, RegistrationError, Unregistered, Written},
+    tls::{
+        Pair, ServingCertificate, TlsError,
+        files::{self, FileError, Files},
+    },
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Where the certificate comes from.
+#[derive(Clone)]
+pub enum Source {
+    /// Files that somebody else renews (`--tls-cert`, `--tls-key`).
+    Files(Files),
+    /// Made here, for this process alone (`--register-url`).
+    Memory,
+    /// Made here, shared with the other replicas in a Secret (`--register-service`).
+    Secret {
+        /// Client that may read and write the Secret.
+        client: Client,
+        /// The namespace that the guard runs in.
+        namespace: String,
+    },
+}
+
+/// What to register, and with what client.
+#[derive(Clone)]
+pub struct Target {
+    /// Client that may write the ValidatingWebhookConfiguration.
+    pub client: Client,
+    /// The namespace that the guard runs in, if any.
+    pub own_namespace: Option<String>,
+}
+
+/// How often is looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// At the source of the certificate.
+    pub certificate: Duration,
+    /// At the registration.
+    pub registration: Duration,
+    /// Given to the API servers to learn of a new CA before its leaf is served. They watch their
+    /// webhook configurations, so seconds are plenty.
+    pub propagation: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            certificate: Duration::from_secs(10),
+            registration: Duration::from_secs(60),
+            propagation: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Everything that upkeep needs.
+#[derive(Clone)]
+pub struct Upkeep {
+    /// Where the certificate comes from.
+    pub source: Source,
+    /// Where the API server calls; none when nothing is made or registered here (files only).
+    pub endpoint: Option<Endpoint>,
+    /// What to register; none to leave registration to others.
+    pub target: Option<Target>,
+    /// What the listener serves.
+    pub serving: Arc<ServingCertificate>,
+    /// What became of the registration.
+    pub registered: Arc<Registered>,
+    /// How often is looked.
+    pub intervals: Intervals,
+}
+
+/// What became of the registration; for readiness and metrics.
+#[derive(Debug, Default)]
+pub struct Registered {
+    in_place: AtomicBool,
+    writes: AtomicU64,
+    failures: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+impl Registered {
+    /// Whether it was in place and correct when last looked at.
+    pub fn is_registered(&self) -> bool {
+        self.in_place.load(Ordering::Acquire)
+    }
+
+    /// Times that it was created or put right.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Times that it could not be read or written.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Why it is not in place, where an error is the reason.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().clone()
+    }
+}
+
+/// No certificate could be had.
+#[derive(Debug, Error)]
+pub enum UpkeepError {
+    /// From files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// From the Secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Made here.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// What was had cannot be served.
+    #[error("failed to serve the certificate from {from}: {source}")]
+    Tls {
+        /// Where it came from.
+        from: String,
+        /// Why.
+        source: TlsError,
+    },
+    /// A certificate is to be made, and for whom was not said.
+    #[error(
+        "failed to make a serving certificate: neither a URL nor a Service to register is given"
+    )]
+    NoEndpoint,
+}
+
+/// Gets the first certificate and serves it. An error here is final: there is nothing to serve.
+/// Returns what [`keep`] goes on from.
+pub async fn begin(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
+    let now = SystemTime::now();
+    let pair = current(upkeep, None, now).await?;
+    upkeep
+        .serving
+        .install(&pair, &names(upkeep), now)
+        .map_err(|source| UpkeepError::Tls {
+            from: origin(&upkeep.source),
+            source,
+        })?;
+    Ok(pair)
+}
+
+/// Registers, then keeps certificate and registration as they should be until `stop`. Call it when
+/// the listener answers and the index is complete: from the registration on, calls come. Errors
+/// are logged, counted and tried again.
+pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
+    let mut installed = first;
+    let mut registered_at: Option<Instant> = None;
+    let mut complaint = None;
+    let mut looks = interval(
+        upkeep
+            .intervals
+            .certificate
+            .min(upkeep.intervals.registration),
+    );
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let forever = async {
+        loop {
+            looks.tick().await;
+            renew(&upkeep, &mut installed, &mut complaint).await;
+            let due = registered_at.is_none_or(|at| at.elapsed() >= upkeep.intervals.registration);
+            if due && register(&upkeep, installed.ca_bundle.clone()).await {
+                registered_at = Some(Instant::now());
+            }
+        }
+    };
+    tokio::select! {
+        () = forever => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Removes the registration, if it is ours. Call it before the listener stops answering.
+pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
+    let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
+        return Ok(Unregistered::Absent);
+    };
+    let ca_bundle = upkeep.serving.ca_bundle();
+    let registration = Registration {
+        endpoint: endpoint.clone(),
+        ca_bundle,
+        own_namespace: target.own_namespace.clone(),
+    };
+    let done = registration::unregister(&target.client, &registration).await?;
+    upkeep.registered.in_place.store(false, Ordering::Release);
+    Ok(done)
+}
+
+/// Installs what the source has, if it is new. `complaint` is what was said about the source last,
+/// so that a lasting fault is said and counted once.
+async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<String>) {
+    let now = SystemTime::now();
+    let next = match current(upkeep, Some(installed), now).await {
+        Ok(next) => next,
+        Err(error) => return complain(upkeep, complaint, error.to_string()),
+    };
+    if next == *installed {
+        *complaint = None;
+        return;
+    }
+    // A pair that will be refused must not change what the API server trusts.
+    if let Err(error) = super::tls::check(&next, now) {
+        return complain(upkeep, complaint, error.to_string());
+    }
+    if upkeep.target.is_some() && next.ca_bundle != installed.ca_bundle {
+        let told = register(upkeep, next.ca_bundle.clone()).await;
+        if told {
+            sleep(upkeep.intervals.propagation).await;
+        } else if upkeep.serving.serves_ok(now) {
+            return;
+        }
+    }
+    match upkeep.serving.install(&next, &names(upkeep), now) {
+        Ok(()) => {
+            let not_after = upkeep.serving.leaf_not_after();
+            tracing::info!(
+                from = origin(&upkeep.source),
+                not_after,
+                "serving a new certificate"
+            );
+            *installed = next;
+            *complaint = None;
+        }
+        Err(error) => tracing::error!(%error, "keeping the certificate before"),
+    }
+}
+
+fn complain(upkeep: &Upkeep, complaint: &mut Option<String>, error: String) {
+    if complaint.as_ref() == Some(&error) {
+        return;
+    }
+    upkeep.serving.count_failure();
+    tracing::error!(
+        error,
+        from = origin(&upkeep.source),
+        "keeping the certificate before"
+    );
+    *complaint = Some(error);
+}
+
+/// What the source has now; `installed` is what memory remembers.
+async fn current(
+    upkeep: &Upkeep,
+    installed: Option<&Pair>,
+    now: SystemTime,
+) -> Result<Pair, UpkeepError> {
+    let endpoint = || upkeep.endpoint.as_ref().ok_or(UpkeepError::NoEndpoint);
+    match (&upkeep.source, installed) {
+        (Source::Files(files), _) => Ok(files::read(files).await?),
+        (Source::Secret { client, namespace }, _) => {
+            Ok(secret::ensure(client, namespace, endpoint()?, now).await?)
+        }
+        (Source::Memory, Some(pair)) if certificates::will_do(pair, endpoint()?, now) => {
+            Ok(pair.clone())
+        }
+        (Source::Memory, old) => {
+            let bundle = old.and_then(|pair| pair.ca_bundle.as_deref());
+            Ok(certificates::issue(endpoint()?, bundle, now)?)
+        }
+    }
+}
+
+/// Whether the registration is in place now, with this bundle. Nothing to register is in place.
+async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
+    let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
+        return true;
+    };
+    let registration = Registration {
+        endpoint: endpoint.clone(),
+        ca_bundle,
+        own_namespace: target.own_namespace.clone(),
+    };
+    let state = &upkeep.registered;
+    let written = registration::ensure(&target.client, &registration).await;
+    match &written {
+        Ok(Written::Unchanged) => {}
+        Ok(Written::Created) => tracing::info!("registered the webhook"),
+        Ok(Written::Replaced(what)) => tracing::warn!(what, "put the webhook's registration right"),
+        Err(error) => tracing::error!(%error, "the webhook is not registered"),
+    }
+    match &written {
+        Ok(Written::Unchanged) => {}
+        Ok(_) => {
+            state.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(_) => {
+            state.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    *state.error.lock() = written.as_ref().err().map(ToString::to_string);
+    state.in_place.store(written.is_ok(), Ordering::Release);
+    written.is_ok()
+}
+
+fn names(upkeep: &Upkeep) -> Vec<String> {
+    upkeep
+        .endpoint
+        .as_ref()
+        .map(Endpoint::names)
+        .unwrap_or_default()
+}
+
+fn origin(source: &Source) -> String {
+    match source {
+        Source::Files(Files { certificate, .. }) => certificate.display().to_string(),
+        Source::Memory => "memory".to_owned(),
+        Source::Secret { namespace, .. } => format!("Secret {namespace}/{}", secret::SECRET_NAME),
+    }
+}
