@@ -1,0 +1,289 @@
+//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, and every limit on time and number that keeps
+//! one bad client from costing another its answer.
+//!
+//! ```text
+//! let drained = accept::serve(listener, router, Options { protocol, limits, stats }, drain).await;
+//! ```
+//!
+//! What holds:
+//! - Each connection has its own task; a panic, a time-out or garbage ends that one alone.
+//! - No connection can sit in a phase for longer than [`Limits`] says: see [`activity`].
+//! - When `drain` is cancelled, the loop goes on accepting for [`Limits::drain_delay`], because the
+//!   API server keeps its connections to a terminating pod and opens new ones until the endpoint's
+//!   removal has reached it (kubernetes#127335). Every HTTP/1.1 response carries
+//!   `Connection: close` from that moment and every HTTP/2 connection is told to go away. Then
+//!   idle connections are closed, requests in flight get [`Limits::drain_timeout`], and
+//!   [`serve`] returns.
+//!
+//! The API server speaks HTTP/1.1 only (it forces that in its webhook client, kubernetes#82090);
+//! HTTP/2 is for everyone else.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+mod activity;
+mod connection;
+#[cfg(test)]
+mod tests;
+
+/// What is spoken on the listener.
+#[derive(Clone)]
+pub enum Protocol {
+    /// HTTP/1.1 without TLS, for probes and scrapes.
+    Plain,
+    /// TLS; HTTP/2 where the client offers `h2`, else HTTP/1.1. See [`super::tls::server_config`].
+    Tls(Arc<rustls::ServerConfig>),
+}
+
+/// Limits on time and number. The defaults are those of a webhook called by API servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once; more wait in the kernel's queue. An API server keeps one
+    /// connection for each call in flight, so this is also the bound on concurrent requests.
+    pub connections: usize,
+    /// From the accepted connection to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request (on a new connection: from its start) to the end of its
+    /// headers. Ends the slow-loris.
+    pub header_timeout: Duration,
+    /// From the end of a request's headers to the answer, its body included. The API server waits
+    /// `timeoutSeconds` (3 s here, 30 s at most), so nobody waits for a later answer.
+    pub request_timeout: Duration,
+    /// How long a connection may stay open without a request. Longer than the 90 s after which
+    /// the API server closes its own idle connections: were ours the shorter time, it could send
+    /// a request into a closing connection, and a POST is not sent again.
+    pub idle_timeout: Duration,
+    /// How long to go on accepting after the drain began.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 2048,
+            handshake_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(180),
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What happened on a listener since its start; read by the metrics.
+#[derive(Debug, Default)]
+pub struct Stats {
+    accepted: AtomicU64,
+    closed: AtomicU64,
+    accept_errors: AtomicU64,
+    handshake_failures: AtomicU64,
+    timeouts: AtomicU64,
+}
+
+impl Stats {
+    /// Connections accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> u64 {
+        self.accepted()
+            .saturating_sub(self.closed.load(Ordering::Relaxed))
+    }
+
+    /// Errors of accept(2), such as too many open files.
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
+    }
+
+    /// TLS handshakes that failed or took too long.
+    pub fn handshake_failures(&self) -> u64 {
+        self.handshake_failures.load(Ordering::Relaxed)
+    }
+
+    /// Connections ended and requests given up because a time limit passed.
+    pub fn timeouts(&self) -> u64 {
+        self.timeouts.load(Ordering::Relaxed)
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How to serve; `stats` stays with the caller too.
+#[derive(Clone)]
+pub struct Options {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Limits on time and number.
+    pub limits: Limits,
+    /// Where it is counted.
+    pub stats: Arc<Stats>,
+}
+
+/// How the drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    Complete,
+    /// This many connections were cut after [`Limits::drain_timeout`].
+    Cut(usize),
+}
+
+/// The two stages of the end, as every connection sees them.
+#[derive(Clone)]
+struct Stages {
+    /// Answer on, but let each connection go with its answer.
+    drain: CancellationToken,
+    /// Close what is idle; nothing new is accepted.
+    close: CancellationToken,
+    /// Time is up.
+    cut: CancellationToken,
+}
+
+/// Serves `router` on `listener` until `drain` is cancelled and the drain is over. Never fails:
+/// errors of single connections are counted and logged at debug level.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: Options,
+    drain: CancellationToken,
+) -> Drained {
+    let limits = options.limits;
+    let stages = Stages {
+        drain,
+        close: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    };
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    let mut failures = 0;
+
+    let delay_over = async {
+        stages.drain.cancelled().await;
+        sleep(limits.drain_delay).await;
+    };
+    tokio::pin!(delay_over);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut delay_over => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                failures = 0;
+                count(&options.stats.accepted);
+                let (router, options, stages) = (router.clone(), options.clone(), stages.clone());
+                connections.spawn(async move {
+                    let _counted = Closed(Arc::clone(&options.stats));
+                    converse(stream, router, &options, stages).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                count(&options.stats.accept_errors);
+                failures += 1;
+                let pause = back_off(&error, failures);
+                tracing::warn!(%error, ?pause, "failed to accept a connection");
+                sleep(pause).await;
+            }
+        }
+    }
+
+    drop(listener);
+    stages.close.cancel();
+    connections.close();
+    if timeout(limits.drain_timeout, connections.wait())
+        .await
+        .is_ok()
+    {
+        return Drained::Complete;
+    }
+    let left = connections.len();
+    stages.cut.cancel();
+    connections.wait().await;
+    Drained::Cut(left)
+}
+
+/// Counts the end of a connection however it ends, a panic included.
+struct Closed(Arc<Stats>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        count(&self.0.closed);
+    }
+}
+
+/// The place comes first: a connection beyond the cap stays in the kernel's queue, where it costs
+/// nothing here.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// Out of file descriptors or memory, accept(2) fails again at once, so wait; a connection that
+/// was gone before it was accepted says nothing about the next.
+fn back_off(error: &io::Error, failures: u32) -> Duration {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Duration::ZERO,
+        _ => Duration::from_millis(5 << failures.min(8)).min(Duration::from_secs(1)),
+    }
+}
+
+/// One connection from its acceptance to its end.
+async fn converse(stream: TcpStream, router: Router, options: &Options, stages: Stages) {
+    // Answers are one small write; waiting for more to send would cost up to 40 ms each.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
+    }
+    match &options.protocol {
+        Protocol::Plain => connection::serve_http1(stream, router, options, stages).await,
+        Protocol::Tls(config) => {
+            let deadline = Instant::now() + options.limits.handshake_timeout;
+            let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+            let stream = tokio::select! {
+                accepted = handshake => accepted,
+                () = sleep_until(deadline) => Err(io::ErrorKind::TimedOut.into()),
+                () = stages.cut.cancelled() => return,
+            };
+            match stream {
+                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                    connection::serve_http2(stream, router, options, stages).await;
+                }
+                Ok(stream) => connection::serve_http1(stream, router, options, stages).await,
+                Err(error) => {
+                    count(&options.stats.handshake_failures);
+                    tracing::debug!(%error, "failed to finish a TLS handshake");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! One HTTP connection: requests to the router, within the limits, until the client, a deadline or
+//! the drain ends it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Options, Stages,
+    activity::{Activity, Answer, Framing, Noticed},
+    count,
+};
+
+/// Request lines and headers together; the API server's are below 1 KiB.
+const MAX_HEADERS: usize = 64 * 1024;
+/// Streams at once on one HTTP/2 connection: what Go's server allows.
+const MAX_STREAMS: u32 = 250;
+/// A dead HTTP/2 peer is found by a ping, at latest after interval and time-out together.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve_http1<S>(stream: S, router: Router, options: &Options, stages: Stages)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Activity::new(Framing::Http1, options.limits);
+    let io = TokioIo::new(Noticed {
+        stream,
+        activity: activity.clone(),
+    });
+    let mut builder = http1::Builder::new();
+    // No header time-out of hyper's own: it would count idle time (see the activity module).
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(MAX_HEADERS);
+    let service = service(router, activity.clone(), options, stages.drain.clone());
+    let connection = builder.serve_connection(io, service_fn(service));
+    // An idle connection that is closed can lose a request that is on its way to it. So nothing
+    // is closed when the drain begins: each connection that is used goes with its next answer,
+    // and only those that nobody used for the whole delay are closed at its end.
+    drive(connection, &activity, options, &stages.close, &stages.cut).await;
+}
+
+pub(super) async fn serve_http2<S>(stream: S, router: Router, options: &Options, stages: Stages)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Activity::new(Framing::Http2, options.limits);
+    let io = TokioIo::new(Noticed {
+        stream,
+        activity: activity.clone(),
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    // The bound on reset streams (rapid reset, CVE-2023-44487) keeps its default.
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let service = service(router, activity.clone(), options, stages.drain.clone());
+    let connection = builder.serve_connection(io, service_fn(service));
+    // GOAWAY loses no request, so it is sent as soon as the drain begins.
+    drive(connection, &activity, options, &stages.drain, &stages.cut).await;
+}
+
+/// Polls a connection to its end, and ends it where its time is up. A graceful end gets the time
+/// of a request, so that a client cannot stretch it.
+async fn drive<C>(
+    connection: C,
+    activity: &Activity,
+    options: &Options,
+    close: &CancellationToken,
+    cut: &CancellationToken,
+) where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let mut connection = pin!(connection);
+    let mut close = pin!(close.cancelled());
+    let mut cut = pin!(cut.cancelled());
+    let mut timer = pin!(sleep_until(activity.deadline()));
+    let mut closing = false;
+    poll_fn(|cx| {
+        if cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !closing && close.as_mut().poll(cx).is_ready() {
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "failed to serve a connection to its end");
+            }
+            return Poll::Ready(());
+        }
+        // Requests begin, and bytes arrive, only while the connection is polled: a deadline that
+        // became earlier is seen here, one that became later when the old one is reached.
+        loop {
+            let deadline = activity.deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            match Sleep::poll(timer.as_mut(), cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if activity.deadline() <= Instant::now() => {
+                    count(&options.stats.timeouts);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(()) => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// The router as hyper calls it, within the time that a request may take.
+fn service(
+    router: Router,
+    activity: Activity,
+    options: &Options,
+    drain: CancellationToken,
+) -> impl Fn(Request<Incoming>) -> ServiceFuture + Clone {
+    let limit = options.limits.request_timeout;
+    let stats = std::sync::Arc::clone(&options.stats);
+    move |request| {
+        // Before anything is awaited: the deadline is read right after this call.
+        let in_flight = activity.request();
+        let (router, drain, stats) = (router.clone(), drain.clone(), std::sync::Arc::clone(&stats));
+        Box::pin(async move {
+            let version = request.version();
+            let call = hyper::service::Service::call(&TowerToHyperService::new(router), request);
+            let mut response = match timeout(limit, call).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_) => {
+                    count(&stats.timeouts);
+                    let mut late = Response::new(Body::from("the request took too long\n"));
+                    *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
+                    // The rest of its body may still be on the way: nothing can follow it.
+                    close_after(&mut late, version);
+                    late
+                }
+            };
+            if drain.is_cancelled() {
+                close_after(&mut response, version);
+            }
+            Ok(response.map(|body| Answer {
+                body,
+                _request: in_flight,
+            }))
+        })
+    }
+}
+
+type ServiceFuture =
+    std::pin::Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+
+/// HTTP/2 has no such header; there the connection is told to go away.
+fn close_after(response: &mut Response<Body>, version: Version) {
+    if version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}

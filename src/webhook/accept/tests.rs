@@ -1,0 +1,318 @@
+//! Over real sockets: time limits are short where they are to pass, and far away where not.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Request;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rstest::rstest;
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+use crate::webhook::testing::{
+    Server, answer, ask, connect_tls, end_of, exchange, issued, start, tls_protocol,
+};
+
+const SOON: Duration = Duration::from_millis(60);
+const NEVER: Duration = Duration::from_secs(600);
+
+/// Nothing times out and the drain is short.
+fn patient() -> Limits {
+    Limits {
+        handshake_timeout: NEVER,
+        header_timeout: NEVER,
+        request_timeout: NEVER,
+        idle_timeout: NEVER,
+        drain_delay: Duration::ZERO,
+        drain_timeout: NEVER,
+        ..Limits::default()
+    }
+}
+
+async fn plain(limits: Limits) -> Server {
+    start(Protocol::Plain, limits).await
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests_over_tls() {
+    let (pair, serving) = issued();
+    let server = start(tls_protocol(&serving), patient()).await;
+    let mut stream = connect_tls(server.address, &pair, "http/1.1")
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let response = exchange(&mut stream, "/ok").await;
+        assert!(response.starts_with("http/1.1 200") && response.ends_with("\r\n\r\nok"));
+    }
+    assert_eq!((server.stats.accepted(), server.stats.open()), (1, 1));
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_client_offers_it() {
+    let (pair, serving) = issued();
+    let server = start(tls_protocol(&serving), patient()).await;
+    let stream = connect_tls(server.address, &pair, "h2").await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("https://guard/ok")
+        .body(Body::empty())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(
+        (response.version(), response.status().as_u16()),
+        (http::Version::HTTP_2, 200)
+    );
+}
+
+#[rstest]
+#[case::on_a_new_connection("")]
+#[case::on_a_used_connection("/ok")]
+#[tokio::test]
+async fn headers_that_never_end_cost_their_own_connection(#[case] before: &str) {
+    let server = plain(Limits {
+        header_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    if !before.is_empty() {
+        exchange(&mut stream, before).await;
+    }
+    stream
+        .write_all(b"GET /ok HTTP/1.1\r\nhost: gu")
+        .await
+        .unwrap();
+    end_of(&mut stream).await;
+    assert_eq!(server.stats.timeouts(), 1);
+    assert!(
+        exchange(&mut server.connect().await, "/ok")
+            .await
+            .ends_with("ok")
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_ended() {
+    let server = plain(Limits {
+        header_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    end_of(&mut server.connect().await).await;
+    assert_eq!(server.stats.timeouts(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_time_for_headers() {
+    let server = plain(Limits {
+        header_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut idle = server.connect().await;
+    exchange(&mut idle, "/ok").await;
+    // Two connections that run into that limit, one after the other, are the clock.
+    end_of(&mut server.connect().await).await;
+    end_of(&mut server.connect().await).await;
+    assert!(exchange(&mut idle, "/ok").await.ends_with("ok"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_ended_in_its_time() {
+    let server = plain(Limits {
+        idle_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    assert!(exchange(&mut stream, "/ok").await.ends_with("ok"));
+    end_of(&mut stream).await;
+    assert_eq!(server.stats.timeouts(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_answered_and_ended() {
+    let server = plain(Limits {
+        request_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    let half = b"POST /length HTTP/1.1\r\nhost: guard\r\ncontent-length: 10\r\n\r\nhalf";
+    stream.write_all(half).await.unwrap();
+    let response = answer(&mut stream).await;
+    assert!(response.starts_with("http/1.1 408") && response.contains("connection: close"));
+    end_of(&mut stream).await;
+}
+
+#[tokio::test]
+async fn headers_beyond_their_bound_are_refused() {
+    let server = plain(patient()).await;
+    let mut stream = server.connect().await;
+    let request = format!(
+        "GET /ok HTTP/1.1\r\nhost: {}\r\n\r\n",
+        "a".repeat(100 * 1024)
+    );
+    // The server may close before it has read all of it.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let response = answer(&mut stream).await;
+    assert!(
+        response.is_empty() || response.starts_with("http/1.1 431"),
+        "{response}"
+    );
+}
+
+#[rstest]
+#[case::silence(b"", SOON)]
+#[case::plain_http(b"GET /ok HTTP/1.1\r\nhost: guard\r\n\r\n", NEVER)]
+#[case::noise(&[0x16, 0x03, 0x01, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00], SOON)]
+#[tokio::test]
+async fn what_is_no_tls_costs_its_own_connection(
+    #[case] bytes: &[u8],
+    #[case] handshake_timeout: Duration,
+) {
+    let (pair, serving) = issued();
+    let limits = Limits {
+        handshake_timeout,
+        ..patient()
+    };
+    let server = start(tls_protocol(&serving), limits).await;
+    let mut stream = server.connect().await;
+    stream.write_all(bytes).await.unwrap();
+    end_of(&mut stream).await;
+    assert_eq!(server.stats.handshake_failures(), 1);
+    if handshake_timeout == NEVER {
+        let mut good = connect_tls(server.address, &pair, "http/1.1")
+            .await
+            .unwrap();
+        assert!(exchange(&mut good, "/ok").await.ends_with("ok"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_cap_waits_for_a_place() {
+    let server = plain(Limits {
+        connections: 1,
+        ..patient()
+    })
+    .await;
+    let mut first = server.connect().await;
+    exchange(&mut first, "/ok").await;
+    let mut second = server.connect().await;
+    ask(&mut second, "/ok").await;
+    for _ in 0..20 {
+        exchange(&mut first, "/ok").await;
+    }
+    assert_eq!((server.stats.accepted(), server.stats.open()), (1, 1));
+    drop(first);
+    assert!(answer(&mut second).await.ends_with("ok"));
+    assert_eq!(server.stats.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_connection() {
+    let server = plain(patient()).await;
+    let mut stream = server.connect().await;
+    assert_eq!(exchange(&mut stream, "/panic").await, "");
+    assert!(
+        exchange(&mut server.connect().await, "/ok")
+            .await
+            .ends_with("ok")
+    );
+    assert_eq!(server.stats.open(), 1);
+}
+
+#[tokio::test]
+async fn the_drain_answers_what_is_in_flight_and_what_still_comes() {
+    let delay = Duration::from_secs(1);
+    let server = plain(Limits {
+        drain_delay: delay,
+        ..patient()
+    })
+    .await;
+    let mut in_flight = server.connect().await;
+    ask(&mut in_flight, "/slow").await;
+    server.slow_begun().await;
+    let mut idle = server.connect().await;
+    let kept = exchange(&mut idle, "/ok").await;
+    assert!(!kept.contains("connection: close"), "{kept}");
+
+    server.drain.cancel();
+    for stream in [&mut idle, &mut server.connect().await] {
+        let response = exchange(stream, "/ok").await;
+        assert!(response.contains("connection: close"), "{response}");
+        end_of(stream).await;
+    }
+    server.gate.add_permits(1);
+    let response = answer(&mut in_flight).await;
+    assert!(
+        response.contains("connection: close") && response.ends_with("slow"),
+        "{response}"
+    );
+    assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_drain_closes_idle_connections_at_its_end() {
+    let server = plain(patient()).await;
+    let mut idle = server.connect().await;
+    exchange(&mut idle, "/ok").await;
+    server.drain.cancel();
+    end_of(&mut idle).await;
+    assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+}
+
+#[tokio::test]
+async fn the_drain_has_an_end() {
+    let server = plain(Limits {
+        drain_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    ask(&mut stream, "/slow").await;
+    server.slow_begun().await;
+    server.drain.cancel();
+    end_of(&mut stream).await;
+    assert_eq!(server.ended.await.unwrap(), Drained::Cut(1));
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_to_go_away_and_lose_nothing() {
+    let (pair, serving) = issued();
+    let limits = Limits {
+        drain_delay: NEVER,
+        ..patient()
+    };
+    let server = start(tls_protocol(&serving), limits).await;
+    let stream = connect_tls(server.address, &pair, "h2").await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("https://guard/slow")
+        .body(Body::empty())
+        .unwrap();
+    let response = tokio::spawn(async move { sender.send_request(request).await });
+    server.slow_begun().await;
+    server.drain.cancel();
+    server.gate.add_permits(1);
+    assert_eq!(response.await.unwrap().unwrap().status().as_u16(), 200);
+    connection.await.unwrap().unwrap();
+}
+
+#[rstest]
+#[case::out_of_files(io::Error::from_raw_os_error(24), 1, Duration::from_millis(10))]
+#[case::for_long(io::Error::from_raw_os_error(24), 1000, Duration::from_secs(1))]
+#[case::gone_before(io::ErrorKind::ConnectionAborted.into(), 1, Duration::ZERO)]
+fn accept_backs_off_only_where_it_would_fail_again(
+    #[case] error: io::Error,
+    #[case] failures: u32,
+    #[case] pause: Duration,
+) {
+    assert_eq!(back_off(&error, failures), pause);
+}
