@@ -1,0 +1,174 @@
+//! The plain port: probes and metrics.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/livez` | 200 while the process can answer at all; no state, so a slow cluster restarts nobody |
+//! | `/readyz` | 200, or 503 while something is missing; the text names each part either way |
+//! | `/metrics` | the metrics in the `OpenMetrics` format |
+//!
+//! ```text
+//! let router = admin::router(Admin { checks: Arc::new(move || vec![index_check(), …]), metrics });
+//! accept::serve(listener, router, Options { protocol: Plain, limits: admin::limits(), stats }, stop)
+//! ```
+//!
+//! Serve it until the very end: a probe that finds nobody listening is a failed probe.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use axum::{Router, extract::State as Shared, response::IntoResponse, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
+
+use super::accept::Limits;
+
+/// How one part of the guard is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// It serves, but not for everything; what is left out.
+    Degraded(String),
+    /// It does not serve; what it waits for.
+    Missing(String),
+}
+
+/// One part of the guard and how it is. Its text is read by anyone who reaches the port: no names
+/// from Secrets' data, no values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// `index`, `certificate`, `registration`, …
+    pub name: &'static str,
+    /// How it is.
+    pub health: Health,
+}
+
+/// What the port tells. Both are called for each request and must not wait.
+#[derive(Clone)]
+pub struct Admin {
+    /// The parts that readiness hangs on, in the order they are shown.
+    pub checks: Arc<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// The metrics as text, ending in `# EOF`.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// `prometheus_client`'s encoding.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The routes.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(admin)
+}
+
+/// Limits for the plain port: few clients, short waits, no delay in the drain (it ends last).
+pub fn limits() -> Limits {
+    Limits {
+        connections: 64,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
+    report(&(admin.checks)())
+}
+
+async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPENMETRICS)], (admin.metrics)())
+}
+
+/// One line a part, in the style of the API server's own `/readyz?verbose`.
+fn report(checks: &[Check]) -> (StatusCode, String) {
+    let mut status = StatusCode::OK;
+    let mut text = String::new();
+    for Check { name, health } in checks {
+        // Writing to a String cannot fail.
+        let _ = match health {
+            Health::Ok => writeln!(text, "[+]{name} ok"),
+            Health::Degraded(what) => writeln!(text, "[!]{name} degraded: {what}"),
+            Health::Missing(what) => {
+                status = StatusCode::SERVICE_UNAVAILABLE;
+                writeln!(text, "[-]{name} missing: {what}")
+            }
+        };
+    }
+    let end = if status.is_success() {
+        "ready"
+    } else {
+        "not ready"
+    };
+    text.push_str(end);
+    text.push('\n');
+    (status, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use rstest::rstest;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(admin: Admin, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(admin).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn admin(healths: &[Health]) -> Admin {
+        let names = ["index", "certificate"];
+        let checks: Vec<_> = names
+            .into_iter()
+            .zip(healths.iter().cloned())
+            .map(|(name, health)| Check { name, health })
+            .collect();
+        Admin {
+            checks: Arc::new(move || checks.clone()),
+            metrics: Arc::new(|| "# EOF\n".to_owned()),
+        }
+    }
+
+    #[rstest]
+    #[case::all_is_well(&[Health::Ok, Health::Ok], 200, "[+]index ok\n[+]certificate ok\nready\n")]
+    #[case::degraded_is_ready(
+        &[Health::Degraded("the records of namespace a can not be read".into())],
+        200,
+        "[!]index degraded: the records of namespace a can not be read\nready\n"
+    )]
+    #[case::missing_is_not(
+        &[Health::Missing("3 of 5 records seen".into()), Health::Ok],
+        503,
+        "[-]index missing: 3 of 5 records seen\n[+]certificate ok\nnot ready\n"
+    )]
+    #[tokio::test]
+    async fn readiness_says_what_is_missing(
+        #[case] healths: &[Health],
+        #[case] status: u16,
+        #[case] text: &str,
+    ) {
+        let expected = (StatusCode::from_u16(status).unwrap(), text.to_owned());
+        assert_eq!(get(admin(healths), "/readyz").await, expected);
+    }
+
+    #[tokio::test]
+    async fn liveness_does_not_look_at_readiness() {
+        let missing = [Health::Missing("all of it".into())];
+        assert_eq!(get(admin(&missing), "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_as_they_are_given() {
+        assert_eq!(
+            get(admin(&[]), "/metrics").await,
+            (StatusCode::OK, "# EOF\n".to_owned())
+        );
+    }
+}

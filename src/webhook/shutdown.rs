@@ -1,0 +1,193 @@
+//! How the process ends: in the order that loses no call, and never by half.
+//!
+//! ```text
+//! let mut signals = Signals::install()?;
+//! let stop = Stop::new();
+//! let mut tasks = Tasks::new();
+//! tasks.spawn("release watch", watch(stop.finish.clone()));
+//! tasks.spawn("admin port", accept::serve(admin_listener, …, stop.finish.clone()));
+//! let server = accept::serve(listener, router, options, stop.drain.clone());
+//! shutdown::run(server, tasks, &mut signals, &stop, before_close).await?
+//! ```
+//!
+//! 1. A first signal, or a task that ended by itself, cancels [`Stop::drain`]. Readiness must
+//!    answer 503 from then on, and the server begins its drain.
+//! 2. When the server has answered what it had to, [`Stop::finish`] is cancelled: watches, upkeep
+//!    and the plain port end, within [`FINISH_TIMEOUT`].
+//! 3. A second signal at any time in between ends the wait at once.
+//!
+//! A task that ends while nobody asked it to leaves a guard that looks alive and is not, so the
+//! process ends too, with an error that names it.
+
+use std::{collections::HashMap, future::Future, io, time::Duration};
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::{Id, JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::accept::Drained;
+
+/// How long background tasks may take to notice that they are to end.
+pub const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The process did not end as it should.
+#[derive(Debug, Error)]
+pub enum ShutdownError {
+    /// A background task returned or panicked on its own.
+    #[error("failed to keep running: the task \"{name}\" {how}")]
+    TaskEnded {
+        /// Which.
+        name: &'static str,
+        /// `ended` or `panicked`.
+        how: &'static str,
+    },
+    /// The server's future was dropped or panicked.
+    #[error("failed to keep running: the server ended before it was asked to")]
+    ServerEnded,
+    /// A second signal came during the drain.
+    #[error("failed to drain: a second signal asked to end at once")]
+    Forced,
+    /// The signal handlers could not be set.
+    #[error("failed to listen for signals: {0}")]
+    Signals(#[from] io::Error),
+}
+
+/// The two stages of the end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Not ready; answer what comes, and let connections go.
+    pub drain: CancellationToken,
+    /// Everything else ends now.
+    pub finish: CancellationToken,
+}
+
+impl Stop {
+    /// Neither has begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the end has begun: then the guard is not ready.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+}
+
+/// SIGTERM (a kubelet, a service manager) and SIGINT (a person).
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on these signals end nothing by themselves.
+    pub fn install() -> Result<Self, ShutdownError> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self {
+            terminate,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one, by name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Background tasks that must live as long as the process.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    set: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+impl Tasks {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts one. It must end when [`Stop::finish`] is cancelled, and not before.
+    pub fn spawn<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+        let handle = self.set.spawn(async move {
+            task.await;
+        });
+        self.names.insert(handle.id(), name);
+    }
+
+    /// The first one that ends; waits for ever where there is none.
+    async fn first_end(&mut self) -> ShutdownError {
+        let (id, how) = match self.set.join_next_with_id().await {
+            None => return std::future::pending().await,
+            Some(Ok((id, ()))) => (id, "ended"),
+            Some(Err(error)) => (JoinError::id(&error), "panicked"),
+        };
+        let name = self.names.get(&id).copied().unwrap_or("unnamed");
+        ShutdownError::TaskEnded { name, how }
+    }
+
+    async fn finish(mut self) {
+        let all = async { while self.set.join_next().await.is_some() {} };
+        if timeout(FINISH_TIMEOUT, all).await.is_err() {
+            let left = self.set.len();
+            tracing::warn!(left, "background tasks did not end in time");
+        }
+    }
+}
+
+/// Runs until a signal or a failure, then ends everything in order; see the module's text.
+/// `before_close` runs while the server still answers, at the begin of the drain: the place to
+/// remove a registration. `Ok` means exit code 0.
+pub async fn run(
+    server: impl Future<Output = Drained> + Send + 'static,
+    mut tasks: Tasks,
+    signals: &mut Signals,
+    stop: &Stop,
+    before_close: impl Future<Output = ()>,
+) -> Result<(), ShutdownError> {
+    let mut server = tokio::spawn(server);
+    let mut answering = true;
+    let result = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "draining");
+            Ok(())
+        }
+        error = tasks.first_end() => Err(error),
+        _ = &mut server => {
+            answering = false;
+            Err(ShutdownError::ServerEnded)
+        }
+    };
+    if let Err(error) = &result {
+        tracing::error!(%error, "draining");
+    }
+    stop.drain.cancel();
+    let ordered = async {
+        before_close.await;
+        if answering {
+            match server.await {
+                Ok(Drained::Complete) => tracing::info!("drained"),
+                Ok(Drained::Cut(left)) => tracing::warn!(left, "cut connections to end in time"),
+                Err(error) => tracing::error!(%error, "the server did not end by itself"),
+            }
+        }
+        stop.finish.cancel();
+        tasks.finish().await;
+    };
+    tokio::select! {
+        () = ordered => result,
+        _ = signals.next() => Err(ShutdownError::Forced),
+    }
+}
+
+#[cfg(test)]
+mod tests;
