@@ -8,9 +8,15 @@
 //! - Decoding is bounded: a record can not make the process allocate more than its limit.
 //! - One document that does not parse costs that document, never its neighbours.
 //!
-//! Start at [`record::Record`], then [`manifest::parse`], then [`lifecycle::active_set`].
+//! - No error and no `Debug` here shows a value from a record or a manifest: they hold Secrets.
+//!
+//! Start at [`record::decode`], then [`manifest::parse`], then [`lifecycle::active_set`].
+//! [`storage::RecordMeta`] is what a record's metadata alone tells.
 
 pub mod identity;
 pub mod lifecycle;
+pub mod manifest;
+pub mod record;
+pub mod storage;
 
 pub use identity::{ObjectId, ReleaseName};

@@ -38,6 +38,22 @@ impl Status {
         )
     }
 
+    /// The status that Helm's word stands for. A word that Helm does not know is no error, for Helm
+    /// itself reads any.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "deployed" => Self::Deployed,
+            "uninstalled" => Self::Uninstalled,
+            "superseded" => Self::Superseded,
+            "failed" => Self::Failed,
+            "uninstalling" => Self::Uninstalling,
+            "pending-install" => Self::PendingInstall,
+            "pending-upgrade" => Self::PendingUpgrade,
+            "pending-rollback" => Self::PendingRollback,
+            _ => Self::Unknown,
+        }
+    }
+
     /// Helm's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,17 +74,7 @@ impl FromStr for Status {
     type Err = std::convert::Infallible;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Ok(match word {
-            "deployed" => Self::Deployed,
-            "uninstalled" => Self::Uninstalled,
-            "superseded" => Self::Superseded,
-            "failed" => Self::Failed,
-            "uninstalling" => Self::Uninstalling,
-            "pending-install" => Self::PendingInstall,
-            "pending-upgrade" => Self::PendingUpgrade,
-            "pending-rollback" => Self::PendingRollback,
-            _ => Self::Unknown,
-        })
+        Ok(Self::from_word(word))
     }
 }
 

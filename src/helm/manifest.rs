@@ -1,0 +1,207 @@
+//! The manifest of a revision: the YAML documents that Helm sent to the API server.
+//!
+//! Invariants
+//! - What Helm applies is what is declared: documents are split, read, and expanded from lists
+//!   by the rules of the code that Helm runs (apimachinery, cli-runtime, `sigs.k8s.io/yaml`).
+//! - One document that can not be read is one problem; its neighbours are declared all the same.
+//! - Hooks are not declared: Helm creates and deletes them when it pleases.
+//!
+//! Start at [`parse`].
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use crate::helm::identity::{DeclaredObject, ReleaseName};
+
+mod normalize;
+mod split;
+pub mod yaml;
+
+use split::Document;
+pub use yaml::{Fault, YamlError};
+
+/// What a manifest declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The declared objects in the order of the manifest, each once: of two documents for one
+    /// object the last is in force, as Helm applies both in order.
+    pub objects: Vec<DeclaredObject>,
+    /// The documents, or items of lists, that are no objects.
+    pub problems: Vec<DocumentProblem>,
+}
+
+/// A document, or an item of a list, that can not be taken for an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentProblem {
+    /// The line of the manifest on which the document starts, counted from 1.
+    pub line: u32,
+    /// The template that made it.
+    pub source: Option<Box<str>>,
+    /// What is wrong with it.
+    pub error: DocumentError,
+}
+
+/// What is wrong with a document. Shows nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Not readable as YAML.
+    #[error("failed to parse the document: {0}")]
+    Yaml(#[from] YamlError),
+    /// A scalar or a list where an object should be.
+    #[error("failed to read the document as an object")]
+    NotAnObject,
+    /// A field that names the object is missing, empty, or no string.
+    #[error("failed to read the object's {0}")]
+    Field(&'static str),
+    /// `items` that is not a list: Helm takes any document with `items` for a list of objects.
+    #[error("failed to read the items of the list")]
+    Items,
+}
+
+/// Reads a manifest as Helm reads it.
+///
+/// Never fails as a whole: what can not be read is in [`Manifest::problems`].
+pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
+    let allowance = yaml::Allowance::default();
+    let mut found = Manifest::default();
+    for document in split::documents(manifest) {
+        let objects = match yaml::read(document.text, &allowance) {
+            Ok(Value::Null) => continue,
+            Ok(Value::Object(object)) if is_hook(&object) => continue,
+            Ok(value) => flatten(value),
+            Err(error) => vec![Err(error.into())],
+        };
+        for object in objects {
+            match object.and_then(|object| declare(object, &document, release)) {
+                Ok(object) => found.objects.push(object),
+                Err(error) => found.problems.push(DocumentProblem {
+                    line: document.line,
+                    source: document.source.map(Into::into),
+                    error,
+                }),
+            }
+        }
+    }
+    keep_last(&mut found.objects, release);
+    found
+}
+
+type Item = Result<Map<String, Value>, DocumentError>;
+
+/// The objects in a document: itself, or what its `items` hold, however deep.
+///
+/// Helm tells a list by `items`, not by its kind (`unstructuredJSONScheme` of apimachinery), and
+/// an item without kind and version gets those of the list (`PodList` holds Pods).
+fn flatten(value: Value) -> Vec<Item> {
+    let Value::Object(mut object) = value else {
+        return vec![Err(DocumentError::NotAnObject)];
+    };
+    let items = match object.remove("items") {
+        None => return vec![Ok(object)],
+        Some(Value::Null) => return Vec::new(),
+        Some(Value::Array(items)) => items,
+        Some(_) => return vec![Err(DocumentError::Items)],
+    };
+    let list_kind = text(&object, "kind").unwrap_or_default();
+    let item_kind = list_kind.strip_suffix("List").unwrap_or(list_kind);
+    let item_version = text(&object, "apiVersion").unwrap_or_default();
+    items
+        .into_iter()
+        .flat_map(|mut item| {
+            if let Value::Object(item) = &mut item
+                && text(item, "kind").is_none()
+                && text(item, "apiVersion").is_none()
+            {
+                item.insert("kind".into(), item_kind.into());
+                item.insert("apiVersion".into(), item_version.into());
+            }
+            flatten(item)
+        })
+        .collect()
+}
+
+fn declare(
+    mut object: Map<String, Value>,
+    document: &Document<'_>,
+    release: &ReleaseName,
+) -> Result<DeclaredObject, DocumentError> {
+    let api_version = text(&object, "apiVersion").ok_or(DocumentError::Field("apiVersion"))?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if version.is_empty() || version.contains('/') {
+        return Err(DocumentError::Field("apiVersion"));
+    }
+    let (group, version) = (group.to_owned(), version.to_owned());
+    let kind = text(&object, "kind")
+        .ok_or(DocumentError::Field("kind"))?
+        .to_owned();
+    let metadata = object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .ok_or(DocumentError::Field("metadata"))?;
+    let name = text(metadata, "name")
+        .ok_or(DocumentError::Field("metadata.name"))?
+        .to_owned();
+    let namespace = text(metadata, "namespace").map(ToOwned::to_owned);
+    let keep = annotation(metadata, "helm.sh/resource-policy").is_some();
+    normalize::normalize(&mut object, &group, &kind, release);
+    Ok(DeclaredObject {
+        group,
+        version,
+        kind,
+        namespace,
+        name,
+        source: document.source.map(Into::into),
+        line: document.line,
+        keep,
+        json: Arc::from(Value::Object(object).to_string()),
+    })
+}
+
+/// Of several documents for one object only the last stays. A document without a namespace and
+/// one with the release's name the same object, whatever the scope of the kind.
+fn keep_last(objects: &mut Vec<DeclaredObject>, release: &ReleaseName) {
+    let key = |object: &DeclaredObject| {
+        (
+            object.group.clone(),
+            object.kind.clone(),
+            object
+                .namespace
+                .clone()
+                .unwrap_or_else(|| release.namespace.clone()),
+            object.name.clone(),
+        )
+    };
+    let last: HashMap<_, _> = objects
+        .iter()
+        .enumerate()
+        .map(|(n, object)| (key(object), n))
+        .collect();
+    if last.len() == objects.len() {
+        return;
+    }
+    let mut position = 0..;
+    objects.retain(|object| last.get(&key(object)).copied() == position.next());
+}
+
+/// Helm takes hooks out before it stores a manifest; a post-renderer of Helm 3 can put the
+/// annotation on an object afterwards, which Helm then creates and never thinks of as a hook, yet
+/// its author meant one, so it is left alone.
+fn is_hook(object: &Map<String, Value>) -> bool {
+    object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .is_some_and(|metadata| annotation(metadata, "helm.sh/hook").is_some())
+}
+
+fn annotation<'a>(metadata: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    metadata.get("annotations")?.as_object()?.get(key)
+}
+
+/// A string that is not empty.
+fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

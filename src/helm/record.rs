@@ -1,0 +1,176 @@
+//! The body of a release record.
+//!
+//! Helm stores base64 of gzip of JSON under the key `release` (`pkg/storage/driver/util.go`). A
+//! Secret adds the API's own base64 around it, which the client library has taken off already, so
+//! Secrets and `ConfigMap`s arrive here alike. Records from before compression are plain JSON
+//! inside the base64.
+//!
+//! Invariants
+//! - Decoding allocates no more than [`Limits`] allow; a record is whatever somebody wrote.
+//! - Only the fields of [`Record`] are materialised: chart templates, files and values, most of
+//!   a record's size, are skipped over.
+//! - Neither `Debug` nor an error shows content: manifests and values hold Secrets.
+//!
+//! Start at [`decode`].
+
+use std::fmt;
+
+use crate::helm::{identity::ReleaseName, lifecycle::Status};
+
+mod body;
+mod envelope;
+
+pub use envelope::EnvelopeError;
+
+/// How big a record may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of JSON that a record may inflate to.
+    pub inflated_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 64 MiB: an object holds at most 1 MiB, real records inflate to about ten times their size
+    /// (6.6 MB is the largest reported), and gzip can reach a thousand times.
+    fn default() -> Self {
+        Self {
+            inflated_bytes: 64 << 20,
+        }
+    }
+}
+
+/// How Helm applies the release's objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ApplyMethod {
+    /// Patches made from the old manifest, the new one and the live object: `csa`, and every
+    /// release that says nothing.
+    #[default]
+    ClientSide,
+    /// Server-side apply: `ssa`, the default of releases born under Helm 4.
+    ServerSide,
+}
+
+/// The chart that a revision was rendered from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chart {
+    /// The chart's name.
+    pub name: String,
+    /// The chart's version.
+    pub version: String,
+    /// The version of the application in it.
+    pub app_version: Option<String>,
+}
+
+impl fmt::Display for Chart {
+    /// `name-version`, as `helm list` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.name, self.version)
+    }
+}
+
+/// One hook of a revision: created and deleted by Helm around its operations, never in the
+/// manifest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Name of its object.
+    pub name: String,
+    /// Kind of its object.
+    pub kind: String,
+    /// Path of the template it comes from.
+    pub path: String,
+    /// The object, as YAML.
+    pub manifest: String,
+    /// When Helm runs it: `pre-upgrade`, `test`, …
+    pub events: Vec<String>,
+}
+
+/// One revision of a release.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The release, by its own namespace and name.
+    pub release: ReleaseName,
+    /// Revision number, from 1.
+    pub revision: u32,
+    /// Its status when the record was written.
+    pub status: Status,
+    /// The chart.
+    pub chart: Chart,
+    /// When the first revision was deployed, as Go prints it (RFC 3339 with an offset).
+    pub first_deployed: Option<String>,
+    /// When this revision was deployed, likewise.
+    pub last_deployed: Option<String>,
+    /// When its uninstallation began, likewise.
+    pub deleted: Option<String>,
+    /// What Helm says about the revision: `Upgrade complete`.
+    pub description: Option<String>,
+    /// How Helm applies the objects.
+    pub apply_method: ApplyMethod,
+    /// The revision that a rollback went back to (Helm 4).
+    pub rollback_revision: Option<u32>,
+    /// The objects, as YAML documents; what Helm applied but for its own labels and annotations.
+    pub manifest: String,
+    /// The hooks.
+    pub hooks: Vec<Hook>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("release", &self.release)
+            .field("revision", &self.revision)
+            .field("status", &self.status)
+            .field("chart", &self.chart)
+            .field("apply_method", &self.apply_method)
+            .field("manifest_bytes", &self.manifest.len())
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a record can not be read. The caller says which record.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The wrapping is broken, or holds too much.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// What is inside is not the JSON of a release.
+    #[error(
+        "failed to parse the record as JSON of a release: {fault} at byte {column} of line {line}"
+    )]
+    Json {
+        /// What is wrong, without any of the content.
+        fault: &'static str,
+        /// Line of the JSON.
+        line: usize,
+        /// Column of the JSON.
+        column: usize,
+    },
+    /// A release that lacks what names it.
+    #[error("failed to read the record: it has no {field}")]
+    Incomplete {
+        /// The field of the JSON.
+        field: &'static str,
+    },
+}
+
+/// Reads the value of a record's `release` key.
+///
+/// `payload` is base64 text: the string in a `ConfigMap`, the bytes in a Secret after the API's
+/// base64 is off.
+pub fn decode(payload: &[u8], limits: &Limits) -> Result<Record, DecodeError> {
+    let json = envelope::open(payload, *limits)?;
+    body::parse(&json)
+}
+
+#[cfg(test)]
+mod tests;

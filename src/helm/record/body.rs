@@ -1,0 +1,158 @@
+//! The JSON of a release, as Helm 3 and Helm 4 write it (`pkg/release/release.go`,
+//! `pkg/release/v1/release.go`), reduced to what the guard reads.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{ApplyMethod, Chart, DecodeError, Hook, Record};
+use crate::helm::{identity::ReleaseName, lifecycle::Status};
+
+#[derive(Deserialize)]
+struct Release<'a> {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    version: u32,
+    #[serde(borrow, default)]
+    info: Option<Info<'a>>,
+    #[serde(default)]
+    chart: Option<ChartBody>,
+    #[serde(default)]
+    manifest: Option<String>,
+    #[serde(default)]
+    hooks: Option<Vec<HookBody>>,
+    #[serde(borrow, default)]
+    apply_method: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Info<'a> {
+    #[serde(borrow, default)]
+    status: Option<Cow<'a, str>>,
+    #[serde(default)]
+    first_deployed: Option<String>,
+    #[serde(default)]
+    last_deployed: Option<String>,
+    #[serde(default)]
+    deleted: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    rollback_revision: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct ChartBody {
+    #[serde(default)]
+    metadata: Option<ChartMetadata>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChartMetadata {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    app_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct HookBody {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    manifest: String,
+    #[serde(default)]
+    events: Option<Vec<String>>,
+}
+
+pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
+    let release: Release<'_> = serde_json::from_slice(json).map_err(|error| json_error(&error))?;
+    let require = |present: bool, field| {
+        if present {
+            Ok(())
+        } else {
+            Err(DecodeError::Incomplete { field })
+        }
+    };
+    require(!release.name.is_empty(), "name")?;
+    require(!release.namespace.is_empty(), "namespace")?;
+    require(release.version > 0, "version")?;
+    let info = release.info.unwrap_or_default();
+    let chart = release
+        .chart
+        .and_then(|chart| chart.metadata)
+        .unwrap_or_default();
+    Ok(Record {
+        release: ReleaseName {
+            namespace: release.namespace,
+            name: release.name,
+        },
+        revision: release.version,
+        status: Status::from_word(info.status.as_deref().unwrap_or_default()),
+        chart: Chart {
+            name: chart.name,
+            version: chart.version,
+            app_version: written(chart.app_version),
+        },
+        first_deployed: written(info.first_deployed),
+        last_deployed: written(info.last_deployed),
+        deleted: written(info.deleted),
+        description: written(info.description),
+        apply_method: apply_method(release.apply_method.as_deref()),
+        rollback_revision: info.rollback_revision.filter(|revision| *revision > 0),
+        manifest: release.manifest.unwrap_or_default(),
+        hooks: release
+            .hooks
+            .unwrap_or_default()
+            .into_iter()
+            .map(hook)
+            .collect(),
+    })
+}
+
+/// Helm 3 writes a time that is not set as an empty string, Helm 4 leaves it out.
+fn written(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn apply_method(word: Option<&str>) -> ApplyMethod {
+    match word {
+        Some("ssa") => ApplyMethod::ServerSide,
+        _ => ApplyMethod::ClientSide,
+    }
+}
+
+fn hook(body: HookBody) -> Hook {
+    Hook {
+        name: body.name,
+        kind: body.kind,
+        path: body.path,
+        manifest: body.manifest,
+        events: body.events.unwrap_or_default(),
+    }
+}
+
+/// The place and the kind of the fault only: the parser's own text quotes the value it stands at.
+fn json_error(error: &serde_json::Error) -> DecodeError {
+    use serde_json::error::Category;
+    DecodeError::Json {
+        fault: match error.classify() {
+            Category::Syntax => "a syntax error",
+            Category::Data => "a field of the wrong type",
+            Category::Eof => "an early end",
+            Category::Io => "a read error",
+        },
+        line: error.line(),
+        column: error.column(),
+    }
+}
