@@ -4,8 +4,74 @@
 //! - A dry-run request leaves nothing here.
 //! - Recording never delays or changes an answer: events go through a bounded queue, and what does
 //!   not fit is dropped and counted.
-//! - Nothing here sees an object; only verdicts, whose values are redacted already.
+//! - Nothing here sees an object; only verdicts and changes, whose values are redacted already.
+//!
+//! Start at [`Recorder::record`].
 
 pub mod audit;
 pub mod events;
 pub mod metrics;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::{
+    audit::AuditLog,
+    events::{Events, Note},
+    metrics::Metrics,
+};
+use crate::{breakglass::EmergencyChange, guard::Decided};
+
+/// All that decisions are recorded with.
+#[derive(Debug)]
+pub struct Recorder {
+    /// Counters.
+    pub metrics: Metrics,
+    /// Lines.
+    pub audit: AuditLog,
+    /// Kubernetes events.
+    pub events: Events,
+}
+
+/// What is recorded of a break-glass change beside the decision.
+#[derive(Debug)]
+pub struct Emergency {
+    /// What it did to the object.
+    pub change: EmergencyChange,
+    /// What is announced of it.
+    pub note: Note,
+}
+
+impl Recorder {
+    /// Records a decision that took `took` to reach.
+    pub fn record(&self, decided: &Decided<'_>, emergency: Option<Emergency>, took: Duration) {
+        let request = decided.request;
+        tracing::debug!(
+            uid = &*request.uid,
+            operation = request.operation.as_str(),
+            resource = &*request.resource.resource,
+            namespace = &*request.namespace,
+            name = &*request.name,
+            decision = decided.decision.as_str(),
+            reason = decided.verdict.reason.as_str(),
+            dry_run = request.dry_run,
+            micros = took.as_micros(),
+            "decided"
+        );
+        if request.dry_run {
+            return;
+        }
+        self.metrics.decided(decided);
+        self.metrics.took(took);
+        let change = emergency.as_ref().map(|emergency| &emergency.change);
+        if let Err(error) = self.audit.write(decided, change, Timestamp::now()) {
+            self.metrics.audit_failed();
+            tracing::error!(%error, uid = &*request.uid, "failed to write an audit line");
+        }
+        if let Some(emergency) = emergency {
+            self.metrics.broke_glass(request.operation);
+            self.events.announce(emergency.note);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The webhook: what the API server talks to.
 //!
 //! A review comes in over [`accept`] (sockets, TLS, time limits, drain), is read by [`envelope`],
-//! and leaves as [`answer`] writes it. The certificate that it is served with comes from
+//! judged by [`handler`], and leaves as [`answer`] writes it. The certificate that it is served with comes from
 //! [`certificates`] or from files, and lives in [`tls`]; [`registration`] tells the API server
 //! where to call and whom to trust; [`upkeep`] keeps the two in step, in the order that never lets
 //! a call fail. [`admin`] answers probes and scrapes on a plain port of its own, and [`shutdown`]
@@ -13,6 +13,7 @@ pub mod answer;
 pub mod certificates;
 pub mod endpoint;
 pub mod envelope;
+pub mod handler;
 pub mod registration;
 pub mod shutdown;
 #[cfg(test)]

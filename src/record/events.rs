@@ -126,6 +126,12 @@ impl Announcer {
         }
     }
 
+    /// The next note, unsent.
+    #[cfg(test)]
+    pub(crate) fn queued(&mut self) -> Option<Note> {
+        self.queue.try_recv().ok()
+    }
+
     async fn send(&mut self, client: &Client, note: &Note, now: Timestamp) -> kube::Result<()> {
         let api: Api<Event> = Api::namespaced(client.clone(), namespace(&note.object));
         let key = (note.object.clone(), note.action);

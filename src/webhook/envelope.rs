@@ -54,6 +54,9 @@ pub enum EnvelopeError {
     /// The request has no `uid`, so that no answer could be matched with it.
     #[error("failed to read the AdmissionReview: its request has no uid")]
     NoUid,
+    /// The answer could not be written as JSON.
+    #[error("failed to write the answer to the AdmissionReview")]
+    Unanswerable,
     /// A field of the request is not of the type that Kubernetes gives it.
     #[error(
         "failed to read the AdmissionReview: a field of its request has the wrong type at line {line}, column {column}"
@@ -78,6 +81,7 @@ impl EnvelopeError {
             Self::NoRequest => "no-request",
             Self::NoUid => "no-uid",
             Self::Field { .. } => "field",
+            Self::Unanswerable => "unanswerable",
         }
     }
 
@@ -86,6 +90,7 @@ impl EnvelopeError {
         match self {
             Self::ContentType => http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unanswerable => http::StatusCode::INTERNAL_SERVER_ERROR,
             _ => http::StatusCode::BAD_REQUEST,
         }
     }

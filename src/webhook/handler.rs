@@ -1,0 +1,198 @@
+//! The way of a request: body, envelope, early exits, claims, judgement, fresh claims, decision,
+//! record, answer.
+//!
+//! Invariants
+//! - Nothing is denied from the index: before anything but a pass is answered, the records are read
+//!   again and the request is judged again.
+//! - Every answer is ready before the API server stops waiting, be it that nobody can say.
+//! - A bug in the judgement costs its own request an HTTP 500, never the process.
+//!
+//! Start at [`review`].
+
+mod deadline;
+mod judging;
+pub mod sources;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request as HttpRequest, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use self::judging::Located;
+pub use self::sources::{SourceError, Sources};
+use super::{
+    answer::{Answer, Emergency, text},
+    envelope::{self, EnvelopeError, MAX_BODY_BYTES},
+};
+use crate::{
+    breakglass::{EmergencyChange, Identities},
+    compare::redact::{Redactor, Sensitivity},
+    guard::{Asker, Decided, Decision, Operation, Request, Verdict, decide, screen},
+    helm::ObjectId,
+    policy::{Mode, presets::Presets},
+    record::{self, Recorder, events::Note},
+};
+
+/// Everything that answers depend on.
+#[derive(Debug)]
+pub struct Webhook<S> {
+    /// What is known of the cluster.
+    pub sources: S,
+    /// What becomes of a violation.
+    pub mode: Mode,
+    /// The exemptions in force.
+    pub presets: Presets,
+    /// Who may break the glass.
+    pub identities: Identities,
+    /// What a denial says of emergencies.
+    pub emergency: Emergency,
+    /// Shows values.
+    pub redactor: Redactor,
+    /// Keeps what was decided.
+    pub recorder: Arc<Recorder>,
+}
+
+/// The routes: reviews are posted to `path`, and there is nothing else.
+pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
+    Router::new()
+        .route(path, post(review::<S>))
+        .with_state(webhook)
+}
+
+/// Answers one review.
+async fn review<S: Sources>(State(webhook): State<Arc<Webhook<S>>>, http: HttpRequest) -> Response {
+    let started = Instant::now();
+    let deadline = started + deadline::of(http.uri().query());
+    let _in_flight = webhook.recorder.metrics.enter();
+    let body = match receive(http, deadline).await {
+        Ok(body) => body,
+        Err(error) => return reject(&webhook, &error),
+    };
+    let answering = AssertUnwindSafe(answer(&webhook, &body, started, deadline)).catch_unwind();
+    match answering.await {
+        Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(Err(error)) => reject(&webhook, &error),
+        Err(_panic) => {
+            webhook.recorder.metrics.panicked();
+            let text = "failed to judge the request: internal error";
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+fn reject<S>(webhook: &Webhook<S>, error: &EnvelopeError) -> Response {
+    webhook.recorder.metrics.rejected(error.as_str());
+    tracing::warn!(%error, "rejected a request");
+    (error.status(), error.to_string()).into_response()
+}
+
+/// Takes the body, within its limits of size and time.
+async fn receive(http: HttpRequest, deadline: Instant) -> Result<Bytes, EnvelopeError> {
+    if !is_json(http.headers()) {
+        return Err(EnvelopeError::ContentType);
+    }
+    let body: Limited<Body> = Limited::new(http.into_body(), MAX_BODY_BYTES);
+    match tokio::time::timeout_at(deadline.into(), body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(EnvelopeError::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(EnvelopeError::Unreceived),
+    }
+}
+
+fn is_json(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn answer<S: Sources>(
+    webhook: &Webhook<S>,
+    body: &[u8],
+    started: Instant,
+    deadline: Instant,
+) -> Result<Vec<u8>, EnvelopeError> {
+    let request = envelope::parse(body)?;
+    let asker = asker(webhook, &request);
+    let located = match screen(&request) {
+        Some(reason) => Err(reason),
+        None => judging::locate(&webhook.sources, &request, deadline).await,
+    };
+    let object = located.as_ref().ok().map(Located::object);
+    let verdict = match &located {
+        Ok(located) => judging::verdict(webhook, &request, located, asker, deadline).await,
+        Err(reason) => Verdict::because(*reason),
+    };
+    let decided = Decided {
+        request: &request,
+        object: object.as_ref(),
+        verdict: &verdict,
+        decision: decide(verdict.reason.outcome(), webhook.mode, asker),
+        mode: webhook.mode,
+    };
+    let emergency = emergency(webhook, &decided);
+    webhook
+        .recorder
+        .record(&decided, emergency, started.elapsed());
+    let answer = Answer {
+        decided,
+        emergency: &webhook.emergency,
+    };
+    answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
+}
+
+fn asker<S>(webhook: &Webhook<S>, request: &Request<'_>) -> Asker {
+    if webhook.identities.hold(&request.user_info) {
+        Asker::BreakGlass
+    } else {
+        Asker::Ordinary
+    }
+}
+
+/// What is recorded of a break-glass change beside the decision. A rehearsal leaves no record.
+fn emergency<S>(webhook: &Webhook<S>, decided: &Decided<'_>) -> Option<record::Emergency> {
+    if decided.decision != Decision::BreakGlass || decided.request.dry_run {
+        return None;
+    }
+    let request = decided.request;
+    let sensitivity = Sensitivity::of(&request.kind.group, &request.kind.kind);
+    let change = EmergencyChange::of(request, |object| match sensitivity {
+        Sensitivity::Secret => webhook.redactor.mask_secret(object),
+        Sensitivity::Open => {}
+    });
+    let object = decided.object?;
+    let (version, action) = match (&*request.sub_resource, request.operation) {
+        ("", Operation::Delete) => (&request.kind.version, "Delete"),
+        ("", _) => (&request.kind.version, "Update"),
+        _ => (&request.resource.version, "Scale"),
+    };
+    let note = Note {
+        object: ObjectId {
+            group: object.group.to_owned(),
+            kind: object.kind.to_owned(),
+            namespace: object.namespace.to_owned(),
+            name: object.name.clone().into_owned(),
+        },
+        api_version: match object.group {
+            "" => version.to_string(),
+            group => format!("{group}/{version}"),
+        },
+        uid: judging::uid(request),
+        action,
+        text: text::announcement(decided),
+    };
+    Some(record::Emergency { change, note })
+}
+
+#[cfg(test)]
+mod tests;

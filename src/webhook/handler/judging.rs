@@ -1,0 +1,228 @@
+//! From a request to its verdict: which object it is about, what is known of its kind, what the
+//! releases say of it, and say of it again before anything is denied.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::timeout_at;
+
+use super::{Sources, Webhook};
+use crate::{
+    compare::{
+        Fields,
+        schema::{Shape, builtin::builtin, crd::CrdShape},
+    },
+    guard::{
+        Asker, Claim, Knowledge, ObjectRef, Operation, Outcome, Question, Reason, Request, Subject,
+        Verdict, judge, subject,
+    },
+};
+
+/// Kept back from the deadline of a read-through, so that a request whose records come too late
+/// still gets an answer of its own.
+const RESERVE: Duration = Duration::from_millis(200);
+
+/// The object that is judged.
+#[derive(Debug)]
+pub(super) struct Located<'r> {
+    group: &'r str,
+    kind: Cow<'r, str>,
+    namespace: &'r str,
+    name: Cow<'r, str>,
+    /// Where the parent of a Scale keeps its replicas.
+    replicas_path: Vec<String>,
+}
+
+impl Located<'_> {
+    pub(super) fn object(&self) -> ObjectRef<'_> {
+        ObjectRef {
+            group: self.group,
+            kind: &self.kind,
+            namespace: self.namespace,
+            name: Cow::Borrowed(&self.name),
+        }
+    }
+}
+
+/// Finds out which object a request is about. Only a scale of a custom resource needs to be looked
+/// up, since it names the resource and not the kind.
+pub(super) async fn locate<'r, S: Sources>(
+    sources: &S,
+    request: &'r Request<'_>,
+    deadline: Instant,
+) -> Result<Located<'r>, Reason> {
+    match subject(request)? {
+        Subject::Object(object) => Ok(Located {
+            group: object.group,
+            kind: Cow::Borrowed(object.kind),
+            namespace: object.namespace,
+            name: object.name,
+            replicas_path: Vec::new(),
+        }),
+        Subject::ScaleOf {
+            group,
+            resource,
+            namespace,
+            name,
+        } => {
+            let (kind, path) = match builtin().scalable(resource, group) {
+                Some(kind) => (Cow::Borrowed(kind), ".spec.replicas".to_owned()),
+                None => scaled_custom_resource(sources, request, deadline).await?,
+            };
+            Ok(Located {
+                group,
+                kind,
+                namespace,
+                name,
+                // The API server allows field names only (`specReplicasPath` of
+                // CustomResourceSubresourceScale).
+                replicas_path: path.split('.').skip(1).map(str::to_owned).collect(),
+            })
+        }
+    }
+}
+
+async fn scaled_custom_resource<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Result<(Cow<'static, str>, String), Reason> {
+    let crd = definition(sources, request, deadline)
+        .await?
+        .ok_or(Reason::SchemaUnavailable)?;
+    let path = crd
+        .versions
+        .iter()
+        .find(|version| version.name == request.resource.version)
+        .and_then(|version| version.spec_replicas_path.clone())
+        .ok_or(Reason::SchemaUnavailable)?;
+    Ok((Cow::Owned(crd.kind.clone()), path))
+}
+
+async fn definition<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Result<Option<Arc<CrdShape>>, Reason> {
+    let (group, plural) = (&*request.resource.group, &*request.resource.resource);
+    let found = timeout_at(deadline.into(), sources.custom_resource(group, plural)).await;
+    match found {
+        Ok(Ok(crd)) => Ok(crd),
+        Ok(Err(error)) => {
+            tracing::warn!(group, plural, error, "failed to read the schema of a kind");
+            Err(Reason::SchemaUnavailable)
+        }
+        Err(_) => Err(Reason::DeadlineExceeded),
+    }
+}
+
+/// Judges: from the index, and from the records as they are now before anything but a pass.
+///
+/// A break-glass change is not held up by records that can not be read: it is recorded as what the
+/// index says it is.
+pub(super) async fn verdict<S: Sources>(
+    webhook: &Webhook<S>,
+    request: &Request<'_>,
+    located: &Located<'_>,
+    asker: Asker,
+    deadline: Instant,
+) -> Verdict {
+    let object = located.object();
+    let claims = webhook.sources.claims(&object);
+    if claims.is_empty() {
+        return Verdict::because(Reason::NotDeclared);
+    }
+    let crd = match schema(&webhook.sources, request, &object, deadline).await {
+        Ok(kind) => kind,
+        Err(Reason::DeadlineExceeded) => return Verdict::because(Reason::DeadlineExceeded),
+        Err(_) => Kind::Unavailable,
+    };
+    let replicas_path: Vec<&str> = located.replicas_path.iter().map(String::as_str).collect();
+    let judge = |claims: &[Claim]| {
+        judge(&Question {
+            request,
+            object: &object,
+            claims,
+            knowledge: crd.knowledge(request),
+            replicas_path: &replicas_path,
+            presets: &webhook.presets,
+            redactor: &webhook.redactor,
+        })
+    };
+    let verdict = judge(&claims);
+    if verdict.reason.outcome() == Outcome::Pass {
+        return verdict;
+    }
+    // The source is not trusted to keep to its deadline.
+    let reading = webhook.sources.fresh_claims(&object, deadline - RESERVE);
+    match timeout_at(deadline.into(), reading).await {
+        Ok(Ok(claims)) => return judge(&claims),
+        Ok(Err(error)) => tracing::warn!(
+            namespace = object.namespace,
+            error,
+            "failed to read release records again"
+        ),
+        Err(_) => tracing::warn!(
+            namespace = object.namespace,
+            "failed to read release records again in time"
+        ),
+    }
+    match (verdict.reason.outcome(), asker) {
+        (Outcome::Violation, Asker::Ordinary) => Verdict::because(Reason::ReadThroughFailed),
+        _ => verdict,
+    }
+}
+
+/// What is known of the kind of the request's object.
+enum Kind {
+    Builtin(Shape<'static>),
+    Custom(Option<Arc<CrdShape>>),
+    Unavailable,
+}
+
+impl Kind {
+    fn knowledge(&self, request: &Request<'_>) -> Knowledge<'_> {
+        match self {
+            Self::Builtin(shape) => Knowledge::Builtin(*shape),
+            Self::Custom(crd) => {
+                let shape = crd
+                    .as_ref()
+                    .and_then(|crd| crd.shape(&request.kind.version));
+                Knowledge::Custom(shape.unwrap_or_else(Shape::plain))
+            }
+            Self::Unavailable => Knowledge::Unavailable,
+        }
+    }
+}
+
+async fn schema<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    object: &ObjectRef<'_>,
+    deadline: Instant,
+) -> Result<Kind, Reason> {
+    let (group, version) = (object.group, &*request.kind.version);
+    if request.operation == Operation::Delete || !request.sub_resource.is_empty() {
+        // Nothing is compared but the existence or a number.
+        return Ok(Kind::Builtin(Shape::plain()));
+    }
+    if let Some(shape) = builtin().lookup(group, version, object.kind) {
+        return Ok(Kind::Builtin(shape));
+    }
+    if builtin().knows_group(group) {
+        return Ok(Kind::Builtin(Shape::plain()));
+    }
+    definition(sources, request, deadline)
+        .await
+        .map(Kind::Custom)
+}
+
+/// The uid of the request's object. A Scale has its parent's.
+pub(super) fn uid(request: &Request<'_>) -> Option<String> {
+    let object = request.old_object.or(request.object)?;
+    let metadata = Fields::of(object)?.get("metadata")?;
+    serde_json::from_str(Fields::of(metadata)?.get("uid")?.get()).ok()
+}

@@ -1,0 +1,33 @@
+//! What the handler asks of the rooms that know the cluster.
+
+use std::{error::Error, future::Future, sync::Arc, time::Instant};
+
+use crate::{
+    compare::schema::crd::CrdShape,
+    guard::{Claim, ObjectRef},
+};
+
+/// Why a source could not answer. Only ever logged: what it means for the request is decided by
+/// the handler.
+pub type SourceError = Box<dyn Error + Send + Sync>;
+
+/// What is known of the cluster.
+pub trait Sources: Send + Sync + 'static {
+    /// What the index says of an object, at once.
+    fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim>;
+
+    /// What the release records say of an object, read after this call began.
+    fn fresh_claims(
+        &self,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<Claim>, SourceError>> + Send;
+
+    /// The custom resource with this group and plural; `None` when no definition has it, as for
+    /// the kinds of aggregated API servers.
+    fn custom_resource(
+        &self,
+        group: &str,
+        plural: &str,
+    ) -> impl Future<Output = Result<Option<Arc<CrdShape>>, SourceError>> + Send;
+}
