@@ -25,6 +25,8 @@ use super::{
     tls::{self, Pair, ServingCertificate},
 };
 
+pub(crate) mod api;
+
 /// A running accept loop with routes that tests need.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,

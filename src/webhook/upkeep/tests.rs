@@ -1,1 +1,202 @@
+use std::path::Path;
 
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::webhook::{
+    certificates::issue,
+    testing::api::{Store, api},
+};
+
+/// A directory as a kubelet mounts a Secret: files are links through `..data` to a directory that
+/// is replaced as a whole.
+struct Mounted {
+    directory: TempDir,
+    generation: u32,
+}
+
+impl Mounted {
+    fn new(pair: &Pair) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            let link = Path::new("..data").join(name);
+            std::os::unix::fs::symlink(link, directory.path().join(name)).unwrap();
+        }
+        let mut mounted = Self {
+            directory,
+            generation: 0,
+        };
+        mounted.swap(pair);
+        mounted
+    }
+
+    fn swap(&mut self, pair: &Pair) {
+        self.generation += 1;
+        let root = self.directory.path();
+        let name = format!("..generation-{}", self.generation);
+        std::fs::create_dir(root.join(&name)).unwrap();
+        let ca = pair.ca_bundle.as_ref().unwrap();
+        for (file, text) in [
+            ("tls.crt", &pair.chain),
+            ("tls.key", &pair.key),
+            ("ca.crt", ca),
+        ] {
+            std::fs::write(root.join(&name).join(file), text).unwrap();
+        }
+        std::os::unix::fs::symlink(&name, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    }
+
+    fn files(&self) -> Files {
+        let root = self.directory.path();
+        Files {
+            certificate: root.join("tls.crt"),
+            key: root.join("tls.key"),
+        }
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::from_url("https://127.0.0.1").unwrap()
+}
+
+fn made() -> Pair {
+    issue(&endpoint(), None, SystemTime::now()).unwrap()
+}
+
+fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
+    Upkeep {
+        source,
+        endpoint: Some(endpoint()),
+        target,
+        serving: ServingCertificate::new(),
+        registered: Arc::default(),
+        intervals: Intervals {
+            certificate: Duration::from_millis(5),
+            registration: Duration::from_millis(5),
+            propagation: Duration::ZERO,
+        },
+    }
+}
+
+/// Waits for what another task brings about; a minute without it is a failure.
+async fn until(what: impl Fn() -> bool) {
+    let wait = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("it never came about");
+}
+
+fn registered_ca(store: &Mutex<Store>) -> Option<String> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let object = store.lock().object.clone()?;
+    let Some(Value::String(encoded)) = object.pointer("/webhooks/0/clientConfig/caBundle") else {
+        return None;
+    };
+    Some(String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn a_swapped_link_is_noticed_and_a_bad_pair_is_counted_once() {
+    let (first, second) = (made(), made());
+    let mut mounted = Mounted::new(&first);
+    let upkeep = upkeep(Source::Files(mounted.files()), None);
+    let serving = Arc::clone(&upkeep.serving);
+    let begun = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+
+    mounted.swap(&Pair {
+        key: first.key.clone(),
+        ..second.clone()
+    });
+    until(|| serving.failures() == 1).await;
+    assert_eq!(
+        (serving.reloads(), serving.ca_bundle()),
+        (1, first.ca_bundle)
+    );
+
+    mounted.swap(&second);
+    until(|| serving.reloads() == 2).await;
+    assert_eq!(
+        (serving.failures(), serving.ca_bundle()),
+        (1, second.ca_bundle)
+    );
+    stop.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_file_ends_the_start_with_its_name() {
+    let files = Files {
+        certificate: "/nowhere/tls.crt".into(),
+        key: "/nowhere/tls.key".into(),
+    };
+    let error = begin(&upkeep(Source::Files(files), None))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("failed to read /nowhere/tls.crt"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
+    let (client, store) = api();
+    let first = made();
+    let mut mounted = Mounted::new(&first);
+    let target = Target {
+        client,
+        own_namespace: None,
+    };
+    let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
+    let serving = Arc::clone(&upkeep.serving);
+    let registered = Arc::clone(&upkeep.registered);
+    let begun = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+    until(|| registered.is_registered()).await;
+    assert_eq!(registered_ca(&store), first.ca_bundle);
+
+    // While the registration cannot be written, the leaf that is trusted stays.
+    store.lock().refuse = Some(503);
+    let second = made();
+    mounted.swap(&second);
+    let failures = registered.failures();
+    until(|| registered.failures() > failures + 2).await;
+    assert_eq!(serving.ca_bundle(), first.ca_bundle);
+    assert!(!registered.is_registered() && registered.error().is_some());
+
+    store.lock().refuse = None;
+    until(|| serving.ca_bundle() == second.ca_bundle).await;
+    assert_eq!(registered_ca(&store), second.ca_bundle);
+    stop.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_registration_comes_back_until_it_is_ended() {
+    let (client, store) = api();
+    let target = Target {
+        client,
+        own_namespace: None,
+    };
+    let upkeep = upkeep(Source::Memory, Some(target));
+    let begun = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep.clone(), begun, stop.clone()));
+    until(|| upkeep.registered.writes() == 1).await;
+    store.lock().object = None;
+    until(|| upkeep.registered.writes() == 2).await;
+    stop.cancel();
+    kept.await.unwrap();
+    assert_eq!(end(&upkeep).await.unwrap(), Unregistered::Deleted);
+    assert!(store.lock().object.is_none() && !upkeep.registered.is_registered());
+}

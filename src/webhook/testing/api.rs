@@ -1,0 +1,98 @@
+//! One object behind the API server's rules on writing it: names taken, resource versions, deletion
+//! preconditions. For races that a real API server cannot be made to lose on demand.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::{Client, client::Body};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// What is stored, and what happened to it.
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) object: Option<Value>,
+    version: u64,
+    /// Methods and paths, in order.
+    pub(crate) requests: Vec<String>,
+    /// Run once, before the next write is looked at: another replica's writes.
+    pub(crate) meanwhile: Option<Box<dyn FnOnce(&mut Store) + Send>>,
+    /// Answered to everything, while set.
+    pub(crate) refuse: Option<u16>,
+}
+
+impl Store {
+    /// Stores it under the next resource version.
+    pub(crate) fn put(&mut self, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.object = Some(object.clone());
+        object
+    }
+
+    fn answer(&mut self, method: &Method, body: &Value) -> (u16, Value) {
+        if *method != Method::GET
+            && let Some(meanwhile) = self.meanwhile.take()
+        {
+            meanwhile(self);
+        }
+        if let Some(code) = self.refuse {
+            return refusal(code);
+        }
+        let live = self
+            .object
+            .as_ref()
+            .map(|live| live["metadata"]["resourceVersion"].clone());
+        match (method.as_str(), live) {
+            ("GET", Some(_)) => (200, self.object.clone().unwrap()),
+            ("POST", None) => (201, self.put(body.clone())),
+            ("POST", Some(_)) => refusal(409),
+            ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {
+                (200, self.put(body.clone()))
+            }
+            ("DELETE", Some(live)) if body["preconditions"]["resourceVersion"] == live => {
+                (200, self.object.take().unwrap())
+            }
+            (_, Some(_)) => refusal(409),
+            (_, None) => refusal(404),
+        }
+    }
+}
+
+fn refusal(code: u16) -> (u16, Value) {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "ServiceUnavailable",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code,
+    });
+    (code, status)
+}
+
+/// A client to a new store.
+pub(crate) fn api() -> (Client, Arc<Mutex<Store>>) {
+    let store = Arc::new(Mutex::new(Store::default()));
+    let serving = Arc::clone(&store);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let store = Arc::clone(&serving);
+        async move {
+            let (parts, body) = request.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            let mut store = store.lock();
+            store
+                .requests
+                .push(format!("{} {}", parts.method, parts.uri.path()));
+            let (code, answer) = store.answer(&parts.method, &body);
+            let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+            let response = Response::builder().status(StatusCode::from_u16(code).unwrap());
+            Ok::<_, Infallible>(response.body(answer).unwrap())
+        }
+    });
+    (Client::new(service, "default"), store)
+}
