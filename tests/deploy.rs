@@ -1,0 +1,377 @@
+//! What `deploy/` and `certs/` promise about rights and confinement, read from the files themselves.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rstest::rstest;
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// All objects of the plain manifests.
+fn manifests() -> Vec<Value> {
+    let objects: Vec<Value> = yaml_files("deploy/manifests")
+        .iter()
+        .flat_map(|file| documents(file))
+        .collect();
+    assert!(!objects.is_empty());
+    objects
+}
+
+fn object(kind: &str, name: &str) -> Value {
+    manifests()
+        .into_iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+fn strings(value: &Value) -> BTreeSet<&str> {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(Value::as_str).collect()
+}
+
+fn arguments(deployment: &Value) -> BTreeSet<&str> {
+    strings(&deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+}
+
+/// The rules that the guard's own account has, with the kind of role they come from.
+fn guard_rules() -> Vec<(String, Value)> {
+    let objects = manifests();
+    let roles = objects
+        .iter()
+        .filter(|binding| {
+            let subjects = binding["subjects"].as_array();
+            subjects.is_some_and(|subjects| {
+                subjects.iter().any(|subject| {
+                    subject["name"] == "helm-guard" && subject["namespace"] == "helm-guard"
+                })
+            })
+        })
+        .map(|binding| {
+            let role = &binding["roleRef"];
+            (
+                role["kind"].as_str().unwrap().to_owned(),
+                role["name"].as_str().unwrap().to_owned(),
+            )
+        });
+    let rules: Vec<(String, Value)> = roles
+        .flat_map(|(kind, name)| {
+            let role = object(&kind, &name);
+            let rules = role["rules"].as_array().unwrap().clone();
+            rules.into_iter().map(move |rule| (kind.clone(), rule))
+        })
+        .collect();
+    assert!(rules.len() > 5, "{rules:?}");
+    rules
+}
+
+const READS: [&str; 3] = ["get", "list", "watch"];
+
+#[rstest]
+#[case::deploy("deploy")]
+#[case::manifests("deploy/manifests")]
+#[case::certificates("certs")]
+fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
+    let files = yaml_files(folder);
+    assert!(!files.is_empty());
+    for file in files {
+        for document in documents(&file) {
+            let what = file.display();
+            assert!(document["apiVersion"].is_string(), "{what}: {document}");
+            assert!(document["kind"].is_string(), "{what}: {document}");
+            let named = document["metadata"]["name"].is_string();
+            assert!(
+                named || document["kind"] == "Kustomization",
+                "{what}: {document}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_kustomization_names_every_manifest() {
+    let kustomization = documents(&root().join("deploy/kustomization.yaml")).remove(0);
+    let named: Vec<PathBuf> = strings(&kustomization["resources"])
+        .into_iter()
+        .map(|path| root().join("deploy").join(path))
+        .collect();
+    assert_eq!(named, yaml_files("deploy/manifests"));
+}
+
+#[test]
+fn the_guard_writes_only_events_its_registration_and_its_certificate() {
+    for (role, rule) in guard_rules() {
+        let resources = strings(&rule["resources"]);
+        let writes: BTreeSet<&str> = strings(&rule["verbs"])
+            .into_iter()
+            .filter(|verb| !READS.contains(verb))
+            .collect();
+        if writes.is_empty() {
+            continue;
+        }
+        let allowed: BTreeSet<&str> = match (role.as_str(), resources.iter().next().copied()) {
+            ("ClusterRole", Some("events")) => ["create", "patch"].into(),
+            ("ClusterRole", Some("subjectaccessreviews")) => ["create"].into(),
+            ("ClusterRole", Some("validatingwebhookconfigurations")) => {
+                if strings(&rule["resourceNames"]) == ["helm-guard"].into() {
+                    ["update", "patch", "delete"].into()
+                } else {
+                    ["create"].into()
+                }
+            }
+            ("Role", Some("secrets")) => {
+                if strings(&rule["resourceNames"]) == ["helm-guard-tls"].into() {
+                    ["update", "patch", "delete"].into()
+                } else {
+                    ["create"].into()
+                }
+            }
+            _ => panic!("writes in {rule}"),
+        };
+        assert_eq!(resources.len(), 1, "one resource a writing rule: {rule}");
+        assert!(writes.is_subset(&allowed), "{writes:?} in {rule}");
+    }
+}
+
+#[test]
+fn no_account_has_a_wildcard_or_may_raise_its_own_rights() {
+    let roles = manifests()
+        .into_iter()
+        .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
+    for role in roles {
+        for rule in role["rules"].as_array().unwrap() {
+            for field in ["apiGroups", "resources", "verbs"] {
+                let words = strings(&rule[field]);
+                assert!(
+                    !words.is_empty() && !words.contains("*"),
+                    "{field} of {rule}"
+                );
+            }
+            for verb in ["escalate", "bind", "impersonate"] {
+                assert!(!strings(&rule["verbs"]).contains(verb), "{verb} in {rule}");
+            }
+            assert!(
+                !strings(&rule["apiGroups"]).contains("rbac.authorization.k8s.io"),
+                "{rule}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_guard_may_read_what_it_compares_with() {
+    let rules = guard_rules();
+    for (group, resource) in [
+        ("", "secrets"),
+        ("", "configmaps"),
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+        (
+            "admissionregistration.k8s.io",
+            "validatingwebhookconfigurations",
+        ),
+    ] {
+        assert!(
+            rules.iter().any(|(role, rule)| role == "ClusterRole"
+                && rule["resourceNames"].is_null()
+                && strings(&rule["apiGroups"]).contains(group)
+                && strings(&rule["resources"]).contains(resource)
+                && READS
+                    .iter()
+                    .all(|verb| strings(&rule["verbs"]).contains(verb))),
+            "{group}/{resource}"
+        );
+    }
+}
+
+#[test]
+fn the_pods_are_locked_down() {
+    let deployment = object("Deployment", "helm-guard");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["runAsUser"], 65532);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[field].is_null(), "{field}");
+    }
+    let containers = pod["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    for container in containers {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
+        assert!(context["capabilities"]["add"].is_null());
+        assert!(context["privileged"].is_null());
+        assert!(container["resources"]["limits"]["memory"].is_string());
+        assert!(container["resources"]["limits"]["cpu"].is_null());
+    }
+}
+
+#[test]
+fn a_rollout_or_a_drain_never_takes_the_last_replica() {
+    let deployment = object("Deployment", "helm-guard");
+    let spec = &deployment["spec"];
+    assert_eq!(spec["replicas"], 2);
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxSurge"], 1);
+    // 5 s of drain delay, then requests of at most 3 s.
+    let grace = spec["template"]["spec"]["terminationGracePeriodSeconds"]
+        .as_u64()
+        .unwrap();
+    assert!(grace > 8, "{grace}");
+    let budget = object("PodDisruptionBudget", "helm-guard");
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    let selector = &spec["selector"]["matchLabels"];
+    assert_eq!(&budget["spec"]["selector"]["matchLabels"], selector);
+    assert_eq!(
+        &object("Service", "helm-guard")["spec"]["selector"],
+        selector
+    );
+    let labels = &spec["template"]["metadata"]["labels"];
+    for (key, value) in selector.as_object().unwrap() {
+        assert_eq!(&labels[key], value);
+    }
+}
+
+#[test]
+fn the_deployment_serves_where_the_service_and_the_probes_look() {
+    let deployment = object("Deployment", "helm-guard");
+    let arguments = arguments(&deployment);
+    for argument in [
+        "serve",
+        "--listen=0.0.0.0:8443",
+        "--admin-listen=0.0.0.0:8080",
+        "--register-service=helm-guard/helm-guard",
+        "--mode=Audit",
+    ] {
+        assert!(arguments.contains(argument), "{argument} in {arguments:?}");
+    }
+    // Each rollout would take the registration away from the replica that stays.
+    assert!(!arguments.contains("--unregister-on-exit"));
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let port = |name: &str| {
+        let ports = container["ports"].as_array().unwrap();
+        ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].clone()
+    };
+    assert_eq!(port("https"), 8443);
+    assert_eq!(port("admin"), 8080);
+    let service = object("Service", "helm-guard");
+    assert_eq!(service["spec"]["ports"][0]["port"], 443);
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "https");
+    for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/livez")] {
+        assert_eq!(container[probe]["httpGet"]["path"], path);
+        assert_eq!(container[probe]["httpGet"]["port"], "admin");
+    }
+}
+
+#[test]
+fn the_break_glass_account_of_the_arguments_exists() {
+    let deployment = object("Deployment", "helm-guard");
+    let account = object("ServiceAccount", "emergency-ops");
+    let user = format!(
+        "--break-glass-user=system:serviceaccount:{}:emergency-ops",
+        account["metadata"]["namespace"].as_str().unwrap()
+    );
+    assert!(arguments(&deployment).contains(user.as_str()));
+    assert_eq!(account["automountServiceAccountToken"], false);
+}
+
+#[test]
+fn nothing_here_is_managed_by_helm_so_the_guard_does_not_guard_itself() {
+    for object in manifests() {
+        let label = "app.kubernetes.io/managed-by";
+        assert!(object["metadata"]["labels"][label].is_null(), "{object}");
+        assert!(
+            object["spec"]["template"]["metadata"]["labels"][label].is_null(),
+            "{object}"
+        );
+    }
+}
+
+#[test]
+fn the_image_has_the_version_of_the_crate() {
+    let deployment = object("Deployment", "helm-guard");
+    let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+    let expected = concat!("ghcr.io/helm-guard/helm-guard:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(image, expected);
+}
+
+fn make_certs(arguments: &[&str]) -> Output {
+    Command::new(root().join("certs/make-certs.sh"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_script_makes_certificates_for_the_service_and_overwrites_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let made = make_certs(&["--out", out, "--san", "IP:127.0.0.1"]);
+    let said = String::from_utf8_lossy(&made.stderr).into_owned();
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(said.contains("openssl is not installed"), "{said}");
+        return;
+    }
+    assert!(made.status.success(), "{said}");
+    for key in ["tls.key", "ca.key"] {
+        let mode = fs::metadata(folder.path().join(key))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    let pem = fs::read(folder.path().join("tls.crt")).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+    let leaf = pem.parse_x509().unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    let names = format!("{:?}", names.value.general_names);
+    assert!(names.contains("\"helm-guard.helm-guard.svc\""), "{names}");
+    assert!(!leaf.is_ca());
+
+    let key = fs::read(folder.path().join("tls.key")).unwrap();
+    let again = make_certs(&["--out", out]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not overwritten"));
+    assert_eq!(fs::read(folder.path().join("tls.key")).unwrap(), key);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+#[test]
+fn no_key_lies_beside_the_certificate_script() {
+    for entry in fs::read_dir(root().join("certs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("-----BEGIN"), "{}", path.display());
+    }
+}
