@@ -1,0 +1,92 @@
+# `make help` says what there is. Each target does its own set-up: a fresh machine needs Rust, Go and a
+# C compiler, nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Targets share one build folder and one control plane: in turn, whatever -j says.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# What `make lint-deps` installs; any version works for `make lint`.
+CARGO_DENY_VERSION := 0.20.2
+SHELL_SCRIPTS := .ci/run .ci/summary certs/make-certs.sh
+BUILTIN := src/compare/schema/builtin.txt
+
+.PHONY: help
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: env build ## Watch a real API server refuse a change, and let Helm pass
+	@$(CARGO) run --quiet --example demo
+
+.PHONY: up
+up: env build ## A control plane with the guard in front, until Ctrl-C
+	@$(CARGO) run --quiet --example demo -- up
+
+.PHONY: test
+test: env ## All tests, against a real API server
+	@mkdir -p '$(TARGET_DIR)'
+	@$(CARGO) test --workspace --locked --no-fail-fast 2>&1 | tee '$(TARGET_DIR)/test.log' \
+	  || { .ci/summary '$(TARGET_DIR)/test.log'; exit 1; }
+	@.ci/summary '$(TARGET_DIR)/test.log'
+
+.PHONY: corpus
+corpus: env build ## Every chart of CHARTS=DIR, with both Helms, guard in Deny mode
+	@[ -n '$(CHARTS)' ] || { echo 'say where the charts are: make corpus CHARTS=DIR' >&2; exit 1; }
+	@[ -d '$(CHARTS)' ] || { echo 'no such folder: $(CHARTS)' >&2; exit 1; }
+	@$(CARGO) run --quiet --example corpus -- '$(CHARTS)'
+
+.PHONY: env
+env: tools-go ## Get the control plane's programs ready (built once, about 8 minutes)
+	@$(CARGO) run --quiet --locked -p testbed -- build >/dev/null
+
+.PHONY: build
+build: tools ## The binary, with debug information
+	@$(CARGO) build --locked --bin helm-guard
+
+.PHONY: fmt
+fmt: tools ## Format
+	@$(CARGO) fmt --all
+
+.PHONY: lint
+lint: tools ## Format, clippy, shell scripts, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
+	@if command -v shellcheck >/dev/null; then echo 'shellcheck $(SHELL_SCRIPTS)'; shellcheck $(SHELL_SCRIPTS); \
+	  else echo 'skipped: shellcheck is not installed' >&2; fi
+	@if command -v cargo-deny >/dev/null; then echo '$(CARGO) deny check bans licenses sources'; \
+	  $(CARGO) deny --locked check bans licenses sources; \
+	  else echo 'skipped: cargo-deny is not installed (make lint-deps)' >&2; fi
+
+.PHONY: lint-deps
+lint-deps: tools ## Install cargo-deny
+	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked
+
+.PHONY: schema
+schema: tools-go ## Make the table of list types anew from the pinned Kubernetes
+	@dir=$$(cd tests/testbed/go/kubernetes && go mod download k8s.io/kubernetes \
+	    && go list -m -f '{{.Dir}}' k8s.io/kubernetes); \
+	  $(CARGO) run --quiet --locked --example schema-table -- "$$dir/api/openapi-spec/v3" >'$(BUILTIN).new' \
+	    || { rm -f '$(BUILTIN).new'; exit 1; }
+	@mv '$(BUILTIN).new' '$(BUILTIN)'
+	@git --no-pager diff --stat -- '$(BUILTIN)' 2>/dev/null || true
+
+.PHONY: clean
+clean: ## Remove what was built here; the control plane's programs stay in their cache
+	$(CARGO) clean
+
+.PHONY: tools
+tools:
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is not installed: see https://rustup.rs' >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null \
+	  || { echo 'a C compiler is not installed (aws-lc needs one): gcc or clang' >&2; exit 1; }
+
+# Programs given by environment variable need no Go; only what is missing is built. The test
+# environment itself says so when it comes to that.
+.PHONY: tools-go
+tools-go: tools
+	@command -v go >/dev/null || [ -n "$${KUBEBUILDER_ASSETS:-}$${HELM_GUARD_TEST_HELM4:-}" ] \
+	  || { echo 'go is not installed: see https://go.dev/dl (the test environment is built with it, once)' >&2; exit 1; }
