@@ -1,5 +1,13 @@
 //! What `deploy/` and `certs/` promise about rights and confinement, read from the files themselves.
 
+// The lints know test functions only; here the helpers of tests are functions too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -61,7 +69,7 @@ fn arguments(deployment: &Value) -> BTreeSet<&str> {
 /// The rules that the guard's own account has, with the kind of role they come from.
 fn guard_rules() -> Vec<(String, Value)> {
     let objects = manifests();
-    let roles = objects
+    let granted = objects
         .iter()
         .filter(|binding| {
             let subjects = binding["subjects"].as_array();
@@ -78,11 +86,11 @@ fn guard_rules() -> Vec<(String, Value)> {
                 role["name"].as_str().unwrap().to_owned(),
             )
         });
-    let rules: Vec<(String, Value)> = roles
+    let rules: Vec<(String, Value)> = granted
         .flat_map(|(kind, name)| {
             let role = object(&kind, &name);
-            let rules = role["rules"].as_array().unwrap().clone();
-            rules.into_iter().map(move |rule| (kind.clone(), rule))
+            let held = role["rules"].as_array().unwrap().clone();
+            held.into_iter().map(move |rule| (kind.clone(), rule))
         })
         .collect();
     assert!(rules.len() > 5, "{rules:?}");
@@ -336,13 +344,13 @@ fn the_script_makes_certificates_for_the_service_and_overwrites_nothing() {
 
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let made = make_certs(&["--out", out, "--san", "IP:127.0.0.1"]);
-    let said = String::from_utf8_lossy(&made.stderr).into_owned();
+    let first = make_certs(&["--out", out, "--san", "IP:127.0.0.1"]);
+    let said = String::from_utf8_lossy(&first.stderr).into_owned();
     if Command::new("openssl").arg("version").output().is_err() {
         assert!(said.contains("openssl is not installed"), "{said}");
         return;
     }
-    assert!(made.status.success(), "{said}");
+    assert!(first.status.success(), "{said}");
     for key in ["tls.key", "ca.key"] {
         let mode = fs::metadata(folder.path().join(key))
             .unwrap()
