@@ -1,1 +1,11 @@
-//! (to be written)
+//! The API server: the client, what its failures may say, the schemas of custom resources.
+//!
+//! Invariant: no error of this room carries the content of an object, whatever the client library
+//! puts into its own messages.
+//!
+//! Start at [`client::connect`].
+
+pub mod client;
+pub mod failure;
+
+pub use failure::ApiFailure;

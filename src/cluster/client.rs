@@ -1,0 +1,140 @@
+//! The connection to the API server.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::{HeaderValue, header::USER_AGENT};
+use kube::{
+    Client, Config,
+    config::{InClusterError, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+/// How the guard names itself to the API server; audit logs show it.
+const AGENT: &str = concat!("helm-guard/", env!("CARGO_PKG_VERSION"));
+
+/// A connection that takes longer is a dead address: read-throughs must learn of it well inside
+/// the webhook's deadline of 3 seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which API server, as whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// A kubeconfig file. Without one: `$KUBECONFIG`, `~/.kube/config`, then the Pod's own
+    /// ServiceAccount, as kubectl does.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig other than its current one.
+    pub context: Option<String>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file named, or the context in it.
+    #[error("failed to use kubeconfig {}: {source}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<KubeconfigError>,
+    },
+    /// The context in the default kubeconfig.
+    #[error("failed to use context {context:?}: {source}")]
+    Context {
+        /// The context.
+        context: String,
+        /// Why.
+        source: Box<KubeconfigError>,
+    },
+    /// Neither a kubeconfig nor a Pod's ServiceAccount.
+    #[error("failed to find a cluster: no kubeconfig, and not in a Pod: {0}")]
+    NoCluster(Box<InferConfigError>),
+    /// In a Pod whose ServiceAccount cannot be used.
+    #[error("failed to use the Pod's ServiceAccount: {0}")]
+    InCluster(Box<InClusterError>),
+    /// The credentials or certificates that the configuration names.
+    #[error("failed to set up the client: {0}")]
+    Client(Box<kube::Error>),
+}
+
+/// A client for `target`. Does not call the API server yet.
+pub async fn connect(target: &Target) -> Result<Client, ConnectError> {
+    let mut config = configuration(target).await?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+async fn configuration(target: &Target) -> Result<Config, ConnectError> {
+    let options = KubeConfigOptions {
+        context: target.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    match (&target.kubeconfig, &target.context) {
+        (Some(path), _) => {
+            let failed = |source: KubeconfigError| ConnectError::Kubeconfig {
+                path: path.clone(),
+                source: Box::new(source),
+            };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(failed)
+        }
+        (None, Some(context)) => {
+            Config::from_kubeconfig(&options)
+                .await
+                .map_err(|source| ConnectError::Context {
+                    context: context.clone(),
+                    source: Box::new(source),
+                })
+        }
+        // In a Pod the ServiceAccount is meant, whatever file the image may hold; a variable that
+        // names a kubeconfig is a clear wish.
+        (None, None)
+            if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+                && std::env::var_os("KUBECONFIG").is_none() =>
+        {
+            Config::incluster().map_err(|error| ConnectError::InCluster(Box::new(error)))
+        }
+        (None, None) => Config::infer()
+            .await
+            .map_err(|error| ConnectError::NoCluster(Box::new(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_kubeconfig_is_named() {
+        let path = PathBuf::from("/nonexistent/kubeconfig");
+        let target = Target {
+            kubeconfig: Some(path),
+            context: None,
+        };
+        let error = connect(&target).await.err().unwrap();
+        assert!(
+            error.to_string().contains("/nonexistent/kubeconfig"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_context_that_is_not_in_the_kubeconfig_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        std::fs::write(
+            &path,
+            "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n",
+        )
+        .unwrap();
+        let target = Target {
+            kubeconfig: Some(path),
+            context: Some("prod".into()),
+        };
+        let error = connect(&target).await.err().unwrap();
+        assert!(error.to_string().contains("prod"), "{error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What may be said about a failed call.
+
+/// A failed call to the API server, told without any content of an object.
+///
+/// Parse errors of the client library quote what they could not parse, which may be a Secret's
+/// value; so they are cut to their bare fact here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ApiFailure {
+    /// The HTTP status, where the API server answered.
+    pub code: Option<u16>,
+    text: String,
+}
+
+impl ApiFailure {
+    /// A call that did not answer in time.
+    pub fn timeout() -> Self {
+        Self {
+            code: None,
+            text: "the API server did not answer in time".to_owned(),
+        }
+    }
+
+    /// The API server says that there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.code == Some(404)
+    }
+
+    /// The API server does not let the guard do this: RBAC is missing.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.code, Some(401 | 403))
+    }
+}
+
+impl From<&kube::Error> for ApiFailure {
+    fn from(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::from(&**status),
+            kube::Error::Service(cause) => Self::unreached(&**cause),
+            kube::Error::HyperError(cause) => Self::unreached(cause),
+            kube::Error::ReadEvents(cause) => Self::unreached(cause),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self {
+                code: None,
+                text: "the API server's answer does not parse".to_owned(),
+            },
+            kube::Error::Auth(_) => Self {
+                code: None,
+                text: "failed to get credentials for the API server".to_owned(),
+            },
+            _ => Self {
+                code: None,
+                text: "failed to call the API server".to_owned(),
+            },
+        }
+    }
+}
+
+impl From<kube::Error> for ApiFailure {
+    fn from(error: kube::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&kube::core::Status> for ApiFailure {
+    fn from(status: &kube::core::Status) -> Self {
+        Self {
+            code: Some(status.code),
+            text: format!("{} {}: {}", status.code, status.reason, status.message),
+        }
+    }
+}
+
+impl ApiFailure {
+    fn unreached(cause: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = format!("failed to reach the API server: {cause}");
+        let mut next = cause.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        Self { code: None, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parse_error_does_not_quote_what_it_read() {
+        let error = serde_json::from_str::<u32>("\"hunter2\"").unwrap_err();
+        assert!(
+            error.to_string().contains("hunter2"),
+            "the library does quote"
+        );
+        let failure = ApiFailure::from(kube::Error::SerdeError(error));
+        assert!(!failure.to_string().contains("hunter2"));
+        assert!(!format!("{failure:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_api_servers_own_words_are_kept() {
+        let status = kube::core::Status {
+            code: 403,
+            reason: "Forbidden".into(),
+            message: "secrets is forbidden".into(),
+            ..Default::default()
+        };
+        let failure = ApiFailure::from(kube::Error::Api(Box::new(status)));
+        assert!(failure.is_forbidden());
+        assert_eq!(failure.to_string(), "403 Forbidden: secrets is forbidden");
+    }
+}
