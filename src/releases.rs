@@ -1,1 +1,313 @@
-//! (to be written)
+//! The index of declared objects: which release says what about an object.
+//!
+//! Metadata-only watches of release records feed one writer task ([`index::Index`]); bodies are
+//! fetched for revisions in an active set alone, decoded off the request path, and kept as compact
+//! JSON of single objects, shared where equal. Readers go through [`directory::Directory`] and
+//! never wait for the writer. Before a denial the records are read again ([`ReadThrough`]).
+//!
+//! Invariants
+//! - Nothing is denied on the strength of this room's memory alone.
+//! - A record that can not be seen, fetched or decoded is counted, logged and named in the
+//!   readiness detail; it is never the same as a record that declares nothing.
+//! - No manifest text, no chart and no body of an inactive revision stays in memory.
+//!
+//! Start at [`Releases::new`]: it gives the readers' side and the [`Worker`] that feeds it. Then
+//! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::SystemTime,
+};
+
+use kube::Client;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{guard::Claim, helm::record::Limits};
+
+pub mod body;
+pub mod directory;
+mod health;
+pub mod index;
+pub mod intern;
+pub mod key;
+mod read_through;
+pub mod reader;
+pub mod snapshot_map;
+pub mod view;
+mod watch;
+mod writer;
+
+pub use body::Body;
+pub use directory::Directory;
+pub use health::{Readiness, ReleaseInfo, Stats};
+pub use read_through::{ReadThrough, ReadThroughError};
+
+use health::{Counters, Progress, WatchHealth, count};
+use index::Scope;
+use reader::{ReadError, Reader};
+use writer::{Message, Writer};
+
+/// What to index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The namespaces whose records are read; all when empty.
+    pub namespaces: Vec<String>,
+    /// How big a record may be.
+    pub limits: Limits,
+    /// Seconds after which a quiet watch is renewed, and so how long a connection that died
+    /// silently goes unnoticed.
+    pub renew_watch_after: u32,
+}
+
+impl Default for Config {
+    /// All namespaces; 90 seconds, because the client library's 290 would leave the index as stale
+    /// for that long behind a connection that a middlebox dropped.
+    fn default() -> Self {
+        Self {
+            namespaces: Vec::new(),
+            limits: Limits::default(),
+            renew_watch_after: 90,
+        }
+    }
+}
+
+/// The index, for readers. Cheap to clone.
+#[derive(Clone)]
+pub struct Releases {
+    shared: Arc<Shared>,
+}
+
+/// What feeds the index.
+pub struct Worker {
+    shared: Arc<Shared>,
+    messages: mpsc::Receiver<Message>,
+    renew_watch_after: u32,
+}
+
+struct Shared {
+    directory: Arc<Directory>,
+    interner: Arc<intern::Interner>,
+    reader: Reader,
+    counters: Arc<Counters>,
+    progress: Progress,
+    watches: Vec<Arc<WatchHealth>>,
+    messages: mpsc::Sender<Message>,
+}
+
+/// Events that may wait for the writer; more make the watches wait.
+const QUEUE: usize = 1024;
+
+/// Names in one line of the readiness detail.
+const NAMES_SHOWN: usize = 10;
+
+impl Releases {
+    /// An empty index and the worker that fills it.
+    pub fn new(client: Client, config: &Config) -> (Self, Worker) {
+        let (messages, receiver) = mpsc::channel(QUEUE);
+        let interner = Arc::new(intern::Interner::default());
+        let watches = watch::scopes(&config.namespaces)
+            .into_iter()
+            .map(|scope| Arc::new(WatchHealth::new(scope)))
+            .collect();
+        let shared = Arc::new(Shared {
+            directory: Arc::default(),
+            reader: Reader::new(client, config.limits, Arc::clone(&interner)),
+            interner,
+            counters: Arc::default(),
+            progress: Progress::default(),
+            watches,
+            messages,
+        });
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            messages: receiver,
+            renew_watch_after: config.renew_watch_after,
+        };
+        (Self { shared }, worker)
+    }
+
+    /// The releases' say about an object: one claim for each release that declares it; empty when
+    /// none does. Never waits. `namespace` is empty for cluster-scoped objects.
+    pub fn claims(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Vec<Claim> {
+        self.shared.directory.claims(group, kind, namespace, name)
+    }
+
+    /// Whether the release of this namespace and name has an active record that can not be read,
+    /// so that nobody can say which objects it declares: for objects that carry the release's
+    /// annotations and that no readable record declares.
+    pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
+        self.shared.directory.is_unreadable(namespace, name)
+    }
+
+    /// Whether every record has been seen and every body needed read, and what is wrong.
+    pub fn readiness(&self) -> Readiness {
+        let shared = &self.shared;
+        let mut readiness = Readiness {
+            ready: shared.progress.complete.load(Relaxed),
+            ..Readiness::default()
+        };
+        for watch in &shared.watches {
+            match (watch.is_listed(), watch.error()) {
+                (true, None) => {}
+                (true, Some(error)) => {
+                    readiness
+                        .warnings
+                        .push(format!("{}: {error}", watch.name()));
+                }
+                (false, None) => readiness
+                    .missing
+                    .push(format!("{}: not listed yet", watch.name())),
+                (false, Some(error)) => {
+                    readiness
+                        .missing
+                        .push(format!("{}: not listed: {error}", watch.name()));
+                }
+            }
+        }
+        let wanted = shared.progress.wanted.load(Relaxed);
+        if !readiness.ready && wanted > 0 {
+            readiness
+                .missing
+                .push(format!("{wanted} release records: not read yet"));
+        }
+        let unreadable: Vec<String> = shared
+            .directory
+            .releases()
+            .iter()
+            .filter(|view| view.is_unreadable())
+            .map(|view| view.storage.to_string())
+            .collect();
+        if !unreadable.is_empty() {
+            let shown = unreadable
+                .iter()
+                .take(NAMES_SHOWN)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
+            let more = unreadable.len().saturating_sub(NAMES_SHOWN);
+            let more = if more == 0 {
+                String::new()
+            } else {
+                format!(" and {more} more")
+            };
+            readiness
+                .warnings
+                .push(format!("unreadable release records: {shown}{more}"));
+        }
+        readiness
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let last_event = shared
+            .watches
+            .iter()
+            .filter_map(|watch| watch.last_event())
+            .max();
+        let counters = &shared.counters;
+        let mut stats = Stats {
+            bytes: shared.interner.bytes(),
+            wanted: usize::try_from(shared.progress.wanted.load(Relaxed)).unwrap_or(usize::MAX),
+            last_event_age: last_event
+                .map(|when| SystemTime::now().duration_since(when).unwrap_or_default()),
+            watches_healthy: shared
+                .watches
+                .iter()
+                .filter(|watch| watch.is_listed() && watch.error().is_none())
+                .count(),
+            watches: shared.watches.len(),
+            decode_errors: counters.decode_errors.load(Relaxed),
+            metadata_errors: counters.metadata_errors.load(Relaxed),
+            fetch_errors: counters.fetch_errors.load(Relaxed),
+            watch_errors: counters.watch_errors.load(Relaxed),
+            read_throughs: counters.read_throughs.load(Relaxed),
+            read_through_errors: counters.read_through_errors.load(Relaxed),
+            read_through_lists: counters.read_through_lists.load(Relaxed),
+            ..Stats::default()
+        };
+        for view in shared.directory.releases() {
+            stats.releases += 1;
+            stats.revisions += view.records;
+            stats.unreadable += view.revisions.len() - view.bodies().count();
+            stats.objects += view
+                .bodies()
+                .map(|body| body.objects().len())
+                .sum::<usize>();
+            stats.document_problems += view.bodies().map(|body| body.problems()).sum::<usize>();
+        }
+        stats
+    }
+
+    /// All releases that have a record, for the metrics that say which there are.
+    pub fn release_infos(&self) -> impl Iterator<Item = ReleaseInfo> {
+        self.shared.directory.releases().into_iter().map(|view| {
+            let release = view.bodies().next().map(|body| body.release());
+            let namespace = release.map_or(&*view.storage.namespace, |release| &release.namespace);
+            let about = view.latest.as_deref();
+            let text = |of: fn(&body::About) -> &str| about.map(of).unwrap_or_default().to_owned();
+            ReleaseInfo {
+                release: view.storage.name.to_string(),
+                namespace: namespace.to_owned(),
+                chart: text(|about| &about.chart),
+                chart_version: text(|about| &about.chart_version),
+                app_version: text(|about| &about.app_version),
+                status: view.status,
+                last_deployed: about
+                    .and_then(|about| about.last_deployed.as_deref())
+                    .map(str::to_owned),
+            }
+        })
+    }
+}
+
+impl Worker {
+    /// Watches, fetches and writes. Does not return but by a panic of one of its parts; everything
+    /// it started stops when it is dropped.
+    pub async fn run(self) {
+        let mut tasks = JoinSet::new();
+        for health in &self.shared.watches {
+            let watch = watch::Watch {
+                client: self.shared.reader.client().clone(),
+                renew_after: self.renew_watch_after,
+                health: Arc::clone(health),
+                counters: Arc::clone(&self.shared.counters),
+                messages: self.shared.messages.clone(),
+            };
+            tasks.spawn(watch.run());
+        }
+        tasks.spawn(Writer::new(self.shared).run(self.messages));
+        // None of them ends by itself: the first to do so takes the others with it, and whoever
+        // supervises this one learns of it.
+        tasks.join_next().await;
+    }
+}
+
+impl Shared {
+    /// A body could not be read.
+    fn read_failed(&self, record: &key::RecordKey, error: &ReadError) {
+        match error {
+            ReadError::Get(_) | ReadError::Gone => count(&self.counters.fetch_errors),
+            _ => count(&self.counters.decode_errors),
+        }
+        tracing::warn!(%record, %error, "a release record can not be read");
+    }
+
+    /// The writer has taken a batch, in which the lists of these scopes were completed.
+    fn progress(&self, listed: &[Scope], wanted: usize) {
+        for watch in self
+            .watches
+            .iter()
+            .filter(|watch| listed.contains(watch.scope()))
+        {
+            watch.listed();
+        }
+        self.progress.wanted.store(wanted as u64, Relaxed);
+        if wanted == 0 && self.watches.iter().all(|watch| watch.is_listed()) {
+            self.progress.complete.store(true, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! What the room tells of itself: readiness, counters, the state of its watches.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+
+use super::index::Scope;
+use crate::helm::lifecycle::Status;
+
+/// Whether requests can be answered from the index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Every record has been seen, and every body needed was read or found unreadable, at least
+    /// once since the start. Does not fall back: a guard that lost its watch still judges, with a
+    /// read-through before each denial.
+    pub ready: bool,
+    /// What readiness waits for.
+    pub missing: Vec<String>,
+    /// What is wrong without holding readiness back: watches that fail, records that can not be
+    /// read. Names only.
+    pub warnings: Vec<String>,
+}
+
+/// Figures for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Releases that have a record.
+    pub releases: usize,
+    /// Records.
+    pub revisions: usize,
+    /// Objects declared by active revisions, counted once for each revision.
+    pub objects: usize,
+    /// Bytes of text of declared objects; equal texts are one.
+    pub bytes: usize,
+    /// Active revisions whose record can not be read.
+    pub unreadable: usize,
+    /// Documents of active manifests that do not parse.
+    pub document_problems: usize,
+    /// Bodies still to be read.
+    pub wanted: usize,
+    /// Since the last event of any watch; `None` before the first.
+    pub last_event_age: Option<Duration>,
+    /// Watches that work, of all.
+    pub watches_healthy: usize,
+    /// All watches.
+    pub watches: usize,
+    /// Since the start: records whose body does not decode.
+    pub decode_errors: u64,
+    /// Since the start: objects labelled as records whose name or labels make no sense.
+    pub metadata_errors: u64,
+    /// Since the start: bodies that could not be fetched, by attempt.
+    pub fetch_errors: u64,
+    /// Since the start: failures of watches and their lists.
+    pub watch_errors: u64,
+    /// Since the start: read-throughs that gave an answer.
+    pub read_throughs: u64,
+    /// Since the start: read-throughs that failed.
+    pub read_through_errors: u64,
+    /// Since the start: lists made for read-throughs; fewer than read-throughs where concurrent
+    /// ones shared a list.
+    pub read_through_lists: u64,
+}
+
+/// One release, for the metrics that say which releases there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseInfo {
+    /// The release's name.
+    pub release: String,
+    /// Its namespace; that of its records while no body has been read.
+    pub namespace: String,
+    /// Chart name; empty while no body has been read.
+    pub chart: String,
+    /// Chart version, likewise.
+    pub chart_version: String,
+    /// The chart's `appVersion`, likewise.
+    pub app_version: String,
+    /// The newest revision's status.
+    pub status: Status,
+    /// When it was deployed last: RFC 3339, as the record has it.
+    pub last_deployed: Option<String>,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub decode_errors: AtomicU64,
+    pub metadata_errors: AtomicU64,
+    pub fetch_errors: AtomicU64,
+    pub watch_errors: AtomicU64,
+    pub read_throughs: AtomicU64,
+    pub read_through_errors: AtomicU64,
+    pub read_through_lists: AtomicU64,
+}
+
+/// Adds one.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// The state of the writer.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Latched: everything was read once.
+    pub complete: AtomicBool,
+    /// Bodies still to be read.
+    pub wanted: AtomicU64,
+}
+
+/// A watch that fails on is seen at least this often: its retries back off to 30 seconds, with
+/// jitter. A watch that worked again after an error tells so only by its next event, which may
+/// be hours away, so an older error counts as overcome.
+const ERROR_MEMORY: Duration = Duration::from_secs(90);
+
+/// The state of one watch.
+#[derive(Debug)]
+pub(super) struct WatchHealth {
+    scope: Scope,
+    listed: AtomicBool,
+    state: Mutex<WatchState>,
+}
+
+#[derive(Debug, Default)]
+struct WatchState {
+    last_event: Option<SystemTime>,
+    last_error: Option<(Instant, String)>,
+}
+
+impl WatchHealth {
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            listed: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub fn event(&self) {
+        let mut state = self.state.lock();
+        state.last_event = Some(SystemTime::now());
+        state.last_error = None;
+    }
+
+    pub fn failed(&self, error: String) {
+        self.state.lock().last_error = Some((Instant::now(), error));
+    }
+
+    /// The index holds everything that the first list held.
+    pub fn listed(&self) {
+        self.listed.store(true, Relaxed);
+    }
+
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Relaxed)
+    }
+
+    pub fn last_event(&self) -> Option<SystemTime> {
+        self.state.lock().last_event
+    }
+
+    pub fn error(&self) -> Option<String> {
+        let state = self.state.lock();
+        let (when, error) = state.last_error.as_ref()?;
+        (when.elapsed() < ERROR_MEMORY || !self.is_listed()).then(|| error.clone())
+    }
+
+    /// What this watch reads, for people.
+    pub fn name(&self) -> String {
+        let kind = match self.scope.driver {
+            crate::helm::storage::Driver::Secret => "Secrets",
+            crate::helm::storage::Driver::ConfigMap => "ConfigMaps",
+        };
+        match &self.scope.namespace {
+            None => format!("release records in {kind} of all namespaces"),
+            Some(namespace) => format!("release records in {kind} of namespace {namespace:?}"),
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The writer's side of the index: which records there are, and which bodies are needed.
+//!
+//! A plain struct without I/O: events and bodies go in ([`Index::apply`], [`Index::delete`],
+//! [`Index::insert_body`], …), demands for bodies come out ([`Index::take_demands`]), and each
+//! change is published to the [`Directory`] that readers hold.
+//!
+//! Invariants
+//! - Any event may come late, twice, or not at all: states are ordered by their resource version,
+//!   never by the order of arrival, and a relist removes what it does not list.
+//! - A body is used only for the record it was read from, at that state or an earlier one, and is
+//!   dropped when its revision leaves the active set. One exception: while nothing is known of any
+//!   active revision, the newest body of an earlier one stands in, so that objects do not fall out
+//!   of the index for the moment that a fetch takes. Nothing is denied on its strength, because
+//!   the records are read again before any denial.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    body::About,
+    directory::Directory,
+    key::{RecordKey, StorageKey, Stored, Version, number},
+    view::{Content, ReleaseView, RevisionView},
+};
+use crate::helm::{
+    lifecycle::{self, Status},
+    storage::Driver,
+};
+
+/// All records that a watch sees: those of one driver, in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// Secrets or `ConfigMap`s.
+    pub driver: Driver,
+    /// The namespace; `None` for all.
+    pub namespace: Option<Box<str>>,
+}
+
+impl Scope {
+    fn covers(&self, storage: &StorageKey) -> bool {
+        self.driver == storage.driver
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == storage.namespace)
+    }
+}
+
+/// What the index asks of whoever can fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Fetch this record's body, at this state or a later one.
+    Fetch(RecordKey, Version),
+    /// The body is of no use any more.
+    Forget(RecordKey),
+}
+
+/// What a consistent read of one release's records found.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// The release.
+    pub storage: Arc<StorageKey>,
+    /// The resource version of the list.
+    pub list_version: Box<str>,
+    /// All its records.
+    pub records: Vec<Stored>,
+    /// The bodies of active revisions.
+    pub bodies: Vec<RevisionView>,
+}
+
+struct Record {
+    status: Status,
+    version: Version,
+    read: Option<Read>,
+    /// Stays when the body goes: metrics tell of uninstalled releases too.
+    about: Option<Arc<About>>,
+    /// The state for which a fetch is demanded.
+    requested: Option<Version>,
+}
+
+struct Read {
+    version: Version,
+    content: Content,
+}
+
+impl Record {
+    /// Whether what was read is of the record's present state, or a later one of which the watch
+    /// has not told yet.
+    fn is_read(&self) -> bool {
+        self.read.as_ref().is_some_and(|read| {
+            read.version == self.version || self.version.is_before(&read.version)
+        })
+    }
+
+    fn is_unreadable(&self) -> bool {
+        matches!(
+            self.read,
+            Some(Read {
+                content: Content::Unreadable,
+                ..
+            })
+        )
+    }
+}
+
+/// The records of all releases. One task owns it.
+pub struct Index {
+    directory: Arc<Directory>,
+    releases: HashMap<Arc<StorageKey>, BTreeMap<u32, Record>>,
+    /// Relists under way, and what they have listed so far.
+    relists: HashMap<Scope, HashSet<RecordKey>>,
+    demands: Vec<Demand>,
+    wanted: HashSet<RecordKey>,
+    /// The newest state at which a record is known to have been deleted: a list read before it
+    /// may hold ghosts.
+    deleted_up_to: HashMap<Driver, u64>,
+}
+
+impl Index {
+    /// An empty index that publishes to `directory`.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self {
+            directory,
+            releases: HashMap::new(),
+            relists: HashMap::new(),
+            demands: Vec::new(),
+            wanted: HashSet::new(),
+            deleted_up_to: HashMap::new(),
+        }
+    }
+
+    /// A record is there, in this state.
+    pub fn apply(&mut self, stored: Stored) {
+        let storage = Arc::clone(&stored.key.storage);
+        if self.upsert(stored) {
+            self.refresh(&storage);
+        }
+    }
+
+    /// A record was deleted; `stored` is its last state.
+    pub fn delete(&mut self, stored: &Stored) {
+        let storage = &stored.key.storage;
+        if let Some(deleted) = number(&stored.version.resource_version) {
+            let newest = self.deleted_up_to.entry(storage.driver).or_default();
+            *newest = deleted.max(*newest);
+        }
+        let Some(records) = self.releases.get_mut(storage) else {
+            return;
+        };
+        let Some(record) = records.get(&stored.key.revision) else {
+            return;
+        };
+        let is_another =
+            record.version.uid != stored.version.uid && stored.version.is_before(&record.version);
+        if !is_another {
+            self.drop_record(&stored.key);
+            self.refresh(storage);
+        }
+    }
+
+    /// A watch begins to list all records of `scope`.
+    pub fn relist_started(&mut self, scope: Scope) {
+        self.relists.insert(scope, HashSet::new());
+    }
+
+    /// A record is in the list of `scope`.
+    pub fn listed(&mut self, scope: &Scope, stored: Stored) {
+        if let Some(seen) = self.relists.get_mut(scope) {
+            seen.insert(stored.key.clone());
+        }
+        self.apply(stored);
+    }
+
+    /// The list of `scope` is complete: what it does not hold is gone.
+    pub fn relist_done(&mut self, scope: &Scope) {
+        let Some(seen) = self.relists.remove(scope) else {
+            return;
+        };
+        let gone: Vec<RecordKey> = self
+            .releases
+            .iter()
+            .filter(|(storage, _)| scope.covers(storage))
+            .flat_map(|(storage, records)| {
+                records.keys().map(|revision| RecordKey {
+                    storage: Arc::clone(storage),
+                    revision: *revision,
+                })
+            })
+            .filter(|key| !seen.contains(key))
+            .collect();
+        let mut changed: Vec<_> = gone.iter().map(|key| Arc::clone(&key.storage)).collect();
+        changed.dedup();
+        for key in &gone {
+            self.drop_record(key);
+        }
+        for storage in &changed {
+            self.refresh(storage);
+        }
+    }
+
+    /// A record's body was read, or can not be.
+    pub fn insert_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
+        self.keep_body(key, version, content);
+        self.refresh(&key.storage);
+    }
+
+    /// Takes over what a read-through found, unless the watch knows better already.
+    pub fn learn(&mut self, learned: Learned) {
+        let Learned {
+            storage,
+            list_version,
+            records,
+            bodies,
+        } = learned;
+        let deleted = self
+            .deleted_up_to
+            .get(&storage.driver)
+            .copied()
+            .unwrap_or_default();
+        let Some(list_version) = number(&list_version).filter(|version| *version > deleted) else {
+            return;
+        };
+        let listed: HashSet<u32> = records.iter().map(|stored| stored.key.revision).collect();
+        let gone: Vec<u32> = self
+            .releases
+            .get(&storage)
+            .into_iter()
+            .flatten()
+            .filter(|(revision, record)| {
+                !listed.contains(revision)
+                    && number(&record.version.resource_version)
+                        .is_some_and(|version| version <= list_version)
+            })
+            .map(|(revision, _)| *revision)
+            .collect();
+        for revision in gone {
+            self.drop_record(&RecordKey {
+                storage: Arc::clone(&storage),
+                revision,
+            });
+        }
+        for stored in records {
+            self.upsert(stored);
+        }
+        for RevisionView {
+            revision,
+            version,
+            content,
+        } in bodies
+        {
+            let key = RecordKey {
+                storage: Arc::clone(&storage),
+                revision,
+            };
+            self.keep_body(&key, &version, content);
+        }
+        self.refresh(&storage);
+    }
+
+    /// What has become needed, or has ceased to be, since the last call.
+    pub fn take_demands(&mut self) -> Vec<Demand> {
+        std::mem::take(&mut self.demands)
+    }
+
+    /// How many bodies of active revisions are still to be read in their present state.
+    pub fn wanted(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Whether anything changed.
+    fn upsert(&mut self, stored: Stored) -> bool {
+        let Stored {
+            key,
+            status,
+            version,
+        } = stored;
+        let records = self.releases.entry(key.storage).or_default();
+        match records.get_mut(&key.revision) {
+            Some(known) if version.is_before(&known.version) || version == known.version => false,
+            Some(known) => {
+                known.status = status;
+                known.version = version;
+                true
+            }
+            None => {
+                let record = Record {
+                    status,
+                    version,
+                    read: None,
+                    about: None,
+                    requested: None,
+                };
+                records.insert(key.revision, record);
+                true
+            }
+        }
+    }
+
+    fn drop_record(&mut self, key: &RecordKey) {
+        let Some(records) = self.releases.get_mut(&key.storage) else {
+            return;
+        };
+        if records
+            .remove(&key.revision)
+            .is_some_and(|record| record.requested.is_some())
+        {
+            self.demands.push(Demand::Forget(key.clone()));
+        }
+        self.wanted.remove(key);
+    }
+
+    fn keep_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
+        let record = self
+            .releases
+            .get_mut(&key.storage)
+            .and_then(|records| records.get_mut(&key.revision));
+        if let Some(record) = record
+            && (*version == record.version || record.version.is_before(version))
+        {
+            if let Content::Body(body) = &content {
+                record.about = Some(Arc::clone(body.about()));
+            }
+            record.read = Some(Read {
+                version: version.clone(),
+                content,
+            });
+        }
+    }
+
+    /// Works out a release's active set again, what it needs, and what readers see.
+    fn refresh(&mut self, storage: &Arc<StorageKey>) {
+        let Some(records) = self.releases.get_mut(storage) else {
+            return;
+        };
+        let statuses: Vec<_> = records
+            .iter()
+            .map(|(revision, record)| (*revision, record.status))
+            .collect();
+        let Some(&(newest, status)) = statuses.last() else {
+            self.releases.remove(storage);
+            self.directory.remove(storage);
+            return;
+        };
+        let active = lifecycle::active_set(&statuses);
+        let active_revisions: Vec<u32> = active
+            .iter()
+            .flat_map(lifecycle::ActiveSet::revisions)
+            .collect();
+
+        for (&revision, record) in records.iter_mut() {
+            let key = || RecordKey {
+                storage: Arc::clone(storage),
+                revision,
+            };
+            if !active_revisions.contains(&revision) {
+                if record.requested.take().is_some() {
+                    self.demands.push(Demand::Forget(key()));
+                    self.wanted.remove(&key());
+                }
+            } else if record.is_read() {
+                // The fetch of an unreadable record may still be trying; see `Demand::Forget`.
+                if !record.is_unreadable() {
+                    record.requested = None;
+                }
+                self.wanted.remove(&key());
+            } else if record.requested.as_ref() != Some(&record.version) {
+                record.requested = Some(record.version.clone());
+                self.demands
+                    .push(Demand::Fetch(key(), record.version.clone()));
+                self.wanted.insert(key());
+            }
+        }
+
+        let latest = records
+            .values()
+            .rev()
+            .find_map(|record| record.about.clone());
+        let is_known = |revision: &u32| records.get(revision).is_some_and(|r| r.read.is_some());
+        let shown: Vec<u32> = if active_revisions.iter().any(is_known) || active.is_none() {
+            active_revisions
+        } else {
+            records
+                .keys()
+                .rev()
+                .copied()
+                .filter(is_known)
+                .take(1)
+                .collect()
+        };
+        for (revision, record) in records.iter_mut() {
+            if !shown.contains(revision) {
+                record.read = None;
+            }
+        }
+        let revisions = shown
+            .iter()
+            .filter_map(|revision| {
+                let read = records.get(revision)?.read.as_ref()?;
+                Some(RevisionView {
+                    revision: *revision,
+                    version: read.version.clone(),
+                    content: read.content.clone(),
+                })
+            })
+            .collect();
+        self.directory.publish(ReleaseView {
+            storage: Arc::clone(storage),
+            newest,
+            status,
+            phase: active.map(|active| active.phase),
+            revisions,
+            records: statuses.len(),
+            latest,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,696 @@
+use rstest::rstest;
+
+use super::{
+    super::{body::Parts, intern::Interner},
+    *,
+};
+use crate::{
+    guard::{Claim, Held},
+    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase},
+    releases::Body,
+};
+
+/// An index, and what a reader and a fetcher would hold.
+struct Fixture {
+    index: Index,
+    directory: Arc<Directory>,
+    interner: Arc<Interner>,
+}
+
+fn fixture() -> Fixture {
+    let directory = Arc::new(Directory::default());
+    Fixture {
+        index: Index::new(Arc::clone(&directory)),
+        directory,
+        interner: Arc::new(Interner::default()),
+    }
+}
+
+const ALL: Scope = Scope {
+    driver: Driver::Secret,
+    namespace: None,
+};
+
+fn storage_in(namespace: &str, name: &str) -> Arc<StorageKey> {
+    let (namespace, name) = (namespace.into(), name.into());
+    Arc::new(StorageKey {
+        driver: Driver::Secret,
+        namespace,
+        name,
+    })
+}
+
+fn storage() -> Arc<StorageKey> {
+    storage_in("shop", "web")
+}
+
+fn at(storage: &Arc<StorageKey>, revision: u32, status: Status, version: u32) -> Stored {
+    Stored {
+        key: RecordKey {
+            storage: Arc::clone(storage),
+            revision,
+        },
+        status,
+        version: version_of(revision, version),
+    }
+}
+
+fn version_of(revision: u32, version: u32) -> Version {
+    Version {
+        uid: format!("uid-{revision}").into(),
+        resource_version: version.to_string().into(),
+    }
+}
+
+fn record(revision: u32, status: Status, version: u32) -> Stored {
+    at(&storage(), revision, status, version)
+}
+
+fn object(kind: &str, namespace: Option<&str>, name: &str, image: &str) -> DeclaredObject {
+    DeclaredObject {
+        group: if kind == "Deployment" { "apps" } else { "" }.into(),
+        version: "v1".into(),
+        kind: kind.into(),
+        namespace: namespace.map(Into::into),
+        name: name.into(),
+        source: None,
+        line: 1,
+        keep: false,
+        json: format!(r#"{{"image":"{image}"}}"#).into(),
+    }
+}
+
+fn deployment(name: &str, image: &str) -> DeclaredObject {
+    object("Deployment", None, name, image)
+}
+
+impl Fixture {
+    fn body(&self, objects: Vec<DeclaredObject>) -> Content {
+        self.body_of("shop", "web", objects)
+    }
+
+    fn body_of(&self, namespace: &str, name: &str, objects: Vec<DeclaredObject>) -> Content {
+        let release = ReleaseName {
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        let about = About {
+            chart: "web".into(),
+            chart_version: "1.0.0".into(),
+            ..About::default()
+        };
+        let parts = Parts {
+            release,
+            about,
+            objects,
+            problems: 0,
+        };
+        Content::Body(Arc::new(Body::new(parts, &self.interner)))
+    }
+
+    /// Applies a record and answers the demand for its body.
+    fn put(&mut self, stored: &Stored, objects: Vec<DeclaredObject>) {
+        let body = self.body(objects);
+        self.put_body(stored, body);
+    }
+
+    fn put_body(&mut self, stored: &Stored, body: Content) {
+        self.index.apply(stored.clone());
+        self.index.insert_body(&stored.key, &stored.version, body);
+        self.index.take_demands();
+    }
+
+    fn claims(&self, name: &str) -> Vec<Claim> {
+        self.directory.claims("apps", "Deployment", "shop", name)
+    }
+
+    fn claim(&self, name: &str) -> Claim {
+        let mut claims = self.claims(name);
+        assert_eq!(claims.len(), 1, "claims on {name}");
+        claims.remove(0)
+    }
+
+    /// What each active revision says of a Deployment: its image, `-` for absent, `?` for
+    /// unreadable.
+    fn said(&self, name: &str) -> Vec<(u32, String)> {
+        said(&self.claim(name))
+    }
+}
+
+fn said(claim: &Claim) -> Vec<(u32, String)> {
+    let word = |held: &Held| match held {
+        Held::Declared(object) => {
+            let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
+            json["image"].as_str().unwrap().to_owned()
+        }
+        Held::Absent => "-".into(),
+        Held::Unreadable => "?".into(),
+    };
+    claim
+        .revisions
+        .iter()
+        .map(|revision| (revision.revision, word(&revision.held)))
+        .collect()
+}
+
+fn says(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+    pairs
+        .iter()
+        .map(|(revision, word)| (*revision, (*word).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_deployed_release_claims_what_its_manifest_holds_and_nothing_else() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    let claim = f.claim("web");
+    assert_eq!(
+        (
+            claim.release.namespace.as_str(),
+            claim.release.name.as_str()
+        ),
+        ("shop", "web")
+    );
+    assert_eq!((&*claim.chart, claim.phase), ("web-1.0.0", Phase::Settled));
+    assert_eq!(said(&claim), says(&[(3, "a:1")]));
+    assert!(f.claims("other").is_empty());
+    assert!(
+        f.directory
+            .claims("", "Deployment", "shop", "web")
+            .is_empty(),
+        "another group"
+    );
+    assert!(
+        f.directory
+            .claims("apps", "StatefulSet", "shop", "web")
+            .is_empty(),
+        "another kind"
+    );
+}
+
+#[test]
+fn a_copy_of_a_declared_object_in_another_namespace_is_not_claimed() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![object("Secret", None, "s", "x")],
+    );
+    assert_eq!(f.directory.claims("", "Secret", "shop", "s").len(), 1);
+    assert!(f.directory.claims("", "Secret", "copies", "s").is_empty());
+}
+
+#[rstest]
+#[case::the_release_namespace(None, "shop", true)]
+#[case::empty_means_none(Some(""), "shop", true)]
+#[case::as_written(Some("ops"), "ops", true)]
+#[case::only_as_written(Some("ops"), "shop", false)]
+#[case::cluster_scoped(None, "", true)]
+#[case::cluster_scoped_with_a_namespace_written(Some("ops"), "", true)]
+fn the_namespace_of_a_document(
+    #[case] written: Option<&str>,
+    #[case] requested: &str,
+    #[case] found: bool,
+) {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![object("Thing", written, "it", "x")],
+    );
+    assert_eq!(
+        !f.directory.claims("", "Thing", requested, "it").is_empty(),
+        found
+    );
+}
+
+#[test]
+fn a_namespace_is_cluster_scoped_though_its_requests_name_it_as_their_namespace() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![object("Namespace", None, "team", "x")],
+    );
+    assert_eq!(f.directory.claims("", "Namespace", "team", "team").len(), 1);
+    assert_eq!(f.directory.claims("", "Namespace", "", "team").len(), 1);
+}
+
+#[test]
+fn records_kept_in_another_namespace_claim_in_the_namespace_of_the_body() {
+    let mut f = fixture();
+    let body = f.body_of("apps", "web", vec![deployment("web", "a:1")]);
+    let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
+    f.put_body(&flux, body);
+    assert!(
+        f.directory
+            .claims("apps", "Deployment", "flux-system", "web")
+            .is_empty()
+    );
+    let claims = f.directory.claims("apps", "Deployment", "apps", "web");
+    assert_eq!(claims[0].release.namespace, "apps");
+}
+
+#[test]
+fn two_storages_of_one_release_both_claim() {
+    let mut f = fixture();
+    for (n, namespace) in ["shop", "flux-system"].into_iter().enumerate() {
+        let body = f.body(vec![deployment("web", &format!("a:{n}"))]);
+        f.put_body(
+            &at(&storage_in(namespace, "web"), 1, Status::Deployed, 10),
+            body,
+        );
+    }
+    let mut images: Vec<_> = f.claims("web").iter().flat_map(said).collect();
+    images.sort();
+    assert_eq!(images, says(&[(1, "a:0"), (1, "a:1")]));
+}
+
+#[test]
+fn a_release_that_leaves_does_not_take_another_ones_claim_along() {
+    let mut f = fixture();
+    let other = at(&storage_in("shop", "other"), 1, Status::Deployed, 11);
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    let body = f.body_of("shop", "other", vec![deployment("web", "b:1")]);
+    f.put_body(&other, body);
+    assert_eq!(f.claims("web").len(), 2);
+    f.index.delete(&record(1, Status::Deployed, 12));
+    assert_eq!(f.claim("web").release.name, "other");
+    f.index.delete(&other);
+    assert!(f.claims("web").is_empty());
+    assert!(f.directory.releases().is_empty());
+}
+
+#[test]
+fn of_two_documents_for_one_object_the_last_counts() {
+    let mut f = fixture();
+    let objects = vec![
+        deployment("web", "first"),
+        deployment("api", "x"),
+        object("Deployment", Some("shop"), "web", "last"),
+    ];
+    f.put(&record(1, Status::Deployed, 10), objects);
+    assert_eq!(f.said("web"), says(&[(1, "last")]));
+}
+
+#[test]
+fn an_upgrade_is_followed_through_all_its_states() {
+    use Status::{Deployed, PendingUpgrade, Superseded};
+    let mut f = fixture();
+    f.put(
+        &record(3, Deployed, 10),
+        vec![deployment("web", "a:1"), deployment("old", "a:1")],
+    );
+    f.put(
+        &record(4, PendingUpgrade, 11),
+        vec![deployment("web", "a:2"), deployment("new", "a:2")],
+    );
+    assert_eq!(f.claim("web").phase, Phase::Pending);
+    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
+    assert_eq!(f.said("old"), says(&[(4, "-"), (3, "a:1")]));
+    assert_eq!(f.said("new"), says(&[(4, "a:2"), (3, "-")]));
+
+    // Helm supersedes the old revision before it marks the new one deployed.
+    f.index.apply(record(3, Superseded, 12));
+    let fetched_again = f.body(vec![deployment("web", "a:1"), deployment("old", "a:1")]);
+    f.index.insert_body(
+        &record(3, Superseded, 12).key,
+        &version_of(3, 12),
+        fetched_again,
+    );
+    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
+
+    f.put(
+        &record(4, Deployed, 13),
+        vec![deployment("web", "a:2"), deployment("new", "a:2")],
+    );
+    assert_eq!(f.said("web"), says(&[(4, "a:2")]));
+    assert!(f.claims("old").is_empty());
+}
+
+#[test]
+fn an_uninstalled_release_is_not_guarded_and_keeps_no_body() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.apply(record(1, Status::Uninstalling, 11));
+    assert_eq!(f.claim("web").phase, Phase::Uninstalling);
+    f.index.apply(record(1, Status::Uninstalled, 12));
+    assert!(f.claims("web").is_empty());
+    assert!(f.interner.is_empty());
+    let view = f.directory.releases().remove(0);
+    assert_eq!(view.latest.as_ref().map(|about| &*about.chart), Some("web"));
+}
+
+#[test]
+fn bodies_are_demanded_for_active_revisions_only_and_once() {
+    let mut f = fixture();
+    for revision in 1..=8 {
+        f.index
+            .apply(record(revision, Status::Superseded, revision));
+        f.index.take_demands();
+    }
+    f.index.apply(record(9, Status::Deployed, 20));
+    assert_eq!(
+        f.index.take_demands(),
+        [
+            Demand::Forget(record(8, Status::Superseded, 8).key),
+            Demand::Fetch(record(9, Status::Deployed, 20).key, version_of(9, 20)),
+        ]
+    );
+    f.index.apply(record(9, Status::Deployed, 20));
+    assert_eq!(f.index.take_demands(), [], "a doubled event");
+    assert_eq!(f.index.wanted(), 1);
+    f.index.insert_body(
+        &record(9, Status::Deployed, 20).key,
+        &version_of(9, 20),
+        Content::Unreadable,
+    );
+    assert_eq!(f.index.wanted(), 0);
+}
+
+#[test]
+fn a_rewritten_record_is_fetched_again_and_the_old_body_serves_meanwhile() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.apply(record(1, Status::Deployed, 15));
+    let key = record(1, Status::Deployed, 15).key;
+    assert_eq!(
+        f.index.take_demands(),
+        [Demand::Fetch(key.clone(), version_of(1, 15))]
+    );
+    assert_eq!(f.said("web"), says(&[(1, "a:1")]));
+    let body = f.body(vec![deployment("web", "a:2")]);
+    f.index.insert_body(&key, &version_of(1, 15), body);
+    assert_eq!(f.said("web"), says(&[(1, "a:2")]));
+}
+
+#[test]
+fn a_body_read_from_a_later_state_than_the_watch_has_told_is_not_fetched_twice() {
+    let mut f = fixture();
+    f.index.apply(record(1, Status::PendingInstall, 10));
+    f.index.take_demands();
+    let body = f.body(vec![deployment("web", "a:1")]);
+    f.index.insert_body(
+        &record(1, Status::Deployed, 12).key,
+        &version_of(1, 12),
+        body,
+    );
+    f.index.apply(record(1, Status::Deployed, 12));
+    assert_eq!(f.index.take_demands(), []);
+}
+
+#[test]
+fn a_body_of_an_earlier_state_does_not_replace_a_later_one() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 20),
+        vec![deployment("web", "a:2")],
+    );
+    let late = f.body(vec![deployment("web", "a:1")]);
+    f.index.insert_body(
+        &record(1, Status::Deployed, 10).key,
+        &version_of(1, 10),
+        late,
+    );
+    assert_eq!(f.said("web"), says(&[(1, "a:2")]));
+}
+
+#[test]
+fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.apply(record(4, Status::PendingUpgrade, 11));
+    assert_eq!(f.said("web"), says(&[(3, "a:1")]), "pending");
+    f.index.apply(record(3, Status::Superseded, 12));
+    f.index.apply(record(4, Status::Deployed, 13));
+    assert_eq!(
+        f.said("web"),
+        says(&[(3, "a:1")]),
+        "deployed, still not fetched"
+    );
+    let body = f.body(vec![deployment("web", "a:2")]);
+    f.index.insert_body(
+        &record(4, Status::Deployed, 13).key,
+        &version_of(4, 13),
+        body,
+    );
+    assert_eq!(f.said("web"), says(&[(4, "a:2")]));
+}
+
+#[test]
+fn an_unreadable_revision_says_so_beside_a_readable_one() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.put_body(&record(4, Status::Failed, 11), Content::Unreadable);
+    assert_eq!(f.said("web"), says(&[(4, "?"), (3, "a:1")]));
+    assert!(f.directory.is_unreadable("shop", "web"));
+}
+
+#[test]
+fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
+    let mut f = fixture();
+    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    assert!(f.claims("web").is_empty());
+    assert!(f.directory.is_unreadable("shop", "web"));
+    assert!(!f.directory.is_unreadable("shop", "other"));
+    f.index.apply(record(1, Status::Deployed, 11));
+    let key = record(1, Status::Deployed, 11).key;
+    assert!(
+        f.index
+            .take_demands()
+            .contains(&Demand::Fetch(key.clone(), version_of(1, 11)))
+    );
+    let body = f.body(vec![deployment("web", "a:1")]);
+    f.index.insert_body(&key, &version_of(1, 11), body);
+    assert!(!f.directory.is_unreadable("shop", "web"));
+    assert_eq!(f.claims("web").len(), 1);
+}
+
+#[test]
+fn the_fetch_of_an_unreadable_record_is_stopped_when_the_record_goes() {
+    let mut f = fixture();
+    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    f.index.delete(&record(1, Status::Deployed, 11));
+    assert_eq!(
+        f.index.take_demands(),
+        [Demand::Forget(record(1, Status::Deployed, 11).key)]
+    );
+}
+
+#[test]
+fn a_relist_removes_what_it_does_not_list() {
+    let mut f = fixture();
+    let gone = at(&storage_in("shop", "gone"), 1, Status::Deployed, 11);
+    f.put(&record(1, Status::Superseded, 10), vec![]);
+    f.put(
+        &record(2, Status::Deployed, 11),
+        vec![deployment("web", "a:1")],
+    );
+    let body = f.body_of("shop", "gone", vec![deployment("gone", "a:1")]);
+    f.put_body(&gone, body);
+    f.index.relist_started(ALL);
+    f.index.listed(&ALL, record(2, Status::Deployed, 11));
+    assert_eq!(f.claims("gone").len(), 1, "not before the list is complete");
+    f.index.relist_done(&ALL);
+    assert!(f.claims("gone").is_empty());
+    assert_eq!(f.said("web"), says(&[(2, "a:1")]));
+    assert_eq!(f.directory.releases().len(), 1);
+    assert_eq!(f.directory.releases()[0].records, 1);
+    assert_eq!(f.index.take_demands(), []);
+}
+
+#[test]
+fn a_relist_of_one_scope_leaves_the_others_alone() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    for scope in [
+        Scope {
+            driver: Driver::ConfigMap,
+            namespace: None,
+        },
+        Scope {
+            driver: Driver::Secret,
+            namespace: Some("other".into()),
+        },
+    ] {
+        f.index.relist_started(scope.clone());
+        f.index.relist_done(&scope);
+        assert_eq!(f.claims("web").len(), 1, "{scope:?}");
+    }
+}
+
+#[test]
+fn a_list_that_breaks_off_removes_nothing() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.relist_started(ALL);
+    f.index.relist_started(ALL);
+    f.index.listed(&ALL, record(1, Status::Deployed, 10));
+    f.index.relist_done(&ALL);
+    assert_eq!(f.claims("web").len(), 1);
+}
+
+#[test]
+fn late_events_do_not_turn_back_time() {
+    let mut f = fixture();
+    f.put(
+        &record(1, Status::Deployed, 20),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.apply(record(1, Status::PendingInstall, 10));
+    assert_eq!(f.claim("web").phase, Phase::Settled);
+    let mut earlier = record(1, Status::Deployed, 5);
+    earlier.version.uid = "of-a-record-before".into();
+    f.index.delete(&earlier);
+    assert_eq!(
+        f.claims("web").len(),
+        1,
+        "another record of that name was deleted"
+    );
+}
+
+#[test]
+fn a_deletion_of_an_unknown_record_is_nothing() {
+    let mut f = fixture();
+    f.index.delete(&record(1, Status::Deployed, 5));
+    assert!(f.directory.releases().is_empty());
+}
+
+#[test]
+fn equal_objects_of_revisions_and_releases_are_one_text() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1"), deployment("b", "b:1")],
+    );
+    f.put(
+        &record(4, Status::PendingUpgrade, 11),
+        vec![deployment("web", "a:2"), deployment("b", "b:1")],
+    );
+    let body = f.body_of("shop", "twin", vec![deployment("twin", "b:1")]);
+    f.put_body(
+        &at(&storage_in("shop", "twin"), 1, Status::Deployed, 12),
+        body,
+    );
+    assert_eq!(f.interner.len(), 3, "a:1, a:2, b:1");
+    f.put(&record(3, Status::Superseded, 13), vec![]);
+    f.put(
+        &record(4, Status::Deployed, 14),
+        vec![deployment("web", "a:2"), deployment("b", "b:1")],
+    );
+    assert_eq!(f.interner.len(), 2, "a:2, b:1");
+}
+
+#[test]
+fn a_thousand_upgrades_leave_one_body() {
+    let mut f = fixture();
+    for revision in 1..=1000 {
+        let (pending, old, new) = (3 * revision, 3 * revision + 1, 3 * revision + 2);
+        let objects = || vec![deployment("web", &format!("a:{revision}"))];
+        f.put(
+            &record(revision, Status::PendingUpgrade, pending),
+            objects(),
+        );
+        f.index.apply(record(revision - 1, Status::Superseded, old));
+        f.put(&record(revision, Status::Deployed, new), objects());
+        if revision >= 10 {
+            f.index
+                .delete(&record(revision - 10, Status::Superseded, new));
+        }
+    }
+    assert_eq!(f.interner.len(), 1);
+    assert_eq!(f.said("web"), says(&[(1000, "a:1000")]));
+    assert_eq!(f.directory.releases()[0].records, 10);
+}
+
+fn learned(list_version: u32, records: Vec<Stored>, bodies: Vec<(u32, u32, Content)>) -> Learned {
+    Learned {
+        storage: storage(),
+        list_version: list_version.to_string().into(),
+        records,
+        bodies: bodies
+            .into_iter()
+            .map(|(revision, version, content)| RevisionView {
+                revision,
+                version: version_of(revision, version),
+                content,
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn what_a_read_through_finds_is_taken_over_before_the_watch_tells() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    let body = f.body(vec![deployment("web", "a:2")]);
+    f.index.learn(learned(
+        12,
+        vec![
+            record(3, Status::Deployed, 10),
+            record(4, Status::PendingUpgrade, 11),
+        ],
+        vec![(4, 11, body)],
+    ));
+    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
+    assert_eq!(f.index.take_demands(), []);
+    f.index.apply(record(4, Status::PendingUpgrade, 11));
+    assert_eq!(f.index.take_demands(), [], "the watch's own event, late");
+}
+
+#[test]
+fn a_read_through_that_is_older_than_a_deletion_raises_no_ghost() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.delete(&record(3, Status::Deployed, 13));
+    let body = f.body(vec![deployment("web", "a:1")]);
+    f.index.learn(learned(
+        12,
+        vec![record(3, Status::Deployed, 10)],
+        vec![(3, 10, body)],
+    ));
+    assert!(f.claims("web").is_empty());
+}
+
+#[test]
+fn a_read_through_removes_what_it_did_not_list_but_not_what_came_after_it() {
+    let mut f = fixture();
+    f.put(&record(3, Status::Superseded, 9), vec![]);
+    f.put(
+        &record(4, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    f.index.apply(record(5, Status::PendingUpgrade, 20));
+    f.index
+        .learn(learned(15, vec![record(4, Status::Deployed, 10)], vec![]));
+    let view = f.directory.releases().remove(0);
+    assert_eq!((view.newest, view.records), (5, 2));
+}

@@ -1,0 +1,269 @@
+//! Reads release records from the API server: metadata lists, single bodies.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    ByteString, NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+    serde::de::DeserializeOwned,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, ObjectMeta, PartialObjectMeta},
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    body::{About, Body, Parts},
+    intern::Interner,
+    key::{RecordKey, StorageKey, Stored, Version},
+};
+use crate::{
+    cluster::ApiFailure,
+    helm::{
+        manifest,
+        record::{self, DecodeError, Limits, Record},
+        storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta},
+    },
+};
+
+/// A record is 1 MiB at most; an API server that takes longer for it is as good as down.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a record's body is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The call failed; another one may not.
+    #[error("failed to get the record: {0}")]
+    Get(#[from] ApiFailure),
+    /// The record is not there any more.
+    #[error("failed to get the record: it is gone")]
+    Gone,
+    /// The object has no `release` key.
+    #[error("failed to read the record: it has no `{DATA_KEY}` key")]
+    Empty,
+    /// The body is not what Helm writes.
+    #[error("failed to decode the record: {0}")]
+    Decode(#[from] DecodeError),
+    /// The body is of another release or revision than the object's name says.
+    #[error("failed to trust the record: its body is of another release or revision")]
+    Mismatch,
+    /// Decoding panicked; the process goes on.
+    #[error("failed to decode the record: the decoder stopped")]
+    Decoder,
+}
+
+impl ReadError {
+    /// Whether trying again may help though the record stays as it is.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Get(_) | Self::Decoder)
+    }
+}
+
+/// All records of one release at one moment.
+pub struct Listing {
+    /// The moment.
+    pub version: Box<str>,
+    /// The records.
+    pub records: Vec<Stored>,
+    /// Objects that look like records of the release and can not be taken for one.
+    pub refused: Vec<MetadataError>,
+}
+
+/// Access to records.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    limits: Limits,
+    interner: Arc<Interner>,
+    /// Decoding is pure computation, up to tens of milliseconds for a big record.
+    decoding: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// A reader that decodes at most as many records at a time as there are cores.
+    pub fn new(client: Client, limits: Limits, interner: Arc<Interner>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            client,
+            limits,
+            interner,
+            decoding: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// One consistent list of a release's records: metadata only, and without a resource version,
+    /// so that the API server answers with the newest state (Kubernetes API concepts, "Semantics
+    /// for get and list": most recent).
+    pub async fn list(&self, storage: &Arc<StorageKey>) -> Result<Listing, ApiFailure> {
+        let selector = format!("{LABEL_SELECTOR},name={}", storage.name);
+        let (version, metadata) = match storage.driver {
+            Driver::Secret => self.list_of::<Secret>(&storage.namespace, &selector).await,
+            Driver::ConfigMap => {
+                self.list_of::<ConfigMap>(&storage.namespace, &selector)
+                    .await
+            }
+        }?;
+        let mut listing = Listing {
+            version,
+            records: Vec::new(),
+            refused: Vec::new(),
+        };
+        for metadata in &metadata {
+            match stored(storage.driver, metadata) {
+                Ok(Some(stored)) => listing.records.push(stored),
+                Ok(None) => {}
+                Err(error) => listing.refused.push(error),
+            }
+        }
+        Ok(listing)
+    }
+
+    async fn list_of<K>(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<(Box<str>, Vec<ObjectMeta>), ApiFailure>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
+        let list = in_time(api.list(&ListParams::default().labels(selector))).await?;
+        let version = list.metadata.resource_version.unwrap_or_default().into();
+        Ok((
+            version,
+            list.items.into_iter().map(|item| item.metadata).collect(),
+        ))
+    }
+
+    /// A record's body, and the state of the record that it is of.
+    pub async fn body(&self, key: &RecordKey) -> Result<(Version, Body), ReadError> {
+        let (version, payload) = self.payload(key).await?;
+        // The semaphore is never closed.
+        let Ok(_permit) = self.decoding.acquire().await else {
+            return Err(ReadError::Decoder);
+        };
+        let (limits, interner, key) = (self.limits, Arc::clone(&self.interner), key.clone());
+        let decoded =
+            tokio::task::spawn_blocking(move || decode(&payload, limits, &interner, &key)).await;
+        match decoded {
+            Ok(body) => Ok((version, body?)),
+            Err(_panicked) => Err(ReadError::Decoder),
+        }
+    }
+
+    async fn payload(&self, key: &RecordKey) -> Result<(Version, Vec<u8>), ReadError> {
+        let (client, namespace) = (self.client.clone(), &key.storage.namespace);
+        let name = key.object_name();
+        match key.storage.driver {
+            Driver::Secret => {
+                let api: Api<Secret> = Api::namespaced(client, namespace);
+                let secret = in_time(api.get_opt(&name)).await?.ok_or(ReadError::Gone)?;
+                let payload = secret.data.and_then(|mut data| data.remove(DATA_KEY));
+                let ByteString(payload) = payload.ok_or(ReadError::Empty)?;
+                Ok((version(&secret.metadata), payload))
+            }
+            Driver::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+                let config_map = in_time(api.get_opt(&name)).await?.ok_or(ReadError::Gone)?;
+                let payload = config_map.data.and_then(|mut data| data.remove(DATA_KEY));
+                let payload = payload.ok_or(ReadError::Empty)?;
+                Ok((version(&config_map.metadata), payload.into_bytes()))
+            }
+        }
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiFailure> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(ApiFailure::timeout()),
+    }
+}
+
+/// Computation only: for a thread that may block.
+fn decode(
+    payload: &[u8],
+    limits: Limits,
+    interner: &Arc<Interner>,
+    key: &RecordKey,
+) -> Result<Body, ReadError> {
+    let record = record::decode(payload, &limits)?;
+    if *record.release.name != *key.storage.name || record.revision != key.revision {
+        return Err(ReadError::Mismatch);
+    }
+    let manifest = manifest::parse(&record.manifest, &record.release);
+    for problem in &manifest.problems {
+        tracing::warn!(
+            record = %key,
+            line = problem.line,
+            source = problem.source.as_deref().unwrap_or_default(),
+            "a document of a manifest does not parse; what it declares is not guarded"
+        );
+    }
+    let about = about(&record);
+    let parts = Parts {
+        release: record.release,
+        about,
+        objects: manifest.objects,
+        problems: manifest.problems.len(),
+    };
+    Ok(Body::new(parts, interner))
+}
+
+fn about(record: &Record) -> About {
+    About {
+        chart: record.chart.name.as_str().into(),
+        chart_version: record.chart.version.as_str().into(),
+        app_version: record
+            .chart
+            .app_version
+            .as_deref()
+            .unwrap_or_default()
+            .into(),
+        last_deployed: record.last_deployed.as_deref().map(Into::into),
+    }
+}
+
+/// What an object's metadata tells of a record; `None` when it is none.
+pub fn stored(driver: Driver, metadata: &ObjectMeta) -> Result<Option<Stored>, MetadataError> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let labels = metadata
+        .labels
+        .iter()
+        .flatten()
+        .map(|(key, value)| (&**key, &**value));
+    let meta = RecordMeta::from_metadata(driver, namespace, name, labels)?;
+    Ok(meta.map(|meta| Stored {
+        key: RecordKey {
+            storage: Arc::new(StorageKey {
+                driver,
+                namespace: meta.storage_namespace.into(),
+                name: meta.release_name.into(),
+            }),
+            revision: meta.revision,
+        },
+        status: meta.status,
+        version: version(metadata),
+    }))
+}
+
+fn version(metadata: &ObjectMeta) -> Version {
+    Version {
+        uid: metadata.uid.as_deref().unwrap_or_default().into(),
+        resource_version: metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default()
+            .into(),
+    }
+}

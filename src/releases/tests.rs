@@ -1,0 +1,370 @@
+use std::time::Duration;
+
+use rstest::rstest;
+use tokio::time::Instant;
+
+use self::fake::Fake;
+use super::*;
+use crate::guard::{Held, ObjectRef};
+
+mod fake;
+
+/// The index of a fake API server, filled by a worker that stops with the test.
+struct Running {
+    fake: Arc<Fake>,
+    releases: Releases,
+    read_through: ReadThrough,
+    _worker: JoinSet<()>,
+}
+
+fn start(fake: Arc<Fake>, client: Client) -> Running {
+    let (releases, worker) = Releases::new(client, &Config::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(worker.run());
+    Running {
+        fake,
+        read_through: ReadThrough::new(&releases),
+        releases,
+        _worker: tasks,
+    }
+}
+
+/// A release with one deployed revision, fully indexed.
+async fn deployed() -> Running {
+    let (fake, client) = Fake::start();
+    fake.put(1, "deployed", "a:1");
+    let running = start(fake, client);
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+    running
+}
+
+const DEPLOYMENT: ObjectRef<'static> = ObjectRef {
+    group: "apps",
+    kind: "Deployment",
+    namespace: "shop",
+    name: std::borrow::Cow::Borrowed("web"),
+};
+
+impl Running {
+    /// Waits until `condition` holds; time is virtual, so this costs none.
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let result = tokio::time::timeout(Duration::from_secs(600), wait).await;
+        let (readiness, stats) = (self.releases.readiness(), self.releases.stats());
+        assert!(result.is_ok(), "never {what}: {readiness:?} {stats:?}");
+    }
+
+    fn indexed(&self) -> Vec<(u32, String)> {
+        said(&self.releases.claims("apps", "Deployment", "shop", "web"))
+    }
+
+    async fn fresh(&self) -> Result<Vec<(u32, String)>, ReadThroughError> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        Ok(said(
+            &self
+                .read_through
+                .fresh_claims(&DEPLOYMENT, deadline.into_std())
+                .await?,
+        ))
+    }
+
+    fn lists(&self) -> usize {
+        self.fake.requests("/namespaces/shop/secrets?").len()
+    }
+}
+
+/// Each revision's image, `-` where it does not declare the object, `?` where it is unreadable.
+fn said(claims: &[Claim]) -> Vec<(u32, String)> {
+    let image = |held: &Held| match held {
+        Held::Declared(object) => {
+            let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
+            json["spec"]["image"].as_str().unwrap().to_owned()
+        }
+        Held::Absent => "-".into(),
+        Held::Unreadable => "?".into(),
+    };
+    claims
+        .iter()
+        .flat_map(|claim| &claim.revisions)
+        .map(|revision| (revision.revision, image(&revision.held)))
+        .collect()
+}
+
+fn says(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+    pairs
+        .iter()
+        .map(|(revision, word)| (*revision, (*word).to_owned()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_indexed_and_only_active_bodies_are_fetched() {
+    let (fake, client) = Fake::start();
+    for revision in 1..=9 {
+        fake.put(revision, "superseded", "old");
+    }
+    fake.put(10, "deployed", "a:1");
+    let running = start(fake, client);
+    assert!(!running.releases.readiness().ready);
+    assert!(running.releases.readiness().missing[0].contains("not listed yet"));
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+
+    assert_eq!(running.indexed(), says(&[(10, "a:1")]));
+    assert_eq!(
+        running.releases.readiness(),
+        Readiness {
+            ready: true,
+            ..Readiness::default()
+        }
+    );
+    let bodies = running.fake.requests("/secrets/");
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    let lists = running.fake.requests("/secrets?");
+    assert!(lists[0].contains("labelSelector=owner%3Dhelm"), "{lists:?}");
+    assert!(
+        lists[0].contains("fieldSelector=type%3Dhelm.sh%2Frelease.v1"),
+        "{lists:?}"
+    );
+
+    let stats = running.releases.stats();
+    assert_eq!((stats.releases, stats.revisions, stats.objects), (1, 10, 1));
+    assert_eq!((stats.watches_healthy, stats.watches), (2, 2));
+    let info = running.releases.release_infos().next().unwrap();
+    assert_eq!(
+        (info.chart.as_str(), info.chart_version.as_str()),
+        ("web", "1.0.0")
+    );
+    assert_eq!(info.last_deployed.as_deref(), Some("2026-01-02T03:04:05Z"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_told_by_the_watch_reaches_the_index() {
+    let running = deployed().await;
+    running.fake.put(2, "pending-upgrade", "a:2");
+    running
+        .until("both", |r| r.indexed() == says(&[(2, "a:2"), (1, "a:1")]))
+        .await;
+    running.fake.put(1, "superseded", "a:1");
+    running.fake.put(2, "deployed", "a:2");
+    running
+        .until("the new one", |r| r.indexed() == says(&[(2, "a:2")]))
+        .await;
+    running.fake.delete(1);
+    running.fake.delete(2);
+    running
+        .until("nothing", |r| r.releases.stats().revisions == 0)
+        .await;
+    assert_eq!(running.indexed(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_rights_hold_readiness_back_and_are_named_until_they_are_given() {
+    let (fake, client) = Fake::start();
+    fake.put(1, "deployed", "a:1");
+    fake.fail("/configmaps?", 403, 5);
+    let running = start(fake, client);
+    running
+        .until("named", |r| {
+            let missing = r.releases.readiness().missing.join("\n");
+            missing.contains("ConfigMaps") && missing.contains("403")
+        })
+        .await;
+    assert!(!running.releases.readiness().ready);
+    assert_eq!(running.releases.stats().watches_healthy, 1);
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+    assert_eq!(running.releases.stats().watch_errors, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_watch_lists_again_and_forgets_what_vanished() {
+    let running = deployed().await;
+    running.fake.mute();
+    running.fake.delete(1);
+    running.fake.put(2, "deployed", "a:2");
+    running.fake.expire_watches();
+    running
+        .until("listed again", |r| r.indexed() == says(&[(2, "a:2")]))
+        .await;
+    assert_eq!(running.releases.stats().revisions, 1);
+    assert!(
+        running.releases.readiness().ready,
+        "readiness does not fall back"
+    );
+}
+
+#[rstest]
+#[case::no_base64("%%%")]
+#[case::no_json("bm90IGpzb24=")]
+#[case::another_release(&fake::payload(7, "deployed", "a:1"))]
+#[tokio::test(start_paused = true)]
+async fn a_record_that_does_not_decode_is_seen_and_heals(#[case] payload: &str) {
+    let (fake, client) = Fake::start();
+    fake.put_payload(1, "deployed", payload);
+    let running = start(fake, client);
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+
+    let warnings = running.releases.readiness().warnings;
+    assert_eq!(warnings, ["unreadable release records: shop/web"]);
+    let stats = running.releases.stats();
+    assert_eq!((stats.unreadable, stats.decode_errors), (1, 1));
+    assert!(running.releases.is_unreadable("shop", "web"));
+
+    running.fake.put(1, "deployed", "a:1");
+    running
+        .until("healed", |r| r.indexed() == says(&[(1, "a:1")]))
+        .await;
+    assert_eq!(running.releases.stats().unreadable, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_can_not_be_fetched_is_tried_until_it_can() {
+    let (fake, client) = Fake::start();
+    fake.put(1, "deployed", "a:1");
+    fake.fail("/secrets/", 500, 6);
+    let running = start(fake, client);
+    running
+        .until("ready though unreadable", |r| r.releases.readiness().ready)
+        .await;
+    assert!(running.releases.is_unreadable("shop", "web"));
+    running
+        .until("fetched", |r| r.indexed() == says(&[(1, "a:1")]))
+        .await;
+    assert_eq!(running.releases.stats().fetch_errors, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_through_sees_what_the_watch_has_not_told_and_the_index_learns_it() {
+    let running = deployed().await;
+    running.fake.mute();
+    running.fake.put(2, "pending-upgrade", "a:2");
+    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        says(&[(2, "a:2"), (1, "a:1")])
+    );
+    running
+        .until("learned", |r| {
+            r.indexed() == says(&[(2, "a:2"), (1, "a:1")])
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_through_fetches_only_bodies_that_are_not_known_in_this_state() {
+    let running = deployed().await;
+    let before = running.fake.requests("/secrets/").len();
+    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:1")]));
+    assert_eq!(running.fake.requests("/secrets/").len(), before);
+    let list = running.fake.requests("/namespaces/shop/secrets?").remove(0);
+    assert!(list.contains("owner%3Dhelm%2Cname%3Dweb"), "{list}");
+    assert!(!list.contains("resourceVersion"), "{list}");
+
+    running.fake.mute();
+    running.fake.put(1, "deployed", "rewritten");
+    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "rewritten")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_release_is_gone_is_claimed_no_more() {
+    let running = deployed().await;
+    running.fake.mute();
+    running.fake.delete(1);
+    assert_eq!(running.fresh().await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_read_through_is_an_error_and_not_an_absence() {
+    let running = deployed().await;
+    running.fake.fail("/namespaces/shop/secrets?", 500, 1);
+    let error = running.fresh().await.unwrap_err();
+    assert!(matches!(error, ReadThroughError::List { .. }), "{error}");
+    assert!(error.to_string().contains("shop/web"), "{error}");
+
+    running.fake.mute();
+    running.fake.put(1, "deployed", "a:2");
+    running.fake.fail("/secrets/", 500, 1);
+    let error = running.fresh().await.unwrap_err();
+    assert!(matches!(error, ReadThroughError::Get { .. }), "{error}");
+    assert_eq!(running.releases.stats().read_through_errors, 2);
+
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        says(&[(1, "a:2")]),
+        "the next one works"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_vanishes_between_list_and_fetch_makes_it_list_again() {
+    let running = deployed().await;
+    running.fake.mute();
+    running.fake.put(1, "deployed", "a:2");
+    running.fake.fail("/secrets/", 404, 1);
+    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:2")]));
+    assert_eq!(running.lists(), 2);
+
+    running.fake.put(1, "deployed", "a:3");
+    running.fake.fail("/secrets/", 404, 100);
+    let error = running.fresh().await.unwrap_err();
+    assert!(
+        matches!(error, ReadThroughError::Unsteady { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_hangs_costs_no_more_than_the_deadline() {
+    let running = deployed().await;
+    let gate = running.fake.gate();
+    let started = Instant::now();
+    let error = running.fresh().await.unwrap_err();
+    assert!(matches!(error, ReadThroughError::Deadline), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(3));
+    gate.add_permits(100);
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        says(&[(1, "a:1")]),
+        "the next one works"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_read_throughs_share_a_list_that_began_after_them() {
+    let running = Arc::new(deployed().await);
+    let gate = running.fake.gate();
+    let ask = |running: &Arc<Running>| {
+        let running = Arc::clone(running);
+        tokio::spawn(async move { running.fresh().await.unwrap() })
+    };
+    let first = ask(&running);
+    running
+        .until("the first list under way", |r| r.lists() == 1)
+        .await;
+
+    // Written after the first list was answered, before the others ask.
+    running.fake.mute();
+    running.fake.put(2, "pending-upgrade", "a:2");
+    let others: Vec<_> = (0..50).map(|_| ask(&running)).collect();
+    tokio::task::yield_now().await;
+    gate.add_permits(100);
+
+    assert_eq!(first.await.unwrap(), says(&[(1, "a:1")]));
+    for other in others {
+        assert_eq!(other.await.unwrap(), says(&[(2, "a:2"), (1, "a:1")]));
+    }
+    assert_eq!(running.lists(), 2);
+    assert_eq!(running.releases.stats().read_through_lists, 2);
+    assert_eq!(running.releases.stats().read_throughs, 51);
+}

@@ -1,0 +1,300 @@
+//! An API server of release records that fails, lags and hangs on demand: what a real one will
+//! not do when asked. The real one has its own tests.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use kube::Client;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The server's state. Records are Secrets unless said otherwise.
+pub struct Fake {
+    state: Mutex<State>,
+    /// Each namespaced list takes one permit, when this is set.
+    gate: Mutex<Option<Arc<Semaphore>>>,
+}
+
+#[derive(Default)]
+struct State {
+    version: u64,
+    objects: BTreeMap<(&'static str, String, String), Value>,
+    watches: Vec<(&'static str, mpsc::UnboundedSender<Bytes>)>,
+    is_mute: bool,
+    requests: Vec<String>,
+    failures: VecDeque<Failure>,
+}
+
+/// What happens to the next requests whose line contains a text.
+struct Failure {
+    line: String,
+    status: u16,
+    times: usize,
+}
+
+impl Fake {
+    pub fn start() -> (Arc<Self>, Client) {
+        let fake = Arc::new(Self {
+            state: Mutex::default(),
+            gate: Mutex::default(),
+        });
+        let server = Arc::clone(&fake);
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let server = Arc::clone(&server);
+            let uri = request.uri().clone();
+            async move { Ok::<_, Infallible>(server.answer(&uri).await) }
+        });
+        (fake, Client::new(service, "default"))
+    }
+
+    /// Writes a record of release `shop/web` that declares one Deployment.
+    pub fn put(&self, revision: u32, status: &str, image: &str) {
+        self.put_payload(revision, status, &payload(revision, status, image));
+    }
+
+    /// Writes a record with any payload.
+    pub fn put_payload(&self, revision: u32, status: &str, payload: &str) {
+        let name = format!("sh.helm.release.v1.web.v{revision}");
+        let labels = json!({
+            "owner": "helm", "name": "web", "status": status, "version": revision.to_string(),
+        });
+        let mut state = self.state.lock();
+        state.version += 1;
+        let key = ("secrets", "shop".to_owned(), name.clone());
+        let uid = state.objects.get(&key).map_or_else(
+            || json!(format!("uid-{}", state.version)),
+            |known| known["metadata"]["uid"].clone(),
+        );
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {
+                "name": name, "namespace": "shop", "labels": labels, "uid": uid,
+                "resourceVersion": state.version.to_string(),
+            },
+            "data": { "release": STANDARD.encode(payload) },
+        });
+        let event = if state.objects.contains_key(&key) {
+            "MODIFIED"
+        } else {
+            "ADDED"
+        };
+        state.objects.insert(key, object.clone());
+        state.tell(event, &object);
+    }
+
+    pub fn delete(&self, revision: u32) {
+        let mut state = self.state.lock();
+        state.version += 1;
+        let key = (
+            "secrets",
+            "shop".into(),
+            format!("sh.helm.release.v1.web.v{revision}"),
+        );
+        let mut object = state.objects.remove(&key).unwrap();
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        state.tell("DELETED", &object);
+    }
+
+    /// From now on watches tell nothing.
+    pub fn mute(&self) {
+        self.state.lock().is_mute = true;
+    }
+
+    /// Breaks all watches off with "too old resource version", so that clients list again.
+    pub fn expire_watches(&self) {
+        let mut state = self.state.lock();
+        state.is_mute = false;
+        let status = json!({
+            "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired",
+            "message": "too old resource version",
+        });
+        state.send("ERROR", None, &status);
+        state.watches.clear();
+    }
+
+    /// The next `times` requests whose line contains `line` fail.
+    pub fn fail(&self, line: &str, status: u16, times: usize) {
+        let failure = Failure {
+            line: line.to_owned(),
+            status,
+            times,
+        };
+        self.state.lock().failures.push_back(failure);
+    }
+
+    /// Lists of one namespace wait for permits of the semaphore.
+    pub fn gate(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.gate.lock() = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// Lines of requests that contain `text`.
+    pub fn requests(&self, text: &str) -> Vec<String> {
+        let state = self.state.lock();
+        state
+            .requests
+            .iter()
+            .filter(|line| line.contains(text))
+            .cloned()
+            .collect()
+    }
+
+    async fn answer(&self, uri: &Uri) -> Response<Body> {
+        let line = uri.to_string();
+        self.state.lock().requests.push(line.clone());
+        if let Some(status) = self.failure(&line) {
+            // Clients go by the reason.
+            let reason = if status == 404 {
+                "NotFound"
+            } else {
+                "Injected"
+            };
+            let status_object = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status,
+                "reason": reason, "message": "injected failure", "metadata": {},
+            });
+            return respond(status, &status_object);
+        }
+        let path = uri.path();
+        let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
+        let (plural, namespace, name) = match parts[..] {
+            ["namespaces", namespace, plural] => (plural, Some(namespace), None),
+            ["namespaces", namespace, plural, name] => (plural, Some(namespace), Some(name)),
+            [plural] => (plural, None, None),
+            _ => panic!("unexpected request {line}"),
+        };
+        let plural = if plural == "secrets" {
+            "secrets"
+        } else {
+            "configmaps"
+        };
+        match (name, line.contains("watch=true")) {
+            (Some(name), _) => self.get(plural, namespace.unwrap(), name),
+            (None, true) => self.watch(plural),
+            (None, false) => {
+                let gate = self.gate.lock().clone();
+                let answer = self.list(plural, namespace);
+                if let (Some(gate), Some(_)) = (gate, namespace) {
+                    gate.acquire().await.unwrap().forget();
+                }
+                answer
+            }
+        }
+    }
+
+    fn failure(&self, line: &str) -> Option<u16> {
+        let mut state = self.state.lock();
+        let at = state
+            .failures
+            .iter()
+            .position(|failure| line.contains(&failure.line))?;
+        state.failures[at].times -= 1;
+        let status = state.failures[at].status;
+        if state.failures[at].times == 0 {
+            state.failures.remove(at);
+        }
+        Some(status)
+    }
+
+    fn get(&self, plural: &'static str, namespace: &str, name: &str) -> Response<Body> {
+        let state = self.state.lock();
+        match state
+            .objects
+            .get(&(plural, namespace.to_owned(), name.to_owned()))
+        {
+            Some(object) => respond(200, object),
+            None => respond(
+                404,
+                &json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
+                    "reason": "NotFound", "message": "not found", "metadata": {},
+                }),
+            ),
+        }
+    }
+
+    fn list(&self, plural: &'static str, namespace: Option<&str>) -> Response<Body> {
+        let state = self.state.lock();
+        let items: Vec<Value> = state
+            .objects
+            .iter()
+            .filter(|((of, at, _), _)| *of == plural && namespace.is_none_or(|n| n == at))
+            .map(|(_, object)| metadata_of(object))
+            .collect();
+        respond(
+            200,
+            &json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": { "resourceVersion": state.version.to_string() },
+                "items": items,
+            }),
+        )
+    }
+
+    fn watch(&self, plural: &'static str) -> Response<Body> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state.lock().watches.push((plural, sender));
+        let frames = stream::unfold(receiver, |mut receiver| async {
+            let line = receiver.recv().await?;
+            Some((Ok(Frame::data(line)), receiver))
+        });
+        Response::new(StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+impl State {
+    fn tell(&mut self, event: &str, object: &Value) {
+        self.send(event, Some("secrets"), &metadata_of(object));
+    }
+
+    fn send(&mut self, event: &str, plural: Option<&str>, object: &Value) {
+        if self.is_mute {
+            return;
+        }
+        let line = Bytes::from(format!("{}\n", json!({ "type": event, "object": object })));
+        self.watches.retain(|(of, watch)| {
+            plural.is_some_and(|plural| plural != *of) || watch.send(line.clone()).is_ok()
+        });
+    }
+}
+
+fn metadata_of(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": object["metadata"],
+    })
+}
+
+fn respond(status: u16, object: &Value) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(object.to_string())).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+/// The payload of a record as Helm before compression wrote it: base64 of JSON.
+pub fn payload(revision: u32, status: &str, image: &str) -> String {
+    let manifest = format!(
+        "---\n# Source: web/templates/deployment.yaml\napiVersion: apps/v1\nkind: Deployment\n\
+         metadata:\n  name: web\nspec:\n  image: {image}\n"
+    );
+    let record = json!({
+        "name": "web", "namespace": "shop", "version": revision,
+        "info": { "status": status, "last_deployed": "2026-01-02T03:04:05Z" },
+        "chart": { "metadata": { "name": "web", "version": "1.0.0", "appVersion": "9" } },
+        "manifest": manifest,
+    });
+    STANDARD.encode(record.to_string())
+}

@@ -1,0 +1,152 @@
+//! One release as readers see it: its active revisions, and what they say about an object.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    body::{About, Body},
+    key::{StorageKey, Version},
+};
+use crate::{
+    guard::{Claim, Held, RevisionClaim},
+    helm::lifecycle::{Phase, Status},
+};
+
+/// The state of one release, replaced as a whole.
+#[derive(Debug)]
+pub struct ReleaseView {
+    /// Where its records are.
+    pub storage: Arc<StorageKey>,
+    /// The newest revision.
+    pub newest: u32,
+    /// The newest revision's status.
+    pub status: Status,
+    /// What that says; `None` when the release is not guarded.
+    pub phase: Option<Phase>,
+    /// The active revisions of which something is known, newest first. A revision whose body is
+    /// still being fetched is left out: with fewer manifests to allow a change the judgement can
+    /// only become stricter, and before it denies anything the records are read again.
+    pub revisions: Vec<RevisionView>,
+    /// How many records the release has.
+    pub records: usize,
+    /// Chart and times of the newest body known, for what metrics say about the release.
+    pub latest: Option<Arc<About>>,
+}
+
+/// One revision of a [`ReleaseView`].
+#[derive(Clone, Debug)]
+pub struct RevisionView {
+    /// The revision.
+    pub revision: u32,
+    /// The state of the record that `content` was read from.
+    pub version: Version,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What reading a record's body gave.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// The body.
+    Body(Arc<Body>),
+    /// It can not be fetched or decoded.
+    Unreadable,
+}
+
+impl ReleaseView {
+    /// The release's say about an object; `None` when no active revision declares it.
+    pub fn claim(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Claim> {
+        let phase = self.phase?;
+        let mut declaring = None;
+        let revisions = self
+            .revisions
+            .iter()
+            .map(|revision| {
+                let held = match &revision.content {
+                    Content::Unreadable => Held::Unreadable,
+                    Content::Body(body) => match body.find(group, kind, namespace, name) {
+                        None => Held::Absent,
+                        Some(object) => {
+                            declaring = declaring.or(Some(body));
+                            Held::Declared(Arc::clone(object))
+                        }
+                    },
+                };
+                RevisionClaim {
+                    revision: revision.revision,
+                    held,
+                }
+            })
+            .collect();
+        let declaring = declaring?;
+        let newest = self.bodies().next().unwrap_or(declaring);
+        Some(Claim {
+            release: Arc::clone(declaring.release()),
+            chart: Arc::clone(newest.chart()),
+            phase,
+            revisions,
+        })
+    }
+
+    /// The bodies known of active revisions, newest first.
+    pub fn bodies(&self) -> impl Iterator<Item = &Arc<Body>> {
+        self.revisions
+            .iter()
+            .filter_map(|revision| match &revision.content {
+                Content::Body(body) => Some(body),
+                Content::Unreadable => None,
+            })
+    }
+
+    /// Whether an active revision's record can not be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.revisions
+            .iter()
+            .any(|revision| matches!(revision.content, Content::Unreadable))
+    }
+
+    /// The body of `revision`, if it was read from exactly this state of the record.
+    pub fn body_at(&self, revision: u32, version: &Version) -> Option<&Arc<Body>> {
+        self.revisions
+            .iter()
+            .find(|known| known.revision == revision && known.version == *version)
+            .and_then(|known| match &known.content {
+                Content::Body(body) => Some(body),
+                Content::Unreadable => None,
+            })
+    }
+}
+
+/// The place of a release: what lookups by object point at, so that a change of the release's
+/// state is one swap here, whatever number of objects it has.
+pub struct Cell {
+    view: ArcSwap<ReleaseView>,
+}
+
+impl Cell {
+    /// A place holding `view`.
+    pub fn new(view: ReleaseView) -> Self {
+        Self {
+            view: ArcSwap::from_pointee(view),
+        }
+    }
+
+    /// The state now.
+    pub fn view(&self) -> Arc<ReleaseView> {
+        self.view.load_full()
+    }
+
+    /// Puts another state in.
+    pub(super) fn store(&self, view: Arc<ReleaseView>) {
+        self.view.store(view);
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cell")
+            .field(&self.view.load().storage)
+            .finish()
+    }
+}

@@ -1,0 +1,168 @@
+//! The one task that owns the index: takes what watches, fetches and read-throughs tell, and
+//! starts the fetches that the index demands.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    Shared,
+    index::{Demand, Index, Learned, Scope},
+    key::{RecordKey, Stored, Version},
+    reader::ReadError,
+    view::Content,
+};
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A watch begins to list.
+    RelistStarted(Scope),
+    /// A record of that list.
+    Listed(Scope, Stored),
+    /// The list is complete.
+    RelistDone(Scope),
+    /// A record was made or changed.
+    Applied(Stored),
+    /// A record was deleted.
+    Deleted(Stored),
+    /// A body was fetched, or can not be.
+    Read(RecordKey, Version, Content),
+    /// A read-through found this.
+    Learned(Learned),
+}
+
+/// Events taken at a time: after each such batch demands are served and progress is told.
+const BATCH: usize = 256;
+
+/// Bodies fetched at a time. Each is up to 1 MiB, and as much again while it is decoded.
+const FETCHES: usize = 8;
+
+/// Quick attempts before a record that can not be fetched is called unreadable.
+const QUICK_ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How often a record that could not be fetched is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    index: Index,
+    fetches: JoinSet<()>,
+    fetching: HashMap<RecordKey, AbortHandle>,
+    slots: Arc<Semaphore>,
+}
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            index: Index::new(Arc::clone(&shared.directory)),
+            shared,
+            fetches: JoinSet::new(),
+            fetching: HashMap::new(),
+            slots: Arc::new(Semaphore::new(FETCHES)),
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while messages.recv_many(&mut batch, BATCH).await > 0 {
+            let mut listed = Vec::new();
+            for message in batch.drain(..) {
+                match &message {
+                    Message::RelistDone(scope) => listed.push(scope.clone()),
+                    Message::Read(key, _, Content::Body(_)) => drop(self.fetching.remove(key)),
+                    _ => {}
+                }
+                take(&mut self.index, message);
+            }
+            for demand in self.index.take_demands() {
+                self.serve(demand);
+            }
+            while self.fetches.try_join_next().is_some() {}
+            self.shared.progress(&listed, self.index.wanted());
+        }
+    }
+
+    fn serve(&mut self, demand: Demand) {
+        let (Demand::Fetch(key, _) | Demand::Forget(key)) = &demand;
+        if let Some(running) = self.fetching.remove(key) {
+            running.abort();
+        }
+        let Demand::Fetch(key, version) = demand else {
+            return;
+        };
+        let fetch = Fetch {
+            key: key.clone(),
+            version,
+            shared: Arc::clone(&self.shared),
+            slots: Arc::clone(&self.slots),
+        };
+        self.fetching.insert(key, self.fetches.spawn(fetch.run()));
+    }
+}
+
+fn take(index: &mut Index, message: Message) {
+    match message {
+        Message::RelistStarted(scope) => index.relist_started(scope),
+        Message::Listed(scope, stored) => index.listed(&scope, stored),
+        Message::RelistDone(scope) => index.relist_done(&scope),
+        Message::Applied(stored) => index.apply(stored),
+        Message::Deleted(stored) => index.delete(&stored),
+        Message::Read(key, version, content) => index.insert_body(&key, &version, content),
+        Message::Learned(learned) => index.learn(learned),
+    }
+}
+
+/// The fetch of one body: goes on until it has one, until trying again is of no use, or until the
+/// writer stops it because the body is not needed any more.
+struct Fetch {
+    key: RecordKey,
+    version: Version,
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+}
+
+impl Fetch {
+    async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let error = match self.attempt().await {
+                Ok((version, body)) => {
+                    return self.tell(version, Content::Body(Arc::new(body))).await;
+                }
+                // The watch is about to tell of it.
+                Err(ReadError::Gone) => {
+                    return self.tell(self.version.clone(), Content::Unreadable).await;
+                }
+                Err(error) => error,
+            };
+            self.shared.read_failed(&self.key, &error);
+            if !error.is_transient() {
+                return self.tell(self.version.clone(), Content::Unreadable).await;
+            }
+            if attempt == QUICK_ATTEMPTS {
+                self.tell(self.version.clone(), Content::Unreadable).await;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(&self) -> Result<(Version, super::Body), ReadError> {
+        let _slot = self.slots.acquire().await.map_err(|_| ReadError::Decoder)?;
+        self.shared.reader.body(&self.key).await
+    }
+
+    async fn tell(&self, version: Version, content: Content) {
+        // A writer that is gone needs no body.
+        let _ = self
+            .shared
+            .messages
+            .send(Message::Read(self.key.clone(), version, content))
+            .await;
+    }
+}
