@@ -143,3 +143,97 @@ pub fn active_set(revisions: &[(u32, Status)]) -> Option<ActiveSet> {
         phase,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::Status::{
+        Deployed, Failed, PendingInstall, PendingRollback, PendingUpgrade, Superseded, Uninstalled,
+        Uninstalling, Unknown,
+    };
+    use super::*;
+
+    const SETTLED: Phase = Phase::Settled;
+
+    #[rstest]
+    #[case::installed(&[Deployed], 1, None, SETTLED)]
+    #[case::installing(&[PendingInstall], 1, None, Phase::Pending)]
+    #[case::install_failed(&[Failed], 1, None, Phase::Failed)]
+    #[case::upgrading(&[Superseded, Deployed, PendingUpgrade], 3, Some(2), Phase::Pending)]
+    #[case::upgrade_between_its_two_last_writes(&[Superseded, Superseded, PendingUpgrade], 3, Some(2), Phase::Pending)]
+    #[case::upgraded(&[Superseded, Superseded, Deployed], 3, None, SETTLED)]
+    #[case::upgrade_failed(&[Superseded, Deployed, Failed], 3, Some(2), Phase::Failed)]
+    #[case::failed_twice(&[Deployed, Failed, Failed], 3, Some(1), Phase::Failed)]
+    #[case::upgrading_after_a_failure(&[Deployed, Failed, PendingUpgrade], 3, Some(1), Phase::Pending)]
+    #[case::atomic_rollback_after_a_failure(&[Deployed, Failed, PendingRollback], 3, Some(1), Phase::Pending)]
+    #[case::rollback_failed_with_none_deployed(&[Superseded, Superseded, Failed], 3, Some(2), Phase::Failed)]
+    #[case::upgrading_after_that(&[Superseded, Superseded, Failed, PendingUpgrade], 4, Some(3), Phase::Pending)]
+    #[case::stuck_in_rollback(&[Superseded, Deployed, PendingRollback], 3, Some(2), Phase::Pending)]
+    #[case::pending_is_no_base(&[Superseded, PendingUpgrade, PendingRollback], 3, Some(1), Phase::Pending)]
+    #[case::a_deployed_base_before_a_newer_one(&[Deployed, Superseded, Failed, PendingUpgrade], 4, Some(1), Phase::Pending)]
+    #[case::superseded_in_transit(&[Superseded, Superseded], 2, None, SETTLED)]
+    #[case::unknown(&[Deployed, Unknown], 2, None, SETTLED)]
+    #[case::uninstalling(&[Superseded, Uninstalling], 2, None, Phase::Uninstalling)]
+    #[case::reinstalled_after_keep_history(&[Superseded, Uninstalled, Deployed], 3, None, SETTLED)]
+    #[case::two_deployed_by_corruption(&[Deployed, Deployed], 2, None, SETTLED)]
+    fn the_active_set_follows_the_statuses(
+        #[case] statuses: &[Status],
+        #[case] newest: u32,
+        #[case] base: Option<u32>,
+        #[case] phase: Phase,
+    ) {
+        let mut revisions: Vec<_> = (1..).zip(statuses.iter().copied()).collect();
+        let expected = ActiveSet {
+            newest,
+            base,
+            phase,
+        };
+        assert_eq!(active_set(&revisions), Some(expected));
+        revisions.reverse();
+        assert_eq!(
+            active_set(&revisions),
+            Some(expected),
+            "order has no meaning"
+        );
+        let revisions: Vec<_> = expected.revisions().collect();
+        assert_eq!(
+            revisions,
+            base.map_or(vec![newest], |base| vec![newest, base])
+        );
+    }
+
+    #[rstest]
+    #[case::no_record(&[])]
+    #[case::uninstalled_with_its_history(&[(1, Superseded), (2, Uninstalled)])]
+    fn what_is_not_installed_is_not_guarded(#[case] revisions: &[(u32, Status)]) {
+        assert_eq!(active_set(revisions), None);
+    }
+
+    #[test]
+    fn history_may_have_gaps_and_be_pruned_to_one() {
+        let pruned = active_set(&[(41, Deployed)]).unwrap();
+        assert_eq!((pruned.newest, pruned.base), (41, None));
+        let gap = active_set(&[(41, PendingUpgrade), (12, Deployed)]).unwrap();
+        assert_eq!((gap.newest, gap.base), (41, Some(12)));
+    }
+
+    #[test]
+    fn each_word_of_helm_names_its_status_and_any_other_is_unknown() {
+        for status in [
+            Unknown,
+            Deployed,
+            Uninstalled,
+            Superseded,
+            Failed,
+            Uninstalling,
+            PendingInstall,
+            PendingUpgrade,
+            PendingRollback,
+        ] {
+            assert_eq!(Status::from_word(status.as_str()), status);
+            assert_eq!(status.is_pending(), status.as_str().starts_with("pending-"));
+        }
+        assert_eq!(Status::from_word("Deployed"), Unknown);
+    }
+}

@@ -281,7 +281,13 @@ fn an_alias_bomb_is_bounded() {
         .concat();
     let found = read(&format!("{TWO}---\n{bomb}"));
     assert_eq!(names(&found), ["Deployment/front", "Service/front"]);
-    assert!(matches!(found.problems[0].error, DocumentError::Yaml(_)));
+    assert!(matches!(
+        found.problems[0].error,
+        DocumentError::Yaml(YamlError {
+            fault: Fault::TooMuch,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn what_the_documents_expand_to_together_is_bounded() {
     let big = format!(
         "a: &a {:?}\nb: [{}]\n",
         "x".repeat(1 << 16),
-        ["*a"; 600].join(", ")
+        vec!["*a"; 1200].join(", ")
     );
     let found = read(&["---\n", &big, "---\n", &big].concat());
     let faults: Vec<_> = found.problems.iter().map(|problem| problem.error).collect();
@@ -311,9 +317,23 @@ fn nesting_is_bounded_and_what_templates_reach_is_not() {
             "apiVersion: v1\nkind: A\nmetadata: {{name: x}}\nspec: {spec}\n"
         ))
     };
-    assert_eq!(nested(50).objects.len(), 1);
+    assert_eq!(nested(100).objects.len(), 1);
     assert!(matches!(
         nested(200).problems[0].error,
+        DocumentError::Yaml(YamlError {
+            fault: Fault::TooMuch,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn lines_of_a_quoted_scalar_that_stand_too_far_left_are_bounded() {
+    let lines = "x\n".repeat(20_000);
+    let found = read(&format!("{TWO}---\na:\n  b: \"{lines}\"\n"));
+    assert_eq!(names(&found), ["Deployment/front", "Service/front"]);
+    assert!(matches!(
+        found.problems[0].error,
         DocumentError::Yaml(YamlError {
             fault: Fault::TooMuch,
             ..
