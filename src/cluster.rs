@@ -3,9 +3,11 @@
 //! Invariant: no error of this room carries the content of an object, whatever the client library
 //! puts into its own messages.
 //!
-//! Start at [`client::connect`].
+//! Start at [`client::connect`]; [`crds::Crds`] for the types of custom resources.
 
 pub mod client;
+pub mod crds;
 pub mod failure;
 
+pub use crds::{CrdError, Crds};
 pub use failure::ApiFailure;

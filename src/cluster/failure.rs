@@ -1,5 +1,7 @@
 //! What may be said about a failed call.
 
+use kube::runtime::watcher;
+
 /// A failed call to the API server, told without any content of an object.
 ///
 /// Parse errors of the client library quote what they could not parse, which may be a Secret's
@@ -70,7 +72,30 @@ impl From<&kube::core::Status> for ApiFailure {
     }
 }
 
+impl From<&watcher::Error> for ApiFailure {
+    fn from(error: &watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(error) => Self::from(error).during("list"),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                Self::from(error).during("watch")
+            }
+            watcher::Error::WatchError(status) => Self::from(&**status).during("watch"),
+            watcher::Error::NoResourceVersion => Self {
+                code: None,
+                text: "failed to watch: the list has no resource version".to_owned(),
+            },
+        }
+    }
+}
+
 impl ApiFailure {
+    fn during(self, verb: &str) -> Self {
+        Self {
+            code: self.code,
+            text: format!("failed to {verb}: {}", self.text),
+        }
+    }
+
     fn unreached(cause: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = format!("failed to reach the API server: {cause}");
         let mut next = cause.source();

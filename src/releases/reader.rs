@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{
     ByteString, NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
-    serde::de::DeserializeOwned,
 };
 use kube::{
-    Api, Client,
-    api::{ListParams, ObjectMeta, PartialObjectMeta},
+    Api, Client, Resource,
+    api::{GetParams, ListParams, ObjectMeta, PartialObjectMeta, Request},
 };
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -39,6 +39,9 @@ pub enum ReadError {
     /// The record is not there any more.
     #[error("failed to get the record: it is gone")]
     Gone,
+    /// The API server's answer does not parse.
+    #[error("failed to read the record: its object does not parse")]
+    Object,
     /// The object has no `release` key.
     #[error("failed to read the record: it has no `{DATA_KEY}` key")]
     Empty,
@@ -130,7 +133,7 @@ impl Reader {
         selector: &str,
     ) -> Result<(Box<str>, Vec<ObjectMeta>), ApiFailure>
     where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + std::fmt::Debug
             + DeserializeOwned,
@@ -161,25 +164,75 @@ impl Reader {
     }
 
     async fn payload(&self, key: &RecordKey) -> Result<(Version, Vec<u8>), ReadError> {
-        let (client, namespace) = (self.client.clone(), &key.storage.namespace);
-        let name = key.object_name();
         match key.storage.driver {
             Driver::Secret => {
-                let api: Api<Secret> = Api::namespaced(client, namespace);
-                let secret = in_time(api.get_opt(&name)).await?.ok_or(ReadError::Gone)?;
-                let payload = secret.data.and_then(|mut data| data.remove(DATA_KEY));
-                let ByteString(payload) = payload.ok_or(ReadError::Empty)?;
-                Ok((version(&secret.metadata), payload))
+                let (version, ByteString(payload)) = self.get::<Secret, ByteString>(key).await?;
+                Ok((version, payload))
             }
             Driver::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-                let config_map = in_time(api.get_opt(&name)).await?.ok_or(ReadError::Gone)?;
-                let payload = config_map.data.and_then(|mut data| data.remove(DATA_KEY));
-                let payload = payload.ok_or(ReadError::Empty)?;
-                Ok((version(&config_map.metadata), payload.into_bytes()))
+                let (version, payload) = self.get::<ConfigMap, String>(key).await?;
+                Ok((version, payload.into_bytes()))
             }
         }
     }
+
+    /// Reads the object as text and parses it here: the client library, asked for a typed object,
+    /// logs the whole text of one that does not parse.
+    async fn get<K, P>(&self, key: &RecordKey) -> Result<(Version, P), ReadError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        P: DeserializeOwned,
+    {
+        let path = K::url_path(&(), Some(&key.storage.namespace));
+        let request = Request::new(path)
+            .get(&key.object_name(), &GetParams::default())
+            .map_err(|error| ApiFailure::from(kube::Error::BuildRequest(error)))?;
+        let text = in_time(self.client.request_text(request))
+            .await
+            .map_err(|failure| {
+                if failure.is_not_found() {
+                    ReadError::Gone
+                } else {
+                    ReadError::Get(failure)
+                }
+            })?;
+        let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
+        let payload = object
+            .data
+            .and_then(|data| data.release)
+            .ok_or(ReadError::Empty)?;
+        let Metadata {
+            uid,
+            resource_version,
+        } = object.metadata;
+        Ok((
+            Version {
+                uid,
+                resource_version,
+            },
+            payload,
+        ))
+    }
+}
+
+/// The parts of a Secret or `ConfigMap` that a record is made of.
+#[derive(Deserialize)]
+struct Object<P> {
+    metadata: Metadata,
+    data: Option<Data<P>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Box<str>,
+    resource_version: Box<str>,
+}
+
+/// Its one field is [`DATA_KEY`].
+#[derive(Deserialize)]
+struct Data<P> {
+    release: Option<P>,
 }
 
 async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiFailure> {

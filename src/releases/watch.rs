@@ -137,28 +137,10 @@ impl Watch {
     }
 
     fn failed(&self, error: &watcher::Error) {
-        let failure = failure(error);
+        let failure = ApiFailure::from(error);
         count(&self.counters.watch_errors);
         tracing::warn!(watch = self.health.name(), error = %failure, "a watch failed; trying again");
-        self.health.failed(failure);
-    }
-}
-
-/// What may be said about a watch's failure; see [`ApiFailure`].
-fn failure(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error) => {
-            format!("failed to list: {}", ApiFailure::from(error))
-        }
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            format!("failed to watch: {}", ApiFailure::from(error))
-        }
-        watcher::Error::WatchError(status) => {
-            format!("failed to watch: {}", ApiFailure::from(&**status))
-        }
-        watcher::Error::NoResourceVersion => {
-            "failed to watch: the list has no resource version".to_owned()
-        }
+        self.health.failed(failure.to_string());
     }
 }
 

@@ -1,0 +1,332 @@
+//! The list types of custom resources, read from their definitions when first needed.
+//!
+//! One definition at a time: a cluster's whole OpenAPI is tens of megabytes, while a guard meets a
+//! few dozen custom kinds, each of which is a few kilobytes once it is reduced to list types.
+//!
+//! Invariants
+//! - A failure is never taken for "no such definition", nor the other way round.
+//! - What is kept is dropped when its definition changes. While no watch tells of changes, it is
+//!   kept for [`UNWATCHED_FOR`] only.
+//! - A definition that changed while it was being read is used once and not kept.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::ApiFailure;
+use crate::compare::schema::{SchemaError, crd::CrdShape};
+
+/// Definitions kept. A reduced definition is a few kilobytes; more kinds than this in use at a
+/// time only cost calls.
+const KEPT: usize = 512;
+
+/// How long a definition is believed while no watch would tell of its change, and how long it is
+/// believed that there is none.
+const UNWATCHED_FOR: Duration = Duration::from_secs(60);
+
+/// Longer than any deadline of a request.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads of one definition at a time; of several definitions, as many as hash to different locks.
+const LOCKS: usize = 16;
+
+/// Seconds after which a quiet watch is renewed.
+const RENEW_WATCH_AFTER: u32 = 90;
+
+/// Why the types of a custom resource are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// The call failed.
+    #[error("failed to get CustomResourceDefinition {name:?}: {failure}")]
+    Get {
+        /// The definition.
+        name: String,
+        /// Why.
+        failure: ApiFailure,
+    },
+    /// The definition is not what it should be.
+    #[error("failed to read CustomResourceDefinition {name:?}: {source}")]
+    Schema {
+        /// The definition.
+        name: String,
+        /// Why.
+        source: SchemaError,
+    },
+    /// Reading the definition panicked.
+    #[error("failed to read CustomResourceDefinition {name:?}: the reader stopped")]
+    Stopped {
+        /// The definition.
+        name: String,
+    },
+}
+
+/// The definitions met so far. Shared.
+pub struct Crds {
+    client: Client,
+    cache: Mutex<Cache>,
+    locks: [tokio::sync::Mutex<()>; LOCKS],
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// By the definition's name, `<plural>.<group>`.
+    kept: HashMap<Box<str>, Kept>,
+    /// Counts uses, to know the least recently used.
+    clock: u64,
+    /// Counts what the watch told, to know whether a read is of before or after.
+    events: u64,
+    is_watched: bool,
+    /// While the watch lists: what it has listed.
+    listed: HashSet<Box<str>>,
+}
+
+struct Kept {
+    /// `None` when there is no such definition.
+    shape: Option<Arc<CrdShape>>,
+    identity: Identity,
+    since: Instant,
+    used: u64,
+}
+
+/// What changes when a definition's `spec` does. Its status, which changes more often, does not
+/// count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Identity {
+    uid: String,
+    generation: i64,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    metadata: Identity,
+}
+
+impl From<&ObjectMeta> for Identity {
+    fn from(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+        }
+    }
+}
+
+impl Crds {
+    /// Nothing known yet.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            cache: Mutex::default(),
+            locks: Default::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The custom resource at `/apis/<group>/.../<plural>`, if its definition is known already.
+    /// Never waits.
+    pub fn cached(&self, group: &str, plural: &str) -> Option<Arc<CrdShape>> {
+        self.cache.lock().get(&name(group, plural)?)?
+    }
+
+    /// The custom resource at `/apis/<group>/.../<plural>`; `None` when there is no such
+    /// definition, as for the kinds of aggregated API servers.
+    pub async fn shape(
+        &self,
+        group: &str,
+        plural: &str,
+    ) -> Result<Option<Arc<CrdShape>>, CrdError> {
+        let Some(name) = name(group, plural) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.cache.lock().get(&name) {
+            return Ok(known);
+        }
+        let Some(lock) = self.locks.get(self.lock_of(&name)) else {
+            return Err(CrdError::Stopped { name });
+        };
+        let _turn = lock.lock().await;
+        let events = {
+            let mut cache = self.cache.lock();
+            if let Some(known) = cache.get(&name) {
+                return Ok(known);
+            }
+            cache.events
+        };
+        let (shape, identity) = self.read(&name).await?;
+        let mut cache = self.cache.lock();
+        if cache.events == events {
+            cache.put(&name, shape.clone(), identity);
+        }
+        Ok(shape)
+    }
+
+    async fn read(&self, name: &str) -> Result<(Option<Arc<CrdShape>>, Identity), CrdError> {
+        let failed = |failure| CrdError::Get {
+            name: name.to_owned(),
+            failure,
+        };
+        let request = http::Request::get(format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        ))
+        .body(Vec::new())
+        .map_err(|error| failed(ApiFailure::from(kube::Error::HttpError(error))))?;
+        // As text: the typed definition would be ten times its size in memory, to be reduced to
+        // next to nothing.
+        let call = self.client.request_text(request);
+        let text = match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Err(_elapsed) => return Err(failed(ApiFailure::timeout())),
+            Ok(Ok(text)) => text,
+            Ok(Err(error)) => {
+                let failure = ApiFailure::from(error);
+                return if failure.is_not_found() {
+                    Ok((None, Identity::default()))
+                } else {
+                    Err(failed(failure))
+                };
+            }
+        };
+        // Up to 1 MiB of JSON.
+        let reduced = tokio::task::spawn_blocking(move || {
+            let shape = CrdShape::from_json(&text)?;
+            let identity = serde_json::from_str(&text).map(|Identified { metadata }| metadata);
+            Ok((Some(Arc::new(shape)), identity.unwrap_or_default()))
+        });
+        match reduced.await {
+            Ok(shape) => shape.map_err(|source| CrdError::Schema {
+                name: name.to_owned(),
+                source,
+            }),
+            Err(_panicked) => Err(CrdError::Stopped {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Watches the metadata of all definitions and drops what changed. Does not return.
+    pub async fn watch(&self) {
+        let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
+        let config = watcher::Config {
+            timeout: Some(RENEW_WATCH_AFTER),
+            ..watcher::Config::default()
+        };
+        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.cache.lock().take(&event),
+                Err(error) => {
+                    let error = ApiFailure::from(&error);
+                    tracing::warn!(%error, "the watch of custom resource definitions failed; trying again");
+                    self.cache.lock().is_watched = false;
+                }
+            }
+        }
+    }
+
+    fn lock_of(&self, name: &str) -> usize {
+        // Any bits of a hash will do.
+        #[allow(clippy::cast_possible_truncation)]
+        let hash = self.hasher.hash_one(name) as usize;
+        hash % LOCKS
+    }
+}
+
+impl Cache {
+    fn get(&mut self, name: &str) -> Option<Option<Arc<CrdShape>>> {
+        let kept = self.kept.get_mut(name)?;
+        let is_told_of_changes = self.is_watched && kept.shape.is_some();
+        if !is_told_of_changes && kept.since.elapsed() >= UNWATCHED_FOR {
+            return None;
+        }
+        self.clock += 1;
+        kept.used = self.clock;
+        Some(kept.shape.clone())
+    }
+
+    fn put(&mut self, name: &str, shape: Option<Arc<CrdShape>>, identity: Identity) {
+        if self.kept.len() >= KEPT && !self.kept.contains_key(name) {
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.kept.remove(&oldest);
+            }
+        }
+        self.clock += 1;
+        let kept = Kept {
+            shape,
+            identity,
+            since: Instant::now(),
+            used: self.clock,
+        };
+        self.kept.insert(name.into(), kept);
+    }
+
+    fn take(&mut self, event: &Event<PartialObjectMeta<CustomResourceDefinition>>) {
+        self.events += 1;
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => {
+                self.compare(&object.metadata);
+                self.listed
+                    .insert(object.metadata.name.as_deref().unwrap_or_default().into());
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.kept
+                    .retain(|name, kept| kept.shape.is_none() || listed.contains(name));
+                self.is_watched = true;
+            }
+            Event::Apply(object) => {
+                self.compare(&object.metadata);
+                self.is_watched = true;
+            }
+            Event::Delete(object) => {
+                self.kept
+                    .remove(object.metadata.name.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Drops what is kept of a definition that is not that one any more.
+    fn compare(&mut self, metadata: &ObjectMeta) {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        if self
+            .kept
+            .get(name)
+            .is_some_and(|kept| kept.identity != Identity::from(metadata))
+        {
+            self.kept.remove(name);
+        }
+    }
+}
+
+/// The definition's name. `None` for what can not name one: the core group has no definitions, and
+/// only names of the API server's own form go into a path.
+fn name(group: &str, plural: &str) -> Option<String> {
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+    };
+    (is_name(group) && is_name(plural)).then(|| format!("{plural}.{group}"))
+}
+
+#[cfg(test)]
+mod tests;
