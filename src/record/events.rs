@@ -231,3 +231,6 @@ fn event_name(object: &str, now: Timestamp) -> String {
     };
     format!("{name}.{:x}", now.as_nanosecond())
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,3 +214,6 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests;

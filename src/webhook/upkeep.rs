@@ -109,6 +109,7 @@ pub struct Upkeep {
 #[derive(Debug, Default)]
 pub struct Registered {
     in_place: AtomicBool,
+    ever: AtomicBool,
     writes: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<String>>,
@@ -118,6 +119,11 @@ impl Registered {
     /// Whether it was in place and correct when last looked at.
     pub fn is_registered(&self) -> bool {
         self.in_place.load(Ordering::Acquire)
+    }
+
+    /// Whether it was in place at any time since the start.
+    pub fn was_registered(&self) -> bool {
+        self.ever.load(Ordering::Acquire)
     }
 
     /// Times that it was created or put right.
@@ -327,6 +333,9 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
     }
     *state.error.lock() = written.as_ref().err().map(ToString::to_string);
     state.in_place.store(written.is_ok(), Ordering::Release);
+    if written.is_ok() {
+        state.ever.store(true, Ordering::Release);
+    }
     written.is_ok()
 }
 

@@ -28,6 +28,8 @@ pub struct Figures {
     pub registered: Option<bool>,
     /// Events that were dropped.
     pub events_dropped: u64,
+    /// The webhook's connections.
+    pub connections: Connections,
     /// The releases.
     pub releases: Vec<Release>,
 }
@@ -37,18 +39,45 @@ pub struct Figures {
 pub struct Index {
     /// Releases with at least one record.
     pub releases: u64,
+    /// Release records.
+    pub revisions: u64,
     /// Objects that an active revision declares.
     pub objects: u64,
     /// Bytes of the declared objects.
     pub bytes: u64,
     /// Since the last sign of life of the oldest watch.
     pub last_event_age: Option<Duration>,
-    /// Records that could not be fetched or decoded.
+    /// Active revisions whose record can not be read now.
+    pub unreadable: u64,
+    /// Documents of active manifests that do not parse now.
+    pub document_problems: u64,
+    /// Records that could not be decoded.
     pub decode_errors: u64,
+    /// Records that could not be fetched, by attempt.
+    pub fetch_errors: u64,
+    /// Objects labelled as records whose name or labels make no sense.
+    pub metadata_errors: u64,
     /// Failures of the watches.
     pub watch_errors: u64,
-    /// Whether every watch is established.
-    pub watch_healthy: bool,
+    /// Watches.
+    pub watches: u64,
+    /// Watches that work.
+    pub watches_healthy: u64,
+}
+
+/// Connections of the webhook's listener.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Failures of `accept` since the start.
+    pub accept_errors: u64,
+    /// TLS handshakes that failed since the start.
+    pub handshake_failures: u64,
+    /// Connections and requests that took too long since the start.
+    pub timeouts: u64,
 }
 
 /// A release, labelled as the alert rules that people already have expect it.
@@ -112,29 +141,37 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
             "Kubernetes events that were not sent",
             figures.events_dropped,
         )?;
+        connections(&mut encoder, &figures.connections)?;
         releases(&mut encoder, &figures.releases)
     }
 }
 
 fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
-    gauge(
-        encoder,
-        "helm_guard_index_releases",
-        "Releases in the index",
-        index.releases,
-    )?;
-    gauge(
-        encoder,
-        "helm_guard_index_objects",
-        "Declared objects in the index",
-        index.objects,
-    )?;
-    gauge(
-        encoder,
-        "helm_guard_index_bytes",
-        "Bytes of the declared objects in the index",
-        index.bytes,
-    )?;
+    let gauges = [
+        ("releases", "Releases in the index", index.releases),
+        ("revisions", "Release records in the index", index.revisions),
+        ("objects", "Declared objects in the index", index.objects),
+        ("bytes", "Bytes of the declared objects", index.bytes),
+        (
+            "unreadable",
+            "Active revisions whose record can not be read",
+            index.unreadable,
+        ),
+        (
+            "document_problems",
+            "Documents of active manifests that do not parse",
+            index.document_problems,
+        ),
+        ("watches", "Watches of release records", index.watches),
+        (
+            "watch_healthy",
+            "Whether every watch of release records works",
+            u64::from(index.watches > 0 && index.watches == index.watches_healthy),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        gauge(encoder, &format!("helm_guard_index_{name}"), help, value)?;
+    }
     if let Some(age) = index.last_event_age {
         gauge_f64(
             encoder,
@@ -143,24 +180,32 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
             age.as_secs_f64(),
         )?;
     }
-    counter(
-        encoder,
-        "helm_guard_index_decode_errors",
-        "Release records that could not be fetched or decoded",
-        index.decode_errors,
-    )?;
-    counter(
-        encoder,
-        "helm_guard_index_watch_errors",
-        "Failures of the watches of release records",
-        index.watch_errors,
-    )?;
-    gauge(
-        encoder,
-        "helm_guard_index_watch_healthy",
-        "Whether every watch of release records is established",
-        u64::from(index.watch_healthy),
-    )
+    let counters = [
+        (
+            "decode_errors",
+            "Release records that could not be decoded",
+            index.decode_errors,
+        ),
+        (
+            "fetch_errors",
+            "Attempts to fetch a release record that failed",
+            index.fetch_errors,
+        ),
+        (
+            "metadata_errors",
+            "Objects labelled as release records that are none",
+            index.metadata_errors,
+        ),
+        (
+            "watch_errors",
+            "Failures of the watches of release records",
+            index.watch_errors,
+        ),
+    ];
+    for (name, help, value) in counters {
+        counter(encoder, &format!("helm_guard_index_{name}"), help, value)?;
+    }
+    Ok(())
 }
 
 fn certificates(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::Result {
@@ -187,6 +232,41 @@ fn certificates(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::
         "result",
         &figures.certificate_reloads,
     )
+}
+
+fn connections(encoder: &mut DescriptorEncoder<'_>, figures: &Connections) -> fmt::Result {
+    gauge(
+        encoder,
+        "helm_guard_connections_open",
+        "Connections of the webhook that are open",
+        figures.open,
+    )?;
+    let counters = [
+        (
+            "connections",
+            "Connections of the webhook that were accepted",
+            figures.accepted,
+        ),
+        (
+            "accept_errors",
+            "Failures to accept a connection",
+            figures.accept_errors,
+        ),
+        (
+            "handshake_failures",
+            "TLS handshakes that failed or took too long",
+            figures.handshake_failures,
+        ),
+        (
+            "timeouts",
+            "Connections and requests that were given up because they took too long",
+            figures.timeouts,
+        ),
+    ];
+    for (name, help, value) in counters {
+        counter(encoder, &format!("helm_guard_{name}"), help, value)?;
+    }
+    Ok(())
 }
 
 fn releases(encoder: &mut DescriptorEncoder<'_>, releases: &[Release]) -> fmt::Result {

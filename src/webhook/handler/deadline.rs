@@ -20,7 +20,7 @@ pub(super) fn of(query: Option<&str>) -> Duration {
         .and_then(timeout)
         .filter(|timeout| !timeout.is_zero())
         .map_or(DEFAULT_TIMEOUT, |timeout| timeout.min(MAX_TIMEOUT));
-    timeout - timeout / 6
+    timeout * 5 / 6
 }
 
 fn timeout(query: &str) -> Option<Duration> {

@@ -133,7 +133,7 @@ pub(super) async fn verdict<S: Sources>(
     let object = located.object();
     let claims = webhook.sources.claims(&object);
     if claims.is_empty() {
-        return Verdict::because(Reason::NotDeclared);
+        return Verdict::because(unclaimed(&webhook.sources, request));
     }
     let crd = match schema(&webhook.sources, request, &object, deadline).await {
         Ok(kind) => kind,
@@ -157,7 +157,8 @@ pub(super) async fn verdict<S: Sources>(
         return verdict;
     }
     // The source is not trusted to keep to its deadline.
-    let reading = webhook.sources.fresh_claims(&object, deadline - RESERVE);
+    let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
+    let reading = webhook.sources.fresh_claims(&object, until);
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(claims)) => return judge(&claims),
         Ok(Err(error)) => tracing::warn!(
@@ -174,6 +175,30 @@ pub(super) async fn verdict<S: Sources>(
         (Outcome::Violation, Asker::Ordinary) => Verdict::because(Reason::ReadThroughFailed),
         _ => verdict,
     }
+}
+
+/// Nobody claims the object. When it says that it belongs to a release whose record can not be
+/// read, it may well be declared. What an object says of itself is good enough to warn, and is
+/// never used to deny.
+fn unclaimed<S: Sources>(sources: &S, request: &Request<'_>) -> Reason {
+    let owner = || {
+        let annotations = metadata(request)?.get("annotations")?;
+        let annotations = Fields::of(annotations)?;
+        let text = |key| serde_json::from_str::<String>(annotations.get(key)?.get()).ok();
+        let namespace = text("meta.helm.sh/release-namespace")?;
+        Some((namespace, text("meta.helm.sh/release-name")?))
+    };
+    match owner() {
+        Some((namespace, name)) if sources.is_unreadable(&namespace, &name) => {
+            Reason::RecordUnreadable
+        }
+        _ => Reason::NotDeclared,
+    }
+}
+
+fn metadata<'r>(request: &'r Request<'_>) -> Option<Fields<'r>> {
+    let object = request.old_object.or(request.object)?;
+    Fields::of(Fields::of(object)?.get("metadata")?)
 }
 
 /// What is known of the kind of the request's object.
@@ -222,7 +247,5 @@ async fn schema<S: Sources>(
 
 /// The uid of the request's object. A Scale has its parent's.
 pub(super) fn uid(request: &Request<'_>) -> Option<String> {
-    let object = request.old_object.or(request.object)?;
-    let metadata = Fields::of(object)?.get("metadata")?;
-    serde_json::from_str(Fields::of(metadata)?.get("uid")?.get()).ok()
+    serde_json::from_str(metadata(request)?.get("uid")?.get()).ok()
 }

@@ -16,6 +16,10 @@ pub trait Sources: Send + Sync + 'static {
     /// What the index says of an object, at once.
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim>;
 
+    /// Whether this release has an active record that can not be read, so that nobody can say what
+    /// it declares.
+    fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
+
     /// What the release records say of an object, read after this call began.
     fn fresh_claims(
         &self,

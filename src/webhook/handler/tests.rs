@@ -94,6 +94,10 @@ impl Sources for Handmade {
         claims(self.declared, object)
     }
 
+    fn is_unreadable(&self, namespace: &str, release: &str) -> bool {
+        (namespace, release) == ("shop", "broken")
+    }
+
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
@@ -463,6 +467,25 @@ async fn each_object_of_a_deleted_collection_is_found_by_its_own_name() {
     );
 }
 
+#[rstest]
+#[case::of_a_broken_release("broken", "record-unreadable")]
+#[case::of_any_other("myapp", "not-declared")]
+#[tokio::test]
+async fn an_object_that_only_an_unreadable_record_can_declare_passes_with_a_warning(
+    #[case] release: &str,
+    #[case] reason: &str,
+) {
+    let bench = Setup::default().start();
+    let annotations =
+        json!({"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "shop"});
+    let old = json!({"metadata": {"name": "api", "annotations": annotations}});
+    let request = with(with(update(0), "name", json!("api")), "oldObject", old);
+    let response = bench.review(&request).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["auditAnnotations"]["reason"], reason);
+    assert_eq!(response.get("warnings").is_some(), release == "broken");
+}
+
 fn scale(group: &str, resource: &str) -> Value {
     json!({
         "uid": "u-1", "operation": "UPDATE", "name": "web", "namespace": "shop",
@@ -546,7 +569,8 @@ async fn no_secret_value_leaves_the_process() {
         assert_eq!(broken["auditAnnotations"]["decision"], "break-glass");
         said += &broken.to_string();
         said += &Value::from(bench.audit_lines()).to_string();
-        said += &format!("{:?}", bench.announcer.queued());
+        let note = bench.announcer.queued().unwrap();
+        said += &note.text;
         said += &bench.metrics();
         assert!(!said.contains("aHVudGVyM"), "{said}");
         assert!(said.contains("<redacted"), "{said}");
