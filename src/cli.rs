@@ -1,8 +1,73 @@
-//! The command line.
+//! The command line: one file a subcommand. The only room that knows all the others.
+//!
+//! Arguments are parsed ([`args`]), resolved into a checked configuration, and only then used.
+//! Exit codes: 0 done, 1 anything wrong, with one clear line on stderr; 2 is kept for subcommands
+//! that report drift or a denial.
 
-use std::{ffi::OsString, process::ExitCode};
+pub mod args;
+pub mod config;
+mod failure;
+mod logging;
+mod serve;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use self::args::{Args, Command};
 
 /// Runs the command that `args` name.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => return refuse(&error),
+    };
+    let done = match args.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);
+            print(&script)
+        }
+        Command::Version => print(format!("helm-guard {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::report(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version were asked for; everything else is a mistake, said in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed pipe (`--help | head -1`) is no failure.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            failure::report("no subcommand given; see helm-guard --help");
+            ExitCode::FAILURE
+        }
+        _ => {
+            failure::report(&failure::of_clap(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("failed to write to standard output"))
+        }
+        _ => Ok(()),
+    }
 }

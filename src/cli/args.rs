@@ -1,0 +1,111 @@
+//! The arguments as they are written: what `--help` shows. Nothing but [`super::config`] reads
+//! them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::policy::Mode;
+
+/// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
+/// of a Helm-managed object with the release's own manifest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "helm-guard",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the admission webhook
+    Serve(Box<Serve>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// `helm-guard serve`
+#[derive(Debug, Parser)]
+#[command(group = ArgGroup::new("endpoint").args(["register_url", "register_service"]))]
+pub struct Serve {
+    /// Address of the webhook (HTTPS)
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Address of /livez, /readyz and /metrics (plain HTTP)
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// What becomes of a violation: Deny, Warn or Audit
+    #[arg(long, value_name = "MODE", default_value = "Deny")]
+    pub mode: Mode,
+    /// User whose violations pass and are recorded; NAMESPACE/NAME is a service account
+    /// (repeatable, matched exactly)
+    #[arg(long = "break-glass-user", value_name = "NAME")]
+    pub break_glass_users: Vec<String>,
+    /// Group whose violations pass and are recorded (repeatable, matched exactly)
+    #[arg(long = "break-glass-group", value_name = "NAME")]
+    pub break_glass_groups: Vec<String>,
+    /// Page to name in denials: what to do in an emergency
+    #[arg(long, value_name = "URL")]
+    pub runbook_url: Option<String>,
+    /// Register the webhook in the cluster, to be called at this https URL
+    #[arg(long, value_name = "URL")]
+    pub register_url: Option<String>,
+    /// Register the webhook in the cluster, to be called through this Service
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub register_service: Option<String>,
+    /// Remove the registration when the process ends
+    #[arg(long, requires = "endpoint")]
+    pub unregister_on_exit: bool,
+    /// Certificate chain (PEM) to serve with, instead of one made at start; a ca.crt beside it
+    /// goes into the registration
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Kubeconfig of the cluster to guard; else $KUBECONFIG, ~/.kube/config, or the Pod's own
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace to read release records in (repeatable); all unless given
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    pub watch_namespaces: Vec<String>,
+    /// Format of log lines; audit lines are always JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Log lines of this level and above: error, warn, info, debug, trace, or a filter such as
+    /// `warn,helm_guard=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// After a SIGTERM, go on accepting requests this long, until the API server has learnt that
+    /// this replica goes: 5s, 500ms
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub drain_delay: String,
+    /// Threads that answer requests; as many as there are CPUs unless given
+    #[arg(long, value_name = "N")]
+    pub worker_threads: Option<usize>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Text,
+}

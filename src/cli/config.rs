@@ -1,0 +1,322 @@
+//! The configuration of `helm-guard serve`, checked: what [`super::args`] mean.
+
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+use jiff::SignedDuration;
+use tracing_subscriber::EnvFilter;
+
+use super::args::{LogFormat, Serve};
+use crate::{
+    breakglass::{Identities, IdentityError},
+    cluster::client::Target,
+    policy::Mode,
+    webhook::{
+        answer::Emergency,
+        endpoint::{Endpoint, EndpointError},
+        tls::files::Files,
+    },
+};
+
+/// The longest drain delay: beyond it every orchestrator has long killed the process.
+const MAX_DRAIN_DELAY: Duration = Duration::from_secs(600);
+
+/// The most worker threads: more than any machine has CPUs.
+const MAX_WORKER_THREADS: usize = 1024;
+
+/// A flag with a value that can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--break-glass-user` or `--break-glass-group`
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// `--register-url` or `--register-service`
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// `--drain-delay`
+    #[error("--drain-delay {0:?} is no duration of at most 10 minutes, such as 5s or 500ms")]
+    DrainDelay(String),
+    /// `--worker-threads`
+    #[error("--worker-threads {0} is not between 1 and {MAX_WORKER_THREADS}")]
+    WorkerThreads(usize),
+    /// `--log-level`
+    #[error("--log-level {0:?} is neither a level (error, warn, info, debug, trace) nor a filter")]
+    LogLevel(String),
+    /// `--runbook-url`
+    #[error("--runbook-url {0:?} is no URL")]
+    RunbookUrl(String),
+    /// `--watch-namespace`
+    #[error("--watch-namespace {0:?} is no name of a namespace")]
+    Namespace(String),
+    /// Nothing says where the certificate comes from.
+    #[error(
+        "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
+    )]
+    NoCertificate,
+}
+
+/// `helm-guard serve`, ready to run.
+#[derive(Debug)]
+pub struct Config {
+    /// Address of the webhook.
+    pub listen: SocketAddr,
+    /// Address of the probes and metrics.
+    pub admin_listen: SocketAddr,
+    /// What becomes of a violation.
+    pub mode: Mode,
+    /// Who may break the glass.
+    pub identities: Identities,
+    /// What a denial says of emergencies.
+    pub emergency: Emergency,
+    /// How the API server is told of the webhook; `None` where somebody else does it.
+    pub registration: Option<Registration>,
+    /// The certificate in files; made at start unless given.
+    pub tls_files: Option<Files>,
+    /// The cluster.
+    pub target: Target,
+    /// The namespaces with release records; empty for all.
+    pub namespaces: Vec<String>,
+    /// Log lines.
+    pub logging: Logging,
+    /// How long a process that is to end goes on accepting.
+    pub drain_delay: Duration,
+    /// Threads that answer.
+    pub worker_threads: NonZeroUsize,
+}
+
+/// The registration that this process writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Where the API server calls.
+    pub endpoint: Endpoint,
+    /// What happens to it in the end.
+    pub at_exit: AtExit,
+}
+
+/// What happens to the registration when the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtExit {
+    /// It stays, for the other replicas and for the next start.
+    Keep,
+    /// It is removed.
+    Remove,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Their look.
+    pub format: LogFormat,
+    /// Which of them: the directives of a valid `EnvFilter`.
+    pub filter: String,
+}
+
+impl Config {
+    /// Checks the arguments. Files are only read when the server starts.
+    pub fn resolve(args: Serve) -> Result<Self, ConfigError> {
+        let identities = Identities::new(args.break_glass_users, args.break_glass_groups)?;
+        let emergency = emergency(args.runbook_url, &identities)?;
+        let endpoint = match (args.register_url, args.register_service) {
+            (Some(url), _) => Some(Endpoint::from_url(&url)?),
+            (None, Some(service)) => Some(Endpoint::from_service(&service)?),
+            (None, None) => None,
+        };
+        let at_exit = if args.unregister_on_exit {
+            AtExit::Remove
+        } else {
+            AtExit::Keep
+        };
+        let tls_files = args
+            .tls_cert
+            .zip(args.tls_key)
+            .map(|(certificate, key)| Files { certificate, key });
+        if endpoint.is_none() && tls_files.is_none() {
+            return Err(ConfigError::NoCertificate);
+        }
+        if let Some(namespace) = args
+            .watch_namespaces
+            .iter()
+            .find(|namespace| !is_namespace(namespace))
+        {
+            return Err(ConfigError::Namespace(namespace.clone()));
+        }
+        Ok(Self {
+            listen: args.listen,
+            admin_listen: args.admin_listen,
+            mode: args.mode,
+            identities,
+            emergency,
+            registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
+            tls_files,
+            target: Target {
+                kubeconfig: args.kubeconfig,
+                context: args.context,
+            },
+            namespaces: args.watch_namespaces,
+            logging: Logging {
+                format: args.log_format,
+                filter: filter(&args.log_level)?,
+            },
+            drain_delay: duration(&args.drain_delay)?,
+            worker_threads: worker_threads(args.worker_threads)?,
+        })
+    }
+}
+
+/// A runbook says how to use the identities, so it is named alone.
+fn emergency(
+    runbook_url: Option<String>,
+    identities: &Identities,
+) -> Result<Emergency, ConfigError> {
+    match runbook_url {
+        Some(url) => match url.parse::<http::Uri>() {
+            Ok(uri) if uri.host().is_some() && uri.scheme().is_some() => {
+                Ok(Emergency::Runbook(url))
+            }
+            _ => Err(ConfigError::RunbookUrl(url)),
+        },
+        None if identities.is_empty() => Ok(Emergency::Unprepared),
+        None => Ok(Emergency::Identity),
+    }
+}
+
+/// A bare level is about this program; its libraries only speak up from `warn`, since at `debug`
+/// they would print requests.
+fn filter(level: &str) -> Result<String, ConfigError> {
+    let directives = match level.to_ascii_lowercase().as_str() {
+        word @ ("error" | "warn" | "info" | "debug" | "trace") => {
+            let others = if word == "error" { "error" } else { "warn" };
+            format!("{others},helm_guard={word}")
+        }
+        _ if level.contains('=') => level.to_owned(),
+        _ => return Err(ConfigError::LogLevel(level.to_owned())),
+    };
+    match EnvFilter::try_new(&directives) {
+        Ok(_) => Ok(directives),
+        Err(_) => Err(ConfigError::LogLevel(level.to_owned())),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, ConfigError> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration <= MAX_DRAIN_DELAY)
+        .ok_or_else(|| ConfigError::DrainDelay(text.to_owned()))
+}
+
+/// The default follows the CPU quota of a container (`std::thread::available_parallelism`), but is
+/// never one: a single thread would let one large object delay every other request.
+fn worker_threads(asked: Option<usize>) -> Result<NonZeroUsize, ConfigError> {
+    let threads = asked.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2))
+    });
+    NonZeroUsize::new(threads)
+        .filter(|threads| threads.get() <= MAX_WORKER_THREADS)
+        .ok_or(ConfigError::WorkerThreads(threads))
+}
+
+/// RFC 1123 label.
+fn is_namespace(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cli::args::{Args, Command};
+
+    fn resolve(flags: &[&str]) -> Result<Config, String> {
+        let words = ["helm-guard", "serve"].iter().chain(flags);
+        let args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
+        let Command::Serve(serve) = args.command else {
+            panic!("serve was asked for");
+        };
+        Config::resolve(*serve).map_err(|error| error.to_string())
+    }
+
+    const URL: [&str; 2] = ["--register-url", "https://127.0.0.1:8443"];
+
+    #[test]
+    fn a_url_is_enough_to_begin_with() {
+        let config = resolve(&URL).unwrap();
+        assert_eq!(config.mode, Mode::Deny);
+        assert_eq!(config.emergency, Emergency::Unprepared);
+        assert_eq!(config.drain_delay, Duration::from_secs(5));
+        assert_eq!(config.tls_files, None);
+        assert!(config.worker_threads.get() >= 2);
+        assert_eq!(
+            config.registration.map(|registration| registration.at_exit),
+            Some(AtExit::Keep)
+        );
+    }
+
+    #[test]
+    fn files_are_enough_where_somebody_else_registers() {
+        let config = resolve(&["--tls-cert", "tls.crt", "--tls-key", "tls.key"]).unwrap();
+        assert_eq!(config.registration, None);
+        assert!(config.tls_files.is_some());
+    }
+
+    #[test]
+    fn a_denial_names_the_runbook_rather_than_the_identity() {
+        let user = ["--break-glass-user", "ops/emergency"];
+        let identity = resolve(&[&URL[..], &user].concat()).unwrap();
+        assert_eq!(identity.emergency, Emergency::Identity);
+        let page = ["--runbook-url", "https://runbooks.example/helm"];
+        let runbook = resolve(&[&URL[..], &user, &page].concat()).unwrap();
+        assert_eq!(
+            runbook.emergency,
+            Emergency::Runbook("https://runbooks.example/helm".to_owned())
+        );
+    }
+
+    #[rstest]
+    #[case::mode(&["--mode", "Denny"], "one of Deny, Warn, Audit")]
+    #[case::no_number(&["--worker-threads", "many"], "invalid")]
+    #[case::no_threads(&["--worker-threads", "0"], "--worker-threads 0")]
+    #[case::drain_delay(&["--drain-delay", "soon"], "--drain-delay")]
+    #[case::drain_delay_without_unit(&["--drain-delay", "5"], "--drain-delay")]
+    #[case::endless_drain_delay(&["--drain-delay", "11m"], "--drain-delay")]
+    #[case::negative_drain_delay(&["--drain-delay=-5s"], "--drain-delay")]
+    #[case::log_level(&["--log-level", "loud"], "--log-level")]
+    #[case::log_filter(&["--log-level", "helm_guard=loud"], "--log-level")]
+    #[case::log_format(&["--log-format", "xml"], "json, text")]
+    #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
+    #[case::runbook(&["--runbook-url", "see the wiki"], "--runbook-url")]
+    #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]
+    #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]
+    #[case::both_ways_to_register(&["--register-service", "a/b"], "cannot be used with")]
+    #[case::unknown_flag(&["--policy", "x"], "--policy")]
+    fn a_wrong_flag_is_refused_by_name(#[case] flags: &[&str], #[case] says: &str) {
+        let error = resolve(&[&URL[..], flags].concat()).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[rstest]
+    #[case::nothing_to_serve_with(&[], "no certificate")]
+    #[case::plain_http(&["--register-url", "http://127.0.0.1"], "https")]
+    #[case::service_without_namespace(&["--register-service", "guard"], "NAMESPACE/NAME")]
+    #[case::nothing_to_unregister(
+        &["--tls-cert", "a", "--tls-key", "b", "--unregister-on-exit"],
+        "--register-url"
+    )]
+    fn an_incomplete_command_line_is_refused(#[case] flags: &[&str], #[case] says: &str) {
+        let error = resolve(flags).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn a_bare_level_keeps_the_libraries_quiet() {
+        assert_eq!(filter("debug").unwrap(), "warn,helm_guard=debug");
+        assert_eq!(filter("error").unwrap(), "error,helm_guard=error");
+        assert!(filter("helm_guard=trace,kube=debug").is_ok());
+    }
+}

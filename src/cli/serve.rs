@@ -1,0 +1,234 @@
+//! `helm-guard serve`: puts the rooms together, in the order in which they can work.
+//!
+//! 1. Certificate and sockets: what can only fail for good fails here, with exit code 1.
+//! 2. The index fills. Reviews that come early are answered from what is there.
+//! 3. The registration is written once the index is complete, so that the API server only calls a
+//!    guard that knows the releases.
+//! 4. Until a signal, or until a task that must not end does; then the drain.
+
+mod health;
+mod known;
+
+use std::{future::Future, sync::Arc};
+
+use anyhow::Context;
+use axum::Router;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::{health::Health, known::Known};
+use super::{
+    args,
+    config::{AtExit, Config},
+    logging,
+};
+use crate::{
+    cluster::client,
+    compare::redact::Redactor,
+    policy::presets::Presets,
+    record::{Recorder, audit::AuditLog, events, metrics::Metrics},
+    releases::{self, ReadThrough, Releases},
+    webhook::{
+        accept::{self, Limits, Options, Protocol},
+        admin::{self, Admin},
+        endpoint::{Endpoint, VALIDATE_PATH},
+        handler::{self, Webhook},
+        shutdown::{self, Signals, Stop, Tasks},
+        tls::{self, ServingCertificate},
+        upkeep::{self, Intervals, Source, Target, Upkeep},
+    },
+};
+
+/// Runs until a signal.
+pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
+    let config = Config::resolve(args)?;
+    // The one provider that rustls and kube are built with; an error says that it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads.get())
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    logging::start(&config.logging);
+    let mut signals = Signals::install()?;
+    let client = client::connect(&config.target).await?;
+    let upkeep = upkeep_of(&config, &client);
+    let first = tokio::select! {
+        first = upkeep::begin(&upkeep) => first?,
+        _ = signals.next() => return Ok(()),
+    };
+    let listener = listen(config.listen).await?;
+    let admin_listener = listen(config.admin_listen).await?;
+    tracing::info!(
+        webhook = %listener.local_addr()?,
+        admin = %admin_listener.local_addr()?,
+        mode = config.mode.as_str(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+
+    let stop = Stop::new();
+    let mut tasks = Tasks::new();
+    let index = releases::Config {
+        namespaces: config.namespaces.clone(),
+        ..releases::Config::default()
+    };
+    let (releases, worker) = Releases::new(client.clone(), &index);
+    tasks.spawn("release index", until(stop.finish.clone(), worker.run()));
+    let (events, announcer) = events::queue();
+    let announcing = announcer.run(client.clone());
+    tasks.spawn("events", until(stop.finish.clone(), announcing));
+
+    let health = Health {
+        releases: releases.clone(),
+        serving: Arc::clone(&upkeep.serving),
+        registered: upkeep
+            .target
+            .is_some()
+            .then(|| Arc::clone(&upkeep.registered)),
+        stop: stop.clone(),
+        connections: Arc::default(),
+        events: events.clone(),
+    };
+    let figures = health.clone();
+    let recorder = Arc::new(Recorder {
+        metrics: Metrics::new(config.mode, move || figures.figures()),
+        audit: AuditLog::new(std::io::stderr()),
+        events,
+    });
+    let options = Options {
+        protocol: Protocol::Tls(tls::server_config(&upkeep.serving)?),
+        limits: Limits {
+            drain_delay: config.drain_delay,
+            ..Limits::default()
+        },
+        stats: Arc::clone(&health.connections),
+    };
+    let admin = probes(health, Arc::clone(&recorder));
+    let admin = accept::serve(admin_listener, admin.0, admin.1, stop.finish.clone());
+    tasks.spawn("admin port", admin);
+    let registering =
+        register_when_ready(releases.clone(), upkeep.clone(), first, stop.finish.clone());
+    tasks.spawn("certificate and registration", registering);
+
+    let webhook = Webhook {
+        sources: Known {
+            read_through: ReadThrough::new(&releases),
+            releases,
+        },
+        mode: config.mode,
+        presets: Presets::default(),
+        identities: config.identities,
+        emergency: config.emergency,
+        redactor: Redactor::new(&key()?),
+        recorder,
+    };
+    let router = handler::router(VALIDATE_PATH, Arc::new(webhook));
+    let server = accept::serve(listener, router, options, stop.drain.clone());
+    let at_exit = config.registration.map(|registration| registration.at_exit);
+    let before_close = unregister(&upkeep, at_exit);
+    shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
+    Ok(())
+}
+
+fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
+    let endpoint = config
+        .registration
+        .as_ref()
+        .map(|registration| registration.endpoint.clone());
+    let own_namespace = match &endpoint {
+        Some(Endpoint::Service { namespace, .. }) => Some(namespace.clone()),
+        _ => None,
+    };
+    let target = endpoint.is_some().then(|| Target {
+        client: client.clone(),
+        own_namespace: own_namespace.clone(),
+    });
+    let source = match (&config.tls_files, own_namespace) {
+        (Some(files), _) => Source::Files(files.clone()),
+        (None, Some(namespace)) => Source::Secret {
+            client: client.clone(),
+            namespace,
+        },
+        (None, None) => Source::Memory,
+    };
+    Upkeep {
+        source,
+        endpoint,
+        target,
+        serving: ServingCertificate::new(),
+        registered: Arc::default(),
+        intervals: Intervals::default(),
+    }
+}
+
+fn probes(health: Health, recorder: Arc<Recorder>) -> (Router, Options) {
+    let admin = Admin {
+        checks: Arc::new(move || health.checks()),
+        metrics: Arc::new(move || recorder.metrics.encode().unwrap_or_default()),
+    };
+    let options = Options {
+        protocol: Protocol::Plain,
+        limits: admin::limits(),
+        stats: Arc::default(),
+    };
+    (admin::router(admin), options)
+}
+
+async fn unregister(upkeep: &Upkeep, at_exit: Option<AtExit>) {
+    if at_exit != Some(AtExit::Remove) {
+        return;
+    }
+    match upkeep::end(upkeep).await {
+        Ok(done) => tracing::info!(?done, "unregistered"),
+        Err(error) => tracing::error!(%error, "the registration stays"),
+    }
+}
+
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}"))
+}
+
+/// Hashes of redacted values are keyed anew by every process: nobody can compare them with those of
+/// another day, or try passwords against them.
+fn key() -> anyhow::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key)
+        .map_err(|_| anyhow::anyhow!("failed to get random bytes from the system"))?;
+    Ok(key)
+}
+
+/// Ends a task that would go on for ever.
+async fn until<T>(stop: CancellationToken, task: impl Future<Output = T>) {
+    tokio::select! {
+        _ = task => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn register_when_ready(
+    releases: Releases,
+    upkeep: Upkeep,
+    first: tls::Pair,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = health::complete(&releases) => {}
+        () = stop.cancelled() => return,
+    }
+    let stats = releases.stats();
+    tracing::info!(
+        releases = stats.releases,
+        objects = stats.objects,
+        unreadable = stats.unreadable,
+        "the index is complete"
+    );
+    upkeep::keep(upkeep, first, stop).await;
+}

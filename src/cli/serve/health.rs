@@ -1,0 +1,171 @@
+//! Readiness and figures: what all the rooms say of themselves, put together.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    record::{
+        events::Events,
+        metrics::figures::{Connections, Figures, Index, Release},
+    },
+    releases::{ReleaseInfo, Releases},
+    webhook::{
+        accept,
+        admin::{self, Check},
+        shutdown::Stop,
+        tls::{ServingCertificate, State},
+        upkeep::Registered,
+    },
+};
+
+/// How often the index is asked whether it is complete.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The rooms that are asked.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub releases: Releases,
+    pub serving: Arc<ServingCertificate>,
+    /// `None` where somebody else registers the webhook.
+    pub registered: Option<Arc<Registered>>,
+    pub stop: Stop,
+    pub connections: Arc<accept::Stats>,
+    pub events: Events,
+}
+
+/// Waits for the index to hold every record.
+pub(super) async fn complete(releases: &Releases) {
+    while !releases.readiness().ready {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+impl Health {
+    /// What readiness hangs on.
+    pub fn checks(&self) -> Vec<Check> {
+        let mut checks = vec![
+            Check {
+                name: "index",
+                health: self.index(),
+            },
+            Check {
+                name: "certificate",
+                health: match self.serving.state(SystemTime::now()) {
+                    State::Serving => admin::Health::Ok,
+                    State::Missing => admin::Health::Missing("none yet".to_owned()),
+                    State::Unusable(why) => admin::Health::Missing(why),
+                },
+            },
+        ];
+        if let Some(registered) = &self.registered {
+            checks.push(Check {
+                name: "registration",
+                health: registration(registered),
+            });
+        }
+        if self.stop.is_draining() {
+            checks.push(Check {
+                name: "process",
+                health: admin::Health::Missing("it is shutting down".to_owned()),
+            });
+        }
+        checks
+    }
+
+    fn index(&self) -> admin::Health {
+        let readiness = self.releases.readiness();
+        match (readiness.ready, readiness.warnings.is_empty()) {
+            (false, _) => {
+                let what = [readiness.missing, readiness.warnings].concat();
+                admin::Health::Missing(what.join("; "))
+            }
+            (true, false) => admin::Health::Degraded(readiness.warnings.join("; ")),
+            (true, true) => admin::Health::Ok,
+        }
+    }
+
+    /// What a scrape shows.
+    pub fn figures(&self) -> Figures {
+        let stats = self.releases.stats();
+        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Figures {
+            index: Index {
+                releases: of(stats.releases),
+                revisions: of(stats.revisions),
+                objects: of(stats.objects),
+                bytes: of(stats.bytes),
+                last_event_age: stats.last_event_age,
+                unreadable: of(stats.unreadable),
+                document_problems: of(stats.document_problems),
+                decode_errors: stats.decode_errors,
+                fetch_errors: stats.fetch_errors,
+                metadata_errors: stats.metadata_errors,
+                watch_errors: stats.watch_errors,
+                watches: of(stats.watches),
+                watches_healthy: of(stats.watches_healthy),
+            },
+            read_throughs: vec![
+                ("ok", stats.read_throughs),
+                ("error", stats.read_through_errors),
+            ],
+            ca_not_after: self.serving.ca_not_after().and_then(at),
+            leaf_not_after: self.serving.leaf_not_after().and_then(at),
+            certificate_reloads: vec![
+                ("ok", self.serving.reloads()),
+                ("error", self.serving.failures()),
+            ],
+            registered: self
+                .registered
+                .as_ref()
+                .map(|registered| registered.is_registered()),
+            events_dropped: self.events.dropped(),
+            connections: Connections {
+                open: self.connections.open(),
+                accepted: self.connections.accepted(),
+                accept_errors: self.connections.accept_errors(),
+                handshake_failures: self.connections.handshake_failures(),
+                timeouts: self.connections.timeouts(),
+            },
+            releases: self.releases.release_infos().map(release).collect(),
+        }
+    }
+}
+
+/// A registration that was in place once and can not be looked at now is no reason to take the
+/// guard out of service: the API server would then find nobody to call.
+fn registration(registered: &Registered) -> admin::Health {
+    let error = registered.error();
+    match (
+        registered.is_registered(),
+        registered.was_registered(),
+        error,
+    ) {
+        (true, _, _) => admin::Health::Ok,
+        (false, true, error) => {
+            admin::Health::Degraded(error.unwrap_or_else(|| "it was removed".to_owned()))
+        }
+        (false, false, error) => {
+            admin::Health::Missing(error.unwrap_or_else(|| "not written yet".to_owned()))
+        }
+    }
+}
+
+fn at(second: i64) -> Option<Timestamp> {
+    Timestamp::from_second(second).ok()
+}
+
+fn release(info: ReleaseInfo) -> Release {
+    Release {
+        release: info.release,
+        namespace: info.namespace,
+        chart: info.chart,
+        chart_version: info.chart_version,
+        app_version: info.app_version,
+        status: info.status.as_str(),
+        last_deployed: info.last_deployed.and_then(|text| text.parse().ok()),
+    }
+}
