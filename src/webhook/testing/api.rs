@@ -9,6 +9,9 @@ use kube::{Client, client::Body};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+/// What another replica does.
+pub(crate) type Meanwhile = Box<dyn FnOnce(&mut Store) + Send>;
+
 /// What is stored, and what happened to it.
 #[derive(Default)]
 pub(crate) struct Store {
@@ -17,7 +20,7 @@ pub(crate) struct Store {
     /// Methods and paths, in order.
     pub(crate) requests: Vec<String>,
     /// Run once, before the next write is looked at: another replica's writes.
-    pub(crate) meanwhile: Option<Box<dyn FnOnce(&mut Store) + Send>>,
+    pub(crate) meanwhile: Option<Meanwhile>,
     /// Answered to everything, while set.
     pub(crate) refuse: Option<u16>,
 }
@@ -47,7 +50,6 @@ impl Store {
         match (method.as_str(), live) {
             ("GET", Some(_)) => (200, self.object.clone().unwrap()),
             ("POST", None) => (201, self.put(body.clone())),
-            ("POST", Some(_)) => refusal(409),
             ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {
                 (200, self.put(body.clone()))
             }
