@@ -168,98 +168,128 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// One registration and one namespace, in which alice does what a test says.
+struct Scene<'a> {
+    plane: &'a ControlPlane,
+    namespace: &'a str,
+    calls: &'a Calls,
+}
+
+impl Scene<'_> {
+    fn kubectl(&self, arguments: &str) {
+        let command = self.plane.kubectl().cmd(self.plane.alice());
+        command
+            .args(arguments.split_whitespace())
+            .args(["-n", self.namespace])
+            .ok();
+    }
+
+    fn apply(&self, object: &Value) {
+        let command = self.plane.kubectl().cmd(self.plane.alice());
+        let command = command.args(["apply", "-f", "-", "-n", self.namespace]);
+        command.stdin(object.to_string()).ok();
+    }
+
+    fn seen(&self, expected: &[&str]) {
+        assert_eq!(self.calls.of_alice(), expected);
+    }
+}
+
+fn labels() -> Value {
+    json!({"app.kubernetes.io/managed-by": "Helm", "app": "web"})
+}
+
+fn object(api_version: &str, kind: &str, name: &str) -> Value {
+    let metadata = json!({"name": name, "labels": labels()});
+    json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})
+}
+
+/// One test: the configuration is the cluster's, and its parts would meet each other's calls.
 #[test]
 fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
     let plane = shared();
     let recorder = registered(plane);
-    let calls = &recorder.calls;
     let namespace = plane.namespace("registration");
-    let kubectl = |arguments: &str| {
-        let words = arguments.split_whitespace();
-        plane
-            .kubectl()
-            .cmd(plane.alice())
-            .args(words)
-            .args(["-n", namespace.name()])
-            .ok()
-    };
-    let apply = |object: &Value| {
-        let object = object.to_string();
-        let command = plane
-            .kubectl()
-            .cmd(plane.alice())
-            .args(["apply", "-f", "-"]);
-        command.args(["-n", namespace.name()]).stdin(object).ok();
-    };
-    let labels = json!({"app.kubernetes.io/managed-by": "Helm", "app": "web"});
-    let object = |api_version: &str, kind: &str, name: &str| {
-        let metadata = json!({"name": name, "labels": labels});
-        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})
+    let scene = Scene {
+        plane,
+        namespace: namespace.name(),
+        calls: &recorder.calls,
     };
 
     // The API server learns of a new configuration a moment later.
-    apply(&object("v1", "ConfigMap", "declared"));
+    scene.apply(&object("v1", "ConfigMap", "declared"));
     until("the first call", || {
-        kubectl("annotate configmap declared --overwrite seen=not-yet");
-        kubectl("annotate configmap declared seen-");
-        !calls.of_alice().is_empty()
+        scene.kubectl("annotate configmap declared --overwrite seen=not-yet");
+        scene.kubectl("annotate configmap declared seen-");
+        !scene.calls.of_alice().is_empty()
     });
+    the_label_on_either_object_brings_a_call(&scene);
+    each_object_of_a_collection_brings_a_call(&scene);
+    copies_of_controllers_bring_none(&scene);
+    what_a_person_does_to_the_same_kinds_brings_one(&scene);
+    the_clusters_own_namespace_is_out_of_reach(&scene);
+    the_registration_holds(plane, &recorder);
+    replicas_agree_on_one_certificate(&recorder, namespace.name());
+}
 
-    // The label, on the old object or on the new one, is what a call hangs on.
-    kubectl("create configmap plain");
-    kubectl("annotate configmap plain a=b");
-    assert_eq!(calls.of_alice(), Vec::<String>::new());
-    kubectl("label configmap plain app.kubernetes.io/managed-by=Helm");
-    assert_eq!(calls.of_alice(), ["UPDATE configmaps plain"]);
-    kubectl("label configmap declared app.kubernetes.io/managed-by-");
-    assert_eq!(calls.of_alice(), ["UPDATE configmaps declared"]);
-    kubectl("delete configmap plain declared");
-    assert_eq!(calls.of_alice(), ["DELETE configmaps plain"]);
+fn the_label_on_either_object_brings_a_call(scene: &Scene<'_>) {
+    scene.kubectl("create configmap plain");
+    scene.kubectl("annotate configmap plain a=b");
+    scene.seen(&[]);
+    scene.kubectl("label configmap plain app.kubernetes.io/managed-by=Helm");
+    scene.seen(&["UPDATE configmaps plain"]);
+    scene.kubectl("label configmap declared app.kubernetes.io/managed-by-");
+    scene.seen(&["UPDATE configmaps declared"]);
+    scene.kubectl("delete configmap plain declared");
+    scene.seen(&["DELETE configmaps plain"]);
+}
 
-    // A collection is one call an object, without a name in the request.
+fn each_object_of_a_collection_brings_a_call(scene: &Scene<'_>) {
     for name in ["one", "two"] {
-        apply(&object("v1", "ConfigMap", name));
+        scene.apply(&object("v1", "ConfigMap", name));
     }
-    let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let path = format!("/api/v1/namespaces/{}/configmaps", scene.namespace);
     let collection = [
         "delete",
         "--raw",
         &format!("{path}?labelSelector=app%3Dweb"),
     ];
-    plane.kubectl().cmd(plane.alice()).args(collection).ok();
-    let mut deleted = calls.of_alice();
+    scene
+        .plane
+        .kubectl()
+        .cmd(scene.plane.alice())
+        .args(collection)
+        .ok();
+    let mut deleted = scene.calls.of_alice();
     deleted.sort();
     assert_eq!(deleted, ["DELETE configmaps one", "DELETE configmaps two"]);
+}
 
-    // Scale is seen although it has no labels.
-    let container = json!({"name": "web", "image": "registry.example/web:1"});
+fn copies_of_controllers_bring_none(scene: &Scene<'_>) {
     let mut deployment = object("apps/v1", "Deployment", "web");
     deployment["spec"] = json!({
         "replicas": 2,
         "selector": {"matchLabels": {"app": "web"}},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        "template": {"metadata": {"labels": labels()}, "spec": {"containers": [container()]}},
     });
     let mut service = object("v1", "Service", "web");
     service["spec"] = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
-    apply(&deployment);
-    apply(&service);
-    kubectl("rollout status deployment web --timeout=60s");
-    kubectl("scale deployment web --replicas=3");
-    assert_eq!(calls.of_alice(), ["UPDATE deployments/scale web"]);
-
-    // A rollout and its end move pods, replica sets and endpoints that carry the label too.
-    kubectl("set image deployment web web=registry.example/web:2");
-    kubectl("rollout status deployment web --timeout=60s");
-    kubectl("delete service web");
-    kubectl("delete deployment web");
-    kubectl("wait --for=delete pod -l app=web --timeout=60s");
-    let seen = calls.of_alice();
-    let expected = [
+    scene.apply(&deployment);
+    scene.apply(&service);
+    scene.kubectl("rollout status deployment web --timeout=60s");
+    // Its Scale has no labels and is seen.
+    scene.kubectl("scale deployment web --replicas=3");
+    scene.seen(&["UPDATE deployments/scale web"]);
+    scene.kubectl("set image deployment web web=registry.example/web:2");
+    scene.kubectl("rollout status deployment web --timeout=60s");
+    scene.kubectl("delete service web");
+    scene.kubectl("delete deployment web");
+    scene.kubectl("wait --for=delete pod -l app=web --timeout=60s");
+    scene.seen(&[
         "UPDATE deployments web",
         "DELETE services web",
         "DELETE deployments web",
-    ];
-    assert_eq!(seen, expected);
+    ]);
     let copies = [
         "pods",
         "replicasets",
@@ -267,47 +297,39 @@ fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
         "endpointslices",
         "controllerrevisions",
     ];
-    let of_copies: Vec<_> = calls
-        .of_the_control_plane()
-        .into_iter()
-        .filter(|call| copies.contains(&call.resource.as_str()))
-        .collect();
-    assert_eq!(of_copies, []);
-
-    // A chart may declare the same kinds: what a person does to one is seen.
-    let mut pod = object("v1", "Pod", "bare");
-    pod["spec"] = json!({"containers": [container]});
-    apply(&pod);
-    kubectl("annotate pod bare a=b");
-    assert_eq!(calls.of_alice(), ["UPDATE pods bare"]);
-    apply(&object("coordination.k8s.io/v1", "Lease", "leader"));
-    kubectl("annotate lease leader a=b");
-    kubectl("delete lease leader");
-    assert_eq!(calls.of_alice(), ["DELETE leases leader"]);
-
-    // The cluster's own namespace stays out of reach.
-    let system = |arguments: &[&str]| {
-        let command = plane
-            .kubectl()
-            .cmd(plane.alice())
-            .args(["-n", "kube-system"]);
-        command.args(arguments).ok();
-    };
-    system(&["create", "configmap", "system"]);
-    system(&[
-        "label",
-        "configmap",
-        "system",
-        "app.kubernetes.io/managed-by=Helm",
-    ]);
-    system(&["delete", "configmap", "system"]);
-    assert_eq!(calls.of_alice(), Vec::<String>::new());
-
-    holds_against_the_api_server(plane, &recorder);
-    replicas_agree_on_one_certificate(&recorder, namespace.name());
+    let mut seen = scene.calls.of_the_control_plane();
+    seen.retain(|call| copies.contains(&call.resource.as_str()));
+    assert_eq!(seen, []);
 }
 
-fn holds_against_the_api_server(plane: &ControlPlane, recorder: &Recorder) {
+fn container() -> Value {
+    json!({"name": "web", "image": "registry.example/web:1"})
+}
+
+fn what_a_person_does_to_the_same_kinds_brings_one(scene: &Scene<'_>) {
+    let mut pod = object("v1", "Pod", "bare");
+    pod["spec"] = json!({"containers": [container()]});
+    scene.apply(&pod);
+    scene.kubectl("annotate pod bare a=b");
+    scene.seen(&["UPDATE pods bare"]);
+    scene.apply(&object("coordination.k8s.io/v1", "Lease", "leader"));
+    scene.kubectl("annotate lease leader a=b");
+    scene.kubectl("delete lease leader");
+    scene.seen(&["DELETE leases leader"]);
+}
+
+fn the_clusters_own_namespace_is_out_of_reach(scene: &Scene<'_>) {
+    let system = Scene {
+        namespace: "kube-system",
+        ..*scene
+    };
+    system.kubectl("create configmap system");
+    system.kubectl("label configmap system app.kubernetes.io/managed-by=Helm");
+    system.kubectl("delete configmap system");
+    system.seen(&[]);
+}
+
+fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
     let Recorder {
         runtime,
         upkeep,

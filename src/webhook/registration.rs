@@ -76,6 +76,12 @@ pub enum RegistrationError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server took too long.
+    #[error(
+        "failed to look after the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: the API \
+         server did not answer in time"
+    )]
+    Unanswered,
     /// Others kept changing it.
     #[error(
         "failed to write the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: it was changed \

@@ -34,6 +34,9 @@ use super::accept::Drained;
 /// How long background tasks may take to notice that they are to end.
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long `before_close` may take: an API server that does not answer must not keep us.
+pub const BEFORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The process did not end as it should.
 #[derive(Debug, Error)]
 pub enum ShutdownError {
@@ -172,7 +175,9 @@ pub async fn run(
     }
     stop.drain.cancel();
     let ordered = async {
-        before_close.await;
+        if timeout(BEFORE_CLOSE_TIMEOUT, before_close).await.is_err() {
+            tracing::warn!("going on without what was to be done before the end");
+        }
         if answering {
             match server.await {
                 Ok(Drained::Complete) => tracing::info!("drained"),

@@ -25,7 +25,10 @@ use std::{
 use kube::Client;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::{
+    sync::Mutex as Turn,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -40,6 +43,10 @@ use super::{
 
 #[cfg(test)]
 mod tests;
+
+/// For one look or write, all its requests together. The client has no time-out of its own that is
+/// short enough: its connections also carry watches.
+const API_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where the certificate comes from.
 #[derive(Clone)]
@@ -113,6 +120,8 @@ pub struct Registered {
     writes: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<String>>,
+    /// Whether it was ended; held by who writes, so that no write is under way when it ends.
+    ended: Turn<bool>,
 }
 
 impl Registered {
@@ -214,18 +223,23 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     }
 }
 
-/// Removes the registration, if it is ours. Call it before the listener stops answering.
+/// Removes the registration, if it is ours, for good: [`keep`] may still run and will not bring it
+/// back. Call it before the listener stops answering.
 pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
     let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
         return Ok(Unregistered::Absent);
     };
-    let ca_bundle = upkeep.serving.ca_bundle();
+    let mut ended = upkeep.registered.ended.lock().await;
+    *ended = true;
     let registration = Registration {
         endpoint: endpoint.clone(),
-        ca_bundle,
+        ca_bundle: upkeep.serving.ca_bundle(),
         own_namespace: target.own_namespace.clone(),
     };
-    let done = registration::unregister(&target.client, &registration).await?;
+    let removal = registration::unregister(&target.client, &registration);
+    let done = timeout(API_TIMEOUT, removal)
+        .await
+        .unwrap_or(Err(RegistrationError::Unanswered))?;
     upkeep.registered.in_place.store(false, Ordering::Release);
     Ok(done)
 }
@@ -292,7 +306,13 @@ async fn current(
     match (&upkeep.source, installed) {
         (Source::Files(files), _) => Ok(files::read(files).await?),
         (Source::Secret { client, namespace }, _) => {
-            Ok(secret::ensure(client, namespace, endpoint()?, now).await?)
+            let shared = secret::ensure(client, namespace, endpoint()?, now);
+            let unanswered = || SecretError::Unanswered {
+                namespace: namespace.clone(),
+            };
+            Ok(timeout(API_TIMEOUT, shared)
+                .await
+                .unwrap_or_else(|_| Err(unanswered()))?)
         }
         (Source::Memory, Some(pair)) if certificates::will_do(pair, endpoint()?, now) => {
             Ok(pair.clone())
@@ -304,7 +324,8 @@ async fn current(
     }
 }
 
-/// Whether the registration is in place now, with this bundle. Nothing to register is in place.
+/// Whether the registration is in place now, with this bundle. What is not wanted, or no longer,
+/// is in place too.
 async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
     let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
         return true;
@@ -315,7 +336,14 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
         own_namespace: target.own_namespace.clone(),
     };
     let state = &upkeep.registered;
-    let written = registration::ensure(&target.client, &registration).await;
+    let ended = state.ended.lock().await;
+    if *ended {
+        return true;
+    }
+    let look = registration::ensure(&target.client, &registration);
+    let written = timeout(API_TIMEOUT, look)
+        .await
+        .unwrap_or(Err(RegistrationError::Unanswered));
     match &written {
         Ok(Written::Unchanged) => {}
         Ok(Written::Created) => tracing::info!("registered the webhook"),

@@ -40,6 +40,15 @@ pub enum SecretError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server took too long.
+    #[error(
+        "failed to look after the Secret {namespace}/{SECRET_NAME}: the API server did not answer \
+         in time"
+    )]
+    Unanswered {
+        /// The Secret's namespace.
+        namespace: String,
+    },
     /// Somebody else's Secret holds no `tls.crt` and `tls.key`.
     #[error(
         "failed to use the Secret {namespace}/{SECRET_NAME}: it has no tls.crt and tls.key, and \

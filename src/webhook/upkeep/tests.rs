@@ -188,15 +188,31 @@ async fn a_deleted_registration_comes_back_until_it_is_ended() {
         client,
         own_namespace: None,
     };
-    let upkeep = upkeep(Source::Memory, Some(target));
+    let mut mounted = Mounted::new(&made());
+    let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
     let begun = begin(&upkeep).await.unwrap();
     let stop = CancellationToken::new();
     let kept = tokio::spawn(keep(upkeep.clone(), begun, stop.clone()));
     until(|| upkeep.registered.writes() == 1).await;
     store.lock().object = None;
     until(|| upkeep.registered.writes() == 2).await;
+
+    assert_eq!(end(&upkeep).await.unwrap(), Unregistered::Deleted);
+    // A new certificate shows that upkeep goes on.
+    mounted.swap(&made());
+    until(|| upkeep.serving.reloads() == 2).await;
     stop.cancel();
     kept.await.unwrap();
-    assert_eq!(end(&upkeep).await.unwrap(), Unregistered::Deleted);
     assert!(store.lock().object.is_none() && !upkeep.registered.is_registered());
+}
+
+#[tokio::test]
+async fn a_certificate_in_memory_is_kept_until_it_ends() {
+    let upkeep = upkeep(Source::Memory, None);
+    let first = begin(&upkeep).await.unwrap();
+    let now = SystemTime::now();
+    let late = now + Duration::from_secs(300 * 24 * 60 * 60);
+    assert_eq!(current(&upkeep, Some(&first), now).await.unwrap(), first);
+    let next = current(&upkeep, Some(&first), late).await.unwrap();
+    assert!(next.ca_bundle.unwrap().contains(&first.ca_bundle.unwrap()));
 }
