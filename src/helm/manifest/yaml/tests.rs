@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::*;
 
@@ -36,7 +40,7 @@ fn golden() -> BTreeMap<String, Golden> {
     serde_json::from_str(&text).unwrap()
 }
 
-fn folder() -> std::path::PathBuf {
+fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/yaml-golden")
 }
 
@@ -67,4 +71,21 @@ fn yaml_reads_as_go_reads_it() {
         }
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_case_has_its_golden_reading() {
+    let cases: BTreeSet<_> = fs::read_dir(folder().join("cases"))
+        .unwrap()
+        .map(|file| {
+            file.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let golden: BTreeSet<_> = golden().into_keys().collect();
+    assert_eq!(cases, golden, "run the generator again");
 }
