@@ -24,7 +24,7 @@ use super::{
     logging,
 };
 use crate::{
-    cluster::client,
+    cluster::{client, crds::Crds},
     compare::redact::Redactor,
     policy::presets::Presets,
     record::{Recorder, audit::AuditLog, events, metrics::Metrics},
@@ -84,6 +84,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let announcing = announcer.run(client.clone());
     tasks.spawn("events", until(stop.finish.clone(), announcing));
 
+    let crds = Arc::new(Crds::new(client.clone()));
+    let watched = Arc::clone(&crds);
+    let watching = async move { watched.watch().await };
+    tasks.spawn("schemas", until(stop.finish.clone(), watching));
+
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -120,6 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         sources: Known {
             read_through: ReadThrough::new(&releases),
             releases,
+            crds,
         },
         mode: config.mode,
         presets: Presets::default(),

@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    cluster::crds::Crds,
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef},
     releases::{ReadThrough, Releases},
     webhook::handler::{SourceError, Sources},
 };
 
-/// The index and the records behind it.
+/// The index, the records behind it, and the custom resources.
 pub(super) struct Known {
     pub releases: Releases,
     pub read_through: ReadThrough,
+    pub crds: Arc<Crds>,
 }
 
 impl Sources for Known {
@@ -35,9 +37,12 @@ impl Sources for Known {
 
     async fn custom_resource(
         &self,
-        _group: &str,
-        _plural: &str,
+        group: &str,
+        plural: &str,
     ) -> Result<Option<Arc<CrdShape>>, SourceError> {
-        Err("custom resource definitions are not read yet".into())
+        if let Some(found) = self.crds.cached(group, plural) {
+            return Ok(Some(found));
+        }
+        Ok(self.crds.shape(group, plural).await?)
     }
 }
