@@ -1,0 +1,209 @@
+//! Plain requests to the API server: JSON in, JSON out, with the status code and the warnings.
+//!
+//! One client a user, HTTP keep-alive, and a bound on the requests in flight that all users share.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+/// More would only queue in the API server.
+const IN_FLIGHT: usize = 8;
+
+/// What a busy API server says to come back later, and what a connection that was closed while idle
+/// says, is asked again this often.
+const TRIES: usize = 6;
+
+/// One user's access.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+    permits: Arc<Semaphore>,
+}
+
+/// Whether a request is to leave a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// Server-side dry run: `dryRun=All`.
+    DryRun,
+    /// For real.
+    Really,
+}
+
+/// What the API server answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub code: u16,
+    /// The object, or a Status.
+    pub body: Value,
+    /// The texts of the `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl Reply {
+    /// Whether the request was carried out.
+    pub fn is_ok(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// What the API server says was wrong.
+    pub fn message(&self) -> &str {
+        self.body
+            .get("message")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// Whether the guard denied it, and not the API server itself.
+    pub fn denied_by_guard(&self) -> bool {
+        !self.is_ok() && is_denial(self.message())
+    }
+}
+
+/// Whether the text of an error is a denial by the guard: `admission webhook
+/// "objects.helm-guard.dev" denied the request`.
+pub fn is_denial(message: &str) -> bool {
+    message.contains("helm-guard.dev\" denied the request")
+}
+
+/// A bound that several users' clients share.
+pub fn permits() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(IN_FLIGHT))
+}
+
+impl Api {
+    /// The client of a kubeconfig.
+    pub async fn connect(kubeconfig: &Path, permits: Arc<Semaphore>) -> anyhow::Result<Self> {
+        let parsed = Kubeconfig::read_from(kubeconfig)
+            .with_context(|| format!("failed to read {}", kubeconfig.display()))?;
+        let mut config =
+            Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
+        config.read_timeout = Some(Duration::from_secs(60));
+        Ok(Self {
+            client: Client::try_from(config)?,
+            permits,
+        })
+    }
+
+    /// GET of an object or a list.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// PUT of an object.
+    pub async fn put(&self, path: &str, object: &Value, persist: Persist) -> anyhow::Result<Reply> {
+        let path = format!("{path}{}", query(persist));
+        self.send(Method::PUT, &path, Some(object)).await
+    }
+
+    /// POST of an object.
+    pub async fn post(&self, path: &str, object: &Value) -> anyhow::Result<Reply> {
+        self.send(Method::POST, path, Some(object)).await
+    }
+
+    /// JSON merge patch of an object, for real.
+    pub async fn merge_patch(&self, path: &str, change: &Value) -> anyhow::Result<Reply> {
+        self.send(Method::PATCH, path, Some(change)).await
+    }
+
+    /// DELETE of an object.
+    pub async fn delete(&self, path: &str, persist: Persist) -> anyhow::Result<Reply> {
+        let path = format!("{path}{}", query(persist));
+        self.send(Method::DELETE, &path, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Reply> {
+        let text = body
+            .map(serde_json::to_vec)
+            .transpose()?
+            .unwrap_or_default();
+        let mut last = None;
+        for attempt in 0..TRIES {
+            let content_type = if method == Method::PATCH {
+                "application/merge-patch+json"
+            } else {
+                "application/json"
+            };
+            let request = Request::builder()
+                .method(method.clone())
+                .uri(path)
+                .header("content-type", content_type)
+                .header("accept", "application/json")
+                .body(Body::from(text.clone()))?;
+            let _permit = self.permits.acquire().await?;
+            match self.once(request).await {
+                // Too many requests, or a leader of etcd is being elected: nothing was decided.
+                Ok(reply) if reply.code == 429 || reply.code == 503 => last = Some(Ok(reply)),
+                Ok(reply) => return Ok(reply),
+                Err(error) => last = Some(Err(error)),
+            }
+            back_off(attempt).await;
+        }
+        last.unwrap_or_else(|| bail!("no try was made"))
+            .with_context(|| format!("failed to {method} {path}"))
+    }
+
+    async fn once(&self, request: Request<Body>) -> anyhow::Result<Reply> {
+        let response = self.client.send(request).await?;
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await?.to_bytes();
+        let warnings = head
+            .headers
+            .get_all("warning")
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
+        Ok(Reply {
+            code: head.status.as_u16(),
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            warnings,
+        })
+    }
+}
+
+async fn back_off(attempt: usize) {
+    let factor = u32::try_from(attempt + 1).unwrap_or(1);
+    tokio::time::sleep(Duration::from_millis(100) * factor * factor).await;
+}
+
+fn query(persist: Persist) -> &'static str {
+    match persist {
+        Persist::DryRun => "?dryRun=All",
+        Persist::Really => "",
+    }
+}
+
+/// Asks again and again until the answer is yes or the time is over; says which.
+pub async fn eventually<F>(patience: Duration, mut ask: impl FnMut() -> F) -> anyhow::Result<bool>
+where
+    F: Future<Output = anyhow::Result<bool>>,
+{
+    let deadline = Instant::now() + patience;
+    loop {
+        if ask().await? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,205 @@
+//! Everything that is tried on the objects of one release at one moment.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+
+use crate::{
+    api::Persist,
+    declared::Object,
+    drift::{self, Denied, head},
+    harmless,
+    leaves::{self, Sort},
+    probe::{self, Attempt, Context, Target, same_object},
+    tally::{Outcome, Tally},
+};
+
+/// How many objects, and how many fields of one object, are tried at the same time. The requests in
+/// flight have a bound of their own.
+const AT_ONCE: usize = 4;
+
+/// Fields of an object that are changed for real and written back.
+const DRIFTS: usize = 3;
+
+/// Denied removals of an object of which a break-glass user's dry run says whether they would have
+/// changed anything at all.
+const VERIFIED: usize = 5;
+
+/// Whether fields are also changed for real and written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Dry runs only: the release goes on afterwards as if nothing had been.
+    DryRuns,
+    /// The release is about to go.
+    WithDrift,
+}
+
+/// Tries everything on every object.
+pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Tally {
+    let mut tally = Tally::default();
+    let mut drifts = Vec::new();
+    let mut checked = stream::iter(objects)
+        .map(|object| check_object(context, object))
+        .buffer_unordered(AT_ONCE);
+    while let Some((one, drift)) = checked.next().await {
+        tally += one;
+        drifts.extend(drift);
+    }
+    drop(checked);
+    if depth == Depth::WithDrift {
+        // Definitions last: a definition that has drifted may refuse or lose its resources.
+        drifts.sort_by_key(|(target, _)| target.object.kind == "CustomResourceDefinition");
+        for (target, denied) in &drifts {
+            if context.is_over() {
+                break;
+            }
+            match drift::and_back(context, target, denied).await {
+                Ok(one) => tally += one,
+                Err(error) => {
+                    tally.errors += 1;
+                    context.report(
+                        "error",
+                        &target.object,
+                        &json!({"error": format!("{error:#}")}),
+                    );
+                }
+            }
+        }
+    }
+    tally
+}
+
+async fn check_object(
+    context: &Context<'_>,
+    object: Object,
+) -> (Tally, Option<(Target, Vec<Denied>)>) {
+    let mut tally = Tally::default();
+    if object.exempt.is_some() {
+        tally.exempt += 1;
+        return (tally, None);
+    }
+    let live = match context.somebody.get(&object.path).await {
+        Ok(reply) if reply.is_ok() => reply.body,
+        Ok(reply) if reply.code == 404 => {
+            tally.absent += 1;
+            context.report("absent", &object, &json!({}));
+            return (tally, None);
+        }
+        Ok(reply) => return failed(context, &object, tally, reply.message()),
+        Err(error) => return failed(context, &object, tally, &format!("{error:#}")),
+    };
+    let target = Target::new(object, live);
+    tally.objects += 1;
+    match attempts(context, &target).await {
+        Ok((one, denied)) => {
+            tally += one;
+            (tally, Some((target, denied)))
+        }
+        Err(error) => failed(context, &target.object, tally, &format!("{error:#}")),
+    }
+}
+
+fn failed(
+    context: &Context<'_>,
+    object: &Object,
+    mut tally: Tally,
+    error: &str,
+) -> (Tally, Option<(Target, Vec<Denied>)>) {
+    tally.errors += 1;
+    context.report("error", object, &json!({"error": error}));
+    (tally, None)
+}
+
+async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tally, Vec<Denied>)> {
+    let mut tally = Tally::default();
+    tally.deletes.count(delete(context, target).await?);
+    write(context, target, &mut tally).await?;
+
+    let found = leaves::leaves(&target.object.value, &target.live);
+    let scalars = found.iter().filter(|leaf| leaf.sort == Sort::Scalar);
+    let changes: Vec<_> = stream::iter(scalars)
+        .map(|leaf| async move { Ok((leaf, probe::change(context, target, leaf).await?)) })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<(_, Attempt)>>()
+        .await
+        .map_err(|error: anyhow::Error| error)?;
+    let mut denied = Vec::new();
+    for (leaf, attempt) in changes {
+        tally.changed.count(attempt.outcome);
+        if attempt.outcome == Outcome::Denied {
+            denied.push(Denied {
+                leaf: leaf.clone(),
+                object: attempt.object,
+            });
+        }
+    }
+    denied = spread(denied);
+
+    let mut removals = stream::iter(&found)
+        .map(|leaf| async move {
+            Ok::<_, anyhow::Error>((leaf, probe::remove(context, target, leaf).await?))
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut verified = 0;
+    while let Some((leaf, attempt)) = removals.try_next().await? {
+        tally.removed.count(attempt.outcome);
+        if attempt.outcome == Outcome::Denied && verified < VERIFIED {
+            verified += 1;
+            let reply = target
+                .put(context.emergency, &attempt.object, Persist::DryRun)
+                .await?;
+            if reply.is_ok() && same_object(&target.live, &reply.body) {
+                tally.false_denials += 1;
+                let details = json!({"write": "a removal that has no effect", "path": leaf.path});
+                context.report("false denial", &target.object, &details);
+            }
+        }
+    }
+    Ok((tally, denied))
+}
+
+/// A few of many, from the beginning, the middle and the end.
+fn spread(mut all: Vec<Denied>) -> Vec<Denied> {
+    all.sort_by(|a, b| a.leaf.path.cmp(&b.leaf.path));
+    let step = (all.len() / DRIFTS).max(1);
+    all.into_iter().step_by(step).take(DRIFTS).collect()
+}
+
+async fn delete(context: &Context<'_>, target: &Target) -> anyhow::Result<Outcome> {
+    if context.is_over() {
+        return Ok(Outcome::NotTried);
+    }
+    let path = &target.object.path;
+    let reply = context.somebody.delete(path, Persist::DryRun).await?;
+    Ok(if reply.denied_by_guard() {
+        Outcome::Denied
+    } else if reply.is_ok() {
+        let details = json!({"how": "deleted", "warnings": reply.warnings});
+        context.report("missed", &target.object, &details);
+        Outcome::Missed
+    } else {
+        let details = json!({"how": "deleted", "message": head(reply.message())});
+        context.report("refused by the API server", &target.object, &details);
+        Outcome::Api
+    })
+}
+
+async fn write(context: &Context<'_>, target: &Target, tally: &mut Tally) -> anyhow::Result<()> {
+    for write in harmless::writes(&target.object, &target.live) {
+        if context.is_over() {
+            break;
+        }
+        let reply = target
+            .put(context.somebody, &write.object, Persist::DryRun)
+            .await?;
+        if reply.is_ok() {
+            tally.writes_passed += 1;
+        } else if reply.denied_by_guard() {
+            tally.false_denials += 1;
+            let details = json!({"write": write.what, "message": head(reply.message())});
+            context.report("false denial", &target.object, &details);
+        } else {
+            tally.writes_api += 1;
+        }
+    }
+    Ok(())
+}

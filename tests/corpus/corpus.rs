@@ -1,0 +1,142 @@
+//! Takes real charts through the life of a release, with the guard in Deny mode, and tries to get
+//! every declared field past it: the scoreboard of `make corpus CHARTS=DIR`.
+//!
+//! For each chart and each Helm: install, upgrade, rollback, upgrade, uninstall; none may be refused.
+//! After the install and before the uninstall an ordinary cluster-admin tries, by server-side dry run,
+//! to delete every declared object and to change and remove every declared field, which must be
+//! denied; and to write what changes nothing declared, which must pass.
+//!
+//! What a manifest declares, where that is in the live object and what is a change of it is decided
+//! here with no code of the guard's: kubectl parses the manifest, [`leaves`] pairs it with the live
+//! object by content, and the API server's own dry run says what a request would have done.
+//!
+//! Start at [`lifecycle::run_chart`], then [`checks::check`].
+
+// A program for the terminal: the table goes to standard output, progress to standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod api;
+mod candidates;
+mod charts;
+mod checks;
+mod cleanup;
+mod declared;
+mod drift;
+mod environment;
+mod harmless;
+mod leaves;
+mod lifecycle;
+mod log;
+mod probe;
+mod remedies;
+mod semantics;
+mod table;
+mod tally;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use testbed::HelmVersion;
+
+use crate::{environment::Environment, log::Log, table::Row};
+
+/// Takes every chart of a directory through install, upgrade, rollback, upgrade and uninstall under
+/// helm-guard, and tries to change every field that it declares.
+#[derive(Debug, Parser)]
+#[command(name = "corpus")]
+struct Args {
+    /// Directory with NAME.tgz, older/NAME.tgz, values/NAME.yaml and values/NAME.args
+    charts: PathBuf,
+
+    /// Only these charts (may be given several times, or as a list with commas)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Only this Helm
+    #[arg(long, value_parser = ["3", "4"])]
+    helm: Option<String>,
+
+    /// Where every refusal, miss and false denial is written, a JSON object a line
+    #[arg(long, default_value = "corpus.log.jsonl")]
+    log: PathBuf,
+
+    /// The helm-guard to test [default: the one built beside this program]
+    #[arg(long)]
+    guard: Option<PathBuf>,
+
+    /// Seconds that the checks of one chart with one Helm may take; what is left is counted as not
+    /// tried
+    #[arg(long, default_value_t = 900)]
+    chart_seconds: u64,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match run(&args) {
+        Ok(rows) => table::verdict(&rows),
+        Err(error) => {
+            eprintln!("corpus: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
+    let charts = charts::find(&args.charts, &args.only)?;
+    let log = Log::create(&args.log)?;
+    let guard = match &args.guard {
+        Some(guard) => guard.clone(),
+        None => beside_us()?,
+    };
+    let versions: Vec<HelmVersion> = HelmVersion::ALL
+        .into_iter()
+        .filter(|version| {
+            args.helm
+                .as_ref()
+                .is_none_or(|wanted| version.to_string().ends_with(wanted))
+        })
+        .collect();
+    let mut environment = Environment::start(guard)?;
+    let mut rows = Vec::new();
+    for (number, chart) in charts.iter().enumerate() {
+        let mut setup = remedies::Setup::default();
+        for version in &versions {
+            let config = lifecycle::RunConfig {
+                chart,
+                version: *version,
+                patience: Duration::from_secs(args.chart_seconds),
+                position: (number + 1, charts.len()),
+                log: &log,
+            };
+            let row = lifecycle::run_chart(&mut environment, &config, &mut setup)?;
+            eprintln!("{}", table::summary(&row));
+            rows.push(row);
+        }
+    }
+    print!("{}", table::render(&rows));
+    eprintln!("corpus: details in {}", args.log.display());
+    Ok(rows)
+}
+
+/// `target/PROFILE/examples/corpus` and `target/PROFILE/helm-guard` are of one build.
+fn beside_us() -> anyhow::Result<PathBuf> {
+    let us = std::env::current_exe().context("failed to find this program's own path")?;
+    let guard = us
+        .ancestors()
+        .nth(2)
+        .map(|dir| dir.join("helm-guard"))
+        .filter(|path| path.is_file());
+    guard.with_context(|| {
+        format!(
+            "failed to find helm-guard beside {}: build it first (cargo build), or give --guard",
+            us.display()
+        )
+    })
+}

@@ -1,0 +1,225 @@
+//! The control plane, the guard and the users of a run.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use serde_json::Value;
+use testbed::{ControlPlane, Guard, GuardConfig, HelmVersion, Invocation};
+use tokio::runtime::Runtime;
+
+use crate::{
+    api::{Api, permits},
+    cleanup::{self, Baseline},
+    declared::{Discovery, Object, objects},
+};
+
+const SOMEBODY: &str = "bob@example.com";
+const EMERGENCY: &str = "emergency@example.com";
+
+/// Everything that runs, and who uses it. Helm is run by the testbed's ordinary user.
+pub struct Environment {
+    /// Dropped first: it takes its registration back.
+    guard: Option<Guard>,
+    plane: ControlPlane,
+    binary: PathBuf,
+    runtime: Runtime,
+    baseline: Baseline,
+    discovery: Discovery,
+    namespaces: usize,
+    /// An ordinary cluster-admin who did not install anything.
+    pub somebody: Api,
+    /// A break-glass user.
+    pub emergency: Api,
+}
+
+impl Environment {
+    /// Starts the control plane and the guard.
+    pub fn start(binary: PathBuf) -> anyhow::Result<Self> {
+        eprintln!("corpus: starting the control plane");
+        let plane = ControlPlane::start()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("failed to start the runtime")?;
+        let permits = permits();
+        let mut users = Vec::new();
+        for name in [SOMEBODY, EMERGENCY] {
+            plane.grant_cluster_admin(name)?;
+            let kubeconfig = plane.user(name, &[])?;
+            users.push(runtime.block_on(Api::connect(&kubeconfig, Arc::clone(&permits)))?);
+        }
+        let (Some(emergency), Some(somebody)) = (users.pop(), users.pop()) else {
+            anyhow::bail!("failed to connect the users");
+        };
+        let mut environment = Self {
+            guard: None,
+            baseline: runtime.block_on(Baseline::take(&emergency))?,
+            plane,
+            binary,
+            runtime,
+            discovery: Discovery::default(),
+            namespaces: 0,
+            somebody,
+            emergency,
+        };
+        environment.start_guard()?;
+        Ok(environment)
+    }
+
+    /// Starts everything anew, for when something is left that cannot be removed.
+    pub fn renew(&mut self) -> anyhow::Result<()> {
+        eprintln!("corpus: something is left that does not go: starting anew");
+        self.stop_guard();
+        *self = Self::start(self.binary.clone())?;
+        Ok(())
+    }
+
+    /// Starts the guard, or a new one when it has ended.
+    pub fn start_guard(&mut self) -> anyhow::Result<()> {
+        let config = GuardConfig::new(&self.binary, self.plane.admin(), "Deny")
+            .args(["--break-glass-user", EMERGENCY]);
+        self.guard = Some(Guard::start(&self.plane, config)?);
+        Ok(())
+    }
+
+    /// Stops the guard, which takes its registration away.
+    pub fn stop_guard(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.stop();
+        }
+    }
+
+    /// Whether the guard serves.
+    pub fn guard_serves(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| {
+            testbed::http_get(&guard.admin_url("/readyz")).is_ok_and(|reply| reply.status == 200)
+        })
+    }
+
+    /// The guard's own words, for when something went wrong.
+    pub fn guard_log(&self) -> String {
+        self.guard
+            .as_ref()
+            .map(|guard| guard.stdout() + &guard.stderr())
+            .unwrap_or_default()
+    }
+
+    /// Removes what a release has left behind; starts anew when something does not go.
+    pub fn clean_up(&mut self, namespace: &str) -> anyhow::Result<()> {
+        let swept = cleanup::sweep(&self.emergency, &self.baseline, namespace);
+        match self.runtime.block_on(swept) {
+            Ok(left) if left.is_empty() => Ok(()),
+            Ok(left) => {
+                eprintln!("corpus: left behind: {}", left.join(", "));
+                self.renew()
+            }
+            Err(error) => {
+                eprintln!("corpus: failed to clean up: {error:#}");
+                self.renew()
+            }
+        }
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// A namespace that no run before had, so that nobody waits for the last one to go.
+    pub fn namespace(&mut self, chart: &str, version: HelmVersion) -> anyhow::Result<String> {
+        self.namespaces += 1;
+        let chart: String = chart.chars().take(40).collect();
+        let name = format!("corpus-{chart}-{version}-{}", self.namespaces)
+            .to_ascii_lowercase()
+            .replace(['_', '.'], "-");
+        self.create_namespace(&name)?;
+        Ok(name)
+    }
+
+    /// Makes a namespace unless it is there.
+    pub fn create_namespace(&self, name: &str) -> anyhow::Result<()> {
+        let object = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+        });
+        let reply = self.block_on(self.emergency.post("/api/v1/namespaces", &object))?;
+        anyhow::ensure!(
+            reply.is_ok() || reply.code == 409,
+            "failed to create the namespace {name}: {}",
+            reply.message()
+        );
+        Ok(())
+    }
+
+    /// A Helm command of the ordinary user.
+    pub fn helm(&self, version: HelmVersion) -> Invocation {
+        self.plane.helm(version).cmd(self.plane.alice())
+    }
+
+    /// The objects of a manifest, as kubectl reads it.
+    pub fn declared(&self, manifest: &str, namespace: &str) -> anyhow::Result<Vec<Object>> {
+        let kubeconfig = self.kubeconfig_for(namespace)?;
+        let output = self
+            .plane
+            .kubectl()
+            .cmd(&kubeconfig)
+            .args([
+                "create",
+                "--dry-run=client",
+                "--validate=false",
+                "--output=json",
+                "--filename=-",
+            ])
+            .stdin(manifest)
+            .run();
+        if !output.status.success() {
+            eprintln!(
+                "corpus: kubectl left something out: {}",
+                output.stderr.trim()
+            );
+        }
+        self.block_on(objects(
+            &self.somebody,
+            &self.discovery,
+            &output.stdout,
+            namespace,
+        ))
+    }
+
+    /// The ordinary user's kubeconfig with another default namespace: `--namespace` would refuse
+    /// documents that name one.
+    fn kubeconfig_for(&self, namespace: &str) -> anyhow::Result<PathBuf> {
+        let text = fs::read_to_string(self.plane.alice())?;
+        let mut config: Value = serde_json::from_str(&text)?;
+        if let Some(context) = config.pointer_mut("/contexts/0/context") {
+            *context = serde_json::json!({
+                "cluster": context.get("cluster"),
+                "user": context.get("user"),
+                "namespace": namespace,
+            });
+        }
+        let path = self.plane.scratch().join("corpus.kubeconfig");
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
+    /// Waits until the guard knows what is declared now: it hears of a release in its own time.
+    pub fn settle(&self, objects: &[Object]) -> anyhow::Result<()> {
+        let probe = objects.iter().find(|object| object.exempt.is_none());
+        let Some(probe) = probe else {
+            return Ok(());
+        };
+        self.block_on(crate::api::eventually(Duration::from_secs(10), || async {
+            let path = &probe.path;
+            let reply = self
+                .somebody
+                .delete(path, crate::api::Persist::DryRun)
+                .await?;
+            Ok(reply.denied_by_guard())
+        }))?;
+        // The denial says that the guard knows the release, not that it has this revision's manifest
+        // at hand; the watch brings that within milliseconds.
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
+    }
+}

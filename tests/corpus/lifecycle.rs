@@ -1,0 +1,389 @@
+//! The life of a release of one chart: install, upgrade, rollback, upgrade, uninstall, with the checks
+//! between, and the judgement of a step that fails. A step is refused when the guard's denial is in
+//! what Helm says, or when it fails with the guard and passes without.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::json;
+use testbed::{HelmVersion, Output};
+
+use crate::{
+    api::is_denial,
+    charts::Chart,
+    checks::{self, Depth},
+    environment::Environment,
+    log::Log,
+    probe::Context,
+    remedies::Setup,
+    table::Row,
+    tally::Tally,
+};
+
+/// One chart with one Helm.
+pub struct RunConfig<'a> {
+    /// The chart.
+    pub chart: &'a Chart,
+    /// The Helm.
+    pub version: HelmVersion,
+    /// How long the checks may take.
+    pub patience: Duration,
+    /// Which of how many charts, for progress.
+    pub position: (usize, usize),
+    /// The log.
+    pub log: &'a Log,
+}
+
+/// From which chart to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// From the older version to the newer one.
+    OlderToNewer,
+    /// The newer version all the time, with other values at the upgrade where that is harmless.
+    NewerOnly,
+}
+
+/// Whether the guard stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guarded {
+    /// It does, and everything is tried on the objects.
+    WithChecks,
+    /// It does.
+    Yes,
+    /// It is not there: does the chart itself work here?
+    No,
+}
+
+/// The steps, in their order.
+const STEPS: [&str; 5] = [
+    "install",
+    "upgrade",
+    "rollback",
+    "second upgrade",
+    "uninstall",
+];
+
+/// How far a life got.
+struct Life {
+    tally: Tally,
+    passed: usize,
+    failure: Option<Failure>,
+}
+
+struct Failure {
+    step: usize,
+    message: String,
+}
+
+impl Failure {
+    fn is_refusal(&self) -> bool {
+        is_denial(&self.message)
+    }
+
+    /// Helm's own words, without its warnings.
+    fn headline(&self) -> String {
+        let lines = self.message.lines();
+        let error = lines.clone().find(|line| line.starts_with("Error:"));
+        let line = error.or_else(|| lines.clone().next()).unwrap_or_default();
+        let step = STEPS.get(self.step).unwrap_or(&"step");
+        format!("{step}: {}", line.chars().take(160).collect::<String>())
+    }
+}
+
+/// Takes a chart through its life, and says how it went.
+pub fn run_chart(
+    environment: &mut Environment,
+    config: &RunConfig<'_>,
+    setup: &mut Setup,
+) -> anyhow::Result<Row> {
+    let start = Instant::now();
+    let mut row = Row::new(&config.chart.name, config.version);
+    let plans: &[Plan] = match config.chart.older {
+        Some(_) => &[Plan::OlderToNewer, Plan::NewerOnly],
+        None => &[Plan::NewerOnly],
+    };
+    for plan in plans {
+        let viable = try_plan(environment, config, setup, *plan, &mut row)?;
+        if viable {
+            break;
+        }
+    }
+    row.notes.extend(setup.notes());
+    row.seconds = start.elapsed().as_secs_f64();
+    Ok(row)
+}
+
+/// Says whether the plan works here, with or without the guard.
+fn try_plan(
+    environment: &mut Environment,
+    config: &RunConfig<'_>,
+    setup: &mut Setup,
+    plan: Plan,
+    row: &mut Row,
+) -> anyhow::Result<bool> {
+    let life = live(environment, config, setup, plan, Guarded::WithChecks)?;
+    row.tally += life.tally;
+    let Some(failure) = &life.failure else {
+        row.passed = life.passed;
+        return Ok(true);
+    };
+    log_failure(config, failure, "with the guard");
+    if failure.is_refusal() {
+        row.passed = life.passed;
+        row.refused += 1;
+        row.notes.push(failure.headline());
+        return Ok(true);
+    }
+    progress(config, "the same without the guard");
+    environment.stop_guard();
+    let bare = live(environment, config, setup, plan, Guarded::No);
+    environment.start_guard()?;
+    let bare = bare?;
+    if let Some(bare) = &bare.failure
+        && bare.step <= failure.step
+    {
+        log_failure(config, bare, "without the guard");
+        // What was counted on the way to a failure of the chart's own stays counted.
+        row.not_here.push(bare.headline());
+        return Ok(false);
+    }
+    progress(config, "once more with the guard");
+    let again = live(environment, config, setup, plan, Guarded::Yes)?;
+    row.passed = again.passed;
+    if let Some(again) = &again.failure {
+        log_failure(config, again, "with the guard, again");
+        row.refused += 1;
+        row.notes.push(again.headline());
+    } else {
+        row.notes
+            .push(format!("failed once: {}", failure.headline()));
+    }
+    Ok(true)
+}
+
+fn log_failure(config: &RunConfig<'_>, failure: &Failure, how: &str) {
+    config.log.write(&json!({
+        "run": format!("{} {}", config.chart.name, config.version),
+        "what": if failure.is_refusal() { "refused" } else { "failed" },
+        "how": how,
+        "step": STEPS.get(failure.step),
+        "message": failure.message.chars().take(2000).collect::<String>(),
+    }));
+}
+
+/// One life from a clean cluster to a clean cluster; several, while the chart turns out to need
+/// something that can be given.
+fn live(
+    environment: &mut Environment,
+    config: &RunConfig<'_>,
+    setup: &mut Setup,
+    plan: Plan,
+    guarded: Guarded,
+) -> anyhow::Result<Life> {
+    loop {
+        let namespace = environment.namespace(&config.chart.name, config.version)?;
+        let life = steps(environment, config, setup, (plan, guarded, &namespace));
+        environment.clean_up(&namespace)?;
+        let life = life?;
+        match &life.failure {
+            Some(failure) if !failure.is_refusal() && setup.learn(&failure.message) => {
+                progress(config, &format!("again: {}", failure.headline()));
+            }
+            _ => return Ok(life),
+        }
+    }
+}
+
+fn steps(
+    environment: &Environment,
+    config: &RunConfig<'_>,
+    setup: &Setup,
+    (plan, guarded, namespace): (Plan, Guarded, &str),
+) -> anyhow::Result<Life> {
+    prepare(environment, setup)?;
+    let release = release_name(&config.chart.name);
+    let newer = config.chart.newer.display().to_string();
+    let older = match (plan, &config.chart.older) {
+        (Plan::OlderToNewer, Some(older)) => older.display().to_string(),
+        _ => newer.clone(),
+    };
+    let bump = match plan {
+        Plan::OlderToNewer => Vec::new(),
+        Plan::NewerOnly => harmless_values(environment, config),
+    };
+    let mut life = Life {
+        tally: Tally::default(),
+        passed: 0,
+        failure: None,
+    };
+    let mut deadline = Instant::now() + config.patience;
+    for (step, name) in STEPS.iter().enumerate() {
+        progress(config, name);
+        let helm = |words: &[&str], more: &[&[String]]| {
+            let words = words.iter().map(|word| (*word).to_owned());
+            let args: Vec<String> = words.chain(more.concat()).collect();
+            helm(environment, config, setup, (namespace, &args)).run()
+        };
+        let args = config.chart.args.as_slice();
+        let output = match step {
+            0 => helm(&["install", &release, &older], &[args]),
+            1 | 3 => {
+                let upgrade = ["upgrade", &release, &newer];
+                let output = helm(&upgrade, &[args, &bump]);
+                // Other values can be wrong for a chart in ways that its own are not.
+                if output.status.success() || bump.is_empty() || is_denial(&output.stderr) {
+                    output
+                } else {
+                    helm(&upgrade, &[args])
+                }
+            }
+            2 => helm(&["rollback", &release, "1"], &[]),
+            _ => helm(&["uninstall", &release], &[]),
+        };
+        if let Some(message) = failure(&output) {
+            life.failure = Some(Failure { step, message });
+            return Ok(life);
+        }
+        life.passed += 1;
+        let depth = match step {
+            0 => Depth::DryRuns,
+            3 => Depth::WithDrift,
+            _ => continue,
+        };
+        if guarded == Guarded::WithChecks {
+            progress(config, "checks");
+            let began = Instant::now();
+            life.tally += check(
+                environment,
+                config,
+                (namespace, &release, name),
+                (depth, deadline),
+            )?;
+            if depth == Depth::DryRuns {
+                // Half of the time for each of the two stages, unless the first leaves more.
+                deadline += config.patience.saturating_sub(began.elapsed()) / 2;
+            }
+        }
+    }
+    Ok(life)
+}
+
+/// Helm 4 warns where Helm 3 fails when an uninstall leaves objects behind.
+fn failure(output: &Output) -> Option<String> {
+    let refused = is_denial(&output.stderr) || is_denial(&output.stdout);
+    (!output.status.success() || refused).then(|| format!("{}\n{}", output.stderr, output.stdout))
+}
+
+fn prepare(environment: &Environment, setup: &Setup) -> anyhow::Result<()> {
+    for namespace in &setup.namespaces {
+        environment.create_namespace(namespace)?;
+    }
+    let definitions = setup.definitions();
+    environment.block_on(async {
+        for definition in &definitions {
+            let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+            environment.emergency.post(path, definition).await?;
+        }
+        for (group, version, _) in &setup.kinds {
+            let path = format!("/apis/{group}/{version}");
+            crate::api::eventually(Duration::from_secs(10), || async {
+                Ok(environment.emergency.get(&path).await?.is_ok())
+            })
+            .await?;
+        }
+        anyhow::Ok(())
+    })
+}
+
+fn helm(
+    environment: &Environment,
+    config: &RunConfig<'_>,
+    setup: &Setup,
+    (namespace, args): (&str, &[String]),
+) -> testbed::Invocation {
+    // The time is for hooks alone: nothing waits for pods, whose images nobody runs.
+    let helm = environment.helm(config.version).args(args).args([
+        "--namespace",
+        namespace,
+        "--timeout",
+        "60s",
+    ]);
+    if setup.no_hooks {
+        helm.arg("--no-hooks")
+    } else {
+        helm
+    }
+}
+
+/// Values that change a chart's objects and nothing that matters, by names that most charts share.
+fn harmless_values(environment: &Environment, config: &RunConfig<'_>) -> Vec<String> {
+    let chart = config.chart.newer.display().to_string();
+    let output = environment
+        .helm(config.version)
+        .args(["show", "values", &chart])
+        .run();
+    let has = |name: &str| {
+        output.stdout.lines().any(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(':'))
+        })
+    };
+    ["podAnnotations", "commonAnnotations", "podLabels"]
+        .into_iter()
+        .find(|name| has(name))
+        .map(|name| vec!["--set".to_owned(), format!("{name}.corpus=second")])
+        .unwrap_or_default()
+}
+
+/// Names of releases are shorter than those of charts may be, and lower case.
+fn release_name(chart: &str) -> String {
+    let name: String = chart
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(40)
+        .collect();
+    name.trim_matches('-').to_owned()
+}
+
+fn check(
+    environment: &Environment,
+    config: &RunConfig<'_>,
+    (namespace, release, stage): (&str, &str, &str),
+    (depth, deadline): (Depth, Instant),
+) -> anyhow::Result<Tally> {
+    let manifest = environment
+        .helm(config.version)
+        .args(["get", "manifest", release, "--namespace", namespace])
+        .run();
+    anyhow::ensure!(
+        manifest.status.success(),
+        "failed to read the manifest of {release}: {}",
+        manifest.stderr
+    );
+    let objects = environment
+        .declared(&manifest.stdout, namespace)
+        .with_context(|| format!("failed to read the manifest of {release}"))?;
+    environment.settle(&objects)?;
+    let context = Context {
+        somebody: &environment.somebody,
+        emergency: &environment.emergency,
+        log: config.log,
+        title: format!("{} {} after {stage}", config.chart.name, config.version),
+        deadline,
+    };
+    let tally = environment.block_on(checks::check(&context, objects, depth));
+    if !environment.guard_serves() {
+        config.log.write(&json!({
+            "run": context.title, "what": "the guard does not serve", "log": environment.guard_log(),
+        }));
+        eprintln!("corpus: the guard does not serve any more");
+    }
+    Ok(tally)
+}
+
+fn progress(config: &RunConfig<'_>, what: &str) {
+    let (number, of) = config.position;
+    let (chart, version) = (&config.chart.name, config.version);
+    eprintln!("corpus: [{number}/{of}] {chart} {version}: {what}");
+}

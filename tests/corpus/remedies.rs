@@ -1,0 +1,164 @@
+//! What a chart turns out to need before it installs: namespaces, kinds that another chart would bring,
+//! hooks left out. Found out from what Helm says, once a chart.
+
+use serde_json::{Value, json};
+
+/// What is prepared before a chart is installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Namespaces that are made.
+    pub namespaces: Vec<String>,
+    /// Kinds that get a definition without a schema: (group, version, kind).
+    pub kinds: Vec<(String, String, String)>,
+    /// Whether Helm is told to leave hooks out, because they do not end here.
+    pub no_hooks: bool,
+}
+
+impl Setup {
+    /// Adds what would help against an error; says whether there is anything.
+    pub fn learn(&mut self, error: &str) -> bool {
+        let before = self.clone();
+        for name in all_between(error, "namespaces \"", "\" not found") {
+            if !self.namespaces.contains(&name) {
+                self.namespaces.push(name);
+            }
+        }
+        for (kind, version) in missing_kinds(error) {
+            if let Some((group, version)) = version.split_once('/') {
+                let known = (group.to_owned(), version.to_owned(), kind);
+                // A kind of Kubernetes itself that is gone cannot be brought back.
+                let custom = group.contains('.') && !group.ends_with(".k8s.io");
+                let gateway = group == "gateway.networking.k8s.io" || group.ends_with(".x-k8s.io");
+                if (custom || gateway) && !self.kinds.contains(&known) {
+                    self.kinds.push(known);
+                }
+            }
+        }
+        let hook = error.contains("hook") || error.contains("BackoffLimitExceeded");
+        let late = ["timed out", "deadline exceeded", "failed"]
+            .iter()
+            .any(|word| error.contains(word));
+        if hook && late {
+            self.no_hooks = true;
+        }
+        *self != before
+    }
+
+    /// What was prepared, for the table.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.no_hooks {
+            notes.push("--no-hooks".to_owned());
+        }
+        if !self.kinds.is_empty() {
+            notes.push(format!("{} kinds defined without schema", self.kinds.len()));
+        }
+        notes
+    }
+
+    /// The definitions of the missing kinds.
+    pub fn definitions(&self) -> Vec<Value> {
+        let mut definitions: Vec<Value> = Vec::new();
+        for (group, version, kind) in &self.kinds {
+            let plural = plural(kind);
+            let name = format!("{plural}.{group}");
+            definitions.push(json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {
+                    "name": name,
+                    // The API server wants to see an approval for groups that end like its own.
+                    "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+                },
+                "spec": {
+                    "group": group,
+                    "scope": scope(kind),
+                    "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                    "versions": [{
+                        "name": version, "served": true, "storage": true,
+                        "schema": {"openAPIV3Schema": {
+                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                        }},
+                    }],
+                },
+            }));
+        }
+        definitions
+    }
+}
+
+fn scope(kind: &str) -> &'static str {
+    let cluster = kind.starts_with("Cluster") || kind.ends_with("Class");
+    if cluster { "Cluster" } else { "Namespaced" }
+}
+
+fn plural(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ if lower.ends_with('s') => format!("{lower}es"),
+        _ => format!("{lower}s"),
+    }
+}
+
+/// `no matches for kind "ServiceMonitor" in version "monitoring.coreos.com/v1"`
+fn missing_kinds(error: &str) -> Vec<(String, String)> {
+    let kinds = all_between(error, "no matches for kind \"", "\" in version");
+    let versions = error
+        .split("no matches for kind \"")
+        .skip(1)
+        .filter_map(|rest| {
+            let (_, rest) = rest.split_once("in version \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
+    kinds.into_iter().zip(versions).collect()
+}
+
+fn all_between(text: &str, start: &str, end: &str) -> Vec<String> {
+    text.split(start)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(end)?.0))
+        .filter(|found| !found.contains('\n') && found.len() < 254)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_is_missing() {
+        let mut setup = Setup::default();
+        assert!(setup.learn("Error: namespaces \"istio-system\" not found"));
+        assert!(setup.learn(
+            "resource mapping not found for name: \"x\" namespace: \"\" from \"\": no matches for kind \
+             \"ServiceMonitor\" in version \"monitoring.coreos.com/v1\"\nensure CRDs are installed first"
+        ));
+        assert!(
+            !setup.learn("no matches for kind \"PodSecurityPolicy\" in version \"policy/v1beta1\"")
+        );
+        assert!(
+            setup.learn("failed post-install: 1 error: hook timed out waiting for the condition")
+        );
+        assert_eq!(setup.namespaces, ["istio-system"]);
+        assert_eq!(
+            setup.definitions()[0]["metadata"]["name"],
+            "servicemonitors.monitoring.coreos.com"
+        );
+        assert_eq!(setup.notes().len(), 2);
+        assert!(!setup.learn("Error: namespaces \"istio-system\" not found"));
+    }
+
+    #[test]
+    fn plurals_are_those_that_definitions_have() {
+        let kinds = ["Gateway", "NetworkPolicy", "Ingress", "ServiceMonitor"];
+        let plurals = [
+            "gateways",
+            "networkpolicies",
+            "ingresses",
+            "servicemonitors",
+        ];
+        assert_eq!(kinds.map(plural), plurals);
+    }
+}

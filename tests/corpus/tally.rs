@@ -1,0 +1,108 @@
+//! What is counted.
+
+use std::ops::AddAssign;
+
+/// What became of an attempt to change or remove a declared field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guard denied it.
+    Denied,
+    /// The API server refused it by itself: invalid, or the field is immutable.
+    Api,
+    /// The API server took the request and nothing changed: it pruned the value or put it back.
+    Unchanged,
+    /// It would have happened.
+    Missed,
+    /// The time of the chart was over.
+    NotTried,
+}
+
+/// How often each happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Denied by the guard.
+    pub denied: usize,
+    /// Refused by the API server itself.
+    pub api: usize,
+    /// Without effect.
+    pub unchanged: usize,
+    /// Got past the guard.
+    pub missed: usize,
+    /// Not tried for want of time.
+    pub not_tried: usize,
+}
+
+impl Outcomes {
+    /// Counts one more.
+    pub fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Denied => &mut self.denied,
+            Outcome::Api => &mut self.api,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Missed => &mut self.missed,
+            Outcome::NotTried => &mut self.not_tried,
+        } += 1;
+    }
+}
+
+impl AddAssign for Outcomes {
+    fn add_assign(&mut self, other: Self) {
+        self.denied += other.denied;
+        self.api += other.api;
+        self.unchanged += other.unchanged;
+        self.missed += other.missed;
+        self.not_tried += other.not_tried;
+    }
+}
+
+/// What was counted of one object, one stage or one chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Declared objects that were tried.
+    pub objects: usize,
+    /// Declared objects of kinds and namespaces that no webhook or not this one is called for.
+    pub exempt: usize,
+    /// Declared objects that are not there: a Job that its TTL removed, for one.
+    pub absent: usize,
+    /// Deletes of declared objects.
+    pub deletes: Outcomes,
+    /// Declared values changed to another value.
+    pub changed: Outcomes,
+    /// Declared values, list items and whole branches removed.
+    pub removed: Outcomes,
+    /// Writes that change nothing declared and passed.
+    pub writes_passed: usize,
+    /// Such writes that the API server refused by itself.
+    pub writes_api: usize,
+    /// Such writes that the guard denied, and denials of what would have changed nothing.
+    pub false_denials: usize,
+    /// Objects that could not be tried because a request failed.
+    pub errors: usize,
+}
+
+impl Tally {
+    /// Deletes, changes and removals that got past the guard.
+    pub fn missed(&self) -> usize {
+        self.deletes.missed + self.changed.missed + self.removed.missed
+    }
+
+    /// What was left when the time was over.
+    pub fn not_tried(&self) -> usize {
+        self.deletes.not_tried + self.changed.not_tried + self.removed.not_tried
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.exempt += other.exempt;
+        self.absent += other.absent;
+        self.deletes += other.deletes;
+        self.changed += other.changed;
+        self.removed += other.removed;
+        self.writes_passed += other.writes_passed;
+        self.writes_api += other.writes_api;
+        self.false_denials += other.false_denials;
+        self.errors += other.errors;
+    }
+}
