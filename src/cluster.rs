@@ -5,6 +5,7 @@
 //!
 //! Start at [`client::connect`]; [`crds::Crds`] for the types of custom resources.
 
+pub mod access;
 pub mod client;
 pub mod crds;
 pub mod failure;

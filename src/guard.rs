@@ -14,9 +14,9 @@ pub mod request;
 pub mod subject;
 pub mod verdict;
 
-pub use claim::{Claim, Held, RevisionClaim};
+pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use decision::{Asker, Decided, Decision, decide};
 pub use judge::{HELM_WRITERS, Knowledge, Question, in_flight, judge};
-pub use request::{Operation, Request};
+pub use request::{Operation, Request, User};
 pub use subject::{ObjectRef, Subject, screen, subject};
 pub use verdict::{Change, Finding, Outcome, Reason, Verdict};

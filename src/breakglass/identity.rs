@@ -112,6 +112,7 @@ mod tests {
         User {
             username: Cow::Borrowed(name),
             groups: groups.iter().copied().map(Cow::Borrowed).collect(),
+            extra: None,
         }
     }
 

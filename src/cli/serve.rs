@@ -24,7 +24,7 @@ use super::{
     logging,
 };
 use crate::{
-    cluster::{client, crds::Crds},
+    cluster::{access::AccessReviews, client, crds::Crds},
     compare::redact::Redactor,
     policy::presets::Presets,
     record::{Recorder, audit::AuditLog, events, metrics::Metrics},
@@ -124,6 +124,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let webhook = Webhook {
         sources: Known {
             read_through: ReadThrough::new(&releases),
+            access: AccessReviews::new(client.clone()),
             releases,
             crds,
         },

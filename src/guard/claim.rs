@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase};
+use crate::helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver};
 
 /// One release's say about one object: a claim is made by every release of whose active
 /// revisions at least one declares the object.
@@ -10,12 +10,34 @@ use crate::helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase};
 pub struct Claim {
     /// The release.
     pub release: Arc<ReleaseName>,
+    /// Where its records are stored.
+    pub records: RecordsAt,
     /// Chart name and version of the newest revision, as `name-version`.
     pub chart: Arc<str>,
     /// What the newest revision's status says.
     pub phase: Phase,
     /// The active revisions, newest first; never empty.
     pub revisions: Vec<RevisionClaim>,
+}
+
+impl Claim {
+    /// The number of the newest revision.
+    pub fn newest(&self) -> u32 {
+        self.revisions
+            .iter()
+            .map(|revision| revision.revision)
+            .max()
+            .unwrap_or_default()
+    }
+}
+
+/// Where the records of a release are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordsAt {
+    /// In which kind of object.
+    pub driver: Driver,
+    /// In which namespace: often, but not always, the release's own.
+    pub namespace: Box<str>,
 }
 
 /// One active revision's say about the object.

@@ -64,7 +64,7 @@ pub struct Resource<'a> {
 }
 
 /// Who asks, after impersonation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct User<'a> {
     /// User name: `system:serviceaccount:ops:emergency-ops`.
     #[serde(borrow, default)]
@@ -72,6 +72,10 @@ pub struct User<'a> {
     /// Groups.
     #[serde(borrow, default)]
     pub groups: Vec<Cow<'a, str>>,
+    /// What else the authenticator says of the user, such as the scopes of a token. Only ever
+    /// handed back to the API server.
+    #[serde(borrow, default)]
+    pub extra: Option<&'a RawValue>,
 }
 
 /// The parts of `request.options` that the judgement reads.

@@ -59,6 +59,8 @@ pub enum Reason {
     SchemaUnavailable,
     /// The records could not be read again before a denial.
     ReadThroughFailed,
+    /// Whether the request is Helm's own could not be found out.
+    AccessUnknown,
     /// The answer was not ready inside the deadline.
     DeadlineExceeded,
 }
@@ -80,6 +82,7 @@ impl Reason {
             | Self::ObjectUnreadable
             | Self::SchemaUnavailable
             | Self::ReadThroughFailed
+            | Self::AccessUnknown
             | Self::DeadlineExceeded => Outcome::Indeterminate,
         }
     }
@@ -101,6 +104,7 @@ impl Reason {
             Self::ObjectUnreadable => "object-unreadable",
             Self::SchemaUnavailable => "schema-unavailable",
             Self::ReadThroughFailed => "read-through-failed",
+            Self::AccessUnknown => "access-unknown",
             Self::DeadlineExceeded => "deadline-exceeded",
         }
     }

@@ -137,6 +137,11 @@ impl RecordMeta {
     }
 }
 
+/// The name of the object that holds a revision's record.
+pub fn record_name(release: &str, revision: u32) -> String {
+    format!("{NAME_PREFIX}{release}.v{revision}")
+}
+
 /// Splits `<release>.v<revision>`; a release's name may hold `.v` itself.
 fn release_and_revision(rest: &str) -> Option<(&str, u32)> {
     let (release, revision) = rest.rsplit_once(".v")?;

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::helm::{lifecycle::Status, storage::Driver};
+use crate::helm::{
+    lifecycle::Status,
+    storage::{Driver, record_name},
+};
 
 /// Where a release keeps its records.
 ///
@@ -36,10 +39,7 @@ pub struct RecordKey {
 impl RecordKey {
     /// The name of the Secret or `ConfigMap` (Helm `pkg/storage/storage.go`, `makeKey`).
     pub fn object_name(&self) -> String {
-        format!(
-            "sh.helm.release.v1.{}.v{}",
-            self.storage.name, self.revision
-        )
+        record_name(&self.storage.name, self.revision)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     key::{StorageKey, Version},
 };
 use crate::{
-    guard::{Claim, Held, RevisionClaim},
+    guard::{Claim, Held, RecordsAt, RevisionClaim},
     helm::lifecycle::{Phase, Status},
 };
 
@@ -83,6 +83,10 @@ impl ReleaseView {
         let newest = self.bodies().next().unwrap_or(declaring);
         Some(Claim {
             release: Arc::clone(declaring.release()),
+            records: RecordsAt {
+                driver: self.storage.driver,
+                namespace: self.storage.namespace.clone(),
+            },
             chart: Arc::clone(newest.chart()),
             phase,
             revisions,

@@ -1,11 +1,15 @@
 //! What the handler asks, answered by the rooms that know.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    cluster::crds::Crds,
+    cluster::{
+        access::{AccessReviews, RecordWriter},
+        crds::Crds,
+    },
     compare::schema::crd::CrdShape,
-    guard::{Claim, ObjectRef},
+    guard::{Claim, ObjectRef, User},
+    helm::storage::record_name,
     releases::{ReadThrough, Releases},
     webhook::handler::{SourceError, Sources},
 };
@@ -15,6 +19,7 @@ pub(super) struct Known {
     pub releases: Releases,
     pub read_through: ReadThrough,
     pub crds: Arc<Crds>,
+    pub access: AccessReviews,
 }
 
 impl Sources for Known {
@@ -33,6 +38,20 @@ impl Sources for Known {
         deadline: Instant,
     ) -> Result<Vec<Claim>, SourceError> {
         Ok(self.read_through.fresh_claims(object, deadline).await?)
+    }
+
+    async fn may_write_records(&self, claim: &Claim, user: &User<'_>) -> Result<bool, SourceError> {
+        let question = RecordWriter {
+            user: user.username.clone().into_owned(),
+            groups: user.groups.iter().map(ToString::to_string).collect(),
+            extra: user
+                .extra
+                .map_or(Ok(BTreeMap::new()), |raw| serde_json::from_str(raw.get()))?,
+            driver: claim.records.driver,
+            namespace: claim.records.namespace.to_string(),
+            record: record_name(&claim.release.name, claim.newest()),
+        };
+        Ok(self.access.may_write(question).await?)
     }
 
     async fn custom_resource(

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    guard::{RevisionClaim, screen, subject},
-    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase},
+    guard::{RecordsAt, RevisionClaim, screen, subject},
+    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
 };
 
 fn object(version: &str, value: &Value) -> Held {
@@ -31,6 +31,10 @@ fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
             namespace: "shop".into(),
             name: release.into(),
         }),
+        records: RecordsAt {
+            driver: Driver::Secret,
+            namespace: "shop".into(),
+        },
         chart: "web-1.0.0".into(),
         phase,
         revisions: helds

@@ -16,8 +16,8 @@ use crate::{
         schema::{Shape, builtin::builtin, crd::CrdShape},
     },
     guard::{
-        Asker, Claim, Knowledge, ObjectRef, Operation, Outcome, Question, Reason, Request, Subject,
-        Verdict, judge, subject,
+        Asker, Claim, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question, Reason,
+        Request, Subject, Verdict, in_flight, judge, subject,
     },
 };
 
@@ -160,7 +160,14 @@ pub(super) async fn verdict<S: Sources>(
     let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
     let reading = webhook.sources.fresh_claims(&object, until);
     match timeout_at(deadline.into(), reading).await {
-        Ok(Ok(claims)) => return judge(&claims),
+        Ok(Ok(claims)) => {
+            let verdict = judge(&claims);
+            let written = written_by_helm(&webhook.sources, request, &claims, until);
+            return match verdict.reason.outcome() {
+                Outcome::Violation => written.await.map_or(verdict, Verdict::because),
+                Outcome::Pass | Outcome::Indeterminate => verdict,
+            };
+        }
         Ok(Err(error)) => tracing::warn!(
             namespace = object.namespace,
             error,
@@ -174,6 +181,31 @@ pub(super) async fn verdict<S: Sources>(
     match (verdict.reason.outcome(), asker) {
         (Outcome::Violation, Asker::Ordinary) => Verdict::because(Reason::ReadThroughFailed),
         _ => verdict,
+    }
+}
+
+/// Why a violation passes all the same: a mutating webhook may have rewritten what Helm sent. The
+/// field manager says that it is Helm, which anyone can say; whether the user could write the
+/// release's records says that nothing is won by saying so.
+async fn written_by_helm<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    claims: &[Claim],
+    deadline: Instant,
+) -> Option<Reason> {
+    let claim = in_flight(request, claims, HELM_WRITERS)?;
+    let asking = sources.may_write_records(claim, &request.user_info);
+    match timeout_at(deadline.into(), asking).await {
+        Ok(Ok(true)) => Some(Reason::InFlight),
+        Ok(Ok(false)) => None,
+        Ok(Err(error)) => {
+            tracing::warn!(release = %claim.release, error, "failed to ask who may write records");
+            Some(Reason::AccessUnknown)
+        }
+        Err(_) => {
+            tracing::warn!(release = %claim.release, "failed to ask in time who may write records");
+            Some(Reason::AccessUnknown)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, future::Future, sync::Arc, time::Instant};
 
 use crate::{
     compare::schema::crd::CrdShape,
-    guard::{Claim, ObjectRef},
+    guard::{Claim, ObjectRef, User},
 };
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
@@ -26,6 +26,13 @@ pub trait Sources: Send + Sync + 'static {
         object: &ObjectRef<'_>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Claim>, SourceError>> + Send;
+
+    /// Whether the user may write the records of the claiming release, as the API server says.
+    fn may_write_records(
+        &self,
+        claim: &Claim,
+        user: &User<'_>,
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
 
     /// The custom resource with this group and plural; `None` when no definition has it, as for
     /// the kinds of aggregated API servers.

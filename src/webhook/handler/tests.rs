@@ -13,12 +13,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     compare::schema::crd::CrdShape,
-    guard::{Claim, Held, ObjectRef, RevisionClaim},
-    helm::{
-        ReleaseName,
-        identity::DeclaredObject,
-        lifecycle::{Phase, Status, active_set},
-    },
+    guard::{Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User},
+    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     record::{
         audit::AuditLog,
         events::{self, Announcer},
@@ -52,9 +48,11 @@ struct Handmade {
     fresh: Fresh,
     reads: Arc<AtomicUsize>,
     definition: Result<Option<&'static str>, ()>,
+    phase: Phase,
+    may_write: Result<bool, ()>,
 }
 
-fn claims(declared: &str, object: &ObjectRef<'_>) -> Vec<Claim> {
+fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
     let value: Value = serde_json::from_str(declared).unwrap();
     let text = |pointer: &str| value.pointer(pointer).unwrap().as_str().unwrap().to_owned();
     let api_version = text("/apiVersion");
@@ -70,8 +68,12 @@ fn claims(declared: &str, object: &ObjectRef<'_>) -> Vec<Claim> {
             namespace: "shop".to_owned(),
             name: "myapp".to_owned(),
         }),
+        records: RecordsAt {
+            driver: Driver::Secret,
+            namespace: "shop".into(),
+        },
         chart: Arc::from("myapp-1.2.0"),
-        phase: active_set(&[(3, Status::Deployed)]).map_or(Phase::Settled, |set| set.phase),
+        phase,
         revisions: vec![RevisionClaim {
             revision: 3,
             held: Held::Declared(Arc::new(DeclaredObject {
@@ -91,7 +93,7 @@ fn claims(declared: &str, object: &ObjectRef<'_>) -> Vec<Claim> {
 
 impl Sources for Handmade {
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
-        claims(self.declared, object)
+        claims(self.declared, object, self.phase)
     }
 
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool {
@@ -105,12 +107,20 @@ impl Sources for Handmade {
     ) -> Result<Vec<Claim>, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         match self.fresh {
-            Fresh::AsIndexed => Ok(claims(self.declared, object)),
-            Fresh::Declares(declared) => Ok(claims(declared, object)),
+            Fresh::AsIndexed => Ok(claims(self.declared, object, self.phase)),
+            Fresh::Declares(declared) => Ok(claims(declared, object, self.phase)),
             Fresh::Fails => Err("the API server is away".into()),
             Fresh::NeverAnswers => std::future::pending().await,
             Fresh::Panics => panic!("hunter2"),
         }
+    }
+
+    async fn may_write_records(
+        &self,
+        _claim: &Claim,
+        _user: &User<'_>,
+    ) -> Result<bool, SourceError> {
+        self.may_write.map_err(|()| "the API server is away".into())
     }
 
     async fn custom_resource(
@@ -142,6 +152,8 @@ struct Setup {
     declared: &'static str,
     fresh: Fresh,
     definition: Result<Option<&'static str>, ()>,
+    phase: Phase,
+    may_write: Result<bool, ()>,
 }
 
 impl Default for Setup {
@@ -151,6 +163,8 @@ impl Default for Setup {
             declared: DEPLOYMENT,
             fresh: Fresh::AsIndexed,
             definition: Ok(None),
+            phase: Phase::Settled,
+            may_write: Ok(false),
         }
     }
 }
@@ -179,6 +193,8 @@ impl Setup {
                 fresh: self.fresh,
                 reads: Arc::clone(&reads),
                 definition: self.definition,
+                phase: self.phase,
+                may_write: self.may_write,
             },
             mode: self.mode,
             presets: Presets::default(),
@@ -288,6 +304,36 @@ async fn a_violation_is_denied_after_the_records_were_read_again() {
     assert!(bench.metrics().contains(
         r#"helm_guard_decisions_total{operation="UPDATE",mode="Deny",verdict="denied",reason="fields-changed"} 1"#
     ));
+}
+
+/// A mutating webhook rewrites what Helm sends, so that it is no longer what the manifest declares.
+#[rstest]
+#[case::helm_at_work(Phase::Pending, "helm", Ok(true), "in-flight")]
+#[case::somebody_who_says_so(Phase::Pending, "helm", Ok(false), "fields-changed")]
+#[case::another_manager(Phase::Pending, "kubectl-edit", Ok(true), "fields-changed")]
+#[case::no_operation_runs(Phase::Settled, "helm", Ok(true), "fields-changed")]
+#[case::nobody_can_say(Phase::Pending, "helm", Err(()), "access-unknown")]
+#[tokio::test]
+async fn helms_own_request_passes_however_it_was_rewritten(
+    #[case] phase: Phase,
+    #[case] manager: &str,
+    #[case] may_write: Result<bool, ()>,
+    #[case] reason: &str,
+) {
+    let bench = Setup {
+        phase,
+        may_write,
+        ..Setup::default()
+    }
+    .start();
+    let request = with(update(0), "options", json!({"fieldManager": manager}));
+    let response = bench.review(&request).await;
+    assert_eq!(response["auditAnnotations"]["reason"], reason);
+    assert_eq!(response["allowed"], reason != "fields-changed");
+    assert_eq!(
+        response.get("warnings").is_some(),
+        reason == "access-unknown"
+    );
 }
 
 #[tokio::test]

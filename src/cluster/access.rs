@@ -1,0 +1,153 @@
+//! Asks the API server what a user may do.
+//!
+//! Asked in one case only: while a release is pending, to tell Helm's own request, rewritten by a
+//! mutating webhook, from a foreign one. So answers are kept for a moment, not for long.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+use parking_lot::Mutex;
+
+use super::failure::ApiFailure;
+use crate::helm::storage::Driver;
+
+/// An upgrade of many objects asks the same question for each of them; a right that is taken away
+/// is noticed this much later.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// More askers than this within [`KEEP`] are not kept, only asked about.
+const MOST_KEPT: usize = 1024;
+
+/// The question: may this user write the records of a release?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordWriter {
+    /// User name, after impersonation.
+    pub user: String,
+    /// The user's groups.
+    pub groups: Vec<String>,
+    /// The authenticator's further words on the user; scopes of a token restrict by them.
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// The kind of object that the records are stored in.
+    pub driver: Driver,
+    /// The namespace in which the release's records are stored.
+    pub namespace: String,
+    /// The name of the newest record.
+    pub record: String,
+}
+
+/// Asks, and remembers the answers for a moment.
+pub struct AccessReviews {
+    client: Client,
+    answers: Mutex<HashMap<RecordWriter, (Instant, bool)>>,
+}
+
+impl std::fmt::Debug for AccessReviews {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessReviews")
+    }
+}
+
+impl AccessReviews {
+    /// Asks through `client`, which needs `create` on `subjectaccessreviews`.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Whether the user may update the record, which Helm does at the end of every operation.
+    ///
+    /// # Errors
+    /// When the API server does not answer; then nothing is known, and nobody is let through.
+    pub async fn may_write(&self, question: RecordWriter) -> Result<bool, ApiFailure> {
+        if let Some(answer) = self.remembered(&question) {
+            return Ok(answer);
+        }
+        let review = review_of(&question);
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answered = reviews.create(&PostParams::default(), &review).await;
+        let allowed = answered
+            .map_err(|error| ApiFailure::from(&error))?
+            .status
+            .is_some_and(|status| status.allowed && status.denied != Some(true));
+        self.remember(question, allowed);
+        Ok(allowed)
+    }
+
+    fn remembered(&self, question: &RecordWriter) -> Option<bool> {
+        let answers = self.answers.lock();
+        answers
+            .get(question)
+            .filter(|(asked, _)| asked.elapsed() < KEEP)
+            .map(|(_, answer)| *answer)
+    }
+
+    fn remember(&self, question: RecordWriter, allowed: bool) {
+        let mut answers = self.answers.lock();
+        if answers.len() >= MOST_KEPT {
+            answers.retain(|_, (asked, _)| asked.elapsed() < KEEP);
+        }
+        if answers.len() < MOST_KEPT {
+            answers.insert(question, (Instant::now(), allowed));
+        }
+    }
+}
+
+fn review_of(question: &RecordWriter) -> SubjectAccessReview {
+    let resource = ResourceAttributes {
+        verb: Some("update".into()),
+        resource: Some(match question.driver {
+            Driver::Secret => "secrets".into(),
+            Driver::ConfigMap => "configmaps".into(),
+        }),
+        namespace: Some(question.namespace.clone()),
+        name: Some(question.record.clone()),
+        ..ResourceAttributes::default()
+    };
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(question.user.clone()),
+            groups: Some(question.groups.clone()),
+            extra: Some(question.extra.clone()),
+            resource_attributes: Some(resource),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_is_about_one_record_and_this_user() {
+        let review = review_of(&RecordWriter {
+            user: "alice".into(),
+            groups: vec!["dev".into()],
+            extra: BTreeMap::from([("scopes".into(), vec!["user:info".into()])]),
+            driver: Driver::Secret,
+            namespace: "shop".into(),
+            record: "sh.helm.release.v1.web.v2".into(),
+        });
+        let json = serde_json::to_value(&review.spec).unwrap();
+        assert_eq!(
+            json["resourceAttributes"]["name"],
+            "sh.helm.release.v1.web.v2"
+        );
+        assert_eq!(json["resourceAttributes"]["resource"], "secrets");
+        assert_eq!(json["resourceAttributes"]["verb"], "update");
+        assert_eq!(json["extra"]["scopes"][0], "user:info");
+        assert_eq!(
+            (&json["user"], &json["groups"][0]),
+            (&"alice".into(), &"dev".into())
+        );
+    }
+}
