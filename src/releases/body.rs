@@ -131,13 +131,8 @@ fn by_name(object: &DeclaredObject) -> (&str, &str, &str) {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let texts: Vec<_> = self
-            .objects
-            .iter()
-            .map(|object| Arc::clone(&object.json))
-            .collect();
-        self.objects = Box::default();
-        self.interner.release(texts);
+        self.interner
+            .release(self.objects.iter().map(|object| &object.json));
     }
 }
 
