@@ -190,6 +190,13 @@ pub async fn begin(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
             from: origin(&upkeep.source),
             source,
         })?;
+    if upkeep.target.is_some() && pair.ca_bundle.is_none() {
+        tracing::warn!(
+            from = origin(&upkeep.source),
+            "no ca.crt beside the certificate: it is registered without a CA, and the API server \
+             will only call if its own trust store accepts the certificate"
+        );
+    }
     Ok(pair)
 }
 

@@ -256,6 +256,35 @@ async fn the_drain_answers_what_is_in_flight_and_what_still_comes() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
+/// A client that keeps its connection for as long as it is let, as the API server does.
+async fn keep_asking(server: &Server, requests: usize) {
+    let mut stream = server.connect().await;
+    for _ in 0..requests {
+        let response = exchange(&mut stream, "/ok").await;
+        assert!(response.starts_with("http/1.1 200"), "lost: {response:?}");
+        if response.contains("connection: close") {
+            stream = server.connect().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_request_is_lost_while_the_drain_begins() {
+    let server = plain(Limits {
+        drain_delay: NEVER,
+        ..patient()
+    })
+    .await;
+    let clients = (0..8).map(|_| keep_asking(&server, 60));
+    let draining = async {
+        keep_asking(&server, 20).await;
+        server.drain.cancel();
+    };
+    tokio::join!(futures_util::future::join_all(clients), draining);
+    // Each of the eight began with one connection and needed another for each answer since.
+    assert!(server.stats.accepted() > 9 + 8, "{:?}", server.stats);
+}
+
 #[tokio::test]
 async fn the_drain_closes_idle_connections_at_its_end() {
     let server = plain(patient()).await;
