@@ -20,8 +20,8 @@ const NOISE: [&str; 4] = ["managedFields", "resourceVersion", "generation", "uid
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmergencyChange {
-    /// From the old object to the new one, RFC 6902; absent for a delete, and where an object
-    /// could not be read.
+    /// From the old object to the new one, RFC 6902; of a scale request from the old Scale to the
+    /// new one. Absent for a delete, and where an object could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<json_patch::Patch>,
     /// Where the change is, for a patch too long to keep.
@@ -36,6 +36,9 @@ impl EmergencyChange {
         let read = |raw: Option<&RawValue>| -> Option<Value> {
             let mut object = serde_json::from_str(raw?.get()).ok()?;
             strip_noise(&mut object);
+            if request.sub_resource == "scale" {
+                show_zero(&mut object);
+            }
             // Before the two are compared: afterwards it would be too late to tell which values
             // of the patch are secret.
             mask(&mut object);
@@ -64,6 +67,14 @@ impl EmergencyChange {
 
 fn path(operation: &PatchOperation) -> String {
     operation.path().to_string()
+}
+
+/// A Scale to zero comes without `spec.replicas` (it is `omitempty`), and a patch that removes the
+/// field would not say what was asked for.
+fn show_zero(scale: &mut Value) {
+    if let Some(Value::Object(spec)) = scale.get_mut("spec") {
+        spec.entry("replicas").or_insert_with(|| Value::from(0));
+    }
 }
 
 fn strip_noise(object: &mut Value) {
@@ -128,6 +139,18 @@ mod tests {
         let old = json!({"data": {"a": "", "b": "x"}});
         let new = json!({"data": {"a": "y".repeat(PATCH_BYTES), "b": "x"}});
         assert_eq!(change(&old, &new, |_| ()), json!({"paths": ["/data/a"]}));
+    }
+
+    #[test]
+    fn a_scale_to_zero_says_zero() {
+        let body = r#"{"uid":"u","operation":"UPDATE","subResource":"scale",
+            "oldObject":{"spec":{"replicas":3}},"object":{"spec":{}}}"#;
+        let request: Request<'_> = serde_json::from_str(body).unwrap();
+        let change = EmergencyChange::of(&request, |_| ());
+        assert_eq!(
+            serde_json::to_value(change).unwrap(),
+            json!({"patch": [{"op": "replace", "path": "/spec/replicas", "value": 0}]})
+        );
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! A line has `"target":"audit"` and the same first keys as a JSON log line, so that one reader
 //! takes both from one stream. It is written before the answer is sent: a change that passed in an
 //! emergency is never unrecorded.
+//!
+//! A line is about a request, not about its success: after the webhook the API server may still
+//! refuse it, and after a conflict with another writer it asks again, with another uid.
 
 use std::io::{self, Write};
 

@@ -91,7 +91,8 @@ async fn review<S: Sources>(State(webhook): State<Arc<Webhook<S>>>, http: HttpRe
 
 fn reject<S>(webhook: &Webhook<S>, error: &EnvelopeError) -> Response {
     webhook.recorder.metrics.rejected(error.as_str());
-    tracing::warn!(%error, "rejected a request");
+    // Anyone on the network can cause this as often as they like: the counter tells of it.
+    tracing::debug!(%error, "rejected a request");
     (error.status(), error.to_string()).into_response()
 }
 
