@@ -1,7 +1,11 @@
 //! The index of releases and the schemas of custom resources, fed by a real API server and both
 //! Helms.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 use std::{
     future::Future,
@@ -19,7 +23,10 @@ use helm_guard::{
 use kube::Client;
 use rstest::rstest;
 use testbed::{Chart, ControlPlane, HelmVersion, shared};
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::{
+    runtime::Runtime,
+    task::{JoinSet, block_in_place},
+};
 
 const CONFIG_MAP: &str = "apiVersion: v1
 kind: ConfigMap
@@ -51,11 +58,6 @@ async fn until<T>(what: &str, mut now: impl FnMut() -> Option<T>) -> T {
     };
     let found = tokio::time::timeout(Duration::from_secs(60), wait).await;
     found.unwrap_or_else(|_| panic!("{what} never came about"))
-}
-
-/// Runs commands that block while the index goes on.
-async fn meanwhile<T: Send>(command: impl FnOnce() -> T + Send) -> T {
-    tokio::task::block_in_place(command)
 }
 
 /// Revision and declared colour, newest first.
@@ -140,7 +142,7 @@ fn a_release_is_followed_from_install_to_uninstall(
                 .collect()
         };
 
-        meanwhile(|| helm(&["install", "paint", chart])).await;
+        block_in_place(|| helm(&["install", "paint", chart]));
         until("the first revision", || {
             (indexed() == says(&[(1, "red")])).then_some(())
         })
@@ -154,7 +156,7 @@ fn a_release_is_followed_from_install_to_uninstall(
         );
         assert_eq!(claim.release.namespace, space);
 
-        meanwhile(|| helm(&["upgrade", "paint", chart, "--set", "colour=blue"])).await;
+        block_in_place(|| helm(&["upgrade", "paint", chart, "--set", "colour=blue"]));
         // Whatever the watch has told so far.
         let deadline = Instant::now() + Duration::from_secs(10);
         let fresh = read_through.fresh_claims(&object, deadline).await.unwrap();
@@ -168,7 +170,7 @@ fn a_release_is_followed_from_install_to_uninstall(
         assert_eq!((stats.releases, stats.revisions, stats.objects), (1, 2, 1));
         assert_eq!((stats.decode_errors, stats.watch_errors), (0, 0));
 
-        meanwhile(|| helm(&["uninstall", "paint"])).await;
+        block_in_place(|| helm(&["uninstall", "paint"]));
         let fresh = read_through.fresh_claims(&object, deadline).await.unwrap();
         assert_eq!(colours(&fresh), []);
         until("its end", || (releases.stats().releases == 0).then_some(())).await;
@@ -214,7 +216,7 @@ fn a_custom_resource_is_known_and_known_anew_when_its_definition_changes() {
             let crds = std::sync::Arc::clone(&crds);
             async move { crds.watch().await }
         });
-        meanwhile(|| apply("atomic")).await;
+        block_in_place(|| apply("atomic"));
         let known = crds
             .shape("index.example.com", "shelves")
             .await
@@ -226,7 +228,7 @@ fn a_custom_resource_is_known_and_known_anew_when_its_definition_changes() {
         );
         assert!(crds.shape("apps", "deployments").await.unwrap().is_none());
 
-        meanwhile(|| apply("set")).await;
+        block_in_place(|| apply("set"));
         let deadline = Instant::now() + Duration::from_secs(60);
         while *crds
             .shape("index.example.com", "shelves")
@@ -238,12 +240,11 @@ fn a_custom_resource_is_known_and_known_anew_when_its_definition_changes() {
             assert!(Instant::now() < deadline, "the change was never seen");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        meanwhile(|| {
+        block_in_place(|| {
             let kubectl = plane.kubectl().cmd(plane.admin());
             kubectl
                 .args(["delete", "crd", "shelves.index.example.com"])
                 .ok();
-        })
-        .await;
+        });
     });
 }

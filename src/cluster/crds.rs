@@ -106,6 +106,9 @@ struct Kept {
     used: u64,
 }
 
+/// What is known of a name: its definition, or that there is none.
+struct Known(Option<Arc<CrdShape>>);
+
 /// What changes when a definition's `spec` does. Its status, which changes more often, does not
 /// count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -143,7 +146,8 @@ impl Crds {
     /// The custom resource at `/apis/<group>/.../<plural>`, if its definition is known already.
     /// Never waits.
     pub fn cached(&self, group: &str, plural: &str) -> Option<Arc<CrdShape>> {
-        self.cache.lock().get(&name(group, plural)?)?
+        let Known(shape) = self.cache.lock().get(&name(group, plural)?)?;
+        shape
     }
 
     /// The custom resource at `/apis/<group>/.../<plural>`; `None` when there is no such
@@ -156,7 +160,7 @@ impl Crds {
         let Some(name) = name(group, plural) else {
             return Ok(None);
         };
-        if let Some(known) = self.cache.lock().get(&name) {
+        if let Some(Known(known)) = self.cache.lock().get(&name) {
             return Ok(known);
         }
         let Some(lock) = self.locks.get(self.lock_of(&name)) else {
@@ -165,7 +169,7 @@ impl Crds {
         let _turn = lock.lock().await;
         let events = {
             let mut cache = self.cache.lock();
-            if let Some(known) = cache.get(&name) {
+            if let Some(Known(known)) = cache.get(&name) {
                 return Ok(known);
             }
             cache.events
@@ -249,7 +253,7 @@ impl Crds {
 }
 
 impl Cache {
-    fn get(&mut self, name: &str) -> Option<Option<Arc<CrdShape>>> {
+    fn get(&mut self, name: &str) -> Option<Known> {
         let kept = self.kept.get_mut(name)?;
         let is_told_of_changes = self.is_watched && kept.shape.is_some();
         if !is_told_of_changes && kept.since.elapsed() >= UNWATCHED_FOR {
@@ -257,7 +261,7 @@ impl Cache {
         }
         self.clock += 1;
         kept.used = self.clock;
-        Some(kept.shape.clone())
+        Some(Known(kept.shape.clone()))
     }
 
     fn put(&mut self, name: &str, shape: Option<Arc<CrdShape>>, identity: Identity) {
