@@ -13,6 +13,7 @@
 
 mod items;
 mod open;
+mod pairs;
 pub mod path;
 pub mod quantity;
 pub mod redact;

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     items::{counterparts, keyed},
     open::{Fields, Opened, open, present},
+    pairs::have_counterparts,
     scalar::same_scalar,
     schema::{ListKind, MergeKey, Node, Shape},
 };
@@ -79,26 +80,9 @@ fn same_items(a: &[&RawValue], b: &[&RawValue], shape: Shape<'_>, empties: Empti
         Node::List {
             kind: ListKind::Set | ListKind::Unordered,
             ..
-        } => pair_off(a, b, |a, b| same(Some(a), Some(b), item, empties)),
+        } => have_counterparts(a, b, |a, b| same(Some(a), Some(b), item, empties)),
         _ => pairwise(),
     }
-}
-
-/// Every item of `a` has an item of `b` of its own.
-fn pair_off(
-    a: &[&RawValue],
-    b: &[&RawValue],
-    equal: impl Fn(&RawValue, &RawValue) -> bool,
-) -> bool {
-    let mut left = b.to_vec();
-    a.iter()
-        .all(|one| match left.iter().position(|two| equal(one, two)) {
-            Some(found) => {
-                left.swap_remove(found);
-                true
-            }
-            None => false,
-        })
 }
 
 /// What a value is held against.
@@ -225,7 +209,10 @@ fn satisfied_items(
         Node::List {
             kind: ListKind::Unordered,
             ..
-        } => declared.len() == new.len() && pair_off(declared, new, |d, n| holds(d, None, n)),
+        } => {
+            declared.len() == new.len()
+                && have_counterparts(declared, new, |d, n| holds(d, None, n))
+        }
         _ => pairwise(),
     }
 }
