@@ -292,6 +292,10 @@ impl<'a> Walk<'a> {
         let (Some(old), Some(new)) = (items(old), items(new)) else {
             return self.leaf(declared, place);
         };
+        // An empty list has no items that could be missed, yet custom resources keep it.
+        if place.new.is_none() && declared.each().all(|raw| raw.get() == "[]") {
+            return self.leaf(declared, place);
+        }
         match place.shape.node() {
             Node::List {
                 kind: ListKind::Keyed(keys),
