@@ -1,5 +1,7 @@
 //! The command line as a script meets it: exit codes, and what goes where.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 use std::process::{Command, Output};
 
 use rstest::rstest;
