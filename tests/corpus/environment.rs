@@ -186,6 +186,20 @@ impl Environment {
         ))
     }
 
+    /// Creates the objects of a manifest that can be created.
+    pub fn create_what_can_be(&self, manifest: &str) {
+        let output = self
+            .plane
+            .kubectl()
+            .cmd(self.plane.admin())
+            .args(["create", "--validate=false", "--filename=-"])
+            .stdin(manifest)
+            .run();
+        if !output.status.success() {
+            eprintln!("corpus: not created: {}", output.stderr.trim());
+        }
+    }
+
     /// The ordinary user's kubeconfig with another default namespace: `--namespace` would refuse
     /// documents that name one.
     fn kubeconfig_for(&self, namespace: &str) -> anyhow::Result<PathBuf> {

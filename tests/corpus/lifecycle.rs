@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{HelmVersion, Output};
 
 use crate::{
@@ -200,7 +200,7 @@ fn steps(
     setup: &Setup,
     (plan, guarded, namespace): (Plan, Guarded, &str),
 ) -> anyhow::Result<Life> {
-    prepare(environment, setup)?;
+    prepare(environment, config, setup)?;
     let release = release_name(&config.chart.name);
     let newer = config.chart.newer.display().to_string();
     let older = match (plan, &config.chart.older) {
@@ -226,7 +226,10 @@ fn steps(
         };
         let args = config.chart.args.as_slice();
         let output = match step {
-            0 => helm(&["install", &release, &older], &[args]),
+            0 => {
+                let crds = setup.crds_apart.then(|| "--skip-crds".to_owned());
+                helm(&["install", &release, &older], &[args, crds.as_slice()])
+            }
             1 | 3 => {
                 let upgrade = ["upgrade", &release, &newer];
                 let output = helm(&upgrade, &[args, &bump]);
@@ -274,9 +277,17 @@ fn failure(output: &Output) -> Option<String> {
     (!output.status.success() || refused).then(|| format!("{}\n{}", output.stderr, output.stdout))
 }
 
-fn prepare(environment: &Environment, setup: &Setup) -> anyhow::Result<()> {
+fn prepare(environment: &Environment, config: &RunConfig<'_>, setup: &Setup) -> anyhow::Result<()> {
     for namespace in &setup.namespaces {
         environment.create_namespace(namespace)?;
+    }
+    if setup.crds_apart {
+        let chart = config.chart.newer.display().to_string();
+        let shown = environment
+            .helm(config.version)
+            .args(["show", "crds", &chart])
+            .run();
+        environment.create_what_can_be(&shown.stdout);
     }
     let definitions = setup.definitions();
     environment.block_on(async {
@@ -291,7 +302,26 @@ fn prepare(environment: &Environment, setup: &Setup) -> anyhow::Result<()> {
             })
             .await?;
         }
+        crate::api::eventually(Duration::from_secs(10), || async {
+            let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+            let definitions = environment.emergency.get(path).await?.body;
+            let items = definitions.get("items").and_then(Value::as_array).cloned();
+            Ok(items
+                .into_iter()
+                .flatten()
+                .all(|item| is_established(&item)))
+        })
+        .await?;
         anyhow::Ok(())
+    })
+}
+
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition.pointer("/status/conditions");
+    let conditions = conditions.and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        condition.get("type") == Some(&json!("Established"))
+            && condition.get("status") == Some(&json!("True"))
     })
 }
 

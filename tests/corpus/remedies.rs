@@ -12,11 +12,18 @@ pub struct Setup {
     pub kinds: Vec<(String, String, String)>,
     /// Whether Helm is told to leave hooks out, because they do not end here.
     pub no_hooks: bool,
+    /// Whether the chart's `crds/` is applied by kubectl, which takes what it can: some charts keep
+    /// more than definitions there.
+    pub crds_apart: bool,
 }
 
 impl Setup {
     /// Adds what would help against an error; says whether there is anything.
     pub fn learn(&mut self, error: &str) -> bool {
+        if error.contains("failed to install CRD") && !self.crds_apart {
+            self.crds_apart = true;
+            return true;
+        }
         let before = self.clone();
         for name in all_between(error, "namespaces \"", "\" not found") {
             if !self.namespaces.contains(&name) {
@@ -49,6 +56,9 @@ impl Setup {
         let mut notes = Vec::new();
         if self.no_hooks {
             notes.push("--no-hooks".to_owned());
+        }
+        if self.crds_apart {
+            notes.push("--skip-crds".to_owned());
         }
         if !self.kinds.is_empty() {
             notes.push(format!("{} kinds defined without schema", self.kinds.len()));
