@@ -1,5 +1,7 @@
 //! Everything that is tried on the objects of one release at one moment.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use crate::{
     declared::Object,
     drift::{self, Denied, head},
     harmless,
-    leaves::{self, Sort},
+    leaves::{self, Leaf, Sort},
     probe::{self, Attempt, Context, Target, same_object},
     tally::{Outcome, Tally},
 };
@@ -117,11 +119,12 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     let found = leaves::leaves(&target.object.value, &target.live);
     let scalars = found.iter().filter(|leaf| leaf.sort == Sort::Scalar);
     let changes: Vec<_> = stream::iter(scalars)
-        .map(|leaf| async move { Ok((leaf, probe::change(context, target, leaf).await?)) })
+        .map(|leaf| async move {
+            Ok::<_, anyhow::Error>((leaf, probe::change(context, target, leaf).await?))
+        })
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<(_, Attempt)>>()
-        .await
-        .map_err(|error: anyhow::Error| error)?;
+        .await?;
     let mut denied = Vec::new();
     for (leaf, attempt) in changes {
         tally.changed.count(attempt.outcome);
@@ -134,27 +137,42 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     }
     denied = spread(denied);
 
-    let mut removals = stream::iter(&found)
-        .map(|leaf| async move {
-            Ok::<_, anyhow::Error>((leaf, probe::remove(context, target, leaf).await?))
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut verified = 0;
-    while let Some((leaf, attempt)) = removals.try_next().await? {
-        tally.removed.count(attempt.outcome);
-        if attempt.outcome == Outcome::Denied && verified < VERIFIED {
-            verified += 1;
-            let reply = target
-                .put(context.emergency, &attempt.object, Persist::DryRun)
-                .await?;
-            if reply.is_ok() && same_object(&target.live, &reply.body) {
-                tally.false_denials += 1;
-                let details = json!({"write": "a removal that has no effect", "path": leaf.path});
-                context.report("false denial", &target.object, &details);
-            }
-        }
+    // Nothing is awaited between the items of a stream: a request that is under way and not polled
+    // would keep its permit.
+    let left = AtomicUsize::new(VERIFIED);
+    let removals = stream::iter(&found)
+        .map(|leaf| removal(context, target, leaf, &left))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<Tally>>()
+        .await?;
+    for one in removals {
+        tally += one;
     }
     Ok((tally, denied))
+}
+
+/// Tries a removal; of a few that are denied, says whether they would have changed anything.
+async fn removal(
+    context: &Context<'_>,
+    target: &Target,
+    leaf: &Leaf,
+    left: &AtomicUsize,
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    let attempt = probe::remove(context, target, leaf).await?;
+    tally.removed.count(attempt.outcome);
+    let take = |left: usize| left.checked_sub(1);
+    if attempt.outcome == Outcome::Denied && left.fetch_update(Relaxed, Relaxed, take).is_ok() {
+        let reply = target
+            .put(context.emergency, &attempt.object, Persist::DryRun)
+            .await?;
+        if reply.is_ok() && same_object(&target.live, &reply.body) {
+            tally.false_denials += 1;
+            let details = json!({"write": "a removal that has no effect", "path": leaf.path});
+            context.report("false denial", &target.object, &details);
+        }
+    }
+    Ok(tally)
 }
 
 /// A few of many, from the beginning, the middle and the end.

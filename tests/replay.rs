@@ -1,0 +1,188 @@
+//! Replays recorded admission reviews, in the order in which an API server sent them, through the
+//! library: release records feed the index, and every line is judged by what the index says at that
+//! moment. Each line has to get the verdict of the table in [`expected`].
+//!
+//! `tests/data/reviews` holds a small recording that is always replayed. A folder of larger ones is
+//! taken from `HELM_GUARD_REVIEWS`, else from `../shared/admission-reviews` if it is there.
+
+// A test may fail where it stands.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod replay {
+    pub mod recording;
+    pub mod records;
+}
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use helm_guard::{
+    compare::{
+        redact::Redactor,
+        schema::{Shape, builtin::builtin},
+    },
+    guard::{
+        Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict, judge,
+        screen, subject,
+    },
+    policy::presets::Presets,
+    webhook::envelope,
+};
+use replay::{recording, records::Records};
+
+/// What a line has to come to.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    /// It passes, with this reason.
+    Passes(Reason),
+    /// It is a violation at these paths; a delete has none.
+    Violates(Reason, Vec<String>),
+}
+
+/// The kinds that controllers make and keep for what a release declares; no release declares them.
+const MADE_BY_CONTROLLERS: &[&str] = &["Pod", "ReplicaSet", "EndpointSlice"];
+
+/// Who changed what in the recordings, and what must come of it.
+fn expected(request: &Request<'_>) -> Expected {
+    let user = &*request.user_info.username;
+    let by_kubectl = user.starts_with("alice");
+    let manager = request.field_manager().unwrap_or_default();
+    let (kind, operation) = (&*request.kind.kind, request.operation);
+    let texts = [request.old_object, request.object].map(|object| object.map(RawValue::get));
+    match (operation, &*request.sub_resource) {
+        (Operation::Create | Operation::Connect, _) | (_, "status" | "binding") => {
+            Expected::Passes(Reason::NotJudged)
+        }
+        (Operation::Update, "scale") if by_kubectl => {
+            Expected::Violates(Reason::FieldsChanged, vec![".spec.replicas".to_owned()])
+        }
+        (Operation::Update, _) if texts[0] == texts[1] => Expected::Passes(Reason::Unchanged),
+        _ if MADE_BY_CONTROLLERS.contains(&kind) => Expected::Passes(Reason::NotDeclared),
+        _ if kind == "Secret" && request.name.starts_with("sh.helm.release.v1.") => {
+            Expected::Passes(Reason::NotDeclared)
+        }
+        (Operation::Update, "") if by_kubectl && manager == "kubectl-set" => {
+            let container = if request.name.ends_with("-helm-demo") {
+                "helm-demo"
+            } else {
+                "web"
+            };
+            let path = format!(".spec.template.spec.containers[name={container}].image");
+            Expected::Violates(Reason::FieldsChanged, vec![path])
+        }
+        (Operation::Update, "") if by_kubectl && manager == "kubectl-rollout" => {
+            Expected::Passes(Reason::NothingDeclaredChanges)
+        }
+        (Operation::Delete, "") if by_kubectl => {
+            Expected::Violates(Reason::ObjectDeleted, Vec::new())
+        }
+        (Operation::Update, "") if manager == "helm" => {
+            Expected::Passes(Reason::NothingDeclaredChanges)
+        }
+        // Helm names no field manager when it deletes.
+        (Operation::Delete, "") if matches!(user, "admin" | "testbed-admin") => {
+            Expected::Passes(Reason::Uninstalling)
+        }
+        _ => panic!("the table says nothing of {operation:?} {kind} by {user} ({manager})"),
+    }
+}
+
+fn replay(lines: &[String]) -> BTreeMap<&'static str, usize> {
+    let mut records = Records::from_before(lines);
+    let mut reasons = BTreeMap::new();
+    for (number, line) in lines.iter().enumerate() {
+        let request = envelope::parse(line.as_bytes()).expect("a recorded review is well-formed");
+        let verdict = verdict(&request, &records);
+        let what = format!(
+            "line {number}: {} {} {:?} by {}",
+            request.operation.as_str(),
+            request.kind.kind,
+            request.name,
+            request.user_info.username
+        );
+        match expected(&request) {
+            Expected::Passes(reason) => assert_eq!(verdict, Verdict::because(reason), "{what}"),
+            Expected::Violates(reason, paths) => {
+                assert_eq!(verdict.reason, reason, "{what}");
+                assert_eq!(violated(&verdict), paths, "{what}");
+            }
+        }
+        *reasons.entry(verdict.reason.as_str()).or_default() += 1;
+        records.see(&request);
+    }
+    reasons
+}
+
+fn violated(verdict: &Verdict) -> Vec<String> {
+    let changes = verdict.findings.iter().flat_map(|finding| &finding.changes);
+    changes.map(|change| change.path.to_string()).collect()
+}
+
+fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
+    if let Some(reason) = screen(request) {
+        return Verdict::because(reason);
+    }
+    let object = match subject(request).expect("every recorded object has a name") {
+        Subject::Object(object) => object,
+        Subject::ScaleOf {
+            group,
+            resource,
+            namespace,
+            name,
+        } => ObjectRef {
+            group,
+            kind: builtin()
+                .scalable(resource, group)
+                .expect("only built-in kinds are scaled in the recordings"),
+            namespace,
+            name,
+        },
+    };
+    let shape = builtin().lookup(object.group, &request.kind.version, object.kind);
+    judge(&Question {
+        request,
+        object: &object,
+        claims: &records.claims(&object),
+        knowledge: Knowledge::Builtin(shape.unwrap_or_else(Shape::plain)),
+        replicas_path: &["spec", "replicas"],
+        presets: &Presets::default(),
+        redactor: &Redactor::new(b"a key for tests"),
+    })
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn each_line_of_our_own_recording_gets_its_verdict() {
+    let reasons = replay(&recording::read(&root().join("tests/data/reviews")));
+    assert_eq!(reasons.get("fields-changed"), Some(&2), "{reasons:?}");
+    assert_eq!(reasons.get("object-deleted"), Some(&1), "{reasons:?}");
+    for reason in [
+        "not-judged",
+        "not-declared",
+        "nothing-declared-changes",
+        "uninstalling",
+    ] {
+        assert!(
+            reasons.contains_key(reason),
+            "{reason} is not in {reasons:?}"
+        );
+    }
+}
+
+#[test]
+fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
+    let folder = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from);
+    let beside = root().join("../shared/admission-reviews");
+    let Some(folder) = folder.or_else(|| beside.is_dir().then_some(beside)) else {
+        eprintln!("no folder of recorded reviews: set HELM_GUARD_REVIEWS to replay one");
+        return;
+    };
+    let reasons = replay(&recording::read(&folder));
+    assert!(reasons.values().sum::<usize>() > 0, "{reasons:?}");
+    eprintln!("{reasons:?}");
+}
