@@ -31,6 +31,7 @@ use helm_guard::{
     webhook::envelope,
 };
 use replay::{recording, records::Records};
+use serde_json::value::RawValue;
 
 /// What a line has to come to.
 #[derive(Debug, PartialEq, Eq)]

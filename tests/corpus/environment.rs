@@ -137,17 +137,23 @@ impl Environment {
         Ok(name)
     }
 
-    /// Makes a namespace unless it is there.
+    /// Makes a namespace unless it is there. One of that name which is going is waited for.
     pub fn create_namespace(&self, name: &str) -> anyhow::Result<()> {
         let object = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
         });
-        let reply = self.block_on(self.emergency.post("/api/v1/namespaces", &object))?;
-        anyhow::ensure!(
-            reply.is_ok() || reply.code == 409,
-            "failed to create the namespace {name}: {}",
-            reply.message()
-        );
+        let path = format!("/api/v1/namespaces/{name}");
+        let made = crate::api::eventually(Duration::from_secs(60), || async {
+            let reply = self.emergency.post("/api/v1/namespaces", &object).await?;
+            if reply.is_ok() {
+                return Ok(true);
+            }
+            let there = self.emergency.get(&path).await?.body;
+            let phase = there.pointer("/status/phase").and_then(Value::as_str);
+            Ok(phase == Some("Active"))
+        });
+        let made = self.block_on(made)?;
+        anyhow::ensure!(made, "failed to create the namespace {name}");
         Ok(())
     }
 
