@@ -1,9 +1,12 @@
 //! Everything that is tried on the objects of one release at one moment.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::Persist,
@@ -11,7 +14,7 @@ use crate::{
     drift::{self, Denied, head},
     harmless,
     leaves::{self, Leaf, Sort},
-    probe::{self, Attempt, Context, Target, same_object},
+    probe::{self, Attempt, Context, Target, is_unjudged, same_object},
     tally::{Outcome, Tally},
 };
 
@@ -26,6 +29,8 @@ const DRIFTS: usize = 3;
 /// changed anything at all.
 const VERIFIED: usize = 5;
 
+const DEFINITION: &str = "CustomResourceDefinition";
+
 /// Whether fields are also changed for real and written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -39,6 +44,9 @@ pub enum Depth {
 pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Tally {
     let mut tally = Tally::default();
     let mut drifts = Vec::new();
+    // Definitions last: they are by far the largest, and the time of a chart is bounded.
+    let mut objects = objects;
+    objects.sort_by_key(|object| object.kind == DEFINITION);
     let mut checked = stream::iter(objects)
         .map(|object| check_object(context, object))
         .buffer_unordered(AT_ONCE);
@@ -49,7 +57,7 @@ pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) ->
     drop(checked);
     if depth == Depth::WithDrift {
         // Definitions last: a definition that has drifted may refuse or lose its resources.
-        drifts.sort_by_key(|(target, _)| target.object.kind == "CustomResourceDefinition");
+        drifts.sort_by_key(|(target, _)| target.object.kind == DEFINITION);
         for (target, denied) in &drifts {
             if context.is_over() {
                 break;
@@ -114,9 +122,12 @@ fn failed(
 async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tally, Vec<Denied>)> {
     let mut tally = Tally::default();
     tally.deletes.count(delete(context, target).await?);
+    if let Some(outcome) = scale(context, target).await? {
+        tally.changed.count(outcome);
+    }
     write(context, target, &mut tally).await?;
 
-    let found = leaves::leaves(&target.object.value, &target.live);
+    let found = shuffled(leaves::leaves(&target.object.value, &target.live));
     let scalars = found.iter().filter(|leaf| leaf.sort == Sort::Scalar);
     let changes: Vec<_> = stream::iter(scalars)
         .map(|leaf| async move {
@@ -128,6 +139,7 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     let mut denied = Vec::new();
     for (leaf, attempt) in changes {
         tally.changed.count(attempt.outcome);
+        tally.late += usize::from(attempt.late);
         if attempt.outcome == Outcome::Denied {
             denied.push(Denied {
                 leaf: leaf.clone(),
@@ -161,6 +173,7 @@ async fn removal(
     let mut tally = Tally::default();
     let attempt = probe::remove(context, target, leaf).await?;
     tally.removed.count(attempt.outcome);
+    tally.late += usize::from(attempt.late);
     let take = |left: usize| left.checked_sub(1);
     if attempt.outcome == Outcome::Denied && left.fetch_update(Relaxed, Relaxed, take).is_ok() {
         let reply = target
@@ -175,6 +188,17 @@ async fn removal(
     Ok(tally)
 }
 
+/// In an order that has nothing to do with the manifest's, and is the same every time: what is left
+/// when the time is over is then no part in particular.
+fn shuffled(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
+    leaves.sort_by_cached_key(|leaf| {
+        let mut hasher = DefaultHasher::new();
+        leaf.path.hash(&mut hasher);
+        hasher.finish()
+    });
+    leaves
+}
+
 /// A few of many, from the beginning, the middle and the end.
 fn spread(mut all: Vec<Denied>) -> Vec<Denied> {
     all.sort_by(|a, b| a.leaf.path.cmp(&b.leaf.path));
@@ -187,7 +211,12 @@ async fn delete(context: &Context<'_>, target: &Target) -> anyhow::Result<Outcom
         return Ok(Outcome::NotTried);
     }
     let path = &target.object.path;
-    let reply = context.somebody.delete(path, Persist::DryRun).await?;
+    let mut reply = context.somebody.delete(path, Persist::DryRun).await?;
+    for _ in 0..3 {
+        if is_unjudged(&reply) {
+            reply = context.somebody.delete(path, Persist::DryRun).await?;
+        }
+    }
     Ok(if reply.denied_by_guard() {
         Outcome::Denied
     } else if reply.is_ok() {
@@ -199,6 +228,44 @@ async fn delete(context: &Context<'_>, target: &Target) -> anyhow::Result<Outcom
         context.report("refused by the API server", &target.object, &details);
         Outcome::Api
     })
+}
+
+/// Changes declared replicas through the scale subresource, which is another request to another
+/// entry of the webhook's registration.
+async fn scale(context: &Context<'_>, target: &Target) -> anyhow::Result<Option<Outcome>> {
+    let object = &target.object;
+    let declared = object
+        .value
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64);
+    let scalable = matches!(
+        object.kind.as_str(),
+        "Deployment" | "StatefulSet" | "ReplicaSet"
+    );
+    let Some(declared) = declared.filter(|_| object.group == "apps" && scalable) else {
+        return Ok(None);
+    };
+    if context.is_over() {
+        return Ok(Some(Outcome::NotTried));
+    }
+    let path = format!("{}/scale", object.path);
+    let mut scale = context.somebody.get(&path).await?.body;
+    let wanted = json!(declared + 3);
+    if let Some(replicas) = scale.pointer_mut("/spec/replicas") {
+        *replicas = wanted;
+    } else if let Some(spec) = scale.pointer_mut("/spec").and_then(Value::as_object_mut) {
+        spec.insert("replicas".to_owned(), wanted);
+    }
+    let reply = context.somebody.put(&path, &scale, Persist::DryRun).await?;
+    Ok(Some(if reply.denied_by_guard() {
+        Outcome::Denied
+    } else if reply.is_ok() {
+        let details = json!({"how": "scaled", "warnings": reply.warnings});
+        context.report("missed", object, &details);
+        Outcome::Missed
+    } else {
+        Outcome::Api
+    }))
 }
 
 async fn write(context: &Context<'_>, target: &Target, tally: &mut Tally) -> anyhow::Result<()> {

@@ -61,10 +61,8 @@ pub async fn sweep(api: &Api, baseline: &Baseline, namespace: &str) -> anyhow::R
             api.delete(&path, Persist::Really).await?;
         }
     }
-    // Then what answers for others and is not there to answer.
+    silence(api, baseline).await?;
     for kind in [
-        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
         "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
         "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
         "/apis/apiregistration.k8s.io/v1/apiservices",
@@ -87,6 +85,20 @@ pub async fn sweep(api: &Api, baseline: &Baseline, namespace: &str) -> anyhow::R
         left = remaining(api, baseline).await?;
     }
     Ok(left)
+}
+
+/// Removes the webhooks of a release: the pods that would answer them run no image here, and what
+/// fails without them would fail every request. Helm makes them again at its next step.
+pub async fn silence(api: &Api, baseline: &Baseline) -> anyhow::Result<()> {
+    for kind in [
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    ] {
+        for object in list(api, kind).await? {
+            remove_unless_known(api, baseline, &object, kind).await?;
+        }
+    }
+    Ok(())
 }
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

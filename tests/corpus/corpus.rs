@@ -33,7 +33,12 @@ mod semantics;
 mod table;
 mod tally;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -115,7 +120,7 @@ fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
                 position: (number + 1, charts.len()),
                 log: &log,
             };
-            let row = lifecycle::run_chart(&mut environment, &config, &mut setup)?;
+            let row = run_or_report(&mut environment, &config, &mut setup)?;
             eprintln!("{}", table::summary(&row));
             rows.push(row);
         }
@@ -123,6 +128,26 @@ fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
     print!("{}", table::render(&rows));
     eprintln!("corpus: details in {}", args.log.display());
     Ok(rows)
+}
+
+/// One chart that ends in an error must not end the others: it gets its row, and the next chart a new
+/// environment.
+fn run_or_report(
+    environment: &mut Environment,
+    config: &lifecycle::RunConfig<'_>,
+    setup: &mut remedies::Setup,
+) -> anyhow::Result<Row> {
+    let run = AssertUnwindSafe(|| lifecycle::run_chart(environment, config, setup));
+    let error = match catch_unwind(run) {
+        Ok(Ok(row)) => return Ok(row),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_panic) => "a command did not end".to_owned(),
+    };
+    let mut row = Row::new(&config.chart.name, config.version);
+    row.tally.errors += 1;
+    row.notes.push(error);
+    environment.renew()?;
+    Ok(row)
 }
 
 /// `target/PROFILE/examples/corpus` and `target/PROFILE/helm-guard` are of one build.

@@ -121,6 +121,11 @@ impl Environment {
         }
     }
 
+    /// Removes the webhooks that a release brought.
+    pub fn silence(&self) -> anyhow::Result<()> {
+        self.block_on(cleanup::silence(&self.emergency, &self.baseline))
+    }
+
     /// Runs a future to its end.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

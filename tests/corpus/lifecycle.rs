@@ -248,6 +248,7 @@ fn steps(
             return Ok(life);
         }
         life.passed += 1;
+        environment.silence()?;
         let depth = match step {
             0 => Depth::DryRuns,
             3 => Depth::WithDrift,

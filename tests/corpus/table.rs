@@ -58,6 +58,7 @@ impl Row {
         for (count, what) in [
             (tally.exempt, "exempt objects"),
             (tally.absent, "absent objects"),
+            (tally.late, "unjudged at first"),
             (tally.errors, "errors"),
             (tally.not_tried(), "not tried"),
         ] {

@@ -76,6 +76,8 @@ pub struct Tally {
     pub writes_api: usize,
     /// Such writes that the guard denied, and denials of what would have changed nothing.
     pub false_denials: usize,
+    /// Attempts that the guard let pass unjudged at first, with a warning: this machine was too busy.
+    pub late: usize,
     /// Objects that could not be tried because a request failed.
     pub errors: usize,
 }
@@ -103,6 +105,7 @@ impl AddAssign for Tally {
         self.writes_passed += other.writes_passed;
         self.writes_api += other.writes_api;
         self.false_denials += other.false_denials;
+        self.late += other.late;
         self.errors += other.errors;
     }
 }
