@@ -159,7 +159,10 @@ fn a_release_is_followed_from_install_to_uninstall(
         block_in_place(|| helm(&["upgrade", "paint", chart, "--set", "colour=blue"]));
         // Whatever the watch has told so far.
         let deadline = Instant::now() + Duration::from_secs(10);
-        let fresh = read_through.fresh_claims(&object, deadline).await.unwrap();
+        let fresh = read_through
+            .fresh_claims(&object, None, deadline)
+            .await
+            .unwrap();
         assert_eq!(colours(&fresh), says(&[(2, "blue")]));
         until("the second", || {
             (indexed() == says(&[(2, "blue")])).then_some(())
@@ -171,7 +174,10 @@ fn a_release_is_followed_from_install_to_uninstall(
         assert_eq!((stats.decode_errors, stats.watch_errors), (0, 0));
 
         block_in_place(|| helm(&["uninstall", "paint"]));
-        let fresh = read_through.fresh_claims(&object, deadline).await.unwrap();
+        let fresh = read_through
+            .fresh_claims(&object, None, deadline)
+            .await
+            .unwrap();
         assert_eq!(colours(&fresh), []);
         until("its end", || (releases.stats().releases == 0).then_some(())).await;
         assert_eq!(releases.stats().bytes, 0);

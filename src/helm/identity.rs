@@ -44,7 +44,7 @@ impl fmt::Display for ReleaseName {
 }
 
 /// One object that a manifest declares, normalised to what Helm sends to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeclaredObject {
     /// API group, empty for the core group.
     pub group: String,
@@ -67,4 +67,11 @@ pub struct DeclaredObject {
     /// and annotations forced, `status`, `metadata.namespace` and `creationTimestamp` dropped,
     /// a Secret's `stringData` folded into `data`, null values dropped.
     pub json: Arc<str>,
+}
+
+/// Says which object it is, and nothing of what is in it: it may be a Secret.
+impl fmt::Debug for DeclaredObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} (line {})", self.kind, self.name, self.line)
+    }
 }

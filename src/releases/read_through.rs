@@ -32,7 +32,7 @@ use super::{
 use crate::{
     cluster::ApiFailure,
     guard::{Claim, ObjectRef},
-    helm::lifecycle,
+    helm::{ReleaseName, lifecycle, storage::Driver},
 };
 
 /// Why the records could not be read again.
@@ -104,11 +104,13 @@ impl ReadThrough {
 
     /// What the releases that claim an object say about it now.
     ///
-    /// Reads every release that claims the object in the index; empty when none of them declares
-    /// it any more.
+    /// Reads every release that claims the object in the index, and `newcomer`, the release that
+    /// the requested object says it belongs to: `helm upgrade --take-ownership` may have written
+    /// its record too short a while ago for the index. Empty when none of them declares it.
     pub async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
+        newcomer: Option<&ReleaseName>,
         deadline: Instant,
     ) -> Result<Vec<Claim>, ReadThroughError> {
         let ObjectRef {
@@ -118,7 +120,12 @@ impl ReadThrough {
             name,
         } = object;
         let directory = &self.state.releases.directory;
-        let claimants = directory.claimants(group, kind, namespace, name);
+        let mut claimants = directory.claimants(group, kind, namespace, name);
+        for storage in newcomer.iter().flat_map(|release| storages(release)) {
+            if !claimants.contains(&storage) {
+                claimants.push(storage);
+            }
+        }
         let reads = try_join_all(claimants.iter().map(|storage| self.read(storage)));
         let answer = timeout_at(deadline.into(), reads)
             .await
@@ -161,6 +168,20 @@ impl ReadThrough {
         // A task of its own: the request that started it may give up, others may not.
         tokio::spawn(flight.run(Arc::clone(&self.state.releases), vec![waiter]));
     }
+}
+
+/// Where a release that the index does not know may keep its records: in its own namespace, in
+/// either kind of object.
+fn storages(release: &ReleaseName) -> impl Iterator<Item = Arc<StorageKey>> {
+    [Driver::Secret, Driver::ConfigMap]
+        .into_iter()
+        .map(|driver| {
+            Arc::new(StorageKey {
+                driver,
+                namespace: release.namespace.as_str().into(),
+                name: release.name.as_str().into(),
+            })
+        })
 }
 
 /// The reads of one release, one after the other while anyone waits.

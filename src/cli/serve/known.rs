@@ -9,7 +9,7 @@ use crate::{
     },
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef, User},
-    helm::storage::record_name,
+    helm::{ReleaseName, storage::record_name},
     releases::{ReadThrough, Releases},
     webhook::handler::{SourceError, Sources},
 };
@@ -35,9 +35,11 @@ impl Sources for Known {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
+        newcomer: Option<&ReleaseName>,
         deadline: Instant,
     ) -> Result<Vec<Claim>, SourceError> {
-        Ok(self.read_through.fresh_claims(object, deadline).await?)
+        let fresh = self.read_through.fresh_claims(object, newcomer, deadline);
+        Ok(fresh.await?)
     }
 
     async fn may_write_records(&self, claim: &Claim, user: &User<'_>) -> Result<bool, SourceError> {

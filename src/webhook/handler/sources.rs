@@ -5,6 +5,7 @@ use std::{error::Error, future::Future, sync::Arc, time::Instant};
 use crate::{
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef, User},
+    helm::ReleaseName,
 };
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
@@ -20,10 +21,12 @@ pub trait Sources: Send + Sync + 'static {
     /// it declares.
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
 
-    /// What the release records say of an object, read after this call began.
+    /// What the release records say of an object, read after this call began. `newcomer` is the
+    /// release that the requested object says it belongs to, if that is another than before.
     fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
+        newcomer: Option<&ReleaseName>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Claim>, SourceError>> + Send;
 
