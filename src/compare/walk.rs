@@ -272,13 +272,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `emptyDir: {}` says that the object is there, and nothing about what is in it. Removing it
-    /// is a change if it stands there empty. If something undeclared was added to it, it may as
-    /// well be a map that the API server drops when it is empty: then removing it restores what is
-    /// declared.
+    /// `emptyDir: {}` says that the object is there, and nothing about what is in it: removing it is
+    /// a change, with all that was added to it. Not so `annotations: {}` of a built-in kind: an
+    /// empty map is dropped, so removing what was added to it restores what is declared.
     fn empty_object(&mut self, declared: Declared<'a>, place: Place<'a, '_>, old: &Fields<'_>) {
-        if place.new.is_none() && old.is_empty() {
-            self.leaf(declared, place);
+        let is_map = matches!(place.shape.node(), Node::MapOf(_));
+        let is_dropped = is_map && self.empties == Empties::Dropped;
+        if place.new.is_none() && (old.is_empty() || !is_dropped) {
+            self.removed(declared, place);
         }
     }
 
@@ -521,14 +522,27 @@ impl<'a> Walk<'a> {
             old: place.old,
             new: place.new,
         };
-        if declared
+        let is_declared = declared
             .each()
-            .any(|raw| satisfies(raw, against, place.shape, self.empties))
-            || same(place.old, place.new, place.shape, self.empties)
-            || (place.new.is_none() && !declared.is_unanimous())
-        {
+            .any(|raw| satisfies(raw, against, place.shape, self.empties));
+        if is_declared || same(place.old, place.new, place.shape, self.empties) {
             return;
         }
+        if place.new.is_none() {
+            self.removed(declared, place);
+        } else {
+            self.report(declared, place);
+        }
+    }
+
+    /// A value that is gone. While only one of two manifests wants it, it may go.
+    fn removed(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+        if declared.is_unanimous() {
+            self.report(declared, place);
+        }
+    }
+
+    fn report(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         let Some(newest) = declared.newest() else {
             return;
         };
@@ -536,7 +550,6 @@ impl<'a> Walk<'a> {
             Some(gone) => (gone.trail.path(), gone.declared, Some(gone.old)),
             None => (place.trail.path(), newest, place.old),
         };
-        let unknown_list = place.unknown_list;
         // Everything below something that is gone is one violation.
         if self.found.last().is_none_or(|last| last.path != path) {
             self.found.push(Violation {
@@ -544,7 +557,7 @@ impl<'a> Walk<'a> {
                 declared,
                 old,
                 new: place.new,
-                unknown_list,
+                unknown_list: place.unknown_list,
             });
         }
     }

@@ -195,12 +195,15 @@ fn types(versions: &[Version]) -> BTreeMap<String, Fields> {
 /// The API server serves `metadata` as its own type, whatever a definition says of it.
 fn object_meta() -> Fields {
     let list = |kind| Type::List(kind, Box::new(Type::Plain));
+    let map = || Type::Map(Box::new(Type::Plain));
     let uid = MergeKey {
         field: "uid".into(),
         default: None,
     };
     Fields::from([
+        ("annotations".to_owned(), map()),
         ("finalizers".to_owned(), list(ListKind::Set)),
+        ("labels".to_owned(), map()),
         (
             "ownerReferences".to_owned(),
             list(ListKind::Keyed(vec![uid])),

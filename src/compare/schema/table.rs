@@ -161,8 +161,9 @@ impl Type {
         match self {
             Self::Plain => false,
             Self::Named(name) => useful.contains(name),
-            Self::Map(value) | Self::List(ListKind::Atomic, value) => value.is_useful(useful),
-            Self::Quantity | Self::Bytes | Self::List(..) => true,
+            Self::List(ListKind::Atomic, value) => value.is_useful(useful),
+            // A map of anything is worth knowing as a map: the API server drops an empty one.
+            Self::Map(_) | Self::Quantity | Self::Bytes | Self::List(..) => true,
         }
     }
 
@@ -317,10 +318,11 @@ mod tests {
             "a.Root\n  kept a.Kept\n  empty a.Empty\n  loop a.Loop\n  maps map list a.Empty\n  set set\n\
              a.Kept\n  size quantity\n\
              a.Empty\n  some list\n\
-             a.Loop\n  again map a.Loop\n\
+             a.Loop\n  again list a.Loop\n\
              a.Apart\n  size quantity\n",
         );
-        let pruned = table("a.Root\n  kept a.Kept\n  set set\na.Kept\n  size quantity\n");
+        let pruned =
+            table("a.Root\n  kept a.Kept\n  maps map\n  set set\na.Kept\n  size quantity\n");
         assert_eq!(all.prune(&["a.Root"]), pruned);
     }
 

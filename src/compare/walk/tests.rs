@@ -358,7 +358,25 @@ fn an_empty_object_is_declared_to_be_there_and_nothing_more() {
     let removed = one(kind, [declared(), declared(), json!({"spec": {"ca": {}}})]);
     assert_eq!(removed, [".spec.selfSigned"]);
     let added = json!({"spec": {"selfSigned": {"a": 1}}});
-    assert!(one(kind, [declared(), added, json!({"spec": {}})]).is_empty());
+    assert_eq!(
+        one(kind, [declared(), added, json!({"spec": {}})]),
+        [".spec.selfSigned"]
+    );
+    // A built-in kind: the defaults in an object go with it, an empty map is none.
+    let stateful = ("apps", "v1", "StatefulSet");
+    let strategy = |rolling: Value| json!({"spec": {"updateStrategy": rolling}});
+    let removed = one(
+        stateful,
+        [
+            strategy(json!({"rollingUpdate": {}})),
+            strategy(json!({"rollingUpdate": {"partition": 0}})),
+            strategy(json!({"type": "OnDelete"})),
+        ],
+    );
+    assert_eq!(removed, [".spec.updateStrategy.rollingUpdate"]);
+    let selector = json!({"nodeSelector": {}});
+    let added = json!({"nodeSelector": {"disk": "ssd"}});
+    assert!(in_pod(&selector, &added, &json!({})).is_empty());
 }
 
 #[test]

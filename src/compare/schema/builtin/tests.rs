@@ -62,7 +62,7 @@ const POD: &str = "spec.template.spec";
 #[case::pruned("containers[].args", "Plain")]
 #[case::pruned("containers[].command", "Plain")]
 #[case::pruned("containers[].envFrom", "Plain")]
-#[case::pruned("affinity", "Plain")]
+#[case::pruned("dnsPolicy", "Plain")]
 fn lists_of_a_pod_template(#[case] list: &str, #[case] keys: &str) {
     for (group, kind) in [
         ("apps", "Deployment"),
@@ -100,7 +100,7 @@ fn lists_of_a_pod_template(#[case] list: &str, #[case] keys: &str) {
 )]
 #[case("rbac.authorization.k8s.io", "v1", "ClusterRole", "rules", "Plain")]
 #[case("networking.k8s.io", "v1", "Ingress", "spec.rules", "Plain")]
-#[case("networking.k8s.io", "v1", "NetworkPolicy", "spec.ingress", "Plain")]
+#[case("networking.k8s.io", "v1", "NetworkPolicy", "spec.ingress", "Atomic")]
 #[case(
     "storage.k8s.io",
     "v1",
