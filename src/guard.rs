@@ -9,8 +9,10 @@
 mod change;
 pub mod claim;
 pub mod decision;
+mod excuse;
 pub mod judge;
 pub mod request;
+mod scale;
 pub mod subject;
 pub mod verdict;
 

@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 
 use super::{
     claim::{Claim, Held, RevisionClaim},
-    judge::{Knowledge, Question, zero},
+    excuse::excused_elsewhere,
+    judge::{Knowledge, Question},
     verdict::{Change, Finding, Reason},
 };
 use crate::{
@@ -12,8 +13,6 @@ use crate::{
         Agreement, Comparison, Declared, Fields, Violation, compare,
         path::{FieldPath, Step},
         redact::Sensitivity,
-        schema::Shape,
-        values::{Against, satisfies},
     },
     helm::{identity::DeclaredObject, lifecycle::Phase},
     policy::presets::Act,
@@ -45,7 +44,14 @@ impl Claim {
         }
     }
 
-    fn agreement(&self) -> Agreement {
+    /// While Helm may be at work, an object that one active manifest does not hold is free.
+    pub(super) fn leaves_free(&self) -> bool {
+        let is_absent = |revision: &RevisionClaim| matches!(revision.held, Held::Absent);
+        self.agreement() == Agreement::Every && self.revisions.iter().any(is_absent)
+    }
+
+    /// How many of the active manifests must agree on a path.
+    pub(super) fn agreement(&self) -> Agreement {
         if self.phase == Phase::Failed {
             Agreement::Any
         } else {
@@ -54,17 +60,22 @@ impl Claim {
     }
 }
 
-fn parsed(object: &DeclaredObject) -> Option<&RawValue> {
+/// The declared object as JSON.
+pub(super) fn parsed(object: &DeclaredObject) -> Option<&RawValue> {
     serde_json::from_str(&object.json).ok()
 }
 
 /// The manifests of a claim that can be compared, and what stands against comparing all of them.
-struct Manifests<'c> {
-    declared: Option<Declared<'c>>,
-    doubt: Option<Reason>,
+pub(super) struct Manifests<'c> {
+    pub(super) declared: Option<Declared<'c>>,
+    pub(super) doubt: Option<Reason>,
 }
 
-fn manifests<'c>(claim: &'c Claim, comparable: impl Fn(&DeclaredObject) -> bool) -> Manifests<'c> {
+/// The manifests of `claim` whose object is `comparable` with the request's.
+pub(super) fn manifests<'c>(
+    claim: &'c Claim,
+    comparable: impl Fn(&DeclaredObject) -> bool,
+) -> Manifests<'c> {
     let mut doubt = None;
     let mut slot = |revision: &'c RevisionClaim| match &revision.held {
         Held::Absent => None,
@@ -102,8 +113,7 @@ pub(super) fn judge_update(
     old: &RawValue,
     new: &RawValue,
 ) -> Judged {
-    let is_absent = |revision: &RevisionClaim| matches!(revision.held, Held::Absent);
-    if claim.agreement() == Agreement::Every && claim.revisions.iter().any(is_absent) {
+    if claim.leaves_free() {
         return Judged::Passes;
     }
     let version = &*question.request.kind.version;
@@ -161,52 +171,8 @@ fn only_metadata_changes(old: &RawValue, new: &RawValue) -> bool {
     !old.iter().any(|field| differs(field, &new)) && !new.iter().any(|field| differs(field, &old))
 }
 
-/// Judges a scale request: the parent's declared replicas against those of the two Scale objects.
-pub(super) fn judge_replicas(
-    question: &Question<'_>,
-    claim: &Claim,
-    old: &RawValue,
-    new: &RawValue,
-) -> Judged {
-    let is_absent = |revision: &RevisionClaim| matches!(revision.held, Held::Absent);
-    let agreement = claim.agreement();
-    if agreement == Agreement::Every && claim.revisions.iter().any(is_absent) {
-        return Judged::Passes;
-    }
-    let whole = manifests(claim, |_| true);
-    let declared = whole
-        .declared
-        .and_then(|d| d.map(|raw| dig(raw, question.replicas_path)));
-    let Some(declared) = declared else {
-        return whole.doubt.map_or(Judged::Passes, Judged::Undecided);
-    };
-    let requested = |scale| dig(scale, &["spec", "replicas"]).unwrap_or(zero());
-    let comparison = Comparison {
-        declared,
-        agreement,
-        old: requested(old),
-        new: requested(new),
-        shape: Shape::plain(),
-        empties: question.knowledge.empties(),
-    };
-    let mut violations = compare(&comparison);
-    if violations.is_empty() {
-        return Judged::Passes;
-    }
-    if let Some(preset) = question.exemption(Act::Scale) {
-        return Judged::Exempt(preset);
-    }
-    if let Some(doubt) = whole.doubt {
-        return Judged::Undecided(doubt);
-    }
-    for violation in &mut violations {
-        violation.path = FieldPath::of(question.replicas_path.iter().copied());
-    }
-    violations.retain(|violation| !excused_elsewhere(question, claim, violation));
-    conclude(question, &violations)
-}
-
-fn dig<'a>(raw: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+/// The value at a path of plain fields.
+pub(super) fn dig<'a>(raw: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
     path.iter()
         .try_fold(raw, |raw, field| Fields::of(raw)?.get(field))
 }
@@ -238,7 +204,8 @@ fn weigh(
     }
 }
 
-fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) -> Judged {
+/// What is left of the violations decides.
+pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) -> Judged {
     let unsure = |violation: &&Violation<'_>| {
         violation.unknown_list && matches!(question.knowledge, Knowledge::Unavailable)
     };
@@ -282,80 +249,4 @@ fn is_deleting(old: &RawValue, new: &RawValue) -> bool {
     [old, new]
         .iter()
         .all(|raw| dig(raw, &["metadata", "deletionTimestamp"]).is_some())
-}
-
-/// Another release that claims the object declares the very value, or is taking the object over
-/// and does not declare the field.
-fn excused_elsewhere(question: &Question<'_>, claim: &Claim, violation: &Violation<'_>) -> bool {
-    let others = question
-        .claims
-        .iter()
-        .filter(|other| other.release != claim.release);
-    let shape = question.knowledge.shape();
-    let empties = question.knowledge.empties();
-    others
-        .flat_map(|other| {
-            other
-                .revisions
-                .iter()
-                .map(move |revision| (other, revision))
-        })
-        .any(|(other, revision)| {
-            let Held::Declared(object) = &revision.held else {
-                return false;
-            };
-            let Some(root) = parsed(object) else {
-                return false;
-            };
-            match find(root, shape, violation.path.steps()) {
-                Some((value, shape)) => {
-                    let against = Against {
-                        old: violation.old,
-                        new: violation.new,
-                    };
-                    satisfies(value, against, shape, empties)
-                }
-                None => other.phase == Phase::Pending && violation.new.is_none(),
-            }
-        })
-}
-
-/// The value at a path of a manifest's object.
-fn find<'a>(
-    root: &'a RawValue,
-    shape: Shape<'a>,
-    steps: &[Step],
-) -> Option<(&'a RawValue, Shape<'a>)> {
-    let mut at = (root, shape);
-    for step in steps {
-        at = match step {
-            Step::Field(name) => (Fields::of(at.0)?.get(name)?, at.1.field(name)),
-            Step::Index(index) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                (items.get(*index).copied()?, at.1.item())
-            }
-            Step::Value(value) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                (
-                    items.into_iter().find(|item| item.get() == value)?,
-                    at.1.item(),
-                )
-            }
-            Step::Item(keys) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                let is_it = |item: &&RawValue| {
-                    let Some(fields) = Fields::of(item) else {
-                        return false;
-                    };
-                    keys.iter().all(|(key, value)| {
-                        fields
-                            .get(key)
-                            .is_none_or(|found| found.get().trim_matches('"') == value)
-                    })
-                };
-                (items.into_iter().find(is_it)?, at.1.item())
-            }
-        };
-    }
-    Some(at)
 }

@@ -16,9 +16,10 @@ mod tests;
 use serde_json::value::RawValue;
 
 use super::{
-    change::{Judged, judge_replicas, judge_update},
+    change::{Judged, judge_update},
     claim::{Claim, Held},
     request::{Operation, Request},
+    scale::judge_replicas,
     subject::ObjectRef,
     verdict::{Finding, Reason, Verdict},
 };

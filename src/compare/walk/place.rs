@@ -1,0 +1,80 @@
+//! Where the walk stands, and the way that led there.
+
+use serde_json::value::RawValue;
+
+use crate::compare::{
+    items::Keyed,
+    path::{FieldPath, Step},
+    schema::{MergeKey, Shape},
+};
+
+/// The way from the root to where the walk stands: on the stack, so that a walk that finds nothing
+/// builds no path.
+pub(super) enum Trail<'t> {
+    Root,
+    Field(&'t Trail<'t>, &'t str),
+    Item(&'t Trail<'t>, &'t Keyed<'t>, &'t [MergeKey]),
+    Value(&'t Trail<'t>, &'t str),
+    Index(&'t Trail<'t>, usize),
+}
+
+impl Trail<'_> {
+    pub(super) fn path(&self) -> FieldPath {
+        let mut steps = Vec::new();
+        let mut at = self;
+        loop {
+            let (parent, step) = match at {
+                Trail::Root => break,
+                Trail::Field(parent, name) => (parent, Step::Field((*name).to_owned())),
+                Trail::Item(parent, item, keys) => (parent, item.step(keys)),
+                Trail::Value(parent, value) => (parent, Step::Value((*value).to_owned())),
+                Trail::Index(parent, index) => (parent, Step::Index(*index)),
+            };
+            steps.push(step);
+            at = *parent;
+        }
+        steps.reverse();
+        FieldPath::from(steps)
+    }
+}
+
+/// The topmost place above the walk that the request removes.
+#[derive(Clone, Copy)]
+pub(super) struct Gone<'a, 't> {
+    pub(super) trail: &'t Trail<'t>,
+    pub(super) declared: &'a RawValue,
+    pub(super) old: &'a RawValue,
+}
+
+/// Where the walk stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a, 't> {
+    pub(super) old: Option<&'a RawValue>,
+    pub(super) new: Option<&'a RawValue>,
+    pub(super) shape: Shape<'a>,
+    pub(super) trail: &'t Trail<'t>,
+    pub(super) gone: Option<Gone<'a, 't>>,
+    pub(super) unknown_list: bool,
+}
+
+impl<'a> Place<'a, '_> {
+    /// One step down, to a value that `old` and `new` hold there.
+    pub(super) fn below<'n>(
+        self,
+        trail: &'n Trail<'n>,
+        shape: Shape<'a>,
+        (old, new): (Option<&'a RawValue>, Option<&'a RawValue>),
+    ) -> Place<'a, 'n>
+    where
+        Self: 'n,
+    {
+        Place {
+            old,
+            new,
+            shape,
+            trail,
+            gone: self.gone,
+            unknown_list: self.unknown_list,
+        }
+    }
+}
