@@ -4,7 +4,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use crate::{leaves::Step, semantics::same_scalar};
+use crate::{
+    leaves::{self, Step},
+    semantics::same_scalar,
+};
 
 /// Values of fields that the API server knows only some values of.
 const ENUMS: &[(&str, &[&str])] = &[
@@ -16,33 +19,21 @@ const ENUMS: &[(&str, &[&str])] = &[
         "dnsPolicy",
         &["ClusterFirst", "Default", "ClusterFirstWithHostNet"],
     ),
+    ("type", &["ClusterIP", "NodePort", "LoadBalancer"]),
+    ("type", &["RollingUpdate", "Recreate", "OnDelete"]),
+    ("type", &["RuntimeDefault", "Unconfined"]),
+    ("type", &["Utilization", "AverageValue", "Value"]),
     (
         "type",
-        &[
-            "ClusterIP",
-            "NodePort",
-            "LoadBalancer",
-            "RollingUpdate",
-            "Recreate",
-            "OnDelete",
-            "RuntimeDefault",
-            "Unconfined",
-            "Resource",
-            "Pods",
-            "Utilization",
-            "AverageValue",
-            "Directory",
-            "DirectoryOrCreate",
-            "File",
-            "FileOrCreate",
-            "string",
-            "integer",
-            "boolean",
-            "object",
-            "array",
-            "Percent",
-        ],
+        &["Directory", "DirectoryOrCreate", "File", "FileOrCreate"],
     ),
+    (
+        "type",
+        &["string", "integer", "boolean", "number", "array", "object"],
+    ),
+    ("type", &["date", "string", "integer"]),
+    ("type", &["Percent", "Pods"]),
+    ("type", &["Container", "Pod"]),
     ("sessionAffinity", &["None", "ClientIP"]),
     ("externalTrafficPolicy", &["Cluster", "Local"]),
     ("internalTrafficPolicy", &["Cluster", "Local"]),
@@ -81,7 +72,14 @@ const ENUMS: &[(&str, &[&str])] = &[
     ("fsGroupChangePolicy", &["Always", "OnRootMismatch"]),
     (
         "fieldPath",
-        &["metadata.name", "metadata.namespace", "status.podIP"],
+        &[
+            "metadata.name",
+            "metadata.namespace",
+            "status.podIP",
+            "spec.nodeName",
+            "spec.serviceAccountName",
+            "status.hostIP",
+        ],
     ),
     (
         "resource",
@@ -119,7 +117,12 @@ const MOST: usize = 6;
 
 /// Candidates for the value at a live path, none of which means the same as the declared or the live
 /// value.
-pub fn candidates(kind: &str, path: &[Step], declared: &Value, live: Option<&Value>) -> Vec<Value> {
+pub fn candidates(object: &Value, path: &[Step], declared: &Value) -> Vec<Value> {
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let live = leaves::get(object, path);
     let base = live
         .filter(|live| !live.is_object() && !live.is_array())
         .unwrap_or(declared);
@@ -127,7 +130,10 @@ pub fn candidates(kind: &str, path: &[Step], declared: &Value, live: Option<&Val
         Value::Bool(flag) => vec![json!(!flag)],
         Value::Number(number) => numbers(number),
         Value::String(text) if kind == "Secret" && is_data(path) => vec![json!(base64_of(text))],
-        Value::String(text) => strings(field(path), text),
+        Value::String(text) => volumes(object, path)
+            .into_iter()
+            .chain(strings(field(path), text))
+            .collect(),
         Value::Null | Value::Object(_) | Value::Array(_) => Vec::new(),
     };
     found.retain(|value| {
@@ -141,6 +147,26 @@ pub fn candidates(kind: &str, path: &[Step], declared: &Value, live: Option<&Val
     }
     unique.truncate(MOST);
     unique
+}
+
+/// For the name in a volume mount: the names of the pod's volumes, since no other is taken.
+fn volumes(object: &Value, path: &[Step]) -> Vec<Value> {
+    let is = |step: &Step, name: &str| matches!(step, Step::Field(field) if field == name);
+    let mount = path.iter().any(|step| is(step, "volumeMounts")) && field(path) == "name";
+    let pod = path
+        .iter()
+        .position(|step| is(step, "containers") || is(step, "initContainers"))
+        .and_then(|end| leaves::get(object, path.get(..end)?));
+    let volumes = pod
+        .and_then(|pod| pod.get("volumes"))
+        .and_then(Value::as_array);
+    volumes
+        .into_iter()
+        .flatten()
+        .filter(|_| mount)
+        .filter_map(|volume| volume.get("name").cloned())
+        .take(2)
+        .collect()
 }
 
 fn is_data(path: &[Step]) -> bool {
@@ -186,15 +212,11 @@ fn numbers(number: &serde_json::Number) -> Vec<Value> {
 
 fn strings(field: &str, text: &str) -> Vec<Value> {
     let mut found: Vec<String> = Vec::new();
-    if let Some((_, values)) = ENUMS.iter().find(|(name, _)| *name == field)
-        && (values.contains(&text) || text.is_empty())
-    {
+    let known = ENUMS
+        .iter()
+        .find(|(name, values)| *name == field && (values.contains(&text) || text.is_empty()));
+    if let Some((_, values)) = known {
         found.extend(values.iter().map(|value| (*value).to_owned()));
-        // What is refused for the kind leaves room for one that is not: `type` has many meanings.
-        let at = values.iter().position(|value| *value == text).unwrap_or(0);
-        let len = found.len().max(1);
-        found.rotate_left(at % len);
-        found.truncate(MOST);
     }
     match text {
         "true" => found.push("false".to_owned()),
@@ -253,7 +275,9 @@ mod tests {
             .iter()
             .map(|name| Step::Field((*name).to_owned()))
             .collect();
-        candidates(kind, &path, value, Some(value))
+        let mut object = json!({"kind": kind});
+        assert!(leaves::set(&mut object, &path, value.clone()));
+        candidates(&object, &path, value)
     }
 
     #[rstest]
@@ -275,9 +299,24 @@ mod tests {
 
     #[test]
     fn no_candidate_means_the_same() {
+        let object = json!({"kind": "Deployment", "cpu": "1"});
         let path = [Step::Field("cpu".to_owned())];
-        for candidate in candidates("Deployment", &path, &json!("1000m"), Some(&json!("1"))) {
+        for candidate in candidates(&object, &path, &json!("1000m")) {
             assert!(!same_scalar(&candidate, &json!(1)), "{candidate}");
         }
+    }
+
+    #[test]
+    fn a_volume_mount_gets_another_volume_of_its_pod() {
+        let object = json!({"spec": {"volumes": [{"name": "a"}, {"name": "b"}],
+            "containers": [{"volumeMounts": [{"name": "a"}]}]}});
+        let path: Vec<Step> = leaves::leaves(&object, &object)
+            .into_iter()
+            .find_map(|leaf| {
+                leaf.live
+                    .filter(|_| leaf.path.contains("volumeMounts[name=a].name"))
+            })
+            .unwrap();
+        assert_eq!(candidates(&object, &path, &json!("a"))[0], "b");
     }
 }

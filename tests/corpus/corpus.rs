@@ -66,6 +66,11 @@ struct Args {
     #[arg(long, default_value = "corpus.log.jsonl")]
     log: PathBuf,
 
+    /// Also log each changed field that the API server itself refused, with its reason (not from
+    /// Secrets)
+    #[arg(long)]
+    log_refusals: bool,
+
     /// The helm-guard to test [default: the one built beside this program]
     #[arg(long)]
     guard: Option<PathBuf>,
@@ -119,6 +124,7 @@ fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
                 patience: Duration::from_secs(args.chart_seconds),
                 position: (number + 1, charts.len()),
                 log: &log,
+                refusals: args.log_refusals,
             };
             let row = run_or_report(&mut environment, &config, &mut setup)?;
             eprintln!("{}", table::summary(&row));

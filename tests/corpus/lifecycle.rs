@@ -32,6 +32,8 @@ pub struct RunConfig<'a> {
     pub position: (usize, usize),
     /// The log.
     pub log: &'a Log,
+    /// Whether the log also gets what the API server itself refused.
+    pub refusals: bool,
 }
 
 /// From which chart to which.
@@ -400,6 +402,7 @@ fn check(
         somebody: &environment.somebody,
         emergency: &environment.emergency,
         log: config.log,
+        refusals: config.refusals,
         title: format!("{} {} after {stage}", config.chart.name, config.version),
         deadline,
     };

@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// Chart, Helm and stage, for the log.
     pub title: String,
+    /// Whether the log also gets the changes that the API server refused in all their variants.
+    pub refusals: bool,
     /// After this nothing more is tried.
     pub deadline: Instant,
 }
@@ -121,9 +123,8 @@ pub async fn change(
     let Some(path) = &leaf.live else {
         return Ok(Attempt::of(Outcome::Unchanged));
     };
-    let live = leaves::get(&target.live, path);
     let mut last = Attempt::of(Outcome::Unchanged);
-    for candidate in candidates(&target.object.kind, path, &leaf.declared, live) {
+    for candidate in candidates(&target.live, path, &leaf.declared) {
         let mut object = target.live.clone();
         if !leaves::set(&mut object, path, candidate.clone()) {
             continue;
@@ -135,6 +136,10 @@ pub async fn change(
         ) {
             break;
         }
+    }
+    if last.outcome == Outcome::Api && context.refusals && target.object.kind != "Secret" {
+        let details = json!({"path": leaf.path, "message": last.said});
+        context.report("refused by the API server", &target.object, &details);
     }
     Ok(last)
 }
@@ -164,6 +169,8 @@ pub struct Attempt {
     pub object: Value,
     /// The guard did not judge at first, and said so.
     pub late: bool,
+    /// What the API server said of it.
+    said: String,
 }
 
 impl Attempt {
@@ -172,6 +179,7 @@ impl Attempt {
             outcome,
             object: Value::Null,
             late: false,
+            said: String::new(),
         }
     }
 }
@@ -217,10 +225,12 @@ async fn attempt(
         });
         context.report("missed", &target.object, &details);
     }
+    let said = reply.message().chars().take(300).collect();
     Ok(Attempt {
         outcome,
         object,
         late: late > 0,
+        said,
     })
 }
 
