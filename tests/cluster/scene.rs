@@ -1,0 +1,328 @@
+//! A namespace, a Helm, and the people who act in it.
+//!
+//! Alice runs Helm. Bob is as ordinary a cluster-admin as she is, and it is he who slips. Who is on
+//! call belongs to a group that may break the glass; tests use that to make drift.
+//!
+//! The guard learns of a release by a watch, so a test that expects a denial first awaits
+//! [`Scene::settled`]. It never has to wait for something to pass: before a denial the guard reads the
+//! records again.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use testbed::{Chart, Helm, HelmVersion, Invocation, Namespace, Output, shared};
+
+pub const BOB: &str = "bob@example.com";
+pub const ONCALL: &str = "oncall@example.com";
+pub const ONCALL_GROUP: &str = "incident-commanders";
+
+/// Longer than anything takes on a machine that also builds. The garbage collector rests for half a
+/// minute and more whenever a custom resource comes or goes.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+struct People {
+    bob: PathBuf,
+    oncall: PathBuf,
+}
+
+fn people() -> &'static People {
+    static PEOPLE: OnceLock<People> = OnceLock::new();
+    PEOPLE.get_or_init(|| {
+        let user = |name: &str, groups: &[&str]| {
+            shared().grant_cluster_admin(name).unwrap();
+            shared().user(name, groups).unwrap()
+        };
+        People {
+            bob: user(BOB, &[]),
+            oncall: user(ONCALL, &[ONCALL_GROUP]),
+        }
+    })
+}
+
+/// Awaits a condition. Panics when it does not come true.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "should come within {PATIENCE:?}: {what}"
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A namespace of its own and a Helm.
+pub struct Scene {
+    pub ns: Namespace<'static>,
+    helm: Helm,
+}
+
+impl Scene {
+    /// Commands are lines as they are typed; what holds blanks is added with `arg`.
+    pub fn new(stem: &str, version: HelmVersion) -> Self {
+        Self {
+            ns: shared().namespace(&format!("{stem}-{version}")),
+            helm: shared().helm(version),
+        }
+    }
+
+    /// `helm LINE` by Alice.
+    pub fn helm(&self, line: &str) -> Invocation {
+        self.helm_as(shared().alice(), line)
+    }
+
+    /// `helm LINE` by whose the kubeconfig is.
+    pub fn helm_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
+        let helm = self.helm.cmd(kubeconfig).args(["-n", self.ns.name()]);
+        helm.args(line.split_whitespace())
+    }
+
+    /// `kubectl LINE` by Bob.
+    pub fn kubectl(&self, line: &str) -> Invocation {
+        self.kubectl_as(&people().bob, line)
+    }
+
+    /// `kubectl LINE` by whoever is on call.
+    pub fn oncall(&self, line: &str) -> Invocation {
+        self.kubectl_as(&people().oncall, line)
+    }
+
+    /// `kubectl LINE` by whose the kubeconfig is.
+    pub fn kubectl_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
+        let kubectl = shared().kubectl().cmd(kubeconfig);
+        kubectl
+            .args(["-n", self.ns.name()])
+            .args(line.split_whitespace())
+    }
+
+    /// Installs a chart.
+    pub fn install(&self, release: &str, chart: &Chart) -> PathBuf {
+        let chart = shared().chart(chart);
+        self.helm(&format!("install {release} {}", chart.display()))
+            .ok();
+        chart
+    }
+
+    /// An object, as Bob gets it: `deployment/myapp`.
+    pub fn get(&self, what: &str) -> Value {
+        self.kubectl(&format!("get {what} -o json")).ok().json()
+    }
+
+    /// A value of an object, by its JSON pointer; null when it is not there.
+    pub fn at(&self, what: &str, pointer: &str) -> Value {
+        let object = self.get(what);
+        object.pointer(pointer).cloned().unwrap_or_default()
+    }
+
+    /// Whether an object is there.
+    pub fn holds(&self, what: &str) -> bool {
+        !self
+            .kubectl(&format!("get {what} -o name --ignore-not-found"))
+            .ok()
+            .stdout
+            .trim()
+            .is_empty()
+    }
+
+    /// `kubectl patch` by Bob: strategic, merge or json.
+    pub fn patch(&self, what: &str, kind: &str, patch: &Value) -> Invocation {
+        self.kubectl(&format!("patch {what} --type={kind} -p"))
+            .arg(patch.to_string())
+    }
+
+    /// `kubectl patch` by whoever is on call.
+    pub fn drift(&self, what: &str, kind: &str, patch: &Value) {
+        self.oncall(&format!("patch {what} --type={kind} -p"))
+            .arg(patch.to_string())
+            .ok();
+    }
+
+    /// Waits until the guard judges an object by a revision of its release.
+    pub fn settled(&self, what: &str, revision: u32) {
+        let by = format!("revision {revision},");
+        let by_two = format!("revisions {revision},");
+        let line = format!("delete {what} --dry-run=server");
+        eventually(&format!("a guard that knows {what}, {by}"), || {
+            let output = self.kubectl(&line).run();
+            (output.says(&by) || output.says(&by_two)).then_some(())
+        });
+    }
+
+    /// A release's record, decoded.
+    pub fn record(&self, release: &str, revision: u32) -> Value {
+        let record = self.get(&format!("secret/{}", record_name(release, revision)));
+        decode(record["data"]["release"].as_str().unwrap())
+    }
+
+    /// Changes a release's record behind Helm's back. It is stored as Helm stored records before it
+    /// compressed them, which Helm still reads.
+    pub fn rewrite_record(&self, release: &str, revision: u32, change: impl FnOnce(&mut Value)) {
+        let name = format!("secret/{}", record_name(release, revision));
+        let mut secret = self.get(&name);
+        let mut body = decode(secret["data"]["release"].as_str().unwrap());
+        change(&mut body);
+        secret["metadata"]["labels"]["status"] = body["info"]["status"].clone();
+        let inner = BASE64_STANDARD.encode(body.to_string());
+        secret["data"]["release"] = BASE64_STANDARD.encode(inner).into();
+        secret["metadata"]["resourceVersion"] = Value::Null;
+        self.kubectl("replace -f -").stdin(secret.to_string()).ok();
+    }
+
+    /// Puts a release's record into another state.
+    pub fn set_status(&self, release: &str, revision: u32, status: &str) {
+        self.rewrite_record(release, revision, |body| {
+            body["info"]["status"] = status.into();
+        });
+    }
+
+    /// What the API server's audit log says of what Bob did to an object of this namespace.
+    pub fn verdict(&self, verb: &str, resource: &str, name: &str) -> Verdict {
+        verdict(BOB, verb, (resource, self.ns.name(), name))
+    }
+}
+
+/// The name of a release's record.
+pub fn record_name(release: &str, revision: u32) -> String {
+    format!("sh.helm.release.v1.{release}.v{revision}")
+}
+
+/// The JSON of a record in a Secret.
+fn decode(data: &str) -> Value {
+    use std::io::Read;
+    let inner = BASE64_STANDARD.decode(data).unwrap();
+    let bytes = BASE64_STANDARD.decode(inner).unwrap();
+    if !bytes.starts_with(&[0x1f, 0x8b, 0x08]) {
+        return serde_json::from_slice(&bytes).unwrap();
+    }
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*bytes)
+        .read_to_string(&mut text)
+        .unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What the guard told the API server's audit log of a request; empty when it was not called.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub struct Verdict {
+    pub decision: String,
+    pub reason: String,
+    pub exemption: String,
+}
+
+impl Verdict {
+    pub fn allowed(reason: &str) -> Self {
+        Self {
+            decision: "allowed".to_owned(),
+            reason: reason.to_owned(),
+            exemption: String::new(),
+        }
+    }
+
+    pub fn exempt(preset: &str) -> Self {
+        Self {
+            exemption: preset.to_owned(),
+            ..Self::allowed("exempt")
+        }
+    }
+
+    pub fn not_called() -> Self {
+        Self::default()
+    }
+}
+
+/// What the API server's audit log says of a request: user, verb, and (resource, namespace, name), the
+/// resource with its subresource as in `deployments/scale`.
+pub fn verdict(user: &str, verb: &str, object: (&str, &str, &str)) -> Verdict {
+    let (resource, namespace, name) = object;
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let event = shared().await_audit_event(&format!("{verb} {object:?} by {user}"), |event| {
+        let about = &event["objectRef"];
+        event["verb"] == verb
+            && event["user"]["username"] == user
+            && about["resource"] == resource
+            && text(&about["subresource"]) == subresource
+            && text(&about["namespace"]) == namespace
+            && about["name"] == name
+            && !text(&event["requestURI"]).contains("dryRun")
+            && event["responseStatus"]["code"] != 409
+    });
+    let annotation = |key: &str| {
+        let entries = event["annotations"].as_object().into_iter().flatten();
+        entries
+            .filter(|(name, _)| name.ends_with(&format!("helm-guard.dev/{key}")))
+            .map(|(_, value)| text(value))
+            .next()
+            .unwrap_or_default()
+    };
+    Verdict {
+        decision: annotation("decision"),
+        reason: annotation("reason"),
+        exemption: annotation("exemption"),
+    }
+}
+
+/// What a person sees of the guard.
+pub trait Screen {
+    /// Refused by the guard, with all of these words.
+    fn denied(self, words: &[&str]) -> Output;
+    /// It passes, and the guard is not even mentioned.
+    fn quiet(self) -> Output;
+    /// It passes, and a warning of the guard holds all of these words.
+    fn warned(self, words: &[&str]) -> Output;
+}
+
+impl Screen for Invocation {
+    fn denied(self, words: &[&str]) -> Output {
+        let output = self.refused();
+        must_say(&output, "helm-guard.dev\" denied the request: ");
+        for word in words {
+            must_say(&output, word);
+        }
+        output
+    }
+
+    fn quiet(self) -> Output {
+        let output = self.ok();
+        assert!(
+            !output.says("helm-guard:"),
+            "{}\nshould pass quietly:\n{}",
+            output.line,
+            output.stderr
+        );
+        output
+    }
+
+    fn warned(self, words: &[&str]) -> Output {
+        let output = self.ok();
+        must_say(&output, "Warning: helm-guard: ");
+        for word in words {
+            must_say(&output, word);
+        }
+        output
+    }
+}
+
+fn must_say(output: &Output, word: &str) {
+    assert!(
+        output.says(word),
+        "{}\nshould say {word:?}:\n{}{}",
+        output.line,
+        output.stderr,
+        output.stdout
+    );
+}
+
+/// A patch that adds an annotation.
+pub fn note(text: &str) -> Value {
+    json!({"metadata": {"annotations": {"example.com/note": text}}})
+}

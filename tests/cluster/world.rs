@@ -1,0 +1,73 @@
+//! The one guard of this binary, run as its Deployment runs it: with the ServiceAccount and the rights
+//! of `deploy/`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+use testbed::{Guard, GuardConfig, shared};
+
+use crate::scene::{ONCALL_GROUP, eventually};
+
+pub const RUNBOOK: &str = "https://runbooks.example.com/helm-guard";
+pub const EMERGENCY_OPS: &str = "system:serviceaccount:ops:emergency-ops";
+
+/// What `deploy/` makes of a control plane: the guard, and the account for emergencies.
+pub struct World {
+    pub guard: Guard,
+    /// The kubeconfig of the guard's ServiceAccount.
+    pub guard_kubeconfig: PathBuf,
+    /// The kubeconfig of `ops/emergency-ops`, with the rights that `deploy/` gives it.
+    pub emergency: PathBuf,
+}
+
+/// The world of all tests. It ends with the process.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let plane = shared();
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        plane
+            .kubectl()
+            .cmd(plane.admin())
+            .args(["apply", "--server-side", "-k"])
+            .arg(deploy)
+            .ok();
+        let guard_kubeconfig = plane.service_account("helm-guard", "helm-guard").unwrap();
+        let emergency = plane.service_account("ops", "emergency-ops").unwrap();
+        let config = GuardConfig::new(
+            Path::new(env!("CARGO_BIN_EXE_helm-guard")),
+            &guard_kubeconfig,
+            "Deny",
+        )
+        .args(["--break-glass-user", EMERGENCY_OPS])
+        .args(["--break-glass-group", ONCALL_GROUP])
+        .args(["--runbook-url", RUNBOOK])
+        .args(["--log-format", "json"]);
+        let guard = Guard::start(plane, config).unwrap_or_else(|error| panic!("{error}"));
+        World {
+            guard,
+            guard_kubeconfig,
+            emergency,
+        }
+    })
+}
+
+/// The lines of the guard's log that are about a namespace.
+pub fn log_about(namespace: &str) -> Vec<Value> {
+    let quoted = format!("\"{namespace}\"");
+    let mut lines = world().guard.log();
+    lines.retain(|line| line.to_string().contains(&quoted));
+    lines
+}
+
+/// The audit line of a break-glass change in a namespace.
+pub fn break_glass_line(namespace: &str) -> Value {
+    eventually("a break-glass line in the guard's log", || {
+        log_about(namespace)
+            .into_iter()
+            .find(|line| line["target"] == "audit" && line["decision"] == "break-glass")
+    })
+}
