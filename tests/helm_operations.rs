@@ -1,0 +1,48 @@
+//! Helm's own operations, and the other rightful writers of a cluster, in front of a guard in mode
+//! Deny: none of their steps is refused, and inside and after each of them a foreign value still is.
+//!
+//! A control plane and a guard of this binary's own. What the people of the stories meet, and the plain
+//! course of each operation, is in `tests/cluster`; here is where operations fail, are killed, meet
+//! other writers, or take a way that few charts need. Start at [`steps`].
+//!
+//! "Scenario N" is the N-th of the scenarios that ARCHITECTURE.md lists.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+#[path = "cluster/charts.rs"]
+#[allow(dead_code, reason = "shared with tests/cluster")]
+mod charts;
+#[path = "cluster/scene.rs"]
+#[allow(dead_code, reason = "shared with tests/cluster")]
+mod scene;
+#[path = "cluster/world.rs"]
+#[allow(dead_code, reason = "shared with tests/cluster")]
+mod world;
+
+#[path = "helm_operations/mutator.rs"]
+mod mutator;
+#[path = "helm_operations/steps.rs"]
+mod steps;
+
+#[path = "helm_operations/applying.rs"]
+mod applying;
+#[path = "helm_operations/failing_hooks.rs"]
+mod failing_hooks;
+#[path = "helm_operations/in_flight.rs"]
+mod in_flight;
+#[path = "helm_operations/killed.rs"]
+mod killed;
+#[path = "helm_operations/merge_keys.rs"]
+mod merge_keys;
+#[path = "helm_operations/other_writers.rs"]
+mod other_writers;
+#[path = "helm_operations/places.rs"]
+mod places;
+#[path = "helm_operations/stuck.rs"]
+mod stuck;

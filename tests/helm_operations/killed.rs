@@ -1,0 +1,179 @@
+//! Helm is killed in the middle of an operation, without a chance to write anything down; and what
+//! is refused while it is still in the middle.
+
+use rstest::rstest;
+use testbed::{HelmVersion, shared};
+
+use crate::{
+    scene::{Scene, Screen, eventually, record_name},
+    steps::{
+        WEB_IMAGE, assert_unhindered, await_image, force_conflicts, foreign_colour_is_denied,
+        foreign_image_is_denied, kill, paint, release, settings, status, web,
+    },
+    world::world,
+};
+
+const WAIT: &str = "--wait --timeout=180s";
+
+#[rstest]
+fn while_an_upgrade_waits_a_foreign_value_is_denied_and_the_upgrade_ends_well(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("waiting", version);
+    let chart = scene.install("web", &web());
+    scene.settled("deployment/web", 1);
+    let line = format!(
+        "upgrade web {} {WAIT} --set image=nginx:2.0.0,hold=true",
+        chart.display()
+    );
+    let mut helm = scene.helm(&line).spawn();
+    await_image(&scene, "nginx:2.0.0");
+    foreign_image_is_denied(&scene);
+    scene.kubectl("delete deployment web").denied(&[]);
+    release(&scene);
+    assert!(helm.wait().unwrap().success());
+    assert_eq!(status(&scene, "web", 2), "deployed");
+    foreign_image_is_denied(&scene);
+    assert_unhindered(&scene);
+}
+
+/// The upgrade gives up waiting, and rolls back while others try their luck.
+#[rstest]
+#[case::helm3(HelmVersion::V3, "--atomic")]
+#[case::helm4(HelmVersion::V4, "--rollback-on-failure")]
+fn an_upgrade_that_gives_up_waiting_takes_itself_back(
+    #[case] version: HelmVersion,
+    #[case] flag: &str,
+) {
+    world();
+    let scene = Scene::new("gives-up", version);
+    let chart = scene.install("web", &web());
+    scene.settled("deployment/web", 1);
+    let line = format!(
+        "upgrade web {} {flag} --timeout=15s --set image=nginx:2.0.0,hold=true",
+        chart.display()
+    );
+    let mut helm = scene.helm(&line).spawn();
+    await_image(&scene, "nginx:2.0.0");
+    foreign_image_is_denied(&scene);
+    helm.wait().unwrap();
+    assert_eq!(scene.at("deployment/web", WEB_IMAGE), "nginx:1.0.0");
+    assert_eq!(status(&scene, "web", 2), "failed");
+    scene.settled("deployment/web", 3);
+    foreign_image_is_denied(&scene);
+    assert_unhindered(&scene);
+}
+
+#[rstest]
+fn a_killed_upgrade_whose_record_is_deleted_may_be_run_again(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("killed-upgrade", version);
+    let chart = scene.install("web", &web());
+    let upgrade = format!("upgrade web {} --set image=nginx:2.0.0", chart.display());
+    let helm = scene.helm(&format!("{upgrade},hold=true {WAIT}")).spawn();
+    await_image(&scene, "nginx:2.0.0");
+    kill(helm);
+    assert_eq!(status(&scene, "web", 2), "pending-upgrade");
+    scene.settled("deployment/web", 2);
+    foreign_image_is_denied(&scene);
+    let pending = record_name("web", 2);
+    scene.kubectl(&format!("delete secret {pending}")).ok();
+    // Now the live object follows a revision of which nothing is left.
+    scene.settled("deployment/web", 1);
+    foreign_image_is_denied(&scene);
+    // What only the forgotten revision declared stays: Helm 3 knows nothing of it.
+    release(&scene);
+    scene.helm(&format!("{upgrade} {WAIT}")).ok();
+    scene.settled("deployment/web", 2);
+    foreign_image_is_denied(&scene);
+    assert_unhindered(&scene);
+}
+
+#[rstest]
+fn a_killed_install_may_be_uninstalled_and_run_again(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("killed-install", version);
+    let chart = shared().chart(&web());
+    let install = format!("install web {}", chart.display());
+    let helm = scene
+        .helm(&format!("{install} --set hold=true {WAIT}"))
+        .spawn();
+    await_image(&scene, "nginx:1.0.0");
+    kill(helm);
+    assert_eq!(status(&scene, "web", 1), "pending-install");
+    scene.settled("deployment/web", 1);
+    foreign_image_is_denied(&scene);
+    scene.kubectl("delete deployment web").denied(&[]);
+    scene.helm("uninstall web").ok();
+    assert!(!scene.holds("deployment/web"));
+    scene.helm(&format!("{install} {WAIT}")).ok();
+    scene.settled("deployment/web", 1);
+    foreign_image_is_denied(&scene);
+    assert_unhindered(&scene);
+}
+
+#[rstest]
+fn a_killed_rollback_may_be_run_again_to_any_revision(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("killed-rollback", version);
+    let chart = shared().chart(&web());
+    let chart = chart.display();
+    scene
+        .helm(&format!("install web {chart} --set hold=true"))
+        .ok();
+    scene
+        .helm(&format!("upgrade web {chart} --set image=nginx:2.0.0"))
+        .ok();
+    let helm = scene.helm(&format!("rollback web 1 {WAIT}")).spawn();
+    await_image(&scene, "nginx:1.0.0");
+    kill(helm);
+    assert_eq!(status(&scene, "web", 3), "pending-rollback");
+    scene.settled("deployment/web", 3);
+    foreign_image_is_denied(&scene);
+    scene
+        .kubectl("set image deployment/web server=nginx:2.0.0")
+        .quiet();
+    scene
+        .helm(&format!("rollback web 2 {WAIT}"))
+        .args(force_conflicts(version))
+        .ok();
+    scene.settled("deployment/web", 4);
+    foreign_image_is_denied(&scene);
+    assert_unhindered(&scene);
+}
+
+/// Scenario 28: `uninstalling` lets deletes through, and nothing else.
+#[rstest]
+fn a_killed_uninstall_may_be_run_again_and_still_lets_no_foreign_value_in(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("killed-uninstall", version);
+    scene.install("settings", &settings());
+    foreign_colour_is_denied(&scene, 1);
+    let hold = |finalizers: &[&str]| {
+        let patch = serde_json::json!({"metadata": {"finalizers": finalizers}});
+        scene.patch("configmap/settings", "merge", &patch)
+    };
+    hold(&["example.com/hold"]).quiet();
+    let helm = scene.helm(&format!("uninstall settings {WAIT}")).spawn();
+    eventually("a ConfigMap on its way out", || {
+        let deleted = scene.at("configmap/settings", "/metadata/deletionTimestamp");
+        deleted.is_string().then_some(())
+    });
+    kill(helm);
+    assert_eq!(status(&scene, "settings", 1), "uninstalling");
+    paint(&scene, "foreign").denied(&[".data.colour: declared \"blue\""]);
+    hold(&[]).quiet();
+    assert!(!scene.holds("configmap/settings"));
+    scene.helm("uninstall settings").ok();
+    assert!(!scene.holds(&format!("secret/{}", record_name("settings", 1))));
+    assert_unhindered(&scene);
+}

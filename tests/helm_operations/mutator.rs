@@ -1,0 +1,132 @@
+//! A mutating webhook as clusters have them: it sends images through a mirror, and lets pods tolerate
+//! the taint of a node pool. One for all tests of this binary, in force in the namespaces that ask.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{Router, body::Bytes, routing::post};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use helm_guard::webhook::{
+    accept::{self, Limits, Options, Protocol},
+    endpoint::Endpoint,
+    tls::{self, ServingCertificate},
+    upkeep::{self, Intervals, Source, Upkeep},
+};
+use serde_json::{Value, json};
+use testbed::shared;
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_util::sync::CancellationToken;
+
+use crate::scene::{Scene, eventually};
+
+pub const MIRROR: &str = "mirror.example.com/";
+
+/// From now on the webhook sees what is written to this namespace.
+pub fn mutates(scene: &Scene) {
+    static SERVER: OnceLock<Runtime> = OnceLock::new();
+    SERVER.get_or_init(serve);
+    let label = format!("label namespace {} images=mirrored", scene.ns);
+    scene.kubectl_as(shared().admin(), &label).ok();
+    eventually("a Deployment that the webhook rewrites", || {
+        let line = "create deployment probe --image=nginx --dry-run=server -o json";
+        let probe = scene.kubectl(line).ok().json();
+        let image = &probe["spec"]["template"]["spec"]["containers"][0]["image"];
+        (*image == format!("{MIRROR}nginx")).then_some(())
+    });
+}
+
+fn serve() -> Runtime {
+    let runtime = Runtime::new().unwrap();
+    let (url, authority) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let serving = ServingCertificate::new();
+        let upkeep = Upkeep {
+            source: Source::Memory,
+            endpoint: Some(Endpoint::from_url(&url).unwrap()),
+            target: None,
+            serving: serving.clone(),
+            registered: Arc::default(),
+            intervals: Intervals::default(),
+        };
+        upkeep::begin(&upkeep).await.unwrap();
+        let options = Options {
+            protocol: Protocol::Tls(tls::server_config(&serving).unwrap()),
+            limits: Limits::default(),
+            stats: Arc::default(),
+        };
+        let answer = post(|body: Bytes| async move { answer(&body).to_string() });
+        let router = Router::new().route("/mutate", answer);
+        tokio::spawn(accept::serve(
+            listener,
+            router,
+            options,
+            CancellationToken::new(),
+        ));
+        (url, serving.ca_bundle().unwrap())
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "image-mirror"},
+        "webhooks": [{
+            "name": "images.example.com",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "clientConfig": {
+                "url": format!("{url}/mutate"),
+                "caBundle": BASE64_STANDARD.encode(authority),
+            },
+            "namespaceSelector": {"matchLabels": {"images": "mirrored"}},
+            "rules": [{
+                "apiGroups": ["apps"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["deployments"],
+            }],
+        }],
+    });
+    let kubectl = shared().kubectl().cmd(shared().admin());
+    kubectl
+        .args(["apply", "-f", "-"])
+        .stdin(configuration.to_string())
+        .ok();
+    runtime
+}
+
+fn answer(body: &[u8]) -> Value {
+    let review: Value = serde_json::from_slice(body).unwrap();
+    let request = &review["request"];
+    let patch = json!(rewritten(&request["object"]["spec"]["template"]["spec"]));
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {
+            "uid": request["uid"],
+            "allowed": true,
+            "patchType": "JSONPatch",
+            "patch": BASE64_STANDARD.encode(patch.to_string()),
+        },
+    })
+}
+
+fn rewritten(pod: &Value) -> Vec<Value> {
+    let at = "/spec/template/spec";
+    let list = |name: &str| pod[name].as_array().cloned().unwrap_or_default();
+    let mut operations = Vec::new();
+    for (index, container) in list("containers").iter().enumerate() {
+        let image = container["image"].as_str().unwrap();
+        if !image.starts_with(MIRROR) {
+            let path = format!("{at}/containers/{index}/image");
+            let image = format!("{MIRROR}{image}");
+            operations.push(json!({"op": "replace", "path": path, "value": image}));
+        }
+    }
+    let pool = json!({"key": "pool", "operator": "Exists", "effect": "NoSchedule"});
+    let mut tolerations = list("tolerations");
+    if !tolerations.contains(&pool) {
+        tolerations.push(pool);
+        let path = format!("{at}/tolerations");
+        operations.push(json!({"op": "add", "path": path, "value": tolerations}));
+    }
+    operations
+}

@@ -1,0 +1,240 @@
+//! Objects and records in places where few look for them.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rstest::rstest;
+use serde_json::{Value, json};
+use testbed::{HelmVersion, shared};
+
+use crate::{
+    charts::{single, widgets_definition},
+    scene::{Scene, Screen, record_name},
+    steps::{assert_unhindered, force_conflicts, foreign_colour_is_denied, paint, settings},
+    world::world,
+};
+
+fn create(object: &Value) {
+    let kubectl = shared().kubectl().cmd(shared().admin());
+    kubectl
+        .args(["create", "-f", "-"])
+        .stdin(object.to_string())
+        .ok();
+}
+
+/// Moves all records of a release to another namespace, where Helm itself does not look.
+pub fn move_records(scene: &Scene, release: &str, namespace: &str) {
+    let records = scene.get(&format!("secret -l owner=helm,name={release}"));
+    for record in records["items"].as_array().unwrap() {
+        let mut record = record.clone();
+        record["metadata"] = json!({
+            "name": record["metadata"]["name"],
+            "namespace": namespace,
+            "labels": record["metadata"]["labels"],
+        });
+        create(&record);
+    }
+    scene
+        .kubectl(&format!("delete secret -l owner=helm,name={release}"))
+        .quiet();
+}
+
+/// An upgrade as Flux does it, with its records in a namespace of Flux's own.
+#[test]
+fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
+    world();
+    let scene = Scene::new("flux", HelmVersion::V4);
+    let flux = shared().namespace("flux-system");
+    scene.install("settings", &settings());
+    let mut next = scene.record("settings", 1);
+    move_records(&scene, "settings", flux.name());
+    foreign_colour_is_denied(&scene, 1);
+
+    let manifest = next["manifest"].as_str().unwrap().replace("blue", "green");
+    let apply = || {
+        let line = "apply --server-side --force-conflicts --field-manager=helm-controller -f -";
+        scene.kubectl(line).stdin(manifest.clone())
+    };
+    apply().denied(&["requested \"green\""]);
+    next["version"] = 2.into();
+    next["info"]["status"] = "pending-upgrade".into();
+    next["manifest"] = manifest.clone().into();
+    let body = BASE64_STANDARD.encode(BASE64_STANDARD.encode(next.to_string()));
+    let label = |status: &str| json!({"owner": "helm", "name": "settings", "version": "2", "status": status});
+    create(&json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "helm.sh/release.v1",
+        "metadata": {
+            "name": record_name("settings", 2),
+            "namespace": flux.name(),
+            "labels": label("pending-upgrade"),
+        },
+        "data": {"release": body},
+    }));
+    apply().quiet();
+    foreign_colour_is_denied(&scene, 2);
+    paint(&scene, "blue").quiet();
+    apply().quiet();
+
+    for (revision, status) in [(1, "superseded"), (2, "deployed")] {
+        let record = record_name("settings", revision);
+        let line = format!("label secret {record} --overwrite status={status}");
+        scene.kubectl(&line).args(["-n", flux.name()]).ok();
+    }
+    foreign_colour_is_denied(&scene, 2);
+    assert_unhindered(&scene);
+}
+
+#[rstest]
+fn objects_in_another_namespace_than_their_release_go_through_its_whole_life(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("release", version);
+    let there = shared().namespace("there");
+    let manifest = format!(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: far, namespace: {there}}}
+data: {{colour: '{{{{ .Values.colour }}}}'}}
+{{{{- if .Values.more }}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: farther, namespace: {there}}}
+{{{{- end }}}}
+"
+    );
+    let chart = settings()
+        .values("colour: blue\nmore: true\n")
+        .template("far.yaml", &manifest);
+    let chart = scene.install("spread", &chart);
+    let chart = chart.display();
+    let foreign = |revision: u32| {
+        foreign_colour_is_denied(&scene, revision);
+        scene
+            .patch(
+                "configmap/far",
+                "merge",
+                &json!({"data": {"colour": "foreign"}}),
+            )
+            .args(["-n", there.name()])
+            .denied(&[&format!("in namespace \"{}\"", scene.ns)]);
+    };
+    foreign(1);
+    scene
+        .helm(&format!(
+            "upgrade spread {chart} --set colour=green,more=false"
+        ))
+        .ok();
+    foreign(2);
+    let left = |name: &str| {
+        let line = format!("get configmap {name} --ignore-not-found -o name");
+        let output = scene.kubectl(&line).args(["-n", there.name()]).ok();
+        !output.stdout.trim().is_empty()
+    };
+    assert!(left("far") && !left("farther"));
+    scene.helm("rollback spread 1").ok();
+    foreign(3);
+    assert!(left("farther"));
+    scene.helm("uninstall spread").ok();
+    assert!(!left("far") && !left("farther"));
+    assert_unhindered(&scene);
+}
+
+/// What is kept belongs to nobody until a release declares it again.
+#[rstest]
+fn an_object_that_outlives_its_release_is_free_until_the_next_install_adopts_it(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("kept", version);
+    let kept = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: settings
+  annotations: {helm.sh/resource-policy: keep}
+data: {colour: blue}
+";
+    let chart = scene.install("settings", &single(kept));
+    foreign_colour_is_denied(&scene, 1);
+    scene.helm("uninstall settings").ok();
+    assert!(scene.holds("configmap/settings"));
+    paint(&scene, "red").quiet();
+    let install = format!("install settings {}", chart.display());
+    scene.helm(&install).args(force_conflicts(version)).ok();
+    assert_eq!(scene.at("configmap/settings", "/data/colour"), "blue");
+    foreign_colour_is_denied(&scene, 1);
+    assert_unhindered(&scene);
+}
+
+/// Definitions in `crds/` belong to no release: Helm 3 leaves an older one alone, Helm 4 updates it;
+/// and the resources that they define are guarded by what they say now.
+#[rstest]
+#[case::helm3(HelmVersion::V3, false)]
+#[case::helm4(HelmVersion::V4, true)]
+fn a_chart_may_bring_a_newer_definition_of_its_resources(
+    #[case] version: HelmVersion,
+    #[case] updates: bool,
+) {
+    world();
+    let scene = Scene::new("definitions", version);
+    let group = format!("{}.example.com", scene.ns);
+    let older = widgets_definition(&group);
+    let newer = older.replace(
+        "colour: {type: string}",
+        "colour: {type: string, maxLength: 40}",
+    );
+    assert_ne!(older, newer);
+    let widget = format!(
+        "apiVersion: {group}/v1
+kind: Widget
+metadata: {{name: '{{{{ .Release.Name }}}}'}}
+spec:
+  colour: '{{{{ .Values.colour }}}}'
+  parts: [{{name: a, weight: 1}}, {{name: b, weight: 2}}]
+"
+    );
+    let chart = |definition: &str| {
+        single(&widget)
+            .values("colour: blue\n")
+            .crd("widgets.yaml", definition)
+    };
+    scene.install("first", &chart(&older));
+    let newer = scene.install("second", &chart(&newer));
+    let definition = format!("customresourcedefinition/widgets.{group}");
+    let length =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour/maxLength";
+    assert_eq!(scene.at(&definition, length) == 40, updates);
+
+    for release in ["first", "second"] {
+        let widget = format!("widgets.{group}/{release}");
+        scene.settled(&widget, 1);
+        let parts = json!({"spec": {"parts": [{"name": "b", "weight": 2}]}});
+        scene
+            .patch(&widget, "merge", &parts)
+            .denied(&[".spec.parts[name=a]"]);
+        let parts = json!({"spec": {"parts": [
+            {"name": "b", "weight": 2}, {"name": "c", "weight": 3}, {"name": "a", "weight": 1},
+        ]}});
+        scene.patch(&widget, "merge", &parts).quiet();
+        // A merge patch of Helm's names what changes between the manifests, and no drift.
+        let drift = json!({"spec": {"shape": "round", "colour": "red"}});
+        scene.drift(&widget, "merge", &drift);
+        scene
+            .helm(&format!(
+                "upgrade {release} {} --set colour=green",
+                newer.display()
+            ))
+            .args(force_conflicts(version))
+            .ok();
+        assert_eq!(scene.at(&widget, "/spec/colour"), "green");
+        scene.settled(&widget, 2);
+        scene
+            .patch(&widget, "merge", &json!({"spec": {"colour": "foreign"}}))
+            .denied(&[".spec.colour: declared \"green\""]);
+        scene.helm(&format!("uninstall {release}")).ok();
+    }
+    scene.kubectl(&format!("delete {definition}")).quiet();
+    assert_unhindered(&scene);
+}
