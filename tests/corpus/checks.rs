@@ -122,6 +122,10 @@ fn failed(
 async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tally, Vec<Denied>)> {
     let mut tally = Tally::default();
     tally.deletes.count(delete(context, target).await?);
+    if !target.object.is_judged_when_written() {
+        context.report("left to its holder", &target.object, &json!({}));
+        return Ok((tally, Vec::new()));
+    }
     if let Some(outcome) = scale(context, target).await? {
         tally.changed.count(outcome);
     }
@@ -140,7 +144,7 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     for (leaf, attempt) in changes {
         tally.changed.count(attempt.outcome);
         tally.late += usize::from(attempt.late);
-        if attempt.outcome == Outcome::Denied {
+        if attempt.outcome == Outcome::Denied && !leaf.is_identity() {
             denied.push(Denied {
                 leaf: leaf.clone(),
                 object: attempt.object,

@@ -27,6 +27,13 @@ pub struct Object {
     pub exempt: Option<&'static str>,
 }
 
+impl Object {
+    /// Whether the guard is asked when it is written: not for leases, which change hands all the time.
+    pub fn is_judged_when_written(&self) -> bool {
+        self.group != "coordination.k8s.io"
+    }
+}
+
 /// How the API server serves a kind.
 #[derive(Clone, Debug)]
 struct Served {

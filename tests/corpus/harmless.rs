@@ -1,5 +1,7 @@
 //! Writes that change nothing declared: each must pass.
 
+use std::collections::HashSet;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
@@ -115,6 +117,28 @@ const KEYED: &[&str] = &[
     "topologySpreadConstraints",
 ];
 
+/// Whether each item has an identity of its own: of two with one, the last is in force, so their order
+/// says something.
+fn all_differ(list: &Value) -> bool {
+    let identity = |item: &Value| {
+        let fields = [
+            "name",
+            "mountPath",
+            "devicePath",
+            "containerPort",
+            "port",
+            "protocol",
+            "ip",
+            "topologyKey",
+            "whenUnsatisfiable",
+        ];
+        fields.map(|field| item.get(field).map(Value::to_string))
+    };
+    let mut seen = HashSet::new();
+    let mut items = list.as_array().into_iter().flatten();
+    items.all(|item| seen.insert(identity(item)))
+}
+
 fn reorder(live: &Value, value: &Value, pointer: &mut String, writes: &mut Vec<Write>) {
     let length = pointer.len();
     let mut descend = |name: &str, value: &Value, writes: &mut Vec<Write>| {
@@ -123,7 +147,9 @@ fn reorder(live: &Value, value: &Value, pointer: &mut String, writes: &mut Vec<W
         let items = value.as_array().map_or(0, Vec::len);
         // managedFields and status are not the user's to order.
         let ours = !pointer.starts_with("/metadata") && !pointer.starts_with("/status");
-        if ours && items > 1 && KEYED.contains(&name) {
+        // A ServiceAccount's are one value, a pod's have names.
+        let keyed = KEYED.contains(&name) && *pointer != "/imagePullSecrets";
+        if ours && keyed && items > 1 && all_differ(value) {
             let mut object = live.clone();
             if let Some(list) = object.pointer_mut(pointer).and_then(Value::as_array_mut) {
                 list.reverse();

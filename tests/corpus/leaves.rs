@@ -43,6 +43,19 @@ pub struct Leaf {
     pub sort: Sort,
 }
 
+impl Leaf {
+    /// Whether it tells an item of a list from the others: changing it is to remove one item and to add
+    /// another, and so is changing it back.
+    pub fn is_identity(&self) -> bool {
+        match self.live.as_deref() {
+            Some([.., Step::Item(_), Step::Field(name)]) => {
+                IDENTIFYING.contains(&name.as_str()) || name == "protocol"
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Every leaf of a declared object and every branch of it.
 pub fn leaves(declared: &Value, live: &Value) -> Vec<Leaf> {
     let mut found = Vec::new();

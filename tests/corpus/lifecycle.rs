@@ -84,9 +84,15 @@ impl Failure {
 
     /// Helm's own words, without its warnings.
     fn headline(&self) -> String {
-        let lines = self.message.lines();
-        let error = lines.clone().find(|line| line.starts_with("Error:"));
-        let line = error.or_else(|| lines.clone().next()).unwrap_or_default();
+        let mut lines = self
+            .message
+            .lines()
+            .skip_while(|line| !line.starts_with("Error:"));
+        let mut line = lines.next().unwrap_or_default().to_owned();
+        // "3 errors occurred:" says nothing without the first of them.
+        if line.ends_with(':') {
+            line += lines.next().unwrap_or_default();
+        }
         let step = STEPS.get(self.step).unwrap_or(&"step");
         format!("{step}: {}", line.chars().take(160).collect::<String>())
     }
@@ -146,6 +152,7 @@ fn try_plan(
     {
         log_failure(config, bare, "without the guard");
         // What was counted on the way to a failure of the chart's own stays counted.
+        row.passed = row.passed.max(life.passed);
         row.not_here.push(bare.headline());
         return Ok(false);
     }

@@ -272,7 +272,12 @@ fn has_changed(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
         .find(|other| other.path == leaf.path && other.sort == leaf.sort)
         .and_then(|other| other.live.as_ref())
         .and_then(|path| leaves::get(stored, path));
-    let is_as_declared = after.is_some() && satisfies(&leaf.declared, after);
+    // `rules: []` of an aggregated role: without the rules that others put there it is as declared.
+    let was_filled = before
+        .and_then(Value::as_array)
+        .is_some_and(|items| !items.is_empty());
+    let emptied = leaf.declared == json!([]) && was_filled && after.is_none();
+    let is_as_declared = emptied || after.is_some() && satisfies(&leaf.declared, after);
     // An item that moved is paired again by content, so the other leaves of its list say more than
     // this one: then the whole list counts.
     let moved = leaf.sort != Sort::Branch && before == after && in_list(leaf);

@@ -51,8 +51,11 @@ impl Row {
 
     fn remarks(&self) -> String {
         let mut remarks = Vec::new();
-        if self.passed == 0 && self.refused == 0 {
-            remarks.push("does not install here".to_owned());
+        if self.passed < STEPS && self.refused == 0 {
+            remarks.push(match self.passed {
+                0 => "does not install here, guard or no guard".to_owned(),
+                _ => "does not get through here, guard or no guard".to_owned(),
+            });
         }
         let tally = &self.tally;
         for (count, what) in [
@@ -71,6 +74,9 @@ impl Row {
         remarks.join("; ")
     }
 }
+
+/// Install, upgrade, rollback, upgrade, uninstall.
+const STEPS: usize = 5;
 
 const HEAD: [&str; 12] = [
     "CHART",
@@ -116,7 +122,7 @@ fn cells(row: &Row) -> Vec<String> {
     let mut cells = vec![
         row.chart.clone(),
         row.helm.clone(),
-        format!("{}/5", row.passed),
+        format!("{}/{STEPS}", row.passed),
     ];
     cells.push(row.refused.to_string());
     cells.extend(counts(&row.tally));
