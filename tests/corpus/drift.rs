@@ -28,6 +28,7 @@ pub async fn and_back(
     let Some(drifted) = drift(context, target, denied).await? else {
         return Ok(tally);
     };
+    let mut all = drifted.clone();
     for denied in denied {
         let mut object = drifted.clone();
         if restore(&mut object, target, &denied.leaf) {
@@ -40,16 +41,10 @@ pub async fn and_back(
                 &mut tally,
             )
             .await?;
+            restore(&mut all, target, &denied.leaf);
         }
     }
-    write_back(
-        context,
-        target,
-        (&target.live, None),
-        Persist::Really,
-        &mut tally,
-    )
-    .await?;
+    write_back(context, target, (&all, None), Persist::Really, &mut tally).await?;
     Ok(tally)
 }
 

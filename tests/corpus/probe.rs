@@ -276,7 +276,8 @@ fn has_changed(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
     let was_filled = before
         .and_then(Value::as_array)
         .is_some_and(|items| !items.is_empty());
-    let emptied = leaf.declared == json!([]) && was_filled && after.is_none();
+    let is_gone = after.is_none_or(Value::is_null);
+    let emptied = leaf.declared == json!([]) && was_filled && is_gone;
     let is_as_declared = emptied || after.is_some() && satisfies(&leaf.declared, after);
     // An item that moved is paired again by content, so the other leaves of its list say more than
     // this one: then the whole list counts.
