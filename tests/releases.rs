@@ -160,7 +160,7 @@ fn a_release_is_followed_from_install_to_uninstall(
         // Whatever the watch has told so far.
         let deadline = Instant::now() + Duration::from_secs(10);
         let fresh = read_through
-            .fresh_claims(&object, None, deadline)
+            .fresh_claims(&object, &[], deadline)
             .await
             .unwrap();
         assert_eq!(colours(&fresh), says(&[(2, "blue")]));
@@ -175,7 +175,7 @@ fn a_release_is_followed_from_install_to_uninstall(
 
         block_in_place(|| helm(&["uninstall", "paint"]));
         let fresh = read_through
-            .fresh_claims(&object, None, deadline)
+            .fresh_claims(&object, &[], deadline)
             .await
             .unwrap();
         assert_eq!(colours(&fresh), []);

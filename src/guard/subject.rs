@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use super::{
     request::{Operation, Request},
     verdict::Reason,
 };
-use crate::compare::Fields;
+use crate::{compare::Fields, helm::ReleaseName};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,45 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
     }))
 }
 
+/// The release that an object says it belongs to. Anyone can write that, so it tells where to look
+/// and never what is true; what could not be the name of a namespace or a release is nothing.
+pub fn owner(object: &RawValue) -> Option<ReleaseName> {
+    let metadata = Fields::of(object)?.get("metadata")?;
+    let annotations = Fields::of(Fields::of(metadata)?.get("annotations")?)?;
+    let name = |key| {
+        let name: String = serde_json::from_str(annotations.get(key)?.get()).ok()?;
+        is_dns_name(&name).then_some(name)
+    };
+    Some(ReleaseName {
+        namespace: name("meta.helm.sh/release-namespace")?,
+        name: name("meta.helm.sh/release-name")?,
+    })
+}
+
+/// The releases that a request's object says it belongs to, before and after the request.
+pub fn owners(request: &Request<'_>) -> Vec<ReleaseName> {
+    let mut owners: Vec<_> = [request.old_object, request.object]
+        .into_iter()
+        .flatten()
+        .filter_map(owner)
+        .collect();
+    owners.dedup();
+    owners
+}
+
+/// RFC 1123, as Helm and Kubernetes ask of such names: also what keeps a name from being more than
+/// a name in a selector or a path.
+fn is_dns_name(name: &str) -> bool {
+    let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    bytes.len() <= 253
+        && bytes.first().is_some_and(is_edge)
+        && bytes.last().is_some_and(is_edge)
+        && bytes
+            .iter()
+            .all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
+}
+
 /// `request.name` is empty for each object of a collection that is deleted, and then only the old
 /// object has it.
 fn name<'r>(request: &'r Request<'_>) -> Option<Cow<'r, str>> {
@@ -103,4 +144,51 @@ fn name<'r>(request: &'r Request<'_>) -> Option<Cow<'r, str>> {
     let metadata = Fields::of(object)?.get("metadata")?;
     let name: String = serde_json::from_str(Fields::of(metadata)?.get("name")?.get()).ok()?;
     (!name.is_empty()).then_some(Cow::Owned(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{json, value::to_raw_value};
+
+    use super::owner;
+
+    #[rstest]
+    #[case::both("shop", "web", true)]
+    #[case::dots("shop", "web.v2", true)]
+    #[case::no_namespace("", "web", false)]
+    #[case::no_name("shop", "", false)]
+    #[case::a_selector("shop", "web,owner!=helm", false)]
+    #[case::a_path("../kube-system", "web", false)]
+    #[case::upper_case("shop", "Web", false)]
+    #[case::ends_with_a_dash("shop", "web-", false)]
+    #[case::too_long("shop", &"w".repeat(254), false)]
+    fn an_owner_is_named_by_names_alone(
+        #[case] namespace: &str,
+        #[case] name: &str,
+        #[case] expected: bool,
+    ) {
+        let object = json!({"metadata": {"annotations": {
+            "meta.helm.sh/release-name": name,
+            "meta.helm.sh/release-namespace": namespace,
+        }}});
+        let found = owner(&to_raw_value(&object).unwrap());
+        let names = found.map(|owner| (owner.namespace, owner.name));
+        assert_eq!(
+            names,
+            expected.then(|| (namespace.to_owned(), name.to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_object_without_annotations_has_no_owner() {
+        for object in [
+            json!({}),
+            json!({"metadata": {}}),
+            json!({"metadata": {"annotations": {}}}),
+            json!(1),
+        ] {
+            assert_eq!(owner(&to_raw_value(&object).unwrap()), None);
+        }
+    }
 }

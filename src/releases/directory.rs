@@ -6,7 +6,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -15,7 +18,10 @@ use super::{
     snapshot_map::SnapshotMap,
     view::{Cell, ReleaseView},
 };
-use crate::{guard::Claim, helm::storage::Driver};
+use crate::{
+    guard::{Claim, ObjectRef},
+    helm::{ReleaseName, storage::Driver},
+};
 
 /// At 1024 shards a change to a release of 50 objects copies 50 of them: some ten thousand
 /// entries in an index of 250,000 objects.
@@ -27,6 +33,7 @@ pub struct Directory {
     objects: SnapshotMap<u64, Arc<[Arc<Cell>]>>,
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
     hasher: RandomState,
+    relists: AtomicU64,
 }
 
 impl Default for Directory {
@@ -35,6 +42,7 @@ impl Default for Directory {
             objects: SnapshotMap::new(OBJECT_SHARDS),
             releases: SnapshotMap::new(RELEASE_SHARDS),
             hasher: RandomState::new(),
+            relists: AtomicU64::new(0),
         }
     }
 }
@@ -69,6 +77,47 @@ impl Directory {
             .collect()
     }
 
+    /// The releases whose records decide whether a request for an object may be refused: those that
+    /// claim it here, and those that the object names as its own, before the request and after it.
+    ///
+    /// `helm install --take-ownership` writes its record and at once the object, which another
+    /// release declares: the watch need not have told of the record, and only the object says whose
+    /// it is going to be. What it says proves nothing; it is where to look.
+    pub fn to_read(&self, object: &ObjectRef<'_>, named: &[ReleaseName]) -> Vec<Arc<StorageKey>> {
+        let ObjectRef {
+            group,
+            kind,
+            namespace,
+            name,
+        } = object;
+        let mut storages = self.claimants(group, kind, namespace, name);
+        for named in named {
+            let is_named = |storage: &Arc<StorageKey>| {
+                self.release(storage).is_some_and(|view| view.is_of(named))
+            };
+            if storages.iter().any(is_named) {
+                continue;
+            }
+            // Flux may keep its records elsewhere; of a release that nobody has heard of, Helm keeps
+            // them in its own namespace.
+            let mut found = self.storages_of(named);
+            if found.is_empty() {
+                found.extend(stores(&named.namespace, &named.name));
+            }
+            found.retain(|storage| !storages.contains(storage));
+            storages.extend(found);
+        }
+        storages
+    }
+
+    fn storages_of(&self, release: &ReleaseName) -> Vec<Arc<StorageKey>> {
+        self.releases()
+            .iter()
+            .filter(|view| view.is_of(release))
+            .map(|view| Arc::clone(&view.storage))
+            .collect()
+    }
+
     /// The state of the release whose records are in `storage`.
     pub fn release(&self, storage: &Arc<StorageKey>) -> Option<Arc<ReleaseView>> {
         Some(self.releases.get(storage)?.view())
@@ -86,17 +135,20 @@ impl Directory {
     /// Whether a release of this name, kept in its own namespace, has an active record that can
     /// not be read: then nobody can say which objects it declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
-        [Driver::Secret, Driver::ConfigMap]
-            .into_iter()
-            .any(|driver| {
-                let key = StorageKey {
-                    driver,
-                    namespace: namespace.into(),
-                    name: name.into(),
-                };
-                self.release(&Arc::new(key))
-                    .is_some_and(|view| view.is_unreadable())
-            })
+        stores(namespace, name).any(|storage| {
+            self.release(&storage)
+                .is_some_and(|view| view.is_unreadable())
+        })
+    }
+
+    /// How many relists the index has taken to their end.
+    pub fn relists(&self) -> u64 {
+        self.relists.load(Ordering::Acquire)
+    }
+
+    /// A relist is at its end. For the one writer only.
+    pub(super) fn relisted(&self) {
+        self.relists.fetch_add(1, Ordering::AcqRel);
     }
 
     fn candidates(&self, group: &str, kind: &str, name: &str) -> Arc<[Arc<Cell>]> {
@@ -186,6 +238,19 @@ fn without(hashes: &[u64], others: &[u64]) -> Vec<u64> {
         .copied()
         .filter(|hash| others.binary_search(hash).is_err())
         .collect()
+}
+
+/// Where a release may keep its records in its own namespace.
+fn stores(namespace: &str, name: &str) -> impl Iterator<Item = Arc<StorageKey>> {
+    [Driver::Secret, Driver::ConfigMap]
+        .into_iter()
+        .map(move |driver| {
+            Arc::new(StorageKey {
+                driver,
+                namespace: namespace.into(),
+                name: name.into(),
+            })
+        })
 }
 
 /// The namespace that tells an object's scope: a Namespace is cluster-scoped, although requests

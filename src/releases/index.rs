@@ -39,7 +39,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn covers(&self, storage: &StorageKey) -> bool {
+    /// Whether the watch sees the records in `storage`.
+    pub fn covers(&self, storage: &StorageKey) -> bool {
         self.driver == storage.driver
             && self
                 .namespace
@@ -64,6 +65,9 @@ pub struct Learned {
     pub storage: Arc<StorageKey>,
     /// The resource version of the list.
     pub list_version: Box<str>,
+    /// How many relists the index had seen to their end before the list was asked for
+    /// ([`Directory::relists`]).
+    pub relists: u64,
     /// All its records.
     pub records: Vec<Stored>,
     /// The bodies of active revisions.
@@ -198,6 +202,7 @@ impl Index {
         for storage in &changed {
             self.refresh(storage);
         }
+        self.directory.relisted();
     }
 
     /// A record's body was read, or can not be.
@@ -211,9 +216,15 @@ impl Index {
         let Learned {
             storage,
             list_version,
+            relists,
             records,
             bodies,
         } = learned;
+        // A relist does not tell when what it lacks was deleted: a list from before it may hold
+        // ghosts that no event would ever take away.
+        if relists != self.directory.relists() {
+            return;
+        }
         let deleted = self
             .deleted_up_to
             .get(&storage.driver)

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     cluster::ApiFailure,
     guard::{Claim, ObjectRef},
-    helm::{ReleaseName, lifecycle, storage::Driver},
+    helm::{ReleaseName, lifecycle},
 };
 
 /// Why the records could not be read again.
@@ -104,13 +104,13 @@ impl ReadThrough {
 
     /// What the releases that claim an object say about it now.
     ///
-    /// Reads every release that claims the object in the index, and `newcomer`, the release that
-    /// the requested object says it belongs to: `helm upgrade --take-ownership` may have written
-    /// its record too short a while ago for the index. Empty when none of them declares it.
+    /// Reads every release that claims the object in the index, and those that the object names
+    /// (see [`Directory::to_read`](super::Directory::to_read)); empty when none of them declares it
+    /// any more.
     pub async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        newcomer: Option<&ReleaseName>,
+        named: &[ReleaseName],
         deadline: Instant,
     ) -> Result<Vec<Claim>, ReadThroughError> {
         let ObjectRef {
@@ -120,13 +120,10 @@ impl ReadThrough {
             name,
         } = object;
         let directory = &self.state.releases.directory;
-        let mut claimants = directory.claimants(group, kind, namespace, name);
-        for storage in newcomer.iter().flat_map(|release| storages(release)) {
-            if !claimants.contains(&storage) {
-                claimants.push(storage);
-            }
-        }
-        let reads = try_join_all(claimants.iter().map(|storage| self.read(storage)));
+        let mut storages = directory.to_read(object, named);
+        // Where the guard is not meant to look, a name in an object is no reason to.
+        storages.retain(|storage| self.is_watched(storage));
+        let reads = try_join_all(storages.iter().map(|storage| self.read(storage)));
         let answer = timeout_at(deadline.into(), reads)
             .await
             .unwrap_or(Err(ReadThroughError::Deadline));
@@ -145,6 +142,11 @@ impl ReadThrough {
                 Err(error)
             }
         }
+    }
+
+    fn is_watched(&self, storage: &StorageKey) -> bool {
+        let watches = &self.state.releases.watches;
+        watches.iter().any(|watch| watch.scope().covers(storage))
     }
 
     async fn read(&self, storage: &Arc<StorageKey>) -> Answer {
@@ -168,20 +170,6 @@ impl ReadThrough {
         // A task of its own: the request that started it may give up, others may not.
         tokio::spawn(flight.run(Arc::clone(&self.state.releases), vec![waiter]));
     }
-}
-
-/// Where a release that the index does not know may keep its records: in its own namespace, in
-/// either kind of object.
-fn storages(release: &ReleaseName) -> impl Iterator<Item = Arc<StorageKey>> {
-    [Driver::Secret, Driver::ConfigMap]
-        .into_iter()
-        .map(|driver| {
-            Arc::new(StorageKey {
-                driver,
-                namespace: release.namespace.as_str().into(),
-                name: release.name.as_str().into(),
-            })
-        })
 }
 
 /// The reads of one release, one after the other while anyone waits.
@@ -233,6 +221,7 @@ impl Drop for Flight {
 async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
     for _ in 0..ATTEMPTS {
         count(&releases.counters.read_through_lists);
+        let relists = releases.directory.relists();
         let listing =
             releases
                 .reader
@@ -249,6 +238,7 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
             let learned = Learned {
                 storage: Arc::clone(storage),
                 list_version: listing.version,
+                relists,
                 records: listing.records,
                 bodies: view.revisions.clone(),
             };

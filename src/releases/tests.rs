@@ -69,7 +69,7 @@ impl Running {
         Ok(said(
             &self
                 .read_through
-                .fresh_claims(&DEPLOYMENT, None, deadline.into_std())
+                .fresh_claims(&DEPLOYMENT, &[], deadline.into_std())
                 .await?,
         ))
     }

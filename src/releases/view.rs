@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     guard::{Claim, Held, RecordsAt, RevisionClaim},
-    helm::lifecycle::{Phase, Status},
+    helm::{
+        ReleaseName,
+        lifecycle::{Phase, Status},
+    },
 };
 
 /// The state of one release, replaced as a whole.
@@ -91,6 +94,11 @@ impl ReleaseView {
             phase,
             revisions,
         })
+    }
+
+    /// Whether it is this release, by what its records say.
+    pub fn is_of(&self, release: &ReleaseName) -> bool {
+        self.bodies().any(|body| **body.release() == *release)
     }
 
     /// The bodies known of active revisions, newest first.

@@ -35,10 +35,10 @@ impl Sources for Known {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        newcomer: Option<&ReleaseName>,
+        named: &[ReleaseName],
         deadline: Instant,
     ) -> Result<Vec<Claim>, SourceError> {
-        let fresh = self.read_through.fresh_claims(object, newcomer, deadline);
+        let fresh = self.read_through.fresh_claims(object, named, deadline);
         Ok(fresh.await?)
     }
 

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    guard::{Claim, Held},
+    guard::{Claim, Held, ObjectRef},
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase},
     releases::Body,
 };
@@ -629,6 +629,7 @@ fn learned(list_version: u32, records: Vec<Stored>, bodies: Vec<(u32, u32, Conte
     Learned {
         storage: storage(),
         list_version: list_version.to_string().into(),
+        relists: 0,
         records,
         bodies: bodies
             .into_iter()
@@ -678,6 +679,72 @@ fn a_read_through_that_is_older_than_a_deletion_raises_no_ghost() {
         vec![(3, 10, body)],
     ));
     assert!(f.claims("web").is_empty());
+}
+
+#[test]
+fn a_read_through_that_is_older_than_a_relist_raises_no_ghost() {
+    let mut f = fixture();
+    let stale = learned(12, vec![record(3, Status::Deployed, 10)], vec![]);
+    f.index.relist_started(ALL);
+    f.index.relist_done(&ALL);
+    f.index.learn(stale.clone());
+    assert!(f.directory.releases().is_empty());
+    f.index.learn(Learned {
+        relists: f.directory.relists(),
+        ..stale
+    });
+    assert_eq!(f.directory.releases().len(), 1);
+}
+
+#[test]
+fn before_a_denial_the_releases_that_the_object_names_are_read_too() {
+    let mut f = fixture();
+    f.put(
+        &record(3, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    let elsewhere = f.body_of("shop", "flux", vec![deployment("api", "b:1")]);
+    f.put_body(
+        &at(&storage_in("flux-system", "flux"), 1, Status::Deployed, 11),
+        elsewhere,
+    );
+    let object = ObjectRef {
+        group: "apps",
+        kind: "Deployment",
+        namespace: "shop",
+        name: "web".into(),
+    };
+    let read = |names: &[&str]| -> Vec<String> {
+        let named: Vec<_> = names
+            .iter()
+            .map(|name| ReleaseName {
+                namespace: "shop".into(),
+                name: (*name).to_owned(),
+            })
+            .collect();
+        let storages = f.directory.to_read(&object, &named);
+        storages
+            .iter()
+            .map(|storage| format!("{} {storage}", storage.driver))
+            .collect()
+    };
+    let own = format!("Secret {}", storage());
+    let only_own = vec![own.clone()];
+    assert_eq!(read(&[]), only_own);
+    assert_eq!(read(&[&storage().name]), only_own);
+    assert_eq!(
+        read(&["flux"]),
+        [own.clone(), "Secret flux-system/flux".to_owned()],
+        "where it keeps its records, not where it is"
+    );
+    let unheard_of = [
+        "Secret shop/new".to_owned(),
+        "ConfigMap shop/new".to_owned(),
+    ];
+    assert_eq!(
+        read(&["new", "new"]),
+        [vec![own], unheard_of.to_vec()].concat()
+    );
 }
 
 #[test]

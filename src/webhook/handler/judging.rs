@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 
 use super::{Sources, Webhook};
@@ -18,9 +17,8 @@ use crate::{
     },
     guard::{
         Asker, Claim, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question, Reason,
-        Request, Subject, Verdict, in_flight, judge, subject,
+        Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
     },
-    helm::ReleaseName,
 };
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
@@ -160,10 +158,8 @@ pub(super) async fn verdict<S: Sources>(
     }
     // The source is not trusted to keep to its deadline.
     let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
-    let newcomer = new_owner(request);
-    let reading = webhook
-        .sources
-        .fresh_claims(&object, newcomer.as_ref(), until);
+    let named = owners(request);
+    let reading = webhook.sources.fresh_claims(&object, &named, until);
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(claims)) => {
             let verdict = judge(&claims);
@@ -219,30 +215,16 @@ async fn written_by_helm<S: Sources>(
 /// never used to deny.
 fn unclaimed<S: Sources>(sources: &S, request: &Request<'_>) -> Reason {
     match request.old_object.or(request.object).and_then(owner) {
-        Some(owner) if sources.is_unreadable(&owner.namespace, &owner.name) => {
+        Some(release) if sources.is_unreadable(&release.namespace, &release.name) => {
             Reason::RecordUnreadable
         }
         _ => Reason::NotDeclared,
     }
 }
 
-/// The release that an UPDATE hands the object to. A word of the object on itself again: it only
-/// makes the guard read one release more.
-fn new_owner(request: &Request<'_>) -> Option<ReleaseName> {
-    let new = owner(request.object?)?;
-    let old = request.old_object.and_then(owner);
-    (old.as_ref() != Some(&new)).then_some(new)
-}
-
-/// The release that an object says it belongs to.
-fn owner(object: &RawValue) -> Option<ReleaseName> {
-    let metadata = Fields::of(Fields::of(object)?.get("metadata")?)?;
-    let annotations = Fields::of(metadata.get("annotations")?)?;
-    let text = |key| serde_json::from_str::<String>(annotations.get(key)?.get()).ok();
-    Some(ReleaseName {
-        namespace: text("meta.helm.sh/release-namespace")?,
-        name: text("meta.helm.sh/release-name")?,
-    })
+fn metadata<'r>(request: &'r Request<'_>) -> Option<Fields<'r>> {
+    let object = request.old_object.or(request.object)?;
+    Fields::of(Fields::of(object)?.get("metadata")?)
 }
 
 /// What is known of the kind of the request's object.
@@ -291,7 +273,5 @@ async fn schema<S: Sources>(
 
 /// The uid of the request's object. A Scale has its parent's.
 pub(super) fn uid(request: &Request<'_>) -> Option<String> {
-    let object = request.old_object.or(request.object)?;
-    let metadata = Fields::of(Fields::of(object)?.get("metadata")?)?;
-    serde_json::from_str(metadata.get("uid")?.get()).ok()
+    serde_json::from_str(metadata(request)?.get("uid")?.get()).ok()
 }

@@ -21,12 +21,12 @@ pub trait Sources: Send + Sync + 'static {
     /// it declares.
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
 
-    /// What the release records say of an object, read after this call began. `newcomer` is the
-    /// release that the requested object says it belongs to, if that is another than before.
+    /// What the release records say of an object, read after this call began: those of the releases
+    /// that claim it, and of those that it names as its own.
     fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        newcomer: Option<&ReleaseName>,
+        named: &[ReleaseName],
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Claim>, SourceError>> + Send;
 

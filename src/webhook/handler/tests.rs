@@ -103,7 +103,7 @@ impl Sources for Handmade {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        _newcomer: Option<&ReleaseName>,
+        _named: &[ReleaseName],
         _deadline: Instant,
     ) -> Result<Vec<Claim>, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
