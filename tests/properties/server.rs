@@ -78,9 +78,10 @@ impl Life {
             let value =
                 ty(name).map_or_else(|| declared.clone(), |ty| self.value(ty, declared, &path));
             let is_key = keys.iter().any(|key| key.field == name);
-            // A parent is there as long as anything is in it.
+            // An empty map is no value to a built-in kind; an object is there or is not.
+            let is_map = matches!(ty(name), Some(Ty::Map(_))) && self.empties == Empties::Dropped;
             let is_bare = match &value {
-                Value::Object(fields) => fields.is_empty(),
+                Value::Object(fields) => is_map && fields.is_empty(),
                 _ => is_empty(declared),
             };
             let is_dropped = is_bare && self.is_dropped(&value, &path);
