@@ -1,4 +1,5 @@
-//! The API server: the client, what its failures may say, the schemas of custom resources.
+//! The API server: the client, what its failures may say, what it serves, the schemas of custom
+//! resources.
 //!
 //! Invariant: no error of this room carries the content of an object, whatever the client library
 //! puts into its own messages.
@@ -9,6 +10,7 @@ pub mod access;
 pub mod client;
 pub mod crds;
 pub mod failure;
+pub mod served;
 
 pub use crds::{CrdError, Crds};
 pub use failure::ApiFailure;

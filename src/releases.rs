@@ -15,6 +15,7 @@
 //! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
@@ -38,7 +39,7 @@ mod watch;
 mod writer;
 
 pub use body::Body;
-pub use directory::Directory;
+pub use directory::{DeclaredKind, Directory};
 pub use health::{Readiness, ReleaseInfo, Stats};
 pub use read_through::{ReadThrough, ReadThroughError};
 
@@ -137,6 +138,16 @@ impl Releases {
     /// annotations and that no readable record declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         self.shared.directory.is_unreadable(namespace, name)
+    }
+
+    /// Another number whenever what is declared changed. Never waits.
+    pub fn generation(&self) -> u64 {
+        self.shared.directory.generation()
+    }
+
+    /// The kinds that active revisions declare, in the versions that their manifests have.
+    pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
+        self.shared.directory.declared_kinds()
     }
 
     /// Whether every record has been seen and every body needed read, and what is wrong.

@@ -224,6 +224,11 @@ impl Crds {
         }
     }
 
+    /// Another number whenever the watch told of a definition: it may be served otherwise now.
+    pub fn generation(&self) -> u64 {
+        self.cache.lock().events
+    }
+
     /// Watches the metadata of all definitions and drops what changed. Does not return.
     pub async fn watch(&self) {
         let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());

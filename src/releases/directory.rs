@@ -5,6 +5,7 @@
 //! never a wrong answer, and no name is stored twice.
 
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -34,6 +35,18 @@ pub struct Directory {
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
     hasher: RandomState,
     relists: AtomicU64,
+    generation: AtomicU64,
+}
+
+/// A kind in the version that a manifest has it in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeclaredKind {
+    /// API group, empty for core.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// API version without the group.
+    pub version: String,
 }
 
 impl Default for Directory {
@@ -43,6 +56,7 @@ impl Default for Directory {
             releases: SnapshotMap::new(RELEASE_SHARDS),
             hasher: RandomState::new(),
             relists: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
         }
     }
 }
@@ -132,6 +146,37 @@ impl Directory {
             .collect()
     }
 
+    /// Another number whenever the bodies of active revisions changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The kinds of all objects that active revisions declare.
+    pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
+        let mut kinds = BTreeSet::new();
+        for view in self.releases() {
+            for body in view.bodies() {
+                let mut last = None;
+                // Sorted by group and kind, so most are like the one before.
+                for object in body.objects() {
+                    let kind = (&*object.group, &*object.kind, &*object.version);
+                    if last.replace(kind) != Some(kind) {
+                        kinds.insert(DeclaredKind {
+                            group: kind.0.to_owned(),
+                            kind: kind.1.to_owned(),
+                            version: kind.2.to_owned(),
+                        });
+                    }
+                }
+            }
+        }
+        kinds
+    }
+
+    fn moved(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     /// Whether a release of this name, kept in its own namespace, has an active record that can
     /// not be read: then nobody can say which objects it declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
@@ -184,6 +229,7 @@ impl Directory {
             self.releases
                 .change([storage], |_, _| Some(Arc::clone(&cell)));
             self.enter(hashes, &cell);
+            self.moved();
             return;
         };
         let old = cell.view();
@@ -201,6 +247,7 @@ impl Directory {
         self.enter(without(&after, &before), &cell);
         cell.store(view);
         self.leave(without(&before, &after), &cell);
+        self.moved();
     }
 
     /// Takes a release out. For the one writer only.
@@ -210,6 +257,7 @@ impl Directory {
         };
         self.releases.change([Arc::clone(storage)], |_, _| None);
         self.leave(self.hashes(cell.view().bodies()), &cell);
+        self.moved();
     }
 
     fn enter(&self, hashes: Vec<u64>, cell: &Arc<Cell>) {
