@@ -8,8 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use helm_guard::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, Held, Knowledge, ObjectRef, Outcome, Question, RecordsAt, RevisionClaim, judge,
-        screen,
+        Claim, Elsewhere, Held, Knowledge, ObjectRef, Outcome, Question, RecordsAt, RevisionClaim,
+        judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
     policy::presets::Presets,
@@ -114,6 +114,7 @@ fn decide(body: &[u8], claims: &[Claim], presets: &Presets, redactor: &Redactor)
         object: &object,
         claims,
         knowledge: Knowledge::Builtin(shape),
+        elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &[],
         presets,
         redactor,

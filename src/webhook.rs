@@ -4,7 +4,7 @@
 //! judged by [`handler`], and leaves as [`answer`] writes it. The certificate that it is served with comes from
 //! [`certificates`] or from files, and lives in [`tls`]; [`registration`] tells the API server
 //! where to call and whom to trust; [`upkeep`] keeps the two in step, in the order that never lets
-//! a call fail. [`admin`] answers probes and scrapes on a plain port of its own, and [`shutdown`]
+//! a call fail; [`versions`] says which versions the API server shall convert objects to. [`admin`] answers probes and scrapes on a plain port of its own, and [`shutdown`]
 //! ends it all in the order that loses no call.
 
 pub mod accept;
@@ -20,3 +20,4 @@ pub mod shutdown;
 pub(crate) mod testing;
 pub mod tls;
 pub mod upkeep;
+pub mod versions;

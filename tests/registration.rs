@@ -18,7 +18,7 @@ use helm_guard::webhook::{
     accept::{self, Limits, Options, Protocol},
     certificates::secret,
     endpoint::{Endpoint, VALIDATE_PATH},
-    registration::{self, Registration, Unregistered, Written},
+    registration::{self, Registration, Unregistered, Written, pins::Wanted},
     tls::{self, ServingCertificate},
     upkeep::{self, Intervals, Source, Target, Upkeep},
 };
@@ -120,6 +120,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             }),
             serving: ServingCertificate::new(),
             registered: Arc::default(),
+            conversions: Arc::default(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
@@ -340,6 +341,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         endpoint: upkeep.endpoint.clone().unwrap(),
         ca_bundle: upkeep.serving.ca_bundle(),
         own_namespace: None,
+        pins: Wanted::default(),
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime

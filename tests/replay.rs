@@ -24,8 +24,8 @@ use helm_guard::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict, judge,
-        screen, subject,
+        Elsewhere, Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict,
+        judge, screen, subject,
     },
     policy::presets::Presets,
     webhook::envelope,
@@ -147,6 +147,7 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
         object: &object,
         claims: &records.claims(&object),
         knowledge: Knowledge::Builtin(shape.unwrap_or_else(Shape::plain)),
+        elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &["spec", "replicas"],
         presets: &Presets::default(),
         redactor: &Redactor::new(b"a key for tests"),

@@ -7,7 +7,7 @@
 //! 4. Until a signal, or until a task that must not end does; then the drain.
 
 mod health;
-mod known;
+pub(super) mod known;
 
 use std::{future::Future, sync::Arc};
 
@@ -37,20 +37,26 @@ use crate::{
         shutdown::{self, Signals, Stop, Tasks},
         tls::{self, ServingCertificate},
         upkeep::{self, Intervals, Source, Target, Upkeep},
+        versions::{self, Following, Pace},
     },
 };
 
 /// Runs until a signal.
 pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
     let config = Config::resolve(args)?;
-    // The one provider that rustls and kube are built with; an error says that it is there already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    install_crypto();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads.get())
         .enable_all()
         .build()
         .context("failed to start the runtime")?
         .block_on(serve(config))
+}
+
+/// The one provider that rustls and kube are built with.
+pub(super) fn install_crypto() {
+    // An error says that it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -88,6 +94,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let watched = Arc::clone(&crds);
     let watching = async move { watched.watch().await };
     tasks.spawn("schemas", until(stop.finish.clone(), watching));
+
+    if upkeep.target.is_some() {
+        let following = Following {
+            client: client.clone(),
+            releases: releases.clone(),
+            definitions: Arc::clone(&crds),
+            conversions: Arc::clone(&upkeep.conversions),
+            pace: Pace::default(),
+        };
+        tasks.spawn(
+            "versions",
+            until(stop.finish.clone(), versions::follow(following)),
+        );
+    }
 
     let health = Health {
         releases: releases.clone(),
@@ -133,6 +153,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         identities: config.identities,
         emergency: config.emergency,
         redactor: Redactor::new(&key()?),
+        conversions: Arc::clone(&upkeep.conversions),
         recorder,
     };
     let router = handler::router(VALIDATE_PATH, Arc::new(webhook));
@@ -170,6 +191,7 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
         target,
         serving: ServingCertificate::new(),
         registered: Arc::default(),
+        conversions: Arc::default(),
         intervals: Intervals::default(),
     }
 }
@@ -205,7 +227,7 @@ async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Hashes of redacted values are keyed anew by every process: nobody can compare them with those of
 /// another day, or try passwords against them.
-fn key() -> anyhow::Result<[u8; 32]> {
+pub(super) fn key() -> anyhow::Result<[u8; 32]> {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key)
         .map_err(|_| anyhow::anyhow!("failed to get random bytes from the system"))?;

@@ -24,6 +24,8 @@ pub(super) enum Judged {
     Passes,
     /// All that is against it is exempt under this preset.
     Exempt(&'static str),
+    /// Another call says it, in the version of the manifest.
+    Elsewhere,
     /// It can not be said.
     Undecided(Reason),
     /// These declared fields change.
@@ -152,7 +154,9 @@ pub(super) fn judge_update(
     match whole.declared.map(run) {
         Some(Judged::Passes) => Judged::Passes,
         Some(Judged::Exempt(preset)) => Judged::Exempt(preset),
-        Some(Judged::Violates(_) | Judged::Undecided(_)) | None => Judged::Undecided(doubt),
+        Some(Judged::Violates(_) | Judged::Undecided(_) | Judged::Elsewhere) | None => {
+            Judged::Undecided(doubt)
+        }
     }
 }
 

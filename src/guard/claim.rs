@@ -29,6 +29,17 @@ impl Claim {
             .max()
             .unwrap_or_default()
     }
+
+    /// The API version in which the newest active revision that declares the object does so: the
+    /// version to compare in. `None` when no revision that can be read declares it.
+    pub fn version(&self) -> Option<&str> {
+        self.revisions
+            .iter()
+            .find_map(|revision| match &revision.held {
+                Held::Declared(object) => Some(&*object.version),
+                Held::Absent | Held::Unreadable => None,
+            })
+    }
 }
 
 /// Where the records of a release are stored.

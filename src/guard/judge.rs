@@ -57,6 +57,30 @@ impl<'a> Knowledge<'a> {
     }
 }
 
+/// The versions of the object's kind in which the API server asks about this request in calls of
+/// their own.
+///
+/// A manifest in autoscaling/v1 and an edit through v2 do not compare, so the registration has an
+/// entry for v1 alone, and the API server converts the objects of the edit for it. Each claim is
+/// judged in one of these calls: the one whose version its newest manifest has.
+#[derive(Clone, Copy, Debug)]
+pub enum Elsewhere<'a> {
+    /// These; none, where nothing of the kind is registered.
+    Versions(&'a [Box<str>]),
+    /// All but this call's own, which is one of an entry for a single version.
+    AllOthers,
+}
+
+impl Elsewhere<'_> {
+    /// Whether a call of its own, other than this one, has this version.
+    fn has(self, version: &str) -> bool {
+        match self {
+            Self::Versions(versions) => versions.iter().any(|other| **other == *version),
+            Self::AllOthers => true,
+        }
+    }
+}
+
 /// Everything that a judgement depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
@@ -68,6 +92,8 @@ pub struct Question<'q> {
     pub claims: &'q [Claim],
     /// What is known of its kind.
     pub knowledge: Knowledge<'q>,
+    /// In which versions the request is judged in other calls.
+    pub elsewhere: Elsewhere<'q>,
     /// Where the parent keeps its replicas, as field names; for a scale request.
     pub replicas_path: &'q [&'q str],
     /// The exemptions in force.
@@ -81,6 +107,13 @@ impl Question<'_> {
         let kind = (self.object.group, self.object.kind);
         self.presets
             .covering(&self.request.user_info.username, kind, act)
+    }
+
+    /// Whether another call judges what this release says of the object.
+    fn judges_elsewhere(&self, claim: &Claim) -> bool {
+        claim.version().is_some_and(|version| {
+            version != self.request.kind.version && self.elsewhere.has(version)
+        })
     }
 }
 
@@ -100,7 +133,13 @@ pub fn judge(question: &Question<'_>) -> Verdict {
             let judge_one: &dyn Fn(&Claim) -> Judged = if scale {
                 &|claim| judge_replicas(question, claim, old, new)
             } else {
-                &|claim| judge_update(question, claim, old, new)
+                &|claim| {
+                    if question.judges_elsewhere(claim) {
+                        Judged::Elsewhere
+                    } else {
+                        judge_update(question, claim, old, new)
+                    }
+                }
             };
             sum_up(
                 question
@@ -152,9 +191,11 @@ fn sum_up<'c>(judged: impl Iterator<Item = (&'c Claim, Judged)>) -> Verdict {
     let mut findings: Vec<Finding> = Vec::new();
     let mut undecided = None;
     let mut exempt = None;
+    let mut elsewhere = None;
     for (claim, judged) in judged {
         match judged {
             Judged::Passes => {}
+            Judged::Elsewhere => elsewhere = Some(Reason::JudgedInDeclaredVersion),
             Judged::Exempt(preset) => exempt = Some(Reason::Exempt(preset)),
             Judged::Undecided(reason) => undecided = Some(reason),
             Judged::Violates(changes) => findings.push(claim.finding(changes)),
@@ -168,6 +209,7 @@ fn sum_up<'c>(judged: impl Iterator<Item = (&'c Claim, Judged)>) -> Verdict {
     }
     Verdict::because(
         undecided
+            .or(elsewhere)
             .or(exempt)
             .unwrap_or(Reason::NothingDeclaredChanges),
     )

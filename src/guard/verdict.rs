@@ -45,6 +45,9 @@ pub enum Reason {
     Exempt(&'static str),
     /// Helm itself writes, and a mutating webhook rewrote what it sent.
     InFlight,
+    /// The manifest's API version is not this call's, and the API server makes another call in which
+    /// it is: that one judges.
+    JudgedInDeclaredVersion,
     /// Declared fields change.
     FieldsChanged,
     /// A declared object is deleted.
@@ -75,7 +78,8 @@ impl Reason {
             | Self::NothingDeclaredChanges
             | Self::Uninstalling
             | Self::Exempt(_)
-            | Self::InFlight => Outcome::Pass,
+            | Self::InFlight
+            | Self::JudgedInDeclaredVersion => Outcome::Pass,
             Self::FieldsChanged | Self::ObjectDeleted => Outcome::Violation,
             Self::VersionDiffers
             | Self::RecordUnreadable
@@ -97,6 +101,7 @@ impl Reason {
             Self::Uninstalling => "uninstalling",
             Self::Exempt(_) => "exempt",
             Self::InFlight => "in-flight",
+            Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
             Self::VersionDiffers => "version-differs",

@@ -4,9 +4,12 @@
 use http::Uri;
 use thiserror::Error;
 
-/// The path that reviews are posted to, for both entries of the registration: each request says
-/// itself what it is about.
+/// The path that reviews are posted to, for the entries of the registration that take each request
+/// as it is.
 pub const VALIDATE_PATH: &str = "/validate";
+
+/// The path for requests that the API server converted to a version that a manifest is written in.
+pub const VERSION_PATH: &str = "/validate/version";
 
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,16 +27,21 @@ use futures_util::FutureExt;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use self::judging::Located;
+use self::judging::{Call, Located};
 pub use self::sources::{SourceError, Sources};
 use super::{
     answer::{Answer, Emergency, text},
+    endpoint::VERSION_PATH,
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
+    versions::Conversions,
 };
 use crate::{
     breakglass::{EmergencyChange, Identities},
     compare::redact::{Redactor, Sensitivity},
-    guard::{Asker, Decided, Decision, Operation, Request, Verdict, decide, screen},
+    guard::{
+        Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Reason, Request, Verdict,
+        decide, screen,
+    },
     helm::ObjectId,
     policy::{Mode, presets::Presets},
     record::{self, Recorder, events::Note},
@@ -57,30 +62,57 @@ pub struct Webhook<S> {
     pub emergency: Emergency,
     /// Shows values.
     pub redactor: Redactor,
+    /// The versions in which the API server makes calls of their own.
+    pub conversions: Arc<Conversions>,
     /// Keeps what was decided.
     pub recorder: Arc<Recorder>,
 }
 
-/// The routes: reviews are posted to `path`, and there is nothing else.
+/// Which entry of the registration a review comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// One that takes requests in the version they are made in.
+    AsRequested,
+    /// One for a single version, which others are converted to.
+    OneVersion,
+}
+
+/// The routes: reviews are posted to `path` and to [`VERSION_PATH`], and there is nothing else.
 pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
     Router::new()
-        .route(path, post(review::<S>))
+        .route(path, post(as_requested::<S>))
+        .route(VERSION_PATH, post(in_one_version::<S>))
         .with_state(webhook)
 }
 
+async fn as_requested<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    review(&webhook, http, Entry::AsRequested).await
+}
+
+async fn in_one_version<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    review(&webhook, http, Entry::OneVersion).await
+}
+
 /// Answers one review.
-async fn review<S: Sources>(State(webhook): State<Arc<Webhook<S>>>, http: HttpRequest) -> Response {
+async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entry) -> Response {
     let started = Instant::now();
     let deadline = started + deadline::of(http.uri().query());
     let _in_flight = webhook.recorder.metrics.enter();
     let body = match receive(http, deadline).await {
         Ok(body) => body,
-        Err(error) => return reject(&webhook, &error),
+        Err(error) => return reject(webhook, &error),
     };
-    let answering = AssertUnwindSafe(answer(&webhook, &body, started, deadline)).catch_unwind();
+    let answering =
+        AssertUnwindSafe(answer(webhook, &body, entry, started, deadline)).catch_unwind();
     match answering.await {
         Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Ok(Err(error)) => reject(&webhook, &error),
+        Ok(Err(error)) => reject(webhook, &error),
         Err(_panic) => {
             webhook.recorder.metrics.panicked();
             let text = "failed to judge the request: internal error";
@@ -120,24 +152,19 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 async fn answer<S: Sources>(
     webhook: &Webhook<S>,
     body: &[u8],
+    entry: Entry,
     started: Instant,
     deadline: Instant,
 ) -> Result<Vec<u8>, EnvelopeError> {
     let request = envelope::parse(body)?;
     let asker = asker(webhook, &request);
-    let located = match screen(&request) {
-        Some(reason) => Err(reason),
-        None => judging::locate(&webhook.sources, &request, deadline).await,
-    };
-    let object = located.as_ref().ok().map(Located::object);
-    let verdict = match &located {
-        Ok(located) => judging::verdict(webhook, &request, located, asker, deadline).await,
-        Err(reason) => Verdict::because(*reason),
-    };
+    let judged = judged(webhook, &request, entry, asker, deadline).await;
+    let object = judged.object();
+    let verdict = &judged.verdict;
     let decided = Decided {
         request: &request,
         object: object.as_ref(),
-        verdict: &verdict,
+        verdict,
         decision: decide(verdict.reason.outcome(), webhook.mode, asker),
         mode: webhook.mode,
     };
@@ -150,6 +177,72 @@ async fn answer<S: Sources>(
         emergency: &webhook.emergency,
     };
     answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
+}
+
+/// What was found out about a request.
+#[derive(Debug)]
+pub struct Judged<'r> {
+    /// The judgement.
+    pub verdict: Verdict,
+    located: Option<Located<'r>>,
+}
+
+impl Judged<'_> {
+    /// The object that was judged, as far as it is known.
+    pub fn object(&self) -> Option<ObjectRef<'_>> {
+        self.located.as_ref().map(Located::object)
+    }
+}
+
+/// Judges one request and records nothing: what the webhook does for an answer, for whoever else
+/// wants to know.
+pub async fn judged<'r, S: Sources>(
+    webhook: &Webhook<S>,
+    request: &'r Request<'_>,
+    entry: Entry,
+    asker: Asker,
+    deadline: Instant,
+) -> Judged<'r> {
+    let located = match screen(request).or_else(|| unconverted(request, entry)) {
+        Some(reason) => Err(reason),
+        None => judging::locate(&webhook.sources, request, deadline).await,
+    };
+    let located = match located {
+        Ok(located) => located,
+        Err(reason) => {
+            return Judged {
+                verdict: Verdict::because(reason),
+                located: None,
+            };
+        }
+    };
+    let conversions = webhook.conversions.active();
+    let elsewhere = match entry {
+        Entry::AsRequested => {
+            let object = located.object();
+            Elsewhere::Versions(conversions.versions(object.group, object.kind))
+        }
+        Entry::OneVersion => Elsewhere::AllOthers,
+    };
+    let call = Call {
+        request,
+        located: &located,
+        elsewhere,
+        asker,
+        deadline,
+    };
+    let verdict = judging::verdict(webhook, &call).await;
+    Judged {
+        verdict,
+        located: Some(located),
+    }
+}
+
+/// An entry for one version is for requests made in another: the others are judged as they are.
+/// Its match condition keeps them away, where nobody took that off.
+fn unconverted(request: &Request<'_>, entry: Entry) -> Option<Reason> {
+    let original = request.request_kind.as_ref().unwrap_or(&request.kind);
+    (entry == Entry::OneVersion && *original == request.kind).then_some(Reason::NotJudged)
 }
 
 fn asker<S>(webhook: &Webhook<S>, request: &Request<'_>) -> Asker {

@@ -10,7 +10,7 @@
 //! exclusion is one that no client can choose: exact identities, never labels, annotations or
 //! owner references of the object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     ByteString,
@@ -26,11 +26,15 @@ use kube::{
 };
 use thiserror::Error;
 
-use super::endpoint::{Endpoint, VALIDATE_PATH};
+use super::endpoint::{Endpoint, VALIDATE_PATH, VERSION_PATH};
 
 mod drift;
+pub mod pins;
 #[cfg(test)]
 mod tests;
+
+pub use drift::VERSIONS;
+use pins::{Pin, Wanted, is_pin};
 
 /// Name of the configuration.
 pub const CONFIGURATION_NAME: &str = "helm-guard";
@@ -62,6 +66,8 @@ pub struct Registration {
     pub ca_bundle: Option<String>,
     /// The namespace that the guard runs in, if any: its own way out is never guarded.
     pub own_namespace: Option<String>,
+    /// The versions that the API server shall convert objects to.
+    pub pins: Wanted,
 }
 
 /// The configuration could not be read, written or deleted.
@@ -112,8 +118,13 @@ pub enum Unregistered {
     NotOurs,
 }
 
-/// The wanted configuration.
-pub fn configuration(registration: &Registration) -> ValidatingWebhookConfiguration {
+/// The wanted configuration, with entries for these versions.
+pub fn configuration(
+    registration: &Registration,
+    pins: &BTreeSet<Pin>,
+) -> ValidatingWebhookConfiguration {
+    let mut webhooks = vec![objects(registration), scale(registration)];
+    webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
     let annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
@@ -124,7 +135,7 @@ pub fn configuration(registration: &Registration) -> ValidatingWebhookConfigurat
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
-        webhooks: Some(vec![objects(registration), scale(registration)]),
+        webhooks: Some(webhooks),
     }
 }
 
@@ -135,13 +146,17 @@ pub(crate) fn our_labels() -> BTreeMap<String, String> {
     ])
 }
 
+/// The label that Helm puts on every object of a release.
+fn of_helm() -> BTreeMap<String, String> {
+    BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())])
+}
+
 /// The selector is asked of the old and of the new object, and one match is enough: so an object
 /// whose label is being removed is seen, and so is a DELETE.
 fn objects(registration: &Registration) -> ValidatingWebhook {
-    let helm = BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())]);
     ValidatingWebhook {
         object_selector: Some(LabelSelector {
-            match_labels: Some(helm),
+            match_labels: Some(of_helm()),
             match_expressions: None,
         }),
         match_conditions: Some(copied_labels()),
@@ -165,7 +180,7 @@ fn entry(
     ValidatingWebhook {
         name: name.to_owned(),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client_config(registration),
+        client_config: client_config(registration, VALIDATE_PATH),
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
@@ -204,14 +219,14 @@ fn namespaces(registration: &Registration) -> LabelSelector {
     }
 }
 
-fn client_config(registration: &Registration) -> WebhookClientConfig {
+fn client_config(registration: &Registration, path: &str) -> WebhookClientConfig {
     let (url, service) = match &registration.endpoint {
-        Endpoint::Url { base, .. } => (Some(format!("{base}{VALIDATE_PATH}")), None),
+        Endpoint::Url { base, .. } => (Some(format!("{base}{path}")), None),
         Endpoint::Service { namespace, name } => {
             let service = ServiceReference {
                 name: name.clone(),
                 namespace: namespace.clone(),
-                path: Some(VALIDATE_PATH.to_owned()),
+                path: Some(path.to_owned()),
                 port: Some(443),
             };
             (None, Some(service))
@@ -288,7 +303,6 @@ pub async fn ensure(
     registration: &Registration,
 ) -> Result<Written, RegistrationError> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-    let wanted = configuration(registration);
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..Default::default()
@@ -298,6 +312,7 @@ pub async fn ensure(
             .get_opt(CONFIGURATION_NAME)
             .await
             .map_err(failed("read"))?;
+        let wanted = configuration(registration, &registration.pins.at(live.as_ref()));
         let written = match live {
             None => {
                 let created = api.create(&params, &wanted).await;
@@ -337,7 +352,15 @@ pub async fn unregister(
     else {
         return Ok(Unregistered::Absent);
     };
-    if !drift::is_ours(&live, &client_config(registration)) {
+    let expected = |entry: &ValidatingWebhook| {
+        let path = if is_pin(entry) {
+            VERSION_PATH
+        } else {
+            VALIDATE_PATH
+        };
+        client_config(registration, path)
+    };
+    if !drift::is_ours(&live, expected) {
         return Ok(Unregistered::NotOurs);
     }
     let unchanged = DeleteParams {

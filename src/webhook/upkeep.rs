@@ -34,11 +34,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     certificates::{self, IssueError, secret, secret::SecretError},
     endpoint::Endpoint,
-    registration::{self, Registration, RegistrationError, Unregistered, Written},
+    registration::{self, Registration, RegistrationError, Unregistered, Written, pins::Wanted},
     tls::{
         Pair, ServingCertificate, TlsError,
         files::{self, FileError, Files},
     },
+    versions::{Conversions, Needed},
 };
 
 #[cfg(test)]
@@ -108,6 +109,8 @@ pub struct Upkeep {
     pub serving: Arc<ServingCertificate>,
     /// What became of the registration.
     pub registered: Arc<Registered>,
+    /// The versions to convert to, and which of them are in place.
+    pub conversions: Arc<Conversions>,
     /// How often is looked.
     pub intervals: Intervals,
 }
@@ -207,6 +210,7 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     let mut installed = first;
     let mut registered_at: Option<Instant> = None;
     let mut complaint = None;
+    let mut in_place = Arc::default();
     let mut looks = interval(
         upkeep
             .intervals
@@ -216,11 +220,21 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let forever = async {
         loop {
-            looks.tick().await;
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = upkeep.conversions.changed() => {}
+            }
             renew(&upkeep, &mut installed, &mut complaint).await;
+            let needed = upkeep.conversions.needed();
+            let changed = !Arc::ptr_eq(&needed, &in_place);
             let due = registered_at.is_none_or(|at| at.elapsed() >= upkeep.intervals.registration);
-            if due && register(&upkeep, installed.ca_bundle.clone()).await {
+            if (due || changed) && register(&upkeep, installed.ca_bundle.clone(), &needed).await {
                 registered_at = Some(Instant::now());
+                if changed {
+                    sleep(upkeep.intervals.propagation).await;
+                    upkeep.conversions.in_place(&needed);
+                    in_place = needed;
+                }
             }
         }
     };
@@ -242,6 +256,7 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
         endpoint: endpoint.clone(),
         ca_bundle: upkeep.serving.ca_bundle(),
         own_namespace: target.own_namespace.clone(),
+        pins: Wanted::default(),
     };
     let removal = registration::unregister(&target.client, &registration);
     let done = timeout(API_TIMEOUT, removal)
@@ -268,7 +283,7 @@ async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<Str
         return complain(upkeep, complaint, error.to_string());
     }
     if upkeep.target.is_some() && next.ca_bundle != installed.ca_bundle {
-        let told = register(upkeep, next.ca_bundle.clone()).await;
+        let told = register(upkeep, next.ca_bundle.clone(), &upkeep.conversions.needed()).await;
         if told {
             sleep(upkeep.intervals.propagation).await;
         } else if upkeep.serving.serves_ok(now) {
@@ -333,7 +348,7 @@ async fn current(
 
 /// Whether the registration is in place now, with this bundle. What is not wanted, or no longer,
 /// is in place too.
-async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
+async fn register(upkeep: &Upkeep, ca_bundle: Option<String>, needed: &Needed) -> bool {
     let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
         return true;
     };
@@ -341,6 +356,7 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
         endpoint: endpoint.clone(),
         ca_bundle,
         own_namespace: target.own_namespace.clone(),
+        pins: needed.wanted(),
     };
     let state = &upkeep.registered;
     let ended = state.ended.lock().await;
@@ -354,6 +370,10 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>) -> bool {
     match &written {
         Ok(Written::Unchanged) => {}
         Ok(Written::Created) => tracing::info!("registered the webhook"),
+        Ok(Written::Replaced(registration::VERSIONS)) => {
+            let versions = needed.pins.len();
+            tracing::info!(versions, "registered the versions to convert objects to");
+        }
         Ok(Written::Replaced(what)) => tracing::warn!(what, "put the webhook's registration right"),
         Err(error) => tracing::error!(%error, "the webhook is not registered"),
     }

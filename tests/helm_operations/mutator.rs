@@ -46,6 +46,7 @@ fn serve() -> Runtime {
             target: None,
             serving: serving.clone(),
             registered: Arc::default(),
+            conversions: Arc::default(),
             intervals: Intervals::default(),
         };
         upkeep::begin(&upkeep).await.unwrap();

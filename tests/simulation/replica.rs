@@ -9,7 +9,8 @@ use helm_guard::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Claim, Knowledge, ObjectRef, Operation, Outcome, Question, Request, judge, owners,
+        Claim, Elsewhere, Knowledge, ObjectRef, Operation, Outcome, Question, Request, judge,
+        owners,
         request::{Kind, Resource, User},
         screen,
     },
@@ -282,6 +283,7 @@ impl Replica {
                 object: &object_ref,
                 claims,
                 knowledge: shape.map_or(Knowledge::Custom(Shape::plain()), Knowledge::Builtin),
+                elsewhere: Elsewhere::Versions(&[]),
                 replicas_path: &[],
                 presets: &rules.presets,
                 redactor: &rules.redactor,

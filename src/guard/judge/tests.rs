@@ -65,6 +65,15 @@ fn review(operation: &str, old: &Value, new: &Value) -> Value {
 }
 
 fn verdict_of(review: &Value, claims: &[Claim], knowledge: Knowledge<'_>) -> Verdict {
+    verdict_in(review, claims, knowledge, Elsewhere::Versions(&[]))
+}
+
+fn verdict_in(
+    review: &Value,
+    claims: &[Claim],
+    knowledge: Knowledge<'_>,
+    elsewhere: Elsewhere<'_>,
+) -> Verdict {
     let text = review.to_string();
     let request: Request<'_> = serde_json::from_str(&text).unwrap();
     if let Some(reason) = screen(&request) {
@@ -82,6 +91,7 @@ fn verdict_of(review: &Value, claims: &[Claim], knowledge: Knowledge<'_>) -> Ver
         object: &object,
         claims,
         knowledge,
+        elsewhere,
         replicas_path: &["spec", "replicas"],
         presets: &Presets::default(),
         redactor: &Redactor::new(b"key"),
@@ -247,6 +257,98 @@ fn fields_of_another_api_version_do_not_compare_but_labels_do() {
     let annotated = json!({"metadata": {"labels": {"a": "1"}, "annotations": {"x": "y"}}, "spec": {"replicas": 3}});
     assert_eq!(judge(&annotated), Reason::NothingDeclaredChanges);
     assert_eq!(delete(&claims), Reason::ObjectDeleted);
+}
+
+#[test]
+fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
+    let beta = || object("v1beta1", &replicas(3));
+    let gamma = || object("v1gamma1", &replicas(3));
+    let one = [claim("web", Phase::Settled, vec![beta()])];
+    let other = [claim("web", Phase::Settled, vec![gamma()])];
+    let both = [
+        claim("a", Phase::Settled, vec![beta()]),
+        claim("b", Phase::Settled, vec![declares(3)]),
+    ];
+    // The newest manifest that has the object counts.
+    let let_go = [claim("web", Phase::Failed, vec![Held::Absent, beta()])];
+    let upgraded = [claim("web", Phase::Pending, vec![declares(3), beta()])];
+    let own = [Box::from("v1beta1")];
+    let only_requested = Elsewhere::Versions(&[]);
+    let requested = Elsewhere::Versions(&own);
+    let pinned = Elsewhere::AllOthers;
+    let cases = [
+        (
+            "unregistered",
+            &one[..],
+            "v1",
+            only_requested,
+            Reason::VersionDiffers,
+        ),
+        (
+            "deferred",
+            &one,
+            "v1",
+            requested,
+            Reason::JudgedInDeclaredVersion,
+        ),
+        ("converted", &one, "v1beta1", pinned, Reason::FieldsChanged),
+        (
+            "another pin",
+            &one,
+            "v1gamma1",
+            pinned,
+            Reason::JudgedInDeclaredVersion,
+        ),
+        (
+            "not pinned",
+            &other,
+            "v1",
+            requested,
+            Reason::VersionDiffers,
+        ),
+        (
+            "two releases, requested",
+            &both,
+            "v1",
+            requested,
+            Reason::FieldsChanged,
+        ),
+        (
+            "two releases, converted",
+            &both,
+            "v1beta1",
+            pinned,
+            Reason::FieldsChanged,
+        ),
+        (
+            "let go",
+            &let_go,
+            "v1",
+            requested,
+            Reason::JudgedInDeclaredVersion,
+        ),
+        (
+            "upgrade, new version",
+            &upgraded,
+            "v1",
+            requested,
+            Reason::VersionDiffers,
+        ),
+        (
+            "upgrade, old version",
+            &upgraded,
+            "v1beta1",
+            pinned,
+            Reason::JudgedInDeclaredVersion,
+        ),
+    ];
+    for (name, claims, version, elsewhere, expected) in cases {
+        let mut review = review("UPDATE", &replicas(3), &replicas(5));
+        review["kind"]["version"] = json!(version);
+        let knowledge = Knowledge::Builtin(Shape::plain());
+        let verdict = verdict_in(&review, claims, knowledge, elsewhere);
+        assert_eq!(verdict.reason, expected, "{name}");
+    }
 }
 
 /// Scenario 51, and CVE-2023-34091 of Kyverno.

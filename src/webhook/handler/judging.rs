@@ -16,8 +16,8 @@ use crate::{
         schema::{Shape, builtin::builtin, crd::CrdShape},
     },
     guard::{
-        Asker, Claim, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question, Reason,
-        Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
+        Asker, Claim, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question,
+        Reason, Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
     },
 };
 
@@ -119,17 +119,29 @@ async fn definition<S: Sources>(
     }
 }
 
+/// What one call asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'r> {
+    pub request: &'r Request<'r>,
+    pub located: &'r Located<'r>,
+    /// In which versions the same request is judged in other calls.
+    pub elsewhere: Elsewhere<'r>,
+    pub asker: Asker,
+    pub deadline: Instant,
+}
+
 /// Judges: from the index, and from the records as they are now before anything but a pass.
 ///
 /// A break-glass change is not held up by records that can not be read: it is recorded as what the
 /// index says it is.
-pub(super) async fn verdict<S: Sources>(
-    webhook: &Webhook<S>,
-    request: &Request<'_>,
-    located: &Located<'_>,
-    asker: Asker,
-    deadline: Instant,
-) -> Verdict {
+pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Verdict {
+    let Call {
+        request,
+        located,
+        elsewhere,
+        asker,
+        deadline,
+    } = *call;
     let object = located.object();
     let claims = webhook.sources.claims(&object);
     if claims.is_empty() {
@@ -147,6 +159,7 @@ pub(super) async fn verdict<S: Sources>(
             object: &object,
             claims,
             knowledge: crd.knowledge(request),
+            elsewhere,
             replicas_path: &replicas_path,
             presets: &webhook.presets,
             redactor: &webhook.redactor,
@@ -162,7 +175,7 @@ pub(super) async fn verdict<S: Sources>(
     let reading = webhook.sources.fresh_claims(&object, &named, until);
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(claims)) => {
-            let verdict = judge(&claims);
+            let verdict = judged_now(call, judge(&claims));
             let written = written_by_helm(&webhook.sources, request, &claims, until);
             return match verdict.reason.outcome() {
                 Outcome::Violation => written.await.map_or(verdict, Verdict::because),
@@ -207,6 +220,17 @@ async fn written_by_helm<S: Sources>(
             tracing::warn!(release = %claim.release, "failed to ask in time who may write records");
             Some(Reason::AccessUnknown)
         }
+    }
+}
+
+/// The verdict by the records as they are. When by them another call is to judge, it may be one that
+/// has already left it to this one: then nobody can say.
+fn judged_now(call: &Call<'_>, verdict: Verdict) -> Verdict {
+    match (verdict.reason, call.elsewhere) {
+        (Reason::JudgedInDeclaredVersion, Elsewhere::AllOthers) => {
+            Verdict::because(Reason::VersionDiffers)
+        }
+        _ => verdict,
     }
 }
 

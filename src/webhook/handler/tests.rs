@@ -176,12 +176,14 @@ struct Bench {
     announcer: Announcer,
     lines: Lines,
     reads: Arc<AtomicUsize>,
+    conversions: Arc<Conversions>,
 }
 
 impl Setup {
     fn start(self) -> Bench {
         let lines = Lines::default();
         let reads = Arc::new(AtomicUsize::new(0));
+        let conversions = Arc::default();
         let (events, announcer) = events::queue();
         let recorder = Arc::new(Recorder {
             metrics: Metrics::new(self.mode, Figures::default),
@@ -202,6 +204,7 @@ impl Setup {
             identities: Identities::new(["ops/emergency".to_owned()], []).unwrap(),
             emergency: Emergency::Identity,
             redactor: Redactor::new(b"key"),
+            conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),
         };
         Bench {
@@ -210,6 +213,7 @@ impl Setup {
             announcer,
             lines,
             reads,
+            conversions,
         }
     }
 }
@@ -709,3 +713,5 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
         )
     );
 }
+
+mod versions;

@@ -7,7 +7,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
 
-use super::{FIELD_MANAGER, MANAGED_BY};
+use super::{FIELD_MANAGER, MANAGED_BY, pins::is_pin};
+
+/// The difference that comes and goes with the releases, and that nobody else made.
+pub const VERSIONS: &str = "the versions to convert to";
 
 /// What of `live` is not as wanted, if anything: others' additions are not a difference.
 pub(super) fn difference(
@@ -28,15 +31,22 @@ pub(super) fn difference(
         return Some("labels and annotations");
     }
     let (live, wanted) = (entries(live), entries(wanted));
-    if live.len() != wanted.len() {
+    let number = |entries: &[ValidatingWebhook], pins: bool| {
+        entries.iter().filter(|entry| is_pin(entry) == pins).count()
+    };
+    if number(live, false) != number(wanted, false) {
         return Some("the number of webhooks");
     }
-    wanted.iter().find_map(
-        |wanted| match live.iter().find(|live| live.name == wanted.name) {
-            None => Some("the names of the webhooks"),
-            Some(live) => entry_difference(live, wanted),
-        },
-    )
+    let differs =
+        wanted.iter().find_map(
+            |wanted| match live.iter().find(|live| live.name == wanted.name) {
+                None if is_pin(wanted) => Some(VERSIONS),
+                None => Some("the names of the webhooks"),
+                Some(live) => entry_difference(live, wanted),
+            },
+        );
+    let more = number(live, true) != number(wanted, true);
+    differs.or(more.then_some(VERSIONS))
 }
 
 fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Option<&'static str> {
@@ -122,7 +132,7 @@ pub(super) fn merged(
 /// Whether a guard with this address and CA wrote it.
 pub(super) fn is_ours(
     live: &ValidatingWebhookConfiguration,
-    client_config: &WebhookClientConfig,
+    expected: impl Fn(&ValidatingWebhook) -> WebhookClientConfig,
 ) -> bool {
     let labels = live.metadata.labels.as_ref();
     labels
@@ -130,9 +140,9 @@ pub(super) fn is_ours(
         .is_some_and(|value| value == FIELD_MANAGER)
         && entries(live)
             .iter()
-            .all(|entry| entry.client_config == *client_config)
+            .all(|entry| entry.client_config == expected(entry))
 }
 
-fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {
+pub(super) fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {
     configuration.webhooks.as_deref().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{pins::Others, *};
 use crate::webhook::testing::api::api;
 
 fn by_service() -> Registration {
@@ -9,6 +9,22 @@ fn by_service() -> Registration {
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         own_namespace: Some("helm-guard".to_owned()),
+        pins: removing([]),
+    }
+}
+
+fn removing(pins: impl IntoIterator<Item = Pin>) -> Wanted {
+    Wanted {
+        pins: pins.into_iter().collect(),
+        others: Others::Remove,
+    }
+}
+
+fn hpa(version: &str) -> Pin {
+    Pin {
+        group: "autoscaling".to_owned(),
+        version: version.to_owned(),
+        plural: "horizontalpodautoscalers".to_owned(),
     }
 }
 
@@ -17,11 +33,12 @@ fn by_url() -> Registration {
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         own_namespace: None,
+        pins: removing([]),
     }
 }
 
 fn json(registration: &Registration) -> Value {
-    serde_json::to_value(configuration(registration)).unwrap()
+    serde_json::to_value(configuration(registration, &registration.pins.pins)).unwrap()
 }
 
 fn typed(value: Value) -> ValidatingWebhookConfiguration {
@@ -49,7 +66,10 @@ fn the_configuration_is_what_it_was(#[case] name: &str, #[case] registration: Re
 fn what_others_add_is_no_difference(#[case] path: &str, #[case] value: Value) {
     let live = changed(json(&by_service()), path, value);
     assert_eq!(
-        drift::difference(&typed(live), &configuration(&by_service())),
+        drift::difference(
+            &typed(live),
+            &configuration(&by_service(), &BTreeSet::new())
+        ),
         None
     );
 }
@@ -171,6 +191,92 @@ async fn only_our_own_registration_is_removed(
     assert_eq!(unregister(&client, &by_service()).await.unwrap(), expected);
     let left = store.lock().object.is_some();
     assert_eq!(left, expected == Unregistered::NotOurs);
+}
+
+#[test]
+fn an_entry_for_one_version_is_called_for_what_was_converted_to_it_alone() {
+    let registration = Registration {
+        pins: removing([hpa("v1")]),
+        ..by_url()
+    };
+    let entry = json(&registration)["webhooks"][2].take();
+    insta::assert_snapshot!("version", serde_json::to_string_pretty(&entry).unwrap());
+}
+
+#[tokio::test]
+async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
+    let (client, store) = api();
+    let with = |pins: Wanted| Registration {
+        pins,
+        ..by_service()
+    };
+    let names = || -> Vec<String> {
+        let live = store.lock().object.clone().unwrap();
+        let entries = live["webhooks"].as_array().unwrap();
+        let name = |entry: &Value| entry["name"].as_str().unwrap().to_owned();
+        entries.iter().skip(2).map(name).collect()
+    };
+    let v1 = "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev";
+    let v2 = "horizontalpodautoscalers.v2.autoscaling.versions.helm-guard.dev";
+    let replaced = Written::Replaced(VERSIONS);
+    let keeping = |pins: &[Pin]| Wanted {
+        pins: pins.iter().cloned().collect(),
+        others: Others::Keep,
+    };
+    let steps = [
+        (removing([]), Written::Created, vec![]),
+        (removing([hpa("v1")]), replaced, vec![v1]),
+        (removing([hpa("v1")]), Written::Unchanged, vec![v1]),
+        (keeping(&[]), Written::Unchanged, vec![v1]),
+        (keeping(&[hpa("v2")]), replaced, vec![v1, v2]),
+        (removing([hpa("v2")]), replaced, vec![v2]),
+        (removing([hpa("v1")]), replaced, vec![v1]),
+        (removing([]), replaced, vec![]),
+    ];
+    for (step, (pins, written, expected)) in steps.into_iter().enumerate() {
+        assert_eq!(
+            ensure(&client, &with(pins)).await.unwrap(),
+            written,
+            "{step}"
+        );
+        assert_eq!(names(), expected, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_kept_still_learns_of_a_new_address() {
+    let (client, store) = api();
+    let first = Registration {
+        pins: removing([hpa("v1")]),
+        ..by_url()
+    };
+    ensure(&client, &first).await.unwrap();
+    let second = Registration {
+        pins: Wanted::default(),
+        ..by_service()
+    };
+    ensure(&client, &second).await.unwrap();
+    let live = store.lock().object.clone().unwrap();
+    let path = live.pointer("/webhooks/2/clientConfig/service/path");
+    assert_eq!(path, Some(&json!("/validate/version")));
+    assert_eq!(
+        unregister(&client, &second).await.unwrap(),
+        Unregistered::Deleted
+    );
+}
+
+#[test]
+fn a_name_that_the_api_server_would_refuse_is_not_asked_for() {
+    let pin = Pin {
+        group: format!("{}.example.com", "g".repeat(200)),
+        ..hpa("v1")
+    };
+    assert_eq!(pin.entry_name(), None);
+    let registration = Registration {
+        pins: removing([pin]),
+        ..by_url()
+    };
+    assert_eq!(json(&registration)["webhooks"].as_array().unwrap().len(), 2);
 }
 
 /// Sets what a JSON pointer names; `-` at its end appends.

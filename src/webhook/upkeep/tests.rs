@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::webhook::{
     certificates::issue,
+    registration::pins::{Others, Pin},
     testing::api::{Store, api},
 };
 
@@ -72,6 +73,7 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         target,
         serving: ServingCertificate::new(),
         registered: Arc::default(),
+        conversions: Arc::default(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),
@@ -215,4 +217,49 @@ async fn a_certificate_in_memory_is_kept_until_it_ends() {
     assert_eq!(current(&upkeep, Some(&first), now).await.unwrap(), first);
     let next = current(&upkeep, Some(&first), late).await.unwrap();
     assert!(next.ca_bundle.unwrap().contains(&first.ca_bundle.unwrap()));
+}
+
+#[tokio::test]
+async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on() {
+    let (client, store) = api();
+    let target = Target {
+        client,
+        own_namespace: None,
+    };
+    let mut upkeep = upkeep(Source::Memory, Some(target));
+    // Only the need itself can be the reason to write.
+    upkeep.intervals.certificate = Duration::from_secs(3600);
+    upkeep.intervals.registration = Duration::from_secs(3600);
+    let conversions = Arc::clone(&upkeep.conversions);
+    let begun = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+    let entries = || -> usize {
+        let live = store.lock().object.clone();
+        live.map_or(0, |live| live["webhooks"].as_array().unwrap().len())
+    };
+    until(|| entries() == 2).await;
+    let pin = Pin {
+        group: "autoscaling".to_owned(),
+        version: "v1".to_owned(),
+        plural: "horizontalpodautoscalers".to_owned(),
+    };
+    let hpa = "HorizontalPodAutoscaler";
+    conversions.need(Needed {
+        pins: [(pin, hpa.into())].into(),
+        others: Others::Remove,
+    });
+    until(|| conversions.active().versions("autoscaling", hpa).len() == 1).await;
+    assert_eq!(entries(), 3);
+    conversions.need(Needed {
+        others: Others::Remove,
+        ..Needed::default()
+    });
+    assert!(
+        conversions.active().is_empty(),
+        "not waited for from here on"
+    );
+    until(|| entries() == 2).await;
+    stop.cancel();
+    kept.await.unwrap();
 }

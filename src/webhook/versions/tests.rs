@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use rstest::rstest;
+use tokio::time::Instant;
+
+use super::{follow::Leaving, *};
+use crate::cluster::served::ServedKind;
+
+const HPA: &str = "HorizontalPodAutoscaler";
+
+fn pin(version: &str) -> Pin {
+    Pin {
+        group: "autoscaling".to_owned(),
+        version: version.to_owned(),
+        plural: "horizontalpodautoscalers".to_owned(),
+    }
+}
+
+fn with(versions: &[&str]) -> Needed {
+    Needed {
+        pins: versions.iter().map(|v| (pin(v), HPA.into())).collect(),
+        others: Others::Remove,
+    }
+}
+
+fn versions(conversions: &Conversions) -> Vec<String> {
+    let active = conversions.active();
+    let versions = active.versions("autoscaling", HPA);
+    versions.iter().map(ToString::to_string).collect()
+}
+
+#[rstest]
+#[case::the_other_version("autoscaling", HPA, "v1", &["v1", "v2"], true)]
+#[case::the_preferred_version("autoscaling", HPA, "v2", &["v1", "v2"], true)]
+#[case::no_longer_served("autoscaling", HPA, "v2beta2", &["v1", "v2"], false)]
+#[case::the_only_version("autoscaling", HPA, "v2", &["v2"], false)]
+#[case::another_kind("autoscaling", "Other", "v1", &["v1", "v2"], false)]
+#[case::another_group("apps", HPA, "v1", &["v1", "v2"], false)]
+fn a_declared_version_is_needed_where_the_kind_is_served_in_another_too(
+    #[case] group: &str,
+    #[case] kind: &str,
+    #[case] version: &str,
+    #[case] served: &[&str],
+    #[case] expected: bool,
+) {
+    let declared = DeclaredKind {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        version: version.to_owned(),
+    };
+    let hpa = ServedKind {
+        plural: "horizontalpodautoscalers".to_owned(),
+        versions: served.iter().map(|&version| version.to_owned()).collect(),
+    };
+    let served = Served {
+        kinds: BTreeMap::from([(("autoscaling".to_owned(), HPA.to_owned()), hpa)]),
+        unknown: BTreeSet::new(),
+    };
+    let found = needed(&BTreeSet::from([declared]), &served);
+    let expected = expected.then(|| (pin(version), HPA.into()));
+    assert_eq!(found, expected.into_iter().collect());
+}
+
+#[test]
+fn a_call_is_waited_for_from_its_registration_until_it_is_not_needed() {
+    let conversions = Conversions::default();
+    let first = with(&["v1"]);
+    conversions.need(first.clone());
+    assert_eq!(versions(&conversions), [""; 0], "not registered yet");
+    conversions.in_place(&first);
+    assert_eq!(versions(&conversions), ["v1"]);
+    let both = with(&["v1", "v2"]);
+    conversions.need(both.clone());
+    assert_eq!(
+        versions(&conversions),
+        ["v1"],
+        "the second is not registered yet"
+    );
+    conversions.in_place(&both);
+    assert_eq!(versions(&conversions), ["v1", "v2"]);
+    conversions.need(with(&["v2"]));
+    assert_eq!(versions(&conversions), ["v2"], "the first is about to go");
+    conversions.in_place(&both);
+    assert_eq!(
+        versions(&conversions),
+        ["v2"],
+        "a late word changes nothing"
+    );
+    assert_eq!(conversions.active().len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_is_told_of_once_and_no_change_is_not() {
+    let conversions = Conversions::default();
+    conversions.need(with(&["v1"]));
+    conversions.changed().await;
+    let before = conversions.needed();
+    conversions.need(with(&["v1"]));
+    assert!(Arc::ptr_eq(&before, &conversions.needed()));
+    let told = tokio::time::timeout(Duration::ZERO, conversions.changed()).await;
+    assert!(told.is_err());
+}
+
+#[test]
+fn a_version_that_is_not_declared_any_more_stays_for_a_while() {
+    let mut leaving = Leaving::default();
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    let mut keep = |versions: &[&str], at: u32| -> Vec<String> {
+        let kept = leaving.keep(with(versions).pins, start + second * at, second * 30);
+        kept.into_keys().map(|pin| pin.version).collect()
+    };
+    assert_eq!(keep(&["v1", "v2"], 0), ["v1", "v2"]);
+    assert_eq!(keep(&["v2"], 10), ["v1", "v2"], "just left");
+    assert_eq!(keep(&["v2"], 39), ["v1", "v2"]);
+    assert_eq!(keep(&["v1", "v2"], 39), ["v1", "v2"], "installed again");
+    assert_eq!(keep(&["v2"], 50), ["v1", "v2"], "the time begins anew");
+    assert_eq!(keep(&["v2"], 80), ["v2"]);
+}

@@ -1,0 +1,112 @@
+//! One control plane and one guard in Deny mode for all tests here.
+
+use std::{
+    path::Path,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use testbed::{ControlPlane, Guard, GuardConfig, HelmVersion, Invocation, Output, shared};
+
+/// As long as the guard may take to see a release, to discover, and to have an entry registered and
+/// known.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The guard of this process.
+pub(crate) fn guard() -> &'static Guard {
+    static GUARD: OnceLock<Result<Guard, String>> = OnceLock::new();
+    let started = GUARD.get_or_init(|| {
+        let plane = shared();
+        let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
+        let config = GuardConfig::new(binary, plane.admin(), "Deny")
+            .args(["--break-glass-group", "system:masters"]);
+        Guard::start(plane, config).map_err(|error| error.to_string())
+    });
+    started.as_ref().unwrap()
+}
+
+/// What alice does in a namespace.
+pub(crate) struct Scene<'a> {
+    pub(crate) plane: &'a ControlPlane,
+    pub(crate) namespace: &'a str,
+}
+
+impl Scene<'_> {
+    pub(crate) fn helm(&self, version: HelmVersion, arguments: &[&str]) -> Output {
+        let helm = self.plane.helm(version).cmd(self.plane.alice());
+        helm.args(arguments).args(["-n", self.namespace]).ok()
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Invocation {
+        let kubectl = self.plane.kubectl().cmd(self.plane.alice());
+        kubectl.args(arguments).args(["-n", self.namespace])
+    }
+
+    /// A merge patch, through the version that kubectl prefers.
+    pub(crate) fn patch(&self, object: &str, patch: &Value) -> Invocation {
+        let patch = patch.to_string();
+        self.kubectl(&["patch", object, "--type=merge", "-p", &patch])
+    }
+
+    /// Waits until a rehearsal of the change is refused with these words: from then on the API server
+    /// converts for this kind.
+    pub(crate) fn await_refusal(&self, object: &str, patch: &Value, words: &str) {
+        self.await_rehearsal(object, patch, |rehearsal| {
+            !rehearsal.status.success() && rehearsal.says(words)
+        });
+    }
+
+    /// Waits until a rehearsal of the change passes without a word: from then on the call in the
+    /// version of the request leaves it to the one in the version of the manifest.
+    pub(crate) fn await_silence(&self, object: &str, patch: &Value) {
+        self.await_rehearsal(object, patch, |rehearsal| {
+            rehearsal.status.success() && rehearsal.stderr.is_empty()
+        });
+    }
+
+    fn await_rehearsal(&self, object: &str, patch: &Value, accepts: impl Fn(&Output) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rehearsal = self.patch(object, patch).arg("--dry-run=server").run();
+            if accepts(&rehearsal) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{patch}: in the end {rehearsal:?}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The names of the entries for one version each that are registered now.
+pub(crate) fn entries(plane: &ControlPlane) -> Vec<String> {
+    let kubectl = plane.kubectl().cmd(plane.admin());
+    let live = kubectl
+        .args([
+            "get",
+            "validatingwebhookconfiguration",
+            "helm-guard",
+            "-o",
+            "json",
+        ])
+        .ok()
+        .json();
+    let entries = live["webhooks"].as_array().unwrap();
+    let names = entries
+        .iter()
+        .map(|entry| entry["name"].as_str().unwrap().to_owned());
+    names
+        .filter(|name| name.ends_with(".versions.helm-guard.dev"))
+        .collect()
+}
+
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: never came about");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,12 @@
+//! Manifests in one API version and edits through another, on a real API server: it converts, and the
+//! guard compares in the version of the manifest.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
+
+mod autoscalers;
+mod custom_resources;
+mod harness;
