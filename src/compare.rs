@@ -19,6 +19,8 @@ pub mod quantity;
 pub mod redact;
 pub mod scalar;
 pub mod schema;
+pub mod select;
+pub mod undo;
 pub mod values;
 pub mod walk;
 

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+mod parse;
+
+pub use parse::PathError;
+
 /// One step of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {

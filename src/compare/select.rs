@@ -1,0 +1,50 @@
+//! What stands at a path of an object that was read as a tree, for what is shown to people.
+
+use serde_json::Value;
+
+use super::path::Step;
+
+/// The value that `steps` lead to.
+pub fn select<'v>(object: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+    steps.iter().try_fold(object, child)
+}
+
+/// The value one step further.
+pub fn child<'v>(parent: &'v Value, step: &Step) -> Option<&'v Value> {
+    match (parent, step) {
+        (Value::Object(fields), Step::Field(name)) => fields.get(name),
+        (Value::Array(items), step) => items.get(position(items, step)?),
+        _ => None,
+    }
+}
+
+/// The value one step further, to be changed.
+pub fn child_mut<'v>(parent: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
+    match (parent, step) {
+        (Value::Object(fields), Step::Field(name)) => fields.get_mut(name),
+        (Value::Array(items), step) => {
+            let position = position(items, step)?;
+            items.get_mut(position)
+        }
+        _ => None,
+    }
+}
+
+/// Where in a list a step leads to.
+pub fn position(items: &[Value], step: &Step) -> Option<usize> {
+    match step {
+        Step::Field(_) => None,
+        Step::Index(index) => (*index < items.len()).then_some(*index),
+        Step::Value(text) => items.iter().position(|item| is(item, text)),
+        Step::Item(keys) => items.iter().position(|item| {
+            // A key that the item leaves to its default is not in it.
+            keys.iter()
+                .all(|(key, text)| item.get(key).is_none_or(|value| is(value, text)))
+        }),
+    }
+}
+
+/// Whether a value is this JSON text, with or without quotes.
+fn is(value: &Value, text: &str) -> bool {
+    value.as_str() == Some(text) || value.to_string() == text
+}
