@@ -5,9 +5,13 @@
 //! that report drift or a denial.
 
 pub mod args;
+pub mod check;
 pub mod config;
+mod documents;
+mod engine;
 mod failure;
 mod logging;
+pub mod output;
 mod serve;
 
 use std::{
@@ -27,16 +31,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let done = match args.command {
-        Command::Serve(args) => serve::run(*args),
+        Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);
-            print(&script)
+            print(&script).map(|()| ExitCode::SUCCESS)
         }
-        Command::Version => print(format!("helm-guard {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+        Command::Version => {
+            let version = concat!("helm-guard ", env!("CARGO_PKG_VERSION"), "\n");
+            print(version.as_bytes()).map(|()| ExitCode::SUCCESS)
+        }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             failure::report(&format!("{error:#}"));
             ExitCode::FAILURE

@@ -27,6 +27,7 @@ use crate::{guard::Claim, helm::record::Limits};
 
 pub mod body;
 pub mod directory;
+pub mod files;
 mod health;
 pub mod index;
 pub mod intern;

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check::Check;
 use crate::policy::Mode;
 
 /// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
@@ -28,6 +29,8 @@ pub struct Args {
 pub enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
+    /// Judge recorded AdmissionReviews
+    Check(Box<Check>),
     /// Print a completion script for a shell
     Completions {
         /// The shell

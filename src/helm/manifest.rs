@@ -87,6 +87,12 @@ pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
     found
 }
 
+/// The texts of the documents of any YAML stream that hold more than blank lines and comments, each
+/// with the line on which it starts, counted from 1.
+pub fn documents(stream: &str) -> impl Iterator<Item = (u32, &str)> {
+    split::documents(stream).map(|document| (document.line, document.text))
+}
+
 type Item = Result<Map<String, Value>, DocumentError>;
 
 /// The objects in a document: itself, or what its `items` hold, however deep.

@@ -243,7 +243,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
 }
 
 /// Computation only: for a thread that may block.
-fn decode(
+pub(super) fn decode(
     payload: &[u8],
     limits: Limits,
     interner: &Arc<Interner>,

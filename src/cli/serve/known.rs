@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The index, the records behind it, and the custom resources.
-pub(super) struct Known {
+pub(in crate::cli) struct Known {
     pub releases: Releases,
     pub read_through: ReadThrough,
     pub crds: Arc<Crds>,

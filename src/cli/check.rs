@@ -1,0 +1,174 @@
+//! `helm-guard check`: judges recorded reviews, against records from files, a manifest, or the
+//! cluster. The judgement is the webhook's own.
+
+mod offline;
+mod report;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::{ArgGroup, Parser};
+use serde_json::Value;
+
+use self::{offline::Offline, report::Report};
+use super::{
+    documents::Source,
+    engine::{self, Cluster},
+    output::{self, Format},
+    print,
+};
+use crate::{
+    cluster::client::Target,
+    guard::{Asker, Decision, decide},
+    helm::ReleaseName,
+    policy::Mode,
+    webhook::{
+        envelope,
+        handler::{Entry, Sources, Webhook, judged},
+    },
+};
+
+/// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Judge recorded AdmissionReviews: what would the webhook have said in Deny mode?
+///
+/// Without --releases and --manifest the releases of the cluster are asked. With them nothing is
+/// asked: no cluster is needed.
+#[derive(Debug, Parser)]
+#[command(after_help = "Exit codes: 0 all are allowed, 2 at least one is denied, 1 an error.")]
+#[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true))]
+pub struct Check {
+    /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub reviews: PathBuf,
+    /// Release records: Secrets or ConfigMaps as kubectl get -o json or -o yaml shows them
+    /// (repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub releases: Vec<PathBuf>,
+    /// A manifest to take for a deployed release, as helm get manifest or helm template prints it
+    #[arg(long, value_name = "FILE", requires = "release")]
+    pub manifest: Option<PathBuf>,
+    /// The release that the manifest belongs to
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "manifest")]
+    pub release: Option<String>,
+    /// CustomResourceDefinitions, for the list types of custom resources (repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "offline")]
+    pub definitions: Vec<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Kubeconfig of the cluster to ask
+    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", conflicts_with = "offline")]
+    pub context: Option<String>,
+}
+
+/// Judges, prints, and says how it went.
+pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
+    let reviews = reviews(&Source::of(&args.reviews))?;
+    let reports = engine::runtime()?.block_on(async {
+        if args.releases.is_empty() && args.manifest.is_none() {
+            let target = Target {
+                kubeconfig: args.kubeconfig.clone(),
+                context: args.context.clone(),
+            };
+            let cluster = Cluster::connect(&target, &[]).await?;
+            reports(&cluster.webhook, &reviews).await
+        } else {
+            reports(&engine::webhook(offline(args)?)?, &reviews).await
+        }
+    })?;
+    let text = match output::encode(args.output, &reports)? {
+        Some(text) => text,
+        None => report::table(&reports),
+    };
+    print(text.as_bytes())?;
+    let is_denied = reports.iter().any(Report::is_denied);
+    Ok(if is_denied {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The reviews as JSON text, as they would come in a body.
+fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
+    let documents = source.documents()?;
+    if documents.is_empty() {
+        bail!("failed to find an AdmissionReview in {}", source.name());
+    }
+    let texts = documents.iter().map(serde_json::to_vec);
+    Ok(texts.collect::<Result<_, _>>()?)
+}
+
+async fn reports<S: Sources>(
+    webhook: &Webhook<S>,
+    reviews: &[Vec<u8>],
+) -> anyhow::Result<Vec<Report>> {
+    let mut reports = Vec::with_capacity(reviews.len());
+    for (n, review) in reviews.iter().enumerate() {
+        let request = envelope::parse(review).with_context(|| format!("review {}", n + 1))?;
+        let deadline = Instant::now() + DEADLINE;
+        let judged = judged(
+            webhook,
+            &request,
+            Entry::AsRequested,
+            Asker::Ordinary,
+            deadline,
+        )
+        .await;
+        let outcome = judged.verdict.reason.outcome();
+        let decision: Decision = decide(outcome, Mode::Deny, Asker::Ordinary);
+        reports.push(Report::of(&request, &judged, decision, &webhook.redactor));
+    }
+    Ok(reports)
+}
+
+fn offline(args: &Check) -> anyhow::Result<Offline> {
+    let mut offline = offline::Collected::default();
+    for path in &args.releases {
+        let source = Source::of(path);
+        let found = offline.add_records(&source.documents()?)?;
+        if found == 0 {
+            bail!("failed to find a release record in {}", source.name());
+        }
+    }
+    if let (Some(path), Some(release)) = (&args.manifest, &args.release) {
+        offline.add_manifest(release_name(release)?, &Source::of(path).text()?);
+    }
+    for path in &args.definitions {
+        offline.add_definitions(&Source::of(path).documents()?)?;
+    }
+    for warning in &offline.warnings {
+        // Nobody is left to tell when even this fails.
+        let _ = writeln!(io::stderr().lock(), "warning: {warning}");
+    }
+    Ok(offline.done())
+}
+
+/// A field of an object that is a string; nothing where it is not.
+pub(super) fn text_of(object: &Value, field: &str) -> String {
+    object
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn release_name(given: &str) -> anyhow::Result<ReleaseName> {
+    match given.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(ReleaseName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }),
+        _ => bail!("failed to use {given:?} as a release: expected NAMESPACE/NAME"),
+    }
+}

@@ -1,0 +1,128 @@
+//! What the webhook asks of a cluster, answered from files.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::{
+    compare::schema::crd::CrdShape,
+    guard::{Claim, ObjectRef, User},
+    helm::{ReleaseName, record::Limits},
+    releases::{
+        Directory,
+        files::{Added, Files},
+    },
+    webhook::handler::{SourceError, Sources},
+};
+
+/// Records and definitions from files.
+pub(super) struct Offline {
+    directory: Arc<Directory>,
+    /// By group and plural.
+    definitions: HashMap<(String, String), Arc<CrdShape>>,
+}
+
+/// The files that have been read.
+pub(super) struct Collected {
+    files: Files,
+    definitions: HashMap<(String, String), Arc<CrdShape>>,
+    /// What could not be read of them, though the rest could.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Default for Collected {
+    fn default() -> Self {
+        Self {
+            files: Files::new(Limits::default()),
+            definitions: HashMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Collected {
+    /// Adds the release records among `objects`; says how many there are.
+    pub(super) fn add_records(&mut self, objects: &[Value]) -> anyhow::Result<usize> {
+        let mut found = 0;
+        for object in objects {
+            match self.files.add(object)? {
+                Added::Record(_) => found += 1,
+                Added::Unreadable(record, error) => {
+                    found += 1;
+                    self.warnings.push(format!("{record}: {error}"));
+                }
+                Added::Other => {}
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn add_manifest(&mut self, release: ReleaseName, text: &str) {
+        for problem in self.files.add_manifest(release, text) {
+            let (line, error) = (problem.line, problem.error);
+            self.warnings
+                .push(format!("line {line} of the manifest: {error}"));
+        }
+    }
+
+    pub(super) fn add_definitions(&mut self, objects: &[Value]) -> anyhow::Result<()> {
+        for object in objects {
+            let shape = CrdShape::from_json(&object.to_string())
+                .context("failed to read a CustomResourceDefinition")?;
+            let name = (shape.group.clone(), shape.plural.clone());
+            self.definitions.insert(name, Arc::new(shape));
+        }
+        Ok(())
+    }
+
+    pub(super) fn done(self) -> Offline {
+        Offline {
+            directory: self.files.directory(),
+            definitions: self.definitions,
+        }
+    }
+}
+
+impl Sources for Offline {
+    fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
+        self.directory
+            .claims(object.group, object.kind, object.namespace, &object.name)
+    }
+
+    fn is_unreadable(&self, namespace: &str, release: &str) -> bool {
+        self.directory.is_unreadable(namespace, release)
+    }
+
+    /// Files do not change.
+    async fn fresh_claims(
+        &self,
+        object: &ObjectRef<'_>,
+        _newcomer: Option<&ReleaseName>,
+        _deadline: Instant,
+    ) -> Result<Vec<Claim>, SourceError> {
+        Ok(self.claims(object))
+    }
+
+    /// Files do not say who may do what: then nobody can say.
+    async fn may_write_records(
+        &self,
+        _claim: &Claim,
+        _user: &User<'_>,
+    ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    /// A definition that is in no file may well exist: then nobody can say what hangs on it.
+    async fn custom_resource(
+        &self,
+        group: &str,
+        plural: &str,
+    ) -> Result<Option<Arc<CrdShape>>, SourceError> {
+        let name = (group.to_owned(), plural.to_owned());
+        match self.definitions.get(&name) {
+            Some(shape) => Ok(Some(Arc::clone(shape))),
+            None => Err(format!("no file has the definition {plural}.{group}").into()),
+        }
+    }
+}

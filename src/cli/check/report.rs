@@ -1,0 +1,244 @@
+//! What is printed of one judged review. Values are redacted already, or here.
+
+use std::fmt::Write;
+
+use json_patch::Patch;
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    compare::{
+        path::FieldPath,
+        redact::{Redactor, Sensitivity, Shown},
+        undo::undo,
+    },
+    guard::{Change, Decision, Finding, Operation, Reason, Request, Verdict},
+    webhook::handler::Judged,
+};
+
+/// One judged review.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    uid: String,
+    operation: &'static str,
+    object: Object,
+    user: String,
+    verdict: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exemption: Option<&'static str>,
+    findings: Vec<Objection>,
+    /// RFC 6902: takes the fields above back to what they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<Patch>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Object {
+    api_version: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    sub_resource: String,
+}
+
+/// What one release objects to.
+#[derive(Debug, Serialize)]
+struct Objection {
+    release: String,
+    namespace: String,
+    revisions: Vec<u32>,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Serialize)]
+struct Field {
+    path: String,
+    declared: Value,
+    live: Value,
+    requested: Value,
+}
+
+impl Report {
+    pub(super) fn of(
+        request: &Request<'_>,
+        judged: &Judged<'_>,
+        decision: Decision,
+        redactor: &Redactor,
+    ) -> Self {
+        let Verdict { reason, findings } = &judged.verdict;
+        Self {
+            uid: request.uid.clone().into_owned(),
+            operation: request.operation.as_str(),
+            object: object(request, judged),
+            user: request.user_info.username.clone().into_owned(),
+            verdict: decision.as_str(),
+            reason: reason.as_str(),
+            exemption: match reason {
+                Reason::Exempt(preset) => Some(preset),
+                _ => None,
+            },
+            findings: findings.iter().map(objection).collect(),
+            undo: undoing(request, findings, redactor),
+        }
+    }
+
+    pub(super) fn is_denied(&self) -> bool {
+        self.verdict == Decision::Deny.as_str()
+    }
+}
+
+fn object(request: &Request<'_>, judged: &Judged<'_>) -> Object {
+    let found = judged.object();
+    let (group, version) = if request.sub_resource.is_empty() {
+        (&request.kind.group, &request.kind.version)
+    } else {
+        (&request.resource.group, &request.resource.version)
+    };
+    let kind = found
+        .as_ref()
+        .map_or(&*request.kind.kind, |object| object.kind);
+    let namespace = found
+        .as_ref()
+        .map_or(&*request.namespace, |object| object.namespace);
+    let name = found
+        .as_ref()
+        .map_or(&*request.name, |object| &*object.name);
+    Object {
+        api_version: match &**group {
+            "" => version.to_string(),
+            group => format!("{group}/{version}"),
+        },
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        sub_resource: request.sub_resource.clone().into_owned(),
+    }
+}
+
+fn objection(finding: &Finding) -> Objection {
+    Objection {
+        release: finding.release.name.clone(),
+        namespace: finding.release.namespace.clone(),
+        revisions: finding.revisions.clone(),
+        fields: finding.changes.iter().map(field).collect(),
+    }
+}
+
+fn field(change: &Change) -> Field {
+    Field {
+        path: change.path.to_string(),
+        declared: value(&change.declared),
+        live: value(&change.live),
+        requested: value(&change.requested),
+    }
+}
+
+/// A value that was cut or redacted is no JSON any more: its text is shown.
+fn value(shown: &Shown) -> Value {
+    match shown {
+        Shown::Absent => Value::Null,
+        Shown::Text(text) => {
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+        }
+    }
+}
+
+/// None where nothing is to be undone, and for a DELETE: what is gone is not brought back by a patch.
+fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> Option<Patch> {
+    let changes = || findings.iter().flat_map(|finding| &finding.changes);
+    if request.operation != Operation::Update || changes().next().is_none() {
+        return None;
+    }
+    let sensitivity = Sensitivity::of(&request.kind.group, &request.kind.kind);
+    let read = |raw: Option<&RawValue>| -> Option<Value> {
+        let mut object = serde_json::from_str(raw?.get()).ok()?;
+        match sensitivity {
+            // Before the patch is made: afterwards nobody could tell which values are secret.
+            Sensitivity::Secret => redactor.mask_secret(&mut object),
+            Sensitivity::Open => {}
+        }
+        Some(object)
+    };
+    let (old, new) = (read(request.old_object)?, read(request.object)?);
+    if request.sub_resource == "scale" {
+        // The change is told by the path in the parent; the patch is one of the Scale.
+        let replicas = FieldPath::of(["spec", "replicas"]);
+        return Some(undo(&old, &new, [&replicas]));
+    }
+    Some(undo(&old, &new, changes().map(|change| &change.path)))
+}
+
+/// For people: a line a review, and what is behind it below.
+pub(super) fn table(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        write_report(&mut text, report);
+    }
+    text
+}
+
+// Writing to a string cannot fail.
+fn write_report(text: &mut String, report: &Report) {
+    let Object {
+        kind,
+        namespace,
+        name,
+        sub_resource,
+        ..
+    } = &report.object;
+    let subject = match (sub_resource.as_str(), namespace.as_str()) {
+        ("", "") => format!("{kind} {name:?}"),
+        ("", namespace) => format!("{kind} {name:?} in namespace {namespace:?}"),
+        (sub, namespace) => format!("{sub} of {kind} {name:?} in namespace {namespace:?}"),
+    };
+    let reason = match report.exemption {
+        Some(exemption) => format!("{} by {exemption}", report.reason),
+        None => report.reason.to_owned(),
+    };
+    let _ = writeln!(
+        text,
+        "{} ({reason}): {} {subject}, by {:?}",
+        report.verdict, report.operation, report.user
+    );
+    for objection in &report.findings {
+        let revisions: Vec<String> = objection.revisions.iter().map(u32::to_string).collect();
+        let _ = writeln!(
+            text,
+            "  release {:?} in namespace {:?}, revision {}",
+            objection.release,
+            objection.namespace,
+            revisions.join(", ")
+        );
+        for Field {
+            path,
+            declared,
+            live,
+            requested,
+        } in &objection.fields
+        {
+            let [declared, live, requested] = [declared, live, requested].map(shown);
+            let _ = writeln!(
+                text,
+                "    {path}: declared {declared}, live {live}, requested {requested}"
+            );
+        }
+    }
+    if let Some(undo) = &report.undo {
+        let _ = writeln!(
+            text,
+            "  undo: {}",
+            serde_json::to_string(undo).unwrap_or_default()
+        );
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        value => value.to_string(),
+    }
+}

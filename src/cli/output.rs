@@ -1,0 +1,105 @@
+//! `-o json` and `-o yaml` for every subcommand that lists something.
+
+use std::fmt::Write;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::Value;
+
+/// How a listing is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+}
+
+/// `value` in a format for programs; none for [`Format::Table`], which each subcommand has its own of.
+pub(super) fn encode(format: Format, value: &impl Serialize) -> serde_json::Result<Option<String>> {
+    let value = serde_json::to_value(value)?;
+    Ok(match format {
+        Format::Table => None,
+        Format::Json => Some(format!("{value:#}\n")),
+        Format::Yaml => {
+            let mut text = String::new();
+            write_yaml(&mut text, &value, 0);
+            Some(text)
+        }
+    })
+}
+
+/// Block style, with every string in quotes: whoever reads it, by YAML 1.1 or 1.2, reads the same.
+fn write_yaml(text: &mut String, value: &Value, indent: usize) {
+    let pad = "  ".repeat(indent);
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (n, (key, value)) in fields.iter().enumerate() {
+                // The first key stands behind the dash of its item.
+                let pad = if n == 0 { "" } else { &pad };
+                let _ = write!(text, "{pad}{}:", plain_or_quoted(key));
+                write_child(text, value, indent);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (n, item) in items.iter().enumerate() {
+                let pad = if n == 0 { "" } else { &pad };
+                let _ = write!(text, "{pad}- ");
+                write_yaml(text, item, indent + 1);
+            }
+        }
+        scalar => {
+            let _ = writeln!(text, "{scalar}");
+        }
+    }
+}
+
+fn write_child(text: &mut String, value: &Value, indent: usize) {
+    let is_block = match value {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if is_block {
+        let _ = write!(text, "\n{}", "  ".repeat(indent + 1));
+        write_yaml(text, value, indent + 1);
+    } else {
+        let _ = writeln!(text, " {value}");
+    }
+}
+
+/// Letters only, so that no key is taken for a number; and none of the words that YAML 1.1 takes for
+/// a boolean or null.
+fn plain_or_quoted(key: &str) -> String {
+    const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    let is_plain = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && !WORDS.contains(&key.to_ascii_lowercase().as_str());
+    if is_plain {
+        key.to_owned()
+    } else {
+        Value::from(key).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::helm::manifest::yaml::{Allowance, read};
+
+    #[test]
+    fn yaml_reads_back_as_what_it_was() {
+        let value = json!([
+            {"a": 1, "y": {"list": [], "object": {}, "nested": [[1, [2]], {"x": null}]}},
+            {"no": "yes", "1": "0644", "text": "a\n\"b\": - c", "": true},
+            [], {}, "plain", null, 1.5,
+        ]);
+        let text = encode(Format::Yaml, &value).unwrap().unwrap();
+        assert_eq!(read(&text, &Allowance::default()).unwrap(), value, "{text}");
+    }
+}

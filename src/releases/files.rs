@@ -1,0 +1,235 @@
+//! The index without a cluster: records and manifests that were kept in files.
+//!
+//! What is read here goes into the same [`Index`] that watches feed, so that a judgement from files
+//! is the judgement of the webhook.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kube::api::ObjectMeta;
+use serde_json::Value;
+
+use super::{
+    body::{About, Body, Parts},
+    directory::Directory,
+    index::Index,
+    intern::Interner,
+    key::{RecordKey, StorageKey, Stored, Version},
+    reader::{ReadError, decode, stored},
+    view::Content,
+};
+use crate::helm::{
+    ReleaseName,
+    lifecycle::Status,
+    manifest::{self, DocumentProblem},
+    record::Limits,
+    storage::{DATA_KEY, Driver, MetadataError},
+};
+
+/// Why an object can not be taken for a record.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Its metadata has another form than the API server's.
+    #[error("failed to read the metadata of a {0}")]
+    Metadata(&'static str),
+    /// It is labelled as a record and is none.
+    #[error(transparent)]
+    Record(#[from] MetadataError),
+}
+
+/// What an object turned out to be.
+#[derive(Debug)]
+pub enum Added {
+    /// A record, now in the index.
+    Record(RecordKey),
+    /// A record that can not be decoded: in the index as unreadable.
+    Unreadable(RecordKey, ReadError),
+    /// Something else.
+    Other,
+}
+
+/// Collects records.
+pub struct Files {
+    directory: Arc<Directory>,
+    index: Index,
+    interner: Arc<Interner>,
+    limits: Limits,
+}
+
+impl Files {
+    /// No records yet.
+    pub fn new(limits: Limits) -> Self {
+        let directory = Arc::<Directory>::default();
+        Self {
+            index: Index::new(Arc::clone(&directory)),
+            directory,
+            interner: Arc::default(),
+            limits,
+        }
+    }
+
+    /// Adds a Secret or `ConfigMap`, as the API server shows it.
+    pub fn add(&mut self, object: &Value) -> Result<Added, FileError> {
+        let (driver, payload) = match object.get("kind").and_then(Value::as_str) {
+            Some("Secret") => (Driver::Secret, secret_payload(object)),
+            Some("ConfigMap") => (Driver::ConfigMap, data(object).map(str::to_owned)),
+            _ => return Ok(Added::Other),
+        };
+        let metadata = object.get("metadata").cloned().unwrap_or_default();
+        let metadata: ObjectMeta = serde_json::from_value(metadata)
+            // The library's words quote what they could not read.
+            .map_err(|_quotes| FileError::Metadata(driver.kind()))?;
+        let Some(stored) = stored(driver, &metadata)? else {
+            return Ok(Added::Other);
+        };
+        let (key, version) = (stored.key.clone(), stored.version.clone());
+        self.index.apply(stored);
+        let body = payload
+            .ok_or(ReadError::Empty)
+            .and_then(|text| decode(text.as_bytes(), self.limits, &self.interner, &key));
+        Ok(match body {
+            Ok(body) => {
+                let content = Content::Body(Arc::new(body));
+                self.index.insert_body(&key, &version, content);
+                Added::Record(key)
+            }
+            Err(error) => {
+                self.index.insert_body(&key, &version, Content::Unreadable);
+                Added::Unreadable(key, error)
+            }
+        })
+    }
+
+    /// Adds a manifest (`helm get manifest`, `helm template`) as revision 1 of a release that is
+    /// deployed. Returns what of it can not be read.
+    pub fn add_manifest(&mut self, release: ReleaseName, text: &str) -> Vec<DocumentProblem> {
+        let manifest = manifest::parse(text, &release);
+        let key = RecordKey {
+            storage: Arc::new(StorageKey {
+                driver: Driver::Secret,
+                namespace: release.namespace.as_str().into(),
+                name: release.name.as_str().into(),
+            }),
+            revision: 1,
+        };
+        let version = Version {
+            uid: Box::default(),
+            resource_version: Box::default(),
+        };
+        self.index.apply(Stored {
+            key: key.clone(),
+            status: Status::Deployed,
+            version: version.clone(),
+        });
+        let parts = Parts {
+            release,
+            about: About::default(),
+            objects: manifest.objects,
+            problems: manifest.problems.len(),
+        };
+        let body = Body::new(parts, &self.interner);
+        let content = Content::Body(Arc::new(body));
+        self.index.insert_body(&key, &version, content);
+        manifest.problems
+    }
+
+    /// What was collected, for look-ups.
+    pub fn directory(self) -> Arc<Directory> {
+        self.directory
+    }
+}
+
+fn data(object: &Value) -> Option<&str> {
+    object.get("data")?.get(DATA_KEY)?.as_str()
+}
+
+/// A Secret wraps its values in base64 once more. One written by hand may have them plain.
+fn secret_payload(object: &Value) -> Option<String> {
+    if let Some(data) = data(object) {
+        let packed: String = data.split_ascii_whitespace().collect();
+        let bytes = STANDARD.decode(packed).ok()?;
+        return String::from_utf8(bytes).ok();
+    }
+    let plain = object.get("stringData")?.get(DATA_KEY)?.as_str()?;
+    Some(plain.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::guard::Held;
+
+    const MANIFEST: &str = "---\n# Source: web/templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  a: b\n";
+
+    /// A record as `kubectl get secret -o json` shows it.
+    fn record(revision: u32, status: &str, wrap: fn(&str) -> String) -> Value {
+        let body = json!({
+            "name": "web", "namespace": "shop", "version": revision,
+            "info": {"status": status}, "manifest": MANIFEST,
+            "chart": {"metadata": {"name": "web", "version": "1.0.0"}},
+        });
+        let body = STANDARD.encode(body.to_string());
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {
+                "name": format!("sh.helm.release.v1.web.v{revision}"), "namespace": "shop",
+                "labels": {
+                    "owner": "helm", "name": "web", "status": status,
+                    "version": revision.to_string(),
+                },
+            },
+            "data": {"release": wrap(&body)},
+        })
+    }
+
+    fn held(files: Files) -> Vec<(u32, bool)> {
+        let claims = files
+            .directory()
+            .claims("", "ConfigMap", "shop", "settings");
+        let revisions = claims.iter().flat_map(|claim| &claim.revisions);
+        revisions
+            .map(|r| (r.revision, matches!(r.held, Held::Declared(_))))
+            .collect()
+    }
+
+    #[test]
+    fn records_from_files_make_the_active_set_that_a_cluster_would() {
+        let mut files = Files::new(Limits::default());
+        let wrap = |body: &str| STANDARD.encode(body);
+        for (revision, status) in [(1, "superseded"), (2, "deployed"), (3, "pending-upgrade")] {
+            let added = files.add(&record(revision, status, wrap)).unwrap();
+            assert!(matches!(added, Added::Record(_)), "{added:?}");
+        }
+        assert_eq!(held(files), [(3, true), (2, true)]);
+    }
+
+    #[test]
+    fn a_record_that_does_not_decode_is_no_absence_and_other_objects_are_none_at_all() {
+        let mut files = Files::new(Limits::default());
+        let garbage = |_: &str| STANDARD.encode("garbage");
+        let added = files.add(&record(1, "deployed", garbage)).unwrap();
+        assert!(matches!(added, Added::Unreadable(..)), "{added:?}");
+        for other in [
+            json!({"kind": "Secret", "metadata": {"name": "tls"}}),
+            json!({"kind": "Pod"}),
+            json!(null),
+        ] {
+            assert!(matches!(files.add(&other).unwrap(), Added::Other));
+        }
+        assert!(files.directory().is_unreadable("shop", "web"));
+    }
+
+    #[test]
+    fn a_manifest_is_a_deployed_release_of_its_own() {
+        let mut files = Files::new(Limits::default());
+        let release = ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        let broken = format!("{MANIFEST}---\n{{");
+        assert_eq!(files.add_manifest(release, &broken).len(), 1);
+        assert_eq!(held(files), [(1, true)]);
+    }
+}
