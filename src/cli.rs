@@ -9,6 +9,7 @@ pub mod check;
 pub mod config;
 mod documents;
 mod engine;
+pub mod explain;
 mod failure;
 mod logging;
 pub mod output;
@@ -33,6 +34,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match args.command {
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);

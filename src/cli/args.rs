@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::check::Check;
+use super::{check::Check, explain::Explain};
 use crate::policy::Mode;
 
 /// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
@@ -31,6 +31,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Judge recorded AdmissionReviews
     Check(Box<Check>),
+    /// Explain which release declares an object or a field
+    Explain(Box<Explain>),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -9,4 +9,5 @@
 
 mod autoscalers;
 mod custom_resources;
+mod explaining;
 mod harness;

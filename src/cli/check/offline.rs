@@ -98,7 +98,7 @@ impl Sources for Offline {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        _newcomer: Option<&ReleaseName>,
+        _named: &[ReleaseName],
         _deadline: Instant,
     ) -> Result<Vec<Claim>, SourceError> {
         Ok(self.claims(object))

@@ -1,0 +1,134 @@
+//! What is printed of an explanation.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::writer::Writer;
+
+/// What is said of an object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Explanation {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) field: Option<String>,
+    pub(super) releases: Vec<Declaration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_writer: Option<Writer>,
+    pub(super) if_changed: Vec<Consequence>,
+}
+
+/// What one revision of a release declares.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Declaration {
+    pub(super) release: String,
+    pub(super) namespace: String,
+    pub(super) chart: String,
+    pub(super) revision: u32,
+    pub(super) phase: String,
+    /// The template, and the line of the manifest: that of the field, or on which the document starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<u32>,
+    /// What it says: an object, a field's value, nothing.
+    pub(super) holds: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) declared: Option<Value>,
+}
+
+/// What the webhook would say of a change.
+#[derive(Debug, Serialize)]
+pub(super) struct Consequence {
+    pub(super) change: &'static str,
+    pub(super) verdict: &'static str,
+    pub(super) reason: &'static str,
+}
+
+// Writing to a string cannot fail.
+pub(super) fn table(explanation: &Explanation) -> String {
+    let Explanation {
+        api_version,
+        kind,
+        namespace,
+        name,
+        ..
+    } = explanation;
+    let place = match namespace.as_str() {
+        "" => String::new(),
+        namespace => format!(" in namespace {namespace:?}"),
+    };
+    let mut text = format!("{kind} {name:?}{place} ({api_version})\n");
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(text, "  {label:<12}{value}");
+    };
+    if let Some(field) = &explanation.field {
+        line("field", field);
+    }
+    if explanation.releases.is_empty() {
+        line("declared", "by no release");
+    }
+    for declaration in &explanation.releases {
+        let Declaration {
+            release,
+            namespace,
+            chart,
+            revision,
+            phase,
+            ..
+        } = declaration;
+        let words = format!(
+            "{release:?} in namespace {namespace:?}, revision {revision} ({chart}, {phase})"
+        );
+        line("release", &words);
+        let template = declaration.template.as_deref().unwrap_or("the manifest");
+        if let Some(number) = declaration.line {
+            line(
+                "template",
+                &format!("{template}, line {number} of the manifest"),
+            );
+        }
+        match &declaration.declared {
+            Some(value) => line("declared", &value.to_string()),
+            None => line("declared", declaration.holds),
+        }
+    }
+    if explanation.field.is_some() {
+        let live = explanation.live.as_ref();
+        line("live", &live.map_or("nothing".to_owned(), Value::to_string));
+        let writer = explanation.last_writer.as_ref();
+        line(
+            "written by",
+            &writer.map_or("nobody: it is a default".to_owned(), written_by),
+        );
+    }
+    for Consequence {
+        change,
+        verdict,
+        reason,
+    } in &explanation.if_changed
+    {
+        line("if", &format!("{change}: {verdict} ({reason})"));
+    }
+    text
+}
+
+fn written_by(writer: &Writer) -> String {
+    let Writer {
+        manager,
+        operation,
+        time,
+    } = writer;
+    match time {
+        Some(time) => format!("{manager:?} ({operation}) at {time}"),
+        None => format!("{manager:?} ({operation})"),
+    }
+}

@@ -1,0 +1,192 @@
+//! `KIND/NAME` as kubectl takes it: which resource is meant, and where it is read.
+
+use anyhow::{Context, bail};
+use http::Request;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
+use kube::Client;
+use serde_json::Value;
+
+use crate::cluster::ApiFailure;
+
+/// One resource of the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resource {
+    pub(super) group: String,
+    pub(super) kind: String,
+    plural: String,
+    is_namespaced: bool,
+    /// The version that the API server prefers.
+    pub(super) version: String,
+}
+
+/// A kind as it was given: `deploy`, `Deployment`, `deployments.apps`, `hpa.v1.autoscaling`.
+struct Given<'a> {
+    word: &'a str,
+    group: Option<&'a str>,
+}
+
+impl<'a> Given<'a> {
+    fn of(text: &'a str) -> Self {
+        let (word, rest) = match text.split_once('.') {
+            Some((word, rest)) => (word, Some(rest)),
+            None => (text, None),
+        };
+        // `kind.version.group` and `kind.group`.
+        let group = rest.map(|rest| match rest.split_once('.') {
+            Some((version, group)) if is_version(version) => group,
+            _ => rest,
+        });
+        Self { word, group }
+    }
+
+    fn means(&self, resource: &APIResource) -> bool {
+        let is = |name: &str| name.eq_ignore_ascii_case(self.word);
+        !resource.name.contains('/')
+            && (is(&resource.name)
+                || is(&resource.singular_name)
+                || is(&resource.kind)
+                || resource.short_names.iter().flatten().any(|name| is(name)))
+    }
+}
+
+/// `v1`, `v2beta1`
+fn is_version(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next() == Some(b'v') && bytes.next().is_some_and(|byte| byte.is_ascii_digit())
+}
+
+impl Resource {
+    /// Asks discovery, group after group in the API server's order, as kubectl prefers them.
+    pub(super) async fn find(client: &Client, kind: &str) -> anyhow::Result<Self> {
+        let given = Given::of(kind);
+        let failed = || format!("failed to find the kind {kind:?}");
+        let mut failures = 0;
+        if given.group.is_none_or(str::is_empty) {
+            let list = client.list_core_api_resources("v1").await;
+            let list = list.map_err(ApiFailure::from).with_context(failed)?;
+            if let Some(found) = list.resources.iter().find(|resource| given.means(resource)) {
+                return Ok(Self::of("", "v1", found));
+            }
+        }
+        let groups = client.list_api_groups().await;
+        let groups = groups.map_err(ApiFailure::from).with_context(failed)?;
+        for group in groups.groups {
+            if given.group.is_some_and(|wanted| wanted != group.name) {
+                continue;
+            }
+            let preferred = group.preferred_version.as_ref();
+            let others = group
+                .versions
+                .iter()
+                .filter(|version| Some(*version) != preferred);
+            for version in preferred.into_iter().chain(others) {
+                match client
+                    .list_api_group_resources(&version.group_version)
+                    .await
+                {
+                    Ok(list) => {
+                        let mut resources = list.resources.iter();
+                        if let Some(found) = resources.find(|resource| given.means(resource)) {
+                            return Ok(Self::of(&group.name, &version.version, found));
+                        }
+                    }
+                    // An aggregated API server that is down has nothing to do with most kinds.
+                    Err(_) => failures += 1,
+                }
+            }
+        }
+        if failures > 0 {
+            bail!("{}: {failures} API groups do not answer", failed());
+        }
+        bail!("{}: the API server has none", failed())
+    }
+
+    fn of(group: &str, version: &str, found: &APIResource) -> Self {
+        Self {
+            group: group.to_owned(),
+            kind: found.kind.clone(),
+            plural: found.name.clone(),
+            is_namespaced: found.namespaced,
+            version: version.to_owned(),
+        }
+    }
+
+    /// `given` for a namespaced kind, nothing for another.
+    pub(super) fn namespace<'a>(&self, given: &'a str) -> &'a str {
+        if self.is_namespaced { given } else { "" }
+    }
+
+    pub(super) fn plural(&self) -> &str {
+        &self.plural
+    }
+
+    /// The object as it is, in this version.
+    pub(super) async fn get(
+        &self,
+        client: &Client,
+        version: &str,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<Value> {
+        let root = match self.group.as_str() {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        };
+        let scope = match namespace {
+            "" => String::new(),
+            namespace => format!("/namespaces/{namespace}"),
+        };
+        let path = format!("{root}{scope}/{}/{name}", self.plural);
+        let failed = || format!("failed to get {} {name:?}", self.kind);
+        let request = Request::get(path).body(Vec::new()).with_context(failed)?;
+        let text = client.request_text(request).await;
+        let text = text.map_err(ApiFailure::from).with_context(failed)?;
+        serde_json::from_str(&text)
+            // The library's words quote what they could not read.
+            .map_err(|_quotes| anyhow::anyhow!("{}: the answer is not JSON", failed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plural("deployments", true)]
+    #[case::kind("Deployment", true)]
+    #[case::singular("deployment", true)]
+    #[case::short("deploy", true)]
+    #[case::with_group("deploy.apps", true)]
+    #[case::with_version("deployments.v1.apps", true)]
+    #[case::other("deploys", false)]
+    fn a_kind_is_given_as_to_kubectl(#[case] given: &str, #[case] expected: bool) {
+        let resource = APIResource {
+            name: "deployments".to_owned(),
+            singular_name: "deployment".to_owned(),
+            kind: "Deployment".to_owned(),
+            short_names: Some(vec!["deploy".to_owned()]),
+            ..APIResource::default()
+        };
+        assert_eq!(Given::of(given).means(&resource), expected);
+        let status = APIResource {
+            name: "deployments/status".to_owned(),
+            ..resource
+        };
+        assert!(!Given::of(given).means(&status));
+    }
+
+    #[test]
+    fn a_group_may_have_dots() {
+        assert_eq!(Given::of("ingress").group, None);
+        assert_eq!(
+            Given::of("ingress.networking.k8s.io").group,
+            Some("networking.k8s.io")
+        );
+        assert_eq!(
+            Given::of("ingress.v1.networking.k8s.io").group,
+            Some("networking.k8s.io")
+        );
+    }
+}
