@@ -1,0 +1,269 @@
+//! The steps of the demo.
+
+use std::error::Error;
+
+use crate::{
+    screen::{Screen, output, say},
+    shop::{EMERGENCY_OPS, Person, Shop},
+};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// How a command must go.
+enum Must<'a> {
+    /// It succeeds, and the guard is not even mentioned.
+    Pass,
+    /// It succeeds, and the guard's warning says all of this.
+    Warn(&'a [&'a str]),
+    /// The guard refuses it, and says all of this.
+    BeDenied(&'a [&'a str]),
+}
+
+const SIDECAR: &str = r#"kubectl patch deployment myapp -p '{"spec":{"template":{"spec":{"containers":[{"name":"proxy","image":"envoy:1"}]}}}}'"#;
+
+/// Everything, in order. The first step that does not do what it says is the error.
+pub fn show(screen: Screen, shop: &Shop) -> Result {
+    let demo = Demo { screen, shop };
+    demo.install_and_upgrade()?;
+    demo.image()?;
+    demo.scale()?;
+    demo.service_account()?;
+    demo.additions()?;
+    demo.emergency()?;
+    demo.back_to_declared()?;
+    demo.rollback_and_uninstall()?;
+    screen.title("That was all: each step did what it said.");
+    say("`make up` leaves all of this running, to try things yourself.");
+    Ok(())
+}
+
+struct Demo<'a> {
+    screen: Screen,
+    shop: &'a Shop,
+}
+
+impl Demo<'_> {
+    fn run(&self, who: &Person, line: &str, must: &Must<'_>) -> Result<String> {
+        self.screen.command(who.name, line);
+        let answer = self.shop.invocation(who, line).run();
+        let text = format!("{}{}", answer.stderr, answer.stdout);
+        output(&shorten(&text));
+        let denied = text.contains("helm-guard.dev\" denied the request");
+        let warned = text.contains("Warning: helm-guard:");
+        let (as_said, words): (bool, &[&str]) = match must {
+            Must::Pass => (answer.status.success() && !warned, &[]),
+            Must::Warn(words) => (answer.status.success() && warned, words),
+            Must::BeDenied(words) => (!answer.status.success() && denied, words),
+        };
+        if !as_said {
+            let wanted = match must {
+                Must::Pass => "pass, without a word of the guard",
+                Must::Warn(_) => "pass, with a warning of the guard",
+                Must::BeDenied(_) => "be denied by the guard",
+            };
+            return Err(format!("`{line}` should {wanted}").into());
+        }
+        match words.iter().find(|word| !text.contains(**word)) {
+            Some(word) => Err(format!("`{line}` should say {word:?}").into()),
+            None => Ok(text),
+        }
+    }
+
+    /// A value of an object, which must be this one.
+    fn holds(&self, what: &str, path: &str, expected: &str) -> Result {
+        let line = format!("kubectl get {what} -o jsonpath={path}");
+        let found = self.shop.invocation(&self.shop.bob, &line).run().stdout;
+        if found == expected {
+            Ok(())
+        } else {
+            Err(format!("{path} of {what} should be {expected}, and is {found:?}").into())
+        }
+    }
+
+    /// The guard learns of a release by a watch: waits until it knows this revision.
+    fn await_revision(&self, revision: u32) -> Result {
+        let line = "kubectl delete deployment myapp --dry-run=server";
+        let known = format!("revision {revision},");
+        let started = std::time::Instant::now();
+        while !self
+            .shop
+            .invocation(&self.shop.bob, line)
+            .run()
+            .says(&known)
+        {
+            if started.elapsed().as_secs() > 20 {
+                return Err(format!("the guard should know revision {revision} by now").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn install_and_upgrade(&self) -> Result {
+        self.screen
+            .title("1. Helm installs a chart, and upgrades it");
+        let alice = &self.shop.alice;
+        self.run(alice, "helm install myapp ./myapp --wait", &Must::Pass)?;
+        self.run(
+            alice,
+            "helm upgrade myapp ./myapp --set image.tag=2.1.0 --wait",
+            &Must::Pass,
+        )?;
+        self.holds("deployment/myapp", "{..image}", "nginx:2.1.0")?;
+        self.await_revision(2)?;
+        self.screen.see("Helm notices nothing of the guard.");
+        Ok(())
+    }
+
+    fn image(&self) -> Result {
+        self.screen.title("2. Somebody sets another image by hand");
+        self.run(
+            &self.shop.bob,
+            "kubectl set image deployment/myapp myapp=nginx:9",
+            &Must::BeDenied(&[
+                "Deployment \"myapp\" is declared by Helm release \"myapp\" in namespace \"shop\"",
+                "(revision 2, chart myapp-0.1.0)",
+                ".spec.template.spec.containers[name=myapp].image: \
+                 declared \"nginx:2.1.0\", live \"nginx:2.1.0\", requested \"nginx:9\"",
+                "run: helm upgrade myapp <chart> -n shop",
+            ]),
+        )?;
+        self.holds("deployment/myapp", "{..image}", "nginx:2.1.0")?;
+        self.screen.see(
+            "Denied. The message names the release, its revision, the field with its three values, \
+             and what to do instead.",
+        );
+        Ok(())
+    }
+
+    fn scale(&self) -> Result {
+        self.screen
+            .title("3. Somebody scales to zero on a first day");
+        self.run(
+            &self.shop.bob,
+            "kubectl scale --replicas=0 deployment/myapp",
+            &Must::BeDenied(&[".spec.replicas: declared 3, live 3, requested 0"]),
+        )?;
+        self.holds("deployment/myapp", "{.spec.replicas}", "3")?;
+        self.screen
+            .see("Denied, though a scale request bears neither labels nor the object.");
+        Ok(())
+    }
+
+    fn service_account(&self) -> Result {
+        self.screen.title("4. Somebody tidies up a ServiceAccount");
+        self.run(
+            &self.shop.bob,
+            "kubectl delete serviceaccount myapp",
+            &Must::BeDenied(&[
+                "ServiceAccount \"myapp\" is declared by Helm release \"myapp\"",
+                "helm uninstall myapp -n shop",
+            ]),
+        )?;
+        self.holds("serviceaccount/myapp", "{.metadata.name}", "myapp")?;
+        self.screen
+            .see("Denied: the release's manifest holds it. Pods, replica sets and endpoints are nobody's declaration.");
+        Ok(())
+    }
+
+    fn additions(&self) -> Result {
+        self.screen
+            .title("5. A mesh adds a sidecar, and somebody restarts the pods");
+        self.run(&self.shop.bob, SIDECAR, &Must::Pass)?;
+        self.run(
+            &self.shop.bob,
+            "kubectl rollout restart deployment/myapp",
+            &Must::Pass,
+        )?;
+        let names = "{.spec.template.spec.containers[*].name}";
+        self.holds("deployment/myapp", names, "proxy myapp")
+            .or_else(|_| self.holds("deployment/myapp", names, "myapp proxy"))?;
+        self.screen
+            .see("Both pass: the chart declares nothing about them.");
+        Ok(())
+    }
+
+    fn emergency(&self) -> Result {
+        self.screen.title(
+            "6. 3 AM: the memory limit must go up now. On call, with a token of ops/emergency-ops",
+        );
+        self.run(
+            &self.shop.oncall,
+            "kubectl set resources deployment/myapp --containers=myapp --limits=memory=2Gi",
+            &Must::Warn(&[
+                EMERGENCY_OPS,
+                ".resources.limits.memory: declared \"128Mi\", live \"128Mi\", requested \"2Gi\"",
+            ]),
+        )?;
+        self.screen.see("It passes, with a warning.");
+        let line = self.shop.guard.await_log("the emergency change", |line| {
+            line["decision"] == "break-glass"
+        });
+        let patch = line["patch"].to_string();
+        if line["user"]["name"] != EMERGENCY_OPS || !patch.contains("2Gi") {
+            return Err(format!("the audit line should name user and patch: {line}").into());
+        }
+        say("The guard's audit line:");
+        output(&serde_json::to_string_pretty(&line)?);
+        self.screen
+            .see("On record: who, what, of which release and revision, and the patch (RFC 6902).");
+        let events = "kubectl get events --field-selector reason=BreakGlass";
+        let started = std::time::Instant::now();
+        while !self
+            .shop
+            .invocation(&self.shop.bob, events)
+            .run()
+            .says("BreakGlass")
+        {
+            if started.elapsed().as_secs() > 20 {
+                return Err("the Deployment should have an event by now".into());
+            }
+        }
+        self.run(&self.shop.bob, events, &Must::Pass)?;
+        self.screen.see("And an event on the Deployment.");
+        Ok(())
+    }
+
+    fn back_to_declared(&self) -> Result {
+        self.screen
+            .title("7. In the morning somebody moves the limit on, then puts it back");
+        let set = |limit: &str| {
+            format!(
+                "kubectl set resources deployment/myapp --containers=myapp --limits=memory={limit}"
+            )
+        };
+        self.run(
+            &self.shop.bob,
+            &set("4Gi"),
+            &Must::BeDenied(&["declared \"128Mi\", live \"2Gi\", requested \"4Gi\""]),
+        )?;
+        self.run(&self.shop.bob, &set("128Mi"), &Must::Pass)?;
+        self.screen
+            .see("A third value is denied. Back to the declared one passes, for anyone.");
+        Ok(())
+    }
+
+    fn rollback_and_uninstall(&self) -> Result {
+        self.screen.title("8. Helm rolls back, and uninstalls");
+        let alice = &self.shop.alice;
+        self.run(alice, "helm rollback myapp 1", &Must::Pass)?;
+        self.run(alice, "helm history myapp", &Must::Pass)?;
+        self.run(alice, "helm uninstall myapp --wait", &Must::Pass)?;
+        let left = "kubectl get deployments,services,serviceaccounts,secrets -l app.kubernetes.io/instance=myapp";
+        let text = self.run(&self.shop.bob, left, &Must::Pass)?;
+        if !text.contains("No resources found") {
+            return Err("nothing should be left of the release".into());
+        }
+        self.screen
+            .see("Nothing is refused, nothing hangs, nothing is left.");
+        Ok(())
+    }
+}
+
+/// Helm prints the chart's notes after each command; they are not what the demo is about.
+fn shorten(text: &str) -> String {
+    let lines = text.lines().take_while(|line| *line != "NOTES:");
+    lines
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
