@@ -1,0 +1,201 @@
+//! Who may break the glass, and what is left behind. Story 8, as far as grants are not needed for it.
+
+use serde_json::{Value, json};
+use testbed::HelmVersion;
+
+use crate::{
+    charts::myapp,
+    scene::{ONCALL, Scene, Screen, Verdict, eventually, verdict},
+    world::{EMERGENCY_OPS, break_glass_line, log_about, world},
+};
+
+fn scene(stem: &str) -> Scene {
+    world();
+    let scene = Scene::new(stem, HelmVersion::V4);
+    scene.install("myapp", &myapp("1.0.0"));
+    scene
+}
+
+const MEMORY_PATH: &str = ".spec.template.spec.containers[name=server].resources.limits.memory";
+
+/// Scenario 59.
+#[test]
+fn the_emergency_account_changes_what_is_declared_and_everything_says_so() {
+    let scene = scene("emergency");
+    scene.settled("deployment/myapp", 1);
+    let ns = scene.ns.name();
+    let before = counter("helm_guard_break_glass_total");
+    scene
+        .kubectl_as(
+            &world().emergency,
+            "set resources deploy/myapp --limits memory=2Gi",
+        )
+        .warned(&[
+            &format!("break-glass change by {EMERGENCY_OPS} recorded"),
+            MEMORY_PATH,
+        ]);
+
+    let line = break_glass_line(ns);
+    assert_eq!(line["user"]["name"], EMERGENCY_OPS);
+    assert_eq!(line["operation"], "UPDATE");
+    assert_eq!(line["object"]["kind"], "Deployment");
+    assert_eq!(line["object"]["name"], "myapp");
+    let release = &line["releases"][0];
+    assert_eq!(release["name"], "myapp");
+    assert_eq!(release["namespace"], ns);
+    assert_eq!(release["revisions"], json!([1]));
+    assert_eq!(release["fields"][0]["path"], MEMORY_PATH);
+    assert_eq!(release["fields"][0]["declared"], "\"128Mi\"");
+    assert_eq!(release["fields"][0]["new"], "\"2Gi\"");
+    let patch = line["patch"].as_array().unwrap();
+    assert_eq!(
+        patch,
+        &[json!({
+            "op": "replace",
+            "path": "/spec/template/spec/containers/0/resources/limits/memory",
+            "value": "2Gi",
+        })]
+    );
+
+    let event = eventually("an event on the Deployment", || {
+        let events = scene.get("events.events.k8s.io");
+        let events = events["items"].as_array().unwrap().clone();
+        events
+            .into_iter()
+            .find(|event| event["reason"] == "BreakGlass")
+    });
+    assert_eq!(event["type"], "Warning");
+    assert_eq!(event["regarding"]["kind"], "Deployment");
+    assert_eq!(event["regarding"]["name"], "myapp");
+    assert!(event["note"].as_str().unwrap().contains(EMERGENCY_OPS));
+    assert!(counter("helm_guard_break_glass_total") > before);
+    let verdict = verdict(EMERGENCY_OPS, "patch", ("deployments", ns, "myapp"));
+    assert_eq!(verdict.decision, "break-glass");
+    assert_eq!(verdict.reason, "fields-changed");
+}
+
+/// The sum of a counter over its labels.
+fn counter(name: &str) -> f64 {
+    let metrics = world().guard.admin_get("/metrics").body;
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_member_of_the_emergency_group_may_delete_what_is_declared() {
+    let scene = scene("emergency-delete");
+    scene
+        .oncall("delete service/myapp")
+        .warned(&[&format!("break-glass change by {ONCALL} recorded")]);
+    assert!(!scene.holds("service/myapp"));
+    let line = break_glass_line(scene.ns.name());
+    assert_eq!(line["operation"], "DELETE");
+    assert_eq!(line["reason"], "object-deleted");
+}
+
+#[test]
+fn what_violates_nothing_leaves_no_emergency_record() {
+    let scene = scene("calm");
+    scene
+        .kubectl_as(
+            &world().emergency,
+            "annotate deploy/myapp example.com/seen=yes",
+        )
+        .quiet();
+    let object = ("deployments", scene.ns.name(), "myapp");
+    assert_eq!(
+        verdict(EMERGENCY_OPS, "patch", object),
+        Verdict::allowed("nothing-declared-changes")
+    );
+    assert_eq!(log_about(scene.ns.name()), Vec::<Value>::new());
+}
+
+/// Scenario 59: the effective user counts.
+#[test]
+fn who_impersonates_the_emergency_account_is_recorded_as_that_account() {
+    let scene = scene("impersonation");
+    scene
+        .kubectl(&format!(
+            "set resources deploy/myapp --limits memory=2Gi --as {EMERGENCY_OPS}"
+        ))
+        .warned(&[EMERGENCY_OPS]);
+    assert_eq!(
+        break_glass_line(scene.ns.name())["user"]["name"],
+        EMERGENCY_OPS
+    );
+}
+
+#[test]
+fn an_account_of_the_same_name_in_another_namespace_is_nobody() {
+    let scene = scene("namesake");
+    let ns = scene.ns.name();
+    let namesake = testbed::shared()
+        .service_account(ns, "emergency-ops")
+        .unwrap();
+    testbed::shared()
+        .grant_cluster_admin(&format!("system:serviceaccount:{ns}:emergency-ops"))
+        .unwrap();
+    scene.settled("deployment/myapp", 1);
+    scene
+        .kubectl_as(&namesake, "scale deploy/myapp --replicas=1")
+        .denied(&[]);
+}
+
+#[test]
+fn a_secret_that_is_changed_in_an_emergency_shows_its_value_nowhere() {
+    let scene = scene("emergency-secret");
+    let secret = json!({"stringData": {"password": "open-sesame-2"}});
+    let output = scene
+        .oncall("patch secret/myapp --type=merge -p")
+        .arg(secret.to_string())
+        .warned(&[".data.password"]);
+    let line = break_glass_line(scene.ns.name()).to_string();
+    let event = eventually("an event on the Secret", || {
+        let events = scene.get("events.events.k8s.io").to_string();
+        events.contains("BreakGlass").then_some(events)
+    });
+    let log = world().guard.stdout() + &world().guard.stderr();
+    let metrics = world().guard.admin_get("/metrics").body;
+    // The values as they are, and in base64.
+    for value in [
+        "open-sesame-1",
+        "open-sesame-2",
+        "b3Blbi1zZXNhbWUtMQ",
+        "b3Blbi1zZXNhbWUtMg",
+    ] {
+        for text in [&output.stderr, &line, &event, &log, &metrics] {
+            assert!(!text.contains(value), "{text}");
+        }
+    }
+}
+
+/// Scenario 50, last part.
+#[test]
+fn a_dry_run_gets_the_same_answer_and_leaves_no_trace() {
+    let scene = scene("dry-run");
+    scene.settled("deployment/myapp", 1);
+    scene.kubectl("create configmap unrelated").ok();
+    let about =
+        |line: &Value| line["target"] == "audit" && line["object"]["namespace"] == scene.ns.name();
+    scene
+        .kubectl("scale --replicas=0 deploy/myapp --dry-run=server")
+        .denied(&["declared 3, live 3, requested 0"]);
+    scene
+        .oncall("scale --replicas=0 deploy/myapp --dry-run=server")
+        .warned(&["break-glass change by", "would be recorded"]);
+    assert_eq!(scene.at("deployment/myapp", "/spec/replicas"), 3);
+    // One that counts comes after them: had they left a line, it would be there by now.
+    scene.kubectl("scale --replicas=1 deploy/myapp").denied(&[]);
+    world().guard.await_log("the denial that counts", about);
+    let lines: Vec<Value> = world().guard.log().into_iter().filter(about).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["decision"], "denied");
+    assert!(
+        !scene
+            .get("events.events.k8s.io")
+            .to_string()
+            .contains("BreakGlass")
+    );
+}

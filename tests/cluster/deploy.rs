@@ -1,0 +1,105 @@
+//! The manifests of `deploy/` on a real API server, which the guard of all these tests runs under.
+
+use serde_json::json;
+use testbed::{HelmVersion, Invocation, shared};
+
+use crate::{
+    charts::{CONFIG_MAP, single},
+    scene::{Scene, Screen},
+    world::world,
+};
+
+fn as_guard(line: &str) -> Invocation {
+    let kubectl = shared().kubectl().cmd(&world().guard_kubeconfig);
+    kubectl.args(line.split_whitespace())
+}
+
+#[test]
+fn the_api_server_takes_every_manifest_and_keeps_what_it_says() {
+    world();
+    let get = |line: &str| {
+        let kubectl = shared().kubectl().cmd(shared().admin());
+        let line = format!("get -n helm-guard -o json {line}");
+        kubectl.args(line.split_whitespace()).ok().json()
+    };
+    let deployment = get("deployment/helm-guard");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "helm-guard");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    for what in [
+        "service/helm-guard",
+        "poddisruptionbudget/helm-guard",
+        "clusterrolebinding/helm-guard",
+        "serviceaccount/emergency-ops --namespace ops",
+    ] {
+        get(what);
+    }
+}
+
+#[test]
+fn the_pods_of_the_deployment_pass_the_strictest_pod_security_profile() {
+    world();
+    let kubectl = |line: &str| {
+        let kubectl = shared().kubectl().cmd(shared().admin());
+        kubectl.args(line.split_whitespace())
+    };
+    kubectl("rollout status deployment/helm-guard -n helm-guard --timeout=90s").ok();
+}
+
+#[test]
+fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
+    for (line, allowed) in [
+        ("list secrets --all-namespaces", true),
+        ("watch configmaps --all-namespaces", true),
+        ("get customresourcedefinitions", true),
+        ("create subjectaccessreviews.authorization.k8s.io", true),
+        ("create events.events.k8s.io -n default", true),
+        ("patch validatingwebhookconfigurations/helm-guard", true),
+        ("patch validatingwebhookconfigurations/other", false),
+        ("delete validatingwebhookconfigurations/other", false),
+        ("update secrets/helm-guard-tls -n helm-guard", true),
+        ("update secrets -n default", false),
+        ("delete secrets -n default", false),
+        ("patch deployments.apps -n default", false),
+        ("patch deployments.apps/scale -n default", false),
+        ("delete pods -n default", false),
+        ("create serviceaccounts/token -n ops", false),
+        ("impersonate users", false),
+    ] {
+        let answer = as_guard(&format!("auth can-i {line}")).run();
+        assert_eq!(answer.stdout.trim() == "yes", allowed, "{line}: {answer:?}");
+    }
+    let list = as_guard("auth can-i --list -n default").ok();
+    for line in list.stdout.lines() {
+        let workload = [
+            "deployments",
+            "statefulsets",
+            "daemonsets",
+            "pods",
+            "jobs",
+            "*.*",
+        ];
+        let is_one = workload.iter().any(|resource| line.starts_with(resource));
+        assert!(!is_one, "{line}");
+    }
+}
+
+/// What can be guarded at all is guarded with these rights alone: custom resources, whose lists take a
+/// look at the definition, and an emergency, which makes an event.
+#[test]
+fn a_guard_with_these_rights_alone_is_ready_and_guards() {
+    let scene = Scene::new("rights", HelmVersion::V3);
+    let ready = world().guard.admin_get("/readyz");
+    assert_eq!(ready.status, 200, "{ready:?}");
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    let red = json!({"data": {"colour": "red"}});
+    scene.patch("configmap/settings", "merge", &red).denied(&[]);
+    let log = world().guard.log();
+    let forbidden = log
+        .iter()
+        .filter(|line| line["target"] != "audit")
+        .find(|line| line.to_string().to_lowercase().contains("forbidden"));
+    assert_eq!(forbidden, None);
+}

@@ -1,0 +1,35 @@
+//! The guard in mode Deny on a real API server, with real kubectl and both Helms.
+//!
+//! One control plane and one guard serve all tests of this binary, since a webhook configuration
+//! counts for the whole cluster; each test has a namespace of its own. Start at [`scene`].
+//!
+//! "Scenario N" is the N-th of the scenarios that ARCHITECTURE.md lists.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+mod charts;
+mod scene;
+mod world;
+
+mod break_glass;
+mod deletes;
+mod deploy;
+mod friends;
+mod half_failed;
+mod helm_operations;
+mod lists;
+mod lookup;
+mod lost_account;
+mod old_drift;
+mod ownership;
+mod people;
+mod records;
+mod sidecar;
+mod slip;
+mod values;

@@ -1,0 +1,267 @@
+//! The marks of ownership, and two releases that claim one object.
+
+use rstest::rstest;
+use serde_json::json;
+use testbed::{ALICE, HelmVersion, Invocation, shared};
+
+use crate::{
+    charts::{CONFIG_MAP, single},
+    scene::{Scene, Screen, Verdict, verdict},
+    slip::force_conflicts,
+    world::world,
+};
+
+const HELM: [HelmVersion; 2] = HelmVersion::ALL;
+
+/// Scenario 49.
+#[test]
+fn the_marks_of_ownership_can_neither_be_taken_off_nor_changed() {
+    world();
+    let scene = Scene::new("marks", HELM[1]);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    // With its last label an object loses its labels: the message then names all of them.
+    scene
+        .kubectl("label configmap settings team=checkout")
+        .quiet();
+    for (line, field) in [
+        (
+            "label configmap settings app.kubernetes.io/managed-by-",
+            ".metadata.labels[\"app.kubernetes.io/managed-by\"]",
+        ),
+        (
+            "label configmap settings app.kubernetes.io/managed-by=me --overwrite",
+            ".metadata.labels[\"app.kubernetes.io/managed-by\"]",
+        ),
+        (
+            "annotate configmap settings meta.helm.sh/release-name-",
+            ".metadata.annotations[\"meta.helm.sh/release-name\"]",
+        ),
+        (
+            "annotate configmap settings meta.helm.sh/release-namespace=other --overwrite",
+            ".metadata.annotations[\"meta.helm.sh/release-namespace\"]",
+        ),
+    ] {
+        scene.kubectl(line).denied(&[field]);
+    }
+}
+
+/// Scenario 49, last part.
+#[test]
+fn an_object_that_is_newly_marked_as_helms_is_seen_and_free() {
+    world();
+    let scene = Scene::new("marked", HELM[1]);
+    scene.kubectl("create configmap foreign").ok();
+    scene
+        .kubectl("label configmap foreign app.kubernetes.io/managed-by=Helm")
+        .quiet();
+    assert_eq!(
+        scene.verdict("patch", "configmaps", "foreign"),
+        Verdict::allowed("not-declared")
+    );
+}
+
+/// Scenario 31: this is the way round the guard, and it leads past a denial of its own.
+#[test]
+fn an_object_whose_mark_was_taken_off_in_an_emergency_is_out_of_sight() {
+    world();
+    let scene = Scene::new("unmarked", HELM[0]);
+    scene.install("settings", &single(CONFIG_MAP));
+    let label = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
+    scene.drift("configmap/settings", "merge", &label);
+    let red = json!({"data": {"colour": "red"}});
+    scene.patch("configmap/settings", "merge", &red).quiet();
+    assert_eq!(
+        scene.verdict("patch", "configmaps", "settings"),
+        Verdict::not_called()
+    );
+    scene.helm("uninstall settings").ok();
+    assert!(!scene.holds("configmap/settings"));
+}
+
+/// Scenario 39.
+#[rstest]
+fn an_install_may_adopt_an_object_that_was_there(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("adoption", version);
+    scene
+        .kubectl("create configmap settings --from-literal=colour=red")
+        .ok();
+    scene
+        .kubectl("label configmap settings app.kubernetes.io/managed-by=Helm")
+        .quiet();
+    let ns = &scene.ns;
+    scene
+        .kubectl(&format!(
+            "annotate configmap settings meta.helm.sh/release-name=settings \
+             meta.helm.sh/release-namespace={ns}"
+        ))
+        .quiet();
+    let chart = shared().chart(&single(CONFIG_MAP));
+    let install = format!("install settings {}", chart.display());
+    scene.helm(&install).args(force_conflicts(version)).ok();
+    assert_eq!(scene.at("configmap/settings", "/data/colour"), "blue");
+}
+
+/// Scenario 35, and 36: Helm would delete what now belongs to another release (helm#32218).
+#[rstest]
+fn a_release_may_take_an_object_over_and_the_old_owner_may_not_delete_it(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("takeover", version);
+    let other = CONFIG_MAP.replace("settings", "other");
+    scene.install("old", &single(&format!("{CONFIG_MAP}---\n{other}")));
+    let owner =
+        |name: &str| json!({"metadata": {"annotations": {"meta.helm.sh/release-name": name}}});
+    scene.settled("configmap/settings", 1);
+    scene
+        .patch("configmap/settings", "merge", &owner("new"))
+        .denied(&["meta.helm.sh/release-name"]);
+
+    let red = single(&CONFIG_MAP.replace("blue", "red"));
+    let red = shared().chart(&red);
+    scene
+        .helm(&format!("install new {} --take-ownership", red.display()))
+        .args(force_conflicts(version))
+        .ok();
+    assert_eq!(scene.at("configmap/settings", "/data/colour"), "red");
+
+    let less = shared().chart(&single(&other));
+    let upgrade = scene.helm(&format!("upgrade old {}", less.display()));
+    match version {
+        // Helm 3 only logs that it could not delete.
+        HelmVersion::V3 => drop(upgrade.ok()),
+        HelmVersion::V4 => drop(upgrade.denied(&["declared by Helm release \"new\""])),
+    }
+    let object = ("configmaps", scene.ns.name(), "settings");
+    assert_eq!(verdict(ALICE, "delete", object).decision, "denied");
+    assert!(scene.holds("configmap/settings"));
+}
+
+/// A release that is named by the request only is looked for; that it can not be found, or not even
+/// be looked for, is no way through.
+#[rstest]
+#[case::without_a_record("elsewhere", "new")]
+#[case::with_a_name_that_none_can_have("elsewhere", "new,owner!=helm")]
+#[case::in_a_namespace_that_can_not_be("../../nodes", "new")]
+fn a_change_that_claims_to_hand_the_object_over_is_still_a_change(
+    #[case] namespace: &str,
+    #[case] release: &str,
+) {
+    world();
+    let scene = Scene::new("forged", HELM[0]);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    let patch = json!({
+        "data": {"colour": "red"},
+        "metadata": {"annotations": {
+            "meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace,
+        }},
+    });
+    scene
+        .patch("configmap/settings", "merge", &patch)
+        .denied(&[".data.colour"]);
+}
+
+/// Scenario 34. Helm 4 applies the namespace as field manager `helm`, with nothing but its name. Where
+/// Helm 3 made it that changes nothing of it.
+#[test]
+fn an_install_that_creates_its_namespace_passes_where_a_release_of_helm_3_owns_it() {
+    world();
+    let scene = Scene::new("owned-namespace", HELM[0]);
+    let inner = format!("{}-inner", scene.ns);
+    scene.install("namespaces", &single(&namespace(&inner)));
+    let what = format!("namespace/{inner}");
+    scene.settled(&what, 1);
+    create_namespace(&inner).ok();
+    assert_eq!(scene.at(&what, "/metadata/labels/team"), "checkout");
+    scene
+        .kubectl(&format!("delete namespace {inner}"))
+        .denied(&[&format!(
+            "Namespace \"{inner}\" is declared by Helm release \"namespaces\""
+        )]);
+    let uninstall = ["uninstall", "settings", "-n", &inner];
+    helm4().args(uninstall).ok();
+    scene.helm("uninstall namespaces").ok();
+}
+
+/// Scenario 34, where Helm 4 made it: what it applies then takes the other release's labels and marks
+/// off, since it is the same field manager.
+#[test]
+fn an_install_that_would_strip_the_namespace_of_another_release_is_refused() {
+    world();
+    let scene = Scene::new("stripped-namespace", HELM[1]);
+    let inner = format!("{}-inner", scene.ns);
+    scene.install("namespaces", &single(&namespace(&inner)));
+    let what = format!("namespace/{inner}");
+    scene.settled(&what, 1);
+    create_namespace(&inner).denied(&[
+        "declared by Helm release \"namespaces\"",
+        ".metadata.labels.team: declared \"checkout\", live \"checkout\", requested nothing",
+    ]);
+    let label = "/metadata/labels/app.kubernetes.io~1managed-by";
+    assert_eq!(scene.at(&what, label), "Helm");
+    let chart = shared().chart(&single(CONFIG_MAP));
+    helm4()
+        .args(["install", "settings", "-n", &inner])
+        .arg(chart)
+        .ok();
+    scene.helm("uninstall namespaces").ok();
+}
+
+fn namespace(name: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Namespace
+metadata: {{name: {name}, labels: {{team: checkout}}}}
+"
+    )
+}
+
+fn helm4() -> Invocation {
+    shared().helm(HelmVersion::V4).cmd(shared().alice())
+}
+
+fn create_namespace(namespace: &str) -> Invocation {
+    let chart = shared().chart(&single(CONFIG_MAP));
+    helm4()
+        .args(["install", "settings", "--create-namespace", "-n", namespace])
+        .arg(chart)
+}
+
+/// Scenario 33: Helm 4 applies the definitions of `crds/` again before there is any record, as field
+/// manager `helm`. Where a release of Helm 3 declares the definition that changes nothing of it; where
+/// one of Helm 4 does, it takes the marks of that release off.
+#[rstest]
+#[case::of_helm_3(HelmVersion::V3)]
+#[case::of_helm_4(HelmVersion::V4)]
+fn a_definition_in_crds_may_not_strip_one_that_another_release_declares(
+    #[case] owner: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("definitions", owner);
+    let group = format!("{}.example.com", scene.ns);
+    let definition = crate::charts::widgets_definition(&group);
+    scene.install("operator", &single(&definition));
+    let name = format!("customresourcedefinition/widgets.{group}");
+    scene.settled(&name, 1);
+    let chart = shared().chart(&single(CONFIG_MAP).crd("widgets.yaml", &definition));
+    let install = |more: &[&str]| {
+        let helm = helm4().args(["install", "user", "-n", scene.ns.name()]);
+        helm.arg(&chart).args(more)
+    };
+    match owner {
+        HelmVersion::V3 => install(&[]).ok(),
+        HelmVersion::V4 => {
+            install(&[]).denied(&["declared by Helm release \"operator\""]);
+            install(&["--skip-crds"]).ok()
+        }
+    };
+    let label = "/metadata/labels/app.kubernetes.io~1managed-by";
+    assert_eq!(scene.at(&name, label), "Helm");
+    scene.kubectl(&format!("delete {name}")).denied(&[]);
+    scene.helm("uninstall operator").ok();
+}
