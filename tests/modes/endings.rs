@@ -1,0 +1,155 @@
+//! How a guard ends, and what that means for the cluster.
+
+use std::{
+    ffi::OsString,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    time::Duration,
+};
+
+use testbed::{
+    HelmVersion, http_get,
+    process::{Process, ProcessConfig},
+    shared,
+};
+
+use crate::{
+    charts::{CONFIG_MAP, single},
+    scene::{Scene, Screen, eventually},
+    turn::Turn,
+};
+
+const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
+
+fn scene(stem: &str) -> Scene {
+    let scene = Scene::new(stem, HelmVersion::V3);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene
+}
+
+fn delete(scene: &Scene) -> testbed::Invocation {
+    scene.kubectl("delete configmap settings --dry-run=server")
+}
+
+#[test]
+fn a_guard_that_is_asked_to_end_takes_its_registration_with_it_and_ends_well() {
+    let turn = Turn::take();
+    let scene = scene("leave");
+    let guard = turn.guard("Deny");
+    assert!(scene.holds(REGISTRATION));
+    delete(&scene).denied(&[]);
+    let status = guard.stop().expect("it ends by itself");
+    assert_eq!(status.code(), Some(0));
+    assert!(!scene.holds(REGISTRATION));
+    delete(&scene).quiet();
+}
+
+/// As in a rolling update: the registration stays, for the next replica, and this one judges until the
+/// API server has had the time to learn of it.
+#[test]
+fn a_guard_that_drains_says_so_and_goes_on_judging() {
+    let _turn = Turn::take();
+    let scene = scene("drain");
+    let [listen, admin] = free_addresses();
+    let url = format!("https://{listen}");
+    let mut args: Vec<OsString> = ["serve", "--listen", &listen, "--admin-listen", &admin]
+        .into_iter()
+        .chain(["--register-url", &url, "--drain-delay", "10s"])
+        .map(OsString::from)
+        .collect();
+    args.extend(["--kubeconfig".into(), shared().admin().into()]);
+    let mut guard = Process::start(ProcessConfig {
+        name: "draining-guard",
+        program: Path::new(env!("CARGO_BIN_EXE_helm-guard")),
+        args,
+        env: Vec::new(),
+        dir: shared().scratch(),
+    })
+    .unwrap();
+    scene.settled("configmap/settings", 1);
+    guard.signal("TERM");
+    eventually("a guard that is not ready any more", || {
+        let answer = http_get(&format!("http://{admin}/readyz")).ok()?;
+        (answer.status == 503).then_some(())
+    });
+    delete(&scene).denied(&[]);
+    let status = guard
+        .wait(Duration::from_secs(60))
+        .expect("it ends by itself");
+    assert_eq!(status.code(), Some(0), "{}", guard.tail());
+    scene.kubectl(&format!("delete {REGISTRATION}")).ok();
+}
+
+fn free_addresses() -> [String; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+/// The guard can not hurt the cluster by not being there.
+#[test]
+fn while_the_guard_is_down_writes_pass_and_the_next_one_picks_up() {
+    let turn = Turn::take();
+    let scene = scene("down");
+    let mut guard = turn.guard("Deny");
+    delete(&scene).denied(&[]);
+    guard.signal("KILL");
+    let url = guard.admin_url("/livez");
+    eventually("a guard that is gone", || http_get(&url).err().map(drop));
+    assert!(scene.holds(REGISTRATION));
+    delete(&scene).quiet();
+    let chart = shared().chart(&single(&CONFIG_MAP.replace("blue", "green")));
+    scene
+        .helm(&format!("upgrade settings {}", chart.display()))
+        .ok();
+    drop(guard);
+    let _next = turn.guard("Deny");
+    delete(&scene).denied(&["(revision 2, "]);
+}
+
+/// Somebody throws the kill switch, or tidies up too much.
+#[test]
+fn a_registration_that_somebody_removed_comes_back_at_the_next_start() {
+    let turn = Turn::take();
+    let scene = scene("removed");
+    let guard = turn.guard("Deny");
+    scene.kubectl(&format!("delete {REGISTRATION}")).ok();
+    delete(&scene).quiet();
+    drop(guard);
+    let guard = turn.guard("Deny");
+    delete(&scene).denied(&[]);
+    drop(guard);
+}
+
+#[test]
+fn an_address_that_is_taken_is_one_clear_line_and_status_1() {
+    let _turn = Turn::take();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+        .args([
+            "serve",
+            "--listen",
+            &address,
+            "--admin-listen",
+            "127.0.0.1:0",
+        ])
+        .args(["--register-url", &format!("https://{address}")])
+        .arg("--kubeconfig")
+        .arg(shared().admin())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&address), "{stderr}");
+}
+
+#[test]
+fn the_end_is_not_held_up_by_a_connection_that_says_nothing() {
+    let turn = Turn::take();
+    let guard = turn.guard("Deny");
+    let silent = TcpStream::connect(guard.listen_addr()).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    assert_eq!(guard.stop().and_then(|status| status.code()), Some(0));
+}

@@ -1,0 +1,30 @@
+//! The guard as a process: its modes, how it starts, serves, reloads and ends, on a real API server.
+//!
+//! Each test runs a guard of its own. A webhook configuration counts for the whole cluster, so the
+//! tests take turns: see [`turn::Turn`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+#[allow(
+    dead_code,
+    reason = "not all charts of the other tests are needed here"
+)]
+#[path = "../cluster/charts.rs"]
+mod charts;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../cluster/scene.rs"]
+mod scene;
+
+mod bad_records;
+mod certificates;
+mod endings;
+mod metrics;
+mod modes;
+mod readiness;
+mod turn;
