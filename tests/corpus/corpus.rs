@@ -62,9 +62,10 @@ struct Args {
     #[arg(long, value_parser = ["3", "4"])]
     helm: Option<String>,
 
-    /// Where every refusal, miss and false denial is written, a JSON object a line
-    #[arg(long, default_value = "corpus.log.jsonl")]
-    log: PathBuf,
+    /// Where every refusal, miss and false denial is written, a JSON object a line [default:
+    /// corpus.log.jsonl beside the builds]
+    #[arg(long)]
+    log: Option<PathBuf>,
 
     /// Also log each changed field that the API server itself refused, with its reason (not from
     /// Secrets)
@@ -100,7 +101,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
     let charts = charts::find(&args.charts, &args.only)?;
-    let log = Log::create(&args.log)?;
+    let log_file = match &args.log {
+        Some(file) => file.clone(),
+        None => built(3, "corpus.log.jsonl")?,
+    };
+    let log = Log::create(&log_file)?;
     let guard = match &args.guard {
         Some(guard) => guard.clone(),
         None => beside_us()?,
@@ -132,7 +137,7 @@ fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
         }
     }
     print!("{}", table::render(&rows));
-    eprintln!("corpus: details in {}", args.log.display());
+    eprintln!("corpus: details in {}", log_file.display());
     Ok(rows)
 }
 
@@ -158,16 +163,20 @@ fn run_or_report(
 
 /// `target/PROFILE/examples/corpus` and `target/PROFILE/helm-guard` are of one build.
 fn beside_us() -> anyhow::Result<PathBuf> {
+    let guard = built(2, "helm-guard")?;
+    anyhow::ensure!(
+        guard.is_file(),
+        "failed to find {}: build it first (cargo build), or give --guard",
+        guard.display()
+    );
+    Ok(guard)
+}
+
+/// A file so many folders above this program.
+fn built(above: usize, name: &str) -> anyhow::Result<PathBuf> {
     let us = std::env::current_exe().context("failed to find this program's own path")?;
-    let guard = us
-        .ancestors()
-        .nth(2)
-        .map(|dir| dir.join("helm-guard"))
-        .filter(|path| path.is_file());
-    guard.with_context(|| {
-        format!(
-            "failed to find helm-guard beside {}: build it first (cargo build), or give --guard",
-            us.display()
-        )
-    })
+    let dir = us.ancestors().nth(above);
+    Ok(dir
+        .context("failed to find the folder of builds")?
+        .join(name))
 }
