@@ -29,7 +29,7 @@ pub struct Args {
 pub enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
-    /// Judge recorded AdmissionReviews
+    /// Judge recorded admission reviews
     Check(Box<Check>),
     /// Explain which release declares an object or a field
     Explain(Box<Explain>),

@@ -1,6 +1,11 @@
 //! `helm-guard check`: judges recorded reviews, against records from files, a manifest, or the
 //! cluster. The judgement is the webhook's own.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "comments on arguments are what --help prints"
+)]
+
 mod offline;
 mod report;
 

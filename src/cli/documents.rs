@@ -106,10 +106,16 @@ fn read(name: &str, text: &str) -> Result<Vec<Value>, DocumentsError> {
 fn flatten(value: Value, found: &mut Vec<Value>) {
     match value {
         Value::Null => {}
-        Value::Array(items) => items.into_iter().for_each(|item| flatten(item, found)),
+        Value::Array(items) => {
+            for item in items {
+                flatten(item, found);
+            }
+        }
         Value::Object(mut object) => match object.remove("items") {
             Some(Value::Array(items)) => {
-                items.into_iter().for_each(|item| flatten(item, found));
+                for item in items {
+                    flatten(item, found);
+                }
             }
             Some(items) => {
                 object.insert("items".to_owned(), items);

@@ -169,10 +169,10 @@ async fn explain(
                     if let (Some(path), Some(_)) = (&path, &declaration.declared) {
                         let manifest =
                             line::manifest(&cluster.client, claim, revision.revision).await;
-                        let line = manifest.and_then(|manifest| {
+                        let found = manifest.and_then(|manifest| {
                             line::line_of(&manifest, object.line, path.steps())
                         });
-                        declaration.line = line.or(declaration.line);
+                        declaration.line = found.or(declaration.line);
                     }
                 }
             }
@@ -193,7 +193,7 @@ async fn explain(
         if_changed: Vec::new(),
     };
     for (change, changed) in changes(&live, path.as_ref()) {
-        let review = review(subject, &live, changed);
+        let review = review(subject, &live, changed.as_ref());
         let (verdict, reason) = judge(&cluster.webhook, &review).await?;
         explanation.if_changed.push(Consequence {
             change,
@@ -257,7 +257,7 @@ fn shown(
 }
 
 /// The review that the API server would send for the change, of a user whom no preset exempts.
-fn review(subject: &Subject<'_>, live: &Value, changed: Option<Value>) -> Value {
+fn review(subject: &Subject<'_>, live: &Value, changed: Option<&Value>) -> Value {
     let Subject {
         resource,
         namespace,

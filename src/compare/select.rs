@@ -45,6 +45,7 @@ pub fn position(items: &[Value], step: &Step) -> Option<usize> {
 }
 
 /// Whether a value is this JSON text, with or without quotes.
-fn is(value: &Value, text: &str) -> bool {
-    value.as_str() == Some(text) || value.to_string() == text
+pub fn is(value: &Value, text: &str) -> bool {
+    let json = value.to_string();
+    value.as_str() == Some(text) || json == text
 }

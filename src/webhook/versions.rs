@@ -57,8 +57,11 @@ impl Needed {
 /// The versions in which the API server makes calls of their own.
 #[derive(Debug, Default)]
 pub struct Active {
-    groups: HashMap<Box<str>, HashMap<Box<str>, Vec<Box<str>>>>,
+    groups: HashMap<Box<str>, Kinds>,
 }
+
+/// The versions of each kind of a group.
+type Kinds = HashMap<Box<str>, Vec<Box<str>>>;
 
 impl Active {
     fn of<'p>(pins: impl IntoIterator<Item = (&'p Pin, &'p Box<str>)>) -> Self {

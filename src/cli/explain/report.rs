@@ -67,14 +67,14 @@ pub(super) fn table(explanation: &Explanation) -> String {
         namespace => format!(" in namespace {namespace:?}"),
     };
     let mut text = format!("{kind} {name:?}{place} ({api_version})\n");
-    let mut line = |label: &str, value: &str| {
+    let mut row = |label: &str, value: &str| {
         let _ = writeln!(text, "  {label:<12}{value}");
     };
     if let Some(field) = &explanation.field {
-        line("field", field);
+        row("field", field);
     }
     if explanation.releases.is_empty() {
-        line("declared", "by no release");
+        row("declared", "by no release");
     }
     for declaration in &explanation.releases {
         let Declaration {
@@ -88,24 +88,24 @@ pub(super) fn table(explanation: &Explanation) -> String {
         let words = format!(
             "{release:?} in namespace {namespace:?}, revision {revision} ({chart}, {phase})"
         );
-        line("release", &words);
+        row("release", &words);
         let template = declaration.template.as_deref().unwrap_or("the manifest");
         if let Some(number) = declaration.line {
-            line(
+            row(
                 "template",
                 &format!("{template}, line {number} of the manifest"),
             );
         }
         match &declaration.declared {
-            Some(value) => line("declared", &value.to_string()),
-            None => line("declared", declaration.holds),
+            Some(value) => row("declared", &value.to_string()),
+            None => row("declared", declaration.holds),
         }
     }
     if explanation.field.is_some() {
         let live = explanation.live.as_ref();
-        line("live", &live.map_or("nothing".to_owned(), Value::to_string));
+        row("live", &live.map_or("nothing".to_owned(), Value::to_string));
         let writer = explanation.last_writer.as_ref();
-        line(
+        row(
             "written by",
             &writer.map_or("nobody: it is a default".to_owned(), written_by),
         );
@@ -116,7 +116,7 @@ pub(super) fn table(explanation: &Explanation) -> String {
         reason,
     } in &explanation.if_changed
     {
-        line("if", &format!("{change}: {verdict} ({reason})"));
+        row("if", &format!("{change}: {verdict} ({reason})"));
     }
     text
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::compare::path::Step;
+use crate::compare::{path::Step, select};
 
 /// The writer of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,9 +64,7 @@ fn is(key: &str, step: &Step) -> bool {
             };
             keys.iter().all(|(key, wanted)| {
                 let value = found.get(key);
-                value.is_none_or(|value| {
-                    value.as_str() == Some(wanted) || value.to_string() == *wanted
-                })
+                value.is_none_or(|value| select::is(value, wanted))
             })
         }
         _ => false,
