@@ -2,6 +2,13 @@
 //!
 //! `cargo bench --bench judge`; absolute figures are of the machine, ratios travel.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a benchmark stops at what it did not expect; criterion's macros make public items"
+)]
+
 use std::{borrow::Cow, hint::black_box, sync::Arc};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
