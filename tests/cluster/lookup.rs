@@ -249,8 +249,7 @@ items:
     assert!(!scene.holds("configmap/third"));
 }
 
-/// Scenario 10: what holds in every version of a kind is guarded; a field that does not compare
-/// passes with a warning.
+/// Scenario 10: what holds in every version of a kind.
 #[test]
 fn an_object_that_is_declared_in_another_version_keeps_its_identity() {
     let scene = scene("versions");

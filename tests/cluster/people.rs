@@ -50,25 +50,27 @@ fn an_edit_of_a_declared_image_is_refused_and_says_which_and_what_to_do() {
 fn a_denial_is_a_forbidden_status_with_a_cause_for_each_field() {
     let scene = scene("status");
     let output = scene
-        .kubectl("set image deployment/myapp server=nginx:9 -v=8")
+        .kubectl("set image deployment/myapp server=nginx:9 -v=9")
         .refused();
     let body = output
         .stderr
         .lines()
         .filter_map(|line| line.find("{\"kind\":\"Status\"").map(|at| &line[at..]))
         .next_back()
-        .map(|text| text.trim_end_matches(['"', '>']).to_owned());
-    // Where kubectl prints the body quoted, the words alone must do.
-    let status: Value = body
-        .and_then(|body| serde_json::from_str(&body).ok())
-        .unwrap_or_default();
-    if status.is_object() {
-        assert_eq!(status["code"], 403);
-        assert_eq!(status["reason"], "Forbidden");
-        let field = &status["details"]["causes"][0]["field"];
-        assert_eq!(field, "spec.template.spec.containers[name=server].image");
-    }
-    assert!(output.says("Forbidden"), "{}", output.stderr);
+        .unwrap_or_else(|| panic!("{}", output.stderr));
+    let status: Value =
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    assert_eq!(status["code"], 403);
+    assert_eq!(status["reason"], "Forbidden");
+    assert_eq!(status["details"]["kind"], "Deployment");
+    assert_eq!(
+        status["details"]["causes"],
+        json!([{
+            "reason": "FieldValueForbidden",
+            "message": "declared \"nginx:2.0.0\", live \"nginx:2.0.0\", requested \"nginx:9\"",
+            "field": "spec.template.spec.containers[name=server].image",
+        }])
+    );
 }
 
 /// Scenario 56.

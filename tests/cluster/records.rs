@@ -118,7 +118,7 @@ fn a_release_whose_history_was_kept_is_free_until_its_name_is_used_again(
 fn between_two_marks_the_pending_revision_counts() {
     world();
     let scene = Scene::new("in-transit", HelmVersion::V4);
-    let blue = scene.install("settings", &single(CONFIG_MAP));
+    scene.install("settings", &single(CONFIG_MAP));
     let green = shared().chart(&single(&CONFIG_MAP.replace("blue", "green")));
     let upgrade = format!("upgrade settings {}", green.display());
     scene
@@ -134,7 +134,6 @@ fn between_two_marks_the_pending_revision_counts() {
     };
     set("red").denied(&["(revisions 2, 1, "]);
     set("green").quiet();
-    drop(blue);
 }
 
 /// Scenario 28.
