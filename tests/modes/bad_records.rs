@@ -15,7 +15,7 @@ use crate::{
 };
 
 fn gzip_bomb() -> Vec<u8> {
-    let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     let zeros = vec![b' '; 1 << 20];
     for _ in 0..100 {
         bomb.write_all(&zeros).unwrap();
