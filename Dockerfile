@@ -8,9 +8,10 @@ FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The test environment is a member of the workspace, and examples live beside the tests: cargo reads
-# their manifests, and builds neither.
+# The test environment is a member of the workspace, and examples and benchmarks are targets: cargo
+# wants to find them, and builds none.
 COPY tests tests
+COPY benches benches
 # The caches are not in the image, so the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
