@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api::Persist,
+    api::{Api, Persist, Reply},
     leaves::{self, Leaf},
     probe::{Context, Target},
     tally::Tally,
@@ -25,91 +25,102 @@ pub async fn and_back(
     denied: &[Denied],
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
-    let Some(drifted) = drift(context, target, denied).await? else {
-        return Ok(tally);
-    };
-    let mut all = drifted.clone();
-    for denied in denied {
-        let mut object = drifted.clone();
-        if restore(&mut object, target, &denied.leaf) {
-            let path = Some(&denied.leaf.path);
-            write_back(
-                context,
-                target,
-                (&object, path),
-                Persist::DryRun,
-                &mut tally,
-            )
-            .await?;
-            restore(&mut all, target, &denied.leaf);
-        }
+    let all = drift(context, target, denied).await?;
+    for one in all {
+        let only = std::slice::from_ref(one);
+        tally += write_back(context, target, only, Persist::DryRun).await?;
     }
-    write_back(context, target, (&all, None), Persist::Really, &mut tally).await?;
+    if !all.is_empty() {
+        tally += write_back(context, target, all, Persist::Really).await?;
+    }
     Ok(tally)
 }
 
-/// All changes at once, or the first alone when they do not go together.
-async fn drift(
+/// Makes all changes at once, or the first alone when they do not go together; says which it made.
+async fn drift<'d>(
     context: &Context<'_>,
     target: &Target,
-    denied: &[Denied],
-) -> anyhow::Result<Option<Value>> {
-    let mut all = target.live.clone();
-    for denied in denied {
-        let path = denied.leaf.live.as_deref().unwrap_or_default();
-        if let Some(value) = leaves::get(&denied.object, path) {
-            leaves::set(&mut all, path, value.clone());
-        }
-    }
-    let first = denied.first().map(|denied| &denied.object);
-    for object in std::iter::once(&all).chain(first) {
-        let reply = target
-            .put(context.emergency, object, Persist::Really)
-            .await?;
+    denied: &'d [Denied],
+) -> anyhow::Result<&'d [Denied]> {
+    for denied in [denied, denied.get(..1).unwrap_or_default()] {
+        let change = |object: &mut Value| {
+            for one in denied {
+                let path = one.leaf.live.as_deref().unwrap_or_default();
+                if let Some(value) = leaves::get(&one.object, path) {
+                    leaves::set(object, path, value.clone());
+                }
+            }
+        };
+        let reply = write(context.emergency, target, change, Persist::Really).await?;
         if reply.is_ok() {
-            return Ok(Some(reply.body));
+            return Ok(denied);
         }
         if reply.denied_by_guard() {
             let details = json!({"message": head(reply.message())});
             context.report("break-glass user denied", &target.object, &details);
         }
     }
-    Ok(None)
+    Ok(&[])
 }
 
-fn restore(object: &mut Value, target: &Target, leaf: &Leaf) -> bool {
-    let path = leaf.live.as_deref().unwrap_or_default();
-    leaves::get(&target.live, path)
-        .cloned()
-        .is_some_and(|value| leaves::set(object, path, value))
-}
-
+/// Writes the values of these fields back, and leaves the rest as it has become.
 async fn write_back(
     context: &Context<'_>,
     target: &Target,
-    (object, path): (&Value, Option<&String>),
+    denied: &[Denied],
     persist: Persist,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    let reply = target.put(context.somebody, object, persist).await?;
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    let restore = |object: &mut Value| {
+        for one in denied {
+            let path = one.leaf.live.as_deref().unwrap_or_default();
+            if let Some(value) = leaves::get(&target.live, path) {
+                leaves::set(object, path, value.clone());
+            }
+        }
+    };
+    let reply = write(context.somebody, target, restore, persist).await?;
     if reply.is_ok() {
         tally.writes_passed += 1;
     } else if reply.denied_by_guard() {
         tally.false_denials += 1;
+        let paths: Vec<&str> = denied.iter().map(|one| one.leaf.path.as_str()).collect();
         let details = json!({
             "write": "the declared value back after drift",
-            "path": path,
+            "paths": paths,
             "message": head(reply.message()),
         });
         context.report("false denial", &target.object, &details);
         // Whoever may, puts it right: what comes next is to start from what is declared.
         if persist == Persist::Really {
-            target.put(context.emergency, object, persist).await?;
+            write(context.emergency, target, restore, persist).await?;
         }
     } else {
         tally.writes_api += 1;
     }
-    Ok(())
+    Ok(tally)
+}
+
+/// Changes the object as it is now. When a controller writes between the read and the write, both are
+/// repeated: to write back what it changed would be a change of our own.
+async fn write(
+    api: &Api,
+    target: &Target,
+    change: impl Fn(&mut Value),
+    persist: Persist,
+) -> anyhow::Result<Reply> {
+    let path = &target.object.path;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut object = api.get(path).await?.body;
+        change(&mut object);
+        let reply = api.put(path, &object, persist).await?;
+        let conflict = reply.code == 409 && !reply.denied_by_guard();
+        if !conflict || tries == 5 {
+            return Ok(reply);
+        }
+    }
 }
 
 /// The beginning of a message, which names the fields.
