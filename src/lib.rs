@@ -4,6 +4,7 @@
 //!
 //! | room | holds | I/O |
 //! |---|---|---|
+//! | [`api`] | the kinds of `helm-guard.dev/v1alpha1`: policy, grants, emergency changes | none |
 //! | [`helm`] | release records, manifests, the revision life cycle | none |
 //! | [`compare`] | the declared-versus-requested walk over raw JSON, list keys, values, paths | none |
 //! | [`policy`] | modes and the named exemptions | none |
@@ -17,6 +18,7 @@
 //!
 //! Start reading at [`guard::judge`]: it is the rule that the rest serves.
 
+pub mod api;
 pub mod breakglass;
 pub mod cli;
 pub mod cluster;
