@@ -81,7 +81,7 @@ pub struct Sink {
 pub enum SinkType {
     /// An incoming webhook of Slack, or of what takes the same (Mattermost, Rocket.Chat).
     Slack,
-    /// PagerDuty Events v2.
+    /// `PagerDuty` Events v2.
     PagerDuty,
     /// Alertmanager's API v2.
     Alertmanager,
