@@ -19,7 +19,7 @@ use helm_guard::{
         judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
-    policy::presets::Presets,
+    policy::Policy,
     webhook::envelope,
 };
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ fn claim(declared: &Value) -> Claim {
 }
 
 /// Everything that is done for a request but the sockets and the look-up.
-fn decide(body: &[u8], claims: &[Claim], presets: &Presets, redactor: &Redactor) -> Outcome {
+fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -> Outcome {
     let request = envelope::parse(body).expect("a review");
     if let Some(reason) = screen(&request) {
         return reason.outcome();
@@ -123,7 +123,7 @@ fn decide(body: &[u8], claims: &[Claim], presets: &Presets, redactor: &Redactor)
         knowledge: Knowledge::Builtin(shape),
         elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &[],
-        presets,
+        policy,
         redactor,
     };
     judge(&question).reason.outcome()
@@ -140,7 +140,7 @@ fn edited(object: &Value, edits: &[(&str, Value)]) -> Value {
 }
 
 fn judgements(criterion: &mut Criterion) {
-    let (presets, redactor) = (Presets::default(), Redactor::new(b"bench"));
+    let (policy, redactor) = (Policy::default(), Redactor::new(b"bench"));
     for (size, bytes) in [("4KB", 4_000), ("34KB", 34_000), ("900KB", 900_000)] {
         let live = deployment(bytes);
         let claims = [claim(&live)];
@@ -190,13 +190,13 @@ fn judgements(criterion: &mut Criterion) {
         for (name, new, outcome) in cases {
             let body = review(&old, &new);
             assert_eq!(
-                decide(&body, &claims, &presets, &redactor),
+                decide(&body, &claims, &policy, &redactor),
                 outcome,
                 "{name}"
             );
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_function(name, |bencher| {
-                bencher.iter(|| decide(black_box(&body), &claims, &presets, &redactor));
+                bencher.iter(|| decide(black_box(&body), &claims, &policy, &redactor));
             });
         }
         let body = review(&old, &old);

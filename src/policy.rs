@@ -1,14 +1,47 @@
-//! Who may do what: modes and the named exemptions. Pure.
+//! Who may do what, where. Pure.
+//!
+//! Invariants
+//! - A [`Policy`] is checked whole when it is made, and never changes; the one in force is replaced
+//!   whole ([`Live`]), so that a request sees one policy from beginning to end.
+//! - Identities match exactly, and only the user of the review counts, which is the effective one
+//!   after impersonation.
+//! - Nothing here is asked before something is violated, so a policy costs a harmless request nothing.
+//!
+//! Start at [`Policy`].
 
+pub mod identity;
 pub mod presets;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a violation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+use self::{
+    identity::{Asking, Identities, IdentityError},
+    presets::{Act, Presets},
+};
+use crate::{
+    api::{GuardPolicySpec, Subjects},
+    helm::ReleaseName,
+};
+
+/// What becomes of a violation, strictest first.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum Mode {
     /// Refused.
     #[default]
@@ -17,6 +50,137 @@ pub enum Mode {
     Warn,
     /// Passes; only the record knows.
     Audit,
+}
+
+/// The policy in force.
+pub type Live = Arc<ArcSwap<Policy>>;
+
+/// A policy, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    mode: Mode,
+    presets: Presets,
+    break_glass: Identities,
+    runbook_url: Option<String>,
+}
+
+/// Whose object it is, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// API group of the object.
+    pub group: &'a str,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its namespace, empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// The release that declares it.
+    pub release: &'a ReleaseName,
+    /// `name-version` of the release's chart.
+    pub chart: &'a str,
+}
+
+/// Whom to turn to when a change cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut<'a> {
+    /// No break-glass identity and no runbook is configured, so nothing is said.
+    Unprepared,
+    /// There is a break-glass identity, but no page that says how to use it.
+    Identity,
+    /// The page to read: it says how to use the identities, so it is named alone.
+    Runbook(&'a str),
+}
+
+/// A policy that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// A name that stands for nobody, or for everybody.
+    #[error("failed to read {at}: {source}")]
+    Identity {
+        /// Where in the policy.
+        at: &'static str,
+        /// What is wrong.
+        #[source]
+        source: IdentityError,
+    },
+    /// `spec.runbookURL`
+    #[error("failed to read spec.runbookURL: {0:?} is no URL")]
+    RunbookUrl(String),
+}
+
+impl Policy {
+    /// Checks a policy, and makes it ready to be asked.
+    pub fn compile(spec: &GuardPolicySpec) -> Result<Self, PolicyError> {
+        let (mut users, mut groups) = (Vec::new(), Vec::new());
+        for identity in &spec.break_glass.identities {
+            let Subjects {
+                users: named,
+                groups: grouped,
+                service_accounts,
+            } = &identity.subjects;
+            users.extend(named.iter().chain(service_accounts).cloned());
+            groups.extend(grouped.iter().cloned());
+        }
+        let break_glass =
+            Identities::new(users, groups).map_err(|source| PolicyError::Identity {
+                at: "spec.breakGlass.identities",
+                source,
+            })?;
+        if let Some(url) = &spec.runbook_url
+            && !is_url(url)
+        {
+            return Err(PolicyError::RunbookUrl(url.clone()));
+        }
+        Ok(Self {
+            mode: spec.mode,
+            presets: Presets::default(),
+            break_glass,
+            runbook_url: spec.runbook_url.clone(),
+        })
+    }
+
+    /// As the policy in force.
+    pub fn live(self) -> Live {
+        Arc::new(ArcSwap::from_pointee(self))
+    }
+
+    /// The mode where nothing more specific is said.
+    pub fn default_mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What becomes of a violation there.
+    pub fn mode(&self, _place: &Place<'_>) -> Mode {
+        self.mode
+    }
+
+    /// The name of the rule that lets somebody do this to an object of this kind.
+    pub fn exemption(
+        &self,
+        asking: Asking<'_>,
+        kind: (&str, &str),
+        act: Act<'_>,
+    ) -> Option<Arc<str>> {
+        self.presets.covering(asking.user, kind, act).map(Arc::from)
+    }
+
+    /// Whether this is somebody who may break the glass.
+    pub fn may_break_glass(&self, asking: Asking<'_>) -> bool {
+        self.break_glass.hold(asking)
+    }
+
+    /// Whom to turn to when a change cannot wait.
+    pub fn way_out(&self) -> WayOut<'_> {
+        match &self.runbook_url {
+            Some(url) => WayOut::Runbook(url),
+            None if self.break_glass.is_empty() => WayOut::Unprepared,
+            None => WayOut::Identity,
+        }
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.parse::<http::Uri>()
+        .is_ok_and(|uri| uri.host().is_some() && uri.scheme().is_some())
 }
 
 impl Mode {

@@ -27,7 +27,7 @@ use helm_guard::{
         Elsewhere, Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict,
         judge, screen, subject,
     },
-    policy::presets::Presets,
+    policy::Policy,
     webhook::envelope,
 };
 use replay::{recording, records::Records};
@@ -149,7 +149,7 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
         knowledge: Knowledge::Builtin(shape.unwrap_or_else(Shape::plain)),
         elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &["spec", "replicas"],
-        presets: &Presets::default(),
+        policy: &Policy::default(),
         redactor: &Redactor::new(b"a key for tests"),
     })
 }

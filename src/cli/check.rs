@@ -31,7 +31,6 @@ use crate::{
     cluster::client::Target,
     guard::{Asker, Decision, decide},
     helm::ReleaseName,
-    policy::Mode,
     webhook::{
         envelope,
         handler::{Entry, Sources, Webhook, judged},
@@ -122,8 +121,10 @@ async fn reports<S: Sources>(
     for (n, review) in reviews.iter().enumerate() {
         let request = envelope::parse(review).with_context(|| format!("review {}", n + 1))?;
         let deadline = Instant::now() + DEADLINE;
+        let policy = webhook.policy.load_full();
         let judged = judged(
             webhook,
+            &policy,
             &request,
             Entry::AsRequested,
             Asker::Ordinary,
@@ -131,7 +132,11 @@ async fn reports<S: Sources>(
         )
         .await;
         let outcome = judged.verdict.reason.outcome();
-        let decision: Decision = decide(outcome, Mode::Deny, Asker::Ordinary);
+        let decision: Decision = decide(
+            outcome,
+            judged.verdict.mode().unwrap_or_default(),
+            Asker::Ordinary,
+        );
         reports.push(Report::of(&request, &judged, decision, &webhook.redactor));
     }
     Ok(reports)

@@ -7,11 +7,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{LogFormat, Serve};
 use crate::{
-    breakglass::{Identities, IdentityError},
+    api::{
+        GuardPolicySpec, Scope, Subjects,
+        policy::breakglass::{BreakGlass, EmergencyIdentity},
+    },
     cluster::client::Target,
-    policy::Mode,
+    policy::{Policy, PolicyError},
     webhook::{
-        answer::Emergency,
         endpoint::{Endpoint, EndpointError},
         tls::files::Files,
     },
@@ -26,9 +28,9 @@ const MAX_WORKER_THREADS: usize = 1024;
 /// A flag with a value that can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// `--break-glass-user` or `--break-glass-group`
+    /// `--break-glass-user`, `--break-glass-group` or `--runbook-url`
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Policy(#[from] PolicyError),
     /// `--register-url` or `--register-service`
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -41,9 +43,6 @@ pub enum ConfigError {
     /// `--log-level`
     #[error("--log-level {0:?} is neither a level (error, warn, info, debug, trace) nor a filter")]
     LogLevel(String),
-    /// `--runbook-url`
-    #[error("--runbook-url {0:?} is no URL")]
-    RunbookUrl(String),
     /// `--watch-namespace`
     #[error("--watch-namespace {0:?} is no name of a namespace")]
     Namespace(String),
@@ -61,12 +60,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the probes and metrics.
     pub admin_listen: SocketAddr,
-    /// What becomes of a violation.
-    pub mode: Mode,
-    /// Who may break the glass.
-    pub identities: Identities,
-    /// What a denial says of emergencies.
-    pub emergency: Emergency,
+    /// The policy to begin with.
+    pub policy: Policy,
     /// How the API server is told of the webhook; `None` where somebody else does it.
     pub registration: Option<Registration>,
     /// The certificate in files; made at start unless given.
@@ -113,8 +108,7 @@ pub struct Logging {
 impl Config {
     /// Checks the arguments. Files are only read when the server starts.
     pub fn resolve(args: Serve) -> Result<Self, ConfigError> {
-        let identities = Identities::new(args.break_glass_users, args.break_glass_groups)?;
-        let emergency = emergency(args.runbook_url, &identities)?;
+        let policy = policy(&args)?;
         let endpoint = match (args.register_url, args.register_service) {
             (Some(url), _) => Some(Endpoint::from_url(&url)?),
             (None, Some(service)) => Some(Endpoint::from_service(&service)?),
@@ -142,9 +136,7 @@ impl Config {
         Ok(Self {
             listen: args.listen,
             admin_listen: args.admin_listen,
-            mode: args.mode,
-            identities,
-            emergency,
+            policy,
             registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
             tls_files,
             target: Target {
@@ -162,21 +154,26 @@ impl Config {
     }
 }
 
-/// A runbook says how to use the identities, so it is named alone.
-fn emergency(
-    runbook_url: Option<String>,
-    identities: &Identities,
-) -> Result<Emergency, ConfigError> {
-    match runbook_url {
-        Some(url) => match url.parse::<http::Uri>() {
-            Ok(uri) if uri.host().is_some() && uri.scheme().is_some() => {
-                Ok(Emergency::Runbook(url))
-            }
-            _ => Err(ConfigError::RunbookUrl(url)),
+/// The policy that the flags amount to.
+fn policy(args: &Serve) -> Result<Policy, PolicyError> {
+    let subjects = Subjects {
+        users: args.break_glass_users.clone(),
+        groups: args.break_glass_groups.clone(),
+        service_accounts: Vec::new(),
+    };
+    let identity = EmergencyIdentity {
+        subjects,
+        scope: Scope::default(),
+    };
+    Policy::compile(&GuardPolicySpec {
+        mode: args.mode,
+        break_glass: BreakGlass {
+            identities: vec![identity],
+            ..BreakGlass::default()
         },
-        None if identities.is_empty() => Ok(Emergency::Unprepared),
-        None => Ok(Emergency::Identity),
-    }
+        runbook_url: args.runbook_url.clone(),
+        ..GuardPolicySpec::default()
+    })
 }
 
 /// A bare level is about this program; its libraries only speak up from `warn`, since at `debug`
@@ -231,7 +228,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::cli::args::{Args, Command};
+    use crate::{
+        cli::args::{Args, Command},
+        policy::{Mode, WayOut},
+    };
 
     fn resolve(flags: &[&str]) -> Result<Config, String> {
         let words = ["helm-guard", "serve"].iter().chain(flags);
@@ -247,8 +247,8 @@ mod tests {
     #[test]
     fn a_url_is_enough_to_begin_with() {
         let config = resolve(&URL).unwrap();
-        assert_eq!(config.mode, Mode::Deny);
-        assert_eq!(config.emergency, Emergency::Unprepared);
+        assert_eq!(config.policy.default_mode(), Mode::Deny);
+        assert_eq!(config.policy.way_out(), WayOut::Unprepared);
         assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.tls_files, None);
         assert!(config.worker_threads.get() >= 2);
@@ -269,12 +269,12 @@ mod tests {
     fn a_denial_names_the_runbook_rather_than_the_identity() {
         let user = ["--break-glass-user", "ops/emergency"];
         let identity = resolve(&[&URL[..], &user].concat()).unwrap();
-        assert_eq!(identity.emergency, Emergency::Identity);
+        assert_eq!(identity.policy.way_out(), WayOut::Identity);
         let page = ["--runbook-url", "https://runbooks.example/helm"];
         let runbook = resolve(&[&URL[..], &user, &page].concat()).unwrap();
         assert_eq!(
-            runbook.emergency,
-            Emergency::Runbook("https://runbooks.example/helm".to_owned())
+            runbook.policy.way_out(),
+            WayOut::Runbook("https://runbooks.example/helm")
         );
     }
 
@@ -290,7 +290,7 @@ mod tests {
     #[case::log_filter(&["--log-level", "helm_guard=loud"], "--log-level")]
     #[case::log_format(&["--log-format", "xml"], "json, text")]
     #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
-    #[case::runbook(&["--runbook-url", "see the wiki"], "--runbook-url")]
+    #[case::runbook(&["--runbook-url", "see the wiki"], "runbookURL")]
     #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]
     #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]
     #[case::both_ways_to_register(&["--register-service", "a/b"], "cannot be used with")]

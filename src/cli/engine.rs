@@ -8,14 +8,13 @@ use tokio::{runtime::Runtime, task::AbortHandle, time::Instant};
 
 use super::serve::{self, known::Known};
 use crate::{
-    breakglass::Identities,
     cluster::{
         access::AccessReviews,
         client::{self, Target},
         crds::Crds,
     },
     compare::redact::Redactor,
-    policy::{Mode, presets::Presets},
+    policy::{Mode, Policy},
     record::{
         Recorder,
         audit::AuditLog,
@@ -23,7 +22,7 @@ use crate::{
         metrics::{Metrics, figures::Figures},
     },
     releases::{self, ReadThrough, Releases},
-    webhook::{answer::Emergency, handler::Webhook},
+    webhook::handler::Webhook,
 };
 
 /// How long the records of a whole cluster may take to be read.
@@ -44,10 +43,7 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
     let (events, _unsent) = events::queue();
     Ok(Webhook {
         sources,
-        mode: Mode::Deny,
-        presets: Presets::default(),
-        identities: Identities::default(),
-        emergency: Emergency::default(),
+        policy: Policy::default().live(),
         redactor: Redactor::new(&serve::key()?),
         conversions: Arc::default(),
         recorder: Arc::new(Recorder {

@@ -38,7 +38,6 @@ use crate::{
     },
     guard::{Asker, Claim, Held, decide},
     helm::identity::DeclaredObject,
-    policy::Mode,
     webhook::{
         envelope,
         handler::{Entry, Sources, Webhook, judged},
@@ -287,8 +286,10 @@ async fn judge<S: Sources>(
     let body = serde_json::to_vec(review)?;
     let request = envelope::parse(&body).context("failed to ask what would happen")?;
     let deadline = Instant::now() + DEADLINE;
+    let policy = webhook.policy.load_full();
     let judged = judged(
         webhook,
+        &policy,
         &request,
         Entry::AsRequested,
         Asker::Ordinary,
@@ -296,7 +297,11 @@ async fn judge<S: Sources>(
     )
     .await;
     let reason = judged.verdict.reason;
-    let decision = decide(reason.outcome(), Mode::Deny, Asker::Ordinary);
+    let decision = decide(
+        reason.outcome(),
+        judged.verdict.mode().unwrap_or_default(),
+        Asker::Ordinary,
+    );
     Ok((decision.as_str(), reason.as_str()))
 }
 

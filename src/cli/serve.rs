@@ -26,7 +26,6 @@ use super::{
 use crate::{
     cluster::{access::AccessReviews, client, crds::Crds},
     compare::redact::Redactor,
-    policy::presets::Presets,
     record::{Recorder, audit::AuditLog, events, metrics::Metrics},
     releases::{self, ReadThrough, Releases},
     webhook::{
@@ -73,7 +72,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!(
         webhook = %listener.local_addr()?,
         admin = %admin_listener.local_addr()?,
-        mode = config.mode.as_str(),
+        mode = config.policy.default_mode().as_str(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
@@ -122,7 +121,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let figures = health.clone();
     let recorder = Arc::new(Recorder {
-        metrics: Metrics::new(config.mode, move || figures.figures()),
+        metrics: Metrics::new(config.policy.default_mode(), move || figures.figures()),
         audit: AuditLog::new(std::io::stderr()),
         events,
     });
@@ -148,10 +147,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             releases,
             crds,
         },
-        mode: config.mode,
-        presets: Presets::default(),
-        identities: config.identities,
-        emergency: config.emergency,
+        policy: config.policy.live(),
         redactor: Redactor::new(&key()?),
         conversions: Arc::clone(&upkeep.conversions),
         recorder,

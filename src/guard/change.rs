@@ -1,5 +1,7 @@
 //! What one release says of an UPDATE: the comparison, and what is taken off it again.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -15,7 +17,7 @@ use crate::{
         redact::Sensitivity,
     },
     helm::{identity::DeclaredObject, lifecycle::Phase},
-    policy::presets::Act,
+    policy::{Place, presets::Act},
 };
 
 /// What one release says.
@@ -23,7 +25,7 @@ pub(super) enum Judged {
     /// Nothing against it.
     Passes,
     /// All that is against it is exempt under this preset.
-    Exempt(&'static str),
+    Exempt(Arc<str>),
     /// Another call says it, in the version of the manifest.
     Elsewhere,
     /// It can not be said.
@@ -33,10 +35,18 @@ pub(super) enum Judged {
 }
 
 impl Claim {
-    pub(super) fn finding(&self, changes: Vec<Change>) -> Finding {
+    pub(super) fn finding(&self, question: &Question<'_>, changes: Vec<Change>) -> Finding {
+        let place = Place {
+            group: question.object.group,
+            kind: question.object.kind,
+            namespace: question.object.namespace,
+            release: &self.release,
+            chart: &self.chart,
+        };
         Finding {
             release: self.release.clone(),
             chart: self.chart.clone(),
+            mode: question.policy.mode(&place),
             revisions: self
                 .revisions
                 .iter()

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     compare::{redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
-    policy::presets::{Act, Presets},
+    policy::{Mode, Policy, presets::Act},
 };
 
 /// What is known of the fields of the request's kind.
@@ -96,17 +98,17 @@ pub struct Question<'q> {
     pub elsewhere: Elsewhere<'q>,
     /// Where the parent keeps its replicas, as field names; for a scale request.
     pub replicas_path: &'q [&'q str],
-    /// The exemptions in force.
-    pub presets: &'q Presets,
+    /// The rules in force.
+    pub policy: &'q Policy,
     /// Shows values.
     pub redactor: &'q Redactor,
 }
 
 impl Question<'_> {
-    pub(super) fn exemption(&self, act: Act<'_>) -> Option<&'static str> {
+    pub(super) fn exemption(&self, act: Act<'_>) -> Option<Arc<str>> {
         let kind = (self.object.group, self.object.kind);
-        self.presets
-            .covering(&self.request.user_info.username, kind, act)
+        self.policy
+            .exemption(self.request.user_info.asking(), kind, act)
     }
 
     /// Whether another call judges what this release says of the object.
@@ -142,6 +144,7 @@ pub fn judge(question: &Question<'_>) -> Verdict {
                 }
             };
             sum_up(
+                question,
                 question
                     .claims
                     .iter()
@@ -156,7 +159,7 @@ pub fn judge(question: &Question<'_>) -> Verdict {
 
 fn judge_delete(question: &Question<'_>) -> Verdict {
     if let Some(preset) = question.exemption(Act::Delete) {
-        return Verdict::because(Reason::Exempt(preset));
+        return Verdict::exempt(preset);
     }
     let mut findings = Vec::new();
     let mut reason = Reason::NotDeclared;
@@ -173,13 +176,14 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
             reason = Reason::RecordUnreadable;
             continue;
         }
-        findings.push(claim.finding(Vec::new()));
+        findings.push(claim.finding(question, Vec::new()));
     }
     if findings.is_empty() {
         Verdict::because(reason)
     } else {
         Verdict {
             reason: Reason::ObjectDeleted,
+            exemption: None,
             findings,
         }
     }
@@ -187,7 +191,10 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
 
 /// One verdict of what each release says: a violation outweighs what nobody can say, and that
 /// outweighs a pass.
-fn sum_up<'c>(judged: impl Iterator<Item = (&'c Claim, Judged)>) -> Verdict {
+fn sum_up<'c>(
+    question: &Question<'_>,
+    judged: impl Iterator<Item = (&'c Claim, Judged)>,
+) -> Verdict {
     let mut findings: Vec<Finding> = Vec::new();
     let mut undecided = None;
     let mut exempt = None;
@@ -196,23 +203,23 @@ fn sum_up<'c>(judged: impl Iterator<Item = (&'c Claim, Judged)>) -> Verdict {
         match judged {
             Judged::Passes => {}
             Judged::Elsewhere => elsewhere = Some(Reason::JudgedInDeclaredVersion),
-            Judged::Exempt(preset) => exempt = Some(Reason::Exempt(preset)),
+            Judged::Exempt(preset) => exempt = Some(preset),
             Judged::Undecided(reason) => undecided = Some(reason),
-            Judged::Violates(changes) => findings.push(claim.finding(changes)),
+            Judged::Violates(changes) => findings.push(claim.finding(question, changes)),
         }
     }
     if !findings.is_empty() {
         return Verdict {
             reason: Reason::FieldsChanged,
+            exemption: None,
             findings,
         };
     }
-    Verdict::because(
-        undecided
-            .or(elsewhere)
-            .or(exempt)
-            .unwrap_or(Reason::NothingDeclaredChanges),
-    )
+    match (undecided.or(elsewhere), exempt) {
+        (Some(reason), _) => Verdict::because(reason),
+        (None, Some(rule)) => Verdict::exempt(rule),
+        (None, None) => Verdict::because(Reason::NothingDeclaredChanges),
+    }
 }
 
 /// Whether the requests of a Helm operation may be seen rewritten: a release that claims the object
@@ -242,8 +249,22 @@ impl Verdict {
     pub fn because(reason: Reason) -> Self {
         Self {
             reason,
+            exemption: None,
             findings: Vec::new(),
         }
+    }
+
+    /// It passes under this rule of the policy.
+    pub fn exempt(rule: Arc<str>) -> Self {
+        Self {
+            exemption: Some(rule),
+            ..Self::because(Reason::Exempt)
+        }
+    }
+
+    /// The strictest mode of what is violated; none where nothing is.
+    pub fn mode(&self) -> Option<Mode> {
+        self.findings.iter().map(|finding| finding.mode).min()
     }
 }
 

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::policy::identity::Asking;
+
 /// What the request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -76,6 +78,16 @@ pub struct User<'a> {
     /// handed back to the API server.
     #[serde(borrow, default)]
     pub extra: Option<&'a RawValue>,
+}
+
+impl User<'_> {
+    /// As a policy sees it.
+    pub fn asking(&self) -> Asking<'_> {
+        Asking {
+            user: &self.username,
+            groups: &self.groups,
+        }
+    }
 }
 
 /// The parts of `request.options` that the judgement reads.

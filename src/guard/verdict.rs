@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     compare::{path::FieldPath, redact::Shown},
     helm::ReleaseName,
+    policy::Mode,
 };
 
 /// The judgement of one request, before any mode or break-glass identity is considered.
@@ -12,6 +13,8 @@ use crate::{
 pub struct Verdict {
     /// Why.
     pub reason: Reason,
+    /// The preset, exemption or ignore rule that covers the change, where one does.
+    pub exemption: Option<Arc<str>>,
     /// What is violated, one entry a release that objects; empty unless the reason is a violation.
     pub findings: Vec<Finding>,
 }
@@ -41,8 +44,8 @@ pub enum Reason {
     NothingDeclaredChanges,
     /// `helm uninstall` runs for the release.
     Uninstalling,
-    /// A named preset of the policy covers the change.
-    Exempt(&'static str),
+    /// A rule of the policy covers the change: a preset, an exemption, an ignored field.
+    Exempt,
     /// Helm itself writes, and a mutating webhook rewrote what it sent.
     InFlight,
     /// The manifest's API version is not this call's, and the API server makes another call in which
@@ -77,7 +80,7 @@ impl Reason {
             | Self::Unchanged
             | Self::NothingDeclaredChanges
             | Self::Uninstalling
-            | Self::Exempt(_)
+            | Self::Exempt
             | Self::InFlight
             | Self::JudgedInDeclaredVersion => Outcome::Pass,
             Self::FieldsChanged | Self::ObjectDeleted => Outcome::Violation,
@@ -99,7 +102,7 @@ impl Reason {
             Self::Unchanged => "unchanged",
             Self::NothingDeclaredChanges => "nothing-declared-changes",
             Self::Uninstalling => "uninstalling",
-            Self::Exempt(_) => "exempt",
+            Self::Exempt => "exempt",
             Self::InFlight => "in-flight",
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::FieldsChanged => "fields-changed",
@@ -128,6 +131,8 @@ pub struct Finding {
     pub release: Arc<ReleaseName>,
     /// `name-version` of its chart.
     pub chart: Arc<str>,
+    /// What the policy makes of it.
+    pub mode: Mode,
     /// The active revisions that were asked, newest first.
     pub revisions: Vec<u32>,
     /// The declared fields that change; empty when the object is deleted.

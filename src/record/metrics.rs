@@ -62,7 +62,7 @@ pub struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ExemptionLabel {
-    exemption: &'static str,
+    exemption: String,
 }
 
 /// Counts a request as in flight for as long as it lives, also when it is cut short.
@@ -179,9 +179,11 @@ impl Metrics {
                 reason: reason.as_str(),
             })
             .inc();
-        if let crate::guard::Reason::Exempt(exemption) = reason {
+        if let Some(exemption) = &decided.verdict.exemption {
             self.exemptions
-                .get_or_create(&ExemptionLabel { exemption })
+                .get_or_create(&ExemptionLabel {
+                    exemption: exemption.to_string(),
+                })
                 .inc();
         }
     }

@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use self::text::Emergency;
-use crate::guard::{Decided, Reason};
+use crate::{
+    guard::{Decided, Reason},
+    policy::WayOut,
+};
 
 /// Causes in the status of a denial: one a field, so that programs need not read the message.
 const CAUSES: usize = 64;
@@ -29,7 +31,7 @@ pub struct Answer<'a> {
     /// What was decided.
     pub decided: Decided<'a>,
     /// Whom to turn to in an emergency.
-    pub emergency: &'a Emergency,
+    pub way_out: WayOut<'a>,
 }
 
 #[derive(Serialize)]
@@ -159,8 +161,8 @@ impl Answer<'_> {
             ("reason", verdict.reason.as_str().to_owned()),
             ("mode", self.decided.mode.as_str().to_owned()),
         ]);
-        if let Reason::Exempt(preset) = verdict.reason {
-            annotations.insert("exemption", preset.to_owned());
+        if let Some(exemption) = &verdict.exemption {
+            annotations.insert("exemption", exemption.to_string());
         }
         let findings = &verdict.findings;
         if findings.is_empty() {

@@ -30,20 +30,20 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use self::judging::{Call, Located};
 pub use self::sources::{SourceError, Sources};
 use super::{
-    answer::{Answer, Emergency, text},
+    answer::{Answer, text},
     endpoint::VERSION_PATH,
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
     versions::Conversions,
 };
 use crate::{
-    breakglass::{EmergencyChange, Identities},
+    breakglass::EmergencyChange,
     compare::redact::{Redactor, Sensitivity},
     guard::{
         Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Reason, Request, Verdict,
         decide, screen,
     },
     helm::ObjectId,
-    policy::{Mode, presets::Presets},
+    policy::{Live, Policy},
     record::{self, Recorder, events::Note},
 };
 
@@ -52,14 +52,8 @@ use crate::{
 pub struct Webhook<S> {
     /// What is known of the cluster.
     pub sources: S,
-    /// What becomes of a violation.
-    pub mode: Mode,
-    /// The exemptions in force.
-    pub presets: Presets,
-    /// Who may break the glass.
-    pub identities: Identities,
-    /// What a denial says of emergencies.
-    pub emergency: Emergency,
+    /// The policy in force.
+    pub policy: Live,
     /// Shows values.
     pub redactor: Redactor,
     /// The versions in which the API server makes calls of their own.
@@ -157,16 +151,18 @@ async fn answer<S: Sources>(
     deadline: Instant,
 ) -> Result<Vec<u8>, EnvelopeError> {
     let request = envelope::parse(body)?;
-    let asker = asker(webhook, &request);
-    let judged = judged(webhook, &request, entry, asker, deadline).await;
+    let policy = webhook.policy.load_full();
+    let asker = asker(&policy, &request);
+    let judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
     let object = judged.object();
     let verdict = &judged.verdict;
+    let mode = verdict.mode().unwrap_or(policy.default_mode());
     let decided = Decided {
         request: &request,
         object: object.as_ref(),
         verdict,
-        decision: decide(verdict.reason.outcome(), webhook.mode, asker),
-        mode: webhook.mode,
+        decision: decide(verdict.reason.outcome(), mode, asker),
+        mode,
     };
     let emergency = emergency(webhook, &decided);
     webhook
@@ -174,7 +170,7 @@ async fn answer<S: Sources>(
         .record(&decided, emergency, started.elapsed());
     let answer = Answer {
         decided,
-        emergency: &webhook.emergency,
+        way_out: policy.way_out(),
     };
     answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
 }
@@ -198,6 +194,7 @@ impl Judged<'_> {
 /// wants to know.
 pub async fn judged<'r, S: Sources>(
     webhook: &Webhook<S>,
+    policy: &Policy,
     request: &'r Request<'_>,
     entry: Entry,
     asker: Asker,
@@ -225,6 +222,7 @@ pub async fn judged<'r, S: Sources>(
         Entry::OneVersion => Elsewhere::AllOthers,
     };
     let call = Call {
+        policy,
         request,
         located: &located,
         elsewhere,
@@ -245,8 +243,8 @@ fn unconverted(request: &Request<'_>, entry: Entry) -> Option<Reason> {
     (entry == Entry::OneVersion && *original == request.kind).then_some(Reason::NotJudged)
 }
 
-fn asker<S>(webhook: &Webhook<S>, request: &Request<'_>) -> Asker {
-    if webhook.identities.hold(&request.user_info) {
+fn asker(policy: &Policy, request: &Request<'_>) -> Asker {
+    if policy.may_break_glass(request.user_info.asking()) {
         Asker::BreakGlass
     } else {
         Asker::Ordinary

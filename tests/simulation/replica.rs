@@ -18,7 +18,7 @@ use helm_guard::{
         lifecycle::{self, Phase},
         storage::Driver,
     },
-    policy::presets::Presets,
+    policy::Policy,
     releases::{
         Directory,
         index::{Demand, Index, Learned, Scope},
@@ -80,14 +80,14 @@ impl Answer {
 
 /// What all judgements share.
 pub struct Rules {
-    presets: Presets,
+    policy: Policy,
     redactor: Redactor,
 }
 
 impl Rules {
     pub fn new() -> Self {
         Self {
-            presets: Presets::default(),
+            policy: Policy::default(),
             redactor: Redactor::new(b"key"),
         }
     }
@@ -285,7 +285,7 @@ impl Replica {
                 knowledge: shape.map_or(Knowledge::Custom(Shape::plain()), Knowledge::Builtin),
                 elsewhere: Elsewhere::Versions(&[]),
                 replicas_path: &[],
-                presets: &rules.presets,
+                policy: &rules.policy,
                 redactor: &rules.redactor,
             };
             judge(&question).reason.outcome()

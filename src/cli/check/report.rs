@@ -1,6 +1,6 @@
 //! What is printed of one judged review. Values are redacted already, or here.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use json_patch::Patch;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::{
         redact::{Redactor, Sensitivity, Shown},
         undo::undo,
     },
-    guard::{Change, Decision, Finding, Operation, Reason, Request, Verdict},
+    guard::{Change, Decision, Finding, Operation, Request, Verdict},
     webhook::handler::Judged,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Report {
     verdict: &'static str,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    exemption: Option<&'static str>,
+    exemption: Option<Arc<str>>,
     findings: Vec<Objection>,
     /// RFC 6902: takes the fields above back to what they were.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,11 @@ impl Report {
         decision: Decision,
         redactor: &Redactor,
     ) -> Self {
-        let Verdict { reason, findings } = &judged.verdict;
+        let Verdict {
+            reason,
+            exemption,
+            findings,
+        } = &judged.verdict;
         Self {
             uid: request.uid.clone().into_owned(),
             operation: request.operation.as_str(),
@@ -77,10 +81,7 @@ impl Report {
             user: request.user_info.username.clone().into_owned(),
             verdict: decision.as_str(),
             reason: reason.as_str(),
-            exemption: match reason {
-                Reason::Exempt(preset) => Some(preset),
-                _ => None,
-            },
+            exemption: exemption.clone(),
             findings: findings.iter().map(objection).collect(),
             undo: undoing(request, findings, redactor),
         }
@@ -195,7 +196,7 @@ fn write_report(text: &mut String, report: &Report) {
         ("", namespace) => format!("{kind} {name:?} in namespace {namespace:?}"),
         (sub, namespace) => format!("{sub} of {kind} {name:?} in namespace {namespace:?}"),
     };
-    let reason = match report.exemption {
+    let reason = match &report.exemption {
         Some(exemption) => format!("{} by {exemption}", report.reason),
         None => report.reason.to_owned(),
     };

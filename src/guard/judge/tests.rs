@@ -93,7 +93,7 @@ fn verdict_in(
         knowledge,
         elsewhere,
         replicas_path: &["spec", "replicas"],
-        presets: &Presets::default(),
+        policy: &Policy::default(),
         redactor: &Redactor::new(b"key"),
     })
 }
@@ -416,9 +416,11 @@ fn scaling_is_an_update_of_the_parents_replicas() {
     let hpa = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
     assert_eq!(scale("alice", replicas(4)).reason, Reason::FieldsChanged);
     assert_eq!(scale("alice", replicas(3)).reason, Reason::Unchanged);
+    let exempt = scale(hpa, replicas(4));
+    assert_eq!(exempt.reason, Reason::Exempt);
     assert_eq!(
-        scale(hpa, replicas(4)).reason,
-        Reason::Exempt("horizontal-pod-autoscaler")
+        exempt.exemption.as_deref(),
+        Some("horizontal-pod-autoscaler")
     );
     // Scale.spec.replicas is left out when it is 0.
     let to_zero = scale("alice", json!({"spec": {}}));

@@ -6,7 +6,10 @@
 use std::fmt::Write as _;
 
 use super::Answer;
-use crate::guard::{Change, Decided, Decision, Finding, ObjectRef, Reason};
+use crate::{
+    guard::{Change, Decided, Decision, Finding, ObjectRef, Reason},
+    policy::WayOut,
+};
 
 /// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
 /// them all.
@@ -24,18 +27,6 @@ const WARNINGS_CHARS: usize = 4096;
 /// The API server takes notes of events of up to 1 kB (`pkg/apis/core/validation/events.go`).
 const NOTE_BYTES: usize = 1024;
 
-/// Whom to turn to when the change can not wait.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Emergency {
-    /// No break-glass identity and no runbook is configured, so nothing is said.
-    #[default]
-    Unprepared,
-    /// There is a break-glass identity, but no page that says how to use it.
-    Identity,
-    /// The page to read.
-    Runbook(String),
-}
-
 /// The message of a denial, in several lines.
 ///
 /// It starts with a line break, so that the object starts a line of its own below what kubectl
@@ -46,12 +37,12 @@ pub fn denial(answer: &Answer<'_>) -> String {
         text.push('\n');
         text.push_str(&line);
     }
-    match answer.emergency {
-        Emergency::Unprepared => {}
-        Emergency::Identity => {
+    match answer.way_out {
+        WayOut::Unprepared => {}
+        WayOut::Identity => {
             text.push_str("\nIn an emergency: make the change as a break-glass identity");
         }
-        Emergency::Runbook(url) => {
+        WayOut::Runbook(url) => {
             let _ = write!(text, "\nIn an emergency: {url}");
         }
     }

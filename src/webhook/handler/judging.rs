@@ -19,6 +19,7 @@ use crate::{
         Asker, Claim, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question,
         Reason, Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
     },
+    policy::Policy,
 };
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
@@ -122,6 +123,7 @@ async fn definition<S: Sources>(
 /// What one call asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'r> {
+    pub policy: &'r Policy,
     pub request: &'r Request<'r>,
     pub located: &'r Located<'r>,
     /// In which versions the same request is judged in other calls.
@@ -136,6 +138,7 @@ pub(super) struct Call<'r> {
 /// index says it is.
 pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Verdict {
     let Call {
+        policy,
         request,
         located,
         elsewhere,
@@ -161,7 +164,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
             knowledge: crd.knowledge(request),
             elsewhere,
             replicas_path: &replicas_path,
-            presets: &webhook.presets,
+            policy,
             redactor: &webhook.redactor,
         })
     };

@@ -15,6 +15,7 @@ use crate::{
     compare::schema::crd::CrdShape,
     guard::{Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User},
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    policy::Mode,
     record::{
         audit::AuditLog,
         events::{self, Announcer},
@@ -179,6 +180,14 @@ struct Bench {
     conversions: Arc<Conversions>,
 }
 
+/// Emergencies are for one service account.
+fn policy(mode: Mode) -> Policy {
+    let spec = json!({"mode": mode, "breakGlass": {"identities": [
+        {"subjects": {"serviceAccounts": ["ops/emergency"]}},
+    ]}});
+    Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
+}
+
 impl Setup {
     fn start(self) -> Bench {
         let lines = Lines::default();
@@ -199,10 +208,7 @@ impl Setup {
                 phase: self.phase,
                 may_write: self.may_write,
             },
-            mode: self.mode,
-            presets: Presets::default(),
-            identities: Identities::new(["ops/emergency".to_owned()], []).unwrap(),
-            emergency: Emergency::Identity,
+            policy: policy(self.mode).live(),
             redactor: Redactor::new(b"key"),
             conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),

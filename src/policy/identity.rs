@@ -1,13 +1,11 @@
-//! The identities that may break the glass.
+//! Who somebody is: exact names of users, groups and service accounts.
 
-use std::collections::BTreeSet;
-
-use crate::guard::request::User;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// The prefix of a service account's user name (`k8s.io/apiserver/pkg/authentication/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// Everyone, or everyone without a name: as break-glass groups they would switch the guard off.
+/// Everyone, or everyone without a name: named in a policy they would switch the guard off.
 const EVERYONE: [&str; 4] = [
     "system:authenticated",
     "system:unauthenticated",
@@ -19,17 +17,26 @@ const EVERYONE: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// An empty name, or one with blanks around it.
-    #[error("break-glass name {0:?} is empty or has blanks around it")]
+    #[error("the name {0:?} is empty or has blanks around it")]
     Blank(String),
     /// A pattern, where only exact names match.
-    #[error("break-glass name {0:?} has a \"*\" in it: names match exactly, there are no patterns")]
+    #[error("the name {0:?} has a \"*\" in it: names match exactly, there are no patterns")]
     Pattern(String),
     /// A name that everybody has.
-    #[error("break-glass name {0:?} stands for everyone")]
+    #[error("the name {0:?} stands for everyone")]
     Everyone(String),
 }
 
-/// The users, groups and service accounts that may break the glass.
+/// Who asks: the user of a review, which is the effective one after impersonation.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The user's name.
+    pub user: &'a str,
+    /// The user's groups.
+    pub groups: &'a [Cow<'a, str>],
+}
+
+/// Some users, groups and service accounts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identities {
     users: BTreeSet<String>,
@@ -57,9 +64,9 @@ impl Identities {
     }
 
     /// Whether this user, or one of the groups, is among them.
-    pub fn hold(&self, user: &User<'_>) -> bool {
-        self.users.contains(user.username.as_ref())
-            || user
+    pub fn hold(&self, asker: Asking<'_>) -> bool {
+        self.users.contains(asker.user)
+            || asker
                 .groups
                 .iter()
                 .any(|group| self.groups.contains(group.as_ref()))
@@ -102,18 +109,16 @@ fn is_dns_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use rstest::rstest;
 
     use super::*;
 
-    fn user(name: &'static str, groups: &[&'static str]) -> User<'static> {
-        User {
-            username: Cow::Borrowed(name),
-            groups: groups.iter().copied().map(Cow::Borrowed).collect(),
-            extra: None,
-        }
+    fn holds(identities: &Identities, user: &str, groups: &[&'static str]) -> bool {
+        let groups: Vec<_> = groups.iter().copied().map(Cow::Borrowed).collect();
+        identities.hold(Asking {
+            user,
+            groups: &groups,
+        })
     }
 
     #[rstest]
@@ -144,7 +149,7 @@ mod tests {
             ["sre:on-call".to_owned()],
         )
         .unwrap();
-        assert_eq!(identities.hold(&user(name, groups)), expected);
+        assert_eq!(holds(&identities, name, groups), expected);
     }
 
     #[rstest]
@@ -153,14 +158,14 @@ mod tests {
     #[case::two_slashes("a/b/c")]
     fn a_name_with_slashes_that_is_no_service_account_stays_as_it_is(#[case] name: &'static str) {
         let identities = Identities::new([name.to_owned()], []).unwrap();
-        assert!(identities.hold(&user(name, &[])));
+        assert!(holds(&identities, name, &[]));
     }
 
     #[test]
     fn nobody_breaks_a_glass_that_nobody_was_given() {
         let identities = Identities::default();
         assert!(identities.is_empty());
-        assert!(!identities.hold(&user("", &[""])));
+        assert!(!holds(&identities, "", &[""]));
     }
 
     #[rstest]
