@@ -131,7 +131,9 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     }
     write(context, target, &mut tally).await?;
 
-    let found = shuffled(leaves::leaves(&target.object.value, &target.live));
+    let mut found = shuffled(leaves::leaves(&target.object.value, &target.live));
+    let left_out = found.split_off(found.len().min(context.most_leaves));
+    tally.removed.not_tried += left_out.len();
     let scalars = found.iter().filter(|leaf| leaf.sort == Sort::Scalar);
     let changes: Vec<_> = stream::iter(scalars)
         .map(|leaf| async move {

@@ -80,6 +80,11 @@ struct Args {
     /// tried
     #[arg(long, default_value_t = 900)]
     chart_seconds: u64,
+
+    /// How many declared fields of one object are tried at most, in no particular order; the others
+    /// are counted as not tried [default: all]
+    #[arg(long)]
+    most_leaves: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -91,7 +96,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&args) {
-        Ok(rows) => table::verdict(&rows),
+        Ok(code) => code,
         Err(error) => {
             eprintln!("corpus: {error:#}");
             ExitCode::FAILURE
@@ -99,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let charts = charts::find(&args.charts, &args.only)?;
     let log_file = match &args.log {
         Some(file) => file.clone(),
@@ -110,35 +115,44 @@ fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
         Some(guard) => guard.clone(),
         None => beside_us()?,
     };
-    let versions: Vec<HelmVersion> = HelmVersion::ALL
-        .into_iter()
-        .filter(|version| {
-            args.helm
-                .as_ref()
-                .is_none_or(|wanted| version.to_string().ends_with(wanted))
-        })
-        .collect();
     let mut environment = Environment::start(guard)?;
     let mut rows = Vec::new();
+    let ended = try_each(args, &charts, &log, &mut environment, &mut rows);
+    // What was found out is shown, however the run ended.
+    print!("{}", table::render(&rows));
+    eprintln!("corpus: details in {}", log_file.display());
+    ended.map(|()| table::verdict(&rows))
+}
+
+fn try_each(
+    args: &Args,
+    charts: &[charts::Chart],
+    log: &Log,
+    environment: &mut Environment,
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    let wanted = |version: &HelmVersion| {
+        let helm = args.helm.as_ref();
+        helm.is_none_or(|helm| version.to_string().ends_with(helm))
+    };
     for (number, chart) in charts.iter().enumerate() {
         let mut setup = remedies::Setup::default();
-        for version in &versions {
+        for version in HelmVersion::ALL.into_iter().filter(wanted) {
             let config = lifecycle::RunConfig {
                 chart,
-                version: *version,
+                version,
                 patience: Duration::from_secs(args.chart_seconds),
+                most_leaves: args.most_leaves.unwrap_or(usize::MAX),
                 position: (number + 1, charts.len()),
-                log: &log,
+                log,
                 refusals: args.log_refusals,
             };
-            let row = run_or_report(&mut environment, &config, &mut setup)?;
+            let row = run_or_report(environment, &config, &mut setup)?;
             eprintln!("{}", table::summary(&row));
             rows.push(row);
         }
     }
-    print!("{}", table::render(&rows));
-    eprintln!("corpus: details in {}", log_file.display());
-    Ok(rows)
+    Ok(())
 }
 
 /// One chart that ends in an error must not end the others: it gets its row, and the next chart a new

@@ -28,6 +28,8 @@ pub struct RunConfig<'a> {
     pub version: HelmVersion,
     /// How long the checks may take.
     pub patience: Duration,
+    /// How many fields of one object are tried at most.
+    pub most_leaves: usize,
     /// Which of how many charts, for progress.
     pub position: (usize, usize),
     /// The log.
@@ -87,6 +89,7 @@ impl Failure {
         let mut lines = self
             .message
             .lines()
+            .filter(|line| !line.trim().is_empty())
             .skip_while(|line| !line.starts_with("Error:"));
         let mut line = lines.next().unwrap_or_default().to_owned();
         // "3 errors occurred:" says nothing without the first of them.
@@ -412,6 +415,7 @@ fn check(
         refusals: config.refusals,
         title: format!("{} {} after {stage}", config.chart.name, config.version),
         deadline,
+        most_leaves: config.most_leaves,
     };
     let tally = environment.block_on(checks::check(&context, objects, depth));
     if !environment.guard_serves() {

@@ -34,6 +34,8 @@ pub struct Context<'a> {
     pub refusals: bool,
     /// After this nothing more is tried.
     pub deadline: Instant,
+    /// How many fields of one object are tried at most.
+    pub most_leaves: usize,
 }
 
 impl Context<'_> {
@@ -125,6 +127,10 @@ pub async fn change(
     };
     let mut last = Attempt::of(Outcome::Unchanged);
     for candidate in candidates(&target.live, path, &leaf.declared) {
+        // Before the copy: of a large definition with thousands of fields, copies alone take minutes.
+        if context.is_over() {
+            return Ok(Attempt::of(Outcome::NotTried));
+        }
         let mut object = target.live.clone();
         if !leaves::set(&mut object, path, candidate.clone()) {
             continue;
@@ -150,6 +156,9 @@ pub async fn remove(
     target: &Target,
     leaf: &Leaf,
 ) -> anyhow::Result<Attempt> {
+    if context.is_over() {
+        return Ok(Attempt::of(Outcome::NotTried));
+    }
     let mut object = target.live.clone();
     let removed = leaf
         .live
@@ -191,9 +200,6 @@ async fn attempt(
     (how, requested): (&str, Option<&Value>),
     object: Value,
 ) -> anyhow::Result<Attempt> {
-    if context.is_over() {
-        return Ok(Attempt::of(Outcome::NotTried));
-    }
     let put = || target.put(context.somebody, &object, Persist::DryRun);
     let mut reply = put().await?;
     let mut outcome = judge(target, leaf, &reply);
