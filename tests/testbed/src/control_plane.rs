@@ -32,6 +32,16 @@ pub const ALICE: &str = "alice@example.com";
 /// Several times what it takes on a machine that also builds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Which of Kubernetes' APIs a control plane serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apis {
+    /// Those that are on by default, as on most clusters.
+    #[default]
+    Default,
+    /// Every version, alpha and beta too, with every feature that an API needs.
+    All,
+}
+
 /// A running control plane. Dropping it stops everything, in the reverse order of the start, and
 /// removes its directory.
 #[derive(Debug)]
@@ -66,19 +76,27 @@ impl ControlPlane {
     /// When a binary is missing and cannot be built, a component ends (with the end of its log), or
     /// something is not ready in two minutes.
     pub fn start() -> Result<Self, Error> {
+        Self::start_serving(Apis::Default)
+    }
+
+    /// As [`ControlPlane::start`], with these APIs.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn start_serving(apis: Apis) -> Result<Self, Error> {
         let binaries = Binaries::locate_or_build()?;
         // Between choosing a free port and listening on it, somebody else can take it.
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::start_once(&binaries) {
+            match Self::start_once(&binaries, apis) {
                 Err(error) if error.port_was_taken() && tries < 3 => {}
                 result => return result,
             }
         }
     }
 
-    fn start_once(binaries: &Binaries) -> Result<Self, Error> {
+    fn start_once(binaries: &Binaries, apis: Apis) -> Result<Self, Error> {
         let scratch = Scratch::new()?;
         let authority = Authority::new()?;
         let files = Files::write(&scratch.path().join("pki"), &authority)?;
@@ -115,8 +133,11 @@ impl ControlPlane {
             binaries,
             plane.scratch(),
             &files,
-            etcd,
-            apiserver,
+            &components::ApiServer {
+                etcd_port: etcd,
+                port: apiserver,
+                apis,
+            },
         )?)?;
         plane.await_command("a ready API server", &["get", "--raw=/readyz"])?;
         plane.run(components::controller_manager(

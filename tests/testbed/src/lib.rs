@@ -32,7 +32,7 @@ mod scratch;
 pub use binaries::Binaries;
 pub use chart::Chart;
 pub use command::{Helm, HelmVersion, Invocation, Kubectl, Output};
-pub use control_plane::{ALICE, ControlPlane, shared};
+pub use control_plane::{ALICE, Apis, ControlPlane, shared};
 pub use error::Error;
 pub use guard::{Guard, GuardConfig};
 pub use http::{Response, http_get};

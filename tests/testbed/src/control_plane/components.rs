@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Apis;
 use crate::{
     Binaries,
     certificates::Files,
@@ -58,13 +59,23 @@ pub(super) fn etcd(binaries: &Binaries, dir: &Path, port: u16, peer_port: u16) -
     }
 }
 
+pub(super) struct ApiServer {
+    pub(super) etcd_port: u16,
+    pub(super) port: u16,
+    pub(super) apis: Apis,
+}
+
 pub(super) fn apiserver(
     binaries: &Binaries,
     dir: &Path,
     files: &Files,
-    etcd_port: u16,
-    port: u16,
+    config: &ApiServer,
 ) -> Result<Component, Error> {
+    let ApiServer {
+        etcd_port,
+        port,
+        apis,
+    } = *config;
     let policy = dir.join("audit-policy.json");
     on_file(fs::write(&policy, AUDIT_POLICY), "write", &policy)?;
     Ok(Component {
@@ -93,7 +104,16 @@ pub(super) fn apiserver(
             flag("enable-admission-plugins", "NodeRestriction"),
             flag("audit-policy-file", &policy),
             flag("audit-log-path", audit_log(dir)),
-        ],
+        ]
+        .into_iter()
+        .chain(match apis {
+            Apis::Default => Vec::new(),
+            Apis::All => vec![
+                flag("runtime-config", "api/all=true"),
+                flag("feature-gates", "AllAlpha=true,AllBeta=true"),
+            ],
+        })
+        .collect(),
     })
 }
 
