@@ -221,14 +221,22 @@ impl Cluster {
         true
     }
 
-    /// PUT of a record without a resource version; false if there is none.
-    pub fn set(&mut self, release: usize, revision: u32, status: Status) -> bool {
+    /// PUT of a record without a resource version; false if there is none. Helm puts the whole of what
+    /// it holds: where another call has made a record of that number meanwhile, its `manifest` goes.
+    pub fn set(
+        &mut self,
+        release: usize,
+        revision: u32,
+        status: Status,
+        manifest: Option<Manifest>,
+    ) -> bool {
         self.version += 1;
         let version = self.version;
         let Some(record) = self.records[release].get_mut(&revision) else {
             return false;
         };
         record.status = status;
+        record.manifest = manifest.unwrap_or(record.manifest);
         record.version = version;
         self.tell(release, revision);
         true

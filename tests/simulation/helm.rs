@@ -359,17 +359,19 @@ impl Process {
                 }
             }
             Act::Set(revision, status) => {
-                if !cluster.set(release, revision, status) && revision == self.revision {
+                let is_own = revision == self.revision;
+                let manifest = is_own.then_some(self.manifest);
+                if !cluster.set(release, revision, status, manifest) && is_own {
                     return Step::Over;
                 }
-                if revision == self.revision {
+                if is_own {
                     self.note_written(cluster, status);
                 }
             }
             Act::SupersedeDeployed => {
                 let deployed: Vec<u32> = revisions_that_are(cluster, release, Status::Deployed);
                 for revision in deployed {
-                    cluster.set(release, revision, Status::Superseded);
+                    cluster.set(release, revision, Status::Superseded, None);
                 }
             }
             Act::Purge => {
