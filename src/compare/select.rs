@@ -36,11 +36,20 @@ pub fn position(items: &[Value], step: &Step) -> Option<usize> {
         Step::Field(_) => None,
         Step::Index(index) => (*index < items.len()).then_some(*index),
         Step::Value(text) => items.iter().position(|item| is(item, text)),
-        Step::Item(keys) => items.iter().position(|item| {
-            // A key that the item leaves to its default is not in it.
-            keys.iter()
-                .all(|(key, text)| item.get(key).is_none_or(|value| is(value, text)))
-        }),
+        Step::Item(keys) => {
+            let find = |may_lack: bool| {
+                items.iter().position(|item| {
+                    keys.iter()
+                        .all(|(key, text)| match item.get(key).unwrap_or(&Value::Null) {
+                            Value::Null => may_lack,
+                            value => is(value, text),
+                        })
+                })
+            };
+            // A key that an item leaves to its default is not in it; yet where another item has it,
+            // that one is meant.
+            find(false).or_else(|| find(true))
+        }
     }
 }
 

@@ -112,6 +112,15 @@ mod tests {
     #[case::item_that_went(
         json!([{"name": "x"}]), json!([{"name": "y"}]), vec![item("x")], json!([{"name": "y"}, {"name": "x"}])
     )]
+    #[case::item_beside_one_that_leaves_a_key_to_its_default(
+        json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 1}]),
+        json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 2}]),
+        vec![
+            Step::Item(vec![("port".into(), "80".into()), ("protocol".into(), "UDP".into())]),
+            field("v"),
+        ],
+        json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 1}])
+    )]
     #[case::value_of_a_set(
         json!(["a", "b"]), json!(["b"]), vec![Step::Value("\"a\"".to_owned())], json!(["b", "a"])
     )]
