@@ -13,6 +13,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 SHELL_SCRIPTS := .ci/run .ci/summary certs/make-certs.sh
 BUILTIN := src/compare/schema/builtin.txt
+CRDS := deploy/manifests/05-crds.yaml
 
 .PHONY: help
 help: ## What there is
@@ -73,6 +74,12 @@ schema: tools-go ## Make the table of list types anew from the pinned Kubernetes
 	    || { rm -f '$(BUILTIN).new'; exit 1; }
 	@mv '$(BUILTIN).new' '$(BUILTIN)'
 	@git --no-pager diff --stat -- '$(BUILTIN)' 2>/dev/null || true
+
+.PHONY: crds
+crds: tools ## Make the definitions of the guard's own kinds anew from src/api
+	@$(CARGO) run --quiet --locked --example crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }
+	@mv '$(CRDS).new' '$(CRDS)'
+	@git --no-pager diff --stat -- '$(CRDS)' 2>/dev/null || true
 
 .PHONY: clean
 clean: ## Remove what was built here; the control plane's programs stay in their cache

@@ -23,8 +23,10 @@ pub use grant::{BreakGlassGrant, BreakGlassGrantSpec, BreakGlassGrantStatus};
 pub use policy::{GuardPolicy, GuardPolicySpec, GuardPolicyStatus};
 pub use span::Span;
 
+use kube::CustomResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "helm-guard.dev";
@@ -33,6 +35,39 @@ pub const VERSION: &str = "v1alpha1";
 /// The one [`GuardPolicy`] that counts: two would have to be merged, and nobody could say what is in
 /// force.
 pub const POLICY_NAME: &str = "default";
+
+/// The definitions of all three kinds, as JSON.
+pub fn definitions() -> serde_json::Result<Vec<Value>> {
+    [
+        GuardPolicy::crd(),
+        BreakGlassGrant::crd(),
+        EmergencyChange::crd(),
+    ]
+    .into_iter()
+    .map(|definition| {
+        let mut definition = serde_json::to_value(definition)?;
+        drop_unknown_formats(&mut definition);
+        Ok(definition)
+    })
+    .collect()
+}
+
+/// The API server warns of formats that it does not know, at every apply.
+fn drop_unknown_formats(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields
+                .get("format")
+                .is_some_and(|format| format == "uint32")
+            {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(drop_unknown_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_unknown_formats),
+        _ => {}
+    }
+}
 
 /// A kind of Kubernetes, in any version.
 #[derive(

@@ -18,6 +18,9 @@ use std::{
 use rstest::rstest;
 use serde_json::Value;
 
+#[path = "crds/text.rs"]
+mod crds;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -329,6 +332,16 @@ fn the_image_has_the_version_of_the_crate() {
     let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     let expected = concat!("ghcr.io/helm-guard/helm-guard:", env!("CARGO_PKG_VERSION"));
     assert_eq!(image, expected);
+}
+
+#[test]
+fn the_definitions_are_those_of_the_types() {
+    let file = fs::read_to_string(root().join("deploy/manifests/05-crds.yaml")).unwrap();
+    let is_same = file == crds::definitions().unwrap();
+    assert!(
+        is_same,
+        "deploy/manifests/05-crds.yaml is out of date: run make crds"
+    );
 }
 
 fn make_certs(arguments: &[&str]) -> Output {

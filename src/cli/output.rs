@@ -24,12 +24,15 @@ pub(super) fn encode(format: Format, value: &impl Serialize) -> serde_json::Resu
     Ok(match format {
         Format::Table => None,
         Format::Json => Some(format!("{value:#}\n")),
-        Format::Yaml => {
-            let mut text = String::new();
-            write_yaml(&mut text, &value, 0);
-            Some(text)
-        }
+        Format::Yaml => Some(yaml(&value)),
     })
+}
+
+/// `value` as a YAML document.
+pub fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    write_yaml(&mut text, value, 0);
+    text
 }
 
 /// Block style, with every string in quotes: whoever reads it, by YAML 1.1 or 1.2, reads the same.

@@ -4,16 +4,26 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Fields of some objects that anyone may change. At least one of the four lists must say something.
+/// Fields of some objects that anyone may change. At least one of the lists must say something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IgnoreRule {
-    /// JSON pointers (RFC 6901), `*` for any one step (Flux's `paths`, Argo CD's `jsonPointers`); an
-    /// empty pointer is the whole object. Everything below is ignored too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "jsonPointers")]
+    /// Its name in logs, metrics and audit annotations; its place (`ignore[3]`) unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub name: Option<String>,
+    /// JSON pointers (RFC 6901), `*` for any one step, or paths as denials show them
+    /// (`.spec.template.spec.containers[name=web].image`); an empty one is the whole object. Everything
+    /// below is ignored too. A number counts the items of a list as the release's manifest has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub paths: Vec<String>,
-    /// jq expressions that select fields, such as `.spec.template.spec.containers[].image`.
+    /// The same under Argo CD's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
+    pub json_pointers: Vec<String>,
+    /// jq expressions that select fields, such as `.spec.template.spec.containers[].image`. They are run
+    /// on the release's manifest, not on the live object, which anyone could shape.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
     pub jq_path_expressions: Vec<String>,

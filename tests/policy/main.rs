@@ -1,0 +1,27 @@
+//! Policies on a real API server: what the definitions refuse, what each part of a policy does, and how
+//! it is taken over.
+//!
+//! Each test that runs a guard runs one of its own, and they take turns: see [`turn::Turn`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+#[allow(
+    dead_code,
+    reason = "not all charts of the other tests are needed here"
+)]
+#[path = "../cluster/charts.rs"]
+mod charts;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../cluster/scene.rs"]
+mod scene;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../modes/turn.rs"]
+mod turn;
+
+mod definitions;
