@@ -169,11 +169,25 @@ fn totals(rows: &[Row]) -> Vec<String> {
     cells.push(refused.to_string());
     cells.extend(counts(&tally));
     cells.push(format!("{seconds:.0}"));
-    cells.push(format!(
+    let mut remarks = vec![format!(
         "{} missed, {} false denials, {refused} refused",
         tally.missed(),
         tally.false_denials
-    ));
+    )];
+    let foreign = |row: &&Row| row.passed < STEPS && row.refused == 0;
+    let (stuck, absent): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().filter(foreign).partition(|row| row.passed > 0);
+    for (count, what) in [
+        (absent.len(), "do not install here"),
+        (stuck.len(), "do not get through here"),
+        (tally.errors, "errors"),
+        (tally.not_tried(), "not tried"),
+    ] {
+        if count > 0 {
+            remarks.push(format!("{count} {what}"));
+        }
+    }
+    cells.push(remarks.join("; "));
     cells
 }
 
@@ -214,14 +228,18 @@ mod tests {
         row.passed = 5;
         row.tally.changed.denied = 7;
         row.tally.removed.missed = 1;
-        let text = render(&[row.clone(), row]);
+        let nowhere = Row::new("operator", HelmVersion::V3);
+        let text = render(&[row.clone(), row, nowhere]);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 5);
+        assert_eq!(lines.len(), 6);
         assert!(
-            lines[1].contains("7/0/0/0") && lines[3].contains("14/0/0/0"),
+            lines[1].contains("7/0/0/0") && lines[4].contains("14/0/0/0"),
             "{text}"
         );
-        assert!(lines[3].contains("2 missed"), "{text}");
+        assert!(
+            lines[4].contains("2 missed") && lines[4].contains("1 do not install here"),
+            "{text}"
+        );
     }
 
     #[test]
