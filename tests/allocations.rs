@@ -3,32 +3,33 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use helm_guard::compare::{
-    Agreement, Comparison, Declared, compare, schema::builtin::builtin, values::Empties,
+    Agreement, Comparison, Declared, Document, compare, schema::builtin::builtin, values::Empties,
 };
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
 
-fn deployment(image: &str) -> Box<RawValue> {
+fn deployment(image: &str) -> String {
     let containers: Vec<_> = (0..40)
         .map(|n| json!({"name": format!("c{n}"), "image": image, "args": ["--a", "--b"]}))
         .collect();
-    let object = json!({"spec": {"replicas": 3, "template": {"spec": {"containers": containers}}}});
-    serde_json::value::to_raw_value(&object).unwrap()
+    json!({"spec": {"replicas": 3, "template": {"spec": {"containers": containers}}}}).to_string()
 }
 
 /// Heap blocks taken by a comparison, and how many violations it finds.
-fn blocks(declared: &RawValue, old: &RawValue, new: &RawValue) -> (u64, usize) {
+fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
+    let shape = builtin().lookup("apps", "v1", "Deployment").unwrap();
+    let before = dhat::HeapStats::get().total_blocks;
+    let (declared, old, new) = (Document::of(declared), Document::of(old), Document::of(new));
     let comparison = Comparison {
-        declared: Declared::One(declared),
+        declared: Declared::One(declared.root()),
         agreement: Agreement::Every,
-        old,
-        new,
-        shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
+        old: old.root(),
+        new: new.root(),
+        shape,
         empties: Empties::Dropped,
     };
-    let before = dhat::HeapStats::get().total_blocks;
     let found = compare(&comparison).len();
     (dhat::HeapStats::get().total_blocks - before, found)
 }

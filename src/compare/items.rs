@@ -1,25 +1,23 @@
 //! How the items of a keyed list find their counterparts in another version of the list.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
-use serde_json::value::RawValue;
-
-use super::{open::Fields, path::Step, schema::MergeKey};
+use super::{
+    document::Json,
+    open::{member, unquoted},
+    path::Step,
+    schema::MergeKey,
+};
 
 /// An item of a keyed list with the values of its merge keys.
 #[derive(Debug)]
 pub struct Keyed<'a> {
     key: Vec<Cow<'a, str>>,
     /// The item.
-    pub item: &'a RawValue,
+    pub item: Json<'a>,
 }
 
 impl Keyed<'_> {
-    /// Both stand for the same item.
-    pub fn matches(&self, other: &Keyed<'_>) -> bool {
-        self.key == other.key
-    }
-
     /// The step of a path that names this item.
     pub fn step(&self, keys: &[MergeKey]) -> Step {
         let pairs = keys
@@ -34,47 +32,81 @@ impl Keyed<'_> {
     }
 }
 
-/// The items with their keys; `None` when an item has no key at all, so that the list can only be
-/// compared as a whole.
-pub fn keyed<'a>(items: &[&'a RawValue], keys: &'a [MergeKey]) -> Option<Vec<Keyed<'a>>> {
-    items
-        .iter()
-        .map(|item| {
-            let fields = Fields::of(item)?;
-            let mut found = false;
-            let key = keys
-                .iter()
-                .map(|key| match fields.get(&key.field) {
-                    Some(value) => {
-                        found = true;
-                        text(value.get())
-                    }
-                    // The API server fills the default in before it merges.
-                    None => key.default.as_deref().map_or(Cow::Borrowed(""), text),
-                })
-                .collect();
-            found.then_some(Keyed { key, item })
-        })
-        .collect()
+/// A keyed list: its items in their order, and found by their keys.
+#[derive(Debug, Default)]
+pub struct KeyedList<'a> {
+    items: Vec<Keyed<'a>>,
+    /// The positions of the items, sorted by key; where a key is repeated, by position.
+    by_key: Vec<usize>,
 }
 
-/// The items of `list` that `wanted` stands for: more than one where a list repeats a key, as
-/// environment variables may.
-pub fn counterparts<'a>(list: &[Keyed<'a>], wanted: &Keyed<'_>) -> Vec<&'a RawValue> {
-    list.iter()
-        .filter(|item| item.matches(wanted))
-        .map(|item| item.item)
-        .collect()
-}
-
-/// A key's value without quotes: what a person reads, and equal however it was escaped.
-fn text(json: &str) -> Cow<'_, str> {
-    match json
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
-        Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-        Some(_) => serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned),
-        None => Cow::Borrowed(json),
+impl<'a> KeyedList<'a> {
+    /// The items with their keys; `None` when an item has no key at all, so that the list can only
+    /// be compared as a whole.
+    pub fn of(items: &[Json<'a>], keys: &'a [MergeKey]) -> Option<Self> {
+        let items = items
+            .iter()
+            .map(|item| keyed(*item, keys))
+            .collect::<Option<Vec<_>>>()?;
+        let mut by_key: Vec<usize> = (0..items.len()).collect();
+        let key = |at: &usize| items.get(*at).map(|item| &item.key);
+        by_key.sort_by(|a, b| key(a).cmp(&key(b)));
+        Some(Self { items, by_key })
     }
+
+    /// All items, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Keyed<'a>> {
+        self.items.iter()
+    }
+
+    /// One item of each key, in their order.
+    pub fn distinct(&self) -> impl Iterator<Item = &Keyed<'a>> {
+        let is_first = |(at, item): &(usize, &Keyed<'a>)| self.positions(item).first() == Some(at);
+        self.items
+            .iter()
+            .enumerate()
+            .filter(is_first)
+            .map(|(_, item)| item)
+    }
+
+    /// The items that `wanted` stands for, in their order: more than one where a list repeats a
+    /// key, as environment variables may.
+    pub fn counterparts(&self, wanted: &Keyed<'_>) -> Vec<Json<'a>> {
+        let positions = self.positions(wanted).iter();
+        positions
+            .filter_map(|at| self.items.get(*at))
+            .map(|item| item.item)
+            .collect()
+    }
+
+    /// There is an item that `wanted` stands for.
+    pub fn holds(&self, wanted: &Keyed<'_>) -> bool {
+        !self.positions(wanted).is_empty()
+    }
+
+    fn positions(&self, wanted: &Keyed<'_>) -> &[usize] {
+        let order = |at: &usize| self.items.get(*at).map(|item| item.key.cmp(&wanted.key));
+        let start = self
+            .by_key
+            .partition_point(|at| order(at) == Some(Ordering::Less));
+        let rest = self.by_key.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|at| order(at) == Some(Ordering::Equal));
+        rest.get(..count).unwrap_or_default()
+    }
+}
+
+fn keyed<'a>(item: Json<'a>, keys: &'a [MergeKey]) -> Option<Keyed<'a>> {
+    let mut found = false;
+    let key = keys
+        .iter()
+        .map(|key| match member(item, &key.field) {
+            Some(value) => {
+                found = true;
+                unquoted(value.text())
+            }
+            // The API server fills the default in before it merges.
+            None => key.default.as_deref().map_or(Cow::Borrowed(""), unquoted),
+        })
+        .collect();
+    found.then_some(Keyed { key, item })
 }

@@ -1,15 +1,11 @@
-//! Opens raw JSON one level at a time.
-//!
-//! An object of 34 KB of which one field changed is never turned into a tree: each level is split
-//! into borrowed slices, and only the slices that differ are split further.
+//! Opens JSON one level at a time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+use super::{
+    document::{Children, Json},
+    scan::{container_end, scalar_end, string_end},
 };
-use serde_json::value::RawValue;
 
 /// A JSON value, opened by one level.
 #[derive(Debug)]
@@ -17,117 +13,215 @@ pub enum Opened<'a> {
     /// An object.
     Object(Fields<'a>),
     /// A list.
-    List(Vec<&'a RawValue>),
+    List(Vec<Json<'a>>),
     /// Anything else, as its JSON text.
     Scalar(&'a str),
 }
 
-/// Opens `raw`; text that turns out not to be JSON is a scalar, which equals only itself.
-pub fn open(raw: &RawValue) -> Opened<'_> {
-    let text = raw.get();
-    match text.as_bytes().first() {
-        Some(b'{') => serde_json::from_str(text).map_or(Opened::Scalar(text), Opened::Object),
-        Some(b'[') => serde_json::from_str(text).map_or(Opened::Scalar(text), Opened::List),
-        _ => Opened::Scalar(text),
+/// Opens `json`; what can not be opened is a scalar, which equals only itself.
+pub fn open(json: Json<'_>) -> Opened<'_> {
+    match json.children() {
+        Some(items) if json.first() == b'[' => Opened::List(items.collect()),
+        Some(names_and_values) => Opened::Object(Fields::read(names_and_values)),
+        None => Opened::Scalar(json.text()),
     }
 }
 
-/// `raw`, unless it is null: to Kubernetes a null field is an absent field.
-pub fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
-    raw.filter(|raw| raw.get() != "null")
+/// `json`, unless it is null: to Kubernetes a null field is an absent field.
+pub fn present(json: Option<Json<'_>>) -> Option<Json<'_>> {
+    json.filter(|json| !json.is_null())
 }
 
-/// The fields of an object, sorted by name.
+/// The fields of an object that are not null, sorted by name. Of a name that is repeated the last
+/// one counts, as in Go.
 #[derive(Debug, Default)]
-pub struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Fields<'a> {
-    /// The fields of `raw`; `None` if it is not an object.
-    pub fn of(raw: &'a RawValue) -> Option<Self> {
-        match open(raw) {
+    /// The fields of `json`; `None` if it is not an object.
+    pub fn of(json: Json<'a>) -> Option<Self> {
+        match open(json) {
             Opened::Object(fields) => Some(fields),
             Opened::List(_) | Opened::Scalar(_) => None,
         }
     }
 
+    fn read(mut names_and_values: Children<'a>) -> Self {
+        let mut fields = Vec::with_capacity(16);
+        while let (Some(name), Some(value)) = (names_and_values.next(), names_and_values.next()) {
+            fields.push((unquoted(name.text()), value));
+        }
+        // Go writes maps sorted and structs in declaration order.
+        if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            fields.dedup_by(|later, earlier| {
+                let is_repeated = later.0 == earlier.0;
+                if is_repeated {
+                    mem::swap(later, earlier);
+                }
+                is_repeated
+            });
+        }
+        fields.retain(|(_, value)| !value.is_null());
+        Self(fields)
+    }
+
     /// The value of a field, unless it is absent or null.
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub fn get(&self, name: &str) -> Option<Json<'a>> {
         let found = self
             .0
             .binary_search_by(|(field, _)| (**field).cmp(name))
             .ok()?;
-        present(self.0.get(found).map(|(_, raw)| *raw))
+        self.0.get(found).map(|(_, value)| *value)
     }
 
     /// All fields that are not null.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.0
-            .iter()
-            .filter(|(_, raw)| raw.get() != "null")
-            .map(|(name, raw)| (&**name, *raw))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
+        self.0.iter().map(|(name, value)| (&**name, *value))
     }
 
     /// There is no field, or none but nulls.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.0.is_empty()
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
+/// The value of one field of `json`, unless it is absent or null: what [`Fields::get`] finds, for who
+/// wants no other.
+pub fn member<'a>(json: Json<'a>, name: &str) -> Option<Json<'a>> {
+    let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
+    let mut found = None;
+    while let (Some(field), Some(value)) = (names_and_values.next(), names_and_values.next()) {
+        if unquoted(field.text()) == name {
+            found = Some(value);
+        }
+    }
+    present(found)
+}
+
+/// What a JSON string says, however it was escaped; other text as it is.
+pub fn unquoted(json: &str) -> Cow<'_, str> {
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
+        Some(_) => serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned),
+        None => Cow::Borrowed(json),
     }
 }
 
-struct FieldsVisitor;
+/// The text of the value at a path of fields of the JSON object `text`, unless it is absent or null.
+/// Reads no further than to it, and only the first field of a name.
+pub fn dig<'a>(text: &'a str, path: &[&str]) -> Option<&'a str> {
+    let found = path
+        .iter()
+        .try_fold(text, |object, name| first_member(object, name))?;
+    let end = value_end(found.as_bytes(), 0)?;
+    found.get(..end).filter(|value| *value != "null")
+}
 
-/// Borrows a key unless it holds an escape.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
+/// From the value of a field of the object that `text` begins with.
+fn first_member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    if bytes.first() != Some(&b'{') {
+        return None;
     }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut fields = Vec::with_capacity(16);
-        while let Some((Key(name), raw)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            fields.push((name, raw));
+    loop {
+        let start = skip_space(bytes, at, b',');
+        let end = string_end(bytes, start).filter(|_| bytes.get(start) == Some(&b'"'))?;
+        let value = skip_space(bytes, end, b':');
+        if unquoted(text.get(start..end)?) == name {
+            return text.get(value..);
         }
-        // Go writes maps sorted and structs in declaration order.
-        if !fields.is_sorted_by(|(a, _), (b, _)| a <= b) {
-            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-        }
-        Ok(Fields(fields))
+        at = value_end(bytes, value)?;
     }
+}
+
+fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at),
+        b'{' | b'[' => container_end(bytes, at),
+        _ => Some(scalar_end(bytes, at)),
+    }
+}
+
+/// Over space, and the one sign that may stand in it.
+fn skip_space(bytes: &[u8], at: usize, sign: u8) -> usize {
+    let is_skipped = |byte: &u8| byte.is_ascii_whitespace() || *byte == sign;
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| is_skipped(byte)).count()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rstest::rstest;
 
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
+    use super::*;
+    use crate::compare::document::Document;
 
     #[test]
     fn fields_are_found_in_any_order_and_nulls_are_absent() {
-        let object = raw(r#"{"b":1,"a":{"x":2},"c":null,"d\u002fe":3}"#);
-        let fields = Fields::of(&object).unwrap();
-        assert_eq!(fields.get("a").unwrap().get(), r#"{"x":2}"#);
-        assert_eq!(fields.get("d/e").unwrap().get(), "3");
-        assert!(fields.get("c").is_none());
-        assert!(fields.get("z").is_none());
-        assert_eq!(fields.iter().count(), 3);
+        let document = Document::of(r#"{ "b":1,"a" : {"x":2}, "c":null,"d\u002fe":3 }"#);
+        let fields = Fields::of(document.root()).unwrap();
+        let get = |name| fields.get(name).map(Json::text);
+        assert_eq!(get("a"), Some(r#"{"x":2}"#));
+        assert_eq!(get("d/e"), Some("3"));
+        assert_eq!(get("c"), None);
+        assert_eq!(get("z"), None);
+        let names: Vec<_> = fields.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b", "d/e"]);
+        for name in ["a", "b", "c", "d/e", "z"] {
+            let found = member(document.root(), name).map(Json::text);
+            assert_eq!(found, get(name), "{name}");
+        }
+    }
+
+    #[rstest]
+    #[case(r#"{"a":1,"b":2,"a":3}"#, Some("3"))]
+    #[case(r#"{"a":1,"\u0061":3}"#, Some("3"))]
+    #[case(r#"{"a":1,"a":null}"#, None)]
+    #[case(r#"{"b":0,"a":null,"a":2,"a":3}"#, Some("3"))]
+    fn of_a_name_that_is_repeated_the_last_field_counts(
+        #[case] text: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let document = Document::of(text);
+        let fields = Fields::of(document.root()).unwrap();
+        assert_eq!(fields.get("a").map(Json::text), expected);
+        let listed = fields.iter().find(|(name, _)| *name == "a");
+        assert_eq!(listed.map(|(_, value)| value.text()), expected);
+        assert_eq!(member(document.root(), "a").map(Json::text), expected);
     }
 
     #[test]
     fn a_list_is_no_object() {
-        assert!(Fields::of(&raw("[1]")).is_none());
-        assert!(matches!(open(&raw("[1,2]")), Opened::List(items) if items.len() == 2));
-        assert!(matches!(open(&raw("\"x\"")), Opened::Scalar("\"x\"")));
+        let list = Document::of("[1, [2], {}]");
+        assert!(Fields::of(list.root()).is_none());
+        assert!(member(list.root(), "1").is_none());
+        let Opened::List(items) = open(list.root()) else {
+            panic!("a list")
+        };
+        let items: Vec<_> = items.into_iter().map(Json::text).collect();
+        assert_eq!(items, ["1", "[2]", "{}"]);
+    }
+
+    #[rstest]
+    #[case(&["metadata", "name"], Some(r#""web""#))]
+    #[case(&["metadata", "labels"], Some(r#"{"}":"{"}"#))]
+    #[case(&["metadata", "labels", "}"], Some(r#""{""#))]
+    #[case(&["metadata", "a\"b"], Some("[[1],2]"))]
+    #[case(&["metadata"], Some(r#"{"labels": {"}":"{"}, "uid":null,"a\"b":[[1],2],"name":"web"}"#))]
+    #[case(&["metadata", "uid"], None)]
+    #[case(&["metadata", "nothing"], None)]
+    #[case(&["metadata", "name", "first"], None)]
+    #[case(&["spec"], Some("-1.5e3"))]
+    fn a_value_is_dug_out_by_the_names_of_fields(
+        #[case] path: &[&str],
+        #[case] expected: Option<&str>,
+    ) {
+        let text = r#"{"kind":"A", "metadata": {"labels": {"}":"{"}, "uid":null,"a\"b":[[1],2],"name":"web"},"spec": -1.5e3 }"#;
+        assert_eq!(dig(text, path), expected);
     }
 }

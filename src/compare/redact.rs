@@ -7,7 +7,7 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::path::{FieldPath, Step};
 
@@ -77,20 +77,15 @@ impl Redactor {
         }
     }
 
-    /// `raw`, standing at `path`, as it may be shown.
-    pub fn show(
-        &self,
-        sensitivity: Sensitivity,
-        path: &FieldPath,
-        raw: Option<&RawValue>,
-    ) -> Shown {
-        let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+    /// The value `json`, standing at `path`, as it may be shown.
+    pub fn show(&self, sensitivity: Sensitivity, path: &FieldPath, json: Option<&str>) -> Shown {
+        let Some(json) = json.filter(|json| *json != "null") else {
             return Shown::Absent;
         };
         if sensitivity == Sensitivity::Secret && is_sensitive(path) {
-            return Shown::Text(self.mark(raw.get()));
+            return Shown::Text(self.mark(json));
         }
-        Shown::Text(cut(raw.get()))
+        Shown::Text(cut(json))
     }
 
     /// Replaces every value of a Secret by its mark. To be called before anything is derived from
@@ -168,15 +163,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
-
     fn shown(path: &[&str], text: &str) -> String {
         let redactor = Redactor::new(b"key");
         let path = FieldPath::of(path.iter().copied());
         redactor
-            .show(Sensitivity::Secret, &path, Some(&raw(text)))
+            .show(Sensitivity::Secret, &path, Some(text))
             .to_string()
     }
 
@@ -190,7 +181,7 @@ mod tests {
             let path = FieldPath::of(["data", "password"]);
             let other = Redactor::new(b"another key");
             other
-                .show(Sensitivity::Secret, &path, Some(&raw(r#""aHVudGVyMg==""#)))
+                .show(Sensitivity::Secret, &path, Some(r#""aHVudGVyMg==""#))
                 .to_string()
         });
     }
@@ -229,7 +220,7 @@ mod tests {
     fn long_values_are_cut_at_a_character() {
         let text = format!("\"{}\"", "ä".repeat(300));
         let Shown::Text(cut) =
-            Redactor::new(b"k").show(Sensitivity::Open, &FieldPath::root(), Some(&raw(&text)))
+            Redactor::new(b"k").show(Sensitivity::Open, &FieldPath::root(), Some(&text))
         else {
             panic!("a value is shown");
         };

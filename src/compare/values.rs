@@ -1,9 +1,8 @@
 //! Whether two values are the same to Kubernetes, and whether a value satisfies a declaration.
 
-use serde_json::value::RawValue;
-
 use super::{
-    items::{counterparts, keyed},
+    document::Json,
+    items::KeyedList,
     open::{Fields, Opened, open, present},
     pairs::have_counterparts,
     scalar::same_scalar,
@@ -23,20 +22,15 @@ pub enum Empties {
 }
 
 /// Old and new value are the same: nothing changes here.
-pub fn same(
-    a: Option<&RawValue>,
-    b: Option<&RawValue>,
-    shape: Shape<'_>,
-    empties: Empties,
-) -> bool {
+pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, empties: Empties) -> bool {
     let (a, b) = match (present(a), present(b)) {
         (None, None) => return true,
         (Some(one), None) | (None, Some(one)) => {
-            return empties == Empties::Dropped && one.get() == "[]";
+            return empties == Empties::Dropped && one.text() == "[]";
         }
         (Some(a), Some(b)) => (a, b),
     };
-    if a.get() == b.get() {
+    if a.text() == b.text() {
         return true;
     }
     match (open(a), open(b)) {
@@ -55,7 +49,7 @@ fn same_fields(a: &Fields<'_>, b: &Fields<'_>, shape: Shape<'_>, empties: Emptie
         })
 }
 
-fn same_items(a: &[&RawValue], b: &[&RawValue], shape: Shape<'_>, empties: Empties) -> bool {
+fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, empties: Empties) -> bool {
     let item = shape.item();
     if a.len() != b.len() {
         return false;
@@ -63,24 +57,24 @@ fn same_items(a: &[&RawValue], b: &[&RawValue], shape: Shape<'_>, empties: Empti
     let pairwise = || {
         a.iter()
             .zip(b)
-            .all(|(a, b)| same(Some(a), Some(b), item, empties))
+            .all(|(a, b)| same(Some(*a), Some(*b), item, empties))
     };
     match shape.node() {
         Node::List {
             kind: ListKind::Keyed(keys),
             ..
-        } => match (keyed(a, keys), keyed(b, keys)) {
+        } => match (KeyedList::of(a, keys), KeyedList::of(b, keys)) {
             (Some(a), Some(b)) => a.iter().all(|one| {
-                counterparts(&b, one)
+                b.counterparts(one)
                     .iter()
-                    .any(|two| same(Some(one.item), Some(two), item, empties))
+                    .any(|two| same(Some(one.item), Some(*two), item, empties))
             }),
             _ => pairwise(),
         },
         Node::List {
             kind: ListKind::Set | ListKind::Unordered,
             ..
-        } => have_counterparts(a, b, |a, b| same(Some(a), Some(b), item, empties)),
+        } => have_counterparts(a, b, |a, b| same(Some(*a), Some(*b), item, empties)),
         _ => pairwise(),
     }
 }
@@ -90,15 +84,15 @@ fn same_items(a: &[&RawValue], b: &[&RawValue], shape: Shape<'_>, empties: Empti
 pub struct Against<'a> {
     /// The value before the request, where one stands at the same place: it tells whether the API
     /// server keeps an empty value that the manifest declares.
-    pub old: Option<&'a RawValue>,
+    pub old: Option<Json<'a>>,
     /// The value that is held against the declaration.
-    pub new: Option<&'a RawValue>,
+    pub new: Option<Json<'a>>,
 }
 
 /// The new value satisfies the declaration: every declared part of it is there with its declared
 /// value. Parts that are not declared do not matter.
 pub fn satisfies(
-    declared: &RawValue,
+    declared: Json<'_>,
     against: Against<'_>,
     shape: Shape<'_>,
     empties: Empties,
@@ -106,7 +100,7 @@ pub fn satisfies(
     let Some(new) = present(against.new) else {
         return satisfied_by_absence(declared, present(against.old), shape, empties);
     };
-    if declared.get() == new.get() {
+    if declared.text() == new.text() {
         return true;
     }
     match (open(declared), open(new)) {
@@ -138,15 +132,15 @@ pub fn satisfies(
 /// An absent value satisfies an empty declaration, unless the old value shows that the API server
 /// keeps it (`emptyDir: {}`, `automountServiceAccountToken: false`).
 fn satisfied_by_absence(
-    declared: &RawValue,
-    old: Option<&RawValue>,
+    declared: Json<'_>,
+    old: Option<Json<'_>>,
     shape: Shape<'_>,
     empties: Empties,
 ) -> bool {
-    if declared.get() == "null" {
+    if declared.text() == "null" {
         return true;
     }
-    if declared.get() == "[]" && empties == Empties::Dropped {
+    if declared.text() == "[]" && empties == Empties::Dropped {
         return true;
     }
     let kept = old.is_some_and(|old| same(Some(declared), Some(old), shape, empties));
@@ -154,7 +148,7 @@ fn satisfied_by_absence(
 }
 
 /// Go's zero value of whatever type this is, which `omitempty` leaves out.
-fn is_empty(declared: &RawValue) -> bool {
+fn is_empty(declared: Json<'_>) -> bool {
     match open(declared) {
         Opened::Object(fields) => fields.iter().all(|(_, value)| is_empty(value)),
         Opened::List(items) => items.is_empty(),
@@ -163,14 +157,14 @@ fn is_empty(declared: &RawValue) -> bool {
 }
 
 fn satisfied_items(
-    declared: &[&RawValue],
-    old: &[&RawValue],
-    new: &[&RawValue],
+    declared: &[Json<'_>],
+    old: &[Json<'_>],
+    new: &[Json<'_>],
     shape: Shape<'_>,
     empties: Empties,
 ) -> bool {
     let item = shape.item();
-    let holds = |declared: &RawValue, old: Option<&RawValue>, new: &RawValue| {
+    let holds = |declared: Json<'_>, old: Option<Json<'_>>, new: Json<'_>| {
         satisfies(
             declared,
             Against {
@@ -193,7 +187,7 @@ fn satisfied_items(
                 .iter()
                 .zip(new)
                 .enumerate()
-                .all(|(index, (declared, new))| holds(declared, old_at(index), new))
+                .all(|(index, (declared, new))| holds(*declared, old_at(index), *new))
     };
     match shape.node() {
         Node::List {
@@ -205,31 +199,31 @@ fn satisfied_items(
             ..
         } => declared
             .iter()
-            .all(|declared| new.iter().any(|new| holds(declared, None, new))),
+            .all(|declared| new.iter().any(|new| holds(*declared, None, *new))),
         Node::List {
             kind: ListKind::Unordered,
             ..
         } => {
             declared.len() == new.len()
-                && have_counterparts(declared, new, |d, n| holds(d, None, n))
+                && have_counterparts(declared, new, |d, n| holds(*d, None, *n))
         }
         _ => pairwise(),
     }
 }
 
 fn satisfied_keyed(
-    declared: &[&RawValue],
-    old: &[&RawValue],
-    new: &[&RawValue],
+    declared: &[Json<'_>],
+    old: &[Json<'_>],
+    new: &[Json<'_>],
     keys: &[MergeKey],
-    holds: impl Fn(&RawValue, Option<&RawValue>, &RawValue) -> bool,
+    holds: impl Fn(Json<'_>, Option<Json<'_>>, Json<'_>) -> bool,
 ) -> Option<bool> {
-    let (declared, new) = (keyed(declared, keys)?, keyed(new, keys)?);
-    let old = keyed(old, keys).unwrap_or_default();
+    let (declared, new) = (KeyedList::of(declared, keys)?, KeyedList::of(new, keys)?);
+    let old = KeyedList::of(old, keys).unwrap_or_default();
     Some(declared.iter().all(|one| {
-        let old = counterparts(&old, one).first().copied();
-        counterparts(&new, one)
+        let old = old.counterparts(one).first().copied();
+        new.counterparts(one)
             .iter()
-            .any(|new| holds(one.item, old, new))
+            .any(|new| holds(one.item, old, *new))
     }))
 }

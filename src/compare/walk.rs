@@ -9,10 +9,9 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use serde_json::value::RawValue;
-
 use self::place::{Gone, Place, Trail};
 use super::{
+    document::Json,
     open::{Fields, Opened, open, present},
     path::FieldPath,
     schema::{Node, Shape},
@@ -33,13 +32,13 @@ pub enum Agreement {
 #[derive(Clone, Copy, Debug)]
 pub enum Declared<'a> {
     /// One active manifest.
-    One(&'a RawValue),
+    One(Json<'a>),
     /// Two active manifests; the newest first. `None`: it declares nothing here.
-    Two(Option<&'a RawValue>, Option<&'a RawValue>),
+    Two(Option<Json<'a>>, Option<Json<'a>>),
 }
 
 impl<'a> Declared<'a> {
-    fn each(self) -> impl Iterator<Item = &'a RawValue> {
+    fn each(self) -> impl Iterator<Item = Json<'a>> {
         let (first, second) = match self {
             Self::One(one) => (Some(one), None),
             Self::Two(first, second) => (first, second),
@@ -47,7 +46,7 @@ impl<'a> Declared<'a> {
         first.into_iter().chain(second)
     }
 
-    fn newest(self) -> Option<&'a RawValue> {
+    fn newest(self) -> Option<Json<'a>> {
         self.each().next()
     }
 
@@ -56,11 +55,11 @@ impl<'a> Declared<'a> {
     }
 
     /// What each manifest declares at a place that `of` finds; `None` if none declares it.
-    pub fn map(self, of: impl Fn(&'a RawValue) -> Option<&'a RawValue>) -> Option<Self> {
+    pub fn map(self, of: impl Fn(Json<'a>) -> Option<Json<'a>>) -> Option<Self> {
         match self {
             Self::One(one) => present(of(one)).map(Self::One),
             Self::Two(first, second) => {
-                let of = |raw: Option<&'a RawValue>| present(raw.and_then(&of));
+                let of = |json: Option<Json<'a>>| present(json.and_then(&of));
                 match (of(first), of(second)) {
                     (None, None) => None,
                     (first, second) => Some(Self::Two(first, second)),
@@ -78,9 +77,9 @@ pub struct Comparison<'a> {
     /// How many of them must agree.
     pub agreement: Agreement,
     /// The object before the request.
-    pub old: &'a RawValue,
+    pub old: Json<'a>,
     /// The object after it.
-    pub new: &'a RawValue,
+    pub new: Json<'a>,
     /// What is known of the kind's fields.
     pub shape: Shape<'a>,
     /// What becomes of empty lists.
@@ -93,11 +92,11 @@ pub struct Violation<'a> {
     /// Where; for something removed as a whole, the topmost place that is gone.
     pub path: FieldPath,
     /// The newest active manifest's value.
-    pub declared: &'a RawValue,
+    pub declared: Json<'a>,
     /// The value before the request.
-    pub old: Option<&'a RawValue>,
+    pub old: Option<Json<'a>>,
     /// The value after it.
-    pub new: Option<&'a RawValue>,
+    pub new: Option<Json<'a>>,
     /// The path goes through, or ends at, a list of which nothing is known. With the schema at
     /// hand the list might turn out to have merge keys, and the change to be none.
     pub unknown_list: bool,
@@ -134,7 +133,7 @@ impl<'a> Walk<'a> {
         place.new = present(place.new);
         let unchanged = match (place.old, place.new) {
             (None, None) => true,
-            (Some(old), Some(new)) => old.get() == new.get(),
+            (Some(old), Some(new)) => old.text() == new.text(),
             _ => false,
         };
         if unchanged || (self.agreement == Agreement::Every && !declared.is_unanimous()) {
@@ -149,11 +148,7 @@ impl<'a> Walk<'a> {
                 old,
             });
         }
-        let is = |first: u8| {
-            declared
-                .each()
-                .all(|raw| raw.get().as_bytes().first() == Some(&first))
-        };
+        let is = |first: u8| declared.each().all(|json| json.first() == first);
         if is(b'{') {
             self.object(declared, place);
         } else if is(b'[') {
@@ -223,7 +218,7 @@ impl<'a> Walk<'a> {
         };
         let is_declared = declared
             .each()
-            .any(|raw| satisfies(raw, against, place.shape, self.empties));
+            .any(|json| satisfies(json, against, place.shape, self.empties));
         if is_declared || same(place.old, place.new, place.shape, self.empties) {
             return;
         }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::{
     claim::{Claim, Held, RevisionClaim},
     excuse::excused_elsewhere,
@@ -12,7 +10,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Agreement, Comparison, Declared, Fields, Violation, compare,
+        Agreement, Comparison, Declared, Document, Fields, Json, Violation, compare, member,
         path::{FieldPath, Step},
         redact::Sensitivity,
     },
@@ -72,9 +70,15 @@ impl Claim {
     }
 }
 
-/// The declared object as JSON.
-pub(super) fn parsed(object: &DeclaredObject) -> Option<&RawValue> {
-    serde_json::from_str(&object.json).ok()
+/// The object in each manifest of a claim, as [`manifests`] takes them.
+pub(super) fn documents(claim: &Claim) -> Vec<Option<Document<'_>>> {
+    let helds = claim.revisions.iter().map(|revision| &revision.held);
+    helds
+        .map(|held| match held {
+            Held::Declared(object) => Some(Document::of(&object.json)),
+            Held::Absent | Held::Unreadable => None,
+        })
+        .collect()
 }
 
 /// The manifests of a claim that can be compared, and what stands against comparing all of them.
@@ -85,23 +89,25 @@ pub(super) struct Manifests<'c> {
 
 /// The manifests of `claim` whose object is `comparable` with the request's.
 pub(super) fn manifests<'c>(
-    claim: &'c Claim,
+    claim: &Claim,
+    documents: &'c [Option<Document<'_>>],
     comparable: impl Fn(&DeclaredObject) -> bool,
 ) -> Manifests<'c> {
     let mut doubt = None;
-    let mut slot = |revision: &'c RevisionClaim| match &revision.held {
-        Held::Absent => None,
-        Held::Unreadable => {
-            doubt = Some(Reason::RecordUnreadable);
-            None
-        }
-        Held::Declared(object) if !comparable(object) => {
-            doubt = Some(Reason::VersionDiffers);
-            None
-        }
-        Held::Declared(object) => parsed(object),
-    };
-    let mut slots = claim.revisions.iter();
+    let mut slot =
+        |(revision, document): (&RevisionClaim, &'c Option<Document<'_>>)| match &revision.held {
+            Held::Absent => None,
+            Held::Unreadable => {
+                doubt = Some(Reason::RecordUnreadable);
+                None
+            }
+            Held::Declared(object) if !comparable(object) => {
+                doubt = Some(Reason::VersionDiffers);
+                None
+            }
+            Held::Declared(_) => document.as_ref().map(Document::root),
+        };
+    let mut slots = claim.revisions.iter().zip(documents);
     let first = slots.next().map(&mut slot);
     let second = slots.next().map(&mut slot);
     let declared = match (first, second) {
@@ -122,14 +128,15 @@ pub(super) fn manifests<'c>(
 pub(super) fn judge_update(
     question: &Question<'_>,
     claim: &Claim,
-    old: &RawValue,
-    new: &RawValue,
+    old: Json<'_>,
+    new: Json<'_>,
 ) -> Judged {
     if claim.leaves_free() {
         return Judged::Passes;
     }
     let version = &*question.request.kind.version;
-    let whole = manifests(claim, |object| object.version == version);
+    let documents = documents(claim);
+    let whole = manifests(claim, &documents, |object| object.version == version);
     let run = |declared| {
         let comparison = Comparison {
             declared,
@@ -146,7 +153,7 @@ pub(super) fn judge_update(
     };
     // The labels and annotations of an object are the same in every version of its kind.
     if doubt == Reason::VersionDiffers
-        && let Some(declared) = manifests(claim, |_| true).declared
+        && let Some(declared) = manifests(claim, &documents, |_| true).declared
         && let Judged::Violates(changes) = run(declared)
     {
         let (metadata, rest): (Vec<_>, Vec<_>) = changes
@@ -174,28 +181,29 @@ fn is_metadata(path: &FieldPath) -> bool {
     matches!(path.steps().first(), Some(Step::Field(first)) if first == "metadata")
 }
 
-fn only_metadata_changes(old: &RawValue, new: &RawValue) -> bool {
+fn only_metadata_changes(old: Json<'_>, new: Json<'_>) -> bool {
     let (Some(old), Some(new)) = (Fields::of(old), Fields::of(new)) else {
         return false;
     };
-    let text = |raw: Option<&RawValue>| raw.map(|raw| raw.get().to_owned());
-    let differs = |(name, value): (&str, &RawValue), other: &Fields<'_>| {
-        name != "metadata" && name != "status" && text(other.get(name)) != text(Some(value))
+    let differs = |(name, value): (&str, Json<'_>), other: &Fields<'_>| {
+        name != "metadata"
+            && name != "status"
+            && other.get(name).map(Json::text) != Some(value.text())
     };
     !old.iter().any(|field| differs(field, &new)) && !new.iter().any(|field| differs(field, &old))
 }
 
 /// The value at a path of plain fields.
-pub(super) fn dig<'a>(raw: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+pub(super) fn at<'a>(json: Json<'a>, path: &[&str]) -> Option<Json<'a>> {
     path.iter()
-        .try_fold(raw, |raw, field| Fields::of(raw)?.get(field))
+        .try_fold(json, |json, field| member(json, field))
 }
 
 /// Takes off the violations that are none after all, and concludes from the rest.
 fn weigh(
     question: &Question<'_>,
     claim: &Claim,
-    (old, new): (&RawValue, &RawValue),
+    (old, new): (Json<'_>, Json<'_>),
     mut violations: Vec<Violation<'_>>,
 ) -> Judged {
     if violations.is_empty() {
@@ -240,7 +248,11 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
 
 fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
-    let show = |raw| question.redactor.show(sensitivity, &violation.path, raw);
+    let show = |json: Option<Json<'_>>| {
+        question
+            .redactor
+            .show(sensitivity, &violation.path, json.map(Json::text))
+    };
     Change {
         path: violation.path.clone(),
         declared: show(Some(violation.declared)),
@@ -259,8 +271,8 @@ fn is_finalizer(path: &FieldPath) -> bool {
 
 /// Finalizers come off an object that is being deleted. Nothing else of it is let through for that:
 /// to skip such objects altogether was CVE-2023-34091 of Kyverno.
-fn is_deleting(old: &RawValue, new: &RawValue) -> bool {
+fn is_deleting(old: Json<'_>, new: Json<'_>) -> bool {
     [old, new]
         .iter()
-        .all(|raw| dig(raw, &["metadata", "deletionTimestamp"]).is_some())
+        .all(|json| at(*json, &["metadata", "deletionTimestamp"]).is_some())
 }

@@ -1,17 +1,15 @@
 //! What takes a violation back: the word of another release that claims the same object.
 
-use serde_json::value::RawValue;
-
 use super::{
-    change::parsed,
     claim::{Claim, Held},
     judge::Question,
 };
 use crate::{
     compare::{
-        Fields, Violation,
+        Document, Fields, Json, Opened, Violation, member, open,
         path::Step,
         schema::Shape,
+        unquoted,
         values::{Against, satisfies},
     },
     helm::lifecycle::Phase,
@@ -41,10 +39,8 @@ pub(super) fn excused_elsewhere(
             let Held::Declared(object) = &revision.held else {
                 return false;
             };
-            let Some(root) = parsed(object) else {
-                return false;
-            };
-            match find(root, shape, violation.path.steps()) {
+            let document = Document::of(&object.json);
+            match find(document.root(), shape, violation.path.steps()) {
                 Some((value, shape)) => {
                     let against = Against {
                         old: violation.old,
@@ -58,41 +54,35 @@ pub(super) fn excused_elsewhere(
 }
 
 /// The value at a path of a manifest's object.
-fn find<'a>(
-    root: &'a RawValue,
-    shape: Shape<'a>,
-    steps: &[Step],
-) -> Option<(&'a RawValue, Shape<'a>)> {
+fn find<'a>(root: Json<'a>, shape: Shape<'a>, steps: &[Step]) -> Option<(Json<'a>, Shape<'a>)> {
     let mut at = (root, shape);
     for step in steps {
         at = match step {
-            Step::Field(name) => (Fields::of(at.0)?.get(name)?, at.1.field(name)),
-            Step::Index(index) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                (items.get(*index).copied()?, at.1.item())
-            }
+            Step::Field(name) => (member(at.0, name)?, at.1.field(name)),
+            Step::Index(index) => (items(at.0)?.get(*index).copied()?, at.1.item()),
             Step::Value(value) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                (
-                    items.into_iter().find(|item| item.get() == value)?,
-                    at.1.item(),
-                )
+                let is_it = |item: &Json<'_>| item.text() == value;
+                (items(at.0)?.into_iter().find(is_it)?, at.1.item())
             }
             Step::Item(keys) => {
-                let items: Vec<&RawValue> = serde_json::from_str(at.0.get()).ok()?;
-                let is_it = |item: &&RawValue| {
-                    let Some(fields) = Fields::of(item) else {
-                        return false;
-                    };
-                    keys.iter().all(|(key, value)| {
-                        fields
-                            .get(key)
-                            .is_none_or(|found| found.get().trim_matches('"') == value)
+                let is_it = |item: &Json<'_>| {
+                    Fields::of(*item).is_some_and(|fields| {
+                        keys.iter().all(|(key, value)| {
+                            let found = fields.get(key);
+                            found.is_none_or(|found| unquoted(found.text()) == *value)
+                        })
                     })
                 };
-                (items.into_iter().find(is_it)?, at.1.item())
+                (items(at.0)?.into_iter().find(is_it)?, at.1.item())
             }
         };
     }
     Some(at)
+}
+
+fn items(list: Json<'_>) -> Option<Vec<Json<'_>>> {
+    match open(list) {
+        Opened::List(items) => Some(items),
+        Opened::Object(_) | Opened::Scalar(_) => None,
+    }
 }

@@ -15,8 +15,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::{
     change::{Judged, judge_update},
     claim::{Claim, Held},
@@ -26,7 +24,7 @@ use super::{
     verdict::{Finding, Reason, Verdict},
 };
 use crate::{
-    compare::{redact::Redactor, schema::Shape, values::Empties},
+    compare::{Document, redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
     policy::{Mode, Policy, presets::Act},
 };
@@ -132,14 +130,15 @@ pub fn judge(question: &Question<'_>) -> Verdict {
             else {
                 return Verdict::because(Reason::ObjectUnreadable);
             };
+            let (old, new) = (Document::of(old.get()), Document::of(new.get()));
             let judge_one: &dyn Fn(&Claim) -> Judged = if scale {
-                &|claim| judge_replicas(question, claim, old, new)
+                &|claim| judge_replicas(question, claim, old.root(), new.root())
             } else {
                 &|claim| {
                     if question.judges_elsewhere(claim) {
                         Judged::Elsewhere
                     } else {
-                        judge_update(question, claim, old, new)
+                        judge_update(question, claim, old.root(), new.root())
                     }
                 }
             };
@@ -266,10 +265,4 @@ impl Verdict {
     pub fn mode(&self) -> Option<Mode> {
         self.findings.iter().map(|finding| finding.mode).min()
     }
-}
-
-/// Text that is JSON `0`: a Scale without `spec.replicas` asks for none.
-pub(super) fn zero() -> &'static RawValue {
-    static ZERO: std::sync::OnceLock<Box<RawValue>> = std::sync::OnceLock::new();
-    ZERO.get_or_init(|| serde_json::value::to_raw_value(&0).unwrap_or_default())
 }

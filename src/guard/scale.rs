@@ -1,16 +1,14 @@
 //! What one release says of a scale request: its declared replicas of the parent, against those of
 //! the two Scale objects.
 
-use serde_json::value::RawValue;
-
 use super::{
-    change::{Judged, conclude, dig, manifests},
+    change::{Judged, at, conclude, documents, manifests},
     claim::Claim,
     excuse::excused_elsewhere,
-    judge::{Question, zero},
+    judge::Question,
 };
 use crate::{
-    compare::{Comparison, compare, path::FieldPath, schema::Shape},
+    compare::{Comparison, Document, Json, compare, path::FieldPath, schema::Shape},
     policy::presets::Act,
 };
 
@@ -18,20 +16,23 @@ use crate::{
 pub(super) fn judge_replicas(
     question: &Question<'_>,
     claim: &Claim,
-    old: &RawValue,
-    new: &RawValue,
+    old: Json<'_>,
+    new: Json<'_>,
 ) -> Judged {
     if claim.leaves_free() {
         return Judged::Passes;
     }
-    let whole = manifests(claim, |_| true);
+    let documents = documents(claim);
+    let whole = manifests(claim, &documents, |_| true);
     let declared = whole
         .declared
-        .and_then(|d| d.map(|raw| dig(raw, question.replicas_path)));
+        .and_then(|d| d.map(|json| at(json, question.replicas_path)));
     let Some(declared) = declared else {
         return whole.doubt.map_or(Judged::Passes, Judged::Undecided);
     };
-    let requested = |scale| dig(scale, &["spec", "replicas"]).unwrap_or(zero());
+    // A Scale without replicas asks for none.
+    let zero = Document::of("0");
+    let requested = |scale| at(scale, &["spec", "replicas"]).unwrap_or(zero.root());
     let comparison = Comparison {
         declared,
         agreement: claim.agreement(),

@@ -8,7 +8,7 @@ use super::{
     request::{Operation, Request},
     verdict::Reason,
 };
-use crate::{compare::Fields, helm::ReleaseName};
+use crate::{compare::dig, helm::ReleaseName};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +98,9 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
 /// The release that an object says it belongs to. Anyone can write that, so it tells where to look
 /// and never what is true; what could not be the name of a namespace or a release is nothing.
 pub fn owner(object: &RawValue) -> Option<ReleaseName> {
-    let metadata = Fields::of(object)?.get("metadata")?;
-    let annotations = Fields::of(Fields::of(metadata)?.get("annotations")?)?;
+    let annotations = dig(object.get(), &["metadata", "annotations"])?;
     let name = |key| {
-        let name: String = serde_json::from_str(annotations.get(key)?.get()).ok()?;
+        let name: String = serde_json::from_str(dig(annotations, &[key])?).ok()?;
         is_dns_name(&name).then_some(name)
     };
     Some(ReleaseName {
@@ -141,8 +140,7 @@ fn name<'r>(request: &'r Request<'_>) -> Option<Cow<'r, str>> {
         return Some(Cow::Borrowed(&*request.name));
     }
     let object = request.old_object.or(request.object)?;
-    let metadata = Fields::of(object)?.get("metadata")?;
-    let name: String = serde_json::from_str(Fields::of(metadata)?.get("name")?.get()).ok()?;
+    let name: String = serde_json::from_str(dig(object.get(), &["metadata", "name"])?).ok()?;
     (!name.is_empty()).then_some(Cow::Owned(name))
 }
 

@@ -16,7 +16,7 @@ mod server;
 
 use edit::{Node, Seg, changed, get, nodes, put, removed};
 use helm_guard::compare::{
-    Agreement, Comparison, Declared, Violation, compare,
+    Agreement, Comparison, Declared, Document, Violation, compare,
     path::{FieldPath, Step},
 };
 use model::{Subject, Ty, declared, subjects};
@@ -24,7 +24,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use server::{Life, is_empty, roll, stored};
 
 /// Objects tried of each kind, for each property; `PROPTEST_CASES` asks for more.
@@ -50,10 +50,6 @@ fn for_all(property: impl Fn(&Subject, &Value, u64) -> Outcome) {
     }
 }
 
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).unwrap()
-}
-
 /// A violation, detached from its objects.
 #[derive(Debug)]
 struct Found {
@@ -65,15 +61,16 @@ impl From<&Violation<'_>> for Found {
     fn from(violation: &Violation<'_>) -> Self {
         Self {
             path: violation.path.clone(),
-            declared: serde_json::from_str(violation.declared.get()).unwrap(),
+            declared: serde_json::from_str(violation.declared.text()).unwrap(),
         }
     }
 }
 
 impl Subject {
     fn judge(&self, declared: &Value, old: &Value, new: &Value) -> Vec<Found> {
-        let declared = raw(declared);
-        self.run(Declared::One(&declared), Agreement::Every, old, new)
+        let declared = declared.to_string();
+        let declared = Document::of(&declared);
+        self.run(Declared::One(declared.root()), Agreement::Every, old, new)
     }
 
     fn judge_two(
@@ -83,8 +80,9 @@ impl Subject {
         old: &Value,
         new: &Value,
     ) -> Vec<Found> {
-        let (first, second) = (raw(first), raw(second));
-        let declared = Declared::Two(Some(&first), Some(&second));
+        let (first, second) = (first.to_string(), second.to_string());
+        let (first, second) = (Document::of(&first), Document::of(&second));
+        let declared = Declared::Two(Some(first.root()), Some(second.root()));
         self.run(declared, agreement, old, new)
     }
 
@@ -95,12 +93,13 @@ impl Subject {
         old: &Value,
         new: &Value,
     ) -> Vec<Found> {
-        let (old, new) = (raw(old), raw(new));
+        let (old, new) = (old.to_string(), new.to_string());
+        let (old, new) = (Document::of(&old), Document::of(&new));
         let comparison = Comparison {
             declared,
             agreement,
-            old: &old,
-            new: &new,
+            old: old.root(),
+            new: new.root(),
             shape: self.shape,
             empties: self.empties,
         };

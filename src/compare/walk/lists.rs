@@ -1,13 +1,12 @@
 //! Lists: how items find their counterparts decides what of a list is declared.
 
-use serde_json::value::RawValue;
-
 use super::{
     Declared, Walk,
     place::{Place, Trail},
 };
 use crate::compare::{
-    items::{Keyed, counterparts, keyed},
+    document::Json,
+    items::KeyedList,
     open::{Opened, open},
     schema::{ListKind, MergeKey, Node},
     values::{Against, same, satisfies},
@@ -25,7 +24,7 @@ impl<'a> Walk<'a> {
             return self.leaf(declared, place);
         };
         // An empty list has no items that could be missed, yet custom resources keep it.
-        if place.new.is_none() && declared.each().all(|raw| raw.get() == "[]") {
+        if place.new.is_none() && declared.each().all(|json| json.text() == "[]") {
             return self.leaf(declared, place);
         }
         match place.shape.node() {
@@ -71,42 +70,28 @@ impl<'a> Walk<'a> {
         declared: Declared<'a>,
         place: Place<'a, '_>,
         keys: &'a [MergeKey],
-        (old, new): (&[&'a RawValue], &[&'a RawValue]),
+        (old, new): (&[Json<'a>], &[Json<'a>]),
     ) -> Option<()> {
-        let of = |raw: &'a RawValue| match open(raw) {
-            Opened::List(items) => keyed(&items, keys),
+        let of = |json: Json<'a>| match open(json) {
+            Opened::List(items) => KeyedList::of(&items, keys),
             Opened::Object(_) | Opened::Scalar(_) => None,
         };
         let (first, second) = match declared {
             Declared::One(one) => (of(one)?, None),
             Declared::Two(first, second) => (
-                first.map_or(Some(Vec::new()), of)?,
-                Some(second.map_or(Some(Vec::new()), of)?),
+                first.map_or(Some(KeyedList::default()), of)?,
+                Some(second.map_or(Some(KeyedList::default()), of)?),
             ),
         };
-        let (old, new) = (keyed(old, keys)?, keyed(new, keys)?);
-        let newest = first.iter().map(|item| (item, true));
-        let others = second.iter().flatten().map(|item| (item, false));
-        for (index, (item, is_newest)) in newest.chain(others).enumerate() {
-            let before = if is_newest {
-                &first
-            } else {
-                second.as_deref().unwrap_or_default()
-            };
-            let position = if is_newest {
-                index
-            } else {
-                index - first.len()
-            };
-            let seen = |list: &[Keyed<'a>]| list.iter().any(|other| other.matches(item));
-            if before.get(..position).is_some_and(seen) || (!is_newest && seen(&first)) {
-                continue;
-            }
+        let (old, new) = (KeyedList::of(old, keys)?, KeyedList::of(new, keys)?);
+        let others = second.iter().flat_map(KeyedList::distinct);
+        let others = others.filter(|item| !first.holds(item));
+        for item in first.distinct().chain(others) {
             let trail = Trail::Item(place.trail, item, keys);
-            let olds = counterparts(&old, item);
-            let news = counterparts(&new, item);
-            let firsts = counterparts(&first, item);
-            let seconds = second.as_ref().map(|second| counterparts(second, item));
+            let olds = old.counterparts(item);
+            let news = new.counterparts(item);
+            let firsts = first.counterparts(item);
+            let seconds = second.as_ref().map(|second| second.counterparts(item));
             let place = place.below(&trail, place.shape.item(), (None, None));
             self.item(place, &firsts, seconds.as_deref(), (&olds, &news));
         }
@@ -117,9 +102,9 @@ impl<'a> Walk<'a> {
     fn item(
         &mut self,
         place: Place<'a, '_>,
-        firsts: &[&'a RawValue],
-        seconds: Option<&[&'a RawValue]>,
-        (olds, news): (&[&'a RawValue], &[&'a RawValue]),
+        firsts: &[Json<'a>],
+        seconds: Option<&[Json<'a>]>,
+        (olds, news): (&[Json<'a>], &[Json<'a>]),
     ) {
         let declared = |index: usize| {
             let first = firsts.get(index).or(firsts.last()).copied();
@@ -153,18 +138,18 @@ impl<'a> Walk<'a> {
         // A repeated key: the API server and Helm's own patches keep now the one, now the other,
         // now none (helm#12438). Whichever is declared will do.
         let any = firsts.iter().chain(seconds.into_iter().flatten());
-        let satisfied = |new: &RawValue| {
+        let satisfied = |new: Json<'_>| {
             any.clone().any(|declared| {
                 let against = Against {
                     old: None,
                     new: Some(new),
                 };
-                satisfies(declared, against, place.shape, self.empties)
+                satisfies(*declared, against, place.shape, self.empties)
             })
         };
         let (old, new) = (olds.first().copied(), news.first().copied());
         let harmless = match new {
-            Some(_) => news.iter().all(|new| satisfied(new)),
+            Some(_) => news.iter().all(|new| satisfied(*new)),
             None => seconds.is_some(),
         };
         if !harmless && let Some(declared) = declared(0) {
@@ -177,17 +162,17 @@ impl<'a> Walk<'a> {
         &mut self,
         declared: Declared<'a>,
         place: Place<'a, '_>,
-        (old, new): (&[&'a RawValue], &[&'a RawValue]),
+        (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
-        let of = |raw: &'a RawValue| match open(raw) {
+        let of = |json: Json<'a>| match open(json) {
             Opened::List(items) => items,
             Opened::Object(_) | Opened::Scalar(_) => Vec::new(),
         };
         let item = place.shape.item();
-        let member = |list: &[&'a RawValue], one: &RawValue| {
+        let member = |list: &[Json<'a>], one: Json<'a>| {
             list.iter()
                 .copied()
-                .find(|other| same(Some(one), Some(other), item, self.empties))
+                .find(|other| same(Some(one), Some(*other), item, self.empties))
         };
         let (first, second) = match declared {
             Declared::One(one) => (of(one), None),
@@ -197,23 +182,24 @@ impl<'a> Walk<'a> {
             ),
         };
         let mut changes = Vec::new();
-        for one in &first {
+        for one in first.iter().copied() {
             let slots = match &second {
                 None => Declared::One(one),
                 Some(second) => Declared::Two(Some(one), member(second, one)),
             };
-            changes.push((slots, *one, member(old, one), member(new, one)));
+            changes.push((slots, one, member(old, one), member(new, one)));
         }
         for one in second
             .iter()
             .flatten()
-            .filter(|one| member(&first, one).is_none())
+            .copied()
+            .filter(|one| member(&first, *one).is_none())
         {
             let slots = Declared::Two(None, Some(one));
-            changes.push((slots, *one, member(old, one), member(new, one)));
+            changes.push((slots, one, member(old, one), member(new, one)));
         }
         for (slots, one, old, new) in changes {
-            let trail = Trail::Value(place.trail, one.get());
+            let trail = Trail::Value(place.trail, one.text());
             self.at(slots, place.below(&trail, item, (old, new)));
         }
     }
@@ -225,7 +211,7 @@ impl<'a> Walk<'a> {
         &mut self,
         declared: Declared<'a>,
         place: Place<'a, '_>,
-        (old, new): (&[&'a RawValue], &[&'a RawValue]),
+        (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
         let Declared::One(one) = declared else {
             return self.leaf(declared, place);

@@ -1,8 +1,7 @@
 //! Where the walk stands, and the way that led there.
 
-use serde_json::value::RawValue;
-
 use crate::compare::{
+    document::Json,
     items::Keyed,
     path::{FieldPath, Step},
     schema::{MergeKey, Shape},
@@ -42,15 +41,15 @@ impl Trail<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Gone<'a, 't> {
     pub(super) trail: &'t Trail<'t>,
-    pub(super) declared: &'a RawValue,
-    pub(super) old: &'a RawValue,
+    pub(super) declared: Json<'a>,
+    pub(super) old: Json<'a>,
 }
 
 /// Where the walk stands.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a, 't> {
-    pub(super) old: Option<&'a RawValue>,
-    pub(super) new: Option<&'a RawValue>,
+    pub(super) old: Option<Json<'a>>,
+    pub(super) new: Option<Json<'a>>,
     pub(super) shape: Shape<'a>,
     pub(super) trail: &'t Trail<'t>,
     pub(super) gone: Option<Gone<'a, 't>>,
@@ -63,7 +62,7 @@ impl<'a> Place<'a, '_> {
         self,
         trail: &'n Trail<'n>,
         shape: Shape<'a>,
-        (old, new): (Option<&'a RawValue>, Option<&'a RawValue>),
+        (old, new): (Option<Json<'a>>, Option<Json<'a>>),
     ) -> Place<'a, 'n>
     where
         Self: 'n,

@@ -1,13 +1,9 @@
 //! What is a violation, and what is none.
 
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{schema::builtin::builtin, values::Empties};
-
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).unwrap()
-}
+use crate::compare::{document::Document, schema::builtin::builtin, values::Empties};
 
 /// Group, version, kind.
 type Kind = (&'static str, &'static str, &'static str);
@@ -25,23 +21,31 @@ const DEPLOYMENT: Kind = ("apps", "v1", "Deployment");
 /// The paths of the violations of a case.
 fn paths(case: &Case) -> Vec<String> {
     let (group, version, kind) = case.kind;
-    let declared: Vec<Option<Box<RawValue>>> = case
+    let texts: Vec<Option<String>> = case
         .declared
         .iter()
-        .map(|value| value.as_ref().map(raw))
+        .map(|value| value.as_ref().map(Value::to_string))
         .collect();
-    let declared = match &declared[..] {
-        [one] => Declared::One(one.as_ref().unwrap()),
-        [first, second] => Declared::Two(first.as_deref(), second.as_deref()),
+    let documents: Vec<Option<Document<'_>>> = texts
+        .iter()
+        .map(|text| text.as_deref().map(Document::of))
+        .collect();
+    let declared = match &documents[..] {
+        [Some(one)] => Declared::One(one.root()),
+        [first, second] => Declared::Two(
+            first.as_ref().map(Document::root),
+            second.as_ref().map(Document::root),
+        ),
         _ => unreachable!("one or two manifests are active"),
     };
     let known = builtin().lookup(group, version, kind);
-    let (old, new) = (raw(&case.old), raw(&case.new));
+    let (old, new) = (case.old.to_string(), case.new.to_string());
+    let (old, new) = (Document::of(&old), Document::of(&new));
     let comparison = Comparison {
         declared,
         agreement: case.agreement,
-        old: &old,
-        new: &new,
+        old: old.root(),
+        new: new.root(),
         shape: known.unwrap_or_else(Shape::plain),
         empties: if known.is_some() {
             Empties::Dropped

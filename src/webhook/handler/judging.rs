@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use super::{Sources, Webhook};
 use crate::{
     compare::{
-        Fields,
+        dig,
         schema::{Shape, builtin::builtin, crd::CrdShape},
     },
     guard::{
@@ -249,11 +249,6 @@ fn unclaimed<S: Sources>(sources: &S, request: &Request<'_>) -> Reason {
     }
 }
 
-fn metadata<'r>(request: &'r Request<'_>) -> Option<Fields<'r>> {
-    let object = request.old_object.or(request.object)?;
-    Fields::of(Fields::of(object)?.get("metadata")?)
-}
-
 /// What is known of the kind of the request's object.
 enum Kind {
     Builtin(Shape<'static>),
@@ -300,5 +295,6 @@ async fn schema<S: Sources>(
 
 /// The uid of the request's object. A Scale has its parent's.
 pub(super) fn uid(request: &Request<'_>) -> Option<String> {
-    serde_json::from_str(metadata(request)?.get("uid")?.get()).ok()
+    let object = request.old_object.or(request.object)?;
+    serde_json::from_str(dig(object.get(), &["metadata", "uid"])?).ok()
 }
