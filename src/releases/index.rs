@@ -98,6 +98,12 @@ impl Record {
         })
     }
 
+    /// It could not be read, and nobody tries any more: its fetch was stopped when it left the active
+    /// set, to which it may come back when a later revision is deleted.
+    fn is_given_up(&self) -> bool {
+        self.is_unreadable() && self.requested.is_none()
+    }
+
     fn is_unreadable(&self) -> bool {
         matches!(
             self.read,
@@ -370,7 +376,7 @@ impl Index {
                     self.demands.push(Demand::Forget(key()));
                     self.wanted.remove(&key());
                 }
-            } else if record.is_read() {
+            } else if record.is_read() && !record.is_given_up() {
                 // The fetch of an unreadable record may still be trying; see `Demand::Forget`.
                 if !record.is_unreadable() {
                     record.requested = None;

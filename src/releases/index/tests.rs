@@ -494,6 +494,18 @@ fn the_fetch_of_an_unreadable_record_is_stopped_when_the_record_goes() {
 }
 
 #[test]
+fn an_unreadable_record_that_becomes_active_again_is_fetched_again() {
+    let mut f = fixture();
+    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    f.index.apply(record(2, Status::Deployed, 11));
+    f.index.take_demands();
+    f.index.delete(&record(2, Status::Deployed, 12));
+    let key = record(1, Status::Deployed, 10).key;
+    let wanted = Demand::Fetch(key, version_of(1, 10));
+    assert!(f.index.take_demands().contains(&wanted));
+}
+
+#[test]
 fn a_relist_removes_what_it_does_not_list() {
     let mut f = fixture();
     let gone = at(&storage_in("shop", "gone"), 1, Status::Deployed, 11);
