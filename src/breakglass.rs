@@ -1,8 +1,15 @@
-//! What is recorded of a change that passes in an emergency. Pure.
+//! Emergencies: who may break the glass, what is recorded of it, and when it is settled. Pure.
 //!
 //! Invariants
-//! - A [`change::EmergencyChange`] holds no Secret value: it is redacted when it is made.
+//! - A [`Made`] holds no Secret value: it is redacted when it is made.
+//! - Time is an argument.
+//!
+//! Start at [`grant::leave`] for who may, at [`recorded::record`] for what is kept.
 
-pub mod change;
+pub mod asked;
+pub mod grant;
+pub mod made;
+pub mod recorded;
 
-pub use change::EmergencyChange;
+pub use grant::{Leave, Refusal};
+pub use made::Made;

@@ -10,6 +10,7 @@ pub mod access;
 pub mod client;
 pub mod crds;
 pub mod failure;
+pub mod grants;
 pub mod served;
 
 pub use crds::{CrdError, Crds};

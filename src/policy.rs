@@ -9,6 +9,7 @@
 //!
 //! Start at [`Policy`].
 
+pub mod emergency;
 pub mod identity;
 pub mod presets;
 
@@ -19,13 +20,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    identity::{Asking, Identities, IdentityError},
+    emergency::Emergencies,
+    identity::{Asking, IdentityError},
     presets::{Act, Presets},
 };
-use crate::{
-    api::{GuardPolicySpec, Subjects},
-    helm::ReleaseName,
-};
+use crate::{api::GuardPolicySpec, helm::ReleaseName};
 
 /// What becomes of a violation, strictest first.
 #[derive(
@@ -60,7 +59,7 @@ pub type Live = Arc<ArcSwap<Policy>>;
 pub struct Policy {
     mode: Mode,
     presets: Presets,
-    break_glass: Identities,
+    emergencies: Emergencies,
     runbook_url: Option<String>,
 }
 
@@ -110,21 +109,7 @@ pub enum PolicyError {
 impl Policy {
     /// Checks a policy, and makes it ready to be asked.
     pub fn compile(spec: &GuardPolicySpec) -> Result<Self, PolicyError> {
-        let (mut users, mut groups) = (Vec::new(), Vec::new());
-        for identity in &spec.break_glass.identities {
-            let Subjects {
-                users: named,
-                groups: grouped,
-                service_accounts,
-            } = &identity.subjects;
-            users.extend(named.iter().chain(service_accounts).cloned());
-            groups.extend(grouped.iter().cloned());
-        }
-        let break_glass =
-            Identities::new(users, groups).map_err(|source| PolicyError::Identity {
-                at: "spec.breakGlass.identities",
-                source,
-            })?;
+        let emergencies = Emergencies::compile(&spec.break_glass)?;
         if let Some(url) = &spec.runbook_url
             && !is_url(url)
         {
@@ -133,7 +118,7 @@ impl Policy {
         Ok(Self {
             mode: spec.mode,
             presets: Presets::default(),
-            break_glass,
+            emergencies,
             runbook_url: spec.runbook_url.clone(),
         })
     }
@@ -163,16 +148,16 @@ impl Policy {
         self.presets.covering(asking.user, kind, act).map(Arc::from)
     }
 
-    /// Whether this is somebody who may break the glass.
-    pub fn may_break_glass(&self, asking: Asking<'_>) -> bool {
-        self.break_glass.hold(asking)
+    /// Who may break the glass, where, and what is asked of them.
+    pub fn emergencies(&self) -> &Emergencies {
+        &self.emergencies
     }
 
     /// Whom to turn to when a change cannot wait.
     pub fn way_out(&self) -> WayOut<'_> {
         match &self.runbook_url {
             Some(url) => WayOut::Runbook(url),
-            None if self.break_glass.is_empty() => WayOut::Unprepared,
+            None if self.emergencies.is_empty() => WayOut::Unprepared,
             None => WayOut::Identity,
         }
     }

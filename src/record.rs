@@ -9,6 +9,7 @@
 //! Start at [`Recorder::record`].
 
 pub mod audit;
+pub mod changes;
 pub mod events;
 pub mod metrics;
 
@@ -18,10 +19,15 @@ use jiff::Timestamp;
 
 use self::{
     audit::AuditLog,
+    changes::Unkept,
     events::{Events, Note},
     metrics::Metrics,
 };
-use crate::{breakglass::EmergencyChange, guard::Decided};
+use crate::{
+    api::EmergencyChangeSpec,
+    breakglass::Made,
+    guard::{Decided, Decision},
+};
 
 /// All that decisions are recorded with.
 #[derive(Debug)]
@@ -38,14 +44,29 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct Emergency {
     /// What it did to the object.
-    pub change: EmergencyChange,
+    pub change: Made,
+    /// The record of it.
+    pub record: EmergencyChangeSpec,
+    /// The name under which the record is kept in the cluster, or why it is not.
+    pub kept: Result<String, Unkept>,
     /// What is announced of it.
     pub note: Note,
 }
 
 impl Recorder {
+    /// Emergency changes cannot be kept, since the cluster does not know the kind: said once, for it
+    /// is how the guard was installed.
+    pub fn not_installed(&self) {
+        static SAID: std::sync::Once = std::sync::Once::new();
+        SAID.call_once(|| {
+            tracing::warn!(
+                "EmergencyChange is not installed: emergencies are in the audit log and events alone"
+            );
+        });
+    }
+
     /// Records a decision that took `took` to reach.
-    pub fn record(&self, decided: &Decided<'_>, emergency: Option<Emergency>, took: Duration) {
+    pub fn record(&self, decided: &Decided<'_>, emergency: Option<&Emergency>, took: Duration) {
         let request = decided.request;
         tracing::debug!(
             uid = &*request.uid,
@@ -64,14 +85,16 @@ impl Recorder {
         }
         self.metrics.decided(decided);
         self.metrics.took(took);
-        let change = emergency.as_ref().map(|emergency| &emergency.change);
-        if let Err(error) = self.audit.write(decided, change, Timestamp::now()) {
+        if let Err(error) = self.audit.write(decided, emergency, Timestamp::now()) {
             self.metrics.audit_failed();
             tracing::error!(%error, uid = &*request.uid, "failed to write an audit line");
         }
         if let Some(emergency) = emergency {
-            self.metrics.broke_glass(request.operation);
-            self.events.announce(emergency.note);
+            self.metrics.kept(emergency.kept.is_ok());
+            if decided.decision == Decision::BreakGlass {
+                self.metrics.broke_glass(request.operation);
+                self.events.announce(emergency.note.clone());
+            }
         }
     }
 }

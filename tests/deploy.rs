@@ -134,7 +134,7 @@ fn the_kustomization_names_every_manifest() {
 }
 
 #[test]
-fn the_guard_writes_only_events_its_registration_and_its_certificate() {
+fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certificate() {
     for (role, rule) in guard_rules() {
         let resources = strings(&rule["resources"]);
         let writes: BTreeSet<&str> = strings(&rule["verbs"])
@@ -147,6 +147,9 @@ fn the_guard_writes_only_events_its_registration_and_its_certificate() {
         let allowed: BTreeSet<&str> = match (role.as_str(), resources.iter().next().copied()) {
             ("ClusterRole", Some("events")) => ["create", "patch"].into(),
             ("ClusterRole", Some("subjectaccessreviews")) => ["create"].into(),
+            ("ClusterRole", Some("emergencychanges")) => ["create", "delete"].into(),
+            ("ClusterRole", Some("emergencychanges/status")) => ["update", "patch"].into(),
+            ("ClusterRole", Some("breakglassgrants")) => ["delete"].into(),
             ("ClusterRole", Some("validatingwebhookconfigurations")) => {
                 if strings(&rule["resourceNames"]) == ["helm-guard"].into() {
                     ["update", "patch", "delete"].into()

@@ -18,6 +18,7 @@ use crate::{
     record::{
         Recorder,
         audit::AuditLog,
+        changes::Changes,
         events,
         metrics::{Metrics, figures::Figures},
     },
@@ -84,6 +85,8 @@ impl Cluster {
                 releases: releases.clone(),
                 crds: Arc::new(Crds::new(client.clone())),
                 access: AccessReviews::new(client.clone()),
+                changes: Changes::new(client.clone()),
+                client: client.clone(),
             })?,
             client,
             releases,

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     cluster::{access::AccessReviews, client, crds::Crds},
     compare::redact::Redactor,
-    record::{Recorder, audit::AuditLog, events, metrics::Metrics},
+    record::{Recorder, audit::AuditLog, changes::Changes, events, metrics::Metrics},
     releases::{self, ReadThrough, Releases},
     webhook::{
         accept::{self, Limits, Options, Protocol},
@@ -144,6 +144,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         sources: Known {
             read_through: ReadThrough::new(&releases),
             access: AccessReviews::new(client.clone()),
+            changes: Changes::new(client.clone()),
+            client: client.clone(),
             releases,
             crds,
         },

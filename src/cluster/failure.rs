@@ -23,6 +23,14 @@ impl ApiFailure {
         }
     }
 
+    /// There are more of these than are looked at.
+    pub fn too_many(what: &str) -> Self {
+        Self {
+            code: None,
+            text: format!("there are too many {what}"),
+        }
+    }
+
     /// The API server says that there is no such object.
     pub fn is_not_found(&self) -> bool {
         self.code == Some(404)

@@ -63,6 +63,26 @@ impl Identities {
         self.users.is_empty() && self.groups.is_empty()
     }
 
+    /// The names of the users, service accounts among them as users.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().map(String::as_str)
+    }
+
+    /// The names of the groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
+    }
+
+    /// Whether this user is named, not by a group.
+    pub fn names_user(&self, user: &str) -> bool {
+        self.users.contains(user)
+    }
+
+    /// Whether this group is named.
+    pub fn names_group(&self, group: &str) -> bool {
+        self.groups.contains(group)
+    }
+
     /// Whether this user, or one of the groups, is among them.
     pub fn hold(&self, asker: Asking<'_>) -> bool {
         self.users.contains(asker.user)

@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
-    breakglass::EmergencyChange,
+    api::EmergencyChangeSpec,
+    breakglass::Made,
     guard::{Decided, Decision, Finding},
+    record::Emergency,
 };
 
 /// Where audit lines go.
@@ -48,7 +50,20 @@ struct Line<'a> {
     object: Object<'a>,
     releases: Vec<Release<'a>>,
     #[serde(flatten)]
-    change: Option<&'a EmergencyChange>,
+    change: Option<&'a Made>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emergency: Option<EmergencyLine<'a>>,
+}
+
+/// The whole record of an emergency change: where it cannot be kept, this is all there is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EmergencyLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_kept: Option<String>,
+    record: EmergencyChangeSpec,
 }
 
 #[derive(Serialize)]
@@ -97,13 +112,13 @@ impl AuditLog {
     pub fn write(
         &self,
         decided: &Decided<'_>,
-        change: Option<&EmergencyChange>,
+        emergency: Option<&Emergency>,
         now: Timestamp,
     ) -> io::Result<()> {
         let Some(message) = message(decided.decision) else {
             return Ok(());
         };
-        let mut line = serde_json::to_vec(&line(decided, message, change, now))?;
+        let mut line = serde_json::to_vec(&line(decided, message, emergency, now))?;
         line.push(b'\n');
         let mut sink = self.sink.lock();
         sink.write_all(&line)?;
@@ -125,7 +140,7 @@ fn message(decision: Decision) -> Option<&'static str> {
 fn line<'a>(
     decided: &Decided<'a>,
     message: &'static str,
-    change: Option<&'a EmergencyChange>,
+    emergency: Option<&'a Emergency>,
     timestamp: Timestamp,
 ) -> Line<'a> {
     let request = decided.request;
@@ -167,7 +182,16 @@ fn line<'a>(
         field_manager: request.field_manager(),
         object,
         releases: decided.verdict.findings.iter().map(release).collect(),
-        change,
+        change: emergency.map(|emergency| &emergency.change),
+        emergency: emergency.map(|emergency| EmergencyLine {
+            name: emergency.kept.as_deref().ok(),
+            not_kept: emergency.kept.as_ref().err().map(ToString::to_string),
+            record: EmergencyChangeSpec {
+                // The line has it already, and may have a longer one.
+                patch: None,
+                ..emergency.record.clone()
+            },
+        }),
     }
 }
 

@@ -54,10 +54,16 @@ pub struct Metrics {
     exemptions: Family<ExemptionLabel, Counter>,
     rejected: Family<KindLabel, Counter>,
     break_glass: Family<OperationLabel, Counter>,
+    changes: Family<KeptLabel, Counter>,
     audit_errors: Counter,
     panics: Counter,
     duration: Histogram,
     in_flight: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeptLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +117,12 @@ impl Metrics {
             "Changes against the declared state that passed for a break-glass identity",
             break_glass.clone(),
         );
+        let changes = Family::default();
+        registry.register(
+            "helm_guard_emergency_changes_recorded",
+            "Records of emergency changes, by whether they could be kept in the cluster",
+            changes.clone(),
+        );
         let audit_errors = Counter::default();
         registry.register(
             "helm_guard_audit_errors",
@@ -143,6 +155,7 @@ impl Metrics {
             exemptions,
             rejected,
             break_glass,
+            changes,
             audit_errors,
             panics,
             duration,
@@ -194,6 +207,12 @@ impl Metrics {
         self.break_glass
             .get_or_create(&OperationLabel { operation })
             .inc();
+    }
+
+    /// Counts the record of an emergency change.
+    pub fn kept(&self, is_kept: bool) {
+        let outcome = if is_kept { "kept" } else { "failed" };
+        self.changes.get_or_create(&KeptLabel { outcome }).inc();
     }
 
     /// Counts a body that was no review.

@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    guard::{Decided, Reason},
+    breakglass::Refusal,
+    guard::{Decided, Reason, Request},
     policy::WayOut,
+    record::Emergency,
 };
 
 /// Causes in the status of a denial: one a field, so that programs need not read the message.
@@ -25,6 +27,9 @@ const CAUSES: usize = 64;
 /// The longest audit annotation, in bytes. Audit backends cut or drop events that grow too large.
 const ANNOTATION_BYTES: usize = 2 * 1024;
 
+/// The longest patch in an audit annotation; one that was cut would be none.
+const PATCH_BYTES: usize = 8 * 1024;
+
 /// All that an answer is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
@@ -32,6 +37,10 @@ pub struct Answer<'a> {
     pub decided: Decided<'a>,
     /// Whom to turn to in an emergency.
     pub way_out: WayOut<'a>,
+    /// Why a break-glass identity is like anyone here.
+    pub refusal: Option<&'a Refusal>,
+    /// The record of a break-glass change.
+    pub emergency: Option<&'a Emergency>,
 }
 
 #[derive(Serialize)]
@@ -164,6 +173,7 @@ impl Answer<'_> {
         if let Some(exemption) = &verdict.exemption {
             annotations.insert("exemption", exemption.to_string());
         }
+        annotations.extend(self.emergency_annotations());
         let findings = &verdict.findings;
         if findings.is_empty() {
             return annotations;
@@ -199,6 +209,71 @@ impl Answer<'_> {
         }
         annotations
     }
+}
+
+impl Answer<'_> {
+    /// The whole record of a break-glass change: where it could not be kept, this and the audit line
+    /// are all there is.
+    fn emergency_annotations(&self) -> Vec<(&'static str, String)> {
+        let mut annotations = Vec::new();
+        if let Some(refusal) = self.refusal {
+            annotations.push(("break-glass-refused", refusal.to_string()));
+        }
+        let Some(emergency) = self.emergency else {
+            return annotations;
+        };
+        let record = &emergency.record;
+        annotations.push(match &emergency.kept {
+            Ok(name) => ("emergency-change", name.clone()),
+            Err(error) => ("emergency-change-failed", error.to_string()),
+        });
+        annotations.push(("reconcile-by", text::minute(record.reconcile_by.0)));
+        let said = [
+            ("grant", &record.grant),
+            ("ticket", &record.ticket),
+            ("break-glass-reason", &record.reason),
+        ];
+        for (key, value) in said {
+            annotations.extend(value.clone().map(|value| (key, value)));
+        }
+        for (_, value) in &mut annotations {
+            text::cut(value, ANNOTATION_BYTES);
+        }
+        let patch = record.patch.clone();
+        annotations.extend(
+            patch
+                .filter(|patch| patch.len() <= PATCH_BYTES)
+                .map(|patch| ("patch", patch)),
+        );
+        annotations
+    }
+}
+
+/// The answer to a request for one of the guard's own objects: refused, if anything is wrong with it.
+pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
+    let status = || Status {
+        outcome: "Failure",
+        code: 403,
+        reason: "Forbidden",
+        message: wrong.join("\n"),
+        details: Details {
+            name: &request.name,
+            group: &request.kind.group,
+            kind: &request.kind.kind,
+            causes: Vec::new(),
+        },
+    };
+    serde_json::to_vec(&Review {
+        api_version: "admission.k8s.io/v1",
+        kind: "AdmissionReview",
+        response: Response {
+            uid: &request.uid,
+            allowed: wrong.is_empty(),
+            status: (!wrong.is_empty()).then(status),
+            audit_annotations: BTreeMap::new(),
+            warnings: Vec::new(),
+        },
+    })
 }
 
 fn join(words: impl Iterator<Item = String>) -> String {

@@ -11,6 +11,9 @@ pub const VALIDATE_PATH: &str = "/validate";
 /// The path for requests that the API server converted to a version that a manifest is written in.
 pub const VERSION_PATH: &str = "/validate/version";
 
+/// The path that reviews of break-glass grants are posted to.
+pub const GRANTS_PATH: &str = "/grants";
+
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {

@@ -10,6 +10,8 @@
 //! Start at [`review`].
 
 mod deadline;
+mod glass;
+mod grants;
 mod judging;
 pub mod sources;
 
@@ -27,24 +29,21 @@ use futures_util::FutureExt;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use self::judging::{Call, Located};
+use self::judging::{Call, Located, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
-    answer::{Answer, text},
-    endpoint::VERSION_PATH,
+    answer::Answer,
+    endpoint::{GRANTS_PATH, VERSION_PATH},
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
     versions::Conversions,
 };
 use crate::{
-    breakglass::EmergencyChange,
-    compare::redact::{Redactor, Sensitivity},
+    compare::redact::Redactor,
     guard::{
-        Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Reason, Request, Verdict,
-        decide, screen,
+        Asker, Decided, Elsewhere, ObjectRef, Outcome, Reason, Request, Verdict, decide, screen,
     },
-    helm::ObjectId,
     policy::{Live, Policy},
-    record::{self, Recorder, events::Note},
+    record::Recorder,
 };
 
 /// Everything that answers depend on.
@@ -71,11 +70,13 @@ pub enum Entry {
     OneVersion,
 }
 
-/// The routes: reviews are posted to `path` and to [`VERSION_PATH`], and there is nothing else.
+/// The routes: reviews are posted to `path`, to [`VERSION_PATH`], and those of grants to
+/// [`GRANTS_PATH`]; there is nothing else.
 pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
     Router::new()
         .route(path, post(as_requested::<S>))
         .route(VERSION_PATH, post(in_one_version::<S>))
+        .route(GRANTS_PATH, post(of_grant::<S>))
         .with_state(webhook)
 }
 
@@ -93,6 +94,26 @@ async fn in_one_version<S: Sources>(
     review(&webhook, http, Entry::OneVersion).await
 }
 
+async fn of_grant<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    let answering = AssertUnwindSafe(grants::review(&webhook, http)).catch_unwind();
+    answering
+        .await
+        .unwrap_or_else(|_panic| internal_error(&webhook))
+}
+
+fn internal_error<S>(webhook: &Webhook<S>) -> Response {
+    webhook.recorder.metrics.panicked();
+    let text = "failed to judge the request: internal error";
+    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+}
+
+fn json_response(json: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
 /// Answers one review.
 async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entry) -> Response {
     let started = Instant::now();
@@ -105,13 +126,9 @@ async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entr
     let answering =
         AssertUnwindSafe(answer(webhook, &body, entry, started, deadline)).catch_unwind();
     match answering.await {
-        Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(Ok(json)) => json_response(json),
         Ok(Err(error)) => reject(webhook, &error),
-        Err(_panic) => {
-            webhook.recorder.metrics.panicked();
-            let text = "failed to judge the request: internal error";
-            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-        }
+        Err(_panic) => internal_error(webhook),
     }
 }
 
@@ -153,24 +170,31 @@ async fn answer<S: Sources>(
     let request = envelope::parse(body)?;
     let policy = webhook.policy.load_full();
     let asker = asker(&policy, &request);
-    let judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
+    let mut judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
+    let glass = glass::touch(webhook, &policy, &request, &judged, deadline).await;
+    if glass.asker() == Asker::Ordinary {
+        judged.as_anyone();
+    }
     let object = judged.object();
     let verdict = &judged.verdict;
     let mode = verdict.mode().unwrap_or(policy.default_mode());
-    let decided = Decided {
+    let mut decided = Decided {
         request: &request,
         object: object.as_ref(),
         verdict,
-        decision: decide(verdict.reason.outcome(), mode, asker),
+        decision: decide(verdict.reason.outcome(), mode, glass.asker()),
         mode,
     };
-    let emergency = emergency(webhook, &decided);
+    let emergency = glass::keep(webhook, &policy, (&decided, &glass), deadline).await;
+    decided.decision = glass::finally(&policy, decided.decision, emergency.as_ref());
     webhook
         .recorder
-        .record(&decided, emergency, started.elapsed());
+        .record(&decided, emergency.as_ref(), started.elapsed());
     let answer = Answer {
         decided,
         way_out: policy.way_out(),
+        refusal: glass.refusal(),
+        emergency: emergency.as_ref(),
     };
     answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
 }
@@ -181,12 +205,21 @@ pub struct Judged<'r> {
     /// The judgement.
     pub verdict: Verdict,
     located: Option<Located<'r>>,
+    /// By the index alone, since the records could not be read again.
+    is_unconfirmed: bool,
 }
 
 impl Judged<'_> {
     /// The object that was judged, as far as it is known.
     pub fn object(&self) -> Option<ObjectRef<'_>> {
         self.located.as_ref().map(Located::object)
+    }
+
+    /// Nobody but who breaks the glass is judged by the index alone.
+    fn as_anyone(&mut self) {
+        if self.is_unconfirmed && self.verdict.reason.outcome() == Outcome::Violation {
+            self.verdict = Verdict::because(Reason::ReadThroughFailed);
+        }
     }
 }
 
@@ -210,6 +243,7 @@ pub async fn judged<'r, S: Sources>(
             return Judged {
                 verdict: Verdict::because(reason),
                 located: None,
+                is_unconfirmed: false,
             };
         }
     };
@@ -229,10 +263,14 @@ pub async fn judged<'r, S: Sources>(
         asker,
         deadline,
     };
-    let verdict = judging::verdict(webhook, &call).await;
+    let (verdict, is_unconfirmed) = match judging::verdict(webhook, &call).await {
+        Weighed::Confirmed(verdict) => (verdict, false),
+        Weighed::ByIndex(verdict) => (verdict, true),
+    };
     Judged {
         verdict,
         located: Some(located),
+        is_unconfirmed,
     }
 }
 
@@ -244,46 +282,11 @@ fn unconverted(request: &Request<'_>, entry: Entry) -> Option<Reason> {
 }
 
 fn asker(policy: &Policy, request: &Request<'_>) -> Asker {
-    if policy.may_break_glass(request.user_info.asking()) {
+    if policy.emergencies().names(request.user_info.asking()) {
         Asker::BreakGlass
     } else {
         Asker::Ordinary
     }
-}
-
-/// What is recorded of a break-glass change beside the decision. A rehearsal leaves no record.
-fn emergency<S>(webhook: &Webhook<S>, decided: &Decided<'_>) -> Option<record::Emergency> {
-    if decided.decision != Decision::BreakGlass || decided.request.dry_run {
-        return None;
-    }
-    let request = decided.request;
-    let sensitivity = Sensitivity::of(&request.kind.group, &request.kind.kind);
-    let change = EmergencyChange::of(request, |object| match sensitivity {
-        Sensitivity::Secret => webhook.redactor.mask_secret(object),
-        Sensitivity::Open => {}
-    });
-    let object = decided.object?;
-    let (version, action) = match (&*request.sub_resource, request.operation) {
-        ("", Operation::Delete) => (&request.kind.version, "Delete"),
-        ("", _) => (&request.kind.version, "Update"),
-        _ => (&request.resource.version, "Scale"),
-    };
-    let note = Note {
-        object: ObjectId {
-            group: object.group.to_owned(),
-            kind: object.kind.to_owned(),
-            namespace: object.namespace.to_owned(),
-            name: object.name.clone().into_owned(),
-        },
-        api_version: match object.group {
-            "" => version.to_string(),
-            group => format!("{group}/{version}"),
-        },
-        uid: judging::uid(request),
-        action,
-        text: text::announcement(decided),
-    };
-    Some(record::Emergency { change, note })
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ use kube::{
 };
 use thiserror::Error;
 
-use super::endpoint::{Endpoint, VALIDATE_PATH, VERSION_PATH};
+use super::endpoint::{Endpoint, GRANTS_PATH, VALIDATE_PATH, VERSION_PATH};
+use crate::api;
 
 mod drift;
 pub mod pins;
@@ -42,6 +43,8 @@ pub const CONFIGURATION_NAME: &str = "helm-guard";
 pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";
 /// The entry that sees `*/scale`.
 pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
+/// The entry that sees break-glass grants.
+pub const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
 /// What the API server waits for an answer. Short, because the waits of all webhooks add up, and
 /// because with `failurePolicy: Ignore` a dead guard costs each write this much.
 pub const TIMEOUT_SECONDS: i32 = 3;
@@ -123,7 +126,11 @@ pub fn configuration(
     registration: &Registration,
     pins: &BTreeSet<Pin>,
 ) -> ValidatingWebhookConfiguration {
-    let mut webhooks = vec![objects(registration), scale(registration)];
+    let mut webhooks = vec![
+        objects(registration),
+        scale(registration),
+        grants(registration),
+    ];
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
@@ -168,6 +175,25 @@ fn objects(registration: &Registration) -> ValidatingWebhook {
 /// name, namespace, uid, version and time only), so it needs an entry without a selector.
 fn scale(registration: &Registration) -> ValidatingWebhook {
     entry(registration, SCALE_WEBHOOK, &["UPDATE"], "*/scale")
+}
+
+/// Grants, and nothing else, are refused while the guard is away: one that was made in the name of
+/// another, or approved by who asked for it, would count once the guard is back, and while it is away
+/// nobody needs a grant. A grant can always be removed.
+fn grants(registration: &Registration) -> ValidatingWebhook {
+    let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+    ValidatingWebhook {
+        client_config: client_config(registration, GRANTS_PATH),
+        failure_policy: Some("Fail".to_owned()),
+        rules: Some(vec![RuleWithOperations {
+            api_groups: words(&[api::GROUP]),
+            api_versions: words(&["*"]),
+            operations: words(&["CREATE", "UPDATE"]),
+            resources: words(&["breakglassgrants", "breakglassgrants/status"]),
+            scope: Some("*".to_owned()),
+        }]),
+        ..entry(registration, GRANTS_WEBHOOK, &[], "")
+    }
 }
 
 fn entry(
@@ -353,10 +379,10 @@ pub async fn unregister(
         return Ok(Unregistered::Absent);
     };
     let expected = |entry: &ValidatingWebhook| {
-        let path = if is_pin(entry) {
-            VERSION_PATH
-        } else {
-            VALIDATE_PATH
+        let path = match &*entry.name {
+            _ if is_pin(entry) => VERSION_PATH,
+            GRANTS_WEBHOOK => GRANTS_PATH,
+            _ => VALIDATE_PATH,
         };
         client_config(registration, path)
     };

@@ -6,9 +6,11 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::{
+    api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef, User},
     helm::{ReleaseName, record::Limits},
+    record::changes::Unkept,
     releases::{
         Directory,
         files::{Added, Files},
@@ -111,6 +113,19 @@ impl Sources for Offline {
         _user: &User<'_>,
     ) -> Result<bool, SourceError> {
         Err("no cluster is asked".into())
+    }
+
+    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// Nothing that is only asked about is kept.
+    async fn keep(
+        &self,
+        _change: &EmergencyChangeSpec,
+        _deadline: Instant,
+    ) -> Result<String, Unkept> {
+        Err(Unkept::NotInstalled)
     }
 
     /// A definition that is in no file may well exist: then nobody can say what hangs on it.

@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use kube::Client;
+
 use crate::{
+    api::{BreakGlassGrant, EmergencyChangeSpec},
     cluster::{
         access::{AccessReviews, RecordWriter},
         crds::Crds,
+        grants,
     },
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef, User},
     helm::{ReleaseName, storage::record_name},
+    record::changes::{Changes, Unkept},
     releases::{ReadThrough, Releases},
     webhook::handler::{SourceError, Sources},
 };
@@ -20,6 +25,8 @@ pub(in crate::cli) struct Known {
     pub read_through: ReadThrough,
     pub crds: Arc<Crds>,
     pub access: AccessReviews,
+    pub client: Client,
+    pub changes: Changes,
 }
 
 impl Sources for Known {
@@ -54,6 +61,18 @@ impl Sources for Known {
             record: record_name(&claim.release.name, claim.newest()),
         };
         Ok(self.access.may_write(question).await?)
+    }
+
+    async fn grants(&self, deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        Ok(grants::grants(&self.client, deadline).await?)
+    }
+
+    async fn keep(
+        &self,
+        change: &EmergencyChangeSpec,
+        deadline: Instant,
+    ) -> Result<String, Unkept> {
+        self.changes.keep(change, deadline).await
     }
 
     async fn custom_resource(

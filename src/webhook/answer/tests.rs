@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    breakglass::{Made, Refusal},
     compare::{
         path::{FieldPath, Step},
         redact::Shown,
     },
     guard::{Change, Decision, Finding, ObjectRef},
-    helm::ReleaseName,
+    helm::{ObjectId, ReleaseName},
     policy::Mode,
+    record::{Emergency, changes::Unkept, events::Note},
 };
 
 fn shown(text: &str) -> Shown {
@@ -71,6 +73,8 @@ struct Case {
     object: ObjectRef<'static>,
     way_out: WayOut<'static>,
     dry_run: bool,
+    refusal: Option<Refusal>,
+    emergency: Option<Emergency>,
 }
 
 impl Default for Case {
@@ -84,6 +88,8 @@ impl Default for Case {
             object: object("Deployment", "shop"),
             way_out: WayOut::Unprepared,
             dry_run: false,
+            refusal: None,
+            emergency: None,
         }
     }
 }
@@ -108,6 +114,8 @@ impl Case {
                 mode: self.mode,
             },
             way_out: self.way_out,
+            refusal: self.refusal.as_ref(),
+            emergency: self.emergency.as_ref(),
         };
         let mut review: Value = serde_json::from_slice(&answer.to_json().unwrap()).unwrap();
         assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
@@ -276,30 +284,91 @@ fn what_passes_passes_without_a_word() {
     );
 }
 
+fn emergency(kept: Result<&str, Unkept>) -> Emergency {
+    let record = json!({
+        "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": "u-1", "operation": "Update",
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp"},
+        "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.2.0", "revision": 3},
+        "ticket": "INC-4711", "reconcileBy": "2026-11-22T03:12:59Z",
+    });
+    Emergency {
+        change: Made {
+            patch: None,
+            paths: Vec::new(),
+        },
+        record: serde_json::from_value(record).unwrap(),
+        kept: kept.map(str::to_owned),
+        note: Note {
+            object: ObjectId {
+                group: "apps".to_owned(),
+                kind: "Deployment".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "myapp".to_owned(),
+            },
+            api_version: "apps/v1".to_owned(),
+            uid: None,
+            action: "Update",
+            text: String::new(),
+        },
+    }
+}
+
 #[test]
-fn a_break_glass_change_is_told_that_it_was_recorded() {
-    let case = Case {
+fn a_break_glass_change_is_told_how_it_was_recorded() {
+    let case = |kept| Case {
         decision: Decision::BreakGlass,
+        emergency: Some(emergency(kept)),
         ..Case::default()
     };
-    let warnings = case.warnings();
+    let warnings = case(Ok("myapp-7f3a")).warnings();
     assert_eq!(
         warnings[0],
-        "helm-guard: break-glass change by system:serviceaccount:ops:emergency recorded; \
-         reconcile it with the chart"
+        "helm-guard: break-glass change by system:serviceaccount:ops:emergency recorded as \
+         myapp-7f3a (INC-4711); reconcile it with the chart by 2026-11-22T03:12Z"
     );
     assert_eq!(
         warnings[2],
         "helm-guard: .spec.replicas: declared 3, live 3, requested 0"
     );
+    assert!(
+        case(Err(Unkept::NotInstalled)).warnings()[0]
+            .contains("recorded in the audit log (INC-4711); reconcile it")
+    );
+    assert!(
+        case(Err(Unkept::Late)).warnings()[0].ends_with("(there was no time left to write it)")
+    );
+}
+
+#[test]
+fn a_rehearsal_leaves_no_record_and_does_not_say_so() {
     let rehearsal = Case {
         dry_run: true,
-        ..case
+        decision: Decision::BreakGlass,
+        ..Case::default()
     };
-    assert!(
-        rehearsal.warnings()[0].contains("would be recorded"),
-        "a dry run leaves no record and may not say so"
-    );
+    assert!(rehearsal.warnings()[0].contains("would be recorded"));
+}
+
+#[test]
+fn a_denial_says_why_it_is_no_break_glass_change() {
+    let refused = Case {
+        refusal: Some(Refusal::NoGrant),
+        ..Case::default()
+    };
+    let unrecorded = Case {
+        emergency: Some(emergency(Err(Unkept::Late))),
+        ..Case::default()
+    };
+    for (case, says) in [
+        (refused, "no grant names this identity"),
+        (
+            unrecorded,
+            "could not be recorded, and the policy lets nothing pass",
+        ),
+    ] {
+        let message = case.message();
+        assert!(message.contains(says), "{message}");
+    }
 }
 
 #[test]

@@ -5,10 +5,13 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::Answer;
 use crate::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason},
     policy::WayOut,
+    record::changes::Unkept,
 };
 
 /// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
@@ -37,6 +40,17 @@ pub fn denial(answer: &Answer<'_>) -> String {
         text.push('\n');
         text.push_str(&line);
     }
+    let who = &answer.decided.request.user_info.username;
+    if let Some(refusal) = answer.refusal {
+        let _ = write!(text, "\nNot a break-glass change by {who}: {refusal}");
+    }
+    if let Some(Err(error)) = answer.emergency.map(|emergency| &emergency.kept) {
+        let _ = write!(
+            text,
+            "\nThe break-glass change by {who} could not be recorded, and the policy lets nothing \
+             pass unrecorded: {error}"
+        );
+    }
     match answer.way_out {
         WayOut::Unprepared => {}
         WayOut::Identity => {
@@ -57,15 +71,7 @@ pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
         Decision::Indeterminate => vec![indeterminate(answer)],
         Decision::Warn => violation(answer),
         Decision::BreakGlass => {
-            let who = &answer.decided.request.user_info.username;
-            let recorded = if answer.decided.request.dry_run {
-                "would be recorded"
-            } else {
-                "recorded"
-            };
-            let mut lines = vec![format!(
-                "break-glass change by {who} {recorded}; reconcile it with the chart"
-            )];
+            let mut lines = vec![break_glass(answer)];
             lines.extend(violation(answer));
             lines
         }
@@ -80,6 +86,35 @@ pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
             room.is_some()
         })
         .collect()
+}
+
+fn break_glass(answer: &Answer<'_>) -> String {
+    let who = &answer.decided.request.user_info.username;
+    let Some(emergency) = answer.emergency else {
+        return format!(
+            "break-glass change by {who} would be recorded; reconcile it with the chart"
+        );
+    };
+    let record = &emergency.record;
+    let ticket = record.ticket.as_ref();
+    let ticket = ticket
+        .map(|ticket| format!(" ({ticket})"))
+        .unwrap_or_default();
+    let by = minute(record.reconcile_by.0);
+    let (recorded, why_not) = match &emergency.kept {
+        Ok(name) => (format!("as {name}"), String::new()),
+        Err(Unkept::NotInstalled) => ("in the audit log".to_owned(), String::new()),
+        Err(error) => ("in the audit log alone".to_owned(), format!(" ({error})")),
+    };
+    format!(
+        "break-glass change by {who} recorded {recorded}{ticket}; reconcile it with the chart by \
+         {by}{why_not}"
+    )
+}
+
+/// A time for people, to the minute.
+pub fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 /// The sentence of the Kubernetes event about a break-glass change.

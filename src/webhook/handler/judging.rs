@@ -132,11 +132,20 @@ pub(super) struct Call<'r> {
     pub deadline: Instant,
 }
 
+/// A verdict, and what it was made from.
+#[derive(Debug)]
+pub(super) enum Weighed {
+    /// A pass, or what the records say that were read again.
+    Confirmed(Verdict),
+    /// What the index says of an emergency, since the records could not be read again.
+    ByIndex(Verdict),
+}
+
 /// Judges: from the index, and from the records as they are now before anything but a pass.
 ///
 /// A break-glass change is not held up by records that can not be read: it is recorded as what the
 /// index says it is.
-pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Verdict {
+pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Weighed {
     let Call {
         policy,
         request,
@@ -148,11 +157,13 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     let object = located.object();
     let claims = webhook.sources.claims(&object);
     if claims.is_empty() {
-        return Verdict::because(unclaimed(&webhook.sources, request));
+        return Weighed::Confirmed(Verdict::because(unclaimed(&webhook.sources, request)));
     }
     let crd = match schema(&webhook.sources, request, &object, deadline).await {
         Ok(kind) => kind,
-        Err(Reason::DeadlineExceeded) => return Verdict::because(Reason::DeadlineExceeded),
+        Err(Reason::DeadlineExceeded) => {
+            return Weighed::Confirmed(Verdict::because(Reason::DeadlineExceeded));
+        }
         Err(_) => Kind::Unavailable,
     };
     let replicas_path: Vec<&str> = located.replicas_path.iter().map(String::as_str).collect();
@@ -170,7 +181,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     };
     let verdict = judge(&claims);
     if verdict.reason.outcome() == Outcome::Pass {
-        return verdict;
+        return Weighed::Confirmed(verdict);
     }
     // The source is not trusted to keep to its deadline.
     let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
@@ -180,10 +191,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         Ok(Ok(claims)) => {
             let verdict = judged_now(call, judge(&claims));
             let written = written_by_helm(&webhook.sources, request, &claims, until);
-            return match verdict.reason.outcome() {
+            return Weighed::Confirmed(match verdict.reason.outcome() {
                 Outcome::Violation => written.await.map_or(verdict, Verdict::because),
                 Outcome::Pass | Outcome::Indeterminate => verdict,
-            };
+            });
         }
         Ok(Err(error)) => tracing::warn!(
             namespace = object.namespace,
@@ -196,8 +207,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         ),
     }
     match (verdict.reason.outcome(), asker) {
-        (Outcome::Violation, Asker::Ordinary) => Verdict::because(Reason::ReadThroughFailed),
-        _ => verdict,
+        (Outcome::Violation, Asker::Ordinary) => {
+            Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed))
+        }
+        _ => Weighed::ByIndex(verdict),
     }
 }
 
@@ -293,8 +306,8 @@ async fn schema<S: Sources>(
         .map(Kind::Custom)
 }
 
-/// The uid of the request's object. A Scale has its parent's.
-pub(super) fn uid(request: &Request<'_>) -> Option<String> {
+/// A field of the metadata of the request's object, such as its uid. A Scale has its parent's.
+pub(super) fn metadata_text(request: &Request<'_>, field: &str) -> Option<String> {
     let object = request.old_object.or(request.object)?;
-    serde_json::from_str(dig(object.get(), &["metadata", "uid"])?).ok()
+    serde_json::from_str(dig(object.get(), &["metadata", field])?).ok()
 }

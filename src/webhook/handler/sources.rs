@@ -3,9 +3,11 @@
 use std::{error::Error, future::Future, sync::Arc, time::Instant};
 
 use crate::{
+    api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{Claim, ObjectRef, User},
     helm::ReleaseName,
+    record::changes::Unkept,
 };
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
@@ -36,6 +38,19 @@ pub trait Sources: Send + Sync + 'static {
         claim: &Claim,
         user: &User<'_>,
     ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// The break-glass grants there are, read after this call began.
+    fn grants(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send;
+
+    /// Keeps the record of an emergency change; its name where it is kept.
+    fn keep(
+        &self,
+        change: &EmergencyChangeSpec,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<String, Unkept>> + Send;
 
     /// The custom resource with this group and plural; `None` when no definition has it, as for
     /// the kinds of aggregated API servers.

@@ -12,12 +12,14 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
+    api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User},
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::Mode,
     record::{
         audit::AuditLog,
+        changes::Unkept,
         events::{self, Announcer},
         metrics::{Figures, Metrics},
     },
@@ -51,7 +53,13 @@ struct Handmade {
     definition: Result<Option<&'static str>, ()>,
     phase: Phase,
     may_write: Result<bool, ()>,
+    grants: Result<Value, ()>,
+    keep: Result<(), Unkept>,
+    kept: Kept,
 }
+
+/// The records that were kept, as JSON.
+type Kept = Arc<Mutex<Vec<Value>>>;
 
 fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
     let value: Value = serde_json::from_str(declared).unwrap();
@@ -125,6 +133,21 @@ impl Sources for Handmade {
         self.may_write.map_err(|()| "the API server is away".into())
     }
 
+    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        let grants = self.grants.clone().map_err(|()| "403 Forbidden")?;
+        Ok(serde_json::from_value(grants).unwrap())
+    }
+
+    async fn keep(
+        &self,
+        change: &EmergencyChangeSpec,
+        _deadline: Instant,
+    ) -> Result<String, Unkept> {
+        self.keep.clone()?;
+        self.kept.lock().push(serde_json::to_value(change).unwrap());
+        Ok("web-1a2b".to_owned())
+    }
+
     async fn custom_resource(
         &self,
         _group: &str,
@@ -156,6 +179,10 @@ struct Setup {
     definition: Result<Option<&'static str>, ()>,
     phase: Phase,
     may_write: Result<bool, ()>,
+    /// What `spec.breakGlass` says beside who.
+    rules: Value,
+    grants: Result<Value, ()>,
+    keep: Result<(), Unkept>,
 }
 
 impl Default for Setup {
@@ -167,6 +194,9 @@ impl Default for Setup {
             definition: Ok(None),
             phase: Phase::Settled,
             may_write: Ok(false),
+            rules: json!({}),
+            grants: Ok(json!([])),
+            keep: Ok(()),
         }
     }
 }
@@ -178,13 +208,13 @@ struct Bench {
     lines: Lines,
     reads: Arc<AtomicUsize>,
     conversions: Arc<Conversions>,
+    kept: Kept,
 }
 
 /// Emergencies are for one service account.
-fn policy(mode: Mode) -> Policy {
-    let spec = json!({"mode": mode, "breakGlass": {"identities": [
-        {"subjects": {"serviceAccounts": ["ops/emergency"]}},
-    ]}});
+fn policy(mode: Mode, mut rules: Value) -> Policy {
+    rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency"]}}]);
+    let spec = json!({"mode": mode, "breakGlass": rules});
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
@@ -193,6 +223,7 @@ impl Setup {
         let lines = Lines::default();
         let reads = Arc::new(AtomicUsize::new(0));
         let conversions = Arc::default();
+        let kept = Kept::default();
         let (events, announcer) = events::queue();
         let recorder = Arc::new(Recorder {
             metrics: Metrics::new(self.mode, Figures::default),
@@ -207,8 +238,11 @@ impl Setup {
                 definition: self.definition,
                 phase: self.phase,
                 may_write: self.may_write,
+                grants: self.grants,
+                keep: self.keep,
+                kept: Arc::clone(&kept),
             },
-            policy: policy(self.mode).live(),
+            policy: policy(self.mode, self.rules).live(),
             redactor: Redactor::new(b"key"),
             conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),
@@ -220,6 +254,7 @@ impl Setup {
             lines,
             reads,
             conversions,
+            kept,
         }
     }
 }
@@ -720,4 +755,5 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
     );
 }
 
+mod glass;
 mod versions;

@@ -1,0 +1,295 @@
+//! Whether a grant may be made, approved or ended in this way: the rules that need to know who asks,
+//! which the schema of the custom resource cannot have.
+//!
+//! Everything that is wrong is said, not only the first.
+
+use jiff::Timestamp;
+
+use super::grant::SKEW;
+use crate::{
+    api::BreakGlassGrant,
+    policy::{
+        emergency::{Emergencies, identities},
+        identity::Asking,
+    },
+};
+
+/// The longest reason, in bytes; the schema counts characters.
+pub const REASON_BYTES: usize = 1024;
+
+/// What is wrong with a new grant.
+pub fn new_grant(
+    rules: &Emergencies,
+    grant: &BreakGlassGrant,
+    asking: Asking<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    let spec = &grant.spec;
+    let mut wrong = Vec::new();
+    if spec.requested_by != asking.user {
+        wrong.push(format!(
+            "spec.requestedBy: must be who asks, {:?}",
+            asking.user
+        ));
+    }
+    match identities(&spec.subjects) {
+        Err(error) => wrong.push(format!("spec.subjects: {error}")),
+        Ok(subjects) if subjects.is_empty() => {
+            wrong.push("spec.subjects: names nobody".to_owned());
+        }
+        Ok(subjects) => wrong.extend(rules.strangers(&subjects).into_iter().map(|name| {
+            format!("spec.subjects: {name:?} is no break-glass identity of the policy")
+        })),
+    }
+    let (expires, latest) = (spec.expires_at.0, now.checked_add(rules.longest()));
+    if expires <= now {
+        wrong.push("spec.expiresAt: is not in the future".to_owned());
+    } else if latest.is_ok_and(|latest| expires.duration_since(latest) > SKEW) {
+        wrong.push(format!(
+            "spec.expiresAt: is more than {} from now, the longest that the policy allows",
+            rules.rules.max_duration
+        ));
+    }
+    if spec.reason.len() > REASON_BYTES {
+        wrong.push(format!("spec.reason: is longer than {REASON_BYTES} bytes"));
+    }
+    if rules.rules.require_reason && spec.reason.trim().is_empty() {
+        wrong.push("spec.reason: the policy asks for one".to_owned());
+    }
+    if rules.rules.require_ticket && spec.ticket.trim().is_empty() {
+        wrong.push("spec.ticket: the policy asks for one".to_owned());
+    }
+    if spec.revoked {
+        wrong.push("spec.revoked: a grant cannot be made revoked".to_owned());
+    }
+    wrong
+}
+
+/// What is wrong with a change of a grant: it may be revoked, and nothing else. The definition says so
+/// too; this is for a cluster where somebody took that out.
+pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String> {
+    let mut allowed = old.spec.clone();
+    allowed.revoked = true;
+    if new.spec == old.spec || new.spec == allowed {
+        Vec::new()
+    } else {
+        vec!["spec: a grant can be revoked, and nothing else of it be changed".to_owned()]
+    }
+}
+
+/// What is wrong with a change of a grant's approvals: who writes one says so in their own name.
+pub fn approved_grant(
+    rules: &Emergencies,
+    (old, new): (&BreakGlassGrant, &BreakGlassGrant),
+    asking: Asking<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    let approvals = |grant: &BreakGlassGrant| {
+        let status = grant.status.as_ref();
+        status.map(|status| status.approvals.clone())
+    };
+    let (old_ones, new_ones) = (
+        approvals(old).unwrap_or_default(),
+        approvals(new).unwrap_or_default(),
+    );
+    let Some(added) = new_ones.strip_prefix(old_ones.as_slice()) else {
+        return vec!["status.approvals: what is there stays as it is; add to the end".to_owned()];
+    };
+    if added.is_empty() {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    let spec = &old.spec;
+    for approval in added {
+        if approval.approved_by != asking.user {
+            wrong.push(format!(
+                "status.approvals: approvedBy must be who approves, {:?}",
+                asking.user
+            ));
+        }
+        if approval.at.0.duration_since(now).abs() > SKEW {
+            wrong.push("status.approvals: at is not now".to_owned());
+        }
+    }
+    if added.len() > 1 || old_ones.iter().any(|one| one.approved_by == asking.user) {
+        wrong.push("status.approvals: nobody approves twice".to_owned());
+    }
+    if spec.requested_by == asking.user {
+        wrong.push("status.approvals: who asks for a grant does not approve it".to_owned());
+    }
+    if identities(&spec.subjects).is_ok_and(|subjects| subjects.hold(asking)) {
+        wrong.push("status.approvals: whom a grant is for does not approve it".to_owned());
+    }
+    let mut approvers = rules.approvers.iter();
+    if approvers.any(|approvers| !approvers.hold(asking)) {
+        wrong.push(format!(
+            "status.approvals: {:?} is no approver of the policy",
+            asking.user
+        ));
+    }
+    if spec.revoked || spec.expires_at.0 <= now {
+        wrong.push("status.approvals: the grant has ended".to_owned());
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: &str = "2026-11-21T03:00:00Z";
+
+    fn rules(spec: &Value) -> Emergencies {
+        let mut whole = json!({"identities": [{"subjects": {
+            "serviceAccounts": ["ops/emergency-ops"], "groups": ["on-call"],
+        }}]});
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        Emergencies::compile(&serde_json::from_value(whole).unwrap()).unwrap()
+    }
+
+    fn grant(pointer: &str, value: Value) -> BreakGlassGrant {
+        let mut grant = json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+            "metadata": {"name": "g-1"},
+            "spec": {
+                "subjects": {"serviceAccounts": ["ops/emergency-ops"]},
+                "requestedBy": "ada", "expiresAt": "2026-11-21T04:00:00Z",
+                "reason": "OOM", "ticket": "INC-1", "revoked": false,
+            },
+            "status": {"approvals": []},
+        });
+        // The empty pointer is the grant as it is.
+        if !pointer.is_empty() {
+            *grant.pointer_mut(pointer).unwrap() = value;
+        }
+        serde_json::from_value(grant).unwrap()
+    }
+
+    fn approval(by: &str) -> Value {
+        json!({"approvedBy": by, "at": NOW})
+    }
+
+    fn asking<'a>(user: &'a str, groups: &'a [Cow<'a, str>]) -> Asking<'a> {
+        Asking { user, groups }
+    }
+
+    #[rstest]
+    #[case::fine("", json!(null), json!({}), "")]
+    #[case::in_another_name("/spec/requestedBy", json!("bob"), json!({}), "requestedBy: must be who asks")]
+    #[case::for_nobody("/spec/subjects", json!({}), json!({}), "names nobody")]
+    #[case::for_a_stranger("/spec/subjects", json!({"users": ["eve"]}), json!({}), "\"eve\" is no break-glass identity")]
+    #[case::for_a_strange_group("/spec/subjects", json!({"groups": ["dev"]}), json!({}), "\"dev\" is no break-glass")]
+    #[case::for_a_group_of_the_policy("/spec/subjects", json!({"groups": ["on-call"]}), json!({}), "")]
+    #[case::for_everybody("/spec/subjects", json!({"groups": ["system:authenticated"]}), json!({}), "stands for everyone")]
+    #[case::over_already("/spec/expiresAt", json!(NOW), json!({}), "not in the future")]
+    #[case::too_long("/spec/expiresAt", json!("2026-11-21T07:02:01Z"), json!({}), "more than 4h from now")]
+    #[case::as_long_as_may_be("/spec/expiresAt", json!("2026-11-21T07:00:01Z"), json!({}), "")]
+    #[case::no_reason("/spec/reason", json!(" "), json!({"requireReason": true}), "spec.reason")]
+    #[case::no_ticket("/spec/ticket", json!(""), json!({"requireTicket": true}), "spec.ticket")]
+    #[case::a_reason_of_a_mebibyte("/spec/reason", json!("x".repeat(1 << 20)), json!({}), "longer than 1024 bytes")]
+    #[case::made_revoked("/spec/revoked", json!(true), json!({}), "spec.revoked")]
+    fn a_new_grant(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] policy: Value,
+        #[case] says: &str,
+    ) {
+        let grant = grant(pointer, value);
+        let wrong = new_grant(
+            &rules(&policy),
+            &grant,
+            asking("ada", &[]),
+            NOW.parse().unwrap(),
+        );
+        assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
+        assert!(wrong.join("\n").contains(says), "{wrong:?}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said() {
+        let mut grant = grant("/spec/requestedBy", json!("bob"));
+        grant.spec.ticket.clear();
+        let wrong = new_grant(
+            &rules(&json!({"requireTicket": true})),
+            &grant,
+            asking("ada", &[]),
+            NOW.parse().unwrap(),
+        );
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+    }
+
+    #[rstest]
+    #[case::nothing("", json!(null), true)]
+    #[case::revoked("/spec/revoked", json!(true), true)]
+    #[case::longer("/spec/expiresAt", json!("2026-11-21T06:00:00Z"), false)]
+    #[case::for_more("/spec/subjects", json!({"users": ["eve"]}), false)]
+    fn of_a_grant_only_its_end_may_be_changed(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] expected: bool,
+    ) {
+        let wrong = changed_grant(&grant("", json!(null)), &grant(pointer, value));
+        assert_eq!(wrong.is_empty(), expected, "{wrong:?}");
+    }
+
+    #[rstest]
+    #[case::by_another("bob", &["bob"], json!({}), "")]
+    #[case::in_another_name("bob", &["eve"], json!({}), "must be who approves")]
+    #[case::by_who_asked("ada", &["ada"], json!({}), "who asks for a grant does not approve")]
+    #[case::by_whom_it_is_for(
+        "system:serviceaccount:ops:emergency-ops",
+        &["system:serviceaccount:ops:emergency-ops"],
+        json!({}),
+        "whom a grant is for"
+    )]
+    #[case::twice_at_once("bob", &["bob", "bob"], json!({}), "nobody approves twice")]
+    #[case::by_no_approver("bob", &["bob"], json!({"approvers": {"users": ["eve"]}}), "no approver")]
+    #[case::by_an_approver_of_a_group("bob", &["bob"], json!({"approvers": {"groups": ["leads"]}}), "")]
+    fn an_approval(
+        #[case] user: &str,
+        #[case] names: &[&str],
+        #[case] policy: Value,
+        #[case] says: &str,
+    ) {
+        let approvals = names.iter().map(|name| approval(name)).collect();
+        let new = grant("/status/approvals", Value::Array(approvals));
+        let groups = [Cow::Borrowed("leads")];
+        let wrong = approved_grant(
+            &rules(&policy),
+            (&grant("", json!(null)), &new),
+            asking(user, &groups),
+            NOW.parse().unwrap(),
+        );
+        assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
+        assert!(wrong.join("\n").contains(says), "{wrong:?}");
+    }
+
+    #[rstest]
+    #[case::taken_away(json!([]))]
+    #[case::put_in_front(json!([approval("eve"), approval("bob")]))]
+    #[case::in_another_name(json!([approval("eve")]))]
+    fn an_approval_that_is_there_stays(#[case] approvals: Value) {
+        let old = grant("/status/approvals", json!([approval("bob")]));
+        let new = grant("/status/approvals", approvals);
+        let now = NOW.parse().unwrap();
+        let wrong = approved_grant(&rules(&json!({})), (&old, &new), asking("eve", &[]), now);
+        assert!(wrong[0].contains("stays as it is"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_grant_that_has_ended_is_not_approved() {
+        let old = grant("/spec/revoked", json!(true));
+        let mut new = old.clone();
+        new.status = grant("/status/approvals", json!([approval("bob")])).status;
+        let now = NOW.parse().unwrap();
+        let wrong = approved_grant(&rules(&json!({})), (&old, &new), asking("bob", &[]), now);
+        assert_eq!(wrong, ["status.approvals: the grant has ended"]);
+    }
+}

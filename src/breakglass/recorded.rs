@@ -1,0 +1,218 @@
+//! The record of an emergency change: what [`crate::api::EmergencyChange`] says of it.
+//!
+//! It is small on purpose, since it is written to etcd before the change is answered: values are cut
+//! where messages cut them, and the patch is left out where it is long. With [`MOST_CHANGES`] of them,
+//! each of at most some 60 KiB and usually of 2, the cluster's store stays in reach of its limits.
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Leave, Made};
+use crate::{
+    api::{
+        EmergencyChange, EmergencyChangeSpec,
+        change::{ChangeOperation, ChangedField, ChangedObject, ChangedRelease},
+    },
+    compare::redact::Shown,
+    guard::{Change, Decided, Finding, Operation},
+    policy::emergency::Emergencies,
+};
+
+/// So many changes are kept in a cluster, settled ones included; more are as good as unrecordable.
+pub const MOST_CHANGES: usize = 10_000;
+
+/// The longest patch in a record, in bytes. The audit line may have a longer one.
+const PATCH_BYTES: usize = 32 * 1024;
+/// Fields in a record.
+const FIELDS: usize = 64;
+/// Groups in a record.
+const GROUPS: usize = 32;
+/// Characters of the object's name in the record's name; a name has at most 63.
+const NAME_CHARS: usize = 46;
+
+/// The label with the name of the release.
+pub const RELEASE_LABEL: &str = "helm-guard.dev/release";
+/// The label with the kind of the object.
+pub const KIND_LABEL: &str = "helm-guard.dev/kind";
+/// The label with the name of the object, where it can be a label.
+pub const OBJECT_LABEL: &str = "helm-guard.dev/object";
+
+/// What is known of the object before the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Group and version, as in a manifest.
+    pub api_version: String,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resource version.
+    pub resource_version: Option<String>,
+}
+
+/// The record of a change that is about to pass; none for one that violates nothing.
+pub fn record(
+    decided: &Decided<'_>,
+    (leave, made): (&Leave, &Made),
+    before: Before,
+    rules: &Emergencies,
+    now: Timestamp,
+) -> Option<EmergencyChangeSpec> {
+    let (request, object) = (decided.request, decided.object?);
+    let findings = &decided.verdict.findings;
+    let first = findings.first()?;
+    let user = &request.user_info;
+    let until = now.checked_add(rules.reconcile_within());
+    Some(EmergencyChangeSpec {
+        user: user.username.to_string(),
+        groups: user
+            .groups
+            .iter()
+            .take(GROUPS)
+            .map(ToString::to_string)
+            .collect(),
+        impersonated_by: None,
+        at: Time(now),
+        request_uid: request.uid.to_string(),
+        grant: leave.grant.clone(),
+        ticket: leave.ticket.clone(),
+        reason: leave.reason.clone(),
+        operation: match (&*request.sub_resource, request.operation) {
+            ("", Operation::Delete) => ChangeOperation::Delete,
+            ("", _) => ChangeOperation::Update,
+            _ => ChangeOperation::Scale,
+        },
+        object: ChangedObject {
+            api_version: before.api_version,
+            kind: object.kind.to_owned(),
+            namespace: object.namespace.to_owned(),
+            name: object.name.to_string(),
+            uid: before.uid,
+            resource_version: before.resource_version,
+        },
+        release: release(first),
+        fields: first.changes.iter().take(FIELDS).map(field).collect(),
+        patch: made
+            .patch
+            .as_ref()
+            .and_then(|patch| serde_json::to_string(patch).ok())
+            .filter(|json| json.len() <= PATCH_BYTES),
+        reconcile_by: Time(until.unwrap_or(Timestamp::MAX)),
+    })
+}
+
+fn release(finding: &Finding) -> ChangedRelease {
+    ChangedRelease {
+        name: finding.release.name.clone(),
+        namespace: finding.release.namespace.clone(),
+        chart: finding.chart.to_string(),
+        revision: finding.revisions.iter().copied().max().unwrap_or_default(),
+    }
+}
+
+fn field(change: &Change) -> ChangedField {
+    ChangedField {
+        path: change.path.to_string(),
+        declared: text(&change.declared),
+        old: text(&change.live),
+        new: text(&change.requested),
+    }
+}
+
+fn text(shown: &Shown) -> Option<String> {
+    match shown {
+        Shown::Absent => None,
+        Shown::Text(text) => Some(text.clone()),
+    }
+}
+
+/// The object that holds a record, under a name with so many hexadecimal digits of the request's hash:
+/// the same request gets the same name, and one that finds its name taken asks for more digits.
+pub fn document(spec: EmergencyChangeSpec, digits: usize) -> EmergencyChange {
+    let name = name(&spec.object.name, &spec.request_uid, digits);
+    let mut document = EmergencyChange::new(&name, spec);
+    let (spec, labels) = (
+        &document.spec,
+        document.metadata.labels.get_or_insert_default(),
+    );
+    let marks = [
+        (RELEASE_LABEL, &spec.release.name),
+        (KIND_LABEL, &spec.object.kind),
+        (OBJECT_LABEL, &spec.object.name),
+    ];
+    for (label, value) in marks {
+        if is_label(value) {
+            labels.insert(label.to_owned(), value.clone());
+        }
+    }
+    document.metadata.namespace = Some(spec.release.namespace.clone());
+    document
+}
+
+fn name(object: &str, uid: &str, digits: usize) -> String {
+    let hash = digest::digest(&digest::SHA256, uid.as_bytes());
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    let nibbles = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = nibbles.filter_map(digit).take(digits).collect();
+    // A name of an object need not be a DNS name (`system:reader`); that of a custom resource must.
+    let object: String = object
+        .chars()
+        .take(NAME_CHARS)
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '-' => c,
+            'A'..='Z' => c.to_ascii_lowercase(),
+            _ => '-',
+        })
+        .collect();
+    match object.trim_matches('-') {
+        "" => format!("object-{hex}"),
+        object => format!("{object}-{hex}"),
+    }
+}
+
+/// What the API server takes for the value of a label.
+fn is_label(value: &str) -> bool {
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && is_edge(bytes.first())
+        && is_edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("checkout", "checkout-")]
+    #[case::of_rbac("system:Reader", "system-reader-")]
+    #[case::of_signs(":::", "object-")]
+    #[case::long(&"x".repeat(253), &format!("{}-", "x".repeat(46)))]
+    fn a_record_is_called_like_its_object_and_its_request(
+        #[case] object: &str,
+        #[case] start: &str,
+    ) {
+        let one = name(object, "uid-1", 4);
+        assert!(one.starts_with(start), "{one}");
+        assert_eq!(one.len(), start.len() + 4);
+        assert!(one.len() <= 63);
+        assert_eq!(one, name(object, "uid-1", 4));
+        assert_ne!(one, name(object, "uid-2", 4));
+        assert!(name(object, "uid-1", 12).starts_with(&one));
+    }
+
+    #[rstest]
+    #[case("checkout", true)]
+    #[case("a.b_c-d", true)]
+    #[case("system:reader", false)]
+    #[case("", false)]
+    #[case("-a", false)]
+    #[case(&"x".repeat(64), false)]
+    fn only_what_can_be_a_label_becomes_one(#[case] value: &str, #[case] expected: bool) {
+        assert_eq!(is_label(value), expected);
+    }
+}

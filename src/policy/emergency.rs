@@ -1,0 +1,218 @@
+//! Who may break the glass, where, and what is asked of them: `spec.breakGlass`, compiled.
+
+use jiff::SignedDuration;
+
+use super::{
+    Place, PolicyError,
+    identity::{Asking, Identities},
+};
+use crate::api::{
+    Scope, Subjects,
+    policy::breakglass::{BreakGlass, OnRecordFailure},
+};
+
+/// Everything that the policy says of emergencies.
+#[derive(Clone, Debug, Default)]
+pub struct Emergencies {
+    identities: Vec<(Identities, Scope)>,
+    /// Who may approve a grant; anyone whom RBAC lets where it is none.
+    pub approvers: Option<Identities>,
+    /// What is asked of them, as it was written.
+    pub rules: BreakGlass,
+}
+
+impl Emergencies {
+    /// Checks what was written.
+    pub fn compile(rules: &BreakGlass) -> Result<Self, PolicyError> {
+        let failed = |at| move |source| PolicyError::Identity { at, source };
+        let identities = rules
+            .identities
+            .iter()
+            .map(|identity| {
+                let who =
+                    identities(&identity.subjects).map_err(failed("spec.breakGlass.identities"))?;
+                Ok((who, identity.scope.clone()))
+            })
+            .collect::<Result<_, PolicyError>>()?;
+        let approvers = rules
+            .approvers
+            .as_ref()
+            .map(self::identities)
+            .transpose()
+            .map_err(failed("spec.breakGlass.approvers"))?;
+        Ok(Self {
+            identities,
+            approvers,
+            rules: rules.clone(),
+        })
+    }
+
+    /// Nobody may break the glass.
+    pub fn is_empty(&self) -> bool {
+        self.identities.iter().all(|(who, _)| who.is_empty())
+    }
+
+    /// Whether this is somebody who may break the glass anywhere.
+    pub fn names(&self, asking: Asking<'_>) -> bool {
+        self.identities.iter().any(|(who, _)| who.hold(asking))
+    }
+
+    /// Whether this is somebody who may break the glass there.
+    pub fn reaches(&self, asking: Asking<'_>, place: &Place<'_>) -> bool {
+        let mut identities = self.identities.iter();
+        identities.any(|(who, scope)| who.hold(asking) && covers(scope, place))
+    }
+
+    /// Those of `subjects` that are no break-glass identities.
+    pub fn strangers<'s>(&self, subjects: &'s Identities) -> Vec<&'s str> {
+        let known = |name: &str, holds: fn(&Identities, &str) -> bool| {
+            self.identities.iter().any(|(who, _)| holds(who, name))
+        };
+        let users = subjects
+            .users()
+            .filter(|name| !known(name, Identities::names_user));
+        let groups = subjects
+            .groups()
+            .filter(|name| !known(name, Identities::names_group));
+        users.chain(groups).collect()
+    }
+
+    /// Whether nobody breaks the glass without a grant: each thing that only a grant can tell asks
+    /// for one.
+    pub fn ask_for_a_grant(&self) -> bool {
+        let rules = &self.rules;
+        rules.require_grant || rules.require_reason || rules.require_ticket || rules.approvals > 0
+    }
+
+    /// The longest that a grant is good for.
+    pub fn longest(&self) -> SignedDuration {
+        self.rules.max_duration.get()
+    }
+
+    /// In which time a change must be in the chart or gone.
+    pub fn reconcile_within(&self) -> SignedDuration {
+        self.rules.reconcile_within.get()
+    }
+
+    /// What becomes of a change that cannot be recorded.
+    pub fn on_record_failure(&self) -> OnRecordFailure {
+        self.rules.on_record_failure
+    }
+}
+
+/// The identities that a document names.
+pub fn identities(subjects: &Subjects) -> Result<Identities, super::identity::IdentityError> {
+    let users = subjects.users.iter().chain(&subjects.service_accounts);
+    Identities::new(users.cloned(), subjects.groups.iter().cloned())
+}
+
+/// Whether a scope holds for a place: every list that is given must, and an empty one holds for
+/// everything.
+pub fn covers(scope: &Scope, place: &Place<'_>) -> bool {
+    let in_namespace = || {
+        let mut namespaces = scope.namespaces.iter();
+        namespaces.any(|namespace| namespace == place.namespace)
+    };
+    let of_release = || {
+        scope.releases.iter().any(|release| {
+            let name = release.name.as_ref();
+            release.namespace == place.release.namespace
+                && name.is_none_or(|name| *name == place.release.name)
+        })
+    };
+    let of_kind = || {
+        let mut kinds = scope.kinds.iter();
+        kinds.any(|kind| kind.group == place.group && kind.kind == place.kind)
+    };
+    (scope.namespaces.is_empty() || in_namespace())
+        && (scope.releases.is_empty() || of_release())
+        && (scope.kinds.is_empty() || of_kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::helm::ReleaseName;
+
+    fn emergencies(spec: Value) -> Result<Emergencies, PolicyError> {
+        Emergencies::compile(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[rstest]
+    #[case::everything(json!({}), true)]
+    #[case::namespace(json!({"namespaces": ["db", "shop"]}), true)]
+    #[case::other_namespace(json!({"namespaces": ["db"]}), false)]
+    #[case::release(json!({"releases": [{"namespace": "flux", "name": "web"}]}), true)]
+    #[case::all_releases_of_a_namespace(json!({"releases": [{"namespace": "flux"}]}), true)]
+    #[case::other_release(json!({"releases": [{"namespace": "flux", "name": "db"}]}), false)]
+    #[case::same_name_elsewhere(json!({"releases": [{"namespace": "shop", "name": "web"}]}), false)]
+    #[case::kind(json!({"kinds": [{"group": "apps", "kind": "Deployment"}]}), true)]
+    #[case::kind_of_another_group(json!({"kinds": [{"kind": "Deployment"}]}), false)]
+    #[case::one_list_does_not_hold(
+        json!({"namespaces": ["shop"], "kinds": [{"kind": "Service"}]}),
+        false
+    )]
+    fn every_list_of_a_scope_must_hold(#[case] scope: Value, #[case] expected: bool) {
+        let release = ReleaseName {
+            namespace: "flux".to_owned(),
+            name: "web".to_owned(),
+        };
+        let place = Place {
+            group: "apps",
+            kind: "Deployment",
+            namespace: "shop",
+            release: &release,
+            chart: "web-1.0.0",
+        };
+        let scope: Scope = serde_json::from_value(scope).unwrap();
+        assert_eq!(covers(&scope, &place), expected);
+    }
+
+    #[rstest]
+    #[case::nothing(json!({}), false)]
+    #[case::grant(json!({"requireGrant": true}), true)]
+    #[case::reason(json!({"requireReason": true}), true)]
+    #[case::ticket(json!({"requireTicket": true}), true)]
+    #[case::approval(json!({"approvals": 1}), true)]
+    fn what_only_a_grant_can_tell_asks_for_one(#[case] spec: Value, #[case] expected: bool) {
+        assert_eq!(emergencies(spec).unwrap().ask_for_a_grant(), expected);
+    }
+
+    #[rstest]
+    #[case::identity(json!({"identities": [{"subjects": {"users": ["*"]}}]}), "identities")]
+    #[case::approver(
+        json!({"approvers": {"groups": ["system:authenticated"]}}),
+        "spec.breakGlass.approvers"
+    )]
+    fn names_that_stand_for_everybody_are_refused(#[case] spec: Value, #[case] says: &str) {
+        let error = emergencies(spec).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn who_is_named_for_one_namespace_does_not_reach_another() {
+        let rules = emergencies(json!({"identities": [
+            {"subjects": {"users": ["ada"]}, "scope": {"namespaces": ["shop"]}},
+            {"subjects": {"users": ["bob"]}},
+        ]}))
+        .unwrap();
+        let release = ReleaseName {
+            namespace: "db".to_owned(),
+            name: "db".to_owned(),
+        };
+        let place = Place {
+            group: "",
+            kind: "Service",
+            namespace: "db",
+            release: &release,
+            chart: "db-1.0.0",
+        };
+        let asking = |user| Asking { user, groups: &[] };
+        assert!(rules.names(asking("ada")));
+        assert!(!rules.reaches(asking("ada"), &place));
+        assert!(rules.reaches(asking("bob"), &place));
+    }
+}

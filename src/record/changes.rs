@@ -1,0 +1,125 @@
+//! Writes emergency changes into the cluster, before they are answered.
+
+use std::time::Instant;
+
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
+use tokio::time::timeout_at;
+
+use crate::{
+    api::{EmergencyChange, EmergencyChangeSpec},
+    breakglass::recorded::{MOST_CHANGES, document},
+    cluster::ApiFailure,
+};
+
+/// Digits of the request's hash in a record's name, in the order in which they are tried. Two changes of
+/// one object share four digits once in 65,536 times.
+const DIGITS: [usize; 3] = [4, 8, 16];
+
+/// Where emergency changes are kept.
+#[derive(Clone)]
+pub struct Changes {
+    client: Client,
+    most: usize,
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Changes")
+    }
+}
+
+/// Why a change is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unkept {
+    /// The cluster has no such kind: the guard was installed without it.
+    #[error("EmergencyChange is not installed")]
+    NotInstalled,
+    /// There are too many already.
+    #[error("{0} emergency changes are kept already, and no more than {0} are")]
+    Full(usize),
+    /// The API server refused or did not answer.
+    #[error("{0}")]
+    Failed(#[from] ApiFailure),
+    /// There was no time left.
+    #[error("there was no time left to write it")]
+    Late,
+}
+
+impl Changes {
+    /// Keeps changes through `client`, which needs `create`, `get` and `list` on `emergencychanges`.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            most: MOST_CHANGES,
+        }
+    }
+
+    /// Writes a change; its name where it stands. The same request twice is one record.
+    pub async fn keep(
+        &self,
+        spec: &EmergencyChangeSpec,
+        deadline: Instant,
+    ) -> Result<String, Unkept> {
+        let writing = timeout_at(deadline.into(), self.write(spec));
+        writing.await.unwrap_or(Err(Unkept::Late))
+    }
+
+    async fn write(&self, spec: &EmergencyChangeSpec) -> Result<String, Unkept> {
+        self.has_room().await?;
+        let api: Api<EmergencyChange> =
+            Api::namespaced(self.client.clone(), &spec.release.namespace);
+        let mut taken = None;
+        for digits in DIGITS {
+            let document = document(spec.clone(), digits);
+            let name = document.metadata.name.clone().unwrap_or_default();
+            match api.create(&PostParams::default(), &document).await {
+                Ok(_) => return Ok(name),
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    let there = api.get_opt(&name).await.map_err(ApiFailure::from)?;
+                    if there.is_some_and(|there| there.spec.request_uid == spec.request_uid) {
+                        return Ok(name);
+                    }
+                    taken = Some(ApiFailure::from(&*status));
+                }
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Err(taken.map_or(Unkept::Late, Unkept::Failed))
+    }
+
+    /// One item and the number of the others: the API server counts what it stores.
+    async fn has_room(&self) -> Result<(), Unkept> {
+        let api: Api<EmergencyChange> = Api::all(self.client.clone());
+        let params = ListParams::default().limit(1);
+        let list = api.list_metadata(&params).await;
+        let list = list.map_err(|error| failed(&error))?;
+        let more = list.metadata.remaining_item_count.unwrap_or_default();
+        let all = list.items.len() + usize::try_from(more).unwrap_or_default();
+        if all < self.most {
+            Ok(())
+        } else {
+            Err(Unkept::Full(self.most))
+        }
+    }
+}
+
+/// A path that is not there has no details; a namespace that is not there is named in them.
+fn failed(error: &kube::Error) -> Unkept {
+    match error {
+        kube::Error::Api(status) if status.code == 404 && !names_namespace(status) => {
+            Unkept::NotInstalled
+        }
+        error => Unkept::Failed(error.into()),
+    }
+}
+
+fn names_namespace(status: &kube::core::Status) -> bool {
+    let details = status.details.as_ref();
+    details.is_some_and(|details| details.kind == "namespaces")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Against an API server made by hand: one that counts, loses answers and has names taken.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use parking_lot::Mutex;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+#[derive(Default)]
+struct Store {
+    kept: Vec<Value>,
+    /// Others, that are only counted.
+    others: usize,
+    /// The answer to everything.
+    refuse: Option<(u16, Value)>,
+}
+
+fn changes(store: &Arc<Mutex<Store>>) -> Changes {
+    let store = Arc::clone(store);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let store = Arc::clone(&store);
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let (code, answer) = answer(&mut store.lock(), &parts, &body);
+            let body = Body::from(serde_json::to_vec(&answer).unwrap());
+            Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+        }
+    });
+    Changes::new(Client::new(service, "default"))
+}
+
+fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16, Value) {
+    if let Some(refusal) = &store.refuse {
+        return refusal.clone();
+    }
+    let name = |kept: &Value| kept["metadata"]["name"].as_str().unwrap().to_owned();
+    match parts.method {
+        Method::GET if parts.uri.path().ends_with("/emergencychanges") => {
+            let others = store.others + store.kept.len();
+            let item = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {"name": "one"}});
+            let items: Vec<Value> = (others > 0).then_some(item).into_iter().collect();
+            let more = others.saturating_sub(1);
+            let list = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                "metadata": {"remainingItemCount": more}, "items": items});
+            (200, list)
+        }
+        Method::GET => {
+            let asked = parts.uri.path().rsplit('/').next().unwrap();
+            let found = store.kept.iter().find(|kept| name(kept) == asked);
+            (200, found.unwrap().clone())
+        }
+        _ => {
+            let new: Value = serde_json::from_slice(body).unwrap();
+            if store.kept.iter().any(|kept| name(kept) == name(&new)) {
+                return (409, status(409, "AlreadyExists", &json!({})));
+            }
+            store.kept.push(new.clone());
+            (201, new)
+        }
+    }
+}
+
+fn status(code: u16, reason: &str, details: &Value) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code, "details": details})
+}
+
+fn spec(uid: &str) -> EmergencyChangeSpec {
+    let spec = json!({
+        "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": uid, "operation": "Update",
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0", "revision": 1},
+        "reconcileBy": "2026-11-22T03:00:00Z",
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+#[tokio::test]
+async fn a_change_is_kept_once_however_often_it_is_asked_about() {
+    let store = Arc::default();
+    let changes = changes(&store);
+    let name = changes.keep(&spec("u-1"), soon()).await.unwrap();
+    assert_eq!(changes.keep(&spec("u-1"), soon()).await.unwrap(), name);
+    let other = changes.keep(&spec("u-2"), soon()).await.unwrap();
+    assert_ne!(other, name);
+    let kept = &store.lock().kept;
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[0]["metadata"]["namespace"], "shop");
+    assert_eq!(
+        kept[0]["metadata"]["labels"],
+        json!({"helm-guard.dev/release": "myapp", "helm-guard.dev/kind": "Deployment",
+            "helm-guard.dev/object": "web"})
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_another_change_has_grows() {
+    let store: Arc<Mutex<Store>> = Arc::default();
+    let short = document(spec("u-1"), 4);
+    let mut squatter = serde_json::to_value(&short).unwrap();
+    squatter["spec"]["requestUid"] = json!("another");
+    store.lock().kept.push(squatter);
+    let name = changes(&store).keep(&spec("u-1"), soon()).await.unwrap();
+    let short = short.metadata.name.unwrap();
+    assert!(
+        name.starts_with(&short) && name.len() == short.len() + 4,
+        "{name}"
+    );
+}
+
+#[tokio::test]
+async fn ten_thousand_changes_are_the_most_that_are_kept() {
+    let store = Arc::new(Mutex::new(Store {
+        others: MOST_CHANGES - 1,
+        ..Store::default()
+    }));
+    let changes = changes(&store);
+    changes.keep(&spec("u-1"), soon()).await.unwrap();
+    let full = changes.keep(&spec("u-2"), soon()).await;
+    assert_eq!(full, Err(Unkept::Full(MOST_CHANGES)));
+}
+
+#[rstest]
+#[case::no_such_kind(404, "NotFound", json!({}), "is not installed")]
+#[case::no_such_namespace(404, "NotFound", json!({"kind": "namespaces"}), "404 NotFound")]
+#[case::not_allowed(403, "Forbidden", json!({}), "403 Forbidden")]
+#[tokio::test]
+async fn what_cannot_be_written_is_said(
+    #[case] code: u16,
+    #[case] reason: &str,
+    #[case] details: Value,
+    #[case] says: &str,
+) {
+    let store = Arc::new(Mutex::new(Store {
+        refuse: Some((code, status(code, reason, &details))),
+        ..Store::default()
+    }));
+    let error = changes(&store)
+        .keep(&spec("u-1"), soon())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_holds_up_no_request() {
+    let service = tower::service_fn(|_: Request<Body>| {
+        std::future::pending::<Result<Response<Body>, Infallible>>()
+    });
+    let changes = Changes::new(Client::new(service, "default"));
+    let deadline = Instant::now() + Duration::from_millis(20);
+    assert_eq!(
+        changes.keep(&spec("u-1"), deadline).await,
+        Err(Unkept::Late)
+    );
+}

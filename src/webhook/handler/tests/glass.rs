@@ -1,0 +1,253 @@
+//! Who may break the glass, what is kept of it, and what becomes of it when it cannot be kept.
+
+use super::*;
+
+/// A grant for the emergency account, good for an hour from a while ago.
+fn grant(more: &Value) -> Value {
+    let at = |minutes: i64| jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+    let mut grant = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+        "metadata": {"name": "night", "creationTimestamp": at(-10)},
+        "spec": {
+            "subjects": {"serviceAccounts": ["ops/emergency"]}, "requestedBy": "ada",
+            "reason": "OOM", "ticket": "INC-4711", "expiresAt": at(50),
+        },
+    });
+    for (key, value) in more.as_object().unwrap() {
+        grant["spec"][key] = value.clone();
+    }
+    grant
+}
+
+fn asks_for_a_grant() -> Setup {
+    Setup {
+        rules: json!({"requireGrant": true}),
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_kept_before_it_is_answered_and_the_answer_names_its_record() {
+    let bench = Setup {
+        grants: Ok(json!([grant(&json!({}))])),
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], true);
+    let kept = bench.kept.lock().clone();
+    let kept = &kept[0];
+    let by = kept["reconcileBy"].as_str().unwrap();
+    assert_eq!(
+        response["warnings"][0],
+        format!(
+            "helm-guard: break-glass change by system:serviceaccount:ops:emergency recorded as \
+             web-1a2b (INC-4711); reconcile it with the chart by {}Z",
+            &by[..16]
+        )
+    );
+    assert_eq!(kept["user"], "system:serviceaccount:ops:emergency");
+    assert_eq!(kept["requestUid"], "u-1");
+    assert_eq!(
+        (&kept["grant"], &kept["ticket"], &kept["reason"]),
+        (&json!("night"), &json!("INC-4711"), &json!("OOM"))
+    );
+    assert_eq!(kept["operation"], "Update");
+    assert_eq!(
+        kept["object"],
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web",
+            "uid": "o-1"})
+    );
+    assert_eq!(
+        kept["release"],
+        json!({"name": "myapp", "namespace": "shop", "chart": "myapp-1.2.0", "revision": 3})
+    );
+    assert_eq!(
+        kept["fields"],
+        json!([{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "9"}])
+    );
+    assert_eq!(
+        kept["patch"],
+        r#"[{"op":"replace","path":"/spec/replicas","value":9}]"#
+    );
+    let annotations = &response["auditAnnotations"];
+    assert_eq!(annotations["emergency-change"], "web-1a2b");
+    assert_eq!(annotations["ticket"], "INC-4711");
+    assert_eq!(annotations["grant"], "night");
+    assert_eq!(annotations["patch"], kept["patch"]);
+    let line = bench.audit_lines().remove(0);
+    assert_eq!(line["emergency"]["name"], "web-1a2b");
+    assert_eq!(line["emergency"]["record"]["ticket"], "INC-4711");
+}
+
+#[rstest]
+#[case::none(json!([]), "no grant names this identity")]
+#[case::revoked(json!([grant(&json!({"revoked": true}))]), "grant night was revoked")]
+#[case::expired(
+    json!([grant(&json!({"expiresAt": "2026-01-01T00:00:00Z"}))]),
+    "grant night expired at 2026-01-01T00:00:00Z"
+)]
+#[case::for_another_release(
+    json!([grant(&json!({"scope": {"releases": [{"namespace": "shop", "name": "db"}]}}))]),
+    "grant night is for something else"
+)]
+#[tokio::test]
+async fn without_a_grant_that_covers_the_change_the_account_is_like_anyone(
+    #[case] grants: Value,
+    #[case] says: &str,
+) {
+    let mut bench = Setup {
+        grants: Ok(grants),
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    let why = "Not a break-glass change by system:serviceaccount:ops:emergency: ";
+    assert!(message.contains(&format!("{why}{says}")), "{message}");
+    assert_eq!(response["auditAnnotations"]["break-glass-refused"], says);
+    assert_eq!(bench.announcer.queued(), None);
+    assert!(bench.kept.lock().is_empty());
+}
+
+#[tokio::test]
+async fn grants_that_cannot_be_read_cover_nothing() {
+    let bench = Setup {
+        grants: Err(()),
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("the grants could not be read: 403 Forbidden"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn where_no_grant_is_needed_grants_that_cannot_be_read_hold_up_nothing() {
+    let bench = Setup {
+        grants: Err(()),
+        ..Setup::default()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(bench.kept.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_without_a_grant_is_denied_from_the_index() {
+    let bench = Setup {
+        fresh: Fresh::Fails,
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(
+        response["auditAnnotations"]["reason"],
+        "read-through-failed"
+    );
+    assert!(bench.kept.lock().is_empty());
+}
+
+#[tokio::test]
+async fn in_warn_mode_who_has_no_grant_is_warned_like_anyone() {
+    let bench = Setup {
+        mode: Mode::Warn,
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+    assert!(bench.kept.lock().is_empty());
+}
+
+#[rstest]
+#[case::allow("Allow", Unkept::Late, true)]
+#[case::deny("Deny", Unkept::Late, false)]
+#[case::allow_where_the_kind_is_not_installed("Allow", Unkept::NotInstalled, true)]
+#[case::deny_where_the_kind_is_not_installed("Deny", Unkept::NotInstalled, false)]
+#[case::too_many("Deny", Unkept::Full(10_000), false)]
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_passes_or_not_as_the_policy_says(
+    #[case] on_failure: &str,
+    #[case] error: Unkept,
+    #[case] allowed: bool,
+) {
+    let mut bench = Setup {
+        rules: json!({"onRecordFailure": on_failure}),
+        keep: Err(error.clone()),
+        ..Setup::default()
+    }
+    .start();
+    let response = bench.review(&by_emergency(update(9))).await;
+    assert_eq!(response["allowed"], allowed);
+    let annotations = &response["auditAnnotations"];
+    assert_eq!(annotations["emergency-change-failed"], error.to_string());
+    assert!(
+        annotations["patch"]
+            .as_str()
+            .unwrap()
+            .contains("/spec/replicas")
+    );
+    let line = bench.audit_lines().remove(0);
+    assert_eq!(line["emergency"]["notKept"], error.to_string());
+    assert_eq!(line["emergency"]["record"]["requestUid"], "u-1");
+    assert_eq!(line["patch"][0]["value"], 9);
+    assert_eq!(bench.announcer.queued().is_some(), allowed);
+    if !allowed {
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(message.contains("could not be recorded"), "{message}");
+        assert!(message.contains(&error.to_string()), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_secrets_values_are_marks_in_the_record() {
+    let bench = Setup {
+        declared: SECRET,
+        ..Setup::default()
+    }
+    .start();
+    let secret = |value: &str| json!({"metadata": {"name": "web"}, "data": {"password": value}});
+    let mut request = by_emergency(update(3));
+    request["kind"] = json!({"group": "", "version": "v1", "kind": "Secret"});
+    request["resource"] = json!({"group": "", "version": "v1", "resource": "secrets"});
+    request["oldObject"] = secret("aHVudGVyMg==");
+    request["object"] = secret("aHVudGVyMw==");
+    assert_eq!(bench.review(&request).await["allowed"], true);
+    let kept = bench.kept.lock()[0].to_string();
+    assert!(kept.contains("<redacted "), "{kept}");
+    assert!(!kept.contains("aHVudGVy"), "{kept}");
+}
+
+#[tokio::test]
+async fn a_grant_is_reviewed_at_a_path_of_its_own() {
+    let bench = Setup::default().start();
+    let request = json!({
+        "uid": "u-1", "operation": "CREATE", "name": "night",
+        "kind": {"group": "helm-guard.dev", "version": "v1alpha1", "kind": "BreakGlassGrant"},
+        "userInfo": {"username": "eve"}, "object": grant(&json!({})),
+    });
+    let call = |body: String| {
+        http::Request::post("/grants?timeout=3s")
+            .header("content-type", "application/json")
+            .body(Body::from(body))
+            .unwrap()
+    };
+    let (status, body) = bench.call(call(review_of(&request))).await;
+    assert_eq!(status, StatusCode::OK);
+    let review: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(review["response"]["uid"], "u-1");
+    assert_eq!(review["response"]["allowed"], false);
+    assert_eq!(
+        review["response"]["status"]["message"],
+        r#"spec.requestedBy: must be who asks, "eve""#
+    );
+    assert_eq!(bench.call(call("{}".to_owned())).await.0, 400);
+}
