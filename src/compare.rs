@@ -27,5 +27,6 @@ pub mod values;
 pub mod walk;
 
 pub use document::{Document, Json};
+pub use items::{Keyed, KeyedList};
 pub use open::{Fields, Opened, dig, member, open, present, unquoted};
 pub use walk::{Agreement, Comparison, Declared, Violation, compare};

@@ -6,10 +6,9 @@ use super::{
 };
 use crate::{
     compare::{
-        Document, Fields, Json, Opened, Violation, member, open,
+        Document, Json, KeyedList, Opened, Violation, member, open,
         path::Step,
-        schema::Shape,
-        unquoted,
+        schema::{ListKind, Node, Shape},
         values::{Against, satisfies},
     },
     helm::lifecycle::Phase,
@@ -64,16 +63,17 @@ fn find<'a>(root: Json<'a>, shape: Shape<'a>, steps: &[Step]) -> Option<(Json<'a
                 let is_it = |item: &Json<'_>| item.text() == value;
                 (items(at.0)?.into_iter().find(is_it)?, at.1.item())
             }
-            Step::Item(keys) => {
-                let is_it = |item: &Json<'_>| {
-                    Fields::of(*item).is_some_and(|fields| {
-                        keys.iter().all(|(key, value)| {
-                            let found = fields.get(key);
-                            found.is_none_or(|found| unquoted(found.text()) == *value)
-                        })
-                    })
+            Step::Item(_) => {
+                let Node::List {
+                    kind: ListKind::Keyed(keys),
+                    ..
+                } = at.1.node()
+                else {
+                    return None;
                 };
-                (items(at.0)?.into_iter().find(is_it)?, at.1.item())
+                let list = KeyedList::of(&items(at.0)?, keys)?;
+                let found = list.iter().find(|item| item.step(keys) == *step)?;
+                (found.item, at.1.item())
             }
         };
     }

@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Value, json};
 
+mod parts;
+
 use super::*;
 use crate::{
     guard::{RecordsAt, RevisionClaim, screen, subject},
