@@ -110,3 +110,78 @@ fn keyed<'a>(item: Json<'a>, keys: &'a [MergeKey]) -> Option<Keyed<'a>> {
         .collect();
     found.then_some(Keyed { key, item })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::document::Document;
+
+    fn merge_key(field: &str, default: Option<&str>) -> MergeKey {
+        MergeKey {
+            field: field.into(),
+            default: default.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_key_is_the_same_however_it_was_escaped() {
+        let keys = [merge_key("name", None)];
+        let (plain, escaped, other) = (
+            Document::of(r#"{"name":"a/b"}"#),
+            Document::of(r#"{"name":"a\u002fb"}"#),
+            Document::of(r#"{"name":"a"}"#),
+        );
+        let list = KeyedList::of(&[other.root(), plain.root(), escaped.root()], &keys).unwrap();
+        let items: Vec<_> = list.iter().collect();
+        assert_eq!(items[1].step(&keys), items[2].step(&keys));
+        assert_ne!(items[0].step(&keys), items[1].step(&keys));
+        let found = list.counterparts(items[2]).into_iter().map(Json::text);
+        let texts: Vec<_> = found.collect();
+        assert_eq!(texts, [r#"{"name":"a/b"}"#, r#"{"name":"a\u002fb"}"#]);
+        let distinct: Vec<_> = list.distinct().map(|item| item.item.text()).collect();
+        assert_eq!(distinct, [r#"{"name":"a"}"#, r#"{"name":"a/b"}"#]);
+    }
+
+    #[test]
+    fn a_key_that_is_left_out_has_its_default_and_one_without_is_not_named() {
+        let keys = [
+            merge_key("port", None),
+            merge_key("protocol", Some("\"TCP\"")),
+            merge_key("name", None),
+        ];
+        let (short, long, udp) = (
+            Document::of(r#"{"port":80}"#),
+            Document::of(r#"{"port":80,"protocol":"TCP"}"#),
+            Document::of(r#"{"port":80,"protocol":"UDP"}"#),
+        );
+        let list = KeyedList::of(&[short.root()], &keys).unwrap();
+        let others = KeyedList::of(&[long.root(), udp.root()], &keys).unwrap();
+        let held: Vec<_> = others.iter().map(|item| list.holds(item)).collect();
+        assert_eq!(held, [true, false]);
+        let named = [("port", "80"), ("protocol", "TCP")];
+        let steps: Vec<_> = list.iter().map(|item| item.step(&keys)).collect();
+        assert_eq!(
+            steps,
+            [Step::Item(
+                named.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_list_with_an_item_that_has_no_key_is_not_keyed() {
+        let keys = [
+            merge_key("port", None),
+            merge_key("protocol", Some("\"TCP\"")),
+        ];
+        let (named, nameless, text) = (
+            Document::of(r#"{"port":80}"#),
+            Document::of(r#"{"targetPort":80}"#),
+            Document::of(r#""80""#),
+        );
+        assert!(KeyedList::of(&[named.root(), nameless.root()], &keys).is_none());
+        assert!(KeyedList::of(&[named.root(), text.root()], &keys).is_none());
+        let empty = KeyedList::of(&[], &keys).unwrap();
+        assert_eq!(empty.iter().count(), 0);
+    }
+}

@@ -224,4 +224,33 @@ mod tests {
         let text = r#"{"kind":"A", "metadata": {"labels": {"}":"{"}, "uid":null,"a\"b":[[1],2],"name":"web"},"spec": -1.5e3 }"#;
         assert_eq!(dig(text, path), expected);
     }
+
+    #[test]
+    fn fields_that_stand_in_reverse_are_found_too() {
+        let document = Document::of(r#"{"e":5,"d":4,"c":3,"b":2,"a":1}"#);
+        let fields = Fields::of(document.root()).unwrap();
+        for (name, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")] {
+            assert_eq!(fields.get(name).map(Json::text), Some(value));
+        }
+    }
+
+    #[test]
+    fn an_object_of_nulls_is_empty() {
+        for (text, empty) in [
+            ("{}", true),
+            (r#"{"a":null}"#, true),
+            (r#"{"a":null,"b":0}"#, false),
+        ] {
+            let document = Document::of(text);
+            let fields = Fields::of(document.root()).unwrap();
+            assert_eq!(fields.is_empty(), empty, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_null_is_not_present() {
+        assert!(present(None).is_none());
+        assert!(present(Some(Document::of("null").root())).is_none());
+        assert!(present(Some(Document::of("0").root())).is_some());
+    }
 }

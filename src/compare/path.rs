@@ -92,3 +92,33 @@ fn is_plain(name: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'$')
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::the_object_itself(vec![], ".")]
+    #[case::plain(vec![Step::Field("x-y_z".to_owned()), Step::Field("$ref".to_owned())], ".x-y_z.$ref")]
+    #[case::no_name(vec![Step::Field(String::new())], r#"[""]"#)]
+    #[case::a_file(vec![Step::Field("data".to_owned()), Step::Field("a.yaml".to_owned())], r#".data["a.yaml"]"#)]
+    #[case::a_blank(vec![Step::Field("a b".to_owned())], r#"["a b"]"#)]
+    #[case::set(vec![Step::Value("\"x\"".to_owned())], r#"["x"]"#)]
+    #[case::two_keys(
+        vec![Step::Item(vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]), Step::Index(7)],
+        "[a=1,b=2][7]"
+    )]
+    fn a_path_reads_as_kubernetes_writes_it(#[case] steps: Vec<Step>, #[case] text: &str) {
+        assert_eq!(FieldPath::from(steps).to_string(), text);
+    }
+
+    #[test]
+    fn a_path_grows_at_its_end() {
+        let spec = FieldPath::root().join(Step::Field("spec".to_owned()));
+        let replicas = spec.join(Step::Field("replicas".to_owned()));
+        assert_eq!(replicas, FieldPath::of(["spec", "replicas"]));
+        assert_eq!(spec, FieldPath::of(["spec"]));
+    }
+}

@@ -134,16 +134,10 @@ fn round_up_to_nano(coefficient: u128, exponent: i32) -> (u128, i32) {
 
 const INT64_MAX: u128 = i64::MAX as u128;
 
-/// `exponent` is at least [`NANO`] here.
+/// For binary amounts, whose exponent is from [`NANO`] to 0.
 fn exceeds_int64(coefficient: u128, exponent: i32) -> bool {
     let unit = 10u128.checked_pow(exponent.unsigned_abs());
-    match unit {
-        Some(unit) if exponent < 0 => coefficient > INT64_MAX.saturating_mul(unit),
-        Some(unit) => coefficient
-            .checked_mul(unit)
-            .is_none_or(|whole| whole > INT64_MAX),
-        None => coefficient != 0,
-    }
+    unit.is_some_and(|unit| coefficient > INT64_MAX.saturating_mul(unit))
 }
 
 #[cfg(test)]
@@ -183,6 +177,8 @@ mod tests {
     #[case("1e-2147483648", "1n")]
     #[case("8Ei", "9223372036854775807")]
     #[case("9Ei", "1000Ei")]
+    #[case("9999999999.5Gi", "1000Ei")]
+    #[case("0", "0e-50")]
     #[case(" 1 ", "1")]
     fn are_one_amount(#[case] a: &str, #[case] b: &str) {
         assert_eq!(equal(a, b), Some(true), "{a} and {b}");
@@ -200,6 +196,7 @@ mod tests {
     #[case("9007199254740993", "9007199254740992")]
     #[case("1e30", "1e31")]
     #[case("8Ei", "7Ei")]
+    #[case("1000000000.000000001Gi", "9Ei")]
     #[case("0.1", "0.1000000001n")]
     fn are_two_amounts(#[case] a: &str, #[case] b: &str) {
         assert_eq!(equal(a, b), Some(false), "{a} and {b}");

@@ -229,4 +229,76 @@ mod tests {
             "{cut}"
         );
     }
+
+    /// HMAC-SHA256 of `hunter2`, its first four bytes.
+    #[test]
+    fn a_mark_is_of_the_decoded_value() {
+        for (field, text) in [
+            ("data", r#""aHVudGVyMg==""#),
+            ("stringData", r#""hunter2""#),
+        ] {
+            assert_eq!(shown(&[field, "password"], text), "<redacted 05d210d8>");
+        }
+    }
+
+    #[test]
+    fn of_a_secret_only_what_may_hold_a_value_is_hidden() {
+        let cases = [
+            (&["metadata"][..], true),
+            (&["metadata", "annotations", LAST_APPLIED], true),
+            (&["metadata", "annotations", LAST_APPLIED, "x"], true),
+            (&["data", "a", "b"], true),
+            (&["metadata", "annotations", "x"], false),
+            (&["metadata", "labels"], false),
+            (&["metadata", "labels", LAST_APPLIED], false),
+            (&["spec", "annotations"], false),
+            (&["spec", "annotations", LAST_APPLIED], false),
+            (&["immutable"], false),
+        ];
+        for (path, hidden) in cases {
+            let text = shown(path, "\"v\"");
+            assert_eq!(text.starts_with("<redacted "), hidden, "{path:?}");
+        }
+        let (redactor, path) = (Redactor::new(b"key"), FieldPath::of(["data", "a"]));
+        let open = redactor.show(Sensitivity::Open, &path, Some("1"));
+        assert_eq!(open, Shown::Text("1".to_owned()));
+    }
+
+    #[test]
+    fn only_the_core_secret_is_one() {
+        assert_eq!(Sensitivity::of("", "Secret"), Sensitivity::Secret);
+        assert_eq!(Sensitivity::of("example.com", "Secret"), Sensitivity::Open);
+        assert_eq!(Sensitivity::of("", "ConfigMap"), Sensitivity::Open);
+    }
+
+    #[test]
+    fn what_is_not_there_is_nothing() {
+        let redactor = Redactor::new(b"key");
+        for value in [None, Some("null")] {
+            let shown = redactor.show(Sensitivity::Secret, &FieldPath::root(), value);
+            assert_eq!(shown, Shown::Absent);
+            assert_eq!(shown.to_string(), "nothing");
+        }
+        assert_eq!(format!("{redactor:?}"), "Redactor", "the key is not shown");
+    }
+
+    #[test]
+    fn a_mask_leaves_no_value_of_any_form_and_makes_none() {
+        let mut secret = json!({"data": "hunter2", "stringData": null, "type": "Opaque"});
+        Redactor::new(b"key").mask_secret(&mut secret);
+        let expected = json!({"data": "<redacted 05d210d8>", "stringData": null, "type": "Opaque"});
+        assert_eq!(secret, expected);
+    }
+
+    #[test]
+    fn a_value_of_the_longest_length_is_shown_whole() {
+        let redactor = Redactor::new(b"key");
+        let show = |length: usize| {
+            let text = "1".repeat(length);
+            let shown = redactor.show(Sensitivity::Open, &FieldPath::root(), Some(&text));
+            shown.to_string() == text
+        };
+        assert!(show(SHOWN_CHARS));
+        assert!(!show(SHOWN_CHARS + 1));
+    }
 }

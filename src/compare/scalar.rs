@@ -186,6 +186,10 @@ mod tests {
     #[case::one_float("0.1", "0.1000000000000000055")]
     #[case::beyond_int64_is_a_float("12345678901234567890", "12345678901234567000")]
     #[case::beyond_int64_is_a_float("12345678901234567890", "1.2345678901234567e19")]
+    #[case::beyond_int64_is_a_float("9223372036854775808", "9223372036854775809")]
+    #[case::beyond_int64_is_a_float("-9223372036854775809", "-9223372036854775810")]
+    #[case::beyond_int64_is_a_float("-9223372036854775809", "-9223372036854775811")]
+    #[case::beyond_int64_is_a_float("-92233720368547758080", "-92233720368547758081")]
     #[case::exact_beyond_floats("1e400", "10e399")]
     fn are_one_value(#[case] a: &str, #[case] b: &str) {
         assert!(same_scalar(&Node::Plain, a, b), "{a} and {b}");

@@ -58,3 +58,68 @@ pub fn is(value: &Value, text: &str) -> bool {
     let json = value.to_string();
     value.as_str() == Some(text) || json == text
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(keys: &[(&str, &str)]) -> Step {
+        let owned = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
+        Step::Item(keys.iter().map(owned).collect())
+    }
+
+    #[rstest]
+    #[case::field(json!({"a": 1}), Step::Field("a".to_owned()), Some(json!(1)))]
+    #[case::no_such_field(json!({"a": 1}), Step::Field("b".to_owned()), None)]
+    #[case::first(json!([1, 2]), Step::Index(0), Some(json!(1)))]
+    #[case::last(json!([1, 2]), Step::Index(1), Some(json!(2)))]
+    #[case::past_the_end(json!([1, 2]), Step::Index(2), None)]
+    #[case::field_of_a_list(json!([1]), Step::Field("0".to_owned()), None)]
+    #[case::index_of_an_object(json!({"0": 1}), Step::Index(0), None)]
+    #[case::member(json!(["a", "b"]), Step::Value("b".to_owned()), Some(json!("b")))]
+    #[case::member_in_quotes(json!(["a", "b"]), Step::Value("\"b\"".to_owned()), Some(json!("b")))]
+    #[case::number(json!(["a", 2]), Step::Value("2".to_owned()), Some(json!(2)))]
+    #[case::no_member(json!(["a"]), Step::Value("b".to_owned()), None)]
+    #[case::item(
+        json!([{"p": 1, "q": "T"}, {"p": 1, "q": "U"}]),
+        item(&[("p", "1"), ("q", "U")]),
+        Some(json!({"p": 1, "q": "U"}))
+    )]
+    #[case::item_with_a_default(
+        json!([{"p": 1}]), item(&[("p", "1"), ("q", "T")]), Some(json!({"p": 1}))
+    )]
+    #[case::no_item(json!([{"p": 1}]), item(&[("p", "2")]), None)]
+    fn a_step_leads_to_one_value(
+        #[case] mut parent: Value,
+        #[case] step: Step,
+        #[case] expected: Option<Value>,
+    ) {
+        assert_eq!(child(&parent, &step), expected.as_ref());
+        assert_eq!(
+            select(&parent, std::slice::from_ref(&step)),
+            expected.as_ref()
+        );
+        assert_eq!(child_mut(&mut parent, &step), expected.clone().as_mut());
+    }
+
+    #[test]
+    fn steps_lead_on_from_each_other() {
+        let object = json!({"a": [{"b": 1}, {"b": 2}]});
+        let steps = [
+            Step::Field("a".to_owned()),
+            Step::Index(1),
+            Step::Field("b".to_owned()),
+        ];
+        assert_eq!(select(&object, &steps), Some(&json!(2)));
+        assert_eq!(select(&object, &[]), Some(&object));
+    }
+
+    #[test]
+    fn there_is_no_position_past_the_end() {
+        assert_eq!(position(&[json!(1)], &Step::Index(0)), Some(0));
+        assert_eq!(position(&[json!(1)], &Step::Index(1)), None);
+    }
+}

@@ -125,6 +125,21 @@ mod tests {
         json!(["a", "b"]), json!(["b"]), vec![Step::Value("\"a\"".to_owned())], json!(["b", "a"])
     )]
     #[case::position(json!([1, 2]), json!([1, 3]), vec![Step::Index(1)], json!([1, 2]))]
+    #[case::beside_another(
+        json!({"a": {"b": 1, "c": 1}}), json!({"a": {"b": 2, "c": 2}}), vec![field("a"), field("b")],
+        json!({"a": {"b": 1, "c": 2}})
+    )]
+    #[case::removed_beside_another(
+        json!({"a": 1, "b": 1}), json!({"b": 2}), vec![field("a")], json!({"a": 1, "b": 2})
+    )]
+    #[case::position_that_went(json!([1, 2, 3]), json!([1]), vec![Step::Index(2)], json!([1, 3]))]
+    #[case::value_that_came(
+        json!(["a"]), json!(["a", "b"]), vec![Step::Value("\"b\"".to_owned())], json!(["a"])
+    )]
+    #[case::with_its_list(
+        json!({"a": [1], "b": 1}), json!({"a": {}, "b": 2}), vec![field("a"), Step::Index(0)],
+        json!({"a": [1], "b": 2})
+    )]
     #[case::the_object_itself(json!({"a": 1}), json!({"b": 1}), vec![], json!({"a": 1}))]
     #[case::nowhere(json!({"a": 1}), json!({"a": 2}), vec![field("x"), field("y")], json!({"a": 2}))]
     fn only_what_is_named_goes_back(

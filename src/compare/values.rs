@@ -227,3 +227,6 @@ fn satisfied_keyed(
             .any(|new| holds(one.item, old, *new))
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,4 +106,26 @@ mod tests {
             Decision::Indeterminate
         );
     }
+
+    #[test]
+    fn each_decision_has_a_word_of_its_own() {
+        let words = [
+            Decision::Allow,
+            Decision::Indeterminate,
+            Decision::Deny,
+            Decision::Warn,
+            Decision::Audit,
+            Decision::BreakGlass,
+        ]
+        .map(Decision::as_str);
+        let expected = [
+            "allowed",
+            "indeterminate",
+            "denied",
+            "warned",
+            "audited",
+            "break-glass",
+        ];
+        assert_eq!(words, expected);
+    }
 }

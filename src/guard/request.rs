@@ -149,3 +149,40 @@ impl Request<'_> {
         self.options.as_ref()?.field_manager.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_is_named_as_the_api_server_names_it() {
+        for word in ["CREATE", "UPDATE", "DELETE", "CONNECT", "UNKNOWN"] {
+            let text = format!(r#"{{"uid":"1","operation":"{word}"}}"#);
+            let request: Request<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(request.operation.as_str(), word);
+        }
+    }
+
+    #[test]
+    fn a_policy_sees_user_and_groups() {
+        let text = r#"{"username":"alice","groups":["ops","dev"]}"#;
+        let user: User<'_> = serde_json::from_str(text).unwrap();
+        let asking = user.asking();
+        assert_eq!(
+            (asking.user, asking.groups),
+            ("alice", &["ops".into(), "dev".into()][..])
+        );
+    }
+
+    #[test]
+    fn a_field_manager_is_there_if_the_client_named_one() {
+        let named = |options: &str| {
+            let text = format!(r#"{{"uid":"1","operation":"UPDATE","options":{options}}}"#);
+            let request: Request<'_> = serde_json::from_str(&text).unwrap();
+            request.field_manager().map(str::to_owned)
+        };
+        assert_eq!(named(r#"{"fieldManager":"helm"}"#), Some("helm".to_owned()));
+        assert_eq!(named("{}"), None);
+        assert_eq!(named("null"), None);
+    }
+}

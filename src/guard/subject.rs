@@ -149,7 +149,11 @@ mod tests {
     use rstest::rstest;
     use serde_json::{json, value::to_raw_value};
 
-    use super::owner;
+    use super::*;
+
+    fn request(text: &str) -> Request<'_> {
+        serde_json::from_str(text).unwrap()
+    }
 
     #[rstest]
     #[case::both("shop", "web", true)]
@@ -160,6 +164,9 @@ mod tests {
     #[case::a_path("../kube-system", "web", false)]
     #[case::upper_case("shop", "Web", false)]
     #[case::ends_with_a_dash("shop", "web-", false)]
+    #[case::begins_with_a_dash("shop", "-web", false)]
+    #[case::digits("0shop9", "9web0", true)]
+    #[case::as_long_as_may_be("shop", &"w".repeat(253), true)]
     #[case::too_long("shop", &"w".repeat(254), false)]
     fn an_owner_is_named_by_names_alone(
         #[case] namespace: &str,
@@ -188,5 +195,127 @@ mod tests {
         ] {
             assert_eq!(owner(&to_raw_value(&object).unwrap()), None);
         }
+    }
+
+    #[rstest]
+    #[case::create(r#""operation":"CREATE","object":{}"#, Some(Reason::NotJudged))]
+    #[case::update(r#""operation":"UPDATE","oldObject":{},"object":{"a":1}"#, None)]
+    #[case::the_same_bytes(
+        r#""operation":"UPDATE","oldObject":{"a":1},"object":{"a":1}"#,
+        Some(Reason::Unchanged)
+    )]
+    #[case::no_old_object(
+        r#""operation":"UPDATE","object":{"a":1}"#,
+        Some(Reason::ObjectUnreadable)
+    )]
+    #[case::delete(r#""operation":"DELETE","oldObject":{}"#, None)]
+    #[case::delete_by_name(r#""operation":"DELETE","name":"web""#, None)]
+    #[case::delete_of_nothing(r#""operation":"DELETE""#, Some(Reason::ObjectUnreadable))]
+    #[case::scale(
+        r#""operation":"UPDATE","subResource":"scale","oldObject":{},"object":{"a":1}"#,
+        None
+    )]
+    #[case::delete_of_a_scale(
+        r#""operation":"DELETE","subResource":"scale","oldObject":{}"#,
+        Some(Reason::NotJudged)
+    )]
+    #[case::status(
+        r#""operation":"UPDATE","subResource":"status","oldObject":{},"object":{"a":1}"#,
+        Some(Reason::NotJudged)
+    )]
+    fn what_needs_no_look_up_is_answered_at_once(
+        #[case] parts: &str,
+        #[case] expected: Option<Reason>,
+    ) {
+        let text = format!(r#"{{"uid":"1",{parts}}}"#);
+        assert_eq!(screen(&request(&text)), expected);
+    }
+
+    #[rstest]
+    #[case::of_the_request(r#""name":"web","oldObject":{"metadata":{"name":"x"}}"#, Some("web"))]
+    #[case::of_the_old_object(
+        r#""oldObject":{"metadata":{"name":"web"}},"object":{"metadata":{"name":"x"}}"#,
+        Some("web")
+    )]
+    #[case::of_the_new_object(r#""object":{"metadata":{"name":"web"}}"#, Some("web"))]
+    #[case::empty(r#""oldObject":{"metadata":{"name":""}}"#, None)]
+    #[case::none(r#""oldObject":{"metadata":{}}"#, None)]
+    fn an_object_has_the_name_of_its_request_or_its_own(
+        #[case] parts: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let text = format!(
+            r#"{{"uid":"1","operation":"DELETE","namespace":"shop",
+                "kind":{{"group":"apps","kind":"Deployment"}},{parts}}}"#
+        );
+        let expected = expected.map(|name| {
+            Subject::Object(ObjectRef {
+                group: "apps",
+                kind: "Deployment",
+                namespace: "shop",
+                name: name.into(),
+            })
+        });
+        assert_eq!(
+            subject(&request(&text)),
+            expected.ok_or(Reason::ObjectUnreadable)
+        );
+    }
+
+    #[rstest]
+    #[case::core_namespace("", "Namespace", "")]
+    #[case::another_groups_namespace("example.com", "Namespace", "shop")]
+    #[case::another_kind("", "Service", "shop")]
+    fn only_the_core_namespace_is_in_none(
+        #[case] group: &str,
+        #[case] kind: &str,
+        #[case] expected: &str,
+    ) {
+        let text = json!({
+            "uid": "1", "operation": "DELETE", "name": "web", "namespace": "shop",
+            "kind": {"group": group, "kind": kind},
+        })
+        .to_string();
+        let request = request(&text);
+        let Ok(Subject::Object(object)) = subject(&request) else {
+            panic!("the request is about an object");
+        };
+        assert_eq!(object.namespace, expected);
+    }
+
+    #[test]
+    fn a_scale_request_is_about_its_parent() {
+        let text = r#"{"uid":"1","operation":"UPDATE","subResource":"scale","name":"web",
+            "namespace":"shop","kind":{"group":"autoscaling","kind":"Scale"},
+            "resource":{"group":"apps","resource":"deployments"}}"#;
+        let expected = Subject::ScaleOf {
+            group: "apps",
+            resource: "deployments",
+            namespace: "shop",
+            name: "web".into(),
+        };
+        assert_eq!(subject(&request(text)), Ok(expected));
+    }
+
+    #[test]
+    fn owners_are_those_before_and_after_each_once() {
+        let owned = |name: &str| {
+            json!({"metadata": {"annotations": {
+                "meta.helm.sh/release-name": name,
+                "meta.helm.sh/release-namespace": "shop",
+            }}})
+        };
+        let names = |old, new| {
+            let text = json!({"uid": "1", "operation": "UPDATE", "oldObject": old, "object": new})
+                .to_string();
+            let owners = owners(&request(&text));
+            owners
+                .into_iter()
+                .map(|owner| owner.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(owned("a"), owned("b")), ["a", "b"]);
+        assert_eq!(names(owned("a"), owned("a")), ["a"]);
+        assert_eq!(names(json!({}), owned("b")), ["b"]);
     }
 }

@@ -151,3 +151,46 @@ pub struct Change {
     /// The value that the request would set.
     pub requested: Shown,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dashboards and alerts are made of these words.
+    #[test]
+    fn each_reason_has_its_word_and_its_kind_of_answer() {
+        let (pass, violation, unknown) =
+            (Outcome::Pass, Outcome::Violation, Outcome::Indeterminate);
+        let table = [
+            (Reason::NotJudged, "not-judged", pass),
+            (Reason::NotDeclared, "not-declared", pass),
+            (Reason::Unchanged, "unchanged", pass),
+            (
+                Reason::NothingDeclaredChanges,
+                "nothing-declared-changes",
+                pass,
+            ),
+            (Reason::Uninstalling, "uninstalling", pass),
+            (Reason::Exempt, "exempt", pass),
+            (Reason::InFlight, "in-flight", pass),
+            (
+                Reason::JudgedInDeclaredVersion,
+                "judged-in-declared-version",
+                pass,
+            ),
+            (Reason::FieldsChanged, "fields-changed", violation),
+            (Reason::ObjectDeleted, "object-deleted", violation),
+            (Reason::VersionDiffers, "version-differs", unknown),
+            (Reason::RecordUnreadable, "record-unreadable", unknown),
+            (Reason::ObjectUnreadable, "object-unreadable", unknown),
+            (Reason::SchemaUnavailable, "schema-unavailable", unknown),
+            (Reason::ReadThroughFailed, "read-through-failed", unknown),
+            (Reason::AccessUnknown, "access-unknown", unknown),
+            (Reason::DeadlineExceeded, "deadline-exceeded", unknown),
+        ];
+        for (reason, word, outcome) in table {
+            assert_eq!((reason.as_str(), reason.outcome()), (word, outcome));
+            assert_eq!(reason.to_string(), word);
+        }
+    }
+}

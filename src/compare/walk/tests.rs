@@ -540,3 +540,31 @@ fn the_order_of_hpa_metrics_does_not_matter() {
     assert!(one(kind, [declared.clone(), declared.clone(), live.clone()]).is_empty());
     assert!(!one(kind, [declared, live, spec(vec![metric("cpu")])]).is_empty());
 }
+
+#[test]
+fn of_a_set_each_declared_member_is_guarded_alone() {
+    let with = |members: Value| json!({"metadata": {"finalizers": members}});
+    let judge = |old: Value, new: Value| {
+        one(
+            DEPLOYMENT,
+            [with(json!(["a/b", "c/d"])), with(old), with(new)],
+        )
+    };
+    let both = || json!(["a/b", "c/d"]);
+    assert_eq!(
+        judge(both(), json!(["c/d"])),
+        [r#".metadata.finalizers["a/b"]"#]
+    );
+    assert!(
+        judge(both(), json!(["x/y", "c/d", "a/b"])).is_empty(),
+        "a member more"
+    );
+    assert!(
+        judge(json!(["a/b", "x/y"]), json!(["a/b"])).is_empty(),
+        "one that is not declared"
+    );
+    assert!(
+        judge(json!(["a/b"]), both()).is_empty(),
+        "drift is put right"
+    );
+}

@@ -1,0 +1,150 @@
+//! Each rule of sameness and satisfaction alone, on a type that has every kind of field.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::compare::{document::Document, schema::text};
+
+const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  \
+                     keyed keyed(name,protocol=\"TCP\")\n  list list\n  set set\n";
+
+/// Runs `test` with the shape of a type of [`TYPES`].
+fn with_shape<T>(test: impl FnOnce(Shape<'_>) -> T) -> T {
+    let compiled = text::parse(TYPES).unwrap().compile();
+    test(Shape::at(&compiled.schema, compiled.nodes["a.Root"]))
+}
+
+fn are_same(a: &Value, b: &Value, empties: Empties) -> bool {
+    let (a, b) = (a.to_string(), b.to_string());
+    let (left, right) = (Document::of(&a), Document::of(&b));
+    let (left, right) = (Some(left.root()), Some(right.root()));
+    let one_way = with_shape(|shape| same(left, right, shape, empties));
+    let other_way = with_shape(|shape| same(right, left, shape, empties));
+    assert_eq!(one_way, other_way, "{a} and {b}");
+    one_way
+}
+
+#[rstest]
+#[case::null_is_absent(json!({"a": null}), json!({}), true)]
+#[case::empty_object(json!({"a": {}}), json!({}), false)]
+#[case::one_more(json!({"a": 1}), json!({"a": 1, "b": 2}), false)]
+#[case::another_field(json!({"a": 1}), json!({"b": 1}), false)]
+#[case::object_or_list(json!({"a": {}}), json!({"a": []}), false)]
+#[case::object_or_text(json!({"a": {}}), json!({"a": "{}"}), false)]
+#[case::longer(json!({"list": [1]}), json!({"list": [1, 1]}), false)]
+#[case::reordered(json!({"list": [1, 2]}), json!({"list": [2, 1]}), false)]
+#[case::amounts(json!({"amounts": ["1", 2]}), json!({"amounts": ["1000m", "2"]}), true)]
+#[case::set(json!({"set": [1, 2]}), json!({"set": [2, 1]}), true)]
+#[case::another_set(json!({"set": [1, 2]}), json!({"set": [2, 3]}), false)]
+#[case::repeated_member(json!({"set": [1, 1]}), json!({"set": [1, 2]}), false)]
+#[case::no_order(json!({"any": [{"a": 1}, {"a": 2}]}), json!({"any": [{"a": 2}, {"a": 1}]}), true)]
+#[case::items(
+    json!({"keyed": [{"name": "a", "v": 1}, {"name": "b", "v": 2}]}),
+    json!({"keyed": [{"name": "b", "v": 2}, {"name": "a", "v": 1}]}),
+    true
+)]
+#[case::item_changed(
+    json!({"keyed": [{"name": "a", "v": 1}, {"name": "b", "v": 2}]}),
+    json!({"keyed": [{"name": "b", "v": 1}, {"name": "a", "v": 1}]}),
+    false
+)]
+#[case::items_without_keys(json!({"keyed": [{"v": 1}, {"v": 2}]}), json!({"keyed": [{"v": 2}, {"v": 1}]}), false)]
+#[case::escaped_item_without_keys(json!({"keyed": [{"v": 1.0}]}), json!({"keyed": [{"v": 1}]}), true)]
+fn sameness(#[case] a: Value, #[case] b: Value, #[case] expected: bool) {
+    assert_eq!(are_same(&a, &b, Empties::Kept), expected);
+    assert_eq!(are_same(&a, &b, Empties::Dropped), expected);
+    assert!(are_same(&a, &a, Empties::Kept));
+}
+
+#[test]
+fn an_empty_list_is_none_where_it_is_dropped() {
+    let (empty, none) = (json!({"list": []}), json!({}));
+    assert!(are_same(&empty, &none, Empties::Dropped));
+    assert!(!are_same(&empty, &none, Empties::Kept));
+}
+
+/// `expected`: for custom resources, and for built-in kinds.
+fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
+    let texts = [declared, old, new].map(Value::to_string);
+    let documents = texts.each_ref().map(|text| Document::of(text));
+    let [declared, old, new] = documents.each_ref().map(Document::root);
+    let against = Against {
+        old: Some(old),
+        new: Some(new),
+    };
+    [Empties::Kept, Empties::Dropped]
+        .map(|empties| with_shape(|shape| satisfies(declared, against, shape, empties)))
+}
+
+#[rstest]
+#[case::more_than_declared(json!({"a": 1}), json!({"a": 1, "b": 2}), true)]
+#[case::another_value(json!({"a": 1}), json!({"a": 2}), false)]
+#[case::another_type(json!({"a": {}}), json!({"a": [1]}), false)]
+#[case::absent(json!({"a": 1}), json!({}), false)]
+#[case::absent_zero(json!({"a": 0, "b": "", "c": false, "d": null, "e": {}}), json!({}), true)]
+#[case::absent_zero_inside(json!({"a": {"b": {"c": 0}}}), json!({}), true)]
+#[case::absent_value_inside(json!({"a": {"b": {"c": 0, "d": 1}}}), json!({}), false)]
+#[case::absent_members(json!({"a": [0]}), json!({}), false)]
+#[case::list(json!({"list": [{"a": 1}]}), json!({"list": [{"a": 1, "b": 2}]}), true)]
+#[case::longer_list(json!({"list": [1]}), json!({"list": [1, 2]}), false)]
+#[case::shorter_list(json!({"list": [1, 2]}), json!({"list": [1]}), false)]
+#[case::reordered_list(json!({"list": [1, 2]}), json!({"list": [2, 1]}), false)]
+#[case::more_members(json!({"set": [1, 2]}), json!({"set": [3, 2, 1]}), true)]
+#[case::fewer_members(json!({"set": [1, 2]}), json!({"set": [2]}), false)]
+#[case::no_order(json!({"any": [{"a": 1}, {"a": 2}]}), json!({"any": [{"a": 2}, {"a": 1, "b": 1}]}), true)]
+#[case::no_order_but_one_more(json!({"any": [1]}), json!({"any": [1, 2]}), false)]
+#[case::more_items(
+    json!({"keyed": [{"name": "a", "v": 1}]}),
+    json!({"keyed": [{"name": "b", "v": 2}, {"name": "a", "v": 1, "w": 1}]}),
+    true
+)]
+#[case::item_changed(json!({"keyed": [{"name": "a", "v": 1}]}), json!({"keyed": [{"name": "a", "v": 2}]}), false)]
+#[case::item_gone(json!({"keyed": [{"name": "a"}]}), json!({"keyed": [{"name": "b"}]}), false)]
+#[case::default_key(json!({"keyed": [{"name": "a"}]}), json!({"keyed": [{"name": "a", "protocol": "TCP"}]}), true)]
+#[case::another_key(json!({"keyed": [{"name": "a"}]}), json!({"keyed": [{"name": "a", "protocol": "UDP"}]}), false)]
+#[case::items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1, "w": 1}]}), true)]
+#[case::more_items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1}, {"w": 1}]}), false)]
+fn satisfaction(#[case] declared: Value, #[case] new: Value, #[case] expected: bool) {
+    // Nothing stood there before that could tell of an empty value.
+    assert_eq!(satisfied(&declared, &json!({}), &new), [expected; 2]);
+    assert_eq!(satisfied(&declared, &declared, &declared), [true; 2]);
+}
+
+/// What stands there empty is kept by the API server, so removing it is a change.
+#[rstest]
+#[case::stood_there(json!({"e": {}}), json!({"e": {}}), json!({}), false)]
+#[case::had_grown(json!({"e": {}}), json!({"e": {"a": 1}}), json!({}), true)]
+#[case::was_false(json!({"e": false}), json!({"e": false}), json!({}), false)]
+#[case::was_true(json!({"e": false}), json!({"e": true}), json!({}), true)]
+#[case::in_a_list(json!({"list": [{"e": {}}]}), json!({"list": [{"e": {}}]}), json!({"list": [{}]}), false)]
+#[case::in_a_list_of_another_length(
+    json!({"list": [{"e": {}}]}), json!({"list": [{"e": {}}, 1]}), json!({"list": [{}]}), true
+)]
+#[case::in_an_item(
+    json!({"keyed": [{"name": "a", "e": {}}]}),
+    json!({"keyed": [{"name": "b"}, {"name": "a", "e": {}}]}),
+    json!({"keyed": [{"name": "a"}]}),
+    false
+)]
+#[case::in_another_item(
+    json!({"keyed": [{"name": "a", "e": {}}]}),
+    json!({"keyed": [{"name": "b", "e": {}}, {"name": "a"}]}),
+    json!({"keyed": [{"name": "a"}]}),
+    true
+)]
+fn the_old_object_tells_what_is_kept_empty(
+    #[case] declared: Value,
+    #[case] old: Value,
+    #[case] new: Value,
+    #[case] expected: bool,
+) {
+    assert_eq!(satisfied(&declared, &old, &new), [expected; 2]);
+}
+
+#[test]
+fn an_absent_list_satisfies_an_empty_one_unless_it_was_kept() {
+    let (empty, none) = (json!({"list": []}), json!({}));
+    assert_eq!(satisfied(&empty, &none, &none), [true; 2]);
+    assert_eq!(satisfied(&empty, &empty, &none), [false, true]);
+}
