@@ -21,7 +21,7 @@ use helm_guard::{
         judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
-    policy::Policy,
+    policy::{Labels, Policy},
     webhook::envelope,
 };
 use serde_json::{Value, json};
@@ -131,6 +131,7 @@ fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -
         elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &[],
         policy,
+        labels: Labels::Unknown,
         redactor,
     };
     judge(&question).reason.outcome()

@@ -117,6 +117,20 @@ pub struct Subjects {
     pub service_accounts: Vec<String>,
 }
 
+impl Subjects {
+    /// These and the others.
+    pub fn extend(&mut self, others: &Self) {
+        let lists = [
+            (&mut self.users, &others.users),
+            (&mut self.groups, &others.groups),
+            (&mut self.service_accounts, &others.service_accounts),
+        ];
+        for (list, others) in lists {
+            list.extend(others.iter().cloned());
+        }
+    }
+}
+
 /// For what a break-glass identity or a grant is good. Every list that is given must hold; one that is
 /// empty holds for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -11,7 +11,10 @@ pub mod client;
 pub mod crds;
 pub mod failure;
 pub mod grants;
+pub mod namespaces;
+pub mod policies;
 pub mod served;
 
 pub use crds::{CrdError, Crds};
 pub use failure::ApiFailure;
+pub use namespaces::Namespaces;

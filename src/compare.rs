@@ -22,6 +22,7 @@ pub mod scalar;
 mod scan;
 pub mod schema;
 pub mod select;
+pub mod undeclared;
 pub mod undo;
 pub mod values;
 pub mod walk;

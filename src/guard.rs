@@ -14,6 +14,7 @@ pub mod judge;
 pub mod request;
 mod scale;
 pub mod subject;
+mod undeclared;
 pub mod verdict;
 
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};

@@ -9,22 +9,49 @@
 //!
 //! Start at [`Policy`].
 
+mod always;
+pub mod document;
 pub mod emergency;
 pub mod identity;
+mod ignore;
+mod managers;
+mod modes;
+pub mod pattern;
 pub mod presets;
+pub mod problem;
+mod query;
+mod rules;
+mod scope;
+mod selector;
+mod target;
+#[cfg(test)]
+mod tests;
+pub mod tree;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::problem::PolicyError;
 use self::{
     emergency::Emergencies,
-    identity::{Asking, IdentityError},
-    presets::{Act, Presets},
+    identity::Asking,
+    ignore::{Exception, Ignored},
+    modes::Modes,
+    problem::Problems,
+    rules::Rule,
+    tree::Tree,
 };
-use crate::{api::GuardPolicySpec, helm::ReleaseName};
+use crate::{
+    api::{
+        GuardPolicySpec,
+        policy::{ChartAnnotations, overrides::UndeclaredMode},
+    },
+    compare::path::FieldPath,
+    helm::ReleaseName,
+};
 
 /// What becomes of a violation, strictest first.
 #[derive(
@@ -54,11 +81,17 @@ pub enum Mode {
 /// The policy in force.
 pub type Live = Arc<ArcSwap<Policy>>;
 
+/// On an object of a manifest: the mode of violations of it, `Warn` or `Audit`.
+const MODE_ANNOTATION: &str = "helm-guard.dev/mode";
+
 /// A policy, ready to be asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
-    mode: Mode,
-    presets: Presets,
+    modes: Modes,
+    rules: Vec<Rule>,
+    ignored: Vec<Ignored>,
+    exceptions: Vec<Exception>,
+    chart_annotations: ChartAnnotations,
     emergencies: Emergencies,
     runbook_url: Option<String>,
 }
@@ -78,6 +111,63 @@ pub struct Place<'a> {
     pub chart: &'a str,
 }
 
+/// An object, and what rules look at of it. No `Debug`: it may be a Secret.
+#[derive(Clone, Copy)]
+pub struct Object<'a> {
+    /// Whose it is, and where.
+    pub place: Place<'a>,
+    /// The API version in which it is declared.
+    pub version: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The labels of its namespace.
+    pub labels: Labels<'a>,
+    /// The object as the newest active manifest of the release has it.
+    pub manifest: Option<&'a Tree<'a>>,
+}
+
+/// The labels of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a> {
+    /// These.
+    Known(&'a BTreeMap<String, String>),
+    /// Nobody has told of them yet: then the strictest of what may count does.
+    Unknown,
+}
+
+/// Who asks for a change, and how.
+#[derive(Clone, Copy)]
+pub struct Requester<'a> {
+    /// The user.
+    pub asking: Asking<'a>,
+    /// The field manager that the client names.
+    pub field_manager: Option<&'a str>,
+    /// The object before the change.
+    pub old_object: Option<&'a Tree<'a>>,
+}
+
+/// What somebody does to an object.
+#[derive(Clone, Copy)]
+pub enum Act<'a> {
+    /// Delete it.
+    Delete,
+    /// Change its replicas through the scale subresource.
+    Scale,
+    /// Change a path of it.
+    Change(Change<'a>),
+}
+
+/// A change of a path.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    /// Which.
+    pub path: &'a FieldPath,
+    /// The value there before it, as JSON text.
+    pub old: Option<&'a str>,
+    /// The value there after it.
+    pub new: Option<&'a str>,
+}
+
 /// Whom to turn to when a change cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayOut<'a> {
@@ -89,38 +179,41 @@ pub enum WayOut<'a> {
     Runbook(&'a str),
 }
 
-/// A policy that cannot be meant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// A name that stands for nobody, or for everybody.
-    #[error("failed to read {at}: {source}")]
-    Identity {
-        /// Where in the policy.
-        at: &'static str,
-        /// What is wrong.
-        #[source]
-        source: IdentityError,
-    },
-    /// `spec.runbookURL`
-    #[error("failed to read spec.runbookURL: {0:?} is no URL")]
-    RunbookUrl(String),
+/// What is in force where nobody says anything.
+impl Default for Policy {
+    fn default() -> Self {
+        Self::of(&GuardPolicySpec::default(), &mut Problems::default())
+    }
 }
 
 impl Policy {
     /// Checks a policy, and makes it ready to be asked.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
     pub fn compile(spec: &GuardPolicySpec) -> Result<Self, PolicyError> {
-        let emergencies = Emergencies::compile(&spec.break_glass)?;
+        let mut problems = Problems::default();
+        let policy = Self::of(spec, &mut problems);
+        problems.conclude()?;
+        Ok(policy)
+    }
+
+    fn of(spec: &GuardPolicySpec, problems: &mut Problems) -> Self {
         if let Some(url) = &spec.runbook_url
             && !is_url(url)
         {
-            return Err(PolicyError::RunbookUrl(url.clone()));
+            problems.add("spec.runbookURL", format!("{url:?} is no URL"));
         }
-        Ok(Self {
-            mode: spec.mode,
-            presets: Presets::default(),
-            emergencies,
+        let presets = presets::compile(&spec.presets, problems);
+        Self {
+            modes: Modes::compile(spec, problems),
+            rules: [presets, rules::compile(&spec.exemptions, problems)].concat(),
+            ignored: ignore::compile(&spec.ignore, problems),
+            exceptions: ignore::exceptions(&spec.undeclared.except, problems),
+            chart_annotations: spec.chart_annotations,
+            emergencies: Emergencies::of(&spec.break_glass, problems),
             runbook_url: spec.runbook_url.clone(),
-        })
+        }
     }
 
     /// As the policy in force.
@@ -130,22 +223,68 @@ impl Policy {
 
     /// The mode where nothing more specific is said.
     pub fn default_mode(&self) -> Mode {
-        self.mode
+        self.modes.default_mode()
     }
 
-    /// What becomes of a violation there.
-    pub fn mode(&self, _place: &Place<'_>) -> Mode {
-        self.mode
+    /// What becomes of a violation there. Where the policy lets charts say so, the object's own manifest
+    /// may loosen it.
+    pub fn mode(&self, object: &Object<'_>) -> Mode {
+        let mode = self.modes.mode(object);
+        if self.chart_annotations == ChartAnnotations::Ignore {
+            return mode;
+        }
+        let own = object
+            .manifest
+            .and_then(|manifest| manifest.metadata("annotations", MODE_ANNOTATION))
+            .and_then(|word| word.parse().ok());
+        own.map_or(mode, |own| mode.max(own))
     }
 
-    /// The name of the rule that lets somebody do this to an object of this kind.
+    /// What becomes there of changes to what no release declares.
+    pub fn undeclared(&self, object: &Object<'_>) -> UndeclaredMode {
+        self.modes.undeclared(object)
+    }
+
+    /// Whether changes to what no release declares count anywhere.
+    pub fn guards_undeclared(&self) -> bool {
+        self.modes.guards_undeclared()
+    }
+
+    /// Whether this undeclared change passes although others do not.
+    pub fn excepts(&self, asking: Asking<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
+        always::passes(asking, object, change)
+            || self
+                .exceptions
+                .iter()
+                .any(|exception| exception.covers(object, change))
+    }
+
+    /// The name of the rule under which this passes: a preset, an exemption, an ignored field.
     pub fn exemption(
         &self,
-        asking: Asking<'_>,
-        kind: (&str, &str),
+        by: Requester<'_>,
+        object: &Object<'_>,
         act: Act<'_>,
     ) -> Option<Arc<str>> {
-        self.presets.covering(asking.user, kind, act).map(Arc::from)
+        let allowing = self
+            .rules
+            .iter()
+            .find(|rule| rule.allows(by.asking, object, act));
+        if let Some(rule) = allowing {
+            return Some(Arc::clone(rule.name()));
+        }
+        let Act::Change(change) = act else {
+            return None;
+        };
+        let ignored = self
+            .ignored
+            .iter()
+            .find(|ignored| ignored.covers(by, object, change));
+        match (ignored, self.chart_annotations) {
+            (Some(ignored), _) => Some(Arc::clone(ignored.name())),
+            (None, ChartAnnotations::Honor) => ignore::by_chart(object, change),
+            (None, ChartAnnotations::Ignore) => None,
+        }
     }
 
     /// Who may break the glass, where, and what is asked of them.

@@ -150,6 +150,10 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
             ("ClusterRole", Some("emergencychanges")) => ["create", "delete"].into(),
             ("ClusterRole", Some("emergencychanges/status")) => ["update", "patch"].into(),
             ("ClusterRole", Some("breakglassgrants")) => ["delete"].into(),
+            ("ClusterRole", Some("guardpolicies/status")) => {
+                assert_eq!(strings(&rule["resourceNames"]), ["default"].into());
+                ["patch"].into()
+            }
             ("ClusterRole", Some("validatingwebhookconfigurations")) => {
                 if strings(&rule["resourceNames"]) == ["helm-guard"].into() {
                     ["update", "patch", "delete"].into()
@@ -202,6 +206,8 @@ fn the_guard_may_read_what_it_compares_with() {
     for (group, resource) in [
         ("", "secrets"),
         ("", "configmaps"),
+        ("", "namespaces"),
+        ("helm-guard.dev", "guardpolicies"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         (
             "admissionregistration.k8s.io",

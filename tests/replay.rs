@@ -27,7 +27,7 @@ use helm_guard::{
         Elsewhere, Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict,
         judge, screen, subject,
     },
-    policy::Policy,
+    policy::{Labels, Policy},
     webhook::envelope,
 };
 use replay::{recording, records::Records};
@@ -150,6 +150,7 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
         elsewhere: Elsewhere::Versions(&[]),
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
+        labels: Labels::Unknown,
         redactor: &Redactor::new(b"a key for tests"),
     })
 }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{check::Check, explain::Explain};
+use super::{check::Check, explain::Explain, policy::PolicyCommand};
 use crate::policy::Mode;
 
 /// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
@@ -33,6 +33,8 @@ pub enum Command {
     Check(Box<Check>),
     /// Explain which release declares an object or a field
     Explain(Box<Explain>),
+    /// Check policies, import rules, list presets
+    Policy(Box<PolicyCommand>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -52,7 +54,15 @@ pub struct Serve {
     /// Address of /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
-    /// What becomes of a violation: Deny, Warn or Audit
+    /// Policy in a file (GuardPolicy, YAML or JSON), read again when it changes; the GuardPolicy in
+    /// the cluster then counts for nothing
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["mode", "break_glass_users", "break_glass_groups", "runbook_url"]
+    )]
+    pub policy: Option<PathBuf>,
+    /// What becomes of a violation, as long as there is no policy: Deny, Warn or Audit
     #[arg(long, value_name = "MODE", default_value = "Deny")]
     pub mode: Mode,
     /// User whose violations pass and are recorded; NAMESPACE/NAME is a service account

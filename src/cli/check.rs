@@ -13,6 +13,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,12 +26,13 @@ use super::{
     documents::Source,
     engine::{self, Cluster},
     output::{self, Format},
-    print,
+    policy, print,
 };
 use crate::{
     cluster::client::Target,
     guard::{Asker, Decision, decide},
     helm::ReleaseName,
+    policy::Policy,
     webhook::{
         envelope,
         handler::{Entry, Sources, Webhook, judged},
@@ -51,6 +53,9 @@ pub struct Check {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     pub reviews: PathBuf,
+    /// Judge by the policy in this file (GuardPolicy) rather than by the default one
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Release records: Secrets or ConfigMaps as kubectl get -o json or -o yaml shows them
     /// (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -77,6 +82,10 @@ pub struct Check {
 
 /// Judges, prints, and says how it went.
 pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
+    let policy = match &args.policy {
+        Some(file) => Some(policy::load(file)?),
+        None => None,
+    };
     let reviews = reviews(&Source::of(&args.reviews))?;
     let reports = engine::runtime()?.block_on(async {
         if args.releases.is_empty() && args.manifest.is_none() {
@@ -85,9 +94,10 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
                 context: args.context.clone(),
             };
             let cluster = Cluster::connect(&target, &[]).await?;
-            reports(&cluster.webhook, &reviews).await
+            reports(ruled(&cluster.webhook, policy), &reviews).await
         } else {
-            reports(&engine::webhook(offline(args)?)?, &reviews).await
+            let webhook = engine::webhook(offline(args)?)?;
+            reports(ruled(&webhook, policy), &reviews).await
         }
     })?;
     let text = match output::encode(args.output, &reports)? {
@@ -101,6 +111,14 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The webhook with this policy in force, if one was given.
+fn ruled<S>(webhook: &Webhook<S>, policy: Option<Policy>) -> &Webhook<S> {
+    if let Some(policy) = policy {
+        webhook.policy.store(Arc::new(policy));
+    }
+    webhook
 }
 
 /// The reviews as JSON text, as they would come in a body.
@@ -134,7 +152,7 @@ async fn reports<S: Sources>(
         let outcome = judged.verdict.reason.outcome();
         let decision: Decision = decide(
             outcome,
-            judged.verdict.mode().unwrap_or_default(),
+            judged.verdict.mode().unwrap_or(policy.default_mode()),
             Asker::Ordinary,
         );
         reports.push(Report::of(&request, &judged, decision, &webhook.redactor));

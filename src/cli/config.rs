@@ -1,6 +1,6 @@
 //! The configuration of `helm-guard serve`, checked: what [`super::args`] mean.
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
@@ -60,8 +60,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the probes and metrics.
     pub admin_listen: SocketAddr,
-    /// The policy to begin with.
+    /// The policy that the flags amount to.
     pub policy: Policy,
+    /// The file that has the policy instead.
+    pub policy_file: Option<PathBuf>,
     /// How the API server is told of the webhook; `None` where somebody else does it.
     pub registration: Option<Registration>,
     /// The certificate in files; made at start unless given.
@@ -137,6 +139,7 @@ impl Config {
             listen: args.listen,
             admin_listen: args.admin_listen,
             policy,
+            policy_file: args.policy,
             registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
             tls_files,
             target: Target {
@@ -294,7 +297,9 @@ mod tests {
     #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]
     #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]
     #[case::both_ways_to_register(&["--register-service", "a/b"], "cannot be used with")]
-    #[case::unknown_flag(&["--policy", "x"], "--policy")]
+    #[case::unknown_flag(&["--polizei", "x"], "--polizei")]
+    #[case::two_policies(&["--policy", "x", "--mode", "Warn"], "cannot be used with")]
+    #[case::two_identities(&["--policy", "x", "--break-glass-user", "ada"], "cannot be used with")]
     fn a_wrong_flag_is_refused_by_name(#[case] flags: &[&str], #[case] says: &str) {
         let error = resolve(&[&URL[..], flags].concat()).unwrap_err();
         assert!(error.contains(says), "{error}");

@@ -87,6 +87,7 @@ impl Cluster {
                 access: AccessReviews::new(client.clone()),
                 changes: Changes::new(client.clone()),
                 client: client.clone(),
+                namespaces: Arc::default(),
             })?,
             client,
             releases,

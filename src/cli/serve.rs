@@ -8,6 +8,7 @@
 
 mod health;
 pub(super) mod known;
+pub(super) mod policy;
 
 use std::{future::Future, sync::Arc};
 
@@ -17,14 +18,18 @@ use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{health::Health, known::Known};
+use self::{
+    health::Health,
+    known::Known,
+    policy::{Keeper, Standing},
+};
 use super::{
     args,
     config::{AtExit, Config},
     logging,
 };
 use crate::{
-    cluster::{access::AccessReviews, client, crds::Crds},
+    cluster::{Namespaces, access::AccessReviews, client, crds::Crds},
     compare::redact::Redactor,
     record::{Recorder, audit::AuditLog, changes::Changes, events, metrics::Metrics},
     releases::{self, ReadThrough, Releases},
@@ -79,6 +84,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let stop = Stop::new();
     let mut tasks = Tasks::new();
+    let standing = Arc::<Standing>::default();
+    let live = config.policy.clone().live();
+    let keeper = Keeper {
+        live: Arc::clone(&live),
+        standing: Arc::clone(&standing),
+    };
+    match &config.policy_file {
+        Some(path) => {
+            let (text, policy) = policy::read(path)?;
+            live.store(Arc::new(policy));
+            let following = keeper.follow_file(path.clone(), text);
+            tasks.spawn("policy", until(stop.finish.clone(), following));
+        }
+        None => {
+            let following = keeper.follow_object(client.clone());
+            tasks.spawn("policy", until(stop.finish.clone(), following));
+        }
+    }
     let index = releases::Config {
         namespaces: config.namespaces.clone(),
         ..releases::Config::default()
@@ -93,6 +116,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let watched = Arc::clone(&crds);
     let watching = async move { watched.watch().await };
     tasks.spawn("schemas", until(stop.finish.clone(), watching));
+
+    let namespaces = Arc::<Namespaces>::default();
+    let watched = Arc::clone(&namespaces);
+    let watcher = client.clone();
+    let watching = async move { watched.watch(watcher).await };
+    tasks.spawn("namespaces", until(stop.finish.clone(), watching));
 
     if upkeep.target.is_some() {
         let following = Following {
@@ -118,6 +147,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
         connections: Arc::default(),
         events: events.clone(),
+        policy: Arc::clone(&standing),
     };
     let figures = health.clone();
     let recorder = Arc::new(Recorder {
@@ -136,8 +166,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let admin = probes(health, Arc::clone(&recorder));
     let admin = accept::serve(admin_listener, admin.0, admin.1, stop.finish.clone());
     tasks.spawn("admin port", admin);
-    let registering =
-        register_when_ready(releases.clone(), upkeep.clone(), first, stop.finish.clone());
+    let registering = register_when_ready(
+        releases.clone(),
+        standing,
+        upkeep.clone(),
+        first,
+        stop.finish.clone(),
+    );
     tasks.spawn("certificate and registration", registering);
 
     let webhook = Webhook {
@@ -148,8 +183,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             client: client.clone(),
             releases,
             crds,
+            namespaces,
         },
-        policy: config.policy.live(),
+        policy: live,
         redactor: Redactor::new(&key()?),
         conversions: Arc::clone(&upkeep.conversions),
         recorder,
@@ -242,12 +278,13 @@ async fn until<T>(stop: CancellationToken, task: impl Future<Output = T>) {
 
 async fn register_when_ready(
     releases: Releases,
+    policy: Arc<Standing>,
     upkeep: Upkeep,
     first: tls::Pair,
     stop: CancellationToken,
 ) {
     tokio::select! {
-        () = health::complete(&releases) => {}
+        () = async { tokio::join!(health::complete(&releases), policy.known()); } => {}
         () = stop.cancelled() => return,
     }
     let stats = releases.stats();

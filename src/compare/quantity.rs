@@ -4,6 +4,8 @@
 //! suffixes or an exponent; amounts under a billionth round away from zero; binary amounts stop at
 //! the largest `int64`. No floats anywhere: an amount is a whole number times a power of ten.
 
+use std::cmp::Ordering;
+
 /// Longer texts are not read: nothing that an API server prints comes near.
 const MAX_LEN: usize = 128;
 
@@ -25,6 +27,33 @@ struct Amount {
 /// The texts are those of a JSON string without its quotes, or of a JSON number.
 pub fn equal(a: &str, b: &str) -> Option<bool> {
     Some(parse(a)? == parse(b)?)
+}
+
+/// How two quantities compare; `None` as in [`equal`].
+pub fn order(a: &str, b: &str) -> Option<Ordering> {
+    let (a, b) = (parse(a)?, parse(b)?);
+    let sizes = |a: Amount, b: Amount| {
+        // Beyond what can be counted in the other's unit, it is the larger one.
+        let scaled = |amount: Amount, to: i32| {
+            let by = u32::try_from(amount.exponent - to).ok()?;
+            amount.coefficient.checked_mul(10_u128.checked_pow(by)?)
+        };
+        let unit = a.exponent.min(b.exponent);
+        match (scaled(a, unit), scaled(b, unit)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            (None, _) => Ordering::Greater,
+            (_, None) => Ordering::Less,
+        }
+    };
+    Some(match (a.negative, b.negative) {
+        (false, true) => Ordering::Greater,
+        (true, false) => Ordering::Less,
+        (false, false) if a.coefficient == 0 || b.coefficient == 0 => {
+            a.coefficient.cmp(&b.coefficient)
+        }
+        (false, false) => sizes(a, b),
+        (true, true) => sizes(b, a),
+    })
 }
 
 fn parse(text: &str) -> Option<Amount> {
@@ -142,7 +171,7 @@ fn exceeds_int64(coefficient: u128, exponent: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::equal;
+    use super::{Ordering, equal, order};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -272,5 +301,18 @@ mod tests {
                 prop_assert!(same);
             }
         }
+    }
+
+    #[rstest]
+    #[case("1Gi", "2Gi", Ordering::Less)]
+    #[case("1Gi", "1G", Ordering::Greater)]
+    #[case("1024Mi", "1Gi", Ordering::Equal)]
+    #[case("0", "1n", Ordering::Less)]
+    #[case("-1", "1", Ordering::Less)]
+    #[case("-2", "-1", Ordering::Less)]
+    #[case("1E", "1m", Ordering::Greater)]
+    fn amounts_are_ordered(#[case] a: &str, #[case] b: &str, #[case] expected: Ordering) {
+        assert_eq!(order(a, b), Some(expected));
+        assert_eq!(order(b, a), Some(expected.reverse()));
     }
 }

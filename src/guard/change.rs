@@ -15,14 +15,14 @@ use crate::{
         redact::Sensitivity,
     },
     helm::{identity::DeclaredObject, lifecycle::Phase},
-    policy::{Place, presets::Act},
+    policy::{Act, Change as PolicyChange},
 };
 
 /// What one release says.
 pub(super) enum Judged {
     /// Nothing against it.
     Passes,
-    /// All that is against it is exempt under this preset.
+    /// All that is against it is exempt under this rule.
     Exempt(Arc<str>),
     /// Another call says it, in the version of the manifest.
     Elsewhere,
@@ -34,17 +34,10 @@ pub(super) enum Judged {
 
 impl Claim {
     pub(super) fn finding(&self, question: &Question<'_>, changes: Vec<Change>) -> Finding {
-        let place = Place {
-            group: question.object.group,
-            kind: question.object.kind,
-            namespace: question.object.namespace,
-            release: &self.release,
-            chart: &self.chart,
-        };
         Finding {
             release: self.release.clone(),
             chart: self.chart.clone(),
-            mode: question.policy.mode(&place),
+            mode: question.policy.mode(&question.object(self, &self.tree())),
             revisions: self
                 .revisions
                 .iter()
@@ -210,12 +203,13 @@ fn weigh(
         return Judged::Passes;
     }
     let mut exempt = None;
+    let of = question.of(claim);
     violations.retain(|violation| {
         if is_finalizer(&violation.path) && violation.new.is_none() && is_deleting(old, new) {
             return false;
         }
-        if let Some(preset) = question.exemption(Act::Change(&violation.path)) {
-            exempt = Some(preset);
+        if let Some(rule) = question.exemption(&of, Act::Change(asked(violation))) {
+            exempt = Some(rule);
             return false;
         }
         !excused_elsewhere(question, claim, violation)
@@ -223,6 +217,15 @@ fn weigh(
     match (violations.is_empty(), exempt) {
         (true, Some(preset)) => Judged::Exempt(preset),
         _ => conclude(question, &violations),
+    }
+}
+
+/// As a policy is asked about it.
+pub(super) fn asked<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
+    PolicyChange {
+        path: &violation.path,
+        old: violation.old.map(Json::text),
+        new: violation.new.map(Json::text),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver};
+use crate::{
+    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    policy::tree::Tree,
+};
 
 /// One release's say about one object: a claim is made by every release of whose active
 /// revisions at least one declares the object.
@@ -33,12 +36,24 @@ impl Claim {
     /// The API version in which the newest active revision that declares the object does so: the
     /// version to compare in. `None` when no revision that can be read declares it.
     pub fn version(&self) -> Option<&str> {
+        self.declared().map(|object| &*object.version)
+    }
+
+    /// The object as the newest active revision that declares it does.
+    pub fn declared(&self) -> Option<&DeclaredObject> {
         self.revisions
             .iter()
             .find_map(|revision| match &revision.held {
-                Held::Declared(object) => Some(&*object.version),
+                Held::Declared(object) => Some(&**object),
                 Held::Absent | Held::Unreadable => None,
             })
+    }
+}
+
+impl Claim {
+    /// The object as the newest manifest that declares it has it, for rules that look at it.
+    pub(super) fn tree(&self) -> Tree<'_> {
+        Tree::of(self.declared().map_or("null", |object| &object.json))
     }
 }
 

@@ -6,6 +6,9 @@
 //!   declares for it (see [`crate::compare::walk`] for what a path is).
 //! - **Scale** is an UPDATE of the parent's replicas.
 //!
+//! - An UPDATE that is none may still change what no release declares; where a policy wants to know,
+//!   that is a violation too (see [`super::undeclared`]).
+//!
 //! Each release that claims the object judges for itself, so that one release cannot open what
 //! another declares; yet a value that *any* claiming release declares is legitimate, or
 //! `--take-ownership` could not hand an object over.
@@ -21,12 +24,13 @@ use super::{
     request::{Operation, Request},
     scale::judge_replicas,
     subject::ObjectRef,
-    verdict::{Finding, Reason, Verdict},
+    undeclared::judge_undeclared,
+    verdict::{Finding, Outcome, Reason, Verdict},
 };
 use crate::{
     compare::{Document, redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
-    policy::{Mode, Policy, presets::Act},
+    policy::{Act, Labels, Mode, Object, Place, Policy, Requester, tree::Tree},
 };
 
 /// What is known of the fields of the request's kind.
@@ -98,15 +102,48 @@ pub struct Question<'q> {
     pub replicas_path: &'q [&'q str],
     /// The rules in force.
     pub policy: &'q Policy,
+    /// The labels of the object's namespace.
+    pub labels: Labels<'q>,
     /// Shows values.
     pub redactor: &'q Redactor,
 }
 
 impl Question<'_> {
-    pub(super) fn exemption(&self, act: Act<'_>) -> Option<Arc<str>> {
-        let kind = (self.object.group, self.object.kind);
-        self.policy
-            .exemption(self.request.user_info.asking(), kind, act)
+    /// The object as one release has it.
+    pub(super) fn object<'c>(&'c self, claim: &'c Claim, manifest: &'c Tree<'c>) -> Object<'c> {
+        Object {
+            place: Place {
+                group: self.object.group,
+                kind: self.object.kind,
+                namespace: self.object.namespace,
+                release: &claim.release,
+                chart: &claim.chart,
+            },
+            version: claim.version().unwrap_or(&self.request.kind.version),
+            name: &self.object.name,
+            labels: self.labels,
+            manifest: Some(manifest),
+        }
+    }
+
+    /// The rule under which this passes as far as one release is concerned.
+    pub(super) fn exemption(&self, of: &Asked<'_>, act: Act<'_>) -> Option<Arc<str>> {
+        let requester = Requester {
+            asking: self.request.user_info.asking(),
+            field_manager: self.request.field_manager(),
+            old_object: of.old_object.as_ref(),
+        };
+        let object = self.object(of.claim, &of.manifest);
+        self.policy.exemption(requester, &object, act)
+    }
+
+    /// What rules are asked of, for one release.
+    pub(super) fn of<'c>(&'c self, claim: &'c Claim) -> Asked<'c> {
+        Asked {
+            claim,
+            manifest: claim.tree(),
+            old_object: self.request.old_object.map(|old| Tree::of(old.get())),
+        }
     }
 
     /// Whether another call judges what this release says of the object.
@@ -115,6 +152,13 @@ impl Question<'_> {
             version != self.request.kind.version && self.elsewhere.has(version)
         })
     }
+}
+
+/// A release, and what rules look at of its object and of the live one.
+pub(super) struct Asked<'c> {
+    pub(super) claim: &'c Claim,
+    pub(super) manifest: Tree<'c>,
+    pub(super) old_object: Option<Tree<'c>>,
 }
 
 /// Judges a request that [`super::screen`] let through.
@@ -142,13 +186,12 @@ pub fn judge(question: &Question<'_>) -> Verdict {
                     }
                 }
             };
-            sum_up(
-                question,
-                question
-                    .claims
-                    .iter()
-                    .map(|claim| (claim, judge_one(claim))),
-            )
+            let judged = question.claims.iter();
+            let verdict = sum_up(question, judged.map(|claim| (claim, judge_one(claim))));
+            if verdict.reason.outcome() != Outcome::Pass || scale {
+                return verdict;
+            }
+            judge_undeclared(question).unwrap_or(verdict)
         }
         Operation::Create | Operation::Connect | Operation::Unknown => {
             Verdict::because(Reason::NotJudged)
@@ -157,12 +200,14 @@ pub fn judge(question: &Question<'_>) -> Verdict {
 }
 
 fn judge_delete(question: &Question<'_>) -> Verdict {
-    if let Some(preset) = question.exemption(Act::Delete) {
-        return Verdict::exempt(preset);
-    }
     let mut findings = Vec::new();
     let mut reason = Reason::NotDeclared;
+    let mut exempt = None;
     for claim in question.claims {
+        if let Some(rule) = question.exemption(&question.of(claim), Act::Delete) {
+            exempt = Some(rule);
+            continue;
+        }
         if claim.phase == Phase::Uninstalling {
             reason = Reason::Uninstalling;
             continue;
@@ -177,14 +222,14 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
         }
         findings.push(claim.finding(question, Vec::new()));
     }
-    if findings.is_empty() {
-        Verdict::because(reason)
-    } else {
-        Verdict {
+    match (findings.is_empty(), reason.outcome(), exempt) {
+        (false, ..) => Verdict {
             reason: Reason::ObjectDeleted,
             exemption: None,
             findings,
-        }
+        },
+        (true, Outcome::Pass, Some(rule)) => Verdict::exempt(rule),
+        (true, ..) => Verdict::because(reason),
     }
 }
 

@@ -2,14 +2,14 @@
 //! the two Scale objects.
 
 use super::{
-    change::{Judged, at, conclude, documents, manifests},
+    change::{Judged, asked, at, conclude, documents, manifests},
     claim::Claim,
     excuse::excused_elsewhere,
     judge::Question,
 };
 use crate::{
-    compare::{Comparison, Document, Json, compare, path::FieldPath, schema::Shape},
-    policy::presets::Act,
+    compare::{Comparison, Document, Json, Violation, compare, path::FieldPath, schema::Shape},
+    policy::Act,
 };
 
 /// Judges a scale request: the parent's declared replicas against those of the two Scale objects.
@@ -45,14 +45,21 @@ pub(super) fn judge_replicas(
     if violations.is_empty() {
         return Judged::Passes;
     }
-    if let Some(preset) = question.exemption(Act::Scale) {
-        return Judged::Exempt(preset);
+    for violation in &mut violations {
+        violation.path = FieldPath::of(question.replicas_path.iter().copied());
+    }
+    // Whoever may change the replicas may do it here too.
+    let of = question.of(claim);
+    let by_path =
+        |violation: &Violation<'_>| question.exemption(&of, Act::Change(asked(violation)));
+    let exempt = question
+        .exemption(&of, Act::Scale)
+        .or_else(|| violations.first().and_then(by_path));
+    if let Some(rule) = exempt {
+        return Judged::Exempt(rule);
     }
     if let Some(doubt) = whole.doubt {
         return Judged::Undecided(doubt);
-    }
-    for violation in &mut violations {
-        violation.path = FieldPath::of(question.replicas_path.iter().copied());
     }
     violations.retain(|violation| !excused_elsewhere(question, claim, violation));
     conclude(question, &violations)

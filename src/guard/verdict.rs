@@ -55,6 +55,8 @@ pub enum Reason {
     FieldsChanged,
     /// A declared object is deleted.
     ObjectDeleted,
+    /// Something changes that no release declares, and the policy wants to know of that.
+    UndeclaredChanged,
     /// The manifest's API version is not the request's, so their fields do not compare.
     VersionDiffers,
     /// The record of an active revision can not be read or decoded.
@@ -83,7 +85,9 @@ impl Reason {
             | Self::Exempt
             | Self::InFlight
             | Self::JudgedInDeclaredVersion => Outcome::Pass,
-            Self::FieldsChanged | Self::ObjectDeleted => Outcome::Violation,
+            Self::FieldsChanged | Self::ObjectDeleted | Self::UndeclaredChanged => {
+                Outcome::Violation
+            }
             Self::VersionDiffers
             | Self::RecordUnreadable
             | Self::ObjectUnreadable
@@ -107,6 +111,7 @@ impl Reason {
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
+            Self::UndeclaredChanged => "undeclared-changed",
             Self::VersionDiffers => "version-differs",
             Self::RecordUnreadable => "record-unreadable",
             Self::ObjectUnreadable => "object-unreadable",

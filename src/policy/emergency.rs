@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 
 use super::{
-    Place, PolicyError,
+    Place,
     identity::{Asking, Identities},
+    problem::{PolicyError, Problems},
 };
 use crate::api::{
     Scope, Subjects,
@@ -23,28 +24,39 @@ pub struct Emergencies {
 
 impl Emergencies {
     /// Checks what was written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
     pub fn compile(rules: &BreakGlass) -> Result<Self, PolicyError> {
-        let failed = |at| move |source| PolicyError::Identity { at, source };
-        let identities = rules
-            .identities
-            .iter()
-            .map(|identity| {
-                let who =
-                    identities(&identity.subjects).map_err(failed("spec.breakGlass.identities"))?;
-                Ok((who, identity.scope.clone()))
-            })
-            .collect::<Result<_, PolicyError>>()?;
-        let approvers = rules
-            .approvers
-            .as_ref()
-            .map(self::identities)
-            .transpose()
-            .map_err(failed("spec.breakGlass.approvers"))?;
-        Ok(Self {
+        let mut problems = Problems::default();
+        let emergencies = Self::of(rules, &mut problems);
+        problems.conclude()?;
+        Ok(emergencies)
+    }
+
+    /// What was written; what is wrong with it is noted.
+    pub fn of(rules: &BreakGlass, problems: &mut Problems) -> Self {
+        let mut identities = Vec::with_capacity(rules.identities.len());
+        for (n, identity) in rules.identities.iter().enumerate() {
+            let at = format!("spec.breakGlass.identities[{n}].subjects");
+            let who = Identities::of(&identity.subjects, &at, problems);
+            identities.push((who, identity.scope.clone()));
+        }
+        let approvers = rules.approvers.as_ref().map(|approvers| {
+            Identities::required(approvers, "spec.breakGlass.approvers", problems)
+        });
+        if let Some(account) = &rules.service_account {
+            let subjects = Subjects {
+                service_accounts: vec![account.clone()],
+                ..Subjects::default()
+            };
+            Identities::of(&subjects, "spec.breakGlass.serviceAccount", problems);
+        }
+        Self {
             identities,
             approvers,
             rules: rules.clone(),
-        })
+        }
     }
 
     /// Nobody may break the glass.

@@ -2,8 +2,14 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use super::problem::Problems;
+use crate::api::Subjects;
+
 /// The prefix of a service account's user name (`k8s.io/apiserver/pkg/authentication/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// The group of all service accounts of a namespace begins like this.
+const SERVICE_ACCOUNTS_OF: &str = "system:serviceaccounts:";
 
 /// Everyone, or everyone without a name: named in a policy they would switch the guard off.
 const EVERYONE: [&str; 4] = [
@@ -25,6 +31,18 @@ pub enum IdentityError {
     /// A name that everybody has.
     #[error("the name {0:?} stands for everyone")]
     Everyone(String),
+    /// A group that whoever may make service accounts in a namespace can put new members into.
+    #[error(
+        "the group {0:?} holds whatever service account somebody makes in that namespace: name the \
+         service accounts"
+    )]
+    Mintable(String),
+    /// `system:serviceaccount:` without a namespace and a name.
+    #[error("{0:?} is no service account: expected NAMESPACE/NAME")]
+    ServiceAccount(String),
+    /// No user, no group, no service account.
+    #[error("names nobody")]
+    Nobody,
 }
 
 /// Who asks: the user of a review, which is the effective one after impersonation.
@@ -50,12 +68,49 @@ impl Identities {
         users: impl IntoIterator<Item = String>,
         groups: impl IntoIterator<Item = String>,
     ) -> Result<Self, IdentityError> {
-        let users = users
-            .into_iter()
-            .map(|name| check(name).map(expand_service_account))
-            .collect::<Result<_, _>>()?;
-        let groups = groups.into_iter().map(check).collect::<Result<_, _>>()?;
+        let users = users.into_iter().map(user).collect::<Result<_, _>>()?;
+        let groups = groups.into_iter().map(group).collect::<Result<_, _>>()?;
         Ok(Self { users, groups })
+    }
+
+    /// The subjects of a document; what is wrong with them is noted.
+    pub fn of(subjects: &Subjects, at: &str, problems: &mut Problems) -> Self {
+        let mut identities = Self::default();
+        for (n, name) in subjects.users.iter().enumerate() {
+            let user = user(name.clone());
+            identities
+                .users
+                .extend(problems.take(&format!("{at}.users[{n}]"), user));
+        }
+        for (n, name) in subjects.groups.iter().enumerate() {
+            let group = group(name.clone());
+            identities
+                .groups
+                .extend(problems.take(&format!("{at}.groups[{n}]"), group));
+        }
+        for (n, name) in subjects.service_accounts.iter().enumerate() {
+            let account = service_account(name);
+            identities
+                .users
+                .extend(problems.take(&format!("{at}.serviceAccounts[{n}]"), account));
+        }
+        identities
+    }
+
+    /// As [`Identities::of`], where nobody is too few.
+    pub fn required(subjects: &Subjects, at: &str, problems: &mut Problems) -> Self {
+        if *subjects == Subjects::default() {
+            problems.add(at, IdentityError::Nobody);
+        }
+        Self::of(subjects, at, problems)
+    }
+
+    /// Exact user names that were checked when they were written.
+    pub(super) fn of_users(users: &[&str]) -> Self {
+        Self {
+            users: users.iter().map(|&name| name.to_owned()).collect(),
+            groups: BTreeSet::new(),
+        }
     }
 
     /// Nobody is configured.
@@ -102,6 +157,37 @@ fn check(name: String) -> Result<String, IdentityError> {
         Err(IdentityError::Everyone(name))
     } else {
         Ok(name)
+    }
+}
+
+fn user(name: String) -> Result<String, IdentityError> {
+    let name = expand_service_account(check(name)?);
+    match name.strip_prefix(SERVICE_ACCOUNT) {
+        Some(account) => match account.split_once(':') {
+            Some((namespace, account)) if is_dns_name(namespace) && is_dns_name(account) => {
+                Ok(name)
+            }
+            _ => Err(IdentityError::ServiceAccount(name)),
+        },
+        None => Ok(name),
+    }
+}
+
+fn group(name: String) -> Result<String, IdentityError> {
+    let name = check(name)?;
+    if name.starts_with(SERVICE_ACCOUNTS_OF) {
+        Err(IdentityError::Mintable(name))
+    } else {
+        Ok(name)
+    }
+}
+
+fn service_account(name: &str) -> Result<String, IdentityError> {
+    let user = expand_service_account(name.to_owned());
+    if user.starts_with(SERVICE_ACCOUNT) && user != name {
+        Ok(user)
+    } else {
+        Err(IdentityError::ServiceAccount(name.to_owned()))
     }
 }
 
@@ -186,6 +272,18 @@ mod tests {
         let identities = Identities::default();
         assert!(identities.is_empty());
         assert!(!holds(&identities, "", &[""]));
+    }
+
+    #[test]
+    fn what_a_namespace_owner_could_mint_is_refused() {
+        let group = Identities::new([], ["system:serviceaccounts:shop".to_owned()]);
+        let said = group.unwrap_err().to_string();
+        assert!(said.contains("name the service accounts"), "{said}");
+        for name in ["system:serviceaccount:ops", "system:serviceaccount:ops:"] {
+            let user = Identities::new([name.to_owned()], []);
+            let said = user.unwrap_err().to_string();
+            assert!(said.contains("no service account"), "{said}");
+        }
     }
 
     #[rstest]

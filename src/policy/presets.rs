@@ -1,239 +1,151 @@
-//! The writers that a cluster cannot do without, and what exactly each of them may change.
+//! The writers that clusters have anyway, and what exactly each of them may change.
 //!
 //! A preset names identity *and* kind *and* path. Identities are exact names, never prefixes, and
 //! none is a name that an ordinary user could mint: those under `kube-system` belong to the control
-//! plane. Each preset can be switched off. Many legitimate writers need no entry here, because
-//! they change only what no chart declares.
+//! plane, the others are where a controller's own chart or manifests put it by default, which a policy
+//! can say otherwise. Those that are on by themselves are writers that a cluster cannot do without;
+//! each can be switched off. Many legitimate writers need no entry here, because they change only what
+//! no chart declares.
 
-use crate::compare::path::{FieldPath, Step};
+mod all;
+#[cfg(test)]
+mod tests;
 
-/// What a preset lets its identities do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// Delete objects of the kinds.
-    Delete,
-    /// Change these paths, and everything below them.
-    Change(&'static [&'static [&'static str]]),
-    /// Change the replicas of anything through its scale subresource.
-    Scale,
-}
+pub use all::ALL;
 
-/// The kinds that a preset is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kinds {
-    /// Every kind.
-    All,
-    /// These, as (group, kind).
-    Only(&'static [(&'static str, &'static str)]),
-}
+use super::{
+    identity::Identities,
+    pattern::Pattern,
+    problem::Problems,
+    rules::{Acts, Rule, Who},
+};
+use crate::api::{GroupKind, Scope, Subjects, policy::exemptions::PresetChoice};
 
-/// A named exemption.
+/// A named exemption that comes with the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
     /// Its name in policies, audit annotations and metrics.
     pub name: &'static str,
-    /// Exact user names.
+    /// What it is for, in a sentence.
+    pub about: &'static str,
+    /// Whether it is in force unless a policy turns it off.
+    pub is_default: bool,
+    /// Who may do what.
+    pub entries: &'static [Entry],
+}
+
+/// What some identities may do to some kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Exact user names; none for everyone.
     pub users: &'static [&'static str],
-    /// The kinds it is about.
-    pub kinds: Kinds,
+    /// The kinds it is about, as (group, kind); none for every kind.
+    pub kinds: &'static [(&'static str, &'static str)],
     /// What it allows.
     pub grants: &'static [Grant],
 }
 
-/// The user of every controller when kube-controller-manager runs without
-/// `--use-service-account-credentials`.
-const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+/// What a preset lets its identities do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Delete the objects.
+    Delete,
+    /// Change the replicas through the scale subresource.
+    Scale,
+    /// Change this path, a JSON pointer with `*`, and everything below it.
+    Change(&'static str),
+    /// Make the quantity at this path greater.
+    Grow(&'static str),
+}
 
-/// The presets that are on unless a policy turns them off.
-pub const DEFAULT: &[Preset] = &[
-    Preset {
-        name: "horizontal-pod-autoscaler",
-        users: &[
-            "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
-            CONTROLLER_MANAGER,
-        ],
-        kinds: Kinds::All,
-        grants: &[Grant::Scale],
-    },
-    Preset {
-        name: "namespace-controller",
-        users: &[
-            "system:serviceaccount:kube-system:namespace-controller",
-            CONTROLLER_MANAGER,
-        ],
-        kinds: Kinds::All,
-        grants: &[Grant::Delete],
-    },
-    Preset {
-        name: "garbage-collector",
-        users: &[
-            "system:serviceaccount:kube-system:generic-garbage-collector",
-            CONTROLLER_MANAGER,
-        ],
-        kinds: Kinds::All,
-        grants: &[
-            Grant::Delete,
-            Grant::Change(&[
-                &["metadata", "finalizers"],
-                &["metadata", "ownerReferences"],
-            ]),
-        ],
-    },
-    Preset {
-        name: "ttl-after-finished",
-        users: &[
-            "system:serviceaccount:kube-system:ttl-after-finished-controller",
-            CONTROLLER_MANAGER,
-        ],
-        kinds: Kinds::Only(&[("batch", "Job")]),
-        grants: &[Grant::Delete],
-    },
-    Preset {
-        name: "clusterrole-aggregation",
-        users: &[
-            "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
-            CONTROLLER_MANAGER,
-        ],
-        kinds: Kinds::Only(&[("rbac.authorization.k8s.io", "ClusterRole")]),
-        grants: &[Grant::Change(&[&["rules"]])],
-    },
-    Preset {
-        name: "ca-bundle",
-        // The ServiceAccount of cert-manager's own manifests and of its chart's default release.
-        users: &["system:serviceaccount:cert-manager:cert-manager-cainjector"],
-        kinds: Kinds::Only(&[
-            ("apiextensions.k8s.io", "CustomResourceDefinition"),
-            ("apiregistration.k8s.io", "APIService"),
-        ]),
-        grants: &[Grant::Change(&[
-            &["spec", "caBundle"],
-            &["spec", "conversion", "webhook", "clientConfig", "caBundle"],
-        ])],
-    },
-];
+/// The rules of the presets that a policy chooses.
+pub fn compile(choice: &PresetChoice, problems: &mut Problems) -> Vec<Rule> {
+    for (n, name) in choice.disable.iter().enumerate() {
+        let at = format!("spec.presets.disable[{n}]");
+        match find(name) {
+            None => problems.add(at, unknown(name)),
+            Some(_) if choice.enable.iter().any(|used| used.name == *name) => {
+                problems.add(at, format!("{name} is enabled too"));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut rules: Vec<Rule> = ALL
+        .iter()
+        .filter(|preset| {
+            let is_named = |name: &str| name == preset.name;
+            preset.is_default
+                && !choice.disable.iter().any(|name| is_named(name))
+                && !choice.enable.iter().any(|used| is_named(&used.name))
+        })
+        .flat_map(|preset| preset.rules(None, &[]))
+        .collect();
+    for (n, used) in choice.enable.iter().enumerate() {
+        let at = format!("spec.presets.enable[{n}]");
+        let earlier = choice.enable.iter().take(n);
+        if earlier.into_iter().any(|other| other.name == used.name) {
+            problems.add(&at, format!("{} is there twice", used.name));
+        }
+        let subjects = used.subjects.as_ref().map(|subjects: &Subjects| {
+            Identities::of(subjects, &format!("{at}.subjects"), problems)
+        });
+        match find(&used.name) {
+            Some(preset) => rules.extend(preset.rules(subjects.as_ref(), &used.kinds)),
+            None => problems.add(format!("{at}.name"), unknown(&used.name)),
+        }
+    }
+    rules
+}
+
+fn find(name: &str) -> Option<&'static Preset> {
+    ALL.iter().find(|preset| preset.name == name)
+}
+
+fn unknown(name: &str) -> String {
+    format!("there is no preset {name:?}: see helm-guard policy presets")
+}
 
 impl Preset {
-    fn concerns(&self, user: &str, group: &str, kind: &str) -> bool {
-        self.users.contains(&user)
-            && match self.kinds {
-                Kinds::All => true,
-                Kinds::Only(kinds) => kinds.contains(&(group, kind)),
+    fn rules(&self, subjects: Option<&Identities>, kinds: &[GroupKind]) -> Vec<Rule> {
+        let rule = |entry: &Entry| Rule {
+            name: self.name.into(),
+            who: match (subjects, entry.users) {
+                (Some(identities), _) => Who::These(identities.clone()),
+                (None, []) => Who::Anyone,
+                (None, users) => Who::These(Identities::of_users(users)),
+            },
+            kinds: if kinds.is_empty() {
+                entry.kinds()
+            } else {
+                kinds.to_vec()
+            },
+            acts: entry.acts(),
+            scope: Scope::default(),
+        };
+        self.entries.iter().map(rule).collect()
+    }
+}
+
+impl Entry {
+    fn kinds(&self) -> Vec<GroupKind> {
+        let kind = |(group, kind): &(&str, &str)| GroupKind {
+            group: (*group).to_owned(),
+            kind: (*kind).to_owned(),
+        };
+        self.kinds.iter().map(kind).collect()
+    }
+
+    fn acts(&self) -> Acts {
+        let mut acts = Acts::default();
+        for grant in self.grants {
+            match grant {
+                Grant::Delete => acts.delete = true,
+                Grant::Scale => acts.scale = true,
+                // A test says that all of them are paths.
+                Grant::Change(path) => acts.change.extend(Pattern::new(path)),
+                Grant::Grow(path) => acts.grow.extend(Pattern::new(path)),
             }
-    }
-
-    fn allows(&self, act: Act<'_>) -> bool {
-        self.grants.iter().any(|grant| match (grant, act) {
-            (Grant::Delete, Act::Delete) | (Grant::Scale, Act::Scale) => true,
-            (Grant::Change(paths), Act::Change(path)) => {
-                paths.iter().any(|allowed| is_at_or_below(path, allowed))
-            }
-            _ => false,
-        })
-    }
-}
-
-fn is_at_or_below(path: &FieldPath, allowed: &[&str]) -> bool {
-    path.steps().len() >= allowed.len()
-        && path
-            .steps()
-            .iter()
-            .zip(allowed)
-            .all(|(step, allowed)| matches!(step, Step::Field(name) if name == allowed))
-}
-
-/// What somebody does to an object.
-#[derive(Clone, Copy, Debug)]
-pub enum Act<'a> {
-    /// Delete it.
-    Delete,
-    /// Change its replicas through the scale subresource.
-    Scale,
-    /// Change a path of it.
-    Change(&'a FieldPath),
-}
-
-/// The presets in force.
-#[derive(Clone, Debug)]
-pub struct Presets(Vec<Preset>);
-
-impl Default for Presets {
-    fn default() -> Self {
-        Self(DEFAULT.to_vec())
-    }
-}
-
-impl Presets {
-    /// Exactly these.
-    pub fn of(presets: Vec<Preset>) -> Self {
-        Self(presets)
-    }
-
-    /// The name of the preset that lets `user` do this to an object of this kind.
-    pub fn covering(
-        &self,
-        user: &str,
-        (group, kind): (&str, &str),
-        act: Act<'_>,
-    ) -> Option<&'static str> {
-        self.0
-            .iter()
-            .find(|preset| preset.concerns(user, group, kind) && preset.allows(act))
-            .map(|preset| preset.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RBAC: &str = "rbac.authorization.k8s.io";
-    const AGGREGATION: &str =
-        "system:serviceaccount:kube-system:clusterrole-aggregation-controller";
-    const HPA: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
-
-    #[test]
-    fn a_preset_is_bound_to_user_kind_and_path() {
-        let presets = Presets::default();
-        let (rules, spec) = (FieldPath::of(["rules"]), FieldPath::of(["aggregationRule"]));
-        let deployment = ("apps", "Deployment");
-        let cases = [
-            (HPA, deployment, Act::Scale, true),
-            (
-                HPA,
-                deployment,
-                Act::Change(&FieldPath::of(["spec", "replicas"])),
-                false,
-            ),
-            (HPA, deployment, Act::Delete, false),
-            ("alice", deployment, Act::Scale, false),
-            (
-                AGGREGATION,
-                (RBAC, "ClusterRole"),
-                Act::Change(&rules),
-                true,
-            ),
-            (
-                AGGREGATION,
-                (RBAC, "ClusterRole"),
-                Act::Change(&spec),
-                false,
-            ),
-            (AGGREGATION, (RBAC, "Role"), Act::Change(&rules), false),
-        ];
-        for (user, kind, act, allowed) in cases {
-            let name = presets.covering(user, kind, act);
-            assert_eq!(name.is_some(), allowed, "{user} {kind:?} {act:?}");
         }
-    }
-
-    #[test]
-    fn a_name_that_only_begins_like_an_exempt_one_is_not_exempt() {
-        for user in [
-            "system:serviceaccount:kube-system-mine:horizontal-pod-autoscaler",
-            "system:serviceaccount:kube-system:horizontal-pod-autoscaler2",
-        ] {
-            let name = Presets::default().covering(user, ("apps", "Deployment"), Act::Scale);
-            assert_eq!(name, None, "{user}");
-        }
+        acts
     }
 }

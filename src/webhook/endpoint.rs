@@ -14,6 +14,9 @@ pub const VERSION_PATH: &str = "/validate/version";
 /// The path that reviews of break-glass grants are posted to.
 pub const GRANTS_PATH: &str = "/grants";
 
+/// The path for reviews of policies.
+pub const POLICIES_PATH: &str = "/policies";
+
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {

@@ -13,6 +13,7 @@ mod deadline;
 mod glass;
 mod grants;
 mod judging;
+mod policies;
 pub mod sources;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -33,7 +34,7 @@ use self::judging::{Call, Located, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
     answer::Answer,
-    endpoint::{GRANTS_PATH, VERSION_PATH},
+    endpoint::{GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
     versions::Conversions,
 };
@@ -70,13 +71,14 @@ pub enum Entry {
     OneVersion,
 }
 
-/// The routes: reviews are posted to `path`, to [`VERSION_PATH`], and those of grants to
-/// [`GRANTS_PATH`]; there is nothing else.
+/// The routes: reviews are posted to `path`, to [`VERSION_PATH`], those of grants to [`GRANTS_PATH`] and
+/// those of policies to [`POLICIES_PATH`]; there is nothing else.
 pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
     Router::new()
         .route(path, post(as_requested::<S>))
         .route(VERSION_PATH, post(in_one_version::<S>))
         .route(GRANTS_PATH, post(of_grant::<S>))
+        .route(POLICIES_PATH, post(policy::<S>))
         .with_state(webhook)
 }
 
@@ -112,6 +114,10 @@ fn internal_error<S>(webhook: &Webhook<S>) -> Response {
 
 fn json_response(json: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+async fn policy<S: Sources>(State(webhook): State<Arc<Webhook<S>>>, http: HttpRequest) -> Response {
+    policies::review(&webhook, http).await
 }
 
 /// Answers one review.

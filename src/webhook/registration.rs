@@ -26,7 +26,7 @@ use kube::{
 };
 use thiserror::Error;
 
-use super::endpoint::{Endpoint, GRANTS_PATH, VALIDATE_PATH, VERSION_PATH};
+use super::endpoint::{Endpoint, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH, VERSION_PATH};
 use crate::api;
 
 mod drift;
@@ -45,6 +45,8 @@ pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";
 pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
 /// The entry that sees break-glass grants.
 pub const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
+/// The entry that sees policies.
+pub const POLICIES_WEBHOOK: &str = "policies.helm-guard.dev";
 /// What the API server waits for an answer. Short, because the waits of all webhooks add up, and
 /// because with `failurePolicy: Ignore` a dead guard costs each write this much.
 pub const TIMEOUT_SECONDS: i32 = 3;
@@ -130,6 +132,7 @@ pub fn configuration(
         objects(registration),
         scale(registration),
         grants(registration),
+        policies(registration),
     ];
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     let mut labels = our_labels();
@@ -193,6 +196,25 @@ fn grants(registration: &Registration) -> ValidatingWebhook {
             scope: Some("*".to_owned()),
         }]),
         ..entry(registration, GRANTS_WEBHOOK, &[], "")
+    }
+}
+
+/// A policy that cannot be meant is refused when it is written. Not by all means: a guard that is down
+/// must not stand between a cluster and a laxer policy, and it never takes a wrong one over anyway.
+fn policies(registration: &Registration) -> ValidatingWebhook {
+    let words = |word: &str| Some(vec![word.to_owned()]);
+    let operations = ["CREATE", "UPDATE"].map(str::to_owned).to_vec();
+    ValidatingWebhook {
+        client_config: client_config(registration, POLICIES_PATH),
+        rules: Some(vec![RuleWithOperations {
+            api_groups: words(api::GROUP),
+            api_versions: words("*"),
+            operations: Some(operations),
+            resources: words("guardpolicies"),
+            scope: Some("Cluster".to_owned()),
+        }]),
+        side_effects: "None".to_owned(),
+        ..entry(registration, POLICIES_WEBHOOK, &[], "guardpolicies")
     }
 }
 
@@ -382,6 +404,7 @@ pub async fn unregister(
         let path = match &*entry.name {
             _ if is_pin(entry) => VERSION_PATH,
             GRANTS_WEBHOOK => GRANTS_PATH,
+            POLICIES_WEBHOOK => POLICIES_PATH,
             _ => VALIDATE_PATH,
         };
         client_config(registration, path)

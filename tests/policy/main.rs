@@ -25,3 +25,5 @@ mod scene;
 mod turn;
 
 mod definitions;
+mod in_force;
+mod rule;

@@ -18,7 +18,7 @@ use helm_guard::{
         lifecycle::{self, Phase},
         storage::Driver,
     },
-    policy::Policy,
+    policy::{Labels, Policy},
     releases::{
         Directory,
         index::{Demand, Index, Learned, Scope},
@@ -286,6 +286,7 @@ impl Replica {
                 elsewhere: Elsewhere::Versions(&[]),
                 replicas_path: &[],
                 policy: &rules.policy,
+                labels: Labels::Unknown,
                 redactor: &rules.redactor,
             };
             judge(&question).reason.outcome()

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::Scope;
+
 /// Fields of some objects that anyone may change. At least one of the lists must say something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,6 +37,9 @@ pub struct IgnoreRule {
     /// Of which objects; of all unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Of the objects of which releases, and where; everywhere unless given.
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// Some objects, as Flux's `target` says it. Names match as anchored regular expressions there, and

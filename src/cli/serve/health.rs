@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::policy::Standing;
 use crate::{
     record::{
         events::Events,
@@ -35,6 +36,7 @@ pub(super) struct Health {
     pub stop: Stop,
     pub connections: Arc<accept::Stats>,
     pub events: Events,
+    pub policy: Arc<Standing>,
 }
 
 /// Waits for the index to hold every record.
@@ -51,6 +53,10 @@ impl Health {
             Check {
                 name: "index",
                 health: self.index(),
+            },
+            Check {
+                name: "policy",
+                health: self.policy.health(),
             },
             Check {
                 name: "certificate",
@@ -122,6 +128,7 @@ impl Health {
                 .registered
                 .as_ref()
                 .map(|registered| registered.is_registered()),
+            policy: Some(self.policy.figures()),
             events_dropped: self.events.dropped(),
             connections: Connections {
                 open: self.connections.open(),

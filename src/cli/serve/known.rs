@@ -7,6 +7,7 @@ use kube::Client;
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     cluster::{
+        Namespaces,
         access::{AccessReviews, RecordWriter},
         crds::Crds,
         grants,
@@ -27,6 +28,7 @@ pub(in crate::cli) struct Known {
     pub access: AccessReviews,
     pub client: Client,
     pub changes: Changes,
+    pub namespaces: Arc<Namespaces>,
 }
 
 impl Sources for Known {
@@ -37,6 +39,10 @@ impl Sources for Known {
 
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool {
         self.releases.is_unreadable(namespace, release)
+    }
+
+    fn namespace_labels(&self, namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
+        self.namespaces.labels(namespace)
     }
 
     async fn fresh_claims(

@@ -96,6 +96,7 @@ fn verdict_in(
         elsewhere,
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
+        labels: Labels::Unknown,
         redactor: &Redactor::new(b"key"),
     })
 }

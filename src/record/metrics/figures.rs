@@ -26,6 +26,8 @@ pub struct Figures {
     /// Whether the webhook's configuration in the cluster is as it should be; `None` where this
     /// process does not register itself.
     pub registered: Option<bool>,
+    /// The policy in force.
+    pub policy: Option<PolicyFigures>,
     /// Events that were dropped.
     pub events_dropped: u64,
     /// The webhook's connections.
@@ -63,6 +65,19 @@ pub struct Index {
     pub watches: u64,
     /// Watches that work.
     pub watches_healthy: u64,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyFigures {
+    /// `flags`, `file` or `object`.
+    pub source: &'static str,
+    /// The object's generation; 0 for the others.
+    pub generation: i64,
+    /// Whether what was read last is in force. If not, the last good policy is.
+    pub last_reload_successful: bool,
+    /// Policies read anew, by result.
+    pub reloads: Vec<(&'static str, u64)>,
 }
 
 /// Connections of the webhook's listener.
@@ -135,6 +150,9 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
                 u64::from(registered),
             )?;
         }
+        if let Some(known) = &figures.policy {
+            policy(&mut encoder, known)?;
+        }
         counter(
             &mut encoder,
             "helm_guard_events_dropped",
@@ -144,6 +162,34 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
         connections(&mut encoder, &figures.connections)?;
         releases(&mut encoder, &figures.releases)
     }
+}
+
+fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::Result {
+    let generation = policy.generation.to_string();
+    let info = Info::new([
+        ("source", policy.source),
+        ("generation", generation.as_str()),
+    ]);
+    let metric = encoder.encode_descriptor(
+        "helm_guard_policy",
+        "Where the policy in force comes from",
+        None,
+        MetricType::Info,
+    )?;
+    info.encode(metric)?;
+    gauge(
+        encoder,
+        "helm_guard_policy_last_reload_successful",
+        "Whether the policy that was read last is in force",
+        u64::from(policy.last_reload_successful),
+    )?;
+    counters(
+        encoder,
+        "helm_guard_policy_reloads",
+        "Policies that were read anew",
+        "result",
+        &policy.reloads,
+    )
 }
 
 fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {

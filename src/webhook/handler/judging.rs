@@ -19,7 +19,7 @@ use crate::{
         Asker, Claim, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question,
         Reason, Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
     },
-    policy::Policy,
+    policy::{Labels, Policy},
 };
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
@@ -167,6 +167,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         Err(_) => Kind::Unavailable,
     };
     let replicas_path: Vec<&str> = located.replicas_path.iter().map(String::as_str).collect();
+    let labels = webhook.sources.namespace_labels(object.namespace);
     let judge = |claims: &[Claim]| {
         judge(&Question {
             request,
@@ -176,6 +177,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
             elsewhere,
             replicas_path: &replicas_path,
             policy,
+            labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
             redactor: &webhook.redactor,
         })
     };

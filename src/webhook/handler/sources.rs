@@ -1,6 +1,6 @@
 //! What the handler asks of the rooms that know the cluster.
 
-use std::{error::Error, future::Future, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, error::Error, future::Future, sync::Arc, time::Instant};
 
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
@@ -22,6 +22,11 @@ pub trait Sources: Send + Sync + 'static {
     /// Whether this release has an active record that can not be read, so that nobody can say what
     /// it declares.
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
+
+    /// The labels of a namespace, as far as they are known.
+    fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
+        None
+    }
 
     /// What the release records say of an object, read after this call began: those of the releases
     /// that claim it, and of those that it names as its own.

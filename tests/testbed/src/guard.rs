@@ -26,7 +26,7 @@ pub struct GuardConfig<'a> {
     pub binary: &'a Path,
     /// As whom it speaks to the API server.
     pub kubeconfig: &'a Path,
-    /// `Deny`, `Warn` or `Audit`.
+    /// `Deny`, `Warn` or `Audit`; empty where a policy says it.
     pub mode: &'a str,
     /// Further arguments, `--break-glass-user` for one.
     pub args: Vec<OsString>,
@@ -91,7 +91,9 @@ impl Guard {
             ("--register-url", &format!("https://{listen}")),
             ("--mode", config.mode),
         ] {
-            args.extend([flag.into(), value.into()]);
+            if !value.is_empty() {
+                args.extend([flag.into(), value.into()]);
+            }
         }
         args.extend([
             "--kubeconfig".into(),

@@ -1,0 +1,131 @@
+//! `helm-guard policy`: what can be said of a policy before it is in force.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "comments on arguments are what --help prints"
+)]
+
+mod import;
+mod presets;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+
+use super::{
+    check::{self, Check},
+    documents::Source,
+    output::Format,
+    print,
+};
+use crate::policy::{Policy, PolicyError, document};
+
+/// `helm-guard policy`
+#[derive(Debug, Parser)]
+pub struct PolicyCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Action,
+}
+
+/// What to do with a policy.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Check a policy, and say what it means for recorded reviews
+    Check(Box<PolicyCheck>),
+    /// Turn the rules of a Flux HelmRelease or an Argo CD Application into a policy
+    Import {
+        /// HelmReleases and Applications, YAML or JSON; - is standard input
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
+    },
+    /// List the exemptions that come with helm-guard
+    Presets {
+        /// How to print
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Format,
+    },
+}
+
+/// Check a policy, and say what it means for recorded reviews.
+///
+/// Without --review only the policy itself is checked, and no cluster is needed.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Exit codes: 0 the policy is valid and denies none of the reviews, 2 it denies at least one, 1 it is not valid."
+)]
+pub struct PolicyCheck {
+    /// The policy (GuardPolicy, YAML or JSON); - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// AdmissionReviews to judge by it, as helm-guard check takes them
+    #[arg(long = "review", value_name = "FILE")]
+    pub review: Option<PathBuf>,
+    /// Release records, as helm-guard check takes them (repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "review")]
+    pub releases: Vec<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Kubeconfig of the cluster whose releases are asked, unless --releases is given
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "releases",
+        requires = "review"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "releases",
+        requires = "review"
+    )]
+    pub context: Option<String>,
+}
+
+/// Does it.
+pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Action::Check(args) => check_policy(args),
+        Action::Import { file } => import::run(&Source::of(file)),
+        Action::Presets { output } => presets::run(*output),
+    }
+}
+
+fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
+    let Some(review) = &args.review else {
+        load(&args.file)?;
+        print(b"the policy is valid\n")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    check::run(&Check {
+        reviews: review.clone(),
+        policy: Some(args.file.clone()),
+        releases: args.releases.clone(),
+        manifest: None,
+        release: None,
+        definitions: Vec::new(),
+        output: args.output,
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+    })
+}
+
+/// Reads a policy from a file, and says all that is wrong with it, a line each.
+pub(super) fn load(file: &std::path::Path) -> anyhow::Result<Policy> {
+    let source = Source::of(file);
+    let text = source.text()?;
+    match document::parse(&text).and_then(|spec| Policy::compile(&spec)) {
+        Ok(policy) => Ok(policy),
+        Err(PolicyError(problems)) => {
+            let lines: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("\n  {problem}"))
+                .collect();
+            bail!("{} is no valid policy:{}", source.name(), lines.concat())
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `helm-guard policy presets`
+
+use std::{fmt::Write, process::ExitCode};
+
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        output::{self, Format},
+        print,
+    },
+    policy::presets::{ALL, Entry, Grant},
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    name: &'static str,
+    about: &'static str,
+    default: bool,
+    entries: Vec<ShownEntry>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownEntry {
+    /// Empty: anyone.
+    users: Vec<&'static str>,
+    /// Empty: every kind.
+    kinds: Vec<String>,
+    allows: Vec<String>,
+}
+
+/// Lists them.
+pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
+    let presets: Vec<Shown> = ALL
+        .iter()
+        .map(|preset| Shown {
+            name: preset.name,
+            about: preset.about,
+            default: preset.is_default,
+            entries: preset.entries.iter().map(entry).collect(),
+        })
+        .collect();
+    let text = match output::encode(format, &presets)? {
+        Some(text) => text,
+        None => table(&presets),
+    };
+    print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn entry(entry: &Entry) -> ShownEntry {
+    let kind = |(group, kind): &(&str, &str)| match *group {
+        "" => (*kind).to_owned(),
+        group => format!("{kind}.{group}"),
+    };
+    let allows = |grant: &Grant| match grant {
+        Grant::Delete => "delete".to_owned(),
+        Grant::Scale => "scale".to_owned(),
+        Grant::Change(path) => format!("change {path}"),
+        Grant::Grow(path) => format!("grow {path}"),
+    };
+    ShownEntry {
+        users: entry.users.to_vec(),
+        kinds: entry.kinds.iter().map(kind).collect(),
+        allows: entry.grants.iter().map(allows).collect(),
+    }
+}
+
+fn table(presets: &[Shown]) -> String {
+    let width = presets.iter().map(|preset| preset.name.len()).max();
+    let width = width.unwrap_or_default().max(4);
+    let mut text = format!("{:width$}  DEFAULT  ABOUT\n", "NAME");
+    for preset in presets {
+        let default = if preset.default { "on" } else { "off" };
+        let _ = writeln!(
+            text,
+            "{:width$}  {default:7}  {}",
+            preset.name, preset.about
+        );
+    }
+    text
+}

@@ -1,0 +1,130 @@
+//! The labels of namespaces, which a policy may go by.
+//!
+//! Invariant: what is not known is said to be unknown. A namespace of which the watch has not told yet,
+//! or not any more, has no entry.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use parking_lot::RwLock;
+
+use super::ApiFailure;
+
+/// Seconds after which a quiet watch is renewed.
+const RENEW_WATCH_AFTER: u32 = 90;
+
+type Labels = HashMap<String, Arc<BTreeMap<String, String>>>;
+
+/// The labels of all namespaces, as far as the watch has told.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    known: RwLock<Labels>,
+}
+
+impl Namespaces {
+    /// The labels of a namespace.
+    pub fn labels(&self, name: &str) -> Option<Arc<BTreeMap<String, String>>> {
+        self.known.read().get(name).cloned()
+    }
+
+    /// Watches the metadata of all namespaces. Does not return. While the watch fails, what was known
+    /// last counts: labels change seldom, and a mode must not flap with the connection.
+    pub async fn watch(&self, client: Client) {
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
+        let config = watcher::Config {
+            timeout: Some(RENEW_WATCH_AFTER),
+            ..watcher::Config::default()
+        };
+        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut listed = Labels::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(event, &mut listed),
+                Err(error) => {
+                    let error = ApiFailure::from(&error);
+                    tracing::warn!(%error, "the watch of namespaces failed; trying again");
+                }
+            }
+        }
+    }
+
+    fn take(&self, event: Event<PartialObjectMeta<Namespace>>, listed: &mut Labels) {
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(namespace) => listed.extend(entry(namespace)),
+            Event::InitDone => *self.known.write() = std::mem::take(listed),
+            Event::Apply(namespace) => self.known.write().extend(entry(namespace)),
+            Event::Delete(namespace) => {
+                let name = namespace.metadata.name.unwrap_or_default();
+                self.known.write().remove(&name);
+            }
+        }
+    }
+}
+
+fn entry(
+    namespace: PartialObjectMeta<Namespace>,
+) -> Option<(String, Arc<BTreeMap<String, String>>)> {
+    let labels = namespace.metadata.labels.unwrap_or_default();
+    Some((namespace.metadata.name?, Arc::new(labels)))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn namespace(name: &str, tier: &str) -> PartialObjectMeta<Namespace> {
+        PartialObjectMeta {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some([("tier".to_owned(), tier.to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            ..PartialObjectMeta::default()
+        }
+    }
+
+    fn tier(namespaces: &Namespaces, name: &str) -> Option<String> {
+        namespaces.labels(name)?.get("tier").cloned()
+    }
+
+    #[test]
+    fn labels_are_those_that_the_watch_told_of_last() {
+        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        assert_eq!(tier(&namespaces, "shop"), None);
+        namespaces.take(Event::Init, &mut listed);
+        namespaces.take(Event::InitApply(namespace("shop", "dev")), &mut listed);
+        assert_eq!(tier(&namespaces, "shop"), None, "the list is not complete");
+        namespaces.take(Event::InitDone, &mut listed);
+        assert_eq!(tier(&namespaces, "shop").as_deref(), Some("dev"));
+        namespaces.take(Event::Apply(namespace("shop", "prod")), &mut listed);
+        assert_eq!(tier(&namespaces, "shop").as_deref(), Some("prod"));
+        namespaces.take(Event::Delete(namespace("shop", "prod")), &mut listed);
+        assert_eq!(tier(&namespaces, "shop"), None);
+    }
+
+    #[test]
+    fn a_namespace_that_a_new_list_lacks_is_gone() {
+        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        namespaces.take(Event::Apply(namespace("old", "dev")), &mut listed);
+        namespaces.take(Event::Init, &mut listed);
+        namespaces.take(Event::InitApply(namespace("new", "dev")), &mut listed);
+        namespaces.take(Event::InitDone, &mut listed);
+        assert_eq!(tier(&namespaces, "old"), None);
+        assert_eq!(tier(&namespaces, "new").as_deref(), Some("dev"));
+    }
+}

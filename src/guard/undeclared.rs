@@ -1,0 +1,138 @@
+//! Changes of what no release declares, where a policy wants to know of them. Asked last: a request that
+//! violates a declared field is refused for that.
+//!
+//! While Helm may be at work (a release is pending, a record cannot be read, the object is judged in
+//! another version), nothing is said: its three-way patches write what the manifest does not hold.
+
+use serde_json::Value;
+
+use super::{
+    claim::{Claim, Held},
+    judge::{Asked, Question},
+    verdict::{Change, Finding, Reason, Verdict},
+};
+use crate::{
+    api::policy::overrides::UndeclaredMode,
+    compare::{
+        redact::Sensitivity,
+        undeclared::{Undeclared, undeclared},
+    },
+    helm::lifecycle::Phase,
+    policy::{Act, Change as PolicyChange, Mode, tree::Tree},
+};
+
+/// The verdict on what is not declared; none where nothing is against it, or nobody wants to know.
+pub(super) fn judge_undeclared(question: &Question<'_>) -> Option<Verdict> {
+    let (old, new) = (question.request.old_object?, question.request.object?);
+    let version = &*question.request.kind.version;
+    let is_off = !question.policy.guards_undeclared()
+        || old.get() == new.get()
+        || question.claims.iter().any(|claim| {
+            !matches!(claim.phase, Phase::Settled | Phase::Failed)
+                || claim.version() != Some(version)
+        });
+    if is_off {
+        return None;
+    }
+    let guarding: Vec<(Asked<'_>, Mode)> = question
+        .claims
+        .iter()
+        .filter_map(|claim| {
+            let of = question.of(claim);
+            let mode = mode(question, &of)?;
+            Some((of, mode))
+        })
+        .collect();
+    if guarding.is_empty() {
+        return None;
+    }
+    let trees: Vec<Vec<Tree<'_>>> = question
+        .claims
+        .iter()
+        .map(declared)
+        .collect::<Option<_>>()?;
+    let manifests: Vec<&Value> = trees.iter().flatten().map(Tree::value).collect();
+    let (old, new) = (Tree::of(old.get()), Tree::of(new.get()));
+    let shape = question.knowledge.shape();
+    let changed = undeclared(&manifests, old.value(), new.value(), shape);
+    let findings: Vec<Finding> = guarding
+        .iter()
+        .filter_map(|(of, mode)| finding(question, of, *mode, &changed))
+        .collect();
+    (!findings.is_empty()).then(|| Verdict {
+        reason: Reason::UndeclaredChanged,
+        exemption: None,
+        findings,
+    })
+}
+
+/// What becomes of it as far as one release is concerned: at most what becomes of a violation there.
+fn mode(question: &Question<'_>, of: &Asked<'_>) -> Option<Mode> {
+    let object = question.object(of.claim, &of.manifest);
+    let mode = question.policy.mode(&object);
+    match question.policy.undeclared(&object) {
+        UndeclaredMode::Allow => None,
+        UndeclaredMode::Warn => Some(mode.max(Mode::Warn)),
+        UndeclaredMode::Deny => Some(mode),
+    }
+}
+
+/// The object in each active manifest that has it; none if one cannot be read.
+fn declared(claim: &Claim) -> Option<Vec<Tree<'_>>> {
+    let mut trees = Vec::new();
+    for revision in &claim.revisions {
+        match &revision.held {
+            Held::Declared(object) => trees.push(Tree::of(&object.json)),
+            Held::Absent => {}
+            Held::Unreadable => return None,
+        }
+    }
+    Some(trees)
+}
+
+fn finding(
+    question: &Question<'_>,
+    of: &Asked<'_>,
+    mode: Mode,
+    changed: &[Undeclared<'_>],
+) -> Option<Finding> {
+    let changes: Vec<Change> = changed
+        .iter()
+        .filter(|change| !passes(question, of, change))
+        .map(|change| shown(question, change))
+        .collect();
+    (!changes.is_empty()).then(|| Finding {
+        mode,
+        ..of.claim.finding(question, changes)
+    })
+}
+
+fn passes(question: &Question<'_>, of: &Asked<'_>, change: &Undeclared<'_>) -> bool {
+    let text = |value: Option<&Value>| value.map(ToString::to_string);
+    let (old, new) = (text(change.old), text(change.new));
+    let asked = PolicyChange {
+        path: &change.path,
+        old: old.as_deref(),
+        new: new.as_deref(),
+    };
+    let object = question.object(of.claim, &of.manifest);
+    let user = question.request.user_info.asking();
+    question.policy.excepts(user, &object, asked)
+        || question.exemption(of, Act::Change(asked)).is_some()
+}
+
+fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> Change {
+    let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
+    let show = |value: Option<&Value>| {
+        let text = value.map(Value::to_string);
+        question
+            .redactor
+            .show(sensitivity, &change.path, text.as_deref())
+    };
+    Change {
+        path: change.path.clone(),
+        declared: show(None),
+        live: show(change.old),
+        requested: show(change.new),
+    }
+}

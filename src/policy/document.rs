@@ -1,0 +1,169 @@
+//! A policy as it is written: a file, or the object in the cluster. Nothing is guessed: what is not
+//! known is an error, with its place.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::{PolicyError, Problems};
+use crate::{
+    api::{self, GuardPolicySpec},
+    helm::manifest::yaml::{self, Allowance},
+};
+
+/// The most bytes that a policy in a file may have: more than the API server would take.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// The document around the spec.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Value,
+    /// `kubectl get -o yaml` prints one.
+    #[serde(default, rename = "status")]
+    _status: Value,
+}
+
+/// Of the metadata only the name counts.
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// Reads the text of a file: YAML or JSON, one document.
+///
+/// # Errors
+/// Everything that can be told to be wrong with its form.
+pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
+    let mut problems = Problems::default();
+    if text.len() > MAX_BYTES {
+        problems.add("document", format!("has more than {MAX_BYTES} bytes"));
+        return Err(problems.into_error());
+    }
+    let read = yaml::read(text, &Allowance::default());
+    let value = problems.take("document", read).unwrap_or_default();
+    let document = problems.take("document", serde_json::from_value::<Document>(value));
+    let Some(document) = document else {
+        return Err(problems.into_error());
+    };
+    let version = format!("{}/{}", api::GROUP, api::VERSION);
+    for (at, found, wanted) in [
+        ("apiVersion", &document.api_version, version.as_str()),
+        ("kind", &document.kind, "GuardPolicy"),
+    ] {
+        if found != wanted {
+            problems.add(at, format!("{found:?} should be {wanted}"));
+        }
+    }
+    if let Some(name) = document
+        .metadata
+        .name
+        .filter(|name| name != api::POLICY_NAME)
+    {
+        problems.add("metadata.name", format!("{name:?} should be default"));
+    }
+    let spec = spec(&document.spec);
+    problems.conclude()?;
+    spec
+}
+
+/// Reads a spec, each of its parts by itself, so that all that is wrong is said, and where.
+///
+/// # Errors
+/// What does not fit.
+pub fn spec(value: &Value) -> Result<GuardPolicySpec, PolicyError> {
+    let mut problems = Problems::default();
+    let nothing = Map::new();
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Null => &nothing,
+        _ => {
+            problems.add("spec", "is no object");
+            return Err(problems.into_error());
+        }
+    };
+    for (name, part) in fields {
+        match part {
+            Value::Array(items) => {
+                for (n, item) in items.iter().enumerate() {
+                    let one = json!({ name: [item] });
+                    problems.take(&format!("spec.{name}[{n}]"), read(one));
+                }
+            }
+            part => {
+                problems.take(&format!("spec.{name}"), read(json!({ name: part })));
+            }
+        }
+    }
+    problems.conclude()?;
+    let mut problems = Problems::default();
+    match problems.take("spec", read(Value::Object(fields.clone()))) {
+        Some(spec) => Ok(spec),
+        None => Err(problems.into_error()),
+    }
+}
+
+fn read(value: Value) -> serde_json::Result<GuardPolicySpec> {
+    serde_json::from_value(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::policy::Mode;
+
+    const HEAD: &str = "apiVersion: helm-guard.dev/v1alpha1\nkind: GuardPolicy\n";
+
+    #[test]
+    fn a_policy_is_read_from_yaml_and_from_json() {
+        let yaml = format!("{HEAD}metadata: {{name: default}}\nspec: {{mode: Warn}}\n");
+        assert_eq!(parse(&yaml).unwrap().mode, Mode::Warn);
+        let json =
+            r#"{"apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy", "spec": {}}"#;
+        assert_eq!(parse(json).unwrap(), GuardPolicySpec::default());
+    }
+
+    #[rstest]
+    #[case::other_kind(
+        "apiVersion: v1\nkind: ConfigMap\n",
+        "kind: \"ConfigMap\" should be GuardPolicy"
+    )]
+    #[case::other_name(
+        "metadata: {name: mine}\n",
+        "metadata.name: \"mine\" should be default"
+    )]
+    #[case::unknown_field("spec: {modus: Warn}\n", "spec.modus: unknown field `modus`")]
+    #[case::unknown_part("spek: {}\n", "document: unknown field `spek`")]
+    #[case::in_an_item(
+        "spec: {ignore: [{paths: []}, {path: /a}]}\n",
+        "spec.ignore[1]: unknown field `path`"
+    )]
+    #[case::wrong_type("spec: {overrides: {}}\n", "spec.overrides: invalid type")]
+    #[case::no_span(
+        "spec: {breakGlass: {maxDuration: 1d}}\n",
+        "spec.breakGlass: \"1d\" is no length of time"
+    )]
+    #[case::no_yaml("spec: [\n", "document: it is not YAML")]
+    fn what_does_not_fit_is_said_with_its_place(#[case] text: &str, #[case] says: &str) {
+        let text = if text.contains("kind:") {
+            text.to_owned()
+        } else {
+            format!("{HEAD}{text}")
+        };
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read() {
+        let text = " ".repeat(MAX_BYTES + 1);
+        assert!(parse(&text).unwrap_err().to_string().contains("bytes"));
+    }
+}

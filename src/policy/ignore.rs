@@ -1,0 +1,169 @@
+//! Fields that anyone may change: by path, by a jq expression, by field manager, or because the chart
+//! says so.
+
+use std::sync::Arc;
+
+use super::{
+    Change, Object, Requester, emergency::covers, managers::owns, pattern::Pattern,
+    problem::Problems, query::Query, rules::patterns, target::Target,
+};
+use crate::api::{
+    Scope,
+    policy::{
+        ignore::{IgnoreRule, Target as TargetDocument},
+        overrides::Except,
+    },
+};
+
+/// On an object of a manifest: paths of it that anyone may change, separated by commas.
+const IGNORE_ANNOTATION: &str = "helm-guard.dev/ignore";
+
+/// The name under which it is reported.
+const BY_CHART: &str = "chart-annotation";
+
+/// Fields of some objects that anyone may change.
+#[derive(Clone, Debug)]
+pub struct Ignored {
+    name: Arc<str>,
+    paths: Vec<Pattern>,
+    queries: Vec<Query>,
+    managers: Vec<String>,
+    target: Target,
+    scope: Scope,
+}
+
+/// Checks the rules of a policy.
+pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
+    let mut compiled = Vec::with_capacity(rules.len());
+    for (n, rule) in rules.iter().enumerate() {
+        let at = format!("spec.ignore[{n}]");
+        let ignored = Ignored {
+            name: match &rule.name {
+                Some(name) => name.as_str().into(),
+                None => format!("ignore[{n}]").into(),
+            },
+            paths: [
+                patterns(&rule.paths, &format!("{at}.paths"), problems),
+                patterns(&rule.json_pointers, &format!("{at}.jsonPointers"), problems),
+            ]
+            .concat(),
+            queries: rule
+                .jq_path_expressions
+                .iter()
+                .enumerate()
+                .filter_map(|(q, text)| {
+                    let at = format!("{at}.jqPathExpressions[{q}]");
+                    problems.take(&at, Query::new(text))
+                })
+                .collect(),
+            managers: rule.managed_fields_managers.clone(),
+            target: target(rule.target.as_ref(), &at, problems),
+            scope: rule.scope.clone(),
+        };
+        let says_something = [
+            &rule.paths,
+            &rule.json_pointers,
+            &rule.jq_path_expressions,
+            &rule.managed_fields_managers,
+        ]
+        .iter()
+        .any(|list| !list.is_empty());
+        if !says_something {
+            problems.add(
+                &at,
+                "says neither paths nor jsonPointers nor jqPathExpressions nor \
+                 managedFieldsManagers; an empty path is the object as a whole",
+            );
+        }
+        compiled.push(ignored);
+    }
+    compiled
+}
+
+fn target(document: Option<&TargetDocument>, at: &str, problems: &mut Problems) -> Target {
+    document.map_or_else(Target::default, |document| {
+        Target::compile(document, &format!("{at}.target"), problems)
+    })
+}
+
+impl Ignored {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether this change is nobody's business.
+    pub fn covers(&self, by: Requester<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
+        covers(&self.scope, &object.place)
+            && self.target.holds(object)
+            && (self
+                .paths
+                .iter()
+                .any(|path| path.covers(change.path, object.manifest))
+                || object.manifest.is_some_and(|manifest| {
+                    self.queries
+                        .iter()
+                        .any(|query| query.covers(change.path, manifest))
+                })
+                || self.is_managed(by, change))
+    }
+
+    /// Argo CD trusts the managers of the live object. Here it is the one who writes, or the one who
+    /// wrote what is overwritten.
+    fn is_managed(&self, by: Requester<'_>, change: Change<'_>) -> bool {
+        let is_trusted = |manager: &str| self.managers.iter().any(|one| one == manager);
+        !self.managers.is_empty()
+            && (by.field_manager.is_some_and(is_trusted)
+                || by
+                    .old_object
+                    .is_some_and(|old| owns(old, is_trusted, change.path)))
+    }
+}
+
+/// Whether the object's own manifest says that anyone may change this. What is no path there counts for
+/// nothing: a chart is no place to find that out.
+pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
+    let paths = object
+        .manifest?
+        .metadata("annotations", IGNORE_ANNOTATION)?;
+    let covers = |path: &str| {
+        let path = path.trim();
+        // Nobody means the whole object by a comma too many.
+        !path.is_empty()
+            && Pattern::new(path).is_ok_and(|path| path.covers(change.path, object.manifest))
+    };
+    paths.split(',').any(covers).then(|| BY_CHART.into())
+}
+
+/// Undeclared fields of some objects that pass all the same.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    paths: Vec<Pattern>,
+    target: Target,
+}
+
+/// Checks the exceptions of a policy.
+pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exception> {
+    let compile = |(n, document): (usize, &Except)| {
+        let at = format!("spec.undeclared.except[{n}]");
+        if document.paths.is_empty() {
+            problems.add(format!("{at}.paths"), "names no path");
+        }
+        Exception {
+            paths: patterns(&document.paths, &format!("{at}.paths"), problems),
+            target: target(document.target.as_ref(), &at, problems),
+        }
+    };
+    documents.iter().enumerate().map(compile).collect()
+}
+
+impl Exception {
+    /// Whether this passes.
+    pub fn covers(&self, object: &Object<'_>, change: Change<'_>) -> bool {
+        self.target.holds(object)
+            && self
+                .paths
+                .iter()
+                .any(|path| path.covers(change.path, object.manifest))
+    }
+}

@@ -1,0 +1,199 @@
+//! Paths as a policy writes them: JSON pointers in which `*` stands for any one step, or paths as
+//! denials show them.
+//!
+//! A number in a JSON pointer counts the items of a list as the release's *manifest* has them: nobody
+//! can reorder those, and a list with merge keys has no other order that means anything.
+
+use super::tree::Tree;
+use crate::compare::path::{FieldPath, PathError, Step};
+
+/// Some paths, and everything below them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// Any one step.
+    Any,
+    /// A step of a JSON pointer: a field, or a position in the manifest's list.
+    Token(String),
+    /// A step as denials show it.
+    Step(Step),
+}
+
+/// Why a text is no path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// RFC 6901 wants a slash before each step.
+    #[error(
+        "{0:?} is no path: it begins with neither a slash (a JSON pointer) nor a dot (a path as denials show it)"
+    )]
+    Start(String),
+    /// `~` stands for nothing unless 0 or 1 follows.
+    #[error("{0:?} is no JSON pointer: in it, ~ is written ~0 and / is written ~1")]
+    Escape(String),
+    /// A path as denials show it, with something wrong in it.
+    #[error("{0:?} is no path: {1}")]
+    Path(String, PathError),
+}
+
+impl Pattern {
+    /// Reads one. An empty text is the object as a whole.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        if let Some(pointer) = text.strip_prefix('/') {
+            let parts = pointer.split('/').map(token).collect::<Option<_>>();
+            return parts
+                .map(Self)
+                .ok_or_else(|| PatternError::Escape(text.to_owned()));
+        }
+        if !text.starts_with('.') {
+            return Err(PatternError::Start(text.to_owned()));
+        }
+        let path: FieldPath = text
+            .parse()
+            .map_err(|error| PatternError::Path(text.to_owned(), error))?;
+        let part = |step: &Step| match step {
+            Step::Field(any) | Step::Value(any) if any == "*" => Part::Any,
+            step => Part::Step(step.clone()),
+        };
+        Ok(Self(path.steps().iter().map(part).collect()))
+    }
+
+    /// Whether `path` is one of these paths or below one. `manifest` is the object as its release
+    /// declares it.
+    pub fn covers(&self, path: &FieldPath, manifest: Option<&Tree<'_>>) -> bool {
+        let steps = path.steps();
+        steps.len() >= self.0.len()
+            && self.0.iter().enumerate().all(|(depth, part)| {
+                let (Some(step), Some(parents)) = (steps.get(depth), steps.get(..depth)) else {
+                    return false;
+                };
+                let position = || manifest?.position(parents, step);
+                part.is(step, position)
+            })
+    }
+}
+
+fn token(token: &str) -> Option<Part> {
+    if token == "*" {
+        return Some(Part::Any);
+    }
+    let mut text = String::with_capacity(token.len());
+    let mut chars = token.chars();
+    while let Some(char) = chars.next() {
+        text.push(match char {
+            '~' => match chars.next()? {
+                '0' => '~',
+                '1' => '/',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(Part::Token(text))
+}
+
+impl Part {
+    fn is(&self, step: &Step, position: impl FnOnce() -> Option<usize>) -> bool {
+        let is_at = |wanted: usize| match step {
+            Step::Field(_) => false,
+            Step::Index(index) => *index == wanted,
+            Step::Item(_) | Step::Value(_) => position() == Some(wanted),
+        };
+        match (self, step) {
+            (Self::Any, _) => true,
+            (Self::Token(text), Step::Field(name)) => text == name,
+            (Self::Token(text), _) => text.parse().is_ok_and(is_at),
+            (Self::Step(Step::Index(index)), _) => is_at(*index),
+            // Ports have two merge keys, and people write the one that they think of.
+            (Self::Step(Step::Item(wanted)), Step::Item(keys)) => {
+                wanted.iter().all(|key| keys.contains(key))
+            }
+            (Self::Step(wanted), step) => wanted == step,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MANIFEST: &str = r#"{"spec":{"ports":[{"port":80},{"port":443}],
+        "containers":[{"name":"web","args":["a"]},{"name":"sidecar"}]}}"#;
+
+    #[rstest]
+    #[case::itself("/spec/replicas", ".spec.replicas", true)]
+    #[case::below("/spec", ".spec.replicas", true)]
+    #[case::above("/spec/replicas", ".spec", false)]
+    #[case::whole("", ".spec.replicas", true)]
+    #[case::longer_name("/spec/replica", ".spec.replicas", false)]
+    #[case::any_field("/spec/*/image", ".spec.other.image", true)]
+    #[case::any_item("/spec/containers/*/image", ".spec.containers[name=web].image", true)]
+    #[case::one_step_only("/spec/*/image", ".spec.containers[name=web].image", false)]
+    #[case::by_position(
+        "/spec/containers/1/image",
+        ".spec.containers[name=sidecar].image",
+        true
+    )]
+    #[case::other_position(
+        "/spec/containers/0/image",
+        ".spec.containers[name=sidecar].image",
+        false
+    )]
+    #[case::not_in_the_manifest(
+        "/spec/containers/0/image",
+        ".spec.containers[name=new].image",
+        false
+    )]
+    #[case::atomic(
+        "/spec/containers/0/args/0",
+        ".spec.containers[name=web].args[0]",
+        true
+    )]
+    #[case::default_key("/spec/ports/0", ".spec.ports[port=80,protocol=TCP].name", true)]
+    #[case::escaped(
+        "/metadata/annotations/a.b~1c~0d",
+        ".metadata.annotations[\"a.b/c~d\"]",
+        true
+    )]
+    #[case::a_field_that_is_a_number("/data/0", ".data.0", true)]
+    #[case::as_shown(
+        ".spec.containers[name=web].image",
+        ".spec.containers[name=web].image",
+        true
+    )]
+    #[case::as_shown_any(".spec.containers[*].image", ".spec.containers[name=web].image", true)]
+    #[case::one_of_two_keys(".spec.ports[port=80]", ".spec.ports[port=80,protocol=UDP]", true)]
+    #[case::as_shown_other(
+        ".spec.containers[name=web]",
+        ".spec.containers[name=web2].image",
+        false
+    )]
+    fn a_path_covers_itself_and_what_is_below(
+        #[case] pattern: &str,
+        #[case] path: &str,
+        #[case] covered: bool,
+    ) {
+        let manifest = Tree::of(MANIFEST);
+        let path = path.parse().unwrap();
+        let pattern = Pattern::new(pattern).unwrap();
+        assert_eq!(pattern.covers(&path, Some(&manifest)), covered);
+    }
+
+    #[rstest]
+    #[case("spec/replicas", "neither a slash")]
+    #[case("$.spec", "neither a slash")]
+    #[case("/metadata/a~b", "~ is written ~0")]
+    #[case("/metadata/a~", "~ is written ~0")]
+    #[case(".spec[0", "bracket")]
+    #[case(".", "no name")]
+    fn what_is_no_path_is_refused(#[case] text: &str, #[case] says: &str) {
+        let error = Pattern::new(text).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}

@@ -1,0 +1,324 @@
+//! The table of presets. Each entry was read from the source or the manifests of the writer itself.
+
+use super::{
+    Entry,
+    Grant::{Change, Delete, Grow, Scale},
+    Preset,
+};
+
+/// The user of every controller when kube-controller-manager runs without
+/// `--use-service-account-credentials`.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+
+const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
+const STATEFUL_SET: (&str, &str) = ("apps", "StatefulSet");
+const DAEMON_SET: (&str, &str) = ("apps", "DaemonSet");
+const SERVICE: (&str, &str) = ("", "Service");
+const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
+const VIRTUAL_SERVICE: (&str, &str) = ("networking.istio.io", "VirtualService");
+const DESTINATION_RULE: (&str, &str) = ("networking.istio.io", "DestinationRule");
+const HTTP_ROUTE: (&str, &str) = ("gateway.networking.k8s.io", "HTTPRoute");
+const GRPC_ROUTE: (&str, &str) = ("gateway.networking.k8s.io", "GRPCRoute");
+const TRAFFIC_SPLIT: (&str, &str) = ("split.smi-spec.io", "TrafficSplit");
+const DEFINITION: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+const API_SERVICE: (&str, &str) = ("apiregistration.k8s.io", "APIService");
+const MUTATING: (&str, &str) = (
+    "admissionregistration.k8s.io",
+    "MutatingWebhookConfiguration",
+);
+const VALIDATING: (&str, &str) = (
+    "admissionregistration.k8s.io",
+    "ValidatingWebhookConfiguration",
+);
+
+const CA_BUNDLES: &[super::Grant] = &[
+    Change("/spec/caBundle"),
+    Change("/spec/conversion/webhook/clientConfig/caBundle"),
+    Change("/webhooks/*/clientConfig/caBundle"),
+];
+const ROUTE_WEIGHTS: &[super::Grant] = &[
+    Change("/spec/http/*/route/*/weight"),
+    Change("/spec/tcp/*/route/*/weight"),
+    Change("/spec/tls/*/route/*/weight"),
+    Change("/spec/rules/*/backendRefs/*/weight"),
+    Change("/spec/backends/*/weight"),
+    Change("/metadata/annotations/nginx.ingress.kubernetes.io~1canary"),
+    Change("/metadata/annotations/nginx.ingress.kubernetes.io~1canary-weight"),
+];
+const IMAGES: &[super::Grant] = &[
+    Change("/spec/template/spec/containers/*/image"),
+    Change("/spec/template/spec/initContainers/*/image"),
+];
+
+/// Every preset.
+pub const ALL: &[Preset] = &[
+    Preset {
+        name: "horizontal-pod-autoscaler",
+        about: "the autoscaler sets the replicas of what it scales",
+        is_default: true,
+        entries: &[Entry {
+            users: &[
+                "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
+                CONTROLLER_MANAGER,
+            ],
+            kinds: &[],
+            grants: &[Scale],
+        }],
+    },
+    Preset {
+        name: "namespace-controller",
+        about: "all that is in a namespace goes with it",
+        is_default: true,
+        entries: &[Entry {
+            users: &[
+                "system:serviceaccount:kube-system:namespace-controller",
+                CONTROLLER_MANAGER,
+            ],
+            kinds: &[],
+            grants: &[Delete],
+        }],
+    },
+    Preset {
+        name: "garbage-collector",
+        about: "dependents go with their owner",
+        is_default: true,
+        entries: &[Entry {
+            users: &[
+                "system:serviceaccount:kube-system:generic-garbage-collector",
+                CONTROLLER_MANAGER,
+            ],
+            kinds: &[],
+            grants: &[
+                Delete,
+                Change("/metadata/finalizers"),
+                Change("/metadata/ownerReferences"),
+            ],
+        }],
+    },
+    Preset {
+        name: "ttl-after-finished",
+        about: "a Job that has finished goes when its time to live is over",
+        is_default: true,
+        entries: &[Entry {
+            users: &[
+                "system:serviceaccount:kube-system:ttl-after-finished-controller",
+                CONTROLLER_MANAGER,
+            ],
+            kinds: &[("batch", "Job")],
+            grants: &[Delete],
+        }],
+    },
+    Preset {
+        name: "clusterrole-aggregation",
+        about: "the rules of an aggregated ClusterRole come from others",
+        is_default: true,
+        entries: &[Entry {
+            users: &[
+                "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
+                CONTROLLER_MANAGER,
+            ],
+            kinds: &[("rbac.authorization.k8s.io", "ClusterRole")],
+            grants: &[Change("/rules")],
+        }],
+    },
+    Preset {
+        name: "ca-bundle",
+        about: "cert-manager's CA injector fills in CA bundles",
+        is_default: true,
+        entries: &[Entry {
+            // The ServiceAccount of cert-manager's own manifests and of its chart's default release.
+            users: &["system:serviceaccount:cert-manager:cert-manager-cainjector"],
+            kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
+            grants: CA_BUNDLES,
+        }],
+    },
+    Preset {
+        name: "argo-rollouts",
+        about: "Argo Rollouts shifts traffic, and scales down the Deployments that it took over",
+        is_default: false,
+        entries: &[
+            Entry {
+                users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
+                kinds: &[SERVICE],
+                grants: &[
+                    Change("/spec/selector/rollouts-pod-template-hash"),
+                    Change("/metadata/annotations/argo-rollouts.argoproj.io~1managed-by-rollouts"),
+                ],
+            },
+            Entry {
+                users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
+                kinds: &[
+                    VIRTUAL_SERVICE,
+                    HTTP_ROUTE,
+                    GRPC_ROUTE,
+                    TRAFFIC_SPLIT,
+                    INGRESS,
+                ],
+                grants: ROUTE_WEIGHTS,
+            },
+            Entry {
+                users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
+                kinds: &[DESTINATION_RULE],
+                grants: &[Change("/spec/subsets/*/labels/rollouts-pod-template-hash")],
+            },
+            Entry {
+                users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
+                kinds: &[DEPLOYMENT],
+                grants: &[Scale, Change("/spec/replicas")],
+            },
+        ],
+    },
+    Preset {
+        name: "flagger",
+        about: "Flagger shifts traffic between a primary and a canary, and scales the canary",
+        is_default: false,
+        entries: &[
+            Entry {
+                users: &["system:serviceaccount:flagger-system:flagger"],
+                kinds: &[DEPLOYMENT],
+                grants: &[Scale, Change("/spec/replicas")],
+            },
+            Entry {
+                users: &["system:serviceaccount:flagger-system:flagger"],
+                kinds: &[SERVICE],
+                grants: &[Change("/spec/selector")],
+            },
+            Entry {
+                users: &["system:serviceaccount:flagger-system:flagger"],
+                kinds: &[VIRTUAL_SERVICE, HTTP_ROUTE, TRAFFIC_SPLIT, INGRESS],
+                grants: ROUTE_WEIGHTS,
+            },
+        ],
+    },
+    Preset {
+        name: "reloader",
+        about: "Reloader rolls workloads out anew when a ConfigMap or Secret changes",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:reloader:reloader-reloader"],
+            kinds: &[DEPLOYMENT, STATEFUL_SET, DAEMON_SET],
+            grants: &[
+                Change(
+                    "/spec/template/metadata/annotations/reloader.stakater.com~1last-reloaded-from",
+                ),
+                Change("/spec/template/spec/containers/*/env"),
+                Change("/spec/template/spec/initContainers/*/env"),
+            ],
+        }],
+    },
+    Preset {
+        name: "keda",
+        about: "KEDA scales to and from zero what its ScaledObjects name",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:keda:keda-operator"],
+            kinds: &[],
+            grants: &[Scale],
+        }],
+    },
+    Preset {
+        name: "cluster-proportional-autoscaler",
+        about: "replicas follow the size of the cluster",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:kube-system:cluster-proportional-autoscaler"],
+            kinds: &[
+                DEPLOYMENT,
+                ("apps", "ReplicaSet"),
+                ("", "ReplicationController"),
+            ],
+            grants: &[Scale, Change("/spec/replicas")],
+        }],
+    },
+    Preset {
+        name: "pvc-growth",
+        about: "anyone may make a claim greater than it is: volumes grow and never shrink",
+        is_default: false,
+        entries: &[Entry {
+            users: &[],
+            kinds: &[("", "PersistentVolumeClaim")],
+            grants: &[Grow("/spec/resources/requests/storage")],
+        }],
+    },
+    Preset {
+        name: "openshift",
+        about: "OpenShift's controllers: pull secrets, image triggers, security annotations, service CA",
+        is_default: false,
+        entries: &[
+            Entry {
+                users: &[
+                    "system:serviceaccount:openshift-infra:serviceaccount-pull-secrets-controller",
+                ],
+                kinds: &[("", "ServiceAccount")],
+                grants: &[Change("/secrets"), Change("/imagePullSecrets")],
+            },
+            Entry {
+                users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
+                kinds: &[DEPLOYMENT, STATEFUL_SET, DAEMON_SET],
+                grants: IMAGES,
+            },
+            Entry {
+                users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
+                kinds: &[("batch", "CronJob")],
+                grants: &[
+                    Change("/spec/jobTemplate/spec/template/spec/containers/*/image"),
+                    Change("/spec/jobTemplate/spec/template/spec/initContainers/*/image"),
+                ],
+            },
+            Entry {
+                users: &[
+                    "system:serviceaccount:openshift-infra:namespace-security-allocation-controller",
+                ],
+                kinds: &[("", "Namespace")],
+                grants: &[
+                    Change("/metadata/annotations/openshift.io~1sa.scc.mcs"),
+                    Change("/metadata/annotations/openshift.io~1sa.scc.supplemental-groups"),
+                    Change("/metadata/annotations/openshift.io~1sa.scc.uid-range"),
+                ],
+            },
+            Entry {
+                users: &["system:serviceaccount:openshift-service-ca:service-ca"],
+                kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
+                grants: CA_BUNDLES,
+            },
+            Entry {
+                users: &["system:serviceaccount:openshift-service-ca:service-ca"],
+                kinds: &[("", "ConfigMap")],
+                grants: &[Change("/data/service-ca.crt")],
+            },
+        ],
+    },
+    Preset {
+        name: "istio",
+        about: "istiod fills in the CA bundles of its webhooks, and lets them fail once they work",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:istio-system:istiod"],
+            kinds: &[MUTATING, VALIDATING],
+            grants: &[
+                Change("/webhooks/*/clientConfig/caBundle"),
+                Change("/webhooks/*/failurePolicy"),
+            ],
+        }],
+    },
+    Preset {
+        name: "vault",
+        about: "the Vault agent injector fills in the CA bundle of its webhook",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:vault:vault-agent-injector"],
+            kinds: &[MUTATING],
+            grants: &[Change("/webhooks/*/clientConfig/caBundle")],
+        }],
+    },
+    Preset {
+        name: "gatekeeper",
+        about: "Gatekeeper's certificate rotation fills in the CA bundles of its webhooks",
+        is_default: false,
+        entries: &[Entry {
+            users: &["system:serviceaccount:gatekeeper-system:gatekeeper-admin"],
+            kinds: &[MUTATING, VALIDATING, DEFINITION],
+            grants: CA_BUNDLES,
+        }],
+    },
+];

@@ -1,0 +1,118 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policy::{
+    Policy,
+    tests::{Asked, policy},
+};
+
+const AGGREGATION: &str = "system:serviceaccount:kube-system:clusterrole-aggregation-controller";
+const HPA: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+const ROLLOUTS: &str = "system:serviceaccount:argo-rollouts:argo-rollouts";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+fn with(presets: Value) -> Policy {
+    policy(json!({"presets": presets}))
+}
+
+fn name(policy: &Policy, asked: Asked<'_>) -> Option<String> {
+    asked.exemption(policy).map(|name| name.to_string())
+}
+
+#[rstest]
+#[case::scale(HPA, ("apps", "Deployment"), "scale", Some("horizontal-pod-autoscaler"))]
+#[case::by_another_way(HPA, ("apps", "Deployment"), ".spec.replicas", None)]
+#[case::something_else(HPA, ("apps", "Deployment"), "delete", None)]
+#[case::somebody_else("alice", ("apps", "Deployment"), "scale", None)]
+#[case::path(AGGREGATION, (RBAC, "ClusterRole"), ".rules", Some("clusterrole-aggregation"))]
+#[case::another_path(AGGREGATION, (RBAC, "ClusterRole"), ".aggregationRule", None)]
+#[case::another_kind(AGGREGATION, (RBAC, "Role"), ".rules", None)]
+#[case::longer_namespace("system:serviceaccount:kube-system-mine:horizontal-pod-autoscaler", ("apps", "Deployment"), "scale", None)]
+#[case::longer_name("system:serviceaccount:kube-system:horizontal-pod-autoscaler2", ("apps", "Deployment"), "scale", None)]
+#[case::off_by_itself(ROLLOUTS, ("apps", "Deployment"), ".spec.replicas", None)]
+fn a_preset_is_bound_to_user_kind_and_path(
+    #[case] user: &str,
+    #[case] kind: (&str, &str),
+    #[case] act: &str,
+    #[case] expected: Option<&str>,
+) {
+    let asked = Asked::by(user).kind(kind).act(act);
+    assert_eq!(name(&Policy::default(), asked).as_deref(), expected);
+}
+
+#[test]
+fn presets_are_switched_on_and_off_by_name() {
+    let rollouts = Asked::by(ROLLOUTS)
+        .kind(("networking.istio.io", "VirtualService"))
+        .act(".spec.http[0].route[1].weight");
+    let on = with(
+        json!({"enable": [{"name": "argo-rollouts"}], "disable": ["horizontal-pod-autoscaler"]}),
+    );
+    assert_eq!(name(&on, rollouts).as_deref(), Some("argo-rollouts"));
+    let hpa = Asked::by(HPA).kind(("apps", "Deployment")).act("scale");
+    assert_eq!(name(&on, hpa), None);
+}
+
+#[test]
+fn a_controller_that_runs_elsewhere_is_named_in_the_policy() {
+    let moved = with(json!({"enable": [
+        {"name": "ca-bundle", "subjects": {"serviceAccounts": ["pki/injector"]}},
+    ]}));
+    let ask = |user| {
+        Asked::by(user)
+            .kind(("apiregistration.k8s.io", "APIService"))
+            .act(".spec.caBundle")
+    };
+    let own = ask("system:serviceaccount:pki:injector");
+    assert_eq!(name(&moved, own).as_deref(), Some("ca-bundle"));
+    let default = ask("system:serviceaccount:cert-manager:cert-manager-cainjector");
+    assert_eq!(name(&moved, default), None, "the default is replaced");
+}
+
+#[rstest]
+#[case::grows("1Gi", "2Gi", true)]
+#[case::grows_in_other_words("1024Mi", "1Ti", true)]
+#[case::stays("1Gi", "1024Mi", false)]
+#[case::shrinks("2Gi", "1Gi", false)]
+#[case::is_no_quantity("1Gi", "much", false)]
+fn a_claim_may_only_grow(#[case] old: &str, #[case] new: &str, #[case] allowed: bool) {
+    let policy = with(json!({"enable": [{"name": "pvc-growth"}]}));
+    let (old, new) = (json!(old).to_string(), json!(new).to_string());
+    let asked = Asked::by("anyone")
+        .kind(("", "PersistentVolumeClaim"))
+        .act(".spec.resources.requests.storage")
+        .values(&old, &new);
+    assert_eq!(name(&policy, asked).is_some(), allowed);
+}
+
+#[test]
+fn every_preset_is_well_made() {
+    for (n, preset) in ALL.iter().enumerate() {
+        assert!(
+            crate::policy::rules::is_name(preset.name),
+            "{}",
+            preset.name
+        );
+        assert!(!preset.about.is_empty() && !preset.entries.is_empty());
+        let others = ALL.iter().skip(n + 1);
+        assert!(others.into_iter().all(|other| other.name != preset.name));
+        for entry in preset.entries {
+            assert!(!entry.grants.is_empty(), "{}", preset.name);
+            for user in entry.users {
+                let one = Identities::new([(*user).to_owned()], []);
+                assert!(one.is_ok(), "{user} of {}", preset.name);
+            }
+            for grant in entry.grants {
+                let (Grant::Change(path) | Grant::Grow(path)) = grant else {
+                    // Who may delete or scale everything is part of the control plane or named so.
+                    assert!(!entry.users.is_empty(), "{}", preset.name);
+                    continue;
+                };
+                assert!(Pattern::new(path).is_ok(), "{path} of {}", preset.name);
+                let is_growth = matches!(grant, Grant::Grow(_));
+                assert!(is_growth || !entry.users.is_empty(), "{}", preset.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! jq expressions that select fields, as Argo CD's `jqPathExpressions` have them: the part of jq that
+//! always ends.
+//!
+//! jq is a programming language, and no budget can tell a slow program from one that does not end. So
+//! only what steps down a document is understood: fields, items, `[]`, `select` with comparisons. Every
+//! step makes the document smaller, so the work is bounded by its size. Everything else (`def`,
+//! `recurse`, `range`, `env`, …) is refused by name when the policy is made.
+//!
+//! An expression is run on the release's *manifest*: of a live object anyone could change what an
+//! expression selects.
+//!
+//! | understood | |
+//! |---|---|
+//! | `.a.b`, `."a-b"`, `.["a.b/c"]`, `.[0]` | steps; a `?` after one means nothing, since nothing is an error |
+//! | `.[]`, `.a[]` | every item or value |
+//! | `x \| y`, `x, y` | one after the other; both |
+//! | `select(c)` | what meets a condition |
+//! | `.a == "b"`, `!=`, `and`, `or`, `not`, `.a \| startswith("b")`, `endswith`, `contains`, `test`, `has` | conditions |
+
+mod parse;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::tree::Tree;
+use crate::compare::path::{FieldPath, Step};
+
+pub use parse::QueryError;
+
+/// The most fields that an expression selects: far more than a manifest of a mebibyte has worth naming.
+const MOST: usize = 10_000;
+
+/// An expression, ready to be run.
+#[derive(Clone, Debug)]
+pub struct Query(Vec<Pipeline>);
+
+/// Stages, one after the other.
+type Pipeline = Vec<Stage>;
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Field(String),
+    Index(usize),
+    Each,
+    Select(Condition),
+}
+
+#[derive(Clone, Debug)]
+enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    /// Some value that the stages lead to passes the test.
+    Test(Pipeline, Test),
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    /// Neither null nor false.
+    IsTrue,
+    Equals(Value),
+    Differs(Value),
+    StartsWith(String),
+    EndsWith(String),
+    Contains(String),
+    Matches(Regex),
+    Has(String),
+}
+
+/// A step into a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seg {
+    Key(String),
+    At(usize),
+}
+
+impl Query {
+    /// Reads an expression.
+    pub fn new(text: &str) -> Result<Self, QueryError> {
+        parse::query(text).map(Self)
+    }
+
+    /// Whether it selects `path`, or something above it, in the manifest.
+    pub fn covers(&self, path: &FieldPath, manifest: &Tree<'_>) -> bool {
+        let document = manifest.value();
+        let wanted = segments(path, manifest);
+        let mut found = Vec::new();
+        for pipeline in &self.0 {
+            let at = Spot {
+                value: document,
+                way: Vec::new(),
+            };
+            run(pipeline, at, &mut |spot| found.push(spot.way), &mut {
+                MOST
+            });
+        }
+        found.iter().any(|way| wanted.starts_with(way))
+    }
+}
+
+/// As far as the manifest has what the path names.
+fn segments(path: &FieldPath, manifest: &Tree<'_>) -> Vec<Seg> {
+    let steps = path.steps();
+    let mut segments = Vec::with_capacity(steps.len());
+    for (depth, step) in steps.iter().enumerate() {
+        let segment = match step {
+            Step::Field(name) => Some(Seg::Key(name.clone())),
+            Step::Index(index) => Some(Seg::At(*index)),
+            Step::Item(_) | Step::Value(_) => steps
+                .get(..depth)
+                .and_then(|parents| manifest.position(parents, step))
+                .map(Seg::At),
+        };
+        match segment {
+            Some(segment) => segments.push(segment),
+            None => break,
+        }
+    }
+    segments
+}
+
+struct Spot<'v> {
+    value: &'v Value,
+    way: Vec<Seg>,
+}
+
+impl<'v> Spot<'v> {
+    fn below(&self, value: &'v Value, step: Seg) -> Self {
+        let mut way = self.way.clone();
+        way.push(step);
+        Self { value, way }
+    }
+}
+
+/// Hands everything that the stages lead to from `at` to `found`.
+fn run<'v>(stages: &[Stage], at: Spot<'v>, found: &mut dyn FnMut(Spot<'v>), left: &mut usize) {
+    let Some((stage, rest)) = stages.split_first() else {
+        if *left > 0 {
+            *left -= 1;
+            found(at);
+        }
+        return;
+    };
+    match stage {
+        Stage::Field(name) => {
+            if let Some(value) = at.value.get(name.as_str()) {
+                run(rest, at.below(value, Seg::Key(name.clone())), found, left);
+            }
+        }
+        Stage::Index(index) => {
+            if let Some(value) = at.value.get(*index) {
+                run(rest, at.below(value, Seg::At(*index)), found, left);
+            }
+        }
+        Stage::Each => match at.value {
+            Value::Array(items) => {
+                for (n, item) in items.iter().enumerate() {
+                    run(rest, at.below(item, Seg::At(n)), found, left);
+                }
+            }
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    run(rest, at.below(value, Seg::Key(name.clone())), found, left);
+                }
+            }
+            _ => {}
+        },
+        Stage::Select(condition) => {
+            if condition.holds(at.value) {
+                run(rest, at, found, left);
+            }
+        }
+    }
+}
+
+impl Condition {
+    fn holds(&self, value: &Value) -> bool {
+        match self {
+            Self::All(all) => all.iter().all(|one| one.holds(value)),
+            Self::Any(any) => any.iter().any(|one| one.holds(value)),
+            Self::Not(one) => !one.holds(value),
+            Self::Test(stages, test) => {
+                let mut passes = false;
+                let mut is_there = false;
+                let at = Spot {
+                    value,
+                    way: Vec::new(),
+                };
+                let mut look = |spot: Spot<'_>| {
+                    is_there = true;
+                    passes |= test.passes(spot.value);
+                };
+                run(stages, at, &mut look, &mut { MOST });
+                // To jq what is not there is null.
+                passes || !is_there && test.passes(&Value::Null)
+            }
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, value: &Value) -> bool {
+        let text = value.as_str();
+        match self {
+            Self::IsTrue => !matches!(value, Value::Null | Value::Bool(false)),
+            Self::Equals(wanted) => value == wanted,
+            Self::Differs(wanted) => value != wanted,
+            Self::StartsWith(part) => text.is_some_and(|text| text.starts_with(part)),
+            Self::EndsWith(part) => text.is_some_and(|text| text.ends_with(part)),
+            Self::Contains(part) => text.is_some_and(|text| text.contains(part)),
+            Self::Matches(expression) => text.is_some_and(|text| expression.is_match(text)),
+            Self::Has(key) => value.get(key).is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MANIFEST: &str = r#"{"metadata":{"annotations":{"a.b/c":"x"}},"spec":{"replicas":1,
+        "containers":[{"name":"web","image":"nginx:1"},{"name":"sidecar","image":"envoy:2"}]}}"#;
+
+    #[rstest]
+    #[case(".spec.replicas", ".spec.replicas", true)]
+    #[case(".spec", ".spec.replicas", true)]
+    #[case(".", ".spec.replicas", true)]
+    #[case(".spec.other", ".spec.replicas", false)]
+    #[case(
+        ".spec.containers[].image",
+        ".spec.containers[name=sidecar].image",
+        true
+    )]
+    #[case(
+        ".spec.containers[0].image",
+        ".spec.containers[name=sidecar].image",
+        false
+    )]
+    #[case(
+        ".spec.containers[1].image",
+        ".spec.containers[name=sidecar].image",
+        true
+    )]
+    #[case(".spec.containers[]?.image?", ".spec.containers[name=web].image", true)]
+    #[case(
+        r#".spec.containers[] | select(.name == "web") | .image"#,
+        ".spec.containers[name=web].image",
+        true
+    )]
+    #[case(
+        r#".spec.containers[] | select(.name == "web") | .image"#,
+        ".spec.containers[name=sidecar].image",
+        false
+    )]
+    #[case(
+        r#".spec.containers[] | select(.name != "web")"#,
+        ".spec.containers[name=sidecar].image",
+        true
+    )]
+    #[case(
+        r#".spec.containers[] | select(.image | startswith("envoy"))"#,
+        ".spec.containers[name=sidecar].image",
+        true
+    )]
+    #[case(r#".spec.containers[] | select(.image | test("^envoy:[0-9]$") and (.name == "x" or .name == "sidecar"))"#, ".spec.containers[name=sidecar].image", true)]
+    #[case(
+        r#".spec.containers[] | select(.name == "web" | not)"#,
+        ".spec.containers[name=web].image",
+        false
+    )]
+    #[case(
+        r#".spec.containers[] | select(has("command"))"#,
+        ".spec.containers[name=web].image",
+        false
+    )]
+    #[case(
+        r#".spec.containers[] | select(.command == null)"#,
+        ".spec.containers[name=web].image",
+        true
+    )]
+    #[case(
+        r#".metadata.annotations["a.b/c"]"#,
+        ".metadata.annotations[\"a.b/c\"]",
+        true
+    )]
+    #[case(
+        r#".metadata.annotations."a.b/c""#,
+        ".metadata.annotations[\"a.b/c\"]",
+        true
+    )]
+    #[case(".spec.replicas, .metadata", ".metadata.annotations[\"a.b/c\"]", true)]
+    #[case(".spec[]", ".spec.replicas", true)]
+    fn an_expression_selects_in_the_manifest(
+        #[case] query: &str,
+        #[case] path: &str,
+        #[case] covered: bool,
+    ) {
+        let manifest = Tree::of(MANIFEST);
+        let query = Query::new(query).unwrap();
+        assert_eq!(query.covers(&path.parse().unwrap(), &manifest), covered);
+    }
+
+    #[rstest]
+    #[case::never_ends("def f: f; f", "def")]
+    #[case::never_ends_either("recurse(.)", "recurse")]
+    #[case::everywhere(".. | .image", "..")]
+    #[case::counting("range(0; 1000000000000)", "range")]
+    #[case::repeating("repeat(.)", "repeat")]
+    #[case::until("until(false; .)", "until")]
+    #[case::the_environment("env.HOME", "env")]
+    #[case::a_variable("$__prog_args", "$")]
+    #[case::reading("input", "input")]
+    #[case::reducing("reduce .[] as $x (0; . + $x)", "reduce")]
+    #[case::arithmetic(".a + 1", "+")]
+    #[case::nothing("", "end")]
+    #[case::unfinished(".spec.containers[", "end")]
+    #[case::unfinished_text(".[\"a", "string")]
+    #[case::unfinished_condition("select(.a", "end")]
+    #[case::no_expression_of_a_test("select(.a | test(\"(\"))", "(")]
+    #[case::a_construction("{a: .b}", "{")]
+    fn what_may_not_end_is_refused_by_name(#[case] query: &str, #[case] says: &str) {
+        let error = Query::new(query).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn a_deep_expression_is_refused_and_a_wide_document_costs_no_more_than_its_size() {
+        let deep = format!("select({}.a{})", "(".repeat(10_000), ")".repeat(10_000));
+        assert!(Query::new(&deep).is_err());
+        let wide = format!("[{}]", vec!["[[1],[2]]"; 50_000].join(","));
+        let manifest = Tree::of(&wide);
+        let query = Query::new(".[][][]").unwrap();
+        assert!(!query.covers(&FieldPath::of(["spec"]), &manifest));
+    }
+}

@@ -1,0 +1,165 @@
+//! Who may do what nobody else may: the exemptions of a policy, and the presets, which are the same
+//! thing under names that come with the guard.
+//!
+//! A rule names identity *and* kind *and* what may be done: none of the three is ever left open in an
+//! exemption that somebody writes.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use super::{
+    Act, Object,
+    emergency::covers,
+    identity::{Asking, Identities},
+    pattern::Pattern,
+    problem::Problems,
+    scope::holds_kind,
+};
+use crate::{
+    api::{
+        GroupKind, Scope,
+        policy::exemptions::{ExemptOperation, Exemption},
+    },
+    compare::quantity,
+};
+
+/// Lets somebody do something.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) who: Who,
+    /// None: every kind.
+    pub(super) kinds: Vec<GroupKind>,
+    pub(super) acts: Acts,
+    pub(super) scope: Scope,
+}
+
+/// Whom a rule is for.
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    Anyone,
+    These(Identities),
+}
+
+/// What a rule allows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Acts {
+    pub(super) delete: bool,
+    pub(super) scale: bool,
+    pub(super) change: Vec<Pattern>,
+    pub(super) grow: Vec<Pattern>,
+}
+
+impl Rule {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it lets them do it there.
+    pub fn allows(&self, asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+        let is_for = match &self.who {
+            Who::Anyone => true,
+            Who::These(identities) => identities.hold(asking),
+        };
+        is_for
+            && (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
+            && covers(&self.scope, &object.place)
+            && self.acts.hold(object, act)
+    }
+}
+
+impl Acts {
+    fn hold(&self, object: &Object<'_>, act: Act<'_>) -> bool {
+        match act {
+            Act::Delete => self.delete,
+            Act::Scale => self.scale,
+            Act::Change(change) => {
+                let covers = |pattern: &Pattern| pattern.covers(change.path, object.manifest);
+                self.change.iter().any(covers)
+                    || self.grow.iter().any(covers) && is_growth(change.old, change.new)
+            }
+        }
+    }
+}
+
+fn is_growth(old: Option<&str>, new: Option<&str>) -> bool {
+    let amounts = old.zip(new);
+    let unquoted = |json: &str| json.trim_matches('"').to_owned();
+    amounts.and_then(|(old, new)| quantity::order(&unquoted(new), &unquoted(old)))
+        == Some(Ordering::Greater)
+}
+
+/// Checks the exemptions of a policy.
+pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
+    let mut rules = Vec::with_capacity(exemptions.len());
+    for (n, exemption) in exemptions.iter().enumerate() {
+        let at = format!("spec.exemptions[{n}]");
+        let mut earlier = exemptions.iter().take(n);
+        if earlier.any(|other| other.name == exemption.name) {
+            let name = &exemption.name;
+            problems.add(
+                format!("{at}.name"),
+                format!("{name:?} is the name of another exemption too"),
+            );
+        }
+        if !is_name(&exemption.name) {
+            problems.add(
+                format!("{at}.name"),
+                "is not made of lowercase letters, digits and dashes",
+            );
+        }
+        if super::presets::ALL
+            .iter()
+            .any(|preset| preset.name == exemption.name)
+        {
+            problems.add(
+                format!("{at}.name"),
+                format!("{:?} is the name of a preset", exemption.name),
+            );
+        }
+        if exemption.kinds.is_empty() {
+            problems.add(format!("{at}.kinds"), "names no kind");
+        }
+        if exemption.paths.is_empty() && exemption.operations.is_empty() {
+            problems.add(
+                &at,
+                "says neither paths nor operations: it would allow nothing",
+            );
+        }
+        let subjects = format!("{at}.subjects");
+        rules.push(Rule {
+            name: exemption.name.as_str().into(),
+            who: Who::These(Identities::required(
+                &exemption.subjects,
+                &subjects,
+                problems,
+            )),
+            kinds: exemption.kinds.clone(),
+            acts: Acts {
+                delete: exemption.operations.contains(&ExemptOperation::Delete),
+                scale: exemption.operations.contains(&ExemptOperation::Scale),
+                change: patterns(&exemption.paths, &format!("{at}.paths"), problems),
+                grow: Vec::new(),
+            },
+            scope: exemption.scope.clone(),
+        });
+    }
+    rules
+}
+
+/// Reads paths, each with its place.
+pub(super) fn patterns(paths: &[String], at: &str, problems: &mut Problems) -> Vec<Pattern> {
+    let read =
+        |(n, path): (usize, &String)| problems.take(&format!("{at}[{n}]"), Pattern::new(path));
+    paths.iter().enumerate().filter_map(read).collect()
+}
+
+/// What the definition says of names, for policies from files.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}

@@ -1,0 +1,149 @@
+//! `helm-guard policy` as a script meets it, without a cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const POLICY: &str = "apiVersion: helm-guard.dev/v1alpha1\nkind: GuardPolicy\n";
+
+const MANIFEST: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 3}
+";
+
+/// A directory with files, and commands run in it.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn run(&self, line: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+            .args(line.split_whitespace())
+            .current_dir(self.0.path())
+            .env("KUBECONFIG", "/nonexistent/kubeconfig")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .output()
+            .unwrap()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_valid_policy_is_said_to_be_one() {
+    let bench = Bench::new(&[("policy.yaml", POLICY)]);
+    let output = bench.run("policy check policy.yaml");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(&output), "the policy is valid\n");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_on_standard_error() {
+    let text = format!("{POLICY}spec:\n  ignore: [{{paths: [a]}}, {{paths: [/b~]}}]\n");
+    let bench = Bench::new(&[("policy.yaml", &text)]);
+    let output = bench.run("policy check policy.yaml");
+    assert_eq!(output.status.code(), Some(1));
+    for place in ["spec.ignore[0].paths[0]", "spec.ignore[1].paths[0]"] {
+        assert!(stderr(&output).contains(place), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_policy_is_tried_on_recorded_reviews() {
+    let object = |replicas: u32| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": replicas},
+        })
+    };
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "UPDATE", "name": "web", "namespace": "shop",
+            "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+            "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+            "userInfo": {"username": "bob"}, "oldObject": object(3), "object": object(5),
+        },
+    });
+    let warn = format!("{POLICY}spec: {{mode: Warn}}\n");
+    let ignore = format!("{POLICY}spec: {{ignore: [{{name: hpa, paths: [/spec/replicas]}}]}}\n");
+    let bench = Bench::new(&[
+        ("review.json", &review.to_string()),
+        ("manifest.yaml", MANIFEST),
+        ("deny.yaml", POLICY),
+        ("warn.yaml", &warn),
+        ("ignore.yaml", &ignore),
+    ]);
+    for (policy, verdict, code) in [
+        ("deny.yaml", "denied", 2),
+        ("warn.yaml", "warned", 0),
+        ("ignore.yaml", "allowed", 0),
+    ] {
+        let output = bench.run(&format!(
+            "check review.json --policy {policy} --manifest manifest.yaml --release shop/web -o json"
+        ));
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(reports[0]["verdict"], verdict, "{policy}");
+    }
+}
+
+#[test]
+fn rules_of_flux_become_a_valid_policy() {
+    let release = "apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: web, namespace: shop}
+spec:
+  driftDetection:
+    ignore:
+    - paths: [/spec/replicas, no-path]
+      target: {kind: Deployment}
+";
+    let bench = Bench::new(&[("release.yaml", release)]);
+    let output = bench.run("policy import release.yaml");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("left out \"no-path\""));
+    fs::write(bench.0.path().join("policy.yaml"), &output.stdout).unwrap();
+    let checked = bench.run("policy check policy.yaml");
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+}
+
+#[test]
+fn presets_are_listed_with_what_they_allow() {
+    let bench = Bench::new(&[]);
+    let table = stdout(&bench.run("policy presets"));
+    assert!(table.contains("garbage-collector"), "{table}");
+    let listed: Value =
+        serde_json::from_slice(&bench.run("policy presets -o json").stdout).unwrap();
+    let listed = listed.as_array().unwrap();
+    let keda = listed
+        .iter()
+        .find(|preset| preset["name"] == "keda")
+        .unwrap();
+    assert_eq!(keda["default"], false);
+    assert_eq!(keda["entries"][0]["allows"][0], "scale");
+}

@@ -1,0 +1,208 @@
+//! What a policy does to people.
+
+use serde_json::{Value, json};
+use testbed::{HelmVersion, shared};
+
+use crate::{
+    charts::myapp,
+    definitions::admin,
+    rule::{Rule, config, refused, smuggle},
+    scene::{Scene, Screen, Verdict, eventually, verdict},
+    turn::Turn,
+};
+
+fn scene(stem: &str) -> Scene {
+    let scene = Scene::new(stem, HelmVersion::V4);
+    scene.install("myapp", &myapp("1.0.0"));
+    scene
+}
+
+fn colour(scene: &Scene, colour: &str) -> testbed::Invocation {
+    let patch = json!({"data": {"colour": colour}});
+    scene.patch("configmap/myapp", "merge", &patch)
+}
+
+/// Whether the guard refuses to let a declared object go.
+fn refuses(scene: &Scene) -> bool {
+    let line = "delete configmap/myapp --dry-run=server";
+    scene.kubectl(line).run().says("denied the request")
+}
+
+#[test]
+fn the_mode_follows_the_labels_of_the_namespace() {
+    let scene = scene("labels");
+    let _rule = Rule::new(&json!({"mode": "Deny", "overrides": [
+        {"match": {"namespaces": {"selector": {"matchLabels": {"tier": "dev"}}}}, "mode": "Warn"},
+    ]}));
+    scene.settled("configmap/myapp", 1);
+    colour(&scene, "red").denied(&["declared \"blue\""]);
+    admin(&format!("label namespace {} tier=dev", scene.ns.name())).ok();
+    eventually("a guard that knows the label", || {
+        let patch = json!({"data": {"colour": "red"}});
+        let tried = scene.patch("configmap/myapp", "merge", &patch).run();
+        (tried.status.success() && tried.says("helm-guard:")).then_some(())
+    });
+}
+
+#[test]
+fn an_override_for_one_release_leaves_the_others_as_they_are() {
+    let scene = scene("override");
+    let chart = shared().chart(&myapp("1.0.0"));
+    scene
+        .helm(&format!("install other {}", chart.display()))
+        .ok();
+    let _rule = Rule::new(&json!({"overrides": [
+        {"match": {"releases": {"names": ["other"], "chart": {"name": "myapp", "version": "^1"}}},
+         "mode": "Audit"},
+    ]}));
+    scene.settled("configmap/myapp", 1);
+    colour(&scene, "red").denied(&[]);
+    scene
+        .patch(
+            "configmap/other",
+            "merge",
+            &json!({"data": {"colour": "red"}}),
+        )
+        .quiet();
+    let said = scene.verdict("patch", "configmaps", "other");
+    assert_eq!(said.decision, "audited");
+}
+
+#[test]
+fn what_is_ignored_may_be_changed_by_anyone_also_through_scale() {
+    let scene = scene("ignore");
+    let _rule = Rule::new(&json!({"ignore": [
+        {"name": "replicas", "paths": ["/spec/replicas"], "target": {"kind": "Deployment"}},
+        {"name": "images", "jqPathExpressions": [
+            ".spec.template.spec.containers[] | select(.name == \"server\") | .image",
+        ]},
+    ]}));
+    scene.settled("configmap/myapp", 1);
+    scene.kubectl("scale --replicas=5 deployment/myapp").quiet();
+    let said = scene.verdict("patch", "deployments/scale", "myapp");
+    assert_eq!(said, Verdict::exempt("replicas"));
+    scene
+        .kubectl("set image deployment/myapp server=nginx:9")
+        .quiet();
+    let said = scene.verdict("patch", "deployments", "myapp");
+    assert_eq!(said, Verdict::exempt("images"));
+    scene.kubectl("delete deployment/myapp").denied(&[]);
+}
+
+#[test]
+fn an_exemption_is_for_one_service_account_and_one_path() {
+    let scene = scene("exempt");
+    let ns = scene.ns.name();
+    let robot = shared().service_account(ns, "robot").unwrap();
+    let other = shared().service_account(ns, "robot-2").unwrap();
+    for name in ["robot", "robot-2"] {
+        let user = format!("system:serviceaccount:{ns}:{name}");
+        shared().grant_cluster_admin(&user).unwrap();
+    }
+    let _rule = Rule::new(&json!({"exemptions": [{
+        "name": "image-robot",
+        "subjects": {"serviceAccounts": [format!("{ns}/robot")]},
+        "kinds": [{"group": "apps", "kind": "Deployment"}],
+        "paths": ["/spec/template/spec/containers/*/image"],
+    }]}));
+    scene.settled("configmap/myapp", 1);
+    let image = "set image deployment/myapp server=nginx:9";
+    scene.kubectl_as(&other, image).denied(&[]);
+    scene.kubectl_as(&robot, image).quiet();
+    let user = format!("system:serviceaccount:{ns}:robot");
+    let said = verdict(&user, "patch", ("deployments", ns, "myapp"));
+    assert_eq!(said, Verdict::exempt("image-robot"));
+    let replicas = "scale --replicas=0 deployment/myapp";
+    scene.kubectl_as(&robot, replicas).denied(&[]);
+}
+
+#[test]
+fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_taken_over() {
+    let scene = scene("wrong");
+    let rule = Rule::new(&json!({"mode": "Warn"}));
+    let wrong = json!({"mode": "Audit", "ignore": [{"paths": ["spec"]}],
+        "exemptions": [{"name": "all", "subjects": {"groups": ["system:authenticated"]},
+            "kinds": [{"kind": "Pod"}], "paths": ["/spec"]}]});
+    let output = refused(&wrong);
+    for word in [
+        "spec.ignore[0].paths[0]",
+        "spec.exemptions[0].subjects.groups[0]",
+        "stands for everyone",
+    ] {
+        assert!(output.says(word), "{word}: {}", output.stderr);
+    }
+    smuggle(&wrong);
+    let status = rule.in_force(false);
+    let error = status["error"].as_str().unwrap();
+    assert!(error.contains("spec.ignore[0].paths[0]"), "{error}");
+    colour(&scene, "red").warned(&[]);
+    let metrics = rule.guard.admin_get("/metrics").body;
+    assert!(
+        metrics.contains("helm_guard_policy_last_reload_successful 0"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("source=\"object\""), "{metrics}");
+    rule.change(&json!({"mode": "Deny"}));
+    colour(&scene, "green").denied(&[]);
+}
+
+#[test]
+fn without_the_object_the_flags_count_again() {
+    let scene = scene("flags");
+    let rule = Rule::new(&json!({"mode": "Audit"}));
+    colour(&scene, "red").quiet();
+    admin("delete guardpolicy default").ok();
+    eventually("the mode of the flags", || refuses(&scene).then_some(()));
+    drop(rule);
+}
+
+/// Scenario 42, tightened.
+#[test]
+fn what_no_release_declares_may_not_change_where_the_policy_says_so() {
+    let scene = scene("undeclared");
+    let _rule = Rule::new(&json!({
+        "undeclared": {"mode": "Deny", "except": [{"paths": ["/metadata/annotations/example.com~1note"]}]},
+    }));
+    scene.settled("configmap/myapp", 1);
+    scene
+        .kubectl("label deployment/myapp team=a")
+        .denied(&[".metadata.labels.team"]);
+    let said = scene.verdict("patch", "deployments", "myapp");
+    assert_eq!(said.reason, "undeclared-changed");
+    let more = json!({"data": {"extra": "1"}});
+    scene
+        .patch("configmap/myapp", "merge", &more)
+        .denied(&[".data.extra"]);
+    scene
+        .kubectl("annotate deployment/myapp example.com/note=x")
+        .quiet();
+    scene.kubectl("rollout restart deployment/myapp").quiet();
+    scene
+        .helm("upgrade myapp --reuse-values --set replicas=2")
+        .arg(shared().chart(&myapp("1.0.1")))
+        .ok();
+}
+
+#[test]
+fn a_policy_in_a_file_is_followed() {
+    let turn = Turn::take();
+    let scene = scene("file");
+    let file = shared().scratch().join("policy.yaml");
+    let write = |spec: &Value| {
+        std::fs::write(
+            &file,
+            crate::definitions::policy("default", spec).to_string(),
+        )
+        .unwrap();
+    };
+    write(&json!({"mode": "Warn"}));
+    let guard = turn.start(config("").args(["--policy".as_ref(), file.as_os_str()]));
+    colour(&scene, "red").warned(&[]);
+    write(&json!({"mode": "Denny"}));
+    guard.await_log("a policy that is not taken over", |line| {
+        line["level"] == "ERROR" && line.to_string().contains("Denny")
+    });
+    colour(&scene, "green").warned(&[]);
+    write(&json!({"mode": "Deny"}));
+    eventually("the file's new mode", || refuses(&scene).then_some(()));
+}

@@ -1,0 +1,91 @@
+//! A policy in the cluster, and a guard that follows it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use testbed::{Guard, GuardConfig, Output, shared};
+
+use crate::{
+    definitions::{admin, install, policy},
+    scene::eventually,
+    turn::Turn,
+};
+
+/// A guard under the policy of the cluster, as long as this lives.
+pub struct Rule {
+    pub guard: Guard,
+    _turn: Turn,
+}
+
+impl Rule {
+    /// Writes the policy, starts a guard, and waits until the one is in force in the other.
+    pub fn new(spec: &Value) -> Self {
+        let turn = Turn::take();
+        install();
+        remove();
+        write(spec).ok();
+        let guard = turn.start(config("Deny"));
+        let rule = Self { guard, _turn: turn };
+        rule.in_force(true);
+        rule
+    }
+
+    /// Writes another policy and waits until it is in force.
+    pub fn change(&self, spec: &Value) {
+        write(spec).ok();
+        self.in_force(true);
+    }
+
+    /// Waits until the guard has read the policy as it is now, and returns what it says of it.
+    pub fn in_force(&self, expected: bool) -> Value {
+        eventually("a policy that the guard has read", || {
+            let object = admin("get guardpolicy default -o json").ok().json();
+            let status = &object["status"];
+            let is_read = status["observedGeneration"] == object["metadata"]["generation"];
+            (is_read && status["inForce"] == expected).then(|| status.clone())
+        })
+    }
+}
+
+impl Drop for Rule {
+    fn drop(&mut self) {
+        remove();
+    }
+}
+
+fn remove() {
+    let _ = admin("delete guardpolicy default --ignore-not-found").run();
+}
+
+/// As an administrator, without flags that would say what a policy says.
+pub fn config(mode: &str) -> GuardConfig<'_> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
+    GuardConfig::new(binary, shared().admin(), mode)
+        .args(["--log-format", "json"])
+        .args(["--drain-delay", "200ms"])
+}
+
+pub fn write(spec: &Value) -> testbed::Invocation {
+    admin("apply --server-side --force-conflicts --field-manager=owner -f -")
+        .stdin(policy("default", spec).to_string())
+}
+
+/// A policy that the guard itself refuses.
+pub fn refused(spec: &Value) -> Output {
+    let output = write(spec).refused();
+    assert!(output.says("policies.helm-guard.dev"), "{}", output.stderr);
+    output
+}
+
+/// A policy that goes past the webhook, as it would while no guard runs.
+pub fn smuggle(spec: &Value) {
+    let configuration = "validatingwebhookconfiguration/helm-guard";
+    let hide = json!([{"op": "test", "path": "/webhooks/3/name", "value": "policies.helm-guard.dev"},
+        {"op": "replace", "path": "/webhooks/3/rules/0/operations", "value": ["CREATE"]}]);
+    eventually("a policy that nobody reviewed", || {
+        admin(&format!("patch {configuration} --type=json -p"))
+            .arg(hide.to_string())
+            .ok();
+        write(spec).run().status.success().then_some(())
+    });
+}
