@@ -119,8 +119,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let namespaces = Arc::<Namespaces>::default();
     let watched = Arc::clone(&namespaces);
-    let watcher = client.clone();
-    let watching = async move { watched.watch(watcher).await };
+    let by = client.clone();
+    let watching = async move { watched.watch(by).await };
     tasks.spawn("namespaces", until(stop.finish.clone(), watching));
 
     if upkeep.target.is_some() {

@@ -199,11 +199,9 @@ impl<'v> Walk<'v> {
             .map(|item| (item, (Some(item), None)))
             .chain(came.map(|item| (item, (None, Some(item)))));
         for (item, pair) in changed {
-            let declares = |list: &&&Value| {
-                list.as_array()
-                    .is_some_and(|declared| declared.contains(item))
-            };
-            let declared: Vec<&Value> = declared.iter().filter(declares).copied().collect();
+            let has_item =
+                |list: &&&Value| list.as_array().is_some_and(|items| items.contains(item));
+            let declared: Vec<&Value> = declared.iter().filter(has_item).copied().collect();
             self.at.push(Step::Value(text(item)));
             self.leaf(&declared, pair);
             self.at.pop();

@@ -94,9 +94,9 @@ fn finding(
     question: &Question<'_>,
     of: &Asked<'_>,
     mode: Mode,
-    changed: &[Undeclared<'_>],
+    found: &[Undeclared<'_>],
 ) -> Option<Finding> {
-    let changes: Vec<Change> = changed
+    let changes: Vec<Change> = found
         .iter()
         .filter(|change| !passes(question, of, change))
         .map(|change| shown(question, change))

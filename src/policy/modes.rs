@@ -253,8 +253,8 @@ impl Matches {
 
     /// Whether no object meets both, as far as that can be told from the two alone.
     fn excludes(&self, other: &Self) -> bool {
-        fn disjoint<T: PartialEq>(these: &[T], those: &[T]) -> bool {
-            !these.is_empty() && !those.is_empty() && !these.iter().any(|one| those.contains(one))
+        fn disjoint<T: PartialEq>(these: &[T], other: &[T]) -> bool {
+            !these.is_empty() && !other.is_empty() && !these.iter().any(|one| other.contains(one))
         }
         let charts = self.chart.as_ref().zip(other.chart.as_ref());
         let labels = self.labels.as_ref().zip(other.labels.as_ref());

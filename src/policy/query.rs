@@ -276,7 +276,7 @@ mod tests {
         false
     )]
     #[case(
-        r#".spec.containers[] | select(.command == null)"#,
+        ".spec.containers[] | select(.command == null)",
         ".spec.containers[name=web].image",
         true
     )]

@@ -91,12 +91,12 @@ impl Selector {
             other.0.iter().any(|another| {
                 one.key == another.key
                     && match (&one.test, &another.test) {
-                        (Test::In(these), Test::In(those)) => {
-                            !these.iter().any(|value| contains(those, value))
+                        (Test::In(these), Test::In(others)) => {
+                            !these.iter().any(|value| contains(others, value))
                         }
-                        (Test::In(these), Test::NotIn(those))
-                        | (Test::NotIn(those), Test::In(these)) => {
-                            these.iter().all(|value| contains(those, value))
+                        (Test::In(these), Test::NotIn(others))
+                        | (Test::NotIn(others), Test::In(these)) => {
+                            these.iter().all(|value| contains(others, value))
                         }
                         (Test::Absent, Test::In(_) | Test::Exists)
                         | (Test::In(_) | Test::Exists, Test::Absent) => true,
@@ -133,12 +133,14 @@ impl Requirement {
         for (sign, is_in) in [("!=", false), ("==", true), ("=", true)] {
             if let Some((key, value)) = text.split_once(sign) {
                 let values = vec![value.trim().to_owned()];
-                let test = if is_in {
-                    Test::In(values)
-                } else {
-                    Test::NotIn(values)
-                };
-                return Self::new(key.trim(), test);
+                return Self::new(
+                    key.trim(),
+                    if is_in {
+                        Test::In(values)
+                    } else {
+                        Test::NotIn(values)
+                    },
+                );
             }
         }
         let Some((head, list)) = text.split_once('(') else {
