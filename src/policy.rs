@@ -21,7 +21,7 @@ pub mod presets;
 pub mod problem;
 mod query;
 mod rules;
-mod scope;
+pub mod scope;
 mod selector;
 mod target;
 #[cfg(test)]
@@ -47,7 +47,7 @@ use self::{
 use crate::{
     api::{
         GuardPolicySpec,
-        policy::{ChartAnnotations, overrides::UndeclaredMode},
+        policy::{ChartAnnotations, alerts::Alerts, overrides::UndeclaredMode, records::Records},
     },
     compare::path::FieldPath,
     helm::ReleaseName,
@@ -203,6 +203,14 @@ impl Policy {
             && !is_url(url)
         {
             problems.add("spec.runbookURL", format!("{url:?} is no URL"));
+        }
+        for (at, is_said) in [
+            ("spec.records", spec.records != Records::default()),
+            ("spec.alerts", spec.alerts != Alerts::default()),
+        ] {
+            if is_said {
+                problems.add(at, "this version does not do that yet");
+            }
         }
         let presets = presets::compile(&spec.presets, problems);
         Self {

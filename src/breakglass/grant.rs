@@ -13,8 +13,9 @@ use crate::{
     api::BreakGlassGrant,
     policy::{
         Place,
-        emergency::{Emergencies, covers, identities},
+        emergency::{Emergencies, identities},
         identity::{Asking, Identities},
+        scope::covers,
     },
 };
 

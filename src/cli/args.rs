@@ -54,8 +54,8 @@ pub struct Serve {
     /// Address of /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
-    /// Policy in a file (GuardPolicy, YAML or JSON), read again when it changes; the GuardPolicy in
-    /// the cluster then counts for nothing
+    /// Policy in a file (YAML or JSON), read again when it changes; a policy in the cluster then counts
+    /// for nothing
     #[arg(
         long,
         value_name = "FILE",

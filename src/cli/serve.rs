@@ -63,6 +63,27 @@ pub(super) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// What runs beside the answering of reviews.
+#[derive(Default)]
+struct Kept {
+    tasks: Tasks,
+    stop: Stop,
+}
+
+impl Kept {
+    /// Starts a task that would go on for ever, and ends it when the guard has answered its last
+    /// review.
+    fn keep<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+        let finish = self.stop.finish.clone();
+        self.tasks.spawn(name, async move {
+            tokio::select! {
+                _ = task => {}
+                () = finish.cancelled() => {}
+            }
+        });
+    }
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     logging::start(&config.logging);
     let mut signals = Signals::install()?;
@@ -82,61 +103,35 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "listening"
     );
 
-    let stop = Stop::new();
-    let mut tasks = Tasks::new();
+    let mut kept = Kept::default();
     let standing = Arc::<Standing>::default();
     let live = config.policy.clone().live();
     let keeper = Keeper {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
     };
-    match &config.policy_file {
-        Some(path) => {
-            let (text, policy) = policy::read(path)?;
-            live.store(Arc::new(policy));
-            let following = keeper.follow_file(path.clone(), text);
-            tasks.spawn("policy", until(stop.finish.clone(), following));
-        }
-        None => {
-            let following = keeper.follow_object(client.clone());
-            tasks.spawn("policy", until(stop.finish.clone(), following));
-        }
-    }
+    follow_policy(&config, keeper, &client, &mut kept)?;
     let index = releases::Config {
         namespaces: config.namespaces.clone(),
         ..releases::Config::default()
     };
     let (releases, worker) = Releases::new(client.clone(), &index);
-    tasks.spawn("release index", until(stop.finish.clone(), worker.run()));
+    kept.keep("release index", worker.run());
     let (events, announcer) = events::queue();
-    let announcing = announcer.run(client.clone());
-    tasks.spawn("events", until(stop.finish.clone(), announcing));
-
-    let crds = Arc::new(Crds::new(client.clone()));
-    let watched = Arc::clone(&crds);
-    let watching = async move { watched.watch().await };
-    tasks.spawn("schemas", until(stop.finish.clone(), watching));
-
-    let namespaces = Arc::<Namespaces>::default();
-    let watched = Arc::clone(&namespaces);
-    let by = client.clone();
-    let watching = async move { watched.watch(by).await };
-    tasks.spawn("namespaces", until(stop.finish.clone(), watching));
-
+    kept.keep("events", announcer.run(client.clone()));
+    let sources = sources(&client, &releases, &mut kept);
     if upkeep.target.is_some() {
         let following = Following {
             client: client.clone(),
             releases: releases.clone(),
-            definitions: Arc::clone(&crds),
+            definitions: Arc::clone(&sources.crds),
             conversions: Arc::clone(&upkeep.conversions),
             pace: Pace::default(),
         };
-        tasks.spawn(
-            "versions",
-            until(stop.finish.clone(), versions::follow(following)),
-        );
+        kept.keep("versions", versions::follow(following));
     }
 
+    let Kept { mut tasks, stop } = kept;
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -167,7 +162,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let admin = accept::serve(admin_listener, admin.0, admin.1, stop.finish.clone());
     tasks.spawn("admin port", admin);
     let registering = register_when_ready(
-        releases.clone(),
+        releases,
         standing,
         upkeep.clone(),
         first,
@@ -176,15 +171,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tasks.spawn("certificate and registration", registering);
 
     let webhook = Webhook {
-        sources: Known {
-            read_through: ReadThrough::new(&releases),
-            access: AccessReviews::new(client.clone()),
-            changes: Changes::new(client.clone()),
-            client: client.clone(),
-            releases,
-            crds,
-            namespaces,
-        },
+        sources,
         policy: live,
         redactor: Redactor::new(&key()?),
         conversions: Arc::clone(&upkeep.conversions),
@@ -196,6 +183,44 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let before_close = unregister(&upkeep, at_exit);
     shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
     Ok(())
+}
+
+/// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.
+fn follow_policy(
+    config: &Config,
+    keeper: Keeper,
+    client: &Client,
+    kept: &mut Kept,
+) -> anyhow::Result<()> {
+    if let Some(path) = &config.policy_file {
+        let (text, policy) = policy::read(path)?;
+        keeper.live.store(Arc::new(policy));
+        let following = keeper.follow_file(path.clone(), text);
+        kept.keep("policy", following);
+    } else {
+        let following = keeper.follow_object(client.clone());
+        kept.keep("policy", following);
+    }
+    Ok(())
+}
+
+/// Where a judgement finds what it has to know, with the watches that keep it so.
+fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> Known {
+    let crds = Arc::new(Crds::new(client.clone()));
+    let watched = Arc::clone(&crds);
+    kept.keep("schemas", async move { watched.watch().await });
+    let namespaces = Arc::<Namespaces>::default();
+    let (watched, by) = (Arc::clone(&namespaces), client.clone());
+    kept.keep("namespaces", async move { watched.watch(by).await });
+    Known {
+        read_through: ReadThrough::new(releases),
+        access: AccessReviews::new(client.clone()),
+        changes: Changes::new(client.clone()),
+        client: client.clone(),
+        releases: releases.clone(),
+        crds,
+        namespaces,
+    }
 }
 
 fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
@@ -266,14 +291,6 @@ pub(super) fn key() -> anyhow::Result<[u8; 32]> {
     aws_lc_rs::rand::fill(&mut key)
         .map_err(|_| anyhow::anyhow!("failed to get random bytes from the system"))?;
     Ok(key)
-}
-
-/// Ends a task that would go on for ever.
-async fn until<T>(stop: CancellationToken, task: impl Future<Output = T>) {
-    tokio::select! {
-        _ = task => {}
-        () = stop.cancelled() => {}
-    }
 }
 
 async fn register_when_ready(

@@ -59,7 +59,7 @@ pub(super) fn judge_undeclared(question: &Question<'_>) -> Option<Verdict> {
         .iter()
         .filter_map(|(of, mode)| finding(question, of, *mode, &changed))
         .collect();
-    (!findings.is_empty()).then(|| Verdict {
+    (!findings.is_empty()).then_some(Verdict {
         reason: Reason::UndeclaredChanged,
         exemption: None,
         findings,

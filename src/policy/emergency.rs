@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use super::{
     Place,
     identity::{Asking, Identities},
-    problem::{PolicyError, Problems},
+    problem::Problems,
+    scope::covers,
 };
 use crate::api::{
     Scope, Subjects,
@@ -23,11 +24,9 @@ pub struct Emergencies {
 }
 
 impl Emergencies {
-    /// Checks what was written.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn compile(rules: &BreakGlass) -> Result<Self, PolicyError> {
+    /// What was written, where nothing may be wrong with it.
+    #[cfg(test)]
+    pub fn compile(rules: &BreakGlass) -> Result<Self, super::PolicyError> {
         let mut problems = Problems::default();
         let emergencies = Self::of(rules, &mut problems);
         problems.conclude()?;
@@ -118,29 +117,6 @@ pub fn identities(subjects: &Subjects) -> Result<Identities, super::identity::Id
     Identities::new(users.cloned(), subjects.groups.iter().cloned())
 }
 
-/// Whether a scope holds for a place: every list that is given must, and an empty one holds for
-/// everything.
-pub fn covers(scope: &Scope, place: &Place<'_>) -> bool {
-    let in_namespace = || {
-        let mut namespaces = scope.namespaces.iter();
-        namespaces.any(|namespace| namespace == place.namespace)
-    };
-    let of_release = || {
-        scope.releases.iter().any(|release| {
-            let name = release.name.as_ref();
-            release.namespace == place.release.namespace
-                && name.is_none_or(|name| *name == place.release.name)
-        })
-    };
-    let of_kind = || {
-        let mut kinds = scope.kinds.iter();
-        kinds.any(|kind| kind.group == place.group && kind.kind == place.kind)
-    };
-    (scope.namespaces.is_empty() || in_namespace())
-        && (scope.releases.is_empty() || of_release())
-        && (scope.kinds.is_empty() || of_kind())
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -149,38 +125,8 @@ mod tests {
     use super::*;
     use crate::helm::ReleaseName;
 
-    fn emergencies(spec: Value) -> Result<Emergencies, PolicyError> {
+    fn emergencies(spec: Value) -> Result<Emergencies, crate::policy::PolicyError> {
         Emergencies::compile(&serde_json::from_value(spec).unwrap())
-    }
-
-    #[rstest]
-    #[case::everything(json!({}), true)]
-    #[case::namespace(json!({"namespaces": ["db", "shop"]}), true)]
-    #[case::other_namespace(json!({"namespaces": ["db"]}), false)]
-    #[case::release(json!({"releases": [{"namespace": "flux", "name": "web"}]}), true)]
-    #[case::all_releases_of_a_namespace(json!({"releases": [{"namespace": "flux"}]}), true)]
-    #[case::other_release(json!({"releases": [{"namespace": "flux", "name": "db"}]}), false)]
-    #[case::same_name_elsewhere(json!({"releases": [{"namespace": "shop", "name": "web"}]}), false)]
-    #[case::kind(json!({"kinds": [{"group": "apps", "kind": "Deployment"}]}), true)]
-    #[case::kind_of_another_group(json!({"kinds": [{"kind": "Deployment"}]}), false)]
-    #[case::one_list_does_not_hold(
-        json!({"namespaces": ["shop"], "kinds": [{"kind": "Service"}]}),
-        false
-    )]
-    fn every_list_of_a_scope_must_hold(#[case] scope: Value, #[case] expected: bool) {
-        let release = ReleaseName {
-            namespace: "flux".to_owned(),
-            name: "web".to_owned(),
-        };
-        let place = Place {
-            group: "apps",
-            kind: "Deployment",
-            namespace: "shop",
-            release: &release,
-            chart: "web-1.0.0",
-        };
-        let scope: Scope = serde_json::from_value(scope).unwrap();
-        assert_eq!(covers(&scope, &place), expected);
     }
 
     #[rstest]

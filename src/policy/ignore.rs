@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Change, Object, Requester, emergency::covers, managers::owns, pattern::Pattern,
-    problem::Problems, query::Query, rules::patterns, target::Target,
+    Change, Object, Requester, managers::owns, pattern::Pattern, problem::Problems, query::Query,
+    rules::patterns, scope::covers, target::Target,
 };
 use crate::api::{
     Scope,

@@ -52,9 +52,11 @@ fn names(json: &str, keys: &[(String, String)]) -> bool {
         return false;
     };
     own.iter().all(|(name, value)| {
-        keys.iter().any(|(key, text)| {
-            key == name && (value.as_str() == Some(text) || value.to_string() == *text)
-        })
+        let own = match value {
+            Value::String(own) => own.clone(),
+            other => other.to_string(),
+        };
+        keys.iter().any(|(key, text)| key == name && *text == own)
     })
 }
 

@@ -8,11 +8,10 @@ use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Act, Object,
-    emergency::covers,
     identity::{Asking, Identities},
     pattern::Pattern,
     problem::Problems,
-    scope::holds_kind,
+    scope::{covers, holds_kind},
 };
 use crate::{
     api::{

@@ -251,11 +251,13 @@ impl Answer<'_> {
 
 /// The answer to a request for one of the guard's own objects: refused, if anything is wrong with it.
 pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut message = wrong.join("\n");
+    text::cut(&mut message, text::MESSAGE_BYTES);
     let status = || Status {
         outcome: "Failure",
         code: 403,
         reason: "Forbidden",
-        message: wrong.join("\n"),
+        message,
         details: Details {
             name: &request.name,
             group: &request.kind.group,

@@ -16,7 +16,11 @@ mod judging;
 mod policies;
 pub mod sources;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -29,11 +33,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
 
 use self::judging::{Call, Located, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
-    answer::Answer,
+    answer::{Answer, refuse_if},
     endpoint::{GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
     versions::Conversions,
@@ -78,7 +83,7 @@ pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
         .route(path, post(as_requested::<S>))
         .route(VERSION_PATH, post(in_one_version::<S>))
         .route(GRANTS_PATH, post(of_grant::<S>))
-        .route(POLICIES_PATH, post(policy::<S>))
+        .route(POLICIES_PATH, post(of_policy::<S>))
         .with_state(webhook)
 }
 
@@ -100,10 +105,46 @@ async fn of_grant<S: Sources>(
     State(webhook): State<Arc<Webhook<S>>>,
     http: HttpRequest,
 ) -> Response {
-    let answering = AssertUnwindSafe(grants::review(&webhook, http)).catch_unwind();
-    answering
-        .await
-        .unwrap_or_else(|_panic| internal_error(&webhook))
+    of_our_own(&webhook, http, grants::wrong).await
+}
+
+async fn of_policy<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    of_our_own(&webhook, http, |_, request, _| policies::wrong(request)).await
+}
+
+/// Answers a review of one of the guard's own kinds: refused, if anything is wrong with it.
+async fn of_our_own<S>(
+    webhook: &Webhook<S>,
+    http: HttpRequest,
+    wrong: impl Fn(&Policy, &Request<'_>, Timestamp) -> Vec<String>,
+) -> Response {
+    let deadline = Instant::now() + deadline::of(http.uri().query());
+    let body = match receive(http, deadline).await {
+        Ok(body) => body,
+        Err(error) => return reject(webhook, &error),
+    };
+    let answering = || {
+        let request = envelope::parse(&body)?;
+        let wrong = wrong(&webhook.policy.load(), &request, Timestamp::now());
+        if !wrong.is_empty() {
+            tracing::info!(
+                kind = &*request.kind.kind,
+                name = &*request.name,
+                user = &*request.user_info.username,
+                wrong = wrong.join("; "),
+                "refused one of the guard's own objects"
+            );
+        }
+        refuse_if(&request, &wrong).map_err(|_| EnvelopeError::Unanswerable)
+    };
+    match catch_unwind(AssertUnwindSafe(answering)) {
+        Ok(Ok(json)) => json_response(json),
+        Ok(Err(error)) => reject(webhook, &error),
+        Err(_panic) => internal_error(webhook),
+    }
 }
 
 fn internal_error<S>(webhook: &Webhook<S>) -> Response {
@@ -114,10 +155,6 @@ fn internal_error<S>(webhook: &Webhook<S>) -> Response {
 
 fn json_response(json: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
-}
-
-async fn policy<S: Sources>(State(webhook): State<Arc<Webhook<S>>>, http: HttpRequest) -> Response {
-    policies::review(&webhook, http).await
 }
 
 /// Answers one review.

@@ -6,7 +6,7 @@ use testbed::{HelmVersion, shared};
 use crate::{
     charts::myapp,
     definitions::admin,
-    rule::{Rule, config, refused, smuggle},
+    rule::{Rule, change, config, in_force, refused, smuggle},
     scene::{Scene, Screen, Verdict, eventually, verdict},
     turn::Turn,
 };
@@ -132,7 +132,7 @@ fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_ta
         assert!(output.says(word), "{word}: {}", output.stderr);
     }
     smuggle(&wrong);
-    let status = rule.in_force(false);
+    let status = in_force(false);
     let error = status["error"].as_str().unwrap();
     assert!(error.contains("spec.ignore[0].paths[0]"), "{error}");
     colour(&scene, "red").warned(&[]);
@@ -142,7 +142,7 @@ fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_ta
         "{metrics}"
     );
     assert!(metrics.contains("source=\"object\""), "{metrics}");
-    rule.change(&json!({"mode": "Deny"}));
+    change(&json!({"mode": "Deny"}));
     colour(&scene, "green").denied(&[]);
 }
 

@@ -25,26 +25,25 @@ impl Rule {
         remove();
         write(spec).ok();
         let guard = turn.start(config("Deny"));
-        let rule = Self { guard, _turn: turn };
-        rule.in_force(true);
-        rule
+        in_force(true);
+        Self { guard, _turn: turn }
     }
+}
 
-    /// Writes another policy and waits until it is in force.
-    pub fn change(&self, spec: &Value) {
-        write(spec).ok();
-        self.in_force(true);
-    }
+/// Writes another policy and waits until it is in force.
+pub fn change(spec: &Value) {
+    write(spec).ok();
+    in_force(true);
+}
 
-    /// Waits until the guard has read the policy as it is now, and returns what it says of it.
-    pub fn in_force(&self, expected: bool) -> Value {
-        eventually("a policy that the guard has read", || {
-            let object = admin("get guardpolicy default -o json").ok().json();
-            let status = &object["status"];
-            let is_read = status["observedGeneration"] == object["metadata"]["generation"];
-            (is_read && status["inForce"] == expected).then(|| status.clone())
-        })
-    }
+/// Waits until the guard has read the policy as it is now, and returns what it says of it.
+pub fn in_force(expected: bool) -> Value {
+    eventually("a policy that the guard has read", || {
+        let object = admin("get guardpolicy default -o json").ok().json();
+        let status = &object["status"];
+        let is_read = status["observedGeneration"] == object["metadata"]["generation"];
+        (is_read && status["inForce"] == expected).then(|| status.clone())
+    })
 }
 
 impl Drop for Rule {

@@ -289,15 +289,15 @@ mod tests {
     use super::*;
     use crate::policy::document;
 
-    fn imported(document: Value) -> Imported {
+    fn imported(document: &Value) -> Imported {
         let mut imported = Imported::default();
-        assert!(imported.take(&document).unwrap());
+        assert!(imported.take(document).unwrap());
         imported
     }
 
     #[test]
     fn rules_of_flux_are_for_their_release() {
-        let imported = imported(json!({
+        let imported = imported(&json!({
             "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "metadata": {"name": "web", "namespace": "flux-system"},
             "spec": {"targetNamespace": "shop", "driftDetection": {"mode": "enabled", "ignore": [
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn rules_of_argo_cd_keep_what_is_understood() {
-        let imported = imported(json!({
+        let imported = imported(&json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": "web", "namespace": "argocd"},
             "spec": {"ignoreDifferences": [

@@ -9,7 +9,7 @@ use crate::policy::{
     tests::{Asked, policy},
 };
 
-fn with(overrides: Value) -> Policy {
+fn with(overrides: &Value) -> Policy {
     policy(json!({"overrides": overrides}))
 }
 
@@ -19,7 +19,7 @@ fn mode(policy: &Policy, asked: Asked<'_>) -> Mode {
 
 #[test]
 fn the_most_specific_override_counts() {
-    let policy = with(json!([
+    let policy = with(&json!([
         {"match": {"kinds": [{"group": "apps", "kind": "Deployment"}]}, "mode": "Audit"},
         {"match": {"namespaces": {"names": ["shop"]}}, "mode": "Warn"},
         {"match": {"releases": {"chart": {"name": "myapp"}}}, "mode": "Audit"},

@@ -12,7 +12,7 @@ const HPA: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 const ROLLOUTS: &str = "system:serviceaccount:argo-rollouts:argo-rollouts";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-fn with(presets: Value) -> Policy {
+fn with(presets: &Value) -> Policy {
     policy(json!({"presets": presets}))
 }
 
@@ -47,7 +47,7 @@ fn presets_are_switched_on_and_off_by_name() {
         .kind(("networking.istio.io", "VirtualService"))
         .act(".spec.http[0].route[1].weight");
     let on = with(
-        json!({"enable": [{"name": "argo-rollouts"}], "disable": ["horizontal-pod-autoscaler"]}),
+        &json!({"enable": [{"name": "argo-rollouts"}], "disable": ["horizontal-pod-autoscaler"]}),
     );
     assert_eq!(name(&on, rollouts).as_deref(), Some("argo-rollouts"));
     let hpa = Asked::by(HPA).kind(("apps", "Deployment")).act("scale");
@@ -56,7 +56,7 @@ fn presets_are_switched_on_and_off_by_name() {
 
 #[test]
 fn a_controller_that_runs_elsewhere_is_named_in_the_policy() {
-    let moved = with(json!({"enable": [
+    let moved = with(&json!({"enable": [
         {"name": "ca-bundle", "subjects": {"serviceAccounts": ["pki/injector"]}},
     ]}));
     let ask = |user| {
@@ -77,7 +77,7 @@ fn a_controller_that_runs_elsewhere_is_named_in_the_policy() {
 #[case::shrinks("2Gi", "1Gi", false)]
 #[case::is_no_quantity("1Gi", "much", false)]
 fn a_claim_may_only_grow(#[case] old: &str, #[case] new: &str, #[case] allowed: bool) {
-    let policy = with(json!({"enable": [{"name": "pvc-growth"}]}));
+    let policy = with(&json!({"enable": [{"name": "pvc-growth"}]}));
     let (old, new) = (json!(old).to_string(), json!(new).to_string());
     let asked = Asked::by("anyone")
         .kind(("", "PersistentVolumeClaim"))

@@ -202,8 +202,7 @@ impl Reader {
 
     fn field(&mut self) -> Result<Option<Stage>, QueryError> {
         let name = match self.peek() {
-            Some(Word::Name(name)) => name.clone(),
-            Some(Word::Literal(Value::String(name))) => name.clone(),
+            Some(Word::Name(name) | Word::Literal(Value::String(name))) => name.clone(),
             // Words of the language are names of fields behind a dot.
             Some(Word::Literal(word @ (Value::Bool(_) | Value::Null))) => word.to_string(),
             Some(word @ Word::Literal(_)) => return Err(unknown(word)),

@@ -20,7 +20,7 @@ const FIELDS_LISTED: usize = 16;
 
 /// The longest message, in bytes. The API server sets no limit of its own, but terminals and CI
 /// logs are read by people.
-const MESSAGE_BYTES: usize = 6 * 1024;
+pub const MESSAGE_BYTES: usize = 6 * 1024;
 
 /// The API server cuts each warning to 256 characters once all of them together exceed 4096
 /// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are kept here.

@@ -1,48 +1,17 @@
 //! Reviews of break-glass grants: whether one may be made, approved or ended in this way.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{Webhook, reject};
 use crate::{
     api::BreakGlassGrant,
     breakglass::asked,
     guard::{Operation, Request},
     policy::Policy,
-    webhook::{answer, envelope},
 };
 
-/// Answers one review of a grant.
-pub(super) async fn review<S>(webhook: &Webhook<S>, http: super::HttpRequest) -> super::Response {
-    let deadline = Instant::now() + super::deadline::of(http.uri().query());
-    let body = match super::receive(http, deadline).await {
-        Ok(body) => body,
-        Err(error) => return reject(webhook, &error),
-    };
-    let request = match envelope::parse(&body) {
-        Ok(request) => request,
-        Err(error) => return reject(webhook, &error),
-    };
-    let policy = webhook.policy.load();
-    let wrong = wrong(&policy, &request, Timestamp::now());
-    if !wrong.is_empty() {
-        tracing::info!(
-            user = &*request.user_info.username,
-            grant = &*request.name,
-            wrong = wrong.join("; "),
-            "refused a break-glass grant"
-        );
-    }
-    match answer::refuse_if(&request, &wrong) {
-        Ok(json) => super::json_response(json),
-        Err(_) => reject(webhook, &envelope::EnvelopeError::Unanswerable),
-    }
-}
-
 /// What is wrong with it.
-fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {
+pub(super) fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {
     let rules = policy.emergencies();
     let asking = request.user_info.asking();
     let old_and_new =
