@@ -143,7 +143,7 @@ fn who_may_write_secrets_but_not_in_the_namespace_of_the_records_is_denied() {
     scene.set_status("web", 2, "pending-upgrade");
     let image = mirrored("nginx:2.0.0");
     let line = format!("set image deployment/web server={image} --field-manager=helm");
-    crate::places::move_records(&scene, "web", records.name());
+    crate::places::move_records(&scene, "web", "deployment/web", records.name());
     scene.settled("deployment/web", 2);
     scene
         .kubectl_as(&developer, &line)

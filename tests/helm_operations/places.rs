@@ -7,7 +7,7 @@ use testbed::{HelmVersion, shared};
 
 use crate::{
     charts::{single, widgets_definition},
-    scene::{Scene, Screen, record_name},
+    scene::{Scene, Screen, eventually, record_name},
     steps::{assert_unhindered, force_conflicts, foreign_colour_is_denied, paint, settings},
     world::world,
 };
@@ -20,21 +20,38 @@ fn create(object: &Value) {
         .ok();
 }
 
-/// Moves all records of a release to another namespace, where Helm itself does not look.
-pub fn move_records(scene: &Scene, release: &str, namespace: &str) {
+/// The version of a chart whose records were moved, by which the guard shows which ones it has read.
+const MOVED: &str = "0.0.0-moved";
+
+/// Moves all records of a release that declares `object` to another namespace, where Helm itself does
+/// not look. The guard knows of no release for as long as it has dropped the old ones and reads the new
+/// ones, so those are there first.
+pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str) {
     let records = scene.get(&format!("secret -l owner=helm,name={release}"));
     for record in records["items"].as_array().unwrap() {
         let mut record = record.clone();
+        let labels = record["metadata"]["labels"].clone();
+        let revision = labels["version"].as_str().unwrap().parse().unwrap();
+        let mut body = scene.record(release, revision);
+        body["chart"]["metadata"]["version"] = MOVED.into();
+        record["data"]["release"] = encode(&body).into();
         record["metadata"] = json!({
-            "name": record["metadata"]["name"],
-            "namespace": namespace,
-            "labels": record["metadata"]["labels"],
+            "name": record["metadata"]["name"], "namespace": namespace, "labels": labels,
         });
         create(&record);
     }
+    let delete = format!("delete {object} --dry-run=server");
+    eventually("a guard that has read the moved records", || {
+        scene.kubectl(&delete).run().says(MOVED).then_some(())
+    });
     scene
         .kubectl(&format!("delete secret -l owner=helm,name={release}"))
         .quiet();
+}
+
+/// A record's body as Helm stored it before it compressed records.
+fn encode(body: &Value) -> String {
+    BASE64_STANDARD.encode(BASE64_STANDARD.encode(body.to_string()))
 }
 
 /// An upgrade as Flux does it, with its records in a namespace of Flux's own.
@@ -45,7 +62,7 @@ fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
     let flux = shared().namespace("flux-system");
     scene.install("settings", &settings());
     let mut next = scene.record("settings", 1);
-    move_records(&scene, "settings", flux.name());
+    move_records(&scene, "settings", "configmap/settings", flux.name());
     foreign_colour_is_denied(&scene, 1);
 
     let manifest = next["manifest"].as_str().unwrap().replace("blue", "green");
@@ -57,7 +74,6 @@ fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
     next["version"] = 2.into();
     next["info"]["status"] = "pending-upgrade".into();
     next["manifest"] = manifest.clone().into();
-    let body = BASE64_STANDARD.encode(BASE64_STANDARD.encode(next.to_string()));
     let label = |status: &str| json!({"owner": "helm", "name": "settings", "version": "2", "status": status});
     create(&json!({
         "apiVersion": "v1",
@@ -68,7 +84,7 @@ fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
             "namespace": flux.name(),
             "labels": label("pending-upgrade"),
         },
-        "data": {"release": body},
+        "data": {"release": encode(&next)},
     }));
     apply().quiet();
     foreign_colour_is_denied(&scene, 2);
