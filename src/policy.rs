@@ -9,6 +9,7 @@
 //!
 //! Start at [`Policy`].
 
+pub mod alerts;
 mod always;
 pub mod document;
 pub mod emergency;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::problem::PolicyError;
 use self::{
+    alerts::Plan,
     emergency::Emergencies,
     identity::Asking,
     ignore::{Exception, Ignored},
@@ -94,6 +96,7 @@ pub struct Policy {
     chart_annotations: ChartAnnotations,
     emergencies: Emergencies,
     runbook_url: Option<String>,
+    alerts: Plan,
 }
 
 /// Whose object it is, and where.
@@ -213,6 +216,7 @@ impl Policy {
             }
         }
         let presets = presets::compile(&spec.presets, problems);
+        let alerts = Plan::compile(&spec.alerts, spec.runbook_url.as_deref());
         Self {
             modes: Modes::compile(spec, problems),
             rules: [presets, rules::compile(&spec.exemptions, problems)].concat(),
@@ -221,6 +225,7 @@ impl Policy {
             chart_annotations: spec.chart_annotations,
             emergencies: Emergencies::of(&spec.break_glass, problems),
             runbook_url: spec.runbook_url.clone(),
+            alerts: problems.take("spec.alerts", alerts).unwrap_or_default(),
         }
     }
 
@@ -298,6 +303,11 @@ impl Policy {
     /// Who may break the glass, where, and what is asked of them.
     pub fn emergencies(&self) -> &Emergencies {
         &self.emergencies
+    }
+
+    /// Who hears of what.
+    pub fn alerts(&self) -> &Plan {
+        &self.alerts
     }
 
     /// Whom to turn to when a change cannot wait.

@@ -1,0 +1,363 @@
+//! Who hears of what, checked: sinks whose addresses, headers and bodies make sense.
+//!
+//! Invariants
+//! - The value of a Secret never goes over plain HTTP: a sink that names one has an `https` address.
+//! - A [`Template`] always renders to JSON, whatever the values are.
+//! - Nothing here holds the value of a Secret, only where it is kept.
+//!
+//! Start at [`Plan::compile`].
+
+pub mod target;
+pub mod template;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use self::{
+    target::{Target, TargetError},
+    template::{Template, TemplateError},
+};
+use crate::api::policy::alerts::{self as api, AlertKind, DenialRate, SecretKey, SinkType};
+
+/// Sinks of a policy. Each has a task and a queue of its own.
+const SINKS: usize = 16;
+
+/// Headers of a sink, of both sorts.
+const HEADERS: usize = 32;
+
+/// The longest value of a header in a policy, in bytes.
+const HEADER_BYTES: usize = 4096;
+
+/// Denials that are counted at most: each is remembered for as long as the window is.
+const DENIALS: u32 = 10_000;
+
+/// Where `PagerDuty` takes events, outside its EU region
+/// (<https://developer.pagerduty.com/docs/send-alert-event>).
+const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+/// Where Alertmanager takes alerts, below its own URL (its `api/v2/openapi.yaml`).
+const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
+
+/// What HTTP itself writes: set by hand, these make one request look like two.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Everything about alerts that a policy says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Where alerts go, by name.
+    pub sinks: Vec<Arc<Sink>>,
+    /// So many denials in so much time are an alert.
+    pub denials: Option<DenialRate>,
+    /// The page that says what to do.
+    pub runbook_url: Option<String>,
+}
+
+/// One place that alerts go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// What it wants to hear of; everything where this is empty.
+    pub events: BTreeSet<AlertKind>,
+    /// What speaks there.
+    pub speaks: Speaks,
+    /// Where.
+    pub address: Address,
+    /// Headers of each request.
+    pub headers: Vec<(HeaderName, Value)>,
+    /// CA certificates to trust there, beside those of the system.
+    pub ca_bundle: Vec<CertificateDer<'static>>,
+}
+
+/// What is spoken with a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Slack's incoming webhooks.
+    Slack,
+    /// `PagerDuty`'s Events v2, with the routing key that is kept there.
+    PagerDuty(SecretKey),
+    /// Alertmanager's API v2.
+    Alertmanager,
+    /// A POST of the alert as JSON.
+    Json,
+    /// A POST of a body of one's own.
+    Template(Template),
+}
+
+/// Where a sink is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// There.
+    Known(Target),
+    /// Where this key says.
+    Secret(SecretKey),
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// This.
+    Known(HeaderValue),
+    /// What this key says.
+    Secret(SecretKey),
+}
+
+/// Alerts that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AlertsError {
+    /// More sinks than there may be.
+    #[error("failed to read spec.alerts.sinks: there are more than {SINKS}")]
+    TooMany,
+    /// Two sinks of one name.
+    #[error("failed to read spec.alerts.sinks: there are two of the name {0:?}")]
+    Twice(String),
+    /// A rate that is out of bounds.
+    #[error("failed to read spec.alerts.denials.above: it must be from 1 to {DENIALS}")]
+    Denials,
+    /// One sink.
+    #[error("failed to read the sink {name:?} of spec.alerts: {source}")]
+    Sink {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: SinkError,
+    },
+}
+
+/// A sink that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// Names are labels of metrics and words in logs.
+    #[error("its name is no DNS label of at most 63 characters")]
+    Name,
+    /// No address, or two of them.
+    #[error("it must have either url or urlFrom")]
+    Address,
+    /// An address that is none.
+    #[error("its url is of no use: {0}")]
+    Url(#[from] TargetError),
+    /// A Secret over plain HTTP.
+    #[error("it would send the value of a Secret over plain http: its url must be https")]
+    PlainSecret,
+    /// `PagerDuty` without a key, or a key without `PagerDuty`.
+    #[error("routingKeyFrom is for the type pagerduty, which needs it")]
+    RoutingKey,
+    /// A body for a type that has its own.
+    #[error("a body of one's own is for the type http")]
+    Body,
+    /// A template that does not work.
+    #[error("its body is of no use: {0}")]
+    Template(#[from] TemplateError),
+    /// A header that HTTP does not allow, or that is not for a policy to set.
+    #[error("its header {0:?} may not be set, or has a value that may not be sent")]
+    Header(String),
+    /// One name in both lists.
+    #[error("its header {0:?} is set twice")]
+    HeaderTwice(String),
+    /// More headers than there may be.
+    #[error("it has more than {HEADERS} headers")]
+    TooManyHeaders,
+    /// A bundle without certificates, or one that is of no use.
+    #[error("its caBundle holds no certificate in PEM, or its url is not https")]
+    CaBundle,
+}
+
+impl Plan {
+    /// Checks what a policy says. `runbook_url` is the policy's own.
+    pub fn compile(alerts: &api::Alerts, runbook_url: Option<&str>) -> Result<Self, AlertsError> {
+        if alerts.sinks.len() > SINKS {
+            return Err(AlertsError::TooMany);
+        }
+        if let Some(rate) = alerts.denials
+            && !(1..=DENIALS).contains(&rate.above)
+        {
+            return Err(AlertsError::Denials);
+        }
+        let mut names = BTreeSet::new();
+        let mut sinks = Vec::with_capacity(alerts.sinks.len());
+        for sink in &alerts.sinks {
+            if !names.insert(&sink.name) {
+                return Err(AlertsError::Twice(shortened(&sink.name)));
+            }
+            let compiled = Sink::compile(sink).map_err(|source| AlertsError::Sink {
+                name: shortened(&sink.name),
+                source,
+            })?;
+            sinks.push(Arc::new(compiled));
+        }
+        Ok(Self {
+            sinks,
+            denials: alerts.denials,
+            runbook_url: runbook_url.map(str::to_owned),
+        })
+    }
+}
+
+impl Sink {
+    fn compile(sink: &api::Sink) -> Result<Self, SinkError> {
+        if !is_label(&sink.name) {
+            return Err(SinkError::Name);
+        }
+        let compiled = Self {
+            name: sink.name.clone(),
+            events: sink.events.iter().copied().collect(),
+            speaks: speaks(sink)?,
+            address: address(sink)?,
+            headers: headers(sink)?,
+            ca_bundle: ca_bundle(sink.ca_bundle.as_deref())?,
+        };
+        let plain = matches!(&compiled.address, Address::Known(target) if !target.is_tls());
+        if plain && !sink.headers_from.is_empty() {
+            return Err(SinkError::PlainSecret);
+        }
+        if plain && matches!(compiled.speaks, Speaks::PagerDuty(_)) {
+            return Err(SinkError::PlainSecret);
+        }
+        if plain && !compiled.ca_bundle.is_empty() {
+            return Err(SinkError::CaBundle);
+        }
+        Ok(compiled)
+    }
+
+    /// Whether it wants to hear of this.
+    pub fn wants(&self, kind: AlertKind) -> bool {
+        self.events.is_empty() || self.events.contains(&kind)
+    }
+
+    /// The Secrets' keys that a request needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretKey> {
+        let address = match &self.address {
+            Address::Secret(key) => Some(key),
+            Address::Known(_) => None,
+        };
+        let routing = match &self.speaks {
+            Speaks::PagerDuty(key) => Some(key),
+            _ => None,
+        };
+        let headers = self.headers.iter().filter_map(|(_, value)| match value {
+            Value::Secret(key) => Some(key),
+            Value::Known(_) => None,
+        });
+        address.into_iter().chain(routing).chain(headers)
+    }
+
+    /// Reads an address that a Secret holds, as this sink's.
+    pub fn target(&self, url: &str) -> Result<Target, SinkError> {
+        let target = located(&self.speaks, url)?;
+        if target.is_tls() {
+            Ok(target)
+        } else {
+            Err(SinkError::PlainSecret)
+        }
+    }
+}
+
+fn speaks(sink: &api::Sink) -> Result<Speaks, SinkError> {
+    if sink.body.is_some() && sink.sink_type != SinkType::Http {
+        return Err(SinkError::Body);
+    }
+    match (sink.sink_type, &sink.routing_key_from) {
+        (SinkType::PagerDuty, Some(key)) => Ok(Speaks::PagerDuty(key.clone())),
+        (SinkType::PagerDuty, None) | (_, Some(_)) => Err(SinkError::RoutingKey),
+        (SinkType::Slack, None) => Ok(Speaks::Slack),
+        (SinkType::Alertmanager, None) => Ok(Speaks::Alertmanager),
+        (SinkType::Http, None) => match &sink.body {
+            Some(body) => Ok(Speaks::Template(Template::compile(body)?)),
+            None => Ok(Speaks::Json),
+        },
+    }
+}
+
+fn address(sink: &api::Sink) -> Result<Address, SinkError> {
+    let url = match (&sink.url, &sink.url_from, sink.sink_type) {
+        (None, Some(key), _) => return Ok(Address::Secret(key.clone())),
+        (Some(url), None, _) => url,
+        (None, None, SinkType::PagerDuty) => PAGERDUTY,
+        _ => return Err(SinkError::Address),
+    };
+    Ok(Address::Known(match sink.sink_type {
+        SinkType::Alertmanager => located(&Speaks::Alertmanager, url)?,
+        _ => Target::parse(url)?,
+    }))
+}
+
+fn located(speaks: &Speaks, url: &str) -> Result<Target, TargetError> {
+    let target = Target::parse(url)?;
+    match speaks {
+        Speaks::Alertmanager => target.ending_in(ALERTMANAGER_PATH),
+        _ => Ok(target),
+    }
+}
+
+fn headers(sink: &api::Sink) -> Result<Vec<(HeaderName, Value)>, SinkError> {
+    if sink.headers.len() + sink.headers_from.len() > HEADERS {
+        return Err(SinkError::TooManyHeaders);
+    }
+    let mut headers: Vec<(HeaderName, Value)> = Vec::new();
+    let known = sink
+        .headers
+        .iter()
+        .map(|(name, text)| (name, header_value(text).map(Value::Known)));
+    let secret = sink
+        .headers_from
+        .iter()
+        .map(|(name, key)| (name, Some(Value::Secret(key.clone()))));
+    for (text, value) in known.chain(secret) {
+        let name = HeaderName::from_bytes(text.as_bytes())
+            .ok()
+            .filter(|name| !RESERVED.contains(&name.as_str()));
+        let (Some(name), Some(value)) = (name, value) else {
+            return Err(SinkError::Header(shortened(text)));
+        };
+        if headers.iter().any(|(other, _)| *other == name) {
+            return Err(SinkError::HeaderTwice(shortened(text)));
+        }
+        headers.push((name, value));
+    }
+    Ok(headers)
+}
+
+fn header_value(text: &str) -> Option<HeaderValue> {
+    let value = HeaderValue::from_str(text).ok()?;
+    (value.len() <= HEADER_BYTES).then_some(value)
+}
+
+fn ca_bundle(pem: Option<&str>) -> Result<Vec<CertificateDer<'static>>, SinkError> {
+    let Some(pem) = pem else {
+        return Ok(Vec::new());
+    };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(SinkError::CaBundle),
+    }
+}
+
+fn is_label(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// For messages: a name that is refused may be of any length.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;

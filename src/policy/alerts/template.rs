@@ -1,0 +1,358 @@
+//! Bodies of one's own: JSON with `{{name}}` where a value goes.
+//!
+//! Outside a string `{{name}}` becomes a JSON string, quotes included; inside one it becomes the text,
+//! escaped. So a value can never end the string that it is in, and whatever it is, the body stays JSON
+//! and keeps its shape.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// The longest template, in bytes.
+const TEMPLATE_BYTES: usize = 64 * 1024;
+
+/// Values in one template: each may be 64 kB long.
+const PLACEHOLDERS: usize = 64;
+
+/// Names a set of words once, for reading and for writing them.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in templates and documents.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+names! {
+    /// What an alert always has.
+    Head {
+        /// What it is about: `BreakGlass`, `Overdue` and so on.
+        Kind => "kind",
+        /// `firing` or `resolved`.
+        Status => "status",
+        /// `critical`, `warning` or `info`.
+        Severity => "severity",
+        /// What the alerts of one matter have in common.
+        Key => "key",
+        /// A sentence.
+        Summary => "summary",
+        /// When, RFC 3339.
+        At => "at",
+    }
+}
+
+names! {
+    /// What an alert may have beside, in the order in which it is shown.
+    Detail {
+        /// Who did it, after impersonation.
+        User => "user",
+        /// Who impersonated that user.
+        ImpersonatedBy => "impersonatedBy",
+        /// The grant that covered it.
+        Grant => "grant",
+        /// The grant's ticket.
+        Ticket => "ticket",
+        /// The grant's reason.
+        Reason => "reason",
+        /// What was done: `Update`, `Delete`, `Scale`.
+        Operation => "operation",
+        /// To what: `Deployment shop/web`.
+        Object => "object",
+        /// The namespace of the release that declares it.
+        Namespace => "namespace",
+        /// That release.
+        Release => "release",
+        /// Its chart, `name-version`.
+        Chart => "chart",
+        /// Its revision.
+        Revision => "revision",
+        /// The declared fields that changed, a line each.
+        Fields => "fields",
+        /// The change, RFC 6902.
+        Patch => "patch",
+        /// By when it must be in the chart or gone.
+        ReconcileBy => "reconcileBy",
+        /// Where the change stands.
+        State => "state",
+        /// More than so many denials.
+        Above => "above",
+        /// In how much time.
+        Within => "within",
+        /// The page that says what to do.
+        Runbook => "runbook",
+    }
+}
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Always there.
+    Head(Head),
+    /// An empty text where an alert has none.
+    Detail(Detail),
+}
+
+/// A checked template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Value(Name, Place),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Where JSON wants a value.
+    Free,
+    /// Between the quotes of a string.
+    Quoted,
+}
+
+/// A template that does not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Longer than it may be.
+    #[error("it has more than {TEMPLATE_BYTES} bytes")]
+    TooLong,
+    /// More values than there may be.
+    #[error("it has more than {PLACEHOLDERS} placeholders")]
+    TooMany,
+    /// No end of a placeholder.
+    #[error("a {{{{ has no }}}} after it")]
+    Open,
+    /// A name that stands for nothing.
+    #[error(
+        "it has {{{{{word}}}}}, which stands for nothing: known are {}",
+        known()
+    )]
+    Unknown {
+        /// The name.
+        word: String,
+    },
+    /// A backslash right before a placeholder would take the value's first character as an escape.
+    #[error("it has a backslash before a placeholder")]
+    Escaped,
+    /// Not JSON, with whatever values.
+    #[error(
+        "it is no JSON, with strings in place of the placeholders: line {line} column {column}"
+    )]
+    NoJson {
+        /// Of the rendered text.
+        line: usize,
+        /// Of the rendered text.
+        column: usize,
+    },
+}
+
+impl Template {
+    /// Reads a template, and sees that it works.
+    pub fn compile(text: &str) -> Result<Self, TemplateError> {
+        if text.len() > TEMPLATE_BYTES {
+            return Err(TemplateError::TooLong);
+        }
+        let mut parts = Vec::new();
+        let (mut rest, mut quotes) = (text, Quotes::default());
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (word, after) = after.split_once("}}").ok_or(TemplateError::Open)?;
+            quotes.read(before);
+            if quotes.escaped {
+                return Err(TemplateError::Escaped);
+            }
+            parts.push(Part::Text(before.to_owned()));
+            parts.push(Part::Value(Name::read(word.trim())?, quotes.place()));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        if parts.len() > 2 * PLACEHOLDERS + 1 {
+            return Err(TemplateError::TooMany);
+        }
+        let template = Self { parts };
+        // No digit of any number, so that `\u00{{key}}` and `1{{key}}` are found out.
+        let example = template.render(|_| Cow::Borrowed("text"));
+        match serde_json::from_str::<IgnoredAny>(&example) {
+            Ok(_) => Ok(template),
+            Err(error) => Err(TemplateError::NoJson {
+                line: error.line(),
+                column: error.column(),
+            }),
+        }
+    }
+
+    /// The body, with what `value` says for each name.
+    pub fn render<'v>(&self, value: impl Fn(Name) -> Cow<'v, str>) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Value(name, place) => {
+                    let json = Value::from(value(*name)).to_string();
+                    text.push_str(match place {
+                        Place::Free => &json,
+                        Place::Quoted => inner(&json),
+                    });
+                }
+            }
+        }
+        text
+    }
+}
+
+impl Name {
+    fn read(word: &str) -> Result<Self, TemplateError> {
+        Self::all()
+            .find(|name| name.as_str() == word)
+            .ok_or_else(|| TemplateError::Unknown {
+                word: word.chars().take(40).collect(),
+            })
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let heads = Head::ALL.iter().copied().map(Self::Head);
+        heads.chain(Detail::ALL.iter().copied().map(Self::Detail))
+    }
+
+    /// The word in templates and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Head(head) => head.as_str(),
+            Self::Detail(detail) => detail.as_str(),
+        }
+    }
+}
+
+/// Where a text stands with regard to JSON strings. Values never change that: they are whole strings,
+/// or parts of one without quotes.
+#[derive(Default)]
+struct Quotes {
+    inside: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn read(&mut self, text: &str) {
+        for c in text.chars() {
+            match (self.inside, self.escaped, c) {
+                (true, false, '\\') => self.escaped = true,
+                (_, false, '"') => self.inside = !self.inside,
+                _ => self.escaped = false,
+            }
+        }
+    }
+
+    fn place(&self) -> Place {
+        if self.inside {
+            Place::Quoted
+        } else {
+            Place::Free
+        }
+    }
+}
+
+/// A JSON string without its quotes.
+fn inner(json: &str) -> &str {
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or_default()
+}
+
+fn known() -> String {
+    Name::all().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn rendered(template: &str, value: &'static str) -> Value {
+        let text = Template::compile(template)
+            .unwrap()
+            .render(|_| Cow::Borrowed(value));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[rstest]
+    #[case::plain("hunter")]
+    #[case::quote("a\"b")]
+    #[case::backslash("a\\")]
+    #[case::lines("a\nb\r\tc")]
+    #[case::control("\u{0}\u{1f}")]
+    #[case::break_out("\", \"admin\": true, \"x\": \"")]
+    #[case::placeholder("{{user}}")]
+    #[case::unicode("caf\u{e9} \u{1f600}")]
+    #[case::empty("")]
+    fn a_value_is_itself_wherever_it_stands(#[case] value: &'static str) {
+        let template =
+            r#"{"a": {{user}}, "b": "by \"{{ user }}\" in {{namespace}}", "c": ["\\", {{key}}]}"#;
+        assert_eq!(
+            rendered(template, value),
+            json!({"a": value, "b": format!("by \"{value}\" in {value}"), "c": ["\\", value]})
+        );
+    }
+
+    #[test]
+    fn every_name_can_be_used() {
+        for name in Name::all() {
+            let template = Template::compile(&format!("[{{{{{}}}}}]", name.as_str())).unwrap();
+            assert_eq!(
+                template.render(|asked| asked.as_str().into()),
+                format!("[\"{}\"]", name.as_str())
+            );
+        }
+    }
+
+    #[rstest]
+    #[case::unknown("{{password}}", TemplateError::Unknown { word: "password".to_owned() })]
+    #[case::nothing("{{}}", TemplateError::Unknown { word: String::new() })]
+    #[case::open(r#"{"a": "{{user"}"#, TemplateError::Open)]
+    #[case::no_json("summary={{summary}}", TemplateError::NoJson { line: 1, column: 1 })]
+    #[case::comma(r#"{"a": {{user}},}"#, TemplateError::NoJson { line: 1, column: 14 })]
+    #[case::number("{\"a\": 1{{user}}}", TemplateError::NoJson { line: 1, column: 8 })]
+    #[case::escape(r#"{"a": "\{{namespace}}"}"#, TemplateError::Escaped)]
+    #[case::code_point(r#"{"a": "\u00{{at}}"}"#, TemplateError::NoJson { line: 1, column: 13 })]
+    #[case::empty("", TemplateError::NoJson { line: 1, column: 0 })]
+    fn a_template_that_does_not_work_is_refused(
+        #[case] template: &str,
+        #[case] error: TemplateError,
+    ) {
+        assert_eq!(Template::compile(template), Err(error));
+    }
+
+    #[test]
+    fn a_template_has_bounds() {
+        let long = format!("\"{}\"", "x".repeat(TEMPLATE_BYTES));
+        assert_eq!(Template::compile(&long), Err(TemplateError::TooLong));
+        let many = format!("[{}0]", "{{user}},".repeat(PLACEHOLDERS + 1));
+        assert_eq!(Template::compile(&many), Err(TemplateError::TooMany));
+    }
+
+    #[test]
+    fn the_error_says_which_names_there_are() {
+        let error = Template::compile("{{tikcet}}").unwrap_err().to_string();
+        assert!(error.contains("{{tikcet}}"), "{error}");
+        assert!(error.contains("ticket, reason"), "{error}");
+    }
+}
