@@ -1,13 +1,14 @@
-//! What stays of a decision: metrics, audit lines, events.
+//! What stays of a decision: metrics, audit lines, events, alerts.
 //!
 //! Invariants
 //! - A dry-run request leaves nothing here.
-//! - Recording never delays or changes an answer: events go through a bounded queue, and what does
-//!   not fit is dropped and counted.
+//! - Recording never delays or changes an answer: events and alerts go through bounded queues, and
+//!   what does not fit is dropped and counted.
 //! - Nothing here sees an object; only verdicts and changes, whose values are redacted already.
 //!
 //! Start at [`Recorder::record`].
 
+pub mod alerts;
 pub mod audit;
 pub mod changes;
 pub mod events;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::{
+    alerts::{Alert, Alerts},
     audit::AuditLog,
     changes::Unkept,
     events::{Events, Note},
@@ -38,6 +40,8 @@ pub struct Recorder {
     pub audit: AuditLog,
     /// Kubernetes events.
     pub events: Events,
+    /// What people are told.
+    pub alerts: Alerts,
 }
 
 /// What is recorded of a break-glass change beside the decision.
@@ -89,12 +93,31 @@ impl Recorder {
             self.metrics.audit_failed();
             tracing::error!(%error, uid = &*request.uid, "failed to write an audit line");
         }
+        if decided.decision == Decision::Deny {
+            self.alerts
+                .denied(&request.user_info.username, || object(decided));
+        }
         if let Some(emergency) = emergency {
             self.metrics.kept(emergency.kept.is_ok());
             if decided.decision == Decision::BreakGlass {
                 self.metrics.broke_glass(request.operation);
+                self.alerts.raise(Alert::broke_glass(&emergency.record));
                 self.events.announce(emergency.note.clone());
             }
         }
+    }
+}
+
+/// What a request is about, in a few words.
+fn object(decided: &Decided<'_>) -> String {
+    let request = decided.request;
+    let (kind, namespace, name) = match decided.object {
+        Some(object) => (object.kind, object.namespace, &*object.name),
+        None => (&*request.kind.kind, &*request.namespace, &*request.name),
+    };
+    if namespace.is_empty() {
+        format!("{kind} {name}")
+    } else {
+        format!("{kind} {namespace}/{name}")
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     policy::{Mode, Policy},
     record::{
         Recorder,
+        alerts::Alerts,
         audit::AuditLog,
         changes::Changes,
         events,
@@ -51,6 +52,7 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
             metrics: Metrics::new(Mode::Deny, Figures::default),
             audit: AuditLog::new(std::io::sink()),
             events,
+            alerts: Alerts::default(),
         }),
     })
 }

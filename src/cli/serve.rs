@@ -31,7 +31,14 @@ use super::{
 use crate::{
     cluster::{Namespaces, access::AccessReviews, client, crds::Crds},
     compare::redact::Redactor,
-    record::{Recorder, audit::AuditLog, changes::Changes, events, metrics::Metrics},
+    record::{
+        Recorder,
+        alerts::{Alerts, Counters},
+        audit::AuditLog,
+        changes::Changes,
+        events,
+        metrics::Metrics,
+    },
     releases::{self, ReadThrough, Releases},
     webhook::{
         accept::{self, Limits, Options, Protocol},
@@ -141,15 +148,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .then(|| Arc::clone(&upkeep.registered)),
         stop: stop.clone(),
         connections: Arc::default(),
-        events: events.clone(),
+        events,
         policy: Arc::clone(&standing),
     };
-    let figures = health.clone();
-    let recorder = Arc::new(Recorder {
-        metrics: Metrics::new(config.policy.default_mode(), move || figures.figures()),
-        audit: AuditLog::new(std::io::stderr()),
-        events,
-    });
+    let recorder = Arc::new(recorder(&config, &client, &health));
+    let alerts = recorder.alerts.clone();
+    tasks.spawn("alerts", end_alerts(alerts, stop.finish.clone()));
     let options = Options {
         protocol: Protocol::Tls(tls::server_config(&upkeep.serving)?),
         limits: Limits {
@@ -253,6 +257,31 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
         conversions: Arc::default(),
         intervals: Intervals::default(),
     }
+}
+
+fn recorder(config: &Config, client: &Client, health: &Health) -> Recorder {
+    let figures = health.clone();
+    let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
+    // The Secrets of sinks are in the guard's own namespace: that of its Service, or of its Pod.
+    let namespace = match config.registration.as_ref().map(|it| &it.endpoint) {
+        Some(Endpoint::Service { namespace, .. }) => namespace,
+        _ => client.default_namespace(),
+    };
+    let counters = Counters::default();
+    counters.register(metrics.registry_mut());
+    let alerts = Alerts::new(client.clone(), namespace, counters);
+    alerts.apply(config.policy.alerts());
+    Recorder {
+        metrics,
+        audit: AuditLog::new(std::io::stderr()),
+        events: health.events.clone(),
+        alerts,
+    }
+}
+
+async fn end_alerts(alerts: Alerts, finish: CancellationToken) {
+    finish.cancelled().await;
+    alerts.close().await;
 }
 
 fn probes(health: Health, recorder: Arc<Recorder>) -> (Router, Options) {

@@ -168,6 +168,11 @@ impl Metrics {
         &self.registry
     }
 
+    /// The registry, for the counters of other rooms.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     /// The text of `/metrics`.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut body = String::new();

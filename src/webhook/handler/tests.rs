@@ -18,6 +18,7 @@ use crate::{
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::Mode,
     record::{
+        alerts::Alerts,
         audit::AuditLog,
         changes::Unkept,
         events::{self, Announcer},
@@ -229,6 +230,7 @@ impl Setup {
             metrics: Metrics::new(self.mode, Figures::default),
             audit: AuditLog::new(lines.clone()),
             events,
+            alerts: Alerts::default(),
         });
         let webhook = Webhook {
             sources: Handmade {

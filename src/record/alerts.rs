@@ -1,0 +1,282 @@
+//! Alerts and tickets: tells the sinks of the policy what somebody should know.
+//!
+//! [`Alerts::raise`] puts an [`Alert`] into the queue of each sink that wants it and returns. Each sink
+//! has a task of its own ([`worker`]) that renders, sends and tries again.
+//!
+//! Invariants
+//! - Raising never waits: a sink that is down costs no request anything.
+//! - Nothing is lost uncounted: what does not fit a queue, is said twice or cannot be delivered has its
+//!   own [`Outcome`].
+//! - Requests go where the policy says and nowhere else: no redirect is followed, no proxy is asked,
+//!   and nothing of an answer but its status and `Retry-After` is read.
+//! - No address, header or key is in a log line, an error or a metric: sinks are known by name.
+//!
+//! Start at [`Alerts`].
+
+pub mod alert;
+pub mod counters;
+mod post;
+mod rate;
+mod render;
+mod secrets;
+mod worker;
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use kube::Client;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    alert::Denials,
+    post::{Dial, Tcp},
+    rate::Rate,
+    secrets::SecretReader,
+    worker::{Orders, Queued, Worker},
+};
+pub use self::{
+    alert::{Alert, Tampering},
+    counters::{Counters, Outcome},
+    worker::Pace,
+};
+use crate::{
+    api::policy::alerts::{AlertKind, DenialRate},
+    policy::alerts::{Plan, Sink, template::Detail},
+};
+
+/// Alerts that wait for a sink. More than this is a loop, and its first alerts tell the story.
+const QUEUE: usize = 1024;
+
+/// Within this time the same thing is said to a sink once: whoever raises an alert may do so again
+/// after a restart or on another replica's behalf.
+const WINDOW: Duration = Duration::from_secs(600);
+
+/// What was said is remembered of so many alerts a sink; what is not is said again.
+const REMEMBERED: usize = 4096;
+
+/// The sending end: cheap to clone, and the same for all clones.
+#[derive(Clone)]
+pub struct Alerts {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    route: ArcSwap<Route>,
+    rate: Mutex<Option<Rate>>,
+    /// Held while the route is replaced, so that two policies cannot start a sink twice.
+    applying: Mutex<()>,
+    start: Start,
+    counters: Counters,
+    tasks: TaskTracker,
+}
+
+/// Starts the task of a sink.
+type Start = Box<dyn Fn(Orders) + Send + Sync>;
+
+/// Where alerts go now.
+#[derive(Default)]
+struct Route {
+    lanes: Vec<Arc<Lane>>,
+    runbook_url: Option<String>,
+    denials: Option<DenialRate>,
+}
+
+/// The way to one sink.
+struct Lane {
+    name: Arc<str>,
+    sink: watch::Sender<Arc<Sink>>,
+    queue: mpsc::Sender<Queued>,
+    said: Mutex<HashMap<(AlertKind, String), Instant>>,
+    retire: CancellationToken,
+}
+
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerts").finish_non_exhaustive()
+    }
+}
+
+impl Default for Alerts {
+    /// Nobody hears of anything, and no policy changes that: for what judges without serving.
+    fn default() -> Self {
+        Self::started_by(Box::new(|_| ()), Counters::default(), TaskTracker::new())
+    }
+}
+
+impl Alerts {
+    /// Nobody hears of anything until [`Alerts::apply`]. Secrets that sinks name are read from
+    /// `namespace`, which is the guard's own.
+    pub fn new(client: Client, namespace: &str, counters: Counters) -> Self {
+        Self::over(Tcp, client, namespace, counters, Pace::default())
+    }
+
+    /// The same over connections made by `dial`, in another pace.
+    fn over<D: Dial>(
+        dial: D,
+        client: Client,
+        namespace: &str,
+        counters: Counters,
+        pace: Pace,
+    ) -> Self {
+        let (tasks, counted) = (TaskTracker::new(), counters.clone());
+        let (spawner, namespace) = (tasks.clone(), namespace.to_owned());
+        let start = Box::new(move |orders| {
+            let secrets = SecretReader::new(client.clone(), namespace.clone());
+            let worker = Worker::new(orders, dial.clone(), secrets, counted.clone(), pace);
+            spawner.spawn(worker.run());
+        });
+        Self::started_by(start, counters, tasks)
+    }
+
+    fn started_by(start: Start, counters: Counters, tasks: TaskTracker) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                route: ArcSwap::default(),
+                rate: Mutex::default(),
+                applying: Mutex::default(),
+                start,
+                counters,
+                tasks,
+            }),
+        }
+    }
+
+    /// Puts a plan in force. A sink that stays keeps its queue, and goes on with its new settings;
+    /// one that is gone gets what is queued for it once more, without another try.
+    pub fn apply(&self, plan: &Plan) {
+        let _one_at_a_time = self.shared.applying.lock();
+        let old = self.shared.route.load_full();
+        let lanes = plan
+            .sinks
+            .iter()
+            .map(|sink| self.lane(&old, sink))
+            .collect();
+        if old.denials != plan.denials {
+            *self.shared.rate.lock() = plan.denials.map(Rate::new);
+        }
+        self.shared.route.store(Arc::new(Route {
+            lanes,
+            runbook_url: plan.runbook_url.clone(),
+            denials: plan.denials,
+        }));
+        for lane in &old.lanes {
+            if !plan.sinks.iter().any(|sink| *sink.name == *lane.name) {
+                lane.retire.cancel();
+            }
+        }
+    }
+
+    fn lane(&self, old: &Route, sink: &Arc<Sink>) -> Arc<Lane> {
+        let found = old.lanes.iter().find(|lane| *lane.name == *sink.name);
+        if let Some(lane) = found.filter(|lane| !lane.queue.is_closed()) {
+            lane.sink.send_if_modified(|held| {
+                let changed = *held != *sink;
+                if changed {
+                    held.clone_from(sink);
+                }
+                changed
+            });
+            return Arc::clone(lane);
+        }
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let (sender, receiver) = watch::channel(Arc::clone(sink));
+        let retire = CancellationToken::new();
+        (self.shared.start)(Orders {
+            sink: receiver,
+            queue: queued,
+            retire: retire.clone(),
+        });
+        Arc::new(Lane {
+            name: sink.name.as_str().into(),
+            sink: sender,
+            queue,
+            said: Mutex::default(),
+            retire,
+        })
+    }
+
+    /// Tells the sinks that want to hear of it. Never waits.
+    pub fn raise(&self, alert: Alert) {
+        let route = self.shared.route.load();
+        if route.lanes.is_empty() {
+            return;
+        }
+        let alert = Arc::new(match &route.runbook_url {
+            Some(url) => alert.with(Detail::Runbook, url),
+            None => alert,
+        });
+        for lane in &route.lanes {
+            if lane.sink.borrow().wants(alert.kind) {
+                lane.enqueue(&alert, &self.shared.counters);
+            }
+        }
+    }
+
+    /// Counts a denial of `user`'s request on the object that `object` describes; more of them than
+    /// the policy says are an alert.
+    pub fn denied(&self, user: &str, object: impl FnOnce() -> String) {
+        let Some(rate) = self.shared.route.load().denials else {
+            return;
+        };
+        let too_many = match self.shared.rate.lock().as_mut() {
+            Some(counted) => counted.denied(Instant::now()),
+            None => false,
+        };
+        if too_many {
+            self.raise(Alert::denials(&Denials {
+                above: rate.above,
+                within: rate.within,
+                user,
+                object: &object(),
+                at: Timestamp::now(),
+            }));
+        }
+    }
+
+    /// Ends all sinks: each gets what is queued for it once more, for as long as [`Pace::drain`] says.
+    pub async fn close(&self) {
+        self.apply(&Plan::default());
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Lane {
+    fn enqueue(&self, alert: &Arc<Alert>, counters: &Counters) {
+        let now = Instant::now();
+        let what = (alert.kind, alert.key.clone());
+        let is_recent = |at: &Instant| now.duration_since(*at) < WINDOW;
+        let mut said = self.said.lock();
+        // Denials have a rate of their own, and no more than one alert in its window.
+        if alert.kind != AlertKind::Denials && said.get(&what).is_some_and(is_recent) {
+            counters.count(&self.name, alert.kind, Outcome::Deduplicated);
+            return;
+        }
+        // Counted first: the task may be done with it before this function is.
+        counters.queued(&self.name).inc();
+        let queued = Queued {
+            alert: Arc::clone(alert),
+            at: now,
+        };
+        if self.queue.try_send(queued).is_err() {
+            counters.queued(&self.name).dec();
+            counters.count(&self.name, alert.kind, Outcome::Dropped);
+            return;
+        }
+        if said.len() >= REMEMBERED {
+            said.retain(|_, at| is_recent(at));
+        }
+        if said.len() < REMEMBERED {
+            said.insert(what, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+//! What is said, before anybody decides how.
+//!
+//! Everything in an [`Alert`] is bounded and free of control characters: parts of it are written by
+//! whoever broke the glass, and it goes to places that give a meaning to what they are sent.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        EmergencyChangeSpec, Span, State,
+        change::{ChangeOperation, ChangedField},
+        policy::alerts::AlertKind,
+    },
+    policy::alerts::template::{Detail, Head, Name},
+};
+
+/// The longest sentence, in characters: `PagerDuty` takes 1024, a phone shows fewer.
+const SUMMARY_CHARS: usize = 300;
+
+/// The longest value of one line, in characters.
+const LINE_CHARS: usize = 512;
+
+/// The longest reason, in characters.
+const REASON_CHARS: usize = 2048;
+
+/// The longest list of fields, in characters.
+const FIELDS_CHARS: usize = 16 * 1024;
+
+/// The longest patch, in characters: the longest that a record keeps.
+const PATCH_CHARS: usize = 64 * 1024;
+
+/// How long an alert stands that nothing takes back.
+const STANDS: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long an overdue change stays an alert where only time takes it back. The tracker takes it back
+/// when it is settled.
+const OVERDUE_STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// To be looked at today.
+    Warning,
+    /// To be looked at now.
+    Critical,
+}
+
+/// Whether it begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It is so.
+    Firing,
+    /// It is so no more.
+    Resolved,
+}
+
+/// Something that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// Whether it begins or ends.
+    pub status: Status,
+    /// What the alerts of one matter have in common: what a [`AlertKind::Settled`] ends is what had
+    /// the same key before.
+    pub key: String,
+    /// A sentence.
+    pub summary: String,
+    /// When this is said.
+    pub at: Timestamp,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// When it is so no more, if nobody says so before.
+    pub until: Timestamp,
+    details: BTreeMap<Detail, String>,
+}
+
+/// Release records that were changed or deleted by hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Tampering<'a> {
+    /// Who did it.
+    pub user: &'a str,
+    /// What was done: `Update`, `Delete`.
+    pub operation: &'a str,
+    /// To what: `Secret shop/sh.helm.release.v1.web.v3`.
+    pub object: &'a str,
+    /// Namespace and name of the release, where it is known.
+    pub release: Option<(&'a str, &'a str)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Denials above the rate of the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Denials<'a> {
+    /// More than so many.
+    pub above: u32,
+    /// In how much time.
+    pub within: Span,
+    /// Whose the last one was.
+    pub user: &'a str,
+    /// What the last one was about.
+    pub object: &'a str,
+    /// When the last one was.
+    pub at: Timestamp,
+}
+
+impl Alert {
+    /// Somebody broke the glass.
+    pub fn broke_glass(change: &EmergencyChangeSpec) -> Self {
+        let summary = format!(
+            "{} broke the glass: {} of {} (release {})",
+            change.user,
+            operation(change.operation),
+            object(change),
+            release(change),
+        );
+        let mut alert = Self::about(change, AlertKind::BreakGlass, &summary, change.at.0);
+        alert.until = change.reconcile_by.0;
+        alert
+    }
+
+    /// A change is neither in the chart nor gone in time.
+    pub fn overdue(change: &EmergencyChangeSpec, now: Timestamp) -> Self {
+        let summary = format!(
+            "overdue: the emergency {} of {} by {} is not in the chart of release {}",
+            operation(change.operation),
+            object(change),
+            change.user,
+            release(change),
+        );
+        let mut alert = Self::about(change, AlertKind::Overdue, &summary, now);
+        alert.until = after(now, OVERDUE_STANDS);
+        alert.with(Detail::State, State::Overdue.as_str())
+    }
+
+    /// A change was settled, by `revision` where a revision did it.
+    pub fn settled(
+        change: &EmergencyChangeSpec,
+        state: State,
+        revision: Option<u32>,
+        now: Timestamp,
+    ) -> Self {
+        let mut summary = format!(
+            "{}: the emergency {} of {} by {} (release {}",
+            state.as_str(),
+            operation(change.operation),
+            object(change),
+            change.user,
+            release(change),
+        );
+        if let Some(revision) = revision {
+            let _ = write!(summary, ", revision {revision}");
+        }
+        summary.push(')');
+        let mut alert = Self::about(change, AlertKind::Settled, &summary, now);
+        alert.status = Status::Resolved;
+        alert.until = now;
+        alert.with(Detail::State, state.as_str())
+    }
+
+    /// Somebody changed or deleted release records by hand.
+    pub fn records_tampered(tampering: &Tampering<'_>) -> Self {
+        let Tampering {
+            user,
+            operation,
+            object,
+            release,
+            at,
+        } = *tampering;
+        let summary = format!("{user} changed Helm's records by hand: {operation} of {object}");
+        // Whoever does it in a loop is told of once.
+        let key = format!("records/{object}/{user}");
+        let (namespace, name) = release.unwrap_or_default();
+        Self::firing(AlertKind::RecordsTampered, &key, &summary, at)
+            .with(Detail::User, user)
+            .with(Detail::Operation, operation)
+            .with(Detail::Object, object)
+            .with(Detail::Namespace, namespace)
+            .with(Detail::Release, name)
+    }
+
+    /// More denials than the policy says.
+    pub fn denials(denials: &Denials<'_>) -> Self {
+        let Denials {
+            above,
+            within,
+            user,
+            object,
+            at,
+        } = *denials;
+        let summary = format!(
+            "more than {above} requests denied within {within}, the last of {user} on {object}"
+        );
+        let mut alert = Self::firing(AlertKind::Denials, "denials", &summary, at)
+            .with(Detail::User, user)
+            .with(Detail::Object, object)
+            .with(Detail::Above, &above.to_string())
+            .with(Detail::Within, &within.to_string());
+        alert.until = after(at, within.get());
+        alert
+    }
+
+    /// One record a request and release, so that is what its alerts have in common.
+    fn about(change: &EmergencyChangeSpec, kind: AlertKind, summary: &str, at: Timestamp) -> Self {
+        let release = &change.release;
+        let key = format!(
+            "change/{}/{}/{}",
+            change.request_uid, release.namespace, release.name
+        );
+        let mut alert = Self::firing(kind, &key, summary, at)
+            .with(Detail::User, &change.user)
+            .with(Detail::Operation, operation(change.operation))
+            .with(Detail::Object, &object(change))
+            .with(Detail::Namespace, &release.namespace)
+            .with(Detail::Release, &release.name)
+            .with(Detail::Chart, &release.chart)
+            .with(Detail::Revision, &release.revision.to_string())
+            .with(Detail::Fields, &fields(&change.fields))
+            .with(Detail::ReconcileBy, &change.reconcile_by.0.to_string());
+        alert.since = change.at.0;
+        let optional = [
+            (Detail::ImpersonatedBy, &change.impersonated_by),
+            (Detail::Grant, &change.grant),
+            (Detail::Ticket, &change.ticket),
+            (Detail::Reason, &change.reason),
+            (Detail::Patch, &change.patch),
+        ];
+        for (detail, value) in optional {
+            if let Some(value) = value {
+                alert = alert.with(detail, value);
+            }
+        }
+        alert
+    }
+
+    fn firing(kind: AlertKind, key: &str, summary: &str, at: Timestamp) -> Self {
+        Self {
+            kind,
+            status: Status::Firing,
+            key: clean(key, 255),
+            summary: clean(summary, SUMMARY_CHARS),
+            at,
+            since: at,
+            until: after(at, STANDS),
+            details: BTreeMap::new(),
+        }
+    }
+
+    /// With one thing more said; an empty text says nothing.
+    #[must_use]
+    pub fn with(mut self, detail: Detail, value: &str) -> Self {
+        let value = match detail {
+            Detail::Fields => clean_lines(value, FIELDS_CHARS),
+            Detail::Patch => clean_lines(value, PATCH_CHARS),
+            Detail::Reason => clean(value, REASON_CHARS),
+            _ => clean(value, LINE_CHARS),
+        };
+        if !value.is_empty() {
+            self.details.insert(detail, value);
+        }
+        self
+    }
+
+    /// What is said beside the sentence, in order.
+    pub fn details(&self) -> impl Iterator<Item = (Detail, &str)> {
+        self.details
+            .iter()
+            .map(|(detail, value)| (*detail, value.as_str()))
+    }
+
+    /// One of them.
+    pub fn detail(&self, detail: Detail) -> Option<&str> {
+        self.details.get(&detail).map(String::as_str)
+    }
+
+    /// What a placeholder of a template stands for.
+    pub fn value(&self, name: Name) -> Cow<'_, str> {
+        match name {
+            Name::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
+            Name::Head(Head::Kind) => self.kind.as_str().into(),
+            Name::Head(Head::Status) => self.status.as_str().into(),
+            Name::Head(Head::Severity) => self.kind.severity().as_str().into(),
+            Name::Head(Head::Key) => self.key.as_str().into(),
+            Name::Head(Head::Summary) => self.summary.as_str().into(),
+            Name::Head(Head::At) => self.at.to_string().into(),
+        }
+    }
+}
+
+impl AlertKind {
+    /// The word in documents, metrics and alerts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BreakGlass => "BreakGlass",
+            Self::Overdue => "Overdue",
+            Self::Settled => "Settled",
+            Self::Denials => "Denials",
+            Self::RecordsTampered => "RecordsTampered",
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Settled => Severity::Info,
+            Self::BreakGlass | Self::Denials => Severity::Warning,
+            Self::Overdue | Self::RecordsTampered => Severity::Critical,
+        }
+    }
+}
+
+impl Severity {
+    /// The word, which is the same everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Status {
+    /// Alertmanager's words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+fn operation(operation: ChangeOperation) -> &'static str {
+    match operation {
+        ChangeOperation::Update => "Update",
+        ChangeOperation::Delete => "Delete",
+        ChangeOperation::Scale => "Scale",
+    }
+}
+
+fn object(change: &EmergencyChangeSpec) -> String {
+    let object = &change.object;
+    match object.namespace.as_str() {
+        "" => format!("{} {}", object.kind, object.name),
+        namespace => format!("{} {namespace}/{}", object.kind, object.name),
+    }
+}
+
+fn release(change: &EmergencyChangeSpec) -> String {
+    format!("{}/{}", change.release.namespace, change.release.name)
+}
+
+fn fields(fields: &[ChangedField]) -> String {
+    let value = |value: &Option<String>| one_line(value.as_deref().unwrap_or("nothing"));
+    let lines = fields.iter().map(|field| {
+        format!(
+            "{}: declared {}, was {}, is {}",
+            one_line(&field.path),
+            value(&field.declared),
+            value(&field.old),
+            value(&field.new)
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
+    at.checked_add(time).unwrap_or(at)
+}
+
+/// One line, without what a terminal or a chat would take for an order, and not too long.
+fn clean(text: &str, chars: usize) -> String {
+    cut(text.chars().map(printable), chars)
+}
+
+/// The same, in several lines.
+fn clean_lines(text: &str, chars: usize) -> String {
+    let keep = |c| if c == '\n' { c } else { printable(c) };
+    cut(text.chars().map(keep), chars)
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(printable).collect()
+}
+
+fn cut(text: impl Iterator<Item = char>, chars: usize) -> String {
+    let mut cut: String = text.take(chars + 1).collect();
+    if let Some((last, _)) = cut.char_indices().nth(chars.saturating_sub(1))
+        && cut.chars().nth(chars).is_some()
+    {
+        cut.truncate(last);
+        cut.push('\u{2026}');
+    }
+    cut
+}
+
+/// Besides control characters, those that turn the direction of text: with them a name reads as
+/// another one.
+fn printable(c: char) -> char {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let separates = matches!(c, '\u{2028}' | '\u{2029}');
+    if c.is_control() || turns || separates {
+        ' '
+    } else {
+        c
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

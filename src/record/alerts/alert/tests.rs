@@ -1,0 +1,178 @@
+//! What alerts say, and how much of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rstest::rstest;
+
+use super::*;
+use crate::api::change::{ChangedObject, ChangedRelease};
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// A change of memory limits in an incident.
+pub(crate) fn change() -> EmergencyChangeSpec {
+    EmergencyChangeSpec {
+        user: "system:serviceaccount:ops:emergency-ops".to_owned(),
+        groups: Vec::new(),
+        impersonated_by: None,
+        at: Time(at(0)),
+        request_uid: "0a1b".to_owned(),
+        grant: Some("inc-4711".to_owned()),
+        ticket: Some("INC-4711".to_owned()),
+        reason: Some("checkout OOM-killed".to_owned()),
+        operation: ChangeOperation::Update,
+        object: ChangedObject {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "checkout".to_owned(),
+            uid: None,
+            resource_version: None,
+        },
+        release: ChangedRelease {
+            name: "checkout".to_owned(),
+            namespace: "shop".to_owned(),
+            chart: "web-1.2.0".to_owned(),
+            revision: 3,
+        },
+        fields: vec![ChangedField {
+            path: ".spec.template.spec.containers[name=app].resources.limits.memory".to_owned(),
+            declared: Some("\"1Gi\"".to_owned()),
+            old: Some("\"1Gi\"".to_owned()),
+            new: Some("\"2Gi\"".to_owned()),
+        }],
+        patch: Some("[{\"op\":\"replace\"}]".to_owned()),
+        reconcile_by: Time(at(86400)),
+    }
+}
+
+#[test]
+fn it_says_who_did_what_to_what_and_why() {
+    let alert = Alert::broke_glass(&change());
+    assert_eq!(
+        alert.summary,
+        "system:serviceaccount:ops:emergency-ops broke the glass: Update of Deployment \
+         shop/checkout (release shop/checkout)"
+    );
+    let details: Vec<_> = alert.details().collect();
+    assert_eq!(
+        details,
+        [
+            (Detail::User, "system:serviceaccount:ops:emergency-ops"),
+            (Detail::Grant, "inc-4711"),
+            (Detail::Ticket, "INC-4711"),
+            (Detail::Reason, "checkout OOM-killed"),
+            (Detail::Operation, "Update"),
+            (Detail::Object, "Deployment shop/checkout"),
+            (Detail::Namespace, "shop"),
+            (Detail::Release, "checkout"),
+            (Detail::Chart, "web-1.2.0"),
+            (Detail::Revision, "3"),
+            (
+                Detail::Fields,
+                ".spec.template.spec.containers[name=app].resources.limits.memory: declared \
+                 \"1Gi\", was \"1Gi\", is \"2Gi\""
+            ),
+            (Detail::Patch, "[{\"op\":\"replace\"}]"),
+            (Detail::ReconcileBy, "2027-01-16T08:00:00Z"),
+        ]
+    );
+}
+
+#[test]
+fn the_end_of_a_change_has_the_key_of_its_begin() {
+    let change = change();
+    let begin = Alert::broke_glass(&change);
+    let overdue = Alert::overdue(&change, at(90_000));
+    let end = Alert::settled(&change, State::Absorbed, Some(4), at(100_000));
+    assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
+    let statuses = [begin.status, overdue.status, end.status];
+    assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);
+    assert_eq!(begin.until, at(86400));
+    assert_eq!((end.since, end.until), (at(0), at(100_000)));
+    assert!(end.summary.starts_with("Absorbed: "), "{}", end.summary);
+    assert!(end.summary.ends_with("revision 4)"), "{}", end.summary);
+    assert_eq!(overdue.detail(Detail::State), Some("Overdue"));
+}
+
+#[test]
+fn two_releases_of_one_request_are_two_matters() {
+    let mut other = change();
+    other.release.name = "other".to_owned();
+    let keys = [change(), other].map(|change| Alert::broke_glass(&change).key);
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_reason_of_a_mebibyte_is_cut() {
+    let mut change = change();
+    change.reason = Some("x".repeat(1024 * 1024));
+    change.patch = Some("y".repeat(1024 * 1024));
+    change.user = "z".repeat(1024 * 1024);
+    let alert = Alert::broke_glass(&change);
+    let chars = |detail| alert.detail(detail).unwrap().chars().count();
+    assert_eq!(chars(Detail::Reason), REASON_CHARS);
+    assert_eq!(chars(Detail::Patch), PATCH_CHARS);
+    assert_eq!(chars(Detail::User), LINE_CHARS);
+    assert_eq!(alert.summary.chars().count(), SUMMARY_CHARS);
+    assert!(alert.summary.ends_with('\u{2026}'));
+}
+
+#[rstest]
+#[case::line_break("a\nApproved by: the boss", "a Approved by: the boss")]
+#[case::terminal("\u{1b}[2Jgone", " [2Jgone")]
+#[case::turned("\u{202e}live", " live")]
+#[case::separator("a\u{2028}b", "a b")]
+#[case::words("caf\u{e9} \u{1f525}", "caf\u{e9} \u{1f525}")]
+fn a_reason_is_one_line_of_plain_text(#[case] reason: &str, #[case] shown: &str) {
+    let mut change = change();
+    change.reason = Some(reason.to_owned());
+    let alert = Alert::broke_glass(&change);
+    assert_eq!(alert.detail(Detail::Reason), Some(shown));
+}
+
+#[test]
+fn fields_are_a_line_each_whatever_is_in_them() {
+    let mut change = change();
+    change.fields[0].new = Some("\"a\nb\"".to_owned());
+    change.fields.push(change.fields[0].clone());
+    change.fields[1].new = None;
+    let alert = Alert::broke_glass(&change);
+    let lines: Vec<_> = alert.detail(Detail::Fields).unwrap().lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].ends_with("is \"a b\""), "{lines:?}");
+    assert!(lines[1].ends_with("is nothing"), "{lines:?}");
+}
+
+#[test]
+fn what_is_cut_is_cut_to_the_letter() {
+    for (text, shown) in [
+        ("abc", "abc"),
+        ("abcd", "ab\u{2026}"),
+        ("\u{e9}\u{e9}\u{e9}\u{e9}", "\u{e9}\u{e9}\u{2026}"),
+    ] {
+        assert_eq!(clean(text, 3), shown);
+    }
+}
+
+#[test]
+fn tampering_is_known_by_what_was_tampered_with_and_by_whom() {
+    let tampering = |user| {
+        Alert::records_tampered(&Tampering {
+            user,
+            operation: "Delete",
+            object: "Secret shop/sh.helm.release.v1.web.v3",
+            release: Some(("shop", "web")),
+            at: at(0),
+        })
+    };
+    let alert = tampering("jane");
+    assert_eq!(
+        alert.summary,
+        "jane changed Helm's records by hand: Delete of Secret shop/sh.helm.release.v1.web.v3"
+    );
+    assert_eq!(alert.detail(Detail::Release), Some("web"));
+    assert_eq!(alert.key, tampering("jane").key);
+    assert_ne!(alert.key, tampering("joe").key);
+}

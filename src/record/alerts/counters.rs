@@ -1,0 +1,96 @@
+//! What became of alerts, as metrics.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::api::policy::alerts::AlertKind;
+
+/// What became of an alert for one sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The sink took it.
+    Sent,
+    /// The sink refused it, or did not take it for too long.
+    Failed,
+    /// The queue was full, or the sink was taken out of the policy.
+    Dropped,
+    /// It had been said a moment ago.
+    Deduplicated,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::Deduplicated => "deduplicated",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    sink: String,
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabel {
+    sink: String,
+}
+
+/// The counters; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    alerts: Family<AlertLabels, Counter>,
+    queued: Family<SinkLabel, Gauge>,
+}
+
+impl Counters {
+    /// Shows them in scrapes.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "helm_guard_alerts",
+            "Alerts, by sink and by what became of them",
+            self.alerts.clone(),
+        );
+        registry.register(
+            "helm_guard_alerts_queued",
+            "Alerts that wait for a sink",
+            self.queued.clone(),
+        );
+    }
+
+    /// Counts one.
+    pub fn count(&self, sink: &str, kind: AlertKind, outcome: Outcome) {
+        let labels = labels(sink, kind, outcome);
+        self.alerts.get_or_create(&labels).inc();
+    }
+
+    /// How many there were.
+    pub fn counted(&self, sink: &str, kind: AlertKind, outcome: Outcome) -> u64 {
+        let labels = labels(sink, kind, outcome);
+        self.alerts.get(&labels).map_or(0, |counter| counter.get())
+    }
+
+    /// The alerts that wait for a sink, the one being sent included.
+    pub fn queued(&self, sink: &str) -> Gauge {
+        let label = SinkLabel {
+            sink: sink.to_owned(),
+        };
+        self.queued.get_or_create(&label).clone()
+    }
+}
+
+fn labels(sink: &str, kind: AlertKind, outcome: Outcome) -> AlertLabels {
+    AlertLabels {
+        sink: sink.to_owned(),
+        kind: kind.as_str(),
+        outcome: outcome.as_str(),
+    }
+}

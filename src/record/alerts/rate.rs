@@ -1,0 +1,87 @@
+//! How many denials there were in the last while.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::api::policy::alerts::DenialRate;
+
+/// A sliding window. It remembers no more denials than it takes to exceed the rate.
+#[derive(Debug)]
+pub struct Rate {
+    above: usize,
+    within: Duration,
+    denials: VecDeque<Instant>,
+    told: Option<Instant>,
+}
+
+impl Rate {
+    /// An empty one.
+    pub fn new(rate: DenialRate) -> Self {
+        Self {
+            above: usize::try_from(rate.above).unwrap_or(usize::MAX),
+            within: rate.within.get().unsigned_abs(),
+            denials: VecDeque::new(),
+            told: None,
+        }
+    }
+
+    /// Counts one. True where it is too many now, once a window.
+    pub fn denied(&mut self, now: Instant) -> bool {
+        let is_past = |at: Instant| now.duration_since(at) >= self.within;
+        while self.denials.front().copied().is_some_and(is_past) || self.denials.len() > self.above
+        {
+            self.denials.pop_front();
+        }
+        self.denials.push_back(now);
+        let too_many = self.denials.len() > self.above;
+        let tell = too_many && self.told.is_none_or(is_past);
+        if tell {
+            self.told = Some(now);
+        }
+        tell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Span;
+
+    /// The seconds at which an alert is raised.
+    fn told(above: u32, denials: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let start = Instant::now();
+        let mut rate = Rate::new(DenialRate {
+            above,
+            within: Span::seconds(60),
+        });
+        let at = |second: &u64| rate.denied(start + Duration::from_secs(*second));
+        denials.into_iter().filter(at).collect()
+    }
+
+    #[test]
+    fn more_than_so_many_in_a_window_are_told_once_a_window() {
+        assert_eq!(told(3, [0, 1, 2]), [0; 0]);
+        assert_eq!(told(3, [0, 1, 2, 3, 4, 5]), [3]);
+        assert_eq!(told(3, (0..200).step_by(5)), [15, 75, 135, 195]);
+    }
+
+    #[test]
+    fn the_window_slides() {
+        // Four in any minute, but never in the same one.
+        assert_eq!(told(3, [0, 25, 50, 75, 100, 125]), [0; 0]);
+        assert_eq!(told(3, [0, 50, 55, 59, 60]), [59]);
+        assert_eq!(told(3, [0, 50, 55, 60, 61]), [61]);
+    }
+
+    #[test]
+    fn it_remembers_no_more_than_it_takes() {
+        let mut rate = Rate::new(DenialRate {
+            above: 2,
+            within: Span::hours(9999),
+        });
+        let now = Instant::now();
+        let told = (0..10_000).filter(|_| rate.denied(now)).count();
+        assert_eq!((told, rate.denials.len()), (1, 3));
+    }
+}

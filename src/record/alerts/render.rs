@@ -1,0 +1,37 @@
+//! From an alert to the body that a sink takes.
+
+mod alertmanager;
+mod json;
+mod pagerduty;
+mod slack;
+
+use std::borrow::Cow;
+
+use super::alert::Alert;
+use crate::policy::alerts::{Speaks, template::Template};
+
+/// The body that says this to such a sink. `routing_key` is `PagerDuty`'s.
+pub fn body(speaks: &Speaks, alert: &Alert, routing_key: &str) -> String {
+    match speaks {
+        Speaks::Slack => slack::body(alert).to_string(),
+        Speaks::PagerDuty(_) => pagerduty::body(alert, routing_key),
+        Speaks::Alertmanager => alertmanager::body(alert).to_string(),
+        Speaks::Json => json::body(alert).to_string(),
+        Speaks::Template(template) => templated(template, alert),
+    }
+}
+
+fn templated(template: &Template, alert: &Alert) -> String {
+    template.render(|name| alert.value(name))
+}
+
+/// At most so many characters, with a mark where something is missing.
+fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars) {
+        None => text.into(),
+        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Alertmanager's API v2 (`api/v2/openapi.yaml` of its repository): a list of alerts, each known by its
+//! labels.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::shortened;
+use crate::{
+    api::policy::alerts::AlertKind, policy::alerts::template::Detail, record::alerts::alert::Alert,
+};
+
+/// Annotations go into e-mails and text messages.
+const ANNOTATION_CHARS: usize = 2000;
+
+/// What is the same in all alerts of one matter: an alert is ended by one with the same labels.
+const LABELS: [(Detail, &str); 3] = [
+    (Detail::Namespace, "namespace"),
+    (Detail::Release, "release"),
+    (Detail::Object, "object"),
+];
+
+pub(super) fn body(alert: &Alert) -> Value {
+    // An end is the end of whatever began with the same key. To end what never began does nothing.
+    let kinds: &[AlertKind] = match alert.kind {
+        AlertKind::Settled => &[AlertKind::BreakGlass, AlertKind::Overdue],
+        _ => &[alert.kind],
+    };
+    kinds.iter().map(|kind| one(alert, *kind)).collect()
+}
+
+fn one(alert: &Alert, kind: AlertKind) -> Value {
+    let mut labels = BTreeMap::from([
+        ("alertname", format!("HelmGuard{}", kind.as_str())),
+        ("severity", kind.severity().as_str().to_owned()),
+        ("source", "helm-guard".to_owned()),
+        ("key", alert.key.clone()),
+    ]);
+    for (detail, label) in LABELS {
+        if let Some(value) = alert
+            .detail(detail)
+            .filter(|_| names_the_matter(alert.kind))
+        {
+            labels.insert(label, value.to_owned());
+        }
+    }
+    let mut annotations =
+        BTreeMap::from([("summary", shortened(&alert.summary, ANNOTATION_CHARS))]);
+    for (detail, value) in alert.details() {
+        let name = match detail {
+            // Too long for what annotations are for.
+            Detail::Patch => continue,
+            Detail::Runbook => "runbook_url",
+            other => other.as_str(),
+        };
+        annotations.insert(name, shortened(value, ANNOTATION_CHARS));
+    }
+    json!({
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": alert.since.to_string(),
+        // One that ended before it began would be refused.
+        "endsAt": alert.until.max(alert.since).to_string(),
+    })
+}
+
+/// Of denials the last one is told, and the alert is about all of them.
+fn names_the_matter(kind: AlertKind) -> bool {
+    kind != AlertKind::Denials
+}

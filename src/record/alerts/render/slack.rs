@@ -1,0 +1,90 @@
+//! Slack's incoming webhooks, and what takes the same (Mattermost, Rocket.Chat): a text and one
+//! attachment (<https://api.slack.com/reference/messaging/attachments>).
+
+use serde_json::{Value, json};
+
+use super::shortened;
+use crate::{
+    policy::alerts::template::Detail,
+    record::alerts::alert::{Alert, Severity, Status},
+};
+
+/// Of a long value; the whole of it is in the record of the change.
+const VALUE_CHARS: usize = 2000;
+
+pub(super) fn body(alert: &Alert) -> Value {
+    let fields: Vec<Value> = alert
+        .details()
+        .map(|(detail, value)| {
+            json!({
+                "title": detail.as_str(),
+                "value": harmless(&shortened(value, VALUE_CHARS)),
+                "short": !matches!(detail, Detail::Fields | Detail::Patch | Detail::Reason),
+            })
+        })
+        .collect();
+    let summary = harmless(&alert.summary);
+    json!({
+        "text": format!("{} helm-guard: {summary}", mark(alert)),
+        "attachments": [{
+            "color": colour(alert),
+            "fallback": summary,
+            // Nothing of what somebody wrote is markup.
+            "mrkdwn_in": [],
+            "fields": fields,
+            "footer": "helm-guard",
+            "ts": alert.at.as_second(),
+        }],
+    })
+}
+
+fn mark(alert: &Alert) -> &'static str {
+    match (alert.status, alert.kind.severity()) {
+        (Status::Resolved, _) => ":white_check_mark:",
+        (Status::Firing, Severity::Critical) => ":rotating_light:",
+        (Status::Firing, _) => ":warning:",
+    }
+}
+
+fn colour(alert: &Alert) -> &'static str {
+    match (alert.status, alert.kind.severity()) {
+        (Status::Resolved, _) => "good",
+        (Status::Firing, Severity::Critical) => "danger",
+        (Status::Firing, _) => "warning",
+    }
+}
+
+/// Text that calls nobody: `<!channel>` needs its brackets in Slack, and the others take `@here` as it
+/// stands, so every `@` that could begin a name is kept from the word after it.
+fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '@' if !before.is_alphanumeric() => safe.push_str("@\u{200b}"),
+            other => safe.push(other),
+        }
+        before = c;
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::entities("a < b && c > d", "a &lt; b &amp;&amp; c &gt; d")]
+    #[case::channel("<!channel> now", "&lt;!channel&gt; now")]
+    #[case::link("<https://evil|ok>", "&lt;https://evil|ok&gt;")]
+    #[case::here("@here and (@all)", "@\u{200b}here and (@\u{200b}all)")]
+    #[case::address("jane@example.com", "jane@example.com")]
+    fn what_somebody_wrote_calls_nobody(#[case] text: &str, #[case] safe: &str) {
+        assert_eq!(harmless(text), safe);
+    }
+}

@@ -1,0 +1,221 @@
+//! What each sink is sent.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::{
+        State,
+        policy::alerts::{AlertKind, SecretKey},
+    },
+    policy::alerts::template::Detail,
+    record::alerts::alert::tests::{at, change},
+};
+
+fn rendered(speaks: &Speaks, alert: &Alert) -> Value {
+    serde_json::from_str(&body(speaks, alert, "r0uting")).unwrap()
+}
+
+fn pager() -> Speaks {
+    Speaks::PagerDuty(SecretKey {
+        name: "alerts".to_owned(),
+        key: "pagerduty".to_owned(),
+    })
+}
+
+/// What somebody writes who wants more attention, or another shape, than is due.
+fn hostile() -> Alert {
+    let mut change = change();
+    change.user = "<!channel>".to_owned();
+    change.reason = Some("@here \"}], \"x\": [{\" <https://evil|click> & \\".to_owned());
+    Alert::broke_glass(&change)
+}
+
+#[test]
+fn slack_gets_a_sentence_and_fields() {
+    let alert = Alert::broke_glass(&change()).with(Detail::Runbook, "https://wiki.example/fire");
+    let body = rendered(&Speaks::Slack, &alert);
+    assert_eq!(
+        body["text"],
+        format!(":warning: helm-guard: {}", alert.summary)
+    );
+    let attachment = &body["attachments"][0];
+    assert_eq!(attachment["color"], "warning");
+    assert_eq!(attachment["ts"], 1_800_000_000);
+    let fields = attachment["fields"].as_array().unwrap();
+    for (title, value) in [
+        ("ticket", "INC-4711"),
+        ("reason", "checkout OOM-killed"),
+        ("object", "Deployment shop/checkout"),
+        ("runbook", "https://wiki.example/fire"),
+    ] {
+        let found = fields.iter().find(|field| field["title"] == title).unwrap();
+        assert_eq!(found["value"], value);
+    }
+}
+
+#[test]
+fn slack_calls_nobody_and_follows_no_link_of_a_user() {
+    let text = rendered(&Speaks::Slack, &hostile()).to_string();
+    for forbidden in ["<!", "<http", "@here"] {
+        assert!(!text.contains(forbidden), "{forbidden} in {text}");
+    }
+    assert!(text.contains("&lt;!channel&gt;"), "{text}");
+}
+
+#[test]
+fn slack_gets_no_more_than_it_shows() {
+    let mut change = change();
+    change.patch = Some("<".repeat(60_000));
+    let body = body(&Speaks::Slack, &Alert::broke_glass(&change), "");
+    assert!(body.len() < 16 * 1024, "{}", body.len());
+}
+
+#[test]
+fn pagerduty_opens_and_closes_an_incident() {
+    let opened = rendered(&pager(), &Alert::broke_glass(&change()));
+    assert_eq!(opened["routing_key"], "r0uting");
+    assert_eq!(opened["event_action"], "trigger");
+    assert_eq!(opened["payload"]["severity"], "warning");
+    assert_eq!(opened["payload"]["timestamp"], "2027-01-15T08:00:00Z");
+    assert_eq!(opened["payload"]["custom_details"]["ticket"], "INC-4711");
+    assert_eq!(opened["links"], Value::Null);
+
+    let overdue = rendered(&pager(), &Alert::overdue(&change(), at(90_000)));
+    assert_eq!(overdue["event_action"], "trigger");
+    assert_eq!(overdue["payload"]["severity"], "critical");
+
+    let settled = Alert::settled(&change(), State::Reverted, None, at(100_000));
+    let closed = rendered(&pager(), &settled);
+    assert_eq!(closed["event_action"], "resolve");
+    for event in [&overdue, &closed] {
+        assert_eq!(event["dedup_key"], opened["dedup_key"]);
+    }
+}
+
+#[test]
+fn an_event_for_pagerduty_stays_within_its_limit() {
+    let mut change = change();
+    // Each of these is twelve bytes of JSON.
+    change.patch = Some("\u{fffd}\"".repeat(32 * 1024));
+    let alert = Alert::broke_glass(&change);
+    assert!(rendered(&pager(), &alert)["payload"]["custom_details"]["patch"].is_string());
+
+    let long = "x".repeat(600 * 1024);
+    let text = body(&pager(), &alert, &long[..480 * 1024]);
+    assert!(text.len() <= 512 * 1024, "{}", text.len());
+    let event: Value = serde_json::from_str(&text).unwrap();
+    let details = &event["payload"]["custom_details"];
+    assert!(details["patch"].is_null() && details["user"].is_string());
+}
+
+#[test]
+fn alertmanager_gets_an_alert_that_lasts_until_it_must_be_reconciled() {
+    let body = rendered(&Speaks::Alertmanager, &Alert::broke_glass(&change()));
+    let key = "change/0a1b/shop/checkout";
+    assert_eq!(
+        body[0]["labels"],
+        json!({"alertname": "HelmGuardBreakGlass", "severity": "warning", "source": "helm-guard",
+            "key": key, "namespace": "shop", "release": "checkout",
+            "object": "Deployment shop/checkout"})
+    );
+    assert_eq!(body[0]["startsAt"], "2027-01-15T08:00:00Z");
+    assert_eq!(body[0]["endsAt"], "2027-01-16T08:00:00Z");
+    let annotations = &body[0]["annotations"];
+    assert_eq!(annotations["reason"], "checkout OOM-killed");
+    assert_eq!(annotations["patch"], Value::Null);
+}
+
+#[test]
+fn alertmanager_is_told_the_end_of_what_began() {
+    let began = [
+        Alert::broke_glass(&change()),
+        Alert::overdue(&change(), at(90_000)),
+    ];
+    let settled = Alert::settled(&change(), State::Absorbed, Some(4), at(100_000));
+    let ended = rendered(&Speaks::Alertmanager, &settled);
+    for (alert, end) in began.iter().zip(ended.as_array().unwrap()) {
+        let began = rendered(&Speaks::Alertmanager, alert);
+        assert_eq!(began[0]["labels"], end["labels"]);
+        assert_eq!(end["endsAt"], at(100_000).to_string());
+    }
+}
+
+#[test]
+fn an_alert_never_ends_before_it_began() {
+    let mut change = change();
+    change.reconcile_by = change.at.clone();
+    change.reconcile_by.0 = at(-50);
+    let body = rendered(&Speaks::Alertmanager, &Alert::broke_glass(&change));
+    assert_eq!(body[0]["startsAt"], body[0]["endsAt"]);
+}
+
+#[test]
+fn another_sink_gets_all_of_it_as_json() {
+    let body = rendered(&Speaks::Json, &Alert::broke_glass(&change()));
+    let heads = ["kind", "status", "severity", "at"].map(|head| body[head].clone());
+    assert_eq!(
+        json!(heads),
+        json!(["BreakGlass", "firing", "warning", "2027-01-15T08:00:00Z"])
+    );
+    assert_eq!(body["details"]["patch"], "[{\"op\":\"replace\"}]");
+}
+
+#[test]
+fn a_ticket_has_the_shape_of_its_template_whatever_is_in_it() {
+    let template = r#"{"fields": {"summary": "[{{severity}}] {{summary}}",
+        "description": {{reason}}, "labels": ["break-glass", {{namespace}}], "parent": {{state}}}}"#;
+    let speaks = Speaks::Template(Template::compile(template).unwrap());
+    let alert = hostile();
+    let body = rendered(&speaks, &alert);
+    assert_eq!(
+        body,
+        json!({"fields": {
+            "summary": format!("[warning] {}", alert.summary),
+            "description": alert.detail(Detail::Reason).unwrap(),
+            "labels": ["break-glass", "shop"],
+            // What an alert does not have is an empty text.
+            "parent": "",
+        }})
+    );
+}
+
+#[test]
+fn every_kind_of_alert_can_be_rendered_for_every_sink() {
+    let kinds = [
+        Alert::broke_glass(&change()),
+        Alert::overdue(&change(), at(1)),
+        Alert::settled(&change(), State::Void, None, at(1)),
+        Alert::records_tampered(&crate::record::alerts::Tampering {
+            user: "jane",
+            operation: "Delete",
+            object: "Secret shop/x",
+            release: None,
+            at: at(1),
+        }),
+        Alert::denials(&crate::record::alerts::alert::Denials {
+            above: 20,
+            within: crate::api::Span::hours(1),
+            user: "jane",
+            object: "Deployment shop/web",
+            at: at(1),
+        }),
+    ];
+    let known: Vec<AlertKind> = kinds.iter().map(|alert| alert.kind).collect();
+    assert_eq!(
+        known,
+        [
+            AlertKind::BreakGlass,
+            AlertKind::Overdue,
+            AlertKind::Settled,
+            AlertKind::RecordsTampered,
+            AlertKind::Denials,
+        ]
+    );
+    for alert in &kinds {
+        for speaks in [Speaks::Slack, pager(), Speaks::Alertmanager, Speaks::Json] {
+            let body = body(&speaks, alert, "");
+            assert!(body.contains(&alert.summary), "{body}");
+        }
+    }
+}

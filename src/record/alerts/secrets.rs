@@ -1,0 +1,144 @@
+//! Keys of Secrets in the guard's own namespace.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Client, Resource,
+    api::{GetParams, Request},
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::{api::policy::alerts::SecretKey, cluster::ApiFailure};
+
+/// An API server that takes longer is as good as down.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest value that a header or an address may have, in bytes.
+const VALUE_BYTES: usize = 4096;
+
+/// The only type that is read: the others (`kubernetes.io/tls`, tokens, release records) are made for
+/// one purpose, and a policy must not be a way to send them elsewhere.
+const OPAQUE: &str = "Opaque";
+
+/// Why a value is not known. Names the key, never says anything of its value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The call failed; another one may not.
+    #[error("failed to get the Secret {name}: {source}")]
+    Get {
+        /// The Secret.
+        name: String,
+        /// Why.
+        #[source]
+        source: ApiFailure,
+    },
+    /// The answer does not parse.
+    #[error("failed to read the Secret {0}: it does not parse")]
+    Object(String),
+    /// A Secret that is made for something else.
+    #[error("failed to use the Secret {0}: it is not of the type {OPAQUE}")]
+    Type(String),
+    /// No such key, or nothing there that could be sent.
+    #[error(
+        "failed to use the key {key:?} of the Secret {name}: it is missing, or no line of text"
+    )]
+    Key {
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// What a request takes from Secrets.
+#[derive(Default)]
+pub struct Held(BTreeMap<(String, String), String>);
+
+impl Held {
+    /// One value.
+    pub fn value(&self, key: &SecretKey) -> Result<&str, SecretError> {
+        let value = self.0.get(&(key.name.clone(), key.key.clone()));
+        value.map(String::as_str).ok_or_else(|| missing(key))
+    }
+}
+
+/// Access to the Secrets of one namespace.
+#[derive(Clone)]
+pub struct SecretReader {
+    client: Client,
+    namespace: String,
+}
+
+/// Parsed here: the client library, asked for a typed object, logs the whole text of one that does not
+/// parse.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(rename = "type")]
+    secret_type: Option<String>,
+    #[serde(default)]
+    data: BTreeMap<String, ByteString>,
+}
+
+impl SecretReader {
+    /// For this namespace.
+    pub fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    /// Reads these keys, each Secret once.
+    pub async fn read<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k SecretKey>,
+    ) -> Result<Held, SecretError> {
+        let mut held = Held::default();
+        let mut objects: BTreeMap<&str, Object> = BTreeMap::new();
+        for key in keys {
+            if !objects.contains_key(key.name.as_str()) {
+                objects.insert(&key.name, self.object(&key.name).await?);
+            }
+            let data = objects.get(key.name.as_str()).map(|object| &object.data);
+            let value = data.and_then(|data| data.get(&key.key));
+            let text = value.and_then(line).ok_or_else(|| missing(key))?;
+            held.0.insert((key.name.clone(), key.key.clone()), text);
+        }
+        Ok(held)
+    }
+
+    async fn object(&self, name: &str) -> Result<Object, SecretError> {
+        let failed = |source| SecretError::Get {
+            name: name.to_owned(),
+            source,
+        };
+        let request = Request::new(Secret::url_path(&(), Some(&self.namespace)))
+            .get(name, &GetParams::default())
+            .map_err(|error| failed(ApiFailure::from(kube::Error::BuildRequest(error))))?;
+        let text = match timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+            Ok(answer) => answer.map_err(|error| failed(error.into()))?,
+            Err(_elapsed) => return Err(failed(ApiFailure::timeout())),
+        };
+        let object: Object =
+            serde_json::from_str(&text).map_err(|_quotes| SecretError::Object(name.to_owned()))?;
+        match object.secret_type.as_deref() {
+            None | Some(OPAQUE) => Ok(object),
+            Some(_) => Err(SecretError::Type(name.to_owned())),
+        }
+    }
+}
+
+fn missing(key: &SecretKey) -> SecretError {
+    SecretError::Key {
+        name: key.name.clone(),
+        key: key.key.clone(),
+    }
+}
+
+/// One line of text; files that Secrets are made from tend to end in a line break.
+fn line(value: &ByteString) -> Option<String> {
+    let text = std::str::from_utf8(&value.0)
+        .ok()?
+        .trim_end_matches(['\r', '\n']);
+    let fits = !text.is_empty() && text.len() <= VALUE_BYTES && !text.contains(char::is_control);
+    fits.then(|| text.to_owned())
+}

@@ -1,0 +1,369 @@
+//! Real sockets, real TLS: one server for each way in which a sink can be right or wrong.
+
+use std::io::Write;
+
+use axum::{Router, extract::State, response::IntoResponse};
+use kube::client::Body as KubeBody;
+use rustls::ClientConfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc::UnboundedSender,
+};
+
+use super::{
+    super::{
+        post::{Answer, PostError, post, trust},
+        worker::Pace,
+    },
+    *,
+};
+use crate::webhook::{
+    accept::{self, Limits, Options, Protocol},
+    testing::{issued, tls_protocol},
+    tls::Pair,
+};
+
+/// A sink on a port of its own.
+struct Server {
+    url: String,
+    got: mpsc::UnboundedReceiver<Got>,
+    stop: CancellationToken,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Answers with `status`, `Location` and, like some debugging pages, with all that was sent.
+async fn start(protocol: Protocol, status: u16) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let scheme = match protocol {
+        Protocol::Plain => "http",
+        Protocol::Tls(_) => "https",
+    };
+    let url = format!(
+        "{scheme}://127.0.0.1:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let (sender, got) = mpsc::unbounded_channel();
+    let router = Router::new()
+        .fallback(
+            move |State(sender): State<UnboundedSender<Got>>, request: Request<Body>| {
+                echo(sender, request, status)
+            },
+        )
+        .with_state(sender);
+    let stop = CancellationToken::new();
+    let options = Options {
+        protocol,
+        limits: Limits::default(),
+        stats: Arc::default(),
+    };
+    tokio::spawn(accept::serve(listener, router, options, stop.clone()));
+    Server { url, got, stop }
+}
+
+async fn echo(
+    sender: UnboundedSender<Got>,
+    request: Request<Body>,
+    status: u16,
+) -> impl IntoResponse {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let said = format!("{} {:?} {body:?}", parts.uri, parts.headers);
+    let got = Got {
+        at: Instant::now(),
+        host: String::new(),
+        path: parts.uri.to_string(),
+        headers: parts.headers,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    let _ = sender.send(got);
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(header::LOCATION, "/elsewhere")], said)
+}
+
+fn target(url: &str) -> Target {
+    Target::parse(url).unwrap()
+}
+
+async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<Answer, PostError> {
+    post(&Tcp, trust, &target(url), HeaderMap::new(), "{}".to_owned()).await
+}
+
+/// What a sink of the policy is made of that trusts the CA of `pair`.
+fn trusting(pair: &Pair) -> Value {
+    json!(pair.ca_bundle)
+}
+
+fn sinks(sinks: Value) -> Plan {
+    let alerts = json!({"sinks": sinks});
+    Plan::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
+}
+
+const PATH: &str = "/services/T0/hunter2";
+
+/// An API server with one Secret that holds all that sinks need.
+fn client(url: &str) -> Client {
+    let value = |text: &str| json!(k8s_openapi::ByteString(text.as_bytes().to_vec()));
+    let secret = json!({"type": "Opaque", "data": {
+        "url": value(&format!("{url}{PATH}")),
+        "key": value("r0utingk3y"),
+        "token": value("Bearer t0psecret"),
+    }});
+    let api = service_fn(move |_: Request<KubeBody>| {
+        let body = KubeBody::from(secret.to_string().into_bytes());
+        async move { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    Client::new(api, "default")
+}
+
+fn quick() -> Pace {
+    Pace {
+        attempt: Duration::from_secs(5),
+        first_wait: Duration::from_millis(10),
+        longest_wait: Duration::from_millis(20),
+        keep: Duration::from_millis(60),
+        ..Pace::default()
+    }
+}
+
+#[tokio::test]
+async fn a_sink_of_each_type_gets_its_alert() {
+    let mut plain = start(Protocol::Plain, 200).await;
+    let (pair, serving) = issued();
+    let mut tls = start(tls_protocol(&serving), 202).await;
+    let alerts = Alerts::over(
+        Tcp,
+        client(&tls.url),
+        "helm-guard",
+        Counters::default(),
+        quick(),
+    );
+    let key = |key: &str| json!({"name": "alerts", "key": key});
+    alerts.apply(&sinks(json!([
+        {"name": "am", "type": "alertmanager", "url": plain.url},
+        {"name": "chat", "type": "slack", "urlFrom": key("url"), "caBundle": trusting(&pair)},
+        {"name": "pager", "type": "pagerduty", "url": format!("{}/v2/enqueue", tls.url),
+            "routingKeyFrom": key("key"), "caBundle": trusting(&pair)},
+        {"name": "tickets", "type": "http", "url": format!("{}/issues", tls.url),
+            "headersFrom": {"Authorization": key("token")}, "caBundle": trusting(&pair),
+            "body": r#"{"title": "{{summary}}"}"#},
+    ])));
+    let alert = Alert::broke_glass(&change());
+    alerts.raise(alert.clone());
+
+    let got = plain.got.recv().await.unwrap();
+    assert_eq!(got.path, "/api/v2/alerts");
+    assert_eq!(got.body[0]["labels"]["alertname"], "HelmGuardBreakGlass");
+
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(tls.got.recv().await.unwrap());
+    }
+    got.sort_by(|a, b| a.path.cmp(&b.path));
+    let [tickets, chat, pager] = &got[..] else {
+        panic!("{got:?}");
+    };
+    assert_eq!(tickets.path, "/issues");
+    assert_eq!(tickets.headers["authorization"], "Bearer t0psecret");
+    assert_eq!(tickets.body, json!({"title": alert.summary}));
+    assert_eq!(chat.path, PATH);
+    assert!(chat.body["text"].as_str().unwrap().contains(&alert.summary));
+    assert_eq!(pager.path, "/v2/enqueue");
+    assert_eq!(pager.body["routing_key"], "r0utingk3y");
+    assert_eq!(pager.body["dedup_key"], alert.key);
+
+    alerts.close().await;
+    for sink in ["am", "chat", "pager", "tickets"] {
+        let sent = alerts
+            .shared
+            .counters
+            .counted(sink, AlertKind::BreakGlass, Outcome::Sent);
+        assert_eq!(sent, 1, "{sink}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_certificate_of_a_trusted_ca_for_that_host_will_do() {
+    let (pair, serving) = issued();
+    let mut server = start(tls_protocol(&serving), 200).await;
+    let (other, _) = issued();
+    let trusting = |pair: &Pair| {
+        let plan = sinks(json!([{"name": "a", "type": "slack", "url": server.url,
+            "caBundle": pair.ca_bundle}]));
+        trust(&plan.sinks[0].ca_bundle).unwrap()
+    };
+    let unknown = posted(&server.url, &trusting(&other)).await;
+    assert!(
+        matches!(unknown, Err(PostError::Certificate("is of an unknown CA"))),
+        "{unknown:?}"
+    );
+    let system = posted(&server.url, &trust(&[]).unwrap()).await;
+    assert!(
+        matches!(system, Err(PostError::Certificate("is of an unknown CA"))),
+        "{system:?}"
+    );
+    let elsewhere = server.url.replace("127.0.0.1", "localhost");
+    let named = posted(&elsewhere, &trusting(&pair)).await;
+    assert!(
+        matches!(named, Err(PostError::Certificate("is for another name"))),
+        "{named:?}"
+    );
+    assert!(server.got.try_recv().is_err());
+
+    let answer = posted(&server.url, &trusting(&pair)).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let mut server = start(Protocol::Plain, 307).await;
+    let alerts = Alerts::over(Tcp, client(""), "helm-guard", Counters::default(), quick());
+    alerts.apply(&sinks(
+        json!([{"name": "a", "type": "slack", "url": server.url}]),
+    ));
+    alerts.raise(Alert::broke_glass(&change()));
+    assert_eq!(server.got.recv().await.unwrap().path, "/");
+    alerts.close().await;
+    let failed = alerts
+        .shared
+        .counters
+        .counted("a", AlertKind::BreakGlass, Outcome::Failed);
+    assert_eq!(failed, 1);
+    assert!(server.got.try_recv().is_err());
+}
+
+/// A server that reads a request's first bytes, answers so, and keeps the connection.
+async fn raw(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = [0; 64];
+        let _ = stream.read(&mut bytes).await;
+        let _ = stream.write_all(answer).await;
+        // Until the guard hangs up.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    });
+    (url, server)
+}
+
+#[rstest::rstest]
+#[case::no_end(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nslowly")]
+#[case::endless(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffff\r\nx")]
+#[tokio::test]
+async fn the_body_of_an_answer_is_not_waited_for(#[case] answer: &'static [u8]) {
+    let (url, server) = raw(answer).await;
+    let answer = posted(&url, &trust(&[]).unwrap()).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    // The connection is closed: the server sees its end.
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_no_answer() {
+    let endless: &'static [u8] = vec![b'x'; 64 * 1024].leak();
+    for answer in [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", endless] {
+        let (url, server) = raw(answer).await;
+        let answer = posted(&url, &trust(&[]).unwrap()).await;
+        assert!(matches!(answer, Err(PostError::Http)), "{answer:?}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_never_answers_is_given_up() {
+    let (url, server) = raw(b"").await;
+    let pace = Pace {
+        attempt: Duration::from_millis(50),
+        keep: Duration::ZERO,
+        ..quick()
+    };
+    let counters = Counters::default();
+    let alerts = Alerts::over(Tcp, client(""), "helm-guard", counters.clone(), pace);
+    alerts.apply(&sinks(json!([{"name": "a", "type": "slack", "url": url}])));
+    alerts.raise(Alert::broke_glass(&change()));
+    server.await.unwrap();
+    alerts.close().await;
+    assert_eq!(
+        counters.counted("a", AlertKind::BreakGlass, Outcome::Failed),
+        1
+    );
+}
+
+#[tokio::test]
+async fn nobody_at_the_other_end_is_an_error_without_an_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hunter2", listener.local_addr().unwrap());
+    drop(listener);
+    let error = posted(&url, &trust(&[]).unwrap()).await.unwrap_err();
+    assert_eq!(error.to_string(), "failed to connect: connection refused");
+}
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_whatever_goes_wrong() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (pair, serving) = issued();
+    let (other, _) = issued();
+    let refusing = start(tls_protocol(&serving), 401).await;
+    let failing = start(tls_protocol(&serving), 500).await;
+    for (server, ca) in [(&refusing, &pair), (&failing, &pair), (&refusing, &other)] {
+        let counters = Counters::default();
+        let alerts = Alerts::over(
+            Tcp,
+            client(&server.url),
+            "helm-guard",
+            counters.clone(),
+            quick(),
+        );
+        alerts.apply(&sinks(json!([{"name": "tickets", "type": "http",
+            "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca_bundle,
+            "headersFrom": {"Authorization": {"name": "alerts", "key": "token"}}}])));
+        alerts.raise(Alert::broke_glass(&change()));
+        while counters.queued("tickets").get() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let failed = counters.counted("tickets", AlertKind::BreakGlass, Outcome::Failed);
+        assert_eq!(failed, 1);
+    }
+    let text = String::from_utf8(log.0.lock().clone()).unwrap();
+    for part in [
+        "sink=\"tickets\"",
+        "the sink answered 401",
+        "the sink answered 500",
+        "is of an unknown CA",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let port = refusing.url.rsplit(':').next().unwrap();
+    for secret in ["hunter2", "t0psecret", port, "127.0.0.1"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
