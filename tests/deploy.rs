@@ -15,6 +15,7 @@ use std::{
     process::{Command, Output},
 };
 
+use helm_guard::{api::GuardPolicy, policy::Policy};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -105,6 +106,7 @@ const READS: [&str; 3] = ["get", "list", "watch"];
 #[rstest]
 #[case::deploy("deploy")]
 #[case::manifests("deploy/manifests")]
+#[case::examples("deploy/examples")]
 #[case::certificates("certs")]
 fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
     let files = yaml_files(folder);
@@ -131,6 +133,24 @@ fn the_kustomization_names_every_manifest() {
         .map(|path| root().join("deploy").join(path))
         .collect();
     assert_eq!(named, yaml_files("deploy/manifests"));
+}
+
+#[test]
+fn the_example_of_alerts_can_be_put_in_force() {
+    let [secret, policy] = &documents(&root().join("deploy/examples/alerts.yaml"))[..] else {
+        panic!("a Secret and a policy");
+    };
+    let policy: GuardPolicy = serde_json::from_value(policy.clone()).unwrap();
+    let policy = Policy::compile(&policy.spec).unwrap();
+    assert_eq!(policy.alerts().sinks.len(), 4);
+    for key in policy.alerts().sinks.iter().flat_map(|sink| sink.secrets()) {
+        assert_eq!(secret["metadata"]["name"], *key.name);
+        assert!(secret["stringData"][&key.key].is_string(), "{}", key.key);
+    }
+    let readable = guard_rules().into_iter().any(|(role, rule)| {
+        role == "Role" && strings(&rule["resourceNames"]).contains("helm-guard-alerts")
+    });
+    assert!(readable);
 }
 
 #[test]
