@@ -4,12 +4,14 @@
 //! - A [`Made`] holds no Secret value: it is redacted when it is made.
 //! - Time is an argument.
 //!
-//! Start at [`grant::leave`] for who may, at [`recorded::record`] for what is kept.
+//! Start at [`grant::leave`] for who may, at [`recorded::record`] for what is kept, at
+//! [`settle::settle`] for what becomes of it.
 
 pub mod asked;
 pub mod grant;
 pub mod made;
 pub mod recorded;
+pub mod settle;
 
 pub use grant::{Leave, Refusal};
 pub use made::Made;

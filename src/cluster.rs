@@ -11,6 +11,8 @@ pub mod client;
 pub mod crds;
 pub mod failure;
 pub mod grants;
+pub mod lease;
+pub mod live;
 pub mod namespaces;
 pub mod policies;
 pub mod served;

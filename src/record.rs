@@ -13,6 +13,7 @@ pub mod audit;
 pub mod changes;
 pub mod events;
 pub mod metrics;
+pub mod tracker;
 
 use std::time::Duration;
 

@@ -35,6 +35,7 @@ pub mod key;
 mod read_through;
 pub mod reader;
 pub mod snapshot_map;
+mod standing;
 pub mod view;
 mod watch;
 mod writer;
@@ -43,6 +44,7 @@ pub use body::Body;
 pub use directory::{DeclaredKind, Directory};
 pub use health::{Readiness, ReleaseInfo, Stats};
 pub use read_through::{ReadThrough, ReadThroughError};
+pub use standing::Standing;
 
 use health::{Counters, Progress, WatchHealth, count};
 use index::Scope;

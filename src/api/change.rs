@@ -187,6 +187,17 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of a change's life.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Open,
+        Self::Overdue,
+        Self::Absorbed,
+        Self::Reverted,
+        Self::Superseded,
+        Self::Void,
+    ];
+
     /// Whether nothing more will happen to it.
     pub fn is_settled(self) -> bool {
         matches!(

@@ -100,6 +100,10 @@ pub struct Serve {
     /// Namespace to read release records in (repeatable); all unless given
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
+    /// Namespace of the Lease by which one of several replicas is chosen to follow emergency changes;
+    /// that of --register-service unless given, else "default"
+    #[arg(long, value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
     /// Format of log lines; audit lines are always JSON
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -46,6 +46,9 @@ pub enum ConfigError {
     /// `--watch-namespace`
     #[error("--watch-namespace {0:?} is no name of a namespace")]
     Namespace(String),
+    /// `--lease-namespace`
+    #[error("--lease-namespace {0:?} is no name of a namespace")]
+    LeaseNamespace(String),
     /// Nothing says where the certificate comes from.
     #[error(
         "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
@@ -72,6 +75,8 @@ pub struct Config {
     pub target: Target,
     /// The namespaces with release records; empty for all.
     pub namespaces: Vec<String>,
+    /// The namespace of the lease of the one who follows emergency changes.
+    pub lease_namespace: String,
     /// Log lines.
     pub logging: Logging,
     /// How long a process that is to end goes on accepting.
@@ -135,7 +140,16 @@ impl Config {
         {
             return Err(ConfigError::Namespace(namespace.clone()));
         }
+        let lease_namespace = match (args.lease_namespace, &endpoint) {
+            (Some(namespace), _) if !is_namespace(&namespace) => {
+                return Err(ConfigError::LeaseNamespace(namespace));
+            }
+            (Some(namespace), _) => namespace,
+            (None, Some(Endpoint::Service { namespace, .. })) => namespace.clone(),
+            (None, _) => "default".to_owned(),
+        };
         Ok(Self {
+            lease_namespace,
             listen: args.listen,
             admin_listen: args.admin_listen,
             policy,

@@ -14,6 +14,7 @@ use std::{future::Future, sync::Arc};
 
 use anyhow::Context;
 use axum::Router;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,15 +30,24 @@ use super::{
     logging,
 };
 use crate::{
-    cluster::{Namespaces, access::AccessReviews, client, crds::Crds},
+    api::{EmergencyChange, State},
+    cluster::{
+        Namespaces,
+        access::AccessReviews,
+        client,
+        crds::Crds,
+        lease::{Candidate, Terms},
+        live::Objects,
+    },
     compare::redact::Redactor,
     record::{
         Recorder,
-        alerts::{Alerts, Counters},
+        alerts::{Alert, Alerts, Counters},
         audit::AuditLog,
         changes::Changes,
         events,
         metrics::Metrics,
+        tracker::{self, Tracker},
     },
     releases::{self, ReadThrough, Releases},
     webhook::{
@@ -51,6 +61,9 @@ use crate::{
         versions::{self, Following, Pace},
     },
 };
+
+/// The lease by which one of several replicas is chosen to follow emergency changes.
+const LEASE: &str = "helm-guard";
 
 /// Runs until a signal.
 pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
@@ -113,11 +126,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut kept = Kept::default();
     let standing = Arc::<Standing>::default();
     let live = config.policy.clone().live();
-    let keeper = Keeper {
-        live: Arc::clone(&live),
-        standing: Arc::clone(&standing),
-    };
-    follow_policy(&config, keeper, &client, &mut kept)?;
     let index = releases::Config {
         namespaces: config.namespaces.clone(),
         ..releases::Config::default()
@@ -138,7 +146,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         kept.keep("versions", versions::follow(following));
     }
 
-    let Kept { mut tasks, stop } = kept;
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -146,14 +153,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .target
             .is_some()
             .then(|| Arc::clone(&upkeep.registered)),
-        stop: stop.clone(),
+        stop: kept.stop.clone(),
         connections: Arc::default(),
         events,
         policy: Arc::clone(&standing),
     };
     let recorder = Arc::new(recorder(&config, &client, &health));
-    let alerts = recorder.alerts.clone();
-    tasks.spawn("alerts", end_alerts(alerts, stop.finish.clone()));
+    let keeper = Keeper {
+        live: Arc::clone(&live),
+        standing: Arc::clone(&standing),
+        alerts: recorder.alerts.clone(),
+    };
+    follow_policy(&config, keeper, &client, &mut kept)?;
+    follow_emergencies(&config, &sources, &recorder, &mut kept)?;
+    let Kept { mut tasks, stop } = kept;
     let options = Options {
         protocol: Protocol::Tls(tls::server_config(&upkeep.serving)?),
         limits: Limits {
@@ -198,6 +211,7 @@ fn follow_policy(
 ) -> anyhow::Result<()> {
     if let Some(path) = &config.policy_file {
         let (text, policy) = policy::read(path)?;
+        keeper.alerts.apply(policy.alerts());
         keeper.live.store(Arc::new(policy));
         let following = keeper.follow_file(path.clone(), text);
         kept.keep("policy", following);
@@ -205,6 +219,39 @@ fn follow_policy(
         let following = keeper.follow_object(client.clone());
         kept.keep("policy", following);
     }
+    Ok(())
+}
+
+/// What becomes of emergency changes, followed by one of the replicas; and alerts, which each sends of
+/// what it has seen itself.
+fn follow_emergencies(
+    config: &Config,
+    sources: &Known,
+    recorder: &Arc<Recorder>,
+    kept: &mut Kept,
+) -> anyhow::Result<()> {
+    let (alerts, client) = (recorder.alerts.clone(), &sources.client);
+    let finish = kept.stop.finish.clone();
+    let sending = end_alerts(alerts.clone(), finish.clone());
+    kept.tasks.spawn("alerts", sending);
+    let tracker = Tracker {
+        client: client.clone(),
+        releases: sources.releases.clone(),
+        objects: Arc::new(Objects::new(client.clone())),
+        recorder: Arc::clone(recorder),
+        announce: Arc::new(move |change| tell(&alerts, change)),
+        pace: tracker::Pace::default(),
+    };
+    let candidate = Candidate {
+        client: client.clone(),
+        namespace: config.lease_namespace.clone(),
+        name: LEASE.to_owned(),
+        identity: identity()?,
+        terms: Terms::default(),
+    };
+    kept.tasks.spawn("emergency changes", async move {
+        candidate.lead(|| tracker.run(), finish).await;
+    });
     Ok(())
 }
 
@@ -270,12 +317,24 @@ fn recorder(config: &Config, client: &Client, health: &Health) -> Recorder {
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
     let alerts = Alerts::new(client.clone(), namespace, counters);
-    alerts.apply(config.policy.alerts());
     Recorder {
         metrics,
         audit: AuditLog::new(std::io::stderr()),
         events: health.events.clone(),
         alerts,
+    }
+}
+
+/// What people are told of a change that has come to a new state.
+fn tell(alerts: &Alerts, change: &EmergencyChange) {
+    let Some(status) = &change.status else {
+        return;
+    };
+    let (spec, now) = (&change.spec, Timestamp::now());
+    if status.state == State::Overdue {
+        alerts.raise(Alert::overdue(spec, now));
+    } else if status.state.is_settled() {
+        alerts.raise(Alert::settled(spec, status.state, status.revision, now));
     }
 }
 
@@ -320,6 +379,17 @@ pub(super) fn key() -> anyhow::Result<[u8; 32]> {
     aws_lc_rs::rand::fill(&mut key)
         .map_err(|_| anyhow::anyhow!("failed to get random bytes from the system"))?;
     Ok(key)
+}
+
+/// A name that no other replica has, with that of the pod in it for people.
+fn identity() -> anyhow::Result<String> {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helm-guard".to_owned());
+    let key = key()?;
+    let random = key
+        .iter()
+        .take(4)
+        .fold(0_u32, |random, byte| random << 8 | u32::from(*byte));
+    Ok(format!("{host}_{random:08x}"))
 }
 
 async fn register_when_ready(

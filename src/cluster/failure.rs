@@ -23,6 +23,14 @@ impl ApiFailure {
         }
     }
 
+    /// What the API server answered makes no sense.
+    pub fn unreadable() -> Self {
+        Self {
+            code: None,
+            text: "the API server's answer does not parse".to_owned(),
+        }
+    }
+
     /// There are more of these than are looked at.
     pub fn too_many(what: &str) -> Self {
         Self {

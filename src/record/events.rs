@@ -1,4 +1,5 @@
-//! Kubernetes events (events.k8s.io/v1) about break-glass changes, on the object that was changed.
+//! Kubernetes events (events.k8s.io/v1) about break-glass changes and what becomes of them, on the
+//! object that was changed.
 //!
 //! [`Events::announce`] only puts a note into a bounded queue; [`Announcer::run`] is the task that
 //! sends them. Notes on the same object within [`WINDOW`] become one event with a count, so that a
@@ -51,7 +52,9 @@ pub struct Note {
     pub api_version: String,
     /// Its uid, as far as it is known: kubectl finds the events of an object by it.
     pub uid: Option<String>,
-    /// What was done: `Update`, `Delete`, `Scale`.
+    /// What it is about: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`.
+    pub reason: &'static str,
+    /// What was done: `Update`, `Delete`, `Scale`; or what it came to: `Overdue`, `Absorbed`.
     pub action: &'static str,
     /// The sentence, of at most 1 kB: the API server takes no more.
     pub text: String,
@@ -197,9 +200,12 @@ fn event(note: &Note, now: Timestamp) -> Event {
         },
         event_time: Some(MicroTime(now)),
         action: Some(note.action.to_owned()),
-        reason: Some("BreakGlass".to_owned()),
+        reason: Some(note.reason.to_owned()),
         note: Some(note.text.clone()),
-        type_: Some("Warning".to_owned()),
+        type_: Some(match note.reason {
+            "EmergencyChangeSettled" => "Normal".to_owned(),
+            _ => "Warning".to_owned(),
+        }),
         regarding: Some(ObjectReference {
             api_version: Some(note.api_version.clone()),
             kind: Some(object.kind.clone()),

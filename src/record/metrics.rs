@@ -8,7 +8,7 @@
 
 pub mod figures;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -18,6 +18,7 @@ use prometheus_client::{
 
 pub use self::figures::Figures;
 use crate::{
+    api::State,
     guard::{Decided, Operation},
     policy::Mode,
 };
@@ -55,6 +56,8 @@ pub struct Metrics {
     rejected: Family<KindLabel, Counter>,
     break_glass: Family<OperationLabel, Counter>,
     changes: Family<KeptLabel, Counter>,
+    followed: Family<StateLabel, Gauge>,
+    settled: Family<StateLabel, Counter>,
     audit_errors: Counter,
     panics: Counter,
     duration: Histogram,
@@ -64,6 +67,11 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeptLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +131,18 @@ impl Metrics {
             "Records of emergency changes, by whether they could be kept in the cluster",
             changes.clone(),
         );
+        let followed = Family::default();
+        registry.register(
+            "helm_guard_emergency_changes",
+            "Emergency changes in the cluster, by state; the leader alone shows them",
+            followed.clone(),
+        );
+        let settled = Family::default();
+        registry.register(
+            "helm_guard_emergency_changes_settled",
+            "Emergency changes that this process has settled, by the state they came to",
+            settled.clone(),
+        );
         let audit_errors = Counter::default();
         registry.register(
             "helm_guard_audit_errors",
@@ -156,6 +176,8 @@ impl Metrics {
             rejected,
             break_glass,
             changes,
+            followed,
+            settled,
             audit_errors,
             panics,
             duration,
@@ -218,6 +240,31 @@ impl Metrics {
     pub fn kept(&self, is_kept: bool) {
         let outcome = if is_kept { "kept" } else { "failed" };
         self.changes.get_or_create(&KeptLabel { outcome }).inc();
+    }
+
+    /// Shows how many emergency changes are in which state; none by who does not follow them.
+    pub fn emergency_changes(&self, counts: Option<&BTreeMap<State, u64>>) {
+        let Some(counts) = counts else {
+            self.followed.clear();
+            return;
+        };
+        for state in State::ALL {
+            let count = counts.get(&state).copied().unwrap_or_default();
+            let label = StateLabel {
+                state: state.as_str(),
+            };
+            self.followed
+                .get_or_create(&label)
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts an emergency change that was settled.
+    pub fn settled(&self, state: State) {
+        let label = StateLabel {
+            state: state.as_str(),
+        };
+        self.settled.get_or_create(&label).inc();
     }
 
     /// Counts a body that was no review.

@@ -23,7 +23,7 @@ use crate::{
         Live, Policy, PolicyError,
         document::{self, MAX_BYTES},
     },
-    record::metrics::figures::PolicyFigures,
+    record::{alerts::Alerts, metrics::figures::PolicyFigures},
     webhook::{admin, answer::text::cut},
 };
 
@@ -115,12 +115,15 @@ fn compiled(text: &str) -> Result<Policy, PolicyError> {
 pub(super) struct Keeper {
     pub(super) live: Live,
     pub(super) standing: Arc<Standing>,
+    /// Where its sinks are to be known.
+    pub(super) alerts: Alerts,
 }
 
 impl Keeper {
     /// Takes a policy over.
     fn take(&self, policy: Arc<Policy>, origin: Origin, generation: i64) {
         let mode = policy.default_mode().as_str();
+        self.alerts.apply(policy.alerts());
         self.live.store(policy);
         let mut state = self.standing.0.lock();
         state.origin = origin;
@@ -292,6 +295,7 @@ mod tests {
         let keeper = Keeper {
             live: Arc::clone(&live),
             standing: Arc::clone(&standing),
+            alerts: Alerts::default(),
         };
         let following = tokio::spawn(keeper.follow_file(path.clone(), first));
         std::fs::write(&path, policy("Audit")).unwrap();

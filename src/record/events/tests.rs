@@ -21,6 +21,7 @@ fn note(object: &str, namespace: &str) -> Note {
         },
         api_version: "apps/v1".to_owned(),
         uid: Some("o-1".to_owned()),
+        reason: "BreakGlass",
         action: "Update",
         text: "UPDATE by ada against what Helm declares".to_owned(),
     }

@@ -307,6 +307,7 @@ fn emergency(kept: Result<&str, Unkept>) -> Emergency {
             },
             api_version: "apps/v1".to_owned(),
             uid: None,
+            reason: "BreakGlass",
             action: "Update",
             text: String::new(),
         },

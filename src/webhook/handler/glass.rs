@@ -149,6 +149,7 @@ pub(super) async fn keep<S: Sources>(
         },
         api_version: before.api_version.clone(),
         uid: before.uid.clone(),
+        reason: "BreakGlass",
         action,
         text: text::announcement(decided),
     };

@@ -1,0 +1,299 @@
+//! When an emergency change is settled: the change, the object as it is, what the release declares
+//! now, and the time go in; the state comes out.
+//!
+//! The rule is that of drift: a change is settled when the object is again as the newest revision
+//! declares it, at every field that was changed. Whether the chart took the value (`Absorbed`) or the
+//! value went back (`Reverted`) is told by the value itself; of a Secret, whose values are recorded as
+//! marks alone, by whether a later revision did it.
+//!
+//! While Helm is at work, or where nobody can say what is declared, nothing is settled.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    api::{
+        EmergencyChangeSpec, State,
+        change::{ChangeOperation, ChangedField},
+    },
+    compare::{
+        Document,
+        path::{FieldPath, Step},
+        schema::Shape,
+        select::select,
+        values::{Against, Empties, satisfies},
+    },
+};
+
+/// A change that nobody has seen in the cluster after this time never came to be: the API server has
+/// long given up any request that it asked about.
+pub const GRACE: SignedDuration = SignedDuration::from_secs(90);
+
+/// Everything that the state depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// What happened.
+    pub change: &'a EmergencyChangeSpec,
+    /// The state so far.
+    pub state: State,
+    /// The object as it is; none if it is gone.
+    pub live: Option<&'a Value>,
+    /// What the release says of it.
+    pub standing: Standing<'a>,
+    /// What is known of the kind's fields.
+    pub shape: Shape<'a>,
+    /// What becomes of empty lists of the kind.
+    pub empties: Empties,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What the release says of the object now.
+#[derive(Clone, Copy, Debug)]
+pub enum Standing<'a> {
+    /// Helm is at work on it, or its record cannot be read or compared.
+    Unsaid,
+    /// There is no such release any more.
+    Gone,
+    /// This revision is deployed.
+    Deployed {
+        /// Its number.
+        revision: u32,
+        /// What it declares of the object; none if it does not hold it.
+        object: Option<&'a Value>,
+    },
+}
+
+/// A state that a change has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// The state.
+    pub state: State,
+    /// Why.
+    pub message: String,
+    /// The revision that settled it.
+    pub revision: Option<u32>,
+}
+
+/// How the object looks at one of the changed fields.
+struct Look {
+    /// As the change made it; none where values are marks.
+    is_new: Option<bool>,
+    /// As it was before the change.
+    is_old: Option<bool>,
+    /// As the release declared it then.
+    is_declared: Option<bool>,
+    /// As the release declares it now, or no longer does.
+    is_satisfied: bool,
+}
+
+/// The state that the change is in now; none if that is the one it has been in.
+pub fn settle(sight: &Sight<'_>) -> Option<Next> {
+    if sight.state.is_settled() {
+        return None;
+    }
+    let next = match sight.change.operation {
+        ChangeOperation::Delete => of_delete(sight),
+        ChangeOperation::Update | ChangeOperation::Scale => of_update(sight),
+    }?;
+    (next.state != sight.state).then_some(next)
+}
+
+fn of_delete(sight: &Sight<'_>) -> Option<Next> {
+    let is_there = sight.live.is_some_and(|live| {
+        let uid = text_at(live, "/metadata/uid");
+        sight
+            .change
+            .object
+            .uid
+            .as_deref()
+            .is_none_or(|was| uid == Some(was))
+    });
+    let is_going = sight
+        .live
+        .is_some_and(|live| text_at(live, "/metadata/deletionTimestamp").is_some());
+    if is_there && !is_going {
+        return unseen(sight);
+    }
+    match sight.standing {
+        Standing::Gone => Some(superseded("the release is gone", None)),
+        Standing::Deployed {
+            revision,
+            object: None,
+        } => Some(Next {
+            state: State::Absorbed,
+            message: format!("revision {revision} does not declare the object"),
+            revision: Some(revision),
+        }),
+        _ if is_there || sight.live.is_none() => Some(in_place(sight)),
+        _ => Some(Next {
+            state: State::Reverted,
+            message: "the object is there again".to_owned(),
+            revision: later(sight),
+        }),
+    }
+}
+
+fn of_update(sight: &Sight<'_>) -> Option<Next> {
+    let Some(live) = sight.live else {
+        return match sight.standing {
+            Standing::Unsaid => None,
+            _ => Some(superseded("the object is gone", later(sight))),
+        };
+    };
+    let declared = match sight.standing {
+        Standing::Unsaid => None,
+        Standing::Gone => return Some(superseded("the release is gone", None)),
+        Standing::Deployed {
+            revision,
+            object: None,
+        } => {
+            let message = format!("revision {revision} does not declare the object");
+            return Some(superseded(&message, Some(revision)));
+        }
+        Standing::Deployed { object, .. } => object,
+    };
+    let fields = sight.change.fields.iter();
+    let looks: Vec<Look> = fields
+        .map(|field| look(sight, field, live, declared))
+        .collect();
+    let any = |of: fn(&Look) -> Option<bool>| looks.iter().any(|look| of(look) == Some(true));
+    let all = |of: fn(&Look) -> Option<bool>| looks.iter().all(|look| of(look) == Some(true));
+    let none_is_known = looks.iter().all(|look| look.is_new.is_none());
+    let later = later(sight);
+    if declared.is_some() && looks.iter().all(|look| look.is_satisfied) {
+        return match later {
+            Some(revision) if any(|look| look.is_new) || none_is_known => Some(Next {
+                state: State::Absorbed,
+                message: format!("revision {revision} declares it"),
+                revision: Some(revision),
+            }),
+            Some(revision) if !all(|look| look.is_declared) && !all(|look| look.is_old) => {
+                let message = format!("revision {revision} declares another value");
+                Some(superseded(&message, Some(revision)))
+            }
+            _ => undone(sight, "the object is as the chart declares it"),
+        };
+    }
+    if any(|look| look.is_new) {
+        return Some(in_place(sight));
+    }
+    if none_is_known {
+        let version = text_at(live, "/metadata/resourceVersion");
+        let is_untouched = version == sight.change.object.resource_version.as_deref();
+        return if is_untouched {
+            unseen(sight)
+        } else {
+            Some(in_place(sight))
+        };
+    }
+    if all(|look| look.is_old) {
+        return undone(sight, "the object is as it was before");
+    }
+    match sight.standing {
+        Standing::Unsaid => None,
+        _ => Some(superseded("the fields were changed again", later)),
+    }
+}
+
+fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<&Value>) -> Look {
+    let path: FieldPath = field.path.parse().unwrap_or_default();
+    let steps = path.steps();
+    let found = select(live, steps).filter(|value| !value.is_null());
+    let is = |recorded: &Option<String>| reads(found, recorded.as_deref());
+    let wanted = declared.and_then(|declared| select(declared, steps));
+    Look {
+        is_new: is(&field.new),
+        is_old: is(&field.old),
+        is_declared: is(&field.declared),
+        // A path that cannot be read is never satisfied: somebody has to look.
+        is_satisfied: !steps.is_empty()
+            && wanted.is_none_or(|wanted| is_satisfied(sight, steps, wanted, found)),
+    }
+}
+
+/// Whether a value is the one that was recorded as text; none where the text is a mark or was cut.
+fn reads(found: Option<&Value>, recorded: Option<&str>) -> Option<bool> {
+    match (found, recorded) {
+        (None, None) => Some(true),
+        (Some(_), None) => Some(false),
+        (found, Some(text)) => {
+            let recorded: Value = serde_json::from_str(text).ok()?;
+            Some(found == Some(&recorded))
+        }
+    }
+}
+
+fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option<&Value>) -> bool {
+    let shape = steps.iter().fold(sight.shape, |shape, step| match step {
+        Step::Field(name) => shape.field(name),
+        Step::Item(_) | Step::Value(_) | Step::Index(_) => shape.item(),
+    });
+    let (wanted, found) = (wanted.to_string(), found.map(Value::to_string));
+    let (wanted, found) = (Document::of(&wanted), found.as_deref().map(Document::of));
+    let against = Against {
+        old: None,
+        new: found.as_ref().map(Document::root),
+    };
+    satisfies(wanted.root(), against, shape, sight.empties)
+}
+
+/// The change is not to be seen: it is under way, it never came to be, or it was taken back.
+fn undone(sight: &Sight<'_>, message: &str) -> Option<Next> {
+    if sight.state == State::Pending {
+        return unseen(sight);
+    }
+    Some(Next {
+        state: State::Reverted,
+        message: message.to_owned(),
+        revision: later(sight),
+    })
+}
+
+fn unseen(sight: &Sight<'_>) -> Option<Next> {
+    let is_late = sight.now.duration_since(sight.change.at.0) >= GRACE;
+    (sight.state == State::Pending && is_late).then(|| Next {
+        state: State::Void,
+        message: "nobody has seen it in the cluster: the request failed after it was recorded"
+            .to_owned(),
+        revision: None,
+    })
+}
+
+fn in_place(sight: &Sight<'_>) -> Next {
+    let state = if sight.now >= sight.change.reconcile_by.0 || sight.state == State::Overdue {
+        State::Overdue
+    } else {
+        State::Open
+    };
+    Next {
+        state,
+        message: "it is in the cluster and not in the chart".to_owned(),
+        revision: None,
+    }
+}
+
+fn superseded(message: &str, revision: Option<u32>) -> Next {
+    Next {
+        state: State::Superseded,
+        message: message.to_owned(),
+        revision,
+    }
+}
+
+/// The deployed revision, if it came after the change.
+fn later(sight: &Sight<'_>) -> Option<u32> {
+    match sight.standing {
+        Standing::Deployed { revision, .. } if revision > sight.change.release.revision => {
+            Some(revision)
+        }
+        _ => None,
+    }
+}
+
+fn text_at<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
+    object.pointer(pointer)?.as_str()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! A memory limit of 128Mi, raised to 2Gi at three o'clock; what becomes of it.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::compare::schema::builtin::builtin;
+
+const MADE: &str = "2026-11-21T03:00:00Z";
+const SOON: &str = "2026-11-21T03:00:10Z";
+const LATER: &str = "2026-11-21T09:00:00Z";
+const NEXT_WEEK: &str = "2026-11-28T09:00:00Z";
+
+fn limits(memory: &str) -> Value {
+    let resources = json!({"limits": {"memory": memory}});
+    json!({
+        "metadata": {"name": "web", "uid": "o-1", "resourceVersion": "7"},
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "resources": resources}]}}},
+    })
+}
+
+fn raised() -> EmergencyChangeSpec {
+    change(json!({
+        "operation": "Update",
+        "fields": [{
+            "path": ".spec.template.spec.containers[name=web].resources.limits.memory",
+            "declared": "\"128Mi\"", "old": "\"128Mi\"", "new": "\"2Gi\"",
+        }],
+    }))
+}
+
+fn change(more: Value) -> EmergencyChangeSpec {
+    let mut spec = json!({
+        "user": "ada", "at": MADE, "requestUid": "u-1",
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
+            "name": "web", "uid": "o-1", "resourceVersion": "6"},
+        "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0", "revision": 3},
+        "reconcileBy": "2026-11-22T03:00:00Z",
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+fn sight<'a>(
+    change: &'a EmergencyChangeSpec,
+    state: State,
+    live: Option<&'a Value>,
+    standing: Standing<'a>,
+    now: &str,
+) -> Sight<'a> {
+    Sight {
+        change,
+        state,
+        live,
+        standing,
+        shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
+        empties: Empties::Dropped,
+        now: now.parse().unwrap(),
+    }
+}
+
+#[rstest]
+#[case::in_a_moment(State::Pending, "128Mi", (3, "128Mi"), SOON, None)]
+#[case::it_shows(State::Pending, "2Gi", (3, "128Mi"), SOON, Some(State::Open))]
+#[case::it_never_came(State::Pending, "128Mi", (3, "128Mi"), LATER, Some(State::Void))]
+#[case::it_is_still_there(State::Open, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::an_upgrade_of_something_else(State::Open, "2Gi", (4, "128Mi"), LATER, None)]
+#[case::too_long(State::Open, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(State::Overdue))]
+#[case::too_long_at_once(State::Pending, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(State::Overdue))]
+#[case::the_chart_took_it(State::Open, "2Gi", (4, "2Gi"), LATER, Some(State::Absorbed))]
+#[case::in_other_words(State::Open, "2Gi", (4, "2048Mi"), LATER, Some(State::Absorbed))]
+#[case::late_but_taken(State::Overdue, "2Gi", (5, "2Gi"), NEXT_WEEK, Some(State::Absorbed))]
+#[case::overdue_stays(State::Overdue, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::by_hand(State::Open, "128Mi", (3, "128Mi"), LATER, Some(State::Reverted))]
+#[case::by_an_upgrade(State::Open, "128Mi", (4, "128Mi"), LATER, Some(State::Reverted))]
+#[case::late_but_undone(State::Overdue, "128Mi", (3, "128Mi"), NEXT_WEEK, Some(State::Reverted))]
+#[case::the_chart_has_its_own_idea(State::Open, "1Gi", (4, "1Gi"), LATER, Some(State::Superseded))]
+#[case::another_emergency(State::Open, "4Gi", (3, "128Mi"), LATER, Some(State::Superseded))]
+#[case::settled_for_good(State::Reverted, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::void_for_good(State::Void, "2Gi", (3, "128Mi"), LATER, None)]
+fn a_change_of_a_field(
+    #[case] state: State,
+    #[case] live: &str,
+    #[case] declared: (u32, &str),
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let (change, live) = (raised(), limits(live));
+    let object = limits(declared.1);
+    let standing = Standing::Deployed {
+        revision: declared.0,
+        object: Some(&object),
+    };
+    let next = settle(&sight(&change, state, Some(&live), standing, now));
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+#[test]
+fn while_helm_is_at_work_nothing_is_settled() {
+    let change = raised();
+    for (memory, expected) in [
+        ("128Mi", Some(State::Reverted)),
+        ("2Gi", None),
+        ("1Gi", None),
+    ] {
+        let live = limits(memory);
+        let next = settle(&sight(
+            &change,
+            State::Open,
+            Some(&live),
+            Standing::Unsaid,
+            LATER,
+        ));
+        // What was before is what was before, whatever Helm is going to declare.
+        assert_eq!(next.map(|next| next.state), expected, "{memory}");
+    }
+    assert_eq!(
+        settle(&sight(&change, State::Open, None, Standing::Unsaid, LATER)),
+        None
+    );
+}
+
+#[test]
+fn what_is_overdue_is_so_while_helm_is_at_work_too() {
+    let (change, live) = (raised(), limits("2Gi"));
+    let next = settle(&sight(
+        &change,
+        State::Open,
+        Some(&live),
+        Standing::Unsaid,
+        NEXT_WEEK,
+    ));
+    assert_eq!(next.unwrap().state, State::Overdue);
+}
+
+#[test]
+fn a_field_that_the_chart_gives_up_is_absorbed() {
+    let (change, live) = (raised(), limits("2Gi"));
+    let object = json!({"spec": {"replicas": 1}});
+    let standing = Standing::Deployed {
+        revision: 4,
+        object: Some(&object),
+    };
+    let next = settle(&sight(&change, State::Open, Some(&live), standing, LATER)).unwrap();
+    assert_eq!((next.state, next.revision), (State::Absorbed, Some(4)));
+}
+
+#[rstest]
+#[case::release_gone(Some("2Gi"), Standing::Gone)]
+#[case::not_in_the_chart(Some("2Gi"), Standing::Deployed { revision: 4, object: None })]
+#[case::object_gone(None, Standing::Deployed { revision: 3, object: None })]
+fn what_is_not_there_any_more_supersedes(
+    #[case] memory: Option<&str>,
+    #[case] standing: Standing<'_>,
+) {
+    let (change, live) = (raised(), memory.map(limits));
+    let next = settle(&sight(&change, State::Open, live.as_ref(), standing, LATER));
+    assert_eq!(next.unwrap().state, State::Superseded);
+}
+
+#[rstest]
+#[case::under_way(State::Pending, Some("o-1"), true, 3, SOON, None)]
+#[case::never_came(State::Pending, Some("o-1"), true, 3, LATER, Some(State::Void))]
+#[case::gone(State::Pending, None, true, 3, SOON, Some(State::Open))]
+#[case::long_gone(State::Open, None, true, 3, NEXT_WEEK, Some(State::Overdue))]
+#[case::there_again(State::Open, Some("o-2"), true, 4, LATER, Some(State::Reverted))]
+#[case::out_of_the_chart(State::Open, None, false, 4, LATER, Some(State::Absorbed))]
+fn a_delete(
+    #[case] state: State,
+    #[case] uid: Option<&str>,
+    #[case] is_declared: bool,
+    #[case] revision: u32,
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let change = change(json!({"operation": "Delete"}));
+    let live = uid.map(|uid| json!({"metadata": {"uid": uid}}));
+    let object = limits("128Mi");
+    let standing = Standing::Deployed {
+        revision,
+        object: is_declared.then_some(&object),
+    };
+    let next = settle(&sight(&change, state, live.as_ref(), standing, now));
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+#[rstest]
+#[case::untouched(State::Pending, "6", "b2xk", 3, LATER, Some(State::Void))]
+#[case::touched(State::Pending, "7", "bmV3", 3, SOON, Some(State::Open))]
+#[case::still_there(State::Open, "9", "bmV3", 3, LATER, None)]
+#[case::taken(State::Open, "9", "b2xk", 4, LATER, Some(State::Absorbed))]
+#[case::back(State::Open, "9", "b2xk", 3, LATER, Some(State::Reverted))]
+fn a_secret_is_compared_with_its_chart_alone(
+    #[case] state: State,
+    #[case] version: &str,
+    #[case] value: &str,
+    #[case] revision: u32,
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let change = change(json!({"operation": "Update", "fields": [{
+        "path": ".data.password", "declared": "<redacted 1>", "old": "<redacted 1>",
+        "new": "<redacted 2>",
+    }]}));
+    let secret = |value: &str| {
+        json!({
+            "metadata": {"uid": "o-1", "resourceVersion": version}, "data": {"password": value},
+        })
+    };
+    let (live, object) = (secret(value), secret("b2xk"));
+    let standing = Standing::Deployed {
+        revision,
+        object: Some(&object),
+    };
+    let next = settle(&Sight {
+        shape: builtin().lookup("", "v1", "Secret").unwrap(),
+        ..sight(&change, state, Some(&live), standing, now)
+    });
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+#[test]
+fn of_two_fields_one_that_stays_keeps_the_change_open() {
+    let change = change(json!({"operation": "Update", "fields": [
+        {"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"},
+        {"path": ".spec.paused", "declared": "false", "old": "false", "new": "true"},
+    ]}));
+    let object = json!({"spec": {"replicas": 3, "paused": false}});
+    let standing = Standing::Deployed {
+        revision: 3,
+        object: Some(&object),
+    };
+    let live = json!({"spec": {"replicas": 3, "paused": true}});
+    let next = settle(&sight(
+        &change,
+        State::Pending,
+        Some(&live),
+        standing,
+        LATER,
+    ))
+    .unwrap();
+    assert_eq!(next.state, State::Open);
+}

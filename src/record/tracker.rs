@@ -1,0 +1,387 @@
+//! Follows emergency changes until they are settled. Run by the leader alone.
+//!
+//! Invariants
+//! - The rule is [`crate::breakglass::settle`]; here it is only asked, with what is seen.
+//! - A state is written with the resource version of what it was made from, and told (event, metric,
+//!   alert) by who wrote it, after it was written: of two leaders, or of one that starts again, one
+//!   tells it. A process that ends between the two tells nobody; the state is there all the same.
+//! - All there is to know is in the cluster: a leader that starts anew goes on where the last stopped.
+//!
+//! Start at [`Tracker::run`].
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams, Preconditions},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+
+use self::book::{Book, Key};
+use super::{Recorder, events::Note};
+use crate::{
+    api::{BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State},
+    breakglass::settle::{self, Next, Sight},
+    cluster::{
+        ApiFailure, grants,
+        live::{Objects, Wanted},
+    },
+    compare::{
+        schema::{Shape, builtin::builtin},
+        values::Empties,
+    },
+    guard::ObjectRef,
+    helm::{ObjectId, ReleaseName},
+    releases::{Releases, Standing},
+};
+
+/// Settled changes and ended grants are kept this long: an incident's review comes weeks after it.
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Changes that are looked at in one go; the others wait for the next.
+const ROUND: usize = 100;
+
+/// How long the removal of old objects may take.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often what happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Whether anything is due.
+    pub tick: Duration,
+    /// A look at a change that nobody has seen in the cluster yet.
+    pub pending: Duration,
+    /// A look at one that is open.
+    pub open: Duration,
+    /// The removal of what is old.
+    pub sweep: Duration,
+}
+
+impl Default for Pace {
+    /// A release that changes is looked at within a second; the rest is for edits by hand.
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_secs(1),
+            pending: Duration::from_secs(2),
+            open: Duration::from_secs(15),
+            sweep: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Told of each change that has come to a new state.
+pub type Announce = Arc<dyn Fn(&EmergencyChange) + Send + Sync>;
+
+/// Follows changes.
+#[derive(Clone)]
+pub struct Tracker {
+    /// Needs `list`, `watch` and `delete` on emergency changes, `update` on their status, `list` and
+    /// `delete` on grants, and `get` on what is changed.
+    pub client: Client,
+    /// What is declared.
+    pub releases: Releases,
+    /// What is there.
+    pub objects: Arc<Objects>,
+    /// Events and metrics.
+    pub recorder: Arc<Recorder>,
+    /// Who else is told.
+    pub announce: Announce,
+    /// How often.
+    pub pace: Pace,
+}
+
+/// The figures are the leader's: who leads no more shows none.
+struct Shown<'a>(&'a Recorder);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.emergency_changes(None);
+    }
+}
+
+impl Tracker {
+    /// Follows, for as long as it is polled.
+    pub async fn run(&self) {
+        let _shown = Shown(&self.recorder);
+        let api: Api<EmergencyChange> = Api::all(self.client.clone());
+        let mut events = watcher::watcher(api, watcher::Config::default())
+            .default_backoff()
+            .boxed();
+        let mut ticks = tokio::time::interval(self.pace.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut book = Book::default();
+        let mut generation = None;
+        let mut swept: Option<Instant> = None;
+        let mut said = false;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => {
+                        said = false;
+                        book.take(event, Instant::now());
+                    }
+                    Some(Err(error)) => {
+                        let failure = ApiFailure::from(&error);
+                        // Where the kind is not installed, this goes on for ever.
+                        if !said && !failure.is_not_found() {
+                            tracing::warn!(error = %failure, "failed to watch emergency changes");
+                        }
+                        said = true;
+                    }
+                    None => return,
+                },
+                _ = ticks.tick() => {
+                    if !book.is_complete() || !self.releases.readiness().ready {
+                        continue;
+                    }
+                    let now = self.releases.generation();
+                    if generation.replace(now) != Some(now) {
+                        book.all_due();
+                    }
+                    for key in book.due(Instant::now(), ROUND) {
+                        self.look(&mut book, &key).await;
+                    }
+                    if swept.is_none_or(|swept| swept.elapsed() >= self.pace.sweep) {
+                        swept = Some(Instant::now());
+                        let sweeping = self.sweep(&book);
+                        let _ = tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await;
+                    }
+                    self.recorder.metrics.emergency_changes(Some(&book.by_state()));
+                }
+            }
+        }
+    }
+
+    /// Looks at one change, and writes the state that it has come to.
+    async fn look(&self, book: &mut Book, key: &Key) {
+        let Some(change) = book.get(key) else {
+            return;
+        };
+        let state = change.status.clone().unwrap_or_default().state;
+        let pause = match state {
+            State::Pending => self.pace.pending,
+            _ => self.pace.open,
+        };
+        let now = Timestamp::now();
+        match self.next(change, state, now).await {
+            Ok(None) => book.look_again(key, Instant::now() + pause),
+            Ok(Some(next)) => match self.write(change, &next, now).await {
+                Ok(written) => {
+                    self.tell(&written);
+                    book.put(written, Instant::now() + pause);
+                }
+                // Somebody else wrote, or it is gone: the watch tells.
+                Err(failure) if matches!(failure.code, Some(404 | 409)) => {
+                    book.look_again(key, Instant::now() + self.pace.pending);
+                }
+                Err(failure) => {
+                    tracing::warn!(change = %key, error = %failure, "failed to write the state of an emergency change");
+                    book.look_again(key, Instant::now() + pause);
+                }
+            },
+            Err(failure) => {
+                tracing::warn!(change = %key, error = %failure, "failed to look at what an emergency changed");
+                book.look_again(key, Instant::now() + pause);
+            }
+        }
+    }
+
+    async fn next(
+        &self,
+        change: &EmergencyChange,
+        state: State,
+        now: Timestamp,
+    ) -> Result<Option<Next>, ApiFailure> {
+        let object = &change.spec.object;
+        let live = self
+            .objects
+            .get(&Wanted {
+                api_version: &object.api_version,
+                kind: &object.kind,
+                namespace: &object.namespace,
+                name: &object.name,
+            })
+            .await?;
+        let (group, version) = match object.api_version.split_once('/') {
+            Some((group, version)) => (group, version),
+            None => ("", object.api_version.as_str()),
+        };
+        let release = ReleaseName {
+            namespace: change.spec.release.namespace.clone(),
+            name: change.spec.release.name.clone(),
+        };
+        let named = ObjectRef {
+            group,
+            kind: &object.kind,
+            namespace: &object.namespace,
+            name: object.name.as_str().into(),
+        };
+        let standing = self.releases.standing(&release, &named);
+        let declared: Option<Value> = match &standing {
+            Standing::Deployed {
+                object: Some(object),
+                ..
+            } => serde_json::from_str(&object.json).ok(),
+            _ => None,
+        };
+        let standing = match &standing {
+            Standing::Gone => settle::Standing::Gone,
+            // What is declared in another version does not compare.
+            Standing::Deployed {
+                object: Some(object),
+                ..
+            } if object.version != version => settle::Standing::Unsaid,
+            Standing::Deployed { revision, .. } => settle::Standing::Deployed {
+                revision: *revision,
+                object: declared.as_ref(),
+            },
+            Standing::Unsaid => settle::Standing::Unsaid,
+        };
+        let shape = builtin().lookup(group, version, &object.kind);
+        Ok(settle::settle(&Sight {
+            change: &change.spec,
+            state,
+            live: live.as_ref(),
+            standing,
+            shape: shape.unwrap_or_else(Shape::plain),
+            empties: if builtin().knows_group(group) {
+                Empties::Dropped
+            } else {
+                Empties::Kept
+            },
+            now,
+        }))
+    }
+
+    async fn write(
+        &self,
+        change: &EmergencyChange,
+        next: &Next,
+        now: Timestamp,
+    ) -> Result<EmergencyChange, ApiFailure> {
+        let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
+        let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
+        let mut written = change.clone();
+        written.status = Some(EmergencyChangeStatus {
+            state: next.state,
+            message: next.message.clone(),
+            since: Some(Time(now)),
+            revision: next.revision,
+        });
+        let name = change.metadata.name.as_deref().unwrap_or_default();
+        let params = PostParams::default();
+        let replaced = api.replace_status(name, &params, &written);
+        match tokio::time::timeout(Duration::from_secs(5), replaced).await {
+            Ok(replaced) => Ok(replaced?),
+            Err(_) => Err(ApiFailure::timeout()),
+        }
+    }
+
+    fn tell(&self, change: &EmergencyChange) {
+        let status = change.status.clone().unwrap_or_default();
+        let (spec, state) = (&change.spec, status.state);
+        tracing::info!(
+            change = %Key::of(change),
+            state = state.as_str(),
+            message = status.message,
+            user = spec.user,
+            ticket = spec.ticket,
+            "an emergency change has come to a new state"
+        );
+        if state.is_settled() {
+            self.recorder.metrics.settled(state);
+        }
+        if state.is_settled() || state == State::Overdue {
+            self.recorder.events.announce(note(change, &status));
+        }
+        (self.announce)(change);
+    }
+
+    /// Removes what nobody asks about any more.
+    async fn sweep(&self, book: &Book) {
+        let now = Timestamp::now();
+        for change in book.settled_before(now, RETENTION) {
+            let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
+            let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
+            let name = change.metadata.name.clone().unwrap_or_default();
+            let removed = api.delete(&name, &unchanged(&change.metadata.uid)).await;
+            said("emergency change", &name, removed.err());
+        }
+        let deadline = Instant::now() + SWEEP_TIMEOUT;
+        let Ok(grants) = grants::grants(&self.client, deadline).await else {
+            return;
+        };
+        let api: Api<BreakGlassGrant> = Api::all(self.client.clone());
+        for grant in grants {
+            if now.duration_since(grant.spec.expires_at.0) > RETENTION {
+                let name = grant.metadata.name.clone().unwrap_or_default();
+                let removed = api.delete(&name, &unchanged(&grant.metadata.uid)).await;
+                said("break-glass grant", &name, removed.err());
+            }
+        }
+    }
+}
+
+fn unchanged(uid: &Option<String>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: uid.clone(),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    }
+}
+
+fn said(what: &str, name: &str, error: Option<kube::Error>) {
+    match error.map(ApiFailure::from) {
+        None => tracing::info!(what, name, "removed what has long been over"),
+        Some(error) => tracing::warn!(what, name, %error, "failed to remove what is over"),
+    }
+}
+
+fn note(change: &EmergencyChange, status: &EmergencyChangeStatus) -> Note {
+    let spec = &change.spec;
+    let object = &spec.object;
+    let name = change.metadata.name.as_deref().unwrap_or_default();
+    let ticket = spec.ticket.as_ref();
+    let ticket = ticket
+        .map(|ticket| format!(" ({ticket})"))
+        .unwrap_or_default();
+    let mut text = format!(
+        "emergency change {name}{ticket} by {} is {}: {}",
+        spec.user,
+        status.state.as_str(),
+        status.message
+    );
+    crate::webhook::answer::text::cut(&mut text, 1024);
+    Note {
+        object: ObjectId {
+            group: object
+                .api_version
+                .split_once('/')
+                .map_or_else(String::new, |(group, _)| group.to_owned()),
+            kind: object.kind.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+        },
+        api_version: object.api_version.clone(),
+        uid: object.uid.clone(),
+        reason: match status.state {
+            State::Overdue => "EmergencyChangeOverdue",
+            _ => "EmergencyChangeSettled",
+        },
+        action: status.state.as_str(),
+        text,
+    }
+}

@@ -1,0 +1,153 @@
+//! The changes that are known, and when each is to be looked at.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    time::Instant,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::Event;
+
+use crate::api::{EmergencyChange, State};
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    namespace: String,
+    name: String,
+}
+
+impl Key {
+    pub(super) fn of(change: &EmergencyChange) -> Self {
+        Self {
+            namespace: change.metadata.namespace.clone().unwrap_or_default(),
+            name: change.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+struct Entry {
+    change: EmergencyChange,
+    /// None: at once.
+    due: Option<Instant>,
+}
+
+#[derive(Default)]
+pub(super) struct Book {
+    entries: HashMap<Key, Entry>,
+    /// Those that the list under way has named so far.
+    listed: Option<HashSet<Key>>,
+    is_complete: bool,
+}
+
+fn state(change: &EmergencyChange) -> State {
+    change
+        .status
+        .as_ref()
+        .map(|status| status.state)
+        .unwrap_or_default()
+}
+
+impl Book {
+    /// Takes what the watch says.
+    pub(super) fn take(&mut self, event: Event<EmergencyChange>, now: Instant) {
+        match event {
+            Event::Init => self.listed = Some(HashSet::new()),
+            Event::InitApply(change) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(Key::of(&change));
+                }
+                self.put(change, now);
+            }
+            Event::InitDone => {
+                if let Some(listed) = self.listed.take() {
+                    self.entries.retain(|key, _| listed.contains(key));
+                }
+                self.is_complete = true;
+            }
+            Event::Apply(change) => self.put(change, now),
+            Event::Delete(change) => {
+                self.entries.remove(&Key::of(&change));
+            }
+        }
+    }
+
+    /// Every change has been listed once.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// A change as it is now. The echo of what is known already does not bring a look forward.
+    pub(super) fn put(&mut self, change: EmergencyChange, due: Instant) {
+        let key = Key::of(&change);
+        let known = self.entries.get(&key);
+        let version = &change.metadata.resource_version;
+        if known.is_some_and(|known| known.change.metadata.resource_version == *version) {
+            return;
+        }
+        let due = Some(due);
+        self.entries.insert(key, Entry { change, due });
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&EmergencyChange> {
+        self.entries.get(key).map(|entry| &entry.change)
+    }
+
+    pub(super) fn look_again(&mut self, key: &Key, due: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.due = Some(due);
+        }
+    }
+
+    pub(super) fn all_due(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.due = None;
+        }
+    }
+
+    /// The unsettled ones that are due, longest first.
+    pub(super) fn due(&self, now: Instant, most: usize) -> Vec<Key> {
+        let mut due: Vec<(Option<Instant>, &Key)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !state(&entry.change).is_settled())
+            .filter(|(_, entry)| entry.due.is_none_or(|due| due <= now))
+            .map(|(key, entry)| (entry.due, key))
+            .collect();
+        due.sort_by_key(|(due, _)| *due);
+        let due = due.into_iter().take(most);
+        due.map(|(_, key)| key.clone()).collect()
+    }
+
+    /// How many are in which state.
+    pub(super) fn by_state(&self) -> BTreeMap<State, u64> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries.values() {
+            *counts.entry(state(&entry.change)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Those that were settled longer ago than this.
+    pub(super) fn settled_before(
+        &self,
+        now: Timestamp,
+        retention: SignedDuration,
+    ) -> Vec<&EmergencyChange> {
+        let is_old = |change: &EmergencyChange| {
+            let status = change.status.as_ref();
+            let since = status.and_then(|status| status.since.as_ref());
+            state(change).is_settled()
+                && since.is_some_and(|since| now.duration_since(since.0) > retention)
+        };
+        let changes = self.entries.values().map(|entry| &entry.change);
+        changes.filter(|change| is_old(change)).collect()
+    }
+}
