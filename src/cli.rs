@@ -5,6 +5,7 @@
 //! that report drift or a denial.
 
 pub mod args;
+pub mod break_glass;
 pub mod check;
 pub mod config;
 mod documents;
@@ -37,6 +38,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::BreakGlass(args) => break_glass::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);

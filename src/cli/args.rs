@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{check::Check, explain::Explain, policy::PolicyCommand};
+use super::{break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand};
 use crate::policy::Mode;
 
 /// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
@@ -31,6 +31,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Judge recorded admission reviews
     Check(Box<Check>),
+    /// Break the glass: grants, tokens, and what was changed under them
+    BreakGlass(Box<BreakGlass>),
     /// Explain which release declares an object or a field
     Explain(Box<Explain>),
     /// Check policies, import rules, list presets

@@ -1,0 +1,184 @@
+//! `break-glass changes`: what was changed in emergencies, and what of it belongs into the chart.
+
+use std::fmt::Write;
+
+use clap::Parser;
+use kube::{Api, Client, api::ListParams};
+
+use super::{Told, columns, values};
+use crate::{
+    api::{EmergencyChange, State},
+    cli::{
+        output::{self, Format},
+        print,
+    },
+};
+
+/// `helm-guard break-glass changes`
+#[derive(Debug, Parser)]
+pub struct Changes {
+    /// Namespace of the releases; else that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Those that are settled too
+    #[arg(long)]
+    pub all: bool,
+    /// Print what to carry into the chart: the fields with their values, as a manifest and as a patch
+    #[arg(long)]
+    pub values: bool,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+}
+
+pub(super) async fn list(client: &Client, args: &Changes) -> anyhow::Result<()> {
+    let api: Api<EmergencyChange> = match &args.namespace {
+        _ if args.all_namespaces => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::default_namespaced(client.clone()),
+    };
+    let listed = api.list(&ListParams::default()).await;
+    let mut changes = listed.told("list the emergency changes")?.items;
+    changes.retain(|change| args.all || !state(change).is_settled());
+    changes.sort_by_key(|change| change.spec.at.0);
+    let text = match output::encode(args.output, &changes)? {
+        Some(text) => text,
+        None if args.values => changes.iter().map(told).collect(),
+        None => table(&changes),
+    };
+    print(text.as_bytes())
+}
+
+fn state(change: &EmergencyChange) -> State {
+    let status = change.status.as_ref();
+    status.map(|status| status.state).unwrap_or_default()
+}
+
+fn table(changes: &[EmergencyChange]) -> String {
+    let row = |change: &EmergencyChange| {
+        let spec = &change.spec;
+        vec![
+            change.metadata.namespace.clone().unwrap_or_default(),
+            change.metadata.name.clone().unwrap_or_default(),
+            state(change).as_str().to_owned(),
+            spec.release.name.clone(),
+            format!("{}/{}", spec.object.kind, spec.object.name),
+            spec.user.clone(),
+            spec.ticket.clone().unwrap_or_default(),
+            spec.reconcile_by.0.strftime("%Y-%m-%dT%H:%MZ").to_string(),
+        ]
+    };
+    let header = [
+        "NAMESPACE",
+        "NAME",
+        "STATE",
+        "RELEASE",
+        "OBJECT",
+        "BY",
+        "TICKET",
+        "RECONCILE BY",
+    ];
+    let rows: Vec<Vec<String>> = changes.iter().map(row).collect();
+    columns(&header, &rows)
+}
+
+/// One change with all that is to be done about it. Writing to a string cannot fail.
+fn told(change: &EmergencyChange) -> String {
+    let spec = &change.spec;
+    let mut text = format!(
+        "# {} ({}): {} of {} {:?} by {}, release {} in namespace {} (revision {}, chart {})\n",
+        change.metadata.name.as_deref().unwrap_or_default(),
+        state(change).as_str(),
+        format!("{:?}", spec.operation).to_lowercase(),
+        spec.object.kind,
+        spec.object.name,
+        spec.user,
+        spec.release.name,
+        spec.release.namespace,
+        spec.release.revision,
+        spec.release.chart,
+    );
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    for field in &spec.fields {
+        let (declared, new) = (said(&field.declared), said(&field.new));
+        let _ = writeln!(text, "#   {}: declared {declared}, now {new}", field.path);
+    }
+    if spec.fields.is_empty() {
+        text.push_str("#   take the object out of the chart, or let helm upgrade bring it back\n");
+    } else {
+        let (manifest, left) = values::manifest(spec);
+        text.push_str("# what the chart would have to render:\n");
+        let yaml = output::encode(Format::Yaml, &manifest).ok().flatten();
+        text.push_str(&yaml.unwrap_or_default());
+        for path in left {
+            let _ = writeln!(text, "# not shown: {path}");
+        }
+    }
+    if let Some(patch) = &spec.patch {
+        let _ = writeln!(text, "# patch: {patch}");
+    }
+    text.push_str("---\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change() -> EmergencyChange {
+        let change = json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
+            "metadata": {"name": "web-1a2b", "namespace": "shop"},
+            "spec": {
+                "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": "u-1",
+                "operation": "Update", "ticket": "INC-1",
+                "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
+                    "name": "web"},
+                "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0",
+                    "revision": 3},
+                "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"}],
+                "patch": "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",
+                "reconcileBy": "2026-11-22T03:00:00Z",
+            },
+            "status": {"state": "Open"},
+        });
+        serde_json::from_value(change).unwrap()
+    }
+
+    #[test]
+    fn a_change_is_a_line_of_a_table() {
+        let text = table(&[change()]);
+        let line: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            line,
+            [
+                "shop",
+                "web-1a2b",
+                "Open",
+                "myapp",
+                "Deployment/web",
+                "ada",
+                "INC-1",
+                "2026-11-22T03:00Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_to_be_carried_into_the_chart_is_said_as_manifest_and_as_patch() {
+        let text = told(&change());
+        for line in [
+            "#   .spec.replicas: declared 3, now 5",
+            "apiVersion: \"apps/v1\"",
+            "  replicas: 5",
+            "# patch: [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

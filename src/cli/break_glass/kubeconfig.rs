@@ -1,0 +1,164 @@
+//! A kubeconfig with the token of the emergency account: readable by its owner alone, never written over
+//! another file, never half there.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use kube::config::{Cluster, Kubeconfig};
+use serde_json::{Value, json};
+
+use super::Token;
+use crate::{
+    cli::output::{self, Format},
+    cluster::client::Target,
+};
+
+/// Refuses early, before a grant is made.
+pub(super) fn check_room(args: &Token) -> anyhow::Result<()> {
+    if !args.no_token && !args.force && args.output.symlink_metadata().is_ok() {
+        bail!(
+            "{} is there already: give --force to write over it, or another --output",
+            args.output.display()
+        );
+    }
+    Ok(())
+}
+
+/// Writes it: the cluster of the context in use, and nothing else of the user's own kubeconfig.
+pub(super) fn write(
+    target: &Target,
+    args: &Token,
+    (user, namespace): (&str, &str),
+    token: &str,
+) -> anyhow::Result<()> {
+    let cluster = cluster(target)?;
+    let config = config(&cluster, (user, namespace), token)?;
+    let text = output::encode(Format::Yaml, &config)?.unwrap_or_default();
+    put(&args.output, text.as_bytes(), args.force)
+        .with_context(|| format!("failed to write {}", args.output.display()))
+}
+
+fn config(
+    cluster: &Cluster,
+    (user, namespace): (&str, &str),
+    token: &str,
+) -> anyhow::Result<Value> {
+    let mut cluster = serde_json::to_value(cluster)?;
+    if let Some(fields) = cluster.as_object_mut()
+        && let Some(file) = fields.remove("certificate-authority")
+        && !fields.contains_key("certificate-authority-data")
+    {
+        let path = PathBuf::from(file.as_str().unwrap_or_default());
+        let pem = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        fields.insert(
+            "certificate-authority-data".to_owned(),
+            Value::from(BASE64_STANDARD.encode(pem)),
+        );
+    }
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "emergency",
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "emergency", "context": {
+            "cluster": "cluster", "user": user, "namespace": namespace,
+        }}],
+    }))
+}
+
+fn cluster(target: &Target) -> anyhow::Result<Cluster> {
+    let failed = "failed to read the kubeconfig; in a Pod there is none: give --no-token";
+    let kubeconfig = match &target.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    }
+    .context(failed)?;
+    let context = target
+        .context
+        .clone()
+        .or_else(|| kubeconfig.current_context.clone())
+        .context("the kubeconfig has no current context")?;
+    let name = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| named.name == context)
+        .and_then(|named| named.context.as_ref())
+        .map(|context| context.cluster.clone());
+    kubeconfig
+        .clusters
+        .into_iter()
+        .find(|named| Some(&named.name) == name.as_ref())
+        .and_then(|named| named.cluster)
+        .with_context(|| format!("the kubeconfig has no cluster for its context {context:?}"))
+}
+
+/// Written beside, with its mode from the beginning, and then given its name in one step.
+fn put(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = (|| -> anyhow::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        if force {
+            fs::rename(&beside, path)?;
+        } else {
+            // Unlike a rename, this fails where somebody was faster.
+            fs::hard_link(&beside, path)?;
+        }
+        Ok(())
+    })();
+    // With force it has got its name.
+    let _ = fs::remove_file(&beside);
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn it_is_for_its_owner_alone_and_never_written_over_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("emergency.yaml");
+        put(&path, b"one", false).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(put(&path, b"two", false).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        put(&path, b"three", true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn it_has_the_cluster_and_the_token_and_no_file_of_somebody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.crt");
+        fs::write(&ca, "PEM").unwrap();
+        let cluster = Cluster {
+            server: Some("https://api.example:6443".to_owned()),
+            certificate_authority: Some(ca.display().to_string()),
+            ..Cluster::default()
+        };
+        let config = config(&cluster, ("emergency-ops", "shop"), "TOKEN").unwrap();
+        let cluster = &config["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://api.example:6443");
+        assert_eq!(cluster["certificate-authority-data"], "UEVN");
+        assert!(cluster["certificate-authority"].is_null());
+        assert_eq!(config["users"][0]["user"], json!({"token": "TOKEN"}));
+        assert_eq!(config["contexts"][0]["context"]["namespace"], "shop");
+    }
+}

@@ -1,0 +1,295 @@
+//! `break-glass open` and `extend`: a grant, then a token of the emergency account for as long.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::ServiceAccount,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{Api, Client, api::PostParams};
+
+use super::{Token, Told, grants, kubeconfig, myself, say};
+use crate::{
+    api::{
+        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, POLICY_NAME, ReleaseRef,
+        Scope, Span, Subjects, policy::breakglass,
+    },
+    cluster::client::Target,
+};
+
+/// The API server makes no token shorter than this
+/// (`pkg/apis/authentication/validation/validation.go`).
+const SHORTEST_TOKEN: i64 = 600;
+
+/// How often a grant that waits for approvals is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// `helm-guard break-glass open`
+#[derive(Debug, Parser)]
+pub struct Open {
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// The incident or change that it belongs to
+    #[arg(long, value_name = "ID", default_value = "")]
+    pub ticket: String,
+    /// Namespace of the objects to change (repeatable)
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+    /// All namespaces, as far as the policy lets the account
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    pub all_namespaces: bool,
+    /// Release to change, as NAMESPACE/NAME (repeatable); all unless given
+    #[arg(long = "release", value_name = "NAMESPACE/NAME")]
+    pub releases: Vec<String>,
+    /// Kind to change: Deployment.apps, Service (repeatable); all unless given
+    #[arg(long = "kind", value_name = "KIND[.GROUP]")]
+    pub kinds: Vec<String>,
+    /// How long it is good for: 30m, 1h
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub span: Span,
+    /// Do not wait for approvals
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The token.
+    #[command(flatten)]
+    pub token: Token,
+}
+
+pub(super) async fn open(client: &Client, target: &Target, args: &Open) -> anyhow::Result<()> {
+    let scope = scope(args)?;
+    kubeconfig::check_room(&args.token)?;
+    let policy = policy(client).await;
+    let account = account(policy.as_ref(), &args.token)?;
+    let spec = BreakGlassGrantSpec {
+        subjects: Subjects {
+            service_accounts: vec![account.clone()],
+            ..Subjects::default()
+        },
+        scope,
+        reason: args.reason.clone(),
+        ticket: args.ticket.clone(),
+        requested_by: myself(client).await?,
+        expires_at: end(args.span)?,
+        revoked: false,
+    };
+    let grant = make(client, spec).await?;
+    let needed = policy.map_or(0, |policy| policy.approvals);
+    if needed > 0 && !args.no_wait {
+        wait(client, &grant, needed).await?;
+    }
+    deliver(client, target, (&grant, &account), &args.token).await
+}
+
+pub(super) async fn extend(
+    client: &Client,
+    target: &Target,
+    name: &str,
+    span: Span,
+    token: &Token,
+) -> anyhow::Result<()> {
+    kubeconfig::check_room(token)?;
+    let old = grants::get(client, name).await?;
+    let account = match old.spec.subjects.service_accounts.as_slice() {
+        [account] => account.clone(),
+        _ if token.no_token => String::new(),
+        _ => bail!("the grant {name} is not for one service account: give --no-token"),
+    };
+    let spec = BreakGlassGrantSpec {
+        requested_by: myself(client).await?,
+        expires_at: end(span)?,
+        revoked: false,
+        ..old.spec
+    };
+    let grant = make(client, spec).await?;
+    grants::close(client, name).await?;
+    deliver(client, target, (&grant, &account), token).await
+}
+
+async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<BreakGlassGrant> {
+    let api: Api<BreakGlassGrant> = Api::all(client.clone());
+    let mut grant = BreakGlassGrant::new("", spec);
+    grant.metadata.name = None;
+    grant.metadata.generate_name = Some("grant-".to_owned());
+    let made = api.create(&PostParams::default(), &grant).await;
+    let made = made.told("make a break-glass grant")?;
+    say(&format!(
+        "grant {} made, good until {}",
+        name(&made),
+        made.spec.expires_at.0
+    ));
+    Ok(made)
+}
+
+/// Until enough others have approved it; while somebody is on the way to a keyboard.
+async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
+    let name = name(grant);
+    say(&format!(
+        "it needs {needed} approvals; whoever may approve runs: helm-guard break-glass approve {name}"
+    ));
+    loop {
+        let now = grants::get(client, &name).await?;
+        let given = now.status.map_or(0, |status| status.approvals.len());
+        if u32::try_from(given).unwrap_or(u32::MAX) >= needed {
+            return Ok(());
+        }
+        if now.spec.revoked || now.spec.expires_at.0 <= Timestamp::now() {
+            bail!("the grant {name} ended before enough people had approved it");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn deliver(
+    client: &Client,
+    target: &Target,
+    (grant, account): (&BreakGlassGrant, &str),
+    args: &Token,
+) -> anyhow::Result<()> {
+    if args.no_token {
+        say("no token was asked for");
+        return Ok(());
+    }
+    let (namespace, account) = split(account)?;
+    let left = grant.spec.expires_at.0.duration_since(Timestamp::now());
+    let seconds = left.as_secs().max(SHORTEST_TOKEN);
+    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let asked = TokenRequest {
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(seconds),
+            ..TokenRequestSpec::default()
+        },
+        ..TokenRequest::default()
+    };
+    let answered = api
+        .create_token_request(account, &PostParams::default(), &asked)
+        .await
+        .told(&format!("get a token of {namespace}/{account}"))?;
+    let token = answered
+        .status
+        .context("failed to get a token: the API server sent none")?
+        .token;
+    let default_namespace = match grant.spec.scope.namespaces.as_slice() {
+        [namespace, ..] => namespace.as_str(),
+        [] => client.default_namespace(),
+    };
+    kubeconfig::write(target, args, (account, default_namespace), &token)?;
+    let file = args.output.display();
+    if left.as_secs() < SHORTEST_TOKEN {
+        say(
+            "the token outlives the grant, since no token is shorter than 10 minutes; without the \
+             grant the account is judged like anyone",
+        );
+    }
+    say(&format!(
+        "token of {namespace}/{account} written to {file}; use it with:\n\n  \
+         kubectl --kubeconfig {file} -n {default_namespace} …\n\nwhat is done with it is recorded: \
+         helm-guard break-glass changes -n {default_namespace}\nwhen done: helm-guard break-glass \
+         close {} && rm {file}",
+        name(grant)
+    ));
+    super::super::print(format!("{}\n", name(grant)).as_bytes())
+}
+
+fn name(grant: &BreakGlassGrant) -> String {
+    grant.metadata.name.clone().unwrap_or_default()
+}
+
+fn end(span: Span) -> anyhow::Result<Time> {
+    let end = Timestamp::now().checked_add(span.get());
+    Ok(Time(end.context("failed to use --for: it is too long")?))
+}
+
+/// The policy's rules, where the policy is in the cluster and may be read.
+async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
+    let api: Api<GuardPolicy> = Api::all(client.clone());
+    let policy = api.get_opt(POLICY_NAME).await.ok()??;
+    Some(policy.spec.break_glass)
+}
+
+fn account(policy: Option<&breakglass::BreakGlass>, token: &Token) -> anyhow::Result<String> {
+    let of_policy = || policy?.service_account.clone();
+    let account = token.service_account.clone().or_else(of_policy).context(
+        "failed to find the emergency account: no GuardPolicy names one; give --service-account",
+    )?;
+    split(&account)?;
+    Ok(account)
+}
+
+fn split(account: &str) -> anyhow::Result<(&str, &str)> {
+    match account.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace, name))
+        }
+        _ => bail!("failed to use {account:?} as a service account: expected NAMESPACE/NAME"),
+    }
+}
+
+fn scope(args: &Open) -> anyhow::Result<Scope> {
+    if args.namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
+        bail!("say what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
+    }
+    let releases = args.releases.iter().map(|release| {
+        let Some((namespace, name)) = release.split_once('/') else {
+            bail!("failed to use {release:?} as a release: expected NAMESPACE/NAME");
+        };
+        Ok(ReleaseRef {
+            namespace: namespace.to_owned(),
+            name: Some(name.to_owned()),
+        })
+    });
+    let kinds = args.kinds.iter().map(|kind| {
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        GroupKind {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+        }
+    });
+    Ok(Scope {
+        namespaces: args.namespaces.clone(),
+        releases: releases.collect::<anyhow::Result<_>>()?,
+        kinds: kinds.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[rstest]
+    #[case::namespaces(&["-n", "shop", "-n", "db"], json!({"namespaces": ["shop", "db"]}))]
+    #[case::everything(&["-A"], json!({}))]
+    #[case::a_release(
+        &["--release", "shop/web"],
+        json!({"releases": [{"namespace": "shop", "name": "web"}]})
+    )]
+    #[case::kinds(
+        &["-n", "shop", "--kind", "Deployment.apps", "--kind", "Service"],
+        json!({"namespaces": ["shop"], "kinds": [
+            {"group": "apps", "kind": "Deployment"}, {"group": "", "kind": "Service"},
+        ]})
+    )]
+    fn a_grant_is_for_what_is_named(#[case] arguments: &[&str], #[case] expected: Value) {
+        let args = Open::try_parse_from([&["open"], arguments].concat()).unwrap();
+        let scope = serde_json::to_value(scope(&args).unwrap()).unwrap();
+        assert_eq!(scope, expected);
+    }
+
+    #[rstest]
+    #[case::nothing(&[], "say what the grant is for")]
+    #[case::half_a_release(&["--release", "web"], "expected NAMESPACE/NAME")]
+    fn what_it_is_for_must_be_said(#[case] arguments: &[&str], #[case] says: &str) {
+        let args = Open::try_parse_from([&["open"], arguments].concat()).unwrap();
+        let error = scope(&args).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
