@@ -1,0 +1,89 @@
+//! Who may make, approve and end a grant, and what one is good for.
+
+use serde_json::json;
+
+use crate::{
+    night::{ANNA, Night, break_glass, break_glass_ok, create, people},
+    scene::{Screen, eventually},
+};
+
+#[test]
+fn the_emergency_account_is_like_anyone_without_a_grant_and_when_it_has_expired() {
+    let night = Night::new("expiry", &json!({"requireGrant": true}));
+    night.raise("2Gi").denied(&["no grant names this identity"]);
+    create(&people().oscar, &night.grant("short", 5)).ok();
+    night
+        .raise("2Gi")
+        .warned(&["recorded as myapp-", "(INC-4711)"]);
+    eventually("the end of the grant", || {
+        let tried = night.raise("3Gi").arg("--dry-run=server").run();
+        tried.says("expired at").then_some(())
+    });
+    night.raise("3Gi").denied(&["expired at"]);
+}
+
+#[test]
+fn a_grant_for_another_namespace_covers_nothing_here() {
+    let night = Night::new("foreign", &json!({"requireGrant": true}));
+    let mut grant = night.grant("elsewhere", 600);
+    grant["spec"]["scope"] = json!({"namespaces": ["elsewhere"]});
+    create(&people().oscar, &grant).ok();
+    night.raise("2Gi").denied(&["is for something else"]);
+}
+
+#[test]
+fn a_grant_is_made_in_ones_own_name_for_break_glass_identities_and_not_for_too_long() {
+    let night = Night::new(
+        "forged",
+        &json!({"requireTicket": true, "maxDuration": "1h"}),
+    );
+    let refused = |pointer: &str, value, says: &str| {
+        let mut grant = night.grant("forged", 600);
+        *grant.pointer_mut(pointer).unwrap() = value;
+        let output = create(&people().oscar, &grant).refused();
+        assert!(output.says("grants.helm-guard.dev"), "{}", output.stderr);
+        assert!(output.says(says), "{}", output.stderr);
+    };
+    refused("/spec/requestedBy", json!(ANNA), "must be who asks");
+    refused("/spec/ticket", json!(""), "the policy asks for one");
+    refused(
+        "/spec/subjects",
+        json!({"users": ["eve"]}),
+        "no break-glass identity",
+    );
+    refused(
+        "/spec/expiresAt",
+        night.grant("", 7200)["spec"]["expiresAt"].clone(),
+        "more than 1h from now",
+    );
+}
+
+#[test]
+fn a_grant_needs_the_approval_of_somebody_else() {
+    let night = Night::new("approval", &json!({"approvals": 1}));
+    let grant = night.grant("approved", 600);
+    let name = grant["metadata"]["name"].as_str().unwrap();
+    create(&people().oscar, &grant).ok();
+    night.raise("2Gi").denied(&["has 0 of 1 approvals"]);
+    // RBAC keeps Oscar from it, and so would the guard.
+    assert!(
+        !break_glass(&people().oscar, &["approve", name])
+            .status
+            .success()
+    );
+    break_glass_ok(&people().anna, &["approve", name]);
+    let again = break_glass(&people().anna, &["approve", name]);
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    assert!(stderr.contains("nobody approves twice"), "{stderr}");
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    break_glass_ok(&people().oscar, &["close", name]);
+    night.raise("3Gi").denied(&["was revoked"]);
+    let list = break_glass_ok(&people().vera, &["list"]);
+    let line = list.lines().find(|line| line.contains(name)).unwrap();
+    assert!(line.contains("revoked"), "{list}");
+    assert!(
+        !break_glass(&people().vera, &["close", name])
+            .status
+            .success()
+    );
+}

@@ -1,0 +1,30 @@
+//! Break-glass on a real API server: grants, the record of what was done, and what becomes of it, with
+//! the roles for people that deploy/ ships. Story 8.
+//!
+//! Each test runs a guard of its own under a policy of its own, and they take turns: see [`night::Night`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+#[allow(
+    dead_code,
+    reason = "not all charts of the other tests are needed here"
+)]
+#[path = "../cluster/charts.rs"]
+mod charts;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../cluster/scene.rs"]
+mod scene;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../modes/turn.rs"]
+mod turn;
+
+mod grants;
+mod night;
+mod record;
+mod story;

@@ -1,0 +1,191 @@
+//! A night on call: a guard under a policy, and the people.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use testbed::{Guard, GuardConfig, HelmVersion, Invocation, shared};
+
+use crate::{
+    charts::myapp,
+    scene::{Scene, eventually},
+    turn::Turn,
+};
+
+pub const EMERGENCY_OPS: &str = "system:serviceaccount:ops:emergency-ops";
+pub const OSCAR: &str = "oscar@example.com";
+pub const ANNA: &str = "anna@example.com";
+
+/// Who has which role of deploy/.
+pub struct People {
+    /// Emergency operator.
+    pub oscar: PathBuf,
+    /// Approver.
+    pub anna: PathBuf,
+    /// Viewer.
+    pub vera: PathBuf,
+    /// The emergency account.
+    pub emergency: PathBuf,
+    guard: PathBuf,
+}
+
+pub fn people() -> &'static People {
+    static PEOPLE: OnceLock<People> = OnceLock::new();
+    PEOPLE.get_or_init(|| {
+        let plane = shared();
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        admin("apply --server-side -k").arg(deploy).ok();
+        admin("wait --for=condition=Established --timeout=60s crd")
+            .args([
+                "breakglassgrants.helm-guard.dev",
+                "emergencychanges.helm-guard.dev",
+            ])
+            .ok();
+        let with = |name: &str, role: &str| {
+            let binding = name.split('@').next().unwrap();
+            admin(&format!(
+                "create clusterrolebinding {binding} --clusterrole={role} --user={name}"
+            ))
+            .ok();
+            plane.user(name, &[]).unwrap()
+        };
+        let oscar = with(OSCAR, "helm-guard-emergency-operator");
+        admin(&format!(
+            "-n ops create rolebinding oscar --role=emergency-ops-token --user={OSCAR}"
+        ))
+        .ok();
+        People {
+            oscar,
+            anna: with(ANNA, "helm-guard-approver"),
+            vera: with("vera@example.com", "helm-guard-viewer"),
+            emergency: plane.service_account("ops", "emergency-ops").unwrap(),
+            guard: plane.service_account("helm-guard", "helm-guard").unwrap(),
+        }
+    })
+}
+
+pub fn admin(line: &str) -> Invocation {
+    let kubectl = shared().kubectl().cmd(shared().admin());
+    kubectl.args(line.split_whitespace())
+}
+
+/// A guard under a policy, and a release.
+pub struct Night {
+    pub guard: Guard,
+    pub scene: Scene,
+    policy: PathBuf,
+    turn: Turn,
+}
+
+impl Night {
+    /// `rules` are those of `spec.breakGlass` beside who: the emergency account.
+    pub fn new(stem: &str, rules: &Value) -> Self {
+        let turn = Turn::take();
+        people();
+        let scene = Scene::new(stem, HelmVersion::V4);
+        scene.install("myapp", &myapp("1.0.0"));
+        let mut rules = rules.clone();
+        rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency-ops"]}}]);
+        rules["serviceAccount"] = json!("ops/emergency-ops");
+        let policy = json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+            "metadata": {"name": "default"}, "spec": {"mode": "Deny", "breakGlass": rules},
+        });
+        let file = shared().scratch().join(format!("{stem}-policy.json"));
+        fs::write(&file, policy.to_string()).unwrap();
+        let guard = turn.start(config(&file));
+        let night = Self {
+            guard,
+            scene,
+            policy: file,
+            turn,
+        };
+        night.scene.settled("deployment/myapp", 1);
+        night
+    }
+
+    /// Another process takes over.
+    pub fn restart(self) -> Self {
+        self.guard.stop();
+        let guard = self.turn.start(config(&self.policy));
+        Self { guard, ..self }
+    }
+
+    pub fn ns(&self) -> &str {
+        self.scene.ns.name()
+    }
+
+    /// A grant for the emergency account and this namespace, asked for by Oscar.
+    pub fn grant(&self, name: &str, seconds: i64) -> Value {
+        let end = Timestamp::now() + SignedDuration::from_secs(seconds);
+        json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+            "metadata": {"name": format!("{}-{name}", self.ns())},
+            "spec": {
+                "subjects": {"serviceAccounts": ["ops/emergency-ops"]},
+                "scope": {"namespaces": [self.ns()]},
+                "reason": "checkout OOM-killed", "ticket": "INC-4711",
+                "requestedBy": OSCAR, "expiresAt": end,
+            },
+        })
+    }
+
+    /// `kubectl set resources` by the emergency account.
+    pub fn raise(&self, memory: &str) -> Invocation {
+        let line = format!("set resources deploy/myapp --limits memory={memory}");
+        self.scene.kubectl_as(&people().emergency, &line)
+    }
+
+    /// The records of emergency changes in the namespace.
+    pub fn changes(&self) -> Vec<Value> {
+        let list = self.scene.get("emergencychanges");
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the only change is in this state.
+    pub fn comes_to(&self, state: &str) -> Value {
+        eventually(&format!("a change that is {state}"), || {
+            let changes = self.changes();
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            (changes[0]["status"]["state"] == state).then(|| changes[0].clone())
+        })
+    }
+}
+
+fn config(policy: &Path) -> GuardConfig<'_> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
+    GuardConfig::new(binary, &people().guard, "")
+        .args([Path::new("--policy"), policy])
+        .args(["--lease-namespace", "helm-guard"])
+        .args(["--log-format", "json"])
+        .args(["--drain-delay", "200ms"])
+}
+
+pub fn create(kubeconfig: &Path, grant: &Value) -> Invocation {
+    let kubectl = shared().kubectl().cmd(kubeconfig);
+    kubectl.args(["create", "-f", "-"]).stdin(grant.to_string())
+}
+
+/// `helm-guard break-glass LINE`.
+pub fn break_glass(kubeconfig: &Path, line: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+        .arg("break-glass")
+        .args(line)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .output()
+        .unwrap()
+}
+
+/// What it prints, where it succeeds.
+pub fn break_glass_ok(kubeconfig: &Path, line: &[&str]) -> String {
+    let output = break_glass(kubeconfig, line);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,130 @@
+//! What becomes of a change that is left alone, taken back, or cannot be recorded.
+
+use serde_json::json;
+
+use crate::{
+    night::{Night, admin, create, people},
+    scene::{Screen, eventually},
+};
+
+#[test]
+fn a_change_that_is_left_alone_is_overdue_and_one_that_is_taken_back_is_reverted() {
+    let night = Night::new("overdue", &json!({"reconcileWithin": "4s"}));
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    night.comes_to("Overdue");
+    let event = eventually("an event about it", || {
+        let events = night.scene.get("events.events.k8s.io");
+        let mut events = events["items"].as_array().unwrap().clone().into_iter();
+        events.find(|event| event["reason"] == "EmergencyChangeOverdue")
+    });
+    assert_eq!(event["regarding"]["name"], "myapp");
+    assert_eq!(event["type"], "Warning");
+    let metrics = night.guard.admin_get("/metrics").body;
+    assert!(
+        metrics.contains(r#"helm_guard_emergency_changes{state="Overdue"} "#),
+        "{metrics}"
+    );
+    // Towards the chart anyone may go.
+    night
+        .scene
+        .kubectl("set resources deploy/myapp --limits memory=128Mi")
+        .quiet();
+    night.comes_to("Reverted");
+}
+
+#[test]
+fn another_process_goes_on_where_the_last_stopped_and_tells_nothing_twice() {
+    let night = Night::new("restart", &json!({}));
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    night.comes_to("Open");
+    let night = night.restart();
+    let chart = testbed::shared().chart(&crate::charts::myapp("1.0.0"));
+    night
+        .scene
+        .helm(&format!(
+            "upgrade myapp {} --set memory=2Gi",
+            chart.display()
+        ))
+        .ok();
+    let settled = night.comes_to("Absorbed");
+    assert_eq!(settled["status"]["revision"], 2);
+    let night = night.restart();
+    let metrics = night.guard.admin_get("/metrics").body;
+    assert!(
+        !metrics.contains(r#"helm_guard_emergency_changes_settled_total{state="Absorbed"}"#),
+        "{metrics}"
+    );
+    let events = night.scene.get("events.events.k8s.io");
+    let events = events["items"].as_array().unwrap().iter();
+    let settled = events.filter(|event| event["reason"] == "EmergencyChangeSettled");
+    assert!(settled.count() <= 1);
+}
+
+/// Somebody's policy of the cluster refuses the record.
+fn refuse_records(namespace: &str) {
+    let name = format!("no-records-{namespace}");
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["helm-guard.dev"], "apiVersions": ["*"], "operations": ["CREATE"],
+                "resources": ["emergencychanges"],
+            }]},
+            "validations": [{"expression": format!("request.namespace != '{namespace}'"),
+                "message": "no records here"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    for object in [policy, binding] {
+        admin("create -f -").stdin(object.to_string()).ok();
+    }
+    let probe = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"user": "a", "at": "2026-01-01T00:00:00Z", "requestUid": "u", "operation": "Delete",
+            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
+            "release": {"name": "a", "namespace": namespace, "chart": "a-1", "revision": 1},
+            "reconcileBy": "2026-01-01T00:00:00Z"},
+    });
+    eventually("a policy that refuses records", || {
+        let tried = admin("create --dry-run=server -f -")
+            .stdin(probe.to_string())
+            .run();
+        tried.says("no records here").then_some(())
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_recorded_is_refused_where_the_policy_says_so() {
+    let night = Night::new("lost-deny", &json!({"onRecordFailure": "Deny"}));
+    refuse_records(night.ns());
+    night
+        .raise("2Gi")
+        .denied(&["could not be recorded", "no records here"]);
+    let line = night.guard.await_log("the audit line", |line| {
+        line["target"] == "audit" && line["emergency"].is_object()
+    });
+    assert_eq!(line["emergency"]["record"]["object"]["name"], "myapp");
+    assert_eq!(line["patch"][0]["value"], "2Gi");
+}
+
+#[test]
+fn a_change_that_cannot_be_recorded_passes_with_its_record_in_the_audit_line() {
+    let night = Night::new("lost-allow", &json!({"requireGrant": true}));
+    refuse_records(night.ns());
+    create(&people().oscar, &night.grant("lost", 600)).ok();
+    night
+        .raise("2Gi")
+        .warned(&["recorded in the audit log alone (INC-4711)"]);
+    let line = night.guard.await_log("the audit line", |line| {
+        line["target"] == "audit" && line["decision"] == "break-glass"
+    });
+    assert_eq!(line["emergency"]["record"]["ticket"], "INC-4711");
+    assert!(night.changes().is_empty());
+}
