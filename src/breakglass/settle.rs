@@ -78,13 +78,13 @@ pub struct Next {
 /// How the object looks at one of the changed fields.
 struct Look {
     /// As the change made it; none where values are marks.
-    is_new: Option<bool>,
+    made: Option<bool>,
     /// As it was before the change.
-    is_old: Option<bool>,
+    before: Option<bool>,
     /// As the release declared it then.
-    is_declared: Option<bool>,
+    declared_then: Option<bool>,
     /// As the release declares it now, or no longer does.
-    is_satisfied: bool,
+    declared_now: bool,
 }
 
 /// The state that the change is in now; none if that is the one it has been in.
@@ -159,23 +159,23 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
         .collect();
     let any = |of: fn(&Look) -> Option<bool>| looks.iter().any(|look| of(look) == Some(true));
     let all = |of: fn(&Look) -> Option<bool>| looks.iter().all(|look| of(look) == Some(true));
-    let none_is_known = looks.iter().all(|look| look.is_new.is_none());
+    let none_is_known = looks.iter().all(|look| look.made.is_none());
     let later = later(sight);
-    if declared.is_some() && looks.iter().all(|look| look.is_satisfied) {
+    if declared.is_some() && looks.iter().all(|look| look.declared_now) {
         return match later {
-            Some(revision) if any(|look| look.is_new) || none_is_known => Some(Next {
+            Some(revision) if any(|look| look.made) || none_is_known => Some(Next {
                 state: State::Absorbed,
                 message: format!("revision {revision} declares it"),
                 revision: Some(revision),
             }),
-            Some(revision) if !all(|look| look.is_declared) && !all(|look| look.is_old) => {
+            Some(revision) if !all(|look| look.declared_then) && !all(|look| look.before) => {
                 let message = format!("revision {revision} declares another value");
                 Some(superseded(&message, Some(revision)))
             }
             _ => undone(sight, "the object is as the chart declares it"),
         };
     }
-    if any(|look| look.is_new) {
+    if any(|look| look.made) {
         return Some(in_place(sight));
     }
     if none_is_known {
@@ -187,7 +187,7 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
             Some(in_place(sight))
         };
     }
-    if all(|look| look.is_old) {
+    if all(|look| look.before) {
         return undone(sight, "the object is as it was before");
     }
     match sight.standing {
@@ -203,11 +203,11 @@ fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<
     let is = |recorded: &Option<String>| reads(found, recorded.as_deref());
     let wanted = declared.and_then(|declared| select(declared, steps));
     Look {
-        is_new: is(&field.new),
-        is_old: is(&field.old),
-        is_declared: is(&field.declared),
+        made: is(&field.new),
+        before: is(&field.old),
+        declared_then: is(&field.declared),
         // A path that cannot be read is never satisfied: somebody has to look.
-        is_satisfied: !steps.is_empty()
+        declared_now: !steps.is_empty()
             && wanted.is_none_or(|wanted| is_satisfied(sight, steps, wanted, found)),
     }
 }

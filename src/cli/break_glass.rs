@@ -168,11 +168,11 @@ fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let mut text = String::new();
     for line in &lines {
-        let mut row = String::new();
-        for (cell, width) in line.iter().zip(&widths) {
-            row.push_str(&format!("{cell:width$}   "));
-        }
-        text.push_str(row.trim_end());
+        let cells = line.iter().zip(&widths);
+        let row: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(row.join("   ").trim_end());
         text.push('\n');
     }
     text

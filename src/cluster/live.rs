@@ -57,9 +57,10 @@ impl Objects {
         let Some(plural) = self.plural(wanted).await? else {
             return Ok(None);
         };
-        let root = match wanted.api_version.contains('/') {
-            false => "/api",
-            true => "/apis",
+        let root = if wanted.api_version.contains('/') {
+            "/apis"
+        } else {
+            "/api"
         };
         let scope = match wanted.namespace {
             "" => String::new(),

@@ -315,7 +315,9 @@ impl Tracker {
             let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
             let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
             let name = change.metadata.name.clone().unwrap_or_default();
-            let removed = api.delete(&name, &unchanged(&change.metadata.uid)).await;
+            let removed = api
+                .delete(&name, &unchanged(change.metadata.uid.clone()))
+                .await;
             said("emergency change", &name, removed.err());
         }
         let deadline = Instant::now() + SWEEP_TIMEOUT;
@@ -326,17 +328,19 @@ impl Tracker {
         for grant in grants {
             if now.duration_since(grant.spec.expires_at.0) > RETENTION {
                 let name = grant.metadata.name.clone().unwrap_or_default();
-                let removed = api.delete(&name, &unchanged(&grant.metadata.uid)).await;
+                let removed = api
+                    .delete(&name, &unchanged(grant.metadata.uid.clone()))
+                    .await;
                 said("break-glass grant", &name, removed.err());
             }
         }
     }
 }
 
-fn unchanged(uid: &Option<String>) -> DeleteParams {
+fn unchanged(uid: Option<String>) -> DeleteParams {
     DeleteParams {
         preconditions: Some(Preconditions {
-            uid: uid.clone(),
+            uid,
             ..Preconditions::default()
         }),
         ..DeleteParams::default()

@@ -20,7 +20,7 @@ fn limits(memory: &str) -> Value {
 }
 
 fn raised() -> EmergencyChangeSpec {
-    change(json!({
+    change(&json!({
         "operation": "Update",
         "fields": [{
             "path": ".spec.template.spec.containers[name=web].resources.limits.memory",
@@ -29,7 +29,7 @@ fn raised() -> EmergencyChangeSpec {
     }))
 }
 
-fn change(more: Value) -> EmergencyChangeSpec {
+fn change(more: &Value) -> EmergencyChangeSpec {
     let mut spec = json!({
         "user": "ada", "at": MADE, "requestUid": "u-1",
         "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
@@ -175,7 +175,7 @@ fn a_delete(
     #[case] now: &str,
     #[case] expected: Option<State>,
 ) {
-    let change = change(json!({"operation": "Delete"}));
+    let change = change(&json!({"operation": "Delete"}));
     let live = uid.map(|uid| json!({"metadata": {"uid": uid}}));
     let object = limits("128Mi");
     let standing = Standing::Deployed {
@@ -200,7 +200,7 @@ fn a_secret_is_compared_with_its_chart_alone(
     #[case] now: &str,
     #[case] expected: Option<State>,
 ) {
-    let change = change(json!({"operation": "Update", "fields": [{
+    let change = change(&json!({"operation": "Update", "fields": [{
         "path": ".data.password", "declared": "<redacted 1>", "old": "<redacted 1>",
         "new": "<redacted 2>",
     }]}));
@@ -223,7 +223,7 @@ fn a_secret_is_compared_with_its_chart_alone(
 
 #[test]
 fn of_two_fields_one_that_stays_keeps_the_change_open() {
-    let change = change(json!({"operation": "Update", "fields": [
+    let change = change(&json!({"operation": "Update", "fields": [
         {"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"},
         {"path": ".spec.paused", "declared": "false", "old": "false", "new": "true"},
     ]}));

@@ -11,10 +11,10 @@ use crate::{
 /// marks, were cut, or are gone.
 pub(super) fn manifest(change: &EmergencyChangeSpec) -> (Value, Vec<String>) {
     let object = &change.object;
-    let mut metadata = json!({"name": object.name});
-    if !object.namespace.is_empty() {
-        metadata["namespace"] = Value::from(object.namespace.clone());
-    }
+    let metadata = match &*object.namespace {
+        "" => json!({"name": object.name}),
+        namespace => json!({"name": object.name, "namespace": namespace}),
+    };
     let mut manifest = json!({
         "apiVersion": object.api_version, "kind": object.kind, "metadata": metadata,
     });
