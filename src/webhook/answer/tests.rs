@@ -352,8 +352,9 @@ fn a_rehearsal_leaves_no_record_and_does_not_say_so() {
 
 #[test]
 fn a_denial_says_why_it_is_no_break_glass_change() {
-    let refused = Case {
+    let refused = || Case {
         refusal: Some(Refusal::NoGrant),
+        way_out: WayOut::Identity,
         ..Case::default()
     };
     let unrecorded = Case {
@@ -361,7 +362,8 @@ fn a_denial_says_why_it_is_no_break_glass_change() {
         ..Case::default()
     };
     for (case, says) in [
-        (refused, "no grant names this identity"),
+        (refused(), "no grant names this identity"),
+        (refused(), "In an emergency: helm-guard break-glass open "),
         (
             unrecorded,
             "could not be recorded, and the policy lets nothing pass",

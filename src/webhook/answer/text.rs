@@ -53,6 +53,16 @@ pub fn denial(answer: &Answer<'_>) -> String {
     }
     match answer.way_out {
         WayOut::Unprepared => {}
+        WayOut::Identity if answer.refusal.is_some() => {
+            let scope = match &*answer.decided.request.namespace {
+                "" => "-A".to_owned(),
+                namespace => format!("-n {namespace}"),
+            };
+            let _ = write!(
+                text,
+                "\nIn an emergency: helm-guard break-glass open {scope} --reason <reason>"
+            );
+        }
         WayOut::Identity => {
             text.push_str("\nIn an emergency: make the change as a break-glass identity");
         }
