@@ -99,6 +99,21 @@ pub fn settle(sight: &Sight<'_>) -> Option<Next> {
     (next.state != sight.state).then_some(next)
 }
 
+/// The state of a change whose object cannot be looked at: all that is known of it is the time.
+pub fn blind(
+    change: &EmergencyChangeSpec,
+    state: State,
+    now: Timestamp,
+    why: &str,
+) -> Option<Next> {
+    let is_over = now >= change.reconcile_by.0;
+    (is_over && matches!(state, State::Pending | State::Open)).then(|| Next {
+        state: State::Overdue,
+        message: format!("the object cannot be looked at: {why}"),
+        revision: None,
+    })
+}
+
 fn of_delete(sight: &Sight<'_>) -> Option<Next> {
     let is_there = sight.live.is_some_and(|live| {
         let uid = text_at(live, "/metadata/uid");

@@ -102,8 +102,9 @@ pub struct Serve {
     /// Namespace to read release records in (repeatable); all unless given
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
-    /// Namespace of the Lease by which one of several replicas is chosen to follow emergency changes;
-    /// that of --register-service unless given, else "default"
+    /// Namespace of the guard itself: of the Lease by which one of several replicas is chosen to follow
+    /// emergency changes, and of the Secrets that alert sinks name; that of --register-service unless
+    /// given, else "default"
     #[arg(long, value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Format of log lines; audit lines are always JSON

@@ -75,7 +75,8 @@ pub struct Config {
     pub target: Target,
     /// The namespaces with release records; empty for all.
     pub namespaces: Vec<String>,
-    /// The namespace of the lease of the one who follows emergency changes.
+    /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
+    /// Secrets of alert sinks.
     pub lease_namespace: String,
     /// Log lines.
     pub logging: Logging,

@@ -309,14 +309,9 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
 fn recorder(config: &Config, client: &Client, health: &Health) -> Recorder {
     let figures = health.clone();
     let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
-    // The Secrets of sinks are in the guard's own namespace: that of its Service, or of its Pod.
-    let namespace = match config.registration.as_ref().map(|it| &it.endpoint) {
-        Some(Endpoint::Service { namespace, .. }) => namespace,
-        _ => client.default_namespace(),
-    };
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
-    let alerts = Alerts::new(client.clone(), namespace, counters);
+    let alerts = Alerts::new(client.clone(), &config.lease_namespace, counters);
     Recorder {
         metrics,
         audit: AuditLog::new(std::io::stderr()),

@@ -174,9 +174,14 @@ impl Tracker {
             _ => self.pace.open,
         };
         let now = Timestamp::now();
-        match self.next(change, state, now).await {
-            Ok(None) => book.look_again(key, Instant::now() + pause),
-            Ok(Some(next)) => match self.write(change, &next, now).await {
+        let next = self.next(change, state, now).await;
+        let next = next.unwrap_or_else(|failure| {
+            tracing::warn!(change = %key, error = %failure, "failed to look at what an emergency changed");
+            settle::blind(&change.spec, state, now, &failure.to_string())
+        });
+        match next {
+            None => book.look_again(key, Instant::now() + pause),
+            Some(next) => match self.write(change, &next, now).await {
                 Ok(written) => {
                     self.tell(&written);
                     book.put(written, Instant::now() + pause);
@@ -190,10 +195,6 @@ impl Tracker {
                     book.look_again(key, Instant::now() + pause);
                 }
             },
-            Err(failure) => {
-                tracing::warn!(change = %key, error = %failure, "failed to look at what an emergency changed");
-                book.look_again(key, Instant::now() + pause);
-            }
         }
     }
 

@@ -27,4 +27,5 @@ mod turn;
 mod grants;
 mod night;
 mod record;
+mod sinks;
 mod story;

@@ -85,6 +85,11 @@ pub struct Night {
 impl Night {
     /// `rules` are those of `spec.breakGlass` beside who: the emergency account.
     pub fn new(stem: &str, rules: &Value) -> Self {
+        Self::with_alerts(stem, rules, &json!({}))
+    }
+
+    /// The same with `spec.alerts`.
+    pub fn with_alerts(stem: &str, rules: &Value, alerts: &Value) -> Self {
         let turn = Turn::take();
         people();
         let scene = Scene::new(stem, HelmVersion::V4);
@@ -94,7 +99,7 @@ impl Night {
         rules["serviceAccount"] = json!("ops/emergency-ops");
         let policy = json!({
             "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
-            "metadata": {"name": "default"}, "spec": {"mode": "Deny", "breakGlass": rules},
+            "metadata": {"name": "default"}, "spec": {"mode": "Deny", "breakGlass": rules, "alerts": alerts},
         });
         let file = shared().scratch().join(format!("{stem}-policy.json"));
         fs::write(&file, policy.to_string()).unwrap();

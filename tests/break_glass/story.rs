@@ -7,14 +7,16 @@ use testbed::shared;
 
 use crate::{
     charts::myapp,
-    night::{EMERGENCY_OPS, Night, OSCAR, break_glass, break_glass_ok, people},
-    scene::Screen,
+    night::{EMERGENCY_OPS, Night, OSCAR, break_glass, break_glass_ok, create, people},
+    scene::{Screen, eventually},
+    sinks::{ROUTING_KEY, sinks},
 };
 
 #[test]
 fn an_incident_from_the_grant_to_the_chart() {
     let rules = json!({"requireGrant": true, "requireReason": true, "requireTicket": true});
-    let night = Night::new("incident", &rules);
+    let channel = sinks();
+    let night = Night::with_alerts("incident", &rules, &channel.of_each_sort("incident"));
     let ns = night.ns().to_owned();
     let file = shared().scratch().join("emergency.yaml");
     let output = file.to_str().unwrap();
@@ -53,6 +55,16 @@ fn an_incident_from_the_grant_to_the_chart() {
         &format!("break-glass change by {EMERGENCY_OPS} recorded as myapp-"),
         "(INC-4711); reconcile it with the chart by ",
     ]);
+    // The alert and the ticket are out before anybody does anything else.
+    channel.hear("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
+    let page = channel.hear("/incident/pagerduty", &["\"trigger\"", "myapp"]);
+    assert_eq!(page.body["routing_key"], ROUTING_KEY);
+    channel.hear("/incident/alertmanager/api/v2/alerts", &["BreakGlass"]);
+    let ticket = channel.hear("/incident/http", &["myapp"]);
+    assert_eq!(ticket.body["fields"]["labels"], json!(["INC-4711"]));
+    let description = ticket.body["fields"]["description"].as_str().unwrap();
+    assert!(description.contains("2Gi"), "{description}");
+
     let change = night.comes_to("Open");
     assert_eq!(change["spec"]["grant"], grant);
     assert_eq!(change["spec"]["fields"][0]["new"], "\"2Gi\"");
@@ -75,6 +87,33 @@ fn an_incident_from_the_grant_to_the_chart() {
         .quiet();
     let settled = night.comes_to("Absorbed");
     assert_eq!(settled["status"]["revision"], 2);
+    channel.hear("/incident/slack", &["Absorbed"]);
+    let closed = channel.hear("/incident/pagerduty", &["\"resolve\""]);
+    assert_eq!(closed.body["dedup_key"], page.body["dedup_key"]);
+    channel.hear("/incident/http", &["\"state\":\"Absorbed\""]);
     let open = break_glass_ok(&people().vera, &["changes", "-n", &ns, "-o", "json"]);
     assert_eq!(open.trim(), "[]");
+}
+
+#[test]
+fn an_emergency_that_nobody_reconciles_is_heard_of_again_when_its_grant_is_long_over() {
+    let channel = sinks();
+    let rules = json!({"requireGrant": true, "reconcileWithin": "8s"});
+    let night = Night::with_alerts("forgotten", &rules, &channel.of_each_sort("forgotten"));
+    create(&people().oscar, &night.grant("brief", 5)).ok();
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    eventually("the end of the grant", || {
+        let tried = night.raise("3Gi").arg("--dry-run=server").run();
+        tried.says("expired at").then_some(())
+    });
+    night.raise("3Gi").denied(&["expired at"]);
+
+    night.comes_to("Overdue");
+    channel.hear("/forgotten/slack", &["Overdue"]);
+    channel.hear("/forgotten/alertmanager/api/v2/alerts", &["Overdue"]);
+    channel.hear("/forgotten/http", &["\"state\":\"Overdue\""]);
+    // Once, and nothing of what did not come to be: refused, or only rehearsed.
+    assert_eq!(channel.count("/forgotten/slack", &["Overdue"]), 1);
+    assert_eq!(channel.count("/forgotten/slack", &["3Gi"]), 0);
+    assert_eq!(night.changes().len(), 1);
 }

@@ -65,23 +65,32 @@ fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
         ("patch deployments.apps/scale -n default", false),
         ("delete pods -n default", false),
         ("create serviceaccounts/token -n ops", false),
+        ("get deployments.apps -n default", true),
+        ("get roles.rbac.authorization.k8s.io -n default", true),
+        ("get pods --subresource=exec -n default", false),
+        ("get nodes --subresource=proxy", false),
         ("impersonate users", false),
     ] {
         let answer = as_guard(&format!("auth can-i {line}")).run();
         assert_eq!(answer.stdout.trim() == "yes", allowed, "{line}: {answer:?}");
     }
     let list = as_guard("auth can-i --list -n default").ok();
-    for line in list.stdout.lines() {
-        let workload = [
-            "deployments",
-            "statefulsets",
-            "daemonsets",
-            "pods",
-            "jobs",
-            "*.*",
-        ];
-        let is_one = workload.iter().any(|resource| line.starts_with(resource));
-        assert!(!is_one, "{line}");
+    let kinds = [
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "pods",
+        "jobs",
+        "*.*",
+    ];
+    let lines = list.stdout.lines();
+    for line in lines.filter(|line| kinds.iter().any(|kind| line.starts_with(kind))) {
+        let (_, verbs) = line.trim_end().rsplit_once('[').unwrap();
+        let mut verbs = verbs.trim_end_matches(']').split_whitespace();
+        assert!(
+            verbs.all(|verb| ["get", "list", "watch"].contains(&verb)),
+            "{line}"
+        );
     }
 }
 

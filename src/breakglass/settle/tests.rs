@@ -97,6 +97,24 @@ fn a_change_of_a_field(
     assert_eq!(next.map(|next| next.state), expected);
 }
 
+#[rstest]
+#[case::in_time(State::Open, LATER, None)]
+#[case::too_long(State::Open, NEXT_WEEK, Some(State::Overdue))]
+#[case::too_long_at_once(State::Pending, NEXT_WEEK, Some(State::Overdue))]
+#[case::overdue_stays(State::Overdue, NEXT_WEEK, None)]
+#[case::settled_for_good(State::Absorbed, NEXT_WEEK, None)]
+fn a_change_whose_object_cannot_be_looked_at_is_overdue_in_time(
+    #[case] state: State,
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let next = blind(&raised(), state, now.parse().unwrap(), "403 Forbidden");
+    if let Some(next) = &next {
+        assert!(next.message.contains("403"), "{}", next.message);
+    }
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
 #[test]
 fn while_helm_is_at_work_nothing_is_settled() {
     let change = raised();
