@@ -79,6 +79,9 @@ fn sight<'a>(
 #[case::the_chart_has_its_own_idea(State::Open, "1Gi", (4, "1Gi"), LATER, Some(State::Superseded))]
 #[case::another_emergency(State::Open, "4Gi", (3, "128Mi"), LATER, Some(State::Superseded))]
 #[case::settled_for_good(State::Reverted, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::a_clock_that_was_set_back(State::Pending, "128Mi", (3, "128Mi"), "2020-01-01T00:00:00Z", None)]
+#[case::a_clock_that_leapt(State::Open, "2Gi", (3, "128Mi"), "2099-01-01T00:00:00Z", Some(State::Overdue))]
+#[case::and_came_back(State::Overdue, "2Gi", (3, "128Mi"), SOON, None)]
 #[case::void_for_good(State::Void, "2Gi", (3, "128Mi"), LATER, None)]
 fn a_change_of_a_field(
     #[case] state: State,
