@@ -11,7 +11,8 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # What `make lint-deps` installs; any version works for `make lint`.
 CARGO_DENY_VERSION := 0.20.2
-SHELL_SCRIPTS := .ci/run .ci/summary .ci/mutants certs/make-certs.sh
+CARGO_FUZZ_VERSION := 0.13.2
+SHELL_SCRIPTS := .ci/run .ci/summary .ci/mutants .ci/fuzz certs/make-certs.sh
 BUILTIN := src/compare/schema/builtin.txt
 CRDS := deploy/manifests/05-crds.yaml
 
@@ -44,6 +45,13 @@ corpus: env build ## Every chart of CHARTS=DIR, with both Helms, guard in Deny m
 mutants: tools ## Change compare and guard in every small way, and see whether a test notices (an hour)
 	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is not installed: cargo install cargo-mutants --locked' >&2; exit 1; }
 	@nice -n 15 .ci/mutants
+
+.PHONY: fuzz
+fuzz: tools ## Each fuzz target for SECONDS=30, and how often it was executed (needs nightly Rust)
+	@rustup toolchain list 2>/dev/null | grep -q ^nightly \
+	  || { echo 'nightly Rust is not installed: rustup toolchain install nightly' >&2; exit 1; }
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked
+	@.ci/fuzz '$(or $(SECONDS),30)'
 
 .PHONY: env
 env: tools-go ## Get the control plane's programs ready (built once, about 8 minutes)

@@ -1,0 +1,72 @@
+//! Any text may stand in a manifest. What is read from it are objects: each reads as itself when it
+//! is read again, and none differs from itself.
+
+#![no_main]
+
+use helm_guard::{
+    compare::{
+        Agreement, Comparison, Declared, Document, compare,
+        schema::{Shape, builtin::builtin},
+        values::Empties,
+    },
+    helm::{ReleaseName, manifest},
+};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+fuzz_target!(|text: &str| {
+    let release = ReleaseName {
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let read = manifest::parse(text, &release);
+    for problem in &read.problems {
+        let _ = problem.error.to_string();
+    }
+    for object in &read.objects {
+        assert!(!object.name.is_empty() && !object.kind.is_empty() && !object.version.is_empty());
+
+        assert!(object.json.starts_with('{'));
+        let document = Document::of(&object.json);
+        let object_read = document.root();
+        let known = builtin().lookup(&object.group, &object.version, &object.kind);
+        let found = compare(&Comparison {
+            declared: Declared::One(object_read),
+            agreement: Agreement::Every,
+            old: object_read,
+            new: object_read,
+            shape: known.unwrap_or_else(Shape::plain),
+            empties: known.map_or(Empties::Kept, |_| Empties::Dropped),
+        });
+        assert!(found.is_empty());
+
+        // Of a list's items even what calls itself a hook is applied; alone it would be one.
+        let value: Value = serde_json::from_str(&object.json).unwrap();
+        let hook = "/metadata/annotations/helm.sh~1hook";
+        if value.pointer(hook).is_some() {
+            continue;
+        }
+        let again = manifest::parse(&object.json, &release);
+        assert!(again.problems.is_empty(), "{:?}", again.problems);
+        let [twin] = again.objects.as_slice() else {
+            panic!("one object is read as {}", again.objects.len());
+        };
+        assert_eq!(twin.json, object.json);
+        assert_eq!(
+            (
+                &twin.group,
+                &twin.version,
+                &twin.kind,
+                &twin.name,
+                twin.keep
+            ),
+            (
+                &object.group,
+                &object.version,
+                &object.kind,
+                &object.name,
+                object.keep
+            )
+        );
+    }
+});

@@ -1,0 +1,74 @@
+//! Any bytes may stand in a release record. Decoding them takes no more memory than its limit, what
+//! comes out names a release, and it is the same whether it was compressed or not.
+//!
+//! The first byte says how deep the rest goes: as the payload, or inside base64, where chance alone
+//! would never get, plain and compressed; or many times over in little gzip.
+
+#![no_main]
+
+use std::io::Write;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use helm_guard::helm::{
+    manifest,
+    record::{DecodeError, EnvelopeError, Limits, Record, decode},
+};
+use libfuzzer_sys::fuzz_target;
+
+const LIMITS: Limits = Limits {
+    inflated_bytes: 1 << 16,
+};
+
+/// How often the bytes are repeated to see the limit at work.
+const TIMES: usize = 256;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((depth, rest)) = input.split_first() else {
+        return;
+    };
+    match depth % 3 {
+        0 => check(&decode(rest, &LIMITS)),
+        1 => {
+            let [plain, packed] = [rest.to_vec(), gzip(rest)].map(|inner| read(&inner));
+            check(&plain);
+            // What is compressed twice is no record.
+            if !rest.starts_with(&[0x1f, 0x8b]) {
+                let [plain, packed] =
+                    [plain, packed].map(|read| read.map_err(|error| error.to_string()));
+                assert_eq!(plain, packed);
+            }
+        }
+        _ => {
+            let bomb = read(&gzip(&rest.repeat(TIMES)));
+            let is_refused = matches!(
+                bomb,
+                Err(DecodeError::Envelope(EnvelopeError::TooLarge { .. }))
+            );
+            assert_eq!(is_refused, rest.len() * TIMES > LIMITS.inflated_bytes);
+            check(&bomb);
+        }
+    }
+});
+
+fn check(read: &Result<Record, DecodeError>) {
+    match read {
+        Ok(record) => {
+            assert!(!record.release.name.is_empty() && record.revision > 0);
+            assert!(record.manifest.len() <= LIMITS.inflated_bytes);
+            let _ = format!("{record:?}");
+            let _ = manifest::parse(&record.manifest, &record.release);
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}
+
+fn read(inner: &[u8]) -> Result<Record, DecodeError> {
+    decode(BASE64_STANDARD.encode(inner).as_bytes(), &LIMITS)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
