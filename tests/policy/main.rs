@@ -26,4 +26,5 @@ mod turn;
 
 mod definitions;
 mod in_force;
+mod loosened;
 mod rule;

@@ -1,6 +1,9 @@
 //! A policy in the cluster, and a guard that follows it.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, Output, shared};
@@ -64,9 +67,26 @@ pub fn config(mode: &str) -> GuardConfig<'_> {
         .args(["--drain-delay", "200ms"])
 }
 
+/// Writes the policy as its owner, with the role that deploy/ ships for that.
 pub fn write(spec: &Value) -> testbed::Invocation {
-    admin("apply --server-side --force-conflicts --field-manager=owner -f -")
+    let kubectl = shared().kubectl().cmd(owner());
+    let line = "apply --server-side --force-conflicts --field-manager=owner -f -";
+    kubectl
+        .args(line.split_whitespace())
         .stdin(policy("default", spec).to_string())
+}
+
+fn owner() -> &'static Path {
+    static OWNER: OnceLock<PathBuf> = OnceLock::new();
+    OWNER.get_or_init(|| {
+        let roles = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests/25-personas.yaml");
+        admin("apply -f").arg(roles).ok();
+        let user = "paula@example.com";
+        admin("create clusterrolebinding paula --clusterrole=helm-guard-policy-owner --user")
+            .arg(user)
+            .ok();
+        shared().user(user, &[]).unwrap()
+    })
 }
 
 /// A policy that the guard itself refuses.

@@ -1,0 +1,79 @@
+//! Who loosens a rule: the chart where the policy lets it, a field manager by name, and nobody on the
+//! live object.
+
+use serde_json::json;
+use testbed::HelmVersion;
+
+use crate::{
+    charts::single,
+    rule::{Rule, change},
+    scene::{Scene, Screen},
+};
+
+const LOOSE: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: settings
+  annotations: {helm-guard.dev/ignore: /data/size}
+data: {colour: blue, size: small}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: theme
+  annotations: {helm-guard.dev/mode: Warn}
+data: {colour: blue}
+";
+
+fn set(scene: &Scene, object: &str, key: &str, value: &str) -> testbed::Invocation {
+    scene.patch(object, "merge", &json!({"data": {key: value}}))
+}
+
+#[test]
+fn a_chart_loosens_a_rule_where_the_policy_honors_it_and_a_live_object_never() {
+    let scene = Scene::new("annotated", HelmVersion::V4);
+    scene.install("loose", &single(LOOSE));
+    let _rule = Rule::new(&json!({"mode": "Deny"}));
+    scene.settled("configmap/theme", 1);
+    set(&scene, "configmap/theme", "colour", "red").denied(&[".data.colour"]);
+    set(&scene, "configmap/settings", "size", "large").denied(&[".data.size"]);
+
+    change(&json!({"mode": "Deny", "chartAnnotations": "Honor"}));
+    set(&scene, "configmap/theme", "colour", "red").warned(&[".data.colour"]);
+    set(&scene, "configmap/settings", "size", "large").quiet();
+    set(&scene, "configmap/settings", "colour", "red").denied(&[".data.colour"]);
+    // What Bob writes on the object is not the chart's word.
+    scene
+        .kubectl("annotate configmap/settings helm-guard.dev/mode=Audit")
+        .quiet();
+    set(&scene, "configmap/settings", "colour", "red").denied(&[".data.colour"]);
+    let widened = json!({"metadata": {"annotations": {"helm-guard.dev/ignore": "/data/colour"}}});
+    scene
+        .patch("configmap/settings", "merge", &widened)
+        .denied(&[".metadata.annotations"]);
+}
+
+#[test]
+fn fields_that_a_trusted_field_manager_writes_are_not_looked_at() {
+    let scene = Scene::new("tuned", HelmVersion::V4);
+    scene.install("loose", &single(LOOSE));
+    let _rule = Rule::new(&json!({"mode": "Deny", "ignore": [
+        {"target": {"kind": "ConfigMap", "name": "settings"}, "managedFieldsManagers": ["tuner"]},
+    ]}));
+    scene.settled("configmap/settings", 1);
+    let apply = |manager: &str, name: &str, size: &str| {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"size": size},
+        });
+        let line = format!("apply --server-side --force-conflicts --field-manager={manager} -f -");
+        scene.kubectl(&line).stdin(object.to_string())
+    };
+    apply("kubectl", "settings", "large").denied(&[".data.size"]);
+    apply("tuner", "settings", "large").quiet();
+    apply("tuner", "settings", "larger").quiet();
+    set(&scene, "configmap/settings", "colour", "red").denied(&[".data.colour"]);
+    // As in Argo CD, what it has written is not looked at any more, whoever writes it next.
+    set(&scene, "configmap/settings", "size", "huge").quiet();
+}
