@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use testbed::{Guard, GuardConfig, HelmVersion, Invocation, shared};
 
 use crate::{
     charts::myapp,
-    scene::{Scene, eventually},
+    scene::{Scene, within},
     turn::Turn,
 };
 
@@ -154,7 +155,12 @@ impl Night {
 
     /// Waits until the only change is in this state.
     pub fn comes_to(&self, state: &str) -> Value {
-        eventually(&format!("a change that is {state}"), || {
+        self.comes_in_time_to(state, Duration::from_secs(60))
+    }
+
+    /// The same for a state that takes its time.
+    pub fn comes_in_time_to(&self, state: &str, patience: Duration) -> Value {
+        within(patience, &format!("a change that is {state}"), || {
             let changes = self.changes();
             assert_eq!(changes.len(), 1, "{changes:?}");
             (changes[0]["status"]["state"] == state).then(|| changes[0].clone())

@@ -1,11 +1,17 @@
 //! What becomes of a change that is left alone, taken back, or cannot be recorded.
 
+use std::time::Duration;
+
+use helm_guard::breakglass::settle;
 use serde_json::json;
 
 use crate::{
     night::{Night, admin, create, people},
     scene::{Screen, eventually},
 };
+
+/// Beyond the time after which a change that nobody has seen is given up.
+const SLACK: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_change_that_is_left_alone_is_overdue_and_one_that_is_taken_back_is_reverted() {
@@ -58,6 +64,39 @@ fn another_process_goes_on_where_the_last_stopped_and_tells_nothing_twice() {
     let events = events["items"].as_array().unwrap().iter();
     let settled = events.filter(|event| event["reason"] == "EmergencyChangeSettled");
     assert!(settled.count() <= 1);
+}
+
+/// Another webhook, which is asked at the same time as the guard and cannot be reached.
+fn refuse_updates(namespace: &str) {
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("frozen-{namespace}")},
+        "webhooks": [{
+            "name": "frozen.example.com", "admissionReviewVersions": ["v1"],
+            "sideEffects": "None", "failurePolicy": "Fail",
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "rules": [{"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["UPDATE"],
+                "resources": ["deployments"]}],
+        }],
+    });
+    admin("create -f -").stdin(webhook.to_string()).ok();
+}
+
+#[test]
+fn a_change_that_somebody_else_refuses_is_found_never_to_have_come_to_be() {
+    let night = Night::new("void", &json!({}));
+    refuse_updates(night.ns());
+    eventually("a webhook that refuses the change", || {
+        let tried = night.raise("2Gi").arg("--dry-run=server").run();
+        tried.says("frozen.example.com").then_some(())
+    });
+    night.raise("2Gi").refused();
+    // The guard let it pass; the API server tells no webhook how a request ended.
+    assert_eq!(night.changes().len(), 1);
+    let change = night.comes_in_time_to("Void", settle::GRACE.unsigned_abs() + SLACK);
+    let message = change["status"]["message"].as_str().unwrap();
+    assert!(message.contains("nobody has seen it"), "{message}");
 }
 
 /// Somebody's policy of the cluster refuses the record.

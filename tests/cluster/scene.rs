@@ -46,15 +46,20 @@ fn people() -> &'static People {
 }
 
 /// Awaits a condition. Panics when it does not come true.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, check)
+}
+
+/// The same with more patience, for what takes its time.
+pub fn within<T>(patience: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = check() {
             return found;
         }
         assert!(
             Instant::now() < deadline,
-            "should come within {PATIENCE:?}: {what}"
+            "should come within {patience:?}: {what}"
         );
         thread::sleep(Duration::from_millis(100));
     }
