@@ -100,6 +100,7 @@ fn claim(declared: &Value) -> Claim {
         },
         chart: "web-1.0.0".into(),
         phase: Phase::Settled,
+        uninstalling_since: None,
         revisions: vec![RevisionClaim {
             revision: 1,
             held: Held::Declared(Arc::new(object)),

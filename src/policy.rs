@@ -32,6 +32,7 @@ pub mod tree;
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use arc_swap::ArcSwap;
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ use self::{
 };
 use crate::{
     api::{
-        GuardPolicySpec,
+        GuardPolicySpec, Span,
         policy::{ChartAnnotations, overrides::UndeclaredMode, records::Records},
     },
     compare::path::FieldPath,
@@ -94,6 +95,7 @@ pub struct Policy {
     ignored: Vec<Ignored>,
     exceptions: Vec<Exception>,
     chart_annotations: ChartAnnotations,
+    uninstalling_max_age: Option<SignedDuration>,
     emergencies: Emergencies,
     runbook_url: Option<String>,
     alerts: Plan,
@@ -218,6 +220,7 @@ impl Policy {
             ignored: ignore::compile(&spec.ignore, problems),
             exceptions: ignore::exceptions(&spec.undeclared.except, problems),
             chart_annotations: spec.chart_annotations,
+            uninstalling_max_age: spec.uninstalling_max_age.map(Span::get),
             emergencies: Emergencies::of(&spec.break_glass, problems),
             runbook_url: spec.runbook_url.clone(),
             alerts: problems.take("spec.alerts", alerts).unwrap_or_default(),
@@ -246,6 +249,11 @@ impl Policy {
             .and_then(|manifest| manifest.metadata("annotations", MODE_ANNOTATION))
             .and_then(|word| word.parse().ok());
         own.map_or(mode, |own| mode.max(own))
+    }
+
+    /// For how long an uninstallation may delete.
+    pub fn uninstalling_max_age(&self) -> Option<SignedDuration> {
+        self.uninstalling_max_age
     }
 
     /// What becomes there of changes to what no release declares.

@@ -47,6 +47,7 @@ static CLAIM: LazyLock<Claim> = LazyLock::new(|| {
         },
         chart: "web-1".into(),
         phase: Phase::Settled,
+        uninstalling_since: None,
         revisions: vec![RevisionClaim {
             revision: 1,
             held: Held::Declared(Arc::new(declared)),

@@ -29,7 +29,7 @@ use self::{
     overrides::{Override, Undeclared},
     records::Records,
 };
-use crate::policy::Mode;
+use crate::{api::Span, policy::Mode};
 
 /// Who may do what, where.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -78,6 +78,10 @@ pub struct GuardPolicySpec {
     /// How Helm's own records are guarded.
     #[serde(default)]
     pub records: Records,
+    /// For how long an uninstallation may delete what a release declares. One that failed is never over
+    /// by itself; deletes are refused again once it began longer ago. No end unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uninstalling_max_age: Option<Span>,
     /// Emergencies.
     #[serde(default)]
     pub break_glass: BreakGlass,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::{
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::tree::Tree,
@@ -19,6 +21,8 @@ pub struct Claim {
     pub chart: Arc<str>,
     /// What the newest revision's status says.
     pub phase: Phase,
+    /// When its uninstallation began, where the record says so (`info.deleted`).
+    pub uninstalling_since: Option<Timestamp>,
     /// The active revisions, newest first; never empty.
     pub revisions: Vec<RevisionClaim>,
 }
@@ -51,6 +55,17 @@ impl Claim {
 }
 
 impl Claim {
+    /// Takes an uninstallation that began longer than `age` ago for one that failed. Helm leaves a
+    /// release `uninstalling` for ever when it does not get through (`pkg/action/uninstall.go`), and
+    /// for as long anyone could delete what it declares. Another `helm uninstall` begins anew.
+    pub fn give_up_uninstalling(&mut self, age: SignedDuration, now: Timestamp) {
+        let since = self.uninstalling_since;
+        let is_over = since.is_some_and(|since| now.duration_since(since) > age);
+        if self.phase == Phase::Uninstalling && is_over {
+            self.phase = Phase::Failed;
+        }
+    }
+
     /// The object as the newest manifest that declares it has it, for rules that look at it.
     pub(super) fn tree(&self) -> Tree<'_> {
         Tree::of(self.declared().map_or("null", |object| &object.json))

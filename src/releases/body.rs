@@ -4,6 +4,8 @@
 
 use std::{fmt, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::intern::Interner;
 use crate::helm::{ReleaseName, identity::DeclaredObject};
 
@@ -18,6 +20,8 @@ pub struct About {
     pub app_version: Box<str>,
     /// `info.last_deployed`, RFC 3339, where the record has one.
     pub last_deployed: Option<Box<str>>,
+    /// `info.deleted`: when its uninstallation began.
+    pub deleted: Option<Timestamp>,
 }
 
 /// The kept part of one record's body.

@@ -283,6 +283,7 @@ fn about(record: &Record) -> About {
             .unwrap_or_default()
             .into(),
         last_deployed: record.last_deployed.as_deref().map(Into::into),
+        deleted: record.deleted.as_deref().and_then(|at| at.parse().ok()),
     }
 }
 

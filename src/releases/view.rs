@@ -92,6 +92,7 @@ impl ReleaseView {
             },
             chart: Arc::clone(newest.chart()),
             phase,
+            uninstalling_since: newest.about().deleted,
             revisions,
         })
     }

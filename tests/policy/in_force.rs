@@ -206,3 +206,24 @@ fn a_policy_in_a_file_is_followed() {
     write(&json!({"mode": "Deny"}));
     eventually("the file's new mode", || refuses(&scene).then_some(()));
 }
+
+/// Scenario 28, tightened.
+#[test]
+fn an_uninstallation_that_began_too_long_ago_deletes_nothing_more_until_another_begins() {
+    let scene = scene("stuck");
+    let began = |at: &str| {
+        scene.rewrite_record("myapp", 1, |body| {
+            body["info"]["status"] = "uninstalling".into();
+            body["info"]["deleted"] = at.into();
+        });
+    };
+    began("2026-11-20T03:00:00.123456+01:00");
+    let _rule = Rule::new(&json!({"mode": "Deny", "uninstallingMaxAge": "1h"}));
+    scene.settled("configmap/myapp", 1);
+    scene
+        .kubectl("delete configmap/myapp")
+        .denied(&["helm uninstall myapp"]);
+    scene.helm("uninstall myapp").ok();
+    let line = "get configmap/myapp --ignore-not-found -o name";
+    assert_eq!(scene.kubectl(line).ok().stdout, "");
+}

@@ -310,11 +310,15 @@ impl Process {
     }
 
     /// Whether another call has written the release's records since: both are Helm, and neither
-    /// knows of the other.
+    /// knows of the other. The other may have come to the same status with a manifest of its own.
     pub fn is_overtaken(&self, cluster: &Cluster) -> bool {
+        let Some(written) = self.written else {
+            return false;
+        };
         let newest = cluster.newest(self.release);
-        self.written.is_some()
-            && self.written != newest.map(|(_, record)| (record.uid, record.status))
+        newest.is_none_or(|(_, record)| {
+            (record.uid, record.status) != written || record.manifest != self.manifest
+        })
     }
 
     fn note_written(&mut self, cluster: &Cluster, status: Status) {

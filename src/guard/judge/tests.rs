@@ -39,12 +39,32 @@ fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
         },
         chart: "web-1.0.0".into(),
         phase,
+        uninstalling_since: None,
         revisions: helds
             .into_iter()
             .zip((1..=newest).rev())
             .map(|(held, revision)| RevisionClaim { revision, held })
             .collect(),
     }
+}
+
+/// Scenario 28, tightened.
+#[rstest::rstest]
+#[case::a_moment_ago(Phase::Uninstalling, Some("2026-11-21T02:30:00Z"), Phase::Uninstalling)]
+#[case::yesterday(Phase::Uninstalling, Some("2026-11-20T03:00:00Z"), Phase::Failed)]
+#[case::in_the_future(Phase::Uninstalling, Some("2026-11-22T03:00:00Z"), Phase::Uninstalling)]
+#[case::nobody_knows(Phase::Uninstalling, None, Phase::Uninstalling)]
+#[case::not_under_way(Phase::Pending, Some("2026-11-20T03:00:00Z"), Phase::Pending)]
+fn an_uninstallation_that_does_not_get_through_is_given_up(
+    #[case] phase: Phase,
+    #[case] since: Option<&str>,
+    #[case] expected: Phase,
+) {
+    let mut claim = claim("web", phase, vec![Held::Absent]);
+    claim.uninstalling_since = since.map(|since| since.parse().unwrap());
+    let now = "2026-11-21T03:00:00Z".parse().unwrap();
+    claim.give_up_uninstalling(jiff::SignedDuration::from_hours(1), now);
+    assert_eq!(claim.phase, expected);
 }
 
 fn replicas(count: u32) -> Value {

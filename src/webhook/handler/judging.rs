@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::time::timeout_at;
 
 use super::{Sources, Webhook};
@@ -155,7 +156,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         deadline,
     } = *call;
     let object = located.object();
-    let claims = webhook.sources.claims(&object);
+    let claims = as_of_now(policy, webhook.sources.claims(&object));
     if claims.is_empty() {
         return Weighed::Confirmed(Verdict::because(unclaimed(&webhook.sources, request)));
     }
@@ -191,6 +192,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     let reading = webhook.sources.fresh_claims(&object, &named, until);
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(claims)) => {
+            let claims = as_of_now(policy, claims);
             let verdict = judged_now(call, judge(&claims));
             let written = written_by_helm(&webhook.sources, request, &claims, until);
             return Weighed::Confirmed(match verdict.reason.outcome() {
@@ -250,6 +252,17 @@ fn judged_now(call: &Call<'_>, verdict: Verdict) -> Verdict {
         }
         _ => verdict,
     }
+}
+
+/// The claims, of which the policy may have given up an uninstallation by now.
+fn as_of_now(policy: &Policy, mut claims: Vec<Claim>) -> Vec<Claim> {
+    if let Some(age) = policy.uninstalling_max_age() {
+        let now = Timestamp::now();
+        for claim in &mut claims {
+            claim.give_up_uninstalling(age, now);
+        }
+    }
+    claims
 }
 
 /// Nobody claims the object. When it says that it belongs to a release whose record can not be
