@@ -7,6 +7,9 @@
 //! marks alone, by whether a later revision did it.
 //!
 //! While Helm is at work, or where nobody can say what is declared, nothing is settled.
+//!
+//! What releases hang on (a record of theirs, a namespace, a definition) is in no manifest, so that no
+//! chart can take the change: it stays open until it is taken back or a later revision stands.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -130,12 +133,9 @@ fn of_delete(sight: &Sight<'_>) -> Option<Next> {
     if is_there && !is_going {
         return unseen(sight);
     }
-    match sight.standing {
-        Standing::Gone => Some(superseded("the release is gone", None)),
-        Standing::Deployed {
-            revision,
-            object: None,
-        } => Some(Next {
+    match (sight.standing, later(sight)) {
+        (Standing::Gone, _) => Some(superseded("the release is gone", None)),
+        (Standing::Deployed { object: None, .. }, Some(revision)) => Some(Next {
             state: State::Absorbed,
             message: format!("revision {revision} does not declare the object"),
             revision: Some(revision),
@@ -156,17 +156,15 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
             _ => Some(superseded("the object is gone", later(sight))),
         };
     };
-    let declared = match sight.standing {
-        Standing::Unsaid => None,
-        Standing::Gone => return Some(superseded("the release is gone", None)),
-        Standing::Deployed {
-            revision,
-            object: None,
-        } => {
+    let later = later(sight);
+    let declared = match (sight.standing, later) {
+        (Standing::Unsaid, _) => None,
+        (Standing::Gone, _) => return Some(superseded("the release is gone", None)),
+        (Standing::Deployed { object: None, .. }, Some(revision)) => {
             let message = format!("revision {revision} does not declare the object");
-            return Some(superseded(&message, Some(revision)));
+            return Some(superseded(&message, later));
         }
-        Standing::Deployed { object, .. } => object,
+        (Standing::Deployed { object, .. }, _) => object,
     };
     let fields = sight.change.fields.iter();
     let looks: Vec<Look> = fields
@@ -175,7 +173,6 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
     let any = |of: fn(&Look) -> Option<bool>| looks.iter().any(|look| of(look) == Some(true));
     let all = |of: fn(&Look) -> Option<bool>| looks.iter().all(|look| of(look) == Some(true));
     let none_is_known = looks.iter().all(|look| look.made.is_none());
-    let later = later(sight);
     if declared.is_some() && looks.iter().all(|look| look.declared_now) {
         return match later {
             Some(revision) if any(|look| look.made) || none_is_known => Some(Next {

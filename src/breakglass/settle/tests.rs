@@ -188,6 +188,8 @@ fn what_is_not_there_any_more_supersedes(
 #[case::long_gone(State::Open, None, true, 3, NEXT_WEEK, Some(State::Overdue))]
 #[case::there_again(State::Open, Some("o-2"), true, 4, LATER, Some(State::Reverted))]
 #[case::out_of_the_chart(State::Open, None, false, 4, LATER, Some(State::Absorbed))]
+#[case::of_what_no_chart_declares(State::Pending, None, false, 3, SOON, Some(State::Open))]
+#[case::and_there_again(State::Open, Some("o-2"), false, 3, LATER, Some(State::Reverted))]
 fn a_delete(
     #[case] state: State,
     #[case] uid: Option<&str>,
@@ -239,6 +241,56 @@ fn a_secret_is_compared_with_its_chart_alone(
         shape: builtin().lookup("", "v1", "Secret").unwrap(),
         ..sight(&change, state, Some(&live), standing, now)
     });
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+/// A record of the release, whose label was changed, and its body: text that says what is in it.
+#[rstest]
+#[case::it_shows(State::Pending, "failed", 3, SOON, Some(State::Open))]
+#[case::too_long(State::Open, "failed", 3, NEXT_WEEK, Some(State::Overdue))]
+#[case::back(State::Open, "deployed", 3, LATER, Some(State::Reverted))]
+#[case::a_later_revision(State::Open, "failed", 4, LATER, Some(State::Superseded))]
+fn what_no_chart_declares_is_open_until_it_is_back_or_another_revision_stands(
+    #[case] state: State,
+    #[case] label: &str,
+    #[case] revision: u32,
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let change = change(&json!({"operation": "Update", "fields": [{
+        "path": ".metadata.labels.status",
+        "declared": "\"deployed\"", "old": "\"deployed\"", "new": "\"failed\"",
+    }]}));
+    let live =
+        json!({"metadata": {"uid": "o-1", "resourceVersion": "7", "labels": {"status": label}}});
+    let standing = Standing::Deployed {
+        revision,
+        object: None,
+    };
+    let next = settle(&sight(&change, state, Some(&live), standing, now));
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+#[rstest]
+#[case::under_way("6", SOON, None)]
+#[case::never_came("6", LATER, Some(State::Void))]
+#[case::it_came("7", SOON, Some(State::Open))]
+fn the_body_of_a_record_is_known_by_its_version_alone(
+    #[case] version: &str,
+    #[case] now: &str,
+    #[case] expected: Option<State>,
+) {
+    let change = change(&json!({"operation": "Update", "fields": [{
+        "path": ".data.release.version",
+        "declared": "revision 3", "old": "revision 3", "new": "revision 4",
+    }]}));
+    let live =
+        json!({"metadata": {"uid": "o-1", "resourceVersion": version}, "data": {"release": "…"}});
+    let standing = Standing::Deployed {
+        revision: 3,
+        object: None,
+    };
+    let next = settle(&sight(&change, State::Pending, Some(&live), standing, now));
     assert_eq!(next.map(|next| next.state), expected);
 }
 
