@@ -12,6 +12,7 @@ pub mod crds;
 pub mod failure;
 pub mod grants;
 pub mod lease;
+pub mod leaving;
 pub mod live;
 pub mod namespaces;
 pub mod policies;

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod decision;
 mod excuse;
 pub mod judge;
+pub mod records;
 pub mod request;
 mod scale;
 pub mod subject;

@@ -21,6 +21,7 @@ pub mod pattern;
 pub mod presets;
 pub mod problem;
 mod query;
+pub mod records;
 mod rules;
 pub mod scope;
 mod selector;
@@ -44,13 +45,14 @@ use self::{
     ignore::{Exception, Ignored},
     modes::Modes,
     problem::Problems,
+    records::Records,
     rules::Rule,
     tree::Tree,
 };
 use crate::{
     api::{
         GuardPolicySpec, Span,
-        policy::{ChartAnnotations, overrides::UndeclaredMode, records::Records},
+        policy::{ChartAnnotations, overrides::UndeclaredMode},
     },
     compare::path::FieldPath,
     helm::ReleaseName,
@@ -96,6 +98,7 @@ pub struct Policy {
     exceptions: Vec<Exception>,
     chart_annotations: ChartAnnotations,
     uninstalling_max_age: Option<SignedDuration>,
+    records: Records,
     emergencies: Emergencies,
     runbook_url: Option<String>,
     alerts: Plan,
@@ -209,9 +212,6 @@ impl Policy {
         {
             problems.add("spec.runbookURL", format!("{url:?} is no URL"));
         }
-        if spec.records != Records::default() {
-            problems.add("spec.records", "this version does not do that yet");
-        }
         let presets = presets::compile(&spec.presets, problems);
         let alerts = Plan::compile(&spec.alerts, spec.runbook_url.as_deref());
         Self {
@@ -221,6 +221,7 @@ impl Policy {
             exceptions: ignore::exceptions(&spec.undeclared.except, problems),
             chart_annotations: spec.chart_annotations,
             uninstalling_max_age: spec.uninstalling_max_age.map(Span::get),
+            records: Records::compile(&spec.records, problems),
             emergencies: Emergencies::of(&spec.break_glass, problems),
             runbook_url: spec.runbook_url.clone(),
             alerts: problems.take("spec.alerts", alerts).unwrap_or_default(),
@@ -311,6 +312,11 @@ impl Policy {
     /// Who hears of what.
     pub fn alerts(&self) -> &Plan {
         &self.alerts
+    }
+
+    /// How Helm's own records are guarded, and who may deploy.
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Whom to turn to when a change cannot wait.

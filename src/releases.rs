@@ -29,6 +29,7 @@ pub mod body;
 pub mod directory;
 pub mod files;
 mod health;
+mod holdings;
 pub mod index;
 pub mod intern;
 pub mod key;

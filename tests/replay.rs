@@ -25,8 +25,15 @@ use helm_guard::{
     },
     guard::{
         Elsewhere, Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict,
-        judge, screen, subject,
+        judge,
+        records::{
+            StoredRecord,
+            edit::{Edit, edit},
+            removal::{Removal, may_be_helms, removal},
+        },
+        screen, subject,
     },
+    helm::{lifecycle::Status, record::Limits},
     policy::{Labels, Policy},
     webhook::envelope,
 };
@@ -155,13 +162,52 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
     })
 }
 
+/// What the recorded Helms wrote to their records, followed: the rule for records must find nothing in
+/// it. Gives the number of updates and of deletions.
+fn helms_own(lines: &[String]) -> [usize; 2] {
+    let mut histories: BTreeMap<String, BTreeMap<u32, Status>> = BTreeMap::new();
+    let mut seen = [0, 0];
+    for line in lines {
+        let request = envelope::parse(line.as_bytes()).expect("a recorded review is well-formed");
+        let stored = |object: Option<&RawValue>| StoredRecord::of(&request.kind, object?);
+        let (old, new) = (stored(request.old_object), stored(request.object));
+        if let (Operation::Update, Some(old)) = (request.operation, &old) {
+            let edited = edit(old, new.as_ref(), &Limits::default());
+            // Helm stores some states twice: only a label of its own, the time, differs then.
+            assert!(
+                matches!(edited, Edit::Helms | Edit::Beside),
+                "{}: {edited:?}",
+                request.name
+            );
+            seen[0] += 1;
+        }
+        let Some(record) = new.as_ref().or(old.as_ref()) else {
+            continue;
+        };
+        let history = histories.entry(record.release.clone()).or_default();
+        history.insert(record.revision, record.status());
+        if request.operation == Operation::Delete {
+            let now: Vec<_> = history.iter().map(|(n, status)| (*n, *status)).collect();
+            let removed = removal(&now, record.revision, may_be_helms(&request));
+            assert_eq!(removed, Removal::Uninstalled, "{}", request.name);
+            assert!(may_be_helms(&request), "{}", request.name);
+            history.remove(&record.revision);
+            seen[1] += 1;
+        }
+    }
+    seen
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn each_line_of_our_own_recording_gets_its_verdict() {
-    let reasons = replay(&recording::read(&root().join("tests/data/reviews")));
+    let lines = recording::read(&root().join("tests/data/reviews"));
+    let [updates, deletions] = helms_own(&lines);
+    assert!(updates > 0 && deletions > 0, "{updates} {deletions}");
+    let reasons = replay(&lines);
     assert_eq!(reasons.get("fields-changed"), Some(&2), "{reasons:?}");
     assert_eq!(reasons.get("object-deleted"), Some(&1), "{reasons:?}");
     for reason in [
@@ -185,7 +231,10 @@ fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
         eprintln!("no folder of recorded reviews: set HELM_GUARD_REVIEWS to replay one");
         return;
     };
-    let reasons = replay(&recording::read(&folder));
+    let lines = recording::read(&folder);
+    let [updates, deletions] = helms_own(&lines);
+    assert!(updates > 0 && deletions > 0, "{updates} {deletions}");
+    let reasons = replay(&lines);
     assert!(reasons.values().sum::<usize>() > 0, "{reasons:?}");
     eprintln!("{reasons:?}");
 }

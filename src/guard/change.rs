@@ -44,6 +44,7 @@ impl Claim {
                 .map(|revision| revision.revision)
                 .collect(),
             changes,
+            involved: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::policy::identity::Asking;
@@ -91,12 +91,21 @@ impl User<'_> {
 }
 
 /// The parts of `request.options` that the judgement reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options<'a> {
     /// The field manager: chosen by the client, so good for messages and never for trust.
     #[serde(borrow, default)]
     pub field_manager: Option<Cow<'a, str>>,
+    /// Of a DELETE: what becomes of dependents.
+    #[serde(borrow, default)]
+    pub propagation_policy: Option<Cow<'a, str>>,
+    /// Of a DELETE: how long to wait.
+    #[serde(default)]
+    pub grace_period_seconds: Option<i64>,
+    /// Of a DELETE: which state of the object is meant.
+    #[serde(default)]
+    pub preconditions: Option<IgnoredAny>,
 }
 
 /// The `request` of an `AdmissionReview` (admission.k8s.io/v1), borrowed from the body.

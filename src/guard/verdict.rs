@@ -51,12 +51,24 @@ pub enum Reason {
     /// The manifest's API version is not this call's, and the API server makes another call in which
     /// it is: that one judges.
     JudgedInDeclaredVersion,
+    /// A record is written or deleted as Helm does it.
+    HelmsOwn,
     /// Declared fields change.
     FieldsChanged,
     /// A declared object is deleted.
     ObjectDeleted,
     /// Something changes that no release declares, and the policy wants to know of that.
     UndeclaredChanged,
+    /// A release record is changed as Helm never does it.
+    RecordTampered,
+    /// A release record is deleted that Helm would keep.
+    RecordDeleted,
+    /// A release record is written by somebody whom the policy does not let deploy.
+    NotADeployer,
+    /// A namespace is deleted in which releases have records or objects.
+    NamespaceHoldsReleases,
+    /// A custom resource definition is deleted whose instances releases declare.
+    DefinitionInUse,
     /// The manifest's API version is not the request's, so their fields do not compare.
     VersionDiffers,
     /// The record of an active revision can not be read or decoded.
@@ -84,10 +96,16 @@ impl Reason {
             | Self::Uninstalling
             | Self::Exempt
             | Self::InFlight
-            | Self::JudgedInDeclaredVersion => Outcome::Pass,
-            Self::FieldsChanged | Self::ObjectDeleted | Self::UndeclaredChanged => {
-                Outcome::Violation
-            }
+            | Self::JudgedInDeclaredVersion
+            | Self::HelmsOwn => Outcome::Pass,
+            Self::FieldsChanged
+            | Self::ObjectDeleted
+            | Self::UndeclaredChanged
+            | Self::RecordTampered
+            | Self::RecordDeleted
+            | Self::NotADeployer
+            | Self::NamespaceHoldsReleases
+            | Self::DefinitionInUse => Outcome::Violation,
             Self::VersionDiffers
             | Self::RecordUnreadable
             | Self::ObjectUnreadable
@@ -109,9 +127,15 @@ impl Reason {
             Self::Exempt => "exempt",
             Self::InFlight => "in-flight",
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
+            Self::HelmsOwn => "helms-own",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
             Self::UndeclaredChanged => "undeclared-changed",
+            Self::RecordTampered => "record-tampered",
+            Self::RecordDeleted => "record-deleted",
+            Self::NotADeployer => "not-a-deployer",
+            Self::NamespaceHoldsReleases => "namespace-holds-releases",
+            Self::DefinitionInUse => "definition-in-use",
             Self::VersionDiffers => "version-differs",
             Self::RecordUnreadable => "record-unreadable",
             Self::ObjectUnreadable => "object-unreadable",
@@ -142,6 +166,9 @@ pub struct Finding {
     pub revisions: Vec<u32>,
     /// The declared fields that change; empty when the object is deleted.
     pub changes: Vec<Change>,
+    /// What or who else it is about: the instances of a definition, the releases whose records go too,
+    /// those who may deploy.
+    pub involved: Vec<String>,
 }
 
 /// One declared field that a request moves away from its declared value.

@@ -15,6 +15,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::helm::{identity::ReleaseName, lifecycle::Status};
 
 mod body;
@@ -170,6 +172,30 @@ pub enum DecodeError {
 pub fn decode(payload: &[u8], limits: &Limits) -> Result<Record, DecodeError> {
     let json = envelope::open(payload, *limits)?;
     body::parse(&json)
+}
+
+/// A record with the values that its chart was rendered with, for who compares two of them.
+pub struct Whole {
+    /// The record.
+    pub record: Record,
+    /// The values; an empty object where there are none.
+    pub values: Value,
+}
+
+/// The record alone: values hold Secrets.
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record.fmt(f)
+    }
+}
+
+/// Reads the value of a record's `release` key, with the values.
+pub fn decode_whole(payload: &[u8], limits: &Limits) -> Result<Whole, DecodeError> {
+    let json = envelope::open(payload, *limits)?;
+    Ok(Whole {
+        record: body::parse(&json)?,
+        values: body::values(&json)?,
+    })
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Body {
             .last()
     }
 
-    fn namespace_of<'a>(&'a self, object: &'a DeclaredObject) -> &'a str {
+    pub(super) fn namespace_of<'a>(&'a self, object: &'a DeclaredObject) -> &'a str {
         match object.namespace.as_deref() {
             None | Some("") => &self.release.namespace,
             Some(namespace) => namespace,

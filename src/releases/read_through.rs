@@ -144,12 +144,16 @@ impl ReadThrough {
         }
     }
 
+    pub(super) fn releases(&self) -> &Shared {
+        &self.state.releases
+    }
+
     fn is_watched(&self, storage: &StorageKey) -> bool {
         let watches = &self.state.releases.watches;
         watches.iter().any(|watch| watch.scope().covers(storage))
     }
 
-    async fn read(&self, storage: &Arc<StorageKey>) -> Answer {
+    pub(super) async fn read(&self, storage: &Arc<StorageKey>) -> Answer {
         let (waiter, answer) = oneshot::channel();
         self.enqueue(storage, waiter);
         answer.await.unwrap_or(Err(ReadThroughError::Stopped))

@@ -8,6 +8,7 @@
 //!
 //! Start at [`Answer::to_json`].
 
+mod foundations;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -136,14 +137,23 @@ impl Answer<'_> {
     fn causes(&self) -> Vec<Cause> {
         const FORBIDDEN: &str = "FieldValueForbidden";
         let verdict = self.decided.verdict;
-        if verdict.reason == Reason::ObjectDeleted {
+        if verdict
+            .findings
+            .iter()
+            .all(|finding| finding.changes.is_empty())
+        {
             return verdict
                 .findings
                 .iter()
                 .take(CAUSES)
                 .map(|finding| Cause {
                     reason: FORBIDDEN,
-                    message: format!("declared by Helm release {}", finding.release),
+                    message: match verdict.reason {
+                        Reason::ObjectDeleted => {
+                            format!("declared by Helm release {}", finding.release)
+                        }
+                        _ => format!("Helm release {}", finding.release),
+                    },
                     field: String::new(),
                 })
                 .collect();

@@ -17,6 +17,9 @@ pub const GRANTS_PATH: &str = "/grants";
 /// The path for reviews of policies.
 pub const POLICIES_PATH: &str = "/policies";
 
+/// The path for requests for what releases hang on: their records, namespaces, definitions.
+pub const FOUNDATIONS_PATH: &str = "/foundations";
+
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {

@@ -14,6 +14,7 @@ mod glass;
 mod grants;
 mod judging;
 mod policies;
+mod records;
 pub mod sources;
 
 use std::{
@@ -35,11 +36,11 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 
-use self::judging::{Call, Located, Weighed};
+use self::judging::{Call, Located, RESERVE, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if},
-    endpoint::{GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
+    endpoint::{FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
     envelope::{self, EnvelopeError, MAX_BODY_BYTES},
     versions::Conversions,
 };
@@ -48,7 +49,7 @@ use crate::{
     guard::{
         Asker, Decided, Elsewhere, ObjectRef, Outcome, Reason, Request, Verdict, decide, screen,
     },
-    policy::{Live, Policy},
+    policy::{Labels, Live, Policy},
     record::Recorder,
 };
 
@@ -74,16 +75,19 @@ pub enum Entry {
     AsRequested,
     /// One for a single version, which others are converted to.
     OneVersion,
+    /// One for what releases hang on: their records, namespaces, definitions.
+    Foundations,
 }
 
-/// The routes: reviews are posted to `path`, to [`VERSION_PATH`], those of grants to [`GRANTS_PATH`] and
-/// those of policies to [`POLICIES_PATH`]; there is nothing else.
+/// The routes: reviews are posted to `path`, to [`VERSION_PATH`] and [`FOUNDATIONS_PATH`], those of grants
+/// to [`GRANTS_PATH`] and those of policies to [`POLICIES_PATH`]; there is nothing else.
 pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
     Router::new()
         .route(path, post(as_requested::<S>))
         .route(VERSION_PATH, post(in_one_version::<S>))
         .route(GRANTS_PATH, post(of_grant::<S>))
         .route(POLICIES_PATH, post(of_policy::<S>))
+        .route(FOUNDATIONS_PATH, post(of_foundations::<S>))
         .with_state(webhook)
 }
 
@@ -99,6 +103,13 @@ async fn in_one_version<S: Sources>(
     http: HttpRequest,
 ) -> Response {
     review(&webhook, http, Entry::OneVersion).await
+}
+
+async fn of_foundations<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    review(&webhook, http, Entry::Foundations).await
 }
 
 async fn of_grant<S: Sources>(
@@ -276,6 +287,9 @@ pub async fn judged<'r, S: Sources>(
     asker: Asker,
     deadline: Instant,
 ) -> Judged<'r> {
+    if entry == Entry::Foundations {
+        return founded(webhook, policy, request, deadline).await;
+    }
     let located = match screen(request).or_else(|| unconverted(request, entry)) {
         Some(reason) => Err(reason),
         None => judging::locate(&webhook.sources, request, deadline).await,
@@ -296,7 +310,7 @@ pub async fn judged<'r, S: Sources>(
             let object = located.object();
             Elsewhere::Versions(conversions.versions(object.group, object.kind))
         }
-        Entry::OneVersion => Elsewhere::AllOthers,
+        Entry::OneVersion | Entry::Foundations => Elsewhere::AllOthers,
     };
     let call = Call {
         policy,
@@ -314,6 +328,43 @@ pub async fn judged<'r, S: Sources>(
         verdict,
         located: Some(located),
         is_unconfirmed,
+    }
+}
+
+async fn founded<'r, S: Sources>(
+    webhook: &Webhook<S>,
+    policy: &Policy,
+    request: &'r Request<'_>,
+    deadline: Instant,
+) -> Judged<'r> {
+    let located = match judging::locate(&webhook.sources, request, deadline).await {
+        Ok(located) => located,
+        Err(reason) => {
+            return Judged {
+                verdict: Verdict::because(reason),
+                located: None,
+                is_unconfirmed: false,
+            };
+        }
+    };
+    let object = located.object();
+    let namespace = match object.kind {
+        "Namespace" => &*object.name,
+        _ => object.namespace,
+    };
+    let labels = webhook.sources.namespace_labels(namespace);
+    let call = records::Call {
+        policy,
+        request,
+        object: &object,
+        labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
+        deadline,
+    };
+    let verdict = records::verdict(webhook, &call).await;
+    Judged {
+        verdict,
+        located: Some(located),
+        is_unconfirmed: false,
     }
 }
 

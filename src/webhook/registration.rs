@@ -26,10 +26,13 @@ use kube::{
 };
 use thiserror::Error;
 
-use super::endpoint::{Endpoint, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH, VERSION_PATH};
+use super::endpoint::{
+    Endpoint, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH, VERSION_PATH,
+};
 use crate::api;
 
 mod drift;
+mod foundations;
 pub mod pins;
 #[cfg(test)]
 mod tests;
@@ -134,6 +137,7 @@ pub fn configuration(
         grants(registration),
         policies(registration),
     ];
+    webhooks.extend(foundations::entries(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
@@ -405,6 +409,7 @@ pub async fn unregister(
             _ if is_pin(entry) => VERSION_PATH,
             GRANTS_WEBHOOK => GRANTS_PATH,
             POLICIES_WEBHOOK => POLICIES_PATH,
+            name if foundations::NAMES.contains(&name) => FOUNDATIONS_PATH,
             _ => VALIDATE_PATH,
         };
         client_config(registration, path)

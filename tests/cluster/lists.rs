@@ -161,7 +161,10 @@ spec:
     scene
         .kubectl(&format!("scale --replicas=5 {widget}"))
         .denied(&[".spec.size: declared 2, live 2, requested 5"]);
+    let delete = format!("delete customresourcedefinition widgets.{group}");
     scene
-        .kubectl(&format!("delete customresourcedefinition widgets.{group}"))
-        .ok();
+        .kubectl(&delete)
+        .denied(&["has instances that Helm releases declare", "Widget \"one\""]);
+    scene.helm("uninstall widgets").ok();
+    scene.kubectl(&delete).quiet();
 }

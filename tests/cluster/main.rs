@@ -20,6 +20,7 @@ mod world;
 mod break_glass;
 mod deletes;
 mod deploy;
+mod foundations;
 mod friends;
 mod half_failed;
 mod helm_operations;

@@ -178,13 +178,13 @@ fn an_install_that_creates_its_namespace_passes_where_a_release_of_helm_3_owns_i
     scene.settled(&what, 1);
     create_namespace(&inner).ok();
     assert_eq!(scene.at(&what, "/metadata/labels/team"), "checkout");
+    let uninstall = ["uninstall", "settings", "-n", &inner];
+    helm4().args(uninstall).ok();
     scene
         .kubectl(&format!("delete namespace {inner}"))
         .denied(&[&format!(
             "Namespace \"{inner}\" is declared by Helm release \"namespaces\""
         )]);
-    let uninstall = ["uninstall", "settings", "-n", &inner];
-    helm4().args(uninstall).ok();
     scene.helm("uninstall namespaces").ok();
 }
 
@@ -209,6 +209,10 @@ fn an_install_that_would_strip_the_namespace_of_another_release_is_refused() {
         .args(["install", "settings", "-n", &inner])
         .arg(chart)
         .ok();
+    // With the namespace would go what it holds.
+    scene.helm("uninstall namespaces").refused();
+    assert_eq!(scene.at(&what, label), "Helm");
+    helm4().args(["uninstall", "settings", "-n", &inner]).ok();
     scene.helm("uninstall namespaces").ok();
 }
 

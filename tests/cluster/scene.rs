@@ -168,9 +168,20 @@ impl Scene {
         decode(record["data"]["release"].as_str().unwrap())
     }
 
-    /// Changes a release's record behind Helm's back. It is stored as Helm stored records before it
-    /// compressed them, which Helm still reads.
+    /// Changes a release's record behind Helm's back, as only who breaks the glass may.
     pub fn rewrite_record(&self, release: &str, revision: u32, change: impl FnOnce(&mut Value)) {
+        let secret = self.rewritten_record(release, revision, change);
+        self.oncall("replace -f -").stdin(secret).ok();
+    }
+
+    /// A release's record with another content. It is stored as Helm stored records before it
+    /// compressed them, which Helm still reads.
+    pub fn rewritten_record(
+        &self,
+        release: &str,
+        revision: u32,
+        change: impl FnOnce(&mut Value),
+    ) -> String {
         let name = format!("secret/{}", record_name(release, revision));
         let mut secret = self.get(&name);
         let mut body = decode(secret["data"]["release"].as_str().unwrap());
@@ -179,7 +190,7 @@ impl Scene {
         let inner = BASE64_STANDARD.encode(body.to_string());
         secret["data"]["release"] = BASE64_STANDARD.encode(inner).into();
         secret["metadata"]["resourceVersion"] = Value::Null;
-        self.kubectl("replace -f -").stdin(secret.to_string()).ok();
+        secret.to_string()
     }
 
     /// Puts a release's record into another state.

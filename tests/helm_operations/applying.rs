@@ -125,9 +125,7 @@ fn of_an_object_that_two_releases_declare_either_value_passes_and_no_third(
     assert_eq!(scene.at("configmap/settings", "/data/colour"), "green");
     paint(&scene, "red").denied(&[]);
     // What the old owner no longer declares is the new one's alone: here its history ends.
-    scene
-        .kubectl("delete secret sh.helm.release.v1.old.v1")
-        .ok();
+    scene.oncall("delete secret sh.helm.release.v1.old.v1").ok();
     scene.helm("uninstall new").ok();
     assert!(!scene.holds("configmap/settings"));
     assert_unhindered(&scene);

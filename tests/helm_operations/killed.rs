@@ -80,7 +80,7 @@ fn a_killed_upgrade_whose_record_is_deleted_may_be_run_again(
     scene.settled("deployment/web", 2);
     foreign_image_is_denied(&scene);
     let pending = record_name("web", 2);
-    scene.kubectl(&format!("delete secret {pending}")).ok();
+    scene.oncall(&format!("delete secret {pending}")).ok();
     // Now the live object follows a revision of which nothing is left.
     scene.settled("deployment/web", 1);
     foreign_image_is_denied(&scene);

@@ -45,8 +45,8 @@ pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str)
         scene.kubectl(&delete).run().says(MOVED).then_some(())
     });
     scene
-        .kubectl(&format!("delete secret -l owner=helm,name={release}"))
-        .quiet();
+        .oncall(&format!("delete secret -l owner=helm,name={release}"))
+        .ok();
 }
 
 /// A record's body as Helm stored it before it compressed records.
@@ -94,7 +94,7 @@ fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
     for (revision, status) in [(1, "superseded"), (2, "deployed")] {
         let record = record_name("settings", revision);
         let line = format!("label secret {record} --overwrite status={status}");
-        scene.kubectl(&line).args(["-n", flux.name()]).ok();
+        scene.oncall(&line).args(["-n", flux.name()]).ok();
     }
     foreign_colour_is_denied(&scene, 2);
     assert_unhindered(&scene);

@@ -45,7 +45,10 @@ fn a_release_stuck_over_another_revision_is_guarded_and_may_be_got_going_again(
         3
     } else {
         let pending = record_name("settings", 2);
-        scene.kubectl(&format!("delete secret {pending}")).ok();
+        let delete = format!("delete secret {pending}");
+        let instead = format!("helm rollback settings -n {}", scene.ns);
+        scene.kubectl(&delete).denied(&[&instead]);
+        scene.oncall(&delete).ok();
         let force = force_conflicts(version);
         scene.helm(&upgrade).args(force).ok();
         2
@@ -85,7 +88,7 @@ fn a_release_whose_pending_install_is_forgotten_may_be_installed_again(
     let chart = scene.install("settings", &settings());
     scene.set_status("settings", 1, "pending-install");
     let pending = record_name("settings", 1);
-    scene.kubectl(&format!("delete secret {pending}")).ok();
+    scene.oncall(&format!("delete secret {pending}")).ok();
     scene
         .helm(&format!(
             "install settings {} --set colour=green",

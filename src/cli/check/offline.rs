@@ -8,8 +8,11 @@ use serde_json::Value;
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
-    guard::{Claim, ObjectRef, User},
-    helm::{ReleaseName, record::Limits},
+    guard::{
+        Claim, ObjectRef, RecordsAt, User,
+        records::{Holder, Stake},
+    },
+    helm::{ReleaseName, lifecycle::Status, record::Limits},
     record::changes::Unkept,
     releases::{
         Directory,
@@ -126,6 +129,36 @@ impl Sources for Offline {
         _deadline: Instant,
     ) -> Result<String, Unkept> {
         Err(Unkept::NotInstalled)
+    }
+
+    /// Recorded reviews are judged as those of objects.
+    async fn fresh_holders(
+        &self,
+        _stake: Stake<'_>,
+        _deadline: Instant,
+    ) -> Result<Vec<Holder>, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
+        Vec::new()
+    }
+
+    async fn history(
+        &self,
+        _at: &RecordsAt,
+        _release: &str,
+        _deadline: Instant,
+    ) -> Result<Vec<(u32, Status)>, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    async fn is_terminating(
+        &self,
+        _namespace: &str,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
     }
 
     /// A definition that is in no file may well exist: then nobody can say what hangs on it.

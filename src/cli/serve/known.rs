@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use kube::Client;
+use tokio::time::timeout_at;
 
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
@@ -10,13 +11,16 @@ use crate::{
         Namespaces,
         access::{AccessReviews, RecordWriter},
         crds::Crds,
-        grants,
+        grants, leaving,
     },
     compare::schema::crd::CrdShape,
-    guard::{Claim, ObjectRef, User},
-    helm::{ReleaseName, storage::record_name},
+    guard::{
+        Claim, ObjectRef, RecordsAt, User,
+        records::{Holder, Stake},
+    },
+    helm::{ReleaseName, lifecycle::Status, storage::record_name},
     record::changes::{Changes, Unkept},
-    releases::{ReadThrough, Releases},
+    releases::{ReadThrough, Releases, key::StorageKey},
     webhook::handler::{SourceError, Sources},
 };
 
@@ -79,6 +83,41 @@ impl Sources for Known {
         deadline: Instant,
     ) -> Result<String, Unkept> {
         self.changes.keep(change, deadline).await
+    }
+
+    async fn fresh_holders(
+        &self,
+        stake: Stake<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Holder>, SourceError> {
+        Ok(self.read_through.holders(stake, deadline).await?)
+    }
+
+    fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>> {
+        self.releases.recorded_in(namespace)
+    }
+
+    async fn history(
+        &self,
+        at: &RecordsAt,
+        release: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(u32, Status)>, SourceError> {
+        let storage = Arc::new(StorageKey {
+            driver: at.driver,
+            namespace: at.namespace.clone(),
+            name: release.into(),
+        });
+        Ok(self.read_through.history(&storage, deadline).await?)
+    }
+
+    async fn is_terminating(
+        &self,
+        namespace: &str,
+        deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        let asking = leaving::is_terminating(&self.client, namespace);
+        Ok(timeout_at(deadline.into(), asking).await??)
     }
 
     async fn custom_resource(

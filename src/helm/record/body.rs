@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{ApplyMethod, Chart, DecodeError, Hook, Record};
 use crate::helm::{identity::ReleaseName, lifecycle::Status};
@@ -118,6 +119,16 @@ pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
             .map(hook)
             .collect(),
     })
+}
+
+pub(super) fn values(json: &[u8]) -> Result<Value, DecodeError> {
+    #[derive(Deserialize)]
+    struct Values {
+        #[serde(default)]
+        config: Option<Value>,
+    }
+    let Values { config } = serde_json::from_slice(json).map_err(|error| json_error(&error))?;
+    Ok(config.unwrap_or_else(|| Value::Object(Map::new())))
 }
 
 /// Helm 3 writes a time that is not set as an empty string, Helm 4 leaves it out.

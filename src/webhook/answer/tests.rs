@@ -31,6 +31,7 @@ fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding 
         mode: Mode::Deny,
         revisions: revisions.to_vec(),
         changes,
+        involved: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::Answer;
+use super::{Answer, foundations};
 use crate::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason},
     policy::WayOut,
@@ -152,6 +152,9 @@ pub fn announcement(decided: &Decided<'_>) -> String {
 
 /// What is violated and what to do about it, a line each.
 fn violation(answer: &Answer<'_>) -> Vec<String> {
+    if let Some(lines) = foundations::lines(&answer.decided) {
+        return lines;
+    }
     let mut lines = Vec::new();
     let mut room = FIELDS_LISTED;
     let mut unlisted = 0;
@@ -195,7 +198,7 @@ fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
     )
 }
 
-fn called(object: &ObjectRef<'_>) -> String {
+pub(super) fn called(object: &ObjectRef<'_>) -> String {
     format!("{} {:?}", object.kind, object.name)
 }
 

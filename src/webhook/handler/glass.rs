@@ -14,7 +14,7 @@ use crate::{
         recorded::{self, Before},
     },
     compare::redact::Sensitivity,
-    guard::{Asker, Decided, Decision, Operation, Outcome, Request},
+    guard::{Asker, Decided, Decision, Operation, Outcome, Reason, Request},
     helm::ObjectId,
     policy::{Place, Policy},
     record::{self, events::Note},
@@ -121,7 +121,11 @@ pub(super) async fn keep<S: Sources>(
         return None;
     }
     let request = decided.request;
-    let sensitivity = Sensitivity::of(&request.kind.group, &request.kind.kind);
+    let sensitivity = match decided.verdict.reason {
+        // A record is the same wherever it is stored.
+        Reason::RecordTampered | Reason::NotADeployer => Sensitivity::Secret,
+        _ => Sensitivity::of(&request.kind.group, &request.kind.kind),
+    };
     let change = Made::of(request, |object| match sensitivity {
         Sensitivity::Secret => webhook.redactor.mask_secret(object),
         Sensitivity::Open => {}

@@ -25,7 +25,7 @@ use crate::{
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
 /// still gets an answer of its own.
-const RESERVE: Duration = Duration::from_millis(200);
+pub(super) const RESERVE: Duration = Duration::from_millis(200);
 
 /// The object that is judged.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         Ok(Ok(claims)) => {
             let claims = as_of_now(policy, claims);
             let verdict = judged_now(call, judge(&claims));
-            let written = written_by_helm(&webhook.sources, request, &claims, until);
+            let written = written_by_helm(&webhook.sources, call, &claims, until);
             return Weighed::Confirmed(match verdict.reason.outcome() {
                 Outcome::Violation => written.await.map_or(verdict, Verdict::because),
                 Outcome::Pass | Outcome::Indeterminate => verdict,
@@ -223,11 +223,17 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
 /// release's records says that nothing is won by saying so.
 async fn written_by_helm<S: Sources>(
     sources: &S,
-    request: &Request<'_>,
+    call: &Call<'_>,
     claims: &[Claim],
     deadline: Instant,
 ) -> Option<Reason> {
+    let request = call.request;
     let claim = in_flight(request, claims, HELM_WRITERS)?;
+    // Where the policy names who may deploy, nobody else is Helm.
+    let asking = request.user_info.asking();
+    if !call.policy.records().may_deploy(asking, &claim.release) {
+        return None;
+    }
     let asking = sources.may_write_records(claim, &request.user_info);
     match timeout_at(deadline.into(), asking).await {
         Ok(Ok(true)) => Some(Reason::InFlight),

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, error::Error, future::Future, sync::Arc, time::
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
-    guard::{Claim, ObjectRef, User},
-    helm::ReleaseName,
+    guard::{
+        Claim, ObjectRef, RecordsAt, User,
+        records::{Holder, Stake},
+    },
+    helm::{ReleaseName, lifecycle::Status},
     record::changes::Unkept,
 };
 
@@ -56,6 +59,31 @@ pub trait Sources: Send + Sync + 'static {
         change: &EmergencyChangeSpec,
         deadline: Instant,
     ) -> impl Future<Output = Result<String, Unkept>> + Send;
+
+    /// The releases that would lose something, by their records as they are now.
+    fn fresh_holders(
+        &self,
+        stake: Stake<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<Holder>, SourceError>> + Send;
+
+    /// The releases that, by the index, have records in this namespace.
+    fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>>;
+
+    /// The revisions of which a release has records now.
+    fn history(
+        &self,
+        at: &RecordsAt,
+        release: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<(u32, Status)>, SourceError>> + Send;
+
+    /// Whether a namespace is on its way out, or is no more.
+    fn is_terminating(
+        &self,
+        namespace: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
 
     /// The custom resource with this group and plural; `None` when no definition has it, as for
     /// the kinds of aggregated API servers.

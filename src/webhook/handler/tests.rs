@@ -14,8 +14,16 @@ use super::*;
 use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
-    guard::{Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User},
-    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    guard::{
+        Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User,
+        records::{Holder, Stake},
+    },
+    helm::{
+        ReleaseName,
+        identity::DeclaredObject,
+        lifecycle::{Phase, Status},
+        storage::Driver,
+    },
     policy::Mode,
     record::{
         alerts::Alerts,
@@ -57,6 +65,28 @@ struct Handmade {
     grants: Result<Value, ()>,
     keep: Result<(), Unkept>,
     kept: Kept,
+    foundations: Foundations,
+}
+
+/// What releases hang on, as the API server would tell of it.
+#[derive(Clone, Debug)]
+struct Foundations {
+    holders: Result<Vec<Holder>, ()>,
+    history: Result<Vec<(u32, Status)>, ()>,
+    is_terminating: bool,
+    /// `spec.records` of the policy.
+    policy: Value,
+}
+
+impl Default for Foundations {
+    fn default() -> Self {
+        Self {
+            holders: Ok(Vec::new()),
+            history: Ok(Vec::new()),
+            is_terminating: false,
+            policy: json!({}),
+        }
+    }
 }
 
 /// The records that were kept, as JSON.
@@ -150,6 +180,38 @@ impl Sources for Handmade {
         Ok("web-1a2b".to_owned())
     }
 
+    async fn fresh_holders(
+        &self,
+        _stake: Stake<'_>,
+        _deadline: Instant,
+    ) -> Result<Vec<Holder>, SourceError> {
+        let holders = self.foundations.holders.clone();
+        holders.map_err(|()| "the API server is away".into())
+    }
+
+    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
+        let holders = self.foundations.holders.iter().flatten();
+        holders.map(|holder| Arc::clone(&holder.release)).collect()
+    }
+
+    async fn history(
+        &self,
+        _at: &RecordsAt,
+        _release: &str,
+        _deadline: Instant,
+    ) -> Result<Vec<(u32, Status)>, SourceError> {
+        let history = self.foundations.history.clone();
+        history.map_err(|()| "the API server is away".into())
+    }
+
+    async fn is_terminating(
+        &self,
+        _namespace: &str,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Ok(self.foundations.is_terminating)
+    }
+
     async fn custom_resource(
         &self,
         _group: &str,
@@ -185,6 +247,7 @@ struct Setup {
     rules: Value,
     grants: Result<Value, ()>,
     keep: Result<(), Unkept>,
+    foundations: Foundations,
 }
 
 impl Default for Setup {
@@ -199,6 +262,7 @@ impl Default for Setup {
             rules: json!({}),
             grants: Ok(json!([])),
             keep: Ok(()),
+            foundations: Foundations::default(),
         }
     }
 }
@@ -214,9 +278,9 @@ struct Bench {
 }
 
 /// Emergencies are for one service account.
-fn policy(mode: Mode, mut rules: Value) -> Policy {
+fn policy(mode: Mode, mut rules: Value, records: &Value) -> Policy {
     rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency"]}}]);
-    let spec = json!({"mode": mode, "breakGlass": rules});
+    let spec = json!({"mode": mode, "records": records, "breakGlass": rules});
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
@@ -244,8 +308,9 @@ impl Setup {
                 grants: self.grants,
                 keep: self.keep,
                 kept: Arc::clone(&kept),
+                foundations: self.foundations.clone(),
             },
-            policy: policy(self.mode, self.rules).live(),
+            policy: policy(self.mode, self.rules, &self.foundations.policy).live(),
             redactor: Redactor::new(b"key"),
             conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),
@@ -758,5 +823,6 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
     );
 }
 
+mod foundations;
 mod glass;
 mod versions;

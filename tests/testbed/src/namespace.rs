@@ -48,6 +48,10 @@ impl AsRef<OsStr> for Namespace<'_> {
     }
 }
 
+/// A guard under test refuses to let a namespace go while it holds releases, whoever asks, but for this
+/// one, who clears it.
+const NAMESPACE_CONTROLLER: &str = "--as=system:serviceaccount:kube-system:namespace-controller";
+
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         let delete = [
@@ -55,6 +59,7 @@ impl Drop for Namespace<'_> {
             "namespace",
             &self.name,
             "--wait=false",
+            NAMESPACE_CONTROLLER,
             "--ignore-not-found",
         ];
         // A test may be panicking, the control plane may be gone: neither is worth a second panic.

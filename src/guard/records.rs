@@ -1,0 +1,199 @@
+//! Helm's own records, and what releases hang on: what Helm does to them, and what it never does.
+//!
+//! A record is a Secret or `ConfigMap` that Helm writes for each revision. Nothing in a request proves
+//! that Helm sends it, so the judgement is about content: whatever Helm would never do is a violation,
+//! whoever does it, and what it might have done is Helm's own, whoever did it.
+//!
+//! - [`edit`]: an UPDATE may move a record along in its life, and changes nothing else of it.
+//! - [`removal`]: a DELETE belongs to an uninstallation, or takes the oldest record of a long history.
+//! - [`Stake`]: a namespace and a definition may not go while releases hang on them.
+//!
+//! Start at [`StoredRecord::of`].
+
+pub mod edit;
+pub mod removal;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::request::Kind;
+use crate::helm::{
+    ReleaseName,
+    lifecycle::Status,
+    storage::{Driver, RecordMeta},
+};
+
+/// The type of Secrets that hold records (Helm `pkg/storage/driver/secrets.go`).
+const SECRET_TYPE: &str = "helm.sh/release.v1";
+
+/// A release record, as a request has it.
+pub struct StoredRecord {
+    /// The kind of its object.
+    pub driver: Driver,
+    /// The name of its object.
+    pub object_name: String,
+    /// The release, by the name of the object.
+    pub release: String,
+    /// The revision, likewise.
+    pub revision: u32,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Nobody can write it any more, Helm included.
+    pub is_immutable: bool,
+    /// It is on its way out already.
+    pub is_leaving: bool,
+    /// What is in it, as the API shows it: with base64 around it in a Secret.
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default, rename = "type")]
+    secret_type: Option<String>,
+    #[serde(default)]
+    immutable: Option<bool>,
+    #[serde(default)]
+    data: Option<Data>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: String,
+    labels: Option<BTreeMap<String, String>>,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+/// Its one field is [`crate::helm::storage::DATA_KEY`].
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    release: Option<String>,
+}
+
+impl StoredRecord {
+    /// The record in an object of a request; `None` if the object is something else.
+    pub fn of(kind: &Kind<'_>, object: &RawValue) -> Option<Self> {
+        let driver = match (&*kind.group, &*kind.kind) {
+            ("", "Secret") => Driver::Secret,
+            ("", "ConfigMap") => Driver::ConfigMap,
+            _ => return None,
+        };
+        let object: Object = serde_json::from_str(object.get()).ok()?;
+        let is_typed = object.secret_type.as_deref() == Some(SECRET_TYPE);
+        let labels = object.metadata.labels.unwrap_or_default();
+        let is_helms = labels.get("owner").is_some_and(|owner| owner == "helm");
+        if !is_helms || (driver == Driver::Secret && !is_typed) {
+            return None;
+        }
+        // The name alone: a label that contradicts it is for the judgement to see.
+        let meta = RecordMeta::from_metadata(driver, "", &object.metadata.name, []).ok()??;
+        Some(Self {
+            driver,
+            object_name: object.metadata.name,
+            release: meta.release_name,
+            revision: meta.revision,
+            labels,
+            is_immutable: object.immutable.unwrap_or_default(),
+            is_leaving: object.metadata.deletion_timestamp.is_some(),
+            text: object.data.and_then(|data| data.release),
+        })
+    }
+
+    /// The status that its label says.
+    pub fn status(&self) -> Status {
+        let word = self.labels.get("status");
+        Status::from_word(word.map_or("", String::as_str))
+    }
+
+    /// What [`crate::helm::record::decode`] takes; `None` where there is nothing, or no base64.
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let text = self.text.as_ref()?;
+        match self.driver {
+            Driver::Secret => BASE64_STANDARD.decode(text).ok(),
+            Driver::ConfigMap => Some(text.clone().into_bytes()),
+        }
+    }
+
+    /// Whether both hold the same text.
+    pub fn has_body_of(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// Shows nothing of what is in it.
+impl std::fmt::Debug for StoredRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredRecord")
+            .field("driver", &self.driver)
+            .field("object_name", &self.object_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What releases hang on beside their own objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stake<'a> {
+    /// A namespace: with it go the records and the objects in it.
+    Namespace(&'a str),
+    /// A definition: with it go all instances, and no admission webhook is asked about them.
+    Definition {
+        /// API group of the instances.
+        group: &'a str,
+        /// Their kind.
+        kind: &'a str,
+    },
+}
+
+/// A release that would lose something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The release.
+    pub release: Arc<ReleaseName>,
+    /// `name-version` of its chart.
+    pub chart: Arc<str>,
+    /// Its active revisions, newest first.
+    pub revisions: Vec<u32>,
+    /// The instances that it declares, as far as [`NAMED`] goes.
+    pub objects: Vec<String>,
+}
+
+/// So many instances of a release are named.
+pub const NAMED: usize = 5;
+
+/// Whether the object of a request is on its way out already: then nobody can stop it any more.
+pub fn is_leaving(object: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Any {
+        #[serde(default)]
+        metadata: Metadata,
+    }
+    serde_json::from_str::<Any>(object.get())
+        .is_ok_and(|object| object.metadata.deletion_timestamp.is_some())
+}
+
+/// Group and kind of the instances of a `CustomResourceDefinition`.
+pub fn defined(definition: &RawValue) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Definition {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        group: String,
+        names: Names,
+    }
+    #[derive(Deserialize)]
+    struct Names {
+        kind: String,
+    }
+    let definition: Definition = serde_json::from_str(definition.get()).ok()?;
+    Some((definition.spec.group, definition.spec.names.kind))
+}

@@ -1,0 +1,200 @@
+//! What an UPDATE does to a record.
+//!
+//! Helm writes a record whole, again and again, while it works: the status moves on, hooks get times,
+//! and Helm 3 and 4 leave out what they do not know of each other's fields. What the revision *is*
+//! stays: its name, number, chart, values, manifest and hooks (`pkg/action` makes them before the first
+//! write and never again).
+
+use serde_json::Value;
+
+use super::StoredRecord;
+use crate::{
+    compare::{path::FieldPath, redact::Shown},
+    guard::verdict::Change,
+    helm::{
+        lifecycle::Status,
+        record::{Hook, Limits, Record, Whole, decode_whole},
+    },
+};
+
+/// What is made of an UPDATE.
+#[derive(Debug)]
+pub enum Edit {
+    /// Nothing of what Helm keeps there changes.
+    Beside,
+    /// Helm may have done it.
+    Helms,
+    /// Helm never does it.
+    Tampering(Vec<Change>),
+    /// The old record can not be read, so nobody can say.
+    Unreadable,
+}
+
+/// The labels that say which record it is, and that Helm never changes.
+const FIXED_LABELS: [&str; 3] = ["owner", "name", "version"];
+
+/// Judges an UPDATE of a record. Computation only, of up to tens of milliseconds for a big record.
+pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> Edit {
+    let Some(new) = new else {
+        // The API server lets neither name nor type change: what made it a record was its label.
+        return Edit::Tampering(vec![label("owner", Some("helm"), None)]);
+    };
+    let mut changes: Vec<Change> = FIXED_LABELS
+        .into_iter()
+        .filter_map(|key| {
+            let (was, is) = (old.labels.get(key), new.labels.get(key));
+            (was != is).then(|| label(key, was.map(String::as_str), is.map(String::as_str)))
+        })
+        .collect();
+    if new.is_immutable && !old.is_immutable {
+        changes.push(change(&["immutable"], "false", "true"));
+    }
+    let (was, is) = (old.labels.get("status"), new.labels.get("status"));
+    let same_body = new.has_body_of(old);
+    if same_body && was == is {
+        return if changes.is_empty() {
+            Edit::Beside
+        } else {
+            Edit::Tampering(changes)
+        };
+    }
+    let Some(before) = read(old, *limits) else {
+        return Edit::Unreadable;
+    };
+    let Some(after) = read(new, *limits) else {
+        changes.push(change(&["data", "release"], "a record", "no record"));
+        return Edit::Tampering(changes);
+    };
+    changes.extend(differences(&before, &after));
+    // Helm writes label and body together.
+    if was != is && new.status() != after.record.status {
+        changes.push(label(
+            "status",
+            was.map(String::as_str),
+            is.map(String::as_str),
+        ));
+    }
+    if changes.is_empty() {
+        Edit::Helms
+    } else {
+        Edit::Tampering(changes)
+    }
+}
+
+fn read(stored: &StoredRecord, limits: Limits) -> Option<Whole> {
+    decode_whole(&stored.payload()?, &limits).ok()
+}
+
+/// What differs of that which Helm never changes. No values: they may be Secrets. In words and not in
+/// JSON: no path leads to it in the object, where all of it is one text.
+fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
+    let (old, new) = (&before.record, &after.record);
+    let mut changes = Vec::new();
+    let mut differs = |field: &str, was: &str, is: &str| {
+        changes.push(change(&["data", "release", field], was, is));
+    };
+    if old.release.name != new.release.name {
+        differs("name", &old.release.name, &new.release.name);
+    }
+    if old.release.namespace != new.release.namespace {
+        differs("namespace", &old.release.namespace, &new.release.namespace);
+    }
+    if old.revision != new.revision {
+        differs(
+            "version",
+            &format!("revision {}", old.revision),
+            &format!("revision {}", new.revision),
+        );
+    }
+    if (&old.chart.name, &old.chart.version) != (&new.chart.name, &new.chart.version) {
+        differs("chart", &old.chart.to_string(), &new.chart.to_string());
+    }
+    if !moves(old.status, new.status) {
+        differs("info.status", old.status.as_str(), new.status.as_str());
+    }
+    for (field, same) in [
+        ("manifest", old.manifest == new.manifest),
+        ("hooks", sorted_hooks(old) == sorted_hooks(new)),
+        ("config", same_values(&before.values, &after.values)),
+    ] {
+        if !same {
+            differs(field, "as Helm wrote it", "something else");
+        }
+    }
+    changes
+}
+
+/// Whether Helm may write the one status over the other.
+///
+/// More than the arrows of a text book: an operation that was told to stop may still mark its revision
+/// deployed after it was marked failed, `helm test` writes back the status that it read, and Flux marks
+/// a pending revision failed to unlock it. Yet an operation begins with a new record, never with an old
+/// one, and nothing is uninstalled that was not being uninstalled.
+fn moves(from: Status, to: Status) -> bool {
+    use Status as S;
+    from == to
+        || match to {
+            S::Deployed => !matches!(from, S::Uninstalled | S::Uninstalling),
+            S::Superseded | S::Failed | S::Uninstalling => {
+                from != S::Uninstalled || to == S::Superseded
+            }
+            S::Uninstalled => from == S::Uninstalling,
+            S::PendingInstall | S::PendingUpgrade | S::PendingRollback | S::Unknown => false,
+        }
+}
+
+fn sorted_hooks(record: &Record) -> Vec<(&str, &str, &str, &str, &[String])> {
+    let mut hooks: Vec<_> = record.hooks.iter().map(parts).collect();
+    hooks.sort_unstable();
+    hooks
+}
+
+fn parts(hook: &Hook) -> (&str, &str, &str, &str, &[String]) {
+    (
+        &hook.kind,
+        &hook.name,
+        &hook.path,
+        &hook.manifest,
+        &hook.events,
+    )
+}
+
+/// As Go reads and writes them again: numbers as 64-bit floats.
+fn same_values(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Number(old), Value::Number(new)) => old == new || old.as_f64() == new.as_f64(),
+        (Value::Array(old), Value::Array(new)) => {
+            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same_values(old, new))
+        }
+        (Value::Object(old), Value::Object(new)) => {
+            old.len() == new.len()
+                && old
+                    .iter()
+                    .all(|(key, old)| new.get(key).is_some_and(|new| same_values(old, new)))
+        }
+        _ => old == new,
+    }
+}
+
+/// As JSON, like all values that are in the object as they are shown.
+fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
+    let shown = |value: Option<&str>| match value {
+        Some(value) => Shown::Text(Value::from(value).to_string()),
+        None => Shown::Absent,
+    };
+    Change {
+        path: FieldPath::of(["metadata", "labels", key]),
+        declared: shown(was),
+        live: shown(was),
+        requested: shown(is),
+    }
+}
+
+fn change(path: &[&str], was: &str, is: &str) -> Change {
+    Change {
+        path: FieldPath::of(path.iter().copied()),
+        declared: Shown::Text(was.to_owned()),
+        live: Shown::Text(was.to_owned()),
+        requested: Shown::Text(is.to_owned()),
+    }
+}

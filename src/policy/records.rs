@@ -1,0 +1,235 @@
+//! How Helm's own records are guarded, and who may deploy.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Mode,
+    identity::{Asking, Identities},
+    problem::Problems,
+};
+use crate::{
+    api::{
+        ReleaseRef,
+        policy::records::{self as document, RecordMode},
+    },
+    helm::ReleaseName,
+};
+
+/// What is guarded beside the objects of releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// Release records, against whatever Helm never does.
+    Records,
+    /// Namespaces that hold releases.
+    Namespaces,
+    /// Definitions whose instances releases declare.
+    Definitions,
+    /// Release records, against who is no deployer.
+    Deployers,
+}
+
+/// That part of a policy, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    mode: Option<RecordMode>,
+    namespaces: Option<RecordMode>,
+    definitions: Option<RecordMode>,
+    deployers: Vec<Deployers>,
+    deployers_mode: Option<Mode>,
+}
+
+#[derive(Clone, Debug)]
+struct Deployers {
+    who: Identities,
+    namespaces: Vec<String>,
+    releases: Vec<ReleaseRef>,
+}
+
+impl Records {
+    /// Checks it; what is wrong with it is noted.
+    pub fn compile(spec: &document::Records, problems: &mut Problems) -> Self {
+        let deployers = spec.deployers.iter().enumerate().map(|(n, deployers)| {
+            Deployers::compile(deployers, &format!("spec.records.deployers[{n}]"), problems)
+        });
+        Self {
+            mode: spec.mode,
+            namespaces: spec.namespaces,
+            definitions: spec.definitions,
+            deployers: deployers.collect(),
+            deployers_mode: spec.deployers_mode,
+        }
+    }
+
+    /// What becomes of a violation, where the rest of the policy says `otherwise`; `None` where nobody
+    /// looks.
+    pub fn mode(&self, guarded: Guarded, otherwise: Mode) -> Option<Mode> {
+        let chosen = match guarded {
+            Guarded::Records => self.mode,
+            Guarded::Namespaces => self.namespaces,
+            Guarded::Definitions => self.definitions,
+            Guarded::Deployers if self.deployers.is_empty() => return None,
+            Guarded::Deployers => return Some(self.deployers_mode.unwrap_or(otherwise)),
+        };
+        match chosen {
+            None => Some(otherwise),
+            Some(RecordMode::Deny) => Some(Mode::Deny),
+            Some(RecordMode::Warn) => Some(Mode::Warn),
+            Some(RecordMode::Audit) => Some(Mode::Audit),
+            Some(RecordMode::Off) => None,
+        }
+    }
+
+    /// Who may write the records of this release, by name; nobody, where nobody is named for it.
+    pub fn deployers(&self, release: &ReleaseName) -> Vec<String> {
+        let covering = self
+            .deployers
+            .iter()
+            .filter(|deployers| deployers.covers(release));
+        let names = covering.flat_map(|deployers| {
+            let users = deployers.who.users().map(str::to_owned);
+            users.chain(deployers.who.groups().map(|group| format!("group {group}")))
+        });
+        let names: BTreeSet<_> = names.collect();
+        names.into_iter().collect()
+    }
+
+    /// Whether this is somebody who may write the records of this release: anyone, where nobody is
+    /// named.
+    pub fn may_deploy(&self, asking: Asking<'_>, release: &ReleaseName) -> bool {
+        self.deployers.is_empty()
+            || self
+                .deployers
+                .iter()
+                .any(|deployers| deployers.covers(release) && deployers.who.hold(asking))
+    }
+}
+
+impl Deployers {
+    fn compile(document: &document::Deployers, at: &str, problems: &mut Problems) -> Self {
+        if !document.scope.kinds.is_empty() {
+            problems.add(
+                format!("{at}.scope.kinds"),
+                "only namespaces and releases mean anything here",
+            );
+        }
+        Self {
+            who: Identities::required(&document.subjects, &format!("{at}.subjects"), problems),
+            namespaces: document.scope.namespaces.clone(),
+            releases: document.scope.releases.clone(),
+        }
+    }
+
+    /// By the release's own namespace: where its records are stored is the deployer's choice.
+    fn covers(&self, release: &ReleaseName) -> bool {
+        let is_it = |named: &ReleaseRef| {
+            named.namespace == release.namespace
+                && named.name.as_ref().is_none_or(|name| *name == release.name)
+        };
+        (self.namespaces.is_empty() || self.namespaces.contains(&release.namespace))
+            && (self.releases.is_empty() || self.releases.iter().any(is_it))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::PolicyError;
+
+    fn records(spec: &serde_json::Value) -> Result<Records, PolicyError> {
+        let mut problems = Problems::default();
+        let spec = serde_json::from_value(spec.clone()).unwrap();
+        let records = Records::compile(&spec, &mut problems);
+        problems.conclude().map(|()| records)
+    }
+
+    fn may(records: &Records, user: &str, namespace: &str, name: &str) -> bool {
+        let release = ReleaseName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let asking = Asking { user, groups: &[] };
+        records.may_deploy(asking, &release)
+    }
+
+    #[test]
+    fn anyone_deploys_where_nobody_is_named() {
+        let records = Records::default();
+        assert!(may(&records, "ada", "shop", "web"));
+        assert_eq!(records.mode(Guarded::Deployers, Mode::Deny), None);
+    }
+
+    #[rstest]
+    #[case::everywhere("cd", "any", "thing", true)]
+    #[case::in_its_namespace("system:serviceaccount:shop:ci", "shop", "web", true)]
+    #[case::in_another("system:serviceaccount:shop:ci", "bank", "web", false)]
+    #[case::its_release("ada", "bank", "ledger", true)]
+    #[case::another_release("ada", "bank", "web", false)]
+    #[case::nobody("bob", "shop", "web", false)]
+    fn who_is_named_deploys_in_the_scope(
+        #[case] user: &str,
+        #[case] namespace: &str,
+        #[case] name: &str,
+        #[case] expected: bool,
+    ) {
+        let records = records(&json!({"deployers": [
+            {"subjects": {"users": ["cd"]}},
+            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
+            {"subjects": {"users": ["ada"]},
+             "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
+        ]}))
+        .unwrap();
+        assert_eq!(may(&records, user, namespace, name), expected);
+        assert_eq!(
+            records.mode(Guarded::Deployers, Mode::Warn),
+            Some(Mode::Warn)
+        );
+    }
+
+    #[test]
+    fn who_may_deploy_a_release_is_said_by_name_and_once() {
+        let records = records(&json!({"deployers": [
+            {"subjects": {"serviceAccounts": ["shop/ci"], "groups": ["releasers"]}},
+            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
+            {"subjects": {"users": ["ada"]}, "scope": {"namespaces": ["bank"]}},
+        ]}))
+        .unwrap();
+        let release = ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        assert_eq!(
+            records.deployers(&release),
+            ["group releasers", "system:serviceaccount:shop:ci"]
+        );
+    }
+
+    #[test]
+    fn each_entry_has_a_mode_of_its_own_or_is_off() {
+        let records = records(&json!({"mode": "Audit", "namespaces": "Off",
+            "deployers": [{"subjects": {"users": ["cd"]}}], "deployersMode": "Warn"}))
+        .unwrap();
+        let mode = |guarded| records.mode(guarded, Mode::Deny);
+        assert_eq!(mode(Guarded::Records), Some(Mode::Audit));
+        assert_eq!(mode(Guarded::Namespaces), None);
+        assert_eq!(mode(Guarded::Definitions), Some(Mode::Deny));
+        assert_eq!(mode(Guarded::Deployers), Some(Mode::Warn));
+    }
+
+    #[rstest]
+    #[case::nobody(json!({"subjects": {}}), "names nobody")]
+    #[case::everyone(json!({"subjects": {"groups": ["system:authenticated"]}}), "everyone")]
+    #[case::kinds(
+        json!({"subjects": {"users": ["cd"]}, "scope": {"kinds": [{"kind": "Secret"}]}}),
+        "spec.records.deployers[0].scope.kinds"
+    )]
+    fn deployers_that_can_not_be_meant_are_refused(
+        #[case] deployers: serde_json::Value,
+        #[case] says: &str,
+    ) {
+        let error = records(&json!({"deployers": [deployers]})).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}

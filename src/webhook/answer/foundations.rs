@@ -1,0 +1,158 @@
+//! The words on what releases hang on: their records, namespaces, custom resource definitions.
+
+use super::text::{called, numbers, values};
+use crate::{
+    guard::{Decided, Finding, Reason, Request, records::StoredRecord},
+    helm::lifecycle::Status,
+};
+
+/// Releases listed in a message; the rest is counted.
+const LISTED: usize = 16;
+
+/// Names of those who may deploy, likewise.
+const NAMES: usize = 8;
+
+/// What is violated and what to do about it, a line each; `None` where it is an ordinary object.
+pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
+    let findings = &decided.verdict.findings;
+    let object = decided.object.map(called).unwrap_or_default();
+    let first = findings.first()?;
+    let (release, namespace) = (&first.release.name, &first.release.namespace);
+    Some(match decided.verdict.reason {
+        Reason::RecordTampered => {
+            let mut lines = vec![format!(
+                "{object} is the record of {}, which Helm alone writes:",
+                one(first)
+            )];
+            let changes = first.changes.iter();
+            lines.extend(changes.map(|change| format!("  {}: {}", change.path, values(change))));
+            lines.push(format!(
+                "Change the release and not its record: helm upgrade {release} <chart> -n \
+                 {namespace}; or go back: helm rollback {release} -n {namespace}"
+            ));
+            lines
+        }
+        Reason::RecordDeleted => {
+            let Loss { lost, instead } = Loss::of(decided.request);
+            let mut lines = vec![format!("{object} is the record of {}: {lost}", one(first))];
+            if !first.involved.is_empty() {
+                let others = first.involved.join(", ");
+                lines.push(format!("Other releases recorded there: {others}"));
+            }
+            let instead = instead.replace("RELEASE", &format!("{release} -n {namespace}"));
+            lines.push(instead);
+            lines
+        }
+        Reason::NotADeployer => vec![
+            format!("{object} is the record of {}", one(first)),
+            format!(
+                "{} is none of those who may deploy it (spec.records.deployers of the policy)",
+                decided.request.user_info.username
+            ),
+            deployers(&first.involved),
+        ],
+        Reason::NamespaceHoldsReleases => {
+            let head = format!("{object} holds Helm releases, which would be lost with it:");
+            let listed = list(findings, one);
+            [vec![head], listed, vec![uninstall(findings)]].concat()
+        }
+        Reason::DefinitionInUse => {
+            let head = format!(
+                "{object} has instances that Helm releases declare; they would go with it, and \
+                 nobody would be asked:"
+            );
+            let listed = list(findings, |finding| {
+                format!("{}: {}", one(finding), finding.involved.join(", "))
+            });
+            [vec![head], listed, vec![uninstall(findings)]].concat()
+        }
+        _ => return None,
+    })
+}
+
+/// What is lost with a record, and how to come to where its deletion was meant to lead.
+struct Loss {
+    lost: &'static str,
+    instead: &'static str,
+}
+
+impl Loss {
+    /// By the status that the label of the record says.
+    fn of(request: &Request<'_>) -> Self {
+        let record = request
+            .old_object
+            .and_then(|old| StoredRecord::of(&request.kind, old));
+        match record.map(|record| record.status()) {
+            Some(Status::Superseded) => Self {
+                lost: "without it there is no way back to that revision",
+                instead: "Helm keeps the history short itself: helm upgrade RELEASE <chart> \
+                          --history-max <n>",
+            },
+            Some(Status::PendingUpgrade | Status::PendingRollback) => Self {
+                lost: "without it nobody knows what that operation has changed so far",
+                instead: "Out of an operation that came to no end: helm rollback RELEASE",
+            },
+            _ => Self {
+                lost: "without it nobody knows what the release holds, and what it holds is orphaned",
+                instead: "Remove the release and its records together: helm uninstall RELEASE",
+            },
+        }
+    }
+}
+
+fn deployers(named: &[String]) -> String {
+    let more = match named.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown: Vec<&str> = named.iter().take(NAMES).map(String::as_str).collect();
+    if shown.is_empty() {
+        return "The policy names nobody who may".to_owned();
+    }
+    format!("Let it be deployed by {}{more}", shown.join(", "))
+}
+
+fn one(finding: &Finding) -> String {
+    let s = if finding.revisions.len() == 1 {
+        ""
+    } else {
+        "s"
+    };
+    let revisions = numbers(&finding.revisions);
+    let chart = &finding.chart;
+    format!(
+        "Helm release {} (revision{s} {revisions}, chart {chart})",
+        finding.release
+    )
+}
+
+fn list(findings: &[Finding], line: impl Fn(&Finding) -> String) -> Vec<String> {
+    let mut lines: Vec<_> = findings
+        .iter()
+        .take(LISTED)
+        .map(|finding| format!("  {}", line(finding)))
+        .collect();
+    let more = findings.len().saturating_sub(LISTED);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines
+}
+
+fn uninstall(findings: &[Finding]) -> String {
+    const COMMANDS: usize = 4;
+    let commands: Vec<_> = findings
+        .iter()
+        .take(COMMANDS)
+        .map(|finding| {
+            let (name, namespace) = (&finding.release.name, &finding.release.namespace);
+            format!("helm uninstall {name} -n {namespace}")
+        })
+        .collect();
+    let more = if findings.len() > COMMANDS {
+        "; …"
+    } else {
+        ""
+    };
+    format!("Uninstall them first: {}{more}", commands.join("; "))
+}

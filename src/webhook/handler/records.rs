@@ -1,0 +1,396 @@
+//! Requests for what releases hang on: their records, namespaces, custom resource definitions.
+//!
+//! Invariants
+//! - As everywhere nothing is denied from the index: what a denial rests on is in the request itself or
+//!   was read after it came.
+//! - What Helm may have done passes, whoever did it ([`crate::guard::records`]).
+//! - A record is decoded on a thread that may block, a few at a time, and shown to nobody.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
+
+use super::{RESERVE, Sources, Webhook};
+use crate::{
+    guard::{
+        Finding, ObjectRef, Operation, Reason, RecordsAt, Request, Verdict,
+        records::{
+            Holder, Stake, StoredRecord, defined,
+            edit::{Edit, edit},
+            is_leaving,
+            removal::{Removal, may_be_helms, removal},
+        },
+        verdict::Change,
+    },
+    helm::{
+        ReleaseName,
+        record::{Limits, decode},
+    },
+    policy::{Act, Labels, Mode, Object, Place, Policy, Requester, records::Guarded},
+};
+
+/// Decoding a big record takes tens of milliseconds and as many megabytes.
+static DECODING: Semaphore = Semaphore::const_new(4);
+
+/// Releases whose records are in the way of a collection that is deleted; more are not named.
+const NAMED: usize = 16;
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'r> {
+    pub policy: &'r Policy,
+    pub request: &'r Request<'r>,
+    pub object: &'r ObjectRef<'r>,
+    /// The labels of its namespace.
+    pub labels: Labels<'r>,
+    pub deadline: Instant,
+}
+
+impl Call<'_> {
+    /// The source is not trusted to keep to its deadline.
+    fn until(&self) -> Instant {
+        self.deadline.checked_sub(RESERVE).unwrap_or(self.deadline)
+    }
+
+    /// As a policy is asked about it. No manifest holds it, so no chart says anything of it.
+    fn asked<'a>(&'a self, release: &'a ReleaseName, chart: &'a str) -> Object<'a> {
+        Object {
+            place: Place {
+                group: self.object.group,
+                kind: self.object.kind,
+                namespace: match self.object.kind {
+                    "Namespace" => &self.object.name,
+                    _ => self.object.namespace,
+                },
+                release,
+                chart,
+            },
+            version: &self.request.kind.version,
+            name: &self.object.name,
+            labels: self.labels,
+            manifest: None,
+        }
+    }
+
+    fn mode(&self, guarded: Guarded, release: &ReleaseName, chart: &str) -> Option<Mode> {
+        let otherwise = self.policy.mode(&self.asked(release, chart));
+        self.policy.records().mode(guarded, otherwise)
+    }
+
+    fn is_off(&self, guarded: Guarded) -> bool {
+        let records = self.policy.records();
+        records.mode(guarded, self.policy.default_mode()).is_none()
+    }
+
+    /// Under which rule somebody may delete it: as far as that can be said without its release, of
+    /// which no more is known than what the name of a record tells.
+    fn exemption(&self) -> Option<Arc<str>> {
+        if self.request.operation != Operation::Delete {
+            return None;
+        }
+        let record = self
+            .request
+            .old_object
+            .and_then(|old| StoredRecord::of(&self.request.kind, old));
+        let release = ReleaseName {
+            namespace: self.object.namespace.to_owned(),
+            name: record.map(|record| record.release).unwrap_or_default(),
+        };
+        let requester = Requester {
+            asking: self.request.user_info.asking(),
+            field_manager: None,
+            old_object: None,
+        };
+        self.policy
+            .exemption(requester, &self.asked(&release, ""), Act::Delete)
+    }
+}
+
+/// Judges a request that came through the entries for what releases hang on.
+pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Verdict {
+    let request = call.request;
+    if !request.sub_resource.is_empty() {
+        return Verdict::because(Reason::NotJudged);
+    }
+    if let Some(rule) = call.exemption() {
+        return Verdict::exempt(rule);
+    }
+    let judged = match (call.object.group, call.object.kind, request.operation) {
+        ("", "Secret" | "ConfigMap", _) => record(webhook, call).await,
+        ("", "Namespace", Operation::Delete) => namespace(webhook, call).await,
+        ("apiextensions.k8s.io", "CustomResourceDefinition", Operation::Delete) => {
+            definition(webhook, call).await
+        }
+        _ => Err(Reason::NotJudged),
+    };
+    judged.unwrap_or_else(Verdict::because)
+}
+
+async fn record<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Verdict, Reason> {
+    let request = call.request;
+    let stored = |object| StoredRecord::of(&request.kind, object);
+    let (old, new) = (
+        request.old_object.and_then(stored),
+        request.object.and_then(stored),
+    );
+    match (request.operation, old, new) {
+        (Operation::Update, Some(old), new) => changed(call, old, new).await,
+        // An object that becomes a record by its label is as good as one that is made.
+        (Operation::Create | Operation::Update, None, Some(new)) => {
+            if call.is_off(Guarded::Deployers) {
+                Err(Reason::NotJudged)
+            } else {
+                written(call, about(call, new).await?)
+            }
+        }
+        (Operation::Delete, Some(old), _) => deleted(webhook, call, old).await,
+        _ => Err(Reason::NotJudged),
+    }
+}
+
+async fn changed(
+    call: &Call<'_>,
+    old: StoredRecord,
+    new: Option<StoredRecord>,
+) -> Result<Verdict, Reason> {
+    let (old, edited) = decoding(call, move || {
+        let edited = edit(&old, new.as_ref(), &Limits::default());
+        (old, edited)
+    })
+    .await?;
+    let is_guarded = !call.is_off(Guarded::Records);
+    match edited {
+        Edit::Beside => Err(Reason::NothingDeclaredChanges),
+        Edit::Unreadable if is_guarded => Err(Reason::RecordUnreadable),
+        Edit::Tampering(changes) if is_guarded => {
+            let about = about(call, old).await?;
+            Ok(about.violates(call, (Guarded::Records, Reason::RecordTampered), changes))
+        }
+        _ => written(call, about(call, old).await?),
+    }
+}
+
+/// As Helm writes it: whether the user may.
+fn written(call: &Call<'_>, mut about: About) -> Result<Verdict, Reason> {
+    let (records, asking) = (call.policy.records(), call.request.user_info.asking());
+    if records.may_deploy(asking, &about.release) {
+        return Err(Reason::HelmsOwn);
+    }
+    about.involved = records.deployers(&about.release);
+    Ok(about.violates(call, (Guarded::Deployers, Reason::NotADeployer), Vec::new()))
+}
+
+async fn deleted<S: Sources>(
+    webhook: &Webhook<S>,
+    call: &Call<'_>,
+    old: StoredRecord,
+) -> Result<Verdict, Reason> {
+    if old.is_leaving {
+        return Err(Reason::NothingDeclaredChanges);
+    }
+    let (sources, request) = (&webhook.sources, call.request);
+    let namespace = call.object.namespace;
+    let at = RecordsAt {
+        driver: old.driver,
+        namespace: namespace.into(),
+    };
+    let history = sources.history(&at, &old.release, call.until());
+    let history = in_time(call, "list the records of a release", history).await?;
+    let revision = old.revision;
+    let removed = removal(&history, revision, may_be_helms(request));
+    if removed != Removal::Loss || call.is_off(Guarded::Records) {
+        return match removed {
+            // Whoever deploys may take away; who is no deployer may not even seem to prune.
+            Removal::Gone => Err(Reason::HelmsOwn),
+            _ if call.is_off(Guarded::Deployers) => Err(match removed {
+                Removal::Uninstalled => Reason::Uninstalling,
+                _ => Reason::HelmsOwn,
+            }),
+            _ => {
+                let verdict = written(call, about(call, old).await?)?;
+                passing_if_terminating(webhook, call, verdict).await
+            }
+        };
+    }
+    let mut about = about(call, old).await?;
+    if !about.is_readable {
+        // Nobody knows what the release holds, Helm neither: to take it away is how to mend it.
+        return Err(Reason::RecordUnreadable);
+    }
+    if request.name.is_empty() {
+        let mut others = sources.recorded_in(namespace);
+        others.retain(|other| **other != about.release);
+        about.involved = others.iter().take(NAMED).map(ToString::to_string).collect();
+    }
+    let verdict = about.violates(call, (Guarded::Records, Reason::RecordDeleted), Vec::new());
+    passing_if_terminating(webhook, call, verdict).await
+}
+
+/// In a namespace that is on its way out nothing can be kept.
+async fn passing_if_terminating<S: Sources>(
+    webhook: &Webhook<S>,
+    call: &Call<'_>,
+    verdict: Verdict,
+) -> Result<Verdict, Reason> {
+    let sources = &webhook.sources;
+    let asking = sources.is_terminating(call.object.namespace, call.until());
+    if in_time(call, "read a namespace", asking).await? {
+        Err(Reason::HelmsOwn)
+    } else {
+        Ok(verdict)
+    }
+}
+
+async fn namespace<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Verdict, Reason> {
+    if call.request.old_object.is_some_and(is_leaving) {
+        return Err(Reason::NothingDeclaredChanges);
+    }
+    let stake = Stake::Namespace(&call.object.name);
+    let reason = Reason::NamespaceHoldsReleases;
+    held(webhook, call, stake, (Guarded::Namespaces, reason)).await
+}
+
+async fn definition<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Verdict, Reason> {
+    let old = call.request.old_object.ok_or(Reason::ObjectUnreadable)?;
+    if is_leaving(old) {
+        return Err(Reason::NothingDeclaredChanges);
+    }
+    let (group, kind) = defined(old).ok_or(Reason::ObjectUnreadable)?;
+    let stake = Stake::Definition {
+        group: &group,
+        kind: &kind,
+    };
+    let reason = Reason::DefinitionInUse;
+    held(webhook, call, stake, (Guarded::Definitions, reason)).await
+}
+
+async fn held<S: Sources>(
+    webhook: &Webhook<S>,
+    call: &Call<'_>,
+    stake: Stake<'_>,
+    (guarded, reason): (Guarded, Reason),
+) -> Result<Verdict, Reason> {
+    if call.is_off(guarded) {
+        return Err(Reason::NotJudged);
+    }
+    let holders = webhook.sources.fresh_holders(stake, call.until());
+    let holders = in_time(call, "read release records again", holders).await?;
+    let finding = |holder: Holder| {
+        Some(Finding {
+            mode: call.mode(guarded, &holder.release, &holder.chart)?,
+            release: holder.release,
+            chart: holder.chart,
+            revisions: holder.revisions,
+            changes: Vec::new(),
+            involved: holder.objects,
+        })
+    };
+    let findings: Vec<_> = holders.into_iter().filter_map(finding).collect();
+    if findings.is_empty() {
+        return Err(Reason::NotDeclared);
+    }
+    Ok(Verdict {
+        reason,
+        exemption: None,
+        findings,
+    })
+}
+
+/// Which release a record is about.
+struct About {
+    release: ReleaseName,
+    chart: String,
+    revision: u32,
+    is_readable: bool,
+    involved: Vec<String>,
+}
+
+impl About {
+    fn violates(
+        self,
+        call: &Call<'_>,
+        (guarded, reason): (Guarded, Reason),
+        changes: Vec<Change>,
+    ) -> Verdict {
+        let Some(mode) = call.mode(guarded, &self.release, &self.chart) else {
+            return Verdict::because(Reason::NotJudged);
+        };
+        Verdict {
+            reason,
+            exemption: None,
+            findings: vec![Finding {
+                release: Arc::new(self.release),
+                chart: self.chart.into(),
+                mode,
+                revisions: vec![self.revision],
+                changes,
+                involved: self.involved,
+            }],
+        }
+    }
+}
+
+/// By its body; by where it is stored, if that can not be read.
+async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
+    let namespace = call.object.namespace.to_owned();
+    decoding(call, move || {
+        let payload = stored.payload().unwrap_or_default();
+        let revision = stored.revision;
+        match decode(&payload, &Limits::default()) {
+            Ok(record) if record.release.name == stored.release => About {
+                chart: record.chart.to_string(),
+                release: record.release,
+                revision,
+                is_readable: true,
+                involved: Vec::new(),
+            },
+            _ => About {
+                release: ReleaseName {
+                    namespace,
+                    name: stored.release,
+                },
+                chart: "unknown".to_owned(),
+                revision,
+                is_readable: false,
+                involved: Vec::new(),
+            },
+        }
+    })
+    .await
+}
+
+/// Computes away from the threads that answer.
+async fn decoding<T: Send + 'static>(
+    call: &Call<'_>,
+    compute: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Reason> {
+    let computing = async {
+        // The semaphore is never closed.
+        let _permit = DECODING.acquire().await.ok()?;
+        spawn_blocking(compute).await.ok()
+    };
+    match timeout_at(call.deadline.into(), computing).await {
+        Ok(Some(computed)) => Ok(computed),
+        Ok(None) => Err(Reason::RecordUnreadable),
+        Err(_) => Err(Reason::DeadlineExceeded),
+    }
+}
+
+async fn in_time<T>(
+    call: &Call<'_>,
+    what: &'static str,
+    asking: impl Future<Output = Result<T, super::SourceError>>,
+) -> Result<T, Reason> {
+    let namespace = call.object.namespace;
+    match timeout_at(call.deadline.into(), asking).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(namespace, error, "failed to {what}");
+            Err(Reason::ReadThroughFailed)
+        }
+        Err(_) => {
+            tracing::warn!(namespace, "failed to {what} in time");
+            Err(Reason::ReadThroughFailed)
+        }
+    }
+}

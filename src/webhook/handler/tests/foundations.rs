@@ -1,0 +1,401 @@
+//! Requests for records, namespaces and definitions.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::*;
+
+const HISTORY: [(u32, Status); 2] = [(2, Status::Superseded), (3, Status::Deployed)];
+
+fn record(revision: u32, description: &str, manifest: &str) -> Value {
+    let body = json!({
+        "name": "web", "namespace": "shop", "version": revision, "manifest": manifest,
+        "info": {"status": "deployed", "description": description},
+        "chart": {"metadata": {"name": "web", "version": "1.0.0"}},
+    });
+    let inner = BASE64_STANDARD.encode(body.to_string());
+    json!({
+        "metadata": {"name": format!("sh.helm.release.v1.web.v{revision}"), "labels":
+            {"owner": "helm", "name": "web", "version": revision.to_string(), "status": "deployed"}},
+        "type": "helm.sh/release.v1",
+        "data": {"release": BASE64_STANDARD.encode(inner)},
+    })
+}
+
+fn request(operation: &str, resource: &str, kind: (&str, &str)) -> Value {
+    json!({
+        "uid": "u-1", "operation": operation, "namespace": "shop",
+        "kind": {"group": kind.0, "version": "v1", "kind": kind.1},
+        "resource": {"group": kind.0, "version": "v1", "resource": resource},
+        "userInfo": {"username": "ada", "groups": ["dev"]},
+        "options": {},
+    })
+}
+
+fn of_record(operation: &str, old: Option<Value>, new: Option<Value>) -> Value {
+    let mut request = request(operation, "secrets", ("", "Secret"));
+    let name = old.as_ref().or(new.as_ref()).unwrap()["metadata"]["name"].clone();
+    request["name"] = name;
+    request["oldObject"] = old.unwrap_or_default();
+    request["object"] = new.unwrap_or_default();
+    request
+}
+
+fn delete(revision: u32) -> Value {
+    of_record("DELETE", Some(record(revision, "", "kind: Secret")), None)
+}
+
+fn delete_namespace() -> Value {
+    let mut request = request("DELETE", "namespaces", ("", "Namespace"));
+    request["name"] = json!("shop");
+    request["oldObject"] = json!({"metadata": {"name": "shop"}});
+    request
+}
+
+fn delete_definition() -> Value {
+    let group = "apiextensions.k8s.io";
+    let kind = (group, "CustomResourceDefinition");
+    let mut request = request("DELETE", "customresourcedefinitions", kind);
+    request["namespace"] = json!("");
+    request["name"] = json!("backups.example.com");
+    request["oldObject"] = json!({"metadata": {"name": "backups.example.com"},
+        "spec": {"group": "example.com", "names": {"kind": "Backup"}}});
+    request
+}
+
+fn holder(name: &str, objects: &[&str]) -> Holder {
+    Holder {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }),
+        chart: Arc::from("web-1.0.0"),
+        revisions: vec![3],
+        objects: objects.iter().map(|&object| object.to_owned()).collect(),
+    }
+}
+
+async fn answer(foundations: Foundations, request: &Value) -> Value {
+    let bench = Setup {
+        foundations,
+        ..Setup::default()
+    }
+    .start();
+    ask(&bench, request).await
+}
+
+async fn ask(bench: &Bench, request: &Value) -> Value {
+    let post = http::Request::post("/foundations?timeout=3s")
+        .header("content-type", "application/json")
+        .body(Body::from(review_of(request)))
+        .unwrap();
+    let (status, body) = bench.call(post).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(!body.contains("hunter2"), "{body}");
+    let mut review: Value = serde_json::from_str(&body).unwrap();
+    review["response"].take()
+}
+
+fn message(response: &Value) -> &str {
+    assert_eq!(response["allowed"], false, "{response}");
+    response["status"]["message"].as_str().unwrap()
+}
+
+fn reason(response: &Value) -> &str {
+    assert_eq!(response["allowed"], true, "{response}");
+    response["auditAnnotations"]["reason"].as_str().unwrap()
+}
+
+fn known() -> Foundations {
+    Foundations {
+        history: Ok(HISTORY.to_vec()),
+        ..Foundations::default()
+    }
+}
+
+#[tokio::test]
+async fn the_record_of_what_is_deployed_may_not_go() {
+    let response = answer(known(), &delete(3)).await;
+    assert_eq!(
+        message(&response),
+        "
+Secret \"sh.helm.release.v1.web.v3\" is the record of Helm release \"web\" in namespace \"shop\" \
+         (revision 3, chart web-1.0.0): without it nobody knows what the release holds, and what it \
+         holds is orphaned
+Remove the release and its records together: helm uninstall web -n shop
+In an emergency: make the change as a break-glass identity"
+    );
+    assert_eq!(response["auditAnnotations"]["reason"], "record-deleted");
+    assert_eq!(response["auditAnnotations"]["release"], "shop/web");
+}
+
+#[rstest]
+#[case::superseded(
+    "superseded",
+    "there is no way back to that revision",
+    "helm upgrade web -n shop <chart> --history-max <n>"
+)]
+#[case::pending("pending-upgrade", "has changed so far", "helm rollback web -n shop")]
+#[case::first("pending-install", "is orphaned", "helm uninstall web -n shop")]
+#[case::failed("failed", "is orphaned", "helm uninstall web -n shop")]
+#[tokio::test]
+async fn what_to_do_instead_of_deleting_a_record_depends_on_its_status(
+    #[case] status: &str,
+    #[case] lost: &str,
+    #[case] instead: &str,
+) {
+    let mut request = delete(3);
+    request["oldObject"]["metadata"]["labels"]["status"] = json!(status);
+    let response = answer(known(), &request).await;
+    let message = message(&response);
+    assert!(message.contains(lost), "{message}");
+    assert!(message.contains(instead), "{message}");
+}
+
+#[tokio::test]
+async fn a_collection_of_records_names_the_other_releases_too() {
+    let foundations = Foundations {
+        holders: Ok(vec![holder("web", &[]), holder("db", &[])]),
+        ..known()
+    };
+    let response = answer(foundations, &with(delete(2), "name", json!(""))).await;
+    let message = message(&response);
+    assert!(
+        message.contains("Other releases recorded there: \"db\" in namespace \"shop\"\n"),
+        "{message}"
+    );
+}
+
+#[rstest]
+#[case::pruned(known(), delete(2), "helms-own")]
+#[case::uninstalled(
+    Foundations { history: Ok(vec![(2, Status::Superseded), (3, Status::Uninstalling)]), ..known() },
+    delete(3),
+    "uninstalling"
+)]
+#[case::gone(Foundations { history: Ok(Vec::new()), ..known() }, delete(3), "helms-own")]
+#[case::with_its_namespace(
+    Foundations { is_terminating: true, ..known() }, delete(3), "helms-own"
+)]
+#[case::nobody_can_say(
+    Foundations { history: Err(()), ..known() }, delete(3), "read-through-failed"
+)]
+#[case::switched_off(
+    Foundations { policy: json!({"mode": "Off"}), ..known() }, delete(3), "helms-own"
+)]
+#[case::only_recorded(
+    Foundations { policy: json!({"mode": "Audit"}), ..known() }, delete(3), "record-deleted"
+)]
+#[tokio::test]
+async fn a_record_may_go_when_helm_might_take_it_or_nobody_looks(
+    #[case] foundations: Foundations,
+    #[case] request: Value,
+    #[case] expected: &str,
+) {
+    assert_eq!(reason(&answer(foundations, &request).await), expected);
+}
+
+#[tokio::test]
+async fn the_namespace_controller_clears_a_namespace() {
+    let mut request = with(delete(3), "name", json!(""));
+    request["userInfo"]["username"] =
+        json!("system:serviceaccount:kube-system:namespace-controller");
+    let response = answer(known(), &request).await;
+    assert_eq!(reason(&response), "exempt");
+}
+
+#[tokio::test]
+async fn an_edit_of_a_record_is_refused_and_shows_none_of_it() {
+    let old = record(3, "", "password: hunter2");
+    let new = record(3, "", "password: hunter2hunter2");
+    let request = of_record("UPDATE", Some(old.clone()), Some(new));
+    let response = answer(known(), &request).await;
+    let message = message(&response);
+    assert!(
+        message.contains("\n  .data.release.manifest: declared as Helm wrote it"),
+        "{message}"
+    );
+    assert!(message.contains("helm rollback web -n shop"), "{message}");
+
+    let moved = record(3, "Upgrade complete", "password: hunter2");
+    let request = of_record("UPDATE", Some(old.clone()), Some(moved));
+    assert_eq!(reason(&answer(known(), &request).await), "helms-own");
+    let mut noted = old.clone();
+    noted["metadata"]["annotations"] = json!({"backup": "yes"});
+    let request = of_record("UPDATE", Some(old), Some(noted));
+    let response = answer(known(), &request).await;
+    assert_eq!(reason(&response), "nothing-declared-changes");
+}
+
+#[tokio::test]
+async fn an_emergency_edit_of_a_record_passes_and_leaves_a_trace_without_its_content() {
+    let bench = Setup {
+        foundations: known(),
+        ..Setup::default()
+    }
+    .start();
+    let mut request = of_record(
+        "UPDATE",
+        Some(record(3, "", "password: hunter2")),
+        Some(record(3, "", "password: hunter3")),
+    );
+    request["kind"]["kind"] = json!("ConfigMap");
+    request["resource"]["resource"] = json!("configmaps");
+    for object in ["oldObject", "object"] {
+        let text = request[object]["data"]["release"].as_str().unwrap();
+        let inner = BASE64_STANDARD.decode(text).unwrap();
+        request[object]["data"]["release"] = json!(String::from_utf8(inner).unwrap());
+    }
+    let content = request["object"]["data"]["release"].clone();
+    let response = ask(&bench, &by_emergency(request)).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["auditAnnotations"]["decision"], "break-glass");
+    let line = &bench.audit_lines()[0];
+    assert_eq!(line["reason"], "record-tampered");
+    assert!(!line.to_string().contains(content.as_str().unwrap()));
+}
+
+#[rstest]
+#[case::install("CREATE", None, Some(record(1, "", "")))]
+#[case::mark("UPDATE", Some(record(3, "", "")), Some(record(3, "done", "")))]
+#[case::prune("DELETE", Some(record(2, "", "")), None)]
+#[tokio::test]
+async fn where_deployers_are_named_nobody_else_writes_records(
+    #[case] operation: &str,
+    #[case] old: Option<Value>,
+    #[case] new: Option<Value>,
+) {
+    let deployers = json!([
+        {"subjects": {"users": ["pipeline"]}, "scope": {"namespaces": ["shop"]}},
+        {"subjects": {"users": ["other"]}, "scope": {"namespaces": ["bank"]}},
+    ]);
+    let with_mode = |mode: Value| Foundations {
+        policy: json!({"deployers": deployers, "deployersMode": mode}),
+        ..known()
+    };
+    let request = of_record(operation, old, new);
+    let response = answer(with_mode(json!("Deny")), &request).await;
+    assert!(message(&response).contains(
+        "\nada is none of those who may deploy it (spec.records.deployers of the policy)\n\
+         Let it be deployed by pipeline\n"
+    ));
+    assert_eq!(response["auditAnnotations"]["reason"], "not-a-deployer");
+    let response = answer(with_mode(json!("Warn")), &request).await;
+    assert_eq!(reason(&response), "not-a-deployer");
+    assert!(response["warnings"].to_string().contains("ada is none of"));
+    for (user, expected) in [("pipeline", true), ("other", false)] {
+        let mut request = request.clone();
+        request["userInfo"]["username"] = json!(user);
+        let response = answer(with_mode(json!("Deny")), &request).await;
+        assert_eq!(response["allowed"], expected, "{user}: {response}");
+    }
+    assert_eq!(answer(known(), &request).await["allowed"], true);
+}
+
+#[tokio::test]
+async fn a_namespace_that_holds_releases_may_not_go() {
+    let foundations = Foundations {
+        holders: Ok(vec![holder("db", &[]), holder("web", &[])]),
+        ..known()
+    };
+    let response = answer(foundations, &delete_namespace()).await;
+    assert_eq!(
+        message(&response),
+        "
+Namespace \"shop\" holds Helm releases, which would be lost with it:
+  Helm release \"db\" in namespace \"shop\" (revision 3, chart web-1.0.0)
+  Helm release \"web\" in namespace \"shop\" (revision 3, chart web-1.0.0)
+Uninstall them first: helm uninstall db -n shop; helm uninstall web -n shop
+In an emergency: make the change as a break-glass identity"
+    );
+    let annotations = &response["auditAnnotations"];
+    assert_eq!(annotations["reason"], "namespace-holds-releases");
+    assert_eq!(annotations["release"], "shop/db, shop/web");
+    let causes = response["status"]["details"]["causes"].as_array().unwrap();
+    assert_eq!(causes.len(), 2);
+}
+
+#[tokio::test]
+async fn a_namespace_of_a_hundred_releases_is_refused_in_few_words() {
+    let names: Vec<_> = (0..100).map(|n| holder(&format!("r{n}"), &[])).collect();
+    let foundations = Foundations {
+        holders: Ok(names),
+        ..known()
+    };
+    let response = answer(foundations, &delete_namespace()).await;
+    assert!(message(&response).contains("\n  and 84 more\n"));
+}
+
+#[rstest]
+#[case::empty(Ok(Vec::new()), json!({}), "not-declared")]
+#[case::nobody_can_say(Err(()), json!({}), "read-through-failed")]
+#[case::switched_off(
+    Ok(vec![holder("web", &[])]), json!({"namespaces": "Off", "definitions": "Off"}), "not-judged"
+)]
+#[case::only_recorded(
+    Ok(vec![holder("web", &[])]),
+    json!({"namespaces": "Audit", "definitions": "Audit"}),
+    "namespace-holds-releases|definition-in-use"
+)]
+#[tokio::test]
+async fn what_holds_nothing_may_go(
+    #[case] holders: Result<Vec<Holder>, ()>,
+    #[case] policy: Value,
+    #[case] expected: &str,
+) {
+    for request in [delete_namespace(), delete_definition()] {
+        let foundations = Foundations {
+            holders: holders.clone(),
+            policy: policy.clone(),
+            ..Foundations::default()
+        };
+        let response = answer(foundations, &request).await;
+        let reason = reason(&response);
+        assert!(expected.split('|').any(|word| word == reason), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_out_is_not_held_up() {
+    for mut request in [delete_namespace(), delete_definition(), delete(3)] {
+        request["oldObject"]["metadata"]["deletionTimestamp"] = json!("2026-11-21T03:00:00Z");
+        let foundations = Foundations {
+            holders: Ok(vec![holder("web", &[])]),
+            ..known()
+        };
+        let response = answer(foundations, &request).await;
+        assert_eq!(reason(&response), "nothing-declared-changes");
+    }
+}
+
+#[tokio::test]
+async fn a_definition_whose_instances_releases_declare_may_not_go() {
+    let foundations = Foundations {
+        holders: Ok(vec![holder("web", &["Backup \"nightly\""])]),
+        ..known()
+    };
+    let response = answer(foundations, &delete_definition()).await;
+    assert_eq!(
+        message(&response),
+        "
+CustomResourceDefinition \"backups.example.com\" has instances that Helm releases declare; they \
+         would go with it, and nobody would be asked:
+  Helm release \"web\" in namespace \"shop\" (revision 3, chart web-1.0.0): Backup \"nightly\"
+Uninstall them first: helm uninstall web -n shop
+In an emergency: make the change as a break-glass identity"
+    );
+}
+
+#[tokio::test]
+async fn nothing_else_is_judged_here() {
+    let update = with(delete_namespace(), "operation", json!("UPDATE"));
+    let mut plain = delete(3);
+    plain["oldObject"]["type"] = json!("Opaque");
+    let finalize = with(delete_namespace(), "subResource", json!("finalize"));
+    for request in [update, plain, finalize] {
+        let foundations = Foundations {
+            holders: Ok(vec![holder("web", &[])]),
+            ..known()
+        };
+        assert_eq!(reason(&answer(foundations, &request).await), "not-judged");
+    }
+}

@@ -1,0 +1,80 @@
+//! Entries for what releases hang on: their records, namespaces, custom resource definitions.
+//!
+//! None of these bears Helm's managed-by label (definitions from `crds/` neither), so the entry for
+//! objects does not see them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{MatchCondition, RuleWithOperations, ValidatingWebhook},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
+use super::{Registration, client_config, entry};
+use crate::webhook::endpoint::FOUNDATIONS_PATH;
+
+/// The entry that sees release records.
+pub const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
+/// The entry that sees namespaces go.
+pub const NAMESPACES_WEBHOOK: &str = "namespaces.helm-guard.dev";
+/// The entry that sees custom resource definitions go.
+pub const DEFINITIONS_WEBHOOK: &str = "definitions.helm-guard.dev";
+
+/// All of them.
+pub(super) const NAMES: [&str; 3] = [RECORDS_WEBHOOK, NAMESPACES_WEBHOOK, DEFINITIONS_WEBHOOK];
+
+pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
+    let of = |name: &str, group: &str, operations: &[&str], resources: &[&str]| {
+        let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        ValidatingWebhook {
+            client_config: client_config(registration, FOUNDATIONS_PATH),
+            rules: Some(vec![RuleWithOperations {
+                api_groups: words(&[group]),
+                api_versions: words(&["*"]),
+                operations: words(operations),
+                resources: words(resources),
+                scope: Some("*".to_owned()),
+            }]),
+            ..entry(registration, name, operations, "")
+        }
+    };
+    let records = ValidatingWebhook {
+        object_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([("owner".to_owned(), "helm".to_owned())])),
+            match_expressions: None,
+        }),
+        match_conditions: Some(vec![typed()]),
+        ..of(
+            RECORDS_WEBHOOK,
+            "",
+            &["CREATE", "UPDATE", "DELETE"],
+            &["secrets", "configmaps"],
+        )
+    };
+    [
+        records,
+        of(NAMESPACES_WEBHOOK, "", &["DELETE"], &["namespaces"]),
+        of(
+            DEFINITIONS_WEBHOOK,
+            "apiextensions.k8s.io",
+            &["DELETE"],
+            &["customresourcedefinitions"],
+        ),
+    ]
+}
+
+/// Anyone may put the label on a Secret; only one of Helm's type is a record, and no other is any
+/// business of the guard. The type never changes.
+fn typed() -> MatchCondition {
+    let is_typed = |object: &str| {
+        format!("{object} != null && has({object}.type) && {object}.type == 'helm.sh/release.v1'")
+    };
+    MatchCondition {
+        name: "secrets-of-helm".to_owned(),
+        expression: format!(
+            "request.resource.resource != 'secrets' || {} || {}",
+            is_typed("object"),
+            is_typed("oldObject")
+        ),
+    }
+}
