@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::{
-    alerts::{Alert, Alerts},
+    alerts::{Alert, Alerts, Tampering},
     audit::AuditLog,
     changes::Unkept,
     events::{Events, Note},
@@ -29,7 +29,7 @@ use self::{
 use crate::{
     api::EmergencyChangeSpec,
     breakglass::Made,
-    guard::{Decided, Decision},
+    guard::{Decided, Decision, Operation, Reason},
 };
 
 /// All that decisions are recorded with.
@@ -98,6 +98,12 @@ impl Recorder {
             self.alerts
                 .denied(&request.user_info.username, || object(decided));
         }
+        if matches!(
+            decided.verdict.reason,
+            Reason::RecordTampered | Reason::RecordDeleted
+        ) {
+            self.alerts.raise(tampering(decided, Timestamp::now()));
+        }
         if let Some(emergency) = emergency {
             self.metrics.kept(emergency.kept.is_ok());
             if decided.decision == Decision::BreakGlass {
@@ -107,6 +113,25 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Whether it was refused or not: who tries to rewrite what Helm knows is somebody to talk to.
+fn tampering(decided: &Decided<'_>, at: Timestamp) -> Alert {
+    let release = decided.verdict.findings.first().map(|finding| {
+        let release = &finding.release;
+        (&*release.namespace, &*release.name)
+    });
+    Alert::records_tampered(&Tampering {
+        user: &decided.request.user_info.username,
+        operation: match decided.request.operation {
+            Operation::Delete => "Delete",
+            _ => "Update",
+        },
+        object: &object(decided),
+        release,
+        decision: decided.decision,
+        at,
+    })
 }
 
 /// What a request is about, in a few words.

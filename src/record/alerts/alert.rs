@@ -13,6 +13,7 @@ use crate::{
         change::{ChangeOperation, ChangedField},
         policy::alerts::AlertKind,
     },
+    guard::Decision,
     policy::alerts::template::{Detail, Head, Name},
 };
 
@@ -90,6 +91,8 @@ pub struct Tampering<'a> {
     pub object: &'a str,
     /// Namespace and name of the release, where it is known.
     pub release: Option<(&'a str, &'a str)>,
+    /// What became of it.
+    pub decision: Decision,
     /// When.
     pub at: Timestamp,
 }
@@ -170,12 +173,21 @@ impl Alert {
             operation,
             object,
             release,
+            decision,
             at,
         } = *tampering;
-        let summary = format!("{user} changed Helm's records by hand: {operation} of {object}");
-        // Whoever does it in a loop is told of once.
-        let key = format!("records/{object}/{user}");
+        let did = match decision {
+            Decision::Deny => "was kept from changing",
+            _ => "changed",
+        };
+        let summary = format!("{user} {did} Helm's records by hand: {operation} of {object}");
         let (namespace, name) = release.unwrap_or_default();
+        // A history that is deleted is one matter, and who does it in a loop is told of once.
+        let what = match release {
+            Some((namespace, name)) => format!("{namespace}/{name}"),
+            None => object.to_owned(),
+        };
+        let key = format!("records/{what}/{}/{user}", decision.as_str());
         Self::firing(AlertKind::RecordsTampered, &key, &summary, at)
             .with(Detail::User, user)
             .with(Detail::Operation, operation)

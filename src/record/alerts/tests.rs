@@ -8,6 +8,7 @@
     reason = "what json! makes is passed as it is"
 )]
 
+mod decisions;
 mod sockets;
 
 use std::{

@@ -157,22 +157,30 @@ fn what_is_cut_is_cut_to_the_letter() {
 }
 
 #[test]
-fn tampering_is_known_by_what_was_tampered_with_and_by_whom() {
-    let tampering = |user| {
+fn tampering_is_known_by_the_release_and_by_whom_and_by_what_became_of_it() {
+    let tampering = |user, revision, decision| {
         Alert::records_tampered(&Tampering {
             user,
             operation: "Delete",
-            object: "Secret shop/sh.helm.release.v1.web.v3",
+            object: &format!("Secret shop/sh.helm.release.v1.web.v{revision}"),
             release: Some(("shop", "web")),
+            decision,
             at: at(0),
         })
     };
-    let alert = tampering("jane");
+    let alert = tampering("jane", 3, Decision::Warn);
     assert_eq!(
         alert.summary,
         "jane changed Helm's records by hand: Delete of Secret shop/sh.helm.release.v1.web.v3"
     );
     assert_eq!(alert.detail(Detail::Release), Some("web"));
-    assert_eq!(alert.key, tampering("jane").key);
-    assert_ne!(alert.key, tampering("joe").key);
+    assert_eq!(alert.key, tampering("jane", 2, Decision::Warn).key);
+    assert_ne!(alert.key, tampering("joe", 3, Decision::Warn).key);
+    let refused = tampering("jane", 3, Decision::Deny);
+    assert_ne!(alert.key, refused.key);
+    assert_eq!(
+        refused.summary,
+        "jane was kept from changing Helm's records by hand: Delete of Secret \
+         shop/sh.helm.release.v1.web.v3"
+    );
 }

@@ -191,6 +191,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             operation: "Delete",
             object: "Secret shop/x",
             release: None,
+            decision: crate::guard::Decision::Deny,
             at: at(1),
         }),
         Alert::denials(&crate::record::alerts::alert::Denials {
