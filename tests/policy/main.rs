@@ -25,6 +25,7 @@ mod scene;
 mod turn;
 
 mod definitions;
+mod deployers;
 mod in_force;
 mod loosened;
 mod rule;
