@@ -92,7 +92,7 @@ impl Recorder {
         self.metrics.took(took);
         if let Err(error) = self.audit.write(decided, emergency, Timestamp::now()) {
             self.metrics.audit_failed();
-            tracing::error!(%error, uid = &*request.uid, "failed to write an audit line");
+            tracing::error!(%error, uid = &*request.uid, "an audit line is not where it belongs");
         }
         if decided.decision == Decision::Deny {
             self.alerts

@@ -113,6 +113,21 @@ fn a_policy_is_tried_on_recorded_reviews() {
 }
 
 #[test]
+fn an_audit_log_that_cannot_be_written_ends_the_guard_at_once() {
+    let bench = Bench::new(&[]);
+    let output = bench.run(
+        "serve --register-url https://127.0.0.1:1 --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+         --audit-log-path none/audit.log",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("error: failed to open the audit log none/audit.log"),
+        "{said}"
+    );
+}
+
+#[test]
 fn rules_of_flux_become_a_valid_policy() {
     let release = "apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease

@@ -107,6 +107,22 @@ pub struct Serve {
     /// given, else "default"
     #[arg(long, value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// File to write audit lines to, one JSON object each; - is standard output, and without it they are on
+    /// standard error, beside the log
+    #[arg(long, value_name = "FILE")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Size, in MiB, at which that file is renamed and a new one begun
+    #[arg(long, value_name = "MIB", default_value_t = 100, requires = "audit_log_path",
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub audit_log_maxsize: u64,
+    /// Renamed files to keep; 0 keeps all
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        requires = "audit_log_path"
+    )]
+    pub audit_log_maxbackup: usize,
     /// Format of log lines; audit lines are always JSON
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -1,6 +1,11 @@
 //! The configuration of `helm-guard serve`, checked: what [`super::args`] mean.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
@@ -13,6 +18,7 @@ use crate::{
     },
     cluster::client::Target,
     policy::{Policy, PolicyError},
+    record::audit::file::Retention,
     webhook::{
         endpoint::{Endpoint, EndpointError},
         tls::files::Files,
@@ -78,6 +84,10 @@ pub struct Config {
     /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
     /// Secrets of alert sinks.
     pub lease_namespace: String,
+    /// The guard's own namespace, as far as the flags say.
+    pub own_namespace: Option<String>,
+    /// Where audit lines go.
+    pub audit: AuditTarget,
     /// Log lines.
     pub logging: Logging,
     /// How long a process that is to end goes on accepting.
@@ -102,6 +112,17 @@ pub enum AtExit {
     Keep,
     /// It is removed.
     Remove,
+}
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Beside the log.
+    StandardError,
+    /// Apart from the log.
+    StandardOutput,
+    /// Into a file, which is rotated.
+    File(PathBuf, Retention),
 }
 
 /// Log lines.
@@ -141,16 +162,28 @@ impl Config {
         {
             return Err(ConfigError::Namespace(namespace.clone()));
         }
-        let lease_namespace = match (args.lease_namespace, &endpoint) {
+        let own_namespace = match (args.lease_namespace, &endpoint) {
             (Some(namespace), _) if !is_namespace(&namespace) => {
                 return Err(ConfigError::LeaseNamespace(namespace));
             }
-            (Some(namespace), _) => namespace,
-            (None, Some(Endpoint::Service { namespace, .. })) => namespace.clone(),
-            (None, _) => "default".to_owned(),
+            (Some(namespace), _) => Some(namespace),
+            (None, Some(Endpoint::Service { namespace, .. })) => Some(namespace.clone()),
+            (None, _) => None,
+        };
+        let retention = Retention {
+            max_bytes: args.audit_log_maxsize * 1024 * 1024,
+            max_backups: args.audit_log_maxbackup,
         };
         Ok(Self {
-            lease_namespace,
+            lease_namespace: own_namespace
+                .clone()
+                .unwrap_or_else(|| "default".to_owned()),
+            own_namespace,
+            audit: match args.audit_log_path {
+                None => AuditTarget::StandardError,
+                Some(path) if path == Path::new("-") => AuditTarget::StandardOutput,
+                Some(path) => AuditTarget::File(path, retention),
+            },
             listen: args.listen,
             admin_listen: args.admin_listen,
             policy,
@@ -313,6 +346,8 @@ mod tests {
     #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]
     #[case::both_ways_to_register(&["--register-service", "a/b"], "cannot be used with")]
     #[case::unknown_flag(&["--polizei", "x"], "--polizei")]
+    #[case::no_audit_size(&["--audit-log-path", "a", "--audit-log-maxsize", "0"], "--audit-log-maxsize")]
+    #[case::nothing_to_rotate(&["--audit-log-maxbackup", "2"], "--audit-log-path")]
     #[case::two_policies(&["--policy", "x", "--mode", "Warn"], "cannot be used with")]
     #[case::two_identities(&["--policy", "x", "--break-glass-user", "ada"], "cannot be used with")]
     fn a_wrong_flag_is_refused_by_name(#[case] flags: &[&str], #[case] says: &str) {
@@ -331,6 +366,37 @@ mod tests {
     fn an_incomplete_command_line_is_refused(#[case] flags: &[&str], #[case] says: &str) {
         let error = resolve(flags).unwrap_err();
         assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn audit_lines_go_where_the_flag_says() {
+        let audit = |flags: &[&str]| resolve(&[&URL[..], flags].concat()).unwrap().audit;
+        assert_eq!(audit(&[]), AuditTarget::StandardError);
+        assert_eq!(
+            audit(&["--audit-log-path", "-"]),
+            AuditTarget::StandardOutput
+        );
+        let kept = Retention {
+            max_bytes: 100 << 20,
+            max_backups: 3,
+        };
+        assert_eq!(
+            audit(&["--audit-log-path", "a.log", "--audit-log-maxbackup", "3"]),
+            AuditTarget::File("a.log".into(), kept)
+        );
+    }
+
+    #[test]
+    fn the_guards_own_namespace_is_what_the_flags_say() {
+        let own = |flags: &[&str]| {
+            let config = resolve(flags).unwrap();
+            (config.own_namespace, config.lease_namespace)
+        };
+        assert_eq!(own(&URL), (None, "default".to_owned()));
+        let named = ["--lease-namespace", "ops"];
+        let ops = (Some("ops".to_owned()), "ops".to_owned());
+        assert_eq!(own(&[&URL[..], &named].concat()), ops);
+        assert_eq!(own(&["--register-service", "ops/guard"]), ops);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     args,
-    config::{AtExit, Config},
+    config::{AtExit, AuditTarget, Config},
     logging,
 };
 use crate::{
@@ -43,7 +43,7 @@ use crate::{
     record::{
         Recorder,
         alerts::{Alert, Alerts, Counters},
-        audit::AuditLog,
+        audit::{AuditLog, file::AuditFile},
         changes::Changes,
         events,
         metrics::Metrics,
@@ -107,6 +107,7 @@ impl Kept {
 async fn serve(config: Config) -> anyhow::Result<()> {
     logging::start(&config.logging);
     let mut signals = Signals::install()?;
+    let audit = audit_log(&config.audit)?;
     let client = client::connect(&config.target).await?;
     let upkeep = upkeep_of(&config, &client);
     let first = tokio::select! {
@@ -158,7 +159,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         events,
         policy: Arc::clone(&standing),
     };
-    let recorder = Arc::new(recorder(&config, &client, &health));
+    let recorder = Arc::new(recorder(&config, &client, &health, audit));
     let keeper = Keeper {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
@@ -306,7 +307,22 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
     }
 }
 
-fn recorder(config: &Config, client: &Client, health: &Health) -> Recorder {
+/// A file that cannot be written to is found out here, before anybody relies on it.
+fn audit_log(target: &AuditTarget) -> anyhow::Result<AuditLog> {
+    Ok(match target {
+        AuditTarget::StandardError => AuditLog::new(std::io::stderr()),
+        AuditTarget::StandardOutput => {
+            AuditLog::with_fallback(std::io::stdout(), std::io::stderr())
+        }
+        AuditTarget::File(path, retention) => {
+            let file = AuditFile::open(path, *retention)
+                .with_context(|| format!("failed to open the audit log {}", path.display()))?;
+            AuditLog::with_fallback(file, std::io::stderr())
+        }
+    })
+}
+
+fn recorder(config: &Config, client: &Client, health: &Health, audit: AuditLog) -> Recorder {
     let figures = health.clone();
     let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
     let counters = Counters::default();
@@ -314,7 +330,7 @@ fn recorder(config: &Config, client: &Client, health: &Health) -> Recorder {
     let alerts = Alerts::new(client.clone(), &config.lease_namespace, counters);
     Recorder {
         metrics,
-        audit: AuditLog::new(std::io::stderr()),
+        audit,
         events: health.events.clone(),
         alerts,
     }

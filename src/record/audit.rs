@@ -7,8 +7,15 @@
 //!
 //! A line is about a request, not about its success: after the webhook the API server may still
 //! refuse it, and after a conflict with another writer it asks again, with another uid.
+//!
+//! A line that cannot be written where it belongs goes to the fallback, and is reported either way.
 
-use std::io::{self, Write};
+pub mod file;
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -17,13 +24,36 @@ use serde::Serialize;
 use crate::{
     api::EmergencyChangeSpec,
     breakglass::Made,
-    guard::{Decided, Decision, Finding},
+    guard::{Decided, Decision, Finding, Reason},
     record::Emergency,
 };
 
+/// A disk that hangs holds one writer; the others wait no longer than this.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+type Sink = Mutex<Box<dyn Write + Send>>;
+
 /// Where audit lines go.
 pub struct AuditLog {
-    sink: Mutex<Box<dyn Write + Send>>,
+    sink: Sink,
+    fallback: Option<Sink>,
+}
+
+/// Why a line is not where it belongs.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// It could not be made.
+    #[error("failed to make the line: {0}")]
+    Encode(#[from] serde_json::Error),
+    /// It could not be written.
+    #[error("failed to write the line: {0}")]
+    Write(io::Error),
+    /// Another line has not been written for too long.
+    #[error("failed to write the line: an earlier one is still being written")]
+    Busy,
+    /// It is in the fallback instead.
+    #[error("{0}; it is on standard error instead")]
+    Elsewhere(Box<AuditError>),
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -42,6 +72,8 @@ struct Line<'a> {
     uid: &'a str,
     decision: &'static str,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exemption: Option<&'a str>,
     mode: &'static str,
     operation: &'static str,
     user: User<'a>,
@@ -105,6 +137,18 @@ impl AuditLog {
     pub fn new(sink: impl Write + Send + 'static) -> Self {
         Self {
             sink: Mutex::new(Box::new(sink)),
+            fallback: None,
+        }
+    }
+
+    /// Writes lines to `sink`, and those that it does not take to `fallback`.
+    pub fn with_fallback(
+        sink: impl Write + Send + 'static,
+        fallback: impl Write + Send + 'static,
+    ) -> Self {
+        Self {
+            sink: Mutex::new(Box::new(sink)),
+            fallback: Some(Mutex::new(Box::new(fallback))),
         }
     }
 
@@ -114,20 +158,36 @@ impl AuditLog {
         decided: &Decided<'_>,
         emergency: Option<&Emergency>,
         now: Timestamp,
-    ) -> io::Result<()> {
-        let Some(message) = message(decided.decision) else {
+    ) -> Result<(), AuditError> {
+        let Some(message) = message(decided) else {
             return Ok(());
         };
         let mut line = serde_json::to_vec(&line(decided, message, emergency, now))?;
         line.push(b'\n');
-        let mut sink = self.sink.lock();
-        sink.write_all(&line)?;
-        sink.flush()
+        let Err(error) = write_to(&self.sink, &line) else {
+            return Ok(());
+        };
+        match &self.fallback {
+            Some(fallback) if write_to(fallback, &line).is_ok() => {
+                Err(AuditError::Elsewhere(Box::new(error)))
+            }
+            _ => Err(error),
+        }
     }
 }
 
-fn message(decision: Decision) -> Option<&'static str> {
-    match decision {
+fn write_to(sink: &Sink, line: &[u8]) -> Result<(), AuditError> {
+    let mut sink = sink.try_lock_for(PATIENCE).ok_or(AuditError::Busy)?;
+    sink.write_all(line)
+        .and_then(|()| sink.flush())
+        .map_err(AuditError::Write)
+}
+
+fn message(decided: &Decided<'_>) -> Option<&'static str> {
+    match decided.decision {
+        Decision::Allow if decided.verdict.reason == Reason::Exempt => {
+            Some("passed under a rule of the policy")
+        }
         Decision::Allow => None,
         Decision::Indeterminate => Some("passed unjudged"),
         Decision::Deny => Some("denied"),
@@ -160,10 +220,9 @@ fn line<'a>(
             subresource: &request.sub_resource,
         },
     };
-    let level = if decided.decision == Decision::Deny {
-        "INFO"
-    } else {
-        "WARN"
+    let level = match decided.decision {
+        Decision::Deny | Decision::Allow => "INFO",
+        _ => "WARN",
     };
     Line {
         timestamp,
@@ -173,6 +232,7 @@ fn line<'a>(
         uid: &request.uid,
         decision: decided.decision.as_str(),
         reason: decided.verdict.reason.as_str(),
+        exemption: decided.verdict.exemption.as_deref(),
         mode: decided.mode.as_str(),
         operation: request.operation.as_str(),
         user: User {
@@ -211,5 +271,19 @@ fn release(finding: &Finding) -> Release<'_> {
                 new: change.requested.to_string(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_hangs_holds_nobody_else_up() {
+        let sink: Sink = Mutex::new(Box::new(io::sink()));
+        let hanging = sink.lock();
+        assert!(matches!(write_to(&sink, b"line\n"), Err(AuditError::Busy)));
+        drop(hanging);
+        assert!(write_to(&sink, b"line\n").is_ok());
     }
 }

@@ -1,0 +1,271 @@
+//! An audit log in a file that does not grow for ever.
+//!
+//! - A line is written in one call, to the end of the file. What a killed process or a full disk has left
+//!   of one is ended before the next.
+//! - A file that would grow beyond its size is renamed first, with the time (UTC) in its name, as
+//!   kube-apiserver's is: `audit-2026-11-21T03-00-00.000.log`. The oldest of these are removed.
+//! - A file that somebody else has renamed or removed is made anew with the next line; one that was cut
+//!   (logrotate's `copytruncate`) is gone on with.
+//! - What is no file (a pipe, a terminal) is only ever written to.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, Unit};
+
+/// After a rotation that failed, the next one is tried when the file has grown by this.
+const RETRY_BYTES: u64 = 1024 * 1024;
+
+/// The time in the name of a file that is done with; it sorts by age.
+const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
+
+/// The characters of a [`STAMP`].
+const STAMP_LENGTH: usize = "2026-11-21T03-00-00.000".len();
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// A file of more bytes is done with. A line that is longer has a file of its own.
+    pub max_bytes: u64,
+    /// So many that are done with are kept beside the one that is written to; 0 for all.
+    pub max_backups: usize,
+}
+
+/// The file, opened for its lines. Written to through [`Write`]: a call is a line, and takes it whole or
+/// not at all.
+#[derive(Debug)]
+pub struct AuditFile {
+    path: PathBuf,
+    retention: Retention,
+    open: Option<Open>,
+    /// No rotation is tried below this size.
+    patience: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    device: u64,
+    inode: u64,
+    /// It is a file, not a pipe or a terminal.
+    is_regular: bool,
+    /// Its last line has no end.
+    is_torn: bool,
+}
+
+impl AuditFile {
+    /// Opens it, or makes it, readable by its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be written to.
+    pub fn open(path: impl Into<PathBuf>, retention: Retention) -> io::Result<Self> {
+        let path = path.into();
+        Ok(Self {
+            open: Some(Open::at(&path)?),
+            path,
+            retention,
+            patience: 0,
+        })
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.rotate_for(line.len());
+        let there = match self.open.take() {
+            Some(open) if open.is_still_at(&self.path) => open,
+            _ => Open::at(&self.path)?,
+        };
+        self.open.insert(there).line(line)
+    }
+
+    /// Makes room. A rotation that fails costs no line: the file grows on, and it is tried again later.
+    fn rotate_for(&mut self, more: usize) {
+        let Some(open) = self.open.as_ref().filter(|open| open.is_regular) else {
+            return;
+        };
+        let size = open.file.metadata().map_or(0, |metadata| metadata.len());
+        let would_be = size.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        if size == 0 || would_be <= self.retention.max_bytes || size < self.patience {
+            return;
+        }
+        if !open.is_still_at(&self.path) {
+            return;
+        }
+        match self.rotate() {
+            Ok(()) => {
+                self.open = None;
+                self.patience = 0;
+            }
+            Err(error) => {
+                self.patience = size.saturating_add(RETRY_BYTES);
+                tracing::error!(%error, path = %self.path.display(), "failed to rotate the audit log");
+            }
+        }
+    }
+
+    fn rotate(&self) -> io::Result<()> {
+        let names = Names::of(&self.path)?;
+        let mut now = Timestamp::now();
+        let mut backup = names.at(now);
+        while backup.try_exists()? {
+            // Two within a millisecond: a rename would write over the other.
+            now += jiff::SignedDuration::from_millis(1);
+            backup = names.at(now);
+        }
+        fs::rename(&self.path, &backup)?;
+        if self.retention.max_backups > 0 {
+            for old in names.backups()?.iter().skip(self.retention.max_backups) {
+                // Somebody else was faster, or it is tried again the next time.
+                let _ = fs::remove_file(old);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for AuditFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Open {
+    fn at(path: &Path) -> io::Result<Self> {
+        let open = |readable: bool| {
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .read(readable)
+                .mode(0o600)
+                .open(path)
+        };
+        // Terminals and pipes need not be readable.
+        let mut file = open(true).or_else(|_| open(false))?;
+        let metadata = file.metadata()?;
+        let is_torn = metadata.is_file() && metadata.len() > 0 && !ends_a_line(&mut file);
+        Ok(Self {
+            file,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            is_regular: metadata.is_file(),
+            is_torn,
+        })
+    }
+
+    fn is_still_at(&self, path: &Path) -> bool {
+        !self.is_regular
+            || fs::metadata(path)
+                .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode))
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let mended;
+        let line = if self.is_torn {
+            mended = [b"\n", line].concat();
+            &mended
+        } else {
+            line
+        };
+        let written = loop {
+            match self.file.write(line) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => break written?,
+            }
+        };
+        if written == line.len() {
+            self.is_torn = false;
+            return Ok(());
+        }
+        self.is_torn |= written > 0;
+        Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "only part of a line could be written",
+        ))
+    }
+}
+
+fn ends_a_line(file: &mut File) -> bool {
+    let mut last = [0];
+    let read = file
+        .seek(SeekFrom::End(-1))
+        .and_then(|_| file.read_exact(&mut last));
+    // One that cannot be read may end anywhere: an empty line hurts nobody.
+    read.is_ok() && last == *b"\n"
+}
+
+/// The names of files that are done with.
+struct Names {
+    folder: PathBuf,
+    stem: String,
+    /// With its dot; empty where the name has none.
+    extension: String,
+}
+
+impl Names {
+    fn of(path: &Path) -> io::Result<Self> {
+        let text = |part: Option<&std::ffi::OsStr>| {
+            part.map(|part| part.to_string_lossy().into_owned())
+                .unwrap_or_default()
+        };
+        let stem = text(path.file_stem());
+        if stem.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "its path names no file",
+            ));
+        }
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self {
+            folder,
+            stem,
+            extension: path
+                .extension()
+                .map(|extension| format!(".{}", extension.to_string_lossy()))
+                .unwrap_or_default(),
+        })
+    }
+
+    fn at(&self, time: Timestamp) -> PathBuf {
+        let time = time.round(Unit::Millisecond).unwrap_or(time);
+        let stamp = time.strftime(STAMP);
+        let name = format!("{}-{stamp}{}", self.stem, self.extension);
+        self.folder.join(name)
+    }
+
+    /// Those that there are, newest first.
+    fn backups(&self) -> io::Result<Vec<PathBuf>> {
+        let mut stamped = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let stamp = name
+                .strip_prefix(&self.stem)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .and_then(|rest| rest.strip_suffix(&self.extension));
+            if let Some(stamp) = stamp.filter(|stamp| is_stamp(stamp)) {
+                stamped.push((stamp.to_owned(), self.folder.join(&name)));
+            }
+        }
+        stamped.sort_unstable();
+        Ok(stamped.into_iter().rev().map(|(_, path)| path).collect())
+    }
+}
+
+/// Whether it is a time as [`STAMP`] writes it: nothing else is ever removed.
+fn is_stamp(text: &str) -> bool {
+    let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
+    text.len() == STAMP_LENGTH && text.bytes().map(shape).eq(*b"0000-00-00T00-00-00.000")
+}
+
+#[cfg(test)]
+mod tests;
