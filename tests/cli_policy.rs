@@ -11,6 +11,7 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -109,6 +110,64 @@ fn a_policy_is_tried_on_recorded_reviews() {
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(reports[0]["verdict"], verdict, "{policy}");
+    }
+}
+
+#[test]
+fn a_policy_says_what_it_would_mean_for_recorded_reviews() {
+    let object = |replicas: u32| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": replicas},
+        })
+    };
+    let review = |replicas: u32| {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "1", "operation": "UPDATE", "name": "web", "namespace": "shop",
+                "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+                "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+                "userInfo": {"username": "bob"}, "oldObject": object(3), "object": object(replicas),
+            },
+        })
+        .to_string()
+    };
+    let record = {
+        let body = json!({
+            "name": "web", "namespace": "shop", "version": 1, "manifest": MANIFEST,
+            "info": {"status": "deployed"},
+            "chart": {"metadata": {"name": "web", "version": "1.0.0"}},
+        });
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "sh.helm.release.v1.web.v1", "namespace": "shop",
+                "labels": {"owner": "helm", "name": "web", "version": "1", "status": "deployed"},
+            },
+            "data": {"release": BASE64_STANDARD.encode(body.to_string())},
+        })
+        .to_string()
+    };
+    let warn = format!("{POLICY}spec: {{mode: Warn}}\n");
+    let bench = Bench::new(&[
+        ("a.json", &review(5)),
+        ("b.jsonl", &format!("{}\n{}\n", review(3), review(0))),
+        ("records.json", &record),
+        ("deny.yaml", POLICY),
+        ("warn.yaml", &warn),
+    ]);
+    for (policy, code, summary) in [
+        ("deny.yaml", 2, "3 reviews: 1 allowed, 2 denied\n"),
+        ("warn.yaml", 0, "3 reviews: 1 allowed, 2 warned\n"),
+    ] {
+        let output = bench.run(&format!(
+            "policy check {policy} --reviews a.json b.jsonl --releases records.json"
+        ));
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let text = stdout(&output);
+        assert!(text.ends_with(summary), "{text}");
+        assert!(text.contains("UPDATE Deployment \"web\""), "{text}");
     }
 }
 

@@ -52,7 +52,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Check {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
-    pub reviews: PathBuf,
+    pub reviews: Vec<PathBuf>,
     /// Judge by the policy in this file (GuardPolicy) rather than by the default one
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -80,13 +80,30 @@ pub struct Check {
     pub context: Option<String>,
 }
 
+/// What a table ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The last review.
+    Nothing,
+    /// How many reviews got which verdict.
+    Summary,
+}
+
 /// Judges, prints, and says how it went.
 pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
+    run_with(args, Ending::Nothing)
+}
+
+/// As [`run`].
+pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode> {
     let policy = match &args.policy {
         Some(file) => Some(policy::load(file)?),
         None => None,
     };
-    let reviews = reviews(&Source::of(&args.reviews))?;
+    let mut texts = Vec::new();
+    for file in &args.reviews {
+        texts.extend(reviews(&Source::of(file))?);
+    }
     let reports = engine::runtime()?.block_on(async {
         if args.releases.is_empty() && args.manifest.is_none() {
             let target = Target {
@@ -94,14 +111,15 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
                 context: args.context.clone(),
             };
             let cluster = Cluster::connect(&target, &[]).await?;
-            reports(ruled(&cluster.webhook, policy), &reviews).await
+            reports(ruled(&cluster.webhook, policy), &texts).await
         } else {
             let webhook = engine::webhook(offline(args)?)?;
-            reports(ruled(&webhook, policy), &reviews).await
+            reports(ruled(&webhook, policy), &texts).await
         }
     })?;
     let text = match output::encode(args.output, &reports)? {
         Some(text) => text,
+        None if ending == Ending::Summary => report::table(&reports) + &report::summary(&reports),
         None => report::table(&reports),
     };
     print(text.as_bytes())?;

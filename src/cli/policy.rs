@@ -14,7 +14,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use super::{
-    check::{self, Check},
+    check::{self, Check, Ending},
     documents::Source,
     output::Format,
     print,
@@ -59,9 +59,9 @@ pub struct PolicyCheck {
     /// The policy (GuardPolicy, YAML or JSON); - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// AdmissionReviews to judge by it, as helm-guard check takes them
-    #[arg(long = "review", value_name = "FILE")]
-    pub review: Option<PathBuf>,
+    /// AdmissionReviews to judge by it, as helm-guard check takes them (repeatable)
+    #[arg(long = "review", visible_alias = "reviews", value_name = "FILE", num_args = 1..)]
+    pub review: Vec<PathBuf>,
     /// Release records, as helm-guard check takes them (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "review")]
     pub releases: Vec<PathBuf>,
@@ -96,22 +96,25 @@ pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
-    let Some(review) = &args.review else {
+    if args.review.is_empty() {
         load(&args.file)?;
         print(b"the policy is valid\n")?;
         return Ok(ExitCode::SUCCESS);
-    };
-    check::run(&Check {
-        reviews: review.clone(),
-        policy: Some(args.file.clone()),
-        releases: args.releases.clone(),
-        manifest: None,
-        release: None,
-        definitions: Vec::new(),
-        output: args.output,
-        kubeconfig: args.kubeconfig.clone(),
-        context: args.context.clone(),
-    })
+    }
+    check::run_with(
+        &Check {
+            reviews: args.review.clone(),
+            policy: Some(args.file.clone()),
+            releases: args.releases.clone(),
+            manifest: None,
+            release: None,
+            definitions: Vec::new(),
+            output: args.output,
+            kubeconfig: args.kubeconfig.clone(),
+            context: args.context.clone(),
+        },
+        Ending::Summary,
+    )
 }
 
 /// Reads a policy from a file, and says all that is wrong with it, a line each.

@@ -1,6 +1,6 @@
 //! What is printed of one judged review. Values are redacted already, or here.
 
-use std::{fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use json_patch::Patch;
 use serde::Serialize;
@@ -180,6 +180,20 @@ pub(super) fn table(reports: &[Report]) -> String {
         write_report(&mut text, report);
     }
     text
+}
+
+/// How many got which verdict: the line that says what a policy would mean.
+pub(super) fn summary(reports: &[Report]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for report in reports {
+        *counts.entry(report.verdict).or_default() += 1;
+    }
+    let words: Vec<String> = counts
+        .iter()
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+    let plural = if reports.len() == 1 { "" } else { "s" };
+    format!("{} review{plural}: {}\n", reports.len(), words.join(", "))
 }
 
 // Writing to a string cannot fail.
