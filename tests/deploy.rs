@@ -195,10 +195,36 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
                     ["create"].into()
                 }
             }
+            ("Role", Some("configmaps")) => {
+                if strings(&rule["resourceNames"]) == ["helm-guard-forecast"].into() {
+                    ["update"].into()
+                } else {
+                    ["create"].into()
+                }
+            }
             _ => panic!("writes in {rule}"),
         };
         assert_eq!(resources.len(), 1, "one resource a writing rule: {rule}");
         assert!(writes.is_subset(&allowed), "{writes:?} in {rule}");
+    }
+}
+
+#[test]
+fn the_forecast_may_be_written_by_the_guard_and_read_by_who_owns_the_policy() {
+    use helm_guard::record::forecast::document::NAME;
+
+    let may = |rules: &[Value], verb: &str| {
+        rules.iter().any(|rule| {
+            strings(&rule["resources"]).contains("configmaps")
+                && strings(&rule["resourceNames"]) == [NAME].into()
+                && strings(&rule["verbs"]).contains(verb)
+        })
+    };
+    let guard: Vec<Value> = guard_rules().into_iter().map(|(_, rule)| rule).collect();
+    assert!(may(&guard, "get") && may(&guard, "update"));
+    for name in ["helm-guard-viewer", "helm-guard-policy-owner"] {
+        let role = object("ClusterRole", name);
+        assert!(may(role["rules"].as_array().unwrap(), "get"), "{name}");
     }
 }
 

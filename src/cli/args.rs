@@ -103,8 +103,8 @@ pub struct Serve {
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
     /// Namespace of the guard itself: of the Lease by which one of several replicas is chosen to follow
-    /// emergency changes, and of the Secrets that alert sinks name; that of --register-service unless
-    /// given, else "default"
+    /// emergency changes, of the Secrets that alert sinks name, and of the ConfigMap with the forecast;
+    /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod
     #[arg(long, value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// File to write audit lines to, one JSON object each; - is standard output, and without it they are on

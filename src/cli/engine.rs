@@ -53,6 +53,7 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
             audit: AuditLog::new(std::io::sink()),
             events,
             alerts: Alerts::default(),
+            forecast: Arc::default(),
         }),
     })
 }

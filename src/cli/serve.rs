@@ -46,6 +46,7 @@ use crate::{
         audit::{AuditLog, file::AuditFile},
         changes::Changes,
         events,
+        forecast::{Gathered, keeper::Keeper as ForecastKeeper},
         metrics::Metrics,
         tracker::{self, Tracker},
     },
@@ -159,7 +160,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         events,
         policy: Arc::clone(&standing),
     };
-    let recorder = Arc::new(recorder(&config, &client, &health, audit));
+    let forecast = keep_forecast(&config, &client, &mut kept)?;
+    let recorder = Arc::new(recorder(&config, &client, &health, (audit, forecast)));
     let keeper = Keeper {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
@@ -322,7 +324,44 @@ fn audit_log(target: &AuditTarget) -> anyhow::Result<AuditLog> {
     })
 }
 
-fn recorder(config: &Config, client: &Client, health: &Health, audit: AuditLog) -> Recorder {
+/// The forecast is for whoever asks in the guard's own namespace. Out of the cluster there is none unless
+/// a flag says so.
+fn keep_forecast(
+    config: &Config,
+    client: &Client,
+    kept: &mut Kept,
+) -> anyhow::Result<Arc<Gathered>> {
+    let namespace = match &config.own_namespace {
+        Some(namespace) => namespace.clone(),
+        None if is_in_pod(config) => client.default_namespace().to_owned(),
+        None => {
+            tracing::info!(
+                "no forecast is kept, for want of a namespace: see --lease-namespace; the audit log \
+                 has the same"
+            );
+            return Ok(Arc::default());
+        }
+    };
+    let gathered = Arc::new(Gathered::wanted());
+    let keeper = ForecastKeeper::new(client, &namespace, identity()?, Arc::clone(&gathered));
+    let finish = kept.stop.finish.clone();
+    kept.tasks.spawn("forecast", keeper.run(finish));
+    Ok(gathered)
+}
+
+fn is_in_pod(config: &Config) -> bool {
+    config.target.kubeconfig.is_none()
+        && config.target.context.is_none()
+        && std::env::var_os("KUBECONFIG").is_none()
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+fn recorder(
+    config: &Config,
+    client: &Client,
+    health: &Health,
+    (audit, forecast): (AuditLog, Arc<Gathered>),
+) -> Recorder {
     let figures = health.clone();
     let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
     let counters = Counters::default();
@@ -333,6 +372,7 @@ fn recorder(config: &Config, client: &Client, health: &Health, audit: AuditLog) 
         audit,
         events: health.events.clone(),
         alerts,
+        forecast,
     }
 }
 

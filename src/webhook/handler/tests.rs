@@ -30,6 +30,7 @@ use crate::{
         audit::AuditLog,
         changes::Unkept,
         events::{self, Announcer},
+        forecast::Gathered,
         metrics::{Figures, Metrics},
     },
 };
@@ -299,6 +300,7 @@ impl Setup {
             audit: self.audit.unwrap_or_else(|| AuditLog::new(lines.clone())),
             events,
             alerts: Alerts::default(),
+            forecast: Arc::new(Gathered::wanted()),
         });
         let webhook = Webhook {
             sources: Handmade {

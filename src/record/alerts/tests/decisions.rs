@@ -31,6 +31,7 @@ fn told() -> Told {
         audit: AuditLog::new(io::sink()),
         events,
         alerts: scene.alerts.clone(),
+        forecast: Arc::default(),
     };
     Told { recorder, scene }
 }

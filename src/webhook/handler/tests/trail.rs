@@ -1,6 +1,68 @@
-//! What a decision leaves behind: its audit line.
+//! What a decision leaves behind: its audit line and its place in the forecast.
 
 use super::*;
+
+#[rstest]
+#[case::warn(Mode::Warn)]
+#[case::audit(Mode::Audit)]
+#[tokio::test]
+async fn what_deny_would_refuse_is_in_the_forecast(#[case] mode: Mode) {
+    let bench = Setup {
+        mode,
+        ..Setup::default()
+    }
+    .start();
+    bench.review(&update(0)).await;
+    let forecast = bench.recorder.forecast.take();
+    let rows: Vec<String> = forecast
+        .rows
+        .keys()
+        .map(|what| {
+            format!(
+                "{}/{} {} {} {} {}",
+                what.namespace, what.release, what.kind, what.field, what.user, what.manager
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        ["shop/myapp Deployment .spec.replicas ada kubectl-edit"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_refused_or_passes_in_an_emergency_is_no_forecast() {
+    let bench = Setup::default().start();
+    bench.review(&update(0)).await;
+    bench.review(&by_emergency(update(0))).await;
+    bench.review(&update(3)).await;
+    assert!(bench.recorder.forecast.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_forecast_has_where_and_never_what() {
+    let bench = Setup {
+        mode: Mode::Warn,
+        declared: SECRET,
+        ..Setup::default()
+    }
+    .start();
+    let secret = |data: &str| json!({"metadata": {"name": "web"}, "data": {"password": data}});
+    let mut request = update(0);
+    request["kind"] = json!({"group": "", "version": "v1", "kind": "Secret"});
+    request["resource"] = json!({"group": "", "version": "v1", "resource": "secrets"});
+    request["oldObject"] = secret("aHVudGVyMg==");
+    request["object"] = secret("czNjcjN0");
+    let response = bench.review(&request).await;
+    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+    let forecast = bench.recorder.forecast.take();
+    let fields: Vec<&str> = forecast.rows.keys().map(|what| &*what.field).collect();
+    assert_eq!(fields, [".data.password"]);
+    let said = format!("{forecast:?}");
+    for secret in ["aHVudGVyMg", "czNjcjN0", "hunter2", "s3cr3t"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
 
 #[tokio::test]
 async fn what_a_rule_of_the_policy_lets_pass_leaves_a_line_that_names_it() {
@@ -16,6 +78,7 @@ async fn what_a_rule_of_the_policy_lets_pass_leaves_a_line_that_names_it() {
     assert_eq!(line["reason"], "exempt");
     assert_eq!(line["exemption"], "garbage-collector");
     assert_eq!(line["level"], "INFO");
+    assert!(bench.recorder.forecast.take().is_empty());
 }
 
 /// A disk that is full.

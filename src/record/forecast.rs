@@ -1,0 +1,364 @@
+//! What mode Deny would refuse: the violations that pass in the modes Warn and Audit, counted by release,
+//! user, field manager, kind and field.
+//!
+//! Invariants
+//! - No value of an object, only where it stands. A field is kept as the verdict names it, merge keys
+//!   included (`.spec.containers[name=web].image`): an exemption for all containers would be wider than
+//!   what was seen.
+//! - Bounded in rows, bytes and days. What no longer fits is counted under [`Forecast::others`].
+//! - A request is counted once, in the row of the first field that it violates, so that the requests of
+//!   all rows can be added up; each field that it violates is counted in its own row.
+//!
+//! Start at [`Gathered::note`], which the recorder calls, and [`keeper`], which takes it to the cluster.
+//! [`lines`] makes the same of an audit log.
+
+pub mod document;
+pub mod keeper;
+pub mod lines;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::guard::{Decided, Decision, Operation};
+
+/// The most rows.
+pub const MOST_ROWS: usize = 1000;
+
+/// The longest row's texts, in bytes; what is longer is no row.
+const ROW_BYTES: usize = 2048;
+
+/// Fields of one request that are looked at; a replaced object may violate all that it has.
+const FIELDS: usize = 64;
+
+/// Names of objects that are kept with a row, as examples.
+const OBJECTS: usize = 3;
+
+/// Days for which is counted, today included.
+pub const DAYS: i64 = 30;
+
+/// What somebody does to what a release declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// Changes a field.
+    Change,
+    /// Changes the replicas through the scale subresource.
+    Scale,
+    /// Deletes the object.
+    Delete,
+}
+
+/// What is counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct What {
+    /// The namespace of the release.
+    pub namespace: String,
+    /// The release.
+    pub release: String,
+    /// API group of the object; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// What is done to it.
+    pub act: Act,
+    /// The field, as denials show it; empty for a deletion.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// Who does it, after impersonation.
+    pub user: String,
+    /// Under which field manager, as far as the client says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manager: String,
+}
+
+/// How often: fields, and requests whose first field it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Count {
+    /// Violations of the field.
+    pub fields: u64,
+    /// Requests that are counted here.
+    pub requests: u64,
+}
+
+impl From<(u64, u64)> for Count {
+    fn from((fields, requests): (u64, u64)) -> Self {
+        Self { fields, requests }
+    }
+}
+
+impl From<Count> for (u64, u64) {
+    fn from(count: Count) -> Self {
+        (count.fields, count.requests)
+    }
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.fields = self.fields.saturating_add(other.fields);
+        self.requests = self.requests.saturating_add(other.requests);
+    }
+}
+
+/// Counts of days (UTC).
+pub type Days = BTreeMap<Date, Count>;
+
+/// What was seen of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// For the first time.
+    pub first: Timestamp,
+    /// For the last time.
+    pub last: Timestamp,
+    /// Names of some of the objects.
+    pub objects: BTreeSet<String>,
+    /// There were more objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_objects: bool,
+    /// How often, by day.
+    pub days: Days,
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.more_objects |= other.more_objects;
+        for name in &other.objects {
+            if self.objects.len() < OBJECTS || self.objects.contains(name) {
+                self.objects.insert(name.clone());
+            } else {
+                self.more_objects = true;
+            }
+        }
+        add_days(&mut self.days, &other.days);
+    }
+
+    /// How often since a day.
+    pub fn since(&self, day: Date) -> Count {
+        total(&self.days, day)
+    }
+}
+
+fn add_days(days: &mut Days, others: &Days) {
+    for (day, count) in others {
+        days.entry(*day).or_default().add(*count);
+    }
+}
+
+/// How often since a day, that day included.
+pub fn total(days: &Days, since: Date) -> Count {
+    let mut sum = Count::default();
+    days.range(since..).for_each(|(_, count)| sum.add(*count));
+    sum
+}
+
+/// What would be refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// What, and how often.
+    pub rows: BTreeMap<What, Seen>,
+    /// What no longer fits.
+    pub others: Days,
+}
+
+impl Forecast {
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.others.is_empty()
+    }
+
+    /// Counts a request that would be refused: all that it violates, each on the object `name`.
+    pub fn note(&mut self, what: impl IntoIterator<Item = What>, name: &str, at: Timestamp) {
+        let mut requests = 1;
+        for what in what {
+            let count = Count {
+                fields: 1,
+                requests,
+            };
+            requests = 0;
+            self.add(
+                what,
+                &Seen {
+                    first: at,
+                    last: at,
+                    objects: BTreeSet::from([name.to_owned()]),
+                    more_objects: false,
+                    days: Days::from([(day_of(at), count)]),
+                },
+            );
+        }
+    }
+
+    /// Adds a row; one that there is no place for goes to the others.
+    fn add(&mut self, what: What, seen: &Seen) {
+        if let Some(there) = self.rows.get_mut(&what) {
+            there.add(seen);
+        } else if self.rows.len() < MOST_ROWS && what.bytes() <= ROW_BYTES {
+            self.rows.insert(what, seen.clone());
+        } else {
+            add_days(&mut self.others, &seen.days);
+        }
+    }
+
+    /// Adds what another one has counted, without the days that are too long ago.
+    pub fn merge(&mut self, other: &Self, now: Timestamp) {
+        self.absorb(other);
+        self.forget(now);
+        self.keep(MOST_ROWS);
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        for (what, seen) in &other.rows {
+            match self.rows.get_mut(what) {
+                Some(there) => there.add(seen),
+                None => {
+                    self.rows.insert(what.clone(), seen.clone());
+                }
+            }
+        }
+        add_days(&mut self.others, &other.others);
+    }
+
+    /// Drops the days that are too long ago, and the rows that have no others.
+    fn forget(&mut self, now: Timestamp) {
+        let oldest = day_of(now - SignedDuration::from_hours(24 * (DAYS - 1)));
+        self.others.retain(|day, _| *day >= oldest);
+        self.rows.retain(|_, seen| {
+            seen.days.retain(|day, _| *day >= oldest);
+            !seen.days.is_empty()
+        });
+    }
+
+    /// Keeps so many rows, those that count most: of all of them, what was seen seldom and not for long goes
+    /// to the others.
+    fn keep(&mut self, most: usize) {
+        let excess = self.rows.len().saturating_sub(most);
+        if excess == 0 {
+            return;
+        }
+        let mut weights: Vec<(u64, Timestamp, What)> = self
+            .rows
+            .iter()
+            .map(|(what, seen)| {
+                let count = total(&seen.days, Date::MIN).fields;
+                (count, seen.last, what.clone())
+            })
+            .collect();
+        weights.sort_unstable();
+        for (_, _, what) in weights.into_iter().take(excess) {
+            if let Some(seen) = self.rows.remove(&what) {
+                add_days(&mut self.others, &seen.days);
+            }
+        }
+    }
+}
+
+impl What {
+    fn bytes(&self) -> usize {
+        [
+            &self.namespace,
+            &self.release,
+            &self.group,
+            &self.kind,
+            &self.field,
+            &self.user,
+            &self.manager,
+        ]
+        .iter()
+        .map(|text| text.len())
+        .sum()
+    }
+}
+
+/// The day, in UTC.
+pub fn day_of(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// What this process has seen since it was last taken.
+#[derive(Debug, Default)]
+pub struct Gathered(Option<Mutex<Forecast>>);
+
+impl Gathered {
+    /// One that counts. The default one does not: nobody would take what it counts.
+    pub fn wanted() -> Self {
+        Self(Some(Mutex::default()))
+    }
+
+    /// Counts a decision, if it would be a denial in mode Deny.
+    pub fn note(&self, decided: &Decided<'_>, at: Timestamp) {
+        let Some(forecast) = &self.0 else {
+            return;
+        };
+        if !matches!(decided.decision, Decision::Warn | Decision::Audit) {
+            return;
+        }
+        let Some(object) = decided.object else {
+            return;
+        };
+        let whats: Vec<What> = whats(decided, object.group, object.kind).collect();
+        forecast.lock().note(whats, &object.name, at);
+    }
+
+    /// Takes what was counted.
+    pub fn take(&self) -> Forecast {
+        let taken = self.0.as_ref().map(|forecast| {
+            let mut forecast = forecast.lock();
+            std::mem::take(&mut *forecast)
+        });
+        taken.unwrap_or_default()
+    }
+}
+
+fn whats<'a>(
+    decided: &'a Decided<'_>,
+    group: &'a str,
+    kind: &'a str,
+) -> impl Iterator<Item = What> + 'a {
+    let request = decided.request;
+    let act = Act::of(
+        request.operation == Operation::Delete,
+        &request.sub_resource,
+    );
+    let what = move |release: &crate::helm::ReleaseName, field: String| What {
+        namespace: release.namespace.clone(),
+        release: release.name.clone(),
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        act,
+        field,
+        user: request.user_info.username.clone().into_owned(),
+        manager: request.field_manager().unwrap_or_default().to_owned(),
+    };
+    let findings = decided.verdict.findings.iter();
+    findings
+        .flat_map(move |finding| {
+            let whole = (act == Act::Delete).then(|| what(&finding.release, String::new()));
+            let fields = finding
+                .changes
+                .iter()
+                .map(move |change| what(&finding.release, change.path.to_string()));
+            whole.into_iter().chain(fields)
+        })
+        .take(FIELDS)
+}
+
+impl Act {
+    fn of(is_delete: bool, sub_resource: &str) -> Self {
+        match (is_delete, sub_resource) {
+            (true, _) => Self::Delete,
+            (false, "scale") => Self::Scale,
+            (false, _) => Self::Change,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The forecast as it is written down: JSON in a `ConfigMap` that all replicas share.
+//!
+//! Each replica adds what it has counted since it last did, in numbered batches. The number of the last
+//! one stands beside the counts, so that a batch whose writing may or may not have gone through is not
+//! added twice.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Forecast, MOST_ROWS, Seen, What};
+
+/// The name of the `ConfigMap`, in the guard's own namespace.
+pub const NAME: &str = "helm-guard-forecast";
+
+/// Its key.
+pub const KEY: &str = "forecast.json";
+
+/// The longest document, in bytes: a `ConfigMap` may have 1 MiB.
+const MOST_BYTES: usize = 768 * 1024;
+
+/// A replica that has not written for so long is forgotten: it would have given its batch up by then.
+const WRITER_HOURS: i64 = 24;
+
+/// The document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Since when is counted.
+    pub since: Timestamp,
+    /// The rows.
+    #[serde(default)]
+    pub rows: Vec<Row>,
+    /// What no longer fits, by day.
+    #[serde(default)]
+    pub others: super::Days,
+    /// The replicas, by a name that each process has anew.
+    #[serde(default)]
+    pub writers: BTreeMap<String, Writer>,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+    /// How often.
+    #[serde(flatten)]
+    pub seen: Seen,
+}
+
+/// What a replica has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Writer {
+    /// Its last batch.
+    pub batch: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What one replica adds.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// A name that no other process has.
+    pub writer: String,
+    /// Greater than that of the batch before.
+    pub number: u64,
+    /// What was counted.
+    pub forecast: Forecast,
+}
+
+impl Document {
+    /// One that begins now.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            since: now,
+            rows: Vec::new(),
+            others: super::Days::new(),
+            writers: BTreeMap::new(),
+        }
+    }
+
+    /// What is counted.
+    pub fn forecast(&self) -> Forecast {
+        let rows = self.rows.iter().cloned();
+        Forecast {
+            rows: rows.map(|row| (row.what, row.seen)).collect(),
+            others: self.others.clone(),
+        }
+    }
+
+    /// Whether the batch is in it already.
+    pub fn has(&self, batch: &Batch) -> bool {
+        let writer = self.writers.get(&batch.writer);
+        writer.is_some_and(|writer| writer.batch >= batch.number)
+    }
+
+    /// Adds a batch that is not in it.
+    pub fn add(&mut self, batch: &Batch, now: Timestamp) {
+        let mut forecast = self.forecast();
+        forecast.merge(&batch.forecast, now);
+        self.take(forecast);
+        let oldest = now - SignedDuration::from_hours(WRITER_HOURS);
+        self.writers.retain(|_, writer| writer.at >= oldest);
+        let writer = Writer {
+            batch: batch.number,
+            at: now,
+        };
+        self.writers.insert(batch.writer.clone(), writer);
+    }
+
+    fn take(&mut self, forecast: Forecast) {
+        let rows = forecast.rows.into_iter();
+        self.rows = rows.map(|(what, seen)| Row { what, seen }).collect();
+        self.others = forecast.others;
+    }
+
+    /// As text, of which the least important rows are left out until it is short enough.
+    pub fn encode(&mut self) -> serde_json::Result<String> {
+        let mut most = self.rows.len().min(MOST_ROWS);
+        loop {
+            let text = serde_json::to_string(self)?;
+            if text.len() <= MOST_BYTES || most == 0 {
+                return Ok(text);
+            }
+            most = most * 3 / 4;
+            let mut forecast = self.forecast();
+            forecast.keep(most);
+            self.take(forecast);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A forecast from audit lines: what a guard in the modes Warn and Audit has written, also where other
+//! log lines stand between them.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    io::{self, BufRead},
+};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Act, Forecast, MOST_ROWS, What};
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// What would be refused.
+    pub forecast: Forecast,
+    /// The time of the first audit line.
+    pub since: Option<Timestamp>,
+    /// Audit lines.
+    pub audit_lines: u64,
+    /// Lines that are no JSON, or no audit line although they say so: their content is never shown.
+    pub unreadable: u64,
+    /// What is not in the forecast yet: in bulk it can be seen which rows count most.
+    newest: Forecast,
+    seen: HashSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Target<'a> {
+    #[serde(borrow, default)]
+    target: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    timestamp: Timestamp,
+    uid: String,
+    decision: String,
+    operation: String,
+    user: User,
+    #[serde(default)]
+    field_manager: String,
+    object: Object,
+    releases: Vec<Release>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    group: String,
+    kind: String,
+    name: String,
+    #[serde(default)]
+    subresource: String,
+}
+
+#[derive(Deserialize)]
+struct Release {
+    name: String,
+    namespace: String,
+    fields: Vec<Field>,
+}
+
+#[derive(Deserialize)]
+struct Field {
+    path: String,
+}
+
+impl Read {
+    /// Reads all lines. What is before `from` is not counted.
+    ///
+    /// # Errors
+    /// When the lines cannot be read at all.
+    pub fn lines(&mut self, mut lines: impl BufRead, from: Timestamp) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        loop {
+            bytes.clear();
+            if lines.read_until(b'\n', &mut bytes)? == 0 {
+                self.settle();
+                return Ok(());
+            }
+            let line = bytes.trim_ascii();
+            if !line.is_empty() {
+                self.line(line, from);
+            }
+        }
+    }
+
+    fn line(&mut self, text: &[u8], from: Timestamp) {
+        match serde_json::from_slice::<Target<'_>>(text) {
+            Ok(Target { target }) if target == "audit" => {}
+            Ok(_) => return,
+            Err(_) => {
+                self.unreadable += 1;
+                return;
+            }
+        }
+        let Ok(line) = serde_json::from_slice::<Line>(text) else {
+            self.unreadable += 1;
+            return;
+        };
+        self.audit_lines += 1;
+        let first = self
+            .since
+            .map_or(line.timestamp, |since| since.min(line.timestamp));
+        self.since = Some(first);
+        let would_be_denied = matches!(&*line.decision, "warned" | "audited");
+        // One that hung may be in the file and on standard error.
+        if would_be_denied && line.timestamp >= from && self.seen.insert(line.uid.clone()) {
+            let whats = whats(&line);
+            self.newest.note(whats, &line.object.name, line.timestamp);
+            if self.newest.rows.len() >= MOST_ROWS {
+                self.settle();
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.forecast.absorb(&std::mem::take(&mut self.newest));
+        self.forecast.keep(MOST_ROWS);
+    }
+}
+
+fn whats(line: &Line) -> Vec<What> {
+    let act = Act::of(line.operation == "DELETE", &line.object.subresource);
+    let what = |release: &Release, field: &str| What {
+        namespace: release.namespace.clone(),
+        release: release.name.clone(),
+        group: line.object.group.clone(),
+        kind: line.object.kind.clone(),
+        act,
+        field: field.to_owned(),
+        user: line.user.name.clone(),
+        manager: line.field_manager.clone(),
+    };
+    let mut whats = Vec::new();
+    for release in &line.releases {
+        if act == Act::Delete {
+            whats.push(what(release, ""));
+        }
+        whats.extend(
+            release
+                .fields
+                .iter()
+                .map(|field| what(release, &field.path)),
+        );
+    }
+    whats.truncate(super::FIELDS);
+    whats
+}

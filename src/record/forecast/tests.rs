@@ -1,0 +1,262 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{
+    document::{Batch, Document},
+    lines::Read,
+    *,
+};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+const NOW: &str = "2026-11-21T12:00:00Z";
+
+fn what(user: &str, field: &str) -> What {
+    What {
+        namespace: "shop".to_owned(),
+        release: "myapp".to_owned(),
+        group: "apps".to_owned(),
+        kind: "Deployment".to_owned(),
+        act: Act::Change,
+        field: field.to_owned(),
+        user: user.to_owned(),
+        manager: "kubectl-edit".to_owned(),
+    }
+}
+
+fn of(users: &[&str], when: &str) -> Forecast {
+    let mut forecast = Forecast::default();
+    for user in users {
+        forecast.note([what(user, ".spec.replicas")], "web", at(when));
+    }
+    forecast
+}
+
+fn all(forecast: &Forecast) -> Count {
+    let mut sum = total(&forecast.others, Date::MIN);
+    for seen in forecast.rows.values() {
+        sum.add(seen.since(Date::MIN));
+    }
+    sum
+}
+
+#[test]
+fn a_request_is_counted_once_and_each_of_its_fields_too() {
+    let mut forecast = Forecast::default();
+    for name in ["web", "api", "web"] {
+        let fields = [what("bob", ".spec.replicas"), what("bob", ".spec.paused")];
+        forecast.note(fields, name, at(NOW));
+    }
+    assert_eq!(forecast.rows.len(), 2);
+    let total = all(&forecast);
+    assert_eq!((total.fields, total.requests), (6, 3));
+    let seen = &forecast.rows[&what("bob", ".spec.replicas")];
+    assert!(seen.objects.iter().eq(["api", "web"]));
+}
+
+#[test]
+fn examples_of_objects_are_few_and_say_when_there_are_more() {
+    let mut forecast = Forecast::default();
+    for n in 0..5 {
+        forecast.note(
+            [what("bob", ".spec.replicas")],
+            &format!("web-{n}"),
+            at(NOW),
+        );
+    }
+    let seen = &forecast.rows[&what("bob", ".spec.replicas")];
+    assert_eq!((seen.objects.len(), seen.more_objects), (3, true));
+}
+
+#[rstest]
+#[case::user(|n: usize| what(&format!("user-{n}"), ".spec.replicas"))]
+#[case::manager(|n: usize| What { manager: n.to_string(), ..what("bob", ".spec") })]
+#[case::field(|n: usize| what("bob", &format!(".data.f{n}")))]
+fn what_does_not_fit_is_counted_with_the_others(#[case] make: fn(usize) -> What) {
+    let mut forecast = Forecast::default();
+    for n in 0..MOST_ROWS + 25 {
+        forecast.note([make(n)], "web", at(NOW));
+    }
+    assert_eq!(forecast.rows.len(), MOST_ROWS);
+    assert_eq!(total(&forecast.others, Date::MIN).requests, 25);
+    let too_long = what("bob", &"x".repeat(10_000));
+    forecast.note([too_long], "web", at(NOW));
+    assert_eq!(total(&forecast.others, Date::MIN).requests, 26);
+}
+
+#[test]
+fn of_too_many_rows_the_ones_that_count_most_are_kept() {
+    let often = of(&["bob"; 5], "2026-11-20T12:00:00Z");
+    let mut forecast = Forecast::default();
+    for n in 0..MOST_ROWS {
+        forecast.note([what(&format!("user-{n}"), ".spec")], "web", at(NOW));
+    }
+    forecast.merge(&often, at(NOW));
+    assert_eq!(forecast.rows.len(), MOST_ROWS);
+    assert!(forecast.rows.contains_key(&what("bob", ".spec.replicas")));
+    assert_eq!(all(&forecast).requests, MOST_ROWS as u64 + 5);
+}
+
+#[test]
+fn days_that_are_too_long_ago_are_forgotten() {
+    let mut forecast = of(&["old"], "2026-10-22T23:59:59Z");
+    forecast.merge(&of(&["bob"], "2026-10-23T00:00:00Z"), at(NOW));
+    let users: Vec<&str> = forecast.rows.keys().map(|what| &*what.user).collect();
+    assert_eq!(users, ["bob"]);
+    forecast.merge(&Forecast::default(), at("2026-11-22T00:00:00Z"));
+    assert!(forecast.is_empty());
+}
+
+#[test]
+fn counts_are_asked_for_by_day() {
+    let mut forecast = of(&["bob"], "2026-11-19T23:59:00Z");
+    forecast.merge(&of(&["bob", "bob"], "2026-11-20T00:01:00Z"), at(NOW));
+    let seen = &forecast.rows[&what("bob", ".spec.replicas")];
+    let since = |day: &str| seen.since(day.parse().unwrap()).fields;
+    assert_eq!(
+        [
+            since("2026-11-19"),
+            since("2026-11-20"),
+            since("2026-11-21")
+        ],
+        [3, 2, 0]
+    );
+    assert_eq!(seen.first, at("2026-11-19T23:59:00Z"));
+    assert_eq!(seen.last, at("2026-11-20T00:01:00Z"));
+}
+
+fn batch(writer: &str, number: u64, forecast: Forecast) -> Batch {
+    Batch {
+        writer: writer.to_owned(),
+        number,
+        forecast,
+    }
+}
+
+#[test]
+fn two_replicas_add_to_one_document_and_no_batch_counts_twice() {
+    let mut document = Document::new(at("2026-11-20T00:00:00Z"));
+    let batches = [
+        batch("one", 1, of(&["bob", "eve"], NOW)),
+        batch("two", 1, of(&["bob"], NOW)),
+        batch("one", 2, of(&["bob"], NOW)),
+    ];
+    // Each is tried twice, as after an answer that was lost.
+    for batch in batches.iter().chain(&batches) {
+        if !document.has(batch) {
+            document.add(batch, at(NOW));
+        }
+    }
+    let forecast = document.forecast();
+    let count = |user: &str| forecast.rows[&what(user, ".spec.replicas")].since(Date::MIN);
+    assert_eq!((count("bob").requests, count("eve").requests), (3, 1));
+    assert_eq!(document.writers["one"].batch, 2);
+    document.add(
+        &batch("two", 2, Forecast::default()),
+        at("2026-11-23T00:00:00Z"),
+    );
+    assert!(document.writers.keys().eq(["two"]));
+}
+
+#[test]
+fn a_document_reads_back_as_what_it_was() {
+    let mut document = Document::new(at(NOW));
+    document.add(&batch("one", 1, of(&["bob"], NOW)), at(NOW));
+    let text = document.encode().unwrap();
+    assert_eq!(serde_json::from_str::<Document>(&text).unwrap(), document);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        value["rows"],
+        json!([{
+            "namespace": "shop", "release": "myapp", "group": "apps", "kind": "Deployment",
+            "act": "change", "field": ".spec.replicas", "user": "bob", "manager": "kubectl-edit",
+            "first": NOW, "last": NOW, "objects": ["web"], "days": {"2026-11-21": [1, 1]},
+        }])
+    );
+}
+
+#[test]
+fn a_document_never_outgrows_a_config_map() {
+    let mut forecast = Forecast::default();
+    for n in 0..MOST_ROWS {
+        let long = what(&format!("{n}-{}", "u".repeat(1500)), ".spec.replicas");
+        forecast.note([long], &"o".repeat(250), at(NOW));
+    }
+    let mut document = Document::new(at(NOW));
+    document.add(&batch("one", 1, forecast), at(NOW));
+    let text = document.encode().unwrap();
+    assert!(text.len() < 800 * 1024, "{}", text.len());
+    assert!(document.rows.len() > 300, "{}", document.rows.len());
+    assert_eq!(all(&document.forecast()).requests, MOST_ROWS as u64);
+}
+
+fn line(uid: &str, decision: &str, when: &str) -> Value {
+    json!({
+        "timestamp": when, "level": "WARN", "target": "audit", "message": "x", "uid": uid,
+        "decision": decision, "reason": "fields-changed", "mode": "Warn", "operation": "UPDATE",
+        "user": {"name": "bob", "groups": ["dev"]}, "fieldManager": "kubectl-edit",
+        "object": {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "releases": [{"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0", "revisions": [1],
+            "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "0"}]}],
+    })
+}
+
+#[test]
+fn audit_lines_are_found_between_others_and_each_request_counts_once() {
+    let with = |key: &str, value: Value| {
+        let mut line = line("u-4", "audited", NOW);
+        line[key] = value;
+        line
+    };
+    let lines = [
+        line("u-1", "warned", NOW).to_string(),
+        line("u-1", "warned", NOW).to_string(),
+        line("u-2", "denied", NOW).to_string(),
+        line("u-3", "audited", "2026-11-01T00:00:00Z").to_string(),
+        with("operation", json!("DELETE")).to_string(),
+        json!({"timestamp": NOW, "target": "helm_guard", "message": "listening"}).to_string(),
+        json!({"target": "audit"}).to_string(),
+        "INFO helm_guard: listening".to_owned(),
+        String::new(),
+    ];
+    let mut read = Read::default();
+    let from = at("2026-11-15T00:00:00Z");
+    read.lines(lines.join("\n").as_bytes(), from).unwrap();
+    assert_eq!((read.audit_lines, read.unreadable), (5, 2));
+    assert_eq!(read.since, Some(at("2026-11-01T00:00:00Z")));
+    assert_eq!(read.forecast.rows[&what("bob", ".spec.replicas")], {
+        let forecast = of(&["bob"], NOW);
+        forecast.rows[&what("bob", ".spec.replicas")].clone()
+    });
+    let deleted = What {
+        act: Act::Delete,
+        ..what("bob", "")
+    };
+    assert_eq!(read.forecast.rows[&deleted].since(Date::MIN).requests, 1);
+}
+
+#[test]
+fn of_many_audit_lines_those_that_count_most_are_kept_whenever_they_came() {
+    let mut text = String::new();
+    let mut add = |n: usize, user: &str| {
+        let mut line = line(&format!("u-{n}"), "warned", NOW);
+        line["user"]["name"] = json!(user);
+        text.push_str(&line.to_string());
+        text.push('\n');
+    };
+    for n in 0..MOST_ROWS + 100 {
+        add(n, &format!("user-{n}"));
+    }
+    for n in 0..3 {
+        add(5000 + n, "bob");
+    }
+    let mut read = Read::default();
+    read.lines(text.as_bytes(), at("2026-11-15T00:00:00Z"))
+        .unwrap();
+    let bob = &read.forecast.rows[&what("bob", ".spec.replicas")];
+    assert_eq!(bob.since(Date::MIN).requests, 3);
+    assert_eq!(read.forecast.rows.len(), MOST_ROWS);
+    assert_eq!(all(&read.forecast).requests, MOST_ROWS as u64 + 103);
+}
