@@ -1,4 +1,4 @@
-//! What stays of a decision: metrics, audit lines, events, alerts.
+//! What stays of a decision: metrics, audit lines, the forecast, events, alerts.
 //!
 //! Invariants
 //! - A dry-run request leaves nothing here.
@@ -12,10 +12,11 @@ pub mod alerts;
 pub mod audit;
 pub mod changes;
 pub mod events;
+pub mod forecast;
 pub mod metrics;
 pub mod tracker;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -24,6 +25,7 @@ use self::{
     audit::AuditLog,
     changes::Unkept,
     events::{Events, Note},
+    forecast::Gathered,
     metrics::Metrics,
 };
 use crate::{
@@ -43,6 +45,8 @@ pub struct Recorder {
     pub events: Events,
     /// What people are told.
     pub alerts: Alerts,
+    /// What would be refused in mode Deny.
+    pub forecast: Arc<Gathered>,
 }
 
 /// What is recorded of a break-glass change beside the decision.
@@ -90,10 +94,12 @@ impl Recorder {
         }
         self.metrics.decided(decided);
         self.metrics.took(took);
-        if let Err(error) = self.audit.write(decided, emergency, Timestamp::now()) {
+        let now = Timestamp::now();
+        if let Err(error) = self.audit.write(decided, emergency, now) {
             self.metrics.audit_failed();
             tracing::error!(%error, uid = &*request.uid, "an audit line is not where it belongs");
         }
+        self.forecast.note(decided, now);
         if decided.decision == Decision::Deny {
             self.alerts
                 .denied(&request.user_info.username, || object(decided));

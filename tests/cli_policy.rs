@@ -171,6 +171,85 @@ fn a_policy_says_what_it_would_mean_for_recorded_reviews() {
     }
 }
 
+/// An audit line of a guard in the mode Warn.
+fn line(uid: &str, user: &str, field: &str) -> String {
+    json!({
+        "timestamp": jiff::Timestamp::now(), "level": "WARN", "target": "audit", "message": "x",
+        "uid": uid, "decision": "warned", "reason": "fields-changed", "mode": "Warn",
+        "operation": "UPDATE", "user": {"name": user, "groups": []}, "fieldManager": "kubectl-edit",
+        "object": {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "releases": [{"name": "web", "namespace": "shop", "chart": "web-1.0.0", "revisions": [1],
+            "fields": [{"path": field, "declared": "3", "old": "3", "new": "0"}]}],
+    })
+    .to_string()
+        + "\n"
+}
+
+#[test]
+fn a_forecast_is_made_of_audit_lines_and_its_policy_is_valid() {
+    let rotated = line("1", "bob", ".spec.replicas") + &line("2", "bob", ".spec.replicas");
+    let current = "INFO helm_guard: listening\n{\"target\":\"helm_guard\"}\n".to_owned()
+        + &line("3", "system:serviceaccount:ci:robot", ".spec.paused")
+        + "{\"timestamp\":\"2026-";
+    let bench = Bench::new(&[
+        ("audit-2026-11-21T03-00-00.000.log", &rotated),
+        ("audit.log", &current),
+    ]);
+    let files = "--audit-log audit-2026-11-21T03-00-00.000.log audit.log";
+    let table = bench.run(&format!("policy forecast {files}"));
+    assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
+    assert_eq!(stderr(&table), "warning: 2 lines cannot be read\n");
+    let text = stdout(&table);
+    for words in [
+        "exemption deployment-bob",
+        "exemption deployment-ci-robot",
+        "Deny would have refused 3 requests of 2 users to 1 release",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let fragment = bench.run(&format!("policy forecast -o yaml {files}"));
+    fs::write(bench.0.path().join("policy.yaml"), &fragment.stdout).unwrap();
+    let checked = bench.run("policy check policy.yaml");
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    let listed = bench.run(&format!("policy forecast -o json -n elsewhere {files}"));
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["rows"], json!([]));
+}
+
+#[test]
+fn a_forecast_of_nothing_is_a_mistake_where_nothing_is_an_audit_line() {
+    let bench = Bench::new(&[("text.log", "listening\n"), ("empty.log", "")]);
+    for (line, code, says) in [
+        (
+            "policy forecast --audit-log text.log",
+            1,
+            "failed to find an audit line",
+        ),
+        (
+            "policy forecast --audit-log none.log",
+            1,
+            "failed to open none.log",
+        ),
+        ("policy forecast --since soon", 1, "--since"),
+        ("policy forecast --since 90d", 1, "--audit-log"),
+        (
+            "policy forecast --audit-log empty.log --context x",
+            1,
+            "--context",
+        ),
+        (
+            "policy forecast --audit-log empty.log",
+            0,
+            "Deny would have refused nothing",
+        ),
+    ] {
+        let output = bench.run(line);
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        let said = stdout(&output) + &stderr(&output);
+        assert!(said.contains(says), "{line}: {said}");
+    }
+}
+
 #[test]
 fn an_audit_log_that_cannot_be_written_ends_the_guard_at_once() {
     let bench = Bench::new(&[]);

@@ -155,7 +155,7 @@ async fn myself(client: &Client) -> anyhow::Result<String> {
 }
 
 /// Lines of words, in columns.
-fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = header.iter().map(ToString::to_string).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
     let width = |column: usize| {

@@ -5,6 +5,7 @@
     reason = "comments on arguments are what --help prints"
 )]
 
+pub mod forecast;
 mod import;
 mod presets;
 
@@ -34,6 +35,8 @@ pub struct PolicyCommand {
 pub enum Action {
     /// Check a policy, and say what it means for recorded reviews
     Check(Box<PolicyCheck>),
+    /// Show what mode Deny would have refused, and the exemption that each of it would need
+    Forecast(Box<forecast::Forecast>),
     /// Turn the rules of a Flux HelmRelease or an Argo CD Application into a policy
     Import {
         /// HelmReleases and Applications, YAML or JSON; - is standard input
@@ -90,6 +93,7 @@ pub struct PolicyCheck {
 pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match &args.command {
         Action::Check(args) => check_policy(args),
+        Action::Forecast(args) => forecast::run(args),
         Action::Import { file } => import::run(&Source::of(file)),
         Action::Presets { output } => presets::run(*output),
     }

@@ -14,7 +14,8 @@ mod tests;
 pub use all::ALL;
 
 use super::{
-    identity::Identities,
+    Act, Object,
+    identity::{Asking, Identities},
     pattern::Pattern,
     problem::Problems,
     rules::{Acts, Rule, Who},
@@ -95,6 +96,16 @@ pub fn compile(choice: &PresetChoice, problems: &mut Problems) -> Vec<Rule> {
         }
     }
     rules
+}
+
+/// The preset that would let this very identity do it. One for anyone is left out: it would let others do
+/// it too.
+pub fn fitting(asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> Option<&'static str> {
+    let fits = |rule: &Rule| matches!(rule.who, Who::These(_)) && rule.allows(asking, object, act);
+    let preset = ALL
+        .iter()
+        .find(|preset| preset.rules(None, &[]).iter().any(fits));
+    preset.map(|preset| preset.name)
 }
 
 fn find(name: &str) -> Option<&'static Preset> {

@@ -26,6 +26,7 @@ mod turn;
 
 mod definitions;
 mod deployers;
+mod forecast;
 mod in_force;
 mod loosened;
 mod rule;

@@ -1,0 +1,199 @@
+//! `helm-guard policy forecast`: what mode Deny would have refused, and what each of it would need to
+//! pass.
+//!
+//! From the `ConfigMap` that the guards write in the modes Warn and Audit, or from audit lines. A look at
+//! the past and no verdict, so the exit code does not say what was found.
+
+mod needs;
+mod show;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+
+use self::show::Report;
+use crate::{
+    api::Span,
+    cli::{engine, print},
+    cluster::{
+        ApiFailure,
+        client::{self, Target},
+    },
+    record::forecast::{
+        DAYS, Forecast as Counted, day_of,
+        document::{Document, NAME},
+        keeper,
+        lines::Read,
+    },
+};
+
+/// Show what mode Deny would have refused, and the exemption that each of it would need
+///
+/// In the modes Warn and Audit the guards count what Deny would refuse, for 30 days, in the ConfigMap
+/// helm-guard-forecast of their own namespace. The same can be read from their audit lines.
+#[derive(Debug, Parser)]
+#[command(after_help = "Exit codes: 0 it could be read, 1 an error.")]
+pub struct Forecast {
+    /// How far to look back, in days (7d) or hours (36h); by whole days, UTC, today included
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = days)]
+    pub since: i64,
+    /// Releases of this namespace alone
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// How to print; yaml is a policy with what would be needed
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Read audit lines instead, which may stand between other lines; - is standard input (repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub audit_log: Vec<PathBuf>,
+    /// The guard's own namespace
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "helm-guard",
+        conflicts_with = "audit_log"
+    )]
+    pub guard_namespace: String,
+    /// Kubeconfig of the cluster
+    #[arg(long, value_name = "FILE", conflicts_with = "audit_log")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", conflicts_with = "audit_log")]
+    pub context: Option<String>,
+}
+
+/// How a forecast is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// With all that is known
+    Wide,
+    /// One JSON document
+    Json,
+    /// A GuardPolicy with the exemptions and presets
+    Yaml,
+}
+
+/// What was counted, and by whom.
+#[derive(Debug)]
+struct Source {
+    counted: Counted,
+    since: Option<Timestamp>,
+    /// Lines that could not be read.
+    unreadable: u64,
+}
+
+/// Prints it.
+pub(super) fn run(args: &Forecast) -> anyhow::Result<ExitCode> {
+    let now = Timestamp::now();
+    let from = first_day(now, args.since)?;
+    let source = if args.audit_log.is_empty() {
+        engine::runtime()?.block_on(from_cluster(args))?
+    } else {
+        from_lines(&args.audit_log, from)?
+    };
+    let report = Report::of(&source, from, args.namespace.as_deref());
+    for warning in report.warnings() {
+        // Nobody is left to tell when even this fails.
+        let _ = writeln!(io::stderr().lock(), "warning: {warning}");
+    }
+    print(report.text(args.output)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// So many days, today included.
+fn days(text: &str) -> Result<i64, String> {
+    let days = match text.strip_suffix('d') {
+        Some(days) => days.parse().ok(),
+        None => text.parse::<Span>().ok().map(|span| {
+            let hours = span.get().as_secs().saturating_add(3599) / 3600;
+            (hours + 23) / 24
+        }),
+    };
+    days.filter(|days| (1..=3650).contains(days))
+        .ok_or_else(|| "expected days or hours, such as 7d or 36h".to_owned())
+}
+
+fn first_day(now: Timestamp, days: i64) -> anyhow::Result<Date> {
+    day_of(now)
+        .checked_sub((days - 1).days())
+        .context("failed to look so far back")
+}
+
+async fn from_cluster(args: &Forecast) -> anyhow::Result<Source> {
+    if args.since > DAYS {
+        bail!(
+            "failed to look back {} days: the guards count for {DAYS}; audit lines go back further \
+             (--audit-log)",
+            args.since
+        );
+    }
+    let target = Target {
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+    };
+    let client = client::connect(&target).await?;
+    let namespace = &args.guard_namespace;
+    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    let map = api
+        .get_opt(NAME)
+        .await
+        .map_err(ApiFailure::from)
+        .with_context(|| format!("failed to get the ConfigMap {NAME} in namespace {namespace}"))?;
+    let Some(map) = map else {
+        bail!(
+            "failed to find the ConfigMap {NAME} in namespace {namespace}: no guard has that namespace \
+             for its own (--guard-namespace here, --register-service or --lease-namespace there)"
+        );
+    };
+    let document: Document = keeper::read(&map)
+        .with_context(|| format!("failed to read the ConfigMap {NAME}: it is no forecast"))?;
+    Ok(Source {
+        counted: document.forecast(),
+        since: Some(document.since),
+        unreadable: 0,
+    })
+}
+
+fn from_lines(files: &[PathBuf], from: Date) -> anyhow::Result<Source> {
+    let from = from
+        .to_zoned(TimeZone::UTC)
+        .context("failed to look so far back")?
+        .timestamp();
+    let mut read = Read::default();
+    for file in files {
+        let name = file.display();
+        let lines: Box<dyn BufRead> = if file == Path::new("-") {
+            Box::new(io::stdin().lock())
+        } else {
+            let file = File::open(file).with_context(|| format!("failed to open {name}"))?;
+            Box::new(BufReader::new(file))
+        };
+        read.lines(lines, from)
+            .with_context(|| format!("failed to read {name}"))?;
+    }
+    if read.audit_lines == 0 && read.unreadable > 0 {
+        bail!(
+            "failed to find an audit line: {} lines cannot be read, and none of the others is one",
+            read.unreadable
+        );
+    }
+    Ok(Source {
+        counted: read.forecast,
+        since: read.since,
+        unreadable: read.unreadable,
+    })
+}
+
+#[cfg(test)]
+mod tests;

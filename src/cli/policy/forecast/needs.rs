@@ -1,0 +1,339 @@
+//! What would have to be in a policy for each row to pass: a preset that comes with the guard and is for
+//! that very identity, else an exemption that is no wider than what was seen.
+//!
+//! Invariant: an exemption is only proposed if a policy with it compiles and lets the row pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{
+        self, GroupKind, GuardPolicySpec, ReleaseRef, Scope, Subjects,
+        policy::exemptions::{ExemptOperation, Exemption},
+    },
+    compare::path::{FieldPath, Step},
+    helm::ReleaseName,
+    policy::{self, Change, Labels, Object, Place, Policy, Requester, identity::Asking, presets},
+    record::forecast::{Act, What},
+};
+
+/// The most exemptions of a policy, and the most paths and releases of one (the definition says so).
+const MOST_EXEMPTIONS: usize = 256;
+const MOST_PATHS: usize = 64;
+const MOST_RELEASES: usize = 256;
+
+/// The longest path that a policy takes.
+const PATH_BYTES: usize = 1024;
+
+/// The longest name of an exemption, less what makes it unique.
+const NAME_LENGTH: usize = 56;
+
+/// The user name of a service account begins like this.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// What one row needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Needs {
+    /// This preset.
+    Preset(&'static str),
+    /// This exemption.
+    Exemption(String),
+    /// No exemption can say it, and why.
+    Nothing(String),
+}
+
+/// What all rows need.
+#[derive(Debug, Default)]
+pub(super) struct Remedies {
+    pub(super) presets: BTreeSet<&'static str>,
+    pub(super) exemptions: Vec<Exemption>,
+    /// Row by row.
+    pub(super) needs: Vec<Needs>,
+}
+
+/// A part of an exemption: who, what kind, and whose.
+type Part<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
+
+/// Paths, whether Scale, whether Delete.
+type Allowed<'a> = (BTreeSet<&'a str>, bool, bool);
+
+impl Remedies {
+    /// For rows, the most important first.
+    pub(super) fn of(rows: &[&What]) -> Self {
+        let mut remedies = Self::default();
+        let mut parts: BTreeMap<Part<'_>, Allowed<'_>> = BTreeMap::new();
+        for what in rows {
+            let need = need(what);
+            match &need {
+                Needs::Preset(name) => {
+                    remedies.presets.insert(name);
+                }
+                Needs::Exemption(_) => {
+                    let part = (
+                        &*what.user,
+                        &*what.group,
+                        &*what.kind,
+                        &*what.namespace,
+                        &*what.release,
+                    );
+                    let (paths, scale, delete) = parts.entry(part).or_default();
+                    match what.act {
+                        Act::Change => {
+                            paths.insert(&what.field);
+                        }
+                        Act::Scale => *scale = true,
+                        Act::Delete => *delete = true,
+                    }
+                }
+                Needs::Nothing(_) => {}
+            }
+            remedies.needs.push(need);
+        }
+        remedies.exemptions = exemptions(parts);
+        for (what, need) in rows.iter().zip(&mut remedies.needs) {
+            if let Needs::Exemption(name) = need {
+                let covering = remedies.exemptions.iter().find(|one| holds(one, what));
+                match covering {
+                    Some(exemption) => name.clone_from(&exemption.name),
+                    None => {
+                        *need = Needs::Nothing(format!(
+                            "a policy has at most {MOST_EXEMPTIONS} exemptions"
+                        ));
+                    }
+                }
+            }
+        }
+        remedies
+    }
+
+    /// A policy with all of it, and nothing else.
+    pub(super) fn policy(&self) -> serde_json::Result<Value> {
+        let presets: Vec<Value> = self
+            .presets
+            .iter()
+            .map(|name| json!({ "name": name }))
+            .collect();
+        let mut spec = Map::new();
+        if !self.exemptions.is_empty() {
+            let exemptions = serde_json::to_value(&self.exemptions)?;
+            spec.insert("exemptions".to_owned(), exemptions);
+        }
+        if !presets.is_empty() {
+            spec.insert("presets".to_owned(), json!({ "enable": presets }));
+        }
+        Ok(json!({
+            "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
+            "kind": "GuardPolicy",
+            "metadata": {"name": api::POLICY_NAME},
+            "spec": spec,
+        }))
+    }
+}
+
+/// The same allowed to the same identity in several releases is one exemption: what it lets pass is no
+/// more than the sum of its parts.
+fn exemptions(parts: BTreeMap<Part<'_>, Allowed<'_>>) -> Vec<Exemption> {
+    type Alike<'a> = (&'a str, &'a str, &'a str, Allowed<'a>);
+    let mut alike: BTreeMap<Alike<'_>, Vec<ReleaseRef>> = BTreeMap::new();
+    for ((user, group, kind, namespace, release), (paths, scale, delete)) in parts {
+        let paths: Vec<&str> = paths.into_iter().collect();
+        let mut chunks: Vec<&[&str]> = paths.chunks(MOST_PATHS).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for (n, chunk) in chunks.into_iter().enumerate() {
+            let paths = chunk.iter().copied().collect();
+            let allowed = (paths, scale && n == 0, delete && n == 0);
+            let releases = alike.entry((user, group, kind, allowed)).or_default();
+            releases.push(ReleaseRef {
+                namespace: namespace.to_owned(),
+                name: Some(release.to_owned()),
+            });
+        }
+    }
+    let mut names: BTreeSet<String> = presets::ALL
+        .iter()
+        .map(|preset| preset.name.to_owned())
+        .collect();
+    let mut exemptions = Vec::new();
+    for ((user, group, kind, (paths, scale, delete)), releases) in alike {
+        for releases in releases.chunks(MOST_RELEASES) {
+            let operations = [
+                (delete, ExemptOperation::Delete),
+                (scale, ExemptOperation::Scale),
+            ];
+            exemptions.push(Exemption {
+                name: name(kind, user, &mut names),
+                subjects: subjects(user),
+                kinds: vec![GroupKind {
+                    group: group.to_owned(),
+                    kind: kind.to_owned(),
+                }],
+                paths: paths.iter().map(|&path| path.to_owned()).collect(),
+                operations: operations
+                    .into_iter()
+                    .filter_map(|(is_allowed, operation)| is_allowed.then_some(operation))
+                    .collect(),
+                scope: Scope {
+                    releases: releases.to_vec(),
+                    ..Scope::default()
+                },
+            });
+        }
+    }
+    exemptions.truncate(MOST_EXEMPTIONS);
+    exemptions
+}
+
+/// A name that says whom and what it is for, and that no other one has.
+fn name(kind: &str, user: &str, names: &mut BTreeSet<String>) -> String {
+    let user = user.strip_prefix(SERVICE_ACCOUNT).unwrap_or(user);
+    let text = format!("{kind}-{user}").to_lowercase();
+    let mut stem = String::new();
+    for char in text.chars().take(NAME_LENGTH) {
+        match char {
+            'a'..='z' | '0'..='9' => stem.push(char),
+            _ if stem.ends_with('-') => {}
+            _ => stem.push('-'),
+        }
+    }
+    let stem = stem.trim_matches('-');
+    let mut name = stem.to_owned();
+    let mut number = 2;
+    while !names.insert(name.clone()) {
+        name = format!("{stem}-{number}");
+        number += 1;
+    }
+    name
+}
+
+fn subjects(user: &str) -> Subjects {
+    let account = user
+        .strip_prefix(SERVICE_ACCOUNT)
+        .and_then(|account| account.split_once(':'));
+    match account {
+        Some((namespace, name)) => Subjects {
+            service_accounts: vec![format!("{namespace}/{name}")],
+            ..Subjects::default()
+        },
+        None => Subjects {
+            users: vec![user.to_owned()],
+            ..Subjects::default()
+        },
+    }
+}
+
+/// Whether an exemption that was made from rows is for this one.
+fn holds(exemption: &Exemption, what: &What) -> bool {
+    let is_kind = |kind: &GroupKind| kind.group == what.group && kind.kind == what.kind;
+    let is_release = |release: &ReleaseRef| {
+        release.namespace == what.namespace && release.name.as_deref() == Some(&*what.release)
+    };
+    exemption.subjects == subjects(&what.user)
+        && exemption.kinds.iter().any(is_kind)
+        && exemption.scope.releases.iter().any(is_release)
+        && match what.act {
+            Act::Change => exemption.paths.contains(&what.field),
+            Act::Scale => exemption.operations.contains(&ExemptOperation::Scale),
+            Act::Delete => exemption.operations.contains(&ExemptOperation::Delete),
+        }
+}
+
+/// What a row needs, tried out: an exemption still without its name.
+fn need(what: &What) -> Needs {
+    let path = match what.act {
+        Act::Change => match path(&what.field) {
+            Ok(path) => path,
+            Err(why) => return Needs::Nothing(why.to_owned()),
+        },
+        Act::Scale | Act::Delete => FieldPath::root(),
+    };
+    let act = match what.act {
+        Act::Change => policy::Act::Change(Change {
+            path: &path,
+            old: None,
+            new: None,
+        }),
+        Act::Scale => policy::Act::Scale,
+        Act::Delete => policy::Act::Delete,
+    };
+    let release = ReleaseName {
+        namespace: what.namespace.clone(),
+        name: what.release.clone(),
+    };
+    let object = Object {
+        place: Place {
+            group: &what.group,
+            kind: &what.kind,
+            // No exemption that is proposed goes by it.
+            namespace: &what.namespace,
+            release: &release,
+            chart: "",
+        },
+        version: "",
+        name: "",
+        labels: Labels::Unknown,
+        manifest: None,
+    };
+    let asking = Asking {
+        user: &what.user,
+        groups: &[],
+    };
+    if let Some(preset) = presets::fitting(asking, &object, act) {
+        return Needs::Preset(preset);
+    }
+    let alone = BTreeMap::from([(
+        (
+            &*what.user,
+            &*what.group,
+            &*what.kind,
+            &*what.namespace,
+            &*what.release,
+        ),
+        (
+            (what.act == Act::Change)
+                .then_some(&*what.field)
+                .into_iter()
+                .collect(),
+            what.act == Act::Scale,
+            what.act == Act::Delete,
+        ),
+    )]);
+    let spec = GuardPolicySpec {
+        exemptions: exemptions(alone),
+        ..GuardPolicySpec::default()
+    };
+    let compiled = match Policy::compile(&spec) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            let why = error.0.first().map(|problem| problem.what.clone());
+            return Needs::Nothing(why.unwrap_or_default());
+        }
+    };
+    let by = Requester {
+        asking,
+        field_manager: None,
+        old_object: None,
+    };
+    match compiled.exemption(by, &object, act) {
+        Some(_) => Needs::Exemption(String::new()),
+        None => Needs::Nothing("no exemption can name this identity or this field".to_owned()),
+    }
+}
+
+/// The path, if a policy would read it as the same.
+fn path(field: &str) -> Result<FieldPath, &'static str> {
+    const UNREAD: &str = "a policy cannot name this field";
+    let path: FieldPath = field.parse().map_err(|_| UNREAD)?;
+    let is_any = |step: &Step| match step {
+        Step::Field(text) | Step::Value(text) => text == "*",
+        Step::Item(_) | Step::Index(_) => false,
+    };
+    if path.to_string() != field || field.len() > PATH_BYTES || path.steps().iter().any(is_any) {
+        return Err(UNREAD);
+    }
+    Ok(path)
+}

@@ -1,0 +1,305 @@
+//! A forecast as a table, as JSON, and as a policy.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use jiff::{Timestamp, civil::Date};
+use serde::Serialize;
+
+use super::{
+    Format, Source,
+    needs::{Needs, Remedies},
+};
+use crate::{
+    cli::{break_glass::columns, output},
+    record::forecast::{Act, Count, Seen, What, total},
+};
+
+/// A forecast, cut to what was asked for.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    from: Date,
+    since: Option<Timestamp>,
+    rows: Vec<Row<'a>>,
+    remedies: Remedies,
+    summary: Summary,
+    unreadable: u64,
+}
+
+#[derive(Debug)]
+struct Row<'a> {
+    what: &'a What,
+    seen: &'a Seen,
+    count: Count,
+}
+
+/// What Deny would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    requests: u64,
+    /// Of the requests, those that are in no row.
+    unlisted: u64,
+    users: usize,
+    releases: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    /// The first day that counts, UTC.
+    from: Date,
+    /// Since when is counted at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_since: Option<Timestamp>,
+    summary: Summary,
+    rows: Vec<DocumentRow<'a>>,
+    unreadable_lines: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DocumentRow<'a> {
+    #[serde(flatten)]
+    what: &'a What,
+    objects: &'a BTreeSet<String>,
+    more_objects: bool,
+    count: u64,
+    requests: u64,
+    first: Timestamp,
+    last: Timestamp,
+    needs: &'a Needs,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(source: &'a Source, from: Date, namespace: Option<&str>) -> Self {
+        let mut rows: Vec<Row<'a>> = source
+            .counted
+            .rows
+            .iter()
+            .filter(|(what, _)| namespace.is_none_or(|namespace| what.namespace == namespace))
+            .map(|(what, seen)| Row {
+                what,
+                seen,
+                count: seen.since(from),
+            })
+            .filter(|row| row.count != Count::default())
+            .collect();
+        rows.sort_by(|a, b| {
+            let by_count = b.count.fields.cmp(&a.count.fields);
+            by_count.then_with(|| a.what.cmp(b.what))
+        });
+        let whats: Vec<&What> = rows.iter().map(|row| row.what).collect();
+        let unlisted = total(&source.counted.others, from).requests;
+        let listed: u64 = rows.iter().map(|row| row.count.requests).sum();
+        let users: BTreeSet<&str> = whats.iter().map(|what| &*what.user).collect();
+        let releases: BTreeSet<(&str, &str)> = whats
+            .iter()
+            .map(|what| (&*what.namespace, &*what.release))
+            .collect();
+        Self {
+            from,
+            since: source.since,
+            remedies: Remedies::of(&whats),
+            summary: Summary {
+                requests: listed + unlisted,
+                unlisted,
+                users: users.len(),
+                releases: releases.len(),
+            },
+            rows,
+            unreadable: source.unreadable,
+        }
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.unreadable > 0 {
+            warnings.push(format!("{} lines cannot be read", self.unreadable));
+        }
+        if self.summary.unlisted > 0 {
+            warnings.push(format!(
+                "{} requests are counted, but not listed: there were too many different ones",
+                self.summary.unlisted
+            ));
+        }
+        warnings
+    }
+
+    pub(super) fn text(&self, format: Format) -> anyhow::Result<String> {
+        let summary = self.sentence();
+        Ok(match format {
+            Format::Table | Format::Wide if self.rows.is_empty() => format!("{summary}\n"),
+            Format::Table => format!("{}\n{summary}\n", self.table()),
+            Format::Wide => format!("{}\n{summary}\n", self.wide()),
+            Format::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
+            Format::Yaml => {
+                let policy = output::yaml(&self.remedies.policy()?);
+                format!("# {summary}\n# This is what would be needed to let it pass.\n{policy}")
+            }
+        })
+    }
+
+    /// What Deny would have done.
+    fn sentence(&self) -> String {
+        let Summary {
+            requests,
+            unlisted,
+            users,
+            releases,
+        } = self.summary;
+        let of = |count: usize, one: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {one}{plural}")
+        };
+        let mut text = match (requests, unlisted) {
+            (0, _) => format!("Since {}, Deny would have refused nothing", self.from),
+            _ => format!(
+                "Since {}, Deny would have refused {} of {} to {}",
+                self.from,
+                of(usize::try_from(requests).unwrap_or(usize::MAX), "request"),
+                of(users, "user"),
+                of(releases, "release"),
+            ),
+        };
+        let since = self.since.filter(|since| {
+            let day = crate::record::forecast::day_of(*since);
+            day > self.from
+        });
+        if let Some(since) = since {
+            let _ = write!(text, " (it is counted since {})", minute(since));
+        }
+        text.push('.');
+        text
+    }
+
+    fn table(&self) -> String {
+        let cells = |row: &Row<'_>, needs: &Needs| {
+            vec![
+                format!("{}/{}", row.what.namespace, row.what.release),
+                object(row),
+                field(row.what),
+                row.what.user.clone(),
+                row.what.manager.clone(),
+                row.count.fields.to_string(),
+                minute(row.seen.last),
+                said(needs),
+            ]
+        };
+        let header = [
+            "RELEASE", "OBJECT", "FIELD", "USER", "MANAGER", "COUNT", "LAST", "NEEDS",
+        ];
+        columns(&header, &self.lines(cells))
+    }
+
+    fn wide(&self) -> String {
+        let cells = |row: &Row<'_>, needs: &Needs| {
+            let group = match &*row.what.group {
+                "" => "core",
+                group => group,
+            };
+            let mut objects: Vec<&str> = row.seen.objects.iter().map(String::as_str).collect();
+            if row.seen.more_objects {
+                objects.push("...");
+            }
+            vec![
+                row.what.namespace.clone(),
+                row.what.release.clone(),
+                group.to_owned(),
+                row.what.kind.clone(),
+                objects.join(","),
+                field(row.what),
+                row.what.user.clone(),
+                row.what.manager.clone(),
+                row.count.fields.to_string(),
+                row.count.requests.to_string(),
+                minute(row.seen.first),
+                minute(row.seen.last),
+                said(needs),
+            ]
+        };
+        let header = [
+            "NAMESPACE",
+            "RELEASE",
+            "GROUP",
+            "KIND",
+            "OBJECTS",
+            "FIELD",
+            "USER",
+            "MANAGER",
+            "COUNT",
+            "REQUESTS",
+            "FIRST",
+            "LAST",
+            "NEEDS",
+        ];
+        columns(&header, &self.lines(cells))
+    }
+
+    fn lines(&self, cells: impl Fn(&Row<'_>, &Needs) -> Vec<String>) -> Vec<Vec<String>> {
+        let rows = self.rows.iter().zip(&self.remedies.needs);
+        rows.map(|(row, needs)| {
+            cells(row, needs)
+                .iter()
+                .map(|cell| printable(cell))
+                .collect()
+        })
+        .collect()
+    }
+
+    fn document(&self) -> Document<'_> {
+        let rows = self.rows.iter().zip(&self.remedies.needs);
+        Document {
+            from: self.from,
+            counted_since: self.since,
+            summary: self.summary,
+            rows: rows
+                .map(|(row, needs)| DocumentRow {
+                    what: row.what,
+                    objects: &row.seen.objects,
+                    more_objects: row.seen.more_objects,
+                    count: row.count.fields,
+                    requests: row.count.requests,
+                    first: row.seen.first,
+                    last: row.seen.last,
+                    needs,
+                })
+                .collect(),
+            unreadable_lines: self.unreadable,
+        }
+    }
+}
+
+fn object(row: &Row<'_>) -> String {
+    let (kind, seen) = (&row.what.kind, row.seen);
+    match (seen.objects.first(), seen.objects.len(), seen.more_objects) {
+        (Some(name), 1, false) => format!("{kind}/{name}"),
+        (_, count, false) => format!("{kind} ({count} objects)"),
+        (_, count, true) => format!("{kind} (more than {count} objects)"),
+    }
+}
+
+fn field(what: &What) -> String {
+    match what.act {
+        Act::Change => what.field.clone(),
+        Act::Scale => format!("{} (scale)", what.field),
+        Act::Delete => "(delete)".to_owned(),
+    }
+}
+
+fn said(needs: &Needs) -> String {
+    match needs {
+        Needs::Preset(name) => format!("preset {name}"),
+        Needs::Exemption(name) => format!("exemption {name}"),
+        Needs::Nothing(why) => format!("- ({why})"),
+    }
+}
+
+fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
+}
+
+/// Names come from clients: nothing of them may steer a terminal.
+fn printable(text: &str) -> String {
+    let shown = |char: char| if char.is_control() { '\u{fffd}' } else { char };
+    text.chars().map(shown).collect()
+}

@@ -1,0 +1,229 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    policy::{Policy, document},
+    record::forecast::{Act, What},
+};
+
+fn what(user: &str, kind: &str, act: Act, field: &str) -> What {
+    What {
+        namespace: "shop".to_owned(),
+        release: "myapp".to_owned(),
+        group: "apps".to_owned(),
+        kind: kind.to_owned(),
+        act,
+        field: field.to_owned(),
+        user: user.to_owned(),
+        manager: "kubectl-edit".to_owned(),
+    }
+}
+
+const ROBOT: &str = "system:serviceaccount:ci:robot";
+const KEDA: &str = "system:serviceaccount:keda:keda-operator";
+const IMAGE: &str = ".spec.template.spec.containers[name=web].image";
+
+fn source(whats: Vec<What>) -> Source {
+    let mut counted = Counted::default();
+    for (n, what) in whats.into_iter().enumerate() {
+        let second = format!("2026-11-21T03:00:{:02}Z", n % 60);
+        counted.note([what], "web", second.parse().unwrap());
+    }
+    Source {
+        counted,
+        since: Some("2026-11-20T10:00:00Z".parse().unwrap()),
+        unreadable: 0,
+    }
+}
+
+fn some() -> Source {
+    let twice = what(
+        "bob@example.com",
+        "Deployment",
+        Act::Change,
+        ".spec.replicas",
+    );
+    source(vec![
+        twice.clone(),
+        twice,
+        what("bob@example.com", "Deployment", Act::Delete, ""),
+        What {
+            release: "other".to_owned(),
+            ..what(ROBOT, "Deployment", Act::Change, IMAGE)
+        },
+        what(ROBOT, "Deployment", Act::Change, IMAGE),
+        what(KEDA, "Deployment", Act::Scale, ".spec.replicas"),
+        what(
+            "system:anonymous",
+            "StatefulSet",
+            Act::Change,
+            ".spec.replicas",
+        ),
+    ])
+}
+
+fn from() -> Date {
+    "2026-11-15".parse().unwrap()
+}
+
+#[test]
+fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
+    let source = some();
+    let report = Report::of(&source, from(), None);
+    let text = report.text(Format::Table).unwrap();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "RELEASE OBJECT FIELD USER MANAGER COUNT LAST NEEDS",
+            "shop/myapp Deployment/web .spec.replicas bob@example.com kubectl-edit 2 \
+             2026-11-21T03:00Z exemption deployment-bob-example-com",
+            "shop/myapp Deployment/web .spec.template.spec.containers[name=web].image \
+             system:serviceaccount:ci:robot kubectl-edit 1 2026-11-21T03:00Z exemption deployment-ci-robot",
+            "shop/myapp Deployment/web .spec.replicas (scale) \
+             system:serviceaccount:keda:keda-operator kubectl-edit 1 2026-11-21T03:00Z preset keda",
+            "shop/myapp Deployment/web (delete) bob@example.com kubectl-edit 1 2026-11-21T03:00Z \
+             exemption deployment-bob-example-com",
+            "shop/myapp StatefulSet/web .spec.replicas system:anonymous kubectl-edit 1 \
+             2026-11-21T03:00Z - (the name \"system:anonymous\" stands for everyone)",
+            "shop/other Deployment/web .spec.template.spec.containers[name=web].image \
+             system:serviceaccount:ci:robot kubectl-edit 1 2026-11-21T03:00Z exemption deployment-ci-robot",
+            "",
+            "Since 2026-11-15, Deny would have refused 7 requests of 4 users to 2 releases \
+             (it is counted since 2026-11-20T10:00Z).",
+        ]
+    );
+}
+
+#[test]
+fn the_policy_is_valid_and_no_wider_than_what_was_seen() {
+    let source = some();
+    let text = Report::of(&source, from(), None)
+        .text(Format::Yaml)
+        .unwrap();
+    let spec = document::parse(&text).unwrap();
+    Policy::compile(&spec).unwrap();
+    let exemptions = serde_json::to_value(&spec.exemptions).unwrap();
+    let release = |name: &str| json!({"namespace": "shop", "name": name});
+    let deployments = json!([{"group": "apps", "kind": "Deployment"}]);
+    assert_eq!(
+        exemptions,
+        json!([
+            {
+                "name": "deployment-bob-example-com", "subjects": {"users": ["bob@example.com"]},
+                "kinds": deployments, "paths": [".spec.replicas"], "operations": ["Delete"],
+                "scope": {"releases": [release("myapp")]},
+            },
+            {
+                "name": "deployment-ci-robot", "subjects": {"serviceAccounts": ["ci/robot"]},
+                "kinds": deployments, "paths": [IMAGE],
+                "scope": {"releases": [release("myapp"), release("other")]},
+            },
+        ])
+    );
+    assert_eq!(spec.presets.enable[0].name, "keda");
+}
+
+#[test]
+fn json_has_all_that_is_known() {
+    let source = some();
+    let text = Report::of(&source, from(), None)
+        .text(Format::Json)
+        .unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let summary = json!({"requests": 7, "unlisted": 0, "users": 4, "releases": 2});
+    assert_eq!(value["summary"], summary);
+    assert_eq!(value["rows"][0]["count"], 2);
+    assert_eq!(
+        value["rows"][0]["needs"]["exemption"],
+        "deployment-bob-example-com"
+    );
+}
+
+#[test]
+fn a_namespace_and_a_day_narrow_it() {
+    let source = some();
+    let elsewhere = Report::of(&source, from(), Some("other"));
+    let text = elsewhere.text(Format::Table).unwrap();
+    assert!(
+        text.starts_with("Since 2026-11-15, Deny would have refused nothing"),
+        "{text}"
+    );
+    let later = Report::of(&source, "2026-11-22".parse().unwrap(), None);
+    let text = later.text(Format::Wide).unwrap();
+    assert_eq!(text, "Since 2026-11-22, Deny would have refused nothing.\n");
+}
+
+#[rstest]
+#[case::no_path("bob", "", "cannot name this field")]
+#[case::any_field("bob", ".metadata.labels[\"*\"]", "cannot name this field")]
+#[case::unclosed("bob", ".spec[a", "cannot name this field")]
+#[case::everyone("system:authenticated", ".spec.a", "stands for everyone")]
+#[case::nobody("", ".spec.a", "is empty")]
+#[case::pattern("b*b", ".spec.a", "names match exactly")]
+#[case::like_an_account("ops/robot", ".spec.a", "no exemption can name this identity")]
+fn what_no_exemption_can_say_is_said_to_be_so(
+    #[case] user: &str,
+    #[case] field: &str,
+    #[case] why: &str,
+) {
+    let source = source(vec![what(user, "Deployment", Act::Change, field)]);
+    let report = Report::of(&source, from(), None);
+    let table = report.text(Format::Table).unwrap();
+    assert!(table.contains(why), "{table}");
+    let policy = document::parse(&report.text(Format::Yaml).unwrap()).unwrap();
+    assert_eq!(policy.exemptions, []);
+}
+
+#[test]
+fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
+    let mut whats = Vec::new();
+    for n in 0..150 {
+        whats.push(what(
+            "bob",
+            "ConfigMap",
+            Act::Change,
+            &format!(".data.f{n}"),
+        ));
+    }
+    for n in 0..300 {
+        whats.push(what(
+            &format!("user-{n}"),
+            "Deployment",
+            Act::Change,
+            ".spec.replicas",
+        ));
+    }
+    let source = source(whats);
+    let report = Report::of(&source, from(), None);
+    let spec = document::parse(&report.text(Format::Yaml).unwrap()).unwrap();
+    Policy::compile(&spec).unwrap();
+    assert_eq!(spec.exemptions.len(), 256);
+    assert!(spec.exemptions.iter().all(|one| one.paths.len() <= 64));
+    let table = report.text(Format::Table).unwrap();
+    assert!(table.contains("at most 256 exemptions"));
+}
+
+#[test]
+fn names_from_clients_do_not_steer_the_terminal() {
+    let source = source(vec![what("b\u{1b}[31mob", "Deployment", Act::Delete, "")]);
+    let report = Report::of(&source, from(), None);
+    assert!(!report.text(Format::Wide).unwrap().contains('\u{1b}'));
+}
+
+#[rstest]
+#[case("7d", Ok(7))]
+#[case("1h", Ok(1))]
+#[case("24h", Ok(1))]
+#[case("36h", Ok(2))]
+#[case("0d", Err(()))]
+#[case("d", Err(()))]
+#[case("week", Err(()))]
+#[case("4000d", Err(()))]
+fn a_span_is_so_many_days(#[case] text: &str, #[case] expected: Result<i64, ()>) {
+    assert_eq!(days(text).map_err(|_| ()), expected);
+}
