@@ -37,10 +37,10 @@ pub struct EmergencyChangeSpec {
     /// The user's groups, at most 32 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Who impersonated that user, where the API server says so (`authentication.kubernetes.io/…` of
-    /// the user's extra, or the break-glass token's own request).
+    /// The token that the user came with, as the API server's audit log names it. None for one who was
+    /// impersonated or came with a certificate: a webhook is not told by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub impersonated_by: Option<String>,
+    pub credential_id: Option<String>,
     /// When the API server asked.
     pub at: Time,
     /// The uid of the admission request: one record a request, however often it is retried.

@@ -70,7 +70,7 @@ pub fn record(
             .take(GROUPS)
             .map(ToString::to_string)
             .collect(),
-        impersonated_by: None,
+        credential_id: user.credential_id(),
         at: Time(now),
         request_uid: request.uid.to_string(),
         grant: leave.grant.clone(),

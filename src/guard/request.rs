@@ -1,11 +1,14 @@
 //! An admission request as the judgement sees it: borrowed, objects unparsed.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::policy::identity::Asking;
+
+/// A credential's name is short; what is longer is cut.
+const CREDENTIAL_CHARS: usize = 256;
 
 /// What the request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -74,8 +77,7 @@ pub struct User<'a> {
     /// Groups.
     #[serde(borrow, default)]
     pub groups: Vec<Cow<'a, str>>,
-    /// What else the authenticator says of the user, such as the scopes of a token. Only ever
-    /// handed back to the API server.
+    /// What else the authenticator says of the user, such as the scopes of a token.
     #[serde(borrow, default)]
     pub extra: Option<&'a RawValue>,
 }
@@ -87,6 +89,17 @@ impl User<'_> {
             user: &self.username,
             groups: &self.groups,
         }
+    }
+
+    /// The token that the user came with (`authentication.kubernetes.io/credential-id`, a `JTI=…` for a
+    /// ServiceAccount's): impersonation carries none along
+    /// (`k8s.io/apiserver/pkg/authentication/serviceaccount/util.go`).
+    pub fn credential_id(&self) -> Option<String> {
+        let extra: BTreeMap<Cow<'_, str>, Vec<Cow<'_, str>>> =
+            serde_json::from_str(self.extra?.get()).ok()?;
+        let ids = extra.get("authentication.kubernetes.io/credential-id")?;
+        let id = ids.first()?;
+        Some(id.chars().take(CREDENTIAL_CHARS).collect())
     }
 }
 
@@ -181,6 +194,20 @@ mod tests {
             (asking.user, asking.groups),
             ("alice", &["ops".into(), "dev".into()][..])
         );
+    }
+
+    #[test]
+    fn a_user_names_the_token_that_they_came_with() {
+        let id = |extra: &str| {
+            let text = format!(r#"{{"username":"alice","extra":{extra}}}"#);
+            let user: User<'_> = serde_json::from_str(&text).unwrap();
+            user.credential_id()
+        };
+        let token = r#"{"authentication.kubernetes.io/credential-id":["JTI=7"],"a":["b"]}"#;
+        assert_eq!(id(token).as_deref(), Some("JTI=7"));
+        for none in ["null", "{}", r#"{"a":["b"]}"#, r#"{"a":1}"#] {
+            assert_eq!(id(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use helm_guard::breakglass::settle;
 use serde_json::json;
 
 use crate::{
-    night::{Night, admin, create, people},
+    night::{EMERGENCY_OPS, Night, admin, create, people},
     scene::{Screen, eventually},
 };
 
@@ -64,6 +64,19 @@ fn another_process_goes_on_where_the_last_stopped_and_tells_nothing_twice() {
     let events = events["items"].as_array().unwrap().iter();
     let settled = events.filter(|event| event["reason"] == "EmergencyChangeSettled");
     assert!(settled.count() <= 1);
+}
+
+#[test]
+fn the_record_of_one_who_was_impersonated_names_no_token() {
+    let night = Night::new("as", &json!({}));
+    let line = format!(
+        "-n {} set resources deploy/myapp --limits memory=2Gi --as={EMERGENCY_OPS}",
+        night.ns()
+    );
+    admin(&line).warned(&["recorded as myapp-"]);
+    let changes = night.changes();
+    assert_eq!(changes[0]["spec"]["user"], EMERGENCY_OPS);
+    assert_eq!(changes[0]["spec"].get("credentialId"), None);
 }
 
 /// Another webhook, which is asked at the same time as the guard and cannot be reached.

@@ -21,7 +21,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::{night::admin, scene::eventually};
+use crate::{
+    night::{admin, people},
+    scene::eventually,
+};
 
 const AUTHORIZATION: &str = "Basic b25jYWxsOmh1bnRlcjI=";
 pub const ROUTING_KEY: &str = "R0UT1NGKEY";
@@ -45,6 +48,8 @@ pub struct Sinks {
 pub fn sinks() -> &'static Sinks {
     static SINKS: OnceLock<Sinks> = OnceLock::new();
     SINKS.get_or_init(|| {
+        // They bring the namespace along.
+        people();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
             "metadata": {"name": "helm-guard-alerts", "namespace": "helm-guard"},

@@ -67,6 +67,8 @@ fn an_incident_from_the_grant_to_the_chart() {
 
     let change = night.comes_to("Open");
     assert_eq!(change["spec"]["grant"], grant);
+    let token = change["spec"]["credentialId"].as_str().unwrap();
+    assert!(token.starts_with("JTI="), "{token}");
     assert_eq!(change["spec"]["fields"][0]["new"], "\"2Gi\"");
     let values = break_glass_ok(&people().vera, &["changes", "-n", &ns, "--values"]);
     assert!(values.contains("memory: \"2Gi\""), "{values}");

@@ -61,8 +61,8 @@ names! {
     Detail {
         /// Who did it, after impersonation.
         User => "user",
-        /// Who impersonated that user.
-        ImpersonatedBy => "impersonatedBy",
+        /// The token that they came with; empty for who was impersonated.
+        CredentialId => "credentialId",
         /// The grant that covered it.
         Grant => "grant",
         /// The grant's ticket.

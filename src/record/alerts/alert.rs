@@ -236,7 +236,7 @@ impl Alert {
             .with(Detail::ReconcileBy, &change.reconcile_by.0.to_string());
         alert.since = change.at.0;
         let optional = [
-            (Detail::ImpersonatedBy, &change.impersonated_by),
+            (Detail::CredentialId, &change.credential_id),
             (Detail::Grant, &change.grant),
             (Detail::Ticket, &change.ticket),
             (Detail::Reason, &change.reason),

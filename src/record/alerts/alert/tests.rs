@@ -15,7 +15,7 @@ pub(crate) fn change() -> EmergencyChangeSpec {
     EmergencyChangeSpec {
         user: "system:serviceaccount:ops:emergency-ops".to_owned(),
         groups: Vec::new(),
-        impersonated_by: None,
+        credential_id: None,
         at: Time(at(0)),
         request_uid: "0a1b".to_owned(),
         grant: Some("inc-4711".to_owned()),
