@@ -106,7 +106,7 @@ pub struct Serve {
     /// emergency changes, of the Secrets that alert sinks name, and of the ConfigMap with the forecast;
     /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod
     #[arg(long, value_name = "NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    pub guard_namespace: Option<String>,
     /// File to write audit lines to, one JSON object each; - is standard output, and without it they are on
     /// standard error, beside the log
     #[arg(long, value_name = "FILE")]

@@ -52,9 +52,9 @@ pub enum ConfigError {
     /// `--watch-namespace`
     #[error("--watch-namespace {0:?} is no name of a namespace")]
     Namespace(String),
-    /// `--lease-namespace`
-    #[error("--lease-namespace {0:?} is no name of a namespace")]
-    LeaseNamespace(String),
+    /// `--guard-namespace`
+    #[error("--guard-namespace {0:?} is no name of a namespace")]
+    GuardNamespace(String),
     /// Nothing says where the certificate comes from.
     #[error(
         "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
@@ -83,7 +83,7 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
     /// Secrets of alert sinks.
-    pub lease_namespace: String,
+    pub guard_namespace: String,
     /// The guard's own namespace, as far as the flags say.
     pub own_namespace: Option<String>,
     /// Where audit lines go.
@@ -162,9 +162,9 @@ impl Config {
         {
             return Err(ConfigError::Namespace(namespace.clone()));
         }
-        let own_namespace = match (args.lease_namespace, &endpoint) {
+        let own_namespace = match (args.guard_namespace, &endpoint) {
             (Some(namespace), _) if !is_namespace(&namespace) => {
-                return Err(ConfigError::LeaseNamespace(namespace));
+                return Err(ConfigError::GuardNamespace(namespace));
             }
             (Some(namespace), _) => Some(namespace),
             (None, Some(Endpoint::Service { namespace, .. })) => Some(namespace.clone()),
@@ -175,7 +175,7 @@ impl Config {
             max_backups: args.audit_log_maxbackup,
         };
         Ok(Self {
-            lease_namespace: own_namespace
+            guard_namespace: own_namespace
                 .clone()
                 .unwrap_or_else(|| "default".to_owned()),
             own_namespace,
@@ -390,10 +390,10 @@ mod tests {
     fn the_guards_own_namespace_is_what_the_flags_say() {
         let own = |flags: &[&str]| {
             let config = resolve(flags).unwrap();
-            (config.own_namespace, config.lease_namespace)
+            (config.own_namespace, config.guard_namespace)
         };
         assert_eq!(own(&URL), (None, "default".to_owned()));
-        let named = ["--lease-namespace", "ops"];
+        let named = ["--guard-namespace", "ops"];
         let ops = (Some("ops".to_owned()), "ops".to_owned());
         assert_eq!(own(&[&URL[..], &named].concat()), ops);
         assert_eq!(own(&["--register-service", "ops/guard"]), ops);

@@ -247,7 +247,7 @@ fn follow_emergencies(
     };
     let candidate = Candidate {
         client: client.clone(),
-        namespace: config.lease_namespace.clone(),
+        namespace: config.guard_namespace.clone(),
         name: LEASE.to_owned(),
         identity: identity()?,
         terms: Terms::default(),
@@ -336,7 +336,7 @@ fn keep_forecast(
         None if is_in_pod(config) => client.default_namespace().to_owned(),
         None => {
             tracing::info!(
-                "no forecast is kept, for want of a namespace: see --lease-namespace; the audit log \
+                "no forecast is kept, for want of a namespace: see --guard-namespace; the audit log \
                  has the same"
             );
             return Ok(Arc::default());
@@ -366,7 +366,7 @@ fn recorder(
     let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
-    let alerts = Alerts::new(client.clone(), &config.lease_namespace, counters);
+    let alerts = Alerts::new(client.clone(), &config.guard_namespace, counters);
     Recorder {
         metrics,
         audit,

@@ -172,7 +172,7 @@ fn config(policy: &Path) -> GuardConfig<'_> {
     let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
     GuardConfig::new(binary, &people().guard, "")
         .args([Path::new("--policy"), policy])
-        .args(["--lease-namespace", "helm-guard"])
+        .args(["--guard-namespace", "helm-guard"])
         .args(["--log-format", "json"])
         .args(["--drain-delay", "200ms"])
 }

@@ -45,7 +45,7 @@ pub fn world() -> &'static World {
         .args(["--break-glass-user", EMERGENCY_OPS])
         .args(["--break-glass-group", ONCALL_GROUP])
         .args(["--runbook-url", RUNBOOK])
-        .args(["--lease-namespace", "helm-guard"])
+        .args(["--guard-namespace", "helm-guard"])
         .args(["--log-format", "json"]);
         let guard = Guard::start(plane, config).unwrap_or_else(|error| panic!("{error}"));
         World {

@@ -60,7 +60,7 @@ fn what_the_forecast_asks_for_lets_the_same_edits_pass_in_mode_deny() {
 
     let guard = turn.start(
         config("Warn")
-            .args(["--lease-namespace", ns])
+            .args(["--guard-namespace", ns])
             .args(["--audit-log-path".as_ref(), log.as_os_str()]),
     );
     eventually("a guard that knows the release", || {

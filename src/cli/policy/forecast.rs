@@ -153,7 +153,7 @@ async fn from_cluster(args: &Forecast) -> anyhow::Result<Source> {
     let Some(map) = map else {
         bail!(
             "failed to find the ConfigMap {NAME} in namespace {namespace}: no guard has that namespace \
-             for its own (--guard-namespace here, --register-service or --lease-namespace there)"
+             for its own (--guard-namespace here, --register-service or --guard-namespace there)"
         );
     };
     let document: Document = keeper::read(&map)
