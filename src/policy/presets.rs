@@ -98,6 +98,11 @@ pub fn compile(choice: &PresetChoice, problems: &mut Problems) -> Vec<Rule> {
     rules
 }
 
+/// Whether a rule of this name is a preset: no exemption of a policy may have the name of one.
+pub fn is_one(name: &str) -> bool {
+    find(name).is_some()
+}
+
 /// The preset that would let this very identity do it. One for anyone is left out: it would let others do
 /// it too.
 pub fn fitting(asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> Option<&'static str> {

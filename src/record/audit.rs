@@ -25,6 +25,7 @@ use crate::{
     api::EmergencyChangeSpec,
     breakglass::Made,
     guard::{Decided, Decision, Finding, Reason},
+    policy::presets,
     record::Emergency,
 };
 
@@ -185,10 +186,13 @@ fn write_to(sink: &Sink, line: &[u8]) -> Result<(), AuditError> {
 
 fn message(decided: &Decided<'_>) -> Option<&'static str> {
     match decided.decision {
-        Decision::Allow if decided.verdict.reason == Reason::Exempt => {
-            Some("passed under a rule of the policy")
+        // Presets are for controllers, which write all day.
+        Decision::Allow => {
+            let rule = decided.verdict.exemption.as_deref();
+            let is_exempt = decided.verdict.reason == Reason::Exempt;
+            (is_exempt && !rule.is_some_and(presets::is_one))
+                .then_some("passed under a rule of the policy")
         }
-        Decision::Allow => None,
         Decision::Indeterminate => Some("passed unjudged"),
         Decision::Deny => Some("denied"),
         Decision::Warn => Some("passed with a warning, would be denied in mode Deny"),
