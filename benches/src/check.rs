@@ -1,0 +1,172 @@
+//! The gate: instruction counts and memory may not grow beyond a tenth of the committed baseline.
+//!
+//! `baseline.json` is written by `make bench-baseline`. Counts depend on the compiler, so it names its
+//! own; with another one the comparison is made all the same, and says so.
+
+use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{counts, memory};
+
+/// Growth that is let pass.
+const LIMIT: f64 = 0.10;
+
+/// Releases in the index whose memory is measured, and how often.
+const RELEASES: usize = 1_000;
+const STARTS: usize = 3;
+
+/// What was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// The compiler and the machine's kind.
+    pub compiler: String,
+    /// Instructions and KiB, by what was measured.
+    pub figures: BTreeMap<String, f64>,
+}
+
+impl Baseline {
+    /// Reads the committed one.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("failed to read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("failed to read {}", path.display()))
+    }
+
+    /// Writes it.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        let written = std::fs::write(path, text + "\n");
+        written.with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Measures now.
+    pub async fn measure(folder: &Path) -> Result<Self> {
+        if !counts::is_possible() {
+            bail!("valgrind is not installed: without it there is nothing to compare");
+        }
+        let mut figures = BTreeMap::new();
+        for title in counts::titles() {
+            let count = counts::count(folder, &title)?;
+            figures.insert(format!("instructions: {title}"), count);
+        }
+        let start = memory::median_resident(folder, RELEASES, STARTS).await?;
+        figures.insert(format!("KiB resident: {RELEASES} releases"), start.resident);
+        let objects = (start.index_bytes / 1024.0).round();
+        figures.insert(
+            format!("KiB of declared objects: {RELEASES} releases"),
+            objects,
+        );
+        Ok(Self {
+            compiler: compiler(),
+            figures,
+        })
+    }
+}
+
+fn compiler() -> String {
+    let output = Command::new("rustc").arg("-V").output();
+    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    format!(
+        "{}, {}",
+        version.unwrap_or_default(),
+        std::env::consts::ARCH
+    )
+}
+
+/// How one figure has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// By this share, which is let pass.
+    Within(f64),
+    /// Grown by more than that.
+    Grown(f64),
+    /// Shrunk by so much that the baseline should be made anew.
+    Shrunk(f64),
+    /// The baseline has it not, or has what is measured no more.
+    Unknown,
+}
+
+/// Compares figure by figure.
+pub fn compare(baseline: &Baseline, now: &Baseline) -> Vec<(String, Change)> {
+    let names: std::collections::BTreeSet<&String> =
+        baseline.figures.keys().chain(now.figures.keys()).collect();
+    let change = |name: &String| match (baseline.figures.get(name), now.figures.get(name)) {
+        (Some(before), Some(now)) => {
+            let change = now / before - 1.0;
+            match change {
+                change if change > LIMIT => Change::Grown(change),
+                change if change < -LIMIT => Change::Shrunk(change),
+                change => Change::Within(change),
+            }
+        }
+        _ => Change::Unknown,
+    };
+    let changes = names.into_iter().map(|name| (name.clone(), change(name)));
+    changes.collect()
+}
+
+/// Whether nothing has grown too much; prints what has changed.
+pub fn passes(baseline: &Baseline, now: &Baseline) -> Result<bool> {
+    let mut out = std::io::stdout().lock();
+    if baseline.compiler != now.compiler {
+        writeln!(
+            out,
+            "the baseline is of {}, this is {}: make a new one when a change is refused for that",
+            baseline.compiler, now.compiler
+        )?;
+    }
+    let mut passes = true;
+    for (name, change) in compare(baseline, now) {
+        let word = match change {
+            Change::Within(by) => format!("{:+.1} %", by * 100.0),
+            Change::Shrunk(by) => format!("{:+.1} %: make bench-baseline", by * 100.0),
+            Change::Grown(by) => {
+                passes = false;
+                format!("{:+.1} %: MORE THAN {:.0} %", by * 100.0, LIMIT * 100.0)
+            }
+            Change::Unknown => {
+                passes = false;
+                "only on one side: make bench-baseline".to_owned()
+            }
+        };
+        writeln!(out, "{name}: {word}")?;
+    }
+    Ok(passes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(figures: &[(&str, f64)]) -> Baseline {
+        let figures = figures
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value));
+        Baseline {
+            compiler: "rustc".to_owned(),
+            figures: figures.collect(),
+        }
+    }
+
+    #[test]
+    fn growth_beyond_a_tenth_fails_and_so_does_what_cannot_be_compared() {
+        let baseline = of(&[("a", 100.0)]);
+        let table = [
+            (of(&[("a", 109.0)]), true),
+            (of(&[("a", 111.0)]), false),
+            (of(&[("a", 50.0)]), true),
+            (of(&[("a", 100.0), ("b", 1.0)]), false),
+            (of(&[]), false),
+        ];
+        for (now, expected) in table {
+            assert_eq!(
+                passes(&baseline, &now).expect("stdout"),
+                expected,
+                "{now:?}"
+            );
+        }
+    }
+}

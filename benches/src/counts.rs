@@ -1,0 +1,91 @@
+//! Instructions that a judgement takes, counted by callgrind: the figure that repeats on a busy machine.
+//!
+//! Each case runs in a process of its own under valgrind; what is counted is one call of
+//! [`Case::measured`], after a first one that is not.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    cases::{self, Case, Work},
+    report::Report,
+};
+
+const GROUP: &str = "instructions";
+
+/// Whether valgrind is there.
+pub fn is_possible() -> bool {
+    let version = Command::new("valgrind").arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+/// The cases that are counted.
+pub fn titles() -> Vec<String> {
+    let ours = cases::all().filter(|case| case.work != Work::Value);
+    ours.map(|case| case.title()).collect()
+}
+
+/// Counts all of them.
+pub fn measure(folder: &Path, report: &mut Report) -> Result<()> {
+    if !is_possible() {
+        report.note("instructions: not counted, valgrind is not installed");
+        return Ok(());
+    }
+    for title in titles() {
+        let count = count(folder, &title)?;
+        report.add(GROUP, title, count / 1e3, "thousand");
+    }
+    Ok(())
+}
+
+/// Instructions of one case.
+pub fn count(folder: &Path, title: &str) -> Result<f64> {
+    let out = folder.join("callgrind.out");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--toggle-collect=*Case*measured*"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args(["once", title])
+        .output()
+        .context("failed to run valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("failed to count {title:?}:\n{said}");
+    }
+    let text = std::fs::read_to_string(&out)
+        .with_context(|| format!("failed to read {}", out.display()))?;
+    let totals = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let count: f64 = totals
+        .and_then(|totals| totals.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("callgrind counted nothing of {title:?}:\n{said}"))?;
+    if count < 1.0 {
+        bail!("callgrind did not find the function to count");
+    }
+    Ok(count)
+}
+
+/// One case, once warm and once to be counted: what valgrind runs.
+pub fn once(title: &str) -> Result<()> {
+    let size = title.split(' ').next().unwrap_or_default();
+    let bytes = match size {
+        "4KB" => 4_000,
+        "34KB" => 34_000,
+        "900KB" => 900_000,
+        _ => bail!("there is no case {title:?}"),
+    };
+    let size = ["4KB", "34KB", "900KB"]
+        .into_iter()
+        .find(|known| *known == size)
+        .unwrap_or_default();
+    let cases = cases::of_size(size, bytes);
+    let case: &Case = cases
+        .iter()
+        .find(|case| case.title() == title)
+        .with_context(|| format!("there is no case {title:?}"))?;
+    if !case.holds() {
+        bail!("{title:?} does not come to what it should");
+    }
+    case.measured();
+    Ok(())
+}

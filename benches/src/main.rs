@@ -1,0 +1,165 @@
+//! `make bench` and `make bench-check`.
+//!
+//! `bench [SECTION...]` with the sections `server`, `cluster`, `memory`, `counts`, `times`; all when none
+//! is named. It prints a table and writes `target/bench.json`; its status says whether it could
+//! measure, not whether it likes the figures. `bench check [--write]` compares with `baseline.json`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use bench::{
+    check::{self, Baseline},
+    cluster, counts, memory, null,
+    plan::Plan,
+    proc,
+    report::Report,
+    server, times,
+};
+use testbed::ControlPlane;
+use tokio::{runtime::Runtime, task::block_in_place};
+
+/// As in the guard: the null webhook is this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SECTIONS: [&str; 5] = ["times", "counts", "server", "cluster", "memory"];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<ExitCode> {
+    // An error says that it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match words {
+        ["once", title] => counts::once(title)?,
+        ["null-webhook", address, certificate, key] => {
+            let serving = null::serve(address.parse()?, Path::new(certificate), Path::new(key));
+            runtime()?.block_on(serving)?;
+        }
+        ["check"] => return runtime()?.block_on(gate()),
+        ["check", "--write"] => runtime()?.block_on(renew())?,
+        sections => {
+            if let Some(unknown) = sections.iter().find(|section| !SECTIONS.contains(section)) {
+                bail!(
+                    "there is no section {unknown:?}; there are: {}",
+                    SECTIONS.join(" ")
+                );
+            }
+            let sections = if sections.is_empty() {
+                &SECTIONS
+            } else {
+                sections
+            };
+            runtime()?.block_on(measure(sections))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.context("failed to start the runtime")
+}
+
+async fn measure(sections: &[&str]) -> Result<()> {
+    let plan = Plan::from_env()?;
+    let folder = tempfile::Builder::new()
+        .prefix("helm-guard-bench-")
+        .tempdir()?;
+    let folder = folder.path();
+    let mut report = Report::default();
+    report.about("machine", proc::machine());
+    report.about("command", "make bench");
+    if plan.is_smoke {
+        report.note("a smoke run: it shows that everything works; its figures mean nothing");
+    }
+    if cfg!(debug_assertions) {
+        report.note(
+            "built without optimisation: the null webhook is slow, and ratios to it mean nothing",
+        );
+    }
+    // Where a control plane cannot be had, the rest is measured all the same.
+    let wants_plane = sections
+        .iter()
+        .any(|section| matches!(*section, "cluster" | "memory"));
+    for section in sections
+        .iter()
+        .filter(|section| !matches!(**section, "cluster" | "memory"))
+    {
+        say(section)?;
+        match *section {
+            "times" => times::collect(&target(), &mut report)?,
+            "counts" => block_in_place(|| counts::measure(folder, &mut report))?,
+            _ => server::measure(&plan, folder, &mut report).await?,
+        }
+    }
+    let plane = if wants_plane {
+        say("control plane")?;
+        let started = block_in_place(ControlPlane::start);
+        started
+            .inspect_err(|error| report.note(format!("no control plane: {error}")))
+            .ok()
+    } else {
+        None
+    };
+    if let (true, Some(plane)) = (sections.contains(&"cluster"), &plane) {
+        say("cluster")?;
+        cluster::measure(&plan, folder, plane, &mut report).await?;
+    }
+    if sections.contains(&"memory") {
+        say("memory")?;
+        memory::measure(&plan, folder, plane.as_ref(), &mut report).await?;
+    }
+    block_in_place(|| drop(plane));
+    let json = target().join("bench.json");
+    report.write(&json)?;
+    write!(std::io::stdout(), "{}", report.table())?;
+    say(&format!("written: {}", json.display()))
+}
+
+fn say(what: &str) -> Result<()> {
+    writeln!(std::io::stderr(), "bench: {what}")?;
+    Ok(())
+}
+
+/// The build folder that this program is in.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let folder = program.parent().and_then(Path::parent);
+    folder.map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
+}
+
+fn baseline() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("baseline.json")
+}
+
+async fn gate() -> Result<ExitCode> {
+    let folder = tempfile::tempdir()?;
+    let committed = Baseline::read(&baseline())?;
+    let now = Baseline::measure(folder.path()).await?;
+    if check::passes(&committed, &now)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn renew() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let now = Baseline::measure(folder.path()).await?;
+    now.write(&baseline())
+}
