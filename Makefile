@@ -13,6 +13,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 SHELL_SCRIPTS := .ci/run .ci/summary .ci/mutants .ci/fuzz certs/make-certs.sh
+# Enough for the median of what takes microseconds: a second a case.
+BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
 BUILTIN := src/compare/schema/builtin.txt
 CRDS := deploy/manifests/05-crds.yaml
 
@@ -52,6 +54,26 @@ fuzz: tools ## Each fuzz target for SECONDS=30, and how often it was executed (n
 	  || { echo 'nightly Rust is not installed: rustup toolchain install nightly' >&2; exit 1; }
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked
 	@.ci/fuzz '$(or $(SECONDS),30)'
+
+.PHONY: bench
+bench: env bench-build ## What the guard costs, as a table: SECTIONS="times counts server cluster memory"
+	@$(if $(findstring times,$(or $(SECTIONS),times)),$(CARGO) bench --locked -p bench --bench judge -- $(BENCH_TIMES) \
+	  >'$(TARGET_DIR)/bench-times.log' 2>&1 || { cat '$(TARGET_DIR)/bench-times.log'; exit 1; })
+	@'$(TARGET_DIR)/release/bench' $(SECTIONS)
+
+.PHONY: bench-check
+bench-check: bench-build ## Instructions and memory against benches/baseline.json: fails beyond 10 % (needs valgrind)
+	@'$(TARGET_DIR)/release/bench' check
+
+.PHONY: bench-baseline
+bench-baseline: bench-build ## Write benches/baseline.json anew
+	@'$(TARGET_DIR)/release/bench' check --write
+
+# One build for both: features of a workspace add up, and the null webhook has to be made of the very
+# crates that the guard is made of.
+.PHONY: bench-build
+bench-build: tools
+	@$(CARGO) build --locked --release --bins -p helm-guard -p bench
 
 .PHONY: env
 env: tools-go ## Get the control plane's programs ready (built once, about 8 minutes)
