@@ -15,8 +15,8 @@
 //!   idle connections are closed, requests in flight get [`Limits::drain_timeout`], and
 //!   [`serve`] returns.
 //!
-//! The API server speaks HTTP/1.1 only (it forces that in its webhook client, kubernetes#82090);
-//! HTTP/2 is for everyone else.
+//! The API server calls a Service over HTTP/1.1 (it forces that in its webhook client, kubernetes#82090),
+//! and a URL of its own host over HTTP/2 (`k8s.io/apiserver/pkg/util/webhook/client.go`).
 
 use std::{
     io,
