@@ -200,6 +200,13 @@ mod tests {
     use super::{Document, Json, MAX_DEPTH};
     use crate::compare::open::{Fields, Opened, open};
 
+    #[test]
+    fn what_is_shown_of_an_object_is_its_size() {
+        let document = Document::of(r#"{"password":"hunter2"}"#);
+        assert_eq!(format!("{document:?}"), "Document(22 bytes)");
+        assert_eq!(format!("{:?}", document.root()), "Json(22 bytes)");
+    }
+
     /// The value, read level by level.
     fn read(json: Json<'_>) -> Value {
         match open(json) {
