@@ -67,17 +67,11 @@ pub fn count(folder: &Path, title: &str) -> Result<f64> {
 
 /// One case, once warm and once to be counted: what valgrind runs.
 pub fn once(title: &str) -> Result<()> {
-    let size = title.split(' ').next().unwrap_or_default();
-    let bytes = match size {
-        "4KB" => 4_000,
-        "34KB" => 34_000,
-        "900KB" => 900_000,
-        _ => bail!("there is no case {title:?}"),
-    };
-    let size = ["4KB", "34KB", "900KB"]
+    let name = title.split(' ').next().unwrap_or_default();
+    let (size, bytes) = cases::SIZES
         .into_iter()
-        .find(|known| *known == size)
-        .unwrap_or_default();
+        .find(|(size, _)| *size == name)
+        .with_context(|| format!("there is no case {title:?}"))?;
     let cases = cases::of_size(size, bytes);
     let case: &Case = cases
         .iter()
