@@ -108,7 +108,7 @@ impl Recorder {
             decided.verdict.reason,
             Reason::RecordTampered | Reason::RecordDeleted
         ) {
-            self.alerts.raise(tampering(decided, Timestamp::now()));
+            self.alerts.raise(tampering(decided, now));
         }
         if let Some(emergency) = emergency {
             self.metrics.kept(emergency.kept.is_ok());

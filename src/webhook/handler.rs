@@ -287,10 +287,13 @@ pub async fn judged<'r, S: Sources>(
     asker: Asker,
     deadline: Instant,
 ) -> Judged<'r> {
-    if entry == Entry::Foundations {
-        return founded(webhook, policy, request, deadline).await;
-    }
-    let located = match screen(request).or_else(|| unconverted(request, entry)) {
+    let screened = match entry {
+        Entry::AsRequested | Entry::OneVersion => {
+            screen(request).or_else(|| unconverted(request, entry))
+        }
+        Entry::Foundations => None,
+    };
+    let located = match screened {
         Some(reason) => Err(reason),
         None => judging::locate(&webhook.sources, request, deadline).await,
     };
@@ -310,7 +313,14 @@ pub async fn judged<'r, S: Sources>(
             let object = located.object();
             Elsewhere::Versions(conversions.versions(object.group, object.kind))
         }
-        Entry::OneVersion | Entry::Foundations => Elsewhere::AllOthers,
+        Entry::OneVersion => Elsewhere::AllOthers,
+        Entry::Foundations => {
+            return Judged {
+                verdict: founded(webhook, policy, request, &located, deadline).await,
+                located: Some(located),
+                is_unconfirmed: false,
+            };
+        }
     };
     let call = Call {
         policy,
@@ -331,22 +341,13 @@ pub async fn judged<'r, S: Sources>(
     }
 }
 
-async fn founded<'r, S: Sources>(
+async fn founded<S: Sources>(
     webhook: &Webhook<S>,
     policy: &Policy,
-    request: &'r Request<'_>,
+    request: &Request<'_>,
+    located: &Located<'_>,
     deadline: Instant,
-) -> Judged<'r> {
-    let located = match judging::locate(&webhook.sources, request, deadline).await {
-        Ok(located) => located,
-        Err(reason) => {
-            return Judged {
-                verdict: Verdict::because(reason),
-                located: None,
-                is_unconfirmed: false,
-            };
-        }
-    };
+) -> Verdict {
     let object = located.object();
     let namespace = match object.kind {
         "Namespace" => &*object.name,
@@ -360,12 +361,7 @@ async fn founded<'r, S: Sources>(
         labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
         deadline,
     };
-    let verdict = records::verdict(webhook, &call).await;
-    Judged {
-        verdict,
-        located: Some(located),
-        is_unconfirmed: false,
-    }
+    records::verdict(webhook, &call).await
 }
 
 /// An entry for one version is for requests made in another: the others are judged as they are.
