@@ -1,15 +1,17 @@
 //! The index of declared objects: which release says what about an object.
 //!
 //! Metadata-only watches of release records feed one writer task ([`index::Index`]); bodies are
-//! fetched for revisions in an active set alone, decoded off the request path, and kept as compact
-//! JSON of single objects, shared where equal. Readers go through [`directory::Directory`] and
-//! never wait for the writer. Before a denial the records are read again ([`ReadThrough`]).
+//! fetched for revisions in an active set alone, decoded off the request path, and kept compressed
+//! ([`pack`]), releases of one chart by what they differ in; objects are unpacked one by one when they
+//! are asked for, and the last of them stay at hand ([`cache`]). Readers go through
+//! [`directory::Directory`] and never wait for the writer. Before a denial the records are read again ([`ReadThrough`]).
 //!
 //! Invariants
 //! - Nothing is denied on the strength of this room's memory alone.
 //! - A record that can not be seen, fetched or decoded is counted, logged and named in the
 //!   readiness detail; it is never the same as a record that declares nothing.
-//! - No manifest text, no chart and no body of an inactive revision stays in memory.
+//! - No manifest text, no chart and no body of an inactive revision stays in memory. No Secret stays
+//!   there as it is but in the bounded cache.
 //!
 //! Start at [`Releases::new`]: it gives the readers' side and the [`Worker`] that feeds it. Then
 //! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
@@ -26,6 +28,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{guard::Claim, helm::record::Limits};
 
 pub mod body;
+pub mod cache;
 pub mod directory;
 pub mod files;
 mod health;
@@ -33,10 +36,14 @@ mod holdings;
 pub mod index;
 pub mod intern;
 pub mod key;
+pub mod object_key;
+pub mod object_map;
+pub mod pack;
 mod read_through;
 pub mod reader;
 pub mod snapshot_map;
 mod standing;
+pub mod store;
 pub mod view;
 mod watch;
 mod writer;
@@ -91,7 +98,7 @@ pub struct Worker {
 
 struct Shared {
     directory: Arc<Directory>,
-    interner: Arc<intern::Interner>,
+    store: Arc<store::Store>,
     reader: Reader,
     counters: Arc<Counters>,
     progress: Progress,
@@ -109,15 +116,15 @@ impl Releases {
     /// An empty index and the worker that fills it.
     pub fn new(client: Client, config: &Config) -> (Self, Worker) {
         let (messages, receiver) = mpsc::channel(QUEUE);
-        let interner = Arc::new(intern::Interner::default());
+        let store = Arc::new(store::Store::default());
         let watches = watch::scopes(&config.namespaces)
             .into_iter()
             .map(|scope| Arc::new(WatchHealth::new(scope)))
             .collect();
         let shared = Arc::new(Shared {
             directory: Arc::default(),
-            reader: Reader::new(client, config.limits, Arc::clone(&interner)),
-            interner,
+            reader: Reader::new(client, config.limits, Arc::clone(&store)),
+            store,
             counters: Arc::default(),
             progress: Progress::default(),
             watches,
@@ -222,7 +229,7 @@ impl Releases {
             .max();
         let counters = &shared.counters;
         let mut stats = Stats {
-            bytes: shared.interner.bytes(),
+            bytes: shared.store.bytes(),
             wanted: usize::try_from(shared.progress.wanted.load(Relaxed)).unwrap_or(usize::MAX),
             last_event_age: last_event
                 .map(|when| SystemTime::now().duration_since(when).unwrap_or_default()),
@@ -245,10 +252,7 @@ impl Releases {
             stats.releases += 1;
             stats.revisions += view.records;
             stats.unreadable += view.revisions.len() - view.bodies().count();
-            stats.objects += view
-                .bodies()
-                .map(|body| body.objects().len())
-                .sum::<usize>();
+            stats.objects += view.bodies().map(|body| body.count()).sum::<usize>();
             stats.document_problems += view.bodies().map(|body| body.problems()).sum::<usize>();
         }
         stats

@@ -1,23 +1,30 @@
 //! What is kept of a record's body: the release it belongs to, its chart, its declared objects.
 //!
-//! The manifest's text, the chart and the values are gone once it is made.
+//! The manifest's text, the chart and the values are gone once it is made, and the objects are packed
+//! (see [`super::pack`]): they are unpacked one by one when they are asked for.
 
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::intern::Interner;
+use super::{
+    cache::CacheKey,
+    directory::DeclaredKind,
+    object_key::ObjectKey,
+    pack::{Entry, PackError, Packed},
+    store::{Chart, Store},
+};
 use crate::helm::{ReleaseName, identity::DeclaredObject};
 
 /// Chart and times, as the record has them; for metrics and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// Chart name.
-    pub chart: Box<str>,
+    pub chart: Arc<str>,
     /// Chart version.
-    pub chart_version: Box<str>,
+    pub chart_version: Arc<str>,
     /// The chart's `appVersion`.
-    pub app_version: Box<str>,
+    pub app_version: Arc<str>,
     /// `info.last_deployed`, RFC 3339, where the record has one.
     pub last_deployed: Option<Box<str>>,
     /// `info.deleted`: when its uninstallation began.
@@ -26,13 +33,18 @@ pub struct About {
 
 /// The kept part of one record's body.
 pub struct Body {
+    /// Of no other body.
+    number: u64,
     release: Arc<ReleaseName>,
-    chart: Arc<str>,
+    chart: Arc<Chart>,
     about: Arc<About>,
-    /// Sorted by group, kind and name; objects equal in these in the order of the manifest.
-    objects: Box<[Arc<DeclaredObject>]>,
-    problems: usize,
-    interner: Arc<Interner>,
+    objects: Packed,
+    /// Sorted; those of a chart mostly have the same.
+    kinds: Arc<[DeclaredKind]>,
+    /// Those that its objects are in, if they are namespaced.
+    namespaces: Box<[Arc<str>]>,
+    problems: u32,
+    store: Arc<Store>,
 }
 
 /// What a [`Body`] is made of.
@@ -48,25 +60,51 @@ pub struct Parts {
 }
 
 impl Body {
-    /// Keeps `parts`, sharing the texts of objects that are known already.
-    pub fn new(parts: Parts, interner: &Arc<Interner>) -> Self {
-        let mut objects = parts.objects;
-        for object in &mut objects {
-            object.json = interner.intern(&object.json);
-        }
+    /// Keeps `parts`, and shares what other bodies in `store` have too.
+    pub fn new(parts: Parts, store: &Arc<Store>) -> Self {
+        let Parts {
+            release,
+            about,
+            mut objects,
+            problems,
+        } = parts;
+        // What is alike comes together. Objects equal in these stay in the order of the manifest.
         objects.sort_by(|a, b| by_name(a).cmp(&by_name(b)));
-        let About {
-            chart,
-            chart_version,
-            ..
-        } = &parts.about;
+        let mut kinds: Vec<DeclaredKind> = objects.iter().map(kind_of).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut namespaces: Vec<&str> = objects
+            .iter()
+            .map(|object| namespace_of(object, &release))
+            .collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        let namespaces = namespaces
+            .into_iter()
+            .map(|namespace| store.words.intern(namespace))
+            .collect();
+        let keyed: Vec<(ObjectKey, DeclaredObject)> = objects
+            .into_iter()
+            .map(|object| (key_of(&object, &release), object))
+            .collect();
+        let chart = store.chart(&format!("{}-{}", about.chart, about.chart_version));
+        let objects = Packed::new(&keyed, |number, text| chart.model(number, text));
+        store.enters(objects.bytes());
         Self {
-            release: Arc::new(parts.release),
-            chart: format!("{chart}-{chart_version}").into(),
-            about: Arc::new(parts.about),
-            objects: objects.into_iter().map(Arc::new).collect(),
-            problems: parts.problems,
-            interner: Arc::clone(interner),
+            number: store.cache.number(),
+            release: Arc::new(release),
+            chart,
+            about: Arc::new(About {
+                chart: store.words.intern(&*about.chart),
+                chart_version: store.words.intern(&*about.chart_version),
+                app_version: store.words.intern(&*about.app_version),
+                ..about
+            }),
+            objects,
+            kinds: store.kinds.intern(kinds),
+            namespaces,
+            problems: u32::try_from(problems).unwrap_or(u32::MAX),
+            store: Arc::clone(store),
         }
     }
 
@@ -77,7 +115,7 @@ impl Body {
 
     /// The chart as `name-version`.
     pub fn chart(&self) -> &Arc<str> {
-        &self.chart
+        &self.chart.label
     }
 
     /// Chart and times.
@@ -85,14 +123,34 @@ impl Body {
         &self.about
     }
 
-    /// The declared objects.
-    pub fn objects(&self) -> &[Arc<DeclaredObject>] {
-        &self.objects
+    /// Number of declared objects.
+    pub fn count(&self) -> usize {
+        self.objects.entries().len()
+    }
+
+    /// The declared objects, all unpacked.
+    pub fn objects(&self) -> Result<Vec<DeclaredObject>, PackError> {
+        self.objects.objects()
+    }
+
+    /// The kinds of the declared objects, in the versions that the manifest has.
+    pub fn kinds(&self) -> &Arc<[DeclaredKind]> {
+        &self.kinds
+    }
+
+    /// Whether it declares an object in this namespace, if the object's kind is namespaced.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|known| **known == *namespace)
+    }
+
+    /// The keys of the declared objects, sorted; an object that is declared twice is there twice.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.objects.entries().iter().map(|entry| entry.key)
     }
 
     /// Documents of the manifest that did not parse, so that their objects are not guarded.
     pub fn problems(&self) -> usize {
-        self.problems
+        usize::try_from(self.problems).unwrap_or(usize::MAX)
     }
 
     /// The object that the manifest declares under this name, if it does.
@@ -102,41 +160,88 @@ impl Body {
     /// namespace counts, and the release's where the document names none (cli-runtime
     /// `DefaultNamespace`). Of several documents for one object the last wins, as Helm applies them
     /// in order.
+    ///
+    /// # Errors
+    /// When it declares an object that may be this one and can not be read.
     pub fn find(
         &self,
         group: &str,
         kind: &str,
         namespace: &str,
         name: &str,
-    ) -> Option<&Arc<DeclaredObject>> {
-        let wanted = (group, kind, name);
-        let start = self
-            .objects
-            .partition_point(|object| by_name(object) < wanted);
-        self.objects
-            .get(start..)?
-            .iter()
-            .take_while(|object| by_name(object) == wanted)
-            .filter(|object| namespace.is_empty() || self.namespace_of(object) == namespace)
-            .last()
+    ) -> Result<Option<Arc<DeclaredObject>>, PackError> {
+        let wanted = ObjectKey::wanted(group, kind, namespace, name);
+        let entries = self.objects.entries();
+        let start = entries.partition_point(|entry| entry.key < *wanted.start());
+        let entries = entries.get(start..).unwrap_or_default();
+        let end = entries.partition_point(|entry| entry.key <= *wanted.end());
+        let entries = entries.get(..end).unwrap_or_default();
+        let mut before = None;
+        while let Some(entry) = last(entries, before) {
+            let object = self.object(entry)?;
+            let is_it = by_name(&object) == (group, kind, name)
+                && (namespace.is_empty() || namespace_of(&object, &self.release) == namespace);
+            if is_it {
+                return Ok(Some(object));
+            }
+            before = Some(entry);
+        }
+        Ok(None)
     }
 
-    pub(super) fn namespace_of<'a>(&'a self, object: &'a DeclaredObject) -> &'a str {
-        match object.namespace.as_deref() {
-            None | Some("") => &self.release.namespace,
-            Some(namespace) => namespace,
+    fn object(&self, entry: &Entry) -> Result<Arc<DeclaredObject>, PackError> {
+        let key = CacheKey {
+            body: self.number,
+            place: entry.place.number(),
+        };
+        let cache = &self.store.cache;
+        if let Some(object) = cache.get(key) {
+            return Ok(object);
         }
+        let object = self.objects.object(entry.place).inspect_err(
+            |error| tracing::error!(release = %self.release, %error, "a kept manifest can not be read"),
+        )?;
+        let object = Arc::new(object);
+        cache.insert(key, &object);
+        Ok(object)
     }
+}
+
+/// The last of `entries` by its place, of those before one of them.
+fn last<'e>(entries: &'e [Entry], before: Option<&Entry>) -> Option<&'e Entry> {
+    entries
+        .iter()
+        .filter(|entry| before.is_none_or(|before| entry.place < before.place))
+        .max_by_key(|entry| entry.place)
 }
 
 fn by_name(object: &DeclaredObject) -> (&str, &str, &str) {
     (&object.group, &object.kind, &object.name)
 }
 
+fn key_of(object: &DeclaredObject, release: &ReleaseName) -> ObjectKey {
+    let namespace = namespace_of(object, release);
+    ObjectKey::new(&object.group, &object.kind, namespace, &object.name)
+}
+
+fn namespace_of<'a>(object: &'a DeclaredObject, release: &'a ReleaseName) -> &'a str {
+    match object.namespace.as_deref() {
+        None | Some("") => &release.namespace,
+        Some(namespace) => namespace,
+    }
+}
+
+fn kind_of(object: &DeclaredObject) -> DeclaredKind {
+    DeclaredKind {
+        group: object.group.clone(),
+        kind: object.kind.clone(),
+        version: object.version.clone(),
+    }
+}
+
 impl Drop for Body {
     fn drop(&mut self) {
-        self.interner
-            .release(self.objects.iter().map(|object| &object.json));
+        self.store.leaves(self.objects.bytes());
     }
 }
 
@@ -145,8 +250,11 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
             .field("release", &self.release)
-            .field("chart", &self.chart)
-            .field("objects", &self.objects.len())
+            .field("chart", &self.chart.label)
+            .field("objects", &self.count())
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! The readers' side of the index: which releases claim an object.
 //!
-//! Objects are known here by a hash of group, kind and name alone, and point at the releases that
-//! may declare them; each of these then searches its own bodies. A colliding hash costs a search,
-//! never a wrong answer, and no name is stored twice.
+//! Objects are known here by a hash of their names ([`super::object_key`]), and point at the releases
+//! that may declare them; each of these then searches its own bodies. So what no release declares is
+//! answered without any manifest being unpacked. A colliding hash costs a search, never a wrong answer,
+//! and no name is stored twice.
 
 use std::{
-    collections::BTreeSet,
-    hash::{BuildHasher, RandomState},
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +16,8 @@ use std::{
 use super::{
     body::Body,
     key::StorageKey,
+    object_key::ObjectKey,
+    object_map::ObjectMap,
     snapshot_map::SnapshotMap,
     view::{Cell, ReleaseView},
 };
@@ -24,22 +26,18 @@ use crate::{
     helm::{ReleaseName, storage::Driver},
 };
 
-/// At 1024 shards a change to a release of 50 objects copies 50 of them: some ten thousand
-/// entries in an index of 250,000 objects.
-const OBJECT_SHARDS: usize = 1024;
 const RELEASE_SHARDS: usize = 64;
 
 /// What lookups read. Never waits for the writer.
 pub struct Directory {
-    objects: SnapshotMap<u64, Arc<[Arc<Cell>]>>,
+    objects: ObjectMap,
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
-    hasher: RandomState,
     relists: AtomicU64,
     generation: AtomicU64,
 }
 
 /// A kind in the version that a manifest has it in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeclaredKind {
     /// API group, empty for core.
     pub group: String,
@@ -52,9 +50,8 @@ pub struct DeclaredKind {
 impl Default for Directory {
     fn default() -> Self {
         Self {
-            objects: SnapshotMap::new(OBJECT_SHARDS),
+            objects: ObjectMap::default(),
             releases: SnapshotMap::new(RELEASE_SHARDS),
-            hasher: RandomState::new(),
             relists: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
@@ -68,7 +65,7 @@ impl Directory {
     /// Namespace names itself as its namespace; that is seen through here.
     pub fn claims(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Vec<Claim> {
         let namespace = scope(group, kind, namespace);
-        self.candidates(group, kind, name)
+        self.candidates(group, kind, namespace, name)
             .iter()
             .filter_map(|cell| cell.view().claim(group, kind, namespace, name))
             .collect()
@@ -83,7 +80,7 @@ impl Directory {
         name: &str,
     ) -> Vec<Arc<StorageKey>> {
         let namespace = scope(group, kind, namespace);
-        self.candidates(group, kind, name)
+        self.candidates(group, kind, namespace, name)
             .iter()
             .map(|cell| cell.view())
             .filter(|view| view.claim(group, kind, namespace, name).is_some())
@@ -153,20 +150,12 @@ impl Directory {
 
     /// The kinds of all objects that active revisions declare.
     pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
-        let mut kinds = BTreeSet::new();
+        let (mut kinds, mut seen) = (BTreeSet::new(), HashSet::new());
         for view in self.releases() {
             for body in view.bodies() {
-                let mut last = None;
-                // Sorted by group and kind, so most are like the one before.
-                for object in body.objects() {
-                    let kind = (&*object.group, &*object.kind, &*object.version);
-                    if last.replace(kind) != Some(kind) {
-                        kinds.insert(DeclaredKind {
-                            group: kind.0.to_owned(),
-                            kind: kind.1.to_owned(),
-                            version: kind.2.to_owned(),
-                        });
-                    }
+                // Most releases of a chart have the very same.
+                if seen.insert(Arc::clone(body.kinds())) {
+                    kinds.extend(body.kinds().iter().cloned());
                 }
             }
         }
@@ -196,25 +185,10 @@ impl Directory {
         self.relists.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn candidates(&self, group: &str, kind: &str, name: &str) -> Arc<[Arc<Cell>]> {
+    /// The releases that may declare an object.
+    fn candidates(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Vec<Arc<Cell>> {
         self.objects
-            .get(&self.hash(group, kind, name))
-            .unwrap_or_default()
-    }
-
-    fn hash(&self, group: &str, kind: &str, name: &str) -> u64 {
-        self.hasher.hash_one((group, kind, name))
-    }
-
-    /// The hashes of the objects of `bodies`, each once, sorted.
-    fn hashes<'b>(&self, bodies: impl Iterator<Item = &'b Arc<Body>>) -> Vec<u64> {
-        let mut hashes: Vec<u64> = bodies
-            .flat_map(|body| body.objects())
-            .map(|object| self.hash(&object.group, &object.kind, &object.name))
-            .collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes
+            .cells(&ObjectKey::wanted(group, kind, namespace, name))
     }
 
     /// Makes a release's new state visible. For the one writer only.
@@ -224,11 +198,11 @@ impl Directory {
     pub(super) fn publish(&self, view: ReleaseView) {
         let storage = Arc::clone(&view.storage);
         let Some(cell) = self.releases.get(&storage) else {
-            let hashes = self.hashes(view.bodies());
+            let keys = keys(view.bodies());
             let cell = Arc::new(Cell::new(view));
             self.releases
                 .change([storage], |_, _| Some(Arc::clone(&cell)));
-            self.enter(hashes, &cell);
+            self.objects.enter(keys, &cell);
             self.moved();
             return;
         };
@@ -242,11 +216,11 @@ impl Directory {
             cell.store(view);
             return;
         }
-        let before = self.hashes(old.bodies());
-        let after = self.hashes(view.bodies());
-        self.enter(without(&after, &before), &cell);
+        let before = keys(old.bodies());
+        let after = keys(view.bodies());
+        self.objects.enter(without(&after, &before), &cell);
         cell.store(view);
-        self.leave(without(&before, &after), &cell);
+        self.objects.leave(without(&before, &after), &cell);
         self.moved();
     }
 
@@ -256,35 +230,24 @@ impl Directory {
             return;
         };
         self.releases.change([Arc::clone(storage)], |_, _| None);
-        self.leave(self.hashes(cell.view().bodies()), &cell);
+        self.objects.leave(keys(cell.view().bodies()), &cell);
         self.moved();
-    }
-
-    fn enter(&self, hashes: Vec<u64>, cell: &Arc<Cell>) {
-        self.objects.change(hashes, |_, old| {
-            let others = old.iter().flat_map(|cells| cells.iter()).cloned();
-            Some(others.chain([Arc::clone(cell)]).collect())
-        });
-    }
-
-    fn leave(&self, hashes: Vec<u64>, cell: &Arc<Cell>) {
-        self.objects.change(hashes, |_, old| {
-            let left: Arc<[Arc<Cell>]> = old?
-                .iter()
-                .filter(|other| !Arc::ptr_eq(other, cell))
-                .cloned()
-                .collect();
-            (!left.is_empty()).then_some(left)
-        });
     }
 }
 
-/// What of `hashes` is not in `others`; both sorted.
-fn without(hashes: &[u64], others: &[u64]) -> Vec<u64> {
-    hashes
-        .iter()
+/// The keys of the objects of `bodies`, each once, sorted.
+fn keys<'b>(bodies: impl Iterator<Item = &'b Arc<Body>>) -> Vec<ObjectKey> {
+    let mut keys: Vec<ObjectKey> = bodies.flat_map(|body| body.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// What of `keys` is not in `others`; both sorted.
+fn without(keys: &[ObjectKey], others: &[ObjectKey]) -> Vec<ObjectKey> {
+    keys.iter()
         .copied()
-        .filter(|hash| others.binary_search(hash).is_err())
+        .filter(|key| others.binary_search(key).is_err())
         .collect()
 }
 

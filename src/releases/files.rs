@@ -13,9 +13,9 @@ use super::{
     body::{About, Body, Parts},
     directory::Directory,
     index::Index,
-    intern::Interner,
     key::{RecordKey, StorageKey, Stored, Version},
     reader::{ReadError, decode, stored},
+    store::Store,
     view::Content,
 };
 use crate::helm::{
@@ -52,7 +52,7 @@ pub enum Added {
 pub struct Files {
     directory: Arc<Directory>,
     index: Index,
-    interner: Arc<Interner>,
+    store: Arc<Store>,
     limits: Limits,
 }
 
@@ -63,7 +63,7 @@ impl Files {
         Self {
             index: Index::new(Arc::clone(&directory)),
             directory,
-            interner: Arc::default(),
+            store: Arc::default(),
             limits,
         }
     }
@@ -86,7 +86,7 @@ impl Files {
         self.index.apply(stored);
         let body = payload
             .ok_or(ReadError::Empty)
-            .and_then(|text| decode(text.as_bytes(), self.limits, &self.interner, &key));
+            .and_then(|text| decode(text.as_bytes(), self.limits, &self.store, &key));
         Ok(match body {
             Ok(body) => {
                 let content = Content::Body(Arc::new(body));
@@ -112,10 +112,7 @@ impl Files {
             }),
             revision: 1,
         };
-        let version = Version {
-            uid: Box::default(),
-            resource_version: Box::default(),
-        };
+        let version = Version::default();
         self.index.apply(Stored {
             key: key.clone(),
             status: Status::Deployed,
@@ -127,7 +124,7 @@ impl Files {
             objects: manifest.objects,
             problems: manifest.problems.len(),
         };
-        let body = Body::new(parts, &self.interner);
+        let body = Body::new(parts, &self.store);
         let content = Content::Body(Arc::new(body));
         self.index.insert_body(&key, &version, content);
         manifest.problems

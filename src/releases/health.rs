@@ -33,7 +33,7 @@ pub struct Stats {
     pub revisions: usize,
     /// Objects declared by active revisions, counted once for each revision.
     pub objects: usize,
-    /// Bytes of text of declared objects; equal texts are one.
+    /// Bytes that are held for declared objects: packed ones, and the models of charts.
     pub bytes: usize,
     /// Active revisions whose record can not be read.
     pub unreadable: usize,

@@ -148,10 +148,9 @@ impl ReleaseView {
                 (is_recorded || holds()).then(Vec::new)?
             }
             Stake::Definition { group, kind } => {
-                let holds = |body: &Body| body.instances(group, kind).next().is_some();
+                let holds = |body: &Body| body.has_instances(group, kind);
                 let newest = self.each(holds).then(|| self.bodies().next())??;
-                let named = newest.instances(group, kind).take(NAMED);
-                named.map(|object| newest.called(object)).collect()
+                newest.instances(group, kind)
             }
         };
         let chart = self.bodies().next().map(|body| Arc::clone(body.chart()));
@@ -179,20 +178,21 @@ impl ReleaseView {
 }
 
 impl Body {
-    /// Whether it declares an object in this namespace.
-    fn is_in(&self, namespace: &str) -> bool {
-        self.objects()
-            .iter()
-            .any(|object| self.namespace_of(object) == namespace)
+    /// Whether it declares objects of this kind.
+    fn has_instances(&self, group: &str, kind: &str) -> bool {
+        let mut kinds = self.kinds().iter();
+        kinds.any(|known| (&*known.group, &*known.kind) == (group, kind))
     }
 
-    fn instances<'a>(
-        &'a self,
-        group: &'a str,
-        kind: &'a str,
-    ) -> impl Iterator<Item = &'a DeclaredObject> {
-        let objects = self.objects().iter().map(|object| &**object);
-        objects.filter(move |object| (&*object.group, &*object.kind) == (group, kind))
+    /// Some of the objects of this kind, as a message calls them. None, where they can not be read.
+    fn instances(&self, group: &str, kind: &str) -> Vec<String> {
+        let objects = self.objects().inspect_err(
+            |error| tracing::error!(release = %self.release(), %error, "a kept manifest can not be read"),
+        );
+        let mut objects = objects.unwrap_or_default();
+        objects.retain(|object| (&*object.group, &*object.kind) == (group, kind));
+        let named = objects.iter().take(NAMED);
+        named.map(|object| self.called(object)).collect()
     }
 
     /// As a message calls it. Whether the kind is namespaced is not known, so the namespace is said

@@ -13,21 +13,21 @@
 //!   of the index for the moment that a fetch takes. Nothing is denied on its strength, because
 //!   the records are read again before any denial.
 
+mod records;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
+use records::{Read, Record, Records};
+
 use super::{
-    body::About,
     directory::Directory,
     key::{RecordKey, StorageKey, Stored, Version, number},
     view::{Content, ReleaseView, RevisionView},
 };
-use crate::helm::{
-    lifecycle::{self, Status},
-    storage::Driver,
-};
+use crate::helm::{lifecycle, storage::Driver};
 
 /// All records that a watch sees: those of one driver, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,51 +74,10 @@ pub struct Learned {
     pub bodies: Vec<RevisionView>,
 }
 
-struct Record {
-    status: Status,
-    version: Version,
-    read: Option<Read>,
-    /// Stays when the body goes: metrics tell of uninstalled releases too.
-    about: Option<Arc<About>>,
-    /// The state for which a fetch is demanded.
-    requested: Option<Version>,
-}
-
-struct Read {
-    version: Version,
-    content: Content,
-}
-
-impl Record {
-    /// Whether what was read is of the record's present state, or a later one of which the watch
-    /// has not told yet.
-    fn is_read(&self) -> bool {
-        self.read.as_ref().is_some_and(|read| {
-            read.version == self.version || self.version.is_before(&read.version)
-        })
-    }
-
-    /// It could not be read, and nobody tries any more: its fetch was stopped when it left the active
-    /// set, to which it may come back when a later revision is deleted.
-    fn is_given_up(&self) -> bool {
-        self.is_unreadable() && self.requested.is_none()
-    }
-
-    fn is_unreadable(&self) -> bool {
-        matches!(
-            self.read,
-            Some(Read {
-                content: Content::Unreadable,
-                ..
-            })
-        )
-    }
-}
-
 /// The records of all releases. One task owns it.
 pub struct Index {
     directory: Arc<Directory>,
-    releases: HashMap<Arc<StorageKey>, BTreeMap<u32, Record>>,
+    releases: HashMap<Arc<StorageKey>, Records>,
     /// Relists under way, and what they have listed so far.
     relists: HashMap<Scope, HashSet<RecordKey>>,
     demands: Vec<Demand>,
@@ -152,14 +111,14 @@ impl Index {
     /// A record was deleted; `stored` is its last state.
     pub fn delete(&mut self, stored: &Stored) {
         let storage = &stored.key.storage;
-        if let Some(deleted) = number(&stored.version.resource_version) {
+        if let Some(deleted) = stored.version.resource_version.number() {
             let newest = self.deleted_up_to.entry(storage.driver).or_default();
             *newest = deleted.max(*newest);
         }
         let Some(records) = self.releases.get_mut(storage) else {
             return;
         };
-        let Some(record) = records.get(&stored.key.revision) else {
+        let Some(record) = records.get(stored.key.revision) else {
             return;
         };
         let is_another =
@@ -193,9 +152,9 @@ impl Index {
             .iter()
             .filter(|(storage, _)| scope.covers(storage))
             .flat_map(|(storage, records)| {
-                records.keys().map(|revision| RecordKey {
+                records.iter().map(|record| RecordKey {
                     storage: Arc::clone(storage),
-                    revision: *revision,
+                    revision: record.revision,
                 })
             })
             .filter(|key| !seen.contains(key))
@@ -244,13 +203,13 @@ impl Index {
             .releases
             .get(&storage)
             .into_iter()
-            .flatten()
-            .filter(|(revision, record)| {
-                !listed.contains(revision)
-                    && number(&record.version.resource_version)
-                        .is_some_and(|version| version <= list_version)
+            .flat_map(Records::iter)
+            .filter(|record| {
+                let version = record.version.resource_version.number();
+                !listed.contains(&record.revision)
+                    && version.is_some_and(|version| version <= list_version)
             })
-            .map(|(revision, _)| *revision)
+            .map(|record| record.revision)
             .collect();
         for revision in gone {
             self.drop_record(&RecordKey {
@@ -294,7 +253,7 @@ impl Index {
             version,
         } = stored;
         let records = self.releases.entry(key.storage).or_default();
-        match records.get_mut(&key.revision) {
+        match records.get_mut(key.revision) {
             Some(known) if version.is_before(&known.version) || version == known.version => false,
             Some(known) => {
                 known.status = status;
@@ -302,14 +261,7 @@ impl Index {
                 true
             }
             None => {
-                let record = Record {
-                    status,
-                    version,
-                    read: None,
-                    about: None,
-                    requested: None,
-                };
-                records.insert(key.revision, record);
+                records.insert(Record::new(key.revision, status, version));
                 true
             }
         }
@@ -320,7 +272,7 @@ impl Index {
             return;
         };
         if records
-            .remove(&key.revision)
+            .remove(key.revision)
             .is_some_and(|record| record.requested.is_some())
         {
             self.demands.push(Demand::Forget(key.clone()));
@@ -332,28 +284,33 @@ impl Index {
         let record = self
             .releases
             .get_mut(&key.storage)
-            .and_then(|records| records.get_mut(&key.revision));
+            .and_then(|records| records.get_mut(key.revision));
         if let Some(record) = record
             && (*version == record.version || record.version.is_before(version))
         {
             if let Content::Body(body) = &content {
                 record.about = Some(Arc::clone(body.about()));
             }
-            record.read = Some(Read {
+            record.read = Some(Box::new(Read {
                 version: version.clone(),
                 content,
-            });
+            }));
         }
     }
 
     /// Works out a release's active set again, what it needs, and what readers see.
     fn refresh(&mut self, storage: &Arc<StorageKey>) {
+        let Some((known, _)) = self.releases.get_key_value(storage) else {
+            return;
+        };
+        // One copy of the name, however many events have come with their own.
+        let storage = &Arc::clone(known);
         let Some(records) = self.releases.get_mut(storage) else {
             return;
         };
         let statuses: Vec<_> = records
             .iter()
-            .map(|(revision, record)| (*revision, record.status))
+            .map(|record| (record.revision, record.status))
             .collect();
         let Some(&(newest, status)) = statuses.last() else {
             self.releases.remove(storage);
@@ -366,7 +323,8 @@ impl Index {
             .flat_map(lifecycle::ActiveSet::revisions)
             .collect();
 
-        for (&revision, record) in records.iter_mut() {
+        for record in records.iter_mut() {
+            let revision = record.revision;
             let key = || RecordKey {
                 storage: Arc::clone(storage),
                 revision,
@@ -382,39 +340,36 @@ impl Index {
                     record.requested = None;
                 }
                 self.wanted.remove(&key());
-            } else if record.requested.as_ref() != Some(&record.version) {
-                record.requested = Some(record.version.clone());
+            } else if record.requested.as_deref() != Some(&record.version) {
+                record.requested = Some(Box::new(record.version.clone()));
                 self.demands
                     .push(Demand::Fetch(key(), record.version.clone()));
                 self.wanted.insert(key());
             }
         }
 
-        let latest = records
-            .values()
-            .rev()
-            .find_map(|record| record.about.clone());
-        let is_known = |revision: &u32| records.get(revision).is_some_and(|r| r.read.is_some());
+        let latest = records.iter().rev().find_map(|record| record.about.clone());
+        let is_known = |revision: &u32| records.get(*revision).is_some_and(|r| r.read.is_some());
         let shown: Vec<u32> = if active_revisions.iter().any(is_known) || active.is_none() {
             active_revisions
         } else {
             records
-                .keys()
+                .iter()
                 .rev()
-                .copied()
+                .map(|record| record.revision)
                 .filter(is_known)
                 .take(1)
                 .collect()
         };
-        for (revision, record) in records.iter_mut() {
-            if !shown.contains(revision) {
+        for record in records.iter_mut() {
+            if !shown.contains(&record.revision) {
                 record.read = None;
             }
         }
-        let revisions = shown
+        let mut revisions: Vec<RevisionView> = shown
             .iter()
             .filter_map(|revision| {
-                let read = records.get(revision)?.read.as_ref()?;
+                let read = records.get(*revision)?.read.as_ref()?;
                 Some(RevisionView {
                     revision: *revision,
                     version: read.version.clone(),
@@ -422,6 +377,7 @@ impl Index {
                 })
             })
             .collect();
+        revisions.shrink_to_fit();
         self.directory.publish(ReleaseView {
             storage: Arc::clone(storage),
             newest,

@@ -1,69 +1,63 @@
-//! One copy of each declared object's text, however many revisions and releases declare the same.
+//! One copy of what many bodies have alike: names of charts, sets of kinds.
 //!
-//! Invariant: a text leaves the table with the last body that owns it. A request that still holds
-//! it keeps it alive for itself alone.
+//! Invariant: what nobody but the table has leaves it by the time that the table has grown to twice
+//! what was in use. A request that still holds a value keeps it alive for itself alone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// The table of texts.
-#[derive(Default)]
-pub struct Interner {
-    table: Mutex<Table>,
+/// The table.
+pub struct Interner<T: ?Sized> {
+    table: Mutex<Table<T>>,
 }
 
-#[derive(Default)]
-struct Table {
-    /// Each text and how many owners it has.
-    texts: HashMap<Arc<str>, usize>,
-    bytes: usize,
+struct Table<T: ?Sized> {
+    values: HashSet<Arc<T>>,
+    /// At so many values those that nobody has are looked for.
+    sweep_at: usize,
 }
 
-impl Interner {
-    /// The one copy of `text`, with one owner more.
-    pub fn intern(&self, text: &Arc<str>) -> Arc<str> {
-        let mut table = self.table.lock();
-        let known = table
-            .texts
-            .get_key_value(text)
-            .map(|(known, _)| Arc::clone(known));
-        let text = known.unwrap_or_else(|| {
-            table.bytes += text.len();
-            Arc::clone(text)
-        });
-        *table.texts.entry(Arc::clone(&text)).or_default() += 1;
-        text
-    }
+/// Not worth looking for fewer.
+const FIRST_SWEEP: usize = 64;
 
-    /// An owner of each of these texts is gone.
-    pub fn release<'t>(&self, texts: impl IntoIterator<Item = &'t Arc<str>>) {
-        let mut table = self.table.lock();
-        for text in texts {
-            let Some(owners) = table.texts.get_mut(text) else {
-                continue;
-            };
-            *owners -= 1;
-            if *owners == 0 {
-                table.texts.remove(text);
-                table.bytes -= text.len();
-            }
+impl<T: ?Sized> Default for Interner<T> {
+    fn default() -> Self {
+        let table = Table {
+            values: HashSet::new(),
+            sweep_at: FIRST_SWEEP,
+        };
+        Self {
+            table: Mutex::new(table),
         }
     }
+}
 
-    /// Number of texts.
+impl<T: ?Sized + Hash + Eq> Interner<T> {
+    /// The one copy of `value`.
+    pub fn intern<V: AsRef<T> + Into<Arc<T>>>(&self, value: V) -> Arc<T> {
+        let mut table = self.table.lock();
+        if let Some(known) = table.values.get(value.as_ref()) {
+            return Arc::clone(known);
+        }
+        if table.values.len() >= table.sweep_at {
+            // Under the lock nobody can take another copy of what only the table has.
+            table.values.retain(|value| Arc::strong_count(value) > 1);
+            table.sweep_at = (2 * table.values.len()).max(FIRST_SWEEP);
+        }
+        let value: Arc<T> = value.into();
+        table.values.insert(Arc::clone(&value));
+        value
+    }
+
+    /// Number of values, those that nobody has any more too.
     pub fn len(&self) -> usize {
-        self.table.lock().texts.len()
+        self.table.lock().values.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Bytes of text.
-    pub fn bytes(&self) -> usize {
-        self.table.lock().bytes
     }
 }
 
@@ -72,25 +66,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_texts_are_one_and_leave_with_their_last_owner() {
-        let interner = Interner::default();
-        let one = interner.intern(&Arc::from("{\"a\":1}"));
-        let two = interner.intern(&Arc::from("{\"a\":1}"));
+    fn equal_values_are_one() {
+        let interner = Interner::<str>::default();
+        let (one, two) = (interner.intern("web"), interner.intern("web".to_owned()));
         assert!(Arc::ptr_eq(&one, &two));
-        assert_eq!((interner.len(), interner.bytes()), (1, 7));
-
-        interner.release([&one]);
-        assert_eq!(interner.len(), 1, "still owned by the other");
-        interner.release([&two]);
-        assert!(interner.is_empty());
-        assert_eq!(interner.bytes(), 0);
-        assert_eq!(&*one, "{\"a\":1}", "a request that holds it still has it");
+        assert_eq!(interner.len(), 1);
     }
 
     #[test]
-    fn a_text_that_nobody_owns_may_be_released() {
-        let interner = Interner::default();
-        interner.release([&Arc::from("a")]);
-        assert_eq!((interner.len(), interner.bytes()), (0, 0));
+    fn what_nobody_has_any_more_does_not_stay_for_ever() {
+        let interner = Interner::<str>::default();
+        let kept = interner.intern("kept");
+        for number in 0..10_000 {
+            interner.intern(number.to_string());
+        }
+        assert!(interner.len() <= FIRST_SWEEP, "{}", interner.len());
+        assert!(Arc::ptr_eq(&kept, &interner.intern("kept")));
     }
 }

@@ -50,12 +50,109 @@ impl fmt::Display for RecordKey {
 }
 
 /// One state of a record's object: a body read at one version tells nothing about another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// There is one for each record of each release, so it is kept small.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Version {
     /// `metadata.uid`: a deleted and re-created record is another one.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// `metadata.resourceVersion`.
-    pub resource_version: Box<str>,
+    pub resource_version: ResourceVersion,
+}
+
+/// `metadata.uid`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Uid(UidForm);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum UidForm {
+    /// As API servers make them.
+    Uuid([u8; 16]),
+    Other(Box<str>),
+}
+
+impl From<&str> for Uid {
+    fn from(text: &str) -> Self {
+        Self(uuid(text).map_or_else(|| UidForm::Other(text.into()), UidForm::Uuid))
+    }
+}
+
+impl From<String> for Uid {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl Default for Uid {
+    /// That of an object that has none.
+    fn default() -> Self {
+        "".into()
+    }
+}
+
+/// The 16 bytes of a UUID in its usual form: lower case, hyphens after 8, 12, 16 and 20 digits.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let mut nibbles = Vec::with_capacity(32);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'-' if HYPHENS.contains(&at) => {}
+            b'0'..=b'9' if !HYPHENS.contains(&at) => nibbles.push(byte - b'0'),
+            b'a'..=b'f' if !HYPHENS.contains(&at) => nibbles.push(byte - b'a' + 10),
+            _ => return None,
+        }
+    }
+    let bytes = nibbles.chunks_exact(2).map(|pair| match pair {
+        [high, low] => high << 4 | low,
+        _ => 0,
+    });
+    bytes.collect::<Vec<u8>>().try_into().ok()
+}
+
+/// `metadata.resourceVersion`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceVersion(ResourceVersionForm);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum ResourceVersionForm {
+    /// A decimal number as it is usually written, without leading zeros.
+    Number(u64),
+    Other(Box<str>),
+}
+
+impl ResourceVersion {
+    /// As a number, where it looks like one.
+    pub fn number(&self) -> Option<u64> {
+        match &self.0 {
+            ResourceVersionForm::Number(number) => Some(*number),
+            ResourceVersionForm::Other(text) => number(text),
+        }
+    }
+}
+
+impl From<&str> for ResourceVersion {
+    fn from(text: &str) -> Self {
+        Self(
+            match number(text).filter(|number| number.to_string() == text) {
+                Some(number) => ResourceVersionForm::Number(number),
+                None => ResourceVersionForm::Other(text.into()),
+            },
+        )
+    }
+}
+
+impl From<String> for ResourceVersion {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl Default for ResourceVersion {
+    /// That of an object that has none.
+    fn default() -> Self {
+        "".into()
+    }
 }
 
 impl Version {
@@ -66,8 +163,8 @@ impl Version {
     /// "Resource versions"; etcd's revisions); where they do not look so, nothing is known.
     pub fn is_before(&self, other: &Self) -> bool {
         match (
-            number(&self.resource_version),
-            number(&other.resource_version),
+            self.resource_version.number(),
+            other.resource_version.number(),
         ) {
             (Some(this), Some(other)) => this < other,
             _ => false,
@@ -89,4 +186,44 @@ pub struct Stored {
     pub status: Status,
     /// The state of the object.
     pub version: Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const UUID: &str = "c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c88";
+
+    #[rstest]
+    #[case::a_digit("c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c89")]
+    #[case::upper_case("C5D3F1B0-7A64-4C1D-9A53-2B1F0E6D7C88")]
+    #[case::hyphens_elsewhere("c5d3f1b07-a64-4c1d-9a53-2b1f0e6d7c88")]
+    #[case::no_hyphens("c5d3f1b07a644c1d9a532b1f0e6d7c88")]
+    #[case::more("c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c888")]
+    #[case::no_digits("c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c8g")]
+    #[case::nothing("")]
+    fn uids_are_equal_when_their_texts_are(#[case] other: &str) {
+        assert_eq!(Uid::from(UUID), Uid::from(UUID.to_owned()));
+        assert_eq!(Uid::from(other), Uid::from(other));
+        assert!(Uid::from(UUID) != Uid::from(other));
+    }
+
+    #[rstest]
+    #[case::a_number("7", Some(7))]
+    #[case::zeros_before_it("007", Some(7))]
+    #[case::the_largest("18446744073709551615", Some(u64::MAX))]
+    #[case::larger("18446744073709551616", None)]
+    #[case::no_number("a7", None)]
+    #[case::nothing("", None)]
+    fn resource_versions_are_numbers_where_they_look_so(
+        #[case] text: &str,
+        #[case] number: Option<u64>,
+    ) {
+        assert_eq!(ResourceVersion::from(text).number(), number);
+        assert_eq!(ResourceVersion::from(text), text.to_owned().into());
+        assert!(ResourceVersion::from(text) != "8".into());
+        assert_eq!(text == "7", ResourceVersion::from(text) == "7".into());
+    }
 }

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::{
     body::{About, Body, Parts},
-    intern::Interner,
     key::{RecordKey, StorageKey, Stored, Version},
+    store::Store,
 };
 use crate::{
     cluster::ApiFailure,
@@ -78,19 +78,19 @@ pub struct Listing {
 pub struct Reader {
     client: Client,
     limits: Limits,
-    interner: Arc<Interner>,
+    store: Arc<Store>,
     /// Decoding is pure computation, up to tens of milliseconds for a big record.
     decoding: Arc<Semaphore>,
 }
 
 impl Reader {
     /// A reader that decodes at most as many records at a time as there are cores.
-    pub fn new(client: Client, limits: Limits, interner: Arc<Interner>) -> Self {
+    pub fn new(client: Client, limits: Limits, store: Arc<Store>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             client,
             limits,
-            interner,
+            store,
             decoding: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -154,9 +154,9 @@ impl Reader {
         let Ok(_permit) = self.decoding.acquire().await else {
             return Err(ReadError::Decoder);
         };
-        let (limits, interner, key) = (self.limits, Arc::clone(&self.interner), key.clone());
+        let (limits, store, key) = (self.limits, Arc::clone(&self.store), key.clone());
         let decoded =
-            tokio::task::spawn_blocking(move || decode(&payload, limits, &interner, &key)).await;
+            tokio::task::spawn_blocking(move || decode(&payload, limits, &store, &key)).await;
         match decoded {
             Ok(body) => Ok((version, body?)),
             Err(_panicked) => Err(ReadError::Decoder),
@@ -207,8 +207,8 @@ impl Reader {
         } = object.metadata;
         Ok((
             Version {
-                uid,
-                resource_version,
+                uid: (&*uid).into(),
+                resource_version: (&*resource_version).into(),
             },
             payload,
         ))
@@ -246,7 +246,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
 pub(super) fn decode(
     payload: &[u8],
     limits: Limits,
-    interner: &Arc<Interner>,
+    store: &Arc<Store>,
     key: &RecordKey,
 ) -> Result<Body, ReadError> {
     let record = record::decode(payload, &limits)?;
@@ -269,7 +269,7 @@ pub(super) fn decode(
         objects: manifest.objects,
         problems: manifest.problems.len(),
     };
-    Ok(Body::new(parts, interner))
+    Ok(Body::new(parts, store))
 }
 
 fn about(record: &Record) -> About {

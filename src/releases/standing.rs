@@ -51,10 +51,12 @@ impl Releases {
                 if view.status == Status::Deployed =>
             {
                 let namespace = scope(object.group, object.kind, object.namespace);
-                let found = body.find(object.group, object.kind, namespace, &object.name);
-                Standing::Deployed {
-                    revision: view.newest,
-                    object: found.cloned(),
+                match body.find(object.group, object.kind, namespace, &object.name) {
+                    Ok(object) => Standing::Deployed {
+                        revision: view.newest,
+                        object,
+                    },
+                    Err(_logged) => Standing::Unsaid,
                 }
             }
             _ => Standing::Unsaid,

@@ -69,10 +69,15 @@ impl ReleaseView {
                 let held = match &revision.content {
                     Content::Unreadable => Held::Unreadable,
                     Content::Body(body) => match body.find(group, kind, namespace, name) {
-                        None => Held::Absent,
-                        Some(object) => {
+                        Ok(None) => Held::Absent,
+                        Ok(Some(object)) => {
                             declaring = declaring.or(Some(body));
-                            Held::Declared(Arc::clone(object))
+                            Held::Declared(object)
+                        }
+                        // As if the record could not be read, but that it is known to matter.
+                        Err(_logged) => {
+                            declaring = declaring.or(Some(body));
+                            Held::Unreadable
                         }
                     },
                 };

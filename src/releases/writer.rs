@@ -1,10 +1,14 @@
 //! The one task that owns the index: takes what watches, fetches and read-throughs tell, and
 //! starts the fetches that the index demands.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{AbortHandle, JoinSet},
 };
 
@@ -50,6 +54,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Writer {
     shared: Arc<Shared>,
     index: Index,
+    /// What is to be fetched when there is room for it: a task is many times as large as its name.
+    waiting: BTreeMap<RecordKey, Version>,
     fetches: JoinSet<()>,
     fetching: HashMap<RecordKey, AbortHandle>,
     slots: Arc<Semaphore>,
@@ -60,6 +66,7 @@ impl Writer {
         Self {
             index: Index::new(Arc::clone(&shared.directory)),
             shared,
+            waiting: BTreeMap::new(),
             fetches: JoinSet::new(),
             fetching: HashMap::new(),
             slots: Arc::new(Semaphore::new(FETCHES)),
@@ -69,22 +76,37 @@ impl Writer {
     /// Runs until it is dropped.
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while messages.recv_many(&mut batch, BATCH).await > 0 {
-            let mut listed = Vec::new();
-            for message in batch.drain(..) {
-                match &message {
-                    Message::RelistDone(scope) => listed.push(scope.clone()),
-                    Message::Read(key, _, Content::Body(_)) => drop(self.fetching.remove(key)),
-                    _ => {}
-                }
-                take(&mut self.index, message);
+        loop {
+            let slots = Arc::clone(&self.slots);
+            tokio::select! {
+                received = messages.recv_many(&mut batch, BATCH) => match received {
+                    0 => return,
+                    _ => self.take(&mut batch),
+                },
+                slot = slots.acquire_owned(), if !self.waiting.is_empty() => match slot {
+                    Ok(slot) => self.fetch(slot),
+                    // It is never closed.
+                    Err(_) => return,
+                },
             }
-            for demand in self.index.take_demands() {
-                self.serve(demand);
-            }
-            while self.fetches.try_join_next().is_some() {}
-            self.shared.progress(&listed, self.index.wanted());
         }
+    }
+
+    fn take(&mut self, batch: &mut Vec<Message>) {
+        let mut listed = Vec::new();
+        for message in batch.drain(..) {
+            match &message {
+                Message::RelistDone(scope) => listed.push(scope.clone()),
+                Message::Read(key, _, Content::Body(_)) => drop(self.fetching.remove(key)),
+                _ => {}
+            }
+            take(&mut self.index, message);
+        }
+        for demand in self.index.take_demands() {
+            self.serve(demand);
+        }
+        while self.fetches.try_join_next().is_some() {}
+        self.shared.progress(&listed, self.index.wanted());
     }
 
     fn serve(&mut self, demand: Demand) {
@@ -92,7 +114,15 @@ impl Writer {
         if let Some(running) = self.fetching.remove(key) {
             running.abort();
         }
-        let Demand::Fetch(key, version) = demand else {
+        match demand {
+            Demand::Fetch(key, version) => drop(self.waiting.insert(key, version)),
+            Demand::Forget(key) => drop(self.waiting.remove(&key)),
+        }
+    }
+
+    /// Starts one of the fetches that wait.
+    fn fetch(&mut self, slot: OwnedSemaphorePermit) {
+        let Some((key, version)) = self.waiting.pop_first() else {
             return;
         };
         let fetch = Fetch {
@@ -101,7 +131,8 @@ impl Writer {
             shared: Arc::clone(&self.shared),
             slots: Arc::clone(&self.slots),
         };
-        self.fetching.insert(key, self.fetches.spawn(fetch.run()));
+        let running = self.fetches.spawn(fetch.run(slot));
+        self.fetching.insert(key, running);
     }
 }
 
@@ -127,10 +158,12 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn run(self) {
+    /// Holds a slot while it reads, and none while it pauses.
+    async fn run(self, slot: OwnedSemaphorePermit) {
         let mut pause = FIRST_PAUSE;
+        let mut slot = Some(slot);
         for attempt in 1.. {
-            let error = match self.attempt().await {
+            let error = match self.attempt(slot.take()).await {
                 Ok((version, body)) => {
                     return self.tell(version, Content::Body(Arc::new(body))).await;
                 }
@@ -152,8 +185,17 @@ impl Fetch {
         }
     }
 
-    async fn attempt(&self) -> Result<(Version, super::Body), ReadError> {
-        let _slot = self.slots.acquire().await.map_err(|_| ReadError::Decoder)?;
+    async fn attempt(
+        &self,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<(Version, super::Body), ReadError> {
+        let _slot = match slot {
+            Some(slot) => slot,
+            None => Arc::clone(&self.slots)
+                .acquire_owned()
+                .await
+                .map_err(|_| ReadError::Decoder)?,
+        };
         self.shared.reader.body(&self.key).await
     }
 

@@ -16,9 +16,9 @@ use helm_guard::{
         Body, Directory,
         body::{About, Parts},
         index::{Demand, Index},
-        intern::Interner,
         key::{RecordKey, Stored},
         reader,
+        store::Store,
         view::Content,
     },
     webhook::envelope,
@@ -30,7 +30,7 @@ use serde_json::value::RawValue;
 pub struct Records {
     index: Index,
     directory: Arc<Directory>,
-    interner: Arc<Interner>,
+    store: Arc<Store>,
     bodies: HashMap<RecordKey, Secret>,
     version: u64,
 }
@@ -43,7 +43,7 @@ impl Records {
         let mut records = Self {
             index: Index::new(Arc::clone(&directory)),
             directory,
-            interner: Arc::default(),
+            store: Arc::default(),
             bodies: HashMap::new(),
             version: 0,
         };
@@ -116,7 +116,7 @@ impl Records {
             objects: manifest.objects,
             problems: 0,
         };
-        Body::new(parts, &self.interner)
+        Body::new(parts, &self.store)
     }
 }
 

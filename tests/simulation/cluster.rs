@@ -10,8 +10,8 @@ use helm_guard::{
     helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver},
     releases::{
         body::{About, Body, Parts},
-        intern::Interner,
         key::{RecordKey, StorageKey, Stored, Version},
+        store::Store,
     },
 };
 
@@ -139,7 +139,7 @@ pub struct Cluster {
     pub storages: [Arc<StorageKey>; RELEASES.len()],
     version: u64,
     bodies: HashMap<(usize, Manifest), Arc<Body>>,
-    interner: Arc<Interner>,
+    store: Arc<Store>,
 }
 
 impl Cluster {
@@ -158,7 +158,7 @@ impl Cluster {
             storages: RELEASES.map(storage),
             version: 1,
             bodies: HashMap::new(),
-            interner: Arc::default(),
+            store: Arc::default(),
         }
     }
 
@@ -262,7 +262,7 @@ impl Cluster {
 
     /// The body of a manifest, as the product reads it.
     pub fn body(&mut self, release: usize, manifest: &Manifest) -> Arc<Body> {
-        let interner = &self.interner;
+        let store = &self.store;
         let body = self.bodies.entry((release, *manifest)).or_insert_with(|| {
             let name = ReleaseName {
                 namespace: NAMESPACE.into(),
@@ -276,7 +276,7 @@ impl Cluster {
                 objects: parsed.objects,
                 problems: 0,
             };
-            Arc::new(Body::new(parts, interner))
+            Arc::new(Body::new(parts, store))
         });
         Arc::clone(body)
     }

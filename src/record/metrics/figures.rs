@@ -45,7 +45,7 @@ pub struct Index {
     pub revisions: u64,
     /// Objects that an active revision declares.
     pub objects: u64,
-    /// Bytes of the declared objects.
+    /// Bytes held for declared objects, which are compressed.
     pub bytes: u64,
     /// Since the last sign of life of the oldest watch.
     pub last_event_age: Option<Duration>,
@@ -197,7 +197,11 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
         ("releases", "Releases in the index", index.releases),
         ("revisions", "Release records in the index", index.revisions),
         ("objects", "Declared objects in the index", index.objects),
-        ("bytes", "Bytes of the declared objects", index.bytes),
+        (
+            "bytes",
+            "Bytes held for declared objects, which are compressed",
+            index.bytes,
+        ),
         (
             "unreadable",
             "Active revisions whose record can not be read",

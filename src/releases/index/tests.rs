@@ -1,12 +1,19 @@
 use rstest::rstest;
 
 use super::{
-    super::{body::Parts, intern::Interner},
+    super::{
+        body::{About, Parts},
+        store::Store,
+    },
     *,
 };
 use crate::{
     guard::{Claim, Held, ObjectRef},
-    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase},
+    helm::{
+        ReleaseName,
+        identity::DeclaredObject,
+        lifecycle::{Phase, Status},
+    },
     releases::Body,
 };
 
@@ -14,7 +21,7 @@ use crate::{
 struct Fixture {
     index: Index,
     directory: Arc<Directory>,
-    interner: Arc<Interner>,
+    store: Arc<Store>,
 }
 
 fn fixture() -> Fixture {
@@ -22,7 +29,7 @@ fn fixture() -> Fixture {
     Fixture {
         index: Index::new(Arc::clone(&directory)),
         directory,
-        interner: Arc::new(Interner::default()),
+        store: Arc::new(Store::default()),
     }
 }
 
@@ -105,7 +112,7 @@ impl Fixture {
             objects,
             problems: 0,
         };
-        Content::Body(Arc::new(Body::new(parts, &self.interner)))
+        Content::Body(Arc::new(Body::new(parts, &self.store)))
     }
 
     /// Applies a record and answers the demand for its body.
@@ -343,7 +350,7 @@ fn an_uninstalled_release_is_not_guarded_and_keeps_no_body() {
     assert_eq!(f.claim("web").phase, Phase::Uninstalling);
     f.index.apply(record(1, Status::Uninstalled, 12));
     assert!(f.claims("web").is_empty());
-    assert!(f.interner.is_empty());
+    assert_eq!((f.store.bodies(), f.store.bytes()), (0, 0));
     let view = f.directory.releases().remove(0);
     assert_eq!(view.latest.as_ref().map(|about| &*about.chart), Some("web"));
 }
@@ -591,28 +598,47 @@ fn a_deletion_of_an_unknown_record_is_nothing() {
 }
 
 #[test]
-fn equal_objects_of_revisions_and_releases_are_one_text() {
+fn releases_of_one_chart_share_what_they_have_alike() {
     let mut f = fixture();
-    f.put(
-        &record(3, Status::Deployed, 10),
-        vec![deployment("web", "a:1"), deployment("b", "b:1")],
-    );
-    f.put(
-        &record(4, Status::PendingUpgrade, 11),
-        vec![deployment("web", "a:2"), deployment("b", "b:1")],
-    );
-    let body = f.body_of("shop", "twin", vec![deployment("twin", "b:1")]);
-    f.put_body(
-        &at(&storage_in("shop", "twin"), 1, Status::Deployed, 12),
-        body,
-    );
-    assert_eq!(f.interner.len(), 3, "a:1, a:2, b:1");
-    f.put(&record(3, Status::Superseded, 13), vec![]);
-    f.put(
-        &record(4, Status::Deployed, 14),
-        vec![deployment("web", "a:2"), deployment("b", "b:1")],
-    );
-    assert_eq!(f.interner.len(), 2, "a:2, b:1");
+    let text = |release: u32| format!("{release} of {}", noise(4_000));
+    let name = |release: u32| format!("web-{release}");
+    let mut before = 0;
+    for release in 0..40 {
+        let name = name(release);
+        let object = object("ConfigMap", None, &name, &text(release));
+        let body = f.body_of("shop", &name, vec![object]);
+        f.put_body(
+            &at(&storage_in("shop", &name), 1, Status::Deployed, 10),
+            body,
+        );
+        if release == 19 {
+            before = f.store.bytes();
+        }
+    }
+    let grown = f.store.bytes() - before;
+    assert!(before > 20_000 && grown < 20 * 100, "{before} + {grown}");
+    for release in 0..40 {
+        let claims = f.directory.claims("", "ConfigMap", "shop", &name(release));
+        let json = claims[0].declared().map(|object| &*object.json);
+        assert_eq!(json, Some(&*format!(r#"{{"image":"{}"}}"#, text(release))));
+    }
+    for release in 0..40 {
+        let storage = storage_in("shop", &name(release));
+        f.index.delete(&at(&storage, 1, Status::Deployed, 10));
+    }
+    assert_eq!(f.store.bodies(), 0);
+}
+
+/// Text of so many bytes that does not compress.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut letters = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from(state >> 33 & 0xf).unwrap())
+    });
+    letters.by_ref().take(bytes).collect()
 }
 
 #[test]
@@ -632,7 +658,7 @@ fn a_thousand_upgrades_leave_one_body() {
                 .delete(&record(revision - 10, Status::Superseded, new));
         }
     }
-    assert_eq!(f.interner.len(), 1);
+    assert_eq!(f.store.bodies(), 1);
     assert_eq!(f.said("web"), says(&[(1000, "a:1000")]));
     assert_eq!(f.directory.releases()[0].records, 10);
 }

@@ -1,0 +1,202 @@
+//! The objects that were asked for last, unpacked: the same few are asked for again and again.
+//!
+//! Two generations: what is asked for is in the young one, and when that is full it becomes the old
+//! one, whose place it takes. So each step takes the same short time however much is held, and what
+//! was not asked for while a whole generation went by is gone.
+//!
+//! Invariants
+//! - No more than [`Cache::new`] allows, by [`cost`], whatever is asked for.
+//! - No lock is held while anything is unpacked or freed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use parking_lot::Mutex;
+
+use crate::helm::identity::DeclaredObject;
+
+/// Which object: the number of its body, which no other body ever has, and its place in there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey {
+    /// [`Cache::number`].
+    pub body: u64,
+    /// Any number that is the object's own within the body.
+    pub place: u64,
+}
+
+/// The cache.
+pub struct Cache {
+    /// Bytes that one generation may hold.
+    limit: usize,
+    generations: Mutex<Generations>,
+    bodies: AtomicU64,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: Generation,
+    old: HashMap<CacheKey, Arc<DeclaredObject>>,
+}
+
+#[derive(Default)]
+struct Generation {
+    objects: HashMap<CacheKey, Arc<DeclaredObject>>,
+    bytes: usize,
+}
+
+impl Cache {
+    /// An empty one that holds so many bytes at most.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            limit: bytes / 2,
+            generations: Mutex::default(),
+            bodies: AtomicU64::new(0),
+        }
+    }
+
+    /// A number for a body.
+    pub fn number(&self) -> u64 {
+        self.bodies
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The object, if it is there.
+    pub fn get(&self, key: CacheKey) -> Option<Arc<DeclaredObject>> {
+        let mut generations = self.generations.lock();
+        if let Some(object) = generations.young.objects.get(&key) {
+            return Some(Arc::clone(object));
+        }
+        let object = generations.old.remove(&key)?;
+        let gone = generations.keep(key, Arc::clone(&object), self.limit);
+        drop(generations);
+        drop(gone);
+        Some(object)
+    }
+
+    /// Keeps an object. One that is too large is not kept.
+    pub fn insert(&self, key: CacheKey, object: &Arc<DeclaredObject>) {
+        if cost(object) > self.limit {
+            return;
+        }
+        let mut generations = self.generations.lock();
+        let gone = generations.keep(key, Arc::clone(object), self.limit);
+        drop(generations);
+        drop(gone);
+    }
+}
+
+impl Generations {
+    /// Returns what is to be freed, for the caller to do so without the lock.
+    fn keep(
+        &mut self,
+        key: CacheKey,
+        object: Arc<DeclaredObject>,
+        limit: usize,
+    ) -> Option<HashMap<CacheKey, Arc<DeclaredObject>>> {
+        let cost = cost(&object);
+        let gone = (self.young.bytes + cost > limit).then(|| {
+            let full = std::mem::take(&mut self.young);
+            std::mem::replace(&mut self.old, full.objects)
+        });
+        if self.young.objects.insert(key, object).is_none() {
+            self.young.bytes += cost;
+        }
+        gone
+    }
+}
+
+/// What an object takes, in bytes: its text, and about as much for names and tables as that takes.
+pub fn cost(object: &DeclaredObject) -> usize {
+    const NAMES: usize = 384;
+    object.json.len() + NAMES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(bytes: usize) -> Arc<DeclaredObject> {
+        Arc::new(DeclaredObject {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: None,
+            name: "a".to_owned(),
+            source: None,
+            line: 1,
+            keep: false,
+            json: "x".repeat(bytes).into(),
+        })
+    }
+
+    fn key(place: u64) -> CacheKey {
+        CacheKey { body: 7, place }
+    }
+
+    impl Cache {
+        fn held(&self) -> usize {
+            let generations = self.generations.lock();
+            let young = generations.young.objects.values();
+            young
+                .chain(generations.old.values())
+                .map(|object| cost(object))
+                .sum()
+        }
+    }
+
+    #[test]
+    fn it_never_holds_more_than_it_may_and_has_what_came_last() {
+        let limit = 20 * cost(&object(1000));
+        let cache = Cache::new(limit);
+        for place in 0..1000 {
+            let size = usize::try_from(place % 7).unwrap() * 300;
+            cache.insert(key(place), &object(size));
+            assert!(cache.held() <= limit, "{} after {place}", cache.held());
+            assert!(cache.get(key(place)).is_some());
+        }
+        assert!(cache.get(key(0)).is_none());
+    }
+
+    #[test]
+    fn what_is_asked_for_again_and_again_stays() {
+        let cache = Cache::new(20 * cost(&object(1000)));
+        let hot = object(1000);
+        cache.insert(key(0), &hot);
+        for place in 1..1000 {
+            cache.insert(key(place), &object(1000));
+            let found = cache.get(key(0)).expect("it was asked for a moment ago");
+            assert!(Arc::ptr_eq(&found, &hot));
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_kept_and_drives_nothing_out() {
+        let cache = Cache::new(4 * cost(&object(100)));
+        cache.insert(key(1), &object(100));
+        cache.insert(key(2), &object(100_000));
+        assert!(cache.get(key(2)).is_none() && cache.get(key(1)).is_some());
+    }
+
+    #[test]
+    fn an_object_that_is_inserted_twice_counts_once() {
+        let cache = Cache::new(8 * cost(&object(100)));
+        for _ in 0..100 {
+            cache.insert(key(1), &object(100));
+        }
+        cache.insert(key(2), &object(100));
+        assert!(cache.get(key(1)).is_some() && cache.get(key(2)).is_some());
+        let generations = cache.generations.lock();
+        assert!(generations.old.is_empty());
+    }
+
+    #[test]
+    fn no_two_bodies_have_the_same_number() {
+        let cache = Cache::new(1000);
+        cache.insert(key(1), &object(1));
+        assert!(cache.number() != cache.number());
+        let other = CacheKey { body: 8, place: 1 };
+        assert!(cache.get(other).is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! The records of one release, as the writer knows them.
+
+use std::sync::Arc;
+
+use crate::{
+    helm::lifecycle::Status,
+    releases::{body::About, key::Version, view::Content},
+};
+
+/// One record. Most are of superseded revisions, of which nothing but the metadata is known: what
+/// only the others have is boxed.
+pub(super) struct Record {
+    pub revision: u32,
+    pub status: Status,
+    pub version: Version,
+    pub read: Option<Box<Read>>,
+    /// Stays when the body goes: metrics tell of uninstalled releases too.
+    pub about: Option<Arc<About>>,
+    /// The state for which a fetch is demanded.
+    pub requested: Option<Box<Version>>,
+}
+
+/// What was read of a record, and at which state.
+pub(super) struct Read {
+    pub version: Version,
+    pub content: Content,
+}
+
+impl Record {
+    pub fn new(revision: u32, status: Status, version: Version) -> Self {
+        Self {
+            revision,
+            status,
+            version,
+            read: None,
+            about: None,
+            requested: None,
+        }
+    }
+
+    /// Whether what was read is of the record's present state, or a later one of which the watch
+    /// has not told yet.
+    pub fn is_read(&self) -> bool {
+        self.read.as_ref().is_some_and(|read| {
+            read.version == self.version || self.version.is_before(&read.version)
+        })
+    }
+
+    /// It could not be read, and nobody tries any more: its fetch was stopped when it left the active
+    /// set, to which it may come back when a later revision is deleted.
+    pub fn is_given_up(&self) -> bool {
+        self.is_unreadable() && self.requested.is_none()
+    }
+
+    pub fn is_unreadable(&self) -> bool {
+        let read = self.read.as_ref();
+        read.is_some_and(|read| matches!(read.content, Content::Unreadable))
+    }
+}
+
+/// The records of a release, by their revisions: ten or so, so that a sorted list is smaller than any
+/// tree and as fast.
+#[derive(Default)]
+pub(super) struct Records {
+    sorted: Vec<Record>,
+}
+
+impl Records {
+    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+        self.sorted.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Record> {
+        self.sorted.iter_mut()
+    }
+
+    pub fn get(&self, revision: u32) -> Option<&Record> {
+        let at = self.find(revision).ok()?;
+        self.sorted.get(at)
+    }
+
+    pub fn get_mut(&mut self, revision: u32) -> Option<&mut Record> {
+        let at = self.find(revision).ok()?;
+        self.sorted.get_mut(at)
+    }
+
+    /// Takes the place of one of the same revision.
+    pub fn insert(&mut self, record: Record) {
+        match self.find(record.revision) {
+            Ok(at) => {
+                if let Some(known) = self.sorted.get_mut(at) {
+                    *known = record;
+                }
+            }
+            Err(at) => {
+                // A vector that grows by itself has room for four at first.
+                if self.sorted.len() < 4 {
+                    self.sorted.reserve_exact(1);
+                }
+                self.sorted.insert(at, record);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, revision: u32) -> Option<Record> {
+        let at = self.find(revision).ok()?;
+        Some(self.sorted.remove(at))
+    }
+
+    fn find(&self, revision: u32) -> Result<usize, usize> {
+        self.sorted
+            .binary_search_by_key(&revision, |record| record.revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(revision: u32, status: Status) -> Record {
+        Record::new(revision, status, Version::default())
+    }
+
+    #[test]
+    fn records_are_sorted_and_each_revision_is_there_once() {
+        let mut records = Records::default();
+        for revision in [3, 1, 10, 2, 3] {
+            records.insert(record(revision, Status::Superseded));
+        }
+        records.insert(record(10, Status::Deployed));
+        let revisions: Vec<u32> = records.iter().map(|record| record.revision).collect();
+        assert_eq!(revisions, [1, 2, 3, 10]);
+        let status = |records: &Records, revision| records.get(revision).map(|r| r.status);
+        assert_eq!(status(&records, 10), Some(Status::Deployed));
+        assert!(records.remove(2).is_some() && records.remove(2).is_none());
+        assert_eq!(status(&records, 2), None);
+        assert_eq!(status(&records, 3), Some(Status::Superseded));
+    }
+}

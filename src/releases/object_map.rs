@@ -1,0 +1,94 @@
+//! Which releases may declare an object, by its key: read without waiting while one writer changes it.
+//!
+//! Sorted slices of keys and cells, 16 bytes for each object of each release. A change copies the
+//! slices that it touches and swaps them in; a reader sees each as it was before or after, never in
+//! between, and takes no lock.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{object_key::ObjectKey, view::Cell};
+
+type Entry = (ObjectKey, Arc<Cell>);
+
+/// At 1024 a change to a release of 50 objects copies 50 slices: some ten thousand entries in an
+/// index of 250,000 objects.
+const PARTS: usize = 1024;
+
+/// The map.
+pub struct ObjectMap {
+    /// By key; several entries may have the same.
+    parts: Box<[ArcSwap<Vec<Entry>>]>,
+}
+
+impl Default for ObjectMap {
+    fn default() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| ArcSwap::default()).collect(),
+        }
+    }
+}
+
+impl ObjectMap {
+    /// The cells at these keys, which are all of one name; each once.
+    pub fn cells(&self, wanted: &RangeInclusive<ObjectKey>) -> Vec<Arc<Cell>> {
+        let Some(part) = self.parts.get(wanted.start().part_of(PARTS)) else {
+            return Vec::new();
+        };
+        let part = part.load();
+        let start = part.partition_point(|(key, _)| key < wanted.start());
+        let mut cells: Vec<Arc<Cell>> = Vec::new();
+        for (_, cell) in part
+            .iter()
+            .skip(start)
+            .take_while(|(key, _)| wanted.contains(key))
+        {
+            // A document with a namespace and one without may be one cluster-scoped object.
+            if !cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
+                cells.push(Arc::clone(cell));
+            }
+        }
+        cells
+    }
+
+    /// Enters a cell at these keys. For the one writer only: of two changes at a time one would be
+    /// lost.
+    pub fn enter(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
+        self.change(keys, |part, keys| {
+            let mut new = Vec::with_capacity(part.len() + keys.len());
+            new.extend(part.iter().cloned());
+            new.extend(keys.iter().map(|key| (*key, Arc::clone(cell))));
+            new.sort_by_key(|(key, _)| *key);
+            new
+        });
+    }
+
+    /// Takes a cell away from these keys. For the one writer only.
+    pub fn leave(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
+        self.change(keys, |part, keys| {
+            let goes =
+                |(key, known): &&Entry| Arc::ptr_eq(known, cell) && keys.binary_search(key).is_ok();
+            let mut new = Vec::with_capacity(part.len());
+            new.extend(part.iter().filter(|entry| !goes(entry)).cloned());
+            new.shrink_to_fit();
+            new
+        });
+    }
+
+    /// Changes each part that has some of the keys; these are sorted.
+    fn change(
+        &self,
+        mut keys: Vec<ObjectKey>,
+        change: impl Fn(&[Entry], &[ObjectKey]) -> Vec<Entry>,
+    ) {
+        keys.sort_unstable_by_key(|key| (key.part_of(PARTS), *key));
+        for keys in keys.chunk_by(|a, b| a.part_of(PARTS) == b.part_of(PARTS)) {
+            let part = keys.first().map(|key| key.part_of(PARTS));
+            if let Some(part) = part.and_then(|part| self.parts.get(part)) {
+                let new = change(&part.load(), keys);
+                part.store(Arc::new(new));
+            }
+        }
+    }
+}

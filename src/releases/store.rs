@@ -1,0 +1,142 @@
+//! What bodies have in common: the models of charts, words and kinds that many of them have, and the
+//! objects that were asked for last.
+//!
+//! Releases of one chart are alike, all but their names and some values. So the text of one body
+//! serves the next ones of its chart as a model (see [`super::pack`]). While few are known a model
+//! would take more than it saves.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{cache::Cache, directory::DeclaredKind, intern::Interner, pack::Model};
+
+/// Bytes of unpacked objects that are kept for the next request.
+const CACHE: usize = 8 << 20;
+
+/// Bodies of a chart from which on there is a model: what it saves is a tenth of its size for each, and
+/// most of it where releases differ in little.
+const MODEL_FROM: usize = 8;
+
+/// What bodies have in common.
+pub struct Store {
+    /// The objects that were asked for last.
+    pub cache: Cache,
+    /// Names and versions of charts, namespaces.
+    pub words: Interner<str>,
+    /// The kinds that a manifest declares.
+    pub kinds: Interner<[DeclaredKind]>,
+    charts: Mutex<Charts>,
+    bodies: AtomicUsize,
+    packed: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Charts {
+    by_label: HashMap<Arc<str>, Arc<Chart>>,
+    sweep_at: usize,
+}
+
+/// A chart in one version, for as long as a body of it is kept.
+pub struct Chart {
+    /// `name-version`.
+    pub label: Arc<str>,
+    /// By the number of the block.
+    models: Mutex<Vec<Option<Model>>>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            cache: Cache::new(CACHE),
+            words: Interner::default(),
+            kinds: Interner::default(),
+            charts: Mutex::default(),
+            bodies: AtomicUsize::new(0),
+            packed: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Store {
+    /// Bytes that are held for declared objects: packed ones and models.
+    pub fn bytes(&self) -> usize {
+        let charts = self.charts.lock();
+        let models: usize = charts.by_label.values().map(|chart| chart.bytes()).sum();
+        self.packed.load(Relaxed) + models
+    }
+
+    /// Bodies that are held.
+    pub fn bodies(&self) -> usize {
+        self.bodies.load(Relaxed)
+    }
+
+    /// The chart of this label.
+    pub(super) fn chart(&self, label: &str) -> Arc<Chart> {
+        let mut charts = self.charts.lock();
+        if let Some(known) = charts.by_label.get(label) {
+            return Arc::clone(known);
+        }
+        if charts.by_label.len() >= charts.sweep_at {
+            // Under the lock nobody can take another copy of what only the table has.
+            charts
+                .by_label
+                .retain(|_, chart| Arc::strong_count(chart) > 1);
+            charts.sweep_at = (2 * charts.by_label.len()).max(64);
+        }
+        let label: Arc<str> = label.into();
+        let chart = Arc::new(Chart {
+            label: Arc::clone(&label),
+            models: Mutex::default(),
+        });
+        charts.by_label.insert(label, Arc::clone(&chart));
+        chart
+    }
+
+    /// A body with so many packed bytes is held from now on.
+    pub(super) fn enters(&self, packed: usize) {
+        self.bodies.fetch_add(1, Relaxed);
+        self.packed.fetch_add(packed, Relaxed);
+    }
+
+    /// It is gone.
+    pub(super) fn leaves(&self, packed: usize) {
+        self.bodies.fetch_sub(1, Relaxed);
+        self.packed.fetch_sub(packed, Relaxed);
+    }
+}
+
+impl Chart {
+    /// The model of the block of this number; `text` becomes it, if it is time that there is one.
+    /// For who holds the chart.
+    pub(super) fn model(self: &Arc<Self>, number: usize, text: &[u8]) -> Option<Model> {
+        let mut models = self.models.lock();
+        if let Some(Some(model)) = models.get(number) {
+            return Some(Arc::clone(model));
+        }
+        // The table has it too.
+        let bodies = Arc::strong_count(self) - 1;
+        if bodies < MODEL_FROM || text.is_empty() {
+            return None;
+        }
+        if models.len() <= number {
+            models.resize(number + 1, None);
+        }
+        let model: Model = text.into();
+        if let Some(place) = models.get_mut(number) {
+            *place = Some(Arc::clone(&model));
+        }
+        Some(model)
+    }
+
+    fn bytes(&self) -> usize {
+        let models = self.models.lock();
+        models.iter().flatten().map(|model| model.len()).sum()
+    }
+}
