@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write,
+    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -137,7 +138,7 @@ pub fn secret(
 fn record(namespace: &str, release: &str, revision: Revision, payload: Option<&str>) -> Record {
     let mut secret = secret(namespace, release, revision, payload.unwrap_or_default());
     let metadata = &mut secret["metadata"];
-    metadata["uid"] = format!("{namespace}-{release}-{}", revision.0).into();
+    metadata["uid"] = uid(namespace, release, revision.0).into();
     metadata["resourceVersion"] = "1000".into();
     metadata["creationTimestamp"] = "2026-01-02T03:04:05Z".into();
     metadata["managedFields"] = json!([{
@@ -163,6 +164,24 @@ fn record(namespace: &str, release: &str, revision: Revision, payload: Option<&s
         .to_string(),
         secret: payload.map(|_| secret.to_string().into()),
     }
+}
+
+/// Of the form that API servers give them, the same in each run.
+fn uid(namespace: &str, release: &str, revision: u32) -> String {
+    let half = |salt: &str| {
+        let mut hasher = DefaultHasher::new();
+        (salt, namespace, release, revision).hash(&mut hasher);
+        hasher.finish()
+    };
+    let (high, low) = (half("high"), half("low"));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0xfff,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 fn text(value: &Value) -> String {
@@ -445,6 +464,16 @@ mod tests {
         assert_eq!((query.limit, query.from), (500, 1000));
         assert_eq!(query.release.as_deref(), Some("web"));
         assert!(!query.is_watch && Query::of("watch=true&labelSelector=owner%3Dhelm").is_watch);
+    }
+
+    #[test]
+    fn uids_look_as_an_api_servers_and_differ() {
+        let uids = [("a", "b", 1), ("a", "b", 2), ("ab", "", 1)].map(|(n, r, v)| uid(n, r, v));
+        for uid in &uids {
+            let lengths: Vec<usize> = uid.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{uid}");
+        }
+        assert!(uids[0] != uids[1] && uids[0] != uids[2]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Baseline {
         figures.insert(format!("KiB resident: {RELEASES} releases"), start.resident);
         let objects = (start.index_bytes / 1024.0).round();
         figures.insert(
-            format!("KiB of declared objects: {RELEASES} releases"),
+            format!("KiB of declared objects, compressed: {RELEASES} releases"),
             objects,
         );
         Ok(Self {

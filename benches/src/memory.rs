@@ -50,7 +50,7 @@ pub struct Start {
     pub ready: f64,
     /// CPU seconds.
     pub cpu: f64,
-    /// Bytes of declared objects, by the guard's own count.
+    /// Bytes held for declared objects, which are compressed, by the guard's own count.
     pub index_bytes: f64,
     /// Requests to the API server, where they were counted.
     pub calls: f64,
@@ -127,7 +127,7 @@ fn add(report: &mut Report, what: &str, start: &Start, has_goals: bool) {
     let objects = start.index_bytes / 1024.0 / 1024.0;
     report.add(
         GROUP,
-        format!("{what}: text of declared objects"),
+        format!("{what}: declared objects, compressed"),
         objects,
         "MiB",
     );

@@ -10,7 +10,7 @@ mod health;
 pub(super) mod known;
 pub(super) mod policy;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
@@ -66,12 +66,19 @@ use crate::{
 /// The lease by which one of several replicas is chosen to follow emergency changes.
 const LEASE: &str = "helm-guard";
 
+/// Threads beside the workers, at most.
+const BLOCKING_THREADS: usize = 4;
+
 /// Runs until a signal.
 pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
     let config = Config::resolve(args)?;
     install_crypto();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads.get())
+        // Each holds on to what it has once had. What runs there is short: records are decoded by as
+        // many threads as there are cores, files are read.
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .build()
         .context("failed to start the runtime")?

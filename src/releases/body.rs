@@ -88,7 +88,7 @@ impl Body {
             .map(|object| (key_of(&object, &release), object))
             .collect();
         let chart = store.chart(&format!("{}-{}", about.chart, about.chart_version));
-        let objects = Packed::new(&keyed, |number, text| chart.model(number, text));
+        let objects = Packed::new(&keyed, |number, draft| chart.model(number, draft));
         store.enters(objects.bytes());
         Self {
             number: store.cache.number(),

@@ -23,7 +23,7 @@ use crate::helm::identity::DeclaredObject;
 const BLOCK: usize = 64 << 10;
 
 /// zstd's: half the time of what gives one part in a hundred less.
-const LEVEL: i32 = 8;
+const LEVEL: i32 = 3;
 
 /// Allocators have few sizes for large pieces, and round up by a tenth on average. This one they all
 /// have.
@@ -107,11 +107,11 @@ struct Header<S> {
 
 impl Packed {
     /// Packs objects in the order given, each under its key. `model` says what the text of a block
-    /// is like, if anything is: it gets the block's number and what of its text may be kept as the
-    /// model of others.
+    /// is like, if anything is: it gets the block's number and the block, which may become the model
+    /// of others.
     pub fn new(
         objects: &[(ObjectKey, DeclaredObject)],
-        mut model: impl FnMut(usize, &[u8]) -> Option<Model>,
+        mut model: impl FnMut(usize, &Draft) -> Option<Model>,
     ) -> Self {
         let mut entries = Vec::with_capacity(objects.len());
         let mut blocks = Vec::new();
@@ -190,13 +190,25 @@ impl Packed {
 
 /// A block's text while it is put together.
 #[derive(Default)]
-struct Draft {
+pub struct Draft {
     text: Vec<u8>,
     /// Where Secrets are: they are no part of a model, which is kept as it is.
     secrets: Vec<std::ops::Range<usize>>,
 }
 
 impl Draft {
+    /// Its text as a model of others, without Secrets.
+    pub(super) fn model(&self) -> Vec<u8> {
+        let mut model = Vec::with_capacity(self.text.len());
+        let mut from = 0;
+        for secret in &self.secrets {
+            model.extend_from_slice(self.text.get(from..secret.start).unwrap_or_default());
+            from = secret.end;
+        }
+        model.extend_from_slice(self.text.get(from..).unwrap_or_default());
+        model
+    }
+
     fn add(&mut self, object: &DeclaredObject) {
         let start = self.text.len();
         let header = Header {
@@ -218,15 +230,8 @@ impl Draft {
         }
     }
 
-    fn pack(&self, number: usize, model: &mut impl FnMut(usize, &[u8]) -> Option<Model>) -> Block {
-        let mut showable = Vec::with_capacity(self.text.len());
-        let mut from = 0;
-        for secret in &self.secrets {
-            showable.extend_from_slice(self.text.get(from..secret.start).unwrap_or_default());
-            from = secret.end;
-        }
-        showable.extend_from_slice(self.text.get(from..).unwrap_or_default());
-        let model = model(number, &showable);
+    fn pack(&self, number: usize, model: &mut impl FnMut(usize, &Draft) -> Option<Model>) -> Block {
+        let model = model(number, self);
         // A failure, which there is none of but for want of memory, makes a block that is not readable.
         let bytes = compress(&self.text, model.as_deref()).unwrap_or_default();
         Block {

@@ -15,7 +15,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{cache::Cache, directory::DeclaredKind, intern::Interner, pack::Model};
+use super::{
+    cache::Cache,
+    directory::DeclaredKind,
+    intern::Interner,
+    pack::{Draft, Model},
+};
 
 /// Bytes of unpacked objects that are kept for the next request.
 const CACHE: usize = 8 << 20;
@@ -113,22 +118,26 @@ impl Store {
 }
 
 impl Chart {
-    /// The model of the block of this number; `text` becomes it, if it is time that there is one.
+    /// The model of the block of this number; `draft` becomes it, if it is time that there is one.
     /// For who holds the chart.
-    pub(super) fn model(self: &Arc<Self>, number: usize, text: &[u8]) -> Option<Model> {
+    pub(super) fn model(self: &Arc<Self>, number: usize, draft: &Draft) -> Option<Model> {
         let mut models = self.models.lock();
         if let Some(Some(model)) = models.get(number) {
             return Some(Arc::clone(model));
         }
         // The table has it too.
         let bodies = Arc::strong_count(self) - 1;
-        if bodies < MODEL_FROM || text.is_empty() {
+        if bodies < MODEL_FROM {
+            return None;
+        }
+        let model = draft.model();
+        if model.is_empty() {
             return None;
         }
         if models.len() <= number {
             models.resize(number + 1, None);
         }
-        let model: Model = text.into();
+        let model: Model = model.into();
         if let Some(place) = models.get_mut(number) {
             *place = Some(Arc::clone(&model));
         }

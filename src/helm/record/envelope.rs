@@ -59,10 +59,19 @@ fn without_line_breaks(payload: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// The size of what is inside, and one byte to see its end: it is in the last four bytes (RFC 1952,
+/// ISIZE), which may say anything.
+fn said_size(gzip: &[u8]) -> usize {
+    let said = gzip.last_chunk().copied().map_or(0, u32::from_le_bytes);
+    // Deflate makes no more than this of its input, so nobody is promised memory for nothing.
+    let possible = gzip.len().saturating_mul(1032);
+    usize::try_from(said).unwrap_or(0).min(possible) + 1
+}
+
 /// At most one byte over the limit, which tells the caller that there is more.
 fn inflate(gzip: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeError> {
     let bound = u64::try_from(limits.inflated_bytes).unwrap_or(u64::MAX);
-    let mut json = Vec::new();
+    let mut json = Vec::with_capacity(said_size(gzip).min(limits.inflated_bytes));
     MultiGzDecoder::new(gzip)
         .take(bound.saturating_add(1))
         .read_to_end(&mut json)

@@ -154,8 +154,8 @@ fn secrets_are_no_part_of_a_model() {
         object("Service", "c", r#"{"last":1}"#),
     ];
     let mut offered = Vec::new();
-    Packed::new(&keyed(&objects), |_, text| {
-        offered.push(String::from_utf8(text.to_vec()).unwrap());
+    Packed::new(&keyed(&objects), |_, draft| {
+        offered.push(String::from_utf8(draft.model()).unwrap());
         None
     });
     let [text] = offered.as_slice() else {
