@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-// The webhook's load is many small short-lived allocations on several threads.
+// The webhook's load is many small short-lived allocations on several threads. Without huge pages
+// (`no_thp` in Cargo.toml).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

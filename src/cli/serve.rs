@@ -66,8 +66,8 @@ use crate::{
 /// The lease by which one of several replicas is chosen to follow emergency changes.
 const LEASE: &str = "helm-guard";
 
-/// Threads beside the workers, at most.
-const BLOCKING_THREADS: usize = 4;
+/// Threads for what blocks, beside one for each worker.
+const OTHER_THREADS: usize = 2;
 
 /// Runs until a signal.
 pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
@@ -77,7 +77,7 @@ pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
         .worker_threads(config.worker_threads.get())
         // Each holds on to what it has once had. What runs there is short: records are decoded by as
         // many threads as there are cores, files are read.
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(config.worker_threads.get() + OTHER_THREADS)
         .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .build()

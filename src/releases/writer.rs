@@ -43,7 +43,7 @@ pub(super) enum Message {
 const BATCH: usize = 256;
 
 /// Bodies fetched at a time. Each is up to 1 MiB, and as much again while it is decoded.
-const FETCHES: usize = 4;
+const FETCHES: usize = 8;
 
 /// Quick attempts before a record that can not be fetched is called unreadable.
 const QUICK_ATTEMPTS: u32 = 3;
