@@ -10,8 +10,9 @@
 //! - Nothing is denied on the strength of this room's memory alone.
 //! - A record that can not be seen, fetched or decoded is counted, logged and named in the
 //!   readiness detail; it is never the same as a record that declares nothing.
-//! - No manifest text, no chart and no body of an inactive revision stays in memory. No Secret stays
-//!   there as it is but in the bounded cache.
+//! - No chart and no body of an inactive revision stays in memory. Manifests stay there compressed: as
+//!   text only objects in the bounded cache, and what serves a chart's others as a model, which has no
+//!   Secret in it.
 //!
 //! Start at [`Releases::new`]: it gives the readers' side and the [`Worker`] that feeds it. Then
 //! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
