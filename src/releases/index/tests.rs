@@ -598,6 +598,34 @@ fn a_deletion_of_an_unknown_record_is_nothing() {
 }
 
 #[test]
+fn a_cluster_scoped_object_of_several_documents_is_one_claim_and_goes_as_one() {
+    let mut f = fixture();
+    let documents = |namespaces: [Option<&str>; 3]| {
+        let object = |(n, namespace)| object("ClusterRole", namespace, "r", &format!("a:{n}"));
+        namespaces.into_iter().enumerate().map(object).collect()
+    };
+    let claims = |f: &Fixture, namespace| {
+        let claims = f.directory.claims("", "ClusterRole", namespace, "r");
+        let json = claims
+            .iter()
+            .map(|claim| claim.declared().unwrap().json.to_string());
+        json.collect::<Vec<String>>()
+    };
+    let first = record(1, Status::Deployed, 10);
+    f.put(&first, documents([Some("b"), None, Some("a")]));
+    assert_eq!(claims(&f, ""), [r#"{"image":"a:2"}"#]);
+    assert_eq!(claims(&f, "b"), [r#"{"image":"a:0"}"#]);
+    f.put(
+        &record(1, Status::Deployed, 11),
+        documents([None, None, None]),
+    );
+    assert_eq!(claims(&f, ""), [r#"{"image":"a:2"}"#]);
+    assert!(claims(&f, "b").is_empty());
+    f.index.delete(&record(1, Status::Deployed, 11));
+    assert!(claims(&f, "").is_empty());
+}
+
+#[test]
 fn releases_of_one_chart_share_what_they_have_alike() {
     let mut f = fixture();
     let text = |release: u32| format!("{release} of {}", noise(4_000));
