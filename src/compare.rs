@@ -1,7 +1,7 @@
 //! Compares what a release declares with what a request would make of an object.
 //!
-//! Everything here works on JSON text ([`document::Document`]) and opens an object one level at a
-//! time, only where old and new differ and the manifest has something to say.
+//! Everything here works on JSON text ([`json::Json`]) and opens an object one level at a time,
+//! only where old and new differ and the manifest has something to say.
 //!
 //! Invariants
 //! - Pure: no client, no clock, no configuration; the list types come in as a [`schema::Shape`].
@@ -11,15 +11,15 @@
 //!
 //! Start at [`walk::compare`].
 
-pub mod document;
 mod items;
+pub mod json;
 mod open;
 mod pairs;
 pub mod path;
 pub mod quantity;
 pub mod redact;
 pub mod scalar;
-mod scan;
+pub mod scan;
 pub mod schema;
 pub mod select;
 pub mod undeclared;
@@ -27,7 +27,7 @@ pub mod undo;
 pub mod values;
 pub mod walk;
 
-pub use document::{Document, Json};
 pub use items::{Keyed, KeyedList};
+pub use json::Json;
 pub use open::{Fields, Opened, dig, member, open, present, unquoted};
 pub use walk::{Agreement, Comparison, Declared, Violation, compare};

@@ -21,6 +21,6 @@ pub mod verdict;
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use decision::{Asker, Decided, Decision, decide};
 pub use judge::{Elsewhere, HELM_WRITERS, Knowledge, Question, in_flight, judge};
-pub use request::{Operation, Request, User};
+pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, User};
 pub use subject::{ObjectRef, Subject, owner, owners, screen, subject};
 pub use verdict::{Change, Finding, Outcome, Reason, Verdict};

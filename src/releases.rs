@@ -152,6 +152,11 @@ impl Releases {
         self.shared.directory.is_unreadable(namespace, name)
     }
 
+    /// Whether there is any such release at all. Never waits.
+    pub fn any_unreadable(&self) -> bool {
+        self.shared.directory.any_unreadable()
+    }
+
     /// Another number whenever what is declared changed. Never waits.
     pub fn generation(&self) -> u64 {
         self.shared.directory.generation()

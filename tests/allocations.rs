@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use helm_guard::compare::{
-    Agreement, Comparison, Declared, Document, compare, schema::builtin::builtin, values::Empties,
+    Agreement, Comparison, Declared, Json, compare, schema::builtin::builtin, values::Empties,
 };
 use serde_json::json;
 
@@ -21,12 +21,12 @@ fn deployment(image: &str) -> String {
 fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
     let shape = builtin().lookup("apps", "v1", "Deployment").unwrap();
     let before = dhat::HeapStats::get().total_blocks;
-    let (declared, old, new) = (Document::of(declared), Document::of(old), Document::of(new));
+    let (declared, old, new) = (Json::of(declared), Json::of(old), Json::of(new));
     let comparison = Comparison {
-        declared: Declared::One(declared.root()),
+        declared: Declared::One(declared),
         agreement: Agreement::Every,
-        old: old.root(),
-        new: new.root(),
+        old,
+        new,
         shape,
         empties: Empties::Dropped,
     };

@@ -24,8 +24,8 @@ use helm_guard::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Elsewhere, Knowledge, ObjectRef, Operation, Question, Reason, Request, Subject, Verdict,
-        judge,
+        Elsewhere, Knowledge, ObjectRef, Operation, Question, Raw, Reason, Request, Subject,
+        Verdict, judge,
         records::{
             StoredRecord,
             edit::{Edit, edit},
@@ -38,7 +38,6 @@ use helm_guard::{
     webhook::envelope,
 };
 use replay::{recording, records::Records};
-use serde_json::value::RawValue;
 
 /// What a line has to come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ fn expected(request: &Request<'_>) -> Expected {
     let by_kubectl = user.starts_with("alice");
     let manager = request.field_manager().unwrap_or_default();
     let (kind, operation) = (&*request.kind.kind, request.operation);
-    let texts = [request.old_object, request.object].map(|object| object.map(RawValue::get));
+    let texts = [request.old_object, request.object].map(|object| object.map(Raw::get));
     match (operation, &*request.sub_resource) {
         (Operation::Create | Operation::Connect, _) | (_, "status" | "binding") => {
             Expected::Passes(Reason::NotJudged)
@@ -169,7 +168,7 @@ fn helms_own(lines: &[String]) -> [usize; 2] {
     let mut seen = [0, 0];
     for line in lines {
         let request = envelope::parse(line.as_bytes()).expect("a recorded review is well-formed");
-        let stored = |object: Option<&RawValue>| StoredRecord::of(&request.kind, object?);
+        let stored = |object: Option<Raw<'_>>| StoredRecord::of(&request.kind, object?);
         let (old, new) = (stored(request.old_object), stored(request.object));
         if let (Operation::Update, Some(old)) = (request.operation, &old) {
             let edited = edit(old, new.as_ref(), &Limits::default());

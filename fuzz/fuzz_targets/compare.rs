@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use arbitrary::{Result, Unstructured};
 use helm_guard::compare::{
-    Agreement, Comparison, Declared, Document, Json, compare,
+    Agreement, Comparison, Declared, Json, compare,
     path::FieldPath,
     schema::{ListKind, Node, Shape, builtin::builtin},
     undo::undo,
@@ -299,8 +299,8 @@ fuzz_target!(|bytes: &[u8]| {
     let known = builtin().lookup(kind.0, kind.1, kind.2);
     let shape = known.unwrap_or_else(Shape::plain);
     let texts = values.each_ref().map(Value::to_string);
-    let documents = texts.each_ref().map(|text| Document::of(text));
-    let [first, second, old, new] = documents.each_ref().map(Document::root);
+    let documents = texts.each_ref().map(|text| Json::of(text));
+    let [first, second, old, new] = documents.each_ref();
     let run = |declared: Declared<'_>, agreement, old: Json<'_>, new: Json<'_>| -> Vec<FieldPath> {
         let found = compare(&Comparison {
             declared,
@@ -327,7 +327,7 @@ fuzz_target!(|bytes: &[u8]| {
                 json_patch::patch(&mut undone, &undo(&values[2], &values[3], &found)).unwrap();
                 let text = undone.to_string();
                 assert_eq!(
-                    run(declared, agreement, old, Document::of(&text).root()),
+                    run(declared, agreement, old, Json::of(&text)),
                     NONE,
                     "{found:?} is taken back, and {undone} remains"
                 );

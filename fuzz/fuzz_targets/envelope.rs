@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use helm_guard::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, Elsewhere, Held, Knowledge, Operation, Question, Reason, RecordsAt, Request,
+        Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
@@ -16,7 +16,7 @@ use helm_guard::{
     webhook::envelope::{self, EnvelopeError},
 };
 use libfuzzer_sys::fuzz_target;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 const MANIFEST: &str = "
 apiVersion: apps/v1
@@ -119,7 +119,7 @@ fn says_the_same(request: &Request<'_>, tree: &Value) {
         }
         known => assert_eq!(known.as_str(), operation),
     }
-    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap();
+    let value = |raw: Raw<'_>| serde_json::from_str::<Value>(raw.get()).unwrap();
     for (read, path) in [
         (request.object, "/object"),
         (request.old_object, "/oldObject"),

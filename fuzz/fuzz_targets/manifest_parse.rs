@@ -5,7 +5,7 @@
 
 use helm_guard::{
     compare::{
-        Agreement, Comparison, Declared, Document, compare,
+        Agreement, Comparison, Declared, Json, compare,
         schema::{Shape, builtin::builtin},
         values::Empties,
     },
@@ -27,8 +27,8 @@ fuzz_target!(|text: &str| {
         assert!(!object.name.is_empty() && !object.kind.is_empty() && !object.version.is_empty());
 
         assert!(object.json.starts_with('{'));
-        let document = Document::of(&object.json);
-        let object_read = document.root();
+        let document = Json::of(&object.json);
+        let object_read = document;
         let known = builtin().lookup(&object.group, &object.version, &object.kind);
         let found = compare(&Comparison {
             declared: Declared::One(object_read),

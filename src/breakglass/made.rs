@@ -2,9 +2,9 @@
 
 use json_patch::PatchOperation;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use crate::guard::Request;
+use crate::guard::{Raw, Request};
 
 /// The longest patch that is kept whole, in bytes of JSON. A log line or an event sink takes that
 /// much; an object may be a hundred times larger.
@@ -33,7 +33,7 @@ impl Made {
     /// Takes the change from the two objects of a request. `mask` replaces what may not be shown
     /// in an object of this kind, in such a way that equal values stay equal.
     pub fn of(request: &Request<'_>, mask: impl Fn(&mut Value)) -> Self {
-        let read = |raw: Option<&RawValue>| -> Option<Value> {
+        let read = |raw: Option<Raw<'_>>| -> Option<Value> {
             let mut object = serde_json::from_str(raw?.get()).ok()?;
             strip_noise(&mut object);
             if request.sub_resource == "scale" {

@@ -20,7 +20,7 @@ use crate::{
         change::{ChangeOperation, ChangedField},
     },
     compare::{
-        Document,
+        Json,
         path::{FieldPath, Step},
         schema::Shape,
         select::select,
@@ -242,12 +242,12 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
         Step::Item(_) | Step::Value(_) | Step::Index(_) => shape.item(),
     });
     let (wanted, found) = (wanted.to_string(), found.map(Value::to_string));
-    let (wanted, found) = (Document::of(&wanted), found.as_deref().map(Document::of));
+    let (wanted, found) = (Json::of(&wanted), found.as_deref().map(Json::of));
     let against = Against {
         old: None,
-        new: found.as_ref().map(Document::root),
+        new: found,
     };
-    satisfies(wanted.root(), against, shape, sight.empties)
+    satisfies(wanted, against, shape, sight.empties)
 }
 
 /// The change is not to be seen: it is under way, it never came to be, or it was taken back.

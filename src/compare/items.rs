@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
-    document::Json,
+    json::Json,
     open::{member, unquoted},
     path::Step,
     schema::MergeKey,
@@ -114,7 +114,7 @@ fn keyed<'a>(item: Json<'a>, keys: &'a [MergeKey]) -> Option<Keyed<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::document::Document;
+    use crate::compare::json::Json;
 
     fn merge_key(field: &str, default: Option<&str>) -> MergeKey {
         MergeKey {
@@ -127,11 +127,11 @@ mod tests {
     fn a_key_is_the_same_however_it_was_escaped() {
         let keys = [merge_key("name", None)];
         let (plain, escaped, other) = (
-            Document::of(r#"{"name":"a/b"}"#),
-            Document::of(r#"{"name":"a\u002fb"}"#),
-            Document::of(r#"{"name":"a"}"#),
+            Json::of(r#"{"name":"a/b"}"#),
+            Json::of(r#"{"name":"a\u002fb"}"#),
+            Json::of(r#"{"name":"a"}"#),
         );
-        let list = KeyedList::of(&[other.root(), plain.root(), escaped.root()], &keys).unwrap();
+        let list = KeyedList::of(&[other, plain, escaped], &keys).unwrap();
         let items: Vec<_> = list.iter().collect();
         assert_eq!(items[1].step(&keys), items[2].step(&keys));
         assert_ne!(items[0].step(&keys), items[1].step(&keys));
@@ -150,12 +150,12 @@ mod tests {
             merge_key("name", None),
         ];
         let (short, long, udp) = (
-            Document::of(r#"{"port":80}"#),
-            Document::of(r#"{"port":80,"protocol":"TCP"}"#),
-            Document::of(r#"{"port":80,"protocol":"UDP"}"#),
+            Json::of(r#"{"port":80}"#),
+            Json::of(r#"{"port":80,"protocol":"TCP"}"#),
+            Json::of(r#"{"port":80,"protocol":"UDP"}"#),
         );
-        let list = KeyedList::of(&[short.root()], &keys).unwrap();
-        let others = KeyedList::of(&[long.root(), udp.root()], &keys).unwrap();
+        let list = KeyedList::of(&[short], &keys).unwrap();
+        let others = KeyedList::of(&[long, udp], &keys).unwrap();
         let held: Vec<_> = others.iter().map(|item| list.holds(item)).collect();
         assert_eq!(held, [true, false]);
         let named = [("port", "80"), ("protocol", "TCP")];
@@ -175,12 +175,12 @@ mod tests {
             merge_key("protocol", Some("\"TCP\"")),
         ];
         let (named, nameless, text) = (
-            Document::of(r#"{"port":80}"#),
-            Document::of(r#"{"targetPort":80}"#),
-            Document::of(r#""80""#),
+            Json::of(r#"{"port":80}"#),
+            Json::of(r#"{"targetPort":80}"#),
+            Json::of(r#""80""#),
         );
-        assert!(KeyedList::of(&[named.root(), nameless.root()], &keys).is_none());
-        assert!(KeyedList::of(&[named.root(), text.root()], &keys).is_none());
+        assert!(KeyedList::of(&[named, nameless], &keys).is_none());
+        assert!(KeyedList::of(&[named, text], &keys).is_none());
         let empty = KeyedList::of(&[], &keys).unwrap();
         assert_eq!(empty.iter().count(), 0);
     }

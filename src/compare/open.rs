@@ -3,8 +3,8 @@
 use std::{borrow::Cow, mem};
 
 use super::{
-    document::{Children, Json},
-    scan::{container_end, scalar_end, string_end},
+    json::{Children, Json},
+    scan::{skip_signs, string_end, value_end},
 };
 
 /// A JSON value, opened by one level.
@@ -20,11 +20,28 @@ pub enum Opened<'a> {
 
 /// Opens `json`; what can not be opened is a scalar, which equals only itself.
 pub fn open(json: Json<'_>) -> Opened<'_> {
-    match json.children() {
-        Some(items) if json.first() == b'[' => Opened::List(items.collect()),
-        Some(names_and_values) => Opened::Object(Fields::read(names_and_values)),
-        None => Opened::Scalar(json.text()),
+    open_beside(json, None)
+}
+
+/// Opens `json` beside another state of the same value: what both have in common is not run over again.
+pub fn open_beside<'a>(json: Json<'a>, other: Option<&Opened<'_>>) -> Opened<'a> {
+    let opened = json
+        .children()
+        .and_then(|children| match (json.first(), other) {
+            (b'[', Some(Opened::List(others))) => items(children, others).map(Opened::List),
+            (b'[', _) => items(children, &[]).map(Opened::List),
+            (_, Some(Opened::Object(others))) => Fields::read(children, others).map(Opened::Object),
+            (_, _) => Fields::read(children, &Fields::default()).map(Opened::Object),
+        });
+    opened.unwrap_or(Opened::Scalar(json.text()))
+}
+
+fn items<'a>(mut children: Children<'a>, others: &[Json<'_>]) -> Option<Vec<Json<'a>>> {
+    let mut items = Vec::with_capacity(others.len());
+    while let Some(item) = children.next_beside(others.get(items.len()).copied()) {
+        items.push(item.ok()?);
     }
+    Some(items)
 }
 
 /// `json`, unless it is null: to Kubernetes a null field is an absent field.
@@ -46,10 +63,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn read(mut names_and_values: Children<'a>) -> Self {
+    /// `None` if it is not names and values by turns.
+    fn read(mut names_and_values: Children<'a>, others: &Fields<'_>) -> Option<Self> {
         let mut fields = Vec::with_capacity(16);
-        while let (Some(name), Some(value)) = (names_and_values.next(), names_and_values.next()) {
-            fields.push((unquoted(name.text()), value));
+        while let Some(name) = names_and_values.next() {
+            let name = unquoted(name.ok()?.text());
+            let value = names_and_values.next_beside(others.get(&name))?.ok()?;
+            fields.push((name, value));
         }
         // Go writes maps sorted and structs in declaration order.
         if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
@@ -63,7 +83,43 @@ impl<'a> Fields<'a> {
             });
         }
         fields.retain(|(_, value)| !value.is_null());
-        Self(fields)
+        Some(Self(fields))
+    }
+
+    /// Those fields of `json`, an object of a manifest, that have one of these names: reads no further
+    /// than to the last of them, since no name is repeated there. `None` if it is not an object.
+    pub fn named(json: Json<'a>, names: &[&str]) -> Option<Self> {
+        let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
+        let mut fields = Vec::with_capacity(names.len());
+        while fields.len() < names.len()
+            && let Some(name) = names_and_values.next()
+        {
+            let name = unquoted(name.ok()?.text());
+            let is_named = names.contains(&&*name);
+            if is_named && fields.len() + 1 == names.len() {
+                fields.push((name, names_and_values.last_value()?.ok()?));
+                break;
+            }
+            let value = names_and_values.next()?.ok()?;
+            if is_named {
+                fields.push((name, value));
+            }
+        }
+        fields.retain(|(_, value)| !value.is_null());
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Some(Self(fields))
+    }
+
+    /// The names of the fields that `self` and `other` do not have alike.
+    pub fn differing<'n>(&'n self, other: &'n Self) -> Vec<&'n str> {
+        let is_other = |fields: &Self, name: &str, value: Json<'_>| {
+            fields.get(name).map(Json::text) != Some(value.text())
+        };
+        let changed = self
+            .iter()
+            .filter(|(name, value)| is_other(other, name, *value));
+        let added = other.iter().filter(|(name, _)| self.get(name).is_none());
+        changed.chain(added).map(|(name, _)| name).collect()
     }
 
     /// The value of a field, unless it is absent or null.
@@ -91,7 +147,9 @@ impl<'a> Fields<'a> {
 pub fn member<'a>(json: Json<'a>, name: &str) -> Option<Json<'a>> {
     let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
     let mut found = None;
-    while let (Some(field), Some(value)) = (names_and_values.next(), names_and_values.next()) {
+    while let (Some(Ok(field)), Some(Ok(value))) =
+        (names_and_values.next(), names_and_values.next())
+    {
         if unquoted(field.text()) == name {
             found = Some(value);
         }
@@ -129,9 +187,9 @@ fn first_member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         return None;
     }
     loop {
-        let start = skip_space(bytes, at, b',');
+        let start = skip_signs(bytes, at);
         let end = string_end(bytes, start).filter(|_| bytes.get(start) == Some(&b'"'))?;
-        let value = skip_space(bytes, end, b':');
+        let value = skip_signs(bytes, end);
         if unquoted(text.get(start..end)?) == name {
             return text.get(value..);
         }
@@ -139,32 +197,17 @@ fn first_member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
-    match bytes.get(at)? {
-        b'"' => string_end(bytes, at),
-        b'{' | b'[' => container_end(bytes, at),
-        _ => Some(scalar_end(bytes, at)),
-    }
-}
-
-/// Over space, and the one sign that may stand in it.
-fn skip_space(bytes: &[u8], at: usize, sign: u8) -> usize {
-    let is_skipped = |byte: &u8| byte.is_ascii_whitespace() || *byte == sign;
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|byte| is_skipped(byte)).count()
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::compare::document::Document;
+    use crate::compare::json::Json;
 
     #[test]
     fn fields_are_found_in_any_order_and_nulls_are_absent() {
-        let document = Document::of(r#"{ "b":1,"a" : {"x":2}, "c":null,"d\u002fe":3 }"#);
-        let fields = Fields::of(document.root()).unwrap();
+        let document = Json::of(r#"{ "b":1,"a" : {"x":2}, "c":null,"d\u002fe":3 }"#);
+        let fields = Fields::of(document).unwrap();
         let get = |name| fields.get(name).map(Json::text);
         assert_eq!(get("a"), Some(r#"{"x":2}"#));
         assert_eq!(get("d/e"), Some("3"));
@@ -173,7 +216,7 @@ mod tests {
         let names: Vec<_> = fields.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "b", "d/e"]);
         for name in ["a", "b", "c", "d/e", "z"] {
-            let found = member(document.root(), name).map(Json::text);
+            let found = member(document, name).map(Json::text);
             assert_eq!(found, get(name), "{name}");
         }
     }
@@ -187,20 +230,20 @@ mod tests {
         #[case] text: &str,
         #[case] expected: Option<&str>,
     ) {
-        let document = Document::of(text);
-        let fields = Fields::of(document.root()).unwrap();
+        let document = Json::of(text);
+        let fields = Fields::of(document).unwrap();
         assert_eq!(fields.get("a").map(Json::text), expected);
         let listed = fields.iter().find(|(name, _)| *name == "a");
         assert_eq!(listed.map(|(_, value)| value.text()), expected);
-        assert_eq!(member(document.root(), "a").map(Json::text), expected);
+        assert_eq!(member(document, "a").map(Json::text), expected);
     }
 
     #[test]
     fn a_list_is_no_object() {
-        let list = Document::of("[1, [2], {}]");
-        assert!(Fields::of(list.root()).is_none());
-        assert!(member(list.root(), "1").is_none());
-        let Opened::List(items) = open(list.root()) else {
+        let list = Json::of("[1, [2], {}]");
+        assert!(Fields::of(list).is_none());
+        assert!(member(list, "1").is_none());
+        let Opened::List(items) = open(list) else {
             panic!("a list")
         };
         let items: Vec<_> = items.into_iter().map(Json::text).collect();
@@ -227,8 +270,8 @@ mod tests {
 
     #[test]
     fn fields_that_stand_in_reverse_are_found_too() {
-        let document = Document::of(r#"{"e":5,"d":4,"c":3,"b":2,"a":1}"#);
-        let fields = Fields::of(document.root()).unwrap();
+        let document = Json::of(r#"{"e":5,"d":4,"c":3,"b":2,"a":1}"#);
+        let fields = Fields::of(document).unwrap();
         for (name, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")] {
             assert_eq!(fields.get(name).map(Json::text), Some(value));
         }
@@ -241,8 +284,8 @@ mod tests {
             (r#"{"a":null}"#, true),
             (r#"{"a":null,"b":0}"#, false),
         ] {
-            let document = Document::of(text);
-            let fields = Fields::of(document.root()).unwrap();
+            let document = Json::of(text);
+            let fields = Fields::of(document).unwrap();
             assert_eq!(fields.is_empty(), empty, "{text}");
         }
     }
@@ -250,7 +293,7 @@ mod tests {
     #[test]
     fn a_null_is_not_present() {
         assert!(present(None).is_none());
-        assert!(present(Some(Document::of("null").root())).is_none());
-        assert!(present(Some(Document::of("0").root())).is_some());
+        assert!(present(Some(Json::of("null"))).is_none());
+        assert!(present(Some(Json::of("0"))).is_some());
     }
 }

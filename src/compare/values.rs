@@ -1,9 +1,9 @@
 //! Whether two values are the same to Kubernetes, and whether a value satisfies a declaration.
 
 use super::{
-    document::Json,
     items::KeyedList,
-    open::{Fields, Opened, open, present},
+    json::Json,
+    open::{Fields, Opened, open, open_beside, present},
     pairs::have_counterparts,
     scalar::same_scalar,
     schema::{ListKind, MergeKey, Node, Shape},
@@ -33,9 +33,10 @@ pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, empties:
     if a.text() == b.text() {
         return true;
     }
-    match (open(a), open(b)) {
-        (Opened::Object(a), Opened::Object(b)) => same_fields(&a, &b, shape, empties),
-        (Opened::List(a), Opened::List(b)) => same_items(&a, &b, shape, empties),
+    let a = open(a);
+    match (&a, open_beside(b, Some(&a))) {
+        (Opened::Object(a), Opened::Object(b)) => same_fields(a, &b, shape, empties),
+        (Opened::List(a), Opened::List(b)) => same_items(a, &b, shape, empties),
         (Opened::Scalar(a), Opened::Scalar(b)) => same_scalar(shape.node(), a, b),
         _ => false,
     }

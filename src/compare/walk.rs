@@ -11,8 +11,8 @@ mod tests;
 
 use self::place::{Gone, Place, Trail};
 use super::{
-    document::Json,
-    open::{Fields, Opened, open, present},
+    json::Json,
+    open::{Fields, Opened, present},
     path::FieldPath,
     schema::{Node, Shape},
     values::{Against, Empties, same, satisfies},
@@ -121,6 +121,18 @@ pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
     walk.found
 }
 
+/// An object without a field, or with none but nulls.
+fn is_empty(object: Json<'_>) -> bool {
+    let mut names_and_values = object.children().into_iter().flatten();
+    loop {
+        match (names_and_values.next(), names_and_values.next()) {
+            (Some(_), Some(Ok(null))) if null.is_null() => {}
+            (Some(_), _) => return false,
+            (None, _) => return true,
+        }
+    }
+}
+
 struct Walk<'a> {
     agreement: Agreement,
     empties: Empties,
@@ -159,7 +171,7 @@ impl<'a> Walk<'a> {
     }
 
     fn object(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
-        let (old, new) = (place.old.map(open), place.new.map(open));
+        let (old, new) = place.open();
         let fields = |opened: Option<Opened<'a>>| match opened {
             None => Some(Fields::default()),
             Some(Opened::Object(fields)) => Some(fields),
@@ -168,11 +180,14 @@ impl<'a> Walk<'a> {
         let (Some(old), Some(new)) = (fields(old), fields(new)) else {
             return self.leaf(declared, place);
         };
-        let manifests: Vec<Fields<'a>> = declared.each().filter_map(Fields::of).collect();
-        if manifests.iter().all(Fields::is_empty) {
+        if declared.each().all(is_empty) {
             return self.empty_object(declared, place, &old);
         }
-        let mut manifests = manifests.into_iter();
+        // What does not change is no violation, and most of a manifest does not: it is not read.
+        let changed = old.differing(&new);
+        let manifests = declared.each();
+        let manifests = manifests.filter_map(|json| Fields::named(json, &changed));
+        let mut manifests = manifests.collect::<Vec<Fields<'a>>>().into_iter();
         let first = manifests.next().unwrap_or_default();
         let (first, second) = match declared {
             Declared::One(_) => (first, None),

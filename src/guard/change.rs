@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Agreement, Comparison, Declared, Document, Fields, Json, Violation, compare, member,
+        Agreement, Comparison, Declared, Fields, Json, Violation, compare, member,
         path::{FieldPath, Step},
         redact::Sensitivity,
     },
@@ -64,17 +64,6 @@ impl Claim {
     }
 }
 
-/// The object in each manifest of a claim, as [`manifests`] takes them.
-pub(super) fn documents(claim: &Claim) -> Vec<Option<Document<'_>>> {
-    let helds = claim.revisions.iter().map(|revision| &revision.held);
-    helds
-        .map(|held| match held {
-            Held::Declared(object) => Some(Document::of(&object.json)),
-            Held::Absent | Held::Unreadable => None,
-        })
-        .collect()
-}
-
 /// The manifests of a claim that can be compared, and what stands against comparing all of them.
 pub(super) struct Manifests<'c> {
     pub(super) declared: Option<Declared<'c>>,
@@ -83,25 +72,23 @@ pub(super) struct Manifests<'c> {
 
 /// The manifests of `claim` whose object is `comparable` with the request's.
 pub(super) fn manifests<'c>(
-    claim: &Claim,
-    documents: &'c [Option<Document<'_>>],
+    claim: &'c Claim,
     comparable: impl Fn(&DeclaredObject) -> bool,
 ) -> Manifests<'c> {
     let mut doubt = None;
-    let mut slot =
-        |(revision, document): (&RevisionClaim, &'c Option<Document<'_>>)| match &revision.held {
-            Held::Absent => None,
-            Held::Unreadable => {
-                doubt = Some(Reason::RecordUnreadable);
-                None
-            }
-            Held::Declared(object) if !comparable(object) => {
-                doubt = Some(Reason::VersionDiffers);
-                None
-            }
-            Held::Declared(_) => document.as_ref().map(Document::root),
-        };
-    let mut slots = claim.revisions.iter().zip(documents);
+    let mut slot = |revision: &'c RevisionClaim| match &revision.held {
+        Held::Absent => None,
+        Held::Unreadable => {
+            doubt = Some(Reason::RecordUnreadable);
+            None
+        }
+        Held::Declared(object) if !comparable(object) => {
+            doubt = Some(Reason::VersionDiffers);
+            None
+        }
+        Held::Declared(object) => Some(Json::of(&object.json)),
+    };
+    let mut slots = claim.revisions.iter();
     let first = slots.next().map(&mut slot);
     let second = slots.next().map(&mut slot);
     let declared = match (first, second) {
@@ -129,8 +116,7 @@ pub(super) fn judge_update(
         return Judged::Passes;
     }
     let version = &*question.request.kind.version;
-    let documents = documents(claim);
-    let whole = manifests(claim, &documents, |object| object.version == version);
+    let whole = manifests(claim, |object| object.version == version);
     let run = |declared| {
         let comparison = Comparison {
             declared,
@@ -147,7 +133,7 @@ pub(super) fn judge_update(
     };
     // The labels and annotations of an object are the same in every version of its kind.
     if doubt == Reason::VersionDiffers
-        && let Some(declared) = manifests(claim, &documents, |_| true).declared
+        && let Some(declared) = manifests(claim, |_| true).declared
         && let Judged::Violates(changes) = run(declared)
     {
         let (metadata, rest): (Vec<_>, Vec<_>) = changes

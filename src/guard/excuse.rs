@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Document, Json, KeyedList, Opened, Violation, member, open,
+        Json, KeyedList, Opened, Violation, member, open,
         path::Step,
         schema::{ListKind, Node, Shape},
         values::{Against, satisfies},
@@ -38,8 +38,8 @@ pub(super) fn excused_elsewhere(
             let Held::Declared(object) = &revision.held else {
                 return false;
             };
-            let document = Document::of(&object.json);
-            match find(document.root(), shape, violation.path.steps()) {
+            let document = Json::of(&object.json);
+            match find(document, shape, violation.path.steps()) {
                 Some((value, shape)) => {
                     let against = Against {
                         old: violation.old,

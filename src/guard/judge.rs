@@ -28,7 +28,7 @@ use super::{
     verdict::{Finding, Outcome, Reason, Verdict},
 };
 use crate::{
-    compare::{Document, redact::Redactor, schema::Shape, values::Empties},
+    compare::{redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
     policy::{Act, Labels, Mode, Object, Place, Policy, Requester, tree::Tree},
 };
@@ -170,19 +170,18 @@ pub fn judge(question: &Question<'_>) -> Verdict {
     match question.request.operation {
         Operation::Delete => judge_delete(question),
         Operation::Update => {
-            let (Some(old), Some(new)) = (question.request.old_object, question.request.object)
-            else {
+            let request = question.request;
+            let (Some(old), Some(new)) = (request.old_json(), request.new_json()) else {
                 return Verdict::because(Reason::ObjectUnreadable);
             };
-            let (old, new) = (Document::of(old.get()), Document::of(new.get()));
             let judge_one: &dyn Fn(&Claim) -> Judged = if scale {
-                &|claim| judge_replicas(question, claim, old.root(), new.root())
+                &|claim| judge_replicas(question, claim, old, new)
             } else {
                 &|claim| {
                     if question.judges_elsewhere(claim) {
                         Judged::Elsewhere
                     } else {
-                        judge_update(question, claim, old.root(), new.root())
+                        judge_update(question, claim, old, new)
                     }
                 }
             };

@@ -19,9 +19,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
 
-use super::request::Kind;
+use super::request::{Kind, Raw};
 use crate::helm::{
     ReleaseName,
     lifecycle::Status,
@@ -80,7 +79,7 @@ struct Data {
 
 impl StoredRecord {
     /// The record in an object of a request; `None` if the object is something else.
-    pub fn of(kind: &Kind<'_>, object: &RawValue) -> Option<Self> {
+    pub fn of(kind: &Kind<'_>, object: Raw<'_>) -> Option<Self> {
         let driver = match (&*kind.group, &*kind.kind) {
             ("", "Secret") => Driver::Secret,
             ("", "ConfigMap") => Driver::ConfigMap,
@@ -169,7 +168,7 @@ pub struct Holder {
 pub const NAMED: usize = 5;
 
 /// Whether the object of a request is on its way out already: then nobody can stop it any more.
-pub fn is_leaving(object: &RawValue) -> bool {
+pub fn is_leaving(object: Raw<'_>) -> bool {
     #[derive(Deserialize)]
     struct Any {
         #[serde(default)]
@@ -180,7 +179,7 @@ pub fn is_leaving(object: &RawValue) -> bool {
 }
 
 /// Group and kind of the instances of a `CustomResourceDefinition`.
-pub fn defined(definition: &RawValue) -> Option<(String, String)> {
+pub fn defined(definition: Raw<'_>) -> Option<(String, String)> {
     #[derive(Deserialize)]
     struct Definition {
         spec: Spec,

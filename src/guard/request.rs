@@ -1,11 +1,11 @@
 //! An admission request as the judgement sees it: borrowed, objects unparsed.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::policy::identity::Asking;
+use crate::{compare::Json, policy::identity::Asking};
 
 /// A credential's name is short; what is longer is cut.
 const CREDENTIAL_CHARS: usize = 256;
@@ -68,6 +68,36 @@ pub struct Resource<'a> {
     pub resource: Cow<'a, str>,
 }
 
+/// An object of the request, as its JSON text: nothing in it has been read, and what it holds may be no
+/// JSON, if it is not an API server that sends it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+impl<'a> Raw<'a> {
+    /// The object of this text, which has no space around it.
+    pub fn of(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Its text.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get()))
+    }
+}
+
+/// Says nothing of what is in it: it may be a Secret.
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} bytes)", self.0.len())
+    }
+}
+
 /// Who asks, after impersonation.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct User<'a> {
@@ -79,7 +109,7 @@ pub struct User<'a> {
     pub groups: Vec<Cow<'a, str>>,
     /// What else the authenticator says of the user, such as the scopes of a token.
     #[serde(borrow, default)]
-    pub extra: Option<&'a RawValue>,
+    pub extra: Option<Raw<'a>>,
 }
 
 impl User<'_> {
@@ -153,19 +183,50 @@ pub struct Request<'a> {
     pub user_info: User<'a>,
     /// The object as it would be; null on DELETE.
     #[serde(borrow, default)]
-    pub object: Option<&'a RawValue>,
+    pub object: Option<Raw<'a>>,
     /// The object as it is; null on CREATE.
     #[serde(borrow, default)]
-    pub old_object: Option<&'a RawValue>,
+    pub old_object: Option<Raw<'a>>,
     /// Nothing will be persisted, so nothing may be recorded either.
     #[serde(default)]
     pub dry_run: bool,
     /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`.
     #[serde(borrow, default)]
     pub options: Option<Options<'a>>,
+    /// What the two objects fall into, where that was found out on the way to their ends.
+    #[serde(skip)]
+    pub parts: Parts<'a>,
+}
+
+/// The fields of a request's objects: names, without their quotes, and values by turns.
+#[derive(Clone, Default)]
+pub struct Parts<'a> {
+    /// Of [`Request::object`].
+    pub object: Vec<&'a str>,
+    /// Of [`Request::old_object`].
+    pub old_object: Vec<&'a str>,
+}
+
+/// Says nothing of what is in them: it may be a Secret.
+impl fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts")
+    }
 }
 
 impl Request<'_> {
+    /// [`Self::object`], to be looked into.
+    pub fn new_json(&self) -> Option<Json<'_>> {
+        let object = self.object?;
+        Some(Json::with_parts(object.get(), &self.parts.object))
+    }
+
+    /// [`Self::old_object`], to be looked into.
+    pub fn old_json(&self) -> Option<Json<'_>> {
+        let object = self.old_object?;
+        Some(Json::with_parts(object.get(), &self.parts.old_object))
+    }
+
     /// The field manager that the client named, if any.
     pub fn field_manager(&self) -> Option<&str> {
         self.options.as_ref()?.field_manager.as_deref()

@@ -2,13 +2,13 @@
 //! the two Scale objects.
 
 use super::{
-    change::{Judged, asked, at, conclude, documents, manifests},
+    change::{Judged, asked, at, conclude, manifests},
     claim::Claim,
     excuse::excused_elsewhere,
     judge::Question,
 };
 use crate::{
-    compare::{Comparison, Document, Json, Violation, compare, path::FieldPath, schema::Shape},
+    compare::{Comparison, Json, Violation, compare, path::FieldPath, schema::Shape},
     policy::Act,
 };
 
@@ -22,8 +22,7 @@ pub(super) fn judge_replicas(
     if claim.leaves_free() {
         return Judged::Passes;
     }
-    let documents = documents(claim);
-    let whole = manifests(claim, &documents, |_| true);
+    let whole = manifests(claim, |_| true);
     let declared = whole
         .declared
         .and_then(|d| d.map(|json| at(json, question.replicas_path)));
@@ -31,8 +30,8 @@ pub(super) fn judge_replicas(
         return whole.doubt.map_or(Judged::Passes, Judged::Undecided);
     };
     // A Scale without replicas asks for none.
-    let zero = Document::of("0");
-    let requested = |scale| at(scale, &["spec", "replicas"]).unwrap_or(zero.root());
+    let zero = Json::of("0");
+    let requested = |scale| at(scale, &["spec", "replicas"]).unwrap_or(zero);
     let comparison = Comparison {
         declared,
         agreement: claim.agreement(),

@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::{
-    request::{Operation, Request},
+    request::{Operation, Raw, Request},
     verdict::Reason,
 };
 use crate::{compare::dig, helm::ReleaseName};
@@ -97,7 +95,7 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
 
 /// The release that an object says it belongs to. Anyone can write that, so it tells where to look
 /// and never what is true; what could not be the name of a namespace or a release is nothing.
-pub fn owner(object: &RawValue) -> Option<ReleaseName> {
+pub fn owner(object: Raw<'_>) -> Option<ReleaseName> {
     let annotations = dig(object.get(), &["metadata", "annotations"])?;
     let name = |key| {
         let name: String = serde_json::from_str(dig(annotations, &[key])?).ok()?;
@@ -147,7 +145,7 @@ fn name<'r>(request: &'r Request<'_>) -> Option<Cow<'r, str>> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::{json, value::to_raw_value};
+    use serde_json::json;
 
     use super::*;
 
@@ -177,7 +175,7 @@ mod tests {
             "meta.helm.sh/release-name": name,
             "meta.helm.sh/release-namespace": namespace,
         }}});
-        let found = owner(&to_raw_value(&object).unwrap());
+        let found = owner(Raw::of(&object.to_string()));
         let names = found.map(|owner| (owner.namespace, owner.name));
         assert_eq!(
             names,
@@ -193,7 +191,7 @@ mod tests {
             json!({"metadata": {"annotations": {}}}),
             json!(1),
         ] {
-            assert_eq!(owner(&to_raw_value(&object).unwrap()), None);
+            assert_eq!(owner(Raw::of(&object.to_string())), None);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Directory {
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
     relists: AtomicU64,
     generation: AtomicU64,
+    /// How many releases have an active record that can not be read.
+    unreadable: AtomicU64,
 }
 
 /// A kind in the version that a manifest has it in.
@@ -54,6 +56,7 @@ impl Default for Directory {
             releases: SnapshotMap::new(RELEASE_SHARDS),
             relists: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
         }
     }
 }
@@ -175,6 +178,11 @@ impl Directory {
         })
     }
 
+    /// Whether any release has an active record that can not be read.
+    pub fn any_unreadable(&self) -> bool {
+        self.unreadable.load(Ordering::Acquire) > 0
+    }
+
     /// How many relists the index has taken to their end.
     pub fn relists(&self) -> u64 {
         self.relists.load(Ordering::Acquire)
@@ -197,6 +205,10 @@ impl Directory {
     /// that at each moment every object of the visible state is found.
     pub(super) fn publish(&self, view: ReleaseView) {
         let storage = Arc::clone(&view.storage);
+        // Before the state is seen: who sees it must not find that there is none.
+        if view.is_unreadable() {
+            self.unreadable.fetch_add(1, Ordering::AcqRel);
+        }
         let Some(cell) = self.releases.get(&storage) else {
             let keys = keys(view.bodies());
             let cell = Arc::new(Cell::new(view));
@@ -214,6 +226,7 @@ impl Directory {
             .eq(view.bodies().map(Arc::as_ptr));
         if same_bodies {
             cell.store(view);
+            self.forget(&old);
             return;
         }
         let before = keys(old.bodies());
@@ -221,7 +234,15 @@ impl Directory {
         self.objects.enter(without(&after, &before), &cell);
         cell.store(view);
         self.objects.leave(without(&before, &after), &cell);
+        self.forget(&old);
         self.moved();
+    }
+
+    /// A state is not seen any more.
+    fn forget(&self, old: &ReleaseView) {
+        if old.is_unreadable() {
+            self.unreadable.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// Takes a release out. For the one writer only.
@@ -230,7 +251,9 @@ impl Directory {
             return;
         };
         self.releases.change([Arc::clone(storage)], |_, _| None);
-        self.objects.leave(keys(cell.view().bodies()), &cell);
+        let view = cell.view();
+        self.objects.leave(keys(view.bodies()), &cell);
+        self.forget(&view);
         self.moved();
     }
 }

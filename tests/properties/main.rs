@@ -16,7 +16,7 @@ mod server;
 
 use edit::{Node, Seg, changed, get, nodes, put, removed};
 use helm_guard::compare::{
-    Agreement, Comparison, Declared, Document, Violation, compare,
+    Agreement, Comparison, Declared, Json, Violation, compare,
     path::{FieldPath, Step},
 };
 use model::{Subject, Ty, declared, subjects};
@@ -69,8 +69,8 @@ impl From<&Violation<'_>> for Found {
 impl Subject {
     fn judge(&self, declared: &Value, old: &Value, new: &Value) -> Vec<Found> {
         let declared = declared.to_string();
-        let declared = Document::of(&declared);
-        self.run(Declared::One(declared.root()), Agreement::Every, old, new)
+        let declared = Json::of(&declared);
+        self.run(Declared::One(declared), Agreement::Every, old, new)
     }
 
     fn judge_two(
@@ -81,8 +81,8 @@ impl Subject {
         new: &Value,
     ) -> Vec<Found> {
         let (first, second) = (first.to_string(), second.to_string());
-        let (first, second) = (Document::of(&first), Document::of(&second));
-        let declared = Declared::Two(Some(first.root()), Some(second.root()));
+        let (first, second) = (Json::of(&first), Json::of(&second));
+        let declared = Declared::Two(Some(first), Some(second));
         self.run(declared, agreement, old, new)
     }
 
@@ -94,12 +94,12 @@ impl Subject {
         new: &Value,
     ) -> Vec<Found> {
         let (old, new) = (old.to_string(), new.to_string());
-        let (old, new) = (Document::of(&old), Document::of(&new));
+        let (old, new) = (Json::of(&old), Json::of(&new));
         let comparison = Comparison {
             declared,
             agreement,
-            old: old.root(),
-            new: new.root(),
+            old,
+            new,
             shape: self.shape,
             empties: self.empties,
         };

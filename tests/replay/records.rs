@@ -6,6 +6,7 @@ use std::{
 };
 
 use helm_guard::{
+    guard::Raw,
     guard::{Claim, ObjectRef, Operation, Request},
     helm::{
         manifest,
@@ -24,7 +25,6 @@ use helm_guard::{
     webhook::envelope,
 };
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::value::RawValue;
 
 /// The records as they are at one line of a recording.
 pub struct Records {
@@ -80,7 +80,7 @@ impl Records {
         }
     }
 
-    fn apply(&mut self, object: Option<&RawValue>) {
+    fn apply(&mut self, object: Option<Raw<'_>>) {
         let Some((stored, secret)) = self.read(object) else {
             return;
         };
@@ -95,7 +95,7 @@ impl Records {
     }
 
     /// The versions in the recording are those before each write: these count the writes.
-    fn read(&mut self, object: Option<&RawValue>) -> Option<(Stored, Secret)> {
+    fn read(&mut self, object: Option<Raw<'_>>) -> Option<(Stored, Secret)> {
         let secret: Secret = serde_json::from_str(object?.get()).expect("a record is a Secret");
         let mut metadata = secret.metadata.clone();
         self.version += 1;

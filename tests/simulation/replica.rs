@@ -9,8 +9,8 @@ use helm_guard::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Claim, Elsewhere, Knowledge, ObjectRef, Operation, Outcome, Question, Request, judge,
-        owners,
+        Claim, Elsewhere, Knowledge, ObjectRef, Operation, Outcome, Parts, Question, Raw, Request,
+        judge, owners,
         request::{Kind, Resource, User},
         screen,
     },
@@ -26,7 +26,6 @@ use helm_guard::{
         view::{Content, ReleaseView, RevisionView},
     },
 };
-use serde_json::value::RawValue;
 
 use super::{
     cluster::{Cluster, Event, NAMESPACE, Object, RELEASES, is_custom, json, name},
@@ -265,6 +264,7 @@ impl Replica {
             old_object: Some(raw(&old)),
             dry_run: false,
             options: None,
+            parts: Parts::default(),
         };
         if let Some(reason) = screen(&request) {
             assert_eq!(reason.outcome(), Outcome::Pass, "{reason}");
@@ -344,8 +344,8 @@ impl Replica {
     }
 }
 
-fn raw(json: &str) -> &RawValue {
-    serde_json::from_str(json).unwrap()
+fn raw(json: &str) -> Raw<'_> {
+    Raw::of(json)
 }
 
 fn kind(object: usize) -> (&'static str, &'static str, &'static str) {

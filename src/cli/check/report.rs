@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use json_patch::Patch;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::{
     compare::{
@@ -12,7 +12,7 @@ use crate::{
         redact::{Redactor, Sensitivity, Shown},
         undo::undo,
     },
-    guard::{Change, Decision, Finding, Operation, Request, Verdict},
+    guard::{Change, Decision, Finding, Operation, Raw, Request, Verdict},
     webhook::handler::Judged,
 };
 
@@ -155,7 +155,7 @@ fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> 
         return None;
     }
     let sensitivity = Sensitivity::of(&request.kind.group, &request.kind.kind);
-    let read = |raw: Option<&RawValue>| -> Option<Value> {
+    let read = |raw: Option<Raw<'_>>| -> Option<Value> {
         let mut object = serde_json::from_str(raw?.get()).ok()?;
         match sensitivity {
             // Before the patch is made: afterwards nobody could tell which values are secret.

@@ -45,6 +45,10 @@ impl Sources for Known {
         self.releases.is_unreadable(namespace, release)
     }
 
+    fn any_unreadable(&self) -> bool {
+        self.releases.any_unreadable()
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         self.namespaces.labels(namespace)
     }

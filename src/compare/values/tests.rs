@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{document::Document, schema::text};
+use crate::compare::{json::Json, schema::text};
 
 const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  \
                      keyed keyed(name,protocol=\"TCP\")\n  list list\n  set set\n";
@@ -17,8 +17,8 @@ fn with_shape<T>(test: impl FnOnce(Shape<'_>) -> T) -> T {
 
 fn are_same(a: &Value, b: &Value, empties: Empties) -> bool {
     let (a, b) = (a.to_string(), b.to_string());
-    let (left, right) = (Document::of(&a), Document::of(&b));
-    let (left, right) = (Some(left.root()), Some(right.root()));
+    let (left, right) = (Json::of(&a), Json::of(&b));
+    let (left, right) = (Some(left), Some(right));
     let one_way = with_shape(|shape| same(left, right, shape, empties));
     let other_way = with_shape(|shape| same(right, left, shape, empties));
     assert_eq!(one_way, other_way, "{a} and {b}");
@@ -67,8 +67,7 @@ fn an_empty_list_is_none_where_it_is_dropped() {
 /// `expected`: for custom resources, and for built-in kinds.
 fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
     let texts = [declared, old, new].map(Value::to_string);
-    let documents = texts.each_ref().map(|text| Document::of(text));
-    let [declared, old, new] = documents.each_ref().map(Document::root);
+    let [declared, old, new] = texts.each_ref().map(|text| Json::of(text));
     let against = Against {
         old: Some(old),
         new: Some(new),

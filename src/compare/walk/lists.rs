@@ -5,8 +5,8 @@ use super::{
     place::{Place, Trail},
 };
 use crate::compare::{
-    document::Json,
     items::KeyedList,
+    json::Json,
     open::{Opened, open},
     schema::{ListKind, MergeKey, Node},
     values::{Against, same, satisfies},
@@ -14,7 +14,7 @@ use crate::compare::{
 
 impl<'a> Walk<'a> {
     pub(super) fn list(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
-        let (old, new) = (place.old.map(open), place.new.map(open));
+        let (old, new) = place.open();
         let items = |opened: Option<Opened<'a>>| match opened {
             None => Some(Vec::new()),
             Some(Opened::List(items)) => Some(items),

@@ -1,8 +1,9 @@
 //! Where the walk stands, and the way that led there.
 
 use crate::compare::{
-    document::Json,
     items::Keyed,
+    json::Json,
+    open::{Opened, open, open_beside},
     path::{FieldPath, Step},
     schema::{MergeKey, Shape},
 };
@@ -57,6 +58,13 @@ pub(super) struct Place<'a, 't> {
 }
 
 impl<'a> Place<'a, '_> {
+    /// What is there before and after the request, opened.
+    pub(super) fn open(self) -> (Option<Opened<'a>>, Option<Opened<'a>>) {
+        let old = self.old.map(open);
+        let new = self.new.map(|new| open_beside(new, old.as_ref()));
+        (old, new)
+    }
+
     /// One step down, to a value that `old` and `new` hold there.
     pub(super) fn below<'n>(
         self,

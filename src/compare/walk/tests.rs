@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{document::Document, schema::builtin::builtin, values::Empties};
+use crate::compare::{json::Json, schema::builtin::builtin, values::Empties};
 
 /// Group, version, kind.
 type Kind = (&'static str, &'static str, &'static str);
@@ -26,26 +26,23 @@ fn paths(case: &Case) -> Vec<String> {
         .iter()
         .map(|value| value.as_ref().map(Value::to_string))
         .collect();
-    let documents: Vec<Option<Document<'_>>> = texts
+    let documents: Vec<Option<Json<'_>>> = texts
         .iter()
-        .map(|text| text.as_deref().map(Document::of))
+        .map(|text| text.as_deref().map(Json::of))
         .collect();
     let declared = match &documents[..] {
-        [Some(one)] => Declared::One(one.root()),
-        [first, second] => Declared::Two(
-            first.as_ref().map(Document::root),
-            second.as_ref().map(Document::root),
-        ),
+        [Some(one)] => Declared::One(*one),
+        [first, second] => Declared::Two(*first, *second),
         _ => unreachable!("one or two manifests are active"),
     };
     let known = builtin().lookup(group, version, kind);
     let (old, new) = (case.old.to_string(), case.new.to_string());
-    let (old, new) = (Document::of(&old), Document::of(&new));
+    let (old, new) = (Json::of(&old), Json::of(&new));
     let comparison = Comparison {
         declared,
         agreement: case.agreement,
-        old: old.root(),
-        new: new.root(),
+        old,
+        new,
         shape: known.unwrap_or_else(Shape::plain),
         empties: if known.is_some() {
             Empties::Dropped

@@ -1,12 +1,11 @@
 //! Reviews of break-glass grants: whether one may be made, approved or ended in this way.
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 
 use crate::{
     api::BreakGlassGrant,
     breakglass::asked,
-    guard::{Operation, Request},
+    guard::{Operation, Raw, Request},
     policy::Policy,
 };
 
@@ -29,8 +28,8 @@ pub(super) fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> V
     checked.unwrap_or_else(|error| vec![error])
 }
 
-fn grant(raw: Option<&RawValue>) -> Result<BreakGlassGrant, String> {
-    let text = raw.map_or("null", RawValue::get);
+fn grant(raw: Option<Raw<'_>>) -> Result<BreakGlassGrant, String> {
+    let text = raw.map_or("null", Raw::get);
     serde_json::from_str(text).map_err(|error| format!("it can not be read: {error}"))
 }
 

@@ -275,6 +275,10 @@ fn as_of_now(policy: &Policy, mut claims: Vec<Claim>) -> Vec<Claim> {
 /// read, it may well be declared. What an object says of itself is good enough to warn, and is
 /// never used to deny.
 fn unclaimed<S: Sources>(sources: &S, request: &Request<'_>) -> Reason {
+    // Nearly always, and then the object need not be looked into.
+    if !sources.any_unreadable() {
+        return Reason::NotDeclared;
+    }
     match request.old_object.or(request.object).and_then(owner) {
         Some(release) if sources.is_unreadable(&release.namespace, &release.name) => {
             Reason::RecordUnreadable

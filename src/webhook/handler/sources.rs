@@ -26,6 +26,11 @@ pub trait Sources: Send + Sync + 'static {
     /// it declares.
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
 
+    /// Whether there is any such release at all.
+    fn any_unreadable(&self) -> bool {
+        true
+    }
+
     /// The labels of a namespace, as far as they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         None
