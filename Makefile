@@ -62,7 +62,7 @@ bench: env bench-build ## What the guard costs, as a table: SECTIONS="times coun
 	@'$(TARGET_DIR)/release/bench' $(SECTIONS)
 
 .PHONY: bench-check
-bench-check: bench-build ## Instructions and memory against benches/baseline.json: fails beyond 10 % (needs valgrind)
+bench-check: bench-build ## Instructions and memory against benches/baseline.json: fails beyond 10 % (valgrind counts)
 	@'$(TARGET_DIR)/release/bench' check
 
 .PHONY: bench-baseline

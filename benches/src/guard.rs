@@ -15,6 +15,7 @@ use testbed::{
 
 use crate::{
     load::Target,
+    null,
     proc::{self, Memory},
     tls::Identity,
 };
@@ -156,7 +157,12 @@ impl Server {
 
     /// For callers.
     pub fn target(&self, identity: &Identity) -> Result<Target> {
-        Target::new(self.address, identity)
+        self.target_at(null::NULL, identity)
+    }
+
+    /// Where it is called, on another path than the guard's.
+    pub fn target_at(&self, path: &'static str, identity: &Identity) -> Result<Target> {
+        Target::new(self.address, path, identity)
     }
 
     /// CPU time so far, in seconds.

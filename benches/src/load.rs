@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -31,14 +31,15 @@ use crate::tls::Identity;
 pub struct Target {
     /// Its address.
     pub address: SocketAddr,
+    path: &'static str,
     tls: TlsConnector,
 }
 
 impl Target {
-    /// A server that has this identity.
-    pub fn new(address: SocketAddr, identity: &Identity) -> Result<Self> {
+    /// A server that has this identity, and the path on which it takes reviews.
+    pub fn new(address: SocketAddr, path: &'static str, identity: &Identity) -> Result<Self> {
         let tls = TlsConnector::from(identity.client()?);
-        Ok(Self { address, tls })
+        Ok(Self { address, path, tls })
     }
 
     /// Opens a connection.
@@ -50,19 +51,21 @@ impl Target {
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Caller { sender })
+        let uri = format!("{}?timeout=3s", self.path).parse()?;
+        Ok(Caller { sender, uri })
     }
 }
 
 /// One connection.
 pub struct Caller {
     sender: SendRequest<Full<Bytes>>,
+    uri: Uri,
 }
 
 impl Caller {
     /// Sends a review and awaits the whole answer.
     pub async fn call(&mut self, body: Bytes) -> Result<Bytes> {
-        let request = Request::post("/validate?timeout=3s")
+        let request = Request::post(self.uri.clone())
             .header("host", "127.0.0.1")
             .header("user-agent", "kube-apiserver-admission")
             .header("accept", "application/json, */*")

@@ -1,7 +1,12 @@
-//! The floor: a webhook that reads the body, finds the uid, and allows.
+//! Webhooks that do nothing, to measure the guard beside: each echoes the uid and allows.
 //!
 //! Made of the same axum, hyper and rustls as the guard, with the same allocator and the same TLS, and
-//! of nothing else: no limits, no metrics, no log, no parsing.
+//! of nothing else: no limits, no metrics, no log. They differ in how they get at the uid:
+//!
+//! - [`NULL`] reads the review as any webhook would whose fields are those that it needs: serde passes
+//!   over the rest. It is what the guard is measured against.
+//! - [`FLOOR`] looks for the first `"uid":"` and reads nothing behind it, which no webhook may do.
+//! - [`NAIVE`] makes a `serde_json::Value` of the whole body, as many webhooks do.
 
 use std::{io::Write, net::SocketAddr, path::Path, sync::Arc};
 
@@ -16,8 +21,17 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// The path of the null webhook: the one that the guard has too.
+pub const NULL: &str = "/validate";
+/// The path of the one that does not read the review.
+pub const FLOOR: &str = "/floor";
+/// The path of the one that reads all of it.
+pub const NAIVE: &str = "/naive";
 
 /// Before the uid in a review as API servers write it. Its first place is the request's.
 const UID: &[u8] = b"\"uid\":\"";
@@ -30,7 +44,9 @@ pub async fn serve(address: SocketAddr, certificate: &Path, key: &Path) -> Resul
         .with_context(|| format!("failed to listen on {address}"))?;
     writeln!(std::io::stdout(), "listening on {address}")?;
     let router = Router::new()
-        .route("/validate", post(echo))
+        .route(NULL, post(async |body: Bytes| reply(typed(&body))))
+        .route(FLOOR, post(async |body: Bytes| reply(found(&body))))
+        .route(NAIVE, post(async |body: Bytes| reply(parsed(&body))))
         .layer(DefaultBodyLimit::disable());
     loop {
         let (stream, _) = listener.accept().await?;
@@ -64,8 +80,8 @@ async fn serve_connection(stream: TlsStream<TcpStream>, router: Router) {
     }
 }
 
-async fn echo(body: Bytes) -> impl IntoResponse {
-    match answer(&body) {
+fn reply(answer: Option<Vec<u8>>) -> impl IntoResponse {
+    match answer {
         Some(answer) => (StatusCode::OK, [(CONTENT_TYPE, "application/json")], answer),
         None => (
             StatusCode::BAD_REQUEST,
@@ -75,13 +91,38 @@ async fn echo(body: Bytes) -> impl IntoResponse {
     }
 }
 
-fn answer(body: &[u8]) -> Option<Vec<u8>> {
+#[derive(Deserialize)]
+struct Review<'a> {
+    #[serde(borrow)]
+    request: Request<'a>,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    uid: &'a str,
+}
+
+fn typed(body: &[u8]) -> Option<Vec<u8>> {
+    let review: Review<'_> = serde_json::from_slice(body).ok()?;
+    Some(allowed(review.request.uid.as_bytes()))
+}
+
+fn parsed(body: &[u8]) -> Option<Vec<u8>> {
+    let review: Value = serde_json::from_slice(body).ok()?;
+    Some(allowed(review["request"]["uid"].as_str()?.as_bytes()))
+}
+
+fn found(body: &[u8]) -> Option<Vec<u8>> {
     let at = body.windows(UID.len()).position(|window| window == UID)?;
     let rest = body.get(at + UID.len()..)?;
     let uid = rest.get(..rest.iter().position(|byte| *byte == b'"')?)?;
+    Some(allowed(uid))
+}
+
+fn allowed(uid: &[u8]) -> Vec<u8> {
     let before =
         br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":""#;
-    Some([before, uid, br#"","allowed":true}}"#].concat())
+    [before, uid, br#"","allowed":true}}"#].concat()
 }
 
 /// As the guard's own: TLS 1.2 and 1.3, no client certificates.
@@ -104,13 +145,17 @@ mod tests {
     #[test]
     fn the_uid_comes_back() {
         let body = br#"{"kind":"AdmissionReview","request":{"uid":"a-b","object":{"metadata":{"uid":"c"}}}}"#;
-        let answer = String::from_utf8(answer(body).unwrap_or_default()).unwrap_or_default();
-        assert!(answer.contains(r#""uid":"a-b","allowed":true"#), "{answer}");
+        for way in [typed, found, parsed] {
+            let answer = String::from_utf8(way(body).unwrap_or_default()).unwrap_or_default();
+            assert!(answer.contains(r#""uid":"a-b","allowed":true"#), "{answer}");
+        }
     }
 
     #[test]
     fn what_has_no_uid_is_no_review() {
-        assert_eq!(answer(b"{}"), None);
-        assert_eq!(answer(b"\"uid\":\"not ended"), None);
+        for way in [typed, found, parsed] {
+            assert_eq!(way(b"{}"), None);
+            assert_eq!(way(b"\"uid\":\"not ended"), None);
+        }
     }
 }

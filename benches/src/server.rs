@@ -1,7 +1,8 @@
-//! The guard's server beside the null webhook: the same callers, the same reviews, in turn.
+//! The guard's server beside webhooks that do nothing: the same callers, the same reviews, in turn.
 //!
 //! A round is one leg to each server; which comes first changes from round to round. A ratio is that of
-//! one round, and the median of the rounds counts: what else the machine does hits both.
+//! one round, and the median of the rounds counts: what else the machine does hits both. What goals are
+//! about is the ratio to the null webhook; the others show where that stands (see [`crate::null`]).
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -12,6 +13,7 @@ use crate::{
     api::Api,
     guard::Server,
     load::{self, Expected, Run, median},
+    null,
     plan::Plan,
     recorded,
     report::{Goal, Report},
@@ -23,6 +25,16 @@ const GROUP: &str = "server";
 
 /// Connections by which denials are asked for: people, not pipelines.
 const DENIED_AT_ONCE: usize = 4;
+
+/// Who is called, in turn.
+const CONTENDERS: [(&str, Option<&str>); 4] = [
+    (GUARD, None),
+    ("null webhook", Some(null::NULL)),
+    ("floor", Some(null::FLOOR)),
+    ("naive webhook", Some(null::NAIVE)),
+];
+
+const GUARD: &str = "guard";
 
 /// What the goals of a stream are; the one without has none.
 struct Goals {
@@ -100,8 +112,11 @@ struct Leg {
 }
 
 impl Bench<'_> {
-    async fn leg(&self, server: &Server, bodies: &Arc<[Bytes]>) -> Result<Leg> {
-        let target = server.target(self.identity)?;
+    async fn leg(&self, path: Option<&'static str>, bodies: &Arc<[Bytes]>) -> Result<Leg> {
+        let (server, target) = match path {
+            Some(path) => (self.null, self.null.target_at(path, self.identity)?),
+            None => (self.guard, self.guard.target(self.identity)?),
+        };
         let before = server.cpu_seconds()?;
         let Plan {
             connections, leg, ..
@@ -111,7 +126,7 @@ impl Bench<'_> {
         Ok(Leg { run, cpu })
     }
 
-    /// Both servers under a stream, in turn.
+    /// All of them under a stream, in turn.
     async fn compare(
         &self,
         stream: &Stream,
@@ -121,14 +136,11 @@ impl Bench<'_> {
         let reasons = self.reasons(stream).await?;
         let bodies: Arc<[Bytes]> = stream.bodies.clone().into();
         let metrics = self.guard.metrics()?;
-        let (mut guards, mut nulls) = (Vec::new(), Vec::new());
+        let mut legs: [Vec<Leg>; CONTENDERS.len()] = Default::default();
         for round in 0..self.plan.rounds {
-            if round % 2 == 0 {
-                nulls.push(self.leg(self.null, &bodies).await?);
-                guards.push(self.leg(self.guard, &bodies).await?);
-            } else {
-                guards.push(self.leg(self.guard, &bodies).await?);
-                nulls.push(self.leg(self.null, &bodies).await?);
+            for turn in 0..CONTENDERS.len() {
+                let who = (round + turn) % CONTENDERS.len();
+                legs[who].push(self.leg(CONTENDERS[who].1, &bodies).await?);
             }
         }
         let inside = self.guard.metrics()?.quantile_since(
@@ -138,22 +150,13 @@ impl Bench<'_> {
         );
 
         let name = stream.name;
-        let of = |legs: &[Leg], figure: Figure| median(legs.iter().map(figure).collect());
-        let ratio = |figure: Figure| {
-            let pairs = guards.iter().zip(&nulls);
-            median(
-                pairs
-                    .map(|(guard, null)| figure(guard) / figure(null))
-                    .collect(),
-            )
-        };
         report.add(
             GROUP,
             format!("{name}: bytes of a review, mean"),
             stream.mean_bytes(),
             "B",
         );
-        for (server, legs) in [("null webhook", &nulls), ("guard", &guards)] {
+        for ((server, _), legs) in CONTENDERS.iter().zip(&legs) {
             let figures: [(&str, &'static str, Figure); 4] = [
                 ("reviews a second", "/s", |leg| leg.run.rate()),
                 ("p50", "ms", |leg| leg.run.milliseconds(0.5)),
@@ -161,27 +164,37 @@ impl Bench<'_> {
                 ("CPU of 1,000 reviews", "s", |leg| leg.cpu),
             ];
             for (what, unit, figure) in figures {
-                report.add(
-                    GROUP,
-                    format!("{name}: {server}, {what}"),
-                    of(legs, figure),
-                    unit,
-                );
+                let row = format!("{name}: {server}, {what}");
+                report.add(GROUP, row, median(legs.iter().map(figure).collect()), unit);
             }
         }
-        let throughput = ratio(|leg| leg.run.rate());
-        let cpu = ratio(|leg| leg.cpu);
+        let ratio = |one: usize, other: usize, figure: Figure| {
+            let pairs = legs[one].iter().zip(&legs[other]);
+            median(
+                pairs
+                    .map(|(one, other)| figure(one) / figure(other))
+                    .collect(),
+            )
+        };
+        let [guard, null, floor, naive] = [0, 1, 2, 3];
+        let throughput: Figure = |leg| leg.run.rate();
+        let cpu: Figure = |leg| leg.cpu;
+        let aim = |report: &mut Report, row: String, value: f64, goal: Option<Goal>| match goal {
+            Some(goal) => report.aim(GROUP, row, value, "", goal),
+            None => report.add(GROUP, row, value, ""),
+        };
         let row = format!("{name}: throughput, guard / null webhook");
-        match goals {
-            Some(goals) => {
-                report.aim(GROUP, row, throughput, "", Goal::AtLeast(goals.throughput));
-            }
-            None => report.add(GROUP, row, throughput, ""),
-        }
+        let goal = goals.map(|goals| Goal::AtLeast(goals.throughput));
+        aim(report, row, ratio(guard, null, throughput), goal);
         let row = format!("{name}: CPU of a review, guard / null webhook");
-        match goals.and_then(|goals| goals.cpu) {
-            Some(goal) => report.aim(GROUP, row, cpu, "", Goal::AtMost(goal)),
-            None => report.add(GROUP, row, cpu, ""),
+        let goal = goals.and_then(|goals| goals.cpu).map(Goal::AtMost);
+        aim(report, row, ratio(guard, null, cpu), goal);
+        for (what, one, other) in [
+            ("guard / floor", guard, floor),
+            ("naive webhook / null webhook", naive, null),
+        ] {
+            let row = format!("{name}: throughput, {what}");
+            aim(report, row, ratio(one, other, throughput), None);
         }
         let row = format!("{name}: p99 inside the guard, at most");
         report.aim(GROUP, row, inside * 1e3, "ms", Goal::AtMost(1.0));
