@@ -236,7 +236,7 @@ mod tests {
     #[case(r#"["a\"]"#)]
     #[case(r#"{"a"}"#)]
     #[case(r#"{"a":}"#)]
-    #[case(r#"[1}]"#)]
+    #[case("[1}]")]
     fn what_is_no_json_is_a_scalar(#[case] text: &str) {
         assert!(matches!(open(Json::of(text)), Opened::Scalar(found) if found == text));
     }

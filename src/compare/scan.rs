@@ -131,14 +131,12 @@ impl Block {
     /// The bytes from `at` on; as many blanks as are missing at the end. `None` if there are none.
     fn at(bytes: &[u8], at: usize) -> Option<Self> {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        Some(match rest.first_chunk::<BLOCK>() {
-            Some(whole) => Self::of(*whole),
-            None => {
-                let mut padded = [b' '; BLOCK];
-                padded.get_mut(..rest.len())?.copy_from_slice(rest);
-                Self::of(padded)
-            }
-        })
+        if let Some(whole) = rest.first_chunk::<BLOCK>() {
+            return Some(Self::of(*whole));
+        }
+        let mut padded = [b' '; BLOCK];
+        padded.get_mut(..rest.len())?.copy_from_slice(rest);
+        Some(Self::of(padded))
     }
 
     fn of(bytes: [u8; BLOCK]) -> Self {

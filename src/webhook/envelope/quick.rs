@@ -54,7 +54,11 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Option<Request<'a>> {
             set(&mut old_object, found)
         }
         "dryRun" => set(&mut dry_run, flag(cursor.value()?)?),
-        "options" => set(&mut options, self::options(cursor.value()?)?),
+        // Short, and of three sorts: the parser's.
+        "options" => set(
+            &mut options,
+            serde_json::from_str::<Option<Options<'_>>>(cursor.value()?).ok()?,
+        ),
         _ => cursor.value().map(drop),
     })?;
     let (object, new_parts) = object.unwrap_or_default();
@@ -142,11 +146,6 @@ fn flag(value: &str) -> Option<bool> {
         "false" => Some(false),
         _ => None,
     }
-}
-
-/// Short, and of many sorts: the parser's.
-fn options(value: &str) -> Option<Option<Options<'_>>> {
-    serde_json::from_str(value).ok()
 }
 
 /// `None` for the second word on a field.
