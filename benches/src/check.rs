@@ -38,6 +38,7 @@ impl Baseline {
     }
 
     /// Without what only valgrind can measure.
+    #[must_use]
     pub fn without_instructions(mut self) -> Self {
         self.figures
             .retain(|name, _| !name.starts_with(INSTRUCTIONS));
