@@ -86,8 +86,9 @@ impl<'a> Fields<'a> {
         Some(Self(fields))
     }
 
-    /// Those fields of `json`, an object of a manifest, that have one of these names: reads no further
-    /// than to the last of them, since no name is repeated there. `None` if it is not an object.
+    /// Those fields of `json`, an object of a manifest, that have one of these names, which are sorted:
+    /// reads no further than to the last of them, since no name is repeated there. `None` if it is not an
+    /// object.
     pub fn named(json: Json<'a>, names: &[&str]) -> Option<Self> {
         let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
         let mut fields = Vec::with_capacity(names.len());
@@ -95,7 +96,7 @@ impl<'a> Fields<'a> {
             && let Some(name) = names_and_values.next()
         {
             let name = unquoted(name.ok()?.text());
-            let is_named = names.contains(&&*name);
+            let is_named = names.binary_search(&&*name).is_ok();
             if is_named && fields.len() + 1 == names.len() {
                 fields.push((name, names_and_values.last_value()?.ok()?));
                 break;
@@ -110,7 +111,7 @@ impl<'a> Fields<'a> {
         Some(Self(fields))
     }
 
-    /// The names of the fields that `self` and `other` do not have alike.
+    /// The names of the fields that `self` and `other` do not have alike, sorted.
     pub fn differing<'n>(&'n self, other: &'n Self) -> Vec<&'n str> {
         let is_other = |fields: &Self, name: &str, value: Json<'_>| {
             fields.get(name).map(Json::text) != Some(value.text())
@@ -119,7 +120,9 @@ impl<'a> Fields<'a> {
             .iter()
             .filter(|(name, value)| is_other(other, name, *value));
         let added = other.iter().filter(|(name, _)| self.get(name).is_none());
-        changed.chain(added).map(|(name, _)| name).collect()
+        let mut names: Vec<_> = changed.chain(added).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The value of a field, unless it is absent or null.
@@ -236,6 +239,27 @@ mod tests {
         let listed = fields.iter().find(|(name, _)| *name == "a");
         assert_eq!(listed.map(|(_, value)| value.text()), expected);
         assert_eq!(member(document, "a").map(Json::text), expected);
+    }
+
+    #[test]
+    fn of_a_manifest_the_fields_that_differ_are_read() {
+        let of = |text| Fields::of(Json::of(text)).unwrap();
+        let old = of(r#"{"d":1,"c":{"x":1},"b":[],"a":"same"}"#);
+        let new = of(r#"{"e":5,"d":2,"c":{"x":2},"a":"same"}"#);
+        let names = old.differing(&new);
+        assert_eq!(names, ["b", "c", "d", "e"]);
+        let manifest = Json::of(r#"{"a":0,"b":null,"c":{"x":{}},"e":[1],"z":{"#);
+        // Nothing stands behind the last of them as far as it is read: `z` does not end.
+        let Some(fields) = Fields::named(manifest, &["c", "e"]) else {
+            panic!("an object")
+        };
+        let read: Vec<_> = fields
+            .iter()
+            .map(|(name, json)| (name, json.text()))
+            .collect();
+        assert_eq!(read, [("c", r#"{"x":{}}"#), ("e", "[1]")]);
+        let last = fields.get("e").unwrap();
+        assert!(matches!(open(last), Opened::List(items) if items.len() == 1));
     }
 
     #[test]
