@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - A dry-run request leaves nothing here.
-//! - Recording never delays or changes an answer: events and alerts go through bounded queues, and
-//!   what does not fit is dropped and counted.
+//! - Recording never changes an answer, and delays one by the time of an audit line at most: events and
+//!   alerts go through bounded queues, and what does not fit is dropped and counted.
 //! - Nothing here sees an object; only verdicts and changes, whose values are redacted already.
 //!
 //! Start at [`Recorder::record`].
@@ -74,8 +74,14 @@ impl Recorder {
         });
     }
 
-    /// Records a decision that took `took` to reach.
-    pub fn record(&self, decided: &Decided<'_>, emergency: Option<&Emergency>, took: Duration) {
+    /// Records a decision that took `took` to reach. Waits until its audit line is written, within a
+    /// budget, so that a change that passed in an emergency is on record before it is answered.
+    pub async fn record(
+        &self,
+        decided: &Decided<'_>,
+        emergency: Option<&Emergency>,
+        took: Duration,
+    ) {
         let request = decided.request;
         tracing::debug!(
             uid = &*request.uid,
@@ -95,10 +101,7 @@ impl Recorder {
         self.metrics.decided(decided);
         self.metrics.took(took);
         let now = Timestamp::now();
-        if let Err(error) = self.audit.write(decided, emergency, now) {
-            self.metrics.audit_failed();
-            tracing::error!(%error, uid = &*request.uid, "an audit line is not where it belongs");
-        }
+        let line = self.audit.queue(decided, emergency, now);
         self.forecast.note(decided, now);
         if decided.decision == Decision::Deny {
             self.alerts
@@ -117,6 +120,15 @@ impl Recorder {
                 self.alerts.raise(Alert::broke_glass(&emergency.record));
                 self.events.announce(emergency.note.clone());
             }
+        }
+        let written = match line {
+            Ok(Some(line)) => line.written().await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.metrics.audit_failed();
+            tracing::error!(%error, uid = &*request.uid, "an audit line is not where it belongs");
         }
     }
 }

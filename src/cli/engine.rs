@@ -50,7 +50,7 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
         conversions: Arc::default(),
         recorder: Arc::new(Recorder {
             metrics: Metrics::new(Mode::Deny, Figures::default),
-            audit: AuditLog::new(std::io::sink()),
+            audit: AuditLog::new("", std::io::sink()),
             events,
             alerts: Alerts::default(),
             forecast: Arc::default(),

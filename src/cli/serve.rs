@@ -113,9 +113,9 @@ impl Kept {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    logging::start(&config.logging);
+    let (log, _flush) = logging::start(&config.logging);
     let mut signals = Signals::install()?;
-    let audit = audit_log(&config.audit)?;
+    let audit = audit_log(&config.audit, identity()?)?;
     let client = client::connect(&config.target).await?;
     let upkeep = upkeep_of(&config, &client);
     let first = tokio::select! {
@@ -166,6 +166,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         connections: Arc::default(),
         events,
         policy: Arc::clone(&standing),
+        audit: audit.clone(),
+        log: log.clone(),
     };
     let forecast = keep_forecast(&config, &client, &mut kept)?;
     let recorder = Arc::new(recorder(&config, &client, &health, (audit, forecast)));
@@ -317,16 +319,16 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
 }
 
 /// A file that cannot be written to is found out here, before anybody relies on it.
-fn audit_log(target: &AuditTarget) -> anyhow::Result<AuditLog> {
+fn audit_log(target: &AuditTarget, process: String) -> anyhow::Result<AuditLog> {
     Ok(match target {
-        AuditTarget::StandardError => AuditLog::new(std::io::stderr()),
+        AuditTarget::StandardError => AuditLog::new(process, std::io::stderr()),
         AuditTarget::StandardOutput => {
-            AuditLog::with_fallback(std::io::stdout(), std::io::stderr())
+            AuditLog::new(process, std::io::stdout()).with_fallback(std::io::stderr())
         }
         AuditTarget::File(path, retention) => {
             let file = AuditFile::open(path, *retention)
                 .with_context(|| format!("failed to open the audit log {}", path.display()))?;
-            AuditLog::with_fallback(file, std::io::stderr())
+            AuditLog::new(process, file).with_fallback(std::io::stderr())
         }
     })
 }

@@ -8,18 +8,29 @@
 //! A line is about a request, not about its success: after the webhook the API server may still
 //! refuse it, and after a conflict with another writer it asks again, with another uid.
 //!
-//! A line that cannot be written where it belongs goes to the fallback, and is reported either way.
+//! A line that cannot be written where it belongs goes to the fallback, and is reported either way. A
+//! sink that hangs holds up no request: see [`writer`]. When it recovers it may write a line that is in
+//! the fallback too.
+//!
+//! Each line has the process that wrote it and a number that grows by one, so that a reader sees when
+//! lines are missing, and which of two are the same.
 
 pub mod file;
+pub mod writer;
 
 use std::{
-    io::{self, Write},
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde::Serialize;
+
+use self::writer::{LineWriter, Queued, WriteError};
 
 use crate::{
     api::EmergencyChangeSpec,
@@ -29,15 +40,13 @@ use crate::{
     record::Emergency,
 };
 
-/// A disk that hangs holds one writer; the others wait no longer than this.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-type Sink = Mutex<Box<dyn Write + Send>>;
-
 /// Where audit lines go.
+#[derive(Clone, Debug)]
 pub struct AuditLog {
-    sink: Sink,
-    fallback: Option<Sink>,
+    sink: LineWriter,
+    fallback: Option<LineWriter>,
+    process: Arc<str>,
+    sequence: Arc<AtomicU64>,
 }
 
 /// Why a line is not where it belongs.
@@ -47,19 +56,44 @@ pub enum AuditError {
     #[error("failed to make the line: {0}")]
     Encode(#[from] serde_json::Error),
     /// It could not be written.
-    #[error("failed to write the line: {0}")]
-    Write(io::Error),
-    /// Another line has not been written for too long.
-    #[error("failed to write the line: an earlier one is still being written")]
-    Busy,
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// It is in the fallback instead.
     #[error("{0}; it is on standard error instead")]
-    Elsewhere(Box<AuditError>),
+    Elsewhere(WriteError),
 }
 
-impl std::fmt::Debug for AuditLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditLog").finish_non_exhaustive()
+/// A line on its way to where it belongs.
+#[derive(Debug)]
+pub struct Pending {
+    line: Arc<[u8]>,
+    queued: Result<Queued, WriteError>,
+    fallback: Option<LineWriter>,
+}
+
+impl Pending {
+    /// Waits until the line is written, within a budget.
+    ///
+    /// # Errors
+    /// When it is not where it belongs; it may be in the fallback.
+    pub async fn written(self) -> Result<(), AuditError> {
+        let error = match self.queued {
+            Ok(queued) => match queued.written().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let Some(fallback) = self.fallback else {
+            return Err(error.into());
+        };
+        let Ok(queued) = fallback.queue(&self.line) else {
+            return Err(error.into());
+        };
+        Err(match queued.written().await {
+            Ok(()) => AuditError::Elsewhere(error),
+            Err(_) => error.into(),
+        })
     }
 }
 
@@ -70,6 +104,8 @@ struct Line<'a> {
     level: &'static str,
     target: &'static str,
     message: &'static str,
+    process: &'a str,
+    sequence: u64,
     uid: &'a str,
     decision: &'static str,
     reason: &'static str,
@@ -134,54 +170,68 @@ struct Field {
 }
 
 impl AuditLog {
-    /// Writes lines to `sink`, each in one call.
-    pub fn new(sink: impl Write + Send + 'static) -> Self {
+    /// Writes lines to `sink`, each in one call, in the name of this process.
+    pub fn new(process: impl Into<Arc<str>>, sink: impl Write + Send + 'static) -> Self {
         Self {
-            sink: Mutex::new(Box::new(sink)),
+            sink: LineWriter::start(sink),
             fallback: None,
+            process: process.into(),
+            sequence: Arc::default(),
         }
     }
 
-    /// Writes lines to `sink`, and those that it does not take to `fallback`.
-    pub fn with_fallback(
-        sink: impl Write + Send + 'static,
-        fallback: impl Write + Send + 'static,
-    ) -> Self {
-        Self {
-            sink: Mutex::new(Box::new(sink)),
-            fallback: Some(Mutex::new(Box::new(fallback))),
-        }
+    /// Writes to `fallback` the lines that the sink does not take.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: impl Write + Send + 'static) -> Self {
+        self.fallback = Some(LineWriter::start(fallback));
+        self
     }
 
-    /// Writes the line of a decision, if it matters: whatever does not simply pass.
-    pub fn write(
+    /// Whether the sink has stopped taking lines.
+    pub fn is_stalled(&self) -> bool {
+        self.sink.is_stalled()
+    }
+
+    /// Waits until queued lines are written, for `patience` at most. Blocks: for the end of the process.
+    pub fn flush(&self, patience: Duration) {
+        self.sink.flush(patience);
+    }
+
+    /// Queues the line of a decision, if it matters: whatever is not simply allowed.
+    ///
+    /// # Errors
+    /// When the line cannot be made.
+    pub fn queue(
         &self,
         decided: &Decided<'_>,
         emergency: Option<&Emergency>,
         now: Timestamp,
-    ) -> Result<(), AuditError> {
+    ) -> Result<Option<Pending>, AuditError> {
         let Some(message) = message(decided) else {
-            return Ok(());
+            return Ok(None);
         };
-        let mut line = serde_json::to_vec(&line(decided, message, emergency, now))?;
+        let stamp = Stamp {
+            process: &self.process,
+            sequence: self.sequence.fetch_add(1, Relaxed) + 1,
+            timestamp: now,
+        };
+        let mut line = serde_json::to_vec(&line(decided, message, emergency, stamp))?;
         line.push(b'\n');
-        let Err(error) = write_to(&self.sink, &line) else {
-            return Ok(());
-        };
-        match &self.fallback {
-            Some(fallback) if write_to(fallback, &line).is_ok() => {
-                Err(AuditError::Elsewhere(Box::new(error)))
-            }
-            _ => Err(error),
-        }
+        let line: Arc<[u8]> = line.into();
+        Ok(Some(Pending {
+            queued: self.sink.queue(&line),
+            line,
+            fallback: self.fallback.clone(),
+        }))
     }
 }
 
-fn write_to(sink: &Sink, line: &[u8]) -> Result<(), AuditError> {
-    let mut sink = sink.try_lock_for(PATIENCE).ok_or(AuditError::Busy)?;
-    sink.write_all(line)
-        .and_then(|()| sink.flush())
-        .map_err(AuditError::Write)
+/// Which line it is.
+#[derive(Clone, Copy)]
+struct Stamp<'a> {
+    process: &'a str,
+    sequence: u64,
+    timestamp: Timestamp,
 }
 
 fn message(decided: &Decided<'_>) -> Option<&'static str> {
@@ -205,7 +255,7 @@ fn line<'a>(
     decided: &Decided<'a>,
     message: &'static str,
     emergency: Option<&'a Emergency>,
-    timestamp: Timestamp,
+    stamp: Stamp<'a>,
 ) -> Line<'a> {
     let request = decided.request;
     let object = match decided.object {
@@ -229,10 +279,12 @@ fn line<'a>(
         _ => "WARN",
     };
     Line {
-        timestamp,
+        timestamp: stamp.timestamp,
         level,
         target: "audit",
         message,
+        process: stamp.process,
+        sequence: stamp.sequence,
         uid: &request.uid,
         decision: decided.decision.as_str(),
         reason: decided.verdict.reason.as_str(),
@@ -275,19 +327,5 @@ fn release(finding: &Finding) -> Release<'_> {
                 new: change.requested.to_string(),
             })
             .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_writer_that_hangs_holds_nobody_else_up() {
-        let sink: Sink = Mutex::new(Box::new(io::sink()));
-        let hanging = sink.lock();
-        assert!(matches!(write_to(&sink, b"line\n"), Err(AuditError::Busy)));
-        drop(hanging);
-        assert!(write_to(&sink, b"line\n").is_ok());
     }
 }

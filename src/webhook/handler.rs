@@ -243,7 +243,8 @@ async fn answer<S: Sources>(
     decided.decision = glass::finally(&policy, decided.decision, emergency.as_ref());
     webhook
         .recorder
-        .record(&decided, emergency.as_ref(), started.elapsed());
+        .record(&decided, emergency.as_ref(), started.elapsed())
+        .await;
     let answer = Answer {
         decided,
         way_out: policy.way_out(),

@@ -24,6 +24,7 @@ mod scene;
 mod bad_records;
 mod certificates;
 mod endings;
+mod hanging_audit_log;
 mod metrics;
 mod modes;
 mod readiness;

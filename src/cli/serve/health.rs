@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::policy::Standing;
 use crate::{
+    cli::logging::Log,
     record::{
+        audit::AuditLog,
         events::Events,
         metrics::figures::{Connections, Figures, Index, Release},
     },
@@ -37,6 +39,8 @@ pub(super) struct Health {
     pub connections: Arc<accept::Stats>,
     pub events: Events,
     pub policy: Arc<Standing>,
+    pub audit: AuditLog,
+    pub log: Log,
 }
 
 /// Waits for the index to hold every record.
@@ -71,6 +75,13 @@ impl Health {
             checks.push(Check {
                 name: "registration",
                 health: registration(registered),
+            });
+        }
+        if self.audit.is_stalled() {
+            let what = "the audit log has stopped taking lines; they are on standard error";
+            checks.push(Check {
+                name: "audit",
+                health: admin::Health::Degraded(what.to_owned()),
             });
         }
         if self.stop.is_draining() {
@@ -130,6 +141,8 @@ impl Health {
                 .map(|registered| registered.is_registered()),
             policy: Some(self.policy.figures()),
             events_dropped: self.events.dropped(),
+            audit_stalled: self.audit.is_stalled(),
+            log_lines_dropped: self.log.dropped(),
             connections: Connections {
                 open: self.connections.open(),
                 accepted: self.connections.accepted(),

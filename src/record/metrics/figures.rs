@@ -30,6 +30,10 @@ pub struct Figures {
     pub policy: Option<PolicyFigures>,
     /// Events that were dropped.
     pub events_dropped: u64,
+    /// Whether the audit log has stopped taking lines.
+    pub audit_stalled: bool,
+    /// Log lines that were dropped because standard error does not take them.
+    pub log_lines_dropped: u64,
     /// The webhook's connections.
     pub connections: Connections,
     /// The releases.
@@ -158,6 +162,18 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
             "helm_guard_events_dropped",
             "Kubernetes events that were not sent",
             figures.events_dropped,
+        )?;
+        gauge(
+            &mut encoder,
+            "helm_guard_audit_stalled",
+            "Whether the audit log has stopped taking lines, so that they go to standard error",
+            u64::from(figures.audit_stalled),
+        )?;
+        counter(
+            &mut encoder,
+            "helm_guard_log_lines_dropped",
+            "Log lines that were dropped because standard error did not take them",
+            figures.log_lines_dropped,
         )?;
         connections(&mut encoder, &figures.connections)?;
         releases(&mut encoder, &figures.releases)

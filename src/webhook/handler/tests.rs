@@ -300,7 +300,9 @@ impl Setup {
         let (events, announcer) = events::queue();
         let recorder = Arc::new(Recorder {
             metrics: Metrics::new(self.mode, Figures::default),
-            audit: self.audit.unwrap_or_else(|| AuditLog::new(lines.clone())),
+            audit: self
+                .audit
+                .unwrap_or_else(|| AuditLog::new("p-1", lines.clone())),
             events,
             alerts: Alerts::default(),
             forecast: Arc::new(Gathered::wanted()),
@@ -499,7 +501,7 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
     .start();
     let asked = tokio::time::Instant::now();
     let response = bench.review(&update(0)).await;
-    assert!(asked.elapsed().as_millis() <= 2600, "inside the 3 seconds");
+    assert!(asked.elapsed().as_millis() <= 2800, "inside the 3 seconds");
     assert_eq!(response["allowed"], true);
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(warning.contains("passes unjudged"), "{warning}");
@@ -508,6 +510,8 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
             .metrics()
             .contains(r#"verdict="indeterminate",reason="read-through-failed"} 1"#)
     );
+    // The clock of this test runs ahead of the thread that writes the line.
+    bench.recorder.audit.flush(std::time::Duration::from_secs(10));
     assert_eq!(bench.audit_lines()[0]["decision"], "indeterminate");
 }
 

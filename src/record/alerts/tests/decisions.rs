@@ -28,7 +28,7 @@ fn told() -> Told {
     let (events, _announcer) = events::queue();
     let recorder = Recorder {
         metrics: Metrics::new(Mode::Deny, Figures::default),
-        audit: AuditLog::new(io::sink()),
+        audit: AuditLog::new("p-1", io::sink()),
         events,
         alerts: scene.alerts.clone(),
         forecast: Arc::default(),
@@ -37,7 +37,7 @@ fn told() -> Told {
 }
 
 impl Told {
-    fn record(&self, reason: Reason, decision: Decision, more: Value) {
+    async fn record(&self, reason: Reason, decision: Decision, more: Value) {
         let mut request = json!({
             "uid": "u-1", "operation": "DELETE", "namespace": "shop",
             "name": "sh.helm.release.v1.web.v3",
@@ -78,7 +78,7 @@ impl Told {
             decision,
             mode: Mode::Deny,
         };
-        self.recorder.record(&decided, None, Duration::ZERO);
+        self.recorder.record(&decided, None, Duration::ZERO).await;
     }
 
     /// All that the sink was sent.
@@ -97,7 +97,8 @@ async fn a_sink_hears_once_of_a_history_that_somebody_deletes() {
     let mut told = told();
     for revision in 1..=3 {
         let name = json!({"name": format!("sh.helm.release.v1.web.v{revision}")});
-        told.record(Reason::RecordDeleted, Decision::Deny, name);
+        told.record(Reason::RecordDeleted, Decision::Deny, name)
+            .await;
     }
     let summary = "ada was kept from changing Helm's records by hand: Delete of Secret \
                    shop/sh.helm.release.v1.web.v1";
@@ -115,7 +116,7 @@ async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
     ] {
         let mut told = told();
         let update = json!({"operation": "UPDATE"});
-        told.record(Reason::RecordTampered, decision, update);
+        told.record(Reason::RecordTampered, decision, update).await;
         let heard = told.heard().await;
         assert_eq!(heard.len(), 1, "{decision:?}");
         let summary = heard[0]["summary"].as_str().unwrap();
@@ -135,9 +136,10 @@ async fn a_sink_for_tampering_hears_of_nothing_else() {
         Reason::NamespaceHoldsReleases,
         Reason::HelmsOwn,
     ] {
-        told.record(reason, Decision::Deny, json!({}));
+        told.record(reason, Decision::Deny, json!({})).await;
     }
     let rehearsal = json!({"dryRun": true});
-    told.record(Reason::RecordDeleted, Decision::Deny, rehearsal);
+    told.record(Reason::RecordDeleted, Decision::Deny, rehearsal)
+        .await;
     assert_eq!(told.heard().await, Vec::<Value>::new());
 }

@@ -107,7 +107,7 @@ impl Write for Full {
 async fn a_line_that_cannot_be_written_is_elsewhere_and_counted_and_changes_no_answer() {
     let mut setup = Setup::default();
     let lines = Lines::default();
-    setup.audit = Some(AuditLog::with_fallback(Full, lines.clone()));
+    setup.audit = Some(AuditLog::new("p-1", Full).with_fallback(lines.clone()));
     let bench = setup.start();
     let response = bench.review(&update(0)).await;
     assert_eq!(response["allowed"], false);
