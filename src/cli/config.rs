@@ -31,6 +31,9 @@ const MAX_DRAIN_DELAY: Duration = Duration::from_secs(600);
 /// The most worker threads: more than any machine has CPUs.
 const MAX_WORKER_THREADS: usize = 1024;
 
+/// A container without a CPU limit sees all cores of its node, and each worker takes memory.
+const MOST_WORKERS_BY_DEFAULT: usize = 8;
+
 /// A flag with a value that can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -252,11 +255,13 @@ fn duration(text: &str) -> Result<Duration, ConfigError> {
         .ok_or_else(|| ConfigError::DrainDelay(text.to_owned()))
 }
 
-/// The default follows the CPU quota of a container (`std::thread::available_parallelism`), but is
-/// never one: a single thread would let one large object delay every other request.
+/// The default follows the CPU quota of a container (`std::thread::available_parallelism`). It is
+/// never one, since a single thread would let one large object delay every other request, and never
+/// more than [`MOST_WORKERS_BY_DEFAULT`].
 fn worker_threads(asked: Option<usize>) -> Result<NonZeroUsize, ConfigError> {
     let threads = asked.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2))
+        std::thread::available_parallelism()
+            .map_or(2, |cpus| cpus.get().clamp(2, MOST_WORKERS_BY_DEFAULT))
     });
     NonZeroUsize::new(threads)
         .filter(|threads| threads.get() <= MAX_WORKER_THREADS)
@@ -302,7 +307,7 @@ mod tests {
         assert_eq!(config.policy.way_out(), WayOut::Unprepared);
         assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.tls_files, None);
-        assert!(config.worker_threads.get() >= 2);
+        assert!((2..=8).contains(&config.worker_threads.get()));
         assert_eq!(
             config.registration.map(|registration| registration.at_exit),
             Some(AtExit::Keep)

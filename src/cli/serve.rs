@@ -187,8 +187,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
         stats: Arc::clone(&health.connections),
     };
-    let admin = probes(health, Arc::clone(&recorder));
-    let admin = accept::serve(admin_listener, admin.0, admin.1, stop.finish.clone());
+    let probes = probes(health, Arc::clone(&recorder));
+    let admin = admin::serve_on_own_thread(admin_listener, probes, stop.finish.clone())
+        .context("failed to start the admin port")?;
     tasks.spawn("admin port", admin);
     let registering = register_when_ready(
         releases,

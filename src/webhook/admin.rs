@@ -8,17 +8,19 @@
 //!
 //! ```text
 //! let router = admin::router(Admin { checks: Arc::new(move || vec![index_check(), …]), metrics });
-//! accept::serve(listener, router, Options { protocol: Plain, limits: admin::limits(), stats }, stop)
+//! admin::serve_on_own_thread(listener, (router, Options { protocol: Plain, limits: admin::limits(), stats }), stop)
 //! ```
 //!
 //! Serve it until the very end: a probe that finds nobody listening is a failed probe.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, io, sync::Arc, thread, time::Duration};
 
 use axum::{Router, extract::State as Shared, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
+use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::accept::Limits;
+use super::accept::{self, Limits, Options};
 
 /// How one part of the guard is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,42 @@ pub fn limits() -> Limits {
         drain_timeout: Duration::from_secs(1),
         ..Limits::default()
     }
+}
+
+/// Serves on a thread of its own: reviews that keep every worker busy must not make all replicas miss
+/// their probes at once. The future ends with the thread.
+///
+/// # Errors
+/// When the thread or its runtime cannot be started.
+pub fn serve_on_own_thread(
+    listener: TcpListener,
+    (router, options): (Router, Options),
+    stop: CancellationToken,
+) -> io::Result<impl Future<Output = ()>> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (ended, end) = oneshot::channel();
+    let serving = async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                accept::serve(listener, router, options, stop).await;
+            }
+            Err(error) => tracing::error!(%error, "failed to serve the admin port"),
+        }
+    };
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            runtime.block_on(serving);
+            // An error says that nobody waits, since the drain was forced.
+            let _ = ended.send(());
+        })?;
+    Ok(async move {
+        // An error says that the thread panicked: the port is gone either way.
+        let _ = end.await;
+    })
 }
 
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
@@ -162,6 +200,39 @@ mod tests {
     async fn liveness_does_not_look_at_readiness() {
         let missing = [Health::Missing("all of it".into())];
         assert_eq!(get(admin(&missing), "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn probes_are_answered_while_every_worker_is_busy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = Options {
+            protocol: accept::Protocol::Plain,
+            limits: limits(),
+            stats: Arc::default(),
+        };
+        let stop = CancellationToken::new();
+        let served = (router(admin(&[])), options);
+        let end = serve_on_own_thread(listener, served, stop.clone()).unwrap();
+        // The only worker waits until a probe is answered.
+        let (answered, answer) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::spawn(async move { answer.recv() });
+        let probe = move || {
+            use std::io::{Read, Write};
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            answered.send(()).unwrap();
+            text
+        };
+        let text = thread::spawn(probe).join().unwrap();
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        assert!(busy.await.unwrap().is_ok());
+        stop.cancel();
+        end.await;
     }
 
     #[tokio::test]

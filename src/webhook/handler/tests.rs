@@ -511,7 +511,10 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
             .contains(r#"verdict="indeterminate",reason="read-through-failed"} 1"#)
     );
     // The clock of this test runs ahead of the thread that writes the line.
-    bench.recorder.audit.flush(std::time::Duration::from_secs(10));
+    bench
+        .recorder
+        .audit
+        .flush(std::time::Duration::from_secs(10));
     assert_eq!(bench.audit_lines()[0]["decision"], "indeterminate");
 }
 
