@@ -19,6 +19,33 @@ pub struct ObjectId {
     pub name: String,
 }
 
+/// Kinds that moved to another API group, as (old group, kind, group): objects written through the old
+/// group are still there, and are served in the new one alone. A record outlives the move.
+///
+/// `extensions/v1beta1` is gone since Kubernetes 1.16 and 1.22, its earlier kinds since 1.6 and before.
+const MOVED: &[(&str, &str, &str)] = &[
+    ("extensions", "DaemonSet", "apps"),
+    ("extensions", "Deployment", "apps"),
+    ("extensions", "ReplicaSet", "apps"),
+    ("extensions", "HorizontalPodAutoscaler", "autoscaling"),
+    ("extensions", "Job", "batch"),
+    ("extensions", "Ingress", "networking.k8s.io"),
+    ("extensions", "NetworkPolicy", "networking.k8s.io"),
+    ("extensions", "PodSecurityPolicy", "policy"),
+];
+
+/// The API group in which the objects of a kind live now: its own, unless the kind moved.
+pub fn current_group<'g>(group: &'g str, kind: &str) -> &'g str {
+    // Nearly every kind is in a group that no kind ever left.
+    if group != "extensions" {
+        return group;
+    }
+    MOVED
+        .iter()
+        .find(|(old, moved, _)| *old == group && *moved == kind)
+        .map_or(group, |(_, _, current)| current)
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.kind, self.name)
@@ -46,9 +73,11 @@ impl fmt::Display for ReleaseName {
 /// One object that a manifest declares, normalised to what Helm sends to the API server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeclaredObject {
-    /// API group, empty for the core group.
+    /// API group, empty for the core group. Of a kind that moved, the group in which it lives now
+    /// ([`current_group`]), whatever the document says.
     pub group: String,
-    /// API version without the group: `v1`.
+    /// API version without the group: `v1`. A version of the old group, where the kind moved: it is
+    /// the current group's version of that name, where there is one.
     pub version: String,
     /// Kind.
     pub kind: String,
@@ -73,5 +102,35 @@ pub struct DeclaredObject {
 impl fmt::Debug for DeclaredObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?} (line {})", self.kind, self.name, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("extensions", "Deployment", "apps")]
+    #[case("extensions", "DaemonSet", "apps")]
+    #[case("extensions", "ReplicaSet", "apps")]
+    #[case("extensions", "Ingress", "networking.k8s.io")]
+    #[case("extensions", "NetworkPolicy", "networking.k8s.io")]
+    #[case("extensions", "PodSecurityPolicy", "policy")]
+    #[case::never_moved("extensions", "ThirdPartyResource", "extensions")]
+    #[case::current("apps", "Deployment", "apps")]
+    #[case::core("", "Service", "")]
+    #[case::a_group_that_looks_alike(
+        "extensions.example.com",
+        "Deployment",
+        "extensions.example.com"
+    )]
+    fn a_kind_that_moved_is_found_in_its_current_group(
+        #[case] group: &str,
+        #[case] kind: &str,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(current_group(group, kind), expected);
     }
 }

@@ -12,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::helm::identity::{DeclaredObject, ReleaseName};
+use crate::helm::identity::{DeclaredObject, ReleaseName, current_group};
 
 mod normalize;
 mod split;
@@ -137,10 +137,10 @@ fn declare(
     if version.is_empty() || version.contains('/') {
         return Err(DocumentError::Field("apiVersion"));
     }
-    let (group, version) = (group.to_owned(), version.to_owned());
     let kind = text(&object, "kind")
         .ok_or(DocumentError::Field("kind"))?
         .to_owned();
+    let (group, version) = (current_group(group, &kind).to_owned(), version.to_owned());
     let metadata = object
         .get("metadata")
         .and_then(Value::as_object)

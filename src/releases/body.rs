@@ -14,7 +14,10 @@ use super::{
     pack::{Entry, PackError, Packed},
     store::{Chart, Store},
 };
-use crate::helm::{ReleaseName, identity::DeclaredObject};
+use crate::helm::{
+    ReleaseName,
+    identity::{DeclaredObject, current_group},
+};
 
 /// Chart and times, as the record has them; for metrics and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,6 +173,7 @@ impl Body {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<DeclaredObject>>, PackError> {
+        let group = current_group(group, kind);
         let wanted = ObjectKey::wanted(group, kind, namespace, name);
         let entries = self.objects.entries();
         let start = entries.partition_point(|entry| entry.key < *wanted.start());

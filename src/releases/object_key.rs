@@ -12,6 +12,8 @@ use std::{
     sync::LazyLock,
 };
 
+use crate::helm::identity::current_group;
+
 /// One for the process, since bodies are made where no directory is; another in each process, so
 /// that nobody can choose names that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -25,8 +27,9 @@ const NAMESPACE_MASK: u64 = (1 << NAMESPACE_BITS) - 1;
 pub struct ObjectKey(u64);
 
 impl ObjectKey {
-    /// Of an object in a namespace.
+    /// Of an object in a namespace. A kind that moved has one key, by whichever group it is named.
     pub fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        let group = current_group(group, kind);
         let named = HASHER.hash_one((group, kind, name));
         let namespace = HASHER.hash_one(namespace);
         Self(named & !NAMESPACE_MASK | namespace & NAMESPACE_MASK)
@@ -77,6 +80,8 @@ mod tests {
             ObjectKey::new("apps", "Deploymen", "shop", "tweb"),
             ObjectKey::new("apps", "Deployment", "shop", "web2"),
         ];
+        let moved = ObjectKey::new("extensions", "Deployment", "shop", "web");
+        assert_eq!(moved, key("shop"));
         assert!(others.iter().all(|other| !wanted("").contains(other)));
     }
 }
