@@ -40,6 +40,7 @@ pub(super) fn normalize(
         }
         _ => {}
     }
+    null_labels_are_empty(object);
     let mut metadata = take(object, "metadata");
     for field in SERVER_METADATA {
         metadata.remove(*field);
@@ -81,6 +82,28 @@ fn null_is_empty(object: &mut Map<String, Value>, key: &str) {
     };
     for value in map.values_mut().filter(|value| value.is_null()) {
         *value = Value::String(String::new());
+    }
+}
+
+/// Metadata has the same type in every kind and in every template inside one, and its labels and
+/// annotations are maps of strings.
+fn null_labels_are_empty(object: &mut Map<String, Value>) {
+    for (name, value) in object.iter_mut() {
+        if name == "metadata"
+            && let Value::Object(metadata) = value
+        {
+            null_is_empty(metadata, "labels");
+            null_is_empty(metadata, "annotations");
+        }
+        null_labels_below(value);
+    }
+}
+
+fn null_labels_below(value: &mut Value) {
+    match value {
+        Value::Object(object) => null_labels_are_empty(object),
+        Value::Array(items) => items.iter_mut().for_each(null_labels_below),
+        _ => {}
     }
 }
 

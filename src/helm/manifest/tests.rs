@@ -159,6 +159,40 @@ fn a_null_in_a_config_map_is_an_empty_value() {
     assert_eq!(json["data"], json!({"a": "", "b": "c"}));
 }
 
+/// Go decodes a null into the zero value of a map's values.
+#[rstest]
+#[case::labels("metadata: {name: x, labels: {a: , b: c}}", "/metadata/labels/a")]
+#[case::annotations("metadata: {name: x, annotations: {a: ~}}", "/metadata/annotations/a")]
+#[case::of_a_template(
+    "metadata: {name: x}\nspec: {template: {metadata: {labels: {a: null}}}}",
+    "/spec/template/metadata/labels/a"
+)]
+#[case::of_a_template_in_a_list(
+    "metadata: {name: x}\nspec: {volumeClaimTemplates: [{metadata: {annotations: {a: null}}}]}",
+    "/spec/volumeClaimTemplates/0/metadata/annotations/a"
+)]
+fn a_null_label_or_annotation_is_an_empty_one(#[case] body: &str, #[case] pointer: &str) {
+    let (_, json) = only(&format!("apiVersion: apps/v1\nkind: A\n{body}\n"));
+    assert_eq!(json.pointer(pointer), Some(&json!("")), "{json}");
+}
+
+#[rstest]
+#[case("extensions/v1beta1", "Ingress", "networking.k8s.io", "v1beta1")]
+#[case("extensions/v1beta1", "Deployment", "apps", "v1beta1")]
+#[case("apps/v1beta2", "Deployment", "apps", "v1beta2")]
+#[case("extensions/v1beta1", "Widget", "extensions", "v1beta1")]
+fn an_object_is_declared_in_the_group_where_its_kind_lives_now(
+    #[case] api_version: &str,
+    #[case] kind: &str,
+    #[case] group: &str,
+    #[case] version: &str,
+) {
+    let (object, _) = only(&format!(
+        "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x}}\n"
+    ));
+    assert_eq!((&*object.group, &*object.version), (group, version));
+}
+
 #[rstest]
 #[case::keep("{helm.sh/resource-policy: keep}", true)]
 #[case::any_other_value("{helm.sh/resource-policy: delete}", true)]
