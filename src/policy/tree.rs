@@ -3,6 +3,8 @@
 //! Rules are only asked about violations, so no harmless request pays for this. No `Debug`: it may be a
 //! Secret.
 
+mod deep;
+
 use std::cell::OnceCell;
 
 use serde_json::Value;
@@ -16,7 +18,8 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The object that this text is; null where it is no JSON.
+    /// The object that this text is; null where it is no JSON. What is nested deeper than a parser
+    /// goes is one value, by its text.
     pub fn of(text: &'a str) -> Self {
         Self {
             text,
@@ -27,7 +30,7 @@ impl<'a> Tree<'a> {
     /// As a tree.
     pub fn value(&self) -> &Value {
         self.value
-            .get_or_init(|| serde_json::from_str(self.text).unwrap_or_default())
+            .get_or_init(|| deep::parse(self.text).unwrap_or_default())
     }
 
     /// Where it has the item that `step` names, in the list that `parents` lead to.
