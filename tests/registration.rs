@@ -133,7 +133,9 @@ fn registered(plane: &ControlPlane) -> Recorder {
                 .to_string()
         });
         let options = Options {
-            protocol: Protocol::Tls(tls::server_config(&upkeep.serving).unwrap()),
+            protocol: Protocol::Tls(
+                tls::server_config(&upkeep.serving, tls::HttpVersions::Http1And2).unwrap(),
+            ),
             limits: Limits::default(),
             stats: Arc::default(),
         };

@@ -230,7 +230,10 @@ impl Api {
         // A watch is one long answer.
         let long = Duration::from_secs(24 * 60 * 60);
         let options = Options {
-            protocol: Protocol::Tls(serving::server_config(&certificate)?),
+            protocol: Protocol::Tls(serving::server_config(
+                &certificate,
+                serving::HttpVersions::Http1And2,
+            )?),
             limits: Limits {
                 request_timeout: long,
                 drain_delay: Duration::ZERO,

@@ -57,7 +57,7 @@ use crate::{
         endpoint::{Endpoint, VALIDATE_PATH},
         handler::{self, Webhook},
         shutdown::{self, Signals, Stop, Tasks},
-        tls::{self, ServingCertificate},
+        tls::{self, HttpVersions, ServingCertificate},
         upkeep::{self, Intervals, Source, Target, Upkeep},
         versions::{self, Following, Pace},
     },
@@ -179,8 +179,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     follow_policy(&config, keeper, &client, &mut kept)?;
     follow_emergencies(&config, &sources, &recorder, &mut kept)?;
     let Kept { mut tasks, stop } = kept;
+    let versions = HttpVersions::of(upkeep.endpoint.as_ref());
     let options = Options {
-        protocol: Protocol::Tls(tls::server_config(&upkeep.serving)?),
+        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, versions)?),
         limits: Limits {
             drain_delay: config.drain_delay,
             ..Limits::default()

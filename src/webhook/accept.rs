@@ -30,7 +30,6 @@ use std::{
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -38,8 +37,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod activity;
 mod connection;
+mod roster;
 #[cfg(test)]
 mod tests;
+
+use roster::{Member, Roster};
 
 /// What is spoken on the listener.
 #[derive(Clone)]
@@ -53,9 +55,11 @@ pub enum Protocol {
 /// Limits on time and number. The defaults are those of a webhook called by API servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at once; more wait in the kernel's queue. An API server keeps one
-    /// connection for each call in flight, so this is also the bound on concurrent requests.
+    /// Connections open at once. A newcomer beyond it takes the place of another one: see [`roster`].
+    /// An API server keeps one HTTP/1.1 connection for each call in flight.
     pub connections: usize,
+    /// Connections of one peer address that have not had a request answered with 200.
+    pub untrusted_per_peer: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of a request (on a new connection: from its start) to the end of its
@@ -78,6 +82,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 2048,
+            untrusted_per_peer: 512,
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
@@ -96,6 +101,7 @@ pub struct Stats {
     accept_errors: AtomicU64,
     handshake_failures: AtomicU64,
     timeouts: AtomicU64,
+    evicted: AtomicU64,
 }
 
 impl Stats {
@@ -118,6 +124,11 @@ impl Stats {
     /// TLS handshakes that failed or took too long.
     pub fn handshake_failures(&self) -> u64 {
         self.handshake_failures.load(Ordering::Relaxed)
+    }
+
+    /// Connections ended to make room for another one.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Connections ended and requests given up because a time limit passed.
@@ -175,7 +186,7 @@ pub async fn serve(
         close: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let members = Roster::new(limits, Arc::clone(&options.stats));
     let connections = TaskTracker::new();
     let mut failures = 0;
 
@@ -188,17 +199,19 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = &mut delay_over => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &members) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, member)) => {
                 failures = 0;
                 count(&options.stats.accepted);
                 let (router, options, stages) = (router.clone(), options.clone(), stages.clone());
                 connections.spawn(async move {
                     let _counted = Closed(Arc::clone(&options.stats));
-                    converse(stream, router, &options, stages).await;
-                    drop(place);
+                    tokio::select! {
+                        () = converse(stream, router, &options, (&member, stages)) => {}
+                        () = member.evicted() => {}
+                    }
                 });
             }
             Err(error) => {
@@ -235,18 +248,11 @@ impl Drop for Closed {
     }
 }
 
-/// The place comes first: a connection beyond the cap stays in the kernel's queue, where it costs
-/// nothing here.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+/// A newcomer is accepted even where all places are taken: an API server must not wait behind
+/// connections that ask nothing.
+async fn accept(listener: &TcpListener, roster: &Arc<Roster>) -> io::Result<(TcpStream, Member)> {
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, roster.join(peer.ip()).await))
 }
 
 /// Out of file descriptors or memory, accept(2) fails again at once, so wait; a connection that
@@ -259,13 +265,18 @@ fn back_off(error: &io::Error, failures: u32) -> Duration {
 }
 
 /// One connection from its acceptance to its end.
-async fn converse(stream: TcpStream, router: Router, options: &Options, stages: Stages) {
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    options: &Options,
+    (member, stages): (&Member, Stages),
+) {
     // Answers are one small write; waiting for more to send would cost up to 40 ms each.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
     match &options.protocol {
-        Protocol::Plain => connection::serve_http1(stream, router, options, stages).await,
+        Protocol::Plain => connection::serve_http1(stream, router, options, (member, stages)).await,
         Protocol::Tls(config) => {
             let deadline = Instant::now() + options.limits.handshake_timeout;
             let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
@@ -276,9 +287,11 @@ async fn converse(stream: TcpStream, router: Router, options: &Options, stages: 
             };
             match stream {
                 Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                    connection::serve_http2(stream, router, options, stages).await;
+                    connection::serve_http2(stream, router, options, (member, stages)).await;
                 }
-                Ok(stream) => connection::serve_http1(stream, router, options, stages).await,
+                Ok(stream) => {
+                    connection::serve_http1(stream, router, options, (member, stages)).await;
+                }
                 Err(error) => {
                     count(&options.stats.handshake_failures);
                     tracing::debug!(%error, "failed to finish a TLS handshake");

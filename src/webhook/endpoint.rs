@@ -1,6 +1,8 @@
 //! Where the API server finds the webhook: a URL, or a Service in the cluster. From it follow the
 //! names that the serving certificate must carry and the `clientConfig` of the registration.
 
+use std::net::IpAddr;
+
 use http::Uri;
 use thiserror::Error;
 
@@ -109,6 +111,20 @@ impl Endpoint {
         }
     }
 
+    /// Whether the API server finds it on its own host. As the API server itself tells
+    /// (`isLocalHost` in `k8s.io/apiserver/pkg/util/webhook/client.go`).
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Url { host, .. } => {
+                host.eq_ignore_ascii_case("localhost")
+                    || host
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.is_loopback())
+            }
+            Self::Service { .. } => false,
+        }
+    }
+
     /// The names that the certificate must carry. The API server checks the first; the others are
     /// for people and probes inside the cluster.
     pub fn names(&self) -> Vec<String> {
@@ -177,6 +193,19 @@ mod tests {
             Endpoint::from_service(given),
             Err(EndpointError::Service { .. })
         ));
+    }
+
+    #[rstest]
+    #[case::ipv4("https://127.0.0.1:8443", true)]
+    #[case::another_loopback("https://127.3.2.1", true)]
+    #[case::ipv6("https://[::1]:8443", true)]
+    #[case::localhost("https://localhost:8443", true)]
+    #[case::address("https://10.0.0.1", false)]
+    #[case::name("https://guard.example", false)]
+    #[case::looks_local("https://localhost.example", false)]
+    fn an_endpoint_is_loopback_as_the_api_server_tells(#[case] url: &str, #[case] expected: bool) {
+        assert_eq!(Endpoint::from_url(url).unwrap().is_loopback(), expected);
+        assert!(!Endpoint::from_service("ops/guard").unwrap().is_loopback());
     }
 
     #[test]

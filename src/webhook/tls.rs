@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! let serving = ServingCertificate::new();
-//! let protocol = accept::Protocol::Tls(tls::server_config(&serving)?);
+//! let protocol = accept::Protocol::Tls(tls::server_config(&serving, versions)?);
 //! serving.install(&pair, &endpoint.names(), SystemTime::now())?;
 //! ```
 
@@ -30,6 +30,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::endpoint::Endpoint;
 
 pub mod files;
 #[cfg(test)]
@@ -260,14 +262,41 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, no client certificates.
-pub fn server_config(serving: &Arc<ServingCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+/// Which versions of HTTP a client is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 as well.
+    Http1And2,
+}
+
+impl HttpVersions {
+    /// What an API server speaks with this endpoint: HTTP/2 with a URL on its own host, HTTP/1.1 with
+    /// all others (`k8s.io/apiserver/pkg/util/webhook/client.go`, kubernetes#82090). Nobody else is
+    /// offered what 250 requests on one connection would cost.
+    pub fn of(endpoint: Option<&Endpoint>) -> Self {
+        match endpoint {
+            Some(endpoint) if endpoint.is_loopback() => Self::Http1And2,
+            _ => Self::Http1,
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3, no client certificates.
+pub fn server_config(
+    serving: &Arc<ServingCertificate>,
+    versions: HttpVersions,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Protocol)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(serving) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match versions {
+        HttpVersions::Http1 => vec![b"http/1.1".to_vec()],
+        HttpVersions::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
     Ok(Arc::new(config))
 }
 

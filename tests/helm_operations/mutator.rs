@@ -51,7 +51,9 @@ fn serve() -> Runtime {
         };
         upkeep::begin(&upkeep).await.unwrap();
         let options = Options {
-            protocol: Protocol::Tls(tls::server_config(&serving).unwrap()),
+            protocol: Protocol::Tls(
+                tls::server_config(&serving, tls::HttpVersions::Http1And2).unwrap(),
+            ),
             limits: Limits::default(),
             stats: Arc::default(),
         };

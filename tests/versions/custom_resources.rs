@@ -130,7 +130,9 @@ fn converter() -> &'static (SocketAddr, String) {
             let serving = ServingCertificate::new();
             serving.install(&pair, &endpoint.names(), now).unwrap();
             let options = Options {
-                protocol: Protocol::Tls(tls::server_config(&serving).unwrap()),
+                protocol: Protocol::Tls(
+                    tls::server_config(&serving, tls::HttpVersions::Http1And2).unwrap(),
+                ),
                 limits: Limits::default(),
                 stats: Arc::default(),
             };

@@ -149,6 +149,7 @@ impl Health {
                 accept_errors: self.connections.accept_errors(),
                 handshake_failures: self.connections.handshake_failures(),
                 timeouts: self.connections.timeouts(),
+                evicted: self.connections.evicted(),
             },
             releases: self.releases.release_infos().map(release).collect(),
         }

@@ -97,6 +97,8 @@ pub struct Connections {
     pub handshake_failures: u64,
     /// Connections and requests that took too long since the start.
     pub timeouts: u64,
+    /// Connections ended to make room for another one since the start.
+    pub evicted: u64,
 }
 
 /// A release, labelled as the alert rules that people already have expect it.
@@ -327,6 +329,11 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, figures: &Connections) -> fm
             "timeouts",
             "Connections and requests that were given up because they took too long",
             figures.timeouts,
+        ),
+        (
+            "connections_evicted",
+            "Connections that were closed to make room for another one",
+            figures.evicted,
         ),
     ];
     for (name, help, value) in counters {

@@ -90,6 +90,11 @@ impl Activity {
         InFlight(self.clone())
     }
 
+    /// Whether the connection waits for a request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().phase == Phase::Idle
+    }
+
     fn bytes_arrived(&self) {
         if self.framing == Framing::Http1 && self.state.lock().phase == Phase::Idle {
             self.enter(|_| Phase::Head);

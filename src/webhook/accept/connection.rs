@@ -31,6 +31,7 @@ use super::{
     Options, Stages,
     activity::{Activity, Answer, Framing, Noticed},
     count,
+    roster::Member,
 };
 
 /// Request lines and headers together; the API server's are below 1 KiB.
@@ -41,11 +42,16 @@ const MAX_STREAMS: u32 = 250;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) async fn serve_http1<S>(stream: S, router: Router, options: &Options, stages: Stages)
-where
+pub(super) async fn serve_http1<S>(
+    stream: S,
+    router: Router,
+    options: &Options,
+    (member, stages): (&Member, Stages),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new(Framing::Http1, options.limits);
+    member.observe(&activity);
     let io = TokioIo::new(Noticed {
         stream,
         activity: activity.clone(),
@@ -56,7 +62,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(MAX_HEADERS);
-    let service = service(router, activity.clone(), options, stages.drain.clone());
+    let drain = stages.drain.clone();
+    let service = service(router, (activity.clone(), member.clone()), options, drain);
     let connection = builder.serve_connection(io, service_fn(service));
     // An idle connection that is closed can lose a request that is on its way to it. So nothing
     // is closed when the drain begins: each connection that is used goes with its next answer,
@@ -64,11 +71,16 @@ where
     drive(connection, &activity, options, &stages.close, &stages.cut).await;
 }
 
-pub(super) async fn serve_http2<S>(stream: S, router: Router, options: &Options, stages: Stages)
-where
+pub(super) async fn serve_http2<S>(
+    stream: S,
+    router: Router,
+    options: &Options,
+    (member, stages): (&Member, Stages),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new(Framing::Http2, options.limits);
+    member.observe(&activity);
     let io = TokioIo::new(Noticed {
         stream,
         activity: activity.clone(),
@@ -81,7 +93,8 @@ where
         .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let service = service(router, activity.clone(), options, stages.drain.clone());
+    let drain = stages.drain.clone();
+    let service = service(router, (activity.clone(), member.clone()), options, drain);
     let connection = builder.serve_connection(io, service_fn(service));
     // GOAWAY loses no request, so it is sent as soon as the drain begins.
     drive(connection, &activity, options, &stages.drain, &stages.cut).await;
@@ -141,7 +154,7 @@ async fn drive<C>(
 /// The router as hyper calls it, within the time that a request may take.
 fn service(
     router: Router,
-    activity: Activity,
+    (activity, member): (Activity, Member),
     options: &Options,
     drain: CancellationToken,
 ) -> impl Fn(Request<Incoming>) -> ServiceFuture + Clone {
@@ -151,6 +164,7 @@ fn service(
         // Before anything is awaited: the deadline is read right after this call.
         let in_flight = activity.request();
         let (router, drain, stats) = (router.clone(), drain.clone(), std::sync::Arc::clone(&stats));
+        let member = member.clone();
         Box::pin(async move {
             let version = request.version();
             let call = hyper::service::Service::call(&TowerToHyperService::new(router), request);
@@ -166,6 +180,9 @@ fn service(
                     late
                 }
             };
+            if response.status() == StatusCode::OK {
+                member.trust();
+            }
             if drain.is_cancelled() {
                 close_after(&mut response, version);
             }

@@ -193,23 +193,47 @@ async fn what_is_no_tls_costs_its_own_connection(
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_cap_waits_for_a_place() {
+async fn a_connection_beyond_the_cap_takes_the_place_of_an_idle_one() {
     let server = plain(Limits {
-        connections: 1,
+        connections: 2,
         ..patient()
     })
     .await;
-    let mut first = server.connect().await;
-    exchange(&mut first, "/ok").await;
-    let mut second = server.connect().await;
-    ask(&mut second, "/ok").await;
-    for _ in 0..20 {
-        exchange(&mut first, "/ok").await;
+    let mut silent = server.connect().await;
+    let mut client = server.connect().await;
+    exchange(&mut client, "/ok").await;
+    let mut newcomer = server.connect().await;
+    assert!(exchange(&mut newcomer, "/ok").await.ends_with("ok"));
+    end_of(&mut silent).await;
+    assert!(exchange(&mut client, "/ok").await.ends_with("ok"));
+    assert_eq!(server.stats.evicted(), 1);
+}
+
+/// The test of a client that opens connections and asks nothing, or asks for what there is not.
+#[tokio::test]
+async fn thousands_of_connections_keep_no_request_from_its_answer() {
+    let limits = Limits {
+        connections: 64,
+        untrusted_per_peer: 32,
+        ..patient()
+    };
+    let server = plain(limits).await;
+    let mut client = server.connect().await;
+    exchange(&mut client, "/ok").await;
+    let mut flood = Vec::new();
+    for n in 0..2000 {
+        let mut stream = server.connect().await;
+        if n % 2 == 0 {
+            ask(&mut stream, "/no-such-path").await;
+        }
+        flood.push(stream);
+        if n % 100 == 0 {
+            assert!(exchange(&mut client, "/ok").await.ends_with("ok"));
+            let mut newcomer = server.connect().await;
+            assert!(exchange(&mut newcomer, "/ok").await.ends_with("ok"));
+        }
     }
-    assert_eq!((server.stats.accepted(), server.stats.open()), (1, 1));
-    drop(first);
-    assert!(answer(&mut second).await.ends_with("ok"));
-    assert_eq!(server.stats.accepted(), 2);
+    assert!(server.stats.open() <= 64, "{:?}", server.stats);
 }
 
 #[tokio::test]
