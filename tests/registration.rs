@@ -134,7 +134,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
         });
         let options = Options {
             protocol: Protocol::Tls(
-                tls::server_config(&upkeep.serving, tls::HttpVersions::Http1And2).unwrap(),
+                tls::server_config(&upkeep.serving, tls::HttpVersions::Http1And2.into()).unwrap(),
             ),
             limits: Limits::default(),
             stats: Arc::default(),

@@ -232,7 +232,7 @@ impl Api {
         let options = Options {
             protocol: Protocol::Tls(serving::server_config(
                 &certificate,
-                serving::HttpVersions::Http1And2,
+                serving::HttpVersions::Http1And2.into(),
             )?),
             limits: Limits {
                 request_timeout: long,

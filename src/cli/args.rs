@@ -93,6 +93,16 @@ pub struct Serve {
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// CAs (PEM) of the certificates that API servers present; without it, none are asked for
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Common name of a client certificate to accept (repeatable, matched exactly); any unless given
+    #[arg(
+        long = "client-subject",
+        value_name = "NAME",
+        requires = "client_ca_file"
+    )]
+    pub client_subjects: Vec<String>,
     /// Kubeconfig of the cluster to guard; else $KUBECONFIG, ~/.kube/config, or the Pod's own
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

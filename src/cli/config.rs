@@ -21,7 +21,7 @@ use crate::{
     record::audit::file::Retention,
     webhook::{
         endpoint::{Endpoint, EndpointError},
-        tls::files::Files,
+        tls::{client_auth::ClientCertificates, files::Files},
     },
 };
 
@@ -80,6 +80,8 @@ pub struct Config {
     pub registration: Option<Registration>,
     /// The certificate in files; made at start unless given.
     pub tls_files: Option<Files>,
+    /// The client certificates that are asked for.
+    pub clients: Option<ClientCertificates>,
     /// The cluster.
     pub target: Target,
     /// The namespaces with release records; empty for all.
@@ -193,6 +195,10 @@ impl Config {
             policy_file: args.policy,
             registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
             tls_files,
+            clients: args.client_ca_file.map(|ca_file| ClientCertificates {
+                ca_file,
+                subjects: args.client_subjects,
+            }),
             target: Target {
                 kubeconfig: args.kubeconfig,
                 context: args.context,

@@ -57,7 +57,7 @@ use crate::{
         endpoint::{Endpoint, VALIDATE_PATH},
         handler::{self, Webhook},
         shutdown::{self, Signals, Stop, Tasks},
-        tls::{self, HttpVersions, ServingCertificate},
+        tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
         upkeep::{self, Intervals, Source, Target, Upkeep},
         versions::{self, Following, Pace},
     },
@@ -116,6 +116,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (log, _flush) = logging::start(&config.logging);
     let mut signals = Signals::install()?;
     let audit = audit_log(&config.audit, identity()?)?;
+    let mut kept = Kept::default();
+    let clients = client_auth(&config, &mut kept)?;
     let client = client::connect(&config.target).await?;
     let upkeep = upkeep_of(&config, &client);
     let first = tokio::select! {
@@ -132,7 +134,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "listening"
     );
 
-    let mut kept = Kept::default();
     let standing = Arc::<Standing>::default();
     let live = config.policy.clone().live();
     let index = releases::Config {
@@ -179,15 +180,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     follow_policy(&config, keeper, &client, &mut kept)?;
     follow_emergencies(&config, &sources, &recorder, &mut kept)?;
     let Kept { mut tasks, stop } = kept;
-    let versions = HttpVersions::of(upkeep.endpoint.as_ref());
-    let options = Options {
-        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, versions)?),
-        limits: Limits {
-            drain_delay: config.drain_delay,
-            ..Limits::default()
-        },
-        stats: Arc::clone(&health.connections),
-    };
+    let options = listener_options(&config, &upkeep, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
     let admin = admin::serve_on_own_thread(admin_listener, probes, stop.finish.clone())
         .context("failed to start the admin port")?;
@@ -214,6 +207,38 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let before_close = unregister(&upkeep, at_exit);
     shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
     Ok(())
+}
+
+/// The client certificates that are asked for, read again as their CA file changes.
+fn client_auth(config: &Config, kept: &mut Kept) -> anyhow::Result<Option<Arc<ClientAuth>>> {
+    let Some(accepted) = config.clients.clone() else {
+        return Ok(None);
+    };
+    let clients = ClientAuth::read(accepted)?;
+    let followed = Arc::clone(&clients);
+    kept.keep("CAs of clients", async move { followed.follow().await });
+    Ok(Some(clients))
+}
+
+/// What the webhook's listener speaks, and within which limits.
+fn listener_options(
+    config: &Config,
+    upkeep: &Upkeep,
+    clients: Option<Arc<ClientAuth>>,
+    stats: &Arc<accept::Stats>,
+) -> anyhow::Result<Options> {
+    let tls_options = TlsOptions {
+        versions: HttpVersions::of(upkeep.endpoint.as_ref()),
+        clients,
+    };
+    Ok(Options {
+        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, tls_options)?),
+        limits: Limits {
+            drain_delay: config.drain_delay,
+            ..Limits::default()
+        },
+        stats: Arc::clone(stats),
+    })
 }
 
 /// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.

@@ -105,7 +105,7 @@ pub(crate) fn issued() -> (Pair, Arc<ServingCertificate>) {
 
 /// TLS with what is served.
 pub(crate) fn tls_protocol(serving: &Arc<ServingCertificate>) -> Protocol {
-    Protocol::Tls(tls::server_config(serving, tls::HttpVersions::Http1And2).unwrap())
+    Protocol::Tls(tls::server_config(serving, tls::HttpVersions::Http1And2.into()).unwrap())
 }
 
 /// Connects as a client that trusts the pair's CA alone and speaks `alpn`.

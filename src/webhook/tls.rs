@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! let serving = ServingCertificate::new();
-//! let protocol = accept::Protocol::Tls(tls::server_config(&serving, versions)?);
+//! let protocol = accept::Protocol::Tls(tls::server_config(&serving, options)?);
 //! serving.install(&pair, &endpoint.names(), SystemTime::now())?;
 //! ```
 
@@ -24,15 +24,17 @@ use rustls::{
     RootCertStore, ServerConfig,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use self::client_auth::ClientAuth;
 use super::endpoint::Endpoint;
 
+pub mod client_auth;
 pub mod files;
 #[cfg(test)]
 mod tests;
@@ -271,6 +273,16 @@ pub enum HttpVersions {
     Http1And2,
 }
 
+impl From<HttpVersions> for TlsOptions {
+    /// Without client certificates.
+    fn from(versions: HttpVersions) -> Self {
+        Self {
+            versions,
+            clients: None,
+        }
+    }
+}
+
 impl HttpVersions {
     /// What an API server speaks with this endpoint: HTTP/2 with a URL on its own host, HTTP/1.1 with
     /// all others (`k8s.io/apiserver/pkg/util/webhook/client.go`, kubernetes#82090). Nobody else is
@@ -283,17 +295,35 @@ impl HttpVersions {
     }
 }
 
-/// TLS 1.2 and 1.3, no client certificates.
+/// What clients are offered and asked for.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// Versions of HTTP.
+    pub versions: HttpVersions,
+    /// The client certificates that are asked for; none unless given.
+    pub clients: Option<Arc<ClientAuth>>,
+}
+
+/// TLS 1.2 and 1.3.
 pub fn server_config(
     serving: &Arc<ServingCertificate>,
-    versions: HttpVersions,
+    options: TlsOptions,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Protocol)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(serving) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = match versions {
+        .map_err(TlsError::Protocol)?;
+    let resumes = options.clients.is_none();
+    let builder = match options.clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(serving) as Arc<dyn ResolvesServerCert>);
+    if !resumes {
+        // A resumed session would not ask for the certificate again, whatever the CAs are by then.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    config.alpn_protocols = match options.versions {
         HttpVersions::Http1 => vec![b"http/1.1".to_vec()],
         HttpVersions::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
     };

@@ -52,7 +52,7 @@ fn serve() -> Runtime {
         upkeep::begin(&upkeep).await.unwrap();
         let options = Options {
             protocol: Protocol::Tls(
-                tls::server_config(&serving, tls::HttpVersions::Http1And2).unwrap(),
+                tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
             ),
             limits: Limits::default(),
             stats: Arc::default(),

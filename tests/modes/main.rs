@@ -23,6 +23,7 @@ mod scene;
 
 mod bad_records;
 mod certificates;
+mod client_certificates;
 mod endings;
 mod hanging_audit_log;
 mod metrics;

@@ -131,7 +131,7 @@ fn converter() -> &'static (SocketAddr, String) {
             serving.install(&pair, &endpoint.names(), now).unwrap();
             let options = Options {
                 protocol: Protocol::Tls(
-                    tls::server_config(&serving, tls::HttpVersions::Http1And2).unwrap(),
+                    tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
                 ),
                 limits: Limits::default(),
                 stats: Arc::default(),

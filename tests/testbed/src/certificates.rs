@@ -115,7 +115,12 @@ pub(crate) struct Files {
     pub(crate) server_key: PathBuf,
     pub(crate) service_account_key: PathBuf,
     pub(crate) service_account_public_key: PathBuf,
+    /// What the API server shows to webhooks that ask for a certificate.
+    pub(crate) webhook_client: Identity,
 }
+
+/// The common name of the certificate that the API server shows to webhooks.
+pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhook-client";
 
 impl Files {
     pub(crate) fn write(dir: &Path, authority: &Authority) -> Result<Self, Error> {
@@ -137,6 +142,7 @@ impl Files {
             server_key: write("apiserver.key", &server.key)?,
             service_account_key: write("sa.key", &service_accounts.serialize_pem())?,
             service_account_public_key: write("sa.pub", &service_accounts.public_key_pem())?,
+            webhook_client: authority.client(WEBHOOK_CLIENT, &[])?,
         })
     }
 }

@@ -210,6 +210,11 @@ impl ControlPlane {
         &self.server
     }
 
+    /// PEM of the CA that signs the certificates of all clients.
+    pub fn authority(&self) -> &str {
+        self.authority.certificate()
+    }
+
     /// The kubeconfig of a member of `system:masters`, whom no authorizer is asked about.
     pub fn admin(&self) -> &Path {
         &self.admin

@@ -30,6 +30,7 @@ pub mod process;
 mod scratch;
 
 pub use binaries::Binaries;
+pub use certificates::WEBHOOK_CLIENT;
 pub use chart::Chart;
 pub use command::{Helm, HelmVersion, Invocation, Kubectl, Output};
 pub use control_plane::{ALICE, Apis, ControlPlane, shared};

@@ -78,6 +78,7 @@ pub(super) fn apiserver(
     } = *config;
     let policy = dir.join("audit-policy.json");
     on_file(fs::write(&policy, AUDIT_POLICY), "write", &policy)?;
+    let admission = webhook_client(dir, files)?;
     Ok(Component {
         name: "kube-apiserver",
         program: binaries.kube_apiserver.clone(),
@@ -102,6 +103,7 @@ pub(super) fn apiserver(
             // What kubeadm sets on top of the API server's defaults.
             flag("authorization-mode", "Node,RBAC"),
             flag("enable-admission-plugins", "NodeRestriction"),
+            flag("admission-control-config-file", &admission),
             flag("audit-policy-file", &policy),
             flag("audit-log-path", audit_log(dir)),
         ]
@@ -115,6 +117,37 @@ pub(super) fn apiserver(
         })
         .collect(),
     })
+}
+
+/// Kubernetes documentation, "Dynamic Admission Control", "Authenticate API servers". A webhook that
+/// asks for no certificate never sees it.
+fn webhook_client(dir: &Path, files: &Files) -> Result<PathBuf, Error> {
+    let write = |name: &str, content: String| {
+        let path = dir.join(name);
+        on_file(fs::write(&path, content), "write", &path).map(|()| path)
+    };
+    let identity = &files.webhook_client;
+    let certificate = write("webhook-client.crt", identity.certificate.clone())?;
+    let key = write("webhook-client.key", identity.key.clone())?;
+    let user = serde_json::json!({
+        "name": "*",
+        "user": {"client-certificate": certificate, "client-key": key},
+    });
+    let kubeconfig = serde_json::json!({"apiVersion": "v1", "kind": "Config", "users": [user]});
+    let kubeconfig = write("webhook-client.json", kubeconfig.to_string())?;
+    let configuration = serde_json::json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [{
+            "name": "ValidatingAdmissionWebhook",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": kubeconfig,
+            },
+        }],
+    });
+    write("admission.json", configuration.to_string())
 }
 
 /// Every request once, when it is answered, without bodies: those may hold Secrets.
