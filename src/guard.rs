@@ -11,6 +11,7 @@ pub mod claim;
 pub mod decision;
 mod excuse;
 pub mod judge;
+pub mod own;
 pub mod records;
 pub mod request;
 mod scale;
@@ -21,6 +22,9 @@ pub mod verdict;
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use decision::{Asker, Decided, Decision, decide};
 pub use judge::{Elsewhere, HELM_WRITERS, Knowledge, Question, in_flight, judge};
-pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, User};
-pub use subject::{ObjectRef, Subject, owner, owners, screen, subject};
+pub use own::{KnownBy, Own};
+pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};
+pub use subject::{
+    Effect, ObjectRef, Subject, effect, is_dry_run_eviction, owner, owners, screen, subject,
+};
 pub use verdict::{Change, Finding, Outcome, Reason, Verdict};

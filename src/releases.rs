@@ -157,6 +157,12 @@ impl Releases {
         self.shared.directory.any_unreadable()
     }
 
+    /// Whether every record has been seen, and every body needed was read or found unreadable, at
+    /// least once since the start. Never waits.
+    pub fn is_complete(&self) -> bool {
+        self.shared.progress.complete.load(Relaxed)
+    }
+
     /// Another number whenever what is declared changed. Never waits.
     pub fn generation(&self) -> u64 {
         self.shared.directory.generation()
@@ -171,7 +177,7 @@ impl Releases {
     pub fn readiness(&self) -> Readiness {
         let shared = &self.shared;
         let mut readiness = Readiness {
-            ready: shared.progress.complete.load(Relaxed),
+            ready: self.is_complete(),
             ..Readiness::default()
         };
         for watch in &shared.watches {

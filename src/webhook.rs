@@ -1,6 +1,7 @@
 //! The webhook: what the API server talks to.
 //!
-//! A review comes in over [`accept`] (sockets, TLS, time limits, drain), is read by [`envelope`],
+//! A review comes in over [`accept`] (sockets, TLS, time limits, drain), is taken by [`intake`] (size,
+//! memory, time), read by [`envelope`],
 //! judged by [`handler`], and leaves as [`answer`] writes it. The certificate that it is served with comes from
 //! [`certificates`] or from files, and lives in [`tls`]; [`registration`] tells the API server
 //! where to call and whom to trust; [`upkeep`] keeps the two in step, in the order that never lets
@@ -14,6 +15,7 @@ pub mod certificates;
 pub mod endpoint;
 pub mod envelope;
 pub mod handler;
+pub mod intake;
 pub mod registration;
 pub mod shutdown;
 #[cfg(test)]

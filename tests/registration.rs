@@ -116,7 +116,6 @@ fn registered(plane: &ControlPlane) -> Recorder {
             endpoint: Some(Endpoint::from_url(&url).unwrap()),
             target: Some(Target {
                 client: client.clone(),
-                own_namespace: None,
             }),
             serving: ServingCertificate::new(),
             registered: Arc::default(),
@@ -342,7 +341,6 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
     let wanted = Registration {
         endpoint: upkeep.endpoint.clone().unwrap(),
         ca_bundle: upkeep.serving.ca_bundle(),
-        own_namespace: None,
         pins: Wanted::default(),
     };
     // What the API server fills in is no difference: it was written once, however often looked at.

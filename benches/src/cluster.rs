@@ -310,7 +310,6 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
     let registration = Registration {
         endpoint: Endpoint::from_url(&format!("https://{}", server.address()))?,
         ca_bundle: Some(identity.ca().to_owned()),
-        own_namespace: None,
         pins: Wanted::default(),
     };
     let wanted = registration::configuration(&registration, &BTreeSet::new());

@@ -15,7 +15,7 @@ use crate::{
         change::{ChangeOperation, ChangedField, ChangedObject, ChangedRelease},
     },
     compare::redact::Shown,
-    guard::{Change, Decided, Finding, Operation},
+    guard::{Change, Decided, Effect, Finding, effect},
     policy::emergency::Emergencies,
 };
 
@@ -76,10 +76,11 @@ pub fn record(
         grant: leave.grant.clone(),
         ticket: leave.ticket.clone(),
         reason: leave.reason.clone(),
-        operation: match (&*request.sub_resource, request.operation) {
-            ("", Operation::Delete) => ChangeOperation::Delete,
-            ("", _) => ChangeOperation::Update,
-            _ => ChangeOperation::Scale,
+        operation: match effect(request) {
+            Some(Effect::Delete) => ChangeOperation::Delete,
+            Some(Effect::Scale) => ChangeOperation::Scale,
+            // A record that is created is a change of its release.
+            Some(Effect::Update | Effect::UpdateMetadata) | None => ChangeOperation::Update,
         },
         object: ChangedObject {
             api_version: before.api_version,

@@ -117,6 +117,12 @@ pub struct Serve {
     /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod
     #[arg(long, value_name = "NAMESPACE")]
     pub guard_namespace: Option<String>,
+    /// Release that the guard is installed by: what it declares in its namespace is not judged, so that
+    /// the guard never stands in the way of its own repair; without it, the release in the guard's
+    /// namespace that declares the Service of --register-service or, with --register-url, has the
+    /// chart helm-guard
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub own_release: Option<String>,
     /// File to write audit lines to, one JSON object each; - is standard output, and without it they are on
     /// standard error, beside the log
     #[arg(long, value_name = "FILE")]

@@ -17,6 +17,7 @@ use crate::{
         policy::breakglass::{BreakGlass, EmergencyIdentity},
     },
     cluster::client::Target,
+    guard::{KnownBy, Own},
     policy::{Policy, PolicyError},
     record::audit::file::Retention,
     webhook::{
@@ -58,6 +59,9 @@ pub enum ConfigError {
     /// `--guard-namespace`
     #[error("--guard-namespace {0:?} is no name of a namespace")]
     GuardNamespace(String),
+    /// `--own-release`
+    #[error("--own-release {0:?} is not NAMESPACE/NAME")]
+    OwnRelease(String),
     /// Nothing says where the certificate comes from.
     #[error(
         "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
@@ -91,6 +95,8 @@ pub struct Config {
     pub guard_namespace: String,
     /// The guard's own namespace, as far as the flags say.
     pub own_namespace: Option<String>,
+    /// The release that the guard is installed by, as far as the flags say.
+    pub own_release: Option<Own>,
     /// Where audit lines go.
     pub audit: AuditTarget,
     /// Log lines.
@@ -175,6 +181,16 @@ impl Config {
             (None, Some(Endpoint::Service { namespace, .. })) => Some(namespace.clone()),
             (None, _) => None,
         };
+        let own_release = match &args.own_release {
+            Some(given) => Some(own_release(given)?),
+            None => own_namespace.clone().map(|namespace| Own {
+                namespace,
+                known_by: match &endpoint {
+                    Some(Endpoint::Service { name, .. }) => KnownBy::Service(name.clone()),
+                    _ => KnownBy::Chart,
+                },
+            }),
+        };
         let retention = Retention {
             max_bytes: args.audit_log_maxsize * 1024 * 1024,
             max_backups: args.audit_log_maxbackup,
@@ -184,6 +200,7 @@ impl Config {
                 .clone()
                 .unwrap_or_else(|| "default".to_owned()),
             own_namespace,
+            own_release,
             audit: match args.audit_log_path {
                 None => AuditTarget::StandardError,
                 Some(path) if path == Path::new("-") => AuditTarget::StandardOutput,
@@ -211,6 +228,17 @@ impl Config {
             drain_delay: duration(&args.drain_delay)?,
             worker_threads: worker_threads(args.worker_threads)?,
         })
+    }
+}
+
+/// From `NAMESPACE/NAME`.
+fn own_release(given: &str) -> Result<Own, ConfigError> {
+    match given.split_once('/') {
+        Some((namespace, name)) if is_namespace(namespace) && !name.is_empty() => Ok(Own {
+            namespace: namespace.to_owned(),
+            known_by: KnownBy::Name(name.to_owned()),
+        }),
+        _ => Err(ConfigError::OwnRelease(given.to_owned())),
     }
 }
 
@@ -352,6 +380,7 @@ mod tests {
     #[case::log_filter(&["--log-level", "helm_guard=loud"], "--log-level")]
     #[case::log_format(&["--log-format", "xml"], "json, text")]
     #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
+    #[case::own_release(&["--own-release", "guard"], "--own-release")]
     #[case::runbook(&["--runbook-url", "see the wiki"], "runbookURL")]
     #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]
     #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]
@@ -408,6 +437,26 @@ mod tests {
         let ops = (Some("ops".to_owned()), "ops".to_owned());
         assert_eq!(own(&[&URL[..], &named].concat()), ops);
         assert_eq!(own(&["--register-service", "ops/guard"]), ops);
+    }
+
+    #[test]
+    fn the_own_release_is_named_or_known_by_the_service_or_by_its_chart() {
+        let own = |flags: &[&str]| resolve(flags).unwrap().own_release;
+        let in_ops = |known_by| {
+            Some(Own {
+                namespace: "ops".to_owned(),
+                known_by,
+            })
+        };
+        assert_eq!(own(&URL), None);
+        let service = ["--register-service", "ops/guard"];
+        let by_service = KnownBy::Service("guard".to_owned());
+        assert_eq!(own(&service), in_ops(by_service));
+        let url = [&URL[..], &["--guard-namespace", "ops"]].concat();
+        assert_eq!(own(&url), in_ops(KnownBy::Chart));
+        let named = ["--own-release", "ops/web"];
+        let by_name = in_ops(KnownBy::Name("web".to_owned()));
+        assert_eq!(own(&[&service[..], &named].concat()), by_name);
     }
 
     #[test]

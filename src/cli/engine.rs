@@ -24,7 +24,7 @@ use crate::{
         metrics::{Metrics, figures::Figures},
     },
     releases::{self, ReadThrough, Releases},
-    webhook::handler::Webhook,
+    webhook::{handler::Webhook, intake::Intake},
 };
 
 /// How long the records of a whole cluster may take to be read.
@@ -55,6 +55,8 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
             alerts: Alerts::default(),
             forecast: Arc::default(),
         }),
+        intake: Intake::default(),
+        own: None,
     })
 }
 

@@ -56,6 +56,7 @@ use crate::{
         admin::{self, Admin},
         endpoint::{Endpoint, VALIDATE_PATH},
         handler::{self, Webhook},
+        intake::Intake,
         shutdown::{self, Signals, Stop, Tasks},
         tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
         upkeep::{self, Intervals, Source, Target, Upkeep},
@@ -200,6 +201,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         redactor: Redactor::new(&key()?),
         conversions: Arc::clone(&upkeep.conversions),
         recorder,
+        intake: Intake::default(),
+        own: config.own_release,
     };
     let router = handler::router(VALIDATE_PATH, Arc::new(webhook));
     let server = accept::serve(listener, router, options, stop.drain.clone());
@@ -318,15 +321,14 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
         .registration
         .as_ref()
         .map(|registration| registration.endpoint.clone());
-    let own_namespace = match &endpoint {
+    let namespace = match &endpoint {
         Some(Endpoint::Service { namespace, .. }) => Some(namespace.clone()),
         _ => None,
     };
     let target = endpoint.is_some().then(|| Target {
         client: client.clone(),
-        own_namespace: own_namespace.clone(),
     });
-    let source = match (&config.tls_files, own_namespace) {
+    let source = match (&config.tls_files, namespace) {
         (Some(files), _) => Source::Files(files.clone()),
         (None, Some(namespace)) => Source::Secret {
             client: client.clone(),

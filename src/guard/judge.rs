@@ -5,6 +5,8 @@
 //! - **UPDATE** is a violation when it changes a declared path to a value that no active manifest
 //!   declares for it (see [`crate::compare::walk`] for what a path is).
 //! - **Scale** is an UPDATE of the parent's replicas.
+//! - **A status write**, and each other subresource that keeps metadata, is an UPDATE of the metadata
+//!   alone. An **eviction** is the DELETE of the Pod ([`super::subject::effect`]).
 //!
 //! - An UPDATE that is none may still change what no release declares; where a policy wants to know,
 //!   that is a violation too (see [`super::undeclared`]).
@@ -19,16 +21,16 @@ mod tests;
 use std::sync::Arc;
 
 use super::{
-    change::{Judged, judge_update},
+    change::{Judged, at, judge_update},
     claim::{Claim, Held},
-    request::{Operation, Request},
+    request::Request,
     scale::judge_replicas,
-    subject::ObjectRef,
+    subject::{Effect, ObjectRef, effect},
     undeclared::judge_undeclared,
     verdict::{Finding, Outcome, Reason, Verdict},
 };
 use crate::{
-    compare::{redact::Redactor, schema::Shape, values::Empties},
+    compare::{Json, redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
     policy::{Act, Labels, Mode, Object, Place, Policy, Requester, tree::Tree},
 };
@@ -166,36 +168,63 @@ pub fn judge(question: &Question<'_>) -> Verdict {
     if question.claims.is_empty() {
         return Verdict::because(Reason::NotDeclared);
     }
-    let scale = question.request.sub_resource == "scale";
-    match question.request.operation {
-        Operation::Delete => judge_delete(question),
-        Operation::Update => {
-            let request = question.request;
-            let (Some(old), Some(new)) = (request.old_json(), request.new_json()) else {
-                return Verdict::because(Reason::ObjectUnreadable);
-            };
-            let judge_one: &dyn Fn(&Claim) -> Judged = if scale {
-                &|claim| judge_replicas(question, claim, old, new)
-            } else {
-                &|claim| {
-                    if question.judges_elsewhere(claim) {
-                        Judged::Elsewhere
-                    } else {
-                        judge_update(question, claim, old, new)
-                    }
-                }
-            };
-            let judged = question.claims.iter();
-            let verdict = sum_up(question, judged.map(|claim| (claim, judge_one(claim))));
-            if verdict.reason.outcome() != Outcome::Pass || scale {
-                return verdict;
-            }
-            judge_undeclared(question).unwrap_or(verdict)
-        }
-        Operation::Create | Operation::Connect | Operation::Unknown => {
-            Verdict::because(Reason::NotJudged)
-        }
+    match (effect(question.request), question.request.unread) {
+        // A deletion is judged by the name of its object.
+        (Some(Effect::Delete), _) => judge_delete(question),
+        (Some(_), Some(unread)) => judge_unread(question, unread.reason()),
+        (Some(write), None) => judge_write(question, write),
+        (None, _) => Verdict::because(Reason::NotJudged),
     }
+}
+
+fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
+    let request = question.request;
+    let (Some(old), Some(new)) = (request.old_json(), request.new_json()) else {
+        return Verdict::because(Reason::ObjectUnreadable);
+    };
+    let kept;
+    let (old, new) = if effect == Effect::UpdateMetadata {
+        kept = [old, new].map(metadata_alone);
+        let [old, new] = &kept;
+        (Json::of(old), Json::of(new))
+    } else {
+        (old, new)
+    };
+    let judge_one = |claim: &Claim| match effect {
+        Effect::Scale => judge_replicas(question, claim, old, new),
+        // Metadata is the same in every version, and no other call is made for a subresource.
+        Effect::Update if question.judges_elsewhere(claim) => Judged::Elsewhere,
+        _ => judge_update(question, claim, old, new),
+    };
+    let judged = question.claims.iter();
+    let verdict = sum_up(question, judged.map(|claim| (claim, judge_one(claim))));
+    if verdict.reason.outcome() != Outcome::Pass || effect == Effect::Scale {
+        return verdict;
+    }
+    judge_undeclared(question, (old.text(), new.text())).unwrap_or(verdict)
+}
+
+/// A write of which nobody knows what it changes: it violates what every active manifest of a release
+/// holds.
+fn judge_unread(question: &Question<'_>, reason: Reason) -> Verdict {
+    let guarding = question.claims.iter().filter(|claim| !claim.leaves_free());
+    let findings: Vec<_> = guarding
+        .map(|claim| claim.finding(question, Vec::new()))
+        .collect();
+    if findings.is_empty() {
+        return Verdict::because(Reason::NothingDeclaredChanges);
+    }
+    Verdict {
+        reason,
+        exemption: None,
+        findings,
+    }
+}
+
+/// An object that has nothing but the metadata of this one.
+fn metadata_alone(object: Json<'_>) -> String {
+    let metadata = at(object, &["metadata"]).map_or("{}", Json::text);
+    format!(r#"{{"metadata":{metadata}}}"#)
 }
 
 fn judge_delete(question: &Question<'_>) -> Verdict {

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use super::verdict::Reason;
 use crate::{compare::Json, policy::identity::Asking};
 
 /// A credential's name is short; what is longer is cut.
@@ -151,6 +152,37 @@ pub struct Options<'a> {
     pub preconditions: Option<IgnoredAny>,
 }
 
+/// Why the objects of a request are not known: its review was not read beyond what stands before them.
+/// Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The review is larger than any that is evaluated.
+    TooLarge {
+        /// The size of the review, as far as it was received.
+        size: u64,
+        /// The largest review that is evaluated.
+        limit: usize,
+    },
+    /// Too many other reviews were being evaluated.
+    OverBudget {
+        /// The size of the review.
+        size: u64,
+    },
+    /// The rest of the review did not arrive in time.
+    Late,
+}
+
+impl Unread {
+    /// The reason, where the verdict depends on the objects.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::TooLarge { .. } => Reason::TooLarge,
+            Self::OverBudget { .. } => Reason::OverBudget,
+            Self::Late => Reason::DeadlineExceeded,
+        }
+    }
+}
+
 /// The `request` of an `AdmissionReview` (admission.k8s.io/v1), borrowed from the body.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -193,6 +225,9 @@ pub struct Request<'a> {
     /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`.
     #[serde(borrow, default)]
     pub options: Option<Options<'a>>,
+    /// Why there are no objects, where the review has some that were not read.
+    #[serde(skip)]
+    pub unread: Option<Unread>,
     /// What the two objects fall into, where that was found out on the way to their ends.
     #[serde(skip)]
     pub parts: Parts<'a>,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    request::{Operation, Raw, Request},
+    request::{Operation, Raw, Request, Unread},
     verdict::Reason,
 };
 use crate::{compare::dig, helm::ReleaseName};
@@ -26,6 +26,42 @@ pub enum Subject<'r> {
     },
 }
 
+/// What a request does to the object it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Writes the object.
+    Update,
+    /// Writes a subresource whose storage takes labels, annotations, finalizers and owner references
+    /// from the request, and the declared rest from the stored object (`PrepareForUpdate` of the
+    /// kind's status strategy).
+    UpdateMetadata,
+    /// Writes the replicas of a parent through a Scale object.
+    Scale,
+    /// Deletes the object.
+    Delete,
+}
+
+/// What a request does; `None` if it cannot change or delete a declared object.
+///
+/// The API server deletes a Pod for an Eviction without another admission request
+/// (`pkg/registry/core/pod/storage/eviction.go`), so creating one counts as the deletion.
+pub fn effect(request: &Request<'_>) -> Option<Effect> {
+    match (request.operation, &*request.sub_resource) {
+        (Operation::Update, "" | "resize" | "ephemeralcontainers") => Some(Effect::Update),
+        (Operation::Update, "status" | "approval" | "finalize") => Some(Effect::UpdateMetadata),
+        (Operation::Update, "scale") => Some(Effect::Scale),
+        (Operation::Delete, "") => Some(Effect::Delete),
+        (Operation::Create, "eviction") if is_eviction(request) => Some(Effect::Delete),
+        _ => None,
+    }
+}
+
+fn is_eviction(request: &Request<'_>) -> bool {
+    request.sub_resource == "eviction"
+        && request.resource.group.is_empty()
+        && request.resource.resource == "pods"
+}
+
 /// The name of an object, borrowed from a request. Namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectRef<'r> {
@@ -41,23 +77,22 @@ pub struct ObjectRef<'r> {
 
 /// The reason to answer at once, before anything is looked up or parsed.
 pub fn screen(request: &Request<'_>) -> Option<Reason> {
-    match request.operation {
-        Operation::Create | Operation::Connect | Operation::Unknown => {
-            return Some(Reason::NotJudged);
-        }
-        Operation::Update | Operation::Delete => {}
+    let Some(effect) = effect(request) else {
+        return Some(Reason::NotJudged);
+    };
+    if let Some(unread) = request.unread {
+        // Judged without its objects, as far as it names the one that it is about.
+        let is_judged = unread != Unread::Late && !request.name.is_empty();
+        return (!is_judged).then(|| unread.reason());
     }
-    match (&*request.sub_resource, request.operation) {
-        ("", _) | ("scale", Operation::Update) => {}
-        _ => return Some(Reason::NotJudged),
-    }
-    match (request.operation, request.old_object, request.object) {
-        (Operation::Update, Some(old), Some(new)) if old.get() == new.get() => {
-            Some(Reason::Unchanged)
-        }
-        (Operation::Update, Some(_), Some(_)) | (Operation::Delete, Some(_), _) => None,
-        // A DELETE that names its object can be judged without it; an old API server sends none.
-        (Operation::Delete, None, _) if !request.name.is_empty() => None,
+    match (effect, request.old_object, request.object) {
+        (Effect::Delete, Some(_), _) => None,
+        // A deletion that names its object can be judged without it; an old API server sends none,
+        // and an eviction has none.
+        (Effect::Delete, None, _) if !request.name.is_empty() => None,
+        (Effect::Delete, None, _) => Some(Reason::ObjectUnreadable),
+        (_, Some(old), Some(new)) if old.get() == new.get() => Some(Reason::Unchanged),
+        (_, Some(_), Some(_)) => None,
         _ => Some(Reason::ObjectUnreadable),
     }
 }
@@ -84,7 +119,11 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
             name,
         });
     }
-    let (group, kind) = (&*request.kind.group, &*request.kind.kind);
+    let (group, kind) = if is_eviction(request) {
+        ("", "Pod")
+    } else {
+        (&*request.kind.group, &*request.kind.kind)
+    };
     Ok(Subject::Object(ObjectRef {
         group,
         kind,
@@ -116,6 +155,15 @@ pub fn owners(request: &Request<'_>) -> Vec<ReleaseName> {
         .collect();
     owners.dedup();
     owners
+}
+
+/// Whether an eviction is a dry run by its own delete options, of which the request says nothing.
+pub fn is_dry_run_eviction(request: &Request<'_>) -> bool {
+    let options = || dig(request.object?.get(), &["deleteOptions", "dryRun"]);
+    is_eviction(request)
+        && options()
+            .and_then(|text| serde_json::from_str::<Vec<String>>(text).ok())
+            .is_some_and(|stages| stages.iter().any(|stage| stage == "All"))
 }
 
 /// RFC 1123, as Helm and Kubernetes ask of such names: also what keeps a name from being more than
@@ -219,6 +267,33 @@ mod tests {
     )]
     #[case::status(
         r#""operation":"UPDATE","subResource":"status","oldObject":{},"object":{"a":1}"#,
+        None
+    )]
+    #[case::resize(
+        r#""operation":"UPDATE","subResource":"resize","oldObject":{},"object":{"a":1}"#,
+        None
+    )]
+    #[case::eviction(
+        r#""operation":"CREATE","subResource":"eviction","name":"web","object":{},
+            "resource":{"resource":"pods"}"#,
+        None
+    )]
+    #[case::eviction_of_nobody(
+        r#""operation":"CREATE","subResource":"eviction","object":{},"resource":{"resource":"pods"}"#,
+        Some(Reason::ObjectUnreadable)
+    )]
+    #[case::eviction_of_another_kind(
+        r#""operation":"CREATE","subResource":"eviction","name":"web","object":{},
+            "resource":{"group":"example.com","resource":"pods"}"#,
+        Some(Reason::NotJudged)
+    )]
+    #[case::token(
+        r#""operation":"CREATE","subResource":"token","name":"web","object":{},
+            "resource":{"resource":"serviceaccounts"}"#,
+        Some(Reason::NotJudged)
+    )]
+    #[case::another_subresource(
+        r#""operation":"UPDATE","subResource":"proxy","oldObject":{},"object":{"a":1}"#,
         Some(Reason::NotJudged)
     )]
     fn what_needs_no_look_up_is_answered_at_once(
@@ -292,6 +367,20 @@ mod tests {
             namespace: "shop",
             name: "web".into(),
         };
+        assert_eq!(subject(&request(text)), Ok(expected));
+    }
+
+    #[test]
+    fn an_eviction_is_about_the_pod() {
+        let text = r#"{"uid":"1","operation":"CREATE","subResource":"eviction","name":"web",
+            "namespace":"shop","kind":{"group":"policy","version":"v1","kind":"Eviction"},
+            "resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"name":"web"}}}"#;
+        let expected = Subject::Object(ObjectRef {
+            group: "",
+            kind: "Pod",
+            namespace: "shop",
+            name: "web".into(),
+        });
         assert_eq!(subject(&request(text)), Ok(expected));
     }
 

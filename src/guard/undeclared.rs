@@ -22,11 +22,13 @@ use crate::{
 };
 
 /// The verdict on what is not declared; none where nothing is against it, or nobody wants to know.
-pub(super) fn judge_undeclared(question: &Question<'_>) -> Option<Verdict> {
-    let (old, new) = (question.request.old_object?, question.request.object?);
+pub(super) fn judge_undeclared(
+    question: &Question<'_>,
+    (old, new): (&str, &str),
+) -> Option<Verdict> {
     let version = &*question.request.kind.version;
     let is_off = !question.policy.guards_undeclared()
-        || old.get() == new.get()
+        || old == new
         || question.claims.iter().any(|claim| {
             !matches!(claim.phase, Phase::Settled | Phase::Failed)
                 || claim.version() != Some(version)
@@ -52,7 +54,7 @@ pub(super) fn judge_undeclared(question: &Question<'_>) -> Option<Verdict> {
         .map(declared)
         .collect::<Option<_>>()?;
     let manifests: Vec<&Value> = trees.iter().flatten().map(Tree::value).collect();
-    let (old, new) = (Tree::of(old.get()), Tree::of(new.get()));
+    let (old, new) = (Tree::of(old), Tree::of(new));
     let shape = question.knowledge.shape();
     let changed = undeclared(&manifests, old.value(), new.value(), shape);
     let findings: Vec<Finding> = guarding

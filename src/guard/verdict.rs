@@ -34,7 +34,7 @@ pub enum Outcome {
 /// so the words are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// CREATE, CONNECT, an unknown operation, or a subresource other than scale.
+    /// An operation or a subresource that changes no declared object ([`super::effect`]).
     NotJudged,
     /// No active revision's manifest holds the object.
     NotDeclared,
@@ -53,6 +53,8 @@ pub enum Reason {
     JudgedInDeclaredVersion,
     /// A record is written or deleted as Helm does it.
     HelmsOwn,
+    /// The guard's own release declares it, in the guard's own namespace.
+    OwnRelease,
     /// Declared fields change.
     FieldsChanged,
     /// A declared object is deleted.
@@ -69,6 +71,10 @@ pub enum Reason {
     NamespaceHoldsReleases,
     /// A custom resource definition is deleted whose instances releases declare.
     DefinitionInUse,
+    /// A declared object is written by a request whose review is too large to be evaluated.
+    TooLarge,
+    /// The same, by a review for which there was no memory left.
+    OverBudget,
     /// The manifest's API version is not the request's, so their fields do not compare.
     VersionDiffers,
     /// The record of an active revision can not be read or decoded.
@@ -83,6 +89,8 @@ pub enum Reason {
     AccessUnknown,
     /// The answer was not ready inside the deadline.
     DeadlineExceeded,
+    /// No release is known to declare the object, and not all release records have been read yet.
+    IndexIncomplete,
 }
 
 impl Reason {
@@ -97,7 +105,8 @@ impl Reason {
             | Self::Exempt
             | Self::InFlight
             | Self::JudgedInDeclaredVersion
-            | Self::HelmsOwn => Outcome::Pass,
+            | Self::HelmsOwn
+            | Self::OwnRelease => Outcome::Pass,
             Self::FieldsChanged
             | Self::ObjectDeleted
             | Self::UndeclaredChanged
@@ -105,14 +114,17 @@ impl Reason {
             | Self::RecordDeleted
             | Self::NotADeployer
             | Self::NamespaceHoldsReleases
-            | Self::DefinitionInUse => Outcome::Violation,
+            | Self::DefinitionInUse
+            | Self::TooLarge
+            | Self::OverBudget => Outcome::Violation,
             Self::VersionDiffers
             | Self::RecordUnreadable
             | Self::ObjectUnreadable
             | Self::SchemaUnavailable
             | Self::ReadThroughFailed
             | Self::AccessUnknown
-            | Self::DeadlineExceeded => Outcome::Indeterminate,
+            | Self::DeadlineExceeded
+            | Self::IndexIncomplete => Outcome::Indeterminate,
         }
     }
 
@@ -128,6 +140,7 @@ impl Reason {
             Self::InFlight => "in-flight",
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::HelmsOwn => "helms-own",
+            Self::OwnRelease => "own-release",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
             Self::UndeclaredChanged => "undeclared-changed",
@@ -136,6 +149,8 @@ impl Reason {
             Self::NotADeployer => "not-a-deployer",
             Self::NamespaceHoldsReleases => "namespace-holds-releases",
             Self::DefinitionInUse => "definition-in-use",
+            Self::TooLarge => "too-large",
+            Self::OverBudget => "over-budget",
             Self::VersionDiffers => "version-differs",
             Self::RecordUnreadable => "record-unreadable",
             Self::ObjectUnreadable => "object-unreadable",
@@ -143,6 +158,7 @@ impl Reason {
             Self::ReadThroughFailed => "read-through-failed",
             Self::AccessUnknown => "access-unknown",
             Self::DeadlineExceeded => "deadline-exceeded",
+            Self::IndexIncomplete => "index-incomplete",
         }
     }
 }
@@ -210,7 +226,11 @@ mod tests {
                 "judged-in-declared-version",
                 pass,
             ),
+            (Reason::OwnRelease, "own-release", pass),
             (Reason::FieldsChanged, "fields-changed", violation),
+            (Reason::TooLarge, "too-large", violation),
+            (Reason::OverBudget, "over-budget", violation),
+            (Reason::IndexIncomplete, "index-incomplete", unknown),
             (Reason::ObjectDeleted, "object-deleted", violation),
             (Reason::VersionDiffers, "version-differs", unknown),
             (Reason::RecordUnreadable, "record-unreadable", unknown),

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{Decided, Decision, Operation};
+use crate::guard::{Decided, Decision};
 
 /// The most rows.
 pub const MOST_ROWS: usize = 1000;
@@ -323,10 +323,7 @@ fn whats<'a>(
     kind: &'a str,
 ) -> impl Iterator<Item = What> + 'a {
     let request = decided.request;
-    let act = Act::of(
-        request.operation == Operation::Delete,
-        &request.sub_resource,
-    );
+    let act = Act::of(request.operation.as_str(), &request.sub_resource);
     let what = move |release: &crate::helm::ReleaseName, field: String| What {
         namespace: release.namespace.clone(),
         release: release.name.clone(),
@@ -351,11 +348,11 @@ fn whats<'a>(
 }
 
 impl Act {
-    fn of(is_delete: bool, sub_resource: &str) -> Self {
-        match (is_delete, sub_resource) {
-            (true, _) => Self::Delete,
-            (false, "scale") => Self::Scale,
-            (false, _) => Self::Change,
+    fn of(operation: &str, sub_resource: &str) -> Self {
+        match (operation, sub_resource) {
+            ("DELETE", _) | (_, "eviction") => Self::Delete,
+            (_, "scale") => Self::Scale,
+            _ => Self::Change,
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Start at [`parse`]: nearly every review is read by [`quick`], and what is not is parsed as any JSON.
 
+pub mod head;
 mod quick;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,15 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
-use crate::guard::Request;
+use crate::guard::{Request, is_dry_run_eviction};
 
-/// The most bytes that a review may have.
+/// The most bytes of a review that is evaluated.
 ///
-/// An UPDATE holds two objects; the API server takes requests of up to 3 MiB each
-/// (`MaxRequestBodyBytes`), and the review wraps them. controller-runtime stops at 7 MiB.
-pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// An UPDATE holds two objects of up to 1.5 MiB, as far as etcd takes them, or 3 MiB, as far as the API
+/// server does (`MaxRequestBodyBytes`). The review has them as Go writes JSON: `<`, `>`, `&` and control
+/// characters take six bytes each. That makes 27 MiB for one object that grows from what etcd holds to
+/// what the API server takes.
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -32,7 +35,7 @@ pub enum EnvelopeError {
     /// The `Content-Type` header does not say JSON.
     #[error("failed to read the AdmissionReview: the content type must be application/json")]
     ContentType,
-    /// More than [`MAX_BODY_BYTES`].
+    /// More than [`MAX_BODY_BYTES`], and the head of it cannot be read.
     #[error(
         "failed to read the AdmissionReview: the body is larger than {} bytes",
         MAX_BODY_BYTES
@@ -113,10 +116,12 @@ struct Review<'a> {
 
 /// Reads a review. Unknown fields are ignored, as the API server may grow new ones.
 pub fn parse(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
-    match quick::read(body) {
-        Some(request) => Ok(request),
-        None => thoroughly(body),
-    }
+    let mut request = match quick::read(body) {
+        Some(request) => request,
+        None => thoroughly(body)?,
+    };
+    request.dry_run |= is_dry_run_eviction(&request);
+    Ok(request)
 }
 
 /// Whatever JSON may look like, and what is wrong with it.

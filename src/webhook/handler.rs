@@ -13,6 +13,7 @@ mod deadline;
 mod glass;
 mod grants;
 mod judging;
+mod own;
 mod policies;
 mod records;
 pub mod sources;
@@ -25,15 +26,12 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
     extract::{Request as HttpRequest, State},
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 
 use self::judging::{Call, Located, RESERVE, Weighed};
@@ -41,13 +39,15 @@ pub use self::sources::{SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if},
     endpoint::{FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
-    envelope::{self, EnvelopeError, MAX_BODY_BYTES},
+    envelope::{EnvelopeError, MAX_BODY_BYTES},
+    intake::{Intake, Taken},
     versions::Conversions,
 };
 use crate::{
     compare::redact::Redactor,
     guard::{
-        Asker, Decided, Elsewhere, ObjectRef, Outcome, Reason, Request, Verdict, decide, screen,
+        Asker, Decided, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Unread,
+        Verdict, decide, screen,
     },
     policy::{Labels, Live, Policy},
     record::Recorder,
@@ -66,7 +66,15 @@ pub struct Webhook<S> {
     pub conversions: Arc<Conversions>,
     /// Keeps what was decided.
     pub recorder: Arc<Recorder>,
+    /// Takes the bodies of reviews.
+    pub intake: Intake,
+    /// The release that the guard is installed by, if any: what it declares in the guard's namespace
+    /// is not judged.
+    pub own: Option<Own>,
 }
+
+/// The largest review of one of the guard's own kinds. What their schemas allow is far smaller.
+const OWN_KINDS_BYTES: usize = 512 * 1024;
 
 /// Which entry of the registration a review comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,13 +141,16 @@ async fn of_our_own<S>(
     wrong: impl Fn(&Policy, &Request<'_>, Timestamp) -> Vec<String>,
 ) -> Response {
     let deadline = Instant::now() + deadline::of(http.uri().query());
-    let body = match receive(http, deadline).await {
+    let body = match receive(webhook, http, OWN_KINDS_BYTES, deadline).await {
         Ok(body) => body,
         Err(error) => return reject(webhook, &error),
     };
     let answering = || {
-        let request = envelope::parse(&body)?;
-        let wrong = wrong(&webhook.policy.load(), &request, Timestamp::now());
+        let request = body.request()?;
+        let wrong = match request.unread {
+            Some(unread) => vec![unreadable(unread)],
+            None => wrong(&webhook.policy.load(), &request, Timestamp::now()),
+        };
         if !wrong.is_empty() {
             tracing::info!(
                 kind = &*request.kind.kind,
@@ -158,6 +169,19 @@ async fn of_our_own<S>(
     }
 }
 
+/// Why an object of the guard's own kinds is refused unread.
+fn unreadable(unread: Unread) -> String {
+    match unread {
+        Unread::TooLarge { size, limit } => format!(
+            "its admission review of {size} bytes is larger than the {limit} bytes that are evaluated"
+        ),
+        Unread::OverBudget { .. } => {
+            "too many reviews are being evaluated at the moment: try again".to_owned()
+        }
+        Unread::Late => "its admission review did not arrive in time: try again".to_owned(),
+    }
+}
+
 fn internal_error<S>(webhook: &Webhook<S>) -> Response {
     webhook.recorder.metrics.panicked();
     let text = "failed to judge the request: internal error";
@@ -173,7 +197,7 @@ async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entr
     let started = Instant::now();
     let deadline = started + deadline::of(http.uri().query());
     let _in_flight = webhook.recorder.metrics.enter();
-    let body = match receive(http, deadline).await {
+    let body = match receive(webhook, http, MAX_BODY_BYTES, deadline).await {
         Ok(body) => body,
         Err(error) => return reject(webhook, &error),
     };
@@ -193,17 +217,17 @@ fn reject<S>(webhook: &Webhook<S>, error: &EnvelopeError) -> Response {
     (error.status(), error.to_string()).into_response()
 }
 
-/// Takes the body, within its limits of size and time.
-async fn receive(http: HttpRequest, deadline: Instant) -> Result<Bytes, EnvelopeError> {
+/// Takes the body, within its limits of size, memory and time.
+async fn receive<S>(
+    webhook: &Webhook<S>,
+    http: HttpRequest,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Taken<'_>, EnvelopeError> {
     if !is_json(http.headers()) {
         return Err(EnvelopeError::ContentType);
     }
-    let body: Limited<Body> = Limited::new(http.into_body(), MAX_BODY_BYTES);
-    match tokio::time::timeout_at(deadline.into(), body.collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(EnvelopeError::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(EnvelopeError::Unreceived),
-    }
+    webhook.intake.take(http.into_body(), limit, deadline).await
 }
 
 fn is_json(headers: &http::HeaderMap) -> bool {
@@ -216,12 +240,12 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 
 async fn answer<S: Sources>(
     webhook: &Webhook<S>,
-    body: &[u8],
+    body: &Taken<'_>,
     entry: Entry,
     started: Instant,
     deadline: Instant,
 ) -> Result<Vec<u8>, EnvelopeError> {
-    let request = envelope::parse(body)?;
+    let request = body.request()?;
     let policy = webhook.policy.load_full();
     let asker = asker(&policy, &request);
     let mut judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
@@ -302,7 +326,7 @@ pub async fn judged<'r, S: Sources>(
         Ok(located) => located,
         Err(reason) => {
             return Judged {
-                verdict: Verdict::because(reason),
+                verdict: Verdict::because(unnamed(request, reason)),
                 located: None,
                 is_unconfirmed: false,
             };
@@ -339,6 +363,15 @@ pub async fn judged<'r, S: Sources>(
         verdict,
         located: Some(located),
         is_unconfirmed,
+    }
+}
+
+/// What is not named and was not read is not what nobody can read: its size is no way out.
+fn unnamed(request: &Request<'_>, reason: Reason) -> Reason {
+    match (reason, request.unread, request.operation) {
+        (Reason::ObjectUnreadable, Some(_), Operation::Create) => Reason::NotJudged,
+        (Reason::ObjectUnreadable, Some(unread), _) => unread.reason(),
+        _ => reason,
     }
 }
 

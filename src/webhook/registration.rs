@@ -8,17 +8,18 @@
 //!
 //! What is excluded here costs nothing at all; what is excluded wrongly is never seen. So each
 //! exclusion is one that no client can choose: exact identities, never labels, annotations or
-//! owner references of the object.
+//! owner references of the object. The entries for objects are in `objects`, their match conditions in
+//! `conditions`, those for what releases depend on in `foundations`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
-        MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook,
-        ValidatingWebhookConfiguration, WebhookClientConfig,
+        RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+        WebhookClientConfig,
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kube::{
     Api, Client,
@@ -31,21 +32,22 @@ use super::endpoint::{
 };
 use crate::api;
 
+mod conditions;
 mod drift;
 mod foundations;
+mod objects;
 pub mod pins;
 #[cfg(test)]
 mod tests;
 
 pub use drift::VERSIONS;
+pub use objects::{
+    EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK, UNLABELED_WEBHOOK,
+};
 use pins::{Pin, Wanted, is_pin};
 
 /// Name of the configuration.
 pub const CONFIGURATION_NAME: &str = "helm-guard";
-/// The entry that sees objects of releases.
-pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";
-/// The entry that sees `*/scale`.
-pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
 /// The entry that sees break-glass grants.
 pub const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
 /// The entry that sees policies.
@@ -60,7 +62,8 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const FIELD_MANAGER: &str = "helm-guard";
 /// As a label and as an annotation it tells the AKS admissions enforcer to leave us as we are.
 const ENFORCER_DISABLED: &str = "admissions.enforcer/disabled";
-/// Set on each Namespace by the API server itself, so nobody can take or fake it.
+/// Set on each Namespace by the API server itself, so nobody can take or fake it. Guards before this
+/// one left namespaces out by it.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Each lost race means that somebody else wrote.
 const ATTEMPTS: u32 = 5;
@@ -72,8 +75,6 @@ pub struct Registration {
     pub endpoint: Endpoint,
     /// PEM of the CAs it shall trust there; none for its own trust store.
     pub ca_bundle: Option<String>,
-    /// The namespace that the guard runs in, if any: its own way out is never guarded.
-    pub own_namespace: Option<String>,
     /// The versions that the API server shall convert objects to.
     pub pins: Wanted,
 }
@@ -132,10 +133,13 @@ pub fn configuration(
     pins: &BTreeSet<Pin>,
 ) -> ValidatingWebhookConfiguration {
     let mut webhooks = vec![
-        objects(registration),
-        scale(registration),
+        objects::labeled(registration),
+        objects::scale(registration),
         grants(registration),
         policies(registration),
+        objects::unlabeled(registration),
+        objects::subresources(registration),
+        objects::evictions(registration),
     ];
     webhooks.extend(foundations::entries(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
@@ -163,25 +167,6 @@ pub(crate) fn our_labels() -> BTreeMap<String, String> {
 /// The label that Helm puts on every object of a release.
 fn of_helm() -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())])
-}
-
-/// The selector is asked of the old and of the new object, and one match is enough: so an object
-/// whose label is being removed is seen, and so is a DELETE.
-fn objects(registration: &Registration) -> ValidatingWebhook {
-    ValidatingWebhook {
-        object_selector: Some(LabelSelector {
-            match_labels: Some(of_helm()),
-            match_expressions: None,
-        }),
-        match_conditions: Some(copied_labels()),
-        ..entry(registration, OBJECTS_WEBHOOK, &["UPDATE", "DELETE"], "*")
-    }
-}
-
-/// A Scale has no labels, whatever its parent's are (`scaleFromDeployment` in the API server fills
-/// name, namespace, uid, version and time only), so it needs an entry without a selector.
-fn scale(registration: &Registration) -> ValidatingWebhook {
-    entry(registration, SCALE_WEBHOOK, &["UPDATE"], "*/scale")
 }
 
 /// Grants, and nothing else, are refused while the guard is away: one that was made in the name of
@@ -236,8 +221,10 @@ fn entry(
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
-        namespace_selector: Some(namespaces(registration)),
-        // Written out although it is the default: an empty selector matches everything.
+        // Written out although they are the defaults: an empty selector matches everything. No
+        // namespace is left out: what the guard must not stand in the way of is known by its release
+        // (`guard::own`).
+        namespace_selector: Some(LabelSelector::default()),
         object_selector: Some(LabelSelector::default()),
         rules: Some(vec![RuleWithOperations {
             api_groups: words(&["*"]),
@@ -248,26 +235,6 @@ fn entry(
         }]),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT_SECONDS),
-    }
-}
-
-/// A guard that stands between its cluster and its own repair, or the cluster's, must not be. Has
-/// no effect on cluster-scoped objects, except on the Namespaces themselves.
-fn namespaces(registration: &Registration) -> LabelSelector {
-    let mut left_out = vec!["kube-system".to_owned()];
-    left_out.extend(
-        registration
-            .own_namespace
-            .clone()
-            .filter(|own| own != "kube-system"),
-    );
-    LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: NAMESPACE_NAME.to_owned(),
-            operator: "NotIn".to_owned(),
-            values: Some(left_out),
-        }]),
-        match_labels: None,
     }
 }
 
@@ -291,63 +258,6 @@ fn client_config(registration: &Registration, path: &str) -> WebhookClientConfig
         url,
     }
 }
-
-/// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
-/// labels too, onto what they make from them. Those objects are in no manifest, and there are many
-/// of them. A request is kept away when a controller of the control plane (by its exact name) or a
-/// kubelet (by its group; both are names that no client can give itself) writes to a kind that it
-/// makes itself. The same kinds written by anyone else are seen: a chart may declare a bare Pod.
-///
-/// Leases are renewed every few seconds by whoever holds them: their updates are kept away, their
-/// deletion is not.
-fn copied_labels() -> Vec<MatchCondition> {
-    let condition = |name: &str, expression: &str| MatchCondition {
-        name: name.to_owned(),
-        expression: expression.to_owned(),
-    };
-    let controllers = COPYING_CONTROLLERS
-        .map(|name| format!("'{name}'"))
-        .join(", ");
-    vec![
-        condition(
-            "not-a-controllers-own-copies",
-            &format!(
-                "!((request.resource.group == '' && request.resource.resource in ['pods', 'endpoints'] \
-             || request.resource.group == 'apps' && request.resource.resource in ['replicasets', \
-             'controllerrevisions'] || request.resource.group == 'discovery.k8s.io') && \
-             (request.userInfo.username in [{controllers}] || \
-             has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups))"
-            ),
-        ),
-        condition(
-            "not-leases-and-events",
-            "!(request.operation == 'UPDATE' && request.resource.group == 'coordination.k8s.io' || \
-             request.resource.group == 'events.k8s.io' || \
-             request.resource.group == '' && request.resource.resource == 'events')",
-        ),
-    ]
-}
-
-/// As the controller manager calls itself with and without `--use-service-account-credentials`,
-/// and the scheduler, which preempts pods.
-const COPYING_CONTROLLERS: [&str; 16] = [
-    "system:kube-controller-manager",
-    "system:kube-scheduler",
-    "system:serviceaccount:kube-system:daemon-set-controller",
-    "system:serviceaccount:kube-system:deployment-controller",
-    "system:serviceaccount:kube-system:endpoint-controller",
-    "system:serviceaccount:kube-system:endpointslice-controller",
-    "system:serviceaccount:kube-system:endpointslicemirroring-controller",
-    "system:serviceaccount:kube-system:generic-garbage-collector",
-    "system:serviceaccount:kube-system:job-controller",
-    "system:serviceaccount:kube-system:node-controller",
-    "system:serviceaccount:kube-system:pod-garbage-collector",
-    "system:serviceaccount:kube-system:replicaset-controller",
-    "system:serviceaccount:kube-system:replication-controller",
-    "system:serviceaccount:kube-system:statefulset-controller",
-    "system:serviceaccount:kube-system:taint-eviction-controller",
-    "system:serviceaccount:kube-system:ttl-after-finished-controller",
-];
 
 /// Writes the wanted configuration, unless it is there already.
 pub async fn ensure(

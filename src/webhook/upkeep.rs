@@ -70,8 +70,6 @@ pub enum Source {
 pub struct Target {
     /// Client that may write the ValidatingWebhookConfiguration.
     pub client: Client,
-    /// The namespace that the guard runs in, if any.
-    pub own_namespace: Option<String>,
 }
 
 /// How often is looked.
@@ -255,7 +253,6 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
     let registration = Registration {
         endpoint: endpoint.clone(),
         ca_bundle: upkeep.serving.ca_bundle(),
-        own_namespace: target.own_namespace.clone(),
         pins: Wanted::default(),
     };
     let removal = registration::unregister(&target.client, &registration);
@@ -355,7 +352,6 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>, needed: &Needed) -
     let registration = Registration {
         endpoint: endpoint.clone(),
         ca_bundle,
-        own_namespace: target.own_namespace.clone(),
         pins: needed.wanted(),
     };
     let state = &upkeep.registered;

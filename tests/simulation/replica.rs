@@ -264,6 +264,7 @@ impl Replica {
             old_object: Some(raw(&old)),
             dry_run: false,
             options: None,
+            unread: None,
             parts: Parts::default(),
         };
         if let Some(reason) = screen(&request) {

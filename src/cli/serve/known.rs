@@ -49,6 +49,10 @@ impl Sources for Known {
         self.releases.any_unreadable()
     }
 
+    fn is_complete(&self) -> bool {
+        self.releases.is_complete()
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         self.namespaces.labels(namespace)
     }

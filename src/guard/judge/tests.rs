@@ -461,13 +461,63 @@ fn what_is_never_judged_is_answered_before_anything_is_parsed() {
         let review = review(operation, &Value::Null, &replicas(1));
         assert_eq!(verdict(&review, &claims), Reason::NotJudged, "{operation}");
     }
-    let mut status = review("UPDATE", &replicas(3), &replicas(4));
-    status["subResource"] = json!("status");
-    assert_eq!(verdict(&status, &claims), Reason::NotJudged);
+    let mut proxy = review("UPDATE", &replicas(3), &replicas(4));
+    proxy["subResource"] = json!("proxy");
+    assert_eq!(verdict(&proxy, &claims), Reason::NotJudged);
     assert_eq!(
         verdict(&review("UPDATE", &Value::Null, &Value::Null), &claims),
         Reason::ObjectUnreadable
     );
+}
+
+fn written_through(subresource: &str, old: &Value, new: &Value) -> Value {
+    let mut review = review("UPDATE", old, new);
+    review["subResource"] = json!(subresource);
+    review
+}
+
+fn marked(label: Option<&str>, replicas: u32) -> Value {
+    json!({
+        "metadata": {"labels": {"app.kubernetes.io/managed-by": label, "team": "shop"}},
+        "spec": {"replicas": replicas},
+        "status": {"replicas": replicas},
+    })
+}
+
+fn declares_marked() -> Held {
+    object("v1", &marked(Some("Helm"), 3))
+}
+
+#[rstest::rstest]
+#[case::status("status", Reason::NothingDeclaredChanges)]
+#[case::approval("approval", Reason::NothingDeclaredChanges)]
+#[case::finalize("finalize", Reason::NothingDeclaredChanges)]
+#[case::resize("resize", Reason::FieldsChanged)]
+#[case::ephemeral_containers("ephemeralcontainers", Reason::FieldsChanged)]
+fn a_write_to_a_subresource_is_judged_by_what_the_api_server_keeps_of_it(
+    #[case] subresource: &str,
+    #[case] of_spec: Reason,
+) {
+    let claims = [claim("web", Phase::Settled, vec![declares_marked()])];
+    let write = |new: &Value| {
+        let review = written_through(subresource, &marked(Some("Helm"), 3), new);
+        verdict(&review, &claims)
+    };
+    assert_eq!(write(&marked(Some("Helm"), 4)), of_spec);
+    assert_eq!(write(&marked(None, 3)), Reason::FieldsChanged);
+    assert_eq!(write(&marked(Some("me"), 3)), Reason::FieldsChanged);
+}
+
+/// No other call is made for a subresource, whichever versions are registered.
+#[test]
+fn a_status_write_in_another_version_is_judged_in_the_call_that_there_is() {
+    let claims = [claim("web", Phase::Settled, vec![declares_marked()])];
+    let mut review = written_through("status", &marked(Some("Helm"), 3), &marked(None, 3));
+    review["kind"]["version"] = json!("v2");
+    let versions = [Box::from("v1")];
+    let knowledge = Knowledge::Builtin(Shape::plain());
+    let verdict = verdict_in(&review, &claims, knowledge, Elsewhere::Versions(&versions));
+    assert_eq!(verdict.reason, Reason::FieldsChanged);
 }
 
 /// Scenario 50: the API server names no object when it deletes a collection.

@@ -130,7 +130,7 @@ impl Read {
 }
 
 fn whats(line: &Line) -> Vec<What> {
-    let act = Act::of(line.operation == "DELETE", &line.object.subresource);
+    let act = Act::of(&line.operation, &line.object.subresource);
     let what = |release: &Release, field: &str| What {
         namespace: release.namespace.clone(),
         release: release.name.clone(),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Answer, foundations};
 use crate::{
-    guard::{Change, Decided, Decision, Finding, ObjectRef, Reason},
+    guard::{Change, Decided, Decision, Finding, ObjectRef, Reason, Unread},
     policy::WayOut,
     record::changes::Unkept,
 };
@@ -155,6 +155,11 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
     if let Some(lines) = foundations::lines(&answer.decided) {
         return lines;
     }
+    if let Some(unread) = answer.decided.request.unread
+        && unread.reason() == answer.decided.verdict.reason
+    {
+        return unevaluated(answer, unread);
+    }
     let mut lines = Vec::new();
     let mut room = FIELDS_LISTED;
     let mut unlisted = 0;
@@ -178,6 +183,57 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
             .map(|finding| way_out(answer, finding)),
     );
     lines
+}
+
+/// Why a request is refused that nobody could look into, and what to do instead.
+fn unevaluated(answer: &Answer<'_>, unread: Unread) -> Vec<String> {
+    let (why, instead) = match unread {
+        Unread::TooLarge { size, limit } => (
+            format!(
+                "The admission review of {} is larger than the {} that helm-guard evaluates",
+                mebibytes(size),
+                mebibytes(limit as u64)
+            ),
+            "Make the object smaller, or change it through its chart",
+        ),
+        Unread::OverBudget { size } => (
+            format!(
+                "helm-guard is evaluating as many large admission reviews as its memory allows, and \
+                 has no room for this one of {}",
+                mebibytes(size)
+            ),
+            "Try again in a moment",
+        ),
+        Unread::Late => (
+            "The admission review did not arrive in time".to_owned(),
+            "Try again in a moment",
+        ),
+    };
+    let findings = &answer.decided.verdict.findings;
+    let mut lines: Vec<_> = findings
+        .iter()
+        .take(FIELDS_LISTED)
+        .map(|finding| headline(answer, finding))
+        .collect();
+    if lines.is_empty() {
+        let request = answer.decided.request;
+        let kind = &request.kind.kind;
+        lines.push(match &*request.name {
+            "" => format!("A {kind} may be declared by a Helm release"),
+            name => format!("{kind} {name:?} may be declared by a Helm release"),
+        });
+    }
+    lines.push(format!(
+        "{why}: whether the request changes a declared field is unknown"
+    ));
+    lines.push(instead.to_owned());
+    lines
+}
+
+/// A size in MiB, with one digit behind the point.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
@@ -245,6 +301,7 @@ fn indeterminate(answer: &Answer<'_>) -> String {
         Reason::SchemaUnavailable => "the schema of its kind can not be read",
         Reason::ReadThroughFailed => "the release's records could not be read again",
         Reason::DeadlineExceeded => "it took too long to say whether a release declares it",
+        Reason::IndexIncomplete => "not all release records have been read yet",
         _ => "nobody can say whether a release declares it",
     };
     let object = answer

@@ -77,6 +77,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Option<Request<'a>> {
         old_object,
         dry_run: dry_run.unwrap_or_default(),
         options: options.flatten(),
+        unread: None,
         parts: Parts {
             object: new_parts,
             old_object: old_parts,

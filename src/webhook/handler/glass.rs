@@ -14,7 +14,7 @@ use crate::{
         recorded::{self, Before},
     },
     compare::redact::Sensitivity,
-    guard::{Asker, Decided, Decision, Operation, Outcome, Reason, Request},
+    guard::{Asker, Decided, Decision, Effect, Outcome, Reason, Request, effect},
     helm::ObjectId,
     policy::{Place, Policy},
     record::{self, events::Note},
@@ -131,10 +131,11 @@ pub(super) async fn keep<S: Sources>(
         Sensitivity::Open => {}
     });
     let object = decided.object?;
-    let (version, action) = match (&*request.sub_resource, request.operation) {
-        ("", Operation::Delete) => (&request.kind.version, "Delete"),
-        ("", _) => (&request.kind.version, "Update"),
-        _ => (&request.resource.version, "Scale"),
+    let (version, action) = match effect(request) {
+        // Of an eviction the kind is the Eviction's, and the resource the Pod's.
+        Some(Effect::Delete) => (&request.resource.version, "Delete"),
+        Some(Effect::Scale) => (&request.resource.version, "Scale"),
+        Some(Effect::Update | Effect::UpdateMetadata) | None => (&request.kind.version, "Update"),
     };
     let before = Before {
         api_version: match object.group {

@@ -10,15 +10,15 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::timeout_at;
 
-use super::{Sources, Webhook};
+use super::{Sources, Webhook, own};
 use crate::{
     compare::{
         dig,
         schema::{Shape, builtin::builtin, crd::CrdShape},
     },
     guard::{
-        Asker, Claim, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Operation, Outcome, Question,
-        Reason, Request, Subject, Verdict, in_flight, judge, owner, owners, subject,
+        Asker, Claim, Effect, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Outcome, Question,
+        Reason, Request, Subject, Verdict, effect, in_flight, judge, owner, owners, subject,
     },
     policy::{Labels, Policy},
 };
@@ -156,10 +156,14 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         deadline,
     } = *call;
     let object = located.object();
-    let claims = as_of_now(policy, webhook.sources.claims(&object));
+    let claims = webhook.sources.claims(&object);
     if claims.is_empty() {
         return Weighed::Confirmed(Verdict::because(unclaimed(&webhook.sources, request)));
     }
+    let claims = match own::others(webhook, &object, as_of_now(policy, claims)) {
+        Ok(claims) => claims,
+        Err(reason) => return Weighed::Confirmed(Verdict::because(reason)),
+    };
     let crd = match schema(&webhook.sources, request, &object, deadline).await {
         Ok(kind) => kind,
         Err(Reason::DeadlineExceeded) => {
@@ -192,7 +196,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     let reading = webhook.sources.fresh_claims(&object, &named, until);
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(claims)) => {
-            let claims = as_of_now(policy, claims);
+            let claims = match own::others(webhook, &object, as_of_now(policy, claims)) {
+                Ok(claims) => claims,
+                Err(reason) => return Weighed::Confirmed(Verdict::because(reason)),
+            };
             let verdict = judged_now(call, judge(&claims));
             let written = written_by_helm(&webhook.sources, call, &claims, until);
             return Weighed::Confirmed(match verdict.reason.outcome() {
@@ -271,10 +278,14 @@ fn as_of_now(policy: &Policy, mut claims: Vec<Claim>) -> Vec<Claim> {
     claims
 }
 
-/// Nobody claims the object. When it says that it belongs to a release whose record can not be
+/// Nobody claims the object. As long as not all records have been read, somebody still may. When it
+/// says that it belongs to a release whose record can not be
 /// read, it may well be declared. What an object says of itself is good enough to warn, and is
 /// never used to deny.
 fn unclaimed<S: Sources>(sources: &S, request: &Request<'_>) -> Reason {
+    if !sources.is_complete() {
+        return Reason::IndexIncomplete;
+    }
     // Nearly always, and then the object need not be looked into.
     if !sources.any_unreadable() {
         return Reason::NotDeclared;
@@ -316,7 +327,11 @@ async fn schema<S: Sources>(
     deadline: Instant,
 ) -> Result<Kind, Reason> {
     let (group, version) = (object.group, &*request.kind.version);
-    if request.operation == Operation::Delete || !request.sub_resource.is_empty() {
+    let is_compared = matches!(
+        effect(request),
+        Some(Effect::Update | Effect::UpdateMetadata)
+    );
+    if !is_compared || request.unread.is_some() {
         // Nothing is compared but the existence or a number.
         return Ok(Kind::Builtin(Shape::plain()));
     }

@@ -10,10 +10,10 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
-use super::{RESERVE, Sources, Webhook};
+use super::{RESERVE, Sources, Webhook, own};
 use crate::{
     guard::{
-        Finding, ObjectRef, Operation, Reason, RecordsAt, Request, Verdict,
+        Finding, ObjectRef, Operation, Reason, RecordsAt, Request, Unread, Verdict,
         records::{
             Holder, Stake, StoredRecord, defined,
             edit::{Edit, edit},
@@ -28,6 +28,8 @@ use crate::{
     },
     policy::{Act, Labels, Mode, Object, Place, Policy, Requester, records::Guarded},
 };
+
+mod unread;
 
 /// Decoding a big record takes tens of milliseconds and as many megabytes.
 static DECODING: Semaphore = Semaphore::const_new(4);
@@ -114,6 +116,13 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     }
     if let Some(rule) = call.exemption() {
         return Verdict::exempt(rule);
+    }
+    // The deletion of a namespace is judged by its name.
+    let is_named = (call.object.kind, request.operation) == ("Namespace", Operation::Delete);
+    if let Some(unread) = request.unread
+        && !(is_named && unread != Unread::Late)
+    {
+        return unread::verdict(call, unread).unwrap_or_else(Verdict::because);
     }
     let judged = match (call.object.group, call.object.kind, request.operation) {
         ("", "Secret" | "ConfigMap", _) => record(webhook, call).await,
@@ -285,9 +294,19 @@ async fn held<S: Sources>(
             involved: holder.objects,
         })
     };
-    let findings: Vec<_> = holders.into_iter().filter_map(finding).collect();
+    let is_own = |holder: &Holder| {
+        let own = webhook.own.as_ref().map(|own| &*own.namespace);
+        matches!(stake, Stake::Namespace(namespace) if own == Some(namespace))
+            && own::is_own(webhook, &holder.release, &holder.chart)
+    };
+    let (own, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_own);
+    let findings: Vec<_> = others.into_iter().filter_map(finding).collect();
     if findings.is_empty() {
-        return Err(Reason::NotDeclared);
+        return Err(match (webhook.sources.is_complete(), own.is_empty()) {
+            (false, _) => Reason::IndexIncomplete,
+            (true, false) => Reason::OwnRelease,
+            (true, true) => Reason::NotDeclared,
+        });
     }
     Ok(Verdict {
         reason,

@@ -31,6 +31,12 @@ pub trait Sources: Send + Sync + 'static {
         true
     }
 
+    /// Whether every release record has been read: before that, what no release is known to declare
+    /// may be declared all the same.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
     /// The labels of a namespace, as far as they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         None

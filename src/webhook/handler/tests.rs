@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use axum::body::Body;
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -67,6 +69,7 @@ struct Handmade {
     keep: Result<(), Unkept>,
     kept: Kept,
     foundations: Foundations,
+    is_complete: bool,
 }
 
 /// What releases hang on, as the API server would tell of it.
@@ -140,6 +143,10 @@ impl Sources for Handmade {
 
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool {
         (namespace, release) == ("shop", "broken")
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     async fn fresh_claims(
@@ -251,6 +258,9 @@ struct Setup {
     grants: Result<Value, ()>,
     keep: Result<(), Unkept>,
     foundations: Foundations,
+    own: Option<Own>,
+    is_complete: bool,
+    intake: Intake,
 }
 
 impl Default for Setup {
@@ -267,6 +277,9 @@ impl Default for Setup {
             keep: Ok(()),
             foundations: Foundations::default(),
             audit: None,
+            own: None,
+            is_complete: true,
+            intake: Intake::default(),
         }
     }
 }
@@ -319,11 +332,14 @@ impl Setup {
                 keep: self.keep,
                 kept: Arc::clone(&kept),
                 foundations: self.foundations.clone(),
+                is_complete: self.is_complete,
             },
             policy: policy(self.mode, self.rules, &self.foundations.policy).live(),
             redactor: Redactor::new(b"key"),
             conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),
+            intake: self.intake,
+            own: self.own,
         };
         Bench {
             router: router("/validate", Arc::new(webhook)),
@@ -840,5 +856,7 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
 
 mod foundations;
 mod glass;
+mod perimeter;
 mod trail;
+mod unread;
 mod versions;

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
 
-use super::{FIELD_MANAGER, MANAGED_BY, pins::is_pin};
+use super::{FIELD_MANAGER, MANAGED_BY, NAMESPACE_NAME, pins::is_pin};
 
 /// The difference that comes and goes with the releases, and that nobody else made.
 pub const VERSIONS: &str = "the versions to convert to";
@@ -56,7 +56,7 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     if live.client_config != wanted.client_config {
         return Some("the address");
     }
-    if added(live, wanted).is_none() {
+    if !is_intact(live, wanted) {
         return Some("the namespace selector");
     }
     let rest = |entry: &ValidatingWebhook| ValidatingWebhook {
@@ -66,22 +66,26 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     (rest(live) != rest(wanted)).then_some("the rules")
 }
 
-/// The requirements that others added to the namespace selector; none if one of ours is missing,
-/// or if labels are asked for, which could exclude every namespace there is.
-fn added(
-    live: &ValidatingWebhook,
-    wanted: &ValidatingWebhook,
-) -> Option<Vec<LabelSelectorRequirement>> {
-    let live = live.namespace_selector.clone().unwrap_or_default();
+/// Whether nothing of the namespace selector excludes what it should not: all of ours is there, no
+/// labels are asked for (which could exclude every namespace there is), and no namespace is left out by
+/// its name, as guards did before this one.
+fn is_intact(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> bool {
+    let selector = live.namespace_selector.clone().unwrap_or_default();
+    let (ours, live) = (requirements(wanted), requirements(live));
+    let by_name = |known: &LabelSelectorRequirement| known.key == NAMESPACE_NAME;
+    ours.iter().all(|requirement| live.contains(requirement))
+        && !live
+            .iter()
+            .any(|known| by_name(known) && !ours.contains(known))
+        && selector.match_labels.is_none_or(|labels| labels.is_empty())
+}
+
+/// The requirements that others added to the namespace selector.
+fn added(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
     let ours = requirements(wanted);
-    let theirs = live.match_expressions.unwrap_or_default();
-    let complete = ours.iter().all(|requirement| theirs.contains(requirement));
-    (complete && live.match_labels.is_none_or(|labels| labels.is_empty())).then(|| {
-        theirs
-            .into_iter()
-            .filter(|requirement| !ours.contains(requirement))
-            .collect()
-    })
+    let mut theirs = requirements(live);
+    theirs.retain(|known| !ours.contains(known) && known.key != NAMESPACE_NAME);
+    theirs
 }
 
 fn requirements(entry: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
@@ -100,13 +104,10 @@ pub(super) fn merged(
         .iter()
         .map(|wanted| {
             let found = entries(&live).iter().find(|live| live.name == wanted.name);
-            let theirs = found
-                .and_then(|live| added(live, wanted))
-                .unwrap_or_default();
             let mut expressions = requirements(wanted);
-            expressions.extend(theirs);
+            expressions.extend(found.map_or_else(Vec::new, |live| added(live, wanted)));
             let selector = LabelSelector {
-                match_expressions: Some(expressions),
+                match_expressions: (!expressions.is_empty()).then_some(expressions),
                 match_labels: None,
             };
             ValidatingWebhook {

@@ -8,14 +8,16 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchCondition, RuleWithOperations, ValidatingWebhook, ValidatingWebhookConfiguration,
-    },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+use k8s_openapi::api::admissionregistration::v1::{
+    RuleWithOperations, ValidatingWebhook, ValidatingWebhookConfiguration,
 };
 
-use super::{Registration, client_config, copied_labels, drift::entries, entry, of_helm};
+use super::{
+    Registration, client_config,
+    conditions::{condition, copied_marks, marked},
+    drift::entries,
+    entry,
+};
 use crate::webhook::endpoint::VERSION_PATH;
 
 /// What the names of these entries end with.
@@ -50,20 +52,17 @@ impl Pin {
     /// Its entry. UPDATE alone: a DELETE compares nothing, and a Scale has one version.
     pub(super) fn entry(&self, registration: &Registration) -> Option<ValidatingWebhook> {
         let name = self.entry_name()?;
-        let mut conditions = vec![MatchCondition {
-            name: "converted".to_owned(),
-            expression: "request.kind.version != request.requestKind.version || \
-                         request.kind.group != request.requestKind.group"
+        let mut conditions = vec![condition(
+            "converted",
+            "request.kind.version != request.requestKind.version || \
+             request.kind.group != request.requestKind.group"
                 .to_owned(),
-        }];
-        conditions.extend(copied_labels());
+        )];
+        conditions.extend(copied_marks());
+        conditions.push(marked());
         Some(ValidatingWebhook {
             client_config: client_config(registration, VERSION_PATH),
             match_conditions: Some(conditions),
-            object_selector: Some(LabelSelector {
-                match_labels: Some(of_helm()),
-                match_expressions: None,
-            }),
             rules: Some(vec![RuleWithOperations {
                 api_groups: Some(vec![self.group.clone()]),
                 api_versions: Some(vec![self.version.clone()]),

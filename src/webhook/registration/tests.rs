@@ -8,7 +8,6 @@ fn by_service() -> Registration {
     Registration {
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
-        own_namespace: Some("helm-guard".to_owned()),
         pins: removing([]),
     }
 }
@@ -32,7 +31,6 @@ fn by_url() -> Registration {
     Registration {
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
-        own_namespace: None,
         pins: removing([]),
     }
 }
@@ -60,8 +58,8 @@ fn the_configuration_is_what_it_was(#[case] name: &str, #[case] registration: Re
 #[case::foreign_annotation("/metadata/annotations/seen", json!("by a controller"))]
 #[case::server_fields("/metadata/generation", json!(7))]
 #[case::exclusion_by_a_platform(
-    "/webhooks/0/namespaceSelector/matchExpressions/-",
-    json!({"key": "control-plane", "operator": "NotIn", "values": ["true"]})
+    "/webhooks/0/namespaceSelector/matchExpressions",
+    json!([{"key": "control-plane", "operator": "NotIn", "values": ["true"]}])
 )]
 fn what_others_add_is_no_difference(#[case] path: &str, #[case] value: Value) {
     let live = changed(json(&by_service()), path, value);
@@ -86,9 +84,9 @@ fn what_others_add_is_no_difference(#[case] path: &str, #[case] value: Value) {
 )]
 #[case::ca("/webhooks/1/clientConfig/caBundle", json!("T1RIRVI="), "the CA bundle")]
 #[case::address("/webhooks/1/clientConfig/service/name", json!("other"), "the address")]
-#[case::namespaces(
+#[case::namespaces_that_an_older_guard_left_out(
     "/webhooks/0/namespaceSelector/matchExpressions",
-    json!([]),
+    json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]),
     "the namespace selector"
 )]
 #[case::namespace_labels(
@@ -125,8 +123,8 @@ async fn what_is_put_right_keeps_what_others_added() {
     for (path, value) in [
         ("/metadata/labels/team", json!("ops")),
         (
-            "/webhooks/0/namespaceSelector/matchExpressions/-",
-            exclusion.clone(),
+            "/webhooks/0/namespaceSelector/matchExpressions",
+            json!([exclusion]),
         ),
         ("/webhooks/0/failurePolicy", json!("Fail")),
     ] {
@@ -136,12 +134,47 @@ async fn what_is_put_right_keeps_what_others_added() {
     ensure(&client, &by_service()).await.unwrap();
     let live = store.lock().object.clone().unwrap();
     assert_eq!(live.pointer("/metadata/labels/team"), Some(&json!("ops")));
-    let added = live.pointer("/webhooks/0/namespaceSelector/matchExpressions/1");
+    let added = live.pointer("/webhooks/0/namespaceSelector/matchExpressions/0");
     assert_eq!(added, Some(&exclusion));
     assert_eq!(
         live.pointer("/webhooks/0/failurePolicy"),
         Some(&json!("Ignore"))
     );
+}
+
+/// Objects with the label are seen whatever a condition says, and a failing condition would skip the
+/// webhook without a word: each condition asks for a field before it reads it.
+#[test]
+fn no_condition_reads_a_field_that_it_has_not_asked_for() {
+    let registration = Registration {
+        pins: removing([hpa("v1")]),
+        ..by_url()
+    };
+    let live = json(&registration);
+    let mut read = 0;
+    for entry in live["webhooks"].as_array().unwrap() {
+        for condition in entry["matchConditions"].as_array().into_iter().flatten() {
+            let text = condition["expression"].as_str().unwrap();
+            for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+                for object in ["object", "oldObject"] {
+                    let path = format!("{object}.metadata.{field}");
+                    if !text.contains(&path) {
+                        continue;
+                    }
+                    read += 1;
+                    for asked in [
+                        format!("{object} != null"),
+                        format!("has({object}.metadata)"),
+                        format!("has({path})"),
+                    ] {
+                        let found = text.find(&asked).unwrap();
+                        assert!(found <= text.find(&path).unwrap(), "{asked} in {text}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(read > 10);
 }
 
 #[tokio::test]

@@ -154,10 +154,7 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
     let (client, store) = api();
     let first = made();
     let mut mounted = Mounted::new(&first);
-    let target = Target {
-        client,
-        own_namespace: None,
-    };
+    let target = Target { client };
     let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
     let serving = Arc::clone(&upkeep.serving);
     let registered = Arc::clone(&upkeep.registered);
@@ -186,10 +183,7 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
 #[tokio::test]
 async fn a_deleted_registration_comes_back_until_it_is_ended() {
     let (client, store) = api();
-    let target = Target {
-        client,
-        own_namespace: None,
-    };
+    let target = Target { client };
     let mut mounted = Mounted::new(&made());
     let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
     let begun = begin(&upkeep).await.unwrap();
@@ -222,10 +216,7 @@ async fn a_certificate_in_memory_is_kept_until_it_ends() {
 #[tokio::test]
 async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on() {
     let (client, store) = api();
-    let target = Target {
-        client,
-        own_namespace: None,
-    };
+    let target = Target { client };
     let mut upkeep = upkeep(Source::Memory, Some(target));
     // Only the need itself can be the reason to write.
     upkeep.intervals.certificate = Duration::from_secs(3600);

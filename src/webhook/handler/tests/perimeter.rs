@@ -1,0 +1,164 @@
+//! What comes through subresources, before the index is complete, and for the guard's own release.
+
+use super::*;
+use crate::guard::KnownBy;
+
+const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app.kubernetes.io/managed-by":"Helm"}}}"#;
+
+fn reason(response: &Value) -> &str {
+    response["auditAnnotations"]["reason"].as_str().unwrap()
+}
+
+fn eviction(options: &Value) -> Value {
+    json!({
+        "uid": "u-1", "operation": "CREATE", "name": "web", "namespace": "shop",
+        "kind": {"group": "policy", "version": "v1", "kind": "Eviction"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"}, "subResource": "eviction",
+        "userInfo": {"username": "ada", "groups": ["dev"]},
+        "object": {"metadata": {"name": "web"}, "deleteOptions": options},
+    })
+}
+
+fn with_pod() -> Setup {
+    Setup {
+        declared: POD,
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn the_eviction_of_a_declared_pod_is_its_deletion() {
+    let bench = with_pod().start();
+    let response = bench.review(&eviction(&json!({}))).await;
+    assert_eq!(
+        (response["allowed"].as_bool(), reason(&response)),
+        (Some(false), "object-deleted")
+    );
+    assert_eq!(bench.audit_lines()[0]["object"]["kind"], "Pod");
+    let mut other = eviction(&json!({}));
+    other["name"] = json!("web-7d9f");
+    assert_eq!(reason(&bench.review(&other).await), "not-declared");
+}
+
+#[tokio::test]
+async fn an_eviction_that_is_a_dry_run_by_its_delete_options_leaves_no_trace() {
+    let bench = with_pod().start();
+    let response = bench.review(&eviction(&json!({"dryRun": ["All"]}))).await;
+    assert_eq!(response["allowed"], false);
+    assert_eq!(bench.audit_lines(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn an_eviction_by_a_break_glass_identity_is_recorded_as_a_deletion_of_the_pod() {
+    let bench = with_pod().start();
+    let response = bench.review(&by_emergency(eviction(&json!({})))).await;
+    assert_eq!(response["auditAnnotations"]["decision"], "break-glass");
+    let kept = bench.kept.lock().clone();
+    assert_eq!(kept[0]["operation"], "Delete");
+    assert_eq!(kept[0]["object"]["apiVersion"], "v1");
+    assert_eq!(kept[0]["object"]["kind"], "Pod");
+}
+
+#[rstest]
+#[case::deleted("DELETE")]
+#[case::updated("UPDATE")]
+#[tokio::test]
+async fn before_all_records_are_read_nothing_is_undeclared(#[case] operation: &str) {
+    let bench = Setup {
+        is_complete: false,
+        ..Setup::default()
+    }
+    .start();
+    let mut request = with(update(0), "operation", json!(operation));
+    // What is known to be declared is judged.
+    assert_eq!(bench.review(&request).await["allowed"], false);
+    request["name"] = json!("other");
+    let response = bench.review(&request).await;
+    assert_eq!(reason(&response), "index-incomplete");
+    assert_eq!(response["allowed"], true);
+    let warning = response["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("not all release records have been read yet"),
+        "{warning}"
+    );
+    assert!(
+        bench
+            .metrics()
+            .contains(r#"verdict="indeterminate",reason="index-incomplete"} 1"#)
+    );
+}
+
+fn of_own_release(known_by: KnownBy, namespace: &str) -> Setup {
+    Setup {
+        own: Some(Own {
+            namespace: namespace.to_owned(),
+            known_by,
+        }),
+        ..Setup::default()
+    }
+}
+
+#[rstest]
+#[case::its_own("shop", KnownBy::Name("myapp".to_owned()), "own-release")]
+#[case::another_release("shop", KnownBy::Name("guard".to_owned()), "fields-changed")]
+#[case::without_the_service("shop", KnownBy::Service("guard".to_owned()), "fields-changed")]
+#[case::another_chart("shop", KnownBy::Chart, "fields-changed")]
+#[case::another_namespace("ops", KnownBy::Name("myapp".to_owned()), "fields-changed")]
+#[tokio::test]
+async fn only_what_the_guards_own_release_declares_in_its_namespace_is_left_alone(
+    #[case] namespace: &str,
+    #[case] known_by: KnownBy,
+    #[case] expected: &str,
+) {
+    let bench = of_own_release(known_by, namespace).start();
+    let response = bench.review(&update(0)).await;
+    assert_eq!(reason(&response), expected);
+    assert_eq!(response["allowed"], expected == "own-release");
+}
+
+#[tokio::test]
+async fn the_own_release_is_the_one_that_declares_the_service() {
+    let service = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"guard"}}"#;
+    let bench = Setup {
+        declared: service,
+        ..of_own_release(KnownBy::Service("guard".to_owned()), "shop")
+    }
+    .start();
+    let mut request = with(update(0), "operation", json!("DELETE"));
+    request["kind"] = json!({"group": "", "version": "v1", "kind": "Service"});
+    request["name"] = json!("guard");
+    assert_eq!(reason(&bench.review(&request).await), "own-release");
+}
+
+#[tokio::test]
+async fn a_status_write_that_takes_the_label_off_is_judged_and_one_of_the_status_is_not() {
+    let bench = with_pod().start();
+    let pod = |labels: Value, image: &str| {
+        json!({"metadata": {"name": "web", "labels": labels}, "spec": {"image": image},
+            "status": {"phase": image}})
+    };
+    let helm = json!({"app.kubernetes.io/managed-by": "Helm"});
+    let write = |subresource: &str, new: Value| {
+        let mut request = update(0);
+        request["kind"] = json!({"group": "", "version": "v1", "kind": "Pod"});
+        request["subResource"] = json!(subresource);
+        request["oldObject"] = pod(helm.clone(), "old");
+        request["object"] = new;
+        request
+    };
+    for subresource in ["status", "approval", "finalize"] {
+        let request = write(subresource, pod(json!({}), "old"));
+        assert_eq!(
+            reason(&bench.review(&request).await),
+            "fields-changed",
+            "{subresource}"
+        );
+        let request = write(subresource, pod(helm.clone(), "new"));
+        let response = bench.review(&request).await;
+        assert_eq!(
+            reason(&response),
+            "nothing-declared-changes",
+            "{subresource}"
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! Takes the bodies of reviews: within a size, a share of memory, and a time.
+//!
+//! A user chooses how large a review is (he pads an object), so size must not be a way past the guard,
+//! and not a way to end it either. What is too large, or has no memory left, is read on and dropped but
+//! for its head ([`super::envelope::head`]), from which it is answered.
+//!
+//! Invariants
+//! - The bytes of all bodies that are held are within [`Limits`]; the share of small reviews is not
+//!   for large ones.
+//! - No body is waited for until after the deadline, and what it held is given back when its review is
+//!   answered.
+//! - The body is read before the answer as far as time allows: a client that still writes when the
+//!   connection closes may take the answer for a broken connection (Go's `persistConn.roundTrip`).
+//!
+//! Start at [`Intake::take`].
+
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
+
+use super::envelope::{
+    self, EnvelopeError, MAX_BODY_BYTES,
+    head::{HEAD_BYTES, TAIL_BYTES, closed, is_dry_run},
+};
+use crate::guard::{Request, Unread};
+
+/// Kept back from the deadline for the answer itself.
+const RESERVE: Duration = Duration::from_millis(200);
+
+/// Kept back where the answer takes a look at the release records.
+const RESERVE_FOR_RECORDS: Duration = Duration::from_millis(600);
+
+/// What a permit is for.
+const KIB: usize = 1024;
+
+/// How much may be held at a time, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest review that counts as small.
+    pub small: usize,
+    /// All small reviews together.
+    pub small_together: usize,
+    /// All others together.
+    pub large_together: usize,
+}
+
+impl Default for Limits {
+    /// 96 MiB in all: a fifth of the memory that the shipped Deployment allows. A judgement holds
+    /// little more than the body; two of the largest reviews are held at a time, or a thousand of
+    /// ordinary size.
+    fn default() -> Self {
+        const MIB: usize = 1024 * KIB;
+        Self {
+            small: MIB,
+            small_together: 32 * MIB,
+            large_together: 2 * MAX_BODY_BYTES,
+        }
+    }
+}
+
+/// The budget that bodies are taken within.
+#[derive(Debug)]
+pub struct Intake {
+    limits: Limits,
+    small: Semaphore,
+    large: Semaphore,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+/// A body, as far as it was taken; holds its part of the budget.
+#[derive(Debug)]
+pub struct Taken<'i> {
+    content: Content,
+    _held: Option<SemaphorePermit<'i>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Vec<u8>),
+    Head {
+        review: Vec<u8>,
+        is_dry_run: bool,
+        unread: Unread,
+    },
+}
+
+impl Taken<'_> {
+    /// The request in it.
+    pub fn request(&self) -> Result<Request<'_>, EnvelopeError> {
+        match &self.content {
+            Content::Whole(body) => envelope::parse(body),
+            Content::Head {
+                review,
+                is_dry_run,
+                unread,
+            } => Ok(Request {
+                unread: Some(*unread),
+                dry_run: *is_dry_run,
+                ..envelope::parse(review)?
+            }),
+        }
+    }
+}
+
+impl Intake {
+    /// With these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            small: Semaphore::new(limits.small_together / KIB),
+            large: Semaphore::new(limits.large_together / KIB),
+        }
+    }
+
+    /// Takes a body of at most `limit` bytes; of a larger one, or one that there is no memory for, or
+    /// that does not arrive in time, its head.
+    ///
+    /// # Errors
+    /// When the connection fails, and when there is no head to answer from.
+    pub async fn take(
+        &self,
+        body: Body,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Taken<'_>, EnvelopeError> {
+        let said = body.size_hint().exact();
+        let mut reading = Reading::of(body);
+        // A body of unknown length may have any: no API server sends one.
+        let most = said.map_or(limit, |said| usize::try_from(said).unwrap_or(usize::MAX));
+        let size = said.unwrap_or_default();
+        if most > limit {
+            return reading
+                .head(Unread::TooLarge { size, limit }, deadline)
+                .await;
+        }
+        let Some(held) = self.hold(most, halfway(deadline)).await else {
+            return reading.head(Unread::OverBudget { size }, deadline).await;
+        };
+        let mut whole = Vec::with_capacity(said.map_or(HEAD_BYTES, |_| most));
+        let until = before(deadline, RESERVE);
+        loop {
+            match reading.next(until).await {
+                Next::Chunk(chunk) if whole.len() + chunk.len() > limit => {
+                    reading.head.append(&whole);
+                    reading.keep(&chunk);
+                    drop((whole, held));
+                    let size = reading.received;
+                    return reading
+                        .head(Unread::TooLarge { size, limit }, deadline)
+                        .await;
+                }
+                Next::Chunk(chunk) => whole.extend_from_slice(&chunk),
+                Next::End => {
+                    return Ok(Taken {
+                        content: Content::Whole(whole),
+                        _held: Some(held),
+                    });
+                }
+                Next::Late => {
+                    reading.head.append(&whole);
+                    return reading.answerable(Unread::Late);
+                }
+                Next::Failed => return Err(EnvelopeError::Unreceived),
+            }
+        }
+    }
+
+    /// A part of the budget, as soon as there is one; none if there is not in time.
+    async fn hold(&self, bytes: usize, until: Instant) -> Option<SemaphorePermit<'_>> {
+        let budget = if bytes <= self.limits.small {
+            &self.small
+        } else {
+            &self.large
+        };
+        let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).ok()?;
+        let holding = timeout_at(until.into(), budget.acquire_many(kib));
+        // The semaphore is never closed.
+        holding.await.ok()?.ok()
+    }
+}
+
+fn before(deadline: Instant, reserve: Duration) -> Instant {
+    deadline.checked_sub(reserve).unwrap_or(deadline)
+}
+
+/// Half of the time that is left: the other half is for the answer without the body.
+fn halfway(deadline: Instant) -> Instant {
+    before(deadline, deadline.saturating_duration_since(now()) / 2)
+}
+
+/// The runtime's clock, which tests may stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What comes next of a body.
+enum Next {
+    Chunk(Bytes),
+    End,
+    Late,
+    Failed,
+}
+
+/// A body that is being read.
+struct Reading {
+    body: Body,
+    received: u64,
+    head: Head,
+    tail: Vec<u8>,
+}
+
+/// The first bytes of a body.
+#[derive(Default)]
+struct Head(Vec<u8>);
+
+impl Head {
+    fn append(&mut self, bytes: &[u8]) {
+        let room = HEAD_BYTES.saturating_sub(self.0.len());
+        self.0.extend(bytes.iter().take(room));
+    }
+}
+
+impl Reading {
+    fn of(body: Body) -> Self {
+        Self {
+            body,
+            received: 0,
+            head: Head::default(),
+            tail: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self, until: Instant) -> Next {
+        loop {
+            return match timeout_at(until.into(), self.body.frame()).await {
+                Err(_) => Next::Late,
+                Ok(None) => Next::End,
+                Ok(Some(Err(_))) => Next::Failed,
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(chunk) => {
+                        self.received += chunk.len() as u64;
+                        Next::Chunk(chunk)
+                    }
+                    // Trailers.
+                    Err(_) => continue,
+                },
+            };
+        }
+    }
+
+    /// Keeps what of a chunk belongs to the head or, as far as is known, to the end.
+    fn keep(&mut self, chunk: &[u8]) {
+        self.head.append(chunk);
+        let end = chunk.len().saturating_sub(TAIL_BYTES);
+        self.tail
+            .extend_from_slice(chunk.get(end..).unwrap_or_default());
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..excess);
+    }
+
+    /// Reads on to the end and drops what it reads, as long as there is time.
+    async fn head<'i>(
+        mut self,
+        unread: Unread,
+        deadline: Instant,
+    ) -> Result<Taken<'i>, EnvelopeError> {
+        let until = before(deadline, RESERVE_FOR_RECORDS);
+        loop {
+            match self.next(until).await {
+                Next::Chunk(chunk) => self.keep(&chunk),
+                Next::End | Next::Late => break,
+                Next::Failed => return Err(EnvelopeError::Unreceived),
+            }
+        }
+        let unread = match unread {
+            Unread::TooLarge { size, limit } => Unread::TooLarge {
+                size: size.max(self.received),
+                limit,
+            },
+            other => other,
+        };
+        self.answerable(unread)
+    }
+
+    fn answerable<'i>(self, unread: Unread) -> Result<Taken<'i>, EnvelopeError> {
+        let unanswerable = match unread {
+            Unread::Late => EnvelopeError::Unreceived,
+            Unread::TooLarge { .. } | Unread::OverBudget { .. } => EnvelopeError::TooLarge,
+        };
+        Ok(Taken {
+            content: Content::Head {
+                review: closed(&self.head.0).ok_or(unanswerable)?,
+                // Where it is not known, a line too many is better than one too few.
+                is_dry_run: is_dry_run(&self.tail).unwrap_or_default(),
+                unread,
+            },
+            _held: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
