@@ -25,6 +25,7 @@ pub use judge::{Elsewhere, HELM_WRITERS, Knowledge, Question, in_flight, judge};
 pub use own::{KnownBy, Own};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};
 pub use subject::{
-    Effect, ObjectRef, Subject, effect, is_dry_run_eviction, owner, owners, screen, subject,
+    Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,
+    subject,
 };
 pub use verdict::{Change, Finding, Outcome, Reason, Verdict};

@@ -31,6 +31,9 @@ use testbed::{ControlPlane, shared};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
+#[path = "registration/perimeter.rs"]
+mod perimeter;
+
 const CONFIGURATION: &str = "validatingwebhookconfiguration/helm-guard";
 
 /// Every call that came: operation, resource with subresource, name, user.
@@ -83,6 +86,14 @@ impl Calls {
             .collect();
         seen.dedup();
         seen
+    }
+
+    /// The same with each call, however often it came.
+    fn all_of_alice(&self) -> Vec<String> {
+        let mut calls = self.0.lock().unwrap();
+        let hers = calls.extract_if(.., |call| call.user == "alice@example.com");
+        hers.map(|call| format!("{} {} {}", call.operation, call.resource, call.name))
+            .collect()
     }
 
     fn of_the_control_plane(&self) -> Vec<Call> {
@@ -208,6 +219,11 @@ fn object(api_version: &str, kind: &str, name: &str) -> Value {
 
 /// One test: the configuration is the cluster's, and its parts would meet each other's calls.
 #[test]
+fn every_subresource_that_is_served_is_seen_or_writes_no_declared_field() {
+    perimeter::every_served_subresource_is_seen_or_harmless(shared());
+}
+
+#[test]
 fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
     let plane = shared();
     let recorder = registered(plane);
@@ -229,7 +245,8 @@ fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
     each_object_of_a_collection_brings_a_call(&scene);
     copies_of_controllers_bring_none(&scene);
     what_a_person_does_to_the_same_kinds_brings_one(&scene);
-    the_clusters_own_namespace_is_out_of_reach(&scene);
+    the_clusters_own_namespace_is_within_reach(&scene);
+    perimeter::everything(&scene);
     the_registration_holds(plane, &recorder);
     replicas_agree_on_one_certificate(&recorder, namespace.name());
 }
@@ -320,15 +337,16 @@ fn what_a_person_does_to_the_same_kinds_brings_one(scene: &Scene<'_>) {
     scene.seen(&["DELETE leases leader"]);
 }
 
-fn the_clusters_own_namespace_is_out_of_reach(scene: &Scene<'_>) {
+fn the_clusters_own_namespace_is_within_reach(scene: &Scene<'_>) {
     let system = Scene {
         namespace: "kube-system",
         ..*scene
     };
     system.kubectl("create configmap system");
     system.kubectl("label configmap system app.kubernetes.io/managed-by=Helm");
+    system.seen(&["UPDATE configmaps system"]);
     system.kubectl("delete configmap system");
-    system.seen(&[]);
+    system.seen(&["DELETE configmaps system"]);
 }
 
 fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {

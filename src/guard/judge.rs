@@ -25,7 +25,7 @@ use super::{
     claim::{Claim, Held},
     request::Request,
     scale::judge_replicas,
-    subject::{Effect, ObjectRef, effect},
+    subject::{Effect, ObjectRef, effect, is_binding},
     undeclared::judge_undeclared,
     verdict::{Finding, Outcome, Reason, Verdict},
 };
@@ -179,7 +179,9 @@ pub fn judge(question: &Question<'_>) -> Verdict {
 
 fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     let request = question.request;
-    let (Some(old), Some(new)) = (request.old_json(), request.new_json()) else {
+    // A binding adds to metadata that it does not show.
+    let unknown = || is_binding(request).then(|| Json::of("{}"));
+    let (Some(old), Some(new)) = (request.old_json().or_else(unknown), request.new_json()) else {
         return Verdict::because(Reason::ObjectUnreadable);
     };
     let kept;

@@ -43,6 +43,8 @@ pub enum Effect {
 
 /// What a request does; `None` if it cannot change or delete a declared object.
 ///
+/// A Binding sets its labels and annotations on the Pod, over those that are there
+/// (`setPodNodeAndMetadata` in `pkg/registry/core/pod/storage/storage.go`).
 /// The API server deletes a Pod for an Eviction without another admission request
 /// (`pkg/registry/core/pod/storage/eviction.go`), so creating one counts as the deletion.
 pub fn effect(request: &Request<'_>) -> Option<Effect> {
@@ -52,8 +54,17 @@ pub fn effect(request: &Request<'_>) -> Option<Effect> {
         (Operation::Update, "scale") => Some(Effect::Scale),
         (Operation::Delete, "") => Some(Effect::Delete),
         (Operation::Create, "eviction") if is_eviction(request) => Some(Effect::Delete),
+        (Operation::Create, _) if is_binding(request) => Some(Effect::UpdateMetadata),
         _ => None,
     }
+}
+
+/// Whether a request schedules a Pod. It has no old object, and the new one is not the Pod.
+pub fn is_binding(request: &Request<'_>) -> bool {
+    let resource = (&*request.resource.resource, &*request.sub_resource);
+    request.operation == Operation::Create
+        && request.resource.group.is_empty()
+        && matches!(resource, ("pods", "binding") | ("bindings", ""))
 }
 
 fn is_eviction(request: &Request<'_>) -> bool {
@@ -90,9 +101,9 @@ pub fn screen(request: &Request<'_>) -> Option<Reason> {
         // A deletion that names its object can be judged without it; an old API server sends none,
         // and an eviction has none.
         (Effect::Delete, None, _) if !request.name.is_empty() => None,
-        (Effect::Delete, None, _) => Some(Reason::ObjectUnreadable),
         (_, Some(old), Some(new)) if old.get() == new.get() => Some(Reason::Unchanged),
         (_, Some(_), Some(_)) => None,
+        (Effect::UpdateMetadata, None, Some(_)) if is_binding(request) => None,
         _ => Some(Reason::ObjectUnreadable),
     }
 }
@@ -119,7 +130,7 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
             name,
         });
     }
-    let (group, kind) = if is_eviction(request) {
+    let (group, kind) = if is_eviction(request) || is_binding(request) {
         ("", "Pod")
     } else {
         (&*request.kind.group, &*request.kind.kind)
@@ -287,6 +298,11 @@ mod tests {
             "resource":{"group":"example.com","resource":"pods"}"#,
         Some(Reason::NotJudged)
     )]
+    #[case::binding(
+        r#""operation":"CREATE","subResource":"binding","name":"web","object":{},
+            "resource":{"resource":"pods"}"#,
+        None
+    )]
     #[case::token(
         r#""operation":"CREATE","subResource":"token","name":"web","object":{},
             "resource":{"resource":"serviceaccounts"}"#,
@@ -370,18 +386,29 @@ mod tests {
         assert_eq!(subject(&request(text)), Ok(expected));
     }
 
-    #[test]
-    fn an_eviction_is_about_the_pod() {
-        let text = r#"{"uid":"1","operation":"CREATE","subResource":"eviction","name":"web",
-            "namespace":"shop","kind":{"group":"policy","version":"v1","kind":"Eviction"},
-            "resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"name":"web"}}}"#;
+    #[rstest]
+    #[case::eviction("pods", "eviction", "Eviction")]
+    #[case::binding("pods", "binding", "Binding")]
+    #[case::binding_without_a_subresource("bindings", "", "Binding")]
+    fn what_is_created_for_a_pod_is_about_the_pod(
+        #[case] resource: &str,
+        #[case] subresource: &str,
+        #[case] kind: &str,
+    ) {
+        let text = json!({
+            "uid": "1", "operation": "CREATE", "subResource": subresource, "namespace": "shop",
+            "kind": {"version": "v1", "kind": kind},
+            "resource": {"version": "v1", "resource": resource},
+            "object": {"metadata": {"name": "web"}},
+        })
+        .to_string();
         let expected = Subject::Object(ObjectRef {
             group: "",
             kind: "Pod",
             namespace: "shop",
             name: "web".into(),
         });
-        assert_eq!(subject(&request(text)), Ok(expected));
+        assert_eq!(subject(&request(&text)), Ok(expected));
     }
 
     #[test]

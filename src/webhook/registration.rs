@@ -42,7 +42,8 @@ mod tests;
 
 pub use drift::VERSIONS;
 pub use objects::{
-    EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK, UNLABELED_WEBHOOK,
+    BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
+    UNLABELED_WEBHOOK,
 };
 use pins::{Pin, Wanted, is_pin};
 
@@ -140,6 +141,7 @@ pub fn configuration(
         objects::unlabeled(registration),
         objects::subresources(registration),
         objects::evictions(registration),
+        objects::bindings(registration),
     ];
     webhooks.extend(foundations::entries(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));

@@ -5,7 +5,7 @@ use testbed::HelmVersion;
 
 use crate::{
     charts::{CONFIG_MAP, myapp, single},
-    scene::{Scene, Screen, Verdict},
+    scene::{Scene, Screen},
     world::world,
 };
 
@@ -89,30 +89,4 @@ fn an_object_on_its_way_out_may_lose_its_finalizers_and_nothing_else() {
     let none = json!({"metadata": {"finalizers": null}});
     scene.patch("configmap/settings", "merge", &none).quiet();
     assert!(!scene.holds("configmap/settings"));
-}
-
-/// Scenario 61: Kubernetes' own namespace is never in reach of the guard.
-#[test]
-fn what_a_release_declares_in_kube_system_is_left_alone() {
-    let scene = scene("kube-system");
-    let name = scene.ns.name();
-    let manifest = format!(
-        "apiVersion: v1
-kind: ConfigMap
-metadata: {{name: {name}, namespace: kube-system}}
-data: {{colour: blue}}
----
-{CONFIG_MAP}"
-    );
-    scene.install("system", &single(&manifest));
-    scene.settled("configmap/settings", 1);
-    scene
-        .kubectl(&format!("delete configmap {name} --namespace kube-system"))
-        .quiet();
-    let verdict = crate::scene::verdict(
-        crate::scene::BOB,
-        "delete",
-        ("configmaps", "kube-system", name),
-    );
-    assert_eq!(verdict, Verdict::not_called());
 }

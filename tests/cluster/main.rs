@@ -30,6 +30,7 @@ mod lost_account;
 mod old_drift;
 mod ownership;
 mod people;
+mod perimeter;
 mod records;
 mod sidecar;
 mod slip;

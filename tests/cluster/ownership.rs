@@ -61,22 +61,49 @@ fn an_object_that_is_newly_marked_as_helms_is_seen_and_free() {
     );
 }
 
-/// Scenario 31: this is the way round the guard, and it leads past a denial of its own.
+/// Scenario 31: either mark is enough. Only who takes both off hides an object, and that leads past a
+/// denial of its own.
 #[test]
-fn an_object_whose_mark_was_taken_off_in_an_emergency_is_out_of_sight() {
+fn an_object_is_guarded_until_both_marks_were_taken_off() {
     world();
     let scene = Scene::new("unmarked", HELM[0]);
     scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
     let label = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
     scene.drift("configmap/settings", "merge", &label);
-    let red = json!({"data": {"colour": "red"}});
-    scene.patch("configmap/settings", "merge", &red).quiet();
+    let colour = |colour: &str| json!({"data": {"colour": colour}});
+    scene
+        .patch("configmap/settings", "merge", &colour("red"))
+        .denied(&[".data.colour"]);
+    scene.kubectl("delete configmap settings").denied(&[]);
+    let annotations = json!({"metadata": {"annotations": null}});
+    scene
+        .patch("configmap/settings", "merge", &annotations)
+        .denied(&["meta.helm.sh/release-name"]);
+
+    scene.drift("configmap/settings", "merge", &annotations);
+    scene
+        .patch("configmap/settings", "merge", &colour("red"))
+        .quiet();
     assert_eq!(
         scene.verdict("patch", "configmaps", "settings"),
         Verdict::not_called()
     );
     scene.helm("uninstall settings").ok();
     assert!(!scene.holds("configmap/settings"));
+}
+
+/// Both at once.
+#[test]
+fn the_marks_of_an_object_may_not_be_taken_off_together() {
+    world();
+    let scene = Scene::new("unmarking", HELM[1]);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    let both = json!({"metadata": {"labels": null, "annotations": null}});
+    scene
+        .patch("configmap/settings", "merge", &both)
+        .denied(&["meta.helm.sh/release-name"]);
 }
 
 /// Scenario 39.

@@ -26,6 +26,7 @@ mod certificates;
 mod client_certificates;
 mod endings;
 mod hanging_audit_log;
+mod large_reviews;
 mod metrics;
 mod modes;
 mod readiness;

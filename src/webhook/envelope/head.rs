@@ -21,11 +21,10 @@ pub fn closed(head: &[u8]) -> Option<Vec<u8>> {
             (true, _) if is_escaped => is_escaped = false,
             (true, b'\\') => is_escaped = true,
             (_, b'"') => in_text = !in_text,
-            (true, _) => {}
             (false, b'{' | b'[') => depth += 1,
             (false, b'}' | b']') => depth = depth.checked_sub(1)?,
             (false, b',') if depth == 2 => end = Some(at),
-            (false, _) => {}
+            _ => {}
         }
     }
     let mut review = head.get(..end?)?.to_vec();

@@ -21,6 +21,18 @@ const METADATA: [&str; 4] = ["labels", "annotations", "ownerReferences", "finali
 /// Subresources whose requests are seen whatever they change.
 const WHOLE: &str = "['resize', 'ephemeralcontainers']";
 
+/// A Binding that sets more on its Pod than the topology labels, which the API server adds to each
+/// (admission plugin `PodTopologyLabels`).
+pub(super) fn sets_metadata() -> MatchCondition {
+    condition(
+        "sets-labels-or-annotations",
+        "object != null && has(object.metadata) && (has(object.metadata.annotations) || \
+         has(object.metadata.labels) && object.metadata.labels.exists(key, \
+         !key.startsWith('topology.kubernetes.io/')))"
+            .to_owned(),
+    )
+}
+
 pub(super) fn condition(name: &str, expression: String) -> MatchCondition {
     MatchCondition {
         name: name.to_owned(),
@@ -87,8 +99,8 @@ pub(super) fn reaches_declared_fields() -> MatchCondition {
 }
 
 /// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
-/// labels too, onto what they make from them; Deployments hand their annotations on to ReplicaSets.
-/// Those objects are in no manifest, and there are many of them. A request is kept away when a
+/// labels too, onto what they make from them; Deployments hand their annotations on to
+/// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away when a
 /// controller of the control plane (by its exact name) or a kubelet (by its group; both are names that
 /// no client can give itself) writes to a kind that it makes itself. The same kinds written by anyone
 /// else are seen: a chart may declare a bare Pod.

@@ -11,7 +11,7 @@ use k8s_openapi::{
 
 use super::{
     MANAGED_BY, Registration,
-    conditions::{copied_marks, marked, only_annotated, reaches_declared_fields},
+    conditions::{copied_marks, marked, only_annotated, reaches_declared_fields, sets_metadata},
     entry, of_helm,
 };
 
@@ -25,6 +25,8 @@ pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
 pub const SUBRESOURCES_WEBHOOK: &str = "subresources.helm-guard.dev";
 /// The entry that sees evictions.
 pub const EVICTIONS_WEBHOOK: &str = "evictions.helm-guard.dev";
+/// The entry that sees bindings which set labels or annotations.
+pub const BINDINGS_WEBHOOK: &str = "bindings.helm-guard.dev";
 
 /// The selector is asked of the old and of the new object, and one match is enough: so an object
 /// whose label is being removed is seen, and so is a DELETE.
@@ -64,7 +66,7 @@ pub(super) fn scale(registration: &Registration) -> ValidatingWebhook {
 }
 
 /// The status strategies of most built-in kinds take labels, annotations, finalizers and owner
-/// references from the request, and so do the approval of a CertificateSigningRequest and the
+/// references from the request, and so do the approval of a `CertificateSigningRequest` and the
 /// finalization of a Namespace. What is asked here is what would be stored: the API server calls after
 /// `PrepareForUpdate`. docs/limits.md says why no other subresource reaches a declared field.
 pub(super) fn subresources(registration: &Registration) -> ValidatingWebhook {
@@ -95,6 +97,16 @@ pub(super) fn evictions(registration: &Registration) -> ValidatingWebhook {
     );
     ValidatingWebhook {
         rules: with_resources(one.rules.as_deref(), &[""], &["pods/eviction"]),
+        ..one
+    }
+}
+
+/// The scheduler sets neither labels nor annotations, so its bindings stay away.
+pub(super) fn bindings(registration: &Registration) -> ValidatingWebhook {
+    let one = entry(registration, BINDINGS_WEBHOOK, &["CREATE"], "pods/binding");
+    ValidatingWebhook {
+        match_conditions: Some(vec![sets_metadata()]),
+        rules: with_resources(one.rules.as_deref(), &[""], &["pods/binding", "bindings"]),
         ..one
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::guard::KnownBy;
 
-const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app.kubernetes.io/managed-by":"Helm"}}}"#;
+const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app.kubernetes.io/managed-by":"Helm"},"annotations":{"meta.helm.sh/release-name":"myapp"}}}"#;
 
 fn reason(response: &Value) -> &str {
     response["auditAnnotations"]["reason"].as_str().unwrap()
@@ -57,6 +57,30 @@ async fn an_eviction_by_a_break_glass_identity_is_recorded_as_a_deletion_of_the_
     assert_eq!(kept[0]["operation"], "Delete");
     assert_eq!(kept[0]["object"]["apiVersion"], "v1");
     assert_eq!(kept[0]["object"]["kind"], "Pod");
+}
+
+/// A binding overwrites labels and annotations of the Pod that it schedules.
+#[rstest]
+#[case::the_label(json!({"labels": {"app.kubernetes.io/managed-by": "me"}}), "fields-changed")]
+#[case::an_annotation(
+    json!({"annotations": {"meta.helm.sh/release-name": "other"}}), "fields-changed"
+)]
+#[case::as_declared(
+    json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "nothing-declared-changes"
+)]
+#[case::undeclared(json!({"annotations": {"scheduler": "mine"}}), "nothing-declared-changes")]
+#[tokio::test]
+async fn a_binding_changes_the_metadata_of_its_pod(
+    #[case] mut metadata: Value,
+    #[case] expected: &str,
+) {
+    let bench = with_pod().start();
+    let mut binding = eviction(&json!({}));
+    binding["subResource"] = json!("binding");
+    binding["kind"] = json!({"group": "", "version": "v1", "kind": "Binding"});
+    metadata["name"] = json!("web");
+    binding["object"] = json!({"metadata": metadata, "target": {"kind": "Node", "name": "a"}});
+    assert_eq!(reason(&bench.review(&binding).await), expected);
 }
 
 #[rstest]

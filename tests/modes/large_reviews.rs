@@ -1,0 +1,286 @@
+//! Reviews larger than any object should be: through the API server, by an object that is padded with
+//! what Go writes in six bytes; and straight to the endpoint, as an API server would write them.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rstest::rstest;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use serde_json::{Value, json};
+use testbed::{Guard, GuardConfig, HelmVersion};
+
+use crate::{
+    charts::{CONFIG_MAP, single},
+    scene::{Scene, Screen},
+    turn::Turn,
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// The memory that the shipped Deployment allows, in KiB.
+const LIMIT_KIB: usize = 512 * 1024;
+
+/// One `<`, as Go writes it.
+const PAD: &str = "\\u003c";
+
+fn scene(stem: &str) -> Scene {
+    let scene = Scene::new(stem, HelmVersion::V4);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene
+}
+
+/// Each stored `<` takes six bytes of a review, and a review holds both objects: this one has 10 MB.
+#[rstest]
+#[case::deny("Deny")]
+#[case::warn("Warn")]
+#[case::audit("Audit")]
+fn padding_an_object_does_not_hide_what_changes_beside_it(#[case] mode: &str) {
+    let turn = Turn::take();
+    let scene = scene(&format!("padded-{}", mode.to_lowercase()));
+    let guard = turn.guard(mode);
+    let folder = tempfile::tempdir().unwrap();
+    for key in ["one", "two"] {
+        let patch = json!({"data": {key: "<".repeat(400_000)}});
+        let file = folder.path().join(key);
+        fs::write(&file, patch.to_string()).unwrap();
+        scene
+            .kubectl("patch configmap settings --type=merge --patch-file")
+            .arg(&file)
+            .quiet();
+    }
+    let attack = json!({
+        "data": {"colour": "red"},
+        "metadata": {"labels": {"app.kubernetes.io/managed-by": null}},
+    });
+    let patch = scene.patch("configmap/settings", "merge", &attack);
+    let (words, decision) = ([".data.colour"], &*format!("{mode}ed").to_lowercase());
+    let decision = match mode {
+        "Deny" => {
+            patch.denied(&words);
+            "denied"
+        }
+        "Warn" => {
+            patch.warned(&words);
+            decision
+        }
+        _ => {
+            patch.quiet();
+            decision
+        }
+    };
+    let line = guard.await_log("the attack", |line| {
+        line["target"] == "audit" && line["object"]["namespace"] == scene.ns.name()
+    });
+    assert_eq!(line["decision"], decision);
+}
+
+/// A guard that may have no more memory than the shipped one.
+fn limited(turn: &Turn, folder: &std::path::Path) -> Guard {
+    let script = folder.join("helm-guard");
+    let text = format!(
+        "#!/bin/sh\nulimit -d {LIMIT_KIB}\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_helm-guard")
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    turn.start(GuardConfig {
+        binary: &script,
+        ..Turn::config("Deny")
+    })
+}
+
+/// The most memory that the guard has had, in KiB.
+fn peak(guard: &Guard) -> usize {
+    let [_, pid] = guard.pids()[..] else {
+        panic!("a watchdog and a guard");
+    };
+    let status = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/status"))).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Calls the endpoint as the API server does.
+struct Caller {
+    tls: Arc<ClientConfig>,
+    address: String,
+    namespace: String,
+}
+
+type Connection = StreamOwned<ClientConnection, TcpStream>;
+
+impl Caller {
+    fn new(guard: &Guard, scene: &Scene) -> Self {
+        let configuration = scene.get("validatingwebhookconfiguration/helm-guard");
+        let bundle = &configuration["webhooks"][0]["clientConfig"]["caBundle"];
+        let pem = BASE64_STANDARD.decode(bundle.as_str().unwrap()).unwrap();
+        let mut roots = RootCertStore::empty();
+        for ca in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(ca.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            tls: Arc::new(tls),
+            address: guard.listen_addr().to_owned(),
+            namespace: scene.ns.name().to_owned(),
+        }
+    }
+
+    /// A connection on which a review of `size` bytes is announced. What is slow in a build without
+    /// optimisation has the time that the `timeout` says.
+    fn announce(&self, size: usize, timeout: &str) -> Connection {
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let tls = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
+        let mut connection = StreamOwned::new(tls, TcpStream::connect(&self.address).unwrap());
+        write!(
+            connection,
+            "POST /validate?timeout={timeout} HTTP/1.1\r\nhost: guard\r\n\
+             content-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+        )
+        .unwrap();
+        connection
+    }
+
+    /// The parts of a review that changes a declared value, with room for padding between them.
+    fn parts(&self) -> [String; 3] {
+        let namespace = &self.namespace;
+        let object = |colour: &str| {
+            format!(
+                r#"{{"metadata":{{"name":"settings","namespace":"{namespace}"}},"data":{{"colour":"{colour}","pad":""#
+            )
+        };
+        [
+            format!(
+                r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u-1","kind":{{"group":"","version":"v1","kind":"ConfigMap"}},"resource":{{"group":"","version":"v1","resource":"configmaps"}},"name":"settings","namespace":"{namespace}","operation":"UPDATE","userInfo":{{"username":"mallory"}},"object":{}"#,
+                object("red")
+            ),
+            format!(r#""}}}},"oldObject":{}"#, object("blue")),
+            r#""}},"dryRun":false,"options":{}}}"#.to_owned(),
+        ]
+    }
+
+    /// Sends a review of `size` bytes and gets the response.
+    fn review(&self, size: usize) -> Value {
+        let parts = self.parts();
+        let bare: usize = parts.iter().map(String::len).sum();
+        let room = (size - bare) / PAD.len();
+        let bytes = bare + room * PAD.len();
+        let mut connection = self.announce(bytes, "30s");
+        let [head, middle, end] = &parts;
+        for (text, pads) in [(head, room / 2), (middle, room - room / 2), (end, 0)] {
+            connection.write_all(text.as_bytes()).unwrap();
+            let pad = PAD.repeat(10_000);
+            for left in (0..pads).rev().step_by(10_000).map(|last| last + 1) {
+                let now = left.min(10_000) * PAD.len();
+                connection.write_all(&pad.as_bytes()[..now]).unwrap();
+            }
+        }
+        connection.flush().unwrap();
+        answer(&mut connection)
+    }
+}
+
+/// The response of the review that answers.
+fn answer(connection: &mut Connection) -> Value {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+            let length = head.lines().find_map(|line| {
+                let line = line.to_ascii_lowercase();
+                line.strip_prefix("content-length: ")?.parse::<usize>().ok()
+            })?;
+            (body.len() >= length).then(|| body.to_owned())
+        });
+        if let Some(body) = length {
+            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+            let review: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(review["response"]["uid"], "u-1");
+            return review["response"].clone();
+        }
+        let read = connection.read(&mut buffer).unwrap();
+        assert!(read > 0, "an answer that ends: {text}");
+        text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+}
+
+fn reason(response: &Value) -> &str {
+    response["auditAnnotations"]["reason"].as_str().unwrap()
+}
+
+#[test]
+fn reviews_of_any_size_are_answered_within_the_shipped_memory() {
+    let turn = Turn::take();
+    let scene = scene("sizes");
+    let folder = tempfile::tempdir().unwrap();
+    let guard = limited(&turn, folder.path());
+    let caller = Caller::new(&guard, &scene);
+    for (mebibytes, expected) in [
+        (31, "fields-changed"),
+        (33, "too-large"),
+        (300, "too-large"),
+    ] {
+        let response = caller.review(mebibytes * MIB);
+        assert_eq!(reason(&response), expected, "{mebibytes} MiB: {response}");
+        assert_eq!(response["allowed"], false);
+    }
+    let metrics = guard.admin_get("/metrics").body;
+    let counted = r#"verdict="denied",reason="too-large"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(peak(&guard) < LIMIT_KIB, "{} KiB", peak(&guard));
+}
+
+#[test]
+fn reviews_that_stop_half_way_are_answered_and_hold_nothing_up() {
+    let turn = Turn::take();
+    let scene = scene("halves");
+    let folder = tempfile::tempdir().unwrap();
+    let guard = limited(&turn, folder.path());
+    let caller = Caller::new(&guard, &scene);
+    let [head, ..] = caller.parts();
+    let half = PAD.repeat(4 * MIB / PAD.len());
+    let mut halves: Vec<Connection> = (0..40)
+        .map(|_| {
+            let mut connection = caller.announce(8 * MIB, "10s");
+            connection.write_all(head.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    std::thread::scope(|threads| {
+        for connection in &mut halves {
+            threads.spawn(|| {
+                // A body that there is no room for is not read for a while.
+                connection.write_all(half.as_bytes()).unwrap();
+            });
+        }
+        let red = json!({"data": {"colour": "red"}});
+        scene
+            .patch("configmap/settings", "merge", &red)
+            .denied(&[".data.colour"]);
+    });
+    let reasons: Vec<String> = halves
+        .iter_mut()
+        .map(|connection| reason(&answer(connection)).to_owned())
+        .collect();
+    let of = |word: &str| reasons.iter().filter(|reason| *reason == word).count();
+    let (late, over) = (of("deadline-exceeded"), of("over-budget"));
+    assert_eq!(late + over, 40, "{reasons:?}");
+    assert!(late > 0 && over > 0, "{reasons:?}");
+    assert_eq!(reason(&caller.review(31 * MIB)), "fields-changed");
+    assert!(peak(&guard) < LIMIT_KIB, "{} KiB", peak(&guard));
+}
