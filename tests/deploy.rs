@@ -432,6 +432,8 @@ fn the_script_makes_certificates_for_the_service_and_overwrites_nothing() {
     let said = String::from_utf8_lossy(&first.stderr).into_owned();
     if Command::new("openssl").arg("version").output().is_err() {
         assert!(said.contains("openssl is not installed"), "{said}");
+        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!is_ci, "openssl is not installed: an error in CI");
         return;
     }
     assert!(first.status.success(), "{said}");
