@@ -322,7 +322,10 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
         let name = webhook["name"].as_str().unwrap_or_default();
         matches!(
             name,
-            registration::OBJECTS_WEBHOOK | registration::SCALE_WEBHOOK
+            registration::OBJECTS_WEBHOOK
+                | registration::SCALE_WEBHOOK
+                | registration::UNLABELED_WEBHOOK
+                | registration::SUBRESOURCES_WEBHOOK
         )
     });
     for webhook in webhooks {

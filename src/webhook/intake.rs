@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //! - The bytes of all bodies that are held are within [`Limits`]; the share of small reviews is not
-//!   for large ones.
+//!   for large ones. What is no larger than a head is always taken: so much is held of any review, and
+//!   the number of connections bounds it.
 //! - No body is waited for until after the deadline, and what it held is given back when its review is
 //!   answered.
 //! - The body is read before the answer as far as time allows: a client that still writes when the
@@ -144,8 +145,13 @@ impl Intake {
                 .head(Unread::TooLarge { size, limit }, deadline)
                 .await;
         }
-        let Some(held) = self.hold(most, halfway(deadline)).await else {
-            return reading.head(Unread::OverBudget { size }, deadline).await;
+        let held = if most <= HEAD_BYTES {
+            None
+        } else {
+            match self.hold(most, halfway(deadline)).await {
+                Some(held) => Some(held),
+                None => return reading.head(Unread::OverBudget { size }, deadline).await,
+            }
         };
         let mut whole = Vec::with_capacity(said.map_or(HEAD_BYTES, |_| most));
         let until = before(deadline, RESERVE);
@@ -164,7 +170,7 @@ impl Intake {
                 Next::End => {
                     return Ok(Taken {
                         content: Content::Whole(whole),
-                        _held: Some(held),
+                        _held: held,
                     });
                 }
                 Next::Late => {
@@ -183,7 +189,7 @@ impl Intake {
         } else {
             &self.large
         };
-        let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).ok()?;
+        let kib = u32::try_from(bytes.div_ceil(KIB)).ok()?;
         let holding = timeout_at(until.into(), budget.acquire_many(kib));
         // The semaphore is never closed.
         holding.await.ok()?.ok()

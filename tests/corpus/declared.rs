@@ -157,7 +157,7 @@ async fn object(
         fold_string_data(&mut value);
     }
     Ok(Object {
-        exempt: exemption(&group, &kind, namespace.as_deref(), &name),
+        exempt: exemption(&group),
         group,
         kind,
         title,
@@ -166,18 +166,9 @@ async fn object(
     })
 }
 
-/// What no webhook is called for (the API server keeps its own way out), and what this one leaves out.
-fn exemption(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<&'static str> {
-    let admission = group == "admissionregistration.k8s.io";
-    let is_kube_system = namespace == Some("kube-system")
-        || (group.is_empty() && kind == "Namespace" && name == "kube-system");
-    if admission {
-        Some("webhooks are not called for it")
-    } else if is_kube_system {
-        Some("kube-system is left out")
-    } else {
-        None
-    }
+/// What no webhook is called for: the API server keeps its own way out.
+fn exemption(group: &str) -> Option<&'static str> {
+    (group == "admissionregistration.k8s.io").then_some("webhooks are not called for it")
 }
 
 /// The API server turns `stringData` into `data` and forgets it.

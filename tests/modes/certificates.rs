@@ -11,13 +11,13 @@ use crate::{
     turn::Turn,
 };
 
-struct Authority {
+pub struct Authority {
     params: CertificateParams,
     key: KeyPair,
-    certificate: Certificate,
+    pub certificate: Certificate,
 }
 
-fn authority() -> Authority {
+pub fn authority() -> Authority {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +33,7 @@ fn authority() -> Authority {
 }
 
 /// A new certificate and key for loopback, valid until the end of a year.
-fn write_leaf(dir: &Path, authority: &Authority, year: i32) {
+pub fn write_leaf(dir: &Path, authority: &Authority, year: i32) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(year, 12, 31);

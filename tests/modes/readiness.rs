@@ -1,9 +1,13 @@
 //! What a guard says before it is ready.
 
+use std::fs;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 use testbed::{Guard, GuardConfig, HelmVersion, http_get, shared};
 
 use crate::{
+    certificates::{authority, write_leaf},
     charts::{CONFIG_MAP, single},
     scene::{Scene, Screen, eventually},
     turn::Turn,
@@ -39,10 +43,17 @@ fn a_guard_that_may_not_read_records_is_not_ready_says_so_and_recovers() {
     ))
     .ok();
     let config = Turn::config("Deny");
+    let dir = plane.scratch().join("blind");
+    fs::create_dir_all(&dir).unwrap();
+    let authority = authority();
+    write_leaf(&dir, &authority, 2050);
+    fs::write(dir.join("ca.crt"), authority.certificate.pem()).unwrap();
     let config = GuardConfig {
         kubeconfig: &account,
         ..config
-    };
+    }
+    .args(["--tls-cert".into(), dir.join("tls.crt")])
+    .args(["--tls-key".into(), dir.join("tls.key")]);
     let mut guard = Guard::spawn(plane, config).unwrap();
     let url = guard.admin_url("/readyz");
     let text = eventually("an answer that says what is missing", || {
@@ -51,9 +62,35 @@ fn a_guard_that_may_not_read_records_is_not_ready_says_so_and_recovers() {
     });
     assert!(text.contains("index"), "{text}");
     assert_eq!(guard.admin_get("/livez").status, 200);
+    // A guard of before may have left its registration behind.
+    let bundle = BASE64_STANDARD.encode(authority.certificate.pem());
+    let registration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "helm-guard"},
+        "webhooks": [{
+            "name": "objects.helm-guard.dev", "sideEffects": "NoneOnDryRun",
+            "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
+            "clientConfig": {
+                "url": format!("https://{}/validate", guard.listen_addr()), "caBundle": bundle,
+            },
+            "rules": [{"apiGroups": [""], "apiVersions": ["*"], "operations": ["DELETE"],
+                "resources": ["configmaps"]}],
+        }],
+    });
+    admin("apply -f -").stdin(registration.to_string()).ok();
+    let delete = "delete configmap settings --dry-run=server";
+    eventually("a warning that not all records have been read", || {
+        let output = scene.kubectl(delete).ok();
+        output
+            .says("not all release records have been read yet")
+            .then_some(())
+    });
+    let counted = r#"verdict="indeterminate",reason="index-incomplete"}"#;
+    scene.kubectl("create configmap other").ok();
     scene
-        .kubectl("delete configmap settings --dry-run=server")
-        .ok();
+        .kubectl("delete configmap other")
+        .warned(&["index-incomplete"]);
+    assert!(guard.admin_get("/metrics").body.contains(counted));
 
     admin(&format!(
         "create clusterrolebinding {ns}-sees --clusterrole=view-records {subject}"

@@ -110,12 +110,27 @@ async fn without_memory_left_the_head_is_read_and_small_reviews_still_come_throu
     let size = review(MIB).len() as u64;
     let unread = Some(Unread::OverBudget { size });
     assert_eq!(second.request().unwrap().unread, unread);
-    let small = intake.take(Body::from(review(10)), 3 * MIB, deadline());
+    let small = intake.take(Body::from(review(40 * KIB)), 3 * MIB, deadline());
     let small = small.now_or_never().unwrap().unwrap();
     assert_eq!(small.request().unwrap().unread, None);
     drop(first);
     let third = intake.take(large(), 3 * MIB, deadline()).await.unwrap();
     assert_eq!(third.request().unwrap().unread, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_of_ordinary_size_needs_no_memory_to_be_free() {
+    let intake = Intake::new(Limits {
+        small: MIB,
+        small_together: 0,
+        large_together: 0,
+    });
+    let taken = intake.take(Body::from(review(10 * KIB)), MIB, deadline());
+    let taken = taken.now_or_never().unwrap().unwrap();
+    assert_eq!(taken.request().unwrap().unread, None);
+    let larger = intake.take(Body::from(review(40 * KIB)), MIB, deadline());
+    let unread = larger.await.unwrap().request().unwrap().unread.unwrap();
+    assert_eq!(unread.reason(), Reason::OverBudget);
 }
 
 #[tokio::test(start_paused = true)]

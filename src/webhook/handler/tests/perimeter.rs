@@ -186,3 +186,78 @@ async fn a_status_write_that_takes_the_label_off_is_judged_and_one_of_the_status
         );
     }
 }
+
+fn holder(name: &str) -> Holder {
+    Holder {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }),
+        chart: Arc::from("web-1.0.0"),
+        revisions: vec![3],
+        objects: Vec::new(),
+    }
+}
+
+/// The deletion of namespace `shop`, or of a definition, where these releases hold it.
+async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
+    let bench = Setup {
+        foundations: Foundations {
+            holders: Ok(holders.iter().map(|name| holder(name)).collect()),
+            ..Foundations::default()
+        },
+        ..setup
+    }
+    .start();
+    let (group, kind) = kind;
+    let spec = json!({"group": "example.com", "names": {"kind": "Backup"}});
+    let review = review_of(&json!({
+        "uid": "u-1", "operation": "DELETE", "name": "shop",
+        "kind": {"group": group, "version": "v1", "kind": kind},
+        "userInfo": {"username": "ada", "groups": ["dev"]},
+        "oldObject": {"metadata": {"name": "shop"}, "spec": spec},
+    }));
+    let post = http::Request::post("/foundations")
+        .header("content-type", "application/json")
+        .body(Body::from(review))
+        .unwrap();
+    let (_, body) = bench.call(post).await;
+    let mut review: Value = serde_json::from_str(&body).unwrap();
+    review["response"].take()
+}
+
+#[tokio::test]
+async fn the_guards_namespace_may_go_with_its_own_release_and_not_with_others() {
+    let own = || of_own_release(KnownBy::Name("guard".to_owned()), "shop");
+    let namespace = ("", "Namespace");
+    let response = deleted(own(), namespace, &["guard"]).await;
+    assert_eq!(reason(&response), "own-release");
+    let response = deleted(own(), namespace, &["guard", "web"]).await;
+    assert_eq!(reason(&response), "namespace-holds-releases");
+    assert_eq!(response["auditAnnotations"]["release"], "shop/web");
+    let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
+    let response = deleted(own(), definition, &["guard"]).await;
+    assert_eq!(reason(&response), "definition-in-use");
+}
+
+#[rstest]
+#[case::namespace("", "Namespace")]
+#[case::definition("apiextensions.k8s.io", "CustomResourceDefinition")]
+#[tokio::test]
+async fn before_all_records_are_read_nobody_knows_what_is_held(
+    #[case] group: &str,
+    #[case] kind: &str,
+) {
+    let incomplete = || Setup {
+        is_complete: false,
+        ..Setup::default()
+    };
+    let response = deleted(incomplete(), (group, kind), &[]).await;
+    assert_eq!(
+        (response["allowed"].as_bool(), reason(&response)),
+        (Some(true), "index-incomplete")
+    );
+    assert!(response["warnings"][0].is_string());
+    let response = deleted(incomplete(), (group, kind), &["web"]).await;
+    assert_eq!(response["allowed"], false);
+}

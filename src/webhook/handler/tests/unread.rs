@@ -211,8 +211,9 @@ async fn without_memory_left_a_write_is_a_violation_and_says_to_try_again() {
     .start();
     let review = format!(
         r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u-1",{},
-        "object":{{}},"oldObject":{{}},"dryRun":false}}}}"#,
-        head("UPDATE", "deployments", "ada")
+        "object":{{"pad":"{}"}},"oldObject":{{}},"dryRun":false}}}}"#,
+        head("UPDATE", "deployments", "ada"),
+        "<".repeat(100_000)
     );
     let response = ask(&bench, "/validate?timeout=3s", review).await;
     assert_eq!(
