@@ -1,7 +1,8 @@
 //! Whether a grant may be made, approved or ended in this way: the rules that need to know who asks,
 //! which the schema of the custom resource cannot have.
 //!
-//! Everything that is wrong is said, not only the first.
+//! What is wrong is said at once, not only the first of it, as far as
+//! [`SHOWN`](crate::policy::problem::SHOWN) goes.
 
 use jiff::Timestamp;
 
@@ -11,6 +12,7 @@ use crate::{
     policy::{
         emergency::{Emergencies, identities},
         identity::Asking,
+        problem::Problems,
     },
 };
 
@@ -25,44 +27,51 @@ pub fn new_grant(
     now: Timestamp,
 ) -> Vec<String> {
     let spec = &grant.spec;
-    let mut wrong = Vec::new();
+    let mut wrong = Problems::default();
     if spec.requested_by != asking.user {
-        wrong.push(format!(
-            "spec.requestedBy: must be who asks, {:?}",
-            asking.user
-        ));
+        wrong.add(
+            "spec.requestedBy",
+            format!("must be who asks, {:?}", asking.user),
+        );
     }
     match identities(&spec.subjects) {
-        Err(error) => wrong.push(format!("spec.subjects: {error}")),
+        Err(error) => wrong.add("spec.subjects", error),
         Ok(subjects) if subjects.is_empty() => {
-            wrong.push("spec.subjects: names nobody".to_owned());
+            wrong.add("spec.subjects", "names nobody");
         }
-        Ok(subjects) => wrong.extend(rules.strangers(&subjects).into_iter().map(|name| {
-            format!("spec.subjects: {name:?} is no break-glass identity of the policy")
-        })),
+        Ok(subjects) => {
+            for name in rules.strangers(&subjects) {
+                let what = format!("{name:?} is no break-glass identity of the policy");
+                wrong.add("spec.subjects", what);
+            }
+        }
     }
     let (expires, latest) = (spec.expires_at.0, now.checked_add(rules.longest()));
     if expires <= now {
-        wrong.push("spec.expiresAt: is not in the future".to_owned());
+        wrong.add("spec.expiresAt", "is not in the future");
     } else if latest.is_ok_and(|latest| expires.duration_since(latest) > SKEW) {
-        wrong.push(format!(
-            "spec.expiresAt: is more than {} from now, the longest that the policy allows",
-            rules.rules.max_duration
-        ));
+        wrong.add(
+            "spec.expiresAt",
+            format!(
+                "is more than {} from now, the longest that the policy allows",
+                rules.rules.max_duration
+            ),
+        );
     }
     if spec.reason.len() > REASON_BYTES {
-        wrong.push(format!("spec.reason: is longer than {REASON_BYTES} bytes"));
+        let what = format!("is longer than {REASON_BYTES} bytes");
+        wrong.add("spec.reason", what);
     }
     if rules.rules.require_reason && spec.reason.trim().is_empty() {
-        wrong.push("spec.reason: the policy asks for one".to_owned());
+        wrong.add("spec.reason", "the policy asks for one");
     }
     if rules.rules.require_ticket && spec.ticket.trim().is_empty() {
-        wrong.push("spec.ticket: the policy asks for one".to_owned());
+        wrong.add("spec.ticket", "the policy asks for one");
     }
     if spec.revoked {
-        wrong.push("spec.revoked: a grant cannot be made revoked".to_owned());
+        wrong.add("spec.revoked", "a grant cannot be made revoked");
     }
-    wrong
+    wrong.lines()
 }
 
 /// What is wrong with a change of a grant: it may be revoked, and nothing else. The definition says so
@@ -98,39 +107,45 @@ pub fn approved_grant(
     if added.is_empty() {
         return Vec::new();
     }
-    let mut wrong = Vec::new();
+    let mut wrong = Problems::default();
     let spec = &old.spec;
     for approval in added {
         if approval.approved_by != asking.user {
-            wrong.push(format!(
-                "status.approvals: approvedBy must be who approves, {:?}",
-                asking.user
-            ));
+            wrong.add(
+                "status.approvals",
+                format!("approvedBy must be who approves, {:?}", asking.user),
+            );
         }
         if approval.at.0.duration_since(now).abs() > SKEW {
-            wrong.push("status.approvals: at is not now".to_owned());
+            wrong.add("status.approvals", "at is not now");
         }
     }
     if added.len() > 1 || old_ones.iter().any(|one| one.approved_by == asking.user) {
-        wrong.push("status.approvals: nobody approves twice".to_owned());
+        wrong.add("status.approvals", "nobody approves twice");
     }
     if spec.requested_by == asking.user {
-        wrong.push("status.approvals: who asks for a grant does not approve it".to_owned());
+        wrong.add(
+            "status.approvals",
+            "who asks for a grant does not approve it",
+        );
     }
     if identities(&spec.subjects).is_ok_and(|subjects| subjects.hold(asking)) {
-        wrong.push("status.approvals: whom a grant is for does not approve it".to_owned());
+        wrong.add(
+            "status.approvals",
+            "whom a grant is for does not approve it",
+        );
     }
     let mut approvers = rules.approvers.iter();
     if approvers.any(|approvers| !approvers.hold(asking)) {
-        wrong.push(format!(
-            "status.approvals: {:?} is no approver of the policy",
-            asking.user
-        ));
+        wrong.add(
+            "status.approvals",
+            format!("{:?} is no approver of the policy", asking.user),
+        );
     }
     if spec.revoked || spec.expires_at.0 <= now {
-        wrong.push("status.approvals: the grant has ended".to_owned());
+        wrong.add("status.approvals", "the grant has ended");
     }
-    wrong
+    wrong.lines()
 }
 
 #[cfg(test)]
@@ -210,6 +225,20 @@ mod tests {
         );
         assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
         assert!(wrong.join("\n").contains(says), "{wrong:?}");
+    }
+
+    #[test]
+    fn of_a_grant_for_many_strangers_the_first_are_named_and_the_rest_is_counted() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("user-{n}")).collect();
+        let grant = grant("/spec/subjects", json!({"users": names}));
+        let wrong = new_grant(
+            &rules(&json!({})),
+            &grant,
+            asking("ada", &[]),
+            NOW.parse().unwrap(),
+        );
+        assert_eq!(wrong.len(), 33, "{wrong:?}");
+        assert_eq!(wrong.last().unwrap(), "and 4968 more");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     output::Format,
     print,
 };
-use crate::policy::{Policy, PolicyError, document};
+use crate::policy::{Policy, document};
 
 /// `helm-guard policy`
 #[derive(Debug, Parser)]
@@ -121,17 +121,15 @@ fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
     )
 }
 
-/// Reads a policy from a file, and says all that is wrong with it, a line each.
+/// Reads a policy from a file, and says what is wrong with it, a line each.
 pub(super) fn load(file: &std::path::Path) -> anyhow::Result<Policy> {
     let source = Source::of(file);
     let text = source.text()?;
     match document::parse(&text).and_then(|spec| Policy::compile(&spec)) {
         Ok(policy) => Ok(policy),
-        Err(PolicyError(problems)) => {
-            let lines: Vec<String> = problems
-                .iter()
-                .map(|problem| format!("\n  {problem}"))
-                .collect();
+        Err(error) => {
+            let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
+            let lines: Vec<String> = lines.collect();
             bail!("{} is no valid policy:{}", source.name(), lines.concat())
         }
     }

@@ -1,6 +1,24 @@
-//! What is wrong with a policy: all of it, each thing with its place, so that one look is enough.
+//! What is wrong with a policy, each thing with its place, so that one look is enough.
+//!
+//! Invariant: however much is wrong, what is kept of it is bounded: [`SHOWN`] problems of [`TEXT_CHARS`]
+//! characters each. The others are counted.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+/// Problems that are kept and shown; more are counted.
+pub const SHOWN: usize = 32;
+
+/// Characters of a text in a message: more than any that this crate writes by itself, so only what
+/// somebody put into a document is ever cut.
+pub const TEXT_CHARS: usize = 512;
+
+/// A text that somebody else wrote, for a message.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TEXT_CHARS) {
+        None => Cow::Borrowed(text),
+        Some((at, _)) => Cow::Owned(format!("{}…", text.get(..at).unwrap_or_default())),
+    }
+}
 
 /// One thing that is wrong with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +37,21 @@ impl fmt::Display for Problem {
 
 /// What was found so far.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    shown: Vec<Problem>,
+    more: usize,
+}
 
 impl Problems {
     /// Notes one.
     pub fn add(&mut self, at: impl Into<String>, what: impl fmt::Display) {
-        self.0.push(Problem {
-            at: at.into(),
-            what: what.to_string(),
+        if self.shown.len() == SHOWN {
+            self.more += 1;
+            return;
+        }
+        self.shown.push(Problem {
+            at: shortened(&at.into()).into_owned(),
+            what: shortened(&what.to_string()).into_owned(),
         });
     }
 
@@ -37,7 +62,7 @@ impl Problems {
 
     /// Whether all is well, or everything that is not.
     pub fn conclude(self) -> Result<(), PolicyError> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             Ok(())
         } else {
             Err(self.into_error())
@@ -46,22 +71,81 @@ impl Problems {
 
     /// Where it is known already that not all is well.
     pub fn into_error(self) -> PolicyError {
-        PolicyError(self.0)
+        PolicyError {
+            problems: self.shown,
+            more: self.more,
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// As [`PolicyError::lines`].
+    pub fn lines(self) -> Vec<String> {
+        self.into_error().lines()
     }
 }
 
 /// A policy that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct PolicyError(pub Vec<Problem>);
+pub struct PolicyError {
+    /// What is wrong, [`SHOWN`] problems at most.
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl PolicyError {
+    /// A line for each problem, and one for the rest.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        lines.extend((self.more > 0).then(|| format!("and {} more", self.more)));
+        lines
+    }
+}
 
 impl fmt::Display for PolicyError {
-    /// One line; [`PolicyError::0`] has them one by one.
+    /// One line; [`PolicyError::lines`] has them one by one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("failed to use the policy: ")?;
-        for (n, problem) in self.0.iter().enumerate() {
-            let between = if n == 0 { "" } else { "; " };
-            write!(f, "{between}{problem}")?;
+        write!(f, "failed to use the policy: {}", self.lines().join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(count: usize) -> PolicyError {
+        let mut problems = Problems::default();
+        for n in 0..count {
+            problems.add(format!("spec.a[{n}]"), "is wrong");
         }
-        Ok(())
+        problems.into_error()
+    }
+
+    #[test]
+    fn of_too_many_problems_the_rest_is_counted() {
+        assert_eq!(problems(SHOWN).lines().len(), SHOWN);
+        let lines = problems(SHOWN + 8).lines();
+        assert_eq!(lines.len(), SHOWN + 1);
+        assert_eq!(lines.last().map(String::as_str), Some("and 8 more"));
+        let error = problems(100_000).to_string();
+        assert!(error.ends_with("; and 99968 more"), "{error}");
+        assert!(error.len() < SHOWN * 32, "{error}");
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_cut_between_characters() {
+        let mut problems = Problems::default();
+        problems.add("é".repeat(100_000), "ü".repeat(100_000));
+        let error = problems.into_error().to_string();
+        assert!(
+            error.chars().count() < 2 * TEXT_CHARS + 64,
+            "{}",
+            error.len()
+        );
+        assert!(error.contains('…'), "{error}");
     }
 }

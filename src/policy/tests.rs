@@ -295,7 +295,7 @@ fn a_chart_may_loosen_its_own_objects_only_where_the_policy_lets_it() {
 #[case::runbook(json!({"runbookURL": "see the wiki"}), &["spec.runbookURL: \"see the wiki\" is no URL"])]
 fn what_cannot_be_meant_is_refused_with_its_place(#[case] spec: Value, #[case] says: &[&str]) {
     let error = Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap_err();
-    assert_eq!(error.0.len(), says.len(), "{error}");
+    assert_eq!(error.problems.len(), says.len(), "{error}");
     for says in says {
         assert!(error.to_string().contains(says), "{error}");
     }
@@ -312,7 +312,11 @@ fn everything_that_is_wrong_is_said_at_once() {
         .unwrap(),
     )
     .unwrap_err();
-    let places: Vec<&str> = error.0.iter().map(|problem| problem.at.as_str()).collect();
+    let places: Vec<&str> = error
+        .problems
+        .iter()
+        .map(|problem| problem.at.as_str())
+        .collect();
     for place in [
         "spec.ignore[0].paths[0]",
         "spec.ignore[1].paths[0]",

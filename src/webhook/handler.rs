@@ -49,7 +49,7 @@ use crate::{
         Asker, Decided, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Unread,
         Verdict, decide, screen,
     },
-    policy::{Labels, Live, Policy},
+    policy::{Labels, Live, Policy, problem::shortened},
     record::Recorder,
 };
 
@@ -154,8 +154,8 @@ async fn of_our_own<S>(
         if !wrong.is_empty() {
             tracing::info!(
                 kind = &*request.kind.kind,
-                name = &*request.name,
-                user = &*request.user_info.username,
+                name = &*shortened(&request.name),
+                user = &*shortened(&request.user_info.username),
                 wrong = wrong.join("; "),
                 "refused one of the guard's own objects"
             );

@@ -225,7 +225,7 @@ impl Imported {
                 ignore: vec![part],
                 ..GuardPolicySpec::default()
             };
-            Policy::compile(&spec).map_err(|error| error.0)
+            Policy::compile(&spec).map_err(|error| error.problems)
         };
         let mut understood = |texts: Vec<String>, part: &dyn Fn(String) -> IgnoreRule| {
             let mut kept = Vec::new();

@@ -6,7 +6,7 @@ use crate::{
     api::BreakGlassGrant,
     breakglass::asked,
     guard::{Operation, Raw, Request},
-    policy::Policy,
+    policy::{Policy, problem::shortened},
 };
 
 /// What is wrong with it.
@@ -30,7 +30,8 @@ pub(super) fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> V
 
 fn grant(raw: Option<Raw<'_>>) -> Result<BreakGlassGrant, String> {
     let text = raw.map_or("null", Raw::get);
-    serde_json::from_str(text).map_err(|error| format!("it can not be read: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| shortened(&format!("it can not be read: {error}")).into_owned())
 }
 
 #[cfg(test)]

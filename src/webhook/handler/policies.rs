@@ -1,12 +1,20 @@
-//! Reviews of policies: one that could not be taken over is refused when it is written, with everything
-//! that is wrong with it.
+//! Reviews of policies: one that could not be taken over is refused when it is written, with what is
+//! wrong with it.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     guard::Request,
-    policy::{Policy, document},
+    policy::{Policy, document, problem::shortened},
 };
+
+/// Not the metadata, of which the larger part is about the managers of fields.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    spec: Value,
+}
 
 /// What is wrong with the policy that is written, a line each. There is nothing to say of one that is
 /// deleted.
@@ -14,14 +22,12 @@ pub(super) fn wrong(request: &Request<'_>) -> Vec<String> {
     let Some(object) = request.object else {
         return Vec::new();
     };
-    let object: Value = match serde_json::from_str(object.get()) {
+    let Object { spec } = match serde_json::from_str(object.get()) {
         Ok(object) => object,
-        Err(error) => return vec![format!("it can not be read: {error}")],
+        Err(error) => return vec![shortened(&format!("it can not be read: {error}")).into_owned()],
     };
-    let spec = object.get("spec").unwrap_or(&Value::Null);
-    let compiled = document::spec(spec).and_then(|spec| Policy::compile(&spec));
-    let problems = compiled.err().map_or_else(Vec::new, |error| error.0);
-    problems.iter().map(ToString::to_string).collect()
+    let compiled = document::spec(&spec).and_then(|spec| Policy::compile(&spec));
+    compiled.err().map_or_else(Vec::new, |error| error.lines())
 }
 
 #[cfg(test)]
@@ -41,7 +47,7 @@ mod tests {
         &["spec.mode", "spec.undeclared"]
     )]
     #[case::no_object(json!({"spec": []}), &["spec"])]
-    fn a_policy_is_refused_with_all_that_is_wrong_with_it(
+    fn a_policy_is_refused_with_what_is_wrong_with_it(
         #[case] object: Value,
         #[case] places: &[&str],
     ) {
@@ -52,5 +58,22 @@ mod tests {
         for (line, place) in wrong.iter().zip(places) {
             assert!(line.starts_with(place), "{line}");
         }
+    }
+
+    #[rstest]
+    #[case::items(json!({"exemptions": vec![0; 100_000]}), "and 99968 more")]
+    #[case::fields(
+        (0..100_000).map(|n| (format!("field{n}"), json!(1))).collect(),
+        "and 99968 more"
+    )]
+    #[case::a_long_name(json!({"mode": "x".repeat(400_000)}), "spec.mode")]
+    #[case::one_long_field(json!({"x".repeat(400_000): 1}), "spec.xxx")]
+    fn however_much_is_wrong_few_words_are_made_of_it(#[case] spec: Value, #[case] last: &str) {
+        let object = json!({"spec": spec});
+        let body = json!({"uid": "u-1", "operation": "CREATE", "object": object}).to_string();
+        let request: Request<'_> = serde_json::from_str(&body).unwrap();
+        let wrong = wrong(&request);
+        assert!(wrong.last().unwrap().starts_with(last), "{wrong:?}");
+        assert!(wrong.concat().len() < 33 * 1100, "{}", wrong.concat().len());
     }
 }

@@ -309,7 +309,7 @@ fn need(what: &What) -> Needs {
     let compiled = match Policy::compile(&spec) {
         Ok(compiled) => compiled,
         Err(error) => {
-            let why = error.0.first().map(|problem| problem.what.clone());
+            let why = error.problems.first().map(|problem| problem.what.clone());
             return Needs::Nothing(why.unwrap_or_default());
         }
     };
