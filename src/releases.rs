@@ -30,6 +30,7 @@ use crate::{guard::Claim, helm::record::Limits};
 
 pub mod body;
 pub mod cache;
+pub mod decoding;
 pub mod directory;
 pub mod files;
 mod health;
@@ -145,8 +146,8 @@ impl Releases {
         self.shared.directory.claims(group, kind, namespace, name)
     }
 
-    /// Whether the release of this namespace and name has an active record that can not be read,
-    /// so that nobody can say which objects it declares: for objects that carry the release's
+    /// Whether the release of this namespace and name has an active record that can not be read, whole
+    /// or in part, so that nobody can say which objects it declares: for objects that carry the release's
     /// annotations and that no readable record declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         self.shared.directory.is_unreadable(namespace, name)
@@ -204,30 +205,21 @@ impl Releases {
                 .missing
                 .push(format!("{wanted} release records: not read yet"));
         }
-        let unreadable: Vec<String> = shared
-            .directory
-            .releases()
-            .iter()
-            .filter(|view| view.is_unreadable())
-            .map(|view| view.storage.to_string())
-            .collect();
-        if !unreadable.is_empty() {
-            let shown = unreadable
-                .iter()
-                .take(NAMES_SHOWN)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(", ");
-            let more = unreadable.len().saturating_sub(NAMES_SHOWN);
-            let more = if more == 0 {
-                String::new()
-            } else {
-                format!(" and {more} more")
-            };
-            readiness
-                .warnings
-                .push(format!("unreadable release records: {shown}{more}"));
-        }
+        let views = shared.directory.releases();
+        let unreadable = named(views.iter().filter(|view| view.is_unreadable()));
+        let incomplete = named(views.iter().filter(|view| view.has_problems()));
+        let warnings = [
+            ("unreadable release records", unreadable),
+            (
+                "release records with documents that are not read",
+                incomplete,
+            ),
+        ];
+        readiness.warnings.extend(
+            warnings
+                .into_iter()
+                .filter_map(|(what, names)| Some(format!("{what}: {}", names?))),
+        );
         readiness
     }
 
@@ -290,6 +282,20 @@ impl Releases {
             }
         })
     }
+}
+
+/// The releases by name, as many as fit in a line; none if there are none.
+fn named<'v>(mut views: impl Iterator<Item = &'v Arc<view::ReleaseView>>) -> Option<String> {
+    let shown: Vec<String> = views
+        .by_ref()
+        .take(NAMES_SHOWN)
+        .map(|view| view.storage.to_string())
+        .collect();
+    let more = match views.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
 }
 
 impl Worker {

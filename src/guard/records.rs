@@ -14,6 +14,7 @@ pub mod edit;
 pub mod removal;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
 

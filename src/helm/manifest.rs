@@ -4,11 +4,13 @@
 //! - What Helm applies is what is declared: documents are split, read, and expanded from lists
 //!   by the rules of the code that Helm runs (apimachinery, cli-runtime, `sigs.k8s.io/yaml`).
 //! - One document that can not be read is one problem; its neighbours are declared all the same.
+//! - A manifest is whatever somebody wrote: an object is [`OBJECT_BYTES`] at most, all of them
+//!   [`MANIFEST_BYTES`] and [`OBJECTS`]. What is beyond is a problem and takes no memory.
 //! - Hooks are not declared: Helm creates and deletes them when it pleases.
 //!
 //! Start at [`parse`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -21,14 +23,54 @@ pub mod yaml;
 use split::Document;
 pub use yaml::{Fault, YamlError};
 
+/// Bytes of JSON that a declared object may have: twice what etcd takes.
+pub const OBJECT_BYTES: usize = 3 << 20;
+
+/// Bytes that a manifest may have, and the JSON of its objects together: more than twice the largest
+/// record that is known.
+pub const MANIFEST_BYTES: usize = 16 << 20;
+
+/// Objects that a manifest may declare.
+pub const OBJECTS: usize = 10_000;
+
+/// The longest namespace, kind and version, all of them labels of DNS.
+const LABEL_BYTES: usize = 63;
+
+/// The longest group and, of most kinds, the longest name; those of RBAC have no limit.
+const NAME_BYTES: usize = 1024;
+
+/// Problems that are kept one by one; more are counted.
+const PROBLEMS: usize = 32;
+
 /// What a manifest declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The declared objects in the order of the manifest, each once: of two documents for one
     /// object the last is in force, as Helm applies both in order.
     pub objects: Vec<DeclaredObject>,
-    /// The documents, or items of lists, that are no objects.
+    /// The documents, or items of lists, that are no objects: the first of them.
     pub problems: Vec<DocumentProblem>,
+    /// How many more of these there are.
+    pub more_problems: usize,
+}
+
+impl Manifest {
+    /// How many documents, or items of lists, are no objects.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len() + self.more_problems
+    }
+
+    fn note(&mut self, document: &Document<'_>, error: DocumentError) {
+        if self.problems.len() == PROBLEMS {
+            self.more_problems += 1;
+            return;
+        }
+        self.problems.push(DocumentProblem {
+            line: document.line,
+            source: document.source.map(Into::into),
+            error,
+        });
+    }
 }
 
 /// A document, or an item of a list, that can not be taken for an object.
@@ -54,17 +96,38 @@ pub enum DocumentError {
     /// A field that names the object is missing, empty, or no string.
     #[error("failed to read the object's {0}")]
     Field(&'static str),
+    /// A field that names the object is longer than Kubernetes allows.
+    #[error("the object's {0} is too long")]
+    TooLong(&'static str),
     /// `items` that is not a list: Helm takes any document with `items` for a list of objects.
     #[error("failed to read the items of the list")]
     Items,
+    /// The object is larger than any that the API server stores.
+    #[error("the object is larger than {OBJECT_BYTES} bytes")]
+    ObjectTooLarge,
+    /// The objects before this one are all that a manifest may declare.
+    #[error(
+        "the manifest is larger than {MANIFEST_BYTES} bytes or has more than {OBJECTS} objects"
+    )]
+    ManifestTooLarge,
 }
 
 /// Reads a manifest as Helm reads it.
 ///
 /// Never fails as a whole: what can not be read is in [`Manifest::problems`].
 pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
-    let allowance = yaml::Allowance::default();
+    let allowance = yaml::Allowance::for_manifest();
     let mut found = Manifest::default();
+    let mut room = MANIFEST_BYTES;
+    if manifest.len() > room {
+        let whole = Document {
+            line: 1,
+            source: None,
+            text: manifest,
+        };
+        found.note(&whole, DocumentError::ManifestTooLarge);
+        return found;
+    }
     for document in split::documents(manifest) {
         let objects = match yaml::read(document.text, &allowance) {
             Ok(Value::Null) => continue,
@@ -73,13 +136,18 @@ pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
             Err(error) => vec![Err(error.into())],
         };
         for object in objects {
-            match object.and_then(|object| declare(object, &document, release)) {
+            let declared = object.and_then(|object| {
+                if found.objects.len() == OBJECTS {
+                    return Err(DocumentError::ManifestTooLarge);
+                }
+                let object = declare(object, &document, release)?;
+                let left = room.checked_sub(object.json.len());
+                room = left.ok_or(DocumentError::ManifestTooLarge)?;
+                Ok(object)
+            });
+            match declared {
                 Ok(object) => found.objects.push(object),
-                Err(error) => found.problems.push(DocumentProblem {
-                    line: document.line,
-                    source: document.source.map(Into::into),
-                    error,
-                }),
+                Err(error) => found.note(&document, error),
             }
         }
     }
@@ -132,23 +200,25 @@ fn declare(
     document: &Document<'_>,
     release: &ReleaseName,
 ) -> Result<DeclaredObject, DocumentError> {
-    let api_version = text(&object, "apiVersion").ok_or(DocumentError::Field("apiVersion"))?;
+    let named = |map, key, field| text(map, key).ok_or(DocumentError::Field(field));
+    let api_version = named(&object, "apiVersion", "apiVersion")?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     if version.is_empty() || version.contains('/') {
         return Err(DocumentError::Field("apiVersion"));
     }
-    let kind = text(&object, "kind")
-        .ok_or(DocumentError::Field("kind"))?
-        .to_owned();
+    let kind = short(named(&object, "kind", "kind")?, LABEL_BYTES, "kind")?;
+    short(version, LABEL_BYTES, "apiVersion")?;
+    short(group, NAME_BYTES, "apiVersion")?;
     let (group, version) = (current_group(group, &kind).to_owned(), version.to_owned());
     let metadata = object
         .get("metadata")
         .and_then(Value::as_object)
         .ok_or(DocumentError::Field("metadata"))?;
-    let name = text(metadata, "name")
-        .ok_or(DocumentError::Field("metadata.name"))?
-        .to_owned();
-    let namespace = text(metadata, "namespace").map(ToOwned::to_owned);
+    let name = named(metadata, "name", "metadata.name")?;
+    let name = short(name, NAME_BYTES, "metadata.name")?;
+    let namespace = text(metadata, "namespace")
+        .map(|namespace| short(namespace, LABEL_BYTES, "metadata.namespace"))
+        .transpose()?;
     let keep = annotation(metadata, "helm.sh/resource-policy").is_some();
     normalize::normalize(&mut object, &group, &kind, release);
     Ok(DeclaredObject {
@@ -160,8 +230,37 @@ fn declare(
         source: document.source.map(Into::into),
         line: document.line,
         keep,
-        json: Arc::from(Value::Object(object).to_string()),
+        json: text_of(object)?,
     })
+}
+
+/// The object as JSON. Its tree is gone before the text is copied to where it stays.
+fn text_of(object: Map<String, Value>) -> Result<Arc<str>, DocumentError> {
+    let mut text = Bounded::default();
+    serde_json::to_writer(&mut text, &object).map_err(|_full| DocumentError::ObjectTooLarge)?;
+    drop(object);
+    let text = String::from_utf8(text.bytes).map_err(|_never| DocumentError::NotAnObject)?;
+    Ok(text.into())
+}
+
+/// Takes [`OBJECT_BYTES`] and no more.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > OBJECT_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Of several documents for one object only the last stays. A document without a namespace and
@@ -198,6 +297,14 @@ fn is_hook(object: &Map<String, Value>) -> bool {
         .get("metadata")
         .and_then(Value::as_object)
         .is_some_and(|metadata| annotation(metadata, "helm.sh/hook").is_some())
+}
+
+/// A name is kept as it is, apart from the object that is compressed.
+fn short(name: &str, bytes: usize, field: &'static str) -> Result<String, DocumentError> {
+    if name.len() > bytes {
+        return Err(DocumentError::TooLong(field));
+    }
+    Ok(name.to_owned())
 }
 
 fn annotation<'a>(metadata: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {

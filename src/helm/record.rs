@@ -15,8 +15,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use crate::helm::{identity::ReleaseName, lifecycle::Status};
 
 mod body;
@@ -32,11 +30,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 MiB: an object holds at most 1 MiB, real records inflate to about ten times their size
+    /// 16 MiB: an object holds at most 1 MiB, real records inflate to about ten times their size
     /// (6.6 MB is the largest reported), and gzip can reach a thousand times.
     fn default() -> Self {
         Self {
-            inflated_bytes: 64 << 20,
+            inflated_bytes: 16 << 20,
         }
     }
 }
@@ -163,6 +161,25 @@ pub enum DecodeError {
         /// The field of the JSON.
         field: &'static str,
     },
+    /// A release whose names are longer than Kubernetes allows.
+    #[error("failed to read the record: its {field} is too long")]
+    TooLong {
+        /// The field of the JSON.
+        field: &'static str,
+    },
+}
+
+impl Limits {
+    /// Bytes of JSON that a payload says it inflates to, for whoever allots memory before decoding:
+    /// [`decode`] takes no more. It is zero where decoding fails before anything is inflated.
+    pub fn claimed_bytes(self, payload: &[u8]) -> usize {
+        let claimed = envelope::claimed_bytes(payload);
+        if claimed > self.inflated_bytes {
+            0
+        } else {
+            claimed
+        }
+    }
 }
 
 /// Reads the value of a record's `release` key.
@@ -178,8 +195,8 @@ pub fn decode(payload: &[u8], limits: &Limits) -> Result<Record, DecodeError> {
 pub struct Whole {
     /// The record.
     pub record: Record,
-    /// The values; an empty object where there are none.
-    pub values: Value,
+    /// The values as JSON text; an empty object where there are none.
+    pub values: String,
 }
 
 /// The record alone: values hold Secrets.

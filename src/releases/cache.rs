@@ -26,6 +26,9 @@ pub struct CacheKey {
     pub place: u64,
 }
 
+/// What names and tables take of an object, in bytes.
+const NAMES: usize = 384;
+
 /// The cache.
 pub struct Cache {
     /// Bytes that one generation may hold.
@@ -54,6 +57,11 @@ impl Cache {
             generations: Mutex::default(),
             bodies: AtomicU64::new(0),
         }
+    }
+
+    /// Whether one that holds so many bytes takes an object with so many bytes of JSON.
+    pub const fn takes(bytes: usize, json: usize) -> bool {
+        json + NAMES <= bytes / 2
     }
 
     /// A number for a body.
@@ -107,9 +115,8 @@ impl Generations {
     }
 }
 
-/// What an object takes, in bytes: its text, and about as much for names and tables as that takes.
+/// What an object takes, in bytes: its text, and as much for names and tables as these take.
 pub fn cost(object: &DeclaredObject) -> usize {
-    const NAMES: usize = 384;
     object.json.len() + NAMES
 }
 

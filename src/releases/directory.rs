@@ -34,7 +34,7 @@ pub struct Directory {
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
     relists: AtomicU64,
     generation: AtomicU64,
-    /// How many releases have an active record that can not be read.
+    /// How many releases have an active record that can not be read, whole or in part.
     unreadable: AtomicU64,
 }
 
@@ -170,15 +170,15 @@ impl Directory {
     }
 
     /// Whether a release of this name, kept in its own namespace, has an active record that can
-    /// not be read: then nobody can say which objects it declares.
+    /// not be read, whole or in part: then nobody can say which objects it declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         stores(namespace, name).any(|storage| {
             self.release(&storage)
-                .is_some_and(|view| view.is_unreadable())
+                .is_some_and(|view| view.may_declare_more())
         })
     }
 
-    /// Whether any release has an active record that can not be read.
+    /// Whether any release has such a record.
     pub fn any_unreadable(&self) -> bool {
         self.unreadable.load(Ordering::Acquire) > 0
     }
@@ -206,7 +206,7 @@ impl Directory {
     pub(super) fn publish(&self, view: ReleaseView) {
         let storage = Arc::clone(&view.storage);
         // Before the state is seen: who sees it must not find that there is none.
-        if view.is_unreadable() {
+        if view.may_declare_more() {
             self.unreadable.fetch_add(1, Ordering::AcqRel);
         }
         let Some(cell) = self.releases.get(&storage) else {
@@ -240,7 +240,7 @@ impl Directory {
 
     /// A state is not seen any more.
     fn forget(&self, old: &ReleaseView) {
-        if old.is_unreadable() {
+        if old.may_declare_more() {
             self.unreadable.fetch_sub(1, Ordering::AcqRel);
         }
     }

@@ -121,8 +121,8 @@ impl Files {
         let parts = Parts {
             release,
             about: About::default(),
+            problems: manifest.problem_count(),
             objects: manifest.objects,
-            problems: manifest.problems.len(),
         };
         let body = Body::new(parts, &self.store);
         let content = Content::Body(Arc::new(body));

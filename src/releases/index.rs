@@ -85,6 +85,8 @@ pub struct Index {
     /// The newest state at which a record is known to have been deleted: a list read before it
     /// may hold ghosts.
     deleted_up_to: HashMap<Driver, u64>,
+    /// While a batch is taken: the releases that it changed.
+    batch: Option<HashSet<Arc<StorageKey>>>,
 }
 
 impl Index {
@@ -97,6 +99,20 @@ impl Index {
             demands: Vec::new(),
             wanted: HashSet::new(),
             deleted_up_to: HashMap::new(),
+            batch: None,
+        }
+    }
+
+    /// What comes until [`Index::end_batch`] is published together: a release of very many records is
+    /// worked out once for all that changed, and not once for each.
+    pub fn begin_batch(&mut self) {
+        self.batch.get_or_insert_default();
+    }
+
+    /// Publishes what the batch changed.
+    pub fn end_batch(&mut self) {
+        for storage in self.batch.take().unwrap_or_default() {
+            self.refresh(&storage);
         }
     }
 
@@ -104,7 +120,7 @@ impl Index {
     pub fn apply(&mut self, stored: Stored) {
         let storage = Arc::clone(&stored.key.storage);
         if self.upsert(stored) {
-            self.refresh(&storage);
+            self.changed(&storage);
         }
     }
 
@@ -125,7 +141,7 @@ impl Index {
             record.version.uid != stored.version.uid && stored.version.is_before(&record.version);
         if !is_another {
             self.drop_record(&stored.key);
-            self.refresh(storage);
+            self.changed(storage);
         }
     }
 
@@ -165,7 +181,7 @@ impl Index {
             self.drop_record(key);
         }
         for storage in &changed {
-            self.refresh(storage);
+            self.changed(storage);
         }
         self.directory.relisted();
     }
@@ -173,7 +189,7 @@ impl Index {
     /// A record's body was read, or can not be.
     pub fn insert_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
         self.keep_body(key, version, content);
-        self.refresh(&key.storage);
+        self.changed(&key.storage);
     }
 
     /// Takes over what a read-through found, unless the watch knows better already.
@@ -232,7 +248,7 @@ impl Index {
             };
             self.keep_body(&key, &version, content);
         }
-        self.refresh(&storage);
+        self.changed(&storage);
     }
 
     /// What has become needed, or has ceased to be, since the last call.
@@ -295,6 +311,18 @@ impl Index {
                 version: version.clone(),
                 content,
             }));
+        }
+    }
+
+    /// A release's records are not what they were.
+    fn changed(&mut self, storage: &Arc<StorageKey>) {
+        match &mut self.batch {
+            Some(batch) => {
+                if !batch.contains(storage) {
+                    batch.insert(Arc::clone(storage));
+                }
+            }
+            None => self.refresh(storage),
         }
     }
 

@@ -303,7 +303,7 @@ fn read(text: &[u8], place: Place) -> Result<DeclaredObject, PackError> {
     })
 }
 
-/// A manifest expands to 128 MiB at most. If there were more, its objects would not be readable.
+/// The objects of a manifest are 16 MiB at most. If there were more, its objects would not be readable.
 fn index(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

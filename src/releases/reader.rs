@@ -11,10 +11,10 @@ use kube::{
     api::{GetParams, ListParams, ObjectMeta, PartialObjectMeta, Request},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
 
 use super::{
     body::{About, Body, Parts},
+    decoding::Decoding,
     key::{RecordKey, StorageKey, Stored, Version},
     store::Store,
 };
@@ -29,6 +29,9 @@ use crate::{
 
 /// A record is 1 MiB at most; an API server that takes longer for it is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// From so many bytes of JSON on, a record is named in the log when it is decoded.
+const LARGE: usize = 4 << 20;
 
 /// Why a record's body is not known.
 #[derive(Debug, thiserror::Error)]
@@ -79,19 +82,15 @@ pub struct Reader {
     client: Client,
     limits: Limits,
     store: Arc<Store>,
-    /// Decoding is pure computation, up to tens of milliseconds for a big record.
-    decoding: Arc<Semaphore>,
 }
 
 impl Reader {
-    /// A reader that decodes at most as many records at a time as there are cores.
+    /// A reader.
     pub fn new(client: Client, limits: Limits, store: Arc<Store>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             client,
             limits,
             store,
-            decoding: Arc::new(Semaphore::new(cores)),
         }
     }
 
@@ -150,14 +149,17 @@ impl Reader {
     /// A record's body, and the state of the record that it is of.
     pub async fn body(&self, key: &RecordKey) -> Result<(Version, Body), ReadError> {
         let (version, payload) = self.payload(key).await?;
-        // The semaphore is never closed.
-        let Ok(_permit) = self.decoding.acquire().await else {
-            return Err(ReadError::Decoder);
-        };
         let (limits, store, key) = (self.limits, Arc::clone(&self.store), key.clone());
-        let decoded =
-            tokio::task::spawn_blocking(move || decode(&payload, limits, &store, &key)).await;
-        match decoded {
+        let claimed = limits.claimed_bytes(&payload);
+        // Before the work begins: should it be the last thing that this process does, one knows why.
+        if claimed < LARGE {
+            tracing::debug!(record = %key, claimed, "decoding a release record");
+        } else {
+            tracing::info!(record = %key, claimed, "decoding a large release record");
+        }
+        let decoding = Decoding::of_process();
+        let decoded = decoding.run(claimed, move || decode(&payload, limits, &store, &key));
+        match decoded.await {
             Ok(body) => Ok((version, body?)),
             Err(_panicked) => Err(ReadError::Decoder),
         }
@@ -249,25 +251,33 @@ pub(super) fn decode(
     store: &Arc<Store>,
     key: &RecordKey,
 ) -> Result<Body, ReadError> {
-    let record = record::decode(payload, &limits)?;
+    let mut record = record::decode(payload, &limits)?;
     if *record.release.name != *key.storage.name || record.revision != key.revision {
         return Err(ReadError::Mismatch);
     }
-    let manifest = manifest::parse(&record.manifest, &record.release);
+    let text = std::mem::take(&mut record.manifest);
+    let manifest = manifest::parse(&text, &record.release);
+    // Before its objects are packed.
+    drop(text);
     for problem in &manifest.problems {
         tracing::warn!(
             record = %key,
             line = problem.line,
             source = problem.source.as_deref().unwrap_or_default(),
-            "a document of a manifest does not parse; what it declares is not guarded"
+            error = %problem.error,
+            "a document of a manifest can not be read; what it declares is not guarded"
         );
+    }
+    if manifest.more_problems > 0 {
+        let more = manifest.more_problems;
+        tracing::warn!(record = %key, more, "more documents of this manifest can not be read");
     }
     let about = about(&record);
     let parts = Parts {
         release: record.release,
         about,
+        problems: manifest.problem_count(),
         objects: manifest.objects,
-        problems: manifest.problems.len(),
     };
     Ok(Body::new(parts, store))
 }

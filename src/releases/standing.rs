@@ -15,7 +15,7 @@ use crate::{
 /// What a release says of an object.
 #[derive(Clone, Debug)]
 pub enum Standing {
-    /// Helm is at work on it, its newest revision failed, or its record cannot be read.
+    /// Helm is at work on it, its newest revision failed, or its record cannot be read, whole or in part.
     Unsaid,
     /// It has no record, or was uninstalled.
     Gone,
@@ -52,6 +52,7 @@ impl Releases {
             {
                 let namespace = scope(object.group, object.kind, object.namespace);
                 match body.find(object.group, object.kind, namespace, &object.name) {
+                    Ok(None) if body.problems() > 0 => Standing::Unsaid,
                     Ok(object) => Standing::Deployed {
                         revision: view.newest,
                         object,

@@ -21,9 +21,13 @@ use super::{
     intern::Interner,
     pack::{Draft, Model},
 };
+use crate::helm::manifest::OBJECT_BYTES;
 
 /// Bytes of unpacked objects that are kept for the next request.
 const CACHE: usize = 8 << 20;
+
+// Every object that a manifest may declare fits, so none is unpacked for each request anew.
+const _: () = assert!(Cache::takes(CACHE, OBJECT_BYTES));
 
 /// Bodies of a chart from which on there is a model: what it saves is a tenth of its size for each, and
 /// most of it where releases differ in little.

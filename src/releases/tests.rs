@@ -228,6 +228,37 @@ async fn a_record_that_does_not_decode_is_seen_and_heals(#[case] payload: &str) 
     assert_eq!(running.releases.stats().unreadable, 0);
 }
 
+/// Of three documents one is read.
+#[tokio::test(start_paused = true)]
+async fn documents_that_are_not_read_are_named_and_counted_and_their_neighbors_are_declared() {
+    let (fake, client) = Fake::start();
+    let large = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{a: {}}}\n",
+        "x".repeat(4 << 20)
+    );
+    let documents = ["{[", &large, &fake::deployment("a:1")];
+    fake.put_payload(1, "deployed", &fake::payload_of(1, "deployed", &documents));
+    let running = start(fake, client);
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+
+    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+    let warnings = running.releases.readiness().warnings;
+    let expected = "release records with documents that are not read: shop/web";
+    assert_eq!(warnings, [expected]);
+    let stats = running.releases.stats();
+    assert_eq!((stats.unreadable, stats.document_problems), (0, 2));
+    assert!(running.releases.is_unreadable("shop", "web"));
+    assert!(running.releases.any_unreadable());
+
+    running.fake.put(1, "deployed", "a:1");
+    running
+        .until("healed", |r| !r.releases.any_unreadable())
+        .await;
+    assert!(running.releases.readiness().warnings.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_record_that_can_not_be_fetched_is_tried_until_it_can() {
     let (fake, client) = Fake::start();

@@ -69,6 +69,8 @@ impl ReleaseView {
                 let held = match &revision.content {
                     Content::Unreadable => Held::Unreadable,
                     Content::Body(body) => match body.find(group, kind, namespace, name) {
+                        // It may be in what could not be read.
+                        Ok(None) if body.problems() > 0 => Held::Unreadable,
                         Ok(None) => Held::Absent,
                         Ok(Some(object)) => {
                             declaring = declaring.or(Some(body));
@@ -122,6 +124,16 @@ impl ReleaseView {
         self.revisions
             .iter()
             .any(|revision| matches!(revision.content, Content::Unreadable))
+    }
+
+    /// Whether an active revision's manifest has documents that can not be read.
+    pub fn has_problems(&self) -> bool {
+        self.bodies().any(|body| body.problems() > 0)
+    }
+
+    /// Whether it may declare objects of which nothing is known.
+    pub fn may_declare_more(&self) -> bool {
+        self.is_unreadable() || self.has_problems()
     }
 
     /// The body of `revision`, if it was read from exactly this state of the record.

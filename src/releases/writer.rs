@@ -94,6 +94,7 @@ impl Writer {
 
     fn take(&mut self, batch: &mut Vec<Message>) {
         let mut listed = Vec::new();
+        self.index.begin_batch();
         for message in batch.drain(..) {
             match &message {
                 Message::RelistDone(scope) => listed.push(scope.clone()),
@@ -102,6 +103,7 @@ impl Writer {
             }
             take(&mut self.index, message);
         }
+        self.index.end_batch();
         for demand in self.index.take_demands() {
             self.serve(demand);
         }

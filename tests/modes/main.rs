@@ -30,4 +30,5 @@ mod large_reviews;
 mod metrics;
 mod modes;
 mod readiness;
+mod record_bombs;
 mod turn;

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::StoredRecord;
+use super::{StoredRecord, values};
 use crate::{
     compare::{path::FieldPath, redact::Shown},
     guard::verdict::Change,
@@ -115,7 +115,7 @@ fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
     for (field, same) in [
         ("manifest", old.manifest == new.manifest),
         ("hooks", sorted_hooks(old) == sorted_hooks(new)),
-        ("config", same_values(&before.values, &after.values)),
+        ("config", values::same(&before.values, &after.values)),
     ] {
         if !same {
             differs(field, "as Helm wrote it", "something else");
@@ -157,23 +157,6 @@ fn parts(hook: &Hook) -> (&str, &str, &str, &str, &[String]) {
         &hook.manifest,
         &hook.events,
     )
-}
-
-/// As Go reads and writes them again: numbers as 64-bit floats.
-fn same_values(old: &Value, new: &Value) -> bool {
-    match (old, new) {
-        (Value::Number(old), Value::Number(new)) => old == new || old.as_f64() == new.as_f64(),
-        (Value::Array(old), Value::Array(new)) => {
-            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same_values(old, new))
-        }
-        (Value::Object(old), Value::Object(new)) => {
-            old.len() == new.len()
-                && old
-                    .iter()
-                    .all(|(key, old)| new.get(key).is_some_and(|new| same_values(old, new)))
-        }
-        _ => old == new,
-    }
 }
 
 /// As JSON, like all values that are in the object as they are shown.

@@ -7,6 +7,9 @@
 //! is used here; on what Helm stores, all three read the same documents. Text that follows `---`
 //! on its line belongs to the next document, as in both of Helm's rules.
 
+/// A longer path is none that a chart has.
+const SOURCE_BYTES: usize = 1024;
+
 /// One document of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Document<'a> {
@@ -82,7 +85,7 @@ fn source(text: &str) -> Option<&str> {
         .take_while(|line| !is_content(line))
         .find_map(|line| line.strip_prefix("# Source: "))
         .map(str::trim)
-        .filter(|path| !path.is_empty())
+        .filter(|path| (1..=SOURCE_BYTES).contains(&path.len()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! `tests/yaml-golden` proves the result against Go, and lists where it differs.
 //!
 //! Invariants
-//! - No recursion and no alias makes more of a document than the manifest's [`Allowance`] holds.
+//! - No recursion and no alias makes more of a document than the [`Allowance`] holds: what a value costs
+//!   is taken before the value is made.
 //! - An error carries a place and a kind, and no text of the document.
 //!
 //! Start at [`read`]; [`scalar`] has the rules for plain words.
@@ -24,9 +25,17 @@ pub use scalar::number;
 /// whatever is declared can be parsed again. A CRD's schema has about 60.
 const MAX_DEPTH: usize = 120;
 
-/// Bytes that all documents of one manifest may expand to, each value costing its text and
-/// [`VALUE_COST`]: ten times the largest records that are known.
+/// Bytes that all documents may expand to, each value costing its text and [`VALUE_COST`]: ten times
+/// the largest records that are known. Bounds the time that reading takes.
 const EXPANDED_BYTES: usize = 128 << 20;
+
+/// The same for one document of a manifest: bounds the memory, as one tree is there at a time. A
+/// dozen times the largest object that etcd takes.
+const DOCUMENT_BYTES: usize = 32 << 20;
+
+/// Bytes that aliases may add to one manifest. Without a limit of their own, a record of a few
+/// kilobytes would be kept as many mebibytes.
+const ALIASED_BYTES: usize = 3 << 20;
 
 /// What a value takes in memory beside its text, in bytes.
 const VALUE_COST: usize = 48;
@@ -52,7 +61,7 @@ pub enum Fault {
     /// `.inf` or `.nan`: JSON has none.
     #[error("a number is infinite or not a number")]
     NotFinite,
-    /// Nested deeper than 120 levels, or expanding beyond what the manifest has left.
+    /// Nested deeper than 120 levels, or expanding beyond what the [`Allowance`] has left.
     #[error("it is nested too deep or expands to too much")]
     TooMuch,
 }
@@ -67,40 +76,77 @@ pub struct YamlError {
     pub line: usize,
 }
 
-/// What is left of the bytes that the documents of one manifest may expand to.
+/// What is left of the bytes that documents may expand to.
 #[derive(Debug)]
 pub struct Allowance {
-    bytes: Cell<usize>,
+    /// All of them.
+    all: Cell<usize>,
+    /// The one that is being read.
+    document: Cell<usize>,
+    /// What aliases add.
+    aliases: Cell<usize>,
+    each_document: usize,
 }
 
 impl Default for Allowance {
+    /// For files that the user names.
     fn default() -> Self {
-        Self {
-            bytes: Cell::new(EXPANDED_BYTES),
-        }
+        Self::new(EXPANDED_BYTES, EXPANDED_BYTES)
     }
 }
 
 impl Allowance {
+    /// For the manifest of a record, which anybody may have written.
+    pub fn for_manifest() -> Self {
+        Self::new(DOCUMENT_BYTES, ALIASED_BYTES)
+    }
+
+    fn new(each_document: usize, aliases: usize) -> Self {
+        Self {
+            all: Cell::new(EXPANDED_BYTES),
+            document: Cell::new(each_document),
+            aliases: Cell::new(aliases),
+            each_document,
+        }
+    }
+
+    /// Another document is read.
+    fn begin(&self) {
+        self.document.set(self.each_document);
+    }
+
     /// Takes the cost of one value with that many bytes of text.
     fn value(&self, text: usize) -> Result<(), Fault> {
         self.spend(text.saturating_add(VALUE_COST))
     }
 
-    fn spend(&self, cost: usize) -> Result<(), Fault> {
-        let left = self.bytes.get().checked_sub(cost);
-        self.bytes.set(left.unwrap_or(0));
-        left.map(drop).ok_or(Fault::TooMuch)
+    /// Takes the cost of what an alias stands for.
+    fn alias(&self, cost: usize) -> Result<(), Fault> {
+        take(&self.aliases, cost)?;
+        self.spend(cost)
     }
 
-    fn left(&self) -> usize {
-        self.bytes.get()
+    fn spend(&self, cost: usize) -> Result<(), Fault> {
+        take(&self.all, cost)?;
+        take(&self.document, cost)
     }
+
+    /// Of the document.
+    fn left(&self) -> usize {
+        self.document.get()
+    }
+}
+
+fn take(from: &Cell<usize>, cost: usize) -> Result<(), Fault> {
+    let left = from.get().checked_sub(cost).ok_or(Fault::TooMuch)?;
+    from.set(left);
+    Ok(())
 }
 
 /// Reads one document; blank and comment-only text is null. What follows the end of the document
 /// (`...`) is not looked at, as in Go.
 pub fn read(document: &str, allowance: &Allowance) -> Result<Value, YamlError> {
+    allowance.begin();
     compose::compose(document, allowance)
 }
 

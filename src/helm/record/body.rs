@@ -3,11 +3,30 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
+use self::few::at_most;
 use super::{ApplyMethod, Chart, DecodeError, Hook, Record};
 use crate::helm::{identity::ReleaseName, lifecycle::Status};
+
+mod few;
+
+/// The longest name of a release or a namespace: that of an object.
+const NAME_BYTES: usize = 253;
+
+/// The longest name or version of a chart. It is kept, and shown in messages and metrics.
+const CHART_CHARS: usize = 256;
+
+/// The longest time that is kept: RFC 3339 with nanoseconds has 35.
+const TIME_BYTES: usize = 64;
+
+/// Hooks that a record may have. Where a record holds many small things, they take many times as much
+/// memory as their JSON.
+const HOOKS: usize = 4096;
+
+/// Events that a hook may have; Helm knows nine.
+const EVENTS: usize = 64;
 
 #[derive(Deserialize)]
 struct Release<'a> {
@@ -23,7 +42,7 @@ struct Release<'a> {
     chart: Option<ChartBody>,
     #[serde(default)]
     manifest: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "hooks")]
     hooks: Option<Vec<HookBody>>,
     #[serde(borrow, default)]
     apply_method: Option<Cow<'a, str>>,
@@ -72,8 +91,16 @@ struct HookBody {
     path: String,
     #[serde(default)]
     manifest: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "events")]
     events: Option<Vec<String>>,
+}
+
+fn hooks<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<HookBody>>, D::Error> {
+    at_most::<HOOKS, _, _>(from)
+}
+
+fn events<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    at_most::<EVENTS, _, _>(from)
 }
 
 pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
@@ -88,6 +115,11 @@ pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
     require(!release.name.is_empty(), "name")?;
     require(!release.namespace.is_empty(), "namespace")?;
     require(release.version > 0, "version")?;
+    for (name, field) in [(&release.name, "name"), (&release.namespace, "namespace")] {
+        if name.len() > NAME_BYTES {
+            return Err(DecodeError::TooLong { field });
+        }
+    }
     let info = release.info.unwrap_or_default();
     let chart = release
         .chart
@@ -101,13 +133,13 @@ pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
         revision: release.version,
         status: Status::from_word(info.status.as_deref().unwrap_or_default()),
         chart: Chart {
-            name: chart.name,
-            version: chart.version,
-            app_version: written(chart.app_version),
+            name: cut(chart.name),
+            version: cut(chart.version),
+            app_version: written(chart.app_version).map(cut),
         },
-        first_deployed: written(info.first_deployed),
-        last_deployed: written(info.last_deployed),
-        deleted: written(info.deleted),
+        first_deployed: time(info.first_deployed),
+        last_deployed: time(info.last_deployed),
+        deleted: time(info.deleted),
         description: written(info.description),
         apply_method: apply_method(release.apply_method.as_deref()),
         rollback_revision: info.rollback_revision.filter(|revision| *revision > 0),
@@ -121,19 +153,33 @@ pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
     })
 }
 
-pub(super) fn values(json: &[u8]) -> Result<Value, DecodeError> {
+pub(super) fn values(json: &[u8]) -> Result<String, DecodeError> {
     #[derive(Deserialize)]
-    struct Values {
-        #[serde(default)]
-        config: Option<Value>,
+    struct Values<'a> {
+        #[serde(borrow, default)]
+        config: Option<&'a RawValue>,
     }
     let Values { config } = serde_json::from_slice(json).map_err(|error| json_error(&error))?;
-    Ok(config.unwrap_or_else(|| Value::Object(Map::new())))
+    Ok(config.map_or("{}", RawValue::get).to_owned())
 }
 
 /// Helm 3 writes a time that is not set as an empty string, Helm 4 leaves it out.
 fn written(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+/// What is longer is no time.
+fn time(text: Option<String>) -> Option<String> {
+    written(text).filter(|text| text.len() <= TIME_BYTES)
+}
+
+/// Charts have names and versions of any length.
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(CHART_CHARS) {
+        text.truncate(at);
+        text.shrink_to_fit();
+    }
+    text
 }
 
 fn apply_method(word: Option<&str>) -> ApplyMethod {

@@ -25,6 +25,32 @@ pub enum EnvelopeError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// More JSON than the payload says that it holds.
+    #[error("failed to inflate the record: it holds more than it says")]
+    MoreThanClaimed,
+}
+
+/// What [`open`] makes of a payload, as far as that can be told from its ends.
+pub(super) fn claimed_bytes(payload: &[u8]) -> usize {
+    let head: Vec<u8> = significant(payload.iter()).take(4).collect();
+    let is_gzip = BASE64_STANDARD
+        .decode(&head)
+        .is_ok_and(|head| head == GZIP_MAGIC);
+    let mut tail: Vec<u8> = significant(payload.iter().rev()).take(8).collect();
+    tail.reverse();
+    match BASE64_STANDARD.decode(&tail) {
+        Ok(tail) if is_gzip => isize_of(&tail).min(most_of(payload.len())),
+        Ok(_) => payload.len(),
+        Err(_) => 0,
+    }
+}
+
+fn significant<'b>(bytes: impl Iterator<Item = &'b u8>) -> impl Iterator<Item = u8> {
+    bytes.copied().filter(|byte| !is_line_break(*byte))
+}
+
+fn is_line_break(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 /// The JSON inside.
@@ -47,34 +73,39 @@ pub(super) fn open(payload: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeEr
 
 /// Go's decoder skips line breaks; Helm writes none, but a hand-edited record may hold some.
 fn without_line_breaks(payload: &[u8]) -> Cow<'_, [u8]> {
-    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    if payload.iter().any(is_break) {
-        payload
-            .iter()
-            .copied()
-            .filter(|byte| !is_break(byte))
-            .collect()
+    if payload.iter().any(|byte| is_line_break(*byte)) {
+        significant(payload.iter()).collect()
     } else {
         Cow::Borrowed(payload)
     }
 }
 
-/// The size of what is inside, and one byte to see its end: it is in the last four bytes (RFC 1952,
-/// ISIZE), which may say anything.
-fn said_size(gzip: &[u8]) -> usize {
+/// The size of what is inside, in the last four bytes (RFC 1952, ISIZE), which may say anything.
+fn isize_of(gzip: &[u8]) -> usize {
     let said = gzip.last_chunk().copied().map_or(0, u32::from_le_bytes);
-    // Deflate makes no more than this of its input, so nobody is promised memory for nothing.
-    let possible = gzip.len().saturating_mul(1032);
-    usize::try_from(said).unwrap_or(0).min(possible) + 1
+    usize::try_from(said).unwrap_or(usize::MAX)
 }
 
-/// At most one byte over the limit, which tells the caller that there is more.
+/// Deflate makes no more of its input than this.
+fn most_of(bytes: usize) -> usize {
+    bytes.saturating_mul(1032)
+}
+
+/// What says that it is too large is not begun, and what is larger than it says is given up: Helm
+/// writes one gzip member, whose size is right. So nothing takes more memory than was allotted to it.
 fn inflate(gzip: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeError> {
-    let bound = u64::try_from(limits.inflated_bytes).unwrap_or(u64::MAX);
-    let mut json = Vec::with_capacity(said_size(gzip).min(limits.inflated_bytes));
+    let (claimed, limit) = (isize_of(gzip), limits.inflated_bytes);
+    if claimed > limit {
+        return Err(EnvelopeError::TooLarge { limit });
+    }
+    // One byte more, to see the end.
+    let mut json = Vec::with_capacity(claimed.min(most_of(gzip.len())) + 1);
     MultiGzDecoder::new(gzip)
-        .take(bound.saturating_add(1))
+        .take(u64::try_from(claimed).unwrap_or(u64::MAX).saturating_add(1))
         .read_to_end(&mut json)
         .map_err(EnvelopeError::Gzip)?;
+    if json.len() > claimed {
+        return Err(EnvelopeError::MoreThanClaimed);
+    }
     Ok(json)
 }

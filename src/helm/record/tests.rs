@@ -178,6 +178,106 @@ fn a_gzip_bomb_is_stopped_at_the_limit() {
     ));
 }
 
+/// As gzip has it at its end, little-endian.
+fn claiming(json: &[u8], size: u32) -> Vec<u8> {
+    let mut gzip = gzip(json);
+    let end = gzip.len() - 4;
+    gzip[end..].copy_from_slice(&size.to_le_bytes());
+    BASE64_STANDARD.encode(gzip).into_bytes()
+}
+
+#[rstest]
+#[case::nothing(0)]
+#[case::one_byte_less(-1)]
+#[case::a_little(-100)]
+fn a_record_that_claims_less_than_it_holds_is_given_up(#[case] less: i32) {
+    let json = helm_3().to_string();
+    let honest = u32::try_from(json.len()).unwrap();
+    let claim = if less == 0 {
+        0
+    } else {
+        honest.saturating_add_signed(less)
+    };
+    let error = decode(&claiming(json.as_bytes(), claim), &Limits::default()).unwrap_err();
+    assert!(
+        matches!(error, DecodeError::Envelope(EnvelopeError::MoreThanClaimed)),
+        "{error}"
+    );
+    assert!(decode(&claiming(json.as_bytes(), honest), &Limits::default()).is_ok());
+}
+
+#[test]
+fn a_record_that_claims_more_than_it_holds_takes_no_memory_for_it() {
+    let json = helm_3().to_string();
+    let payload = claiming(json.as_bytes(), u32::MAX);
+    let error = decode(&payload, &Limits::default()).unwrap_err();
+    assert!(
+        matches!(error, DecodeError::Envelope(EnvelopeError::TooLarge { .. })),
+        "{error}"
+    );
+    let error = decode(&claiming(json.as_bytes(), 15 << 20), &Limits::default()).unwrap_err();
+    assert!(
+        matches!(error, DecodeError::Envelope(EnvelopeError::Gzip(_))),
+        "{error}"
+    );
+}
+
+#[rstest]
+#[case::compressed(encode(&helm_3()), helm_3().to_string().len())]
+#[case::with_line_breaks(broken(&encode(&helm_3())), helm_3().to_string().len())]
+#[case::more_than_is_read(BASE64_STANDARD.encode(gzip(&vec![b' '; 17 << 20])).into_bytes(), 0)]
+#[case::more_than_is_possible(claiming(b"{}", 1 << 20), claiming(b"{}", 0).len() * 1032)]
+#[case::plain(BASE64_STANDARD.encode("{}").into_bytes(), 4)]
+#[case::no_base64(b"@@@@@@@@@".to_vec(), 0)]
+#[case::nothing(Vec::new(), 0)]
+fn what_a_payload_claims_is_known_before_it_is_decoded(
+    #[case] payload: Vec<u8>,
+    #[case] expected: usize,
+) {
+    assert_eq!(Limits::default().claimed_bytes(&payload), expected);
+}
+
+fn broken(payload: &[u8]) -> Vec<u8> {
+    let lines: Vec<_> = payload.chunks(7).collect();
+    [lines.join(&b"\r\n"[..]), b"\n".to_vec()].concat()
+}
+
+/// They would take many times as much memory as their JSON.
+#[rstest]
+#[case::hooks(json!(vec![json!({}); 5_000]))]
+#[case::events(json!([{"events": vec![""; 1_000]}]))]
+fn a_record_with_too_many_small_things_is_given_up(#[case] hooks: Value) {
+    let mut body = helm_3();
+    body["hooks"] = hooks;
+    assert!(matches!(read(&body), Err(DecodeError::Json { .. })));
+}
+
+#[rstest]
+#[case("name")]
+#[case("namespace")]
+fn a_release_whose_name_is_longer_than_names_are_is_an_error(#[case] field: &str) {
+    let mut body = helm_3();
+    body[field] = "x".repeat(254).into();
+    let error = read(&body).unwrap_err();
+    assert!(matches!(error, DecodeError::TooLong { field: named } if named == field));
+}
+
+#[test]
+fn of_what_a_chart_says_of_itself_little_is_kept() {
+    let mut body = helm_3();
+    let metadata = &mut body["chart"]["metadata"];
+    for field in ["name", "version", "appVersion"] {
+        metadata[field] = "é".repeat(100_000).into();
+    }
+    body["info"]["last_deployed"] = "2".repeat(100_000).into();
+    let record = read(&body).unwrap();
+    for text in [&record.chart.name, &record.chart.version] {
+        assert_eq!(text.chars().count(), 256);
+    }
+    assert_eq!(record.chart.app_version.unwrap().chars().count(), 256);
+    assert_eq!(record.last_deployed, None);
+}
+
 #[test]
 fn the_limit_is_for_plain_records_too_and_itself_allowed() {
     let json = helm_3().to_string();

@@ -117,3 +117,18 @@ fn kinds_and_namespaces_are_known_without_unpacking() {
     let kinds: Vec<_> = body.kinds().iter().map(|kind| &*kind.kind).collect();
     assert_eq!((kinds, body.count()), (vec!["Deployment"], 2));
 }
+
+/// As large as a manifest may declare one.
+#[test]
+fn the_largest_object_is_unpacked_once_and_not_for_each_request() {
+    let json = "x".repeat(crate::helm::manifest::OBJECT_BYTES);
+    let body = body(vec![object(None, "web", &json), object(None, "other", "1")]);
+    let find = || {
+        body.find("apps", "Deployment", "shop", "web")
+            .unwrap()
+            .unwrap()
+    };
+    let first = find();
+    assert_eq!(first.json.len(), json.len());
+    assert!(Arc::ptr_eq(&first, &find()));
+}

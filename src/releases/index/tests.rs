@@ -115,6 +115,21 @@ impl Fixture {
         Content::Body(Arc::new(Body::new(parts, &self.store)))
     }
 
+    /// One in which this many documents could not be read.
+    fn body_with_problems(&self, objects: Vec<DeclaredObject>, problems: usize) -> Content {
+        let release = ReleaseName {
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        let parts = Parts {
+            release,
+            about: About::default(),
+            objects,
+            problems,
+        };
+        Content::Body(Arc::new(Body::new(parts, &self.store)))
+    }
+
     /// Applies a record and answers the demand for its body.
     fn put(&mut self, stored: &Stored, objects: Vec<DeclaredObject>) {
         let body = self.body(objects);
@@ -902,4 +917,83 @@ mod holdings {
             Vec::<String>::new()
         );
     }
+}
+
+/// What nobody could read may declare it.
+#[test]
+fn what_a_manifest_with_a_document_that_is_not_read_lacks_is_not_absent() {
+    let mut fixture = fixture();
+    fixture.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("front", "a:1"), deployment("back", "a:1")],
+    );
+    assert!(!fixture.directory.any_unreadable());
+    let newer = record(2, Status::PendingUpgrade, 11);
+    let body = fixture.body_with_problems(vec![deployment("front", "a:2")], 1);
+    fixture.put_body(&newer, body);
+
+    let held = |name: &str| {
+        let revisions = fixture.claim(name).revisions;
+        let helds = revisions.into_iter().map(|revision| revision.held);
+        helds
+            .map(|held| match held {
+                Held::Declared(_) => "declared",
+                Held::Absent => "absent",
+                Held::Unreadable => "unreadable",
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(held("front"), ["declared", "declared"]);
+    assert_eq!(held("back"), ["unreadable", "declared"]);
+    assert!(fixture.claims("other").is_empty());
+    assert!(fixture.directory.is_unreadable("shop", "web"));
+    assert!(!fixture.directory.is_unreadable("shop", "other"));
+
+    let newest = record(3, Status::PendingUpgrade, 12);
+    fixture.put(&newest, vec![deployment("front", "a:3")]);
+    assert!(!fixture.directory.any_unreadable());
+    fixture.index.delete(&newest);
+    assert!(!fixture.directory.is_unreadable("shop", "web"));
+}
+
+#[test]
+fn what_a_batch_changes_is_published_when_it_ends() {
+    let mut fixture = fixture();
+    let first = record(1, Status::Deployed, 10);
+    fixture.put(&first, vec![deployment("front", "a:1")]);
+
+    fixture.index.begin_batch();
+    fixture.put(
+        &record(2, Status::PendingUpgrade, 11),
+        vec![deployment("front", "a:2")],
+    );
+    fixture.index.delete(&first);
+    assert_eq!(fixture.claim("front").revisions.len(), 1, "as before");
+    fixture.index.end_batch();
+    let revisions: Vec<u32> = fixture
+        .claim("front")
+        .revisions
+        .iter()
+        .map(|revision| revision.revision)
+        .collect();
+    assert_eq!(revisions, [2]);
+}
+
+/// Worked out anew for each of them, it would take minutes.
+#[test]
+fn a_release_of_very_many_records_is_indexed() {
+    const RECORDS: u32 = 20_000;
+    let mut fixture = fixture();
+    fixture.index.relist_started(ALL);
+    fixture.index.begin_batch();
+    for revision in 1..=RECORDS {
+        let stored = record(revision, Status::Superseded, 10 + revision);
+        fixture.index.listed(&ALL, stored);
+    }
+    fixture.index.end_batch();
+    fixture.index.relist_done(&ALL);
+    let view = fixture.directory.release(&storage()).unwrap();
+    assert_eq!((view.records, view.newest), (20_000, RECORDS));
+    // Of the newest alone the body is wanted.
+    assert_eq!(fixture.index.take_demands().len(), 1);
 }

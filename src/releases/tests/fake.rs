@@ -286,10 +286,24 @@ fn respond(status: u16, object: &Value) -> Response<Body> {
 
 /// The payload of a record as Helm before compression wrote it: base64 of JSON.
 pub fn payload(revision: u32, status: &str, image: &str) -> String {
-    let manifest = format!(
-        "---\n# Source: web/templates/deployment.yaml\napiVersion: apps/v1\nkind: Deployment\n\
+    payload_of(revision, status, &[&deployment(image)])
+}
+
+/// A document that declares the one object.
+pub fn deployment(image: &str) -> String {
+    format!(
+        "# Source: web/templates/deployment.yaml\napiVersion: apps/v1\nkind: Deployment\n\
          metadata:\n  name: web\nspec:\n  image: {image}\n"
-    );
+    )
+}
+
+/// The body of a record with these documents.
+pub fn payload_of(revision: u32, status: &str, documents: &[&str]) -> String {
+    let documents: Vec<String> = documents
+        .iter()
+        .map(|text| format!("---\n{text}\n"))
+        .collect();
+    let manifest = documents.concat();
     let record = json!({
         "name": "web", "namespace": "shop", "version": revision,
         "info": { "status": status, "last_deployed": "2026-01-02T03:04:05Z" },

@@ -4,11 +4,12 @@
 //! - As everywhere nothing is denied from the index: what a denial rests on is in the request itself or
 //!   was read after it came.
 //! - What Helm may have done passes, whoever did it ([`crate::guard::records`]).
-//! - A record is decoded on a thread that may block, a few at a time, and shown to nobody.
+//! - A record is decoded on a thread that may block, within the budget of all decoding
+//!   ([`crate::releases::decoding`]), and shown to nobody.
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
+use tokio::time::timeout_at;
 
 use super::{RESERVE, Sources, Webhook, own};
 use crate::{
@@ -27,12 +28,10 @@ use crate::{
         record::{Limits, decode},
     },
     policy::{Act, Labels, Mode, Object, Place, Policy, Requester, records::Guarded},
+    releases::decoding::Decoding,
 };
 
 mod unread;
-
-/// Decoding a big record takes tens of milliseconds and as many megabytes.
-static DECODING: Semaphore = Semaphore::const_new(4);
 
 /// Releases whose records are in the way of a collection that is deleted; more are not named.
 const NAMED: usize = 16;
@@ -162,7 +161,8 @@ async fn changed(
     old: StoredRecord,
     new: Option<StoredRecord>,
 ) -> Result<Verdict, Reason> {
-    let (old, edited) = decoding(call, move || {
+    let claimed = claimed_bytes([Some(&old), new.as_ref()].into_iter().flatten());
+    let (old, edited) = decoding(call, claimed, move || {
         let edited = edit(&old, new.as_ref(), &Limits::default());
         (old, edited)
     })
@@ -352,7 +352,8 @@ impl About {
 /// By its body; by where it is stored, if that can not be read.
 async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
     let namespace = call.object.namespace.to_owned();
-    decoding(call, move || {
+    let claimed = claimed_bytes([&stored]);
+    decoding(call, claimed, move || {
         let payload = stored.payload().unwrap_or_default();
         let revision = stored.revision;
         match decode(&payload, &Limits::default()) {
@@ -378,19 +379,24 @@ async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
     .await
 }
 
-/// Computes away from the threads that answer.
+/// What the records say that they inflate to, together.
+fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredRecord>) -> usize {
+    let payloads = records.into_iter().filter_map(StoredRecord::payload);
+    payloads
+        .map(|payload| Limits::default().claimed_bytes(&payload))
+        .sum()
+}
+
+/// Computes away from the threads that answer, once there is room for so many bytes of JSON.
 async fn decoding<T: Send + 'static>(
     call: &Call<'_>,
+    claimed: usize,
     compute: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Reason> {
-    let computing = async {
-        // The semaphore is never closed.
-        let _permit = DECODING.acquire().await.ok()?;
-        spawn_blocking(compute).await.ok()
-    };
+    let computing = Decoding::of_process().run(claimed, compute);
     match timeout_at(call.deadline.into(), computing).await {
-        Ok(Some(computed)) => Ok(computed),
-        Ok(None) => Err(Reason::RecordUnreadable),
+        Ok(Ok(computed)) => Ok(computed),
+        Ok(Err(_panicked)) => Err(Reason::RecordUnreadable),
         Err(_) => Err(Reason::DeadlineExceeded),
     }
 }

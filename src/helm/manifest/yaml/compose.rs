@@ -163,7 +163,7 @@ impl Composer<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => {
                 let anchored = self.anchors.get(&anchor).ok_or(Fault::Alias)?;
-                self.allowance.spend(anchored.cost)?;
+                self.allowance.alias(anchored.cost)?;
                 let node = anchored.node.clone();
                 self.place(node)
             }

@@ -1,0 +1,154 @@
+//! The memory that decoding records may take, all together.
+//!
+//! A record is whatever somebody wrote: a few kilobytes may inflate a thousandfold and hold many small
+//! things. [`Limits`](crate::helm::record::Limits) bound one record; here is what bounds several at
+//! once, for the index, read-throughs and reviews of records alike.
+//!
+//! Invariants
+//! - A record is decoded only while its part of the budget is taken, also when nobody waits for the
+//!   result any more.
+//! - Whoever decodes two records takes the budget for both at once, so that nobody waits for another
+//!   who waits.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+};
+
+/// The whole budget, in bytes.
+const BUDGET: usize = 64 << 20;
+
+/// A permit is a kibibyte of it: permits are counted in 32 bits.
+const PERMIT: usize = 1 << 10;
+
+/// What a record of any size may take: trees are larger than their text.
+const EACH: usize = 12 << 20;
+
+/// What can be said of a payload before it is decoded: its size as JSON, once for the JSON and once
+/// for the manifest in it.
+fn weight(claimed: usize) -> usize {
+    claimed.saturating_mul(2).saturating_add(EACH)
+}
+
+/// Memory is of the process, and so is the budget.
+static OF_PROCESS: LazyLock<Decoding> = LazyLock::new(Decoding::default);
+
+/// The budget. Cheap to clone; all clones share it.
+#[derive(Clone, Debug)]
+pub struct Decoding {
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(BUDGET / PERMIT)),
+        }
+    }
+}
+
+impl Decoding {
+    /// The one that all share.
+    pub fn of_process() -> &'static Self {
+        &OF_PROCESS
+    }
+
+    /// Computes on a thread that may block, as soon as there is room for records that claim so many
+    /// bytes of JSON in all.
+    ///
+    /// # Errors
+    /// When the computation panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        claimed: usize,
+        compute: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let permits = (weight(claimed) / PERMIT).min(BUDGET / PERMIT);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        // The semaphore is never closed; without it the bound of one record would still hold.
+        let taken = Arc::clone(&self.permits).acquire_many_owned(permits).await;
+        spawn_blocking(move || {
+            let computed = compute();
+            drop(taken);
+            computed
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    };
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::small_ones(50 << 10, 5)]
+    #[case::of_one_mebibyte(1 << 20, 4)]
+    #[case::as_large_as_may_be(16 << 20, 1)]
+    #[case::that_claim_anything(usize::MAX, 1)]
+    #[tokio::test]
+    async fn no_more_records_are_decoded_at_once_than_there_is_room_for(
+        #[case] claimed: usize,
+        #[case] most: usize,
+    ) {
+        let decoding = Decoding::default();
+        let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let running = (0..20).map(|_| {
+            let (decoding, now, peak) = (decoding.clone(), Arc::clone(&now), Arc::clone(&peak));
+            tokio::spawn(async move {
+                let compute = move || {
+                    peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    std::thread::yield_now();
+                    now.fetch_sub(1, SeqCst);
+                };
+                decoding.run(claimed, compute).await
+            })
+        });
+        for one in running.collect::<Vec<_>>() {
+            one.await.unwrap().unwrap();
+        }
+        assert!((1..=most).contains(&peak.load(SeqCst)), "{peak:?}");
+    }
+
+    /// The bound is not for who waits, it is for what is in memory.
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_still_takes_its_room() {
+        let decoding = Decoding::default();
+        let (go_on, may_end) = mpsc::channel::<()>();
+        let (tell, begun) = tokio::sync::oneshot::channel();
+        let may_end = Mutex::new(may_end);
+        let whole = tokio::spawn({
+            let decoding = decoding.clone();
+            async move {
+                let compute = move || {
+                    let _ = tell.send(());
+                    let _ = may_end.lock().unwrap().recv();
+                };
+                decoding.run(usize::MAX, compute).await
+            }
+        });
+        begun.await.unwrap();
+        whole.abort();
+        assert!(whole.await.unwrap_err().is_cancelled());
+        assert_eq!(decoding.permits.available_permits(), 0);
+        go_on.send(()).unwrap();
+        decoding.run(usize::MAX, || ()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_its_room_back() {
+        let decoding = Decoding::default();
+        let died = decoding.run(usize::MAX, || panic!("as a decoder")).await;
+        assert!(died.unwrap_err().is_panic());
+        assert_eq!(decoding.run(usize::MAX, || 1).await.unwrap(), 1);
+    }
+}

@@ -1,0 +1,213 @@
+//! Records that are small and become large: the guard answers or names each of them, within the memory
+//! that the shipped manifest gives it, and judges the rest of the cluster.
+
+use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use testbed::{Guard, GuardConfig, HelmVersion, shared};
+
+use crate::{
+    charts::{CONFIG_MAP, single},
+    scene::{Scene, Screen, eventually, record_name},
+    turn::Turn,
+};
+
+/// The limit of the container in `deploy/manifests/40-deployment.yaml`.
+const LIMIT_MIB: u64 = 512;
+
+/// What counts as data of the process and is not in memory: the stacks of its threads, 2 MiB each.
+const STACKS_MIB: u64 = 128;
+
+const MIB: usize = 1 << 20;
+
+fn gzip(json: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(json).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn release(scene: &Scene, name: &str, manifest: &str) -> Value {
+    json!({
+        "name": name, "namespace": scene.ns.name(), "version": 1,
+        "info": {"status": "deployed"},
+        "chart": {"metadata": {"name": name, "version": "1.0.0"}},
+        "manifest": manifest,
+    })
+}
+
+fn secret(name: &str, revision: u32, status: &str, gzip: &[u8]) -> Value {
+    let body = BASE64_STANDARD.encode(BASE64_STANDARD.encode(gzip));
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+        "metadata": {"name": record_name(name, revision), "labels": {
+            "name": name, "owner": "helm", "status": status, "version": revision.to_string(),
+        }},
+        "data": {"release": body},
+    })
+}
+
+fn config_map(name: &str, data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n{data}\n")
+}
+
+/// A record of each kind, by its name.
+fn bombs(scene: &Scene) -> Vec<(&'static str, Vec<u8>)> {
+    let packed =
+        |name: &str, manifest: &str| gzip(release(scene, name, manifest).to_string().as_bytes());
+    let text = |mebibytes: usize| {
+        let text = "x".repeat(mebibytes * MIB);
+        config_map("big", &format!("  a: {text}"))
+    };
+    let aliases = (0..118).fold(
+        format!("  a: &a {}\n", "x".repeat(MIB)),
+        |mut data, number| {
+            writeln!(data, "  b{number}: *a").unwrap();
+            data
+        },
+    );
+    let finalizers: Vec<String> = (0..35_000).map(|n| format!("  - a/b{n}\n")).collect();
+    let finalizers = finalizers.concat();
+    let finalizers = config_map("finalizers", "  a: b")
+        .replace("data:", &format!("  finalizers:\n{finalizers}data:"));
+    let numbers = format!(
+        "apiVersion: v1\nkind: A\nmetadata: {{name: a}}\nspec: [{}1]",
+        "1,".repeat(7 * MIB)
+    );
+    let documents: Vec<String> = (0..60_000)
+        .map(|n| format!("---\n{{apiVersion: v1, kind: A{n}, metadata: {{name: a{n}}}}}\n"))
+        .collect();
+    let mut hooks = release(scene, "hooks", "");
+    hooks["hooks"] = json!(vec![json!({}); 4 * MIB]);
+    let mut lies = packed("lies", &text(15));
+    let end = lies.len() - 4;
+    lies[end..].copy_from_slice(&1000_u32.to_le_bytes());
+    vec![
+        ("thousandfold", packed("thousandfold", &text(58))),
+        ("largest", packed("largest", &text(15))),
+        ("aliases", packed("aliases", &config_map("big", &aliases))),
+        ("finalizers", packed("finalizers", &finalizers)),
+        ("numbers", packed("numbers", &numbers)),
+        ("documents", packed("documents", &documents.concat())),
+        ("hooks", gzip(hooks.to_string().as_bytes())),
+        ("lies", lies),
+    ]
+}
+
+/// The guard, with a limit of the kernel on its memory. A control group would be closer to the
+/// container's, but is not for everybody to make.
+fn limited() -> PathBuf {
+    let path = shared().scratch().join("helm-guard-limited");
+    let script = format!(
+        "#!/bin/sh\nulimit -d {} && exec {} \"$@\"\n",
+        (LIMIT_MIB + STACKS_MIB) * 1024,
+        env!("CARGO_BIN_EXE_helm-guard")
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The most memory that the guard has had at any time.
+fn peak_mib(guard: &Guard) -> u64 {
+    let pid = guard.pids()[1];
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib / 1024
+}
+
+fn create(scene: &Scene, objects: &[Value]) {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    scene.kubectl("create -f -").stdin(list.to_string()).ok();
+}
+
+#[test]
+fn records_that_become_large_are_named_and_the_rest_is_judged_within_the_memory_there_is() {
+    let turn = Turn::take();
+    let scene = Scene::new("bombs", HelmVersion::V3);
+    scene.install("settings", &single(CONFIG_MAP));
+    let bombs = bombs(&scene);
+    let records: Vec<Value> = bombs
+        .iter()
+        .map(|(name, gzip)| secret(name, 1, "deployed", gzip))
+        .collect();
+    create(&scene, &records);
+    // Of a name with very many records all are superseded but one.
+    let empty: Vec<Value> = (1..=500)
+        .map(|revision| secret("empty", revision, "superseded", b""))
+        .collect();
+    create(&scene, &empty);
+
+    let binary = limited();
+    let mut config = GuardConfig {
+        binary: &binary,
+        ..Turn::config("Deny")
+    };
+    // Else the allocator asks for a gibibyte at once, which counts before it is used.
+    config
+        .env
+        .push(("MIMALLOC_ARENA_EAGER_COMMIT".into(), "0".into()));
+    let guard = turn.start(config);
+    let is_named = |name: &str| {
+        let record = format!("{}/{name}", scene.ns.name());
+        guard.log().iter().any(|line| {
+            let fields = [&line["record"], &line["fields"]["record"]];
+            line["level"] == "WARN"
+                && fields
+                    .iter()
+                    .any(|field| field.as_str().is_some_and(|field| field.contains(&record)))
+        })
+    };
+    for (name, _) in &bombs {
+        if *name != "finalizers" {
+            assert!(is_named(name), "{name} is named in the log");
+        }
+    }
+    let ready = guard.admin_get("/readyz");
+    assert_eq!(ready.status, 200, "{ready:?}");
+    assert!(ready.body.contains("thousandfold"), "{ready:?}");
+    assert!(ready.body.contains("aliases"), "{ready:?}");
+    scene
+        .kubectl("delete configmap settings")
+        .denied(&["declared by Helm release \"settings\""]);
+    eprintln!("peak after the start: {} MiB", peak_mib(&guard));
+
+    // Many of each at once, while the guard serves.
+    for round in 2..6 {
+        let records: Vec<Value> = bombs
+            .iter()
+            .map(|(name, gzip)| secret(&format!("{name}-{round}"), 1, "deployed", gzip))
+            .collect();
+        create(&scene, &records);
+    }
+    let last = format!("{}-5", "lies");
+    eventually("a guard that has tried them all", || {
+        is_named(&last).then_some(())
+    });
+    // Somebody relabels one: both states of it would be read.
+    for name in ["thousandfold", "largest", "lies", "hooks"] {
+        let name = record_name(name, 1);
+        let line = format!("label secret {name} status=superseded --overwrite");
+        let output = scene.kubectl(&line).run();
+        assert!(
+            output.says("helm-guard"),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
+    }
+    scene
+        .kubectl("delete configmap settings")
+        .denied(&["declared by Helm release \"settings\""]);
+    let peak = peak_mib(&guard);
+    eprintln!("peak: {peak} MiB");
+    assert!(peak < LIMIT_MIB, "{peak} MiB");
+    assert_eq!(guard.admin_get("/readyz").status, 200);
+}
