@@ -7,6 +7,7 @@
 //! Start at [`client::connect`]; [`crds::Crds`] for the types of custom resources.
 
 pub mod access;
+pub mod admission;
 pub mod client;
 pub mod crds;
 pub mod failure;

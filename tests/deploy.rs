@@ -22,6 +22,9 @@ use serde_json::Value;
 #[path = "crds/text.rs"]
 mod crds;
 
+/// What is applied only where somebody wants an emergency account.
+const ACCOUNT: &str = "deploy/break-glass/account.yaml";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -44,12 +47,10 @@ fn documents(file: &Path) -> Vec<Value> {
     serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// All objects of the plain manifests.
+/// All objects of the plain manifests, and those of the emergency account.
 fn manifests() -> Vec<Value> {
-    let objects: Vec<Value> = yaml_files("deploy/manifests")
-        .iter()
-        .flat_map(|file| documents(file))
-        .collect();
+    let files = [yaml_files("deploy/manifests"), vec![root().join(ACCOUNT)]].concat();
+    let objects: Vec<Value> = files.iter().flat_map(|file| documents(file)).collect();
     assert!(!objects.is_empty());
     objects
 }
@@ -106,6 +107,7 @@ const READS: [&str; 3] = ["get", "list", "watch"];
 #[rstest]
 #[case::deploy("deploy")]
 #[case::manifests("deploy/manifests")]
+#[case::break_glass("deploy/break-glass")]
 #[case::examples("deploy/examples")]
 #[case::certificates("certs")]
 fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
@@ -125,14 +127,107 @@ fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
     }
 }
 
+/// `kubectl delete -k deploy` removes what it names: the guard, and neither the records of emergencies nor
+/// the account.
 #[test]
-fn the_kustomization_names_every_manifest() {
+fn the_kustomization_names_every_manifest_but_the_definitions() {
     let kustomization = documents(&root().join("deploy/kustomization.yaml")).remove(0);
     let named: Vec<PathBuf> = strings(&kustomization["resources"])
         .into_iter()
         .map(|path| root().join("deploy").join(path))
         .collect();
-    assert_eq!(named, yaml_files("deploy/manifests"));
+    let (definitions, others): (Vec<PathBuf>, Vec<PathBuf>) = yaml_files("deploy/manifests")
+        .into_iter()
+        .partition(|file| file.ends_with("05-crds.yaml"));
+    assert_eq!(definitions.len(), 1);
+    assert_eq!(named, others);
+    let objects = others.iter().flat_map(|file| documents(file));
+    let namespaces: Vec<Value> = objects
+        .filter(|object| object["kind"] == "Namespace")
+        .map(|object| object["metadata"]["name"].clone())
+        .collect();
+    assert_eq!(namespaces, ["helm-guard"]);
+}
+
+#[test]
+fn the_emergency_account_has_a_namespace_of_its_own_and_rights_where_somebody_binds_them() {
+    let account = documents(&root().join(ACCOUNT));
+    let of_kind = |kind: &str| -> Vec<&Value> {
+        let objects = account.iter();
+        objects.filter(|object| object["kind"] == kind).collect()
+    };
+    assert_eq!(of_kind("ClusterRoleBinding"), Vec::<&Value>::new());
+    let namespace = &of_kind("Namespace")[0]["metadata"]["name"];
+    assert_eq!(namespace, "helm-guard-break-glass");
+    let user = &of_kind("ServiceAccount")[0];
+    assert_eq!(&user["metadata"]["namespace"], namespace);
+    assert_eq!(user["automountServiceAccountToken"], false);
+    for binding in of_kind("RoleBinding") {
+        assert_eq!(&binding["metadata"]["namespace"], namespace);
+        assert_eq!(binding["subjects"][0]["name"], "helm-guard");
+    }
+    // Who can write these has more than the role says.
+    for rule in of_kind("ClusterRole")[0]["rules"].as_array().unwrap() {
+        let resources = strings(&rule["resources"]);
+        for resource in ["secrets", "serviceaccounts", "roles", "rolebindings"] {
+            assert!(!resources.contains(resource), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_break_glass_binds_the_account_in_one_namespace_and_can_be_put_in_force() {
+    let example = documents(&root().join("deploy/examples/break-glass.yaml"));
+    let policy = example
+        .iter()
+        .find(|object| object["kind"] == "GuardPolicy");
+    let policy: GuardPolicy = serde_json::from_value(policy.unwrap().clone()).unwrap();
+    let account = policy.spec.break_glass.service_account.clone();
+    assert_eq!(
+        account.as_deref(),
+        Some("helm-guard-break-glass/emergency-ops")
+    );
+    assert!(
+        !Policy::compile(&policy.spec)
+            .unwrap()
+            .emergencies()
+            .is_empty()
+    );
+    for binding in example
+        .iter()
+        .filter(|object| object["roleRef"].is_object())
+    {
+        let role = binding["roleRef"]["name"].as_str().unwrap();
+        let is_accounts_own = binding["subjects"][0]["name"] == "emergency-ops";
+        assert!(
+            !is_accounts_own || binding["kind"] == "RoleBinding",
+            "{binding}"
+        );
+        object(binding["roleRef"]["kind"].as_str().unwrap(), role);
+    }
+}
+
+#[test]
+fn each_admission_policy_is_bound_to_deny() {
+    let objects = documents(&root().join("deploy/manifests/60-admission-policies.yaml"));
+    let names = |kind: &str| -> BTreeSet<String> {
+        let objects = objects.iter().filter(|object| object["kind"] == kind);
+        objects
+            .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let policies = names("ValidatingAdmissionPolicy");
+    assert_eq!(policies, names("ValidatingAdmissionPolicyBinding"));
+    assert_eq!(policies.len(), 5);
+    for object in &objects {
+        if object["kind"] == "ValidatingAdmissionPolicyBinding" {
+            assert_eq!(object["spec"]["policyName"], object["metadata"]["name"]);
+            assert_eq!(
+                object["spec"]["validationActions"],
+                serde_json::json!(["Deny"])
+            );
+        }
+    }
 }
 
 #[test]
@@ -180,6 +275,13 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
                 } else {
                     ["create"].into()
                 }
+            }
+            // Those of the namespace of the emergency account, and of no other.
+            ("Role", Some("secrets")) if rule["verbs"] == serde_json::json!(["list", "delete"]) => {
+                let role = object("Role", "helm-guard-tokens");
+                assert_eq!(role["metadata"]["namespace"], "helm-guard-break-glass");
+                assert_eq!(role["rules"].as_array().unwrap().len(), 1);
+                ["delete"].into()
             }
             ("Role", Some("secrets")) => {
                 if strings(&rule["resourceNames"]) == ["helm-guard-tls"].into() {
@@ -373,16 +475,16 @@ fn the_deployment_serves_where_the_service_and_the_probes_look() {
     }
 }
 
+/// The account is opt-in: an account that nobody applied must not pass, whoever makes it.
 #[test]
-fn the_break_glass_account_of_the_arguments_exists() {
+fn nobody_breaks_the_glass_until_somebody_says_who() {
     let deployment = object("Deployment", "helm-guard");
-    let account = object("ServiceAccount", "emergency-ops");
-    let user = format!(
-        "--break-glass-user=system:serviceaccount:{}:emergency-ops",
-        account["metadata"]["namespace"].as_str().unwrap()
+    let arguments = arguments(&deployment);
+    assert!(
+        !arguments
+            .iter()
+            .any(|argument| argument.contains("break-glass"))
     );
-    assert!(arguments(&deployment).contains(user.as_str()));
-    assert_eq!(account["automountServiceAccountToken"], false);
 }
 
 #[test]

@@ -18,6 +18,8 @@
 #[path = "cluster/charts.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod charts;
+#[path = "cluster/installed.rs"]
+mod installed;
 #[path = "cluster/scene.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod scene;

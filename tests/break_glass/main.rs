@@ -17,6 +17,8 @@
 )]
 #[path = "../cluster/charts.rs"]
 mod charts;
+#[path = "../cluster/installed.rs"]
+mod installed;
 #[allow(dead_code, reason = "not all that the other tests do is done here")]
 #[path = "../cluster/scene.rs"]
 mod scene;
@@ -26,6 +28,7 @@ mod turn;
 
 mod grants;
 mod night;
+mod on_its_own;
 mod record;
 mod sinks;
 mod story;

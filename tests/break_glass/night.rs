@@ -12,13 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, HelmVersion, Invocation, shared};
 
+pub use crate::installed::EMERGENCY_OPS;
 use crate::{
     charts::myapp,
+    installed::{BREAK_GLASS, install},
     scene::{Scene, within},
     turn::Turn,
 };
 
-pub const EMERGENCY_OPS: &str = "system:serviceaccount:ops:emergency-ops";
+pub const ACCOUNT: &str = "helm-guard-break-glass/emergency-ops";
 pub const OSCAR: &str = "oscar@example.com";
 pub const ANNA: &str = "anna@example.com";
 
@@ -39,14 +41,7 @@ pub fn people() -> &'static People {
     static PEOPLE: OnceLock<People> = OnceLock::new();
     PEOPLE.get_or_init(|| {
         let plane = shared();
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-        admin("apply --server-side -k").arg(deploy).ok();
-        admin("wait --for=condition=Established --timeout=60s crd")
-            .args([
-                "breakglassgrants.helm-guard.dev",
-                "emergencychanges.helm-guard.dev",
-            ])
-            .ok();
+        install();
         let with = |name: &str, role: &str| {
             let binding = name.split('@').next().unwrap();
             admin(&format!(
@@ -57,14 +52,14 @@ pub fn people() -> &'static People {
         };
         let oscar = with(OSCAR, "helm-guard-emergency-operator");
         admin(&format!(
-            "-n ops create rolebinding oscar --role=emergency-ops-token --user={OSCAR}"
+            "-n {BREAK_GLASS} create rolebinding oscar --role=emergency-ops-token --user={OSCAR}"
         ))
         .ok();
         People {
             oscar,
             anna: with(ANNA, "helm-guard-approver"),
             vera: with("vera@example.com", "helm-guard-viewer"),
-            emergency: plane.service_account("ops", "emergency-ops").unwrap(),
+            emergency: plane.service_account(BREAK_GLASS, "emergency-ops").unwrap(),
             guard: plane.service_account("helm-guard", "helm-guard").unwrap(),
         }
     })
@@ -96,8 +91,7 @@ impl Night {
         let scene = Scene::new(stem, HelmVersion::V4);
         scene.install("myapp", &myapp("1.0.0"));
         let mut rules = rules.clone();
-        rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency-ops"]}}]);
-        rules["serviceAccount"] = json!("ops/emergency-ops");
+        rules["identities"] = json!([{"subjects": {"serviceAccounts": [ACCOUNT]}}]);
         let policy = json!({
             "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
             "metadata": {"name": "default"}, "spec": {"mode": "Deny", "breakGlass": rules, "alerts": alerts},
@@ -133,7 +127,7 @@ impl Night {
             "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
             "metadata": {"name": format!("{}-{name}", self.ns())},
             "spec": {
-                "subjects": {"serviceAccounts": ["ops/emergency-ops"]},
+                "subjects": {"serviceAccounts": [ACCOUNT]},
                 "scope": {"namespaces": [self.ns()]},
                 "reason": "checkout OOM-killed", "ticket": "INC-4711",
                 "requestedBy": OSCAR, "expiresAt": end,

@@ -146,6 +146,7 @@ fn refuse_records(namespace: &str) {
     });
     eventually("a policy that refuses records", || {
         let tried = admin("create --dry-run=server -f -")
+            .arg("--as=system:serviceaccount:helm-guard:helm-guard")
             .stdin(probe.to_string())
             .run();
         tried.says("no records here").then_some(())

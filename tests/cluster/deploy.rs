@@ -31,7 +31,7 @@ fn the_api_server_takes_every_manifest_and_keeps_what_it_says() {
         "service/helm-guard",
         "poddisruptionbudget/helm-guard",
         "clusterrolebinding/helm-guard",
-        "serviceaccount/emergency-ops --namespace ops",
+        "serviceaccount/emergency-ops --namespace helm-guard-break-glass",
     ] {
         get(what);
     }
@@ -64,7 +64,12 @@ fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
         ("patch deployments.apps -n default", false),
         ("patch deployments.apps/scale -n default", false),
         ("delete pods -n default", false),
-        ("create serviceaccounts/token -n ops", false),
+        (
+            "create serviceaccounts/token -n helm-guard-break-glass",
+            false,
+        ),
+        ("delete secrets -n helm-guard-break-glass", true),
+        ("create secrets -n helm-guard-break-glass", false),
         ("get deployments.apps -n default", true),
         ("get roles.rbac.authorization.k8s.io -n default", true),
         ("get pods --subresource=exec -n default", false),

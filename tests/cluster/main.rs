@@ -14,6 +14,7 @@
 )]
 
 mod charts;
+mod installed;
 mod scene;
 mod world;
 

@@ -9,17 +9,20 @@ use std::{
 use serde_json::Value;
 use testbed::{Guard, GuardConfig, shared};
 
-use crate::scene::{ONCALL_GROUP, eventually};
+pub use crate::installed::EMERGENCY_OPS;
+use crate::{
+    installed::{BREAK_GLASS, install},
+    scene::{ONCALL_GROUP, eventually},
+};
 
 pub const RUNBOOK: &str = "https://runbooks.example.com/helm-guard";
-pub const EMERGENCY_OPS: &str = "system:serviceaccount:ops:emergency-ops";
 
 /// What `deploy/` makes of a control plane: the guard, and the account for emergencies.
 pub struct World {
     pub guard: Guard,
     /// The kubeconfig of the guard's ServiceAccount.
     pub guard_kubeconfig: PathBuf,
-    /// The kubeconfig of `ops/emergency-ops`, with the rights that `deploy/` gives it.
+    /// The kubeconfig of the emergency account, with the rights that `deploy/` gives it.
     pub emergency: PathBuf,
 }
 
@@ -28,15 +31,9 @@ pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let plane = shared();
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-        plane
-            .kubectl()
-            .cmd(plane.admin())
-            .args(["apply", "--server-side", "-k"])
-            .arg(deploy)
-            .ok();
+        install();
         let guard_kubeconfig = plane.service_account("helm-guard", "helm-guard").unwrap();
-        let emergency = plane.service_account("ops", "emergency-ops").unwrap();
+        let emergency = plane.service_account(BREAK_GLASS, "emergency-ops").unwrap();
         let config = GuardConfig::new(
             Path::new(env!("CARGO_BIN_EXE_helm-guard")),
             &guard_kubeconfig,

@@ -1,0 +1,282 @@
+//! What the admission policies of `deploy/` keep while no guard runs: no test here starts one.
+
+use std::path::{Path, PathBuf};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use testbed::{Invocation, shared};
+
+use crate::{
+    installed::BREAK_GLASS,
+    night::{ACCOUNT, ANNA, EMERGENCY_OPS, OSCAR, admin, create, people},
+    scene::eventually,
+    turn::Turn,
+};
+
+/// The guard's own account.
+const GUARD: &str = "system:serviceaccount:helm-guard:helm-guard";
+
+/// A user whom RBAC refuses nothing, so that only a policy can.
+fn with_all_rights(user: &str) -> PathBuf {
+    shared().grant_cluster_admin(user).unwrap();
+    shared().user(user, &[]).unwrap()
+}
+
+fn by(kubeconfig: &Path, line: &str) -> Invocation {
+    let kubectl = shared().kubectl().cmd(kubeconfig);
+    kubectl.args(line.split_whitespace())
+}
+
+/// The API server learns of a policy within seconds of its creation.
+fn refused(what: &str, invocation: impl Fn() -> Invocation, says: &str) {
+    eventually(what, || {
+        let output = invocation().run();
+        (!output.status.success() && output.says(says)).then_some(())
+    });
+}
+
+/// An account beside the emergency account, which has every right there is.
+fn emergency_account() -> PathBuf {
+    let spare = shared().service_account(BREAK_GLASS, "spare").unwrap();
+    let user = format!("system:serviceaccount:{BREAK_GLASS}:spare");
+    shared().grant_cluster_admin(&user).unwrap();
+    spare
+}
+
+#[test]
+fn the_emergency_account_does_not_touch_the_guard_whatever_its_rights() {
+    let _turn = Turn::take();
+    people();
+    let account = emergency_account();
+    for line in [
+        "-n helm-guard scale deployment/helm-guard --replicas=0 --dry-run=server",
+        "-n helm-guard set image deployment/helm-guard *=evil/image --dry-run=server",
+        "-n helm-guard delete service helm-guard --dry-run=server",
+        "-n helm-guard delete services --all --dry-run=server",
+        "-n helm-guard create token helm-guard",
+        "-n helm-guard create configmap mine --dry-run=server",
+        "-n helm-guard-break-glass delete role emergency-ops-token --dry-run=server",
+        "delete namespace helm-guard --dry-run=server",
+        "label namespace helm-guard-break-glass a=b --dry-run=server",
+        "delete crd emergencychanges.helm-guard.dev --dry-run=server",
+        "label clusterrole helm-guard a=b --dry-run=server",
+        "delete clusterrole -l app.kubernetes.io/name=helm-guard --dry-run=server",
+        "delete clusterrolebinding helm-guard --dry-run=server",
+        "create clusterrolebinding helm-guard-more --clusterrole=view --user=a --dry-run=server",
+    ] {
+        let says = "does not touch helm-guard itself";
+        refused(line, || by(&account, line), says);
+    }
+    let policy = json!({"apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+        "metadata": {"name": "default"}, "spec": {"mode": "Audit"}});
+    let line = "create --dry-run=server -f -";
+    let write = || by(&account, line).stdin(policy.to_string());
+    refused("a policy", write, "does not touch helm-guard itself");
+    for line in [
+        "label clusterrole view a=b --dry-run=server",
+        "-n default create configmap mine --dry-run=server",
+        "create namespace helm-guard-neighbour --dry-run=server",
+        "create clusterrolebinding more --clusterrole=view --user=a --dry-run=server",
+    ] {
+        by(&account, line).ok();
+    }
+    // Who is not the emergency account runs and removes the guard as ever.
+    for line in [
+        "-n helm-guard scale deployment/helm-guard --replicas=0 --dry-run=server",
+        "delete crd emergencychanges.helm-guard.dev --dry-run=server",
+    ] {
+        shared()
+            .kubectl()
+            .cmd(shared().alice())
+            .args(line.split_whitespace())
+            .ok();
+    }
+}
+
+#[test]
+fn who_the_policy_lets_break_the_glass_does_not_touch_the_guard_either() {
+    let _turn = Turn::take();
+    people();
+    let ada = with_all_rights("ada@example.com");
+    let policy = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+        "metadata": {"name": "default"},
+        "spec": {"breakGlass": {"identities": [
+            {"subjects": {"groups": ["night-shift"], "serviceAccounts": ["shop/fixer"]}},
+            {"subjects": {"users": ["ada@example.com"]}},
+        ]}},
+    });
+    let line = "-n helm-guard scale deployment/helm-guard --replicas=0 --dry-run=server";
+    by(&ada, line).ok();
+    admin("create -f -").stdin(policy.to_string()).ok();
+    let says = "does not touch helm-guard itself";
+    refused("the named user", || by(&ada, line), says);
+    for (user, group, is_refused) in [
+        ("kim@example.com", "night-shift", true),
+        ("kim@example.com", "day-shift", false),
+        (
+            "system:serviceaccount:shop:fixer",
+            "system:serviceaccounts",
+            true,
+        ),
+        (
+            "system:serviceaccount:shop:other",
+            "system:serviceaccounts",
+            false,
+        ),
+    ] {
+        shared().grant_cluster_admin(user).unwrap();
+        let output = admin(&format!("{line} --as={user} --as-group={group}")).run();
+        assert_eq!(output.says(says), is_refused, "{user}: {}", output.stderr);
+        assert_eq!(output.status.success(), !is_refused, "{}", output.stderr);
+    }
+    admin("delete guardpolicy default").ok();
+}
+
+fn grant(requested_by: &str) -> Value {
+    json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+        "metadata": {"generateName": "alone-"},
+        "spec": {
+            "subjects": {"serviceAccounts": [ACCOUNT], "groups": ["night-shift"]},
+            // Covers nothing of the other tests.
+            "scope": {"namespaces": ["nowhere"]},
+            "requestedBy": requested_by, "expiresAt": "2100-01-01T00:00:00Z",
+        },
+    })
+}
+
+#[test]
+fn a_grant_is_asked_for_in_ones_own_name_while_no_guard_runs() {
+    let _turn = Turn::take();
+    let oscar = &people().oscar;
+    let forged = grant(ANNA);
+    refused(
+        "a grant in another name",
+        || create(oscar, &forged),
+        "requestedBy: must be who asks",
+    );
+    let mut ended = grant(OSCAR);
+    ended["spec"]["revoked"] = json!(true);
+    refused(
+        "a revoked grant",
+        || create(oscar, &ended),
+        "without approvals, and not revoked",
+    );
+    create(oscar, &grant(OSCAR)).ok();
+}
+
+#[rstest]
+#[case::in_ones_own_name("anna@example.com", &["anna@example.com"], None)]
+#[case::in_another_name("anna@example.com", &["eve@example.com"], Some("must be who approves"))]
+#[case::by_who_asked(OSCAR, &[OSCAR], Some("who asks for a grant does not approve it"))]
+#[case::by_whom_it_is_for(EMERGENCY_OPS, &[EMERGENCY_OPS], Some("whom a grant is for"))]
+#[case::twice("anna@example.com", &["anna@example.com", "anna@example.com"], Some("nobody approves twice"))]
+fn an_approval_while_no_guard_runs(
+    #[case] user: &str,
+    #[case] approvals: &[&str],
+    #[case] says: Option<&str>,
+) {
+    let _turn = Turn::take();
+    let made = create(&people().oscar, &grant(OSCAR))
+        .args(["-o", "name"])
+        .ok();
+    let approvals: Vec<Value> = approvals
+        .iter()
+        .enumerate()
+        .map(|(n, by)| json!({"approvedBy": by, "at": format!("2026-01-01T00:00:0{n}Z")}))
+        .collect();
+    let patch = json!({"status": {"approvals": approvals}}).to_string();
+    let approve = |user: &str, groups: &[&str]| {
+        // As an administrator who impersonates: the effective user counts, and RBAC is out of the way.
+        let groups = groups.iter().map(|group| format!("--as-group={group}"));
+        admin("patch --subresource=status --type=merge -p")
+            .arg(&patch)
+            .arg(made.stdout.trim())
+            .arg(format!("--as={user}"))
+            .args(groups.collect::<Vec<_>>().iter().map(String::as_str))
+    };
+    shared().grant_cluster_admin(user).unwrap();
+    if let Some(says) = says {
+        refused("an approval", || approve(user, &[]), says);
+        return;
+    }
+    let says = "whom a grant is for";
+    refused("of its group", || approve(user, &["night-shift"]), says);
+    approve(user, &[]).ok();
+    let patch = json!({"status": {"approvals": []}}).to_string();
+    let take_back = || {
+        admin("patch --subresource=status --type=merge -p")
+            .arg(&patch)
+            .arg(made.stdout.trim())
+    };
+    let says = "what is there stays as it is";
+    refused("an approval taken back", take_back, says);
+}
+
+#[test]
+fn the_record_of_an_emergency_is_the_guards_alone() {
+    let _turn = Turn::take();
+    people();
+    let namespace = shared().namespace("records-kept");
+    let ns = namespace.name();
+    let owner = with_all_rights("owner@example.com");
+    let record = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
+        "metadata": {"name": "record", "namespace": ns},
+        "spec": {"user": "a", "at": "2026-01-01T00:00:00Z", "requestUid": "u", "operation": "Delete",
+            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
+            "release": {"name": "a", "namespace": ns, "chart": "a-1", "revision": 1},
+            "reconcileBy": "2026-01-01T00:00:00Z"},
+    });
+    let make = |line: &str| by(&owner, line).stdin(record.to_string());
+    let says = "only the guard writes, settles and removes";
+    refused("a made-up record", || make("create -f -"), says);
+    admin("create -f -")
+        .arg(format!("--as={GUARD}"))
+        .stdin(record.to_string())
+        .ok();
+    for line in [
+        "patch emc record --subresource=status --type=merge -p {\"status\":{\"state\":\"Absorbed\"}}",
+        "delete emc record",
+        "delete emc --all",
+    ] {
+        refused(line, || by(&owner, &format!("-n {ns} {line}")), says);
+    }
+    // Whoever may delete the namespace may delete what is in it.
+    by(&owner, &format!("delete namespace {ns} --timeout=60s")).ok();
+}
+
+#[test]
+fn a_token_of_the_emergency_account_ends_with_a_secret_or_is_not_made() {
+    let _turn = Turn::take();
+    people();
+    let rob = with_all_rights("rob@example.com");
+    let rob = |line: &str| by(&rob, &format!("-n {BREAK_GLASS} {line}"));
+    let of_token_type = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "forever", "annotations":
+            {"kubernetes.io/service-account.name": "emergency-ops"}},
+    });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"},
+        "spec": {
+            "serviceAccountName": "emergency-ops",
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "pod", "image": "pod", "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+        },
+    });
+    let token = "create token emergency-ops";
+    refused(
+        "a token",
+        || rob(token),
+        "is bound to the Secret of a grant",
+    );
+    let make = |object: &Value| rob("create -f -").stdin(object.to_string());
+    refused("a token Secret", || make(&of_token_type), "is empty");
+    refused("a pod", || make(&pod), "no pod runs in this namespace");
+    rob("create secret generic of-a-grant").ok();
+    let bound = "--bound-object-kind=Secret --bound-object-name=of-a-grant --duration=10m";
+    rob(&format!("{token} {bound}")).ok();
+}

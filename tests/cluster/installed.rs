@@ -1,0 +1,35 @@
+//! `deploy/` on the control plane of these tests: the definitions, the guard's rights, the admission
+//! policies, and the emergency account.
+
+use std::path::Path;
+
+use testbed::shared;
+
+/// The emergency account, as the API server names it.
+pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:emergency-ops";
+/// Its namespace.
+pub const BREAK_GLASS: &str = "helm-guard-break-glass";
+
+/// Applies it all. The account may act everywhere, since each test makes a namespace of its own.
+pub fn install() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let kubectl = |line: &str| {
+        let kubectl = shared().kubectl().cmd(shared().admin());
+        kubectl.args(line.split_whitespace())
+    };
+    let definitions = root.join("manifests/05-crds.yaml");
+    kubectl("apply --server-side -f").arg(definitions).ok();
+    kubectl("wait --for=condition=Established --timeout=60s crd")
+        .args([
+            "guardpolicies.helm-guard.dev",
+            "breakglassgrants.helm-guard.dev",
+            "emergencychanges.helm-guard.dev",
+        ])
+        .ok();
+    for folder in [root.clone(), root.join("break-glass")] {
+        kubectl("apply --server-side -k").arg(folder).ok();
+    }
+    kubectl("create clusterrolebinding emergency --clusterrole=helm-guard-emergency-ops")
+        .arg(format!("--serviceaccount={BREAK_GLASS}:emergency-ops"))
+        .ok();
+}
