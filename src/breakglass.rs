@@ -12,6 +12,7 @@ pub mod grant;
 pub mod made;
 pub mod recorded;
 pub mod settle;
+pub mod token;
 
 pub use grant::{Leave, Refusal};
 pub use made::Made;

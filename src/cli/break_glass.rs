@@ -7,6 +7,7 @@ mod changes;
 mod grants;
 mod kubeconfig;
 mod open;
+mod token;
 mod values;
 
 use std::{path::PathBuf, process::ExitCode};

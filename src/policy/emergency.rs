@@ -1,5 +1,7 @@
 //! Who may break the glass, where, and what is asked of them: `spec.breakGlass`, compiled.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -74,6 +76,25 @@ impl Emergencies {
         identities.any(|(who, scope)| who.hold(asking) && covers(scope, place))
     }
 
+    /// The users and the groups who may break the glass anywhere.
+    pub fn who(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let all = || self.identities.iter().map(|(who, _)| who);
+        let owned = str::to_owned;
+        (
+            all().flat_map(Identities::users).map(owned).collect(),
+            all().flat_map(Identities::groups).map(owned).collect(),
+        )
+    }
+
+    /// The namespaces of the service accounts who may break the glass.
+    pub fn account_namespaces(&self) -> BTreeSet<String> {
+        let all = self.identities.iter().map(|(who, _)| who);
+        let accounts = all.flat_map(Identities::accounts);
+        accounts
+            .map(|(namespace, _)| namespace.to_owned())
+            .collect()
+    }
+
     /// Those of `subjects` that are no break-glass identities.
     pub fn strangers<'s>(&self, subjects: &'s Identities) -> Vec<&'s str> {
         let known = |name: &str, holds: fn(&Identities, &str) -> bool| {
@@ -137,6 +158,21 @@ mod tests {
     #[case::approval(json!({"approvals": 1}), true)]
     fn what_only_a_grant_can_tell_asks_for_one(#[case] spec: Value, #[case] expected: bool) {
         assert_eq!(emergencies(spec).unwrap().ask_for_a_grant(), expected);
+    }
+
+    #[test]
+    fn the_accounts_that_may_break_the_glass_are_known_by_their_namespaces() {
+        let rules = emergencies(json!({"identities": [
+            {"subjects": {"serviceAccounts": ["break-glass/ops"], "users": ["ada"]}},
+            {"subjects": {"users": ["system:serviceaccount:other:ops", "third/ops"],
+                "groups": ["on-call"]}},
+        ]}))
+        .unwrap();
+        let namespaces: Vec<String> = rules.account_namespaces().into_iter().collect();
+        assert_eq!(namespaces, ["break-glass", "other", "third"]);
+        let (users, groups) = rules.who();
+        assert_eq!(users.len(), 4);
+        assert_eq!(groups.into_iter().collect::<Vec<_>>(), ["on-call"]);
     }
 
     #[rstest]

@@ -128,6 +128,14 @@ impl Identities {
         self.groups.iter().map(String::as_str)
     }
 
+    /// The service accounts among them: namespace and name.
+    pub fn accounts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.users().filter_map(|user| {
+            let account = user.strip_prefix(SERVICE_ACCOUNT)?;
+            account.split_once(':')
+        })
+    }
+
     /// Whether this user is named, not by a group.
     pub fn names_user(&self, user: &str) -> bool {
         self.users.contains(user)

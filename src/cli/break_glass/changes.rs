@@ -106,6 +106,12 @@ fn told(change: &EmergencyChange) -> String {
         let (declared, new) = (said(&field.declared), said(&field.new));
         let _ = writeln!(text, "#   {}: declared {declared}, now {new}", field.path);
     }
+    if spec.release.server_side_apply && !spec.fields.is_empty() {
+        text.push_str(
+            "#   Helm applies this release server-side: unless the chart has these very values, helm \
+             upgrade stops with a conflict; give it --force-conflicts\n",
+        );
+    }
     if spec.fields.is_empty() {
         text.push_str("#   take the object out of the chart, or let helm upgrade bring it back\n");
     } else {
@@ -140,7 +146,7 @@ mod tests {
                 "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
                     "name": "web"},
                 "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0",
-                    "revision": 3},
+                    "revision": 3, "serverSideApply": true},
                 "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"}],
                 "patch": "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",
                 "reconcileBy": "2026-11-22T03:00:00Z",
@@ -174,6 +180,8 @@ mod tests {
         let text = told(&change());
         for line in [
             "#   .spec.replicas: declared 3, now 5",
+            "#   Helm applies this release server-side: unless the chart has these very values, helm \
+             upgrade stops with a conflict; give it --force-conflicts",
             "apiVersion: \"apps/v1\"",
             "  replicas: 5",
             "# patch: [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",

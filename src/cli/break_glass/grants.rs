@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Told, columns, myself, say};
+use super::{Told, columns, myself, say, token};
 use crate::{
     api::{BreakGlassGrant, grant::Approval},
     cli::{
@@ -93,8 +93,9 @@ pub(super) async fn close(client: &Client, name: &str) -> anyhow::Result<()> {
     let patched = api(client)
         .patch(name, &PatchParams::default(), &revoked)
         .await;
-    patched.told(&format!("revoke the grant {name}"))?;
+    let grant = patched.told(&format!("revoke the grant {name}"))?;
     say(&format!("grant {name} revoked"));
+    token::end(client, &grant).await;
     Ok(())
 }
 

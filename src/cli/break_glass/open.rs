@@ -1,26 +1,21 @@
 //! `break-glass open` and `extend`: a grant, then a token of the emergency account for as long.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::ServiceAccount,
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, api::PostParams};
 
-use super::{Token, Told, grants, kubeconfig, myself, say};
+use super::{Token, Told, grants, kubeconfig, myself, say, token};
 use crate::{
     api::{
         BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, POLICY_NAME, ReleaseRef,
         Scope, Span, Subjects, policy::breakglass,
     },
     cluster::client::Target,
+    policy::emergency::identities,
 };
 
 /// The API server makes no token shorter than this
@@ -159,22 +154,7 @@ async fn deliver(
     let (namespace, account) = split(account)?;
     let left = grant.spec.expires_at.0.duration_since(Timestamp::now());
     let seconds = left.as_secs().max(SHORTEST_TOKEN);
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let asked = TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(seconds),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let answered = api
-        .create_token_request(account, &PostParams::default(), &asked)
-        .await
-        .told(&format!("get a token of {namespace}/{account}"))?;
-    let token = answered
-        .status
-        .context("failed to get a token: the API server sent none")?
-        .token;
+    let token = token::request(client, (namespace, account), &name(grant), seconds).await?;
     let default_namespace = match grant.spec.scope.namespaces.as_slice() {
         [namespace, ..] => namespace.as_str(),
         [] => client.default_namespace(),
@@ -182,10 +162,7 @@ async fn deliver(
     kubeconfig::write(target, args, (account, default_namespace), &token)?;
     let file = args.output.display();
     if left.as_secs() < SHORTEST_TOKEN {
-        say(
-            "the token outlives the grant, since no token is shorter than 10 minutes; without the \
-             grant the account is judged like anyone",
-        );
+        say("no token is shorter than 10 minutes: the guard ends this one with its grant");
     }
     say(&format!(
         "token of {namespace}/{account} written to {file}; use it with:\n\n  \
@@ -215,11 +192,36 @@ async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
 
 fn account(policy: Option<&breakglass::BreakGlass>, token: &Token) -> anyhow::Result<String> {
     let of_policy = || policy?.service_account.clone();
-    let account = token.service_account.clone().or_else(of_policy).context(
-        "failed to find the emergency account: no GuardPolicy names one; give --service-account",
-    )?;
+    let account = match token.service_account.clone().or_else(of_policy) {
+        Some(account) => account,
+        None => only_account(policy)?,
+    };
     split(&account)?;
     Ok(account)
+}
+
+/// Where the policy lets one service account break the glass, that is meant.
+fn only_account(policy: Option<&breakglass::BreakGlass>) -> anyhow::Result<String> {
+    let subjects = policy.into_iter().flat_map(|policy| &policy.identities);
+    let accounts: BTreeSet<String> = subjects
+        .filter_map(|identity| identities(&identity.subjects).ok())
+        .flat_map(|who| {
+            let accounts = who.accounts();
+            let named = accounts.map(|(namespace, name)| format!("{namespace}/{name}"));
+            named.collect::<Vec<_>>()
+        })
+        .collect();
+    let mut accounts = accounts.into_iter();
+    match (accounts.next(), accounts.next()) {
+        (Some(account), None) => Ok(account),
+        (None, _) => bail!(
+            "failed to find the emergency account: no GuardPolicy names one; give --service-account"
+        ),
+        (Some(one), Some(another)) => bail!(
+            "failed to choose the emergency account: the policy names {one}, {another} and maybe \
+             more; give --service-account"
+        ),
+    }
 }
 
 fn split(account: &str) -> anyhow::Result<(&str, &str)> {
@@ -282,6 +284,36 @@ mod tests {
         let args = Open::try_parse_from([&["open"], arguments].concat()).unwrap();
         let scope = serde_json::to_value(scope(&args).unwrap()).unwrap();
         assert_eq!(scope, expected);
+    }
+
+    #[rstest]
+    #[case::the_one_there_is(
+        json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops"], "groups": ["oncall"]}},
+            {"subjects": {"users": ["system:serviceaccount:bg:ops", "ada"]}}]}),
+        Ok("bg/ops")
+    )]
+    #[case::the_one_that_is_named(
+        json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops", "bg/dba"]}}],
+            "serviceAccount": "bg/dba"}),
+        Ok("bg/dba")
+    )]
+    #[case::one_of_two(
+        json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops"]}},
+            {"subjects": {"serviceAccounts": ["bg/dba"]}}]}),
+        Err("the policy names bg/dba, bg/ops")
+    )]
+    #[case::none(json!({"identities": [{"subjects": {"users": ["ada"]}}]}), Err("names one"))]
+    fn the_account_need_not_be_named_where_there_is_one(
+        #[case] policy: Value,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let policy = serde_json::from_value(policy).unwrap();
+        let args = Open::try_parse_from(["open", "-A"]).unwrap();
+        match (account(Some(&policy), &args.token), expected) {
+            (Ok(account), Ok(expected)) => assert_eq!(account, expected),
+            (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
+            (found, _) => panic!("{found:?}"),
+        }
     }
 
     #[rstest]
