@@ -74,6 +74,28 @@ pub fn new_grant(
     wrong.lines()
 }
 
+/// One person's grants that are in force at the same time: a loop is stopped, an incident is not.
+const MOST_IN_FORCE: usize = 32;
+/// One person's grants of as many days as they are kept.
+const MOST_KEPT: usize = 500;
+
+/// What is wrong with one more grant of somebody who has these. Whoever has thousands could keep the
+/// guard from finding the one that matters.
+pub fn one_more(theirs: &[BreakGlassGrant], now: Timestamp) -> Option<String> {
+    let in_force = theirs
+        .iter()
+        .filter(|grant| !grant.spec.revoked && grant.spec.expires_at.0 > now)
+        .count();
+    if in_force >= MOST_IN_FORCE {
+        let what = "grants in force already: close some with helm-guard break-glass close";
+        return Some(format!("spec.requestedBy: has {in_force} {what}"));
+    }
+    let kept = theirs.len();
+    (kept >= MOST_KEPT).then(|| {
+        format!("spec.requestedBy: has {kept} grants of the last 30 days: have some removed")
+    })
+}
+
 /// What is wrong with a change of a grant: it may be revoked, and nothing else. The definition says so
 /// too; this is for a cluster where somebody took that out.
 pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String> {
@@ -225,6 +247,24 @@ mod tests {
         );
         assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
         assert!(wrong.join("\n").contains(says), "{wrong:?}");
+    }
+
+    #[rstest]
+    #[case::few(31, 0, "")]
+    #[case::too_many_in_force(32, 0, "has 32 grants in force already")]
+    #[case::many_that_have_ended(31, 400, "")]
+    #[case::too_many_that_have_ended(0, 500, "has 500 grants of the last 30 days")]
+    fn one_person_has_so_many_grants(
+        #[case] in_force: usize,
+        #[case] ended: usize,
+        #[case] says: &str,
+    ) {
+        let good = std::iter::repeat_n(grant("", json!(null)), in_force);
+        let over = std::iter::repeat_n(grant("/spec/revoked", json!(true)), ended);
+        let theirs: Vec<_> = good.chain(over).collect();
+        let wrong = one_more(&theirs, NOW.parse().unwrap()).unwrap_or_default();
+        assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong}");
+        assert!(wrong.contains(says), "{wrong}");
     }
 
     #[test]

@@ -138,6 +138,23 @@ pub fn leave<'g>(
     ))
 }
 
+/// The names of the grants that are good now for somebody, whatever they are for.
+pub fn in_force<'g>(
+    grants: &'g [BreakGlassGrant],
+    asking: Asking<'g>,
+    longest: SignedDuration,
+    now: Timestamp,
+) -> impl Iterator<Item = String> + 'g {
+    grants
+        .iter()
+        .filter(move |grant| {
+            !grant.spec.revoked
+                && time_fault(grant, longest, now).is_none()
+                && identities(&grant.spec.subjects).is_ok_and(|who| who.hold(asking))
+        })
+        .map(name)
+}
+
 fn given(grant: &BreakGlassGrant) -> Leave {
     let said = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
     Leave {
@@ -170,7 +187,7 @@ fn fault(question: &Question<'_>, grant: &BreakGlassGrant, subjects: &Identities
         return Some(Fault::NoTicket);
     }
     let needed = usize::try_from(rules.rules.approvals).unwrap_or(usize::MAX);
-    let given = approvals(rules, grant, subjects);
+    let given = approvals(rules, grant, subjects, question.now);
     (given < needed).then_some(Fault::Approvals { given, needed })
 }
 
@@ -198,15 +215,29 @@ pub fn end(grant: &BreakGlassGrant, longest: SignedDuration) -> Option<(Timestam
 
 /// How many approvals of a grant count: each by somebody else, who neither asked for it nor wins by it.
 ///
-/// Who wrote an approval was checked when it was written ([`super::asked`]), groups included; here only
-/// the names are left to look at.
-pub fn approvals(rules: &Emergencies, grant: &BreakGlassGrant, subjects: &Identities) -> usize {
+/// Who wrote an approval was checked when it was written, groups included: by the guard
+/// ([`super::asked`]) and, also while it was away, by the admission policies of `deploy/`. Here only the
+/// object is left to look at: the names, and that an approval is neither older than its grant nor from the
+/// future.
+pub fn approvals(
+    rules: &Emergencies,
+    grant: &BreakGlassGrant,
+    subjects: &Identities,
+    now: Timestamp,
+) -> usize {
     let Some(status) = &grant.status else {
         return 0;
+    };
+    let is_in_time = |at: Timestamp| {
+        at.duration_since(now) <= SKEW
+            && grant
+                .made_at()
+                .is_some_and(|made_at| made_at.duration_since(at) <= SKEW)
     };
     let mut names: Vec<&str> = status
         .approvals
         .iter()
+        .filter(|approval| is_in_time(approval.at.0))
         .map(|approval| approval.approved_by.as_str())
         .filter(|user| *user != grant.spec.requested_by && !subjects.names_user(user))
         .filter(|user| {
@@ -415,9 +446,47 @@ mod tests {
         let grant = grant(json!({"status": {"approvals": approvals}}));
         let subjects = identities(&grant.spec.subjects).unwrap();
         assert_eq!(
-            super::approvals(&rules(policy), &grant, &subjects),
+            super::approvals(&rules(policy), &grant, &subjects, NOW.parse().unwrap()),
             expected
         );
+    }
+
+    #[rstest]
+    #[case::now(NOW, 1)]
+    #[case::by_a_clock_that_is_behind("2026-11-21T01:59:00Z", 1)]
+    #[case::before_the_grant_was_made("2026-11-21T01:57:59Z", 0)]
+    #[case::in_the_future("2026-11-21T03:02:01Z", 0)]
+    fn an_approval_counts_that_was_given_since_the_grant_was_made(
+        #[case] at: &str,
+        #[case] expected: usize,
+    ) {
+        let grant = grant(json!({
+            "metadata": {"creationTimestamp": "2026-11-21T02:00:00Z"},
+            "status": {"approvals": [{"approvedBy": "bob", "at": at}]},
+        }));
+        let subjects = identities(&grant.spec.subjects).unwrap();
+        let count = super::approvals(&rules(json!({})), &grant, &subjects, NOW.parse().unwrap());
+        assert_eq!(count, expected);
+    }
+
+    #[test]
+    fn the_grants_in_force_are_those_that_name_somebody_and_have_not_ended() {
+        let grants = [
+            grant(json!({"metadata": {"name": "good"}})),
+            grant(json!({"metadata": {"name": "revoked"}, "spec": {"revoked": true}})),
+            grant(json!({"metadata": {"name": "expired"},
+                "spec": {"expiresAt": "2026-11-21T02:30:00Z"}})),
+            grant(json!({"metadata": {"name": "of-another"},
+                "spec": {"subjects": {"serviceAccounts": ["dev/emergency-ops"]}}})),
+        ];
+        let asking = Asking {
+            user: USER,
+            groups: &[],
+        };
+        let longest = SignedDuration::from_hours(4);
+        let names: Vec<String> =
+            super::in_force(&grants, asking, longest, NOW.parse().unwrap()).collect();
+        assert_eq!(names, ["good"]);
     }
 
     #[test]

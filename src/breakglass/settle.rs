@@ -21,11 +21,10 @@ use crate::{
     },
     compare::{
         Json,
-        budget::Budget,
         path::{FieldPath, Step},
         schema::Shape,
         select::select,
-        values::{Against, Empties, Rules, satisfies},
+        values::{Against, Empties, satisfies},
     },
 };
 
@@ -248,11 +247,7 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
         old: None,
         new: found,
     };
-    let rules = Rules {
-        empties: sight.empties,
-        budget: &Budget::default(),
-    };
-    satisfies(wanted, against, shape, rules)
+    satisfies(wanted, against, shape, sight.empties)
 }
 
 /// The change is not to be seen: it is under way, it never came to be, or it was taken back.

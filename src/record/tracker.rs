@@ -322,18 +322,19 @@ impl Tracker {
             said("emergency change", &name, removed.err());
         }
         let deadline = Instant::now() + SWEEP_TIMEOUT;
-        let Ok(grants) = grants::grants(&self.client, deadline).await else {
+        let Ok(before) = now.checked_sub(RETENTION) else {
+            return;
+        };
+        let Ok(grants) = grants::expired_before(&self.client, before, deadline).await else {
             return;
         };
         let api: Api<BreakGlassGrant> = Api::all(self.client.clone());
         for grant in grants {
-            if now.duration_since(grant.spec.expires_at.0) > RETENTION {
-                let name = grant.metadata.name.clone().unwrap_or_default();
-                let removed = api
-                    .delete(&name, &unchanged(grant.metadata.uid.clone()))
-                    .await;
-                said("break-glass grant", &name, removed.err());
-            }
+            let name = grant.metadata.name.clone().unwrap_or_default();
+            let removed = api
+                .delete(&name, &unchanged(grant.metadata.uid.clone()))
+                .await;
+            said("break-glass grant", &name, removed.err());
         }
     }
 }

@@ -85,6 +85,14 @@ impl Sources for Known {
         Ok(grants::grants(&self.client, deadline).await?)
     }
 
+    async fn grants_of(
+        &self,
+        user: &str,
+        deadline: Instant,
+    ) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        Ok(grants::requested_by(&self.client, user, deadline).await?)
+    }
+
     async fn keep(
         &self,
         change: &EmergencyChangeSpec,

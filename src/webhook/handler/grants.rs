@@ -1,7 +1,11 @@
 //! Reviews of break-glass grants: whether one may be made, approved or ended in this way.
 
-use jiff::Timestamp;
+use std::time::Instant;
 
+use jiff::Timestamp;
+use tokio::time::timeout_at;
+
+use super::Sources;
 use crate::{
     api::BreakGlassGrant,
     breakglass::asked,
@@ -26,6 +30,28 @@ pub(super) fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> V
         _ => Ok(Vec::new()),
     };
     checked.unwrap_or_else(|error| vec![error])
+}
+
+/// What is wrong with a grant because of those that its requester has already. Where they cannot be read,
+/// nobody is kept from a grant for it: the limit is there for loops.
+pub(super) async fn one_too_many<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Option<String> {
+    if request.operation != Operation::Create {
+        return None;
+    }
+    let user = &*request.user_info.username;
+    let reading = sources.grants_of(user, deadline);
+    match timeout_at(deadline.into(), reading).await {
+        Ok(Ok(theirs)) => asked::one_more(&theirs, Timestamp::now()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, user, "failed to count the grants of who asks for one");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 fn grant(raw: Option<Raw<'_>>) -> Result<BreakGlassGrant, String> {

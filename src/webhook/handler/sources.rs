@@ -64,6 +64,21 @@ pub trait Sources: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send;
 
+    /// The grants that somebody has asked for, ended ones included.
+    fn grants_of(
+        &self,
+        user: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send {
+        let reading = self.grants(deadline);
+        let user = user.to_owned();
+        async move {
+            let mut grants = reading.await?;
+            grants.retain(|grant| grant.spec.requested_by == user);
+            Ok(grants)
+        }
+    }
+
     /// Keeps the record of an emergency change; its name where it is kept.
     fn keep(
         &self,
