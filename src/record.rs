@@ -14,6 +14,7 @@ pub mod changes;
 pub mod events;
 pub mod forecast;
 pub mod metrics;
+pub mod tokens;
 pub mod tracker;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 
 use self::{
     alerts::{Alert, Alerts, Tampering},
-    audit::AuditLog,
+    audit::{AuditError, AuditLog, Pending},
     changes::Unkept,
     events::{Events, Note},
     forecast::Gathered,
@@ -101,7 +102,7 @@ impl Recorder {
         self.metrics.decided(decided);
         self.metrics.took(took);
         let now = Timestamp::now();
-        let line = self.audit.queue(decided, emergency, now);
+        let line = self.audit.queue(decided, emergency, &[], now);
         self.forecast.note(decided, now);
         if decided.decision == Decision::Deny {
             self.alerts
@@ -121,6 +122,22 @@ impl Recorder {
                 self.events.announce(emergency.note.clone());
             }
         }
+        self.written(&request.uid, line).await;
+    }
+
+    /// Records what an emergency identity does, whatever it is: its audit line and nothing else.
+    pub async fn record_shift(&self, decided: &Decided<'_>, grants: &[String], took: Duration) {
+        let request = decided.request;
+        if request.dry_run {
+            return;
+        }
+        self.metrics.decided(decided);
+        self.metrics.took(took);
+        let line = self.audit.queue(decided, None, grants, Timestamp::now());
+        self.written(&request.uid, line).await;
+    }
+
+    async fn written(&self, uid: &str, line: Result<Option<Pending>, AuditError>) {
         let written = match line {
             Ok(Some(line)) => line.written().await,
             Ok(None) => Ok(()),
@@ -128,7 +145,7 @@ impl Recorder {
         };
         if let Err(error) = written {
             self.metrics.audit_failed();
-            tracing::error!(%error, uid = &*request.uid, "an audit line is not where it belongs");
+            tracing::error!(%error, uid, "an audit line is not where it belongs");
         }
     }
 }

@@ -18,7 +18,7 @@ use helm_guard::webhook::{
     accept::{self, Limits, Options, Protocol},
     certificates::secret,
     endpoint::{Endpoint, VALIDATE_PATH},
-    registration::{self, Registration, Unregistered, Written, pins::Wanted},
+    registration::{self, Registration, Unregistered, Written, emergencies::Watched, pins::Wanted},
     tls::{self, ServingCertificate},
     upkeep::{self, Intervals, Source, Target, Upkeep},
 };
@@ -131,6 +131,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             serving: ServingCertificate::new(),
             registered: Arc::default(),
             conversions: Arc::default(),
+            policy: helm_guard::policy::Policy::default().live(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
@@ -360,6 +361,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         endpoint: upkeep.endpoint.clone().unwrap(),
         ca_bundle: upkeep.serving.ca_bundle(),
         pins: Wanted::default(),
+        watched: Watched::default(),
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime

@@ -34,12 +34,14 @@ use crate::{
     cluster::{
         Namespaces,
         access::AccessReviews,
+        admission::AdmissionPolicies,
         client,
         crds::Crds,
         lease::{Candidate, Terms},
         live::Objects,
     },
     compare::redact::Redactor,
+    policy::Live,
     record::{
         Recorder,
         alerts::{Alert, Alerts, Counters},
@@ -48,6 +50,7 @@ use crate::{
         events,
         forecast::{Gathered, keeper::Keeper as ForecastKeeper},
         metrics::Metrics,
+        tokens::Tokens,
         tracker::{self, Tracker},
     },
     releases::{self, ReadThrough, Releases},
@@ -120,7 +123,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut kept = Kept::default();
     let clients = client_auth(&config, &mut kept)?;
     let client = client::connect(&config.target).await?;
-    let upkeep = upkeep_of(&config, &client);
+    let live = config.policy.clone().live();
+    let upkeep = upkeep_of(&config, &client, &live);
     let first = tokio::select! {
         first = upkeep::begin(&upkeep) => first?,
         _ = signals.next() => return Ok(()),
@@ -136,7 +140,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
 
     let standing = Arc::<Standing>::default();
-    let live = config.policy.clone().live();
     let index = releases::Config {
         namespaces: config.namespaces.clone(),
         ..releases::Config::default()
@@ -157,6 +160,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         kept.keep("versions", versions::follow(following));
     }
 
+    let admission = admission_policies(&client, &mut kept);
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -169,6 +173,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         events,
         policy: Arc::clone(&standing),
         audit: audit.clone(),
+        live: Arc::clone(&live),
+        admission: Arc::clone(&admission),
         log: log.clone(),
     };
     let forecast = keep_forecast(&config, &client, &mut kept)?;
@@ -179,7 +185,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         alerts: recorder.alerts.clone(),
     };
     follow_policy(&config, keeper, &client, &mut kept)?;
-    follow_emergencies(&config, &sources, &recorder, &mut kept)?;
+    follow_emergencies(&config, (&sources, &live), &recorder, &mut kept)?;
     let Kept { mut tasks, stop } = kept;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
@@ -244,6 +250,14 @@ fn listener_options(
     })
 }
 
+/// What the API server keeps while no guard runs.
+fn admission_policies(client: &Client, kept: &mut Kept) -> Arc<AdmissionPolicies> {
+    let policies = Arc::<AdmissionPolicies>::default();
+    let (watched, by) = (Arc::clone(&policies), client.clone());
+    kept.keep("admission policies", async move { watched.watch(by).await });
+    policies
+}
+
 /// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.
 fn follow_policy(
     config: &Config,
@@ -268,7 +282,7 @@ fn follow_policy(
 /// what it has seen itself.
 fn follow_emergencies(
     config: &Config,
-    sources: &Known,
+    (sources, policy): (&Known, &Live),
     recorder: &Arc<Recorder>,
     kept: &mut Kept,
 ) -> anyhow::Result<()> {
@@ -284,6 +298,10 @@ fn follow_emergencies(
         announce: Arc::new(move |change| tell(&alerts, change)),
         pace: tracker::Pace::default(),
     };
+    let tokens = Tokens {
+        client: client.clone(),
+        policy: Arc::clone(policy),
+    };
     let candidate = Candidate {
         client: client.clone(),
         namespace: config.guard_namespace.clone(),
@@ -292,7 +310,8 @@ fn follow_emergencies(
         terms: Terms::default(),
     };
     kept.tasks.spawn("emergency changes", async move {
-        candidate.lead(|| tracker.run(), finish).await;
+        let work = || futures_util::future::join(tracker.run(), tokens.run());
+        candidate.lead(work, finish).await;
     });
     Ok(())
 }
@@ -316,7 +335,7 @@ fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> Known {
     }
 }
 
-fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
+fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
     let endpoint = config
         .registration
         .as_ref()
@@ -343,6 +362,7 @@ fn upkeep_of(config: &Config, client: &Client) -> Upkeep {
         serving: ServingCertificate::new(),
         registered: Arc::default(),
         conversions: Arc::default(),
+        policy: Arc::clone(policy),
         intervals: Intervals::default(),
     }
 }

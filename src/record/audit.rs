@@ -122,6 +122,9 @@ struct Line<'a> {
     change: Option<&'a Made>,
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<EmergencyLine<'a>>,
+    /// Of what an emergency identity does: the grants in force for it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    grants: &'a [String],
 }
 
 /// The whole record of an emergency change: where it cannot be kept, this is all there is.
@@ -136,9 +139,13 @@ struct EmergencyLine<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct User<'a> {
     name: &'a str,
     groups: &'a [std::borrow::Cow<'a, str>],
+    /// The token of an emergency identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -205,6 +212,7 @@ impl AuditLog {
         &self,
         decided: &Decided<'_>,
         emergency: Option<&Emergency>,
+        grants: &[String],
         now: Timestamp,
     ) -> Result<Option<Pending>, AuditError> {
         let Some(message) = message(decided) else {
@@ -215,7 +223,11 @@ impl AuditLog {
             sequence: self.sequence.fetch_add(1, Relaxed) + 1,
             timestamp: now,
         };
-        let mut line = serde_json::to_vec(&line(decided, message, emergency, stamp))?;
+        let line = Line {
+            grants,
+            ..line(decided, message, emergency, stamp)
+        };
+        let mut line = serde_json::to_vec(&line)?;
         line.push(b'\n');
         let line: Arc<[u8]> = line.into();
         Ok(Some(Pending {
@@ -237,6 +249,9 @@ struct Stamp<'a> {
 fn message(decided: &Decided<'_>) -> Option<&'static str> {
     match decided.decision {
         // Presets are for controllers, which write all day.
+        Decision::Allow if decided.verdict.reason == Reason::EmergencyIdentity => {
+            Some("done by an emergency identity")
+        }
         Decision::Allow => {
             let rule = decided.verdict.exemption.as_deref();
             let is_exempt = decided.verdict.reason == Reason::Exempt;
@@ -294,6 +309,9 @@ fn line<'a>(
         user: User {
             name: &request.user_info.username,
             groups: &request.user_info.groups,
+            credential_id: (decided.verdict.reason == Reason::EmergencyIdentity)
+                .then(|| request.user_info.credential_id())
+                .flatten(),
         },
         field_manager: request.field_manager(),
         object,
@@ -308,6 +326,7 @@ fn line<'a>(
                 ..emergency.record.clone()
             },
         }),
+        grants: &[],
     }
 }
 

@@ -22,6 +22,9 @@ pub const POLICIES_PATH: &str = "/policies";
 /// The path for requests for what releases hang on: their records, namespaces, definitions.
 pub const FOUNDATIONS_PATH: &str = "/foundations";
 
+/// The path for whatever an emergency identity does.
+pub const EMERGENCIES_PATH: &str = "/emergencies";
+
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {

@@ -16,13 +16,10 @@ mod judging;
 mod own;
 mod policies;
 mod records;
+mod shift;
 pub mod sources;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Instant,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -38,7 +35,7 @@ use self::judging::{Call, Located, RESERVE, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if},
-    endpoint::{FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
+    endpoint::{EMERGENCIES_PATH, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
     envelope::{EnvelopeError, MAX_BODY_BYTES},
     intake::{Intake, Taken},
     versions::Conversions,
@@ -85,6 +82,8 @@ pub enum Entry {
     OneVersion,
     /// One for what releases hang on: their records, namespaces, definitions.
     Foundations,
+    /// The one for whatever an emergency identity does: nothing is judged.
+    Emergencies,
 }
 
 /// The routes: reviews are posted to `path`, to [`VERSION_PATH`] and [`FOUNDATIONS_PATH`], those of grants
@@ -96,6 +95,7 @@ pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
         .route(GRANTS_PATH, post(of_grant::<S>))
         .route(POLICIES_PATH, post(of_policy::<S>))
         .route(FOUNDATIONS_PATH, post(of_foundations::<S>))
+        .route(EMERGENCIES_PATH, post(of_emergencies::<S>))
         .with_state(webhook)
 }
 
@@ -120,36 +120,52 @@ async fn of_foundations<S: Sources>(
     review(&webhook, http, Entry::Foundations).await
 }
 
+async fn of_emergencies<S: Sources>(
+    State(webhook): State<Arc<Webhook<S>>>,
+    http: HttpRequest,
+) -> Response {
+    review(&webhook, http, Entry::Emergencies).await
+}
+
 async fn of_grant<S: Sources>(
     State(webhook): State<Arc<Webhook<S>>>,
     http: HttpRequest,
 ) -> Response {
-    of_our_own(&webhook, http, grants::wrong).await
+    of_our_own(&webhook, http, OwnKind::Grant).await
 }
 
 async fn of_policy<S: Sources>(
     State(webhook): State<Arc<Webhook<S>>>,
     http: HttpRequest,
 ) -> Response {
-    of_our_own(&webhook, http, |_, request, _| policies::wrong(request)).await
+    of_our_own(&webhook, http, OwnKind::Policy).await
+}
+
+/// One of the guard's own kinds.
+#[derive(Clone, Copy)]
+enum OwnKind {
+    Grant,
+    Policy,
 }
 
 /// Answers a review of one of the guard's own kinds: refused, if anything is wrong with it.
-async fn of_our_own<S>(
-    webhook: &Webhook<S>,
-    http: HttpRequest,
-    wrong: impl Fn(&Policy, &Request<'_>, Timestamp) -> Vec<String>,
-) -> Response {
+async fn of_our_own<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, own: OwnKind) -> Response {
     let deadline = Instant::now() + deadline::of(http.uri().query());
     let body = match receive(webhook, http, OWN_KINDS_BYTES, deadline).await {
         Ok(body) => body,
         Err(error) => return reject(webhook, &error),
     };
-    let answering = || {
+    let answering = async {
         let request = body.request()?;
-        let wrong = match request.unread {
-            Some(unread) => vec![unreadable(unread)],
-            None => wrong(&webhook.policy.load(), &request, Timestamp::now()),
+        let wrong = match (request.unread, own) {
+            (Some(unread), _) => vec![unreadable(unread)],
+            (None, OwnKind::Policy) => policies::wrong(&request),
+            (None, OwnKind::Grant) => {
+                let policy = webhook.policy.load_full();
+                let mut wrong = grants::wrong(&policy, &request, Timestamp::now());
+                wrong.extend(grants::one_too_many(&webhook.sources, &request, deadline).await);
+                wrong
+            }
         };
         if !wrong.is_empty() {
             tracing::info!(
@@ -162,7 +178,7 @@ async fn of_our_own<S>(
         }
         refuse_if(&request, &wrong).map_err(|_| EnvelopeError::Unanswerable)
     };
-    match catch_unwind(AssertUnwindSafe(answering)) {
+    match AssertUnwindSafe(answering).catch_unwind().await {
         Ok(Ok(json)) => json_response(json),
         Ok(Err(error)) => reject(webhook, &error),
         Err(_panic) => internal_error(webhook),
@@ -247,6 +263,9 @@ async fn answer<S: Sources>(
 ) -> Result<Vec<u8>, EnvelopeError> {
     let request = body.request()?;
     let policy = webhook.policy.load_full();
+    if entry == Entry::Emergencies {
+        return shift::record(webhook, &policy, &request, (started, deadline)).await;
+    }
     let asker = asker(&policy, &request);
     let mut judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
     let glass = glass::touch(webhook, &policy, &request, &judged, deadline).await;
@@ -317,6 +336,7 @@ pub async fn judged<'r, S: Sources>(
             screen(request).or_else(|| unconverted(request, entry))
         }
         Entry::Foundations => None,
+        Entry::Emergencies => Some(Reason::NotJudged),
     };
     let located = match screened {
         Some(reason) => Err(reason),
@@ -338,7 +358,7 @@ pub async fn judged<'r, S: Sources>(
             let object = located.object();
             Elsewhere::Versions(conversions.versions(object.group, object.kind))
         }
-        Entry::OneVersion => Elsewhere::AllOthers,
+        Entry::OneVersion | Entry::Emergencies => Elsewhere::AllOthers,
         Entry::Foundations => {
             return Judged {
                 verdict: founded(webhook, policy, request, &located, deadline).await,

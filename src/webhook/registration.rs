@@ -28,12 +28,14 @@ use kube::{
 use thiserror::Error;
 
 use super::endpoint::{
-    Endpoint, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH, VERSION_PATH,
+    EMERGENCIES_PATH, Endpoint, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH,
+    VERSION_PATH,
 };
 use crate::api;
 
 mod conditions;
 mod drift;
+pub mod emergencies;
 mod foundations;
 mod objects;
 pub mod pins;
@@ -41,6 +43,7 @@ pub mod pins;
 mod tests;
 
 pub use drift::VERSIONS;
+use emergencies::{EMERGENCIES_WEBHOOK, Watched};
 pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK,
@@ -78,6 +81,8 @@ pub struct Registration {
     pub ca_bundle: Option<String>,
     /// The versions that the API server shall convert objects to.
     pub pins: Wanted,
+    /// Whose every request is put on record.
+    pub watched: Watched,
 }
 
 /// The configuration could not be read, written or deleted.
@@ -144,6 +149,7 @@ pub fn configuration(
         objects::bindings(registration),
     ];
     webhooks.extend(foundations::entries(registration));
+    webhooks.extend(emergencies::of(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
@@ -171,14 +177,13 @@ fn of_helm() -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())])
 }
 
-/// Grants, and nothing else, are refused while the guard is away: one that was made in the name of
-/// another, or approved by who asked for it, would count once the guard is back, and while it is away
-/// nobody needs a grant. A grant can always be removed.
+/// What depends on the policy: how long, for whom, who may approve. That a grant is made and approved in
+/// one's own name, the API server sees to itself, also while the guard is away: see
+/// `deploy/manifests/60-admission-policies.yaml`.
 fn grants(registration: &Registration) -> ValidatingWebhook {
     let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
     ValidatingWebhook {
         client_config: client_config(registration, GRANTS_PATH),
-        failure_policy: Some("Fail".to_owned()),
         rules: Some(vec![RuleWithOperations {
             api_groups: words(&[api::GROUP]),
             api_versions: words(&["*"]),
@@ -321,6 +326,7 @@ pub async fn unregister(
             _ if is_pin(entry) => VERSION_PATH,
             GRANTS_WEBHOOK => GRANTS_PATH,
             POLICIES_WEBHOOK => POLICIES_PATH,
+            EMERGENCIES_WEBHOOK => EMERGENCIES_PATH,
             name if foundations::NAMES.contains(&name) => FOUNDATIONS_PATH,
             _ => VALIDATE_PATH,
         };

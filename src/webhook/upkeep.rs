@@ -34,13 +34,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     certificates::{self, IssueError, secret, secret::SecretError},
     endpoint::Endpoint,
-    registration::{self, Registration, RegistrationError, Unregistered, Written, pins::Wanted},
+    registration::{
+        self, Registration, RegistrationError, Unregistered, Written, emergencies::Watched,
+        pins::Wanted,
+    },
     tls::{
         Pair, ServingCertificate, TlsError,
         files::{self, FileError, Files},
     },
     versions::{Conversions, Needed},
 };
+use crate::policy::Live;
 
 #[cfg(test)]
 mod tests;
@@ -109,6 +113,8 @@ pub struct Upkeep {
     pub registered: Arc<Registered>,
     /// The versions to convert to, and which of them are in place.
     pub conversions: Arc<Conversions>,
+    /// The policy in force: it says whose every request is put on record.
+    pub policy: Live,
     /// How often is looked.
     pub intervals: Intervals,
 }
@@ -179,6 +185,13 @@ pub enum UpkeepError {
     NoEndpoint,
 }
 
+impl Upkeep {
+    fn watched(&self) -> Watched {
+        let (users, groups) = self.policy.load().emergencies().who();
+        Watched { users, groups }
+    }
+}
+
 /// Gets the first certificate and serves it. An error here is final: there is nothing to serve.
 /// Returns what [`keep`] goes on from.
 pub async fn begin(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
@@ -209,6 +222,7 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     let mut registered_at: Option<Instant> = None;
     let mut complaint = None;
     let mut in_place = Arc::default();
+    let mut watched = upkeep.watched();
     let mut looks = interval(
         upkeep
             .intervals
@@ -225,7 +239,17 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
             renew(&upkeep, &mut installed, &mut complaint).await;
             let needed = upkeep.conversions.needed();
             let changed = !Arc::ptr_eq(&needed, &in_place);
-            let due = registered_at.is_none_or(|at| at.elapsed() >= upkeep.intervals.registration);
+            let named = upkeep.watched();
+            let due = registered_at.is_none_or(|at| at.elapsed() >= upkeep.intervals.registration)
+                || named != watched;
+            if named != watched && named.left_out() > 0 {
+                let left_out = named.left_out();
+                tracing::warn!(
+                    left_out,
+                    "too many emergency identities to record all they do"
+                );
+            }
+            watched = named;
             if (due || changed) && register(&upkeep, installed.ca_bundle.clone(), &needed).await {
                 registered_at = Some(Instant::now());
                 if changed {
@@ -254,6 +278,7 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
         endpoint: endpoint.clone(),
         ca_bundle: upkeep.serving.ca_bundle(),
         pins: Wanted::default(),
+        watched: upkeep.watched(),
     };
     let removal = registration::unregister(&target.client, &registration);
     let done = timeout(API_TIMEOUT, removal)
@@ -353,6 +378,7 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>, needed: &Needed) -
         endpoint: endpoint.clone(),
         ca_bundle,
         pins: needed.wanted(),
+        watched: upkeep.watched(),
     };
     let state = &upkeep.registered;
     let ended = state.ended.lock().await;

@@ -96,7 +96,7 @@ fn a_member_of_the_emergency_group_may_delete_what_is_declared() {
 }
 
 #[test]
-fn what_violates_nothing_leaves_no_emergency_record() {
+fn what_violates_nothing_is_on_record_and_is_no_emergency_change() {
     let scene = scene("calm");
     scene
         .kubectl_as(
@@ -109,7 +109,68 @@ fn what_violates_nothing_leaves_no_emergency_record() {
         verdict(EMERGENCY_OPS, "patch", object),
         Verdict::allowed("nothing-declared-changes")
     );
-    assert_eq!(log_about(scene.ns.name()), Vec::<Value>::new());
+    let ns = scene.ns.name();
+    let line = shift_line(ns, "UPDATE");
+    assert_eq!(line["user"]["name"], EMERGENCY_OPS);
+    assert_eq!(line["object"]["name"], "myapp");
+    assert_eq!(line["decision"], "allowed");
+    let records = scene.get("emergencychanges");
+    assert_eq!(records["items"], json!([]));
+}
+
+/// The line of something that an emergency identity did, once the registration names it.
+fn shift_line(ns: &str, operation: &str) -> Value {
+    eventually(&format!("a line about {operation}"), || {
+        log_about(ns)
+            .into_iter()
+            .find(|line| line["reason"] == "emergency-identity" && line["operation"] == operation)
+    })
+}
+
+/// Whatever it is: objects of no release, subresources, what is made, what cannot be kept from it.
+#[test]
+fn the_whole_shift_of_an_emergency_identity_is_on_record() {
+    let scene = scene("shift");
+    let ns = scene.ns.name();
+    let made = |line: &str| scene.oncall(line).quiet();
+    made("create configmap mine --from-literal=a=b");
+    made("label configmap mine a=b");
+    made("create token default");
+    made("delete configmap mine");
+    scene
+        .oncall("create configmap rehearsed --dry-run=server")
+        .ok();
+    scene.kubectl("create configmap somebody-elses").ok();
+    let of = |kind: &str, name: &str, operation: &str| {
+        eventually(&format!("{operation} of {kind} {name}"), || {
+            log_about(ns).into_iter().find(|line| {
+                line["reason"] == "emergency-identity"
+                    && line["object"]["kind"] == kind
+                    && line["object"]["name"] == name
+                    && line["operation"] == operation
+            })
+        })
+    };
+    for (kind, name, operation) in [
+        ("ConfigMap", "mine", "CREATE"),
+        ("ConfigMap", "mine", "UPDATE"),
+        ("ConfigMap", "mine", "DELETE"),
+        ("TokenRequest", "default", "CREATE"),
+    ] {
+        let line = of(kind, name, operation);
+        assert_eq!(line["user"]["name"], ONCALL);
+        let sequence = line["sequence"].as_u64().unwrap();
+        assert!(sequence > 0, "{line}");
+    }
+    // What came after them would be there by now.
+    let names: Vec<Value> = log_about(ns)
+        .iter()
+        .filter(|line| line["reason"] == "emergency-identity")
+        .map(|line| line["object"]["name"].clone())
+        .collect();
+    for name in ["rehearsed", "somebody-elses"] {
+        assert!(!names.contains(&json!(name)), "{names:?}");
+    }
 }
 
 /// Scenario 59: the effective user counts.

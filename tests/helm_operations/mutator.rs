@@ -47,6 +47,7 @@ fn serve() -> Runtime {
             serving: serving.clone(),
             registered: Arc::default(),
             conversions: Arc::default(),
+            policy: Arc::default(),
             intervals: Intervals::default(),
         };
         upkeep::begin(&upkeep).await.unwrap();

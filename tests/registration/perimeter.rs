@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use helm_guard::webhook::{
     endpoint::Endpoint,
-    registration::{Registration, configuration, pins::Wanted},
+    registration::{Registration, configuration, emergencies::Watched, pins::Wanted},
 };
 use serde_json::{Value, json};
 use testbed::ControlPlane;
@@ -389,6 +389,7 @@ pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
         endpoint: Endpoint::from_url("https://127.0.0.1").unwrap(),
         ca_bundle: None,
         pins: Wanted::default(),
+        watched: Watched::default(),
     };
     let entries = configuration(&registration, &BTreeSet::new())
         .webhooks

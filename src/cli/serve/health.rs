@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use super::policy::Standing;
 use crate::{
     cli::logging::Log,
+    cluster::admission::AdmissionPolicies,
+    policy::Live,
     record::{
         audit::AuditLog,
         events::Events,
@@ -40,6 +42,9 @@ pub(super) struct Health {
     pub events: Events,
     pub policy: Arc<Standing>,
     pub audit: AuditLog,
+    /// The policy in force, and whether the API server keeps its grants honest.
+    pub live: Live,
+    pub admission: Arc<AdmissionPolicies>,
     pub log: Log,
 }
 
@@ -75,6 +80,15 @@ impl Health {
             checks.push(Check {
                 name: "registration",
                 health: registration(registered),
+            });
+        }
+        let asks_for_grants = self.live.load().emergencies().ask_for_a_grant();
+        if asks_for_grants && self.admission.are_missing() {
+            let what = "deploy/manifests/60-admission-policies.yaml is not installed: while no guard \
+                        runs, anyone who may write grants can forge one";
+            checks.push(Check {
+                name: "admission policies",
+                health: admin::Health::Degraded(what.to_owned()),
             });
         }
         if self.audit.is_stalled() {

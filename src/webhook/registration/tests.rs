@@ -1,11 +1,12 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{pins::Others, *};
+use super::{emergencies::Watched, pins::Others, *};
 use crate::webhook::testing::api::api;
 
 fn by_service() -> Registration {
     Registration {
+        watched: Watched::default(),
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         pins: removing([]),
@@ -29,6 +30,7 @@ fn hpa(version: &str) -> Pin {
 
 fn by_url() -> Registration {
     Registration {
+        watched: Watched::default(),
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         pins: removing([]),
@@ -331,4 +333,65 @@ fn changed(mut object: Value, path: &str, value: Value) -> Value {
         _ => parent[last] = value,
     }
     object
+}
+
+fn watching(users: &[&str], groups: &[&str]) -> Registration {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    Registration {
+        watched: Watched {
+            users: owned(users),
+            groups: owned(groups),
+        },
+        ..by_url()
+    }
+}
+
+fn emergencies_of(configuration: &Value) -> Vec<&Value> {
+    let entries = configuration["webhooks"].as_array().unwrap().iter();
+    entries
+        .filter(|entry| entry["name"] == "emergencies.helm-guard.dev")
+        .collect()
+}
+
+#[test]
+fn all_that_an_emergency_identity_does_is_sent_and_nothing_is_where_there_is_none() {
+    assert!(emergencies_of(&json(&by_url())).is_empty());
+    let configuration = json(&watching(
+        &["system:serviceaccount:bg:ops", "o'hara"],
+        &["on-call"],
+    ));
+    let entries = emergencies_of(&configuration);
+    insta::assert_snapshot!(
+        "emergencies",
+        serde_json::to_string_pretty(entries[0]).unwrap()
+    );
+}
+
+/// Nothing that the guard registers may stop a write while it is away.
+#[test]
+fn every_entry_fails_open() {
+    let configuration = json(&watching(&["ada"], &[]));
+    for entry in configuration["webhooks"].as_array().unwrap() {
+        assert_eq!(entry["failurePolicy"], "Ignore", "{}", entry["name"]);
+    }
+}
+
+#[tokio::test]
+async fn the_entry_for_emergencies_follows_the_policy() {
+    let (client, store) = api();
+    let names = || {
+        let live = store.lock().object.clone().unwrap();
+        emergencies_of(&live).len()
+    };
+    ensure(&client, &by_url()).await.unwrap();
+    assert_eq!(names(), 0);
+    ensure(&client, &watching(&["ada"], &[])).await.unwrap();
+    assert_eq!(names(), 1);
+    let written = ensure(&client, &watching(&["ada", "bob"], &[])).await;
+    assert!(matches!(written.unwrap(), Written::Replaced(_)));
+    let done = unregister(&client, &watching(&["ada"], &[])).await.unwrap();
+    assert_eq!(done, Unregistered::Deleted);
+    ensure(&client, &watching(&["ada"], &[])).await.unwrap();
+    ensure(&client, &by_url()).await.unwrap();
+    assert_eq!(names(), 0);
 }

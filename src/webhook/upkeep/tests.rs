@@ -74,6 +74,7 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         serving: ServingCertificate::new(),
         registered: Arc::default(),
         conversions: Arc::default(),
+        policy: crate::policy::Policy::default().live(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),

@@ -1,0 +1,93 @@
+//! What an emergency identity does, put on record: who, what, and the grants that are in force for them.
+//!
+//! Nothing is judged here, and everything passes: what violates a release is judged by the entry that it
+//! comes through as well, and is recorded there as an emergency change.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Sources, Webhook, judging};
+use crate::{
+    breakglass::grant,
+    guard::{Decided, Decision, ObjectRef, Reason, Request, Verdict},
+    policy::Policy,
+    webhook::{answer::refuse_if, envelope::EnvelopeError},
+};
+
+/// Grants that are named in a line.
+const GRANTS: usize = 8;
+
+/// Records the request, and lets it pass.
+pub(super) async fn record<S: Sources>(
+    webhook: &Webhook<S>,
+    policy: &Policy,
+    request: &Request<'_>,
+    (started, deadline): (Instant, Instant),
+) -> Result<Vec<u8>, EnvelopeError> {
+    let is_named = policy.emergencies().names(request.user_info.asking());
+    // The registration follows the policy, some seconds behind it.
+    let reason = if is_named {
+        Reason::EmergencyIdentity
+    } else {
+        Reason::NotJudged
+    };
+    let verdict = Verdict::because(reason);
+    let object = ObjectRef {
+        group: &request.resource.group,
+        kind: &request.kind.kind,
+        namespace: &request.namespace,
+        name: name(request).into(),
+    };
+    let decided = Decided {
+        request,
+        object: Some(&object),
+        verdict: &verdict,
+        decision: Decision::Allow,
+        mode: policy.default_mode(),
+    };
+    let grants = if is_named && !request.dry_run {
+        in_force(webhook, policy, request, deadline).await
+    } else {
+        Vec::new()
+    };
+    webhook
+        .recorder
+        .record_shift(&decided, &grants, started.elapsed())
+        .await;
+    refuse_if(request, &[]).map_err(|_| EnvelopeError::Unanswerable)
+}
+
+/// The grants that name this identity now. Where they cannot be read, the line says so by their absence:
+/// what is done is on record all the same.
+async fn in_force<S: Sources>(
+    webhook: &Webhook<S>,
+    policy: &Policy,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Vec<String> {
+    let reading = webhook.sources.grants(deadline);
+    match tokio::time::timeout_at(deadline.into(), reading).await {
+        Ok(Ok(grants)) => {
+            let asking = request.user_info.asking();
+            let longest = policy.emergencies().longest();
+            grant::in_force(&grants, asking, longest, Timestamp::now())
+                .take(GRANTS)
+                .collect()
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "failed to read the break-glass grants");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A name that the API server made up, or that of an object of a collection, is in the object alone.
+fn name(request: &Request<'_>) -> String {
+    if request.name.is_empty() {
+        judging::metadata_text(request, "name").unwrap_or_default()
+    } else {
+        request.name.clone().into_owned()
+    }
+}

@@ -1,0 +1,141 @@
+//! The entry that sees whatever an emergency identity does, so that all of it is on record and not only what
+//! violates something.
+//!
+//! It names the identities of the policy in force, and follows it. Where nobody may break the glass there
+//! is no such entry. It leaves out no namespace: what an emergency identity does in `kube-system` or to the
+//! guard is what somebody will ask about. The guard never refuses anything here.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{MatchCondition, RuleWithOperations, ValidatingWebhook},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
+use super::{Registration, client_config, entry};
+use crate::webhook::endpoint::EMERGENCIES_PATH;
+
+/// The entry that sees what emergency identities do.
+pub const EMERGENCIES_WEBHOOK: &str = "emergencies.helm-guard.dev";
+
+/// More names than this make an expression that costs each write of the cluster too much.
+const MOST_NAMES: usize = 512;
+
+/// Whose requests are put on record: exact names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// User names.
+    pub users: BTreeSet<String>,
+    /// Groups.
+    pub groups: BTreeSet<String>,
+}
+
+impl Watched {
+    /// How many of the names are not in the entry.
+    pub fn left_out(&self) -> usize {
+        (self.users.len() + self.groups.len()).saturating_sub(MOST_NAMES)
+    }
+}
+
+pub(super) fn of(registration: &Registration) -> Option<ValidatingWebhook> {
+    let watched = &registration.watched;
+    if watched.users.is_empty() && watched.groups.is_empty() {
+        return None;
+    }
+    let users: Vec<&String> = watched.users.iter().take(MOST_NAMES).collect();
+    let groups: Vec<&String> = watched
+        .groups
+        .iter()
+        .take(MOST_NAMES - users.len())
+        .collect();
+    let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+    let condition = |name: &str, expression: String| MatchCondition {
+        name: name.to_owned(),
+        expression,
+    };
+    Some(ValidatingWebhook {
+        client_config: client_config(registration, EMERGENCIES_PATH),
+        match_conditions: Some(vec![
+            condition(
+                "by-an-emergency-identity",
+                format!(
+                    "(has(request.userInfo.username) && request.userInfo.username in {}) || \
+                     (has(request.userInfo.groups) && {}.exists(group, group in \
+                     request.userInfo.groups))",
+                    list(&users),
+                    list(&groups)
+                ),
+            ),
+            // What clients ask and tell by the way: rights, events, leases.
+            condition(
+                "not-by-the-way",
+                "!(request.resource.group in ['authorization.k8s.io', 'authentication.k8s.io', \
+                 'coordination.k8s.io', 'events.k8s.io'] || request.resource.group == '' && \
+                 request.resource.resource == 'events')"
+                    .to_owned(),
+            ),
+        ]),
+        namespace_selector: Some(LabelSelector::default()),
+        rules: Some(vec![RuleWithOperations {
+            api_groups: words(&["*"]),
+            api_versions: words(&["*"]),
+            operations: words(&["CREATE", "UPDATE", "DELETE", "CONNECT"]),
+            resources: words(&["*/*"]),
+            scope: Some("*".to_owned()),
+        }]),
+        ..entry(registration, EMERGENCIES_WEBHOOK, &[], "*/*")
+    })
+}
+
+/// A list of texts in CEL.
+fn list(names: &[&String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// A text in CEL: names of users may hold anything.
+fn quoted(name: &str) -> String {
+    let mut text = String::from("'");
+    for c in name.chars() {
+        match c {
+            '\'' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            c if c.is_control() => {
+                use std::fmt::Write as _;
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\U{:08x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('\'');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("ada@example.com", "'ada@example.com'")]
+    #[case::quote("o'hara", r"'o\'hara'")]
+    #[case::backslash(r"corp\ada", r"'corp\\ada'")]
+    #[case::line_break("a\nb", r"'a\U0000000ab'")]
+    #[case::a_way_out("'] || true || ['", r"'\'] || true || [\''")]
+    fn a_name_cannot_leave_its_quotes(#[case] name: &str, #[case] expected: &str) {
+        assert_eq!(quoted(name), expected);
+    }
+
+    #[test]
+    fn so_many_names_are_left_out_that_the_rest_can_be_asked_of_each_write() {
+        let watched = Watched {
+            users: (0..MOST_NAMES).map(|n| format!("user-{n}")).collect(),
+            groups: (0..3).map(|n| format!("group-{n}")).collect(),
+        };
+        assert_eq!(watched.left_out(), 3);
+    }
+}
