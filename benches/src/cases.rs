@@ -226,6 +226,7 @@ fn claim(declared: &Value) -> Claim {
         chart: "web-1.0.0".into(),
         phase: Phase::Settled,
         uninstalling_since: None,
+        apply_method: helm_guard::helm::record::ApplyMethod::default(),
         revisions: revisions.collect(),
     }
 }

@@ -115,6 +115,10 @@ pub struct ChangedRelease {
     pub chart: String,
     /// Its newest revision at that time: a later one settles the change.
     pub revision: u32,
+    /// Helm applies it server-side: an upgrade or a rollback to another value than the changed one stops
+    /// with a conflict, unless `--force-conflicts` is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_side_apply: bool,
 }
 
 /// One declared field that changed. Values are JSON text, marks for those of a Secret, and absent

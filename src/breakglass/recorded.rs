@@ -16,6 +16,7 @@ use crate::{
     },
     compare::redact::Shown,
     guard::{Change, Decided, Effect, Finding, effect},
+    helm::record::ApplyMethod,
     policy::emergency::Emergencies,
 };
 
@@ -107,6 +108,7 @@ fn release(finding: &Finding) -> ChangedRelease {
         namespace: finding.release.namespace.clone(),
         chart: finding.chart.to_string(),
         revision: finding.revisions.iter().copied().max().unwrap_or_default(),
+        server_side_apply: finding.apply_method == ApplyMethod::ServerSide,
     }
 }
 

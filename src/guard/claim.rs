@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    helm::{
+        ReleaseName, identity::DeclaredObject, lifecycle::Phase, record::ApplyMethod,
+        storage::Driver,
+    },
     policy::tree::Tree,
 };
 
@@ -23,6 +26,8 @@ pub struct Claim {
     pub phase: Phase,
     /// When its uninstallation began, where the record says so (`info.deleted`).
     pub uninstalling_since: Option<Timestamp>,
+    /// How Helm applies its objects: by the newest revision, as `helm upgrade` goes by it.
+    pub apply_method: ApplyMethod,
     /// The active revisions, newest first; never empty.
     pub revisions: Vec<RevisionClaim>,
 }

@@ -4,7 +4,7 @@
 use super::{
     change::{Judged, asked, at, conclude, manifests},
     claim::Claim,
-    excuse::Others,
+    excuse::excused_elsewhere,
     judge::Question,
 };
 use crate::{
@@ -60,7 +60,6 @@ pub(super) fn judge_replicas(
     if let Some(doubt) = whole.doubt {
         return Judged::Undecided(doubt);
     }
-    let mut others = Others::of(question, claim);
-    violations.retain(|violation| !others.excuse(violation));
+    violations.retain(|violation| !excused_elsewhere(question, claim, violation));
     conclude(question, &violations)
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     compare::{path::FieldPath, redact::Shown},
-    helm::ReleaseName,
+    helm::{ReleaseName, record::ApplyMethod},
     policy::Mode,
 };
 
@@ -55,6 +55,8 @@ pub enum Reason {
     HelmsOwn,
     /// The guard's own release declares it, in the guard's own namespace.
     OwnRelease,
+    /// An emergency identity does it: put on record, and not judged here.
+    EmergencyIdentity,
     /// Declared fields change.
     FieldsChanged,
     /// A declared object is deleted.
@@ -106,7 +108,8 @@ impl Reason {
             | Self::InFlight
             | Self::JudgedInDeclaredVersion
             | Self::HelmsOwn
-            | Self::OwnRelease => Outcome::Pass,
+            | Self::OwnRelease
+            | Self::EmergencyIdentity => Outcome::Pass,
             Self::FieldsChanged
             | Self::ObjectDeleted
             | Self::UndeclaredChanged
@@ -141,6 +144,7 @@ impl Reason {
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::HelmsOwn => "helms-own",
             Self::OwnRelease => "own-release",
+            Self::EmergencyIdentity => "emergency-identity",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
             Self::UndeclaredChanged => "undeclared-changed",
@@ -176,6 +180,8 @@ pub struct Finding {
     pub release: Arc<ReleaseName>,
     /// `name-version` of its chart.
     pub chart: Arc<str>,
+    /// How Helm applies its objects.
+    pub apply_method: ApplyMethod,
     /// What the policy makes of it.
     pub mode: Mode,
     /// The active revisions that were asked, newest first.

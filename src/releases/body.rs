@@ -17,6 +17,7 @@ use super::{
 use crate::helm::{
     ReleaseName,
     identity::{DeclaredObject, current_group},
+    record::ApplyMethod,
 };
 
 /// Chart and times, as the record has them; for metrics and messages.
@@ -32,6 +33,8 @@ pub struct About {
     pub last_deployed: Option<Box<str>>,
     /// `info.deleted`: when its uninstallation began.
     pub deleted: Option<Timestamp>,
+    /// How Helm applies its objects.
+    pub apply_method: ApplyMethod,
 }
 
 /// The kept part of one record's body.

@@ -294,6 +294,7 @@ fn about(record: &Record) -> About {
             .into(),
         last_deployed: record.last_deployed.as_deref().map(Into::into),
         deleted: record.deleted.as_deref().and_then(|at| at.parse().ok()),
+        apply_method: record.apply_method,
     }
 }
 

@@ -100,6 +100,7 @@ impl ReleaseView {
             chart: Arc::clone(newest.chart()),
             phase,
             uninstalling_since: newest.about().deleted,
+            apply_method: newest.about().apply_method,
             revisions,
         })
     }

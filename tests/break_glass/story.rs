@@ -7,7 +7,9 @@ use testbed::shared;
 
 use crate::{
     charts::myapp,
-    night::{EMERGENCY_OPS, Night, OSCAR, break_glass, break_glass_ok, create, people},
+    night::{
+        ACCOUNT, EMERGENCY_OPS, Night, OSCAR, admin, break_glass, break_glass_ok, create, people,
+    },
     scene::{Screen, eventually},
     sinks::{ROUTING_KEY, sinks},
 };
@@ -31,7 +33,7 @@ fn an_incident_from_the_grant_to_the_chart() {
         "--for",
         "1h",
         "--service-account",
-        "ops/emergency-ops",
+        ACCOUNT,
         "--output",
         output,
     ];
@@ -54,6 +56,8 @@ fn an_incident_from_the_grant_to_the_chart() {
     night.scene.kubectl_as(&file, raise).warned(&[
         &format!("break-glass change by {EMERGENCY_OPS} recorded as myapp-"),
         "(INC-4711); reconcile it with the chart by ",
+        "Helm applies release myapp server-side: an upgrade or rollback to another value will stop",
+        "--force-conflicts takes the field back",
     ]);
     // The alert and the ticket are out before anybody does anything else.
     channel.hear("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
@@ -72,12 +76,16 @@ fn an_incident_from_the_grant_to_the_chart() {
     assert_eq!(change["spec"]["fields"][0]["new"], "\"2Gi\"");
     let values = break_glass_ok(&people().vera, &["changes", "-n", &ns, "--values"]);
     assert!(values.contains("memory: \"2Gi\""), "{values}");
+    assert!(values.contains("give it --force-conflicts"), "{values}");
+    assert_eq!(change["spec"]["release"]["serverSideApply"], true);
 
     break_glass_ok(&people().oscar, &["close", grant]);
-    night
-        .scene
-        .kubectl_as(&file, "set resources deploy/myapp --limits memory=3Gi")
-        .denied(&["was revoked"]);
+    // The token is over too, and not only the grant.
+    eventually("the end of the token", || {
+        let asked = night.scene.kubectl_as(&file, "auth whoami").run();
+        asked.says("Unauthorized").then_some(())
+    });
+    night.raise("3Gi").denied(&["was revoked"]);
 
     let chart = shared().chart(&myapp("1.0.0"));
     night
@@ -95,6 +103,74 @@ fn an_incident_from_the_grant_to_the_chart() {
     channel.hear("/incident/http", &["\"state\":\"Absorbed\""]);
     let open = break_glass_ok(&people().vera, &["changes", "-n", &ns, "-o", "json"]);
     assert_eq!(open.trim(), "[]");
+}
+
+/// What the warning of the change says: Helm 4.3 stops, and the flag that it names resolves it.
+#[test]
+fn helm_stops_at_a_field_that_an_emergency_took_until_it_is_told_to_take_it_back() {
+    let night = Night::new("conflict", &json!({}));
+    night.raise("2Gi").warned(&["--force-conflicts"]);
+    night.comes_to("Open");
+    let chart = shared().chart(&myapp("1.0.0"));
+    let upgrade = format!("upgrade myapp {} --set memory=1Gi", chart.display());
+    let stopped = night.scene.helm(&upgrade).refused();
+    assert!(
+        stopped.says("conflict with \"kubectl"),
+        "{}",
+        stopped.stderr
+    );
+    night
+        .scene
+        .helm(&format!("{upgrade} --force-conflicts"))
+        .quiet();
+    night.comes_to("Superseded");
+}
+
+/// A release that Helm patches client-side has no such conflict, and nobody is told of one.
+#[test]
+fn nothing_is_said_of_conflicts_where_helm_patches_client_side() {
+    let night = Night::new("client-side", &json!({}));
+    let chart = shared().chart(&myapp("1.0.0"));
+    let again = format!("install again {} --server-side=false", chart.display());
+    night.scene.helm("uninstall myapp --wait").ok();
+    night
+        .scene
+        .helm(&again.replace("install again", "install myapp"))
+        .ok();
+    night.scene.settled("deployment/myapp", 1);
+    let output = night.raise("2Gi").warned(&["recorded as myapp-"]);
+    assert!(!output.says("--force-conflicts"), "{}", output.stderr);
+}
+
+/// The guard ends what nobody closes: a grant that expires, or that was revoked by other means.
+#[test]
+fn a_token_ends_with_its_grant_though_nobody_closes_it() {
+    let night = Night::new("ended", &json!({"requireGrant": true}));
+    let file = shared().scratch().join("ended.yaml");
+    let output = file.to_str().unwrap();
+    let open = [
+        "open",
+        "-n",
+        night.ns(),
+        "--for",
+        "1h",
+        "--service-account",
+        ACCOUNT,
+    ];
+    let open = [
+        &open[..],
+        &["--output", output, "--reason", "a", "--ticket", "b"],
+    ]
+    .concat();
+    let grant = break_glass_ok(&people().oscar, &open);
+    let whoami = || night.scene.kubectl_as(&file, "auth whoami").run();
+    assert!(whoami().says(EMERGENCY_OPS));
+    admin("patch --type=merge -p {\"spec\":{\"revoked\":true}} breakglassgrant")
+        .arg(grant.trim())
+        .ok();
+    eventually("the end of the token", || {
+        whoami().says("Unauthorized").then_some(())
+    });
 }
 
 #[test]

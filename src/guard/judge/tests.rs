@@ -40,6 +40,7 @@ fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
         chart: "web-1.0.0".into(),
         phase,
         uninstalling_since: None,
+        apply_method: crate::helm::record::ApplyMethod::default(),
         revisions: helds
             .into_iter()
             .zip((1..=newest).rev())

@@ -12,7 +12,7 @@ use crate::{
         redact::Shown,
     },
     guard::{Change, Decision, Finding, ObjectRef},
-    helm::{ObjectId, ReleaseName},
+    helm::{ObjectId, ReleaseName, record::ApplyMethod},
     policy::Mode,
     record::{Emergency, changes::Unkept, events::Note},
 };
@@ -23,6 +23,7 @@ fn shown(text: &str) -> Shown {
 
 fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding {
     Finding {
+        apply_method: ApplyMethod::default(),
         release: Arc::new(ReleaseName {
             namespace: namespace.to_owned(),
             name: "myapp".to_owned(),
@@ -438,4 +439,38 @@ fn a_long_list_is_cut_with_a_count_and_stays_inside_the_limits_of_the_api_server
     assert!(warnings.iter().all(|warning| chars(warning) <= 256));
     assert!(warnings.iter().map(chars).sum::<usize>() <= 4096);
     assert!(!warnings.concat().contains(|c: char| c.is_control()));
+}
+
+#[test]
+fn an_emergency_change_of_what_helm_applies_server_side_says_what_the_next_upgrade_needs() {
+    let warnings = |apply_method| {
+        let finding = Finding {
+            apply_method,
+            ..finding("shop", &[3], vec![replicas()])
+        };
+        let case = Case {
+            decision: Decision::BreakGlass,
+            findings: vec![finding],
+            ..Case::default()
+        };
+        case.response()["warnings"].clone()
+    };
+    let expected = "helm-guard: Helm applies release myapp server-side: an upgrade or rollback to \
+                    another value will stop with a conflict; --force-conflicts takes the field back";
+    let server_side = warnings(ApplyMethod::ServerSide);
+    assert_eq!(server_side[1], expected);
+    let client_side = warnings(ApplyMethod::ClientSide).to_string();
+    assert!(!client_side.contains("--force-conflicts"), "{client_side}");
+    // Nobody owns a field of what is gone.
+    let deleted = Case {
+        decision: Decision::BreakGlass,
+        reason: Reason::ObjectDeleted,
+        findings: vec![Finding {
+            apply_method: ApplyMethod::ServerSide,
+            ..finding("shop", &[3], vec![])
+        }],
+        ..Case::default()
+    };
+    let warnings = deleted.response()["warnings"].to_string();
+    assert!(!warnings.contains("--force-conflicts"), "{warnings}");
 }

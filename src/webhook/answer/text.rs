@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{Answer, foundations};
 use crate::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason, Unread},
+    helm::record::ApplyMethod,
     policy::WayOut,
     record::changes::Unkept,
 };
@@ -82,6 +83,7 @@ pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
         Decision::Warn => violation(answer),
         Decision::BreakGlass => {
             let mut lines = vec![break_glass(answer)];
+            lines.extend(conflict(answer));
             lines.extend(violation(answer));
             lines
         }
@@ -120,6 +122,20 @@ fn break_glass(answer: &Answer<'_>) -> String {
         "break-glass change by {who} recorded {recorded}{ticket}; reconcile it with the chart by \
          {by}{why_not}"
     )
+}
+
+/// Server-side apply does not take a field from another manager unless it is told to, and `helm upgrade`
+/// and `helm rollback` stop there. Once for the first such release: there is seldom a second.
+fn conflict(answer: &Answer<'_>) -> Option<String> {
+    let mut findings = answer.decided.verdict.findings.iter();
+    let finding = findings.find(|finding| {
+        finding.apply_method == ApplyMethod::ServerSide && !finding.changes.is_empty()
+    })?;
+    Some(format!(
+        "Helm applies release {} server-side: an upgrade or rollback to another value will stop with \
+         a conflict; --force-conflicts takes the field back",
+        finding.release.name
+    ))
 }
 
 /// A time for people, to the minute.

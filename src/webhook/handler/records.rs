@@ -289,6 +289,7 @@ async fn held<S: Sources>(
             mode: call.mode(guarded, &holder.release, &holder.chart)?,
             release: holder.release,
             chart: holder.chart,
+            apply_method: crate::helm::record::ApplyMethod::default(),
             revisions: holder.revisions,
             changes: Vec::new(),
             involved: holder.objects,
@@ -340,6 +341,7 @@ impl About {
             findings: vec![Finding {
                 release: Arc::new(self.release),
                 chart: self.chart.into(),
+                apply_method: crate::helm::record::ApplyMethod::default(),
                 mode,
                 revisions: vec![self.revision],
                 changes,

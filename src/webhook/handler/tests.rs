@@ -119,6 +119,7 @@ fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
         chart: Arc::from("myapp-1.2.0"),
         phase,
         uninstalling_since: None,
+        apply_method: crate::helm::record::ApplyMethod::default(),
         revisions: vec![RevisionClaim {
             revision: 3,
             held: Held::Declared(Arc::new(DeclaredObject {

@@ -31,6 +31,7 @@ pub(crate) fn change() -> EmergencyChangeSpec {
             resource_version: None,
         },
         release: ChangedRelease {
+            server_side_apply: false,
             name: "checkout".to_owned(),
             namespace: "shop".to_owned(),
             chart: "web-1.2.0".to_owned(),

@@ -60,6 +60,7 @@ impl Told {
             reason,
             exemption: None,
             findings: vec![Finding {
+                apply_method: crate::helm::record::ApplyMethod::default(),
                 release: Arc::new(ReleaseName {
                     namespace: "shop".to_owned(),
                     name: "web".to_owned(),

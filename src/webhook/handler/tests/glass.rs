@@ -251,3 +251,105 @@ async fn a_grant_is_reviewed_at_a_path_of_its_own() {
     );
     assert_eq!(bench.call(call("{}".to_owned())).await.0, 400);
 }
+
+/// Posts to the path of the entry for whatever emergency identities do.
+async fn shift(bench: &Bench, mut request: Value) -> Value {
+    request["uid"] = json!("u-9");
+    let call = http::Request::post("/emergencies?timeout=3s")
+        .header("content-type", "application/json")
+        .body(Body::from(review_of(&request)))
+        .unwrap();
+    let (status, body) = bench.call(call).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let review: Value = serde_json::from_str(&body).unwrap();
+    review["response"].clone()
+}
+
+#[rstest]
+#[case::a_create(json!({"operation": "CREATE", "name": "", "object": {"metadata": {"name": "made-up"}},
+    "kind": {"group": "", "version": "v1", "kind": "Secret"},
+    "resource": {"group": "", "version": "v1", "resource": "secrets"}}), "made-up")]
+#[case::of_a_collection(json!({"operation": "DELETE", "name": "", "object": null,
+    "oldObject": {"metadata": {"name": "one-of-many"}},
+    "kind": {"group": "", "version": "v1", "kind": "Pod"},
+    "resource": {"group": "", "version": "v1", "resource": "pods"}}), "one-of-many")]
+#[case::exec(json!({"operation": "CONNECT", "name": "web-0", "subResource": "exec",
+    "object": {"kind": "PodExecOptions", "command": ["sh"]},
+    "kind": {"group": "", "version": "v1", "kind": "PodExecOptions"},
+    "resource": {"group": "", "version": "v1", "resource": "pods"}}), "web-0")]
+#[case::a_violation(update(9), "web")]
+#[tokio::test]
+async fn whatever_an_emergency_identity_does_is_on_record_and_passes(
+    #[case] request: Value,
+    #[case] name: &str,
+) {
+    let bench = Setup {
+        grants: Ok(json!([grant(&json!({}))])),
+        ..asks_for_a_grant()
+    }
+    .start();
+    let response = shift(&bench, by_emergency(request.clone())).await;
+    let expected = json!({"uid": "u-9", "allowed": true, "auditAnnotations": {}});
+    assert_eq!(response, expected);
+    assert!(bench.kept.lock().is_empty());
+    let line = &bench.audit_lines()[0];
+    assert_eq!(line["reason"], "emergency-identity");
+    assert_eq!(line["message"], "done by an emergency identity");
+    assert_eq!(line["user"]["name"], "system:serviceaccount:ops:emergency");
+    assert_eq!(line["object"]["name"], name);
+    assert_eq!(line["operation"], request["operation"]);
+    assert_eq!(line["grants"], json!(["night"]));
+    let log = line.to_string();
+    assert!(!log.contains("command"), "{log}");
+}
+
+#[tokio::test]
+async fn a_rehearsal_and_a_stranger_leave_nothing_on_record() {
+    let bench = Setup::default().start();
+    let mut rehearsal = by_emergency(update(9));
+    rehearsal["dryRun"] = json!(true);
+    assert_eq!(shift(&bench, rehearsal).await["allowed"], true);
+    assert_eq!(shift(&bench, update(9)).await["allowed"], true);
+    assert!(bench.audit_lines().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_done_is_on_record_though_the_grants_cannot_be_read() {
+    let bench = Setup {
+        grants: Err(()),
+        ..asks_for_a_grant()
+    }
+    .start();
+    assert_eq!(
+        shift(&bench, by_emergency(update(9))).await["allowed"],
+        true
+    );
+    let line = &bench.audit_lines()[0];
+    assert_eq!(line["reason"], "emergency-identity");
+    assert!(line.get("grants").is_none());
+}
+
+#[tokio::test]
+async fn who_has_many_grants_in_force_gets_no_more() {
+    let many: Vec<Value> = (0..32).map(|_| grant(&json!({}))).collect();
+    let bench = Setup {
+        grants: Ok(Value::Array(many)),
+        ..Setup::default()
+    }
+    .start();
+    let asks = |user: &str| {
+        let request = json!({
+            "uid": "u-1", "operation": "CREATE", "name": "night",
+            "kind": {"group": "helm-guard.dev", "version": "v1alpha1", "kind": "BreakGlassGrant"},
+            "userInfo": {"username": user}, "object": grant(&json!({"requestedBy": user})),
+        });
+        http::Request::post("/grants?timeout=3s")
+            .header("content-type", "application/json")
+            .body(Body::from(review_of(&request)))
+            .unwrap()
+    };
+    let (_, body) = bench.call(asks("ada")).await;
+    assert!(body.contains("has 32 grants in force already"), "{body}");
+    let (_, body) = bench.call(asks("bob")).await;
+    assert!(!body.contains("in force already"), "{body}");
+}
