@@ -12,6 +12,7 @@
     reason = "a program for people to read; what is not in a JSON line reads as null"
 )]
 
+mod channel;
 mod play;
 mod screen;
 mod shop;

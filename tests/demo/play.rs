@@ -9,7 +9,7 @@ use crate::{
     shop::{NAMESPACE, Shop},
 };
 
-const THINGS_TO_TRY: [(&str, &str); 9] = [
+const THINGS_TO_TRY: [(&str, &str); 10] = [
     ("kubectl set image deployment/myapp myapp=nginx:9", "denied"),
     ("kubectl scale --replicas=0 deployment/myapp", "denied"),
     (
@@ -20,7 +20,11 @@ const THINGS_TO_TRY: [(&str, &str); 9] = [
     ("kubectl annotate deployment/myapp team=checkout", "passes"),
     ("kubectl rollout restart deployment/myapp", "passes"),
     (
-        "kubectl scale --replicas=1 deployment/myapp --as system:serviceaccount:ops:emergency-ops",
+        "helm-guard break-glass open -n shop --ticket INC-1 --output emergency.yaml",
+        "a grant, and a token of the emergency account",
+    ),
+    (
+        "kubectl --kubeconfig emergency.yaml -n shop scale --replicas=1 deployment/myapp",
         "passes as break-glass, with a warning",
     ),
     (

@@ -4,16 +4,20 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
 use testbed::{ControlPlane, Guard, GuardConfig, HelmVersion, Invocation, Output};
 
-use crate::screen::{Screen, say};
+use crate::{
+    channel::Channel,
+    screen::{Screen, say},
+};
 
 pub const NAMESPACE: &str = "shop";
 pub const RELEASE: &str = "myapp";
-pub const EMERGENCY_OPS: &str = "system:serviceaccount:ops:emergency-ops";
+pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:emergency-ops";
 
 /// What an application of one's own usually is: what `helm create` makes, with a few values set.
 const VALUES: [(&str, &str); 3] = [
@@ -23,12 +27,18 @@ const VALUES: [(&str, &str); 3] = [
 ];
 
 /// The manifests of `deploy/` but for the Deployment: here the guard runs outside the cluster.
-const MANIFESTS: [&str; 4] = [
-    "00-namespace.yaml",
-    "10-service-account.yaml",
-    "20-rbac.yaml",
-    "60-break-glass.yaml",
+const MANIFESTS: [&str; 7] = [
+    "manifests/00-namespace.yaml",
+    "manifests/05-crds.yaml",
+    "manifests/10-service-account.yaml",
+    "manifests/20-rbac.yaml",
+    "manifests/25-personas.yaml",
+    "manifests/60-admission-policies.yaml",
+    "break-glass/account.yaml",
 ];
+
+/// Who may break the glass, and where: for the namespace of the demo.
+const POLICY: &str = "examples/break-glass.yaml";
 
 /// Somebody with a kubeconfig.
 pub struct Person {
@@ -43,8 +53,13 @@ pub struct Shop {
     pub alice: Person,
     /// Is as much of a cluster-admin as Alice.
     pub bob: Person,
-    /// Has a token of the break-glass ServiceAccount.
-    pub oncall: Person,
+    /// Is on call: may ask for grants, and for tokens of the emergency account.
+    pub oscar: Person,
+    /// What whoever breaks the glass uses: the file that `break-glass open` writes.
+    pub emergency: Person,
+    /// Where the incident channel hears of it.
+    pub channel: Channel,
+    binary: PathBuf,
     pub chart: PathBuf,
     pub plane: ControlPlane,
 }
@@ -60,22 +75,46 @@ impl Shop {
             let kubectl = plane.kubectl().cmd(plane.admin());
             succeeded(&kubectl.args(args).run())
         };
-        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests");
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let apply = |file: &str| {
+            let file = deploy.join(file);
+            admin(&["apply", "-f", &file.to_string_lossy()])
+        };
         for file in MANIFESTS {
-            let file = manifests.join(file);
-            admin(&["apply", "-f", &file.to_string_lossy()])?;
+            apply(file)?;
         }
         admin(&["create", "namespace", NAMESPACE])?;
+        admin(&[
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "guardpolicies.helm-guard.dev",
+        ])?;
+        apply(POLICY)?;
+        let channel = Channel::open()?;
+        let sink = format!(
+            r#"{{"spec":{{"alerts":{{"sinks":[{{"name":"channel","type":"http","url":"{}"}}]}}}}}}"#,
+            channel.url
+        );
+        admin(&[
+            "patch",
+            "guardpolicy",
+            "default",
+            "--type=merge",
+            "-p",
+            &sink,
+        ])?;
         plane.grant_cluster_admin("bob@example.com")?;
         let person = |name, kubeconfig| Person { name, kubeconfig };
         let alice = person("alice", plane.alice().to_owned());
         let bob = person("bob", plane.user("bob@example.com", &[])?);
-        let oncall = person("oncall", plane.service_account("ops", "emergency-ops")?);
+        let oscar = person("oscar", plane.user("oscar@example.com", &["oncall"])?);
+        let emergency = person("emergency", plane.scratch().join("emergency.yaml"));
 
-        say("helm-guard serve --mode Deny, with the rights of deploy/");
+        say("helm-guard serve, with the rights of deploy/ and the policy of deploy/examples");
         let account = plane.service_account("helm-guard", "helm-guard")?;
         let config = GuardConfig::new(binary, &account, "Deny")
-            .args(["--break-glass-user", EMERGENCY_OPS])
+            .args(["--guard-namespace", "helm-guard"])
             .args(["--log-format", "json", "--drain-delay", "0s"]);
         let guard = Guard::start(&plane, config)?;
         let chart = adapt(plane.created_chart(HelmVersion::V4, RELEASE))?;
@@ -84,7 +123,10 @@ impl Shop {
             guard,
             alice,
             bob,
-            oncall,
+            oscar,
+            emergency,
+            channel,
+            binary: binary.to_owned(),
             chart,
             plane,
         })
@@ -111,6 +153,25 @@ impl Shop {
                 }
             },
         )
+    }
+}
+
+impl Shop {
+    /// A command line of the guard itself: what it printed, and what of it is for programs.
+    pub fn guard_says(&self, who: &Person, line: &str) -> Result<(String, String), Box<dyn Error>> {
+        let output = Command::new(&self.binary)
+            .args(split(line).iter().skip(1))
+            .arg("--kubeconfig")
+            .arg(&who.kubeconfig)
+            .current_dir(self.plane.scratch())
+            .output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stderr, stdout) = (text(&output.stderr), text(&output.stdout));
+        if output.status.success() {
+            Ok((format!("{stderr}{stdout}"), stdout.trim().to_owned()))
+        } else {
+            Err(format!("`{line}`: {stderr}").into())
+        }
     }
 }
 

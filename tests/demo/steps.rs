@@ -19,6 +19,9 @@ enum Must<'a> {
     BeDenied(&'a [&'a str]),
 }
 
+/// The records of emergencies.
+const CHANGES: &str = "kubectl get emergencychanges";
+
 const SIDECAR: &str = r#"kubectl patch deployment myapp -p '{"spec":{"template":{"spec":{"containers":[{"name":"proxy","image":"envoy:1"}]}}}}'"#;
 
 /// Everything, in order. The first step that does not do what it says is the error.
@@ -30,7 +33,7 @@ pub fn show(screen: Screen, shop: &Shop) -> Result {
     demo.service_account()?;
     demo.additions()?;
     demo.emergency()?;
-    demo.back_to_declared()?;
+    demo.settlement()?;
     demo.rollback_and_uninstall()?;
     screen.title("That was all: each step did what it said.");
     say("`make up` leaves all of this running, to try things yourself.");
@@ -182,70 +185,100 @@ impl Demo<'_> {
         Ok(())
     }
 
+    /// A command of the guard's own; what it prints for programs.
+    fn guard(&self, who: &Person, line: &str) -> Result<String> {
+        self.screen.command(who.name, line);
+        let (text, answer) = self.shop.guard_says(who, line)?;
+        output(&text);
+        Ok(answer)
+    }
+
+    /// What the incident channel hears, in a line.
+    fn hear(&self, words: &[&str]) -> Result {
+        let alert = self.shop.channel.hear(words)?;
+        say("The incident channel:");
+        output(alert["summary"].as_str().unwrap_or_default());
+        Ok(())
+    }
+
     fn emergency(&self) -> Result {
-        self.screen.title(
-            "6. 3 AM: the memory limit must go up now. On call, with a token of ops/emergency-ops",
-        );
+        self.screen
+            .title("6. 3 AM: the memory limit must go up now. Oscar is on call");
+        let oscar = &self.shop.oscar;
+        let grant = self.guard(
+            oscar,
+            "helm-guard break-glass open --reason 'checkout OOM-killed' --ticket INC-4711 -n shop --for 1h",
+        )?;
+        self.screen
+            .see("A grant in his name, and a token of the emergency account that ends with it.");
         self.run(
-            &self.shop.oncall,
+            &self.shop.emergency,
             "kubectl set resources deployment/myapp --containers=myapp --limits=memory=2Gi",
             &Must::Warn(&[
                 EMERGENCY_OPS,
+                "(INC-4711); reconcile it with the chart by ",
+                "--force-conflicts takes the field back",
                 ".resources.limits.memory: declared \"128Mi\", live \"128Mi\", requested \"2Gi\"",
             ]),
         )?;
         self.screen.see("It passes, with a warning.");
-        let line = self.shop.guard.await_log("the emergency change", |line| {
-            line["decision"] == "break-glass"
-        });
-        let patch = line["patch"].to_string();
-        if line["user"]["name"] != EMERGENCY_OPS || !patch.contains("2Gi") {
-            return Err(format!("the audit line should name user and patch: {line}").into());
-        }
-        say("The guard's audit line:");
-        output(&serde_json::to_string_pretty(&line)?);
+        self.hear(&["INC-4711", EMERGENCY_OPS, "2Gi"])?;
+        self.run(oscar, CHANGES, &Must::Pass)?;
+        self.guard(oscar, "helm-guard break-glass changes -n shop --values")?;
         self.screen
-            .see("On record: who, what, of which release and revision, and the patch (RFC 6902).");
-        let events = "kubectl get events --field-selector reason=BreakGlass";
+            .see("On record in the cluster: who, what, under which ticket, and what the chart would have to say.");
+        self.guard(oscar, &format!("helm-guard break-glass close {grant}"))?;
+        let line = "kubectl get pods";
+        self.screen.command("emergency", line);
+        // The API server remembers for ten seconds that it has accepted a token.
         let started = std::time::Instant::now();
-        while !self
-            .shop
-            .invocation(&self.shop.bob, events)
-            .run()
-            .says("BreakGlass")
-        {
-            if started.elapsed().as_secs() > 20 {
-                return Err("the Deployment should have an event by now".into());
+        let answer = loop {
+            let answer = self.shop.invocation(&self.shop.emergency, line).run();
+            if answer.says("Unauthorized") {
+                break answer;
             }
-        }
-        self.run(&self.shop.bob, events, &Must::Pass)?;
-        self.screen.see("And an event on the Deployment.");
+            if started.elapsed().as_secs() > 30 {
+                return Err("the token should have ended with the grant".into());
+            }
+        };
+        output(&answer.stderr);
+        self.screen.see("The grant is over, and the token with it.");
         Ok(())
     }
 
-    fn back_to_declared(&self) -> Result {
+    fn settlement(&self) -> Result {
         self.screen
-            .title("7. In the morning somebody moves the limit on, then puts it back");
-        let set = |limit: &str| {
-            format!(
-                "kubectl set resources deployment/myapp --containers=myapp --limits=memory={limit}"
-            )
-        };
+            .title("7. In the morning the limit goes into the values");
         self.run(
             &self.shop.bob,
-            &set("4Gi"),
+            "kubectl set resources deployment/myapp --containers=myapp --limits=memory=4Gi",
             &Must::BeDenied(&["declared \"128Mi\", live \"2Gi\", requested \"4Gi\""]),
         )?;
-        self.run(&self.shop.bob, &set("128Mi"), &Must::Pass)?;
-        self.screen
-            .see("A third value is denied. Back to the declared one passes, for anyone.");
+        self.run(
+            &self.shop.alice,
+            "helm upgrade myapp ./myapp --set image.tag=2.1.0 --set resources.limits.memory=2Gi",
+            &Must::Pass,
+        )?;
+        self.hear(&["Absorbed", "INC-4711"])?;
+        let text = self.run(&self.shop.oscar, CHANGES, &Must::Pass)?;
+        if !text.contains("Absorbed") {
+            return Err("the emergency change should be absorbed".into());
+        }
+        self.screen.see(
+            "A third value is denied. The upgrade absorbs the change: the incident is settled.",
+        );
         Ok(())
     }
 
     fn rollback_and_uninstall(&self) -> Result {
         self.screen.title("8. Helm rolls back, and uninstalls");
         let alice = &self.shop.alice;
-        self.run(alice, "helm rollback myapp 1", &Must::Pass)?;
+        // The emergency account owns the limit too: server-side apply asks whether to take it.
+        self.run(
+            alice,
+            "helm rollback myapp 1 --force-conflicts",
+            &Must::Pass,
+        )?;
         self.run(alice, "helm history myapp", &Must::Pass)?;
         self.run(alice, "helm uninstall myapp --wait", &Must::Pass)?;
         let left = "kubectl get deployments,services,serviceaccounts,secrets -l app.kubernetes.io/instance=myapp";
