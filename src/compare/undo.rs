@@ -35,7 +35,7 @@ fn restore(at: &mut Value, was: Option<&Value>, steps: &[Step]) {
         (Some(_), None) => remove(at, step),
         // What held the field went with it, and comes back with it.
         (None, Some(before)) => {
-            if !insert(at, step, before.clone())
+            if !insert(at, step, before.clone(), was)
                 && let Some(was) = was
             {
                 at.clone_from(was);
@@ -59,8 +59,8 @@ fn remove(parent: &mut Value, step: &Step) {
     }
 }
 
-/// Whether there was a place for it.
-fn insert(parent: &mut Value, step: &Step, value: Value) -> bool {
+/// Whether there was a place for it. An item of a list comes after the one that it stood behind.
+fn insert(parent: &mut Value, step: &Step, value: Value, was: Option<&Value>) -> bool {
     match (parent, step) {
         (Value::Object(fields), Step::Field(name)) => {
             fields.insert(name.clone(), value);
@@ -71,11 +71,27 @@ fn insert(parent: &mut Value, step: &Step, value: Value) -> bool {
             true
         }
         (Value::Array(items), Step::Item(_) | Step::Value(_)) => {
-            items.push(value);
+            let before = was.and_then(Value::as_array).map(Vec::as_slice);
+            let place = before.and_then(|before| place_of(step, before, items));
+            items.insert(place.unwrap_or(items.len()), value);
             true
         }
         _ => false,
     }
+}
+
+/// Where in `items` something belongs that `step` led to in `before`.
+fn place_of(step: &Step, before: &[Value], items: &[Value]) -> Option<usize> {
+    let Some(last) = position(before, step)?.checked_sub(1) else {
+        return Some(0);
+    };
+    let ahead = before.get(last)?;
+    let is_ahead = |item: &Value| match step {
+        // By the keys alone: what else is in it may have changed.
+        Step::Item(keys) => keys.iter().all(|(key, _)| item.get(key) == ahead.get(key)),
+        _ => item == ahead,
+    };
+    items.iter().position(is_ahead).map(|ahead| ahead + 1)
 }
 
 #[cfg(test)]
@@ -110,7 +126,13 @@ mod tests {
         json!([{"name": "new"}, {"name": "y", "v": 1}, {"name": "x", "v": 1}])
     )]
     #[case::item_that_went(
-        json!([{"name": "x"}]), json!([{"name": "y"}]), vec![item("x")], json!([{"name": "y"}, {"name": "x"}])
+        json!([{"name": "x"}]), json!([{"name": "y"}]), vec![item("x")], json!([{"name": "x"}, {"name": "y"}])
+    )]
+    #[case::item_that_went_comes_back_to_its_place(
+        json!([{"name": "x"}, {"name": "y", "v": 1}, {"name": "z"}]),
+        json!([{"name": "new"}, {"name": "x", "v": 2}, {"name": "z"}]),
+        vec![item("y")],
+        json!([{"name": "new"}, {"name": "x", "v": 2}, {"name": "y", "v": 1}, {"name": "z"}])
     )]
     #[case::item_beside_one_that_leaves_a_key_to_its_default(
         json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 1}]),
@@ -122,7 +144,7 @@ mod tests {
         json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 1}])
     )]
     #[case::value_of_a_set(
-        json!(["a", "b"]), json!(["b"]), vec![Step::Value("\"a\"".to_owned())], json!(["b", "a"])
+        json!(["a", "b"]), json!(["b"]), vec![Step::Value("\"a\"".to_owned())], json!(["a", "b"])
     )]
     #[case::position(json!([1, 2]), json!([1, 3]), vec![Step::Index(1)], json!([1, 2]))]
     #[case::beside_another(
