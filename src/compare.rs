@@ -11,13 +11,16 @@
 //!
 //! Start at [`walk::compare`].
 
+pub mod budget;
 mod items;
 pub mod json;
+mod members;
 mod open;
 mod pairs;
 pub mod path;
 pub mod quantity;
 pub mod redact;
+mod respelled;
 pub mod scalar;
 pub mod scan;
 pub mod schema;
@@ -30,4 +33,4 @@ pub mod walk;
 pub use items::{Keyed, KeyedList};
 pub use json::Json;
 pub use open::{Fields, Opened, dig, member, open, present, unquoted};
-pub use walk::{Agreement, Comparison, Declared, Violation, compare};
+pub use walk::{Agreement, Comparison, Declared, Violation, Whole, compare, compare_within};

@@ -74,7 +74,7 @@ impl Source<'_, '_> {
             return self.anything(depth);
         }
         Ok(match shape.node() {
-            Node::Plain => self.anything(depth)?,
+            Node::Plain | Node::IntOrString | Node::Atomic(_) => self.anything(depth)?,
             Node::Quantity => json!(*self.bytes.choose(QUANTITIES)?),
             Node::Bytes => json!(*self.bytes.choose(BYTES)?),
             Node::Struct(known) => {
@@ -112,7 +112,7 @@ impl Source<'_, '_> {
             ListKind::Set => json!(*self.bytes.choose(TEXTS)?),
             _ => self.value(shape, depth)?,
         };
-        if let (ListKind::Keyed(keys), Value::Object(fields)) = (kind, &mut item) {
+        if let (Some(keys), Value::Object(fields)) = (kind.keys(), &mut item) {
             for key in keys {
                 if self.bytes.ratio(7, 8)? {
                     let value = if self.bytes.ratio(1, 4)? {
@@ -241,10 +241,7 @@ fn names_its_items(value: &Value, shape: Shape<'_>) -> bool {
         }
         Value::Array(items) => {
             let is_unique = match shape.node() {
-                Node::List {
-                    kind: kind @ (ListKind::Set | ListKind::Keyed(_)),
-                    ..
-                } => {
+                Node::List { kind, .. } if *kind == ListKind::Set || kind.keys().is_some() => {
                     let names: Option<BTreeSet<String>> =
                         items.iter().map(|item| name(item, kind)).collect();
                     names.is_some_and(|names| names.len() == items.len())
@@ -262,8 +259,8 @@ fn name(item: &Value, kind: &ListKind) -> Option<String> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match kind {
-        ListKind::Keyed(keys) => {
+    match kind.keys() {
+        Some(keys) => {
             let fields = item.as_object()?;
             let values = keys.iter().map(|key| {
                 let default = key
@@ -281,7 +278,7 @@ fn name(item: &Value, kind: &ListKind) -> Option<String> {
             });
             Some(values.collect::<Option<Vec<_>>>()?.join("\0"))
         }
-        _ => Some(text(item)),
+        None => Some(text(item)),
     }
 }
 

@@ -21,10 +21,11 @@ use crate::{
     },
     compare::{
         Json,
+        budget::Budget,
         path::{FieldPath, Step},
         schema::Shape,
         select::select,
-        values::{Against, Empties, satisfies},
+        values::{Against, Empties, Rules, satisfies},
     },
 };
 
@@ -247,7 +248,11 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
         old: None,
         new: found,
     };
-    satisfies(wanted, against, shape, sight.empties)
+    let rules = Rules {
+        empties: sight.empties,
+        budget: &Budget::default(),
+    };
+    satisfies(wanted, against, shape, rules)
 }
 
 /// The change is not to be seen: it is under way, it never came to be, or it was taken back.

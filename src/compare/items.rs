@@ -17,7 +17,18 @@ pub struct Keyed<'a> {
     pub item: Json<'a>,
 }
 
-impl Keyed<'_> {
+impl<'a> Keyed<'a> {
+    /// What an item of the name would be found by, in a list with that one merge key.
+    pub fn named<'n>(&self, name: &'n str) -> Keyed<'n>
+    where
+        'a: 'n,
+    {
+        Keyed {
+            key: vec![Cow::Borrowed(name)],
+            item: self.item,
+        }
+    }
+
     /// The step of a path that names this item.
     pub fn step(&self, keys: &[MergeKey]) -> Step {
         let pairs = keys
@@ -82,6 +93,11 @@ impl<'a> KeyedList<'a> {
     /// There is an item that `wanted` stands for.
     pub fn holds(&self, wanted: &Keyed<'_>) -> bool {
         !self.positions(wanted).is_empty()
+    }
+
+    /// Where the first item stands that `wanted` stands for.
+    pub fn position(&self, wanted: &Keyed<'_>) -> Option<usize> {
+        self.positions(wanted).first().copied()
     }
 
     fn positions(&self, wanted: &Keyed<'_>) -> &[usize] {

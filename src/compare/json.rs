@@ -55,6 +55,11 @@ impl<'a> Json<'a> {
         end.and_then(|end| self.text.get(..end)).unwrap_or_default()
     }
 
+    /// About how long its text is, which takes no look at it.
+    pub(super) fn length(self) -> usize {
+        self.text.len()
+    }
+
     /// It is `null`, which to Kubernetes is the same as being absent.
     pub fn is_null(self) -> bool {
         !self.is_open_ended && self.text == "null"

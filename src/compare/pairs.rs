@@ -1,59 +1,158 @@
 //! Pairs the items of two lists in which order has no meaning.
+//!
+//! Items that are the same text are paired by a hash, those that fit at the same position next, and only
+//! what is left over is searched for. An item may fit several, and a short declaration must not take the
+//! only counterpart of a longer one, so items that were placed are moved on where that makes room
+//! (augmenting paths, breadth first; no recursion, since the lists are as long as somebody made them).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-/// Whether every item of `wanted` has an item of `given` of its own that it fits.
-///
-/// An item may fit several, and a short declaration must not take the only counterpart of a longer
-/// one, so items that were placed are moved on where that makes room (augmenting paths, breadth
-/// first; no recursion, since the lists are as long as somebody made them).
-pub fn have_counterparts<T>(wanted: &[T], given: &[T], fits: impl Fn(&T, &T) -> bool) -> bool {
-    let mut owners: Vec<Option<usize>> = vec![None; given.len()];
-    (0..wanted.len()).all(|item| place(item, &mut owners, (wanted, given), &fits).is_some())
-}
-
-fn place<T>(
-    item: usize,
-    owners: &mut [Option<usize>],
-    (wanted, given): (&[T], &[T]),
-    fits: impl Fn(&T, &T) -> bool,
-) -> Option<()> {
-    let mut reached_by: Vec<Option<usize>> = vec![None; given.len()];
-    let mut moving = VecDeque::from([item]);
-    let mut free = None;
-    'search: while let Some(mover) = moving.pop_front() {
-        let one = wanted.get(mover)?;
-        for ((slot, other), reached) in given.iter().enumerate().zip(&mut reached_by) {
-            if reached.is_some() || !fits(one, other) {
-                continue;
+/// For each item of `wanted`, the position of the item of `given` that is its own: as many as possible
+/// have one. `text` is what equal items have in common; `fits` is `None` when the search is to end.
+pub fn pair<'t, T>(
+    wanted: &[T],
+    given: &[T],
+    text: impl Fn(&T) -> &'t str,
+    fits: impl Fn(&T, &T) -> Option<bool>,
+) -> Vec<Option<usize>> {
+    let mut pairs = Pairs::of_equal_text(wanted, given, text);
+    for (at, (one, other)) in wanted.iter().zip(given).enumerate() {
+        if pairs.is_free(at) {
+            match fits(one, other) {
+                Some(true) => pairs.set(at, at),
+                Some(false) => {}
+                None => return pairs.slots,
             }
-            *reached = Some(mover);
-            let Some(owner) = owners.get(slot).copied().flatten() else {
-                free = Some(slot);
-                break 'search;
-            };
-            moving.push_back(owner);
         }
     }
-    let mut slot = free?;
-    loop {
-        let mover = reached_by.get(slot).copied().flatten()?;
-        let left = owners.iter().position(|owner| *owner == Some(mover));
-        *owners.get_mut(slot)? = Some(mover);
-        match left {
-            Some(left) => slot = left,
-            None => return Some(()),
+    for item in 0..wanted.len() {
+        if pairs.slot(item).is_none() && pairs.place(item, (wanted, given), &fits).is_none() {
+            break;
+        }
+    }
+    pairs.slots
+}
+
+/// Whether every item of `wanted` has an item of `given` of its own that it fits.
+pub fn have_counterparts<'t, T>(
+    wanted: &[T],
+    given: &[T],
+    text: impl Fn(&T) -> &'t str,
+    fits: impl Fn(&T, &T) -> Option<bool>,
+) -> bool {
+    wanted.len() <= given.len() && pair(wanted, given, text, fits).iter().all(Option::is_some)
+}
+
+/// Who has whom.
+struct Pairs {
+    /// Of each wanted item its slot.
+    slots: Vec<Option<usize>>,
+    /// Of each slot the wanted item that has it.
+    owners: Vec<Option<usize>>,
+}
+
+impl Pairs {
+    fn of_equal_text<'t, T>(wanted: &[T], given: &[T], text: impl Fn(&T) -> &'t str) -> Self {
+        let mut pairs = Self {
+            slots: vec![None; wanted.len()],
+            owners: vec![None; given.len()],
+        };
+        let mut by_text: HashMap<&str, Vec<usize>> = HashMap::new();
+        // The last one is taken first.
+        for (slot, other) in given.iter().enumerate().rev() {
+            by_text.entry(text(other)).or_default().push(slot);
+        }
+        for (item, one) in wanted.iter().enumerate() {
+            if let Some(slot) = by_text.get_mut(text(one)).and_then(Vec::pop) {
+                pairs.set(item, slot);
+            }
+        }
+        pairs
+    }
+
+    fn slot(&self, item: usize) -> Option<usize> {
+        self.slots.get(item).copied().flatten()
+    }
+
+    fn owner(&self, slot: usize) -> Option<usize> {
+        self.owners.get(slot).copied().flatten()
+    }
+
+    /// The item and the slot at this position are both without the other.
+    fn is_free(&self, at: usize) -> bool {
+        self.slot(at).is_none() && self.owner(at).is_none()
+    }
+
+    fn set(&mut self, item: usize, slot: usize) {
+        if let (Some(own), Some(owner)) = (self.slots.get_mut(item), self.owners.get_mut(slot)) {
+            *own = Some(slot);
+            *owner = Some(item);
+        }
+    }
+
+    /// Finds a slot for an item, and moves others on for that. `None` when the search is to end.
+    fn place<T>(
+        &mut self,
+        item: usize,
+        (wanted, given): (&[T], &[T]),
+        fits: impl Fn(&T, &T) -> Option<bool>,
+    ) -> Option<()> {
+        let mut reached_by: HashMap<usize, usize> = HashMap::new();
+        let mut unreached: Vec<usize> = (0..given.len()).collect();
+        let mut moving = VecDeque::from([item]);
+        while let Some(mover) = moving.pop_front() {
+            let (mut reached, mut rest) = (Vec::new(), Vec::with_capacity(unreached.len()));
+            for slot in unreached {
+                let pair = wanted.get(mover).zip(given.get(slot));
+                if pair.is_some_and(|(one, other)| fits(one, other) == Some(true)) {
+                    reached.push(slot);
+                } else {
+                    rest.push(slot);
+                }
+            }
+            unreached = rest;
+            for slot in reached {
+                reached_by.insert(slot, mover);
+                let Some(owner) = self.owner(slot) else {
+                    self.move_along(slot, &reached_by);
+                    return Some(());
+                };
+                moving.push_back(owner);
+            }
+            // Whoever counts the steps says so at the next one too.
+            let (one, other) = wanted.get(mover).zip(given.first())?;
+            fits(one, other)?;
+        }
+        Some(())
+    }
+
+    /// From a free slot back to the item that looked for one: each takes the slot that it reached.
+    fn move_along(&mut self, mut slot: usize, reached_by: &HashMap<usize, usize>) {
+        while let Some(mover) = reached_by.get(&slot).copied() {
+            let left = self.slot(mover);
+            self.set(mover, slot);
+            match left {
+                Some(left) => slot = left,
+                None => return,
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rstest::rstest;
 
-    use super::have_counterparts;
+    use super::*;
 
     /// A wanted item fits what holds all its letters.
+    #[allow(clippy::unnecessary_wraps, reason = "a search may be told to end")]
+    fn fits(one: &&str, other: &&str) -> Option<bool> {
+        Some(one.chars().all(|letter| other.contains(letter)))
+    }
+
     #[rstest]
     #[case::in_order(&["a", "b"], &["a", "b"], true)]
     #[case::reordered(&["a", "b"], &["b", "a"], true)]
@@ -64,12 +163,58 @@ mod tests {
     #[case::two_want_the_same(&["ab", "ab", "a"], &["ab", "a", "a"], false)]
     #[case::too_few(&["a", "b"], &["ab"], false)]
     #[case::nothing_wanted(&[], &["a"], true)]
+    #[case::equal_text_is_moved_too(&["a", "ab"], &["a", "xa"], false)]
+    #[case::equal_text_makes_room(&["ab", "b"], &["ab", "cb"], true)]
     fn each_finds_one_of_its_own(
         #[case] wanted: &[&str],
         #[case] given: &[&str],
         #[case] expected: bool,
     ) {
-        let fits = |one: &&str, other: &&str| one.chars().all(|letter| other.contains(letter));
-        assert_eq!(have_counterparts(wanted, given, fits), expected);
+        assert_eq!(have_counterparts(wanted, given, |t| *t, fits), expected);
+    }
+
+    #[test]
+    fn as_many_as_possible_are_paired() {
+        let found = pair(&["ab", "x", "a"], &["ab", "ac"], |t| *t, fits);
+        assert_eq!(found, [Some(0), None, Some(1)]);
+    }
+
+    #[test]
+    fn what_is_reordered_is_paired_without_a_search() {
+        let one: Vec<String> = (0..10_000).map(|n| format!("{n:05}")).collect();
+        let one: Vec<&str> = one.iter().map(String::as_str).collect();
+        let other: Vec<&str> = one.iter().rev().copied().collect();
+        let asked = Cell::new(0_u64);
+        let found = pair(
+            &one,
+            &other,
+            |text| *text,
+            |_, _| {
+                asked.set(asked.get() + 1);
+                Some(false)
+            },
+        );
+        assert!(found.iter().all(Option::is_some));
+        assert_eq!(asked.get(), 0);
+    }
+
+    #[test]
+    fn a_search_ends_when_it_is_told_to() {
+        let one: Vec<String> = (0..1_000).map(|n| format!("a{n}")).collect();
+        let other: Vec<String> = (0..1_000).map(|n| format!("b{n}")).collect();
+        let [one, other] = [&one, &other].map(|texts| texts.iter().map(String::as_str).collect());
+        let (one, other): (Vec<&str>, Vec<&str>) = (one, other);
+        let asked = Cell::new(0_u64);
+        let found = pair(
+            &one,
+            &other,
+            |text| *text,
+            |_, _| {
+                asked.set(asked.get() + 1);
+                (asked.get() < 5_000).then_some(false)
+            },
+        );
+        assert!(found.iter().all(Option::is_none));
+        assert!(asked.get() < 10_000, "{}", asked.get());
     }
 }

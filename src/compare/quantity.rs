@@ -56,7 +56,55 @@ pub fn order(a: &str, b: &str) -> Option<Ordering> {
     })
 }
 
+/// What Go prints for a quantity that it reads from `text` (`Quantity.CanonicalizeBytes`); `None` as in
+/// [`equal`], and for amounts beyond the largest suffix.
+pub fn canonical(text: &str) -> Option<String> {
+    let (amount, suffix) = parse_with_suffix(text)?;
+    let sign = if amount.negative { "-" } else { "" };
+    if amount.coefficient == 0 {
+        return Some("0".to_owned());
+    }
+    if let Suffix::Two(_) = suffix
+        && let Ok(power) = u32::try_from(amount.exponent)
+        && let Some(mut whole) = amount.coefficient.checked_mul(10u128.checked_pow(power)?)
+        && whole >= 1024
+    {
+        let mut units = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].into_iter();
+        let mut unit = units.next()?;
+        while whole.is_multiple_of(1024) {
+            whole /= 1024;
+            unit = units.next()?;
+        }
+        return Some(format!("{sign}{whole}{unit}"));
+    }
+    // The exponent is a multiple of three.
+    let below = amount.exponent.rem_euclid(3);
+    let exponent = amount.exponent - below;
+    let digits = amount
+        .coefficient
+        .checked_mul(10u128.checked_pow(below.unsigned_abs())?)?;
+    let unit = match (exponent, suffix) {
+        (0, _) => String::new(),
+        (exponent, Suffix::Exponent(_)) => format!("e{exponent}"),
+        (-9, _) => "n".to_owned(),
+        (-6, _) => "u".to_owned(),
+        (-3, _) => "m".to_owned(),
+        (3, _) => "k".to_owned(),
+        (6, _) => "M".to_owned(),
+        (9, _) => "G".to_owned(),
+        (12, _) => "T".to_owned(),
+        (15, _) => "P".to_owned(),
+        (18, _) => "E".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{sign}{digits}{unit}"))
+}
+
 fn parse(text: &str) -> Option<Amount> {
+    parse_with_suffix(text).map(|(amount, _)| amount)
+}
+
+fn parse_with_suffix(text: &str) -> Option<(Amount, Suffix)> {
     // `Quantity.UnmarshalJSON` trims.
     let text = text.trim();
     if text.len() > MAX_LEN {
@@ -84,7 +132,7 @@ fn parse(text: &str) -> Option<Amount> {
     let places = i32::try_from(fraction.len()).ok()?;
     let suffix = Suffix::parse(suffix)?;
     let (coefficient, exponent) = match suffix {
-        Suffix::Ten(power) => (coefficient, power.checked_sub(places)?),
+        Suffix::Ten(power) | Suffix::Exponent(power) => (coefficient, power.checked_sub(places)?),
         Suffix::Two(power) => (coefficient.checked_mul(1u128.checked_shl(power)?)?, -places),
     };
     let (coefficient, exponent) = round_up_to_nano(coefficient, exponent);
@@ -92,7 +140,7 @@ fn parse(text: &str) -> Option<Amount> {
         Suffix::Two(_) if exceeds_int64(coefficient, exponent) => (INT64_MAX, 0),
         _ => (coefficient, exponent),
     };
-    Some(Amount::of(negative, coefficient, exponent))
+    Some((Amount::of(negative, coefficient, exponent), suffix))
 }
 
 impl Amount {
@@ -120,6 +168,8 @@ impl Amount {
 #[derive(Clone, Copy)]
 enum Suffix {
     Ten(i32),
+    /// The same, written as `e3`.
+    Exponent(i32),
     Two(u32),
 }
 
@@ -143,7 +193,7 @@ impl Suffix {
             "Ti" => Self::Two(40),
             "Pi" => Self::Two(50),
             "Ei" => Self::Two(60),
-            _ => Self::Ten(text.strip_prefix(['e', 'E'])?.parse().ok()?),
+            _ => Self::Exponent(text.strip_prefix(['e', 'E'])?.parse().ok()?),
         })
     }
 }
@@ -171,7 +221,7 @@ fn exceeds_int64(coefficient: u128, exponent: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ordering, equal, order};
+    use super::{Ordering, canonical, equal, order};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -212,6 +262,40 @@ mod tests {
     fn are_one_amount(#[case] a: &str, #[case] b: &str) {
         assert_eq!(equal(a, b), Some(true), "{a} and {b}");
         assert_eq!(equal(b, a), Some(true), "{b} and {a}");
+    }
+
+    /// What `resource.MustParse(text).String()` prints.
+    #[rstest]
+    #[case("1", "1")]
+    #[case("1.0", "1")]
+    #[case("1.10", "1100m")]
+    #[case("0.5", "500m")]
+    #[case(".5", "500m")]
+    #[case("1000m", "1")]
+    #[case("1500m", "1500m")]
+    #[case("1000", "1k")]
+    #[case("1234", "1234")]
+    #[case("100", "100")]
+    #[case("10k", "10k")]
+    #[case("1e3", "1e3")]
+    #[case("1E4", "10e3")]
+    #[case("12e0", "12")]
+    #[case("0", "0")]
+    #[case("0Gi", "0")]
+    #[case("-0", "0")]
+    #[case("-1500m", "-1500m")]
+    #[case("1024Mi", "1Gi")]
+    #[case("1536Mi", "1536Mi")]
+    #[case("1.5Gi", "1536Mi")]
+    #[case("0.5Gi", "512Mi")]
+    #[case("1Ki", "1Ki")]
+    #[case("0.5Ki", "512")]
+    #[case("1.1Ki", "1126400m")]
+    #[case("100n", "100n")]
+    #[case("1E", "1E")]
+    fn a_quantity_is_printed_in_one_form(#[case] text: &str, #[case] printed: &str) {
+        assert_eq!(canonical(text).as_deref(), Some(printed), "{text}");
+        assert_eq!(equal(text, printed), Some(true));
     }
 
     #[rstest]

@@ -12,6 +12,7 @@ pub mod builtin;
 pub mod crd;
 mod json;
 pub mod openapi;
+mod order;
 pub mod table;
 pub mod text;
 
@@ -30,6 +31,11 @@ pub enum Node {
     Quantity,
     /// Base64 of bytes: line breaks do not count.
     Bytes,
+    /// A number or a text that means something else than the number (`IntOrString`).
+    IntOrString,
+    /// An object that is one value to the API, with all that is in it: a key that nobody declares may
+    /// not be added to it. A [`Shape`] never stops here but at the node inside.
+    Atomic(NodeId),
     /// An object whose named fields are known; the others are `Plain`.
     Struct(Vec<(Box<str>, NodeId)>),
     /// An object with any keys and one type of value.
@@ -55,6 +61,20 @@ pub enum ListKind {
     /// By the values of these fields; a key that an item lacks has the default given here, as JSON
     /// text (`protocol` defaults to `"TCP"`).
     Keyed(Vec<MergeKey>),
+    /// As `Keyed`, and the order means something too: see [`order`].
+    Sequence(Vec<MergeKey>),
+    /// As `Keyed`, and of one key the last item counts: variables, which may refer to those before them.
+    Variables(Vec<MergeKey>),
+}
+
+impl ListKind {
+    /// The merge keys by which items find their counterparts, where they do.
+    pub fn keys(&self) -> Option<&[MergeKey]> {
+        match self {
+            Self::Keyed(keys) | Self::Sequence(keys) | Self::Variables(keys) => Some(keys),
+            Self::Atomic | Self::Unordered | Self::Set => None,
+        }
+    }
 }
 
 /// One merge key of a keyed list.
@@ -132,6 +152,7 @@ impl Schema {
 pub struct Shape<'s> {
     schema: &'s Schema,
     node: Option<NodeId>,
+    is_atomic: bool,
 }
 
 static NOTHING: Schema = Schema { nodes: Vec::new() };
@@ -142,6 +163,7 @@ impl<'s> Shape<'s> {
         Self {
             schema: &NOTHING,
             node: None,
+            is_atomic: false,
         }
     }
 
@@ -149,7 +171,34 @@ impl<'s> Shape<'s> {
     pub fn at(schema: &'s Schema, node: NodeId) -> Self {
         Self {
             schema,
-            node: Some(node),
+            node: None,
+            is_atomic: false,
+        }
+        .to(Some(node))
+    }
+
+    /// One step down; below something atomic all is.
+    fn to(self, node: Option<NodeId>) -> Self {
+        match node.map(|id| self.schema.node(id)) {
+            Some(Node::Atomic(inner)) => Self {
+                node: Some(*inner),
+                is_atomic: true,
+                ..self
+            },
+            _ => Self { node, ..self },
+        }
+    }
+
+    /// Whether this is, or is part of, an object that is one value.
+    pub fn is_atomic(self) -> bool {
+        self.is_atomic
+    }
+
+    /// The merge keys of a keyed list.
+    pub fn keys(self) -> Option<&'s [MergeKey]> {
+        match self.node() {
+            Node::List { kind, .. } => kind.keys(),
+            _ => None,
         }
     }
 
@@ -169,10 +218,7 @@ impl<'s> Shape<'s> {
             Node::MapOf(value) => Some(*value),
             _ => None,
         };
-        Self {
-            schema: self.schema,
-            node,
-        }
+        self.to(node)
     }
 
     /// The shape of a list's items.
@@ -182,9 +228,6 @@ impl<'s> Shape<'s> {
             Node::List { item, .. } => Some(*item),
             _ => None,
         };
-        Self {
-            schema: self.schema,
-            node,
-        }
+        self.to(node)
     }
 }

@@ -5,7 +5,7 @@
 //! their leaves, so that a rule can except one key of a map; lists with merge keys item by item; any
 //! other list counts as one value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
@@ -133,17 +133,15 @@ impl<'v> Walk<'v> {
     fn list(&mut self, declared: &[&Value], (old, new): Pair<'v>, shape: Shape<'_>) {
         let done = match shape.node() {
             Node::List {
-                kind: ListKind::Keyed(keys),
-                ..
-            } => self.keyed(declared, (old, new), keys, shape),
-            Node::List {
                 kind: ListKind::Set,
                 ..
             } => {
                 self.set(declared, (old, new));
                 Some(())
             }
-            _ => None,
+            _ => shape
+                .keys()
+                .and_then(|keys| self.keyed(declared, (old, new), keys, shape)),
         };
         if done.is_none() {
             self.leaf(declared, (old, new));
@@ -193,12 +191,18 @@ impl<'v> Walk<'v> {
                 .unwrap_or_default()
         };
         let (old, new) = (items(old), items(new));
-        let gone = old.iter().filter(|item| !new.contains(item));
-        let came = new.iter().filter(|item| !old.contains(item));
+        // An API server keeps a set as it is sent, so equal members are equal texts.
+        let texts = |items: &[Value]| items.iter().map(Value::to_string).collect::<HashSet<_>>();
+        let (olds, news) = (texts(old), texts(new));
+        let gone = old.iter().filter(|item| !news.contains(&item.to_string()));
+        let came = new.iter().filter(|item| !olds.contains(&item.to_string()));
         let changed = gone
             .map(|item| (item, (Some(item), None)))
             .chain(came.map(|item| (item, (None, Some(item)))));
         for (item, pair) in changed {
+            if self.found.len() >= MOST {
+                return;
+            }
             let has_item =
                 |list: &&&Value| list.as_array().is_some_and(|items| items.contains(item));
             let declared: Vec<&Value> = declared.iter().filter(has_item).copied().collect();

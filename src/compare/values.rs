@@ -1,12 +1,15 @@
 //! Whether two values are the same to Kubernetes, and whether a value satisfies a declaration.
 
 use super::{
+    budget::Budget,
     items::KeyedList,
     json::Json,
+    members::Members,
     open::{Fields, Opened, open, open_beside, present},
     pairs::have_counterparts,
+    respelled::is_respelled,
     scalar::same_scalar,
-    schema::{ListKind, MergeKey, Node, Shape},
+    schema::{ListKind, Node, Shape},
 };
 
 /// What becomes of an empty list that a client sends.
@@ -21,62 +24,84 @@ pub enum Empties {
     Kept,
 }
 
+/// How values are held against each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'b> {
+    /// What becomes of empty values.
+    pub empties: Empties,
+    /// The steps that are left; once it is spent, nothing is the same or satisfied any more.
+    pub budget: &'b Budget,
+}
+
 /// Old and new value are the same: nothing changes here.
-pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, empties: Empties) -> bool {
+pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, rules: Rules<'_>) -> bool {
     let (a, b) = match (present(a), present(b)) {
         (None, None) => return true,
         (Some(one), None) | (None, Some(one)) => {
-            return empties == Empties::Dropped && one.text() == "[]";
+            return rules.empties == Empties::Dropped && one.text() == "[]";
         }
         (Some(a), Some(b)) => (a, b),
     };
     if a.text() == b.text() {
         return true;
     }
+    if !rules.budget.read(a.text().len() + b.text().len()) {
+        return false;
+    }
     let a = open(a);
     match (&a, open_beside(b, Some(&a))) {
-        (Opened::Object(a), Opened::Object(b)) => same_fields(a, &b, shape, empties),
-        (Opened::List(a), Opened::List(b)) => same_items(a, &b, shape, empties),
+        (Opened::Object(a), Opened::Object(b)) => same_fields(a, &b, shape, rules),
+        (Opened::List(a), Opened::List(b)) => same_items(a, &b, shape, rules),
         (Opened::Scalar(a), Opened::Scalar(b)) => same_scalar(shape.node(), a, b),
         _ => false,
     }
 }
 
-fn same_fields(a: &Fields<'_>, b: &Fields<'_>, shape: Shape<'_>, empties: Empties) -> bool {
+fn same_fields(a: &Fields<'_>, b: &Fields<'_>, shape: Shape<'_>, rules: Rules<'_>) -> bool {
     a.iter()
-        .all(|(name, value)| same(Some(value), b.get(name), shape.field(name), empties))
+        .all(|(name, value)| same(Some(value), b.get(name), shape.field(name), rules))
         && b.iter().all(|(name, value)| {
-            a.get(name).is_some() || same(None, Some(value), shape.field(name), empties)
+            a.get(name).is_some() || same(None, Some(value), shape.field(name), rules)
         })
 }
 
-fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, empties: Empties) -> bool {
+fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, rules: Rules<'_>) -> bool {
     let item = shape.item();
     if a.len() != b.len() {
         return false;
     }
-    let pairwise = || {
-        a.iter()
-            .zip(b)
-            .all(|(a, b)| same(Some(*a), Some(*b), item, empties))
+    let is_same = |a: Json<'_>, b: Json<'_>| same(Some(a), Some(b), item, rules);
+    let pairwise = |a: &[Json<'_>], b: &[Json<'_>]| a.iter().zip(b).all(|(a, b)| is_same(*a, *b));
+    let in_any_order = |a: &[Json<'_>], b: &[Json<'_>]| {
+        have_counterparts(
+            a,
+            b,
+            |json| json.text(),
+            |a, b| rules.budget.step().then(|| is_same(*a, *b)),
+        )
     };
-    match shape.node() {
-        Node::List {
-            kind: ListKind::Keyed(keys),
-            ..
-        } => match (KeyedList::of(a, keys), KeyedList::of(b, keys)) {
-            (Some(a), Some(b)) => a.iter().all(|one| {
-                b.counterparts(one)
-                    .iter()
-                    .any(|two| same(Some(one.item), Some(*two), item, empties))
-            }),
-            _ => pairwise(),
-        },
-        Node::List {
-            kind: ListKind::Set | ListKind::Unordered,
-            ..
-        } => have_counterparts(a, b, |a, b| same(Some(*a), Some(*b), item, empties)),
-        _ => pairwise(),
+    let Node::List { kind, .. } = shape.node() else {
+        return pairwise(a, b);
+    };
+    match kind {
+        ListKind::Keyed(keys) | ListKind::Sequence(keys) | ListKind::Variables(keys) => {
+            let (Some(a), Some(b)) = (KeyedList::of(a, keys), KeyedList::of(b, keys)) else {
+                return pairwise(a, b);
+            };
+            // Of variables of one name the last one counts, so their order is not free.
+            let twins_are_ordered = matches!(kind, ListKind::Variables(_));
+            a.distinct().all(|one| {
+                let (a, b) = (a.counterparts(one), b.counterparts(one));
+                a.len() == b.len()
+                    && if twins_are_ordered {
+                        pairwise(&a, &b)
+                    } else {
+                        in_any_order(&a, &b)
+                    }
+            })
+        }
+        ListKind::Set | ListKind::Unordered => in_any_order(a, b),
+        ListKind::Atomic => pairwise(a, b),
     }
 }
 
@@ -91,30 +116,34 @@ pub struct Against<'a> {
 }
 
 /// The new value satisfies the declaration: every declared part of it is there with its declared
-/// value. Parts that are not declared do not matter.
+/// value. Parts that are not declared do not matter, unless they are in an object that is one value.
 pub fn satisfies(
     declared: Json<'_>,
     against: Against<'_>,
     shape: Shape<'_>,
-    empties: Empties,
+    rules: Rules<'_>,
 ) -> bool {
     let Some(new) = present(against.new) else {
-        return satisfied_by_absence(declared, present(against.old), shape, empties);
+        return satisfied_by_absence(declared, present(against.old), shape, rules);
     };
     if declared.text() == new.text() {
         return true;
     }
+    if !rules.budget.read(declared.text().len() + new.text().len()) {
+        return false;
+    }
     match (open(declared), open(new)) {
         (Opened::Object(declared), Opened::Object(new)) => {
             let old = present(against.old).and_then(Fields::of);
-            declared.iter().all(|(name, value)| {
+            let is_there = declared.iter().all(|(name, value)| {
                 let against = Against {
                     // Where there is no old object to tell, an absent empty value is forgiven.
                     old: old.as_ref().and_then(|old| old.get(name)),
                     new: new.get(name),
                 };
-                satisfies(value, against, shape.field(name), empties)
-            })
+                satisfies(value, against, shape.field(name), rules)
+            });
+            is_there && (!shape.is_atomic() || holds_no_more(&declared, old.as_ref(), &new, shape))
         }
         (Opened::List(declared), Opened::List(new)) => {
             let old = present(against.old).map(open);
@@ -123,35 +152,67 @@ pub fn satisfies(
             } else {
                 &[]
             };
-            satisfied_items(&declared, old, &new, shape, empties)
+            satisfied_items(&declared, old, &new, shape, rules)
         }
-        (Opened::Scalar(declared), Opened::Scalar(new)) => same_scalar(shape.node(), declared, new),
+        (Opened::Scalar(declared), Opened::Scalar(new)) => {
+            same_scalar(shape.node(), declared, new)
+                || rules.empties == Empties::Kept
+                    && matches!(shape.node(), Node::Plain)
+                    && is_respelled(declared, new)
+        }
         _ => false,
     }
 }
 
-/// An absent value satisfies an empty declaration, unless the old value shows that the API server
-/// keeps it (`emptyDir: {}`, `automountServiceAccountToken: false`).
+/// Of an object that is one value: it has nothing that is not declared, but for what it had before and
+/// for what the API server may have filled in.
+fn holds_no_more(
+    declared: &Fields<'_>,
+    old: Option<&Fields<'_>>,
+    new: &Fields<'_>,
+    shape: Shape<'_>,
+) -> bool {
+    let extra = new.iter().filter(|(name, _)| declared.get(name).is_none());
+    let mut unexplained = extra.filter(|(name, value)| {
+        let was_there = old.and_then(|old| old.get(name));
+        was_there.map(Json::text) != Some(value.text()) && !may_be_filled_in(*value, shape)
+    });
+    unexplained.next().is_none()
+}
+
+/// Whether the API server, or a controller that writes a struct back, may have put this value into an
+/// object of this shape: structs have defaults and zero values, maps have neither.
+pub(super) fn may_be_filled_in(value: Json<'_>, object: Shape<'_>) -> bool {
+    let is_map = matches!(object.node(), Node::MapOf(_));
+    !is_map && (!matches!(value.first(), b'{' | b'[') || is_zero(value))
+}
+
+/// An absent value satisfies an empty declaration. Of a built-in kind not where the old value shows
+/// that the API server keeps it (`emptyDir: {}`, `automountServiceAccountToken: false`). A custom
+/// resource is stored as it is sent, and its operator leaves zero values out when it writes it back;
+/// all but empty structs, which stand for a choice (`selfSigned: {}` of an issuer).
 fn satisfied_by_absence(
     declared: Json<'_>,
     old: Option<Json<'_>>,
     shape: Shape<'_>,
-    empties: Empties,
+    rules: Rules<'_>,
 ) -> bool {
     if declared.text() == "null" {
         return true;
     }
-    if declared.text() == "[]" && empties == Empties::Dropped {
+    if declared.text() == "[]" && rules.empties == Empties::Dropped {
         return true;
     }
-    let kept = old.is_some_and(|old| same(Some(declared), Some(old), shape, empties));
-    is_empty(declared) && !kept
+    let is_left_out = rules.empties == Empties::Kept
+        && (declared.first() != b'{' || matches!(shape.node(), Node::MapOf(_)));
+    let is_kept = || old.is_some_and(|old| same(Some(declared), Some(old), shape, rules));
+    is_zero(declared) && (is_left_out || !is_kept())
 }
 
 /// Go's zero value of whatever type this is, which `omitempty` leaves out.
-fn is_empty(declared: Json<'_>) -> bool {
+pub(super) fn is_zero(declared: Json<'_>) -> bool {
     match open(declared) {
-        Opened::Object(fields) => fields.iter().all(|(_, value)| is_empty(value)),
+        Opened::Object(fields) => fields.iter().all(|(_, value)| is_zero(value)),
         Opened::List(items) => items.is_empty(),
         Opened::Scalar(text) => matches!(text, "false" | "0" | "\"\"" | "null"),
     }
@@ -162,19 +223,15 @@ fn satisfied_items(
     old: &[Json<'_>],
     new: &[Json<'_>],
     shape: Shape<'_>,
-    empties: Empties,
+    rules: Rules<'_>,
 ) -> bool {
     let item = shape.item();
     let holds = |declared: Json<'_>, old: Option<Json<'_>>, new: Json<'_>| {
-        satisfies(
-            declared,
-            Against {
-                old,
-                new: Some(new),
-            },
-            item,
-            empties,
-        )
+        let against = Against {
+            old,
+            new: Some(new),
+        };
+        satisfies(declared, against, item, rules)
     };
     // Items line up with old ones only where the list has kept its length.
     let old_at = |index: usize| {
@@ -190,42 +247,63 @@ fn satisfied_items(
                 .enumerate()
                 .all(|(index, (declared, new))| holds(*declared, old_at(index), *new))
     };
-    match shape.node() {
-        Node::List {
-            kind: ListKind::Keyed(keys),
-            ..
-        } => satisfied_keyed(declared, old, new, keys, holds).unwrap_or_else(pairwise),
-        Node::List {
-            kind: ListKind::Set,
-            ..
-        } => declared
-            .iter()
-            .all(|declared| new.iter().any(|new| holds(*declared, None, *new))),
-        Node::List {
-            kind: ListKind::Unordered,
-            ..
-        } => {
-            declared.len() == new.len()
-                && have_counterparts(declared, new, |d, n| holds(*d, None, *n))
+    let Node::List { kind, .. } = shape.node() else {
+        return pairwise();
+    };
+    match kind {
+        ListKind::Keyed(_) | ListKind::Sequence(_) | ListKind::Variables(_) => {
+            satisfied_keyed(declared, (old, new), kind, rules, holds).unwrap_or_else(pairwise)
         }
-        _ => pairwise(),
+        ListKind::Set => {
+            let members = Members::of(new);
+            declared.iter().all(|one| {
+                members
+                    .find(*one, rules, |new| holds(*one, None, new))
+                    .is_some()
+            })
+        }
+        ListKind::Unordered => {
+            declared.len() == new.len()
+                && have_counterparts(
+                    declared,
+                    new,
+                    |json| json.text(),
+                    |d, n| rules.budget.step().then(|| holds(*d, None, *n)),
+                )
+        }
+        ListKind::Atomic => pairwise(),
     }
 }
 
 fn satisfied_keyed(
     declared: &[Json<'_>],
-    old: &[Json<'_>],
-    new: &[Json<'_>],
-    keys: &[MergeKey],
+    (old, new): (&[Json<'_>], &[Json<'_>]),
+    kind: &ListKind,
+    rules: Rules<'_>,
     holds: impl Fn(Json<'_>, Option<Json<'_>>, Json<'_>) -> bool,
 ) -> Option<bool> {
+    let keys = kind.keys()?;
     let (declared, new) = (KeyedList::of(declared, keys)?, KeyedList::of(new, keys)?);
     let old = KeyedList::of(old, keys).unwrap_or_default();
-    Some(declared.iter().all(|one| {
+    Some(declared.distinct().all(|one| {
         let old = old.counterparts(one).first().copied();
-        new.counterparts(one)
-            .iter()
-            .any(|new| holds(one.item, old, *new))
+        let (declared, new) = (declared.counterparts(one), new.counterparts(one));
+        if matches!(kind, ListKind::Variables(_)) {
+            // Of one name the last one counts, and any declared one of it will do.
+            let holds_last = |new: &Json<'_>| {
+                declared
+                    .iter()
+                    .rev()
+                    .any(|declared| rules.budget.step() && holds(*declared, old, *new))
+            };
+            return new.last().is_some_and(holds_last);
+        }
+        have_counterparts(
+            &declared,
+            &new,
+            |json| json.text(),
+            |d, n| rules.budget.step().then(|| holds(*d, old, *n)),
+        )
     }))
 }
 

@@ -9,13 +9,14 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use self::place::{Gone, Place, Trail};
+use self::place::{Gone, OneValue, Place, Trail};
 use super::{
+    budget::Budget,
     json::Json,
     open::{Fields, Opened, present},
     path::FieldPath,
     schema::{Node, Shape},
-    values::{Against, Empties, same, satisfies},
+    values::{Against, Empties, Rules, is_zero, may_be_filled_in, same, satisfies},
 };
 
 /// Which of the active manifests must declare a path for a change of it to be a violation.
@@ -100,14 +101,41 @@ pub struct Violation<'a> {
     /// The path goes through, or ends at, a list of which nothing is known. With the schema at
     /// hand the list might turn out to have merge keys, and the change to be none.
     pub unknown_list: bool,
+    /// For a key that no manifest declares, in an object that is one value: that object. Rules are
+    /// asked about the key, and people are told of the object.
+    pub whole: Option<Whole<'a>>,
+    /// The comparison was given up here: what is left of the object counts as changed.
+    pub too_complex: bool,
+}
+
+/// An object that is one value to the API.
+#[derive(Clone, Debug)]
+pub struct Whole<'a> {
+    /// Where.
+    pub path: FieldPath,
+    /// The newest active manifest's value.
+    pub declared: Json<'a>,
+    /// The value before the request.
+    pub old: Option<Json<'a>>,
+    /// The value after it.
+    pub new: Option<Json<'a>>,
 }
 
 /// Every violation, in the order of the manifest's keys.
 pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
+    compare_within(comparison, &Budget::default())
+}
+
+/// [`compare`] in so many steps.
+pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &Budget) -> Vec<Violation<'a>> {
     let mut walk = Walk {
         agreement: comparison.agreement,
-        empties: comparison.empties,
+        rules: Rules {
+            empties: comparison.empties,
+            budget,
+        },
         found: Vec::new(),
+        is_over: false,
     };
     let place = Place {
         old: Some(comparison.old),
@@ -115,6 +143,7 @@ pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
         shape: comparison.shape,
         trail: &Trail::Root,
         gone: None,
+        one_value: None,
         unknown_list: false,
     };
     walk.at(comparison.declared, place);
@@ -133,14 +162,16 @@ fn is_empty(object: Json<'_>) -> bool {
     }
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'b> {
     agreement: Agreement,
-    empties: Empties,
+    rules: Rules<'b>,
     found: Vec<Violation<'a>>,
+    is_over: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn at(&mut self, declared: Declared<'a>, mut place: Place<'a, '_>) {
+impl<'a> Walk<'a, '_> {
+    fn at(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+        let mut place = place;
         place.old = present(place.old);
         place.new = present(place.new);
         let unchanged = match (place.old, place.new) {
@@ -150,6 +181,21 @@ impl<'a> Walk<'a> {
         };
         if unchanged || (self.agreement == Agreement::Every && !declared.is_unanimous()) {
             return;
+        }
+        let texts = [place.old, place.new, declared.newest()];
+        let length = texts.iter().flatten().map(|json| json.length()).sum();
+        if !self.rules.budget.read(length) {
+            return self.give_up(declared, place);
+        }
+        let (trail, old, new) = (place.trail, place.old, place.new);
+        let one_value = declared.newest().map(|declared| OneValue {
+            trail,
+            declared,
+            old,
+            new,
+        });
+        if place.one_value.is_none() && place.shape.is_atomic() {
+            place.one_value = one_value.as_ref();
         }
         if place.gone.is_none()
             && let (Some(old), None, Some(declared)) = (place.old, place.new, declared.newest())
@@ -181,6 +227,9 @@ impl<'a> Walk<'a> {
             return self.leaf(declared, place);
         };
         if declared.each().all(is_empty) {
+            if place.shape.is_atomic() {
+                self.added(declared, place, (&old, &new), &[]);
+            }
             return self.empty_object(declared, place, &old);
         }
         // What does not change is no violation, and most of a manifest does not: it is not read.
@@ -211,6 +260,60 @@ impl<'a> Walk<'a> {
                 self.at(slots, place.below(&trail, place.shape.field(name), values));
             }
         }
+        if place.shape.is_atomic() {
+            let manifests: Vec<&Fields<'a>> = [Some(&first), second.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
+            self.added(declared, place, (&old, &new), &manifests);
+        }
+    }
+
+    /// An object that is one value has what is declared and nothing else: keys that a request adds or
+    /// changes and that no manifest declares; `changed` are the declared fields that change. What others
+    /// added before does not matter, and may be taken away.
+    ///
+    /// The API server fills defaults into a struct that comes anew or becomes another one, so what may
+    /// be a default counts only where nothing else of the struct changes.
+    fn added(
+        &mut self,
+        declared: Declared<'a>,
+        place: Place<'a, '_>,
+        (old, new): (&Fields<'a>, &Fields<'a>),
+        changed: &[&Fields<'a>],
+    ) {
+        let is_new = place.old.is_none() || changed.iter().any(|fields| !fields.is_empty());
+        for (name, value) in new.iter() {
+            let (shape, was) = (place.shape.field(name), old.get(name));
+            let is_declared = || changed.iter().any(|fields| fields.get(name).is_some());
+            if was.map(Json::text) == Some(value.text()) || is_declared() {
+                continue;
+            }
+            let may_be_default = may_be_filled_in(value, place.shape) && (is_new || is_zero(value));
+            if may_be_default || same(was, Some(value), shape, self.rules) {
+                continue;
+            }
+            let (Some(whole), Some(newest)) = (place.one_value, declared.newest()) else {
+                return;
+            };
+            if self.rules.budget.is_spent() {
+                return self.give_up(declared, place);
+            }
+            self.found.push(Violation {
+                path: Trail::Field(place.trail, name).path(),
+                declared: newest,
+                old: was,
+                new: Some(value),
+                unknown_list: place.unknown_list,
+                whole: Some(Whole {
+                    path: whole.trail.path(),
+                    declared: whole.declared,
+                    old: whole.old,
+                    new: whole.new,
+                }),
+                too_complex: false,
+            });
+        }
     }
 
     /// `emptyDir: {}` says that the object is there, and nothing about what is in it: removing it is
@@ -218,9 +321,18 @@ impl<'a> Walk<'a> {
     /// empty map is dropped, so removing what was added to it restores what is declared.
     fn empty_object(&mut self, declared: Declared<'a>, place: Place<'a, '_>, old: &Fields<'_>) {
         let is_map = matches!(place.shape.node(), Node::MapOf(_));
-        let is_dropped = is_map && self.empties == Empties::Dropped;
-        if place.new.is_none() && (old.is_empty() || !is_dropped) {
-            self.removed(declared, place);
+        // An operator leaves an empty map out of its custom resource; of a built-in kind, one that
+        // stands there empty is kept.
+        let is_satisfied = is_map && (self.rules.empties == Empties::Kept || !old.is_empty());
+        if place.new.is_none() && !is_satisfied {
+            let is_unknown = matches!(place.shape.node(), Node::Plain);
+            self.removed(
+                declared,
+                Place {
+                    unknown_list: place.unknown_list || is_unknown,
+                    ..place
+                },
+            );
         }
     }
 
@@ -233,9 +345,12 @@ impl<'a> Walk<'a> {
         };
         let is_declared = declared
             .each()
-            .any(|json| satisfies(json, against, place.shape, self.empties));
-        if is_declared || same(place.old, place.new, place.shape, self.empties) {
+            .any(|json| satisfies(json, against, place.shape, self.rules));
+        if is_declared || same(place.old, place.new, place.shape, self.rules) {
             return;
+        }
+        if self.rules.budget.is_spent() {
+            return self.give_up(declared, place);
         }
         if place.new.is_none() {
             self.removed(declared, place);
@@ -249,6 +364,23 @@ impl<'a> Walk<'a> {
         if declared.is_unanimous() {
             self.report(declared, place);
         }
+    }
+
+    /// No step is left: whatever is here, and all that was not looked at yet, counts as changed.
+    fn give_up(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+        let Some(newest) = declared.newest().filter(|_| !self.is_over) else {
+            return;
+        };
+        self.is_over = true;
+        self.found.push(Violation {
+            path: place.trail.path(),
+            declared: newest,
+            old: place.old,
+            new: place.new,
+            unknown_list: false,
+            whole: None,
+            too_complex: true,
+        });
     }
 
     fn report(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
@@ -267,6 +399,8 @@ impl<'a> Walk<'a> {
                 old,
                 new: place.new,
                 unknown_list: place.unknown_list,
+                whole: None,
+                too_complex: false,
             });
         }
     }

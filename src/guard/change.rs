@@ -1,10 +1,10 @@
 //! What one release says of an UPDATE: the comparison, and what is taken off it again.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{
     claim::{Claim, Held, RevisionClaim},
-    excuse::excused_elsewhere,
+    excuse::Others,
     judge::{Knowledge, Question},
     verdict::{Change, Finding, Reason},
 };
@@ -12,7 +12,7 @@ use crate::{
     compare::{
         Agreement, Comparison, Declared, Fields, Json, Violation, compare, member,
         path::{FieldPath, Step},
-        redact::Sensitivity,
+        redact::{Sensitivity, Shown},
     },
     helm::{identity::DeclaredObject, lifecycle::Phase},
     policy::{Act, Change as PolicyChange},
@@ -192,6 +192,7 @@ fn weigh(
     }
     let mut exempt = None;
     let of = question.of(claim);
+    let mut others = Others::of(question, claim);
     violations.retain(|violation| {
         if is_finalizer(&violation.path) && violation.new.is_none() && is_deleting(old, new) {
             return false;
@@ -200,7 +201,7 @@ fn weigh(
             exempt = Some(rule);
             return false;
         }
-        !excused_elsewhere(question, claim, violation)
+        !others.excuse(violation)
     });
     match (violations.is_empty(), exempt) {
         (true, Some(preset)) => Judged::Exempt(preset),
@@ -208,10 +209,18 @@ fn weigh(
     }
 }
 
+/// The path of the whole object.
+static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
+
 /// As a policy is asked about it.
 pub(super) fn asked<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
     PolicyChange {
-        path: &violation.path,
+        // Of what was not compared to its end, only a rule for the whole object covers all.
+        path: if violation.too_complex {
+            &WHOLE_OBJECT
+        } else {
+            &violation.path
+        },
         old: violation.old.map(Json::text),
         new: violation.new.map(Json::text),
     }
@@ -222,11 +231,13 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
     let unsure = |violation: &&Violation<'_>| {
         violation.unknown_list && matches!(question.knowledge, Knowledge::Unavailable)
     };
-    let changes: Vec<Change> = violations
+    let mut changes: Vec<Change> = violations
         .iter()
         .filter(|violation| !unsure(violation))
         .map(|violation| shown(question, violation))
         .collect();
+    // Several keys of one value are one change of it.
+    changes.dedup_by(|later, earlier| later.path == earlier.path);
     if !changes.is_empty() {
         return Judged::Violates(changes);
     }
@@ -239,18 +250,29 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
 
 fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
+    let whole = violation.whole.as_ref();
+    let path = whole.map_or(&violation.path, |whole| &whole.path);
     let show = |json: Option<Json<'_>>| {
         question
             .redactor
-            .show(sensitivity, &violation.path, json.map(Json::text))
+            .show(sensitivity, path, json.map(Json::text))
     };
     Change {
-        path: violation.path.clone(),
-        declared: show(Some(violation.declared)),
-        live: show(violation.old),
-        requested: show(violation.new),
+        path: path.clone(),
+        declared: show(Some(
+            whole.map_or(violation.declared, |whole| whole.declared),
+        )),
+        live: show(whole.map_or(violation.old, |whole| whole.old)),
+        requested: if violation.too_complex {
+            Shown::Text(TOO_COMPLEX.to_owned())
+        } else {
+            show(whole.map_or(violation.new, |whole| whole.new))
+        },
     }
 }
+
+/// Stands for the value that could not be compared to its end.
+const TOO_COMPLEX: &str = "<too complex to compare>";
 
 fn is_finalizer(path: &FieldPath) -> bool {
     matches!(

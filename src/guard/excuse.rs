@@ -1,88 +1,178 @@
 //! What takes a violation back: the word of another release that claims the same object.
 
+use std::{cell::OnceCell, collections::HashMap};
+
 use super::{
     claim::{Claim, Held},
     judge::Question,
 };
 use crate::{
     compare::{
-        Json, KeyedList, Opened, Violation, member, open,
+        Fields, Json, KeyedList, Opened, Violation,
+        budget::Budget,
+        open,
         path::Step,
         schema::{ListKind, Node, Shape},
-        values::{Against, satisfies},
+        values::{Against, Empties, Rules, satisfies},
     },
     helm::lifecycle::Phase,
 };
 
-/// Another release that claims the object declares the very value, or is taking the object over
-/// and does not declare the field.
-pub(super) fn excused_elsewhere(
-    question: &Question<'_>,
-    claim: &Claim,
-    violation: &Violation<'_>,
-) -> bool {
-    let others = question
-        .claims
-        .iter()
-        .filter(|other| other.release != claim.release);
-    let shape = question.knowledge.shape();
-    let empties = question.knowledge.empties();
-    others
-        .flat_map(|other| {
-            other
-                .revisions
-                .iter()
-                .map(move |revision| (other, revision))
-        })
-        .any(|(other, revision)| {
-            let Held::Declared(object) = &revision.held else {
-                return false;
-            };
-            let document = Json::of(&object.json);
-            match find(document, shape, violation.path.steps()) {
-                Some((value, shape)) => {
-                    let against = Against {
-                        old: violation.old,
-                        new: violation.new,
-                    };
-                    satisfies(value, against, shape, empties)
-                }
-                None => other.phase == Phase::Pending && violation.new.is_none(),
-            }
-        })
+/// The other releases that claim the object.
+pub(super) struct Others<'q> {
+    manifests: Vec<Manifest<'q>>,
+    empties: Empties,
+    budget: Budget,
 }
 
-/// The value at a path of a manifest's object.
-fn find<'a>(root: Json<'a>, shape: Shape<'a>, steps: &[Step]) -> Option<(Json<'a>, Shape<'a>)> {
-    let mut at = (root, shape);
-    for step in steps {
-        at = match step {
-            Step::Field(name) => (member(at.0, name)?, at.1.field(name)),
-            Step::Index(index) => (items(at.0)?.get(*index).copied()?, at.1.item()),
-            Step::Value(value) => {
-                let is_it = |item: &Json<'_>| item.text() == value;
-                (items(at.0)?.into_iter().find(is_it)?, at.1.item())
-            }
-            Step::Item(_) => {
-                let Node::List {
-                    kind: ListKind::Keyed(keys),
-                    ..
-                } = at.1.node()
-                else {
+/// What one revision of another release declares.
+struct Manifest<'q> {
+    phase: Phase,
+    object: Finder<'q>,
+}
+
+impl<'q> Others<'q> {
+    /// All but `claim`.
+    pub(super) fn of(question: &'q Question<'_>, claim: &Claim) -> Self {
+        let shape = question.knowledge.shape();
+        let others = question.claims.iter();
+        let others = others.filter(|other| other.release != claim.release);
+        let manifests = others.flat_map(|other| {
+            let declared = other.revisions.iter().filter_map(|revision| {
+                let Held::Declared(object) = &revision.held else {
                     return None;
                 };
-                let list = KeyedList::of(&items(at.0)?, keys)?;
-                let found = list.iter().find(|item| item.step(keys) == *step)?;
-                (found.item, at.1.item())
-            }
-        };
+                Some(Manifest {
+                    phase: other.phase,
+                    object: Finder::new(Json::of(&object.json), shape),
+                })
+            });
+            declared.collect::<Vec<_>>()
+        });
+        Self {
+            manifests: manifests.collect(),
+            empties: question.knowledge.empties(),
+            budget: Budget::default(),
+        }
     }
-    Some(at)
+
+    /// Another release declares the very value, or is taking the object over and does not declare the
+    /// field.
+    pub(super) fn excuse(&mut self, violation: &Violation<'_>) -> bool {
+        let rules = Rules {
+            empties: self.empties,
+            budget: &self.budget,
+        };
+        let mut manifests = self.manifests.iter_mut();
+        // Of what was not compared to its end nobody knows what changes.
+        !violation.too_complex
+            && manifests.any(
+                |manifest| match manifest.object.find(violation.path.steps()) {
+                    Some((value, shape)) => {
+                        let against = Against {
+                            old: violation.old,
+                            new: violation.new,
+                        };
+                        satisfies(value, against, shape, rules)
+                    }
+                    None => manifest.phase == Phase::Pending && violation.new.is_none(),
+                },
+            )
+    }
 }
 
-fn items(list: Json<'_>) -> Option<Vec<Json<'_>>> {
-    match open(list) {
-        Opened::List(items) => Some(items),
-        Opened::Object(_) | Opened::Scalar(_) => None,
+/// Finds values in a manifest's object, and keeps open what it went through: violations come in the
+/// order of the manifest, so each object and list is opened once for all that are in it.
+struct Finder<'a> {
+    root: Level<'a>,
+    /// What the steps of the last path lead to, each with its step.
+    levels: Vec<(Step, Level<'a>)>,
+}
+
+/// A value that the way leads through.
+struct Level<'a> {
+    value: Json<'a>,
+    shape: Shape<'a>,
+    children: OnceCell<Children<'a>>,
+}
+
+/// What is in a value, by the steps to it.
+enum Children<'a> {
+    Fields(Fields<'a>),
+    Items(Vec<Json<'a>>),
+    Named(HashMap<Step, Json<'a>>),
+    Nothing,
+}
+
+impl<'a> Finder<'a> {
+    fn new(value: Json<'a>, shape: Shape<'a>) -> Self {
+        Self {
+            root: Level::new(value, shape),
+            levels: Vec::new(),
+        }
+    }
+
+    /// The value at a path.
+    fn find(&mut self, steps: &[Step]) -> Option<(Json<'a>, Shape<'a>)> {
+        let known = self.levels.iter().zip(steps);
+        let common = known
+            .take_while(|((known, _), step)| known == *step)
+            .count();
+        self.levels.truncate(common);
+        for step in steps.iter().skip(common) {
+            let child = self.last().child(step)?;
+            self.levels.push((step.clone(), child));
+        }
+        let last = self.last();
+        Some((last.value, last.shape))
+    }
+
+    fn last(&self) -> &Level<'a> {
+        self.levels.last().map_or(&self.root, |(_, level)| level)
+    }
+}
+
+impl<'a> Level<'a> {
+    fn new(value: Json<'a>, shape: Shape<'a>) -> Self {
+        Self {
+            value,
+            shape,
+            children: OnceCell::new(),
+        }
+    }
+
+    fn child(&self, step: &Step) -> Option<Self> {
+        let children = self.children.get_or_init(|| self.open());
+        let (value, shape) = match (step, children) {
+            (Step::Field(name), Children::Fields(fields)) => {
+                (fields.get(name)?, self.shape.field(name))
+            }
+            (Step::Index(index), Children::Items(items)) => {
+                (*items.get(*index)?, self.shape.item())
+            }
+            (step, Children::Named(items)) => (*items.get(step)?, self.shape.item()),
+            _ => return None,
+        };
+        Some(Self::new(value, shape))
+    }
+
+    fn open(&self) -> Children<'a> {
+        match (open(self.value), self.shape.node()) {
+            (Opened::Object(fields), _) => Children::Fields(fields),
+            (Opened::List(items), Node::List { kind, .. }) => match (kind.keys(), kind) {
+                (Some(keys), _) => {
+                    let list = KeyedList::of(&items, keys);
+                    let list = list.iter().flat_map(KeyedList::distinct);
+                    Children::Named(list.map(|item| (item.step(keys), item.item)).collect())
+                }
+                (None, ListKind::Set) => {
+                    let step = |item: &Json<'a>| Step::Value(item.text().to_owned());
+                    Children::Named(items.iter().map(|item| (step(item), *item)).collect())
+                }
+                (None, _) => Children::Items(items),
+            },
+            (Opened::List(items), _) => Children::Items(items),
+            (Opened::Scalar(_), _) => Children::Nothing,
+        }
     }
 }

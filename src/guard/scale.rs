@@ -4,7 +4,7 @@
 use super::{
     change::{Judged, asked, at, conclude, manifests},
     claim::Claim,
-    excuse::excused_elsewhere,
+    excuse::Others,
     judge::Question,
 };
 use crate::{
@@ -60,6 +60,7 @@ pub(super) fn judge_replicas(
     if let Some(doubt) = whole.doubt {
         return Judged::Undecided(doubt);
     }
-    violations.retain(|violation| !excused_elsewhere(question, claim, violation));
+    let mut others = Others::of(question, claim);
+    violations.retain(|violation| !others.excuse(violation));
     conclude(question, &violations)
 }

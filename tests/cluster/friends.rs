@@ -6,7 +6,7 @@ use testbed::{HelmVersion, shared};
 
 use crate::{
     charts::{myapp, single, widgets_definition},
-    scene::{Scene, Screen, Verdict, eventually, verdict},
+    scene::{Scene, Screen, Verdict, eventually, note, verdict},
     world::{log_about, world},
 };
 
@@ -304,14 +304,19 @@ fn a_reloader_may_add_an_env_item_of_its_own_and_change_it() {
     }
 }
 
-/// Scenario 67: the key that Argo Rollouts adds is not declared, so no exemption is needed.
+/// Scenario 67: a Service's selector is one value, so the key that Argo Rollouts adds to it needs the
+/// preset; see src/policy/presets/tests.rs. One that is there already stands in nobody's way.
 #[test]
-fn a_rollout_may_add_a_key_to_a_declared_selector() {
+fn a_key_that_nobody_declares_may_not_be_added_to_a_declared_selector() {
     let scene = scene("selector");
     scene.install("myapp", &myapp("1.0.0"));
-    let selector = json!({"spec": {"selector": {"rollouts-pod-template-hash": "789746c88d"}}});
-    scene.patch("service/myapp", "merge", &selector).quiet();
     scene.settled("service/myapp", 1);
+    let hash = |value: &str| json!({"spec": {"selector": {"rollouts-pod-template-hash": value}}});
+    scene
+        .patch("service/myapp", "merge", &hash("789746c88d"))
+        .denied(&[".spec.selector"]);
+    scene.drift("service/myapp", "merge", &hash("789746c88d"));
+    scene.patch("service/myapp", "merge", &note("mine")).quiet();
     scene
         .patch(
             "service/myapp",
@@ -319,6 +324,8 @@ fn a_rollout_may_add_a_key_to_a_declared_selector() {
             &json!({"spec": {"selector": {"app": "other"}}}),
         )
         .denied(&[".spec.selector.app"]);
+    let without = json!({"spec": {"selector": {"rollouts-pod-template-hash": null}}});
+    scene.patch("service/myapp", "merge", &without).quiet();
 }
 
 /// Scenario 71.

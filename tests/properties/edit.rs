@@ -47,7 +47,11 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
         }
     };
     let mut children = Vec::new();
-    match (&node.ty, value) {
+    let ty = match &node.ty {
+        Ty::Whole(object) => object,
+        ty => ty,
+    };
+    match (ty, value) {
         (Ty::Struct(fields), Value::Object(object)) => {
             for (name, ty) in fields {
                 if let Some(value) = object.get(*name) {
@@ -62,7 +66,7 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
                 children.push((child(Seg::Field(name.clone()), Some(step), ty), value));
             }
         }
-        (Ty::Keyed(keys, ty), Value::Array(items)) => {
+        (Ty::Keyed(keys, ty) | Ty::Sequence(keys, ty), Value::Array(items)) => {
             for (n, item) in items.iter().enumerate() {
                 children.push((child(Seg::Item(n), Some(item_step(item, keys)), ty), item));
             }
@@ -87,7 +91,7 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
         _ => {}
     }
     let keys: &[Key] = match &node.ty {
-        Ty::Keyed(keys, _) => keys,
+        Ty::Keyed(keys, _) | Ty::Sequence(keys, _) => keys,
         _ => &[],
     };
     for (child, value) in children {
@@ -162,6 +166,7 @@ pub fn removed(root: &Value, node: &Node) -> Value {
 /// A value that is none of those that a declared value of the type may have.
 fn other(ty: &Ty, value: &Value) -> Value {
     match (ty, value) {
+        (Ty::Whole(object), value) => other(object, value),
         (Ty::Int, Value::Number(number)) => json!(number.as_i64().unwrap_or_default() + 1000),
         (Ty::IntOrString, Value::Number(number)) => json!(number.to_string()),
         (Ty::Quantity, Value::String(_)) => json!("7777777"),

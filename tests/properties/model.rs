@@ -23,8 +23,12 @@ pub enum Ty {
     Bytes,
     Struct(Vec<(&'static str, Ty)>),
     Map(Box<Ty>),
+    /// An object that is one value: nobody may add to it.
+    Whole(Box<Ty>),
     /// Items are named by these fields.
     Keyed(Vec<Key>, Box<Ty>),
+    /// The same, and they keep their order.
+    Sequence(Vec<Key>, Box<Ty>),
     /// Strings.
     Set,
     Atomic(Box<Ty>),
@@ -54,6 +58,10 @@ fn map(value: Ty) -> Ty {
     Ty::Map(Box::new(value))
 }
 
+fn whole(object: Ty) -> Ty {
+    Ty::Whole(Box::new(object))
+}
+
 fn atomic(item: Ty) -> Ty {
     Ty::Atomic(Box::new(item))
 }
@@ -64,6 +72,13 @@ fn keyed(key: &'static str, item: Ty) -> Ty {
         default: None,
     };
     Ty::Keyed(vec![key], Box::new(item))
+}
+
+fn in_order(key: &'static str, item: Ty) -> Ty {
+    match keyed(key, item) {
+        Ty::Keyed(keys, item) => Ty::Sequence(keys, item),
+        other => other,
+    }
 }
 
 /// Ports are named by number and protocol.
@@ -103,7 +118,7 @@ fn container() -> Ty {
     let env = fields([
         ("name", Ty::Text),
         ("value", Ty::Text),
-        ("valueFrom", fields([("secretKeyRef", selector)])),
+        ("valueFrom", fields([("secretKeyRef", whole(selector))])),
     ]);
     let mount = fields([
         ("mountPath", Ty::Text),
@@ -159,11 +174,11 @@ fn deployment() -> Ty {
     );
     let pod = fields([
         ("containers", keyed("name", container())),
-        ("initContainers", keyed("name", container())),
+        ("initContainers", in_order("name", container())),
         ("volumes", keyed("name", volume)),
         ("tolerations", atomic(toleration)),
         ("topologySpreadConstraints", spread),
-        ("nodeSelector", map(Ty::Text)),
+        ("nodeSelector", whole(map(Ty::Text))),
         ("automountServiceAccountToken", Ty::Bool),
     ]);
     let template = fields([
@@ -186,7 +201,7 @@ fn service() -> Ty {
         "spec",
         fields([
             ("type", Ty::Choice(&["ClusterIP", "NodePort"])),
-            ("selector", map(Ty::Text)),
+            ("selector", whole(map(Ty::Text))),
             ("ports", ports("port", port)),
             ("externalIPs", atomic(Ty::Text)),
         ]),
@@ -223,7 +238,7 @@ fn autoscaler() -> Ty {
 }
 
 fn network_policy() -> Ty {
-    let labels = || fields([("matchLabels", map(Ty::Text))]);
+    let labels = || whole(fields([("matchLabels", map(Ty::Text))]));
     let peer = fields([("podSelector", labels()), ("namespaceSelector", labels())]);
     let port = fields([
         ("port", Ty::IntOrString),
@@ -263,6 +278,7 @@ fn gateway() -> Ty {
             ("memory", Ty::Quantity),
             ("ca", Ty::Bytes),
             ("policy", fields([("mode", Ty::Text), ("retries", Ty::Int)])),
+            ("selector", whole(map(Ty::Text))),
         ]),
     )])
 }
@@ -280,11 +296,32 @@ impl Ty {
                     .collect(),
             ),
             Self::Map(value) => Self::Map(below(value)),
-            Self::Keyed(_, item) | Self::Atomic(item) | Self::Unordered(item) => {
-                Self::Atomic(below(item))
-            }
+            Self::Whole(object) => object.unknown(),
+            Self::Keyed(_, item)
+            | Self::Sequence(_, item)
+            | Self::Atomic(item)
+            | Self::Unordered(item) => Self::Atomic(below(item)),
             Self::Set => atomic(Self::Text),
             scalar => scalar,
+        }
+    }
+
+    /// An object with any keys.
+    pub fn is_map(&self) -> bool {
+        match self {
+            Self::Map(_) => true,
+            Self::Whole(object) => object.is_map(),
+            _ => false,
+        }
+    }
+
+    /// The type of a value one step down.
+    pub fn below(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Struct(fields) => fields.iter().find(|(n, _)| *n == name).map(|(_, ty)| ty),
+            Self::Map(value) => Some(value),
+            Self::Whole(object) => object.below(name),
+            _ => None,
         }
     }
 
@@ -308,7 +345,12 @@ impl Ty {
                 json!({"type": "object", "properties": properties})
             }
             Self::Map(value) => json!({"type": "object", "additionalProperties": value.openapi()}),
-            Self::Keyed(keys, item) => {
+            Self::Whole(object) => {
+                let mut object = object.openapi();
+                object["x-kubernetes-map-type"] = json!("atomic");
+                object
+            }
+            Self::Keyed(keys, item) | Self::Sequence(keys, item) => {
                 let mut item = item.openapi();
                 for key in keys {
                     if let Some(default) = key.default {
@@ -430,7 +472,8 @@ pub fn declared(ty: &Ty) -> BoxedStrategy<Value> {
         Ty::Map(value) => collection::btree_map(name(), declared(value), 0..3)
             .prop_map(|map| Value::Object(map.into_iter().collect()))
             .boxed(),
-        Ty::Keyed(keys, item) => {
+        Ty::Whole(object) => declared(object),
+        Ty::Keyed(keys, item) | Ty::Sequence(keys, item) => {
             let Ty::Struct(fields) = &**item else {
                 unreachable!("only structs have keys");
             };

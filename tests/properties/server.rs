@@ -42,7 +42,28 @@ impl Life {
             (Ty::Map(below), Value::Object(object)) => {
                 self.object(object, path, &[], &|_| Some(below))
             }
-            (Ty::Keyed(keys, item), Value::Array(items)) => self.keyed(keys, item, items, path),
+            (Ty::Whole(object), value) => {
+                let alone = Self {
+                    adds: false,
+                    ..*self
+                };
+                alone.value(object, value, path)
+            }
+            (Ty::Keyed(keys, item), Value::Array(items)) => {
+                let mut items = self.keyed(keys, item, items, path);
+                self.shuffle(&mut items, path);
+                items.into()
+            }
+            (Ty::Sequence(keys, item), Value::Array(items)) => {
+                let mut out = self.keyed(keys, item, items, path);
+                // What others add may stand anywhere.
+                if out.len() > items.len() {
+                    let added = out.pop().unwrap_or_default();
+                    let at = self.roll(path, "place") % (out.len() as u64 + 1);
+                    out.insert(usize::try_from(at).unwrap_or_default(), added);
+                }
+                out.into()
+            }
             (Ty::Set, Value::Array(items)) => {
                 let mut items = items.clone();
                 if self.adds && self.roll(path, "add").is_multiple_of(3) {
@@ -79,7 +100,7 @@ impl Life {
                 ty(name).map_or_else(|| declared.clone(), |ty| self.value(ty, declared, &path));
             let is_key = keys.iter().any(|key| key.field == name);
             // An empty map is no value to a built-in kind; an object is there or is not.
-            let is_map = matches!(ty(name), Some(Ty::Map(_))) && self.empties == Empties::Dropped;
+            let is_map = ty(name).is_some_and(Ty::is_map) && self.empties == Empties::Dropped;
             let is_bare = match &value {
                 Value::Object(fields) => is_map && fields.is_empty(),
                 _ => is_empty(declared),
@@ -95,7 +116,7 @@ impl Life {
         out.into()
     }
 
-    fn keyed(&self, keys: &[Key], item: &Ty, items: &[Value], path: &str) -> Value {
+    fn keyed(&self, keys: &[Key], item: &Ty, items: &[Value], path: &str) -> Vec<Value> {
         let Ty::Struct(fields) = item else {
             unreachable!("only structs have keys");
         };
@@ -127,8 +148,7 @@ impl Life {
             };
             out.push(Value::Object(keys.iter().map(key).collect()));
         }
-        self.shuffle(&mut out, path);
-        out.into()
+        out
     }
 
     fn is_dropped(&self, value: &Value, path: &str) -> bool {

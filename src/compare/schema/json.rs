@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::table::{Fields, Type};
-use super::{ListKind, MergeKey};
+use super::{ListKind, MergeKey, order};
 
 /// The parts of a schema that matter; everything else is skipped while reading.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +28,10 @@ pub(super) struct JsonSchema {
     list_type: Option<String>,
     #[serde(rename = "x-kubernetes-list-map-keys")]
     list_map_keys: Vec<String>,
+    #[serde(rename = "x-kubernetes-map-type")]
+    map_type: Option<String>,
+    #[serde(rename = "x-kubernetes-int-or-string")]
+    int_or_string: bool,
     #[serde(rename = "x-kubernetes-patch-strategy")]
     patch_strategy: Option<String>,
     #[serde(rename = "x-kubernetes-patch-merge-key")]
@@ -74,7 +78,12 @@ impl Reduction {
     pub(super) fn define(&mut self, name: &str, schema: &JsonSchema, definitions: &Definitions) {
         let mut fields = Fields::new();
         for (field, schema) in &schema.properties {
-            let ty = self.reduce(&format!("{name}.{field}"), schema, definitions);
+            let ty = match self.reduce(&format!("{name}.{field}"), schema, definitions) {
+                Type::List(ListKind::Keyed(keys), item) => {
+                    Type::List(order::keyed(name, field, keys), item)
+                }
+                ty => ty,
+            };
             fields.insert(field.clone(), ty);
         }
         if schema.embedded_resource {
@@ -85,6 +94,15 @@ impl Reduction {
 
     /// The type of a schema that stands at `name`.
     fn reduce(&mut self, name: &str, schema: &JsonSchema, definitions: &Definitions) -> Type {
+        let ty = self.reduce_value(name, schema, definitions);
+        if schema.is_atomic_map(definitions) {
+            Type::Atomic(Box::new(ty))
+        } else {
+            ty
+        }
+    }
+
+    fn reduce_value(&mut self, name: &str, schema: &JsonSchema, definitions: &Definitions) -> Type {
         if let Some(reference) = schema.reference() {
             return match reference {
                 _ if reference.ends_with(".api.resource.Quantity") => Type::Quantity,
@@ -96,6 +114,9 @@ impl Reduction {
         }
         if schema.is_quantity() {
             return Type::Quantity;
+        }
+        if schema.int_or_string {
+            return Type::IntOrString;
         }
         if let Some(items) = &schema.items {
             let kind = list_kind(schema, items.resolve(definitions));
@@ -139,6 +160,13 @@ impl JsonSchema {
         self.reference()
             .and_then(|name| definitions.get(name))
             .unwrap_or(self)
+    }
+
+    /// A field may say otherwise than its type does: a volume's `claimRef` is granular.
+    fn is_atomic_map(&self, definitions: &Definitions) -> bool {
+        let map_type = self.map_type.as_ref();
+        let map_type = map_type.or_else(|| self.resolve(definitions).map_type.as_ref());
+        map_type.is_some_and(|map_type| map_type == "atomic")
     }
 
     /// controller-gen puts the pattern beside the type, a value validation in `allOf` or `anyOf`

@@ -49,6 +49,10 @@ pub enum Type {
     Quantity,
     /// Base64 of bytes.
     Bytes,
+    /// A number or a text.
+    IntOrString,
+    /// One value, with all that is in it.
+    Atomic(Box<Type>),
     /// An object of this type.
     Named(String),
     /// An object with any keys.
@@ -163,7 +167,12 @@ impl Type {
             Self::Named(name) => useful.contains(name),
             Self::List(ListKind::Atomic, value) => value.is_useful(useful),
             // A map of anything is worth knowing as a map: the API server drops an empty one.
-            Self::Map(_) | Self::Quantity | Self::Bytes | Self::List(..) => true,
+            Self::Map(_)
+            | Self::Quantity
+            | Self::Bytes
+            | Self::IntOrString
+            | Self::Atomic(_)
+            | Self::List(..) => true,
         }
     }
 
@@ -173,6 +182,7 @@ impl Type {
         }
         match self {
             Self::Map(value) => Self::Map(Box::new(value.prune(useful))),
+            Self::Atomic(value) => Self::Atomic(Box::new(value.prune(useful))),
             Self::List(kind, item) => Self::List(kind, Box::new(item.prune(useful))),
             leaf => leaf,
         }
@@ -182,7 +192,7 @@ impl Type {
     fn named(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),
-            Self::Map(inner) | Self::List(_, inner) => inner.named(),
+            Self::Map(inner) | Self::Atomic(inner) | Self::List(_, inner) => inner.named(),
             _ => None,
         }
     }
@@ -194,7 +204,7 @@ impl Type {
                     name.clone_from(other);
                 }
             }
-            Self::Map(inner) | Self::List(_, inner) => inner.rename(names),
+            Self::Map(inner) | Self::Atomic(inner) | Self::List(_, inner) => inner.rename(names),
             _ => {}
         }
     }
@@ -288,6 +298,8 @@ impl Arena {
             Type::Plain => Node::Plain,
             Type::Quantity => Node::Quantity,
             Type::Bytes => Node::Bytes,
+            Type::IntOrString => Node::IntOrString,
+            Type::Atomic(value) => Node::Atomic(self.node_of(value)),
             Type::Map(value) => Node::MapOf(self.node_of(value)),
             Type::List(kind, item) => Node::List {
                 kind: kind.clone(),

@@ -9,9 +9,10 @@
 //!   ports keyed(port,protocol="TCP")
 //! ```
 //!
-//! After a field's name stands its type: `quantity`, `bytes`, a type's name, or one of `map`,
-//! `list` (atomic), `unordered`, `set` and `keyed(...)` with the type of the items after it, which
-//! is left out where nothing is known of them. Lines that start with `#` are comments.
+//! After a field's name stands its type: `quantity`, `bytes`, `int-or-string`, a type's name, or one
+//! of `map`, `list` (atomic), `unordered`, `set`, `keyed(...)`, `sequence(...)` and `variables(...)`
+//! with the type of the items after it, which is left out where nothing is known of them. Before the
+//! type of an object that is one value stands `atomic`. Lines that start with `#` are comments.
 
 use std::fmt::Write as _;
 
@@ -51,6 +52,11 @@ fn print_type(out: &mut String, ty: &Type) {
         Type::Plain => {}
         Type::Quantity => out.push_str(" quantity"),
         Type::Bytes => out.push_str(" bytes"),
+        Type::IntOrString => out.push_str(" int-or-string"),
+        Type::Atomic(value) => {
+            out.push_str(" atomic");
+            print_type(out, value);
+        }
         Type::Named(name) => {
             out.push(' ');
             out.push_str(name);
@@ -64,15 +70,17 @@ fn print_type(out: &mut String, ty: &Type) {
                 ListKind::Atomic => out.push_str(" list"),
                 ListKind::Unordered => out.push_str(" unordered"),
                 ListKind::Set => out.push_str(" set"),
-                ListKind::Keyed(keys) => print_keys(out, keys),
+                ListKind::Keyed(keys) => print_keys(out, "keyed", keys),
+                ListKind::Sequence(keys) => print_keys(out, "sequence", keys),
+                ListKind::Variables(keys) => print_keys(out, "variables", keys),
             }
             print_type(out, item);
         }
     }
 }
 
-fn print_keys(out: &mut String, keys: &[MergeKey]) {
-    out.push_str(" keyed(");
+fn print_keys(out: &mut String, word: &str, keys: &[MergeKey]) {
+    let _ = write!(out, " {word}(");
     for (n, key) in keys.iter().enumerate() {
         if n > 0 {
             out.push(',');
@@ -140,11 +148,22 @@ fn parse_kind(text: &str) -> Option<(KindName, Kind)> {
     }
 }
 
+type OfKeys = fn(Vec<MergeKey>) -> ListKind;
+
+/// The words before the merge keys of a list.
+const KEYED: [(&str, OfKeys); 3] = [
+    ("keyed(", ListKind::Keyed),
+    ("sequence(", ListKind::Sequence),
+    ("variables(", ListKind::Variables),
+];
+
 fn parse_type(text: &str) -> Option<Type> {
-    if let Some(keys) = text.strip_prefix("keyed(") {
-        let (keys, rest) = parse_keys(keys)?;
-        let item = parse_type(rest.strip_prefix(' ').unwrap_or(rest))?;
-        return Some(Type::List(ListKind::Keyed(keys), Box::new(item)));
+    for (word, kind) in KEYED {
+        if let Some(keys) = text.strip_prefix(word) {
+            let (keys, rest) = parse_keys(keys)?;
+            let item = parse_type(rest.strip_prefix(' ').unwrap_or(rest))?;
+            return Some(Type::List(kind(keys), Box::new(item)));
+        }
     }
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let list = |kind| Some(Type::List(kind, Box::new(parse_type(rest)?)));
@@ -153,10 +172,12 @@ fn parse_type(text: &str) -> Option<Type> {
         "unordered" => list(ListKind::Unordered),
         "set" => list(ListKind::Set),
         "map" => Some(Type::Map(Box::new(parse_type(rest)?))),
+        "atomic" => Some(Type::Atomic(Box::new(parse_type(rest)?))),
         _ if !rest.is_empty() => None,
         "" => Some(Type::Plain),
         "quantity" => Some(Type::Quantity),
         "bytes" => Some(Type::Bytes),
+        "int-or-string" => Some(Type::IntOrString),
         name => Some(Type::Named(name.to_owned())),
     }
 }
@@ -204,9 +225,15 @@ mod tests {
                       nested list map a.Other\n\
                     a.Thing\n  \
                       data map bytes\n  \
+                      env variables(name) a.Other\n  \
+                      init sequence(name) a.Other\n  \
                       metrics unordered a.Other\n  \
+                      none atomic\n  \
                       odd keyed(a=\"),b\",c=[1, 2],d) a.Other\n  \
+                      port int-or-string\n  \
                       ports keyed(port,protocol=\"TCP\")\n  \
+                      selector atomic map\n  \
+                      selectors list atomic a.Other\n  \
                       tags set\n";
         let table = parse(text).unwrap();
         let printed = print(&table);

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::compare::{json::Json, schema::text};
 
-const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  \
-                     keyed keyed(name,protocol=\"TCP\")\n  list list\n  set set\n";
+const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  atomic atomic map\n  \
+                     keyed keyed(name,protocol=\"TCP\")\n  list list\n  map map\n  \
+                     port int-or-string\n  ref atomic\n  set set\n";
 
 /// Runs `test` with the shape of a type of [`TYPES`].
 fn with_shape<T>(test: impl FnOnce(Shape<'_>) -> T) -> T {
@@ -19,8 +20,13 @@ fn are_same(a: &Value, b: &Value, empties: Empties) -> bool {
     let (a, b) = (a.to_string(), b.to_string());
     let (left, right) = (Json::of(&a), Json::of(&b));
     let (left, right) = (Some(left), Some(right));
-    let one_way = with_shape(|shape| same(left, right, shape, empties));
-    let other_way = with_shape(|shape| same(right, left, shape, empties));
+    let budget = Budget::default();
+    let rules = Rules {
+        empties,
+        budget: &budget,
+    };
+    let one_way = with_shape(|shape| same(left, right, shape, rules));
+    let other_way = with_shape(|shape| same(right, left, shape, rules));
     assert_eq!(one_way, other_way, "{a} and {b}");
     one_way
 }
@@ -72,8 +78,13 @@ fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
         old: Some(old),
         new: Some(new),
     };
-    [Empties::Kept, Empties::Dropped]
-        .map(|empties| with_shape(|shape| satisfies(declared, against, shape, empties)))
+    [Empties::Kept, Empties::Dropped].map(|empties| {
+        let rules = Rules {
+            empties,
+            budget: &Budget::default(),
+        };
+        with_shape(|shape| satisfies(declared, against, shape, rules))
+    })
 }
 
 #[rstest]
@@ -110,11 +121,80 @@ fn satisfaction(#[case] declared: Value, #[case] new: Value, #[case] expected: b
     assert_eq!(satisfied(&declared, &declared, &declared), [true; 2]);
 }
 
-/// What stands there empty is kept by the API server, so removing it is a change.
+/// An operator leaves zero values out of its custom resource, whatever stood there.
+#[rstest]
+#[case(json!(false))]
+#[case(json!(0))]
+#[case(json!(""))]
+#[case(json!([]))]
+fn an_absent_value_satisfies_a_zero_of_a_custom_resource(#[case] zero: Value) {
+    let declared = json!({"list": [{"e": zero}]});
+    let absent = json!({"list": [{}]});
+    assert!(satisfied(&declared, &declared, &absent)[0], "{declared}");
+    let declared = json!({"e": zero, "a": 1});
+    assert!(satisfied(&declared, &declared, &json!({"a": 1}))[0]);
+    assert!(!satisfied(&declared, &declared, &json!({"a": 1, "e": "x"}))[0]);
+}
+
+/// A map that nobody put anything into is left out; a struct stands for a choice.
+#[test]
+fn an_absent_map_satisfies_an_empty_one_of_a_custom_resource() {
+    let empty = |field: &str| json!({field: {}});
+    assert!(satisfied(&empty("map"), &empty("map"), &json!({}))[0]);
+    assert!(!satisfied(&empty("e"), &empty("e"), &json!({}))[0]);
+}
+
+#[rstest]
+#[case::duration(json!("90m"), json!("1h30m0s"), [true, false])]
+#[case::quantity(json!("1000m"), json!("1"), [true, false])]
+#[case::number(json!(0.5), json!("500m"), [true, false])]
+#[case::version(json!("1.10"), json!("1.1"), [false, false])]
+#[case::another(json!("90m"), json!("1h31m0s"), [false, false])]
+fn an_operator_respells_a_value_of_its_custom_resource(
+    #[case] declared: Value,
+    #[case] new: Value,
+    #[case] expected: [bool; 2],
+) {
+    let of = |value: &Value| json!({"a": {"v": value}});
+    let (declared, new) = (of(&declared), of(&new));
+    assert_eq!(satisfied(&declared, &declared, &new), expected);
+}
+
+#[test]
+fn a_port_number_is_no_port_name_where_the_schema_knows_both() {
+    let of = |value: Value| json!({"port": value});
+    assert_eq!(
+        satisfied(&of(json!(80)), &of(json!(80)), &of(json!("80"))),
+        [false; 2]
+    );
+}
+
+/// A value as a whole: what is not declared may not be in it, unless it was there, or may be a default.
+#[rstest]
+#[case::a_key_more(json!({"atomic": {"a": "1"}}), json!({}), json!({"atomic": {"a": "1", "b": "2"}}), false)]
+#[case::a_key_less(json!({"atomic": {"a": "1"}}), json!({}), json!({"atomic": {}}), false)]
+#[case::another_order(json!({"atomic": {"a": "1", "b": "2"}}), json!({}), json!({"atomic": {"b": "2", "a": "1"}}), true)]
+#[case::was_there(
+    json!({"atomic": {"a": "1"}}),
+    json!({"atomic": {"b": "2"}}),
+    json!({"atomic": {"a": "1", "b": "2"}}),
+    true
+)]
+#[case::filled_in(json!({"ref": {"name": "a"}}), json!({}), json!({"ref": {"name": "a", "apiVersion": "v1"}}), true)]
+#[case::grown(json!({"ref": {"name": "a"}}), json!({}), json!({"ref": {"name": "a", "more": {"b": 1}}}), false)]
+fn an_atomic_object_is_satisfied_by_what_is_declared_alone(
+    #[case] declared: Value,
+    #[case] old: Value,
+    #[case] new: Value,
+    #[case] expected: bool,
+) {
+    assert_eq!(satisfied(&declared, &old, &new), [expected; 2]);
+}
+
+/// Of a built-in kind, what stands there empty is kept by the API server, so removing it is a change.
 #[rstest]
 #[case::stood_there(json!({"e": {}}), json!({"e": {}}), json!({}), false)]
 #[case::had_grown(json!({"e": {}}), json!({"e": {"a": 1}}), json!({}), true)]
-#[case::was_false(json!({"e": false}), json!({"e": false}), json!({}), false)]
 #[case::was_true(json!({"e": false}), json!({"e": true}), json!({}), true)]
 #[case::in_a_list(json!({"list": [{"e": {}}]}), json!({"list": [{"e": {}}]}), json!({"list": [{}]}), false)]
 #[case::in_a_list_of_another_length(
@@ -142,8 +222,14 @@ fn the_old_object_tells_what_is_kept_empty(
 }
 
 #[test]
-fn an_absent_list_satisfies_an_empty_one_unless_it_was_kept() {
+fn a_false_that_stood_there_is_kept_by_a_built_in_kind() {
+    let off = json!({"e": false});
+    assert_eq!(satisfied(&off, &off, &json!({})), [true, false]);
+}
+
+#[test]
+fn an_absent_list_satisfies_an_empty_one() {
     let (empty, none) = (json!({"list": []}), json!({}));
     assert_eq!(satisfied(&empty, &none, &none), [true; 2]);
-    assert_eq!(satisfied(&empty, &empty, &none), [false, true]);
+    assert_eq!(satisfied(&empty, &empty, &none), [true, true]);
 }

@@ -1,18 +1,42 @@
 //! Lists: how items find their counterparts decides what of a list is declared.
 
+mod order;
+mod twins;
+
 use super::{
-    Declared, Walk,
+    Agreement, Declared, Walk,
     place::{Place, Trail},
 };
 use crate::compare::{
     items::KeyedList,
     json::Json,
+    members::Members,
     open::{Opened, open},
     schema::{ListKind, MergeKey, Node},
     values::{Against, same, satisfies},
 };
 
-impl<'a> Walk<'a> {
+/// A keyed list before and after the request.
+#[derive(Clone, Copy)]
+struct Keyed<'a, 'l> {
+    kind: &'a ListKind,
+    keys: &'a [MergeKey],
+    old: &'l [Json<'a>],
+    new: &'l [Json<'a>],
+}
+
+/// The items of one key.
+#[derive(Clone, Copy)]
+struct Items<'a, 'i> {
+    /// In the newest manifest, or the only one.
+    firsts: &'i [Json<'a>],
+    /// In the other one, where two are active.
+    seconds: Option<&'i [Json<'a>]>,
+    olds: &'i [Json<'a>],
+    news: &'i [Json<'a>],
+}
+
+impl<'a> Walk<'a, '_> {
     pub(super) fn list(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         let (old, new) = place.open();
         let items = |opened: Option<Opened<'a>>| match opened {
@@ -27,51 +51,40 @@ impl<'a> Walk<'a> {
         if place.new.is_none() && declared.each().all(|json| json.text() == "[]") {
             return self.leaf(declared, place);
         }
-        match place.shape.node() {
-            Node::List {
-                kind: ListKind::Keyed(keys),
-                ..
-            } => {
-                if self
-                    .keyed_list(declared, place, keys, (&old, &new))
-                    .is_none()
-                {
+        let Node::List { kind, .. } = place.shape.node() else {
+            let place = Place {
+                unknown_list: true,
+                ..place
+            };
+            return self.positions(declared, place, (&old, &new));
+        };
+        match kind {
+            ListKind::Keyed(keys) | ListKind::Sequence(keys) | ListKind::Variables(keys) => {
+                let list = Keyed {
+                    kind,
+                    keys,
+                    old: &old,
+                    new: &new,
+                };
+                if self.keyed_list(declared, place, list).is_none() {
                     self.leaf(declared, place);
                 }
             }
-            Node::List {
-                kind: ListKind::Set,
-                ..
-            } => self.set(declared, place, (&old, &new)),
-            Node::List {
-                kind: ListKind::Unordered,
-                ..
-            } => self.leaf(declared, place),
-            Node::List {
-                kind: ListKind::Atomic,
-                ..
-            } => {
-                self.positions(declared, place, (&old, &new));
-            }
-            _ => {
-                let place = Place {
-                    unknown_list: true,
-                    ..place
-                };
-                self.positions(declared, place, (&old, &new));
-            }
+            ListKind::Set => self.set(declared, place, (&old, &new)),
+            ListKind::Unordered => self.leaf(declared, place),
+            ListKind::Atomic => self.positions(declared, place, (&old, &new)),
         }
     }
 
     /// Items are found by their merge keys; items that no manifest declares do not matter, nor does
-    /// the order. `None` when an item has no key.
+    /// the order, but for lists in which it means something. `None` when an item has no key.
     fn keyed_list(
         &mut self,
         declared: Declared<'a>,
         place: Place<'a, '_>,
-        keys: &'a [MergeKey],
-        (old, new): (&[Json<'a>], &[Json<'a>]),
+        list: Keyed<'a, '_>,
     ) -> Option<()> {
+        let keys = list.keys;
         let of = |json: Json<'a>| match open(json) {
             Opened::List(items) => KeyedList::of(&items, keys),
             Opened::Object(_) | Opened::Scalar(_) => None,
@@ -83,29 +96,51 @@ impl<'a> Walk<'a> {
                 Some(second.map_or(Some(KeyedList::default()), of)?),
             ),
         };
-        let (old, new) = (KeyedList::of(old, keys)?, KeyedList::of(new, keys)?);
+        let (old, new) = (
+            KeyedList::of(list.old, keys)?,
+            KeyedList::of(list.new, keys)?,
+        );
         let others = second.iter().flat_map(KeyedList::distinct);
         let others = others.filter(|item| !first.holds(item));
         for item in first.distinct().chain(others) {
             let trail = Trail::Item(place.trail, item, keys);
-            let olds = old.counterparts(item);
-            let news = new.counterparts(item);
-            let firsts = first.counterparts(item);
-            let seconds = second.as_ref().map(|second| second.counterparts(item));
             let place = place.below(&trail, place.shape.item(), (None, None));
-            self.item(place, &firsts, seconds.as_deref(), (&olds, &news));
+            let seconds = second.as_ref().map(|second| second.counterparts(item));
+            let items = Items {
+                firsts: &first.counterparts(item),
+                seconds: seconds.as_deref(),
+                olds: &old.counterparts(item),
+                news: &new.counterparts(item),
+            };
+            match list.kind {
+                ListKind::Variables(_) => self.variable(place, items),
+                _ => self.twins(place, items),
+            }
+        }
+        if place.new.is_some() {
+            let manifests: Vec<&KeyedList<'a>> = match declared {
+                Declared::Two(None, _) => second.iter().collect(),
+                Declared::Two(_, None) => vec![&first],
+                Declared::One(_) | Declared::Two(..) => [Some(&first), second.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            };
+            if order::is_broken(list.kind, &manifests, &old, &new) {
+                self.report(declared, place);
+            }
         }
         Some(())
     }
 
-    /// One item of a keyed list, which may stand in it more than once under the same key.
-    fn item(
-        &mut self,
-        place: Place<'a, '_>,
-        firsts: &[Json<'a>],
-        seconds: Option<&[Json<'a>]>,
-        (olds, news): (&[Json<'a>], &[Json<'a>]),
-    ) {
+    /// One variable, which may stand in the list more than once under its name; the last one counts.
+    fn variable(&mut self, place: Place<'a, '_>, items: Items<'a, '_>) {
+        let Items {
+            firsts,
+            seconds,
+            olds,
+            news,
+        } = items;
         let declared = |index: usize| {
             let first = firsts.get(index).or(firsts.last()).copied();
             match seconds {
@@ -118,8 +153,8 @@ impl<'a> Walk<'a> {
         };
         let repeats = firsts.len().max(seconds.map_or(0, <[_]>::len)) > 1;
         if !repeats || (olds.len() == news.len() && news.len() == firsts.len()) {
-            // One item more than declared is a second word on the same thing: for an environment
-            // variable the last one counts. So each is held against the declaration.
+            // One item more than declared is a second word on the same thing. So each is held against
+            // the declaration.
             for index in 0..firsts.len().max(news.len()).max(1) {
                 if let Some(declared) = declared(index) {
                     let values = (olds.get(index).copied(), news.get(index).copied());
@@ -135,24 +170,29 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        // A repeated key: the API server and Helm's own patches keep now the one, now the other,
-        // now none (helm#12438). Whichever is declared will do.
-        let any = firsts.iter().chain(seconds.into_iter().flatten());
-        let satisfied = |new: Json<'_>| {
-            any.clone().any(|declared| {
-                let against = Against {
-                    old: None,
-                    new: Some(new),
-                };
-                satisfies(*declared, against, place.shape, self.empties)
-            })
+        // A repeated name: the API server and Helm's own patches keep now the one, now the other
+        // (helm#12438). Whichever is declared will do.
+        let any: Vec<Json<'a>> = firsts
+            .iter()
+            .chain(seconds.into_iter().flatten())
+            .copied()
+            .collect();
+        let members = Members::of(&any);
+        let is_satisfied = |new: &Json<'a>| {
+            let against = Against {
+                old: None,
+                new: Some(*new),
+            };
+            let by_text = members.find(*new, self.rules, |declared| declared.text() == new.text());
+            by_text.is_some()
+                || any.iter().any(|declared| {
+                    self.rules.budget.step()
+                        && satisfies(*declared, against, place.shape, self.rules)
+                })
         };
-        let (old, new) = (olds.first().copied(), news.first().copied());
-        let harmless = match new {
-            Some(_) => news.iter().all(|new| satisfied(*new)),
-            None => seconds.is_some(),
-        };
-        if !harmless && let Some(declared) = declared(0) {
+        let is_harmless = !news.is_empty() && news.iter().all(is_satisfied);
+        if !is_harmless && let Some(declared) = declared(0) {
+            let (old, new) = (olds.first().copied(), news.first().copied());
             self.at(declared, Place { old, new, ..place });
         }
     }
@@ -169,10 +209,11 @@ impl<'a> Walk<'a> {
             Opened::Object(_) | Opened::Scalar(_) => Vec::new(),
         };
         let item = place.shape.item();
-        let member = |list: &[Json<'a>], one: Json<'a>| {
-            list.iter()
-                .copied()
-                .find(|other| same(Some(one), Some(*other), item, self.empties))
+        let rules = self.rules;
+        let member = |list: &Members<'_, 'a>, one: Json<'a>| {
+            list.find(one, rules, |other| {
+                same(Some(one), Some(other), item, rules)
+            })
         };
         let (first, second) = match declared {
             Declared::One(one) => (of(one), None),
@@ -181,22 +222,24 @@ impl<'a> Walk<'a> {
                 Some(second.map(of).unwrap_or_default()),
             ),
         };
+        let (old, new) = (Members::of(old), Members::of(new));
+        let (firsts, seconds) = (Members::of(&first), second.as_deref().map(Members::of));
         let mut changes = Vec::new();
         for one in first.iter().copied() {
-            let slots = match &second {
+            let slots = match &seconds {
                 None => Declared::One(one),
-                Some(second) => Declared::Two(Some(one), member(second, one)),
+                Some(seconds) => Declared::Two(Some(one), member(seconds, one)),
             };
-            changes.push((slots, one, member(old, one), member(new, one)));
+            changes.push((slots, one, member(&old, one), member(&new, one)));
         }
         for one in second
             .iter()
             .flatten()
             .copied()
-            .filter(|one| member(&first, *one).is_none())
+            .filter(|one| member(&firsts, *one).is_none())
         {
             let slots = Declared::Two(None, Some(one));
-            changes.push((slots, one, member(old, one), member(new, one)));
+            changes.push((slots, one, member(&old, one), member(&new, one)));
         }
         for (slots, one, old, new) in changes {
             let trail = Trail::Value(place.trail, one.text());
@@ -206,29 +249,48 @@ impl<'a> Walk<'a> {
 
     /// An atomic list is one value. Yet where nothing was added or taken away, each position is
     /// judged alone: then drift that one item has already does not block a change to another, and
-    /// the path names the item.
+    /// the path names the item. Of two manifests, one whose list has another length says nothing of
+    /// single positions.
     fn positions(
         &mut self,
         declared: Declared<'a>,
         place: Place<'a, '_>,
         (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
-        let Declared::One(one) = declared else {
-            return self.leaf(declared, place);
+        let lines_up = |json: Json<'a>| match open(json) {
+            Opened::List(items) if items.len() == old.len() => Some(items),
+            _ => None,
         };
-        let Opened::List(one) = open(one) else {
-            return self.leaf(declared, place);
-        };
-        if one.len() != old.len() || old.len() != new.len() || one.is_empty() {
+        if old.len() != new.len() || old.is_empty() {
             return self.leaf(declared, place);
         }
-        for (index, one) in one.into_iter().enumerate() {
+        let (first, second) = match declared {
+            Declared::One(one) => (lines_up(one), None),
+            Declared::Two(first, second) => (first.and_then(lines_up), second.and_then(lines_up)),
+        };
+        // While only one of two manifests has the list, its positions are no more unanimous than it.
+        let is_alone = !declared.is_unanimous();
+        let slots: Vec<Declared<'a>> = match (first, second) {
+            (Some(first), Some(second)) => first
+                .into_iter()
+                .zip(second)
+                .map(|(first, second)| Declared::Two(Some(first), Some(second)))
+                .collect(),
+            (Some(one), None) if is_alone => {
+                let slot = |one| Declared::Two(Some(one), None);
+                one.into_iter().map(slot).collect()
+            }
+            (None, Some(one)) if is_alone => {
+                let slot = |one| Declared::Two(None, Some(one));
+                one.into_iter().map(slot).collect()
+            }
+            (Some(one), None) | (None, Some(one)) => one.into_iter().map(Declared::One).collect(),
+            (None, None) => return self.leaf(declared, place),
+        };
+        for (index, slot) in slots.into_iter().enumerate() {
             let trail = Trail::Index(place.trail, index);
             let values = (old.get(index).copied(), new.get(index).copied());
-            self.at(
-                Declared::One(one),
-                place.below(&trail, place.shape.item(), values),
-            );
+            self.at(slot, place.below(&trail, place.shape.item(), values));
         }
     }
 }

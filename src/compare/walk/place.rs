@@ -46,6 +46,14 @@ pub(super) struct Gone<'a, 't> {
     pub(super) old: Json<'a>,
 }
 
+/// The object around the walk that is one value to the API.
+pub(super) struct OneValue<'a, 't> {
+    pub(super) trail: &'t Trail<'t>,
+    pub(super) declared: Json<'a>,
+    pub(super) old: Option<Json<'a>>,
+    pub(super) new: Option<Json<'a>>,
+}
+
 /// Where the walk stands.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a, 't> {
@@ -54,6 +62,7 @@ pub(super) struct Place<'a, 't> {
     pub(super) shape: Shape<'a>,
     pub(super) trail: &'t Trail<'t>,
     pub(super) gone: Option<Gone<'a, 't>>,
+    pub(super) one_value: Option<&'t OneValue<'a, 't>>,
     pub(super) unknown_list: bool,
 }
 
@@ -81,6 +90,7 @@ impl<'a> Place<'a, '_> {
             shape,
             trail,
             gone: self.gone,
+            one_value: self.one_value,
             unknown_list: self.unknown_list,
         }
     }

@@ -1,5 +1,10 @@
 //! What is a violation, and what is none.
 
+mod atomic;
+mod bounds;
+mod custom;
+mod items;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -105,7 +105,7 @@ const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[n
 #[case::quantity_as_string(json!({"type": "string", "pattern": QUANTITY}), "Quantity")]
 #[case::int_or_string(
     json!({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": true}),
-    "Plain"
+    "IntOrString"
 )]
 #[case::another_pattern(json!({"type": "string", "pattern": "^[0-9]+(s|m|h)$"}), "Plain")]
 #[case::bytes(json!({"type": "string", "format": "byte"}), "Bytes")]
@@ -276,4 +276,45 @@ fn a_schema_of_any_depth_is_read_or_refused() {
     }
     let definition = definition(&[version("v1", &json!({"at": schema}))]);
     assert!(CrdShape::from_json(&definition.to_string()).is_err());
+}
+
+#[rstest]
+#[case::a_map(
+    json!({"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}}),
+    true
+)]
+#[case::an_object(
+    json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}}}),
+    true
+)]
+#[case::anything(
+    json!({"type": "object", "x-kubernetes-map-type": "atomic", "x-kubernetes-preserve-unknown-fields": true}),
+    true
+)]
+#[case::granular(
+    json!({"type": "object", "x-kubernetes-map-type": "granular", "additionalProperties": {"type": "string"}}),
+    false
+)]
+#[case::unsaid(json!({"type": "object", "additionalProperties": {"type": "string"}}), false)]
+fn an_object_is_one_value_where_its_definition_says_so(
+    #[case] schema: Value,
+    #[case] expected: bool,
+) {
+    let crd = with_spec(&json!({"at": schema, "list": {"type": "array", "items": schema}}));
+    assert_eq!(at(&crd, "v1", "spec.at").is_atomic(), expected);
+    assert_eq!(at(&crd, "v1", "spec.list[]").is_atomic(), expected);
+}
+
+#[test]
+fn the_lists_of_a_pod_spec_in_a_custom_resource_are_those_of_a_pod() {
+    let by_name = json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+        "items": {"type": "object", "properties": {"name": {"type": "string"}}},
+    });
+    let crd = with_spec(&json!({"initContainers": by_name, "env": by_name, "containers": by_name}));
+    let kind = |field: &str| show(at(&crd, "v1", &format!("spec.{field}")));
+    assert!(kind("initContainers").starts_with("Sequence"));
+    assert!(kind("env").starts_with("Variables"));
+    assert_eq!(kind("containers"), "name");
 }

@@ -1,0 +1,84 @@
+//! How much work one comparison may be: the last net under the bounds of each part.
+//!
+//! Nothing in a comparison is quadratic in what people write. Somebody may still make up an object that
+//! is, so every step is counted, and a comparison that runs out of steps ends. It never ends as "no
+//! drift": what is left of the object counts as changed.
+
+use std::cell::Cell;
+
+/// Enough for an object of the largest size that an API server stores, nested as deep as people nest:
+/// well under a second.
+const MOST_STEPS: u64 = 10_000_000;
+
+/// Bytes that are run over in one step.
+const BYTES_A_STEP: usize = 32;
+
+/// The steps that are left. One for each comparison; shared by all that takes part in it.
+#[derive(Debug)]
+pub struct Budget {
+    left: Cell<u64>,
+    most: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(MOST_STEPS)
+    }
+}
+
+impl Budget {
+    /// So many steps.
+    pub fn of(most: u64) -> Self {
+        Self {
+            left: Cell::new(most),
+            most,
+        }
+    }
+
+    /// Takes a step; false once none is left.
+    pub fn step(&self) -> bool {
+        self.take(1)
+    }
+
+    /// Takes the steps to run over so much text, which is done to open it.
+    pub fn read(&self, bytes: usize) -> bool {
+        self.take((bytes / BYTES_A_STEP) as u64 + 1)
+    }
+
+    fn take(&self, steps: u64) -> bool {
+        let left = self.left.get().saturating_sub(steps);
+        self.left.set(left);
+        left > 0
+    }
+
+    /// No step is left: what was found since cannot be relied on.
+    pub fn is_spent(&self) -> bool {
+        self.left.get() == 0
+    }
+
+    /// How many steps were taken.
+    pub fn spent(&self) -> u64 {
+        self.most - self.left.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_ends_once_and_stays_at_its_end() {
+        let budget = Budget::of(3);
+        assert!(budget.step() && budget.step() && !budget.is_spent());
+        assert!(!budget.step() && budget.is_spent());
+        assert!(!budget.read(10_000));
+        assert_eq!(budget.spent(), 3);
+    }
+
+    #[test]
+    fn text_costs_by_its_length() {
+        let budget = Budget::default();
+        assert!(budget.read(BYTES_A_STEP * 100));
+        assert_eq!(budget.spent(), 101);
+    }
+}

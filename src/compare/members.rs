@@ -1,0 +1,42 @@
+//! The members of a set, found by their values.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use super::{json::Json, open::unquoted, values::Rules};
+
+/// The items of a list in which only values count.
+pub struct Members<'l, 'a> {
+    items: &'l [Json<'a>],
+    by_value: HashMap<Cow<'a, str>, Json<'a>>,
+}
+
+impl<'l, 'a> Members<'l, 'a> {
+    /// Of the items of a list.
+    pub fn of(items: &'l [Json<'a>]) -> Self {
+        Self {
+            items,
+            by_value: items
+                .iter()
+                .map(|item| (unquoted(item.text()), *item))
+                .collect(),
+        }
+    }
+
+    /// The member that is `one`: by its value, and where that is written in another way, the first that
+    /// `is_it`. Texts are written in one way only.
+    pub fn find(
+        &self,
+        one: Json<'_>,
+        rules: Rules<'_>,
+        is_it: impl Fn(Json<'a>) -> bool,
+    ) -> Option<Json<'a>> {
+        let found = self.by_value.get(&*unquoted(one.text())).copied();
+        if let Some(found) = found.filter(|found| found.first() == one.first() && is_it(*found)) {
+            return Some(found);
+        }
+        let other_kind = |item: &&Json<'a>| {
+            (one.first() != b'"' || item.first() != b'"') && rules.budget.step() && is_it(**item)
+        };
+        self.items.iter().find(other_kind).copied()
+    }
+}
