@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod envelope;
 pub mod handler;
 pub mod intake;
+pub mod paths;
 pub mod registration;
 pub mod shutdown;
 #[cfg(test)]
