@@ -1,7 +1,7 @@
 //! What stays of a decision: metrics, audit lines, the forecast, events, alerts.
 //!
 //! Invariants
-//! - A dry-run request leaves nothing here.
+//! - A dry-run request leaves a count here, and nothing else.
 //! - Recording never changes an answer, and delays one by the time of an audit line at most: events and
 //!   alerts go through bounded queues, and what does not fit is dropped and counted.
 //! - Nothing here sees an object; only verdicts and changes, whose values are redacted already.
@@ -96,10 +96,10 @@ impl Recorder {
             micros = took.as_micros(),
             "decided"
         );
+        self.metrics.decided(decided);
         if request.dry_run {
             return;
         }
-        self.metrics.decided(decided);
         self.metrics.took(took);
         let now = Timestamp::now();
         let line = self.audit.queue(decided, emergency, &[], now);

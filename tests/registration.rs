@@ -17,7 +17,8 @@ use axum::{Router, body::Bytes, routing::post};
 use helm_guard::webhook::{
     accept::{self, Limits, Options, Protocol},
     certificates::secret,
-    endpoint::{Endpoint, VALIDATE_PATH},
+    endpoint::Endpoint,
+    paths::Paths,
     registration::{self, Registration, Unregistered, Written, emergencies::Watched, pins::Wanted},
     tls::{self, ServingCertificate},
     upkeep::{self, Intervals, Source, Target, Upkeep},
@@ -130,6 +131,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             }),
             serving: ServingCertificate::new(),
             registered: Arc::default(),
+            paths: Paths::new(),
             conversions: Arc::default(),
             policy: helm_guard::policy::Policy::default().live(),
             intervals: Intervals {
@@ -150,7 +152,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             limits: Limits::default(),
             stats: Arc::default(),
         };
-        let router = Router::new().route(VALIDATE_PATH, answer);
+        let router = Router::new().fallback(answer);
         let never = CancellationToken::new();
         tokio::spawn(accept::serve(listener, router, options, never.clone()));
         tokio::spawn(upkeep::keep(upkeep.clone(), first, never));
@@ -360,12 +362,13 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
     let wanted = Registration {
         endpoint: upkeep.endpoint.clone().unwrap(),
         ca_bundle: upkeep.serving.ca_bundle(),
+        paths: upkeep.paths.newest(),
         pins: Wanted::default(),
         watched: Watched::default(),
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime
-        .block_on(registration::ensure(client, &wanted))
+        .block_on(registration::ensure(client, &wanted, &Paths::new()))
         .unwrap();
     assert_eq!(
         (looked, upkeep.registered.writes()),

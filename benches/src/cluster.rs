@@ -19,7 +19,8 @@ use helm_guard::{
     cluster::client::{self, Target},
     webhook::{
         endpoint::Endpoint,
-        registration::{self, Registration, pins::Wanted},
+        paths::PathKey,
+        registration::{self, Registration, emergencies::Watched, pins::Wanted},
     },
 };
 use kube::Client;
@@ -310,6 +311,8 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
     let registration = Registration {
         endpoint: Endpoint::from_url(&format!("https://{}", server.address()))?,
         ca_bundle: Some(identity.ca().to_owned()),
+        paths: PathKey::of(&identity.pair),
+        watched: Watched::default(),
         pins: Wanted::default(),
     };
     let wanted = registration::configuration(&registration, &BTreeSet::new());

@@ -8,6 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use helm_guard::webhook::{
+    paths::{PathKey, Route},
+    registration::OBJECTS_WEBHOOK,
+};
 use testbed::{
     http_get,
     process::{Process, ProcessConfig},
@@ -157,12 +161,16 @@ impl Server {
 
     /// For callers.
     pub fn target(&self, identity: &Identity) -> Result<Target> {
-        self.target_at(null::NULL, identity)
+        let path = match self.admin {
+            Some(_) => PathKey::of(&identity.pair).path(Route::Validate, OBJECTS_WEBHOOK),
+            None => null::NULL.to_owned(),
+        };
+        Target::new(self.address, path, identity)
     }
 
     /// Where it is called, on another path than the guard's.
     pub fn target_at(&self, path: &'static str, identity: &Identity) -> Result<Target> {
-        Target::new(self.address, path, identity)
+        Target::new(self.address, path.to_owned(), identity)
     }
 
     /// CPU time so far, in seconds.

@@ -31,13 +31,13 @@ use crate::tls::Identity;
 pub struct Target {
     /// Its address.
     pub address: SocketAddr,
-    path: &'static str,
+    path: String,
     tls: TlsConnector,
 }
 
 impl Target {
     /// A server that has this identity, and the path on which it takes reviews.
-    pub fn new(address: SocketAddr, path: &'static str, identity: &Identity) -> Result<Self> {
+    pub fn new(address: SocketAddr, path: String, identity: &Identity) -> Result<Self> {
         let tls = TlsConnector::from(identity.client()?);
         Ok(Self { address, path, tls })
     }

@@ -47,6 +47,8 @@ pub async fn serve(address: SocketAddr, certificate: &Path, key: &Path) -> Resul
         .route(NULL, post(async |body: Bytes| reply(typed(&body))))
         .route(FLOOR, post(async |body: Bytes| reply(found(&body))))
         .route(NAIVE, post(async |body: Bytes| reply(parsed(&body))))
+        // The paths of a registration.
+        .fallback(async |body: Bytes| reply(typed(&body)))
         .layer(DefaultBodyLimit::disable());
     loop {
         let (stream, _) = listener.accept().await?;

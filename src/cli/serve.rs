@@ -57,9 +57,10 @@ use crate::{
     webhook::{
         accept::{self, Limits, Options, Protocol},
         admin::{self, Admin},
-        endpoint::{Endpoint, VALIDATE_PATH},
+        endpoint::Endpoint,
         handler::{self, Webhook},
         intake::Intake,
+        paths::Paths,
         shutdown::{self, Signals, Stop, Tasks},
         tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
         upkeep::{self, Intervals, Source, Target, Upkeep},
@@ -210,7 +211,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         intake: Intake::default(),
         own: config.own_release,
     };
-    let router = handler::router(VALIDATE_PATH, Arc::new(webhook));
+    let router = handler::router(Arc::new(webhook), Arc::clone(&upkeep.paths));
     let server = accept::serve(listener, router, options, stop.drain.clone());
     let at_exit = config.registration.map(|registration| registration.at_exit);
     let before_close = unregister(&upkeep, at_exit);
@@ -361,6 +362,7 @@ fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
         target,
         serving: ServingCertificate::new(),
         registered: Arc::default(),
+        paths: Paths::new(),
         conversions: Arc::default(),
         policy: Arc::clone(policy),
         intervals: Intervals::default(),

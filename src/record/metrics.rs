@@ -31,6 +31,7 @@ const LATENCY_SECONDS: [f64; 16] = [
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
+    dry_run: &'static str,
     operation: &'static str,
     mode: &'static str,
     verdict: &'static str,
@@ -213,13 +214,20 @@ impl Metrics {
         let reason = decided.verdict.reason;
         self.decisions
             .get_or_create(&DecisionLabels {
+                dry_run: if decided.request.dry_run {
+                    "true"
+                } else {
+                    "false"
+                },
                 operation: decided.request.operation.as_str(),
                 mode: decided.mode.as_str(),
                 verdict: decided.decision.as_str(),
                 reason: reason.as_str(),
             })
             .inc();
-        if let Some(exemption) = &decided.verdict.exemption {
+        if let Some(exemption) = &decided.verdict.exemption
+            && !decided.request.dry_run
+        {
             self.exemptions
                 .get_or_create(&ExemptionLabel {
                     exemption: exemption.to_string(),

@@ -20,6 +20,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -151,6 +152,10 @@ pub struct Options {
     /// Where it is counted.
     pub stats: Arc<Stats>,
 }
+
+/// The address that a request came from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// How the drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

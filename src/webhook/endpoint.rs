@@ -6,32 +6,13 @@ use std::net::IpAddr;
 use http::Uri;
 use thiserror::Error;
 
-/// The path that reviews are posted to, for the entries of the registration that take each request
-/// as it is.
-pub const VALIDATE_PATH: &str = "/validate";
-
-/// The path for requests that the API server converted to a version that a manifest is written in.
-pub const VERSION_PATH: &str = "/validate/version";
-
-/// The path that reviews of break-glass grants are posted to.
-pub const GRANTS_PATH: &str = "/grants";
-
-/// The path for reviews of policies.
-pub const POLICIES_PATH: &str = "/policies";
-
-/// The path for requests for what releases hang on: their records, namespaces, definitions.
-pub const FOUNDATIONS_PATH: &str = "/foundations";
-
-/// The path for whatever an emergency identity does.
-pub const EMERGENCIES_PATH: &str = "/emergencies";
-
 /// Where the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `clientConfig.url`: reached from the API server's own network, so also from outside any
     /// cluster. Made by [`Endpoint::from_url`].
     Url {
-        /// The URL without [`VALIDATE_PATH`] and without a slash at its end.
+        /// The URL without the path of an entry and without a slash at its end.
         base: String,
         /// Host name or address (IPv6 without brackets), as the certificate must name it.
         host: String,
@@ -65,8 +46,8 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// From `https://HOST[:PORT][/BASE]`. The reviews go to `/validate` below it. The rules are
-    /// those of the API server for `clientConfig.url`.
+    /// From `https://HOST[:PORT][/BASE]`. The reviews go to the paths of [`super::paths`] below it. The
+    /// rules are those of the API server for `clientConfig.url`.
     pub fn from_url(url: &str) -> Result<Self, EndpointError> {
         let refuse = |why| EndpointError::Url {
             url: url.to_owned(),

@@ -18,26 +18,26 @@ mod policies;
 mod records;
 mod shift;
 pub mod sources;
+mod strangers;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    extract::{Request as HttpRequest, State},
+    extract::Request as HttpRequest,
     response::{IntoResponse, Response},
-    routing::post,
 };
 use futures_util::FutureExt;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 
 use self::judging::{Call, Located, RESERVE, Weighed};
 pub use self::sources::{SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if},
-    endpoint::{EMERGENCIES_PATH, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VERSION_PATH},
     envelope::{EnvelopeError, MAX_BODY_BYTES},
     intake::{Intake, Taken},
+    paths::{Paths, Route},
     versions::Conversions,
 };
 use crate::{
@@ -86,59 +86,30 @@ pub enum Entry {
     Emergencies,
 }
 
-/// The routes: reviews are posted to `path`, to [`VERSION_PATH`] and [`FOUNDATIONS_PATH`], those of grants
-/// to [`GRANTS_PATH`] and those of policies to [`POLICIES_PATH`]; there is nothing else.
-pub fn router<S: Sources>(path: &str, webhook: Arc<Webhook<S>>) -> Router {
-    Router::new()
-        .route(path, post(as_requested::<S>))
-        .route(VERSION_PATH, post(in_one_version::<S>))
-        .route(GRANTS_PATH, post(of_grant::<S>))
-        .route(POLICIES_PATH, post(of_policy::<S>))
-        .route(FOUNDATIONS_PATH, post(of_foundations::<S>))
-        .route(EMERGENCIES_PATH, post(of_emergencies::<S>))
-        .with_state(webhook)
+/// Answers the paths of the registration. Every other path gets the same 404, before a byte of its body
+/// is read.
+pub fn router<S: Sources>(webhook: Arc<Webhook<S>>, paths: Arc<Paths>) -> Router {
+    Router::new().fallback(async move |http: HttpRequest| {
+        match paths.route(http.uri().path(), Instant::now()) {
+            Some(route) => dispatch(&webhook, route, http).await,
+            None => strangers::refuse(&webhook.recorder, &http),
+        }
+    })
 }
 
-async fn as_requested<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    review(&webhook, http, Entry::AsRequested).await
-}
-
-async fn in_one_version<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    review(&webhook, http, Entry::OneVersion).await
-}
-
-async fn of_foundations<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    review(&webhook, http, Entry::Foundations).await
-}
-
-async fn of_emergencies<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    review(&webhook, http, Entry::Emergencies).await
-}
-
-async fn of_grant<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    of_our_own(&webhook, http, OwnKind::Grant).await
-}
-
-async fn of_policy<S: Sources>(
-    State(webhook): State<Arc<Webhook<S>>>,
-    http: HttpRequest,
-) -> Response {
-    of_our_own(&webhook, http, OwnKind::Policy).await
+async fn dispatch<S: Sources>(webhook: &Webhook<S>, route: Route, http: HttpRequest) -> Response {
+    if http.method() != Method::POST {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    strangers::welcome(&http);
+    match route {
+        Route::Validate => review(webhook, http, Entry::AsRequested).await,
+        Route::Version => review(webhook, http, Entry::OneVersion).await,
+        Route::Foundations => review(webhook, http, Entry::Foundations).await,
+        Route::Grants => of_our_own(webhook, http, OwnKind::Grant).await,
+        Route::Policies => of_our_own(webhook, http, OwnKind::Policy).await,
+        Route::Emergencies => review(webhook, http, Entry::Emergencies).await,
+    }
 }
 
 /// One of the guard's own kinds.

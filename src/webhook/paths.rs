@@ -56,16 +56,19 @@ pub enum Route {
     Grants,
     /// Policies.
     Policies,
+    /// Whatever an emergency identity does.
+    Emergencies,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Validate,
         Self::Version,
         Self::Foundations,
         Self::Grants,
         Self::Policies,
+        Self::Emergencies,
     ];
 
     /// As it stands in paths.
@@ -76,6 +79,7 @@ impl Route {
             Self::Foundations => "foundations",
             Self::Grants => "grants",
             Self::Policies => "policies",
+            Self::Emergencies => "emergencies",
         }
     }
 
@@ -147,6 +151,15 @@ impl Paths {
     /// Answers the paths of these certificates, and of no others but the registered ones.
     pub fn accept(&self, keys: impl IntoIterator<Item = PathKey>) {
         self.keys.store(Arc::new(keys.into_iter().collect()));
+    }
+
+    /// The key of the newest certificate; one that opens nothing where there is none.
+    pub fn newest(&self) -> PathKey {
+        let keys = self.keys.load();
+        keys.last().cloned().unwrap_or_else(|| {
+            let nothing = hmac::Key::new(hmac::HMAC_SHA256, &[]);
+            PathKey(Arc::new(nothing))
+        })
     }
 
     /// Answers the paths that the registration in the cluster has.
@@ -284,7 +297,7 @@ mod tests {
         for list in [&mut paths, &mut tokens] {
             list.sort();
             list.dedup();
-            assert_eq!(list.len(), 20);
+            assert_eq!(list.len(), 24);
         }
     }
 

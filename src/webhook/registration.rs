@@ -11,7 +11,10 @@
 //! owner references of the object. The entries for objects are in `objects`, their match conditions in
 //! `conditions`, those for what releases depend on in `foundations`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use k8s_openapi::{
     ByteString,
@@ -27,9 +30,9 @@ use kube::{
 };
 use thiserror::Error;
 
-use super::endpoint::{
-    EMERGENCIES_PATH, Endpoint, FOUNDATIONS_PATH, GRANTS_PATH, POLICIES_PATH, VALIDATE_PATH,
-    VERSION_PATH,
+use super::{
+    endpoint::Endpoint,
+    paths::{PathKey, Paths, Route},
 };
 use crate::api;
 
@@ -73,12 +76,14 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 const ATTEMPTS: u32 = 5;
 
 /// What is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Registration {
     /// Where the API server calls.
     pub endpoint: Endpoint,
     /// PEM of the CAs it shall trust there; none for its own trust store.
     pub ca_bundle: Option<String>,
+    /// Makes the secret path of each entry.
+    pub paths: PathKey,
     /// The versions that the API server shall convert objects to.
     pub pins: Wanted,
     /// Whose every request is put on record.
@@ -183,7 +188,7 @@ fn of_helm() -> BTreeMap<String, String> {
 fn grants(registration: &Registration) -> ValidatingWebhook {
     let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
     ValidatingWebhook {
-        client_config: client_config(registration, GRANTS_PATH),
+        client_config: client_config(registration, Route::Grants, GRANTS_WEBHOOK),
         rules: Some(vec![RuleWithOperations {
             api_groups: words(&[api::GROUP]),
             api_versions: words(&["*"]),
@@ -201,7 +206,7 @@ fn policies(registration: &Registration) -> ValidatingWebhook {
     let words = |word: &str| Some(vec![word.to_owned()]);
     let operations = ["CREATE", "UPDATE"].map(str::to_owned).to_vec();
     ValidatingWebhook {
-        client_config: client_config(registration, POLICIES_PATH),
+        client_config: client_config(registration, Route::Policies, POLICIES_WEBHOOK),
         rules: Some(vec![RuleWithOperations {
             api_groups: words(api::GROUP),
             api_versions: words("*"),
@@ -224,7 +229,7 @@ fn entry(
     ValidatingWebhook {
         name: name.to_owned(),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client_config(registration, VALIDATE_PATH),
+        client_config: client_config(registration, Route::Validate, name),
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
@@ -245,14 +250,15 @@ fn entry(
     }
 }
 
-fn client_config(registration: &Registration, path: &str) -> WebhookClientConfig {
+fn client_config(registration: &Registration, route: Route, entry: &str) -> WebhookClientConfig {
+    let path = registration.paths.path(route, entry);
     let (url, service) = match &registration.endpoint {
         Endpoint::Url { base, .. } => (Some(format!("{base}{path}")), None),
         Endpoint::Service { namespace, name } => {
             let service = ServiceReference {
                 name: name.clone(),
                 namespace: namespace.clone(),
-                path: Some(path.to_owned()),
+                path: Some(path),
                 port: Some(443),
             };
             (None, Some(service))
@@ -267,9 +273,11 @@ fn client_config(registration: &Registration, path: &str) -> WebhookClientConfig
 }
 
 /// Writes the wanted configuration, unless it is there already.
+/// The paths that are there are answered from now on.
 pub async fn ensure(
     client: &Client,
     registration: &Registration,
+    paths: &Paths,
 ) -> Result<Written, RegistrationError> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let params = PostParams {
@@ -281,6 +289,7 @@ pub async fn ensure(
             .get_opt(CONFIGURATION_NAME)
             .await
             .map_err(failed("read"))?;
+        paths.observe(live.as_ref(), Instant::now());
         let wanted = configuration(registration, &registration.pins.at(live.as_ref()));
         let written = match live {
             None => {
@@ -321,17 +330,8 @@ pub async fn unregister(
     else {
         return Ok(Unregistered::Absent);
     };
-    let expected = |entry: &ValidatingWebhook| {
-        let path = match &*entry.name {
-            _ if is_pin(entry) => VERSION_PATH,
-            GRANTS_WEBHOOK => GRANTS_PATH,
-            POLICIES_WEBHOOK => POLICIES_PATH,
-            EMERGENCIES_WEBHOOK => EMERGENCIES_PATH,
-            name if foundations::NAMES.contains(&name) => FOUNDATIONS_PATH,
-            _ => VALIDATE_PATH,
-        };
-        client_config(registration, path)
-    };
+    let expected =
+        |entry: &ValidatingWebhook| client_config(registration, route_of(entry), &entry.name);
     if !drift::is_ours(&live, expected) {
         return Ok(Unregistered::NotOurs);
     }
@@ -351,6 +351,18 @@ pub async fn unregister(
         Err(error) if is_status(&error, 404) => Ok(Unregistered::Absent),
         Err(error) if is_status(&error, 409) => Ok(Unregistered::NotOurs),
         Err(error) => Err(error),
+    }
+}
+
+/// The route of an entry.
+fn route_of(entry: &ValidatingWebhook) -> Route {
+    match &*entry.name {
+        _ if is_pin(entry) => Route::Version,
+        GRANTS_WEBHOOK => Route::Grants,
+        POLICIES_WEBHOOK => Route::Policies,
+        EMERGENCIES_WEBHOOK => Route::Emergencies,
+        name if foundations::NAMES.contains(&name) => Route::Foundations,
+        _ => Route::Validate,
     }
 }
 

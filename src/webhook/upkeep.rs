@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     certificates::{self, IssueError, secret, secret::SecretError},
     endpoint::Endpoint,
+    paths::{PathKey, Paths},
     registration::{
         self, Registration, RegistrationError, Unregistered, Written, emergencies::Watched,
         pins::Wanted,
@@ -46,8 +47,11 @@ use super::{
 };
 use crate::policy::Live;
 
+mod live;
 #[cfg(test)]
 mod tests;
+
+use live::Changes;
 
 /// For one look or write, all its requests together. The client has no time-out of its own that is
 /// short enough: its connections also carry watches.
@@ -84,8 +88,13 @@ pub struct Intervals {
     /// At the registration.
     pub registration: Duration,
     /// Given to the API servers to learn of a new CA before its leaf is served. They watch their
-    /// webhook configurations, so seconds are plenty.
+    /// webhook configurations; a slow one gets as long as a mounted Secret takes.
+    pub ca_propagation: Duration,
+    /// Given to them to learn of the versions that objects are to be converted to.
     pub propagation: Duration,
+    /// Waited for after somebody else has changed the registration: a controller that does so again and
+    /// again must not keep the guard writing.
+    pub after_a_change: Duration,
 }
 
 impl Default for Intervals {
@@ -93,7 +102,9 @@ impl Default for Intervals {
         Self {
             certificate: Duration::from_secs(10),
             registration: Duration::from_secs(60),
+            ca_propagation: Duration::from_secs(60),
             propagation: Duration::from_secs(3),
+            after_a_change: Duration::from_secs(1),
         }
     }
 }
@@ -111,6 +122,8 @@ pub struct Upkeep {
     pub serving: Arc<ServingCertificate>,
     /// What became of the registration.
     pub registered: Arc<Registered>,
+    /// The paths that are answered.
+    pub paths: Arc<Paths>,
     /// The versions to convert to, and which of them are in place.
     pub conversions: Arc<Conversions>,
     /// The policy in force: it says whose every request is put on record.
@@ -197,6 +210,7 @@ impl Upkeep {
 pub async fn begin(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
     let now = SystemTime::now();
     let pair = current(upkeep, None, now).await?;
+    upkeep.paths.accept([PathKey::of(&pair)]);
     upkeep
         .serving
         .install(&pair, &names(upkeep), now)
@@ -230,13 +244,15 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
             .min(upkeep.intervals.registration),
     );
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let live = Changes::default();
     let forever = async {
         loop {
-            tokio::select! {
-                _ = looks.tick() => {}
-                () = upkeep.conversions.changed() => {}
-            }
-            renew(&upkeep, &mut installed, &mut complaint).await;
+            let is_changed = tokio::select! {
+                _ = looks.tick() => false,
+                () = upkeep.conversions.changed() => false,
+                () = live.changed(upkeep.intervals.after_a_change) => true,
+            };
+            let is_renewed = renew(&upkeep, &mut installed, &mut complaint).await;
             let needed = upkeep.conversions.needed();
             let changed = !Arc::ptr_eq(&needed, &in_place);
             let named = upkeep.watched();
@@ -250,7 +266,9 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
                 );
             }
             watched = named;
-            if (due || changed) && register(&upkeep, installed.ca_bundle.clone(), &needed).await {
+            let look = due || changed || is_changed || is_renewed;
+            let bundle = installed.ca_bundle.clone();
+            if look && register(&upkeep, (bundle, PathKey::of(&installed)), &needed).await {
                 registered_at = Some(Instant::now());
                 if changed {
                     sleep(upkeep.intervals.propagation).await;
@@ -262,6 +280,7 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     };
     tokio::select! {
         () = forever => {}
+        () = live.follow(&upkeep) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -277,6 +296,7 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
     let registration = Registration {
         endpoint: endpoint.clone(),
         ca_bundle: upkeep.serving.ca_bundle(),
+        paths: upkeep.paths.newest(),
         pins: Wanted::default(),
         watched: upkeep.watched(),
     };
@@ -288,28 +308,36 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
     Ok(done)
 }
 
-/// Installs what the source has, if it is new. `complaint` is what was said about the source last,
-/// so that a lasting fault is said and counted once.
-async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<String>) {
+/// Installs what the source has, if it is new; whether it was. `complaint` is what was said about the
+/// source last, so that a lasting fault is said and counted once.
+async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<String>) -> bool {
     let now = SystemTime::now();
     let next = match current(upkeep, Some(installed), now).await {
         Ok(next) => next,
-        Err(error) => return complain(upkeep, complaint, error.to_string()),
+        Err(error) => {
+            complain(upkeep, complaint, error.to_string());
+            return false;
+        }
     };
     if next == *installed {
         *complaint = None;
-        return;
+        return false;
     }
     // A pair that will be refused must not change what the API server trusts.
     if let Err(error) = super::tls::check(&next, now) {
-        return complain(upkeep, complaint, error.to_string());
+        complain(upkeep, complaint, error.to_string());
+        return false;
     }
+    let old_paths = PathKey::of(installed);
+    // Another replica may register the new paths before this one serves the new certificate.
+    upkeep.paths.accept([old_paths.clone(), PathKey::of(&next)]);
     if upkeep.target.is_some() && next.ca_bundle != installed.ca_bundle {
-        let told = register(upkeep, next.ca_bundle.clone(), &upkeep.conversions.needed()).await;
+        let told = (next.ca_bundle.clone(), old_paths);
+        let told = register(upkeep, told, &upkeep.conversions.needed()).await;
         if told {
-            sleep(upkeep.intervals.propagation).await;
+            sleep(upkeep.intervals.ca_propagation).await;
         } else if upkeep.serving.serves_ok(now) {
-            return;
+            return false;
         }
     }
     match upkeep.serving.install(&next, &names(upkeep), now) {
@@ -320,10 +348,16 @@ async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<Str
                 not_after,
                 "serving a new certificate"
             );
+            // The old paths are in the registration until the new ones are, and accepted for that.
+            upkeep.paths.accept([PathKey::of(&next)]);
             *installed = next;
             *complaint = None;
+            true
         }
-        Err(error) => tracing::error!(%error, "keeping the certificate before"),
+        Err(error) => {
+            tracing::error!(%error, "keeping the certificate before");
+            false
+        }
     }
 }
 
@@ -370,13 +404,18 @@ async fn current(
 
 /// Whether the registration is in place now, with this bundle. What is not wanted, or no longer,
 /// is in place too.
-async fn register(upkeep: &Upkeep, ca_bundle: Option<String>, needed: &Needed) -> bool {
+async fn register(
+    upkeep: &Upkeep,
+    (ca_bundle, paths): (Option<String>, PathKey),
+    needed: &Needed,
+) -> bool {
     let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
         return true;
     };
     let registration = Registration {
         endpoint: endpoint.clone(),
         ca_bundle,
+        paths,
         pins: needed.wanted(),
         watched: upkeep.watched(),
     };
@@ -385,7 +424,7 @@ async fn register(upkeep: &Upkeep, ca_bundle: Option<String>, needed: &Needed) -
     if *ended {
         return true;
     }
-    let look = registration::ensure(&target.client, &registration);
+    let look = registration::ensure(&target.client, &registration, &upkeep.paths);
     let written = timeout(API_TIMEOUT, look)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));

@@ -46,6 +46,7 @@ fn serve() -> Runtime {
             target: None,
             serving: serving.clone(),
             registered: Arc::default(),
+            paths: helm_guard::webhook::paths::Paths::new(),
             conversions: Arc::default(),
             policy: Arc::default(),
             intervals: Intervals::default(),

@@ -114,6 +114,8 @@ fn peak(guard: &Guard) -> usize {
 struct Caller {
     tls: Arc<ClientConfig>,
     address: String,
+    /// The secret path of the entry for objects.
+    path: String,
     namespace: String,
 }
 
@@ -123,6 +125,8 @@ impl Caller {
     fn new(guard: &Guard, scene: &Scene) -> Self {
         let configuration = scene.get("validatingwebhookconfiguration/helm-guard");
         let bundle = &configuration["webhooks"][0]["clientConfig"]["caBundle"];
+        let url = configuration["webhooks"][0]["clientConfig"]["url"].as_str();
+        let path = url.unwrap().split_once(guard.listen_addr()).unwrap().1;
         let pem = BASE64_STANDARD.decode(bundle.as_str().unwrap()).unwrap();
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_slice_iter(&pem) {
@@ -137,6 +141,7 @@ impl Caller {
         Self {
             tls: Arc::new(tls),
             address: guard.listen_addr().to_owned(),
+            path: path.to_owned(),
             namespace: scene.ns.name().to_owned(),
         }
     }
@@ -147,9 +152,10 @@ impl Caller {
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let tls = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
         let mut connection = StreamOwned::new(tls, TcpStream::connect(&self.address).unwrap());
+        let path = &self.path;
         write!(
             connection,
-            "POST /validate?timeout={timeout} HTTP/1.1\r\nhost: guard\r\n\
+            "POST {path}?timeout={timeout} HTTP/1.1\r\nhost: guard\r\n\
              content-type: application/json\r\ncontent-length: {size}\r\n\r\n"
         )
         .unwrap();

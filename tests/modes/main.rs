@@ -31,4 +31,5 @@ mod metrics;
 mod modes;
 mod readiness;
 mod record_bombs;
+mod secret_paths;
 mod turn;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use helm_guard::webhook::{
     endpoint::Endpoint,
+    paths::PathKey,
     registration::{Registration, configuration, emergencies::Watched, pins::Wanted},
+    tls::Pair,
 };
 use serde_json::{Value, json};
 use testbed::ControlPlane;
@@ -388,6 +390,7 @@ pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
     let registration = Registration {
         endpoint: Endpoint::from_url("https://127.0.0.1").unwrap(),
         ca_bundle: None,
+        paths: a_key(),
         pins: Wanted::default(),
         watched: Watched::default(),
     };
@@ -426,4 +429,12 @@ pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
         }
     }
     assert!(found > 30, "{found}");
+}
+
+fn a_key() -> PathKey {
+    PathKey::of(&Pair {
+        chain: String::new(),
+        key: "a key".to_owned(),
+        ca_bundle: None,
+    })
 }

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options, Stages,
+    Options, Peer, Stages,
     activity::{Activity, Answer, Framing, Noticed},
     count,
     roster::Member,
@@ -160,7 +160,8 @@ fn service(
 ) -> impl Fn(Request<Incoming>) -> ServiceFuture + Clone {
     let limit = options.limits.request_timeout;
     let stats = std::sync::Arc::clone(&options.stats);
-    move |request| {
+    move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(member.address()));
         // Before anything is awaited: the deadline is read right after this call.
         let in_flight = activity.request();
         let (router, drain, stats) = (router.clone(), drain.clone(), std::sync::Arc::clone(&stats));

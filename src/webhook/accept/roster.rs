@@ -54,6 +54,8 @@ struct Queue {
 /// What the roster knows of an open connection.
 #[derive(Debug)]
 struct Connection {
+    address: IpAddr,
+    /// What limits per peer count: see [`network`].
     peer: IpAddr,
     is_trusted: AtomicBool,
     is_evicted: AtomicBool,
@@ -92,8 +94,8 @@ impl Roster {
         }
     }
 
-    fn try_join(self: &Arc<Self>, peer: IpAddr) -> Option<Member> {
-        let peer = network(peer);
+    fn try_join(self: &Arc<Self>, address: IpAddr) -> Option<Member> {
+        let peer = network(address);
         let mut state = self.state.lock();
         let of_peer = state.untrusted.get(&peer).map_or(0, |queue| queue.open);
         let evicted = if of_peer >= self.limits.untrusted_per_peer {
@@ -113,6 +115,7 @@ impl Roster {
             return None;
         }
         let connection = Arc::new(Connection {
+            address,
             peer,
             is_trusted: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
@@ -196,6 +199,11 @@ impl Member {
     /// Resolves when the connection has to make room.
     pub(super) fn evicted(&self) -> WaitForCancellationFuture<'_> {
         self.0.connection.evict.cancelled()
+    }
+
+    /// Where it comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.0.connection.address
     }
 
     /// Tells what the connection is doing.

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 
 use super::{Registration, client_config, entry};
-use crate::webhook::endpoint::EMERGENCIES_PATH;
+use crate::webhook::paths::Route;
 
 /// The entry that sees what emergency identities do.
 pub const EMERGENCIES_WEBHOOK: &str = "emergencies.helm-guard.dev";
@@ -54,7 +54,7 @@ pub(super) fn of(registration: &Registration) -> Option<ValidatingWebhook> {
         expression,
     };
     Some(ValidatingWebhook {
-        client_config: client_config(registration, EMERGENCIES_PATH),
+        client_config: client_config(registration, Route::Emergencies, EMERGENCIES_WEBHOOK),
         match_conditions: Some(vec![
             condition(
                 "by-an-emergency-identity",

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::{Registration, client_config, entry};
-use crate::webhook::endpoint::FOUNDATIONS_PATH;
+use crate::webhook::paths::Route;
 
 /// The entry that sees release records.
 pub const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
@@ -27,7 +27,7 @@ pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
     let of = |name: &str, group: &str, operations: &[&str], resources: &[&str]| {
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         ValidatingWebhook {
-            client_config: client_config(registration, FOUNDATIONS_PATH),
+            client_config: client_config(registration, Route::Foundations, name),
             rules: Some(vec![RuleWithOperations {
                 api_groups: words(&[group]),
                 api_versions: words(&["*"]),

@@ -18,7 +18,7 @@ use super::{
     drift::entries,
     entry,
 };
-use crate::webhook::endpoint::VERSION_PATH;
+use crate::webhook::paths::Route;
 
 /// What the names of these entries end with.
 const SUFFIX: &str = ".versions.helm-guard.dev";
@@ -61,7 +61,7 @@ impl Pin {
         conditions.extend(copied_marks());
         conditions.push(marked());
         Some(ValidatingWebhook {
-            client_config: client_config(registration, VERSION_PATH),
+            client_config: client_config(registration, Route::Version, &name),
             match_conditions: Some(conditions),
             rules: Some(vec![RuleWithOperations {
                 api_groups: Some(vec![self.group.clone()]),

@@ -2,13 +2,22 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{emergencies::Watched, pins::Others, *};
-use crate::webhook::testing::api::api;
+use crate::webhook::{testing::api::api, tls::Pair};
+
+fn paths() -> PathKey {
+    PathKey::of(&Pair {
+        chain: String::new(),
+        key: "a key".to_owned(),
+        ca_bundle: None,
+    })
+}
 
 fn by_service() -> Registration {
     Registration {
         watched: Watched::default(),
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
+        paths: paths(),
         pins: removing([]),
     }
 }
@@ -33,6 +42,7 @@ fn by_url() -> Registration {
         watched: Watched::default(),
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
+        paths: paths(),
         pins: removing([]),
     }
 }
@@ -108,11 +118,11 @@ async fn what_was_altered_is_put_right(
     let (client, store) = api();
     store.lock().put(changed(json(&by_service()), path, value));
     assert_eq!(
-        ensure(&client, &by_service()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
         Written::Replaced(what)
     );
     assert_eq!(
-        ensure(&client, &by_service()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
         Written::Unchanged
     );
 }
@@ -133,7 +143,7 @@ async fn what_is_put_right_keeps_what_others_added() {
         live = changed(live, path, value);
     }
     store.lock().put(live);
-    ensure(&client, &by_service()).await.unwrap();
+    ensure(&client, &by_service(), &Paths::new()).await.unwrap();
     let live = store.lock().object.clone().unwrap();
     assert_eq!(live.pointer("/metadata/labels/team"), Some(&json!("ops")));
     let added = live.pointer("/webhooks/0/namespaceSelector/matchExpressions/0");
@@ -186,11 +196,11 @@ async fn a_missing_registration_is_created_and_a_lost_race_is_run_again() {
         store.put(json(&by_url()));
     }));
     // Another guard created it first, with another address: the second attempt replaces it.
-    let written = ensure(&client, &by_service()).await.unwrap();
+    let written = ensure(&client, &by_service(), &Paths::new()).await.unwrap();
     assert_eq!(written, Written::Replaced("the address"));
     store.lock().object = None;
     assert_eq!(
-        ensure(&client, &by_service()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
         Written::Created
     );
 }
@@ -199,7 +209,7 @@ async fn a_missing_registration_is_created_and_a_lost_race_is_run_again() {
 async fn a_refusal_is_an_error_that_says_what_was_tried() {
     let (client, store) = api();
     store.lock().refuse = Some(403);
-    let error = ensure(&client, &by_service())
+    let error = ensure(&client, &by_service(), &Paths::new())
         .await
         .unwrap_err()
         .to_string();
@@ -269,7 +279,7 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
     ];
     for (step, (pins, written, expected)) in steps.into_iter().enumerate() {
         assert_eq!(
-            ensure(&client, &with(pins)).await.unwrap(),
+            ensure(&client, &with(pins), &Paths::new()).await.unwrap(),
             written,
             "{step}"
         );
@@ -284,15 +294,21 @@ async fn a_version_that_is_kept_still_learns_of_a_new_address() {
         pins: removing([hpa("v1")]),
         ..by_url()
     };
-    ensure(&client, &first).await.unwrap();
+    ensure(&client, &first, &Paths::new()).await.unwrap();
     let second = Registration {
         pins: Wanted::default(),
         ..by_service()
     };
-    ensure(&client, &second).await.unwrap();
+    ensure(&client, &second, &Paths::new()).await.unwrap();
     let live = store.lock().object.clone().unwrap();
     let path = &versions_of(&live)[0]["clientConfig"]["service"]["path"];
-    assert_eq!(path, "/validate/version");
+    assert_eq!(
+        *path,
+        paths().path(
+            Route::Version,
+            "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev"
+        )
+    );
     assert_eq!(
         unregister(&client, &second).await.unwrap(),
         Unregistered::Deleted
@@ -383,15 +399,19 @@ async fn the_entry_for_emergencies_follows_the_policy() {
         let live = store.lock().object.clone().unwrap();
         emergencies_of(&live).len()
     };
-    ensure(&client, &by_url()).await.unwrap();
+    ensure(&client, &by_url(), &Paths::new()).await.unwrap();
     assert_eq!(names(), 0);
-    ensure(&client, &watching(&["ada"], &[])).await.unwrap();
+    ensure(&client, &watching(&["ada"], &[]), &Paths::new())
+        .await
+        .unwrap();
     assert_eq!(names(), 1);
-    let written = ensure(&client, &watching(&["ada", "bob"], &[])).await;
+    let written = ensure(&client, &watching(&["ada", "bob"], &[]), &Paths::new()).await;
     assert!(matches!(written.unwrap(), Written::Replaced(_)));
     let done = unregister(&client, &watching(&["ada"], &[])).await.unwrap();
     assert_eq!(done, Unregistered::Deleted);
-    ensure(&client, &watching(&["ada"], &[])).await.unwrap();
-    ensure(&client, &by_url()).await.unwrap();
+    ensure(&client, &watching(&["ada"], &[]), &Paths::new())
+        .await
+        .unwrap();
+    ensure(&client, &by_url(), &Paths::new()).await.unwrap();
     assert_eq!(names(), 0);
 }

@@ -73,12 +73,15 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         target,
         serving: ServingCertificate::new(),
         registered: Arc::default(),
+        paths: Paths::new(),
         conversions: Arc::default(),
         policy: crate::policy::Policy::default().live(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),
+            ca_propagation: Duration::ZERO,
             propagation: Duration::ZERO,
+            after_a_change: Duration::ZERO,
         },
     }
 }

@@ -87,7 +87,7 @@ In an emergency: make the change as a break-glass identity"
         (&json!(decision), &json!(["R&D"]))
     );
     let counter = format!(
-        r#"helm_guard_decisions_total{{operation="UPDATE",mode="{}",verdict="{decision}",reason="too-large"}} 1"#,
+        r#"helm_guard_decisions_total{{dry_run="false",operation="UPDATE",mode="{}",verdict="{decision}",reason="too-large"}} 1"#,
         mode.as_str()
     );
     assert!(bench.metrics().contains(&counter));

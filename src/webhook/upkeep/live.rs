@@ -1,0 +1,66 @@
+//! The registration as it is in the cluster, watched, so that what somebody does to it is put right at
+//! once, and the paths that it has are answered at once.
+//!
+//! Where it cannot be watched it is looked at from time to time all the same.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{sync::Notify, time::sleep};
+
+use super::Upkeep;
+use crate::webhook::registration::CONFIGURATION_NAME;
+
+/// Tells of changes of the registration.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Notify);
+
+impl Changes {
+    /// Returns after the next change, those of `pause` taken together.
+    pub(super) async fn changed(&self, pause: Duration) {
+        self.0.notified().await;
+        sleep(pause).await;
+    }
+
+    /// Watches for ever, where there is something to register.
+    pub(super) async fn follow(&self, upkeep: &Upkeep) {
+        let Some(target) = &upkeep.target else {
+            return std::future::pending().await;
+        };
+        let api: Api<ValidatingWebhookConfiguration> = Api::all(target.client.clone());
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={CONFIGURATION_NAME}"));
+        let events = watcher(api, config).default_backoff();
+        pin_mut!(events);
+        let mut is_failing = false;
+        while let Some(event) = events.next().await {
+            let now = Instant::now();
+            match event {
+                Ok(Event::Apply(live) | Event::InitApply(live)) => {
+                    upkeep.paths.observe(Some(&live), now);
+                    self.0.notify_one();
+                }
+                Ok(Event::Delete(_)) => {
+                    upkeep.paths.observe(None, now);
+                    self.0.notify_one();
+                }
+                Ok(Event::Init | Event::InitDone) => is_failing = false,
+                Err(error) if is_failing => {
+                    tracing::debug!(%error, "failed to watch the registration");
+                }
+                Err(error) => {
+                    is_failing = true;
+                    tracing::warn!(%error, "failed to watch the registration: it is looked at every minute");
+                }
+            }
+        }
+    }
+}
