@@ -77,6 +77,31 @@ fn a_status_write_may_not_touch_the_marks_and_the_declared_annotations() {
     .quiet();
 }
 
+/// Charts made from live objects declare what the deployment controller writes with the status.
+#[test]
+fn a_declared_rollout_revision_does_not_stop_the_deployment_controller() {
+    let scene = scene("revision");
+    let deployment = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, annotations: {deployment.kubernetes.io/revision: '1'}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: nginx}]}}
+";
+    scene.install("web", &single(deployment));
+    scene.settled("deployment/web", 1);
+    let revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
+    scene.kubectl("rollout restart deployment/web").quiet();
+    scene
+        .kubectl("rollout status deployment/web --timeout=90s")
+        .ok();
+    assert_eq!(scene.at("deployment/web", revision), "2");
+    // Nobody else may write it, through the status neither.
+    let third = json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "3"}}});
+    status_patch(&scene, "deployment/web", &third).denied(&["revision"]);
+}
+
 #[test]
 fn the_finalization_of_a_namespace_may_not_take_its_marks_off() {
     let scene = scene("finalize");

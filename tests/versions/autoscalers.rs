@@ -89,6 +89,22 @@ fn an_edit_through_v2_is_held_against_the_manifest_in_v1() {
     let put = scene.kubectl(&["replace", "--raw", &path, "-f", "-"]);
     let put = put.stdin(live.to_string()).refused();
     assert!(put.says(".spec.maxReplicas"), "{}", put.stderr);
+    // One that lost Helm's label is converted as long as it names its release.
+    let unlabel = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
+    let admin = plane.kubectl().cmd(plane.admin());
+    admin
+        .args([
+            "patch",
+            "hpa/web",
+            "--type=merge",
+            "-n",
+            scene.namespace,
+            "-p",
+        ])
+        .arg(unlabel.to_string())
+        .ok();
+    let edit = scene.patch("hpa/web", &utilization(50)).refused();
+    assert!(edit.says(field), "{}", edit.stderr);
     let metrics = guard.admin_get("/metrics").body;
     assert!(
         !metrics

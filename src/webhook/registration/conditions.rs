@@ -98,6 +98,19 @@ pub(super) fn reaches_declared_fields() -> MatchCondition {
     )
 }
 
+/// The deployment controller counts rollouts in an annotation, which it writes with the status. Charts
+/// made from live objects declare that annotation, and the controller must not be refused for it: it
+/// writes nothing else there.
+pub(super) fn not_a_rollouts_revision() -> MatchCondition {
+    condition(
+        "not-a-rollouts-revision",
+        "!(request.resource.group == 'apps' && request.resource.resource == 'deployments' && \
+         request.userInfo.username in ['system:kube-controller-manager', \
+         'system:serviceaccount:kube-system:deployment-controller'])"
+            .to_owned(),
+    )
+}
+
 /// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
 /// labels too, onto what they make from them; Deployments hand their annotations on to
 /// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away when a

@@ -11,7 +11,10 @@ use k8s_openapi::{
 
 use super::{
     MANAGED_BY, Registration,
-    conditions::{copied_marks, marked, only_annotated, reaches_declared_fields, sets_metadata},
+    conditions::{
+        copied_marks, marked, not_a_rollouts_revision, only_annotated, reaches_declared_fields,
+        sets_metadata,
+    },
     entry, of_helm,
 };
 
@@ -71,7 +74,11 @@ pub(super) fn scale(registration: &Registration) -> ValidatingWebhook {
 /// `PrepareForUpdate`. docs/limits.md says why no other subresource reaches a declared field.
 pub(super) fn subresources(registration: &Registration) -> ValidatingWebhook {
     let mut conditions = copied_marks().to_vec();
-    conditions.extend([marked(), reaches_declared_fields()]);
+    conditions.extend([
+        not_a_rollouts_revision(),
+        marked(),
+        reaches_declared_fields(),
+    ]);
     let resources = [
         "*/status",
         "*/approval",
