@@ -9,6 +9,7 @@
 mod change;
 pub mod claim;
 pub mod decision;
+pub mod deputies;
 mod excuse;
 pub mod judge;
 pub mod own;

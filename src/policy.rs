@@ -11,10 +11,12 @@
 
 pub mod alerts;
 mod always;
+mod challenge;
 pub mod document;
 pub mod emergency;
 pub mod identity;
 mod ignore;
+pub mod license;
 mod managers;
 mod modes;
 pub mod pattern;
@@ -43,6 +45,7 @@ use self::{
     emergency::Emergencies,
     identity::Asking,
     ignore::{Exception, Ignored},
+    license::{Evidence, License},
     modes::Modes,
     problem::Problems,
     records::Records,
@@ -52,7 +55,7 @@ use self::{
 use crate::{
     api::{
         GuardPolicySpec, Span,
-        policy::{ChartAnnotations, overrides::UndeclaredMode},
+        policy::{ChartAnnotations, exemptions::UndeclaredAutoscalers, overrides::UndeclaredMode},
     },
     compare::path::FieldPath,
     helm::ReleaseName,
@@ -94,6 +97,7 @@ const MODE_ANNOTATION: &str = "helm-guard.dev/mode";
 pub struct Policy {
     modes: Modes,
     rules: Vec<Rule>,
+    undeclared_autoscalers: UndeclaredAutoscalers,
     ignored: Vec<Ignored>,
     exceptions: Vec<Exception>,
     chart_annotations: ChartAnnotations,
@@ -152,6 +156,8 @@ pub struct Requester<'a> {
     pub field_manager: Option<&'a str>,
     /// The object before the change.
     pub old_object: Option<&'a Tree<'a>>,
+    /// Where the license of an exempt controller is looked for.
+    pub evidence: Evidence<'a>,
 }
 
 /// What somebody does to an object.
@@ -217,6 +223,7 @@ impl Policy {
         Self {
             modes: Modes::compile(spec, problems),
             rules: [presets, rules::compile(&spec.exemptions, problems)].concat(),
+            undeclared_autoscalers: spec.presets.undeclared_autoscalers,
             ignored: ignore::compile(&spec.ignore, problems),
             exceptions: ignore::exceptions(&spec.undeclared.except, problems),
             chart_annotations: spec.chart_annotations,
@@ -283,10 +290,7 @@ impl Policy {
         object: &Object<'_>,
         act: Act<'_>,
     ) -> Option<Arc<str>> {
-        let allowing = self
-            .rules
-            .iter()
-            .find(|rule| rule.allows(by.asking, object, act));
+        let allowing = self.rules.iter().find(|rule| rule.allows(by, object, act));
         if let Some(rule) = allowing {
             return Some(Arc::clone(rule.name()));
         }
@@ -302,6 +306,45 @@ impl Policy {
             (None, ChartAnnotations::Honor) => ignore::by_chart(object, change),
             (None, ChartAnnotations::Ignore) => None,
         }
+    }
+
+    /// The rules in force for objects of this kind and place that need a field of the object itself as
+    /// their license: whoever may write that field could make a controller act.
+    pub fn licensed<'p>(&'p self, object: &'p Object<'_>) -> impl Iterator<Item = &'p Rule> {
+        let is_licensed = |rule: &&Rule| {
+            matches!(
+                rule.license,
+                License::Field(_) | License::Annotation(_) | License::AnnotationValue(..)
+            )
+        };
+        self.rules
+            .iter()
+            .filter(is_licensed)
+            .filter(|rule| rule.is_about(object))
+    }
+
+    /// Whether the user is a controller that acts for objects of another kind (an autoscaler), or
+    /// because of what happens to a namespace: then it has to be found out whether it has its license.
+    pub fn has_license(&self, asking: Asking<'_>, license: License) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.license == license && rule.holds(asking))
+    }
+
+    /// The rule that lets an autoscaler through that no release declares.
+    pub fn undeclared_autoscaler(
+        &self,
+        by: Requester<'_>,
+        object: &Object<'_>,
+        act: Act<'_>,
+    ) -> Option<Arc<str>> {
+        if self.undeclared_autoscalers == UndeclaredAutoscalers::Deny {
+            return None;
+        }
+        let is_it = |rule: &&Rule| {
+            rule.license == License::Autoscaler && rule.is_for(by.asking, object, act)
+        };
+        let rule = self.rules.iter().find(is_it)?;
+        Some(Arc::clone(rule.name()))
     }
 
     /// Who may break the glass, where, and what is asked of them.

@@ -28,6 +28,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{guard::Claim, helm::record::Limits};
 
+mod autoscalers;
 pub mod body;
 pub mod cache;
 pub mod decoding;
@@ -50,6 +51,7 @@ pub mod view;
 mod watch;
 mod writer;
 
+pub use autoscalers::AutoscalerError;
 pub use body::Body;
 pub use directory::{DeclaredKind, Directory};
 pub use health::{Readiness, ReleaseInfo, Stats};

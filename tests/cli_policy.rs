@@ -299,4 +299,11 @@ fn presets_are_listed_with_what_they_allow() {
         .unwrap();
     assert_eq!(keda["default"], false);
     assert_eq!(keda["entries"][0]["allows"][0], "scale");
+    for preset in listed {
+        for entry in preset["entries"].as_array().unwrap() {
+            let license = entry["license"].as_str().unwrap();
+            assert!(!license.is_empty(), "{preset}");
+            assert!(table.contains(license), "{license}");
+        }
+    }
 }

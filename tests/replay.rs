@@ -34,7 +34,7 @@ use helm_guard::{
         screen, subject,
     },
     helm::{lifecycle::Status, record::Limits},
-    policy::{Labels, Policy},
+    policy::{Labels, Policy, license::Facts},
     webhook::envelope,
 };
 use replay::{recording, records::Records};
@@ -157,6 +157,7 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
         labels: Labels::Unknown,
+        facts: Facts::default(),
         redactor: &Redactor::new(b"a key for tests"),
     })
 }

@@ -12,7 +12,7 @@ use helm_guard::{
         judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
-    policy::{Labels, Policy},
+    policy::{Labels, Policy, license::Facts},
     webhook::envelope,
 };
 use serde_json::{Value, json};
@@ -252,6 +252,7 @@ fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -
         replicas_path: &[],
         policy,
         labels: Labels::Unknown,
+        facts: Facts::default(),
         redactor,
     };
     Some(judge(&question).reason.outcome())

@@ -12,7 +12,7 @@ use helm_guard::{
         RevisionClaim, Subject, judge, owners, screen, subject,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
-    policy::{Labels, Policy},
+    policy::{Labels, Policy, license::Facts},
     webhook::envelope::{self, EnvelopeError},
 };
 use libfuzzer_sys::fuzz_target;
@@ -171,6 +171,7 @@ fn is_judged(request: &Request<'_>) {
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
         labels: Labels::Unknown,
+        facts: Facts::default(),
         redactor: &Redactor::new(b"key"),
     });
     let changes = || verdict.findings.iter().flat_map(|finding| &finding.changes);

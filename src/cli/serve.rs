@@ -333,6 +333,7 @@ fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> Known {
         releases: releases.clone(),
         crds,
         namespaces,
+        objects: Arc::new(Objects::new(client.clone())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The labels of namespaces, which a policy may go by.
+//! The labels of namespaces, which a policy may go by, and which of them are terminating.
 //!
 //! Invariant: what is not known is said to be unknown. A namespace of which the watch has not told yet,
 //! or not any more, has no entry.
@@ -25,7 +25,13 @@ use super::ApiFailure;
 /// Seconds after which a quiet watch is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
-type Labels = HashMap<String, Arc<BTreeMap<String, String>>>;
+type Labels = HashMap<String, Known>;
+
+#[derive(Clone, Debug)]
+struct Known {
+    labels: Arc<BTreeMap<String, String>>,
+    is_terminating: bool,
+}
 
 /// The labels of all namespaces, as far as the watch has told.
 #[derive(Debug, Default)]
@@ -36,7 +42,14 @@ pub struct Namespaces {
 impl Namespaces {
     /// The labels of a namespace.
     pub fn labels(&self, name: &str) -> Option<Arc<BTreeMap<String, String>>> {
-        self.known.read().get(name).cloned()
+        let known = self.known.read();
+        Some(Arc::clone(&known.get(name)?.labels))
+    }
+
+    /// Whether a namespace is known to be terminating.
+    pub fn is_terminating(&self, name: &str) -> bool {
+        let known = self.known.read();
+        known.get(name).is_some_and(|known| known.is_terminating)
     }
 
     /// Watches the metadata of all namespaces. Does not return. While the watch fails, what was known
@@ -74,15 +87,18 @@ impl Namespaces {
     }
 }
 
-fn entry(
-    namespace: PartialObjectMeta<Namespace>,
-) -> Option<(String, Arc<BTreeMap<String, String>>)> {
-    let labels = namespace.metadata.labels.unwrap_or_default();
-    Some((namespace.metadata.name?, Arc::new(labels)))
+fn entry(namespace: PartialObjectMeta<Namespace>) -> Option<(String, Known)> {
+    let metadata = namespace.metadata;
+    let known = Known {
+        labels: Arc::new(metadata.labels.unwrap_or_default()),
+        is_terminating: metadata.deletion_timestamp.is_some(),
+    };
+    Some((metadata.name?, known))
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::api::ObjectMeta;
 
     use super::*;
@@ -115,6 +131,18 @@ mod tests {
         assert_eq!(tier(&namespaces, "shop").as_deref(), Some("prod"));
         namespaces.take(Event::Delete(namespace("shop", "prod")), &mut listed);
         assert_eq!(tier(&namespaces, "shop"), None);
+    }
+
+    #[test]
+    fn a_namespace_is_terminating_once_it_has_a_time_of_deletion() {
+        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        namespaces.take(Event::Apply(namespace("shop", "dev")), &mut listed);
+        assert!(!namespaces.is_terminating("shop"));
+        let mut leaving = namespace("shop", "dev");
+        leaving.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        namespaces.take(Event::Apply(leaving), &mut listed);
+        assert!(namespaces.is_terminating("shop"));
+        assert!(!namespaces.is_terminating("bank"));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::{
         Agreement, Comparison, Declared, Fields, Json, Violation, compare, member,
         path::{FieldPath, Step},
         redact::{Sensitivity, Shown},
+        schema::Shape,
     },
-    helm::{identity::DeclaredObject, lifecycle::Phase},
+    helm::{identity::DeclaredObject, lifecycle::Phase, manifest::marks},
     policy::{Act, Change as PolicyChange},
 };
 
@@ -24,6 +25,8 @@ pub(super) enum Judged {
     Passes,
     /// All that is against it is exempt under this rule.
     Exempt(Arc<str>),
+    /// An autoscaler that no release declares changes the replicas, which this rule lets pass.
+    Autoscaled(Arc<str>, Vec<Change>),
     /// Another call says it, in the version of the manifest.
     Elsewhere,
     /// It can not be said.
@@ -146,15 +149,32 @@ pub(super) fn judge_update(
             (true, true) => Judged::Passes,
         };
     }
+    // Whatever else a manifest says, it declares that the object is this release's.
+    if doubt == Reason::RecordUnreadable && at(new, &["metadata"]).is_some() {
+        let marks = marks(&claim.release).to_string();
+        let comparison = Comparison {
+            declared: Declared::One(Json::of(&marks)),
+            agreement: Agreement::Every,
+            old,
+            new,
+            shape: Shape::plain(),
+            empties: question.knowledge.empties(),
+        };
+        if let Judged::Violates(changes) = weigh(question, claim, (old, new), compare(&comparison))
+        {
+            return Judged::Violates(changes);
+        }
+    }
     if only_metadata_changes(old, new) {
         return Judged::Passes;
     }
     match whole.declared.map(run) {
         Some(Judged::Passes) => Judged::Passes,
         Some(Judged::Exempt(preset)) => Judged::Exempt(preset),
-        Some(Judged::Violates(_) | Judged::Undecided(_) | Judged::Elsewhere) | None => {
-            Judged::Undecided(doubt)
-        }
+        Some(
+            Judged::Violates(_) | Judged::Undecided(_) | Judged::Elsewhere | Judged::Autoscaled(..),
+        )
+        | None => Judged::Undecided(doubt),
     }
 }
 
@@ -248,7 +268,8 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
     }
 }
 
-fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
+/// As a finding shows it.
+pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let whole = violation.whole.as_ref();
     let path = whole.map_or(&violation.path, |whole| &whole.path);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::verdict::Reason;
 use crate::{
     helm::{
         ReleaseName, identity::DeclaredObject, lifecycle::Phase, record::ApplyMethod,
@@ -74,6 +75,44 @@ impl Claim {
     /// The object as the newest manifest that declares it has it, for rules that look at it.
     pub(super) fn tree(&self) -> Tree<'_> {
         Tree::of(self.declared().map_or("null", |object| &object.json))
+    }
+
+    /// The object in each active manifest that declares it.
+    pub(super) fn trees(&self) -> impl Iterator<Item = Tree<'_>> {
+        self.revisions
+            .iter()
+            .filter_map(|revision| match &revision.held {
+                Held::Declared(object) => Some(Tree::of(&object.json)),
+                Held::Absent | Held::Unreadable => None,
+            })
+    }
+}
+
+/// What a release says about a deletion of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deletion {
+    /// It gives the object up, for this reason.
+    Free(Reason),
+    /// One of its records cannot be read.
+    Unreadable,
+    /// Every active manifest holds the object.
+    Held,
+}
+
+impl Claim {
+    /// What the release says about a deletion of the object.
+    pub(super) fn deletion(&self) -> Deletion {
+        if self.phase == Phase::Uninstalling {
+            return Deletion::Free(Reason::Uninstalling);
+        }
+        let mut helds = self.revisions.iter().map(|revision| &revision.held);
+        if helds.clone().any(|held| matches!(held, Held::Absent)) {
+            return Deletion::Free(Reason::NotDeclared);
+        }
+        if helds.any(|held| matches!(held, Held::Unreadable)) {
+            return Deletion::Unreadable;
+        }
+        Deletion::Held
     }
 }
 

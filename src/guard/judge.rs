@@ -8,6 +8,8 @@
 //! - **A status write**, and each other subresource that keeps metadata, is an UPDATE of the metadata
 //!   alone. An **eviction** is the DELETE of the Pod ([`super::subject::effect`]).
 //!
+//! - An UPDATE that would make an exempt controller delete or change the object is judged as that (see
+//!   [`super::deputies`]).
 //! - An UPDATE that is none may still change what no release declares; where a policy wants to know,
 //!   that is a violation too (see [`super::undeclared`]).
 //!
@@ -22,7 +24,8 @@ use std::sync::Arc;
 
 use super::{
     change::{Judged, at, judge_update},
-    claim::{Claim, Held},
+    claim::{Claim, Deletion},
+    deputies::{joined, judge_deputies},
     request::Request,
     scale::judge_replicas,
     subject::{Effect, ObjectRef, effect, is_binding},
@@ -30,9 +33,13 @@ use super::{
     verdict::{Finding, Outcome, Reason, Verdict},
 };
 use crate::{
-    compare::{Json, redact::Redactor, schema::Shape, values::Empties},
+    compare::{Json, dig, redact::Redactor, schema::Shape, values::Empties},
     helm::lifecycle::Phase,
-    policy::{Act, Labels, Mode, Object, Place, Policy, Requester, tree::Tree},
+    policy::{
+        Act, Labels, Mode, Object, Place, Policy, Requester,
+        license::{Evidence, Facts},
+        tree::Tree,
+    },
 };
 
 /// What is known of the fields of the request's kind.
@@ -106,6 +113,8 @@ pub struct Question<'q> {
     pub policy: &'q Policy,
     /// The labels of the object's namespace.
     pub labels: Labels<'q>,
+    /// What was found out about the cluster for exempt controllers.
+    pub facts: Facts<'q>,
     /// Shows values.
     pub redactor: &'q Redactor,
 }
@@ -130,13 +139,24 @@ impl Question<'_> {
 
     /// The rule under which this passes as far as one release is concerned.
     pub(super) fn exemption(&self, of: &Asked<'_>, act: Act<'_>) -> Option<Arc<str>> {
-        let requester = Requester {
+        let object = self.object(of.claim, &of.manifest);
+        self.policy.exemption(self.requester(of), &object, act)
+    }
+
+    /// The rule that lets an autoscaler through although no release declares it.
+    pub(super) fn undeclared_autoscaler(&self, of: &Asked<'_>) -> Option<Arc<str>> {
+        let object = self.object(of.claim, &of.manifest);
+        self.policy
+            .undeclared_autoscaler(self.requester(of), &object, Act::Scale)
+    }
+
+    fn requester<'c>(&'c self, of: &'c Asked<'_>) -> Requester<'c> {
+        Requester {
             asking: self.request.user_info.asking(),
             field_manager: self.request.field_manager(),
             old_object: of.old_object.as_ref(),
-        };
-        let object = self.object(of.claim, &of.manifest);
-        self.policy.exemption(requester, &object, act)
+            evidence: of.evidence(self),
+        }
     }
 
     /// What rules are asked of, for one release.
@@ -144,12 +164,13 @@ impl Question<'_> {
         Asked {
             claim,
             manifest: claim.tree(),
+            manifests: self.claims.iter().flat_map(Claim::trees).collect(),
             old_object: self.request.old_object.map(|old| Tree::of(old.get())),
         }
     }
 
     /// Whether another call judges what this release says of the object.
-    fn judges_elsewhere(&self, claim: &Claim) -> bool {
+    pub(super) fn judges_elsewhere(&self, claim: &Claim) -> bool {
         claim.version().is_some_and(|version| {
             version != self.request.kind.version && self.elsewhere.has(version)
         })
@@ -160,7 +181,19 @@ impl Question<'_> {
 pub(super) struct Asked<'c> {
     pub(super) claim: &'c Claim,
     pub(super) manifest: Tree<'c>,
+    /// The object in every active manifest of every claiming release.
+    pub(super) manifests: Vec<Tree<'c>>,
     pub(super) old_object: Option<Tree<'c>>,
+}
+
+impl Asked<'_> {
+    /// Where the license of an exempt controller is looked for.
+    pub(super) fn evidence<'e>(&'e self, question: &Question<'e>) -> Evidence<'e> {
+        Evidence {
+            manifests: &self.manifests,
+            facts: question.facts,
+        }
+    }
 }
 
 /// Judges a request that [`super::screen`] let through.
@@ -200,6 +233,10 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     };
     let judged = question.claims.iter();
     let verdict = sum_up(question, judged.map(|claim| (claim, judge_one(claim))));
+    let verdict = match effect {
+        Effect::Scale => verdict,
+        _ => joined(verdict, judge_deputies(question, old, new)),
+    };
     if verdict.reason.outcome() != Outcome::Pass || effect == Effect::Scale {
         return verdict;
     }
@@ -229,7 +266,16 @@ fn metadata_alone(object: Json<'_>) -> String {
     format!(r#"{{"metadata":{metadata}}}"#)
 }
 
+/// Whether the object is on its way out already, so that deleting it takes nothing away.
+pub(super) fn is_being_deleted(request: &Request<'_>) -> bool {
+    let old = request.old_object;
+    old.is_some_and(|old| dig(old.get(), &["metadata", "deletionTimestamp"]).is_some())
+}
+
 fn judge_delete(question: &Question<'_>) -> Verdict {
+    if is_being_deleted(question.request) {
+        return Verdict::because(Reason::NothingDeclaredChanges);
+    }
     let mut findings = Vec::new();
     let mut reason = Reason::NotDeclared;
     let mut exempt = None;
@@ -238,19 +284,12 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
             exempt = Some(rule);
             continue;
         }
-        if claim.phase == Phase::Uninstalling {
-            reason = Reason::Uninstalling;
-            continue;
+        match claim.deletion() {
+            Deletion::Free(Reason::NotDeclared) => {}
+            Deletion::Free(why) => reason = why,
+            Deletion::Unreadable => reason = Reason::RecordUnreadable,
+            Deletion::Held => findings.push(claim.finding(question, Vec::new())),
         }
-        let mut helds = claim.revisions.iter().map(|revision| &revision.held);
-        if helds.clone().any(|held| matches!(held, Held::Absent)) {
-            continue;
-        }
-        if helds.any(|held| matches!(held, Held::Unreadable)) {
-            reason = Reason::RecordUnreadable;
-            continue;
-        }
-        findings.push(claim.finding(question, Vec::new()));
     }
     match (findings.is_empty(), reason.outcome(), exempt) {
         (false, ..) => Verdict {
@@ -273,11 +312,16 @@ fn sum_up<'c>(
     let mut undecided = None;
     let mut exempt = None;
     let mut elsewhere = None;
+    let mut autoscaled = Vec::new();
     for (claim, judged) in judged {
         match judged {
             Judged::Passes => {}
             Judged::Elsewhere => elsewhere = Some(Reason::JudgedInDeclaredVersion),
             Judged::Exempt(preset) => exempt = Some(preset),
+            Judged::Autoscaled(preset, changes) => {
+                exempt = Some(preset);
+                autoscaled.push(claim.finding(question, changes));
+            }
             Judged::Undecided(reason) => undecided = Some(reason),
             Judged::Violates(changes) => findings.push(claim.finding(question, changes)),
         }
@@ -291,6 +335,11 @@ fn sum_up<'c>(
     }
     match (undecided.or(elsewhere), exempt) {
         (Some(reason), _) => Verdict::because(reason),
+        (None, rule) if !autoscaled.is_empty() => Verdict {
+            reason: Reason::UndeclaredAutoscaler,
+            exemption: rule,
+            findings: autoscaled,
+        },
         (None, Some(rule)) => Verdict::exempt(rule),
         (None, None) => Verdict::because(Reason::NothingDeclaredChanges),
     }

@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 use super::request::{Kind, Raw};
 use crate::helm::{
@@ -47,6 +48,8 @@ pub struct StoredRecord {
     pub is_immutable: bool,
     /// It is on its way out already.
     pub is_leaving: bool,
+    /// Its owner references, which Helm never writes.
+    pub owners: Vec<Value>,
     /// What is in it, as the API shows it: with base64 around it in a Secret.
     text: Option<String>,
 }
@@ -69,6 +72,7 @@ struct Metadata {
     name: String,
     labels: Option<BTreeMap<String, String>>,
     deletion_timestamp: Option<IgnoredAny>,
+    owner_references: Option<Vec<Value>>,
 }
 
 /// Its one field is [`crate::helm::storage::DATA_KEY`].
@@ -103,6 +107,7 @@ impl StoredRecord {
             labels,
             is_immutable: object.immutable.unwrap_or_default(),
             is_leaving: object.metadata.deletion_timestamp.is_some(),
+            owners: object.metadata.owner_references.unwrap_or_default(),
             text: object.data.and_then(|data| data.release),
         })
     }

@@ -2,7 +2,7 @@
 //! the two Scale objects.
 
 use super::{
-    change::{Judged, asked, at, conclude, manifests},
+    change::{Judged, asked, at, conclude, manifests, shown},
     claim::Claim,
     excuse::Others,
     judge::Question,
@@ -56,6 +56,12 @@ pub(super) fn judge_replicas(
         .or_else(|| violations.first().and_then(by_path));
     if let Some(rule) = exempt {
         return Judged::Exempt(rule);
+    }
+    if let Some(rule) = question.undeclared_autoscaler(&of) {
+        let changes = violations
+            .iter()
+            .map(|violation| shown(question, violation));
+        return Judged::Autoscaled(rule, changes.collect());
     }
     if let Some(doubt) = whole.doubt {
         return Judged::Undecided(doubt);

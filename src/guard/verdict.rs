@@ -15,7 +15,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// The preset, exemption or ignore rule that covers the change, where one does.
     pub exemption: Option<Arc<str>>,
-    /// What is violated, one entry a release that objects; empty unless the reason is a violation.
+    /// What is violated, one entry a release that objects; what an undeclared autoscaler changes. Empty
+    /// otherwise.
     pub findings: Vec<Finding>,
 }
 
@@ -46,6 +47,8 @@ pub enum Reason {
     Uninstalling,
     /// A rule of the policy covers the change: a preset, an exemption, an ignored field.
     Exempt,
+    /// An autoscaler that no release declares sets declared replicas, which the policy lets pass.
+    UndeclaredAutoscaler,
     /// Helm itself writes, and a mutating webhook rewrote what it sent.
     InFlight,
     /// The manifest's API version is not this call's, and the API server makes another call in which
@@ -61,6 +64,11 @@ pub enum Reason {
     FieldsChanged,
     /// A declared object is deleted.
     ObjectDeleted,
+    /// A controller would delete the declared object because of what changes: an owner reference, a time
+    /// to live.
+    LeadsToDeletion,
+    /// A controller would change declared fields because of what changes.
+    LeadsToChange,
     /// Something changes that no release declares, and the policy wants to know of that.
     UndeclaredChanged,
     /// A release record is changed as Helm never does it.
@@ -87,6 +95,9 @@ pub enum Reason {
     SchemaUnavailable,
     /// The records could not be read again before a denial.
     ReadThroughFailed,
+    /// A new owner reference names an object that the release declares, and whether it has that uid could
+    /// not be found out.
+    OwnerUnknown,
     /// Whether the request is Helm's own could not be found out.
     AccessUnknown,
     /// The answer was not ready inside the deadline.
@@ -105,6 +116,7 @@ impl Reason {
             | Self::NothingDeclaredChanges
             | Self::Uninstalling
             | Self::Exempt
+            | Self::UndeclaredAutoscaler
             | Self::InFlight
             | Self::JudgedInDeclaredVersion
             | Self::HelmsOwn
@@ -112,6 +124,8 @@ impl Reason {
             | Self::EmergencyIdentity => Outcome::Pass,
             Self::FieldsChanged
             | Self::ObjectDeleted
+            | Self::LeadsToDeletion
+            | Self::LeadsToChange
             | Self::UndeclaredChanged
             | Self::RecordTampered
             | Self::RecordDeleted
@@ -125,6 +139,7 @@ impl Reason {
             | Self::ObjectUnreadable
             | Self::SchemaUnavailable
             | Self::ReadThroughFailed
+            | Self::OwnerUnknown
             | Self::AccessUnknown
             | Self::DeadlineExceeded
             | Self::IndexIncomplete => Outcome::Indeterminate,
@@ -140,6 +155,7 @@ impl Reason {
             Self::NothingDeclaredChanges => "nothing-declared-changes",
             Self::Uninstalling => "uninstalling",
             Self::Exempt => "exempt",
+            Self::UndeclaredAutoscaler => "undeclared-autoscaler",
             Self::InFlight => "in-flight",
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::HelmsOwn => "helms-own",
@@ -147,6 +163,8 @@ impl Reason {
             Self::EmergencyIdentity => "emergency-identity",
             Self::FieldsChanged => "fields-changed",
             Self::ObjectDeleted => "object-deleted",
+            Self::LeadsToDeletion => "leads-to-deletion",
+            Self::LeadsToChange => "leads-to-change",
             Self::UndeclaredChanged => "undeclared-changed",
             Self::RecordTampered => "record-tampered",
             Self::RecordDeleted => "record-deleted",
@@ -160,6 +178,7 @@ impl Reason {
             Self::ObjectUnreadable => "object-unreadable",
             Self::SchemaUnavailable => "schema-unavailable",
             Self::ReadThroughFailed => "read-through-failed",
+            Self::OwnerUnknown => "owner-unknown",
             Self::AccessUnknown => "access-unknown",
             Self::DeadlineExceeded => "deadline-exceeded",
             Self::IndexIncomplete => "index-incomplete",
@@ -189,7 +208,7 @@ pub struct Finding {
     /// The declared fields that change; empty when the object is deleted.
     pub changes: Vec<Change>,
     /// What or who else it is about: the instances of a definition, the releases whose records go too,
-    /// those who may deploy.
+    /// those who may deploy, what a change leads to.
     pub involved: Vec<String>,
 }
 
@@ -237,7 +256,11 @@ mod tests {
             (Reason::TooLarge, "too-large", violation),
             (Reason::OverBudget, "over-budget", violation),
             (Reason::IndexIncomplete, "index-incomplete", unknown),
+            (Reason::UndeclaredAutoscaler, "undeclared-autoscaler", pass),
             (Reason::ObjectDeleted, "object-deleted", violation),
+            (Reason::LeadsToDeletion, "leads-to-deletion", violation),
+            (Reason::LeadsToChange, "leads-to-change", violation),
+            (Reason::OwnerUnknown, "owner-unknown", unknown),
             (Reason::VersionDiffers, "version-differs", unknown),
             (Reason::RecordUnreadable, "record-unreadable", unknown),
             (Reason::ObjectUnreadable, "object-unreadable", unknown),

@@ -10,6 +10,8 @@
 //!
 //! Start at [`parse`].
 
+pub use normalize::marks;
+
 use std::{collections::HashMap, io, sync::Arc};
 
 use serde_json::{Map, Value};

@@ -4,8 +4,13 @@
 //! A number in a JSON pointer counts the items of a list as the release's *manifest* has them: nobody
 //! can reorder those, and a list with merge keys has no other order that means anything.
 
+use serde_json::Value;
+
 use super::tree::Tree;
-use crate::compare::path::{FieldPath, PathError, Step};
+use crate::compare::{
+    path::{FieldPath, PathError, Step},
+    select,
+};
 
 /// Some paths, and everything below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +80,34 @@ impl Pattern {
                 part.is(step, position)
             })
     }
+}
+
+impl Pattern {
+    /// Whether `object` has something at one of these paths.
+    pub fn exists_in(&self, object: &Value) -> bool {
+        exists(&self.0, object)
+    }
+}
+
+fn exists(parts: &[Part], value: &Value) -> bool {
+    let Some((part, rest)) = parts.split_first() else {
+        return !value.is_null();
+    };
+    let children: Vec<&Value> = match (part, value) {
+        (Part::Any, Value::Object(fields)) => fields.values().collect(),
+        (Part::Any, Value::Array(items)) => items.iter().collect(),
+        (Part::Token(name), Value::Object(fields)) => fields.get(name).into_iter().collect(),
+        (Part::Token(index), Value::Array(items)) => {
+            let index = index.parse::<usize>().ok();
+            index
+                .and_then(|index| items.get(index))
+                .into_iter()
+                .collect()
+        }
+        (Part::Step(step), value) => select::child(value, step).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    children.into_iter().any(|child| exists(rest, child))
 }
 
 fn token(token: &str) -> Option<Part> {
@@ -183,6 +216,17 @@ mod tests {
         let path = path.parse().unwrap();
         let pattern = Pattern::new(pattern).unwrap();
         assert_eq!(pattern.covers(&path, Some(&manifest)), covered);
+    }
+
+    #[rstest]
+    #[case::field("/spec", true)]
+    #[case::any_item("/spec/containers/*/args", true)]
+    #[case::position("/spec/containers/1/args", false)]
+    #[case::absent("/spec/replicas", false)]
+    #[case::as_shown(".spec.containers[name=web].args", true)]
+    fn a_path_exists_in_an_object_that_has_it(#[case] pattern: &str, #[case] expected: bool) {
+        let object = serde_json::from_str(MANIFEST).unwrap();
+        assert_eq!(Pattern::new(pattern).unwrap().exists_in(&object), expected);
     }
 
     #[rstest]

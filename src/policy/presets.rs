@@ -6,6 +6,9 @@
 //! can say otherwise. Those that are on by themselves are writers that a cluster cannot do without;
 //! each can be switched off. Many legitimate writers need no entry here, because they change only what
 //! no chart declares.
+//!
+//! Each entry says what licenses it ([`License`]), so that nobody can make an exempt controller do what
+//! they may not do themselves.
 
 mod all;
 #[cfg(test)]
@@ -16,6 +19,7 @@ pub use all::ALL;
 use super::{
     Act, Object,
     identity::{Asking, Identities},
+    license::License,
     pattern::Pattern,
     problem::Problems,
     rules::{Acts, Rule, Who},
@@ -44,6 +48,8 @@ pub struct Entry {
     pub kinds: &'static [(&'static str, &'static str)],
     /// What it allows.
     pub grants: &'static [Grant],
+    /// What has to be there for it.
+    pub license: License,
 }
 
 /// What a preset lets its identities do.
@@ -57,6 +63,10 @@ pub enum Grant {
     Change(&'static str),
     /// Make the quantity at this path greater.
     Grow(&'static str),
+    /// Remove what is at this path, or below it.
+    Remove(&'static str),
+    /// Add and remove the routes of ACME challenges to and from an Ingress.
+    Challenges,
 }
 
 /// The rules of the presets that a policy chooses.
@@ -104,12 +114,18 @@ pub fn is_one(name: &str) -> bool {
 }
 
 /// The preset that would let this very identity do it. One for anyone is left out: it would let others do
-/// it too.
+/// it too. So is one whose license no release declares, since enabling it changes nothing.
 pub fn fitting(asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> Option<&'static str> {
-    let fits = |rule: &Rule| matches!(rule.who, Who::These(_)) && rule.allows(asking, object, act);
-    let preset = ALL
-        .iter()
-        .find(|preset| preset.rules(None, &[]).iter().any(fits));
+    let fits = |rule: &Rule| matches!(rule.who, Who::These(_)) && rule.is_for(asking, object, act);
+    let preset = ALL.iter().find(|preset| {
+        let helps = |rule: &Rule| match rule.license {
+            License::NotNeeded(_) | License::Policy(_) => true,
+            License::Autoscaler => !preset.is_default,
+            _ => false,
+        };
+        let mut rules = preset.rules(None, &[]).into_iter();
+        rules.any(|rule| helps(&rule) && fits(&rule))
+    });
     preset.map(|preset| preset.name)
 }
 
@@ -137,6 +153,8 @@ impl Preset {
             },
             acts: entry.acts(),
             scope: Scope::default(),
+            license: entry.license,
+            about: self.about,
         };
         self.entries.iter().map(rule).collect()
     }
@@ -160,6 +178,8 @@ impl Entry {
                 // A test says that all of them are paths.
                 Grant::Change(path) => acts.change.extend(Pattern::new(path)),
                 Grant::Grow(path) => acts.grow.extend(Pattern::new(path)),
+                Grant::Remove(path) => acts.remove.extend(Pattern::new(path)),
+                Grant::Challenges => acts.challenges = true,
             }
         }
         acts

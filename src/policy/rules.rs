@@ -7,11 +7,13 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    Act, Object,
+    Act, Object, Requester, challenge,
     identity::{Asking, Identities},
+    license::License,
     pattern::Pattern,
     problem::Problems,
     scope::{covers, holds_kind},
+    tree::Tree,
 };
 use crate::{
     api::{
@@ -30,6 +32,9 @@ pub struct Rule {
     pub(super) kinds: Vec<GroupKind>,
     pub(super) acts: Acts,
     pub(super) scope: Scope,
+    pub(super) license: License,
+    /// What it is for, where it comes with the guard.
+    pub(super) about: &'static str,
 }
 
 /// Whom a rule is for.
@@ -46,6 +51,8 @@ pub(super) struct Acts {
     pub(super) scale: bool,
     pub(super) change: Vec<Pattern>,
     pub(super) grow: Vec<Pattern>,
+    pub(super) remove: Vec<Pattern>,
+    pub(super) challenges: bool,
 }
 
 impl Rule {
@@ -54,16 +61,55 @@ impl Rule {
         &self.name
     }
 
-    /// Whether it lets them do it there.
-    pub fn allows(&self, asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
-        let is_for = match &self.who {
+    /// Whether it lets them do it there: the rule is for them, and its license exists.
+    pub fn allows(&self, by: Requester<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+        self.is_for(by.asking, object, act) && self.license.holds(&by.evidence, by.old_object)
+    }
+
+    /// Whether it is for them, this object and this act, whether or not its license exists.
+    pub fn is_for(&self, asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+        self.holds(asking) && self.is_about(object) && self.acts.hold(object, act)
+    }
+
+    /// Whether it is for them.
+    pub fn holds(&self, asking: Asking<'_>) -> bool {
+        match &self.who {
             Who::Anyone => true,
             Who::These(identities) => identities.hold(asking),
-        };
-        is_for
-            && (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
+        }
+    }
+
+    /// Its license.
+    pub fn license(&self) -> License {
+        self.license
+    }
+
+    /// What it is for; empty for the rules of a policy.
+    pub fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// Whether it is for objects of this kind in this place.
+    pub fn is_about(&self, object: &Object<'_>) -> bool {
+        (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
             && covers(&self.scope, &object.place)
-            && self.acts.hold(object, act)
+    }
+
+    /// Whether it lets a controller delete the object.
+    pub fn deletes(&self) -> bool {
+        self.acts.delete
+    }
+
+    /// Whether the rule lets a controller touch what the manifest declares.
+    pub fn touches(&self, manifest: &Tree<'_>) -> bool {
+        let acts = &self.acts;
+        let rules = || manifest.value().pointer("/spec/rules").is_some();
+        acts.delete
+            || acts
+                .change
+                .iter()
+                .any(|path| path.exists_in(manifest.value()))
+            || acts.challenges && rules()
     }
 }
 
@@ -76,6 +122,8 @@ impl Acts {
                 let covers = |pattern: &Pattern| pattern.covers(change.path, object.manifest);
                 self.change.iter().any(covers)
                     || self.grow.iter().any(covers) && is_growth(change.old, change.new)
+                    || change.new.is_none() && self.remove.iter().any(covers)
+                    || self.challenges && challenge::is_challenge(change)
             }
         }
     }
@@ -138,9 +186,11 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
                 delete: exemption.operations.contains(&ExemptOperation::Delete),
                 scale: exemption.operations.contains(&ExemptOperation::Scale),
                 change: patterns(&exemption.paths, &format!("{at}.paths"), problems),
-                grow: Vec::new(),
+                ..Acts::default()
             },
             scope: exemption.scope.clone(),
+            license: License::Policy("an exemption"),
+            about: "",
         });
     }
     rules

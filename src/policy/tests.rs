@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{license::Facts, *};
 
 pub(super) fn policy(spec: Value) -> Policy {
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
@@ -23,6 +23,7 @@ pub(super) struct Asked<'a> {
     pub(super) chart: &'a str,
     pub(super) labels: Option<&'a BTreeMap<String, String>>,
     pub(super) manifest: Option<&'a str>,
+    pub(super) facts: Facts<'a>,
 }
 
 impl<'a> Asked<'a> {
@@ -39,6 +40,7 @@ impl<'a> Asked<'a> {
             chart: "myapp-1.2.0",
             labels: None,
             manifest: None,
+            facts: Facts::default(),
         }
     }
 
@@ -81,6 +83,7 @@ impl<'a> Asked<'a> {
 
     pub(super) fn exemption(self, policy: &Policy) -> Option<Arc<str>> {
         let groups: Vec<_> = self.group.map(Into::into).into_iter().collect();
+        let manifests: Vec<Tree<'_>> = self.manifest.map(Tree::of).into_iter().collect();
         let requester = Requester {
             asking: Asking {
                 user: self.user,
@@ -88,6 +91,10 @@ impl<'a> Asked<'a> {
             },
             field_manager: self.manager,
             old_object: None,
+            evidence: Evidence {
+                manifests: &manifests,
+                facts: self.facts,
+            },
         };
         let path = self.act.parse().unwrap_or_default();
         let act = match self.act {

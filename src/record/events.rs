@@ -6,7 +6,7 @@
 //! script that edits in a loop does not flood etcd.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,6 +26,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::helm::ObjectId;
@@ -52,7 +53,8 @@ pub struct Note {
     pub api_version: String,
     /// Its uid, as far as it is known: kubectl finds the events of an object by it.
     pub uid: Option<String>,
-    /// What it is about: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`.
+    /// What it is about: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`,
+    /// `UndeclaredAutoscaler`.
     pub reason: &'static str,
     /// What was done: `Update`, `Delete`, `Scale`; or what it came to: `Overdue`, `Absorbed`.
     pub action: &'static str,
@@ -65,6 +67,7 @@ pub struct Note {
 pub struct Events {
     queue: mpsc::Sender<Note>,
     dropped: Arc<AtomicU64>,
+    once: Arc<Mutex<HashSet<(ObjectId, &'static str)>>>,
 }
 
 /// The receiving end, run as one task.
@@ -91,6 +94,7 @@ pub fn queue() -> (Events, Announcer) {
         Events {
             queue: sender,
             dropped: Arc::clone(&dropped),
+            once: Arc::default(),
         },
         Announcer {
             queue: receiver,
@@ -105,6 +109,21 @@ impl Events {
     pub fn announce(&self, note: Note) {
         if self.queue.try_send(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues a note unless one with the same reason was queued for the same object before.
+    pub fn announce_once(&self, note: impl Into<Option<Note>>) {
+        let Some(note) = note.into() else {
+            return;
+        };
+        let mut once = self.once.lock();
+        // Rather tell something twice than remember without bound.
+        if once.len() >= REMEMBERED {
+            once.clear();
+        }
+        if once.insert((note.object.clone(), note.reason)) {
+            self.announce(note);
         }
     }
 

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{Decided, Decision};
+use crate::guard::{Decided, Decision, Reason};
 
 /// The most rows.
 pub const MOST_ROWS: usize = 1000;
@@ -49,6 +49,8 @@ pub enum Act {
     Scale,
     /// Deletes the object.
     Delete,
+    /// Changes the replicas as an autoscaler that no release declares, which passes by default.
+    Autoscale,
 }
 
 /// What is counted together.
@@ -297,7 +299,8 @@ impl Gathered {
         let Some(forecast) = &self.0 else {
             return;
         };
-        if !matches!(decided.decision, Decision::Warn | Decision::Audit) {
+        let is_autoscaler = decided.verdict.reason == Reason::UndeclaredAutoscaler;
+        if !is_autoscaler && !matches!(decided.decision, Decision::Warn | Decision::Audit) {
             return;
         }
         let Some(object) = decided.object else {
@@ -323,7 +326,10 @@ fn whats<'a>(
     kind: &'a str,
 ) -> impl Iterator<Item = What> + 'a {
     let request = decided.request;
-    let act = Act::of(request.operation.as_str(), &request.sub_resource);
+    let act = match decided.verdict.reason {
+        Reason::UndeclaredAutoscaler => Act::Autoscale,
+        _ => Act::of(request.operation.as_str(), &request.sub_resource),
+    };
     let what = move |release: &crate::helm::ReleaseName, field: String| What {
         namespace: release.namespace.clone(),
         release: release.name.clone(),

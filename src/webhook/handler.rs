@@ -10,6 +10,7 @@
 //! Start at [`review`].
 
 mod deadline;
+mod facts;
 mod glass;
 mod grants;
 mod judging;
@@ -32,9 +33,9 @@ use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 
 use self::judging::{Call, Located, RESERVE, Weighed};
-pub use self::sources::{SourceError, Sources};
+pub use self::sources::{LiveOwner, SourceError, Sources};
 use super::{
-    answer::{Answer, refuse_if},
+    answer::{Answer, refuse_if, text},
     envelope::{EnvelopeError, MAX_BODY_BYTES},
     intake::{Intake, Taken},
     paths::{Paths, Route},
@@ -46,8 +47,9 @@ use crate::{
         Asker, Decided, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Unread,
         Verdict, decide, screen,
     },
+    helm::ObjectId,
     policy::{Labels, Live, Policy, problem::shortened},
-    record::Recorder,
+    record::{Recorder, events::Note},
 };
 
 /// Everything that answers depend on.
@@ -259,6 +261,9 @@ async fn answer<S: Sources>(
         .recorder
         .record(&decided, emergency.as_ref(), started.elapsed())
         .await;
+    if verdict.reason == Reason::UndeclaredAutoscaler && !request.dry_run {
+        webhook.recorder.events.announce_once(autoscaled(&decided));
+    }
     let answer = Answer {
         decided,
         way_out: policy.way_out(),
@@ -266,6 +271,28 @@ async fn answer<S: Sources>(
         emergency: emergency.as_ref(),
     };
     answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
+}
+
+/// The event on an object that an autoscaler scales which no release declares.
+fn autoscaled(decided: &Decided<'_>) -> Option<Note> {
+    let (request, object) = (decided.request, decided.object?);
+    let version = &request.resource.version;
+    Some(Note {
+        object: ObjectId {
+            group: object.group.to_owned(),
+            kind: object.kind.to_owned(),
+            namespace: object.namespace.to_owned(),
+            name: object.name.clone().into_owned(),
+        },
+        api_version: match object.group {
+            "" => version.to_string(),
+            group => format!("{group}/{version}"),
+        },
+        uid: judging::metadata_text(request, "uid"),
+        reason: "UndeclaredAutoscaler",
+        action: "Autoscale",
+        text: text::undeclared_autoscaler(decided),
+    })
 }
 
 /// What was found out about a request.

@@ -68,16 +68,18 @@ fn the_ca_injector_writes_a_declared_ca_bundle_and_nobody_else_does() {
     let scene = scene("ca-injector");
     let group = format!("{}.example.com", scene.ns);
     let definition = format!("customresourcedefinition/widgets.{group}");
-    let manifest = widgets_definition(&group)
-        + &format!(
-            "  conversion:
+    let asks = "annotations: {cert-manager.io/inject-ca-from: pki/ca}";
+    let manifest =
+        widgets_definition(&group).replacen("metadata: {", &format!("metadata: {{{asks}, "), 1)
+            + &format!(
+                "  conversion:
     strategy: Webhook
     webhook:
       conversionReviewVersions: [v1]
       clientConfig: {{url: 'https://hooks.example.com', caBundle: {}}}
 ",
-            certificate_authority()
-        );
+                certificate_authority()
+            );
     scene.install("widgets", &single(&manifest));
     scene.settled(&definition, 1);
     let injected = certificate_authority();

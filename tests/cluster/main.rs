@@ -21,6 +21,7 @@ mod world;
 mod break_glass;
 mod deletes;
 mod deploy;
+mod deputies;
 mod foundations;
 mod friends;
 mod half_failed;

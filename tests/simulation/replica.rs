@@ -18,7 +18,7 @@ use helm_guard::{
         lifecycle::{self, Phase},
         storage::Driver,
     },
-    policy::{Labels, Policy},
+    policy::{Labels, Policy, license::Facts},
     releases::{
         Directory,
         index::{Demand, Index, Learned, Scope},
@@ -288,6 +288,7 @@ impl Replica {
                 replicas_path: &[],
                 policy: &rules.policy,
                 labels: Labels::Unknown,
+                facts: Facts::default(),
                 redactor: &rules.redactor,
             };
             judge(&question).reason.outcome()

@@ -55,6 +55,20 @@ pub struct PresetChoice {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     pub disable: Vec<String>,
+    /// Whether an autoscaler that no release declares may set declared replicas.
+    #[serde(default)]
+    pub undeclared_autoscalers: UndeclaredAutoscalers,
+}
+
+/// What happens when an autoscaler that no release declares scales an object whose replicas a release
+/// declares: whoever may create autoscalers sets the number of replicas with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum UndeclaredAutoscalers {
+    /// It passes as `undeclared-autoscaler`: an event on the object, a metric, a row of the forecast.
+    #[default]
+    Allow,
+    /// It is a violation like any other, in the mode in force for the object.
+    Deny,
 }
 
 /// A preset that is switched on.

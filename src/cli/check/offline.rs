@@ -18,7 +18,7 @@ use crate::{
         Directory,
         files::{Added, Files},
     },
-    webhook::handler::{SourceError, Sources},
+    webhook::handler::{LiveOwner, SourceError, Sources},
 };
 
 /// Records and definitions from files.
@@ -158,6 +158,27 @@ impl Sources for Offline {
         _namespace: &str,
         _deadline: Instant,
     ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    /// Nobody can say of a cluster that is not asked, and a pass without a name is worse than one with one.
+    fn is_autoscaled(&self, _object: &ObjectRef<'_>) -> bool {
+        false
+    }
+
+    async fn is_autoscaled_now(
+        &self,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    async fn live_uid(
+        &self,
+        _owner: &LiveOwner<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<String>, SourceError> {
         Err("no cluster is asked".into())
     }
 

@@ -29,6 +29,8 @@ struct ShownEntry {
     /// Empty: every kind.
     kinds: Vec<String>,
     allows: Vec<String>,
+    /// What has to be there for it.
+    license: String,
 }
 
 /// Lists them.
@@ -60,11 +62,14 @@ fn entry(entry: &Entry) -> ShownEntry {
         Grant::Scale => "scale".to_owned(),
         Grant::Change(path) => format!("change {path}"),
         Grant::Grow(path) => format!("grow {path}"),
+        Grant::Remove(path) => format!("remove {path}"),
+        Grant::Challenges => "add and remove routes of ACME challenges".to_owned(),
     };
     ShownEntry {
         users: entry.users.to_vec(),
         kinds: entry.kinds.iter().map(kind).collect(),
         allows: entry.grants.iter().map(allows).collect(),
+        license: entry.license.describe(),
     }
 }
 
@@ -79,6 +84,13 @@ fn table(presets: &[Shown]) -> String {
             "{:width$}  {default:7}  {}",
             preset.name, preset.about
         );
+        let mut licenses: Vec<&str> = Vec::new();
+        for entry in &preset.entries {
+            if !licenses.contains(&&*entry.license) {
+                licenses.push(&entry.license);
+                let _ = writeln!(text, "{:width$}           license: {}", "", entry.license);
+            }
+        }
     }
     text
 }

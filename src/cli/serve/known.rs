@@ -12,6 +12,7 @@ use crate::{
         access::{AccessReviews, RecordWriter},
         crds::Crds,
         grants, leaving,
+        live::{Objects, Wanted},
     },
     compare::schema::crd::CrdShape,
     guard::{
@@ -21,7 +22,7 @@ use crate::{
     helm::{ReleaseName, lifecycle::Status, storage::record_name},
     record::changes::{Changes, Unkept},
     releases::{ReadThrough, Releases, key::StorageKey},
-    webhook::handler::{SourceError, Sources},
+    webhook::handler::{LiveOwner, SourceError, Sources},
 };
 
 /// The index, the records behind it, and the custom resources.
@@ -33,6 +34,7 @@ pub(in crate::cli) struct Known {
     pub client: Client,
     pub changes: Changes,
     pub namespaces: Arc<Namespaces>,
+    pub objects: Arc<Objects>,
 }
 
 impl Sources for Known {
@@ -134,6 +136,41 @@ impl Sources for Known {
     ) -> Result<bool, SourceError> {
         let asking = leaving::is_terminating(&self.client, namespace);
         Ok(timeout_at(deadline.into(), asking).await??)
+    }
+
+    fn is_known_terminating(&self, namespace: &str) -> bool {
+        self.namespaces.is_terminating(namespace)
+    }
+
+    fn is_autoscaled(&self, object: &ObjectRef<'_>) -> bool {
+        self.releases.is_autoscaled(object)
+    }
+
+    async fn is_autoscaled_now(
+        &self,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Ok(self.read_through.is_autoscaled(object, deadline).await?)
+    }
+
+    async fn live_uid(
+        &self,
+        owner: &LiveOwner<'_>,
+        deadline: Instant,
+    ) -> Result<Option<String>, SourceError> {
+        let wanted = Wanted {
+            api_version: owner.api_version,
+            kind: owner.kind,
+            namespace: owner.namespace,
+            name: owner.name,
+        };
+        let reading = self.objects.get(&wanted);
+        let object = timeout_at(deadline.into(), reading).await??;
+        let uid = object
+            .as_ref()
+            .and_then(|object| object.pointer("/metadata/uid")?.as_str());
+        Ok(uid.map(str::to_owned))
     }
 
     async fn custom_resource(

@@ -4,11 +4,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Value, json};
 
+mod deputies;
 mod parts;
 
 use super::*;
 use crate::{
-    guard::{RecordsAt, RevisionClaim, screen, subject},
+    guard::{Held, RecordsAt, RevisionClaim, screen, subject},
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
 };
 
@@ -97,6 +98,23 @@ fn verdict_in(
     knowledge: Knowledge<'_>,
     elsewhere: Elsewhere<'_>,
 ) -> Verdict {
+    let policy = Policy::default();
+    verdict_given(
+        review,
+        claims,
+        knowledge,
+        elsewhere,
+        (&policy, Facts::default()),
+    )
+}
+
+fn verdict_given(
+    review: &Value,
+    claims: &[Claim],
+    knowledge: Knowledge<'_>,
+    elsewhere: Elsewhere<'_>,
+    (policy, facts): (&Policy, Facts<'_>),
+) -> Verdict {
     let text = review.to_string();
     let request: Request<'_> = serde_json::from_str(&text).unwrap();
     if let Some(reason) = screen(&request) {
@@ -116,8 +134,9 @@ fn verdict_in(
         knowledge,
         elsewhere,
         replicas_path: &["spec", "replicas"],
-        policy: &Policy::default(),
+        policy,
         labels: Labels::Unknown,
+        facts,
         redactor: &Redactor::new(b"key"),
     })
 }

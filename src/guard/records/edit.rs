@@ -10,7 +10,10 @@ use serde_json::Value;
 use super::{StoredRecord, values};
 use crate::{
     compare::{path::FieldPath, redact::Shown},
-    guard::verdict::Change,
+    guard::{
+        deputies::{added_owners, owner_path},
+        verdict::Change,
+    },
     helm::{
         lifecycle::Status,
         record::{Hook, Limits, Record, Whole, decode_whole},
@@ -46,6 +49,10 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> 
             (was != is).then(|| label(key, was.map(String::as_str), is.map(String::as_str)))
         })
         .collect();
+    // A deletion by the garbage collector, which Helm never asks for.
+    if !old.is_leaving {
+        changes.extend(new_owners(&old.owners, &new.owners));
+    }
     if new.is_immutable && !old.is_immutable {
         changes.push(change(&["immutable"], "false", "true"));
     }
@@ -157,6 +164,18 @@ fn parts(hook: &Hook) -> (&str, &str, &str, &str, &[String]) {
         &hook.manifest,
         &hook.events,
     )
+}
+
+/// The owner references that an UPDATE adds, each of which leads to a deletion.
+pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
+    added_owners(old, new)
+        .map(|(uid, earlier, owner)| Change {
+            path: owner_path(uid),
+            declared: Shown::Absent,
+            live: earlier.map_or(Shown::Absent, |earlier| Shown::Text(earlier.to_string())),
+            requested: Shown::Text(owner.to_string()),
+        })
+        .collect()
 }
 
 /// As JSON, like all values that are in the object as they are shown.

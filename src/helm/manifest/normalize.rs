@@ -4,7 +4,7 @@
 //! What the API server adds is no concern of it: only what is declared is ever compared.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::helm::identity::ReleaseName;
 
@@ -65,6 +65,13 @@ fn own(metadata: &mut Map<String, Value>, release: &ReleaseName) {
         release.namespace.clone().into(),
     );
     metadata.insert("annotations".into(), annotations.into());
+}
+
+/// The part of an object that every manifest of a release declares, whatever else is in it.
+pub fn marks(release: &ReleaseName) -> Value {
+    let mut metadata = Map::new();
+    own(&mut metadata, release);
+    json!({ "metadata": metadata })
 }
 
 /// Takes the object under `key` out; an empty one where there is none.

@@ -2,13 +2,22 @@
 
 use super::{
     Entry,
-    Grant::{Change, Delete, Grow, Scale},
+    Grant::{Challenges, Change, Delete, Grow, Remove, Scale},
     Preset,
+};
+use crate::policy::license::License::{
+    self, Annotation, AnnotationValue, Autoscaler, Field, NotNeeded, Owner, Policy,
+    TerminatingNamespace,
 };
 
 /// The user of every controller when kube-controller-manager runs without
 /// `--use-service-account-credentials`.
 const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+
+const GARBAGE_COLLECTOR: &[&str] = &[
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    CONTROLLER_MANAGER,
+];
 
 const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
 const STATEFUL_SET: (&str, &str) = ("apps", "StatefulSet");
@@ -50,6 +59,21 @@ const IMAGES: &[super::Grant] = &[
     Change("/spec/template/spec/initContainers/*/image"),
 ];
 
+/// What tells cert-manager's injector which CA to put into an object.
+const INJECT_CA: License = Annotation(&[
+    "cert-manager.io/inject-ca-from",
+    "cert-manager.io/inject-ca-from-secret",
+    "cert-manager.io/inject-apiserver-ca",
+]);
+const SERVICE_CA: License = Annotation(&[
+    "service.beta.openshift.io/inject-cabundle",
+    "service.alpha.openshift.io/inject-cabundle",
+]);
+const IMAGE_TRIGGERS: License = Annotation(&["image.openshift.io/triggers"]);
+const ROLLOUTS: License = Policy("Rollouts name the objects, and whoever may create Rollouts does");
+const CANARIES: License = Policy("Canaries name the objects, and whoever may create Canaries does");
+const NO_WEBHOOK: License = NotNeeded("the API server calls no webhook for webhook configurations");
+
 /// Every preset.
 pub const ALL: &[Preset] = &[
     Preset {
@@ -63,11 +87,12 @@ pub const ALL: &[Preset] = &[
             ],
             kinds: &[],
             grants: &[Scale],
+            license: Autoscaler,
         }],
     },
     Preset {
         name: "namespace-controller",
-        about: "all that is in a namespace goes with it",
+        about: "the namespace controller deletes everything in a terminating namespace",
         is_default: true,
         entries: &[Entry {
             users: &[
@@ -76,28 +101,34 @@ pub const ALL: &[Preset] = &[
             ],
             kinds: &[],
             grants: &[Delete],
+            license: TerminatingNamespace,
         }],
     },
     Preset {
         name: "garbage-collector",
-        about: "dependents go with their owner",
+        about: "the garbage collector deletes an object when its owner is gone",
         is_default: true,
-        entries: &[Entry {
-            users: &[
-                "system:serviceaccount:kube-system:generic-garbage-collector",
-                CONTROLLER_MANAGER,
-            ],
-            kinds: &[],
-            grants: &[
-                Delete,
-                Change("/metadata/finalizers"),
-                Change("/metadata/ownerReferences"),
-            ],
-        }],
+        entries: &[
+            Entry {
+                users: GARBAGE_COLLECTOR,
+                kinds: &[],
+                grants: &[Delete],
+                license: Owner,
+            },
+            Entry {
+                users: GARBAGE_COLLECTOR,
+                kinds: &[],
+                grants: &[
+                    Remove("/metadata/ownerReferences"),
+                    Change("/metadata/ownerReferences/*/blockOwnerDeletion"),
+                ],
+                license: NotNeeded("it removes references to owners that are gone or orphan it"),
+            },
+        ],
     },
     Preset {
         name: "ttl-after-finished",
-        about: "a Job that has finished goes when its time to live is over",
+        about: "the TTL controller deletes a finished Job when its time to live is over",
         is_default: true,
         entries: &[Entry {
             users: &[
@@ -106,11 +137,12 @@ pub const ALL: &[Preset] = &[
             ],
             kinds: &[("batch", "Job")],
             grants: &[Delete],
+            license: Field("/spec/ttlSecondsAfterFinished"),
         }],
     },
     Preset {
         name: "clusterrole-aggregation",
-        about: "the rules of an aggregated ClusterRole come from others",
+        about: "the aggregation controller replaces the rules of an aggregated ClusterRole",
         is_default: true,
         entries: &[Entry {
             users: &[
@@ -119,6 +151,7 @@ pub const ALL: &[Preset] = &[
             ],
             kinds: &[("rbac.authorization.k8s.io", "ClusterRole")],
             grants: &[Change("/rules")],
+            license: Field("/aggregationRule"),
         }],
     },
     Preset {
@@ -130,6 +163,19 @@ pub const ALL: &[Preset] = &[
             users: &["system:serviceaccount:cert-manager:cert-manager-cainjector"],
             kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
             grants: CA_BUNDLES,
+            license: INJECT_CA,
+        }],
+    },
+    Preset {
+        name: "cert-manager-acme-edit-in-place",
+        about: "cert-manager adds and removes the routes of ACME challenges",
+        is_default: true,
+        entries: &[Entry {
+            // The ServiceAccount of cert-manager's own manifests and of its chart's default release.
+            users: &["system:serviceaccount:cert-manager:cert-manager"],
+            kinds: &[INGRESS],
+            grants: &[Challenges],
+            license: AnnotationValue("acme.cert-manager.io/http01-edit-in-place", "true"),
         }],
     },
     Preset {
@@ -144,6 +190,7 @@ pub const ALL: &[Preset] = &[
                     Change("/spec/selector/rollouts-pod-template-hash"),
                     Change("/metadata/annotations/argo-rollouts.argoproj.io~1managed-by-rollouts"),
                 ],
+                license: ROLLOUTS,
             },
             Entry {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
@@ -155,16 +202,19 @@ pub const ALL: &[Preset] = &[
                     INGRESS,
                 ],
                 grants: ROUTE_WEIGHTS,
+                license: ROLLOUTS,
             },
             Entry {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[DESTINATION_RULE],
                 grants: &[Change("/spec/subsets/*/labels/rollouts-pod-template-hash")],
+                license: ROLLOUTS,
             },
             Entry {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[DEPLOYMENT],
                 grants: &[Scale, Change("/spec/replicas")],
+                license: ROLLOUTS,
             },
         ],
     },
@@ -177,16 +227,19 @@ pub const ALL: &[Preset] = &[
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[DEPLOYMENT],
                 grants: &[Scale, Change("/spec/replicas")],
+                license: CANARIES,
             },
             Entry {
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[SERVICE],
                 grants: &[Change("/spec/selector")],
+                license: CANARIES,
             },
             Entry {
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[VIRTUAL_SERVICE, HTTP_ROUTE, TRAFFIC_SPLIT, INGRESS],
                 grants: ROUTE_WEIGHTS,
+                license: CANARIES,
             },
         ],
     },
@@ -204,6 +257,9 @@ pub const ALL: &[Preset] = &[
                 Change("/spec/template/spec/containers/*/env"),
                 Change("/spec/template/spec/initContainers/*/env"),
             ],
+            license: Policy(
+                "annotations name what to reload; it rolls out anew and changes no image or command",
+            ),
         }],
     },
     Preset {
@@ -214,6 +270,7 @@ pub const ALL: &[Preset] = &[
             users: &["system:serviceaccount:keda:keda-operator"],
             kinds: &[],
             grants: &[Scale],
+            license: Autoscaler,
         }],
     },
     Preset {
@@ -228,6 +285,7 @@ pub const ALL: &[Preset] = &[
                 ("", "ReplicationController"),
             ],
             grants: &[Scale, Change("/spec/replicas")],
+            license: NotNeeded("its target is one of its own flags"),
         }],
     },
     Preset {
@@ -238,6 +296,7 @@ pub const ALL: &[Preset] = &[
             users: &[],
             kinds: &[("", "PersistentVolumeClaim")],
             grants: &[Grow("/spec/resources/requests/storage")],
+            license: NotNeeded("a claim only grows"),
         }],
     },
     Preset {
@@ -251,11 +310,13 @@ pub const ALL: &[Preset] = &[
                 ],
                 kinds: &[("", "ServiceAccount")],
                 grants: &[Change("/secrets"), Change("/imagePullSecrets")],
+                license: NotNeeded("it handles every ServiceAccount"),
             },
             Entry {
                 users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
                 kinds: &[DEPLOYMENT, STATEFUL_SET, DAEMON_SET],
                 grants: IMAGES,
+                license: IMAGE_TRIGGERS,
             },
             Entry {
                 users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
@@ -264,6 +325,7 @@ pub const ALL: &[Preset] = &[
                     Change("/spec/jobTemplate/spec/template/spec/containers/*/image"),
                     Change("/spec/jobTemplate/spec/template/spec/initContainers/*/image"),
                 ],
+                license: IMAGE_TRIGGERS,
             },
             Entry {
                 users: &[
@@ -275,16 +337,19 @@ pub const ALL: &[Preset] = &[
                     Change("/metadata/annotations/openshift.io~1sa.scc.supplemental-groups"),
                     Change("/metadata/annotations/openshift.io~1sa.scc.uid-range"),
                 ],
+                license: NotNeeded("it handles every Namespace"),
             },
             Entry {
                 users: &["system:serviceaccount:openshift-service-ca:service-ca"],
                 kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
                 grants: CA_BUNDLES,
+                license: SERVICE_CA,
             },
             Entry {
                 users: &["system:serviceaccount:openshift-service-ca:service-ca"],
                 kinds: &[("", "ConfigMap")],
                 grants: &[Change("/data/service-ca.crt")],
+                license: SERVICE_CA,
             },
         ],
     },
@@ -299,6 +364,7 @@ pub const ALL: &[Preset] = &[
                 Change("/webhooks/*/clientConfig/caBundle"),
                 Change("/webhooks/*/failurePolicy"),
             ],
+            license: NO_WEBHOOK,
         }],
     },
     Preset {
@@ -309,6 +375,7 @@ pub const ALL: &[Preset] = &[
             users: &["system:serviceaccount:vault:vault-agent-injector"],
             kinds: &[MUTATING],
             grants: &[Change("/webhooks/*/clientConfig/caBundle")],
+            license: NO_WEBHOOK,
         }],
     },
     Preset {
@@ -319,6 +386,7 @@ pub const ALL: &[Preset] = &[
             users: &["system:serviceaccount:gatekeeper-system:gatekeeper-admin"],
             kinds: &[MUTATING, VALIDATING, DEFINITION],
             grants: CA_BUNDLES,
+            license: NotNeeded("its own flags name the objects"),
         }],
     },
 ];

@@ -37,8 +37,28 @@ fn a_preset_is_bound_to_user_kind_and_path(
     #[case] act: &str,
     #[case] expected: Option<&str>,
 ) {
-    let asked = Asked::by(user).kind(kind).act(act);
+    let asked = Asked {
+        manifest: Some(r#"{"aggregationRule": {"clusterRoleSelectors": []}}"#),
+        ..Asked::by(user).kind(kind).act(act)
+    };
     assert_eq!(name(&Policy::default(), asked).as_deref(), expected);
+}
+
+#[test]
+fn a_preset_holds_only_while_its_license_is_declared() {
+    let asked = Asked::by(AGGREGATION)
+        .kind((RBAC, "ClusterRole"))
+        .act(".rules");
+    let ask = |manifest| {
+        let asked = Asked {
+            manifest: Some(manifest),
+            ..asked
+        };
+        name(&Policy::default(), asked)
+    };
+    assert!(ask(r#"{"aggregationRule": {}}"#).is_some());
+    assert_eq!(ask(r#"{"rules": []}"#), None);
+    assert_eq!(name(&Policy::default(), asked), None);
 }
 
 #[test]
@@ -63,6 +83,11 @@ fn a_controller_that_runs_elsewhere_is_named_in_the_policy() {
         Asked::by(user)
             .kind(("apiregistration.k8s.io", "APIService"))
             .act(".spec.caBundle")
+    };
+    let injected = r#"{"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "a/b"}}}"#;
+    let ask = |user| Asked {
+        manifest: Some(injected),
+        ..ask(user)
     };
     let own = ask("system:serviceaccount:pki:injector");
     assert_eq!(name(&moved, own).as_deref(), Some("ca-bundle"));
@@ -104,7 +129,7 @@ fn every_preset_is_well_made() {
                 assert!(one.is_ok(), "{user} of {}", preset.name);
             }
             for grant in entry.grants {
-                let (Grant::Change(path) | Grant::Grow(path)) = grant else {
+                let (Grant::Change(path) | Grant::Grow(path) | Grant::Remove(path)) = grant else {
                     // Who may delete or scale everything is part of the control plane or named so.
                     assert!(!entry.users.is_empty(), "{}", preset.name);
                     continue;

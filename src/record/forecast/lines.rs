@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Act, Forecast, MOST_ROWS, What};
+use crate::guard::Reason;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ struct Line {
     timestamp: Timestamp,
     uid: String,
     decision: String,
+    #[serde(default)]
+    reason: String,
     operation: String,
     user: User,
     #[serde(default)]
@@ -72,6 +75,12 @@ struct Release {
 #[derive(Deserialize)]
 struct Field {
     path: String,
+}
+
+impl Line {
+    fn is_autoscaler(&self) -> bool {
+        self.reason == Reason::UndeclaredAutoscaler.as_str()
+    }
 }
 
 impl Read {
@@ -112,7 +121,8 @@ impl Read {
             .since
             .map_or(line.timestamp, |since| since.min(line.timestamp));
         self.since = Some(first);
-        let would_be_denied = matches!(&*line.decision, "warned" | "audited");
+        let would_be_denied =
+            matches!(&*line.decision, "warned" | "audited") || line.is_autoscaler();
         // One that hung may be in the file and on standard error.
         if would_be_denied && line.timestamp >= from && self.seen.insert(line.uid.clone()) {
             let whats = whats(&line);
@@ -130,7 +140,11 @@ impl Read {
 }
 
 fn whats(line: &Line) -> Vec<What> {
-    let act = Act::of(&line.operation, &line.object.subresource);
+    let act = if line.is_autoscaler() {
+        Act::Autoscale
+    } else {
+        Act::of(&line.operation, &line.object.subresource)
+    };
     let what = |release: &Release, field: &str| What {
         namespace: release.namespace.clone(),
         release: release.name.clone(),

@@ -54,7 +54,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         Reason::NamespaceHoldsReleases => {
             let head = format!("{object} holds Helm releases, which would be lost with it:");
             let listed = list(findings, one);
-            [vec![head], listed, vec![uninstall(findings)]].concat()
+            [vec![head], listed, owners(first), vec![uninstall(findings)]].concat()
         }
         Reason::DefinitionInUse => {
             let head = format!(
@@ -64,7 +64,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
             let listed = list(findings, |finding| {
                 format!("{}: {}", one(finding), finding.involved.join(", "))
             });
-            [vec![head], listed, vec![uninstall(findings)]].concat()
+            [vec![head], listed, owners(first), vec![uninstall(findings)]].concat()
         }
         _ => return None,
     })
@@ -136,6 +136,21 @@ fn list(findings: &[Finding], line: impl Fn(&Finding) -> String) -> Vec<String> 
     if more > 0 {
         lines.push(format!("  and {more} more"));
     }
+    lines
+}
+
+/// The owner references of an update that leads to the deletion.
+fn owners(finding: &Finding) -> Vec<String> {
+    if finding.changes.is_empty() {
+        return Vec::new();
+    }
+    let changes = finding.changes.iter().take(LISTED);
+    let mut lines = vec![
+        "The garbage collector would delete it when a new owner is gone, and takes an owner that it \
+         cannot find for gone:"
+            .to_owned(),
+    ];
+    lines.extend(changes.map(|change| format!("  {}: {}", change.path, values(change))));
     lines
 }
 

@@ -166,6 +166,28 @@ pub fn announcement(decided: &Decided<'_>) -> String {
     text
 }
 
+/// The sentence of the Kubernetes event about an autoscaler that no release declares.
+pub fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
+    let mut text = format!(
+        "{} scales it, by an autoscaler that no Helm release declares",
+        decided.request.user_info.username
+    );
+    for finding in &decided.verdict.findings {
+        let _ = write!(
+            text,
+            "; release {} (revision {}, chart {})",
+            finding.release,
+            numbers(&finding.revisions),
+            finding.chart
+        );
+        for change in &finding.changes {
+            let _ = write!(text, ", {}: {}", change.path, values(change));
+        }
+    }
+    cut(&mut text, NOTE_BYTES);
+    text
+}
+
 /// What is violated and what to do about it, a line each.
 fn violation(answer: &Answer<'_>) -> Vec<String> {
     if let Some(lines) = foundations::lines(&answer.decided) {
@@ -183,6 +205,8 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
         lines.push(headline(answer, finding));
         let listed = finding.changes.len().min(room);
         lines.extend(finding.changes.iter().take(listed).map(field));
+        let leads_to = finding.involved.iter().take(listed);
+        lines.extend(leads_to.map(|what| format!("  This has consequences: {what}")));
         room -= listed;
         unlisted += finding.changes.len() - listed;
     }
@@ -316,6 +340,7 @@ fn indeterminate(answer: &Answer<'_>) -> String {
         Reason::ObjectUnreadable => "the object in the request can not be read",
         Reason::SchemaUnavailable => "the schema of its kind can not be read",
         Reason::ReadThroughFailed => "the release's records could not be read again",
+        Reason::OwnerUnknown => "the owner that a new owner reference names could not be read",
         Reason::DeadlineExceeded => "it took too long to say whether a release declares it",
         Reason::IndexIncomplete => "not all release records have been read yet",
         _ => "nobody can say whether a release declares it",

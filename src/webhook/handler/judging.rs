@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::timeout_at;
 
-use super::{Sources, Webhook, own};
+use super::{Sources, Webhook, facts::Gathered, own};
 use crate::{
     compare::{
         dig,
@@ -20,7 +20,7 @@ use crate::{
         Asker, Claim, Effect, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Outcome, Question,
         Reason, Request, Subject, Verdict, effect, in_flight, judge, owner, owners, subject,
     },
-    policy::{Labels, Policy},
+    policy::{Labels, Policy, license::Facts},
 };
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
@@ -173,7 +173,7 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     };
     let replicas_path: Vec<&str> = located.replicas_path.iter().map(String::as_str).collect();
     let labels = webhook.sources.namespace_labels(object.namespace);
-    let judge = |claims: &[Claim]| {
+    let judge = |claims: &[Claim], facts: Facts<'_>| {
         judge(&Question {
             request,
             object: &object,
@@ -183,10 +183,12 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
             replicas_path: &replicas_path,
             policy,
             labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
+            facts,
             redactor: &webhook.redactor,
         })
     };
-    let verdict = judge(&claims);
+    let known = Gathered::known(&webhook.sources, call);
+    let verdict = judge(&claims, known.facts());
     if verdict.reason.outcome() == Outcome::Pass {
         return Weighed::Confirmed(verdict);
     }
@@ -200,7 +202,11 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
                 Ok(claims) => claims,
                 Err(reason) => return Weighed::Confirmed(Verdict::because(reason)),
             };
-            let verdict = judged_now(call, judge(&claims));
+            let gathered = Gathered::now(&webhook.sources, call, &claims, until).await;
+            let verdict = judged_now(call, judge(&claims, gathered.facts()));
+            if gathered.failed && verdict.reason.outcome() == Outcome::Violation {
+                return Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed));
+            }
             let written = written_by_helm(&webhook.sources, call, &claims, until);
             return Weighed::Confirmed(match verdict.reason.outcome() {
                 Outcome::Violation => written.await.map_or(verdict, Verdict::because),

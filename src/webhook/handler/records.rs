@@ -9,15 +9,17 @@
 
 use std::{sync::Arc, time::Instant};
 
+use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{RESERVE, Sources, Webhook, own};
 use crate::{
+    compare::dig,
     guard::{
-        Finding, ObjectRef, Operation, Reason, RecordsAt, Request, Unread, Verdict,
+        Finding, ObjectRef, Operation, Raw, Reason, RecordsAt, Request, Unread, Verdict,
         records::{
             Holder, Stake, StoredRecord, defined,
-            edit::{Edit, edit},
+            edit::{Edit, edit, new_owners},
             is_leaving,
             removal::{Removal, may_be_helms, removal},
         },
@@ -27,7 +29,11 @@ use crate::{
         ReleaseName,
         record::{Limits, decode},
     },
-    policy::{Act, Labels, Mode, Object, Place, Policy, Requester, records::Guarded},
+    policy::{
+        Act, Change as PolicyChange, Labels, Mode, Object, Place, Policy, Requester,
+        license::{Evidence, Facts},
+        records::Guarded,
+    },
     releases::decoding::Decoding,
 };
 
@@ -83,12 +89,9 @@ impl Call<'_> {
         records.mode(guarded, self.policy.default_mode()).is_none()
     }
 
-    /// Under which rule somebody may delete it: as far as that can be said without its release, of
+    /// Under which rule somebody may do it: as far as that can be said without its release, of
     /// which no more is known than what the name of a record tells.
-    fn exemption(&self) -> Option<Arc<str>> {
-        if self.request.operation != Operation::Delete {
-            return None;
-        }
+    fn exemption(&self, facts: Facts<'_>, act: Act<'_>) -> Option<Arc<str>> {
         let record = self
             .request
             .old_object
@@ -101,19 +104,35 @@ impl Call<'_> {
             asking: self.request.user_info.asking(),
             field_manager: None,
             old_object: None,
+            evidence: Evidence {
+                manifests: &[],
+                facts,
+            },
         };
         self.policy
-            .exemption(requester, &self.asked(&release, ""), Act::Delete)
+            .exemption(requester, &self.asked(&release, ""), act)
     }
 }
 
 /// Judges a request that came through the entries for what releases hang on.
 pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Verdict {
     let request = call.request;
-    if !request.sub_resource.is_empty() {
+    // Both keep the metadata of a namespace or a definition as they get it.
+    let is_judged = match &*request.sub_resource {
+        "" => true,
+        "status" | "finalize" => request.operation == Operation::Update,
+        _ => false,
+    };
+    if !is_judged {
         return Verdict::because(Reason::NotJudged);
     }
-    if let Some(rule) = call.exemption() {
+    let facts = Facts {
+        is_terminating: webhook.sources.is_known_terminating(call.object.namespace),
+        ..Facts::default()
+    };
+    if request.operation == Operation::Delete
+        && let Some(rule) = call.exemption(facts, Act::Delete)
+    {
         return Verdict::exempt(rule);
     }
     // The deletion of a namespace is judged by its name.
@@ -128,6 +147,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         ("", "Namespace", Operation::Delete) => namespace(webhook, call).await,
         ("apiextensions.k8s.io", "CustomResourceDefinition", Operation::Delete) => {
             definition(webhook, call).await
+        }
+        ("", "Namespace", Operation::Update)
+        | ("apiextensions.k8s.io", "CustomResourceDefinition", Operation::Update) => {
+            owned(webhook, call).await
         }
         _ => Err(Reason::NotJudged),
     };
@@ -271,6 +294,38 @@ async fn definition<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result
     };
     let reason = Reason::DefinitionInUse;
     held(webhook, call, stake, (Guarded::Definitions, reason)).await
+}
+
+/// A new owner reference is judged as the deletion that it leads to.
+async fn owned<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Verdict, Reason> {
+    let owners = |object: Option<Raw<'_>>| -> Vec<Value> {
+        let list = object.and_then(|object| dig(object.get(), &["metadata", "ownerReferences"]));
+        list.and_then(|list| serde_json::from_str(list).ok())
+            .unwrap_or_default()
+    };
+    let changes = new_owners(
+        &owners(call.request.old_object),
+        &owners(call.request.object),
+    );
+    let Some(first) = changes.first() else {
+        return Err(Reason::NothingDeclaredChanges);
+    };
+    let act = Act::Change(PolicyChange {
+        path: &first.path,
+        old: None,
+        new: None,
+    });
+    if let Some(rule) = call.exemption(Facts::default(), act) {
+        return Ok(Verdict::exempt(rule));
+    }
+    let mut verdict = match call.object.kind {
+        "Namespace" => namespace(webhook, call).await,
+        _ => definition(webhook, call).await,
+    }?;
+    for finding in &mut verdict.findings {
+        finding.changes.clone_from(&changes);
+    }
+    Ok(verdict)
 }
 
 async fn held<S: Sources>(

@@ -17,6 +17,19 @@ use crate::{
 /// the handler.
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
+/// An object that another one names as its owner.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveOwner<'a> {
+    /// Group and version, as in a manifest.
+    pub api_version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// Namespace, empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+}
+
 /// What is known of the cluster.
 pub trait Sources: Send + Sync + 'static {
     /// What the index says of an object, at once.
@@ -110,6 +123,29 @@ pub trait Sources: Send + Sync + 'static {
         namespace: &str,
         deadline: Instant,
     ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// Whether a namespace is known to be on its way out, without asking anybody. It never comes back
+    /// from that.
+    fn is_known_terminating(&self, _namespace: &str) -> bool {
+        false
+    }
+
+    /// Whether the index knows of a release that declares the object's autoscaler.
+    fn is_autoscaled(&self, object: &ObjectRef<'_>) -> bool;
+
+    /// The same by the records as they are now.
+    fn is_autoscaled_now(
+        &self,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// The uid of an object as it is now; none where there is none.
+    fn live_uid(
+        &self,
+        owner: &LiveOwner<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
 
     /// The custom resource with this group and plural; `None` when no definition has it, as for
     /// the kinds of aggregated API servers.

@@ -70,6 +70,26 @@ struct Handmade {
     kept: Kept,
     foundations: Foundations,
     is_complete: bool,
+    deputies: Deputies,
+}
+
+/// What the licenses of exempt controllers depend on.
+#[derive(Clone, Debug)]
+struct Deputies {
+    is_autoscaled: Result<bool, ()>,
+    live_uid: Result<Option<String>, ()>,
+    /// `spec.presets` of the policy.
+    presets: Value,
+}
+
+impl Default for Deputies {
+    fn default() -> Self {
+        Self {
+            is_autoscaled: Ok(true),
+            live_uid: Ok(None),
+            presets: json!({}),
+        }
+    }
 }
 
 /// What releases hang on, as the API server would tell of it.
@@ -221,6 +241,32 @@ impl Sources for Handmade {
         Ok(self.foundations.is_terminating)
     }
 
+    fn is_known_terminating(&self, _namespace: &str) -> bool {
+        self.foundations.is_terminating
+    }
+
+    fn is_autoscaled(&self, _object: &ObjectRef<'_>) -> bool {
+        self.deputies.is_autoscaled == Ok(true)
+    }
+
+    async fn is_autoscaled_now(
+        &self,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        let is_autoscaled = self.deputies.is_autoscaled;
+        is_autoscaled.map_err(|()| "the API server is away".into())
+    }
+
+    async fn live_uid(
+        &self,
+        _owner: &LiveOwner<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<String>, SourceError> {
+        let uid = self.deputies.live_uid.clone();
+        uid.map_err(|()| "the API server is away".into())
+    }
+
     async fn custom_resource(
         &self,
         _group: &str,
@@ -262,6 +308,7 @@ struct Setup {
     own: Option<Own>,
     is_complete: bool,
     intake: Intake,
+    deputies: Deputies,
 }
 
 impl Default for Setup {
@@ -277,6 +324,7 @@ impl Default for Setup {
             grants: Ok(json!([])),
             keep: Ok(()),
             foundations: Foundations::default(),
+            deputies: Deputies::default(),
             audit: None,
             own: None,
             is_complete: true,
@@ -297,12 +345,12 @@ struct Bench {
 }
 
 /// Emergencies are for one service account.
-fn policy(mode: Mode, mut rules: Value, records: &Value) -> Policy {
+fn policy(mode: Mode, mut rules: Value, records: &Value, presets: &Value) -> Policy {
     rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency"]}}]);
     let robot = json!({"name": "replica-robot", "subjects": {"users": ["robot"]},
         "kinds": [{"group": "apps", "kind": "Deployment"}], "paths": ["/spec/replicas"]});
-    let spec =
-        json!({"mode": mode, "records": records, "breakGlass": rules, "exemptions": [robot]});
+    let spec = json!({"mode": mode, "records": records, "breakGlass": rules, "exemptions": [robot],
+            "presets": presets});
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
@@ -351,8 +399,15 @@ impl Setup {
                 kept: Arc::clone(&kept),
                 foundations: self.foundations.clone(),
                 is_complete: self.is_complete,
+                deputies: self.deputies.clone(),
             },
-            policy: policy(self.mode, self.rules, &self.foundations.policy).live(),
+            policy: policy(
+                self.mode,
+                self.rules,
+                &self.foundations.policy,
+                &self.deputies.presets,
+            )
+            .live(),
             redactor: Redactor::new(b"key"),
             conversions: Arc::clone(&conversions),
             recorder: Arc::clone(&recorder),
@@ -881,6 +936,7 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
     );
 }
 
+mod deputies;
 mod foundations;
 mod glass;
 mod perimeter;

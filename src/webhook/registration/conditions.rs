@@ -116,7 +116,8 @@ pub(super) fn not_a_rollouts_revision() -> MatchCondition {
 /// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away when a
 /// controller of the control plane (by its exact name) or a kubelet (by its group; both are names that
 /// no client can give itself) writes to a kind that it makes itself. The same kinds written by anyone
-/// else are seen: a chart may declare a bare Pod.
+/// else are seen: a chart may declare a bare Pod. So is a controller that takes over what it did not make
+/// ([`takes_over`]).
 ///
 /// Leases are renewed every few seconds by whoever holds them: their updates are kept away, their
 /// deletion is not.
@@ -132,7 +133,8 @@ pub(super) fn copied_marks() -> [MatchCondition; 2] {
              || request.resource.group == 'apps' && request.resource.resource in ['replicasets', \
              'controllerrevisions'] || request.resource.group == 'discovery.k8s.io') && \
              (request.userInfo.username in [{controllers}] || \
-             has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups))"
+             has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups) && !{takes})",
+                takes = takes_over(),
             ),
         ),
         condition(
@@ -143,6 +145,17 @@ pub(super) fn copied_marks() -> [MatchCondition; 2] {
                 .to_owned(),
         ),
     ]
+}
+
+/// A controller takes over what it did not make: a bare Pod that its selector matches, the Endpoints of
+/// a Service that got a selector. Helm's annotation tells such an object from a copy, which has Helm's
+/// label alone or an owner; to take that annotation off is judged.
+fn takes_over() -> String {
+    format!(
+        "((request.operation == 'UPDATE' || request.resource.resource == 'endpoints') && {} && \
+         !has(oldObject.metadata.ownerReferences))",
+        has_owner("oldObject")
+    )
 }
 
 /// As the controller manager calls itself with and without `--use-service-account-credentials`,

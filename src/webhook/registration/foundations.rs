@@ -15,9 +15,9 @@ use crate::webhook::paths::Route;
 
 /// The entry that sees release records.
 pub const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
-/// The entry that sees namespaces go.
+/// The entry that sees namespaces go, or get an owner.
 pub const NAMESPACES_WEBHOOK: &str = "namespaces.helm-guard.dev";
-/// The entry that sees custom resource definitions go.
+/// The entry that sees custom resource definitions go, or get an owner.
 pub const DEFINITIONS_WEBHOOK: &str = "definitions.helm-guard.dev";
 
 /// All of them.
@@ -53,14 +53,43 @@ pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
     };
     [
         records,
-        of(NAMESPACES_WEBHOOK, "", &["DELETE"], &["namespaces"]),
-        of(
-            DEFINITIONS_WEBHOOK,
-            "apiextensions.k8s.io",
-            &["DELETE"],
-            &["customresourcedefinitions"],
-        ),
+        ValidatingWebhook {
+            match_conditions: Some(vec![gone_or_owned()]),
+            ..of(
+                NAMESPACES_WEBHOOK,
+                "",
+                &["UPDATE", "DELETE"],
+                &["namespaces", "namespaces/status", "namespaces/finalize"],
+            )
+        },
+        ValidatingWebhook {
+            match_conditions: Some(vec![gone_or_owned()]),
+            ..of(
+                DEFINITIONS_WEBHOOK,
+                "apiextensions.k8s.io",
+                &["UPDATE", "DELETE"],
+                &[
+                    "customresourcedefinitions",
+                    "customresourcedefinitions/status",
+                ],
+            )
+        },
     ]
+}
+
+/// Of updates only those that change owner references: the garbage collector deletes what has an owner
+/// that is gone.
+fn gone_or_owned() -> MatchCondition {
+    let owners = |object: &str| format!("{object}.metadata.ownerReferences");
+    let (old, new) = (owners("oldObject"), owners("object"));
+    MatchCondition {
+        name: "deletions-and-new-owners".to_owned(),
+        expression: format!(
+            "request.operation == 'DELETE' || object != null && oldObject != null && \
+             has(object.metadata) && has(oldObject.metadata) && has({new}) && \
+             (!has({old}) || {new} != {old})"
+        ),
+    }
 }
 
 /// Anyone may put the label on a Secret; only one of Helm's type is a record, and no other is any

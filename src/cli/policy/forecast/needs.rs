@@ -15,7 +15,10 @@ use crate::{
     },
     compare::path::{FieldPath, Step},
     helm::ReleaseName,
-    policy::{self, Change, Labels, Object, Place, Policy, Requester, identity::Asking, presets},
+    policy::{
+        self, Change, Labels, Object, Place, Policy, Requester, identity::Asking,
+        license::Evidence, presets,
+    },
     record::forecast::{Act, What},
 };
 
@@ -32,6 +35,10 @@ const NAME_LENGTH: usize = 56;
 
 /// The user name of a service account begins like this.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// What is said of an autoscaler that no release declares.
+const AUTOSCALER: &str =
+    "allowed unless spec.presets.undeclaredAutoscalers is Deny: declare the autoscaler in a chart";
 
 /// What one row needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,6 +93,7 @@ impl Remedies {
                         }
                         Act::Scale => *scale = true,
                         Act::Delete => *delete = true,
+                        Act::Autoscale => {}
                     }
                 }
                 Needs::Nothing(_) => {}
@@ -239,6 +247,7 @@ fn holds(exemption: &Exemption, what: &What) -> bool {
             Act::Change => exemption.paths.contains(&what.field),
             Act::Scale => exemption.operations.contains(&ExemptOperation::Scale),
             Act::Delete => exemption.operations.contains(&ExemptOperation::Delete),
+            Act::Autoscale => false,
         }
 }
 
@@ -250,6 +259,7 @@ fn need(what: &What) -> Needs {
             Err(why) => return Needs::Nothing(why.to_owned()),
         },
         Act::Scale | Act::Delete => FieldPath::root(),
+        Act::Autoscale => return Needs::Nothing(AUTOSCALER.to_owned()),
     };
     let act = match what.act {
         Act::Change => policy::Act::Change(Change {
@@ -258,7 +268,7 @@ fn need(what: &What) -> Needs {
             new: None,
         }),
         Act::Scale => policy::Act::Scale,
-        Act::Delete => policy::Act::Delete,
+        Act::Delete | Act::Autoscale => policy::Act::Delete,
     };
     let release = ReleaseName {
         namespace: what.namespace.clone(),
@@ -317,6 +327,7 @@ fn need(what: &What) -> Needs {
         asking,
         field_manager: None,
         old_object: None,
+        evidence: Evidence::default(),
     };
     match compiled.exemption(by, &object, act) {
         Some(_) => Needs::Exemption(String::new()),

@@ -90,10 +90,11 @@ impl<'a> Report<'a> {
         });
         let whats: Vec<&What> = rows.iter().map(|row| row.what).collect();
         let unlisted = total(&source.counted.others, from).requests;
-        let listed: u64 = rows.iter().map(|row| row.count.requests).sum();
-        let users: BTreeSet<&str> = whats.iter().map(|what| &*what.user).collect();
-        let releases: BTreeSet<(&str, &str)> = whats
-            .iter()
+        let refused = || rows.iter().filter(|row| row.what.act != Act::Autoscale);
+        let listed: u64 = refused().map(|row| row.count.requests).sum();
+        let users: BTreeSet<&str> = refused().map(|row| &*row.what.user).collect();
+        let releases: BTreeSet<(&str, &str)> = refused()
+            .map(|row| row.what)
             .map(|what| (&*what.namespace, &*what.release))
             .collect();
         Self {
@@ -283,6 +284,7 @@ fn field(what: &What) -> String {
         Act::Change => what.field.clone(),
         Act::Scale => format!("{} (scale)", what.field),
         Act::Delete => "(delete)".to_owned(),
+        Act::Autoscale => format!("{} (undeclared autoscaler)", what.field),
     }
 }
 

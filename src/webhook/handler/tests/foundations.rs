@@ -199,8 +199,76 @@ async fn the_namespace_controller_clears_a_namespace() {
     let mut request = with(delete(3), "name", json!(""));
     request["userInfo"]["username"] =
         json!("system:serviceaccount:kube-system:namespace-controller");
-    let response = answer(known(), &request).await;
+    let terminating = Foundations {
+        is_terminating: true,
+        ..known()
+    };
+    let response = answer(terminating, &request).await;
     assert_eq!(reason(&response), "exempt");
+    let response = answer(known(), &request).await;
+    assert!(message(&response).contains("is the record of"));
+}
+
+/// The garbage collector deletes what has an owner that is gone, and no record declares one.
+#[rstest]
+#[case::record(
+    of_record("UPDATE", Some(record(3, "", "a")), Some(owned(record(3, "", "a")))),
+    ".metadata.ownerReferences[uid=1]"
+)]
+#[case::namespace(updated(delete_namespace(), ""), ".metadata.ownerReferences[uid=1]")]
+#[case::namespace_status(
+    updated(delete_namespace(), "status"),
+    ".metadata.ownerReferences[uid=1]"
+)]
+#[case::namespace_finalize(
+    updated(delete_namespace(), "finalize"),
+    ".metadata.ownerReferences[uid=1]"
+)]
+#[case::definition(updated(delete_definition(), ""), ".metadata.ownerReferences[uid=1]")]
+#[tokio::test]
+async fn a_new_owner_is_a_deletion(#[case] request: Value, #[case] says: &str) {
+    let foundations = Foundations {
+        holders: Ok(vec![holder("web", &["Backup \"daily\""])]),
+        ..known()
+    };
+    let response = answer(foundations, &request).await;
+    assert!(message(&response).contains(says), "{response}");
+    let nobody = answer(Foundations::default(), &updated(delete_namespace(), "")).await;
+    assert_eq!(reason(&nobody), "not-declared");
+    let mut unowned = updated(delete_namespace(), "");
+    unowned["object"] = unowned["oldObject"].clone();
+    let unowned = answer(known(), &unowned).await;
+    assert_eq!(reason(&unowned), "nothing-declared-changes");
+}
+
+#[rstest]
+#[case::record(delete(3))]
+#[case::namespace(delete_namespace())]
+#[case::definition(delete_definition())]
+#[tokio::test]
+async fn the_garbage_collector_is_like_anyone_here(#[case] mut request: Value) {
+    let user = "system:serviceaccount:kube-system:generic-garbage-collector";
+    request["userInfo"]["username"] = json!(user);
+    request["oldObject"] = owned(request["oldObject"].clone());
+    let foundations = Foundations {
+        holders: Ok(vec![holder("web", &["Backup \"daily\""])]),
+        ..known()
+    };
+    message(&answer(foundations, &request).await);
+}
+
+fn owned(mut object: Value) -> Value {
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Node", "name": "no-such", "uid": "1"}]);
+    object
+}
+
+/// A DELETE turned into an UPDATE that adds an owner.
+fn updated(mut delete: Value, subresource: &str) -> Value {
+    delete["operation"] = json!("UPDATE");
+    delete["subResource"] = json!(subresource);
+    delete["object"] = owned(delete["oldObject"].clone());
+    delete
 }
 
 #[tokio::test]
@@ -387,11 +455,10 @@ In an emergency: make the change as a break-glass identity"
 
 #[tokio::test]
 async fn nothing_else_is_judged_here() {
-    let update = with(delete_namespace(), "operation", json!("UPDATE"));
     let mut plain = delete(3);
     plain["oldObject"]["type"] = json!("Opaque");
     let finalize = with(delete_namespace(), "subResource", json!("finalize"));
-    for request in [update, plain, finalize] {
+    for request in [plain, finalize] {
         let foundations = Foundations {
             holders: Ok(vec![holder("web", &[])]),
             ..known()

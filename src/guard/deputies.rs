@@ -1,0 +1,317 @@
+//! Changes that would make an exempt controller change or delete what a release declares.
+//!
+//! None of them touches a declared field: an owner reference, a time to live, an annotation that steers
+//! an injector. Each is judged as what it leads to, whether or not the policy cares about undeclared
+//! fields:
+//!
+//! - A new **owner reference** is a deletion: the garbage collector deletes an object when its owner is
+//!   gone, and takes an owner that it cannot find by name and uid for gone. It is legitimate if a manifest
+//!   declares the reference, or if a claiming release declares the owner itself.
+//! - A new **license** of a preset ([`License::fields`]) is what the preset lets its controller do. It is
+//!   legitimate if a manifest declares it.
+//!
+//! What a deletion would be allowed for is allowed here too: an object that is being deleted, or that a
+//! release gives up.
+//!
+//! [`License::fields`]: crate::policy::license::License::fields
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    change::at,
+    claim::{Claim, Deletion},
+    judge::{Asked, Question, is_being_deleted},
+    request::{Operation, Raw, Request},
+    verdict::{Change, Finding, Outcome, Reason, Verdict},
+};
+use crate::{
+    compare::{
+        Json, dig,
+        path::{FieldPath, Step},
+        redact::Sensitivity,
+    },
+    policy::{Act, Change as PolicyChange, license::is_same_owner, tree::Tree},
+};
+
+/// So many new owner references are looked at; with more of them the object is not read by a person.
+const OWNERS: usize = 64;
+
+/// The changes of one release's object, and what they lead to.
+#[derive(Default)]
+struct Found {
+    changes: Vec<Change>,
+    leads_to: Vec<String>,
+    is_deletion: bool,
+    undecided: Option<Reason>,
+    exempt: Option<Arc<str>>,
+}
+
+/// A field that a request sets, and that steers a controller.
+struct Steering {
+    path: FieldPath,
+    old: Option<String>,
+    new: String,
+    leads_to: String,
+    is_deletion: bool,
+    /// It cannot be said whether it is legitimate.
+    is_unknown: bool,
+}
+
+/// The verdict on what an UPDATE would make controllers do; none where it changes nothing of the kind.
+pub(super) fn judge_deputies(
+    question: &Question<'_>,
+    old: Json<'_>,
+    new: Json<'_>,
+) -> Option<Verdict> {
+    let steering = steering(question, old, new);
+    if steering.is_empty() {
+        return None;
+    }
+    let is_leaving = is_being_deleted(question.request);
+    let mut findings = Vec::new();
+    let (mut undecided, mut exempt, mut is_deletion) = (None, None, false);
+    for claim in question.claims {
+        if claim.leaves_free() || question.judges_elsewhere(claim) {
+            continue;
+        }
+        let found = found(question, claim, &steering, is_leaving);
+        undecided = undecided.or(found.undecided);
+        exempt = exempt.or(found.exempt);
+        is_deletion |= found.is_deletion;
+        if !found.changes.is_empty() {
+            findings.push(Finding {
+                involved: found.leads_to,
+                ..claim.finding(question, found.changes)
+            });
+        }
+    }
+    match (findings.is_empty(), undecided, exempt) {
+        (false, ..) => Some(Verdict {
+            reason: if is_deletion {
+                Reason::LeadsToDeletion
+            } else {
+                Reason::LeadsToChange
+            },
+            exemption: None,
+            findings,
+        }),
+        (true, Some(reason), _) => Some(Verdict::because(reason)),
+        (true, None, Some(rule)) => Some(Verdict::exempt(rule)),
+        (true, None, None) => None,
+    }
+}
+
+/// Both verdicts as one: a violation outweighs what cannot be decided, and that outweighs a pass.
+pub(super) fn joined(fields: Verdict, deputies: Option<Verdict>) -> Verdict {
+    let Some(deputies) = deputies else {
+        return fields;
+    };
+    match (fields.reason.outcome(), deputies.reason.outcome()) {
+        (Outcome::Violation, Outcome::Violation) => {
+            let mut findings = fields.findings;
+            for found in deputies.findings {
+                let same = |finding: &&mut Finding| finding.release == found.release;
+                match findings.iter_mut().find(same) {
+                    Some(finding) => {
+                        finding.changes.extend(found.changes);
+                        finding.involved.extend(found.involved);
+                    }
+                    None => findings.push(found),
+                }
+            }
+            Verdict {
+                findings,
+                ..deputies
+            }
+        }
+        (Outcome::Violation, _) => fields,
+        (_, Outcome::Violation) => deputies,
+        (Outcome::Indeterminate, _) => fields,
+        (_, Outcome::Indeterminate) => deputies,
+        (Outcome::Pass, Outcome::Pass) if fields.reason == Reason::NothingDeclaredChanges => {
+            deputies
+        }
+        (Outcome::Pass, Outcome::Pass) => fields,
+    }
+}
+
+fn found(question: &Question<'_>, claim: &Claim, steering: &[Steering], is_leaving: bool) -> Found {
+    let mut found = Found::default();
+    let of = question.of(claim);
+    for one in steering {
+        if one.is_deletion {
+            match claim.deletion() {
+                _ if is_leaving => continue,
+                Deletion::Free(_) => continue,
+                Deletion::Unreadable => {
+                    found.undecided = Some(Reason::RecordUnreadable);
+                    continue;
+                }
+                Deletion::Held => {}
+            }
+        }
+        if let Some(rule) = exemption(question, &of, one) {
+            found.exempt = Some(rule);
+            continue;
+        }
+        if one.is_unknown {
+            found.undecided = Some(Reason::OwnerUnknown);
+            continue;
+        }
+        found.is_deletion |= one.is_deletion;
+        found.changes.push(shown(question, one));
+        if !found.leads_to.contains(&one.leads_to) {
+            found.leads_to.push(one.leads_to.clone());
+        }
+    }
+    found
+}
+
+fn exemption(question: &Question<'_>, of: &Asked<'_>, one: &Steering) -> Option<Arc<str>> {
+    let change = PolicyChange {
+        path: &one.path,
+        old: one.old.as_deref(),
+        new: Some(&one.new),
+    };
+    question.exemption(of, Act::Change(change))
+}
+
+fn shown(question: &Question<'_>, one: &Steering) -> Change {
+    let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
+    let show = |text: Option<&str>| question.redactor.show(sensitivity, &one.path, text);
+    Change {
+        path: one.path.clone(),
+        declared: show(None),
+        live: show(one.old.as_deref()),
+        requested: show(Some(&one.new)),
+    }
+}
+
+fn steering(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steering> {
+    let mut steering = owners(question, old, new);
+    // No two claims differ in kind and place, which are all that a license is bound to.
+    if let Some(claim) = question.claims.first() {
+        let of = question.of(claim);
+        let object = question.object(claim, &of.manifest);
+        for rule in question.policy.licensed(&object) {
+            let license = rule.license();
+            let manifests = &of.manifests;
+            let is_deletion = rule.deletes();
+            for field in license.fields() {
+                let (before, after) = (at(old, &field), at(new, &field));
+                let Some(after) = after else {
+                    continue;
+                };
+                let is_new = before.map(Json::text) != Some(after.text());
+                if !is_new || manifests.iter().any(|tree| has(tree, &field)) {
+                    continue;
+                }
+                // An annotation that steers nothing declared is like any other.
+                let is_structural = field.first() != Some(&"metadata");
+                if is_structural || manifests.iter().any(|tree| rule.touches(tree)) {
+                    steering.push(Steering {
+                        path: FieldPath::of(field),
+                        old: before.map(|json| json.text().to_owned()),
+                        new: after.text().to_owned(),
+                        leads_to: format!("{} (preset {})", rule.about(), rule.name()),
+                        is_deletion,
+                        is_unknown: false,
+                    });
+                }
+            }
+        }
+    }
+    steering
+}
+
+fn has(tree: &Tree<'_>, field: &[&str]) -> bool {
+    let found = field
+        .iter()
+        .try_fold(tree.value(), |value, name| value.get(name));
+    found.is_some_and(|value| !value.is_null())
+}
+
+/// The owner references that a request adds, or turns to another owner.
+fn owners(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steering> {
+    const LIST: [&str; 2] = ["metadata", "ownerReferences"];
+    let Some(after) = at(new, &LIST) else {
+        return Vec::new();
+    };
+    if at(old, &LIST).map(Json::text) == Some(after.text()) {
+        return Vec::new();
+    }
+    let references = |list: Option<Json<'_>>| -> Vec<Value> {
+        let list = list.and_then(|list| serde_json::from_str(list.text()).ok());
+        list.unwrap_or_default()
+    };
+    let before = references(at(old, &LIST));
+    let Some(claim) = question.claims.first() else {
+        return Vec::new();
+    };
+    let of = question.of(claim);
+    let evidence = of.evidence(question);
+    let facts = question.facts;
+    let after = references(Some(after));
+    added_owners(&before, &after)
+        .take(OWNERS)
+        .filter(|(uid, _, owner)| {
+            !evidence.declares_owner(owner) && !facts.owners.iter().any(|known| known == uid)
+        })
+        .map(|(uid, earlier, owner)| Steering {
+            path: owner_path(uid),
+            old: earlier.map(Value::to_string),
+            new: owner.to_string(),
+            leads_to: OWNER.to_owned(),
+            is_deletion: true,
+            is_unknown: facts.unknown_owners.iter().any(|known| known == uid),
+        })
+        .collect()
+}
+
+/// What an owner reference leads to.
+const OWNER: &str = "the garbage collector deletes an object when its owner is gone, and takes an \
+                     owner that it cannot find for gone";
+
+/// The owner references in `new` that are not in `old`, each with its uid and what stood there before.
+/// One that becomes the controller's counts as new: controllers take objects for theirs by that flag.
+pub fn added_owners<'v>(
+    old: &'v [Value],
+    new: &'v [Value],
+) -> impl Iterator<Item = (&'v str, Option<&'v Value>, &'v Value)> {
+    let is_controller =
+        |owner: &Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
+    new.iter().filter_map(move |owner| {
+        let uid = owner.get("uid").and_then(Value::as_str).unwrap_or_default();
+        let is_known = old.iter().any(|known| {
+            is_same_owner(known, owner) && (is_controller(known) || !is_controller(owner))
+        });
+        let of_uid = |known: &&Value| known.get("uid").and_then(Value::as_str) == Some(uid);
+        (!is_known).then(|| (uid, old.iter().find(of_uid), owner))
+    })
+}
+
+/// Where an owner reference stands.
+pub fn owner_path(uid: &str) -> FieldPath {
+    FieldPath::of(["metadata", "ownerReferences"])
+        .join(Step::Item(vec![("uid".to_owned(), uid.to_owned())]))
+}
+
+/// The owner references of the request's objects that could matter to the garbage collector: those that
+/// an UPDATE adds, or that an object has that is deleted.
+pub fn owners_in_question(request: &Request<'_>) -> Vec<Value> {
+    let read = |object: Option<Raw<'_>>| -> Vec<Value> {
+        let list = object
+            .and_then(|object| dig(object.get(), &["metadata", "ownerReferences"]))
+            .and_then(|list| serde_json::from_str(list).ok());
+        list.unwrap_or_default()
+    };
+    let before = read(request.old_object);
+    if request.operation == Operation::Delete {
+        return before;
+    }
+    let mut after = read(request.object);
+    after.retain(|owner| !before.contains(owner));
+    after
+}

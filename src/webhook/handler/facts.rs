@@ -1,0 +1,219 @@
+//! What has to be found out about the cluster before an exempt controller may act, or before an owner
+//! reference counts as a deletion.
+//!
+//! Invariants
+//! - Only asked where it can matter: for the controllers that need such a license, and for requests with
+//!   owner references that are in question.
+//! - What could not be found out licenses nobody. Where that would refuse a controller because of a
+//!   failure of the cluster, [`Gathered::failed`] says so.
+
+use std::{borrow::Cow, time::Instant};
+
+use serde_json::Value;
+use tokio::time::timeout_at;
+
+use super::{LiveOwner, Sources, judging::Call};
+use crate::{
+    guard::{Claim, ObjectRef, Operation, deputies::owners_in_question},
+    helm::ReleaseName,
+    policy::license::{Autoscaler, Facts, License},
+};
+
+/// Owners of a request that are looked up; no object has more of them.
+const OWNERS: usize = 8;
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    is_terminating: bool,
+    owners: Vec<String>,
+    unknown_owners: Vec<String>,
+    autoscaler: Autoscaler,
+    /// A controller may lack its license only because the cluster did not answer.
+    pub failed: bool,
+}
+
+impl Gathered {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            is_terminating: self.is_terminating,
+            owners: &self.owners,
+            unknown_owners: &self.unknown_owners,
+            autoscaler: self.autoscaler,
+        }
+    }
+
+    /// What is known without asking the API server.
+    pub(super) fn known<S: Sources>(sources: &S, call: &Call<'_>) -> Self {
+        let object = call.located.object();
+        Self {
+            is_terminating: asks(call, License::TerminatingNamespace)
+                && sources.is_known_terminating(object.namespace),
+            autoscaler: match asks(call, License::Autoscaler) {
+                false => Autoscaler::Unknown,
+                true if sources.is_autoscaled(&object) => Autoscaler::Declared,
+                true => Autoscaler::Undeclared,
+            },
+            ..Self::default()
+        }
+    }
+
+    /// What the API server says now.
+    pub(super) async fn now<S: Sources>(
+        sources: &S,
+        call: &Call<'_>,
+        claims: &[Claim],
+        until: Instant,
+    ) -> Self {
+        let object = call.located.object();
+        let mut gathered = Self::default();
+        if asks(call, License::TerminatingNamespace) {
+            let asking = sources.is_terminating(object.namespace, until);
+            match timeout_at(until.into(), asking).await {
+                Ok(Ok(is_terminating)) => gathered.is_terminating = is_terminating,
+                _ => gathered.failed = true,
+            }
+        }
+        if asks(call, License::Autoscaler) {
+            let asking = sources.is_autoscaled_now(&object, until);
+            gathered.autoscaler = match timeout_at(until.into(), asking).await {
+                Ok(Ok(true)) => Autoscaler::Declared,
+                Ok(Ok(false)) => Autoscaler::Undeclared,
+                _ => {
+                    gathered.failed = true;
+                    Autoscaler::Undeclared
+                }
+            };
+        }
+        if call.request.operation == Operation::Update || asks(call, License::Owner) {
+            gathered.look_up_owners(sources, call, claims, until).await;
+        }
+        gathered
+    }
+
+    async fn look_up_owners<S: Sources>(
+        &mut self,
+        sources: &S,
+        call: &Call<'_>,
+        claims: &[Claim],
+        until: Instant,
+    ) {
+        let releases: Vec<ReleaseName> = claims
+            .iter()
+            .map(|claim| (*claim.release).clone())
+            .collect();
+        let object = call.located.object();
+        let is_delete = call.request.operation == Operation::Delete;
+        for owner in owners_in_question(call.request).iter().take(OWNERS) {
+            let Some(owner) = Owner::of(owner) else {
+                continue;
+            };
+            match owner
+                .found(sources, object.namespace, &releases, until)
+                .await
+            {
+                Found::Live(uid) if uid == owner.uid => self.owners.push(uid),
+                // What deleted the owner was judged itself.
+                Found::Gone if is_delete => self.owners.push(owner.uid.to_owned()),
+                Found::Undeclared | Found::Live(_) | Found::Gone => {}
+                Found::Unknown => self.unknown_owners.push(owner.uid.to_owned()),
+            }
+        }
+    }
+}
+
+/// Whether the requester is a controller that needs this license for what it asks.
+fn asks(call: &Call<'_>, license: License) -> bool {
+    let request = call.request;
+    let is_it = match license {
+        License::TerminatingNamespace | License::Owner => request.operation == Operation::Delete,
+        _ => request.sub_resource == "scale",
+    };
+    is_it && call.policy.has_license(request.user_info.asking(), license)
+}
+
+struct Owner<'o> {
+    api_version: &'o str,
+    kind: &'o str,
+    name: &'o str,
+    uid: &'o str,
+}
+
+enum Found {
+    /// No claiming release declares it.
+    Undeclared,
+    /// Declared, and there with this uid.
+    Live(String),
+    /// Declared, and not there.
+    Gone,
+    /// It could not be found out.
+    Unknown,
+}
+
+impl<'o> Owner<'o> {
+    fn of(owner: &'o Value) -> Option<Self> {
+        let text = |field| owner.get(field).and_then(Value::as_str);
+        Some(Self {
+            api_version: text("apiVersion")?,
+            kind: text("kind")?,
+            name: text("name")?,
+            uid: text("uid")?,
+        })
+    }
+
+    /// Looks for it in the namespace of its dependent, then among cluster-scoped objects.
+    async fn found<S: Sources>(
+        &self,
+        sources: &S,
+        namespace: &str,
+        releases: &[ReleaseName],
+        until: Instant,
+    ) -> Found {
+        let group = self
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group);
+        let scopes = if namespace.is_empty() {
+            vec![""]
+        } else {
+            vec![namespace, ""]
+        };
+        for namespace in scopes {
+            let object = ObjectRef {
+                group,
+                kind: self.kind,
+                namespace,
+                name: Cow::Borrowed(self.name),
+            };
+            let reading = sources.fresh_claims(&object, releases, until);
+            let Ok(Ok(claims)) = timeout_at(until.into(), reading).await else {
+                return Found::Unknown;
+            };
+            if !claims.iter().any(|claim| releases.contains(&claim.release)) {
+                continue;
+            }
+            let owner = LiveOwner {
+                api_version: self.api_version,
+                kind: self.kind,
+                namespace,
+                name: self.name,
+            };
+            let reading = sources.live_uid(&owner, until);
+            return match timeout_at(until.into(), reading).await {
+                Ok(Ok(Some(uid))) => Found::Live(uid),
+                Ok(Ok(None)) => Found::Gone,
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        kind = self.kind,
+                        namespace,
+                        error,
+                        "failed to read an owner"
+                    );
+                    Found::Unknown
+                }
+                Err(_) => Found::Unknown,
+            };
+        }
+        Found::Undeclared
+    }
+}
