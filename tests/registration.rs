@@ -335,9 +335,15 @@ fn what_a_person_does_to_the_same_kinds_brings_one(scene: &Scene<'_>) {
     scene.kubectl("annotate pod bare a=b");
     scene.seen(&["UPDATE pods bare"]);
     scene.apply(&object("coordination.k8s.io/v1", "Lease", "leader"));
-    scene.kubectl("annotate lease leader a=b");
+    scene.kubectl(r#"patch lease leader --type=merge -p {"spec":{"holderIdentity":"b"}}"#);
+    scene.seen(&[]);
+    scene.kubectl("label lease leader app.kubernetes.io/managed-by-");
+    scene.seen(&["UPDATE leases leader"]);
+    scene.kubectl("label lease leader app.kubernetes.io/managed-by=Helm");
+    scene.seen(&["UPDATE leases leader"]);
     scene.kubectl("delete lease leader");
     scene.seen(&["DELETE leases leader"]);
+    a_declared_object_is_no_copy(scene);
 }
 
 fn the_clusters_own_namespace_is_within_reach(scene: &Scene<'_>) {
@@ -405,4 +411,47 @@ fn replicas_agree_on_one_certificate(recorder: &Recorder, namespace: &str) {
     let made = both(SystemTime::now());
     let renewed = both(SystemTime::now() + Duration::from_secs(300 * 24 * 60 * 60));
     assert!(made.0 == made.1 && renewed.0 == renewed.1 && made.0 != renewed.0);
+}
+
+/// Whom a Service's selector or a label tells to write to endpoints that a release declares.
+fn a_declared_object_is_no_copy(scene: &Scene<'_>) {
+    let marked = |api_version: &str, kind: &str| {
+        let mut marked = object(api_version, kind, "partner");
+        marked["metadata"]["annotations"] = json!({
+            "meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": scene.namespace,
+        });
+        marked
+    };
+    let mut service = marked("v1", "Service");
+    service["spec"] = json!({"ports": [{"port": 80}]});
+    let mut endpoints = marked("v1", "Endpoints");
+    endpoints["subsets"] = json!([{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]);
+    let mut pod = marked("v1", "Pod");
+    pod["spec"] = json!({"containers": [container()]});
+    for object in [service, endpoints, pod] {
+        scene.apply(&object);
+    }
+    let seen = |what: &str| {
+        until(what, || {
+            let calls = scene.calls.of_the_control_plane();
+            calls
+                .iter()
+                .any(|call| format!("{} {} {}", call.operation, call.resource, call.name) == what)
+        });
+    };
+    scene.kubectl(r#"patch service partner --type=merge -p {"spec":{"selector":{"app":"web"}}}"#);
+    seen("UPDATE endpoints partner");
+    let mut adopting = object("apps/v1", "ReplicaSet", "adopting");
+    adopting["spec"] = json!({
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": labels()}, "spec": {"containers": [container()]}},
+    });
+    scene.apply(&adopting);
+    seen("UPDATE pods partner");
+    scene.kubectl("delete replicaset adopting");
+    scene.kubectl("delete service partner");
+    scene.kubectl("delete endpoints partner --ignore-not-found");
+    scene.kubectl("delete pod partner --ignore-not-found --grace-period=0 --force");
+    scene.calls.of_alice();
 }

@@ -79,8 +79,9 @@ pub(super) fn marked() -> MatchCondition {
     condition("is-marked-as-helms", marks.join(" || "))
 }
 
-/// A subresource write that reaches more than the status.
-pub(super) fn reaches_declared_fields() -> MatchCondition {
+/// Whether an update changes more of the metadata than the API server does itself. Both objects have
+/// metadata.
+fn changes_metadata() -> String {
     let changes = METADATA.map(|field| {
         format!(
             "has(object.metadata.{field}) != has(oldObject.metadata.{field}) || \
@@ -88,12 +89,17 @@ pub(super) fn reaches_declared_fields() -> MatchCondition {
              object.metadata.{field} != oldObject.metadata.{field}"
         )
     });
+    changes.join(" || ")
+}
+
+/// A subresource write that reaches more than the status.
+pub(super) fn reaches_declared_fields() -> MatchCondition {
+    let changes = changes_metadata();
     condition(
         "changes-more-than-status",
         format!(
             "request.subResource in {WHOLE} || object != null && oldObject != null && \
-             has(object.metadata) && has(oldObject.metadata) && ({})",
-            changes.join(" || ")
+             has(object.metadata) && has(oldObject.metadata) && ({changes})"
         ),
     )
 }
@@ -113,56 +119,58 @@ pub(super) fn not_a_rollouts_revision() -> MatchCondition {
 
 /// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
 /// labels too, onto what they make from them; Deployments hand their annotations on to
-/// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away when a
-/// controller of the control plane (by its exact name) or a kubelet (by its group; both are names that
-/// no client can give itself) writes to a kind that it makes itself. The same kinds written by anyone
-/// else are seen: a chart may declare a bare Pod. So is a controller that takes over what it did not make
-/// ([`takes_over`]).
+/// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away
+/// when a controller of the control plane (by its exact name) writes to a *copy*: an object that has a
+/// controller among its owners already, or endpoints that name no release. Who writes is not enough: a
+/// `ReplicaSet` adopts and deletes a declared Pod whose labels it selects, and the controllers of
+/// endpoints take what a Service or a label tells them to.
 ///
-/// Leases are renewed every few seconds by whoever holds them: their updates are kept away, their
-/// deletion is not.
+/// What the health of a node decides, on the other hand, no object of a user tells: a kubelet (by its
+/// group), the scheduler and the controllers of nodes are kept away from every Pod.
+///
+/// Leases are renewed every few seconds by whoever holds them: their updates are kept away where the
+/// marks stay, their deletion is not.
 pub(super) fn copied_marks() -> [MatchCondition; 2] {
-    let controllers = COPYING_CONTROLLERS
-        .map(|name| format!("'{name}'"))
-        .join(", ");
+    let list = |names: &[&str]| {
+        let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+        quoted.join(", ")
+    };
+    let (copying, of_nodes) = (list(&COPYING_CONTROLLERS), list(&NODE_CONTROLLERS));
+    let (names_release, changes) = (has_owner("oldObject"), changes_metadata());
     [
         condition(
             "not-a-controllers-own-copies",
             format!(
-                "!((request.resource.group == '' && request.resource.resource in ['pods', 'endpoints'] \
-             || request.resource.group == 'apps' && request.resource.resource in ['replicasets', \
-             'controllerrevisions'] || request.resource.group == 'discovery.k8s.io') && \
-             (request.userInfo.username in [{controllers}] || \
-             has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups) && !{takes})",
-                takes = takes_over(),
+                "!(request.resource.group == '' && request.resource.resource == 'pods' && \
+                 (request.userInfo.username in [{of_nodes}] || \
+                 has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups) || \
+                 request.userInfo.username in [{copying}] && oldObject != null && \
+                 has(oldObject.metadata) && \
+                 ((request.resource.group == '' && request.resource.resource == 'pods' || \
+                 request.resource.group == 'apps' && request.resource.resource in ['replicasets', \
+                 'controllerrevisions']) && has(oldObject.metadata.ownerReferences) && \
+                 oldObject.metadata.ownerReferences.exists(owner, has(owner.controller) && \
+                 owner.controller) || \
+                 (request.resource.group == '' && request.resource.resource == 'endpoints' || \
+                 request.resource.group == 'discovery.k8s.io') && !{names_release}))"
             ),
         ),
         condition(
             "not-leases-and-events",
-            "!(request.operation == 'UPDATE' && request.resource.group == 'coordination.k8s.io' || \
-             request.resource.group == 'events.k8s.io' || \
-             request.resource.group == '' && request.resource.resource == 'events')"
-                .to_owned(),
+            format!(
+                "!(request.operation == 'UPDATE' && request.resource.group == 'coordination.k8s.io' && \
+                 object != null && oldObject != null && has(object.metadata) && \
+                 has(oldObject.metadata) && !({changes}) || \
+                 request.resource.group == 'events.k8s.io' || \
+                 request.resource.group == '' && request.resource.resource == 'events')"
+            ),
         ),
     ]
 }
 
-/// A controller takes over what it did not make: a bare Pod that its selector matches, the Endpoints of
-/// a Service that got a selector. Helm's annotation tells such an object from a copy, which has Helm's
-/// label alone or an owner; to take that annotation off is judged.
-fn takes_over() -> String {
-    format!(
-        "((request.operation == 'UPDATE' || request.resource.resource == 'endpoints') && {} && \
-         !has(oldObject.metadata.ownerReferences))",
-        has_owner("oldObject")
-    )
-}
-
-/// As the controller manager calls itself with and without `--use-service-account-credentials`,
-/// and the scheduler, which preempts pods.
-const COPYING_CONTROLLERS: [&str; 16] = [
+/// As the controller manager calls itself with and without `--use-service-account-credentials`.
+const COPYING_CONTROLLERS: [&str; 12] = [
     "system:kube-controller-manager",
-    "system:kube-scheduler",
     "system:serviceaccount:kube-system:daemon-set-controller",
     "system:serviceaccount:kube-system:deployment-controller",
     "system:serviceaccount:kube-system:endpoint-controller",
@@ -170,11 +178,16 @@ const COPYING_CONTROLLERS: [&str; 16] = [
     "system:serviceaccount:kube-system:endpointslicemirroring-controller",
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:job-controller",
-    "system:serviceaccount:kube-system:node-controller",
-    "system:serviceaccount:kube-system:pod-garbage-collector",
     "system:serviceaccount:kube-system:replicaset-controller",
     "system:serviceaccount:kube-system:replication-controller",
     "system:serviceaccount:kube-system:statefulset-controller",
-    "system:serviceaccount:kube-system:taint-eviction-controller",
     "system:serviceaccount:kube-system:ttl-after-finished-controller",
+];
+
+/// Who deletes Pods because of their node, and the scheduler, which preempts them.
+const NODE_CONTROLLERS: [&str; 4] = [
+    "system:kube-scheduler",
+    "system:serviceaccount:kube-system:node-controller",
+    "system:serviceaccount:kube-system:pod-garbage-collector",
+    "system:serviceaccount:kube-system:taint-eviction-controller",
 ];
