@@ -337,32 +337,42 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
     let (other, _) = issued();
     let refusing = start(tls_protocol(&serving), 401).await;
     let failing = start(tls_protocol(&serving), 500).await;
-    for (server, ca) in [(&refusing, &pair), (&failing, &pair), (&refusing, &other)] {
-        let counters = Counters::default();
-        let alerts = Alerts::over(
-            Tcp,
-            client(&server.url),
-            "helm-guard",
-            counters.clone(),
-            quick(),
-        );
-        alerts.apply(&sinks(json!([{"name": "tickets", "type": "http",
-            "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca_bundle,
-            "headersFrom": {"Authorization": {"name": "alerts", "key": "token"}}}])));
-        alerts.raise(Alert::broke_glass(&change()));
-        while counters.queued("tickets").get() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let failed = counters.counted("tickets", AlertKind::BreakGlass, Outcome::Failed);
-        assert_eq!(failed, 1);
-    }
-    let text = String::from_utf8(log.0.lock().clone()).unwrap();
-    for part in [
+    let expected = [
         "sink=\"tickets\"",
         "the sink answered 401",
         "the sink answered 500",
         "is of an unknown CA",
-    ] {
+    ];
+    let mut text = String::new();
+    // A line that another test comes by for the first time at this very moment is off until the next
+    // rebuild (`tracing_core::callsite`): then it is said in the next round.
+    for _ in 0..10 {
+        tracing::callsite::rebuild_interest_cache();
+        for (server, ca) in [(&refusing, &pair), (&failing, &pair), (&refusing, &other)] {
+            let counters = Counters::default();
+            let alerts = Alerts::over(
+                Tcp,
+                client(&server.url),
+                "helm-guard",
+                counters.clone(),
+                quick(),
+            );
+            alerts.apply(&sinks(json!([{"name": "tickets", "type": "http",
+                "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca_bundle,
+                "headersFrom": {"Authorization": {"name": "alerts", "key": "token"}}}])));
+            alerts.raise(Alert::broke_glass(&change()));
+            while counters.queued("tickets").get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let failed = counters.counted("tickets", AlertKind::BreakGlass, Outcome::Failed);
+            assert_eq!(failed, 1);
+        }
+        text = String::from_utf8(log.0.lock().clone()).unwrap();
+        if expected.iter().all(|part| text.contains(part)) {
+            break;
+        }
+    }
+    for part in expected {
         assert!(text.contains(part), "no {part} in {text}");
     }
     let port = refusing.url.rsplit(':').next().unwrap();
