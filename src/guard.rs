@@ -11,8 +11,10 @@ pub mod claim;
 pub mod decision;
 pub mod deputies;
 mod excuse;
+pub mod flight;
 pub mod judge;
 pub mod own;
+pub mod reach;
 pub mod records;
 pub mod request;
 mod scale;
@@ -22,8 +24,10 @@ pub mod verdict;
 
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use decision::{Asker, Decided, Decision, decide};
-pub use judge::{Elsewhere, HELM_WRITERS, Knowledge, Question, in_flight, judge};
+pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
+pub use judge::{Elsewhere, Knowledge, Question, judge};
 pub use own::{KnownBy, Own};
+pub use reach::{Owner, Reach, settle};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};
 pub use subject::{
     Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,

@@ -13,6 +13,7 @@
 //! Start at [`record::decode`], then [`manifest::parse`], then [`lifecycle::active_set`].
 //! [`storage::RecordMeta`] is what a record's metadata alone tells.
 
+pub mod hooks;
 pub mod identity;
 pub mod lifecycle;
 pub mod manifest;

@@ -19,20 +19,27 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, Release},
+    },
     time::SystemTime,
 };
 
 use kube::Client;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{guard::Claim, helm::record::Limits};
+use crate::{
+    guard::Claim,
+    helm::{record::Limits, storage::Driver},
+};
 
 mod autoscalers;
 pub mod body;
 pub mod cache;
 pub mod decoding;
 pub mod directory;
+pub mod elsewhere;
 pub mod files;
 mod health;
 mod holdings;
@@ -55,7 +62,7 @@ pub use autoscalers::AutoscalerError;
 pub use body::Body;
 pub use directory::{DeclaredKind, Directory};
 pub use health::{Readiness, ReleaseInfo, Stats};
-pub use read_through::{ReadThrough, ReadThroughError};
+pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, Wanted};
 pub use standing::Standing;
 
 use health::{Counters, Progress, WatchHealth, count};
@@ -68,6 +75,8 @@ use writer::{Message, Writer};
 pub struct Config {
     /// The namespaces whose records are read; all when empty.
     pub namespaces: Vec<String>,
+    /// What records are stored in (`HELM_DRIVER`).
+    pub drivers: Vec<Driver>,
     /// How big a record may be.
     pub limits: Limits,
     /// Seconds after which a quiet watch is renewed, and so how long a connection that died
@@ -81,6 +90,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             namespaces: Vec::new(),
+            drivers: vec![Driver::Secret],
             limits: Limits::default(),
             renew_watch_after: 90,
         }
@@ -121,7 +131,7 @@ impl Releases {
     pub fn new(client: Client, config: &Config) -> (Self, Worker) {
         let (messages, receiver) = mpsc::channel(QUEUE);
         let store = Arc::new(store::Store::default());
-        let watches = watch::scopes(&config.namespaces)
+        let watches = watch::scopes(&config.namespaces, &config.drivers)
             .into_iter()
             .map(|scope| Arc::new(WatchHealth::new(scope)))
             .collect();
@@ -163,7 +173,13 @@ impl Releases {
     /// Whether every record has been seen, and every body needed was read or found unreadable, at
     /// least once since the start. Never waits.
     pub fn is_complete(&self) -> bool {
-        self.shared.progress.complete.load(Relaxed)
+        self.shared.is_complete()
+    }
+
+    /// Whether the records of this driver are read.
+    pub fn reads(&self, driver: Driver) -> bool {
+        let mut watches = self.shared.watches.iter();
+        watches.any(|watch| watch.scope().driver == driver)
     }
 
     /// Another number whenever what is declared changed. Never waits.
@@ -185,6 +201,11 @@ impl Releases {
         };
         for watch in &shared.watches {
             match (watch.is_listed(), watch.error()) {
+                (false, Some(error)) if shared.is_left_out(watch.scope().driver) => {
+                    readiness
+                        .warnings
+                        .push(format!("{}: not read: {error}", watch.name()));
+                }
                 (true, None) => {}
                 (true, Some(error)) => {
                     readiness
@@ -222,6 +243,14 @@ impl Releases {
                 .into_iter()
                 .filter_map(|(what, names)| Some(format!("{what}: {}", names?))),
         );
+        let copies = shared.directory.copies();
+        if !copies.is_empty() {
+            let names = copies.iter().map(|(_, storage)| storage.to_string());
+            readiness.warnings.push(format!(
+                "copies of the records of releases that have records in their own namespaces: {}",
+                some(names.collect())
+            ));
+        }
         readiness
     }
 
@@ -252,6 +281,7 @@ impl Releases {
             read_throughs: counters.read_throughs.load(Relaxed),
             read_through_errors: counters.read_through_errors.load(Relaxed),
             read_through_lists: counters.read_through_lists.load(Relaxed),
+            copies: shared.directory.copies().len(),
             ..Stats::default()
         };
         for view in shared.directory.releases() {
@@ -266,7 +296,11 @@ impl Releases {
 
     /// All releases that have a record, for the metrics that say which there are.
     pub fn release_infos(&self) -> impl Iterator<Item = ReleaseInfo> {
-        self.shared.directory.releases().into_iter().map(|view| {
+        let directory = &self.shared.directory;
+        let copies: BTreeSet<_> = directory.copies().into_iter().map(|(_, at)| at).collect();
+        let views = directory.releases().into_iter();
+        let views = views.filter(move |view| !copies.contains(&view.storage));
+        views.map(|view| {
             let release = view.bodies().next().map(|body| body.release());
             let namespace = release.map_or(&*view.storage.namespace, |release| &release.namespace);
             let about = view.latest.as_deref();
@@ -334,6 +368,8 @@ impl Shared {
 
     /// The writer has taken a batch, in which the lists of these scopes were completed.
     fn progress(&self, listed: &[Scope], wanted: usize) {
+        // Before the lists are seen as done: who sees that must not find that nothing is wanted.
+        self.progress.wanted.store(wanted as u64, Release);
         for watch in self
             .watches
             .iter()
@@ -341,10 +377,42 @@ impl Shared {
         {
             watch.listed();
         }
-        self.progress.wanted.store(wanted as u64, Relaxed);
-        if wanted == 0 && self.watches.iter().all(|watch| watch.is_listed()) {
+        self.is_complete();
+    }
+
+    /// Latched: every record has been seen, and every body needed was read. A driver that the guard may not
+    /// read anywhere is left out, if another one is read: then nobody keeps records in it, or nobody
+    /// wants them guarded.
+    fn is_complete(&self) -> bool {
+        let is_done =
+            |watch: &Arc<WatchHealth>| watch.is_listed() || self.is_left_out(watch.scope().driver);
+        if self.progress.wanted.load(Relaxed) == 0
+            && self.watches.iter().any(|watch| watch.is_listed())
+            && self.watches.iter().all(is_done)
+        {
             self.progress.complete.store(true, Relaxed);
         }
+        self.progress.complete.load(Relaxed)
+    }
+
+    /// Whether the guard may not read this driver's records anywhere.
+    fn is_left_out(&self, driver: Driver) -> bool {
+        let mut of = self
+            .watches
+            .iter()
+            .filter(|watch| watch.scope().driver == driver);
+        of.all(|watch| watch.is_forbidden())
+    }
+}
+
+/// A list of names, of which not all are shown.
+fn some(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown: Vec<String> = names.into_iter().take(NAMES_SHOWN).collect();
+    let shown = shown.join(", ");
+    match more {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

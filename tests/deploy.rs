@@ -369,7 +369,6 @@ fn the_guard_may_read_what_it_compares_with() {
     let rules = guard_rules();
     for (group, resource) in [
         ("", "secrets"),
-        ("", "configmaps"),
         ("", "namespaces"),
         ("helm-guard.dev", "guardpolicies"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),

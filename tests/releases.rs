@@ -18,7 +18,8 @@ use helm_guard::{
         client::{Target, connect},
     },
     guard::{Claim, Held, ObjectRef},
-    releases::{Config, ReadThrough, Releases},
+    helm::storage::Driver,
+    releases::{Config, ReadThrough, Releases, Wanted},
 };
 use kube::Client;
 use rstest::rstest;
@@ -119,6 +120,7 @@ fn a_release_is_followed_from_install_to_uninstall(
     multi_threaded(async {
         let config = Config {
             namespaces: vec![space.to_owned()],
+            drivers: vec![Driver::Secret, Driver::ConfigMap],
             ..Config::default()
         };
         let (releases, worker) = Releases::new(client(plane).await, &config);
@@ -159,11 +161,13 @@ fn a_release_is_followed_from_install_to_uninstall(
         block_in_place(|| helm(&["upgrade", "paint", chart, "--set", "colour=blue"]));
         // Whatever the watch has told so far.
         let deadline = Instant::now() + Duration::from_secs(10);
-        let fresh = read_through
-            .fresh_claims(&object, &[], deadline)
-            .await
-            .unwrap();
-        assert_eq!(colours(&fresh), says(&[(2, "blue")]));
+        let claims = releases.claims("", "ConfigMap", space, "settings");
+        let wanted = Wanted {
+            claims: &claims,
+            named: &[],
+        };
+        let fresh = read_through.fresh_claims(&object, &wanted, deadline).await;
+        assert_eq!(colours(&fresh.claims), says(&[(2, "blue")]));
         until("the second", || {
             (indexed() == says(&[(2, "blue")])).then_some(())
         })
@@ -174,11 +178,8 @@ fn a_release_is_followed_from_install_to_uninstall(
         assert_eq!((stats.decode_errors, stats.watch_errors), (0, 0));
 
         block_in_place(|| helm(&["uninstall", "paint"]));
-        let fresh = read_through
-            .fresh_claims(&object, &[], deadline)
-            .await
-            .unwrap();
-        assert_eq!(colours(&fresh), []);
+        let fresh = read_through.fresh_claims(&object, &wanted, deadline).await;
+        assert_eq!(colours(&fresh.claims), []);
         until("its end", || (releases.stats().releases == 0).then_some(())).await;
         assert_eq!(releases.stats().bytes, 0);
     });

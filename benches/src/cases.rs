@@ -8,8 +8,8 @@ use std::{borrow::Cow, hint::black_box, sync::Arc};
 use helm_guard::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, Elsewhere, Held, Knowledge, ObjectRef, Outcome, Question, RecordsAt, RevisionClaim,
-        judge, screen,
+        Claim, Elsewhere, Held, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
+        RevisionClaim, judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
     policy::{Labels, Policy, license::Facts},
@@ -223,10 +223,12 @@ fn claim(declared: &Value) -> Claim {
             driver: Driver::Secret,
             namespace: "shop".into(),
         },
+        reach: Reach::Own,
         chart: "web-1.0.0".into(),
         phase: Phase::Settled,
         uninstalling_since: None,
         apply_method: helm_guard::helm::record::ApplyMethod::default(),
+        hook_accounts: Arc::default(),
         revisions: revisions.collect(),
     }
 }

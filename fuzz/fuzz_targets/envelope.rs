@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use helm_guard::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reason, RecordsAt, Request,
+        Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
@@ -45,9 +45,11 @@ static CLAIM: LazyLock<Claim> = LazyLock::new(|| {
             driver: Driver::Secret,
             namespace: "shop".into(),
         },
+        reach: Reach::Own,
         chart: "web-1".into(),
         phase: Phase::Settled,
         uninstalling_since: None,
+        hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 1,
             held: Held::Declared(Arc::new(declared)),

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::{break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand};
-use crate::policy::Mode;
+use crate::{helm::storage::Driver, policy::Mode};
 
 /// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
 /// of a Helm-managed object with the release's own manifest.
@@ -44,6 +44,32 @@ pub enum Command {
     },
     /// Print the version
     Version,
+}
+
+/// What release records are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StorageDriver {
+    /// Secrets, as Helm does unless told otherwise
+    Secrets,
+    /// `ConfigMaps`: whoever may write one of the right name writes a record
+    #[value(name = "configmaps")]
+    ConfigMaps,
+}
+
+impl StorageDriver {
+    /// As the index has them.
+    pub fn drivers(given: &[Self]) -> Vec<Driver> {
+        let mut drivers: Vec<Driver> = given
+            .iter()
+            .map(|driver| match driver {
+                Self::Secrets => Driver::Secret,
+                Self::ConfigMaps => Driver::ConfigMap,
+            })
+            .collect();
+        drivers.sort_unstable();
+        drivers.dedup();
+        drivers
+    }
 }
 
 /// `helm-guard serve`
@@ -112,6 +138,14 @@ pub struct Serve {
     /// Namespace to read release records in (repeatable); all unless given
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
+    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub storage_drivers: Vec<StorageDriver>,
     /// Namespace of the guard itself: of the Lease by which one of several replicas is chosen to follow
     /// emergency changes, of the Secrets that alert sinks name, and of the ConfigMap with the forecast;
     /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod

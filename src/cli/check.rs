@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use self::{offline::Offline, report::Report};
 use super::{
+    args::StorageDriver,
     documents::Source,
     engine::{self, Cluster},
     output::{self, Format},
@@ -72,6 +73,14 @@ pub struct Check {
     /// How to print
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
+    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub storage_drivers: Vec<StorageDriver>,
     /// Kubeconfig of the cluster to ask
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     pub kubeconfig: Option<PathBuf>,
@@ -110,7 +119,7 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
                 kubeconfig: args.kubeconfig.clone(),
                 context: args.context.clone(),
             };
-            let cluster = Cluster::connect(&target, &[]).await?;
+            let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
             reports(ruled(&cluster.webhook, policy), &texts).await
         } else {
             let webhook = engine::webhook(offline(args)?)?;

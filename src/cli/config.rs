@@ -10,7 +10,7 @@ use std::{
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
-use super::args::{LogFormat, Serve};
+use super::args::{LogFormat, Serve, StorageDriver};
 use crate::{
     api::{
         GuardPolicySpec, Scope, Subjects,
@@ -18,6 +18,7 @@ use crate::{
     },
     cluster::client::Target,
     guard::{KnownBy, Own},
+    helm::storage::Driver,
     policy::{Policy, PolicyError},
     record::audit::file::Retention,
     webhook::{
@@ -90,6 +91,8 @@ pub struct Config {
     pub target: Target,
     /// The namespaces with release records; empty for all.
     pub namespaces: Vec<String>,
+    /// What they are stored in.
+    pub drivers: Vec<Driver>,
     /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
     /// Secrets of alert sinks.
     pub guard_namespace: String,
@@ -221,6 +224,7 @@ impl Config {
                 context: args.context,
             },
             namespaces: args.watch_namespaces,
+            drivers: StorageDriver::drivers(&args.storage_drivers),
             logging: Logging {
                 format: args.log_format,
                 filter: filter(&args.log_level)?,
@@ -348,6 +352,20 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case::unless_told_otherwise(&[], &[Driver::Secret])]
+    #[case::config_maps(&["--storage-drivers", "configmaps"], &[Driver::ConfigMap])]
+    #[case::both(&["--storage-drivers=configmaps,secrets"], &[Driver::Secret, Driver::ConfigMap])]
+    fn records_are_read_from_what_the_flag_names(
+        #[case] flags: &[&str],
+        #[case] expected: &[Driver],
+    ) {
+        assert_eq!(
+            resolve(&[&URL[..], flags].concat()).unwrap().drivers,
+            expected
+        );
+    }
+
     #[test]
     fn files_are_enough_where_somebody_else_registers() {
         let config = resolve(&["--tls-cert", "tls.crt", "--tls-key", "tls.key"]).unwrap();
@@ -381,6 +399,7 @@ mod tests {
     #[case::log_format(&["--log-format", "xml"], "json, text")]
     #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
     #[case::own_release(&["--own-release", "guard"], "--own-release")]
+    #[case::storage_driver(&["--storage-drivers", "secrets,sql"], "secrets, configmaps")]
     #[case::runbook(&["--runbook-url", "see the wiki"], "runbookURL")]
     #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]
     #[case::key_without_certificate(&["--tls-key", "tls.key"], "--tls-cert")]

@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use kube::Client;
 use tokio::{runtime::Runtime, task::AbortHandle, time::Instant};
 
-use super::serve::{self, known::Known};
+use super::{
+    args::StorageDriver,
+    serve::{self, known::Known},
+};
 use crate::{
     cluster::{
         access::AccessReviews,
@@ -77,10 +80,15 @@ impl Drop for Cluster {
 
 impl Cluster {
     /// Connects, and reads the release records of these namespaces; of all if there are none.
-    pub(super) async fn connect(target: &Target, namespaces: &[String]) -> anyhow::Result<Self> {
+    pub(super) async fn connect(
+        target: &Target,
+        namespaces: &[String],
+        drivers: &[StorageDriver],
+    ) -> anyhow::Result<Self> {
         let client = client::connect(target).await?;
         let config = releases::Config {
             namespaces: namespaces.to_vec(),
+            drivers: StorageDriver::drivers(drivers),
             ..releases::Config::default()
         };
         let (releases, worker) = Releases::new(client.clone(), &config);

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use self::{
@@ -24,6 +25,7 @@ use self::{
     writer::last_writer,
 };
 use super::{
+    args::StorageDriver,
     check::text_of,
     engine::{self, Cluster},
     output::{self, Format},
@@ -36,7 +38,7 @@ use crate::{
         redact::{Redactor, Sensitivity},
         select::{child, select},
     },
-    guard::{Asker, Claim, Held, decide},
+    guard::{Asker, Claim, Held, Owner, decide, settle, subject::owner_of},
     helm::identity::DeclaredObject,
     webhook::{
         envelope,
@@ -63,6 +65,14 @@ pub struct Explain {
     /// How to print
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
+    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub storage_drivers: Vec<StorageDriver>,
     /// Kubeconfig of the cluster
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -89,7 +99,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         context: args.context.clone(),
     };
     let explanation = engine::runtime()?.block_on(async {
-        let cluster = Cluster::connect(&target, &[]).await?;
+        let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
         let resource = Resource::find(&cluster.client, kind).await?;
         let given = args.namespace.as_deref();
         let given = given.unwrap_or_else(|| cluster.client.default_namespace());
@@ -142,6 +152,11 @@ async fn explain(
         }
         got => got?,
     };
+    let metadata = live.get("metadata").cloned().unwrap_or_default();
+    let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
+    let owner = Owner::Known(owner_of(&metadata.annotations.unwrap_or_default()));
+    // A policy may trust more: what is shown is what counts without one.
+    let claims = settle(claims, &owner, |_| false).counting;
     let path = path.map(|path| by_name(&live, path));
     let redactor = &cluster.webhook.redactor;
     let sensitivity = Sensitivity::of(&resource.group, &resource.kind);

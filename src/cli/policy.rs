@@ -15,6 +15,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use super::{
+    args::StorageDriver,
     check::{self, Check, Ending},
     documents::Source,
     output::Format,
@@ -116,6 +117,7 @@ fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
             output: args.output,
             kubeconfig: args.kubeconfig.clone(),
             context: args.context.clone(),
+            storage_drivers: vec![StorageDriver::Secrets],
         },
         Ending::Summary,
     )

@@ -143,6 +143,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let standing = Arc::<Standing>::default();
     let index = releases::Config {
         namespaces: config.namespaces.clone(),
+        drivers: config.drivers.clone(),
         ..releases::Config::default()
     };
     let (releases, worker) = Releases::new(client.clone(), &index);

@@ -44,6 +44,12 @@ impl ApiFailure {
         self.code == Some(404)
     }
 
+    /// Asking again would lead to the same answer: the API server refused the question.
+    pub fn is_final(&self) -> bool {
+        self.code
+            .is_some_and(|code| (400..500).contains(&code) && code != 429)
+    }
+
     /// The API server does not let the guard do this: RBAC is missing.
     pub fn is_forbidden(&self) -> bool {
         matches!(self.code, Some(401 | 403))

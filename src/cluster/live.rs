@@ -6,12 +6,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use http::Request;
-use kube::Client;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject},
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::ApiFailure;
+use crate::{
+    guard::{ObjectRef, Resource, subject::owner_of},
+    helm::ReleaseName,
+};
 
 /// An object that does not come in this time is asked for again later.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +34,38 @@ pub struct Wanted<'a> {
     pub namespace: &'a str,
     /// Name.
     pub name: &'a str,
+}
+
+/// The release that an object says it belongs to, by its metadata; none if there is no such object.
+///
+/// # Errors
+/// When the API server does not say.
+pub async fn owner(
+    client: &Client,
+    resource: &Resource<'_>,
+    object: &ObjectRef<'_>,
+) -> Result<Option<ReleaseName>, ApiFailure> {
+    let kind = ApiResource {
+        group: resource.group.to_string(),
+        version: resource.version.to_string(),
+        api_version: match &*resource.group {
+            "" => resource.version.to_string(),
+            group => format!("{group}/{}", resource.version),
+        },
+        kind: object.kind.to_owned(),
+        // A Binding is of a Pod.
+        plural: match (&*resource.group, object.kind) {
+            ("", "Pod") => "pods".to_owned(),
+            _ => resource.resource.to_string(),
+        },
+    };
+    let api: Api<DynamicObject> = match object.namespace {
+        "" => Api::all_with(client.clone(), &kind),
+        namespace => Api::namespaced_with(client.clone(), namespace, &kind),
+    };
+    let found = api.get_metadata_opt(&object.name).await?;
+    let metadata = found.map(|found| found.metadata);
+    Ok(metadata.and_then(|metadata| owner_of(&metadata.annotations.unwrap_or_default())))
 }
 
 /// Reads objects, and remembers the resources of their kinds.

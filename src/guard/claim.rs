@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::verdict::Reason;
+use super::{reach::Reach, verdict::Reason};
 use crate::{
     helm::{
         ReleaseName, identity::DeclaredObject, lifecycle::Phase, record::ApplyMethod,
@@ -21,6 +21,8 @@ pub struct Claim {
     pub release: Arc<ReleaseName>,
     /// Where its records are stored.
     pub records: RecordsAt,
+    /// How that relates to where the object is.
+    pub reach: Reach,
     /// Chart name and version of the newest revision, as `name-version`.
     pub chart: Arc<str>,
     /// What the newest revision's status says.
@@ -29,6 +31,8 @@ pub struct Claim {
     pub uninstalling_since: Option<Timestamp>,
     /// How Helm applies its objects: by the newest revision, as `helm upgrade` goes by it.
     pub apply_method: ApplyMethod,
+    /// The service accounts, in the release's namespace, that hooks of the newest revision run as.
+    pub hook_accounts: Arc<[Box<str>]>,
     /// The active revisions, newest first; never empty.
     pub revisions: Vec<RevisionClaim>,
 }

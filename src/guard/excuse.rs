@@ -36,7 +36,7 @@ impl<'q> Others<'q> {
     pub(super) fn of(question: &'q Question<'_>, claim: &Claim) -> Self {
         let shape = question.knowledge.shape();
         let others = question.claims.iter();
-        let others = others.filter(|other| other.release != claim.release);
+        let others = others.filter(|other| other.release != claim.release && other.reach.excuses());
         let manifests = others.flat_map(|other| {
             let declared = other.revisions.iter().filter_map(|revision| {
                 let Held::Declared(object) = &revision.held else {

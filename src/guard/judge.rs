@@ -34,7 +34,6 @@ use super::{
 };
 use crate::{
     compare::{Json, dig, redact::Redactor, schema::Shape, values::Empties},
-    helm::lifecycle::Phase,
     policy::{
         Act, Labels, Mode, Object, Place, Policy, Requester,
         license::{Evidence, Facts},
@@ -344,28 +343,6 @@ fn sum_up<'c>(
         (None, None) => Verdict::because(Reason::NothingDeclaredChanges),
     }
 }
-
-/// Whether the requests of a Helm operation may be seen rewritten: a release that claims the object
-/// is pending, and the request's field manager is one of `writers`. The caller still has to ask the
-/// API server whether the user may write the release's records: a field manager proves nothing.
-pub fn in_flight<'c>(
-    request: &Request<'_>,
-    claims: &'c [Claim],
-    writers: &[&str],
-) -> Option<&'c Claim> {
-    let manager = request.field_manager()?;
-    let is_writer = writers.iter().any(|writer| match writer.strip_suffix('*') {
-        Some(prefix) => manager.starts_with(prefix),
-        None => manager == *writer,
-    });
-    claims
-        .iter()
-        .find(|claim| is_writer && claim.phase == Phase::Pending)
-}
-
-/// The field managers of Helm, Flux's helm-controller and Terraform's Helm provider (whose name
-/// ends with its version).
-pub const HELM_WRITERS: &[&str] = &["helm", "helm-controller", "terraform-provider-helm*"];
 
 impl Verdict {
     /// A verdict without findings.

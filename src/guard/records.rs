@@ -11,6 +11,7 @@
 //! Start at [`StoredRecord::of`].
 
 pub mod edit;
+pub mod forged;
 pub mod removal;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,8 @@ use super::request::{Kind, Raw};
 use crate::helm::{
     ReleaseName,
     lifecycle::Status,
-    storage::{Driver, RecordMeta},
+    storage::{Driver, RecordMeta, SECRET_TYPE},
 };
-
-/// The type of Secrets that hold records (Helm `pkg/storage/driver/secrets.go`).
-const SECRET_TYPE: &str = "helm.sh/release.v1";
 
 /// A release record, as a request has it.
 pub struct StoredRecord {

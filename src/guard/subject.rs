@@ -1,6 +1,6 @@
 //! Which object a request is about, and the exits that need no look-up.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     request::{Operation, Raw, Request, Unread},
@@ -150,6 +150,18 @@ pub fn owner(object: Raw<'_>) -> Option<ReleaseName> {
     let name = |key| {
         let name: String = serde_json::from_str(dig(annotations, &[key])?).ok()?;
         is_dns_name(&name).then_some(name)
+    };
+    Some(ReleaseName {
+        namespace: name("meta.helm.sh/release-namespace")?,
+        name: name("meta.helm.sh/release-name")?,
+    })
+}
+
+/// The same, by its annotations.
+pub fn owner_of(annotations: &BTreeMap<String, String>) -> Option<ReleaseName> {
+    let name = |key| {
+        let name: &String = annotations.get(key)?;
+        is_dns_name(name).then(|| name.clone())
     };
     Some(ReleaseName {
         namespace: name("meta.helm.sh/release-namespace")?,

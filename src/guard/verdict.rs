@@ -77,6 +77,8 @@ pub enum Reason {
     RecordDeleted,
     /// A release record is written by somebody whom the policy does not let deploy.
     NotADeployer,
+    /// A release record declares objects where its writer may not deploy.
+    DeclaresOutsideScope,
     /// A namespace is deleted in which releases have records or objects.
     NamespaceHoldsReleases,
     /// A custom resource definition is deleted whose instances releases declare.
@@ -130,6 +132,7 @@ impl Reason {
             | Self::RecordTampered
             | Self::RecordDeleted
             | Self::NotADeployer
+            | Self::DeclaresOutsideScope
             | Self::NamespaceHoldsReleases
             | Self::DefinitionInUse
             | Self::TooLarge
@@ -169,6 +172,7 @@ impl Reason {
             Self::RecordTampered => "record-tampered",
             Self::RecordDeleted => "record-deleted",
             Self::NotADeployer => "not-a-deployer",
+            Self::DeclaresOutsideScope => "declares-outside-scope",
             Self::NamespaceHoldsReleases => "namespace-holds-releases",
             Self::DefinitionInUse => "definition-in-use",
             Self::TooLarge => "too-large",

@@ -16,10 +16,14 @@ use std::fmt;
 use crate::helm::lifecycle::Status;
 
 /// What the names of all release records begin with.
-const NAME_PREFIX: &str = "sh.helm.release.v1.";
+pub const NAME_PREFIX: &str = "sh.helm.release.v1.";
 
 /// The data key that holds a record's body, in Secrets and `ConfigMap`s alike.
 pub const DATA_KEY: &str = "release";
+
+/// The type of Secrets that hold records (`pkg/storage/driver/secrets.go`). A Secret of another type that
+/// bears the labels of a record is none, whoever believes it: its type cannot change.
+pub const SECRET_TYPE: &str = "helm.sh/release.v1";
 
 /// The label selector of every release record; Helm 2 wrote `OWNER=TILLER` and is not matched.
 pub const LABEL_SELECTOR: &str = "owner=helm";

@@ -36,6 +36,7 @@ pub struct Records {
     definitions: Option<RecordMode>,
     deployers: Vec<Deployers>,
     deployers_mode: Option<Mode>,
+    trusted_namespaces: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +58,23 @@ impl Records {
             definitions: spec.definitions,
             deployers: deployers.collect(),
             deployers_mode: spec.deployers_mode,
+            trusted_namespaces: trusted(&spec.trusted_namespaces, problems),
         }
+    }
+
+    /// Whether this is somebody who may deploy objects into a namespace: anyone, where nobody is named.
+    pub fn may_reach(&self, asking: Asking<'_>, namespace: &str) -> bool {
+        self.deployers.is_empty()
+            || self
+                .deployers
+                .iter()
+                .any(|deployers| deployers.reaches(namespace) && deployers.who.hold(asking))
+    }
+
+    /// Whether records in this namespace may claim objects anywhere.
+    pub fn trusts(&self, namespace: &str) -> bool {
+        let mut trusted = self.trusted_namespaces.iter();
+        trusted.any(|trusted| *trusted == *namespace)
     }
 
     /// What becomes of a violation, where the rest of the policy says `otherwise`; `None` where nobody
@@ -104,7 +121,26 @@ impl Records {
     }
 }
 
+/// Names as they are: a pattern would be taken for one, and match nothing.
+fn trusted(namespaces: &[String], problems: &mut Problems) -> Vec<String> {
+    for (n, name) in namespaces.iter().enumerate() {
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || !name.bytes().all(is_name) {
+            let at = format!("spec.records.trustedNamespaces[{n}]");
+            problems.add(at, "it is not the name of a namespace");
+        }
+    }
+    namespaces.to_vec()
+}
+
 impl Deployers {
+    /// Whether objects in this namespace are within the scope.
+    fn reaches(&self, namespace: &str) -> bool {
+        let mut named = self.releases.iter();
+        (self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace))
+            && (self.releases.is_empty() || named.any(|named| named.namespace == namespace))
+    }
+
     fn compile(document: &document::Deployers, at: &str, problems: &mut Problems) -> Self {
         if !document.scope.kinds.is_empty() {
             problems.add(
@@ -186,6 +222,38 @@ mod tests {
             records.mode(Guarded::Deployers, Mode::Warn),
             Some(Mode::Warn)
         );
+    }
+
+    #[rstest]
+    #[case::everywhere("cd", "kube-system", true)]
+    #[case::in_its_namespace("system:serviceaccount:shop:ci", "shop", true)]
+    #[case::in_another("system:serviceaccount:shop:ci", "bank", false)]
+    #[case::where_its_release_is("ada", "bank", true)]
+    #[case::where_it_is_not("ada", "shop", false)]
+    fn a_deployer_reaches_the_namespaces_of_the_scope(
+        #[case] user: &str,
+        #[case] namespace: &str,
+        #[case] expected: bool,
+    ) {
+        let records = records(&json!({"deployers": [
+            {"subjects": {"users": ["cd"]}},
+            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
+            {"subjects": {"users": ["ada"]},
+             "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
+        ]}))
+        .unwrap();
+        let asking = Asking { user, groups: &[] };
+        assert_eq!(records.may_reach(asking, namespace), expected);
+    }
+
+    #[rstest]
+    #[case::a_pattern("flux-*")]
+    #[case::everything("*")]
+    #[case::nothing("")]
+    fn only_the_name_of_a_namespace_is_trusted(#[case] name: &str) {
+        let error = records(&json!({"trustedNamespaces": ["flux-system", name]})).unwrap_err();
+        let says = "spec.records.trustedNamespaces[1]";
+        assert!(error.to_string().contains(says), "{error}");
     }
 
     #[test]

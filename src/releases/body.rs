@@ -35,6 +35,8 @@ pub struct About {
     pub deleted: Option<Timestamp>,
     /// How Helm applies its objects.
     pub apply_method: ApplyMethod,
+    /// Of a pending revision: the service accounts that its hooks run as.
+    pub hook_accounts: Arc<[Box<str>]>,
 }
 
 /// The kept part of one record's body.

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     body::Body,
+    elsewhere::Elsewhere,
     key::StorageKey,
     object_key::ObjectKey,
     object_map::ObjectMap,
@@ -22,7 +23,7 @@ use super::{
     view::{Cell, ReleaseView},
 };
 use crate::{
-    guard::{Claim, ObjectRef},
+    guard::{Claim, Reach},
     helm::{ReleaseName, storage::Driver},
 };
 
@@ -36,6 +37,7 @@ pub struct Directory {
     generation: AtomicU64,
     /// How many releases have an active record that can not be read, whole or in part.
     unreadable: AtomicU64,
+    elsewhere: Elsewhere,
 }
 
 /// A kind in the version that a manifest has it in.
@@ -57,6 +59,7 @@ impl Default for Directory {
             relists: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
+            elsewhere: Elsewhere::default(),
         }
     }
 }
@@ -71,65 +74,58 @@ impl Directory {
         self.candidates(group, kind, namespace, name)
             .iter()
             .filter_map(|cell| cell.view().claim(group, kind, namespace, name))
+            .map(|claim| marked(claim, |release| self.is_recorded(release)))
             .collect()
     }
 
-    /// Where the releases that claim an object keep their records.
-    pub fn claimants(
-        &self,
-        group: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Vec<Arc<StorageKey>> {
-        let namespace = scope(group, kind, namespace);
-        self.candidates(group, kind, namespace, name)
-            .iter()
-            .map(|cell| cell.view())
-            .filter(|view| view.claim(group, kind, namespace, name).is_some())
-            .map(|view| Arc::clone(&view.storage))
-            .collect()
+    /// Whether a release of this name has records in its own namespace.
+    pub fn is_recorded(&self, release: &ReleaseName) -> bool {
+        stores(&release.namespace, &release.name).any(|storage| self.release(&storage).is_some())
     }
 
-    /// The releases whose records decide whether a request for an object may be refused: those that
-    /// claim it here, and those that the object names as its own, before the request and after it.
+    /// Storages outside the namespace of their release, which has records there too.
+    pub fn copies(&self) -> Vec<(Arc<ReleaseName>, Arc<StorageKey>)> {
+        if self.elsewhere.is_empty() {
+            return Vec::new();
+        }
+        self.elsewhere.copies(|release| self.is_recorded(release))
+    }
+
+    /// Where the records are that decide whether a request may be refused: those of `claims`, and those
+    /// of the releases that the object names as its own, before the request and after it.
     ///
     /// `helm install --take-ownership` writes its record and at once the object, which another
     /// release declares: the watch need not have told of the record, and only the object says whose
     /// it is going to be. What it says proves nothing; it is where to look.
-    pub fn to_read(&self, object: &ObjectRef<'_>, named: &[ReleaseName]) -> Vec<Arc<StorageKey>> {
-        let ObjectRef {
-            group,
-            kind,
-            namespace,
-            name,
-        } = object;
-        let mut storages = self.claimants(group, kind, namespace, name);
-        for named in named {
-            let is_named = |storage: &Arc<StorageKey>| {
-                self.release(storage).is_some_and(|view| view.is_of(named))
-            };
-            if storages.iter().any(is_named) {
-                continue;
+    pub fn to_read(&self, claims: &[Claim], named: &[ReleaseName]) -> ToRead {
+        let mut to_read = ToRead::default();
+        for claim in claims {
+            let storage = Arc::new(StorageKey {
+                driver: claim.records.driver,
+                namespace: claim.records.namespace.clone(),
+                name: claim.release.name.as_str().into(),
+            });
+            // Where a record is a copy, if the release has records in its own namespace by now.
+            let is_elsewhere = *storage.namespace != *claim.release.namespace;
+            let own = is_elsewhere.then(|| stores(&claim.release.namespace, &storage.name));
+            to_read.named.extend(own.into_iter().flatten());
+            if !to_read.claimants.contains(&storage) {
+                to_read.claimants.push(storage);
             }
+        }
+        for named in named {
             // Flux may keep its records elsewhere; of a release that nobody has heard of, Helm keeps
             // them in its own namespace.
-            let mut found = self.storages_of(named);
-            if found.is_empty() {
-                found.extend(stores(&named.namespace, &named.name));
-            }
-            found.retain(|storage| !storages.contains(storage));
-            storages.extend(found);
+            to_read.named.extend(stores(&named.namespace, &named.name));
+            to_read
+                .named
+                .extend(self.elsewhere.of(named, MOST_ELSEWHERE));
         }
-        storages
-    }
-
-    fn storages_of(&self, release: &ReleaseName) -> Vec<Arc<StorageKey>> {
-        self.releases()
-            .iter()
-            .filter(|view| view.is_of(release))
-            .map(|view| Arc::clone(&view.storage))
-            .collect()
+        let claimants = &to_read.claimants;
+        to_read.named.retain(|storage| !claimants.contains(storage));
+        to_read.named.sort_unstable();
+        to_read.named.dedup();
+        to_read
     }
 
     /// The state of the release whose records are in `storage`.
@@ -205,6 +201,7 @@ impl Directory {
     /// that at each moment every object of the visible state is found.
     pub(super) fn publish(&self, view: ReleaseView) {
         let storage = Arc::clone(&view.storage);
+        self.place(&view);
         // Before the state is seen: who sees it must not find that there is none.
         if view.may_declare_more() {
             self.unreadable.fetch_add(1, Ordering::AcqRel);
@@ -238,6 +235,27 @@ impl Directory {
         self.moved();
     }
 
+    /// Keeps in mind which records are outside the namespace of their release.
+    fn place(&self, view: &ReleaseView) {
+        let known = self.releases.get(&view.storage).map(|cell| cell.view());
+        let was = known.as_ref().and_then(|known| known.elsewhere());
+        let release = view.elsewhere();
+        if was != release {
+            self.elsewhere.set(&view.storage, was, release);
+        }
+        if self.elsewhere.is_empty() {
+            return;
+        }
+        match release {
+            Some(release) if self.is_recorded(release) => self.elsewhere.log(release),
+            Some(_) => {}
+            None => self.elsewhere.log(&Arc::new(ReleaseName {
+                namespace: view.storage.namespace.to_string(),
+                name: view.storage.name.to_string(),
+            })),
+        }
+    }
+
     /// A state is not seen any more.
     fn forget(&self, old: &ReleaseView) {
         if old.may_declare_more() {
@@ -252,10 +270,35 @@ impl Directory {
         };
         self.releases.change([Arc::clone(storage)], |_, _| None);
         let view = cell.view();
+        let was = view.elsewhere();
+        if was.is_some() {
+            self.elsewhere.set(storage, was, None);
+        }
         self.objects.leave(keys(view.bodies()), &cell);
         self.forget(&view);
         self.moved();
     }
+}
+
+/// Storages to be read before a denial.
+#[derive(Debug, Default)]
+pub struct ToRead {
+    /// Of the releases that claim the object.
+    pub claimants: Vec<Arc<StorageKey>>,
+    /// Of what the object names, and of the claimants' own namespaces: they may not be there.
+    pub named: Vec<Arc<StorageKey>>,
+}
+
+/// Of a release that an object names, so many storages outside its namespace are looked at.
+const MOST_ELSEWHERE: usize = 8;
+
+/// The claim, as a copy if it rests on one.
+pub(super) fn marked(mut claim: Claim, is_recorded: impl Fn(&ReleaseName) -> bool) -> Claim {
+    let is_elsewhere = *claim.records.namespace != *claim.release.namespace;
+    if is_elsewhere && is_recorded(&claim.release) {
+        claim.reach = Reach::Copy;
+    }
+    claim
 }
 
 /// The keys of the objects of `bodies`, each once, sorted.

@@ -23,7 +23,7 @@ use crate::helm::{
     lifecycle::Status,
     manifest::{self, DocumentProblem},
     record::Limits,
-    storage::{DATA_KEY, Driver, MetadataError},
+    storage::{DATA_KEY, Driver, MetadataError, SECRET_TYPE},
 };
 
 /// Why an object can not be taken for a record.
@@ -71,7 +71,10 @@ impl Files {
     /// Adds a Secret or `ConfigMap`, as the API server shows it.
     pub fn add(&mut self, object: &Value) -> Result<Added, FileError> {
         let (driver, payload) = match object.get("kind").and_then(Value::as_str) {
-            Some("Secret") => (Driver::Secret, secret_payload(object)),
+            // Whatever else bears the labels of a record is none: see `SECRET_TYPE`.
+            Some("Secret") if object.get("type").is_some_and(|of| of == SECRET_TYPE) => {
+                (Driver::Secret, secret_payload(object))
+            }
             Some("ConfigMap") => (Driver::ConfigMap, data(object).map(str::to_owned)),
             _ => return Ok(Added::Other),
         };

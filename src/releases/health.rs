@@ -1,14 +1,17 @@
 //! What the room tells of itself: readiness, counters, the state of its watches.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
 
 use super::index::Scope;
-use crate::helm::lifecycle::Status;
+use crate::{cluster::ApiFailure, helm::lifecycle::Status};
 
 /// Whether requests can be answered from the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Stats {
     pub objects: usize,
     /// Bytes that are held for declared objects: packed ones, and the models of charts.
     pub bytes: usize,
+    /// Storages outside the namespace of their release, which has records there too.
+    pub copies: usize,
     /// Active revisions whose record can not be read.
     pub unreadable: usize,
     /// Documents of active manifests that do not parse.
@@ -126,6 +131,7 @@ pub(super) struct WatchHealth {
 struct WatchState {
     last_event: Option<SystemTime>,
     last_error: Option<(Instant, String)>,
+    is_forbidden: bool,
 }
 
 impl WatchHealth {
@@ -145,19 +151,27 @@ impl WatchHealth {
         let mut state = self.state.lock();
         state.last_event = Some(SystemTime::now());
         state.last_error = None;
+        state.is_forbidden = false;
     }
 
-    pub fn failed(&self, error: String) {
-        self.state.lock().last_error = Some((Instant::now(), error));
+    pub fn failed(&self, failure: &ApiFailure) {
+        let mut state = self.state.lock();
+        state.last_error = Some((Instant::now(), failure.to_string()));
+        state.is_forbidden = failure.is_forbidden();
+    }
+
+    /// The API server does not let the guard list these records, and never has.
+    pub fn is_forbidden(&self) -> bool {
+        !self.is_listed() && self.state.lock().is_forbidden
     }
 
     /// The index holds everything that the first list held.
     pub fn listed(&self) {
-        self.listed.store(true, Relaxed);
+        self.listed.store(true, Release);
     }
 
     pub fn is_listed(&self) -> bool {
-        self.listed.load(Relaxed)
+        self.listed.load(Acquire)
     }
 
     pub fn last_event(&self) -> Option<SystemTime> {

@@ -96,6 +96,12 @@ impl ReadThrough {
         count(&releases.counters.read_through_lists);
         let listing = timeout_at(deadline.into(), releases.reader.list(storage)).await;
         match listing {
+            Ok(Ok(listing)) if listing.is_cut => {
+                count(&releases.counters.read_through_errors);
+                Err(ReadThroughError::TooManyRecords {
+                    release: Arc::clone(storage),
+                })
+            }
             Ok(Ok(listing)) => {
                 count(&releases.counters.read_throughs);
                 Ok(listing

@@ -16,12 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{Either, join_all, select};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
     Releases, Shared,
+    directory::marked,
     health::count,
     index::Learned,
     key::{RecordKey, StorageKey, Version},
@@ -60,6 +61,15 @@ pub enum ReadThroughError {
         /// Where the records are.
         release: Arc<StorageKey>,
     },
+    /// More records than any history has.
+    #[error("failed to read the records of release {release}: there are too many")]
+    TooManyRecords {
+        /// Where the records are.
+        release: Arc<StorageKey>,
+    },
+    /// More releases claim the object than are read.
+    #[error("failed to read the records of all releases that claim the object: there are too many")]
+    TooManyClaims,
     /// No answer before the deadline.
     #[error("failed to read release records in time")]
     Deadline,
@@ -67,6 +77,43 @@ pub enum ReadThroughError {
     #[error("failed to read release records: the reader stopped")]
     Stopped,
 }
+
+/// Whose records to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The claims that count by the index, those that matter most first.
+    pub claims: &'a [Claim],
+    /// The releases that the object names as its own, before the request and after it.
+    pub named: &'a [ReleaseName],
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    /// What the releases say that could be read.
+    pub claims: Vec<Claim>,
+    /// The others.
+    pub unread: Vec<Unread>,
+}
+
+/// Records that could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Where they are.
+    pub storage: Arc<StorageKey>,
+    /// Why.
+    pub error: ReadThroughError,
+}
+
+/// Claimants, and others that an object names, that are read for one request. An object that more
+/// releases claim is no accident.
+const MOST_READ: usize = 16;
+
+/// How long a release that only the object names may take: nobody is kept from an answer by a name.
+const NAMED_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A list that has not come by then is asked for once more, whichever comes first.
+const HEDGE_AFTER: Duration = Duration::from_millis(700);
 
 /// A list whose records vanish before their bodies are read is made again so many times.
 const ATTEMPTS: usize = 3;
@@ -102,46 +149,75 @@ impl ReadThrough {
         }
     }
 
-    /// What the releases that claim an object say about it now.
-    ///
-    /// Reads every release that claims the object in the index, and those that the object names
-    /// (see [`Directory::to_read`](super::Directory::to_read)); empty when none of them declares it
-    /// any more.
+    /// What the releases that claim an object, and those that it names, say about it now. Each is read
+    /// for itself: one that cannot be read takes nothing away from the others.
     pub async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        named: &[ReleaseName],
+        wanted: &Wanted<'_>,
         deadline: Instant,
-    ) -> Result<Vec<Claim>, ReadThroughError> {
+    ) -> Fresh {
+        let directory = &self.state.releases.directory;
+        let mut to_read = directory.to_read(wanted.claims, wanted.named);
+        let left_out = to_read
+            .claimants
+            .split_off(MOST_READ.min(to_read.claimants.len()));
+        // Where the guard is not meant to look, a name in an object is no reason to.
+        to_read.named.retain(|storage| self.is_watched(storage));
+        to_read.named.truncate(MOST_READ);
+        let soon = deadline.min(Instant::now() + NAMED_PATIENCE);
+        let claimants = to_read
+            .claimants
+            .into_iter()
+            .map(|storage| (storage, deadline));
+        let named = to_read.named.into_iter().map(|storage| (storage, soon));
+        let reads = claimants.chain(named).map(|(storage, until)| async move {
+            let reading = timeout_at(until.into(), self.read(&storage));
+            let answer = reading.await.unwrap_or(Err(ReadThroughError::Deadline));
+            (storage, answer)
+        });
+        let (mut views, mut unread) = (Vec::new(), Vec::new());
+        for (storage, answer) in join_all(reads).await {
+            match answer {
+                Ok(view) => views.push(view),
+                Err(error) => unread.push(Unread { storage, error }),
+            }
+        }
+        let error = ReadThroughError::TooManyClaims;
+        unread.extend(left_out.into_iter().map(|storage| Unread {
+            storage,
+            error: error.clone(),
+        }));
+        let counters = &self.state.releases.counters;
+        if unread.is_empty() {
+            count(&counters.read_throughs);
+        } else {
+            count(&counters.read_through_errors);
+        }
+        let is_recorded = |release: &ReleaseName| {
+            let own = |storage: &StorageKey| {
+                (&*storage.namespace, &*storage.name) == (&*release.namespace, &*release.name)
+            };
+            let mut read = views.iter().filter(|view| own(&view.storage)).peekable();
+            if read.peek().is_some() {
+                read.any(|view| view.records > 0)
+            } else {
+                directory.is_recorded(release)
+            }
+        };
         let ObjectRef {
             group,
             kind,
             namespace,
             name,
         } = object;
-        let directory = &self.state.releases.directory;
-        let mut storages = directory.to_read(object, named);
-        // Where the guard is not meant to look, a name in an object is no reason to.
-        storages.retain(|storage| self.is_watched(storage));
-        let reads = try_join_all(storages.iter().map(|storage| self.read(storage)));
-        let answer = timeout_at(deadline.into(), reads)
-            .await
-            .unwrap_or(Err(ReadThroughError::Deadline));
-        let counters = &self.state.releases.counters;
-        match answer {
-            Ok(views) => {
-                count(&counters.read_throughs);
-                let namespace = super::directory::scope(group, kind, namespace);
-                Ok(views
-                    .iter()
-                    .filter_map(|view| view.claim(group, kind, namespace, name))
-                    .collect())
-            }
-            Err(error) => {
-                count(&counters.read_through_errors);
-                Err(error)
-            }
-        }
+        let namespace = super::directory::scope(group, kind, namespace);
+        let claims = views
+            .iter()
+            .filter_map(|view| view.claim(group, kind, namespace, name))
+            .map(|claim| marked(claim, is_recorded))
+            .collect();
+        Fresh { claims, unread }
     }
 
     pub(super) fn releases(&self) -> &Shared {
@@ -226,15 +302,17 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
     for _ in 0..ATTEMPTS {
         count(&releases.counters.read_through_lists);
         let relists = releases.directory.relists();
-        let listing =
-            releases
-                .reader
-                .list(storage)
-                .await
-                .map_err(|failure| ReadThroughError::List {
-                    release: Arc::clone(storage),
-                    failure,
-                })?;
+        let listing = hedged(|| releases.reader.list(storage))
+            .await
+            .map_err(|failure| ReadThroughError::List {
+                release: Arc::clone(storage),
+                failure,
+            })?;
+        if listing.is_cut {
+            return Err(ReadThroughError::TooManyRecords {
+                release: Arc::clone(storage),
+            });
+        }
         for error in &listing.refused {
             tracing::warn!(release = %storage, %error, "ignored an object that is labelled as a release record");
         }
@@ -306,12 +384,39 @@ async fn view(
     }))
 }
 
+/// The first answer of two calls, the second of which starts when the first fails or takes long: a
+/// connection that died silently costs a moment and not the answer.
+async fn hedged<T, F>(call: impl Fn() -> F) -> Result<T, ApiFailure>
+where
+    F: Future<Output = Result<T, ApiFailure>>,
+{
+    let first = call();
+    tokio::pin!(first);
+    match tokio::time::timeout(HEDGE_AFTER, &mut first).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(failure)) if failure.is_final() => return Err(failure),
+        Ok(Err(_)) => return call().await,
+        Err(_slow) => {}
+    }
+    let second = call();
+    tokio::pin!(second);
+    match select(first, second).await {
+        Either::Left((Err(_), second)) => second.await,
+        Either::Right((Err(_), first)) => first.await,
+        Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
+    }
+}
+
 async fn fetch(
     releases: &Shared,
     key: &RecordKey,
     version: &Version,
 ) -> Result<Option<(Version, Content)>, ReadThroughError> {
-    match releases.reader.body(key).await {
+    let mut body = releases.reader.body(key).await;
+    if body.as_ref().is_err_and(ReadError::is_transient) {
+        body = releases.reader.body(key).await;
+    }
+    match body {
         Ok((version, body)) => Ok(Some((version, Content::Body(Arc::new(body))))),
         Err(ReadError::Gone) => Ok(None),
         Err(error) if error.is_transient() => Err(ReadThroughError::Get {

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     cluster::ApiFailure,
     helm::{
-        manifest,
+        hooks, manifest,
         record::{self, DecodeError, Limits, Record},
-        storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta},
+        storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta, SECRET_TYPE},
     },
 };
 
@@ -32,6 +32,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// From so many bytes of JSON on, a record is named in the log when it is decoded.
 const LARGE: usize = 4 << 20;
+
+/// Records in one page of a list: more than nearly any release has.
+const PAGE: u32 = 500;
+
+/// Records of one release that are read. Helm itself reads every one of them at each step, with its
+/// body, so that no release with so many is in use.
+const MOST_RECORDS: usize = 5000;
 
 /// Why a record's body is not known.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +81,8 @@ pub struct Listing {
     pub records: Vec<Stored>,
     /// Objects that look like records of the release and can not be taken for one.
     pub refused: Vec<MetadataError>,
+    /// There are more than are read.
+    pub is_cut: bool,
 }
 
 /// Access to records.
@@ -104,17 +113,21 @@ impl Reader {
     /// for get and list": most recent).
     pub async fn list(&self, storage: &Arc<StorageKey>) -> Result<Listing, ApiFailure> {
         let selector = format!("{LABEL_SELECTOR},name={}", storage.name);
-        let (version, metadata) = match storage.driver {
-            Driver::Secret => self.list_of::<Secret>(&storage.namespace, &selector).await,
-            Driver::ConfigMap => {
-                self.list_of::<ConfigMap>(&storage.namespace, &selector)
-                    .await
+        let params = ListParams::default().labels(&selector).limit(PAGE);
+        let namespace = &*storage.namespace;
+        let (version, metadata, is_cut) = match storage.driver {
+            // The label alone is anyone's to set: see `SECRET_TYPE`.
+            Driver::Secret => {
+                let params = params.fields(&format!("type={SECRET_TYPE}"));
+                self.list_of::<Secret>(namespace, params).await
             }
+            Driver::ConfigMap => self.list_of::<ConfigMap>(namespace, params).await,
         }?;
         let mut listing = Listing {
             version,
             records: Vec::new(),
             refused: Vec::new(),
+            is_cut,
         };
         for metadata in &metadata {
             match stored(storage.driver, metadata) {
@@ -129,8 +142,8 @@ impl Reader {
     async fn list_of<K>(
         &self,
         namespace: &str,
-        selector: &str,
-    ) -> Result<(Box<str>, Vec<ObjectMeta>), ApiFailure>
+        mut params: ListParams,
+    ) -> Result<(Box<str>, Vec<ObjectMeta>, bool), ApiFailure>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -138,12 +151,18 @@ impl Reader {
             + DeserializeOwned,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
-        let list = in_time(api.list(&ListParams::default().labels(selector))).await?;
-        let version = list.metadata.resource_version.unwrap_or_default().into();
-        Ok((
-            version,
-            list.items.into_iter().map(|item| item.metadata).collect(),
-        ))
+        let mut metadata = Vec::new();
+        loop {
+            let list = in_time(api.list(&params)).await?;
+            metadata.extend(list.items.into_iter().map(|item| item.metadata));
+            // Pages are of one moment, that of the first.
+            let version = list.metadata.resource_version.unwrap_or_default().into();
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                None => return Ok((version, metadata, false)),
+                Some(_) if metadata.len() >= MOST_RECORDS => return Ok((version, metadata, true)),
+                Some(token) => params.continue_token = Some(token),
+            }
+        }
     }
 
     /// A record's body, and the state of the record that it is of.
@@ -199,6 +218,10 @@ impl Reader {
                 }
             })?;
         let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
+        // Deleted, and something else made under its name: a record's type never changes.
+        if object.secret_type.is_some_and(|of| *of != *SECRET_TYPE) {
+            return Err(ReadError::Gone);
+        }
         let payload = object
             .data
             .and_then(|data| data.release)
@@ -221,6 +244,9 @@ impl Reader {
 #[derive(Deserialize)]
 struct Object<P> {
     metadata: Metadata,
+    /// Of a Secret.
+    #[serde(default, rename = "type")]
+    secret_type: Option<Box<str>>,
     data: Option<Data<P>>,
 }
 
@@ -295,6 +321,7 @@ fn about(record: &Record) -> About {
         last_deployed: record.last_deployed.as_deref().map(Into::into),
         deleted: record.deleted.as_deref().and_then(|at| at.parse().ok()),
         apply_method: record.apply_method,
+        hook_accounts: hooks::accounts(record).into(),
     }
 }
 

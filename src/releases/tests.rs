@@ -5,7 +5,10 @@ use tokio::time::Instant;
 
 use self::fake::Fake;
 use super::*;
-use crate::guard::{Held, ObjectRef};
+use crate::{
+    guard::{Held, ObjectRef},
+    helm::{ReleaseName, storage::Driver},
+};
 
 mod fake;
 
@@ -18,7 +21,11 @@ struct Running {
 }
 
 fn start(fake: Arc<Fake>, client: Client) -> Running {
-    let (releases, worker) = Releases::new(client, &Config::default());
+    let config = Config {
+        drivers: vec![Driver::Secret, Driver::ConfigMap],
+        ..Config::default()
+    };
+    let (releases, worker) = Releases::new(client, &config);
     let mut tasks = JoinSet::new();
     tasks.spawn(worker.run());
     Running {
@@ -66,12 +73,19 @@ impl Running {
 
     async fn fresh(&self) -> Result<Vec<(u32, String)>, ReadThroughError> {
         let deadline = Instant::now() + Duration::from_secs(2);
-        Ok(said(
-            &self
-                .read_through
-                .fresh_claims(&DEPLOYMENT, &[], deadline.into_std())
-                .await?,
-        ))
+        let claims = self.releases.claims("apps", "Deployment", "shop", "web");
+        let wanted = Wanted {
+            claims: &claims,
+            named: &[],
+        };
+        let reading = self
+            .read_through
+            .fresh_claims(&DEPLOYMENT, &wanted, deadline.into_std());
+        let mut fresh = reading.await;
+        match fresh.unread.pop() {
+            Some(unread) => Err(unread.error),
+            None => Ok(said(&fresh.claims)),
+        }
     }
 
     fn lists(&self) -> usize {
@@ -169,20 +183,51 @@ async fn an_upgrade_told_by_the_watch_reaches_the_index() {
 async fn missing_rights_hold_readiness_back_and_are_named_until_they_are_given() {
     let (fake, client) = Fake::start();
     fake.put(1, "deployed", "a:1");
-    fake.fail("/configmaps?", 403, 5);
+    fake.fail("/configmaps?", 500, 5);
+    fake.fail("/secrets?", 403, 5);
     let running = start(fake, client);
     running
         .until("named", |r| {
             let missing = r.releases.readiness().missing.join("\n");
-            missing.contains("ConfigMaps") && missing.contains("403")
+            missing.contains("ConfigMaps") && missing.contains("500")
         })
         .await;
     assert!(!running.releases.readiness().ready);
-    assert_eq!(running.releases.stats().watches_healthy, 1);
     running
         .until("ready", |r| r.releases.readiness().ready)
         .await;
-    assert_eq!(running.releases.stats().watch_errors, 5);
+    assert_eq!(running.releases.stats().watch_errors, 10);
+}
+
+/// Nobody keeps records in it, or nobody wants them guarded.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_may_not_be_read_is_left_out_and_named() {
+    let (fake, client) = Fake::start();
+    fake.put(1, "deployed", "a:1");
+    fake.fail("/configmaps?", 403, 1000);
+    let running = start(fake, client);
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+    running
+        .until("named", |r| {
+            let warnings = r.releases.readiness().warnings.join("\n");
+            warnings.contains("ConfigMaps of all namespaces: not read") && warnings.contains("403")
+        })
+        .await;
+    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_may_read_no_driver_is_not_ready() {
+    let (fake, client) = Fake::start();
+    fake.fail("/configmaps?", 403, 1000);
+    fake.fail("/secrets?", 403, 1000);
+    let running = start(fake, client);
+    running
+        .until("both refused", |r| r.releases.stats().watch_errors > 5)
+        .await;
+    assert!(!running.releases.readiness().ready);
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,6 +346,10 @@ async fn a_read_through_fetches_only_bodies_that_are_not_known_in_this_state() {
     let list = running.fake.requests("/namespaces/shop/secrets?").remove(0);
     assert!(list.contains("owner%3Dhelm%2Cname%3Dweb"), "{list}");
     assert!(!list.contains("resourceVersion"), "{list}");
+    assert!(
+        list.contains("fieldSelector=type%3Dhelm.sh%2Frelease.v1"),
+        "{list}"
+    );
 
     running.fake.mute();
     running.fake.put(1, "deployed", "rewritten");
@@ -318,14 +367,14 @@ async fn an_object_whose_release_is_gone_is_claimed_no_more() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_read_through_is_an_error_and_not_an_absence() {
     let running = deployed().await;
-    running.fake.fail("/namespaces/shop/secrets?", 500, 1);
+    running.fake.fail("/namespaces/shop/secrets?", 500, 2);
     let error = running.fresh().await.unwrap_err();
     assert!(matches!(error, ReadThroughError::List { .. }), "{error}");
     assert!(error.to_string().contains("shop/web"), "{error}");
 
     running.fake.mute();
     running.fake.put(1, "deployed", "a:2");
-    running.fake.fail("/secrets/", 500, 1);
+    running.fake.fail("/secrets/", 500, 2);
     let error = running.fresh().await.unwrap_err();
     assert!(matches!(error, ReadThroughError::Get { .. }), "{error}");
     assert_eq!(running.releases.stats().read_through_errors, 2);
@@ -398,4 +447,59 @@ async fn concurrent_read_throughs_share_a_list_that_began_after_them() {
     assert_eq!(running.lists(), 2);
     assert_eq!(running.releases.stats().read_through_lists, 2);
     assert_eq!(running.releases.stats().read_throughs, 51);
+}
+
+/// A call that fails once, or a connection that died, costs a moment.
+#[rstest]
+#[case::a_list("/namespaces/shop/secrets?")]
+#[case::a_record("/secrets/")]
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_once_is_made_again(#[case] line: &str) {
+    let running = deployed().await;
+    running.fake.mute();
+    running.fake.put(1, "deployed", "a:2");
+    running.fake.fail(line, 500, 1);
+    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:2")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_hangs_is_made_once_more() {
+    let running = Arc::new(deployed().await);
+    let gate = running.fake.gate();
+    let asking = tokio::spawn({
+        let running = Arc::clone(&running);
+        async move { running.fresh().await }
+    });
+    running.until("a second list", |r| r.lists() == 2).await;
+    gate.add_permits(1);
+    assert_eq!(asking.await.unwrap().unwrap(), says(&[(1, "a:1")]));
+}
+
+/// Whoever changes an object can name any release in it.
+#[tokio::test(start_paused = true)]
+async fn a_named_release_that_cannot_be_read_takes_nothing_from_the_others() {
+    let running = deployed().await;
+    running.fake.fail("/namespaces/evil/", 500, 100);
+    let claims = running.releases.claims("apps", "Deployment", "shop", "web");
+    let named = [ReleaseName {
+        namespace: "evil".into(),
+        name: "x".into(),
+    }];
+    let wanted = Wanted {
+        claims: &claims,
+        named: &named,
+    };
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let reading = running
+        .read_through
+        .fresh_claims(&DEPLOYMENT, &wanted, deadline.into_std());
+    let fresh = reading.await;
+    assert_eq!(said(&fresh.claims), says(&[(1, "a:1")]));
+    assert!(
+        fresh
+            .unread
+            .iter()
+            .all(|unread| *unread.storage.namespace == *"evil")
+    );
+    assert!(!fresh.unread.is_empty());
 }

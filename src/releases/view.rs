@@ -9,7 +9,7 @@ use super::{
     key::{StorageKey, Version},
 };
 use crate::{
-    guard::{Claim, Held, RecordsAt, RevisionClaim},
+    guard::{Claim, Held, Reach, RecordsAt, RevisionClaim},
     helm::{
         ReleaseName,
         lifecycle::{Phase, Status},
@@ -97,12 +97,28 @@ impl ReleaseView {
                 driver: self.storage.driver,
                 namespace: self.storage.namespace.clone(),
             },
+            reach: Reach::of(&self.storage.namespace, namespace),
             chart: Arc::clone(newest.chart()),
             phase,
             uninstalling_since: newest.about().deleted,
             apply_method: newest.about().apply_method,
+            hook_accounts: self.hook_accounts(),
             revisions,
         })
+    }
+
+    /// The accounts of hooks of the newest revision, if its record can be read.
+    fn hook_accounts(&self) -> Arc<[Box<str>]> {
+        match self.revisions.first().map(|newest| &newest.content) {
+            Some(Content::Body(body)) => Arc::clone(&body.about().hook_accounts),
+            Some(Content::Unreadable) | None => Arc::default(),
+        }
+    }
+
+    /// The release that its records are of, where that is in another namespace than they are.
+    pub fn elsewhere(&self) -> Option<&Arc<ReleaseName>> {
+        let release = self.bodies().next()?.release();
+        (*release.namespace != *self.storage.namespace).then_some(release)
     }
 
     /// Whether it is this release, by what its records say.

@@ -35,9 +35,8 @@ use crate::{
     helm::storage::{Driver, LABEL_SELECTOR},
 };
 
-/// Helm sets this type on its Secrets (`pkg/storage/driver/secrets.go`); the API server indexes
-/// Secrets by it, so that it need not look at the others at all.
-const SECRET_TYPE: &str = "type=helm.sh/release.v1";
+/// The API server indexes Secrets by their type, so that it need not look at the others at all.
+const OF_HELM: &str = "type=helm.sh/release.v1";
 
 /// Metadata of a record is about 1 KiB.
 const PAGE_SIZE: u32 = 500;
@@ -57,7 +56,7 @@ impl Watch {
     /// Runs until the writer is gone.
     pub async fn run(self) {
         match self.health.scope().driver {
-            Driver::Secret => self.run_for::<Secret>(Some(SECRET_TYPE)).await,
+            Driver::Secret => self.run_for::<Secret>(Some(OF_HELM)).await,
             Driver::ConfigMap => self.run_for::<ConfigMap>(None).await,
         }
     }
@@ -140,12 +139,12 @@ impl Watch {
         let failure = ApiFailure::from(error);
         count(&self.counters.watch_errors);
         tracing::warn!(watch = self.health.name(), error = %failure, "a watch failed; trying again");
-        self.health.failed(failure.to_string());
+        self.health.failed(&failure);
     }
 }
 
-/// The scopes to watch: every namespace given, or all at once, for both drivers.
-pub(super) fn scopes(namespaces: &[String]) -> Vec<Scope> {
+/// The scopes to watch: every namespace given, or all at once, for each driver.
+pub(super) fn scopes(namespaces: &[String], drivers: &[Driver]) -> Vec<Scope> {
     let namespaces: Vec<Option<Box<str>>> = if namespaces.is_empty() {
         vec![None]
     } else {
@@ -157,7 +156,7 @@ pub(super) fn scopes(namespaces: &[String]) -> Vec<Scope> {
     namespaces
         .into_iter()
         .flat_map(|namespace| {
-            [Driver::Secret, Driver::ConfigMap].map(|driver| Scope {
+            drivers.iter().map(move |&driver| Scope {
                 driver,
                 namespace: namespace.clone(),
             })

@@ -33,7 +33,7 @@ use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 
 use self::judging::{Call, Located, RESERVE, Weighed};
-pub use self::sources::{LiveOwner, SourceError, Sources};
+pub use self::sources::{Fresh, LiveOwner, Missed, SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if, text},
     envelope::{EnvelopeError, MAX_BODY_BYTES},

@@ -32,6 +32,14 @@ pub fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let plane = shared();
         install();
+        // Some releases here are recorded in ConfigMaps.
+        let options = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/options");
+        plane
+            .kubectl()
+            .cmd(plane.admin())
+            .args(["apply", "--server-side", "-f"])
+            .arg(options.join("config-map-records.yaml"))
+            .ok();
         let guard_kubeconfig = plane.service_account("helm-guard", "helm-guard").unwrap();
         let emergency = plane.service_account(BREAK_GLASS, "emergency-ops").unwrap();
         let config = GuardConfig::new(
@@ -43,6 +51,7 @@ pub fn world() -> &'static World {
         .args(["--break-glass-group", ONCALL_GROUP])
         .args(["--runbook-url", RUNBOOK])
         .args(["--guard-namespace", "helm-guard"])
+        .args(["--storage-drivers", "secrets,configmaps"])
         .args(["--log-format", "json"]);
         let guard = Guard::start(plane, config).unwrap_or_else(|error| panic!("{error}"));
         World {

@@ -324,7 +324,9 @@ impl Replica {
             namespace,
             name,
         } = object;
-        let storages = self.directory.to_read(object, &owners(request));
+        let claims = self.directory.claims(group, kind, namespace, name);
+        let to_read = self.directory.to_read(&claims, &owners(request));
+        let storages = to_read.claimants.into_iter().chain(to_read.named);
         let (mut read, mut claims) = (Vec::new(), Vec::new());
         for storage in storages {
             if storage.driver != Driver::Secret {

@@ -25,6 +25,13 @@ pub struct Records {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub deployers: Vec<Deployers>,
+    /// Namespaces whose release records may claim objects anywhere, such as the `storageNamespace` of Flux.
+    /// Elsewhere a record speaks for the objects of its own namespace, and for those whose ownership
+    /// annotations name its release. Whoever may write Secrets in one of these guards, or locks, what they
+    /// like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub trusted_namespaces: Vec<String>,
     /// What becomes of a record that somebody else writes; the policy's own mode unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployers_mode: Option<Mode>,

@@ -9,16 +9,16 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, User,
+        Claim, ObjectRef, RecordsAt, Resource, User,
         records::{Holder, Stake},
     },
     helm::{ReleaseName, lifecycle::Status, record::Limits},
     record::changes::Unkept,
     releases::{
-        Directory,
+        Directory, Wanted,
         files::{Added, Files},
     },
-    webhook::handler::{LiveOwner, SourceError, Sources},
+    webhook::handler::{Fresh, LiveOwner, SourceError, Sources},
 };
 
 /// Records and definitions from files.
@@ -103,10 +103,23 @@ impl Sources for Offline {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        _named: &[ReleaseName],
+        _wanted: &Wanted<'_>,
         _deadline: Instant,
-    ) -> Result<Vec<Claim>, SourceError> {
-        Ok(self.claims(object))
+    ) -> Fresh {
+        Fresh {
+            claims: self.claims(object),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Files do not show what a review does not.
+    async fn owner_now(
+        &self,
+        _resource: &Resource<'_>,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<ReleaseName>, SourceError> {
+        Err("no cluster is asked".into())
     }
 
     /// Files do not say who may do what: then nobody can say.

@@ -130,6 +130,7 @@ impl Health {
                 objects: of(stats.objects),
                 bytes: of(stats.bytes),
                 last_event_age: stats.last_event_age,
+                copies: of(stats.copies),
                 unreadable: of(stats.unreadable),
                 document_problems: of(stats.document_problems),
                 decode_errors: stats.decode_errors,

@@ -12,17 +12,21 @@ use crate::{
         access::{AccessReviews, RecordWriter},
         crds::Crds,
         grants, leaving,
-        live::{Objects, Wanted},
+        live::{self, Objects},
     },
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, User,
+        Claim, ObjectRef, RecordsAt, Resource, User,
         records::{Holder, Stake},
     },
-    helm::{ReleaseName, lifecycle::Status, storage::record_name},
+    helm::{
+        ReleaseName,
+        lifecycle::Status,
+        storage::{Driver, record_name},
+    },
     record::changes::{Changes, Unkept},
-    releases::{ReadThrough, Releases, key::StorageKey},
-    webhook::handler::{LiveOwner, SourceError, Sources},
+    releases::{self, ReadThrough, ReadThroughError, Releases, Wanted, key::StorageKey},
+    webhook::handler::{Fresh, LiveOwner, Missed, SourceError, Sources},
 };
 
 /// The index, the records behind it, and the custom resources.
@@ -55,6 +59,10 @@ impl Sources for Known {
         self.releases.is_complete()
     }
 
+    fn reads(&self, driver: Driver) -> bool {
+        self.releases.reads(driver)
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         self.namespaces.labels(namespace)
     }
@@ -62,11 +70,34 @@ impl Sources for Known {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        named: &[ReleaseName],
+        wanted: &Wanted<'_>,
         deadline: Instant,
-    ) -> Result<Vec<Claim>, SourceError> {
-        let fresh = self.read_through.fresh_claims(object, named, deadline);
-        Ok(fresh.await?)
+    ) -> Fresh {
+        let read = self.read_through.fresh_claims(object, wanted, deadline);
+        let releases::Fresh { claims, unread } = read.await;
+        let unread = unread.into_iter().map(|unread| Missed {
+            records: RecordsAt {
+                driver: unread.storage.driver,
+                namespace: unread.storage.namespace.clone(),
+            },
+            release: unread.storage.name.to_string(),
+            is_too_large: matches!(unread.error, ReadThroughError::TooManyRecords { .. }),
+            error: unread.error.into(),
+        });
+        Fresh {
+            claims,
+            unread: unread.collect(),
+        }
+    }
+
+    async fn owner_now(
+        &self,
+        resource: &Resource<'_>,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> Result<Option<ReleaseName>, SourceError> {
+        let reading = live::owner(&self.client, resource, object);
+        Ok(timeout_at(deadline.into(), reading).await??)
     }
 
     async fn may_write_records(&self, claim: &Claim, user: &User<'_>) -> Result<bool, SourceError> {
@@ -159,7 +190,7 @@ impl Sources for Known {
         owner: &LiveOwner<'_>,
         deadline: Instant,
     ) -> Result<Option<String>, SourceError> {
-        let wanted = Wanted {
+        let wanted = live::Wanted {
             api_version: owner.api_version,
             kind: owner.kind,
             namespace: owner.namespace,

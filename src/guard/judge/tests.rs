@@ -9,7 +9,10 @@ mod parts;
 
 use super::*;
 use crate::{
-    guard::{Held, RecordsAt, RevisionClaim, screen, subject},
+    compare::{path::FieldPath, redact::Shown},
+    guard::{
+        Change, HELM_WRITERS, Held, Reach, RecordsAt, RevisionClaim, in_flight, screen, subject,
+    },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
 };
 
@@ -38,10 +41,12 @@ fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
             driver: Driver::Secret,
             namespace: "shop".into(),
         },
+        reach: Reach::Own,
         chart: "web-1.0.0".into(),
         phase,
         uninstalling_since: None,
         apply_method: crate::helm::record::ApplyMethod::default(),
+        hook_accounts: Arc::default(),
         revisions: helds
             .into_iter()
             .zip((1..=newest).rev())
@@ -591,7 +596,99 @@ fn a_field_manager_counts_only_while_its_release_is_pending() {
     ] {
         let text = request(manager);
         let request: Request<'_> = serde_json::from_str(&text).unwrap();
-        let found = in_flight(&request, claims, HELM_WRITERS).is_some();
+        let verdict = violating("web", &["spec.replicas"]);
+        let found = in_flight(&request, &verdict, claims, HELM_WRITERS).is_some();
         assert_eq!(found, expected, "{manager}");
     }
+}
+
+/// A verdict against each of these releases, for the change of these fields.
+fn violating(releases: &str, paths: &[&str]) -> Verdict {
+    let change = |path: &&str| Change {
+        path: FieldPath::of(path.split('|').flat_map(|path| match path.split_once('/') {
+            None => path.split('.').collect::<Vec<_>>(),
+            Some(_) => vec![path],
+        })),
+        declared: Shown::Absent,
+        live: Shown::Absent,
+        requested: Shown::Absent,
+    };
+    let finding = |release: &str| Finding {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".into(),
+            name: release.into(),
+        }),
+        chart: "web-1.0.0".into(),
+        mode: Mode::Deny,
+        revisions: vec![1],
+        apply_method: crate::helm::record::ApplyMethod::default(),
+        changes: paths.iter().map(change).collect(),
+        involved: Vec::new(),
+    };
+    Verdict {
+        reason: Reason::FieldsChanged,
+        exemption: None,
+        findings: releases.split(' ').map(finding).collect(),
+    }
+}
+
+/// Another release that is pending opens nothing, and without its marks an object is out of sight.
+#[rstest::rstest]
+#[case::the_pending_one("web", &["spec.replicas"], Some(1))]
+#[case::the_settled_one("api", &["spec.replicas"], None)]
+#[case::both("web api", &["spec.replicas"], None)]
+#[case::the_label("web", &["metadata.labels|app.kubernetes.io/managed-by"], None)]
+#[case::the_annotation("web", &["metadata.annotations|meta.helm.sh/release-name"], None)]
+#[case::all_labels("web", &["metadata.labels"], None)]
+#[case::another_label("web", &["metadata.labels|example.com/team"], Some(1))]
+#[case::nothing("", &[], None)]
+fn a_request_is_in_flight_only_if_each_violated_release_is_pending_and_keeps_its_marks(
+    #[case] violated: &str,
+    #[case] paths: &[&str],
+    #[case] to_ask: Option<usize>,
+) {
+    let mut review = review("UPDATE", &replicas(3), &replicas(4));
+    review["options"] = json!({"fieldManager": "helm"});
+    let text = review.to_string();
+    let request: Request<'_> = serde_json::from_str(&text).unwrap();
+    let claims = [
+        claim("api", Phase::Settled, vec![declares(3)]),
+        claim("web", Phase::Pending, vec![declares(3)]),
+    ];
+    let found = in_flight(&request, &violating(violated, paths), &claims, HELM_WRITERS);
+    assert_eq!(found.map(|claims| claims.len()), to_ask);
+}
+
+#[rstest::rstest]
+#[case::its_account("system:serviceaccount:shop:migrate", Phase::Pending, true)]
+#[case::another("system:serviceaccount:shop:default", Phase::Pending, false)]
+#[case::elsewhere("system:serviceaccount:evil:migrate", Phase::Pending, false)]
+#[case::not_an_account("migrate", Phase::Pending, false)]
+#[case::not_pending("system:serviceaccount:shop:migrate", Phase::Settled, false)]
+fn the_account_of_a_hook_is_in_flight_while_its_release_is_pending(
+    #[case] user: &str,
+    #[case] phase: Phase,
+    #[case] expected: bool,
+) {
+    let mut review = review("DELETE", &replicas(3), &Value::Null);
+    review["userInfo"] = json!({"username": user});
+    let text = review.to_string();
+    let request: Request<'_> = serde_json::from_str(&text).unwrap();
+    let mut claim = claim("web", phase, vec![declares(3)]);
+    claim.hook_accounts = Arc::from([Box::from("migrate")]);
+    let claims = [claim];
+    let found = in_flight(&request, &violating("web", &[]), &claims, HELM_WRITERS);
+    assert_eq!(found.map(|claims| claims.len()), expected.then_some(0));
+}
+
+/// Whatever a release in another namespace declares, it opens nothing here.
+#[test]
+fn a_claim_that_rests_on_trust_alone_excuses_nothing() {
+    let mut other = claim("other", Phase::Pending, vec![declares(4)]);
+    let own = claim("web", Phase::Settled, vec![declares(3)]);
+    let review = review("UPDATE", &replicas(3), &replicas(4));
+    let judged = |other: &Claim| verdict(&review, &[own.clone(), other.clone()]);
+    assert_eq!(judged(&other), Reason::NothingDeclaredChanges);
+    other.reach = Reach::Trusted;
+    assert_eq!(judged(&other), Reason::FieldsChanged);
 }

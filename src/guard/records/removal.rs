@@ -32,7 +32,7 @@ pub fn may_be_helms(request: &Request<'_>) -> bool {
 
 /// Judges the deletion of a revision's record, given all records that there are.
 pub fn removal(history: &[(u32, Status)], revision: u32, may_be_helms: bool) -> Removal {
-    let Some(&(_, newest)) = history.iter().max_by_key(|(revision, _)| *revision) else {
+    let Some(&(last, newest)) = history.iter().max_by_key(|(revision, _)| *revision) else {
         return Removal::Gone;
     };
     if matches!(newest, Status::Uninstalling | Status::Uninstalled) {
@@ -51,7 +51,10 @@ pub fn removal(history: &[(u32, Status)], revision: u32, may_be_helms: bool) -> 
         .map(|(revision, _)| *revision)
         .filter(|revision| Some(*revision) != deployed)
         .min();
-    if may_be_helms && next_to_go == Some(revision) {
+    // The record of an operation that came to no end says alone what it has changed; where it is the only
+    // one, all that is known of the release goes with it.
+    let is_unfinished = revision == last && newest.is_pending();
+    if may_be_helms && next_to_go == Some(revision) && !is_unfinished {
         Removal::Pruned
     } else {
         Removal::Loss

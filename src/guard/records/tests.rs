@@ -246,6 +246,13 @@ const SUPERSEDED: Status = Status::Superseded;
 #[case::of_two_deployed_the_older(
     &[(1, Status::Deployed), (2, Status::Deployed)], 1, Removal::Pruned
 )]
+#[case::an_install_that_never_ended(&[(1, Status::PendingInstall)], 1, Removal::Loss)]
+#[case::an_upgrade_that_never_ended(
+    &[(1, Status::Deployed), (2, Status::PendingUpgrade)], 2, Removal::Loss
+)]
+#[case::one_that_never_ended_long_ago(
+    &[(1, Status::PendingInstall), (2, SUPERSEDED), (3, Status::Deployed)], 1, Removal::Pruned
+)]
 #[case::uninstalling(&[(1, SUPERSEDED), (2, Status::Uninstalling)], 1, Removal::Uninstalled)]
 #[case::uninstalled(&[(1, Status::Uninstalled)], 1, Removal::Uninstalled)]
 #[case::gone(&[(2, Status::Deployed)], 1, Removal::Gone)]

@@ -53,6 +53,8 @@ pub struct Index {
     pub bytes: u64,
     /// Since the last sign of life of the oldest watch.
     pub last_event_age: Option<Duration>,
+    /// Copies of records, which do not count.
+    pub copies: u64,
     /// Active revisions whose record can not be read now.
     pub unreadable: u64,
     /// Documents of active manifests that do not parse now.
@@ -219,6 +221,11 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
             "bytes",
             "Bytes held for declared objects, which are compressed",
             index.bytes,
+        ),
+        (
+            "record_copies",
+            "Records of a release elsewhere than in its namespace, where it has records too",
+            index.copies,
         ),
         (
             "unreadable",

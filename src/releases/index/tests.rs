@@ -803,20 +803,25 @@ fn before_a_denial_the_releases_that_the_object_names_are_read_too() {
                 name: (*name).to_owned(),
             })
             .collect();
-        let storages = f.directory.to_read(&object, &named);
-        storages
-            .iter()
-            .map(|storage| format!("{} {storage}", storage.driver))
+        let claims = f.claims(&object.name);
+        let storages = f.directory.to_read(&claims, &named);
+        let all = storages.claimants.iter().chain(&storages.named);
+        all.map(|storage| format!("{} {storage}", storage.driver))
             .collect()
     };
     let own = format!("Secret {}", storage());
-    let only_own = vec![own.clone()];
-    assert_eq!(read(&[]), only_own);
-    assert_eq!(read(&[&storage().name]), only_own);
+    let in_config_maps = format!("ConfigMap {}", storage());
+    assert_eq!(read(&[]), vec![own.clone()]);
+    assert_eq!(read(&[&storage().name]), [own.clone(), in_config_maps]);
     assert_eq!(
         read(&["flux"]),
-        [own.clone(), "Secret flux-system/flux".to_owned()],
-        "where it keeps its records, not where it is"
+        [
+            &*own,
+            "Secret flux-system/flux",
+            "Secret shop/flux",
+            "ConfigMap shop/flux"
+        ],
+        "where it keeps its records, and where others look for them"
     );
     let unheard_of = [
         "Secret shop/new".to_owned(),

@@ -39,7 +39,10 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
                 let others = first.involved.join(", ");
                 lines.push(format!("Other releases recorded there: {others}"));
             }
-            let instead = instead.replace("RELEASE", &format!("{release} -n {namespace}"));
+            let revision = numbers(&first.revisions);
+            let instead = instead
+                .replace("RELEASE", &format!("{release} -n {namespace}"))
+                .replace("REVISION", &revision);
             lines.push(instead);
             lines
         }
@@ -50,6 +53,16 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
                 decided.request.user_info.username
             ),
             deployers(&first.involved),
+        ],
+        Reason::DeclaresOutsideScope => vec![
+            format!("{object} is the record of {}", one(first)),
+            format!(
+                "It declares objects where {} may not deploy (spec.records.deployers of the policy): {}",
+                decided.request.user_info.username,
+                first.involved.join(", ")
+            ),
+            "Let it be deployed by who may deploy there too, or leave these objects out of the chart"
+                .to_owned(),
         ],
         Reason::NamespaceHoldsReleases => {
             let head = format!("{object} holds Helm releases, which would be lost with it:");
@@ -87,6 +100,12 @@ impl Loss {
                 lost: "without it there is no way back to that revision",
                 instead: "Helm keeps the history short itself: helm upgrade RELEASE <chart> \
                           --history-max <n>",
+            },
+            // There is no earlier revision to go back to.
+            Some(Status::PendingInstall) => Self {
+                lost: "without it nobody knows what that operation has changed so far",
+                instead: "Out of an install that came to no end: helm rollback RELEASE REVISION; or \
+                          remove what there is of it: helm uninstall RELEASE",
             },
             Some(Status::PendingUpgrade | Status::PendingRollback) => Self {
                 lost: "without it nobody knows what that operation has changed so far",

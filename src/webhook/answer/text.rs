@@ -41,6 +41,7 @@ pub fn denial(answer: &Answer<'_>) -> String {
         text.push('\n');
         text.push_str(&line);
     }
+    text.push_str(&hook(answer));
     let who = &answer.decided.request.user_info.username;
     if let Some(refusal) = answer.refusal {
         let _ = write!(text, "\nNot a break-glass change by {who}: {refusal}");
@@ -317,6 +318,28 @@ pub fn values(change: &Change) -> String {
         "declared {}, live {}, requested {}",
         change.declared, change.live, change.requested
     )
+}
+
+/// What the account of a hook would need, where a ServiceAccount violates a release that is pending.
+fn hook(answer: &Answer<'_>) -> String {
+    let verdict = &answer.decided.verdict;
+    let is_object = matches!(
+        verdict.reason,
+        Reason::FieldsChanged | Reason::ObjectDeleted | Reason::UndeclaredChanged
+    );
+    let account = verdict
+        .findings
+        .iter()
+        .flat_map(|found| &found.involved)
+        .next();
+    match account {
+        Some(account) if is_object => format!(
+            "\nIf a hook of the chart did this: it passes where the hook's Job or Pod names its \
+             serviceAccountName; another account needs an exemption (spec.exemptions of the policy, \
+             subjects.serviceAccounts: [{account}])"
+        ),
+        _ => String::new(),
+    }
 }
 
 fn way_out(answer: &Answer<'_>, finding: &Finding) -> String {

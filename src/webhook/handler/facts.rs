@@ -12,11 +12,12 @@ use std::{borrow::Cow, time::Instant};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
-use super::{LiveOwner, Sources, judging::Call};
+use super::{Fresh, LiveOwner, Sources, judging::Call};
 use crate::{
-    guard::{Claim, ObjectRef, Operation, deputies::owners_in_question},
+    guard::{Claim, ObjectRef, Operation, Reach, deputies::owners_in_question},
     helm::ReleaseName,
     policy::license::{Autoscaler, Facts, License},
+    releases::Wanted,
 };
 
 /// Owners of a request that are looked up; no object has more of them.
@@ -185,12 +186,23 @@ impl<'o> Owner<'o> {
                 namespace,
                 name: Cow::Borrowed(self.name),
             };
-            let reading = sources.fresh_claims(&object, releases, until);
-            let Ok(Ok(claims)) = timeout_at(until.into(), reading).await else {
+            let declares =
+                |claim: &Claim| releases.contains(&claim.release) && claim.reach != Reach::Copy;
+            let mut indexed = sources.claims(&object);
+            indexed.retain(declares);
+            let wanted = Wanted {
+                claims: &indexed,
+                named: releases,
+            };
+            let reading = sources.fresh_claims(&object, &wanted, until);
+            let Ok(Fresh { claims, unread }) = timeout_at(until.into(), reading).await else {
                 return Found::Unknown;
             };
-            if !claims.iter().any(|claim| releases.contains(&claim.release)) {
-                continue;
+            if !claims.iter().any(declares) {
+                if unread.is_empty() {
+                    continue;
+                }
+                return Found::Unknown;
             }
             let owner = LiveOwner {
                 api_version: self.api_version,

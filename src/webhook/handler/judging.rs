@@ -10,17 +10,21 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::timeout_at;
 
-use super::{Sources, Webhook, facts::Gathered, own};
+use super::{Fresh, Sources, Webhook, facts::Gathered, own};
 use crate::{
     compare::{
         dig,
         schema::{Shape, builtin::builtin, crd::CrdShape},
     },
     guard::{
-        Asker, Claim, Effect, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Outcome, Question,
-        Reason, Request, Subject, Verdict, effect, in_flight, judge, owner, owners, subject,
+        Asker, Claim, Effect, Elsewhere, HELM_WRITERS, Knowledge, ObjectRef, Outcome, Owner,
+        Question, Reach, Reason, Request, Subject, Verdict, effect,
+        flight::{service_account, violated},
+        in_flight, is_helm_writer, judge, owner, owners, settle, subject,
     },
+    helm::lifecycle::Phase,
     policy::{Labels, Policy, license::Facts},
+    releases::Wanted,
 };
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
@@ -156,7 +160,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
         deadline,
     } = *call;
     let object = located.object();
+    let owner = Owner::of(request);
+    let trusts = |namespace: &str| policy.records().trusts(namespace);
     let claims = webhook.sources.claims(&object);
+    let claims = settle(claims, &owner, trusts).counting;
     if claims.is_empty() {
         return Weighed::Confirmed(Verdict::because(unclaimed(&webhook.sources, request)));
     }
@@ -192,74 +199,237 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     if verdict.reason.outcome() == Outcome::Pass {
         return Weighed::Confirmed(verdict);
     }
-    // The source is not trusted to keep to its deadline.
-    let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
-    let named = owners(request);
-    let reading = webhook.sources.fresh_claims(&object, &named, until);
-    match timeout_at(deadline.into(), reading).await {
-        Ok(Ok(claims)) => {
-            let claims = match own::others(webhook, &object, as_of_now(policy, claims)) {
-                Ok(claims) => claims,
-                Err(reason) => return Weighed::Confirmed(Verdict::because(reason)),
-            };
-            let gathered = Gathered::now(&webhook.sources, call, &claims, until).await;
-            let verdict = judged_now(call, judge(&claims, gathered.facts()));
-            if gathered.failed && verdict.reason.outcome() == Outcome::Violation {
-                return Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed));
-            }
-            let written = written_by_helm(&webhook.sources, call, &claims, until);
-            return Weighed::Confirmed(match verdict.reason.outcome() {
-                Outcome::Violation => written.await.map_or(verdict, Verdict::because),
-                Outcome::Pass | Outcome::Indeterminate => verdict,
-            });
+    let mut told = Told::read(webhook, call, claims, owner).await;
+    told.counting = match own::others(webhook, &object, told.counting) {
+        Ok(claims) => claims,
+        Err(_) if !told.doubtful.is_empty() => Vec::new(),
+        Err(reason) => return Weighed::Confirmed(Verdict::because(reason)),
+    };
+    let gathered = Gathered::now(&webhook.sources, call, &told.counting, told.until).await;
+    let judge = |claims: &[Claim]| judge(claims, gathered.facts());
+    let verdict = judged_now(call, judge(&told.counting));
+    if verdict.reason.outcome() == Outcome::Violation {
+        if gathered.failed {
+            return Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed));
         }
-        Ok(Err(error)) => tracing::warn!(
-            namespace = object.namespace,
-            error,
-            "failed to read release records again"
-        ),
-        Err(_) => tracing::warn!(
-            namespace = object.namespace,
-            "failed to read release records again in time"
-        ),
+        let written = written_by_helm(&webhook.sources, call, &told, &verdict, &judge);
+        return Weighed::Confirmed(match written.await {
+            Some(reason) => Verdict::because(reason),
+            None => hinted(verdict, request, &told.counting),
+        });
     }
+    if told.doubtful.is_empty() {
+        return Weighed::Confirmed(verdict);
+    }
+    // What could not be read excuses nothing, and may be violated.
+    let verdict = judge(&[told.counting, told.doubtful].concat());
     match (verdict.reason.outcome(), asker) {
         (Outcome::Violation, Asker::Ordinary) => {
             Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed))
         }
-        _ => Weighed::ByIndex(verdict),
+        (Outcome::Violation, Asker::BreakGlass) => Weighed::ByIndex(verdict),
+        _ => Weighed::Confirmed(verdict),
     }
 }
 
-/// Why a violation passes all the same: a mutating webhook may have rewritten what Helm sent. The
-/// field manager says that it is Helm, which anyone can say; whether the user could write the
-/// release's records says that nothing is won by saying so.
+/// What the releases say of an object, as far as their records could be read again.
+struct Told {
+    /// The claims that count.
+    counting: Vec<Claim>,
+    /// Those that do not, as far as it is known.
+    others: Vec<Claim>,
+    /// Claims that count by the index, or would if the object's owner were known, and could not be
+    /// confirmed.
+    doubtful: Vec<Claim>,
+    until: Instant,
+}
+
+impl Told {
+    /// Reads the records of `indexed` and of what the object names.
+    async fn read<S: Sources>(
+        webhook: &Webhook<S>,
+        call: &Call<'_>,
+        indexed: Vec<Claim>,
+        mut owner: Owner,
+    ) -> Self {
+        let Call {
+            policy,
+            request,
+            located,
+            deadline,
+            ..
+        } = *call;
+        let object = located.object();
+        // The source is not trusted to keep to its deadline.
+        let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
+        let trusts = |namespace: &str| policy.records().trusts(namespace);
+        let unproven = |mut claim: Claim| {
+            claim.reach = Reach::Trusted;
+            claim
+        };
+        let named = owners(request);
+        let wanted = Wanted {
+            claims: &indexed,
+            named: &named,
+        };
+        let reading = webhook.sources.fresh_claims(&object, &wanted, until);
+        let Ok(Fresh { claims, unread }) = timeout_at(deadline.into(), reading).await else {
+            tracing::warn!(
+                namespace = object.namespace,
+                "failed to read release records again in time"
+            );
+            return Self {
+                counting: Vec::new(),
+                others: Vec::new(),
+                doubtful: indexed.into_iter().map(unproven).collect(),
+                until,
+            };
+        };
+        let claims = as_of_now(policy, claims);
+        let needs_owner = claims.iter().any(|claim| claim.reach == Reach::Elsewhere);
+        if owner == Owner::Unseen && needs_owner {
+            owner = live_owner(&webhook.sources, request, &object, until).await;
+        }
+        let mut told = Self {
+            counting: Vec::new(),
+            others: Vec::new(),
+            doubtful: Vec::new(),
+            until,
+        };
+        if owner == Owner::Unseen {
+            // Some may count, if the object could be looked at.
+            let proven = settle(claims.clone(), &Owner::Known(None), trusts);
+            let possible = settle(proven.others, &owner, trusts);
+            told.counting = proven.counting;
+            told.doubtful = possible.counting;
+            told.others = possible.others;
+        } else {
+            let settled = settle(claims, &owner, trusts);
+            told.counting = settled.counting;
+            told.others = settled.others;
+        }
+        for unread in &unread {
+            tracing::warn!(
+                namespace = object.namespace,
+                error = &unread.error,
+                "failed to read release records again"
+            );
+            for claim in indexed.iter().filter(|claim| unread.is_of(claim)) {
+                let claim = unproven(claim.clone());
+                // It stays so: size is not a reason to pass.
+                if unread.is_too_large {
+                    told.counting.push(claim);
+                } else {
+                    told.doubtful.push(claim);
+                }
+            }
+        }
+        told
+    }
+}
+
+async fn live_owner<S: Sources>(
+    sources: &S,
+    request: &Request<'_>,
+    object: &ObjectRef<'_>,
+    deadline: Instant,
+) -> Owner {
+    let asking = sources.owner_now(&request.resource, object, deadline);
+    match timeout_at(deadline.into(), asking).await {
+        Ok(Ok(owner)) => Owner::Known(owner),
+        Ok(Err(error)) => {
+            tracing::warn!(
+                namespace = object.namespace,
+                error,
+                "failed to read an object"
+            );
+            Owner::Unseen
+        }
+        Err(_) => {
+            tracing::warn!(
+                namespace = object.namespace,
+                "failed to read an object in time"
+            );
+            Owner::Unseen
+        }
+    }
+}
+
+/// Why a violation passes all the same: a mutating webhook may have rewritten what Helm sent, or a hook
+/// of the chart is at work. The field manager says that it is Helm, which anyone can say; whether the
+/// user could write the records of each release that is violated says that nothing is won by saying so.
 async fn written_by_helm<S: Sources>(
     sources: &S,
     call: &Call<'_>,
-    claims: &[Claim],
-    deadline: Instant,
+    told: &Told,
+    verdict: &Verdict,
+    judge: &impl Fn(&[Claim]) -> Verdict,
 ) -> Option<Reason> {
     let request = call.request;
-    let claim = in_flight(request, claims, HELM_WRITERS)?;
-    // Where the policy names who may deploy, nobody else is Helm.
+    let to_ask = in_flight(request, verdict, &told.counting, HELM_WRITERS)
+        .or_else(|| taken_over(request, verdict, told, judge))?;
     let asking = request.user_info.asking();
-    if !call.policy.records().may_deploy(asking, &claim.release) {
+    for claim in to_ask {
+        // Where the policy names who may deploy, nobody else is Helm.
+        if !call.policy.records().may_deploy(asking, &claim.release) {
+            return None;
+        }
+        let writes = sources.may_write_records(claim, &request.user_info);
+        match timeout_at(told.until.into(), writes).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return None,
+            Ok(Err(error)) => {
+                tracing::warn!(release = %claim.release, error, "failed to ask who may write records");
+                return Some(Reason::AccessUnknown);
+            }
+            Err(_) => {
+                tracing::warn!(release = %claim.release, "failed to ask in time who may write records");
+                return Some(Reason::AccessUnknown);
+            }
+        }
+    }
+    Some(Reason::InFlight)
+}
+
+/// `helm upgrade --take-ownership` of what a release in another namespace declares, or of a
+/// cluster-scoped object: a pending release, which the new object names as its owner, declares what is
+/// written. Nothing says that it may, but that the user may write the records of those that lose it.
+fn taken_over<'t>(
+    request: &Request<'_>,
+    verdict: &Verdict,
+    told: &'t Told,
+    judge: &impl Fn(&[Claim]) -> Verdict,
+) -> Option<Vec<&'t Claim>> {
+    if !is_helm_writer(request, HELM_WRITERS) {
         return None;
     }
-    let asking = sources.may_write_records(claim, &request.user_info);
-    match timeout_at(deadline.into(), asking).await {
-        Ok(Ok(true)) => Some(Reason::InFlight),
-        Ok(Ok(false)) => None,
-        Ok(Err(error)) => {
-            tracing::warn!(release = %claim.release, error, "failed to ask who may write records");
-            Some(Reason::AccessUnknown)
-        }
-        Err(_) => {
-            tracing::warn!(release = %claim.release, "failed to ask in time who may write records");
-            Some(Reason::AccessUnknown)
+    let to = request.object.and_then(owner)?;
+    let is_taker = |claim: &&Claim| {
+        *claim.release == to && claim.phase == Phase::Pending && claim.reach == Reach::Elsewhere
+    };
+    let mut taker = told.others.iter().find(is_taker)?.clone();
+    taker.reach = Reach::Named;
+    let with_it = judge(&[told.counting.as_slice(), &[taker]].concat());
+    let passes = with_it.reason.outcome() == Outcome::Pass;
+    passes.then(|| violated(verdict, &told.counting))
+}
+
+/// A ServiceAccount that violates a pending release may be that of a hook: the message says what it
+/// would need.
+fn hinted(mut verdict: Verdict, request: &Request<'_>, claims: &[Claim]) -> Verdict {
+    let account = service_account(&request.user_info.username);
+    for finding in &mut verdict.findings {
+        let mut of = claims
+            .iter()
+            .filter(|claim| claim.release == finding.release);
+        if let Some((namespace, name)) = account
+            && namespace == finding.release.namespace
+            && of.any(|claim| claim.phase == Phase::Pending)
+        {
+            finding.involved.push(format!("{namespace}/{name}"));
         }
     }
+    verdict
 }
 
 /// The verdict by the records as they are. When by them another call is to judge, it may be one that

@@ -7,27 +7,32 @@
 //! - A record is decoded on a thread that may block, within the budget of all decoding
 //!   ([`crate::releases::decoding`]), and shown to nobody.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{RESERVE, Sources, Webhook, own};
 use crate::{
-    compare::dig,
+    compare::{
+        dig,
+        schema::{Scope, builtin::builtin},
+    },
     guard::{
         Finding, ObjectRef, Operation, Raw, Reason, RecordsAt, Request, Unread, Verdict,
         records::{
             Holder, Stake, StoredRecord, defined,
             edit::{Edit, edit, new_owners},
+            forged::Forged,
             is_leaving,
             removal::{Removal, may_be_helms, removal},
         },
         verdict::Change,
     },
     helm::{
-        ReleaseName,
-        record::{Limits, decode},
+        ReleaseName, manifest,
+        record::{Limits, Record, decode},
+        storage::Driver,
     },
     policy::{
         Act, Change as PolicyChange, Labels, Mode, Object, Place, Policy, Requester,
@@ -164,6 +169,16 @@ async fn record<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Ver
         request.old_object.and_then(stored),
         request.object.and_then(stored),
     );
+    if call.object.kind == "ConfigMap" && !webhook.sources.reads(Driver::ConfigMap) {
+        return Err(Reason::NotJudged);
+    }
+    let forged = |object: Raw<'_>| Forged::of(&request.kind, object);
+    if let Some(made) = request.object.and_then(forged)
+        && old.is_none()
+        && request.old_object.and_then(forged).is_none()
+    {
+        return forgery(call, made);
+    }
     match (request.operation, old, new) {
         (Operation::Update, Some(old), new) => changed(call, old, new).await,
         // An object that becomes a record by its label is as good as one that is made.
@@ -171,12 +186,55 @@ async fn record<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result<Ver
             if call.is_off(Guarded::Deployers) {
                 Err(Reason::NotJudged)
             } else {
-                written(call, about(call, new).await?)
+                made(call, about(call, new).await?)
             }
         }
         (Operation::Delete, Some(old), _) => deleted(webhook, call, old).await,
         _ => Err(Reason::NotJudged),
     }
+}
+
+/// A Secret that Helm would believe, and that it never writes so.
+fn forgery(call: &Call<'_>, forged: Forged) -> Result<Verdict, Reason> {
+    let about = About {
+        release: ReleaseName {
+            namespace: call.object.namespace.to_owned(),
+            name: forged.release,
+        },
+        chart: "unknown".to_owned(),
+        revision: forged.revision,
+        is_readable: false,
+        involved: Vec::new(),
+        declares: Vec::new(),
+    };
+    let asking = call.request.user_info.asking();
+    if !call.policy.records().may_deploy(asking, &about.release) {
+        return written(call, about);
+    }
+    let violated = (Guarded::Records, Reason::RecordTampered);
+    Ok(about.violates(call, violated, vec![forged.change]))
+}
+
+/// A record that is made: whether the user may write it, and may deploy all that it declares.
+fn made(call: &Call<'_>, mut about: About) -> Result<Verdict, Reason> {
+    let (records, asking) = (call.policy.records(), call.request.user_info.asking());
+    if !records.may_deploy(asking, &about.release) {
+        return written(call, about);
+    }
+    let outside = about.declares.iter();
+    let outside = outside.filter(|(namespace, _)| !records.may_reach(asking, namespace));
+    about.involved = outside
+        .take(NAMED)
+        .map(|(_, called)| called.clone())
+        .collect();
+    if about.involved.is_empty() {
+        return Err(Reason::HelmsOwn);
+    }
+    Ok(about.violates(
+        call,
+        (Guarded::Deployers, Reason::DeclaresOutsideScope),
+        Vec::new(),
+    ))
 }
 
 async fn changed(
@@ -185,9 +243,9 @@ async fn changed(
     new: Option<StoredRecord>,
 ) -> Result<Verdict, Reason> {
     let claimed = claimed_bytes([Some(&old), new.as_ref()].into_iter().flatten());
-    let (old, edited) = decoding(call, claimed, move || {
+    let (old, new, edited) = decoding(call, claimed, move || {
         let edited = edit(&old, new.as_ref(), &Limits::default());
-        (old, edited)
+        (old, new, edited)
     })
     .await?;
     let is_guarded = !call.is_off(Guarded::Records);
@@ -197,6 +255,19 @@ async fn changed(
         Edit::Tampering(changes) if is_guarded => {
             let about = about(call, old).await?;
             Ok(about.violates(call, (Guarded::Records, Reason::RecordTampered), changes))
+        }
+        // Nobody guards what a record says: then what it says now is as good as made.
+        Edit::Tampering(_) | Edit::Unreadable if new.is_some() => {
+            let old = about(call, old).await?;
+            if !call
+                .policy
+                .records()
+                .may_deploy(call.request.user_info.asking(), &old.release)
+            {
+                return written(call, old);
+            }
+            let new = new.ok_or(Reason::RecordUnreadable)?;
+            made(call, about(call, new).await?)
         }
         _ => written(call, about(call, old).await?),
     }
@@ -378,6 +449,8 @@ struct About {
     revision: u32,
     is_readable: bool,
     involved: Vec<String>,
+    /// Namespaces beside the release's own that its manifest names, and an object in each.
+    declares: Vec<(String, String)>,
 }
 
 impl About {
@@ -409,6 +482,7 @@ impl About {
 /// By its body; by where it is stored, if that can not be read.
 async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
     let namespace = call.object.namespace.to_owned();
+    let looks = !call.is_off(Guarded::Deployers);
     let claimed = claimed_bytes([&stored]);
     decoding(call, claimed, move || {
         let payload = stored.payload().unwrap_or_default();
@@ -416,6 +490,7 @@ async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
         match decode(&payload, &Limits::default()) {
             Ok(record) if record.release.name == stored.release => About {
                 chart: record.chart.to_string(),
+                declares: if looks { declares(&record) } else { Vec::new() },
                 release: record.release,
                 revision,
                 is_readable: true,
@@ -430,6 +505,7 @@ async fn about(call: &Call<'_>, stored: StoredRecord) -> Result<About, Reason> {
                 revision,
                 is_readable: false,
                 involved: Vec::new(),
+                declares: Vec::new(),
             },
         }
     })
@@ -442,6 +518,26 @@ fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredRecord>) -> usi
     payloads
         .map(|payload| Limits::default().claimed_bytes(&payload))
         .sum()
+}
+
+/// The namespaces that a manifest names beside the release's own. What is cluster-scoped is in none, and
+/// counts for its release only while it says that it belongs to it.
+fn declares(record: &Record) -> Vec<(String, String)> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for object in manifest::parse(&record.manifest, &record.release).objects {
+        let is_cluster_scoped =
+            builtin().scope(&object.group, &object.kind) == Some(Scope::Cluster);
+        let namespace = object.namespace.unwrap_or_default();
+        if namespace.is_empty() || namespace == record.release.namespace || is_cluster_scoped {
+            continue;
+        }
+        let called = format!(
+            "{} {:?} in namespace {namespace:?}",
+            object.kind, object.name
+        );
+        found.entry(namespace).or_insert(called);
+    }
+    found.into_iter().collect()
 }
 
 /// Computes away from the threads that answer, once there is room for so many bytes of JSON.

@@ -6,11 +6,12 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, User,
+        Claim, ObjectRef, RecordsAt, Resource, User,
         records::{Holder, Stake},
     },
-    helm::{ReleaseName, lifecycle::Status},
+    helm::{ReleaseName, lifecycle::Status, storage::Driver},
     record::changes::Unkept,
+    releases::Wanted,
 };
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
@@ -28,6 +29,35 @@ pub struct LiveOwner<'a> {
     pub namespace: &'a str,
     /// Name.
     pub name: &'a str,
+}
+
+/// What was read of the records of an object's releases.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    /// What those say that could be read.
+    pub claims: Vec<Claim>,
+    /// The others.
+    pub unread: Vec<Missed>,
+}
+
+/// A release whose records could not be read.
+#[derive(Debug)]
+pub struct Missed {
+    /// Where its records are.
+    pub records: RecordsAt,
+    /// Its name.
+    pub release: String,
+    /// It has more records than are read, so that trying again is of no use.
+    pub is_too_large: bool,
+    /// Why.
+    pub error: SourceError,
+}
+
+impl Missed {
+    /// Whether this claim rests on those records.
+    pub fn is_of(&self, claim: &Claim) -> bool {
+        self.records == claim.records && self.release == claim.release.name
+    }
 }
 
 /// What is known of the cluster.
@@ -50,19 +80,33 @@ pub trait Sources: Send + Sync + 'static {
         true
     }
 
+    /// Whether records of this driver are read at all.
+    fn reads(&self, _driver: Driver) -> bool {
+        true
+    }
+
     /// The labels of a namespace, as far as they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         None
     }
 
     /// What the release records say of an object, read after this call began: those of the releases
-    /// that claim it, and of those that it names as its own.
+    /// that claim it, and of those that it names as its own. Each is read for itself.
     fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        named: &[ReleaseName],
+        wanted: &Wanted<'_>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<Claim>, SourceError>> + Send;
+    ) -> impl Future<Output = Fresh> + Send;
+
+    /// The release that the live object of this name says it belongs to: for a request that does not
+    /// show the object.
+    fn owner_now(
+        &self,
+        resource: &Resource<'_>,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<ReleaseName>, SourceError>> + Send;
 
     /// Whether the user may write the records of the claiming release, as the API server says.
     fn may_write_records(

@@ -17,7 +17,7 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, Held, ObjectRef, RecordsAt, RevisionClaim, User,
+        Claim, Held, ObjectRef, Reach, RecordsAt, Resource, RevisionClaim, User,
         records::{Holder, Stake},
     },
     helm::{
@@ -35,6 +35,7 @@ use crate::{
         forecast::Gathered,
         metrics::{Figures, Metrics},
     },
+    releases::Wanted,
 };
 
 const DEPLOYMENT: &str = r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":3}}"#;
@@ -136,10 +137,12 @@ fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
             driver: Driver::Secret,
             namespace: "shop".into(),
         },
+        reach: Reach::Own,
         chart: Arc::from("myapp-1.2.0"),
         phase,
         uninstalling_since: None,
         apply_method: crate::helm::record::ApplyMethod::default(),
+        hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 3,
             held: Held::Declared(Arc::new(DeclaredObject {
@@ -173,17 +176,41 @@ impl Sources for Handmade {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        _named: &[ReleaseName],
+        wanted: &Wanted<'_>,
         _deadline: Instant,
-    ) -> Result<Vec<Claim>, SourceError> {
+    ) -> sources::Fresh {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        match self.fresh {
-            Fresh::AsIndexed => Ok(claims(self.declared, object, self.phase)),
-            Fresh::Declares(declared) => Ok(claims(declared, object, self.phase)),
-            Fresh::Fails => Err("the API server is away".into()),
+        let claims = match self.fresh {
+            Fresh::AsIndexed => claims(self.declared, object, self.phase),
+            Fresh::Declares(declared) => claims(declared, object, self.phase),
+            Fresh::Fails => {
+                let unread = wanted.claims.iter().map(|claim| Missed {
+                    records: claim.records.clone(),
+                    release: claim.release.name.clone(),
+                    is_too_large: false,
+                    error: "the API server is away".into(),
+                });
+                return sources::Fresh {
+                    claims: Vec::new(),
+                    unread: unread.collect(),
+                };
+            }
             Fresh::NeverAnswers => std::future::pending().await,
             Fresh::Panics => panic!("hunter2"),
+        };
+        sources::Fresh {
+            claims,
+            unread: Vec::new(),
         }
+    }
+
+    async fn owner_now(
+        &self,
+        _resource: &Resource<'_>,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<ReleaseName>, SourceError> {
+        Err("the API server is away".into())
     }
 
     async fn may_write_records(

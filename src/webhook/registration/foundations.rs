@@ -92,11 +92,15 @@ fn gone_or_owned() -> MatchCondition {
     }
 }
 
-/// Anyone may put the label on a Secret; only one of Helm's type is a record, and no other is any
-/// business of the guard. The type never changes.
+/// Anyone may put the label on a Secret. Helm goes by labels alone, so what it would take for a record is
+/// sent too, by its type, its name or its content: see [`crate::guard::records::forged`].
 fn typed() -> MatchCondition {
     let is_typed = |object: &str| {
-        format!("{object} != null && has({object}.type) && {object}.type == 'helm.sh/release.v1'")
+        format!(
+            "{object} != null && (has({object}.type) && {object}.type == 'helm.sh/release.v1' || \
+             has({object}.metadata.name) && {object}.metadata.name.startsWith('sh.helm.release.v1.') \
+             || has({object}.data) && 'release' in {object}.data)"
+        )
     };
     MatchCondition {
         name: "secrets-of-helm".to_owned(),

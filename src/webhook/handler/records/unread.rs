@@ -43,6 +43,7 @@ pub(super) fn verdict(call: &Call<'_>, unread: Unread) -> Result<Verdict, Reason
         revision: stored.revision,
         is_readable: false,
         involved: Vec::new(),
+        declares: Vec::new(),
     };
     Ok(about.violates(call, (guarded, reason), Vec::new()))
 }

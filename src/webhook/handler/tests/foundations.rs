@@ -135,7 +135,11 @@ In an emergency: make the change as a break-glass identity"
     "helm upgrade web -n shop <chart> --history-max <n>"
 )]
 #[case::pending("pending-upgrade", "has changed so far", "helm rollback web -n shop")]
-#[case::first("pending-install", "is orphaned", "helm uninstall web -n shop")]
+#[case::first(
+    "pending-install",
+    "has changed so far",
+    "helm rollback web -n shop 3; or remove what there is of it: helm uninstall web -n shop"
+)]
 #[case::failed("failed", "is orphaned", "helm uninstall web -n shop")]
 #[tokio::test]
 async fn what_to_do_instead_of_deleting_a_record_depends_on_its_status(

@@ -1,0 +1,178 @@
+//! How far a record speaks: for its own namespace, and elsewhere only for objects that say themselves
+//! that they belong to the release.
+//!
+//! Whoever may write a Secret can write what looks like a release record, and its manifest may name
+//! any object. So a claim on an object outside the namespace that holds the record counts only if the
+//! ownership annotations of the *old* object name that release (Helm sets them on everything it
+//! writes), or if the policy trusts the namespace of the records (`spec.records.trustedNamespaces`).
+//! A claim that rests on trust alone guards, and never excuses what violates another release.
+//!
+//! Start at [`settle`].
+
+use super::{
+    claim::Claim,
+    request::{Operation, Request},
+    subject::owner,
+};
+use crate::helm::ReleaseName;
+
+/// How the record behind a claim relates to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The object's ownership annotations name the release.
+    Named,
+    /// The record is in the object's namespace.
+    Own,
+    /// The policy trusts the namespace of the record, or the object's owner is not known yet: the claim
+    /// counts and excuses nothing.
+    Trusted,
+    /// The record is in another namespace, or the object is cluster-scoped.
+    Elsewhere,
+    /// The record is in another namespace than its release, which has records of that name in its own
+    /// namespace: a restored or copied namespace, most often.
+    Copy,
+}
+
+impl Reach {
+    /// Of a record in `storage` on an object in `namespace`, which is empty for a cluster-scoped one.
+    pub fn of(storage: &str, namespace: &str) -> Self {
+        if storage == namespace {
+            Self::Own
+        } else {
+            Self::Elsewhere
+        }
+    }
+
+    /// Whether the claim may take back what violates another release.
+    pub fn excuses(self) -> bool {
+        matches!(self, Self::Named | Self::Own)
+    }
+}
+
+/// Whom an object belongs to, as it says itself before the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This release, or none.
+    Known(Option<ReleaseName>),
+    /// The request does not show the object: a Scale has none of its parent's annotations.
+    Unseen,
+}
+
+impl Owner {
+    /// As the request's old object says.
+    pub fn of(request: &Request<'_>) -> Self {
+        let shows = match &*request.sub_resource {
+            "scale" => false,
+            // An eviction is created; the Pod is not in it.
+            _ => request.operation != Operation::Create,
+        };
+        match request.old_object {
+            Some(old) if shows => Self::Known(owner(old)),
+            _ => Self::Unseen,
+        }
+    }
+}
+
+/// Claims, by whether they count.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Those that count, those of the named owner first.
+    pub counting: Vec<Claim>,
+    /// Those that do not.
+    pub others: Vec<Claim>,
+}
+
+/// Tells the claims that count from the others.
+pub fn settle(claims: Vec<Claim>, owner: &Owner, trusts: impl Fn(&str) -> bool) -> Settled {
+    let mut settled = Settled::default();
+    for mut claim in claims {
+        claim.reach = match (claim.reach, owner) {
+            (Reach::Elsewhere, Owner::Known(Some(owner))) if *owner == *claim.release => {
+                Reach::Named
+            }
+            (Reach::Elsewhere, Owner::Unseen) => Reach::Trusted,
+            (Reach::Elsewhere | Reach::Copy, _) if trusts(&claim.records.namespace) => {
+                Reach::Trusted
+            }
+            (reach, _) => reach,
+        };
+        match claim.reach {
+            Reach::Named | Reach::Own | Reach::Trusted => settled.counting.push(claim),
+            Reach::Elsewhere | Reach::Copy => settled.others.push(claim),
+        }
+    }
+    settled.counting.sort_by_key(|claim| claim.reach);
+    settled
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        guard::RecordsAt,
+        helm::{lifecycle::Phase, record::ApplyMethod, storage::Driver},
+    };
+
+    fn name(text: &str) -> ReleaseName {
+        let (namespace, name) = text.split_once('/').unwrap();
+        ReleaseName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    fn claim(release: &str, storage: &str, reach: Reach) -> Claim {
+        Claim {
+            release: Arc::new(name(release)),
+            records: RecordsAt {
+                driver: Driver::Secret,
+                namespace: storage.into(),
+            },
+            reach,
+            chart: "web-1".into(),
+            phase: Phase::Settled,
+            uninstalling_since: None,
+            apply_method: ApplyMethod::default(),
+            hook_accounts: Arc::default(),
+            revisions: Vec::new(),
+        }
+    }
+
+    #[rstest]
+    #[case::in_its_own_namespace("shop", Reach::Own, None, Some((Reach::Own, true)))]
+    #[case::stripped_in_its_own_namespace("shop", Reach::Own, Some("a/b"), Some((Reach::Own, true)))]
+    #[case::elsewhere("evil", Reach::Elsewhere, None, None)]
+    #[case::elsewhere_of_another("evil", Reach::Elsewhere, Some("shop/api"), None)]
+    #[case::elsewhere_and_named(
+        "evil", Reach::Elsewhere, Some("shop/web"), Some((Reach::Named, true))
+    )]
+    #[case::in_a_trusted_namespace("flux", Reach::Elsewhere, None, Some((Reach::Trusted, false)))]
+    #[case::a_copy_that_is_named("evil", Reach::Copy, Some("shop/web"), None)]
+    #[case::a_copy_in_a_trusted_namespace("flux", Reach::Copy, None, Some((Reach::Trusted, false)))]
+    fn a_record_speaks_for_its_own_namespace_and_for_what_names_it(
+        #[case] storage: &str,
+        #[case] reach: Reach,
+        #[case] owner: Option<&str>,
+        #[case] expected: Option<(Reach, bool)>,
+    ) {
+        let owner = Owner::Known(owner.map(name));
+        let claims = vec![claim("shop/web", storage, reach)];
+        let settled = settle(claims, &owner, |namespace| namespace == "flux");
+        let found = settled.counting.first();
+        let found = found.map(|claim| (claim.reach, claim.reach.excuses()));
+        assert_eq!(found, expected);
+        assert_eq!(settled.others.is_empty(), expected.is_some());
+    }
+
+    #[test]
+    fn while_the_owner_is_not_known_a_claim_counts_and_excuses_nothing() {
+        let claims = vec![claim("shop/web", "evil", Reach::Elsewhere)];
+        let settled = settle(claims, &Owner::Unseen, |_| false);
+        assert!(settled.counting.iter().all(|claim| !claim.reach.excuses()));
+        assert_eq!(settled.counting.len(), 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! Secrets that Helm would take for release records, and that it never writes so.
+//!
+//! Helm finds the records of a release by their labels alone (`pkg/storage/driver/secrets.go`, `Query`),
+//! whatever their type and name. It writes them with its own type and under one kind of name
+//! (`pkg/storage/storage.go`, `makeKey`), and the guard counts no others: so such a Secret is no record
+//! here, and one in the eyes of the next `helm upgrade`.
+
+use serde::Deserialize;
+
+use super::{Data, Metadata};
+use crate::{
+    compare::{path::FieldPath, redact::Shown},
+    guard::{
+        request::{Kind, Raw},
+        verdict::Change,
+    },
+    helm::storage::{Driver, RecordMeta, SECRET_TYPE},
+};
+
+/// A Secret that bears the labels of a record.
+#[derive(Debug)]
+pub struct Forged {
+    /// The release that it would be taken for one of.
+    pub release: String,
+    /// The revision, by its label.
+    pub revision: u32,
+    /// What tells it from a record.
+    pub change: Change,
+}
+
+impl Forged {
+    /// The Secret of a request, if it is one.
+    pub fn of(kind: &Kind<'_>, object: Raw<'_>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: Metadata,
+            #[serde(default, rename = "type")]
+            secret_type: Option<String>,
+            #[serde(default)]
+            data: Option<Data>,
+        }
+        if (&*kind.group, &*kind.kind) != ("", "Secret") {
+            return None;
+        }
+        let secret: Object = serde_json::from_str(object.get()).ok()?;
+        let labels = secret.metadata.labels.unwrap_or_default();
+        let label = |key: &str| labels.get(key).map(String::as_str);
+        let meta = RecordMeta::from_metadata(Driver::Secret, "", &secret.metadata.name, []);
+        let meta = meta.ok().flatten();
+        let has_body = secret.data.is_some_and(|data| data.release.is_some());
+        if label("owner") != Some("helm") || !(meta.is_some() || has_body) {
+            return None;
+        }
+        let secret_type = secret.secret_type.as_deref().unwrap_or("Opaque");
+        let (path, is) = match &meta {
+            _ if secret_type != SECRET_TYPE => ("type", secret_type),
+            None => ("metadata.name", &*secret.metadata.name),
+            Some(_) => return None,
+        };
+        let release = meta.as_ref().map(|meta| meta.release_name.clone());
+        let revision = label("version").and_then(|label| label.parse().ok());
+        let was = match path {
+            "type" => SECRET_TYPE.to_owned(),
+            _ => "sh.helm.release.v1.<release>.v<revision>".to_owned(),
+        };
+        Some(Self {
+            release: release.or_else(|| label("name").map(str::to_owned))?,
+            revision: meta
+                .map(|meta| meta.revision)
+                .or(revision)
+                .unwrap_or_default(),
+            change: Change {
+                path: FieldPath::of(path.split('.')),
+                declared: Shown::Text(was),
+                live: Shown::Absent,
+                requested: Shown::Text(is.to_owned()),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    const NAME: &str = "sh.helm.release.v1.web.v9";
+
+    #[rstest]
+    #[case::a_record(NAME, SECRET_TYPE, "helm", None)]
+    #[case::of_another_type(NAME, "Opaque", "helm", Some("type"))]
+    #[case::of_another_name("web-9", SECRET_TYPE, "helm", Some("metadata.name"))]
+    #[case::of_neither("web-9", "Opaque", "helm", Some("type"))]
+    #[case::without_the_label(NAME, "Opaque", "somebody", None)]
+    fn what_helm_would_believe_and_never_writes_is_told_from_a_record(
+        #[case] name: &str,
+        #[case] secret_type: &str,
+        #[case] owner: &str,
+        #[case] differs: Option<&str>,
+    ) {
+        let secret = json!({
+            "metadata": {"name": name, "labels": {"owner": owner, "name": "web", "version": "9"}},
+            "type": secret_type,
+            "data": {"release": "aHVudGVyMg=="},
+        })
+        .to_string();
+        let kind = Kind {
+            group: "".into(),
+            version: "v1".into(),
+            kind: "Secret".into(),
+        };
+        let forged = Forged::of(&kind, Raw::of(&secret));
+        let path = forged.as_ref().map(|forged| forged.change.path.to_string());
+        assert_eq!(path, differs.map(|path| format!(".{path}")));
+        if let Some(forged) = forged {
+            assert_eq!((&*forged.release, forged.revision), ("web", 9));
+            assert!(!format!("{forged:?}").contains("aHVudGVyMg"));
+        }
+    }
+}
