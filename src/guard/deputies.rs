@@ -15,7 +15,7 @@
 //!
 //! [`License::fields`]: crate::policy::license::License::fields
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -282,13 +282,22 @@ pub fn added_owners<'v>(
 ) -> impl Iterator<Item = (&'v str, Option<&'v Value>, &'v Value)> {
     let is_controller =
         |owner: &Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
+    let uid = |owner: &'v Value| owner.get("uid").and_then(Value::as_str).unwrap_or_default();
+    // By uid, since lists are as long as somebody made them.
+    let mut known: HashMap<&'v str, Vec<&'v Value>> = HashMap::new();
+    for owner in old {
+        let of_uid = known.entry(uid(owner)).or_default();
+        // The API server takes each uid once per kind and name: a handful is already absurd.
+        if of_uid.len() < OWNERS {
+            of_uid.push(owner);
+        }
+    }
     new.iter().filter_map(move |owner| {
-        let uid = owner.get("uid").and_then(Value::as_str).unwrap_or_default();
-        let is_known = old.iter().any(|known| {
+        let of_uid = known.get(uid(owner)).map_or(&[][..], Vec::as_slice);
+        let is_known = of_uid.iter().any(|known| {
             is_same_owner(known, owner) && (is_controller(known) || !is_controller(owner))
         });
-        let of_uid = |known: &&Value| known.get("uid").and_then(Value::as_str) == Some(uid);
-        (!is_known).then(|| (uid, old.iter().find(of_uid), owner))
+        (!is_known).then(|| (uid(owner), of_uid.first().copied(), owner))
     })
 }
 
