@@ -3,6 +3,10 @@
 use std::fs;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use helm_guard::webhook::{
+    paths::{PathKey, Route},
+    tls::Pair,
+};
 use serde_json::json;
 use testbed::{Guard, GuardConfig, HelmVersion, http_get, shared};
 
@@ -64,6 +68,12 @@ fn a_guard_that_may_not_read_records_is_not_ready_says_so_and_recovers() {
     assert_eq!(guard.admin_get("/livez").status, 200);
     // A guard of before may have left its registration behind.
     let bundle = BASE64_STANDARD.encode(authority.certificate.pem());
+    let path = PathKey::of(&Pair {
+        chain: String::new(),
+        key: fs::read_to_string(dir.join("tls.key")).unwrap(),
+        ca_bundle: None,
+    })
+    .path(Route::Validate, "objects.helm-guard.dev");
     let registration = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "helm-guard"},
@@ -71,7 +81,7 @@ fn a_guard_that_may_not_read_records_is_not_ready_says_so_and_recovers() {
             "name": "objects.helm-guard.dev", "sideEffects": "NoneOnDryRun",
             "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
             "clientConfig": {
-                "url": format!("https://{}/validate", guard.listen_addr()), "caBundle": bundle,
+                "url": format!("https://{}{path}", guard.listen_addr()), "caBundle": bundle,
             },
             "rules": [{"apiGroups": [""], "apiVersions": ["*"], "operations": ["DELETE"],
                 "resources": ["configmaps"]}],

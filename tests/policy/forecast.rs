@@ -69,6 +69,10 @@ fn what_the_forecast_asks_for_lets_the_same_edits_pass_in_mode_deny() {
             .run();
         tried.says("helm-guard:").then_some(())
     });
+    // The API server tries a patch anew that meets a write of the deployment controller, and asks twice.
+    scene
+        .kubectl("rollout status deployment/myapp --timeout=60s")
+        .ok();
     for edit in edits(&scene, &robot, 5) {
         edit.warned(&[]);
     }

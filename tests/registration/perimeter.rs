@@ -243,7 +243,9 @@ fn a_status_write_brings_a_call_where_more_than_the_status_is_kept(scene: &Scene
             let is_kept = ["labels", "annotations", "ownerReferences"]
                 .iter()
                 .any(|field| before[field] != after[field]);
-            let calls = scene.calls.all_of_alice();
+            // What releases hang on is asked about twice: as an object, and as that.
+            let mut calls = scene.calls.all_of_alice();
+            calls.dedup();
             assert_eq!(
                 calls.len(),
                 usize::from(is_kept),
