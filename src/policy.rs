@@ -17,6 +17,7 @@ pub mod emergency;
 pub mod identity;
 mod ignore;
 pub mod license;
+pub mod loosening;
 mod managers;
 mod modes;
 pub mod pattern;
@@ -27,6 +28,7 @@ pub mod records;
 mod rules;
 pub mod scope;
 mod selector;
+pub mod suspension;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ use self::{
     problem::Problems,
     records::Records,
     rules::Rule,
+    suspension::Suspension,
     tree::Tree,
 };
 use crate::{
@@ -95,6 +98,8 @@ const MODE_ANNOTATION: &str = "helm-guard.dev/mode";
 /// A policy, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    spec: Arc<GuardPolicySpec>,
+    suspension: Option<Suspension>,
     modes: Modes,
     rules: Vec<Rule>,
     undeclared_autoscalers: UndeclaredAutoscalers,
@@ -221,6 +226,8 @@ impl Policy {
         let presets = presets::compile(&spec.presets, problems);
         let alerts = Plan::compile(&spec.alerts, spec.runbook_url.as_deref());
         Self {
+            spec: Arc::new(spec.clone()),
+            suspension: Suspension::of(spec),
             modes: Modes::compile(spec, problems),
             rules: [presets, rules::compile(&spec.exemptions, problems)].concat(),
             undeclared_autoscalers: spec.presets.undeclared_autoscalers,
@@ -238,6 +245,25 @@ impl Policy {
     /// As the policy in force.
     pub fn live(self) -> Live {
         Arc::new(ArcSwap::from_pointee(self))
+    }
+
+    /// The document that it was made from.
+    pub fn spec(&self) -> &GuardPolicySpec {
+        &self.spec
+    }
+
+    /// Why nothing is evaluated, if the kill switch is on.
+    pub fn suspension(&self) -> Option<&Suspension> {
+        self.suspension.as_ref()
+    }
+
+    /// The same policy with the kill switch on or off, whatever its document says.
+    #[must_use]
+    pub fn with_suspension(&self, suspension: Option<Suspension>) -> Self {
+        Self {
+            suspension,
+            ..self.clone()
+        }
     }
 
     /// The mode where nothing more specific is said.

@@ -33,6 +33,7 @@ use crate::{
     api::EmergencyChangeSpec,
     breakglass::Made,
     guard::{Decided, Decision, Operation, Reason},
+    policy::alerts::Plan,
 };
 
 /// All that decisions are recorded with.
@@ -73,6 +74,37 @@ impl Recorder {
                 "EmergencyChange is not installed: emergencies are in the audit log and events alone"
             );
         });
+    }
+
+    /// Records what the guard says of itself, in the audit log and to the sinks.
+    pub async fn notice(&self, alert: Alert) {
+        self.line(&alert).await;
+        self.alerts.raise(alert);
+    }
+
+    /// Puts the sinks of another policy in force, after those of the one before were told.
+    pub async fn replace_sinks(&self, plan: &Plan, notices: Vec<Alert>) {
+        for alert in &notices {
+            self.line(alert).await;
+        }
+        self.alerts.replace(plan, notices);
+    }
+
+    async fn line(&self, alert: &Alert) {
+        tracing::warn!(
+            event = alert.kind.as_str(),
+            status = alert.status.as_str(),
+            "{}",
+            alert.summary
+        );
+        let written = match self.audit.queue_notice(alert) {
+            Ok(line) => line.written().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.metrics.audit_failed();
+            tracing::error!(%error, "an audit line is not where it belongs");
+        }
     }
 
     /// Records a decision that took `took` to reach. Waits until its audit line is written, within a

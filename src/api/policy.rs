@@ -44,6 +44,7 @@ use crate::{api::Span, policy::Mode};
     derive = "PartialEq",
     derive = "Default",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
+    printcolumn = r#"{"name":"Suspended","type":"boolean","jsonPath":".spec.suspend"}"#,
     printcolumn = r#"{"name":"In force","type":"boolean","jsonPath":".status.inForce"}"#,
     printcolumn = r#"{"name":"Error","type":"string","jsonPath":".status.error"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
@@ -54,6 +55,15 @@ pub struct GuardPolicySpec {
     /// What becomes of a violation where no override says otherwise.
     #[serde(default)]
     pub mode: Mode,
+    /// The kill switch: every request is allowed without evaluation, and the webhook is not registered,
+    /// until this is false again. It counts as soon as it is written, whatever else is in the policy, and
+    /// in the cluster it counts for guards that have their policy in a file too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// Why the guard is suspended: for readiness, alerts and the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub suspend_reason: Option<String>,
     /// What becomes of changes to what no release declares.
     #[serde(default)]
     pub undeclared: Undeclared,

@@ -93,6 +93,17 @@ pub struct Serve {
     /// What becomes of a violation, as long as there is no policy: Deny, Warn or Audit
     #[arg(long, value_name = "MODE", default_value = "Deny")]
     pub mode: Mode,
+    /// How long a policy object that was in force must have been absent before the flags count again: 5m, 90s
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        conflicts_with = "policy"
+    )]
+    pub policy_grace: String,
+    /// Be ready only with a policy object, and keep the last good one for as long as it is absent
+    #[arg(long, conflicts_with = "policy")]
+    pub require_policy: bool,
     /// User whose violations pass and are recorded; NAMESPACE/NAME is a service account
     /// (repeatable, matched exactly)
     #[arg(long = "break-glass-user", value_name = "NAME")]

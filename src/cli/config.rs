@@ -30,6 +30,9 @@ use crate::{
 /// The longest drain delay: beyond it every orchestrator has long killed the process.
 const MAX_DRAIN_DELAY: Duration = Duration::from_secs(600);
 
+/// The longest that a vanished policy is kept without `--require-policy`.
+const MAX_POLICY_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// The most worker threads: more than any machine has CPUs.
 const MAX_WORKER_THREADS: usize = 1024;
 
@@ -48,6 +51,9 @@ pub enum ConfigError {
     /// `--drain-delay`
     #[error("--drain-delay {0:?} is no duration of at most 10 minutes, such as 5s or 500ms")]
     DrainDelay(String),
+    /// `--policy-grace`
+    #[error("--policy-grace {0:?} is no duration of at most a day, such as 5m or 90s")]
+    PolicyGrace(String),
     /// `--worker-threads`
     #[error("--worker-threads {0} is not between 1 and {MAX_WORKER_THREADS}")]
     WorkerThreads(usize),
@@ -81,6 +87,10 @@ pub struct Config {
     pub policy: Policy,
     /// The file that has the policy instead.
     pub policy_file: Option<PathBuf>,
+    /// How long a policy object must have been absent before the flags count again.
+    pub policy_grace: Duration,
+    /// Whether the guard works without a policy object.
+    pub policy_need: PolicyNeed,
     /// How the API server is told of the webhook; `None` where somebody else does it.
     pub registration: Option<Registration>,
     /// The certificate in files; made at start unless given.
@@ -108,6 +118,16 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Threads that answer.
     pub worker_threads: NonZeroUsize,
+}
+
+/// Whether the guard works without a policy object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PolicyNeed {
+    /// The flags count where there is none.
+    #[default]
+    Optional,
+    /// It is not ready without one, and a good one is kept when it vanishes.
+    Required,
 }
 
 /// The registration that this process writes.
@@ -213,6 +233,13 @@ impl Config {
             admin_listen: args.admin_listen,
             policy,
             policy_file: args.policy,
+            policy_grace: duration(&args.policy_grace, MAX_POLICY_GRACE)
+                .ok_or(ConfigError::PolicyGrace(args.policy_grace))?,
+            policy_need: if args.require_policy {
+                PolicyNeed::Required
+            } else {
+                PolicyNeed::Optional
+            },
             registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
             tls_files,
             clients: args.client_ca_file.map(|ca_file| ClientCertificates {
@@ -229,7 +256,8 @@ impl Config {
                 format: args.log_format,
                 filter: filter(&args.log_level)?,
             },
-            drain_delay: duration(&args.drain_delay)?,
+            drain_delay: duration(&args.drain_delay, MAX_DRAIN_DELAY)
+                .ok_or(ConfigError::DrainDelay(args.drain_delay))?,
             worker_threads: worker_threads(args.worker_threads)?,
         })
     }
@@ -285,12 +313,10 @@ fn filter(level: &str) -> Result<String, ConfigError> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, ConfigError> {
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| *duration <= MAX_DRAIN_DELAY)
-        .ok_or_else(|| ConfigError::DrainDelay(text.to_owned()))
+fn duration(text: &str, longest: Duration) -> Option<Duration> {
+    let duration = text.parse::<SignedDuration>().ok()?;
+    let duration = Duration::try_from(duration).ok()?;
+    (duration <= longest).then_some(duration)
 }
 
 /// The default follows the CPU quota of a container (`std::thread::available_parallelism`). It is
@@ -394,6 +420,9 @@ mod tests {
     #[case::drain_delay_without_unit(&["--drain-delay", "5"], "--drain-delay")]
     #[case::endless_drain_delay(&["--drain-delay", "11m"], "--drain-delay")]
     #[case::negative_drain_delay(&["--drain-delay=-5s"], "--drain-delay")]
+    #[case::policy_grace(&["--policy-grace", "soon"], "--policy-grace")]
+    #[case::endless_policy_grace(&["--policy-grace", "25h"], "--policy-grace")]
+    #[case::a_file_is_always_there(&["--policy", "x", "--require-policy"], "cannot be used with")]
     #[case::log_level(&["--log-level", "loud"], "--log-level")]
     #[case::log_filter(&["--log-level", "helm_guard=loud"], "--log-level")]
     #[case::log_format(&["--log-format", "xml"], "json, text")]

@@ -9,6 +9,7 @@
 mod health;
 pub(super) mod known;
 pub(super) mod policy;
+mod watchdog;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     health::Health,
     known::Known,
-    policy::{Keeper, Standing},
+    policy::{Keeper, Standing, Terms as PolicyTerms},
+    watchdog::Watchdog,
 };
 use super::{
     args,
@@ -63,7 +65,7 @@ use crate::{
         paths::Paths,
         shutdown::{self, Signals, Stop, Tasks},
         tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
-        upkeep::{self, Intervals, Source, Target, Upkeep},
+        upkeep::{self, Intervals, Registered, Source, Target, Upkeep},
         versions::{self, Following, Pace},
     },
 };
@@ -181,12 +183,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let forecast = keep_forecast(&config, &client, &mut kept)?;
     let recorder = Arc::new(recorder(&config, &client, &health, (audit, forecast)));
-    let keeper = Keeper {
+    let told = Told {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
-        alerts: recorder.alerts.clone(),
+        recorder: Arc::clone(&recorder),
+        registered: Arc::clone(&upkeep.registered),
     };
-    follow_policy(&config, keeper, &client, &mut kept)?;
+    follow_policy(&config, told, &client, &mut kept)?;
+    let watchdog = Watchdog::new(health.clone(), Arc::clone(&recorder), identity()?);
+    kept.keep("watchdog", watchdog.run());
     follow_emergencies(&config, (&sources, &live), &recorder, &mut kept)?;
     let Kept { mut tasks, stop } = kept;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
@@ -260,22 +265,46 @@ fn admission_policies(client: &Client, kept: &mut Kept) -> Arc<AdmissionPolicies
     policies
 }
 
+/// Who is told of the policy in force.
+struct Told {
+    live: Live,
+    standing: Arc<Standing>,
+    recorder: Arc<Recorder>,
+    registered: Arc<Registered>,
+}
+
 /// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.
 fn follow_policy(
     config: &Config,
-    keeper: Keeper,
+    told: Told,
     client: &Client,
     kept: &mut Kept,
 ) -> anyhow::Result<()> {
-    if let Some(path) = &config.policy_file {
-        let (text, policy) = policy::read(path)?;
-        keeper.alerts.apply(policy.alerts());
-        keeper.live.store(Arc::new(policy));
-        let following = keeper.follow_file(path.clone(), text);
-        kept.keep("policy", following);
-    } else {
-        let following = keeper.follow_object(client.clone());
-        kept.keep("policy", following);
+    let terms = PolicyTerms {
+        grace: config.policy_grace,
+        need: config.policy_need,
+    };
+    let file = config
+        .policy_file
+        .as_deref()
+        .map(policy::read)
+        .transpose()?;
+    if let Some((_, policy)) = &file {
+        told.recorder.alerts.apply(policy.alerts());
+        told.live.store(Arc::new(policy.clone()));
+    }
+    let keeper = Keeper::new(
+        told.live,
+        told.standing,
+        told.recorder,
+        told.registered,
+        terms,
+    );
+    match config.policy_file.clone().zip(file) {
+        Some((path, (text, _))) => {
+            kept.keep("policy", keeper.follow_file(client.clone(), path, text));
+        }
+        None => kept.keep("policy", keeper.follow_object(client.clone())),
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ pub enum Reason {
     NotJudged,
     /// No active revision's manifest holds the object.
     NotDeclared,
+    /// The kill switch is on.
+    Suspended,
     /// Old and new object are the same.
     Unchanged,
     /// No declared value moves away from what is declared.
@@ -113,6 +115,7 @@ impl Reason {
     pub fn outcome(self) -> Outcome {
         match self {
             Self::NotJudged
+            | Self::Suspended
             | Self::NotDeclared
             | Self::Unchanged
             | Self::NothingDeclaredChanges
@@ -154,6 +157,7 @@ impl Reason {
         match self {
             Self::NotJudged => "not-judged",
             Self::NotDeclared => "not-declared",
+            Self::Suspended => "suspended",
             Self::Unchanged => "unchanged",
             Self::NothingDeclaredChanges => "nothing-declared-changes",
             Self::Uninstalling => "uninstalling",
@@ -241,6 +245,7 @@ mod tests {
         let table = [
             (Reason::NotJudged, "not-judged", pass),
             (Reason::NotDeclared, "not-declared", pass),
+            (Reason::Suspended, "suspended", pass),
             (Reason::Unchanged, "unchanged", pass),
             (
                 Reason::NothingDeclaredChanges,

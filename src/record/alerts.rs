@@ -15,6 +15,7 @@
 
 pub mod alert;
 pub mod counters;
+mod own;
 mod post;
 mod rate;
 mod render;
@@ -33,17 +34,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    alert::Denials,
-    post::{Dial, Tcp},
-    rate::Rate,
-    secrets::SecretReader,
-    worker::{Orders, Queued, Worker},
-};
 pub use self::{
     alert::{Alert, Tampering},
     counters::{Counters, Outcome},
     worker::Pace,
+};
+use self::{
+    alert::{Denials, Status},
+    post::{Dial, Tcp},
+    rate::Rate,
+    secrets::SecretReader,
+    worker::{Orders, Queued, Worker},
 };
 use crate::{
     api::policy::alerts::{AlertKind, DenialRate},
@@ -60,6 +61,9 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// What was said is remembered of so many alerts a sink; what is not is said again.
 const REMEMBERED: usize = 4096;
 
+/// Tasks of sinks, beyond which one that leaves gets a single try.
+const LEAVING: usize = 64;
+
 /// The sending end: cheap to clone, and the same for all clones.
 #[derive(Clone)]
 pub struct Alerts {
@@ -74,6 +78,8 @@ struct Shared {
     start: Start,
     counters: Counters,
     tasks: TaskTracker,
+    /// The end of all sinks, also of those that are leaving.
+    end: CancellationToken,
 }
 
 /// Starts the task of a sink.
@@ -87,12 +93,15 @@ struct Route {
     denials: Option<DenialRate>,
 }
 
+/// What is not said twice in a row: an end is another thing than its beginning.
+type What = (AlertKind, Status, String);
+
 /// The way to one sink.
 struct Lane {
     name: Arc<str>,
     sink: watch::Sender<Arc<Sink>>,
     queue: mpsc::Sender<Queued>,
-    said: Mutex<HashMap<(AlertKind, String), Instant>>,
+    said: Mutex<HashMap<What, Instant>>,
     retire: CancellationToken,
 }
 
@@ -143,6 +152,7 @@ impl Alerts {
                 start,
                 counters,
                 tasks,
+                end: CancellationToken::new(),
             }),
         }
     }
@@ -150,8 +160,29 @@ impl Alerts {
     /// Puts a plan in force. A sink that stays keeps its queue, and goes on with its new settings;
     /// one that is gone gets what is queued for it once more, without another try.
     pub fn apply(&self, plan: &Plan) {
+        self.replace(plan, Vec::new());
+    }
+
+    /// The same, and tells the sinks of the plan before: each with the settings that it had, so that nobody
+    /// takes a sink away, or turns it elsewhere, unheard.
+    pub fn replace(&self, plan: &Plan, farewell: Vec<Alert>) {
         let _one_at_a_time = self.shared.applying.lock();
         let old = self.shared.route.load_full();
+        for alert in farewell {
+            let alert = old.finish(alert);
+            for lane in &old.lanes {
+                let sink = Arc::clone(&lane.sink.borrow());
+                let stays = plan.sinks.contains(&sink);
+                if !sink.wants(alert.kind) {
+                    continue;
+                }
+                if stays {
+                    lane.enqueue(&alert, &self.shared.counters);
+                } else {
+                    self.leave(&sink, &alert);
+                }
+            }
+        }
         let lanes = plan
             .sinks
             .iter()
@@ -172,6 +203,15 @@ impl Alerts {
         }
     }
 
+    /// Tells a sink that goes one thing more, by a task that ends when it is delivered.
+    fn leave(&self, sink: &Arc<Sink>, alert: &Arc<Alert>) {
+        let lane = self.start(sink);
+        lane.enqueue(alert, &self.shared.counters);
+        if self.shared.tasks.len() > LEAVING {
+            lane.retire.cancel();
+        }
+    }
+
     fn lane(&self, old: &Route, sink: &Arc<Sink>) -> Arc<Lane> {
         let found = old.lanes.iter().find(|lane| *lane.name == *sink.name);
         if let Some(lane) = found.filter(|lane| !lane.queue.is_closed()) {
@@ -184,21 +224,25 @@ impl Alerts {
             });
             return Arc::clone(lane);
         }
+        Arc::new(self.start(sink))
+    }
+
+    fn start(&self, sink: &Arc<Sink>) -> Lane {
         let (queue, queued) = mpsc::channel(QUEUE);
         let (sender, receiver) = watch::channel(Arc::clone(sink));
-        let retire = CancellationToken::new();
+        let retire = self.shared.end.child_token();
         (self.shared.start)(Orders {
             sink: receiver,
             queue: queued,
             retire: retire.clone(),
         });
-        Arc::new(Lane {
+        Lane {
             name: sink.name.as_str().into(),
             sink: sender,
             queue,
             said: Mutex::default(),
             retire,
-        })
+        }
     }
 
     /// Tells the sinks that want to hear of it. Never waits.
@@ -207,10 +251,7 @@ impl Alerts {
         if route.lanes.is_empty() {
             return;
         }
-        let alert = Arc::new(match &route.runbook_url {
-            Some(url) => alert.with(Detail::Runbook, url),
-            None => alert,
-        });
+        let alert = route.finish(alert);
         for lane in &route.lanes {
             if lane.sink.borrow().wants(alert.kind) {
                 lane.enqueue(&alert, &self.shared.counters);
@@ -242,15 +283,26 @@ impl Alerts {
     /// Ends all sinks: each gets what is queued for it once more, for as long as [`Pace::drain`] says.
     pub async fn close(&self) {
         self.apply(&Plan::default());
+        self.shared.end.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+    }
+}
+
+impl Route {
+    /// As it goes to the sinks.
+    fn finish(&self, alert: Alert) -> Arc<Alert> {
+        Arc::new(match &self.runbook_url {
+            Some(url) => alert.with(Detail::Runbook, url),
+            None => alert,
+        })
     }
 }
 
 impl Lane {
     fn enqueue(&self, alert: &Arc<Alert>, counters: &Counters) {
         let now = Instant::now();
-        let what = (alert.kind, alert.key.clone());
+        let what = (alert.kind, alert.status, alert.key.clone());
         let is_recent = |at: &Instant| now.duration_since(*at) < WINDOW;
         let mut said = self.said.lock();
         // Denials have a rate of their own, and no more than one alert in its window.
@@ -269,6 +321,12 @@ impl Lane {
             counters.count(&self.name, alert.kind, Outcome::Dropped);
             return;
         }
+        // What ends may begin again, and be said again.
+        let opposite = match alert.status {
+            Status::Firing => Status::Resolved,
+            Status::Resolved => Status::Firing,
+        };
+        said.remove(&(alert.kind, opposite, alert.key.clone()));
         if said.len() >= REMEMBERED {
             said.retain(|_, at| is_recent(at));
         }

@@ -16,6 +16,7 @@
 //! lines are missing, and which of two are the same.
 
 pub mod file;
+mod notice;
 pub mod writer;
 
 use std::{
@@ -220,21 +221,29 @@ impl AuditLog {
         };
         let stamp = Stamp {
             process: &self.process,
-            sequence: self.sequence.fetch_add(1, Relaxed) + 1,
+            sequence: self.next_sequence(),
             timestamp: now,
         };
-        let line = Line {
+        self.push(&Line {
             grants,
             ..line(decided, message, emergency, stamp)
-        };
-        let mut line = serde_json::to_vec(&line)?;
+        })
+        .map(Some)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Relaxed) + 1
+    }
+
+    fn push(&self, line: &impl Serialize) -> Result<Pending, AuditError> {
+        let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
         let line: Arc<[u8]> = line.into();
-        Ok(Some(Pending {
+        Ok(Pending {
             queued: self.sink.queue(&line),
             line,
             fallback: self.fallback.clone(),
-        }))
+        })
     }
 }
 

@@ -285,6 +285,11 @@ impl Metrics {
         self.audit_errors.inc();
     }
 
+    /// Audit lines that were lost so far.
+    pub fn audit_failures(&self) -> u64 {
+        self.audit_errors.get()
+    }
+
     /// Counts a request that ended in a bug.
     pub fn panicked(&self) {
         self.panics.inc();

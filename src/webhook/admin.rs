@@ -27,6 +27,8 @@ use super::accept::{self, Limits, Options};
 pub enum Health {
     /// As it should be.
     Ok,
+    /// As it should be, with something to know about it.
+    Noted(String),
     /// It serves, but not for everything; what is left out.
     Degraded(String),
     /// It does not serve; what it waits for.
@@ -126,6 +128,7 @@ fn report(checks: &[Check]) -> (StatusCode, String) {
         // Writing to a String cannot fail.
         let _ = match health {
             Health::Ok => writeln!(text, "[+]{name} ok"),
+            Health::Noted(what) => writeln!(text, "[+]{name} ok: {what}"),
             Health::Degraded(what) => writeln!(text, "[!]{name} degraded: {what}"),
             Health::Missing(what) => {
                 status = StatusCode::SERVICE_UNAVAILABLE;

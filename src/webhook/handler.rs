@@ -329,6 +329,13 @@ pub async fn judged<'r, S: Sources>(
     asker: Asker,
     deadline: Instant,
 ) -> Judged<'r> {
+    if policy.suspension().is_some() {
+        return Judged {
+            verdict: Verdict::because(Reason::Suspended),
+            located: None,
+            is_unconfirmed: false,
+        };
+    }
     let screened = match entry {
         Entry::AsRequested | Entry::OneVersion => {
             screen(request).or_else(|| unconverted(request, entry))

@@ -354,6 +354,30 @@ pub async fn unregister(
     }
 }
 
+/// Deletes the configuration, whoever wrote it and whatever it says now: the kill switch takes away all that
+/// [`ensure`] would put right.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn remove(client: &Client) -> Result<Unregistered, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let look = api
+        .get_opt(CONFIGURATION_NAME)
+        .await
+        .map_err(failed("read"))?;
+    if look.is_none() {
+        return Ok(Unregistered::Absent);
+    }
+    let deleted = api
+        .delete(CONFIGURATION_NAME, &DeleteParams::default())
+        .await;
+    match deleted.map_err(failed("delete")) {
+        Ok(_) => Ok(Unregistered::Deleted),
+        Err(error) if is_status(&error, 404) => Ok(Unregistered::Absent),
+        Err(error) => Err(error),
+    }
+}
+
 /// The route of an entry.
 fn route_of(entry: &ValidatingWebhook) -> Route {
     match &*entry.name {

@@ -15,6 +15,7 @@
 //! unguarded write.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,11 +23,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{
-    sync::Mutex as Turn,
+    sync::{Mutex as Turn, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,9 @@ use live::Changes;
 /// For one look or write, all its requests together. The client has no time-out of its own that is
 /// short enough: its connections also carry watches.
 const API_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What others did is remembered of so many looks; whoever asks does so more often.
+const DISTURBANCES: usize = 16;
 
 /// Where the certificate comes from.
 #[derive(Clone)]
@@ -140,6 +145,14 @@ pub struct Registered {
     writes: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<String>>,
+    /// Whether the kill switch is on: then it is removed, and stays away.
+    suspended: watch::Sender<bool>,
+    /// Whether what this process wrote should be there.
+    expected: AtomicBool,
+    /// What this process wanted last.
+    wanted: Mutex<Option<ValidatingWebhookConfiguration>>,
+    /// What others did to it and when it was seen, until somebody asks.
+    disturbances: Mutex<Vec<(Instant, String)>>,
     /// Whether it was ended; held by who writes, so that no write is under way when it ends.
     ended: Turn<bool>,
 }
@@ -163,6 +176,57 @@ impl Registered {
     /// Times that it could not be read or written.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Switches it off or on: what is off is removed at once and not written again.
+    pub fn suspend(&self, is_suspended: bool) {
+        self.suspended.send_if_modified(|was| {
+            let changed = *was != is_suspended;
+            *was = is_suspended;
+            changed
+        });
+    }
+
+    /// Whether it is switched off.
+    pub fn is_suspended(&self) -> bool {
+        *self.suspended.borrow()
+    }
+
+    /// What others have done to it, seen at least so long ago, since this was asked last: sooner it may be
+    /// another replica that knows of a new policy or certificate already.
+    pub fn take_disturbances(&self, ago: Duration) -> Vec<String> {
+        let mut disturbances = self.disturbances.lock();
+        let known = disturbances
+            .iter()
+            .take_while(|(at, _)| at.elapsed() >= ago);
+        let known = known.count();
+        disturbances.drain(..known).map(|(_, what)| what).collect()
+    }
+
+    /// What this process wants from now on. Where that is another registration than before, the other
+    /// replicas want it too, and some of them sooner than this one: what they changed is no disturbance.
+    fn wants(&self, registration: &Registration) {
+        // Without the versions, which come and go with the releases.
+        let next = registration::configuration(registration, &BTreeSet::new());
+        let mut wanted = self.wanted.lock();
+        if wanted.as_ref() != Some(&next) {
+            *wanted = Some(next);
+            self.expected.store(false, Ordering::Release);
+            self.disturbances.lock().clear();
+        }
+    }
+
+    /// Notes what others did to what this process had written.
+    fn disturbed(&self, written: &Written) {
+        let what = match written {
+            Written::Unchanged | Written::Replaced(registration::VERSIONS) => return,
+            Written::Created => "deleted".to_owned(),
+            Written::Replaced(what) => format!("changed: {what}"),
+        };
+        let mut disturbances = self.disturbances.lock();
+        if self.expected.load(Ordering::Acquire) && disturbances.len() < DISTURBANCES {
+            disturbances.push((Instant::now(), what));
+        }
     }
 
     /// Why it is not in place, where an error is the reason.
@@ -245,12 +309,14 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     );
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let live = Changes::default();
+    let mut switch = upkeep.registered.suspended.subscribe();
     let forever = async {
         loop {
             let is_changed = tokio::select! {
                 _ = looks.tick() => false,
                 () = upkeep.conversions.changed() => false,
                 () = live.changed(upkeep.intervals.after_a_change) => true,
+                Ok(()) = switch.changed() => true,
             };
             let is_renewed = renew(&upkeep, &mut installed, &mut complaint).await;
             let needed = upkeep.conversions.needed();
@@ -424,6 +490,10 @@ async fn register(
     if *ended {
         return true;
     }
+    if state.is_suspended() {
+        return withdraw(state, &target.client).await;
+    }
+    state.wants(&registration);
     let look = registration::ensure(&target.client, &registration, &upkeep.paths);
     let written = timeout(API_TIMEOUT, look)
         .await
@@ -449,10 +519,35 @@ async fn register(
     }
     *state.error.lock() = written.as_ref().err().map(ToString::to_string);
     state.in_place.store(written.is_ok(), Ordering::Release);
-    if written.is_ok() {
+    if let Ok(written) = &written {
+        state.disturbed(written);
         state.ever.store(true, Ordering::Release);
+        state.expected.store(true, Ordering::Release);
     }
     written.is_ok()
+}
+
+/// Removes the registration while the guard is suspended: the API server then waits for nobody. Whether it
+/// is away.
+async fn withdraw(state: &Registered, client: &Client) -> bool {
+    let removal = registration::remove(client);
+    let done = timeout(API_TIMEOUT, removal)
+        .await
+        .unwrap_or(Err(RegistrationError::Unanswered));
+    match &done {
+        Ok(Unregistered::Deleted) => {
+            tracing::warn!("removed the webhook's registration: the guard is suspended");
+        }
+        Ok(Unregistered::Absent | Unregistered::NotOurs) => {}
+        Err(error) => {
+            state.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, "the guard is suspended, and its registration is still there");
+        }
+    }
+    *state.error.lock() = done.as_ref().err().map(ToString::to_string);
+    state.in_place.store(false, Ordering::Release);
+    state.expected.store(false, Ordering::Release);
+    done.is_ok()
 }
 
 fn names(upkeep: &Upkeep) -> Vec<String> {

@@ -1,12 +1,12 @@
 //! What a policy does to people.
 
 use serde_json::{Value, json};
-use testbed::{HelmVersion, shared};
+use testbed::{Guard, HelmVersion, http_get, shared};
 
 use crate::{
     charts::myapp,
-    definitions::admin,
-    rule::{Rule, change, config, in_force, refused, smuggle},
+    definitions::{admin, install},
+    rule::{Rule, change, config, in_force, refused, smuggle, write},
     scene::{Scene, Screen, Verdict, eventually, verdict},
     turn::Turn,
 };
@@ -147,13 +147,79 @@ fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_ta
 }
 
 #[test]
-fn without_the_object_the_flags_count_again() {
+fn a_policy_that_vanishes_stays_in_force_until_it_is_surely_gone_then_the_flags_count_again() {
     let scene = scene("flags");
-    let rule = Rule::new(&json!({"mode": "Audit"}));
-    colour(&scene, "red").quiet();
+    let rule = Rule::with(
+        &json!({"mode": "Deny"}),
+        config("Audit").args(["--policy-grace", "4s"]),
+    );
+    scene.settled("configmap/myapp", 1);
+    colour(&scene, "red").denied(&[]);
     admin("delete guardpolicy default").ok();
-    eventually("the mode of the flags", || refuses(&scene).then_some(()));
-    drop(rule);
+    rule.guard.await_log("a policy that is missing", |line| {
+        line["event"] == "PolicyMissing" && line["status"] == "firing"
+    });
+    assert!(refuses(&scene));
+    let readyz = rule.guard.admin_get("/readyz");
+    assert_eq!(readyz.status, 200);
+    assert!(
+        readyz
+            .body
+            .contains("[!]policy degraded: the GuardPolicy has vanished"),
+        "{}",
+        readyz.body
+    );
+    eventually("the mode of the flags", || (!refuses(&scene)).then_some(()));
+    let line = rule.guard.await_log("a policy that is laxer", |line| {
+        line["target"] == "audit" && line["event"] == "PolicyLoosened"
+    });
+    assert_eq!(line["changes"], json!(["mode: Deny to Audit"]));
+    let readyz = rule.guard.admin_get("/readyz").body;
+    assert!(
+        readyz.contains("flags in force are laxer: mode: Deny to Audit"),
+        "{readyz}"
+    );
+}
+
+#[test]
+fn a_policy_that_is_deleted_and_made_anew_loosens_nothing_in_between() {
+    let scene = scene("anew");
+    let rule = Rule::with(&json!({"mode": "Deny"}), config("Audit"));
+    scene.settled("configmap/myapp", 1);
+    admin("delete guardpolicy default").ok();
+    rule.guard.await_log("a policy that is missing", |line| {
+        line["event"] == "PolicyMissing" && line["status"] == "firing"
+    });
+    assert!(refuses(&scene));
+    change(&json!({"mode": "Warn"}));
+    rule.guard.await_log("a policy that is back", |line| {
+        line["event"] == "PolicyMissing" && line["status"] == "resolved"
+    });
+    colour(&scene, "red").warned(&[]);
+}
+
+#[test]
+fn a_guard_that_requires_a_policy_is_not_ready_without_one() {
+    let turn = Turn::take();
+    install();
+    admin("delete guardpolicy default --ignore-not-found").ok();
+    let config = config("Audit").args(["--require-policy"]);
+    let mut guard = Guard::spawn(shared(), config).unwrap();
+    let url = guard.admin_url("/readyz");
+    eventually("an answer that says what is missing", || {
+        let answer = http_get(&url).ok()?;
+        (answer.status == 503
+            && answer
+                .body
+                .contains("[-]policy missing: there is no GuardPolicy"))
+        .then_some(())
+    });
+    write(&json!({"mode": "Deny"})).ok();
+    guard
+        .await_ready()
+        .unwrap_or_else(|error| panic!("{error}"));
+    admin("delete guardpolicy default").ok();
+    drop(turn);
 }
 
 /// Scenario 42, tightened.

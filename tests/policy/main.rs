@@ -30,3 +30,4 @@ mod forecast;
 mod in_force;
 mod loosened;
 mod rule;
+mod suspended;

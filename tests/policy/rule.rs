@@ -23,11 +23,16 @@ pub struct Rule {
 impl Rule {
     /// Writes the policy, starts a guard, and waits until the one is in force in the other.
     pub fn new(spec: &Value) -> Self {
+        Self::with(spec, config("Deny"))
+    }
+
+    /// The same with a guard of another configuration.
+    pub fn with(spec: &Value, config: GuardConfig<'_>) -> Self {
         let turn = Turn::take();
         install();
         remove();
         write(spec).ok();
-        let guard = turn.start(config("Deny"));
+        let guard = turn.start(config);
         in_force(true);
         Self { guard, _turn: turn }
     }

@@ -43,7 +43,7 @@ pub struct Sink {
     pub name: String,
     /// What it wants to hear of; everything unless given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 16))]
     pub events: Vec<AlertKind>,
     /// What speaks there.
     #[serde(rename = "type")]
@@ -104,6 +104,20 @@ pub enum AlertKind {
     Denials,
     /// Somebody changed or deleted release records by hand.
     RecordsTampered,
+    /// The policy in force has become laxer.
+    PolicyLoosened,
+    /// An alert sink was removed or changed.
+    SinksChanged,
+    /// The policy object has vanished; the last good one stays in force for a while.
+    PolicyMissing,
+    /// The kill switch is on: nothing is evaluated.
+    Suspended,
+    /// Somebody changed or deleted the webhook's registration.
+    RegistrationChanged,
+    /// A replica has not been ready for some time.
+    NotReady,
+    /// Audit lines are not where they belong.
+    AuditFailing,
 }
 
 /// A key of a Secret in the guard's own namespace.

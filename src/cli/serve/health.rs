@@ -91,6 +91,12 @@ impl Health {
                 health: admin::Health::Degraded(what.to_owned()),
             });
         }
+        if let Some(suspended) = self.policy.suspension() {
+            checks.push(Check {
+                name: "suspended",
+                health: admin::Health::Degraded(suspended),
+            });
+        }
         if self.audit.is_stalled() {
             let what = "the audit log has stopped taking lines; they are on standard error";
             checks.push(Check {
@@ -175,6 +181,10 @@ impl Health {
 /// guard out of service: the API server would then find nobody to call.
 fn registration(registered: &Registered) -> admin::Health {
     let error = registered.error();
+    if registered.is_suspended() {
+        let removed = "it was removed: the guard is suspended".to_owned();
+        return admin::Health::Degraded(error.unwrap_or(removed));
+    }
     match (
         registered.is_registered(),
         registered.was_registered(),

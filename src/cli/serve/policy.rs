@@ -1,8 +1,15 @@
 //! Which policy is in force: that of `--policy`, else that of the object in the cluster, else that of
 //! the flags.
 //!
-//! Invariant: a policy that is wrong never takes the place of a good one. What is wrong is in the log,
-//! in metrics, and in the object's status.
+//! Invariants
+//! - A policy that is wrong never takes the place of a good one. What is wrong is in the log, in metrics, and
+//!   in the object's status.
+//! - A policy never becomes laxer without a word: what changed is an alert to the sinks of the one before. An
+//!   object that vanishes is kept in force until it is surely gone, see [`crate::cluster::policies`].
+//! - The kill switch (`spec.suspend` of the object) counts at once, whatever else is in the object and wherever
+//!   the policy comes from.
+
+mod standing;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,17 +21,21 @@ use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, api::DynamicObject};
-use parking_lot::Mutex;
 
+pub(super) use self::standing::Standing;
+use self::standing::{Loaded, Origin};
 use crate::{
-    api::GuardPolicyStatus,
+    api::{GuardPolicyStatus, policy::alerts::AlertKind},
+    cli::config::PolicyNeed,
     cluster::policies::{self, PolicyWatch, Seen},
     policy::{
         Live, Policy, PolicyError,
         document::{self, MAX_BYTES},
+        loosening,
+        suspension::Suspension,
     },
-    record::{alerts::Alerts, metrics::figures::PolicyFigures},
-    webhook::{admin, answer::text::cut},
+    record::{Recorder, alerts::Alert},
+    webhook::{answer::text::cut, upkeep::Registered},
 };
 
 /// How often the file is looked at. A mounted `ConfigMap` takes a minute to follow anyway.
@@ -32,63 +43,6 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The longest error in the object's status, in bytes.
 const STATUS_BYTES: usize = 4 * 1024;
-
-/// Where the policy comes from that is in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Origin {
-    #[default]
-    Flags,
-    File,
-    Object,
-}
-
-/// What is known of the policy in force, for probes and metrics.
-#[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<State>);
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    origin: Origin,
-    generation: i64,
-    /// Whether it has been found out what there is.
-    has_looked: bool,
-    /// What is wrong with what was read last.
-    error: Option<String>,
-    loaded: u64,
-    refused: u64,
-}
-
-impl Standing {
-    pub(super) fn health(&self) -> admin::Health {
-        let state = self.0.lock();
-        match (&state.error, state.has_looked) {
-            (Some(error), _) => admin::Health::Degraded(error.clone()),
-            (None, false) => admin::Health::Missing("not read yet".to_owned()),
-            (None, true) => admin::Health::Ok,
-        }
-    }
-
-    pub(super) fn figures(&self) -> PolicyFigures {
-        let state = self.0.lock();
-        PolicyFigures {
-            source: match state.origin {
-                Origin::Flags => "flags",
-                Origin::File => "file",
-                Origin::Object => "object",
-            },
-            generation: state.generation,
-            last_reload_successful: state.error.is_none(),
-            reloads: vec![("ok", state.loaded), ("error", state.refused)],
-        }
-    }
-
-    /// Until it is known what there is: a guard must not refuse what the policy would let pass.
-    pub(super) async fn known(&self) {
-        while !self.0.lock().has_looked {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
 
 /// Reads a policy from a file.
 pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<(String, Policy)> {
@@ -111,28 +65,94 @@ fn compiled(text: &str) -> Result<Policy, PolicyError> {
     Policy::compile(&document::parse(text)?)
 }
 
+/// How the object in the cluster is followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long it must have been absent to be taken for gone.
+    pub(super) grace: Duration,
+    /// Whether the guard works without one.
+    pub(super) need: PolicyNeed,
+}
+
 /// The one that keeps the policy in force up to date.
 pub(super) struct Keeper {
-    pub(super) live: Live,
-    pub(super) standing: Arc<Standing>,
-    /// Where its sinks are to be known.
-    pub(super) alerts: Alerts,
+    live: Live,
+    standing: Arc<Standing>,
+    /// Who is told, and where the sinks are to be known.
+    recorder: Arc<Recorder>,
+    /// What the kill switch takes away.
+    registered: Arc<Registered>,
+    terms: Terms,
+    /// The last good policy, whatever the kill switch says.
+    base: Arc<Policy>,
+    /// The kill switch of the object in the cluster, as it was seen last.
+    switch: Option<Suspension>,
 }
 
 impl Keeper {
-    /// Takes a policy over.
-    fn take(&self, policy: Arc<Policy>, origin: Origin, generation: i64) {
+    /// Begins with what is in force now.
+    pub(super) fn new(
+        live: Live,
+        standing: Arc<Standing>,
+        recorder: Arc<Recorder>,
+        registered: Arc<Registered>,
+        terms: Terms,
+    ) -> Self {
+        standing.set(|state| state.is_required = terms.need == PolicyNeed::Required);
+        Self {
+            base: live.load_full(),
+            live,
+            standing,
+            recorder,
+            registered,
+            terms,
+            switch: None,
+        }
+    }
+
+    /// Takes a policy over. `version` is what is the same on all replicas.
+    async fn take(&mut self, policy: Arc<Policy>, loaded: Loaded, version: &str) {
+        let before = std::mem::replace(&mut self.base, Arc::clone(&policy));
+        let is_first = !self.standing.get().has_looked;
+        let looser = loosening::between(before.spec(), policy.spec());
+        let mut notices = Vec::new();
+        if !is_first {
+            let now = Timestamp::now();
+            if !looser.is_empty() {
+                let summary = format!(
+                    "the policy in force ({}) is laxer than the one before: {}",
+                    loaded.origin.describe(),
+                    looser.join("; ")
+                );
+                let alert = Alert::of_guard(AlertKind::PolicyLoosened, version, &summary, now);
+                notices.push(alert.with_lines(&looser));
+            }
+            let sinks = loosening::sinks(before.alerts(), policy.alerts());
+            if !sinks.is_empty() {
+                let summary = format!("alert sinks of the policy: {}", sinks.join("; "));
+                let alert = Alert::of_guard(AlertKind::SinksChanged, version, &summary, now);
+                notices.push(alert.with_lines(&sinks));
+            }
+        }
+        // Strict at once: who is told must not delay what counts.
         let mode = policy.default_mode().as_str();
-        self.alerts.apply(policy.alerts());
-        self.live.store(policy);
-        let mut state = self.standing.0.lock();
-        state.origin = origin;
-        state.generation = generation;
-        state.has_looked = true;
-        state.error = None;
-        state.loaded += 1;
-        drop(state);
-        tracing::info!(?origin, generation, mode, "the policy is in force");
+        tracing::info!(
+            origin = loaded.origin.as_str(),
+            generation = loaded.generation,
+            mode,
+            "the policy is in force"
+        );
+        let laxer = (loaded.origin == Origin::Flags && !is_first && !looser.is_empty())
+            .then(|| looser.join("; "));
+        self.standing.set(|state| {
+            state.loaded = loaded;
+            state.laxer = laxer;
+            state.error = None;
+            state.taken += 1;
+        });
+        notices.extend(self.put());
+        self.recorder.replace_sinks(policy.alerts(), notices).await;
+        self.standing.set(|state| state.has_looked = true);
     }
 
     /// Keeps the one there is.
@@ -141,74 +161,140 @@ impl Keeper {
             error,
             "the policy is not taken over; the last good one stays in force"
         );
-        let mut state = self.standing.0.lock();
-        state.has_looked = true;
-        state.error = Some(error);
-        state.refused += 1;
+        self.standing.set(|state| {
+            state.has_looked = true;
+            state.error = Some(error);
+            state.refused += 1;
+        });
     }
 
-    /// Follows a file, from the text that was read at the start. Does not return.
-    pub(super) async fn follow_file(self, path: PathBuf, mut last: String) {
-        {
-            let mut state = self.standing.0.lock();
-            state.origin = Origin::File;
-            state.has_looked = true;
+    /// Puts what is known in force: the last good policy, and the kill switch of the object or of the file.
+    /// What there is to say if the switch was turned.
+    fn put(&self) -> Option<Alert> {
+        let before = self.standing.get();
+        let by_file = (before.loaded.origin == Origin::File)
+            .then(|| self.base.spec())
+            .and_then(Suspension::of);
+        let suspension = self.switch.clone().or(by_file);
+        let is_on = suspension.is_some();
+        self.live
+            .store(if self.base.suspension() == suspension.as_ref() {
+                Arc::clone(&self.base)
+            } else {
+                Arc::new(self.base.with_suspension(suspension.clone()))
+            });
+        self.registered.suspend(is_on);
+        let summary = match &suspension {
+            Some(suspension) => format!("the guard is suspended: {suspension}"),
+            None => "the guard evaluates requests again".to_owned(),
+        };
+        self.standing.set(|state| state.suspension = suspension);
+        if is_on == before.suspension.is_some() {
+            return None;
         }
-        let mut unread = None;
+        let alert = Alert::of_guard(AlertKind::Suspended, "", &summary, Timestamp::now());
+        Some(if is_on {
+            alert.until_resolved()
+        } else {
+            alert.resolved()
+        })
+    }
+
+    /// Turns the kill switch as the object says. Told before anything else that the object changes, but for
+    /// the first look, when no sinks are known yet: then it is returned.
+    async fn turn(&mut self, switch: Option<Suspension>) -> Option<Alert> {
+        self.switch = switch;
+        let notice = self.put()?;
+        if self.standing.get().has_looked {
+            self.recorder.notice(notice).await;
+            return None;
+        }
+        Some(notice)
+    }
+
+    /// Follows a file, from the text that was read at the start, and the kill switch of the object in the
+    /// cluster. Does not return.
+    pub(super) async fn follow_file(mut self, client: Client, path: PathBuf, mut last: String) {
+        self.standing
+            .set(|state| state.loaded.origin = Origin::File);
+        if let Some(notice) = self.put() {
+            self.recorder.notice(notice).await;
+        }
+        let mut watch = PolicyWatch::new(client, self.terms.grace);
+        let mut looks = tokio::time::interval(LOOK);
+        let (mut unread, mut failing) = (None, None);
         loop {
-            tokio::time::sleep(LOOK).await;
-            match text(&path) {
-                Ok(text) if text == last => {
-                    if unread.take().is_some() {
-                        self.standing.0.lock().error = None;
-                    }
+            tokio::select! {
+                _ = looks.tick() => self.look(&path, &mut last, &mut unread).await,
+                seen = watch.next() => match seen {
+                    Some(seen) => self.look_at_switch(seen, &mut failing).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Reads the file again. `unread` is what was said of one that cannot be read.
+    async fn look(&mut self, path: &Path, last: &mut String, unread: &mut Option<String>) {
+        match text(path) {
+            Ok(text) if text == *last => {
+                if unread.take().is_some() {
+                    self.standing.set(|state| state.error = None);
                 }
-                Ok(text) => {
-                    unread = None;
-                    match compiled(&text) {
-                        Ok(policy) => self.take(Arc::new(policy), Origin::File, 0),
-                        Err(error) => self.refuse(format!("{}: {error}", path.display())),
+            }
+            Ok(text) => {
+                *unread = None;
+                match compiled(&text) {
+                    Ok(policy) => {
+                        let version = format!("file/{}", self.standing.get().taken);
+                        let loaded = Loaded::from(Origin::File);
+                        self.take(Arc::new(policy), loaded, &version).await;
                     }
-                    last = text;
+                    Err(error) => self.refuse(format!("{}: {error}", path.display())),
                 }
-                // Said once, and not every time it is looked at.
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    if unread.as_ref() != Some(&error) {
-                        self.refuse(error.clone());
-                        unread = Some(error);
-                    }
+                *last = text;
+            }
+            // Said once, and not every time it is looked at.
+            Err(error) => {
+                let error = format!("{error:#}");
+                if unread.as_ref() != Some(&error) {
+                    self.refuse(error.clone());
+                    *unread = Some(error);
                 }
             }
         }
     }
 
+    /// With a policy in a file, nothing but the switch of the object counts.
+    async fn look_at_switch(&mut self, seen: Seen, failing: &mut Option<String>) {
+        let notice = match seen {
+            Seen::Object(object) => {
+                let spec = object.data.get("spec").unwrap_or(&serde_json::Value::Null);
+                self.turn(Suspension::in_document(spec)).await
+            }
+            Seen::Absent => self.turn(None).await,
+            Seen::Missing => None,
+            Seen::Unknown(failure) => return self.unknown(&failure, failing),
+        };
+        *failing = None;
+        self.standing.set(|state| state.has_looked = true);
+        if let Some(notice) = notice {
+            self.recorder.notice(notice).await;
+        }
+    }
+
     /// Follows the object in the cluster. Does not return.
-    pub(super) async fn follow_object(self, client: Client) {
-        let flags = self.live.load_full();
-        let mut watch = PolicyWatch::new(client.clone());
+    pub(super) async fn follow_object(mut self, client: Client) {
+        let flags = Arc::clone(&self.base);
+        let mut watch = PolicyWatch::new(client.clone(), self.terms.grace);
         let mut failing = None;
         while let Some(seen) = watch.next().await {
             match seen {
-                Seen::Object(object) => self.judge(&client, &object).await,
-                Seen::Absent => {
-                    let state = self.standing.0.lock().clone();
-                    let is_new = state.origin != Origin::Flags || state.error.is_some();
-                    if is_new {
-                        self.take(Arc::clone(&flags), Origin::Flags, 0);
-                    }
-                    self.standing.0.lock().has_looked = true;
-                }
+                Seen::Object(object) => self.found(&client, &object).await,
+                Seen::Missing => self.missing().await,
+                Seen::Absent => self.absent(&flags).await,
                 Seen::Unknown(failure) => {
-                    // Without the right to look there is nothing to wait for.
-                    if failure.is_forbidden() {
-                        self.standing.0.lock().has_looked = true;
-                    }
-                    let text = failure.to_string();
-                    if failing.as_ref() != Some(&text) {
-                        tracing::warn!(error = text, "failed to watch the policy; trying again");
-                        failing = Some(text);
-                    }
+                    self.unknown(&failure, &mut failing);
                     continue;
                 }
             }
@@ -216,24 +302,92 @@ impl Keeper {
         }
     }
 
-    async fn judge(&self, client: &Client, object: &DynamicObject) {
-        let generation = object.metadata.generation.unwrap_or_default();
+    fn unknown(&self, failure: &crate::cluster::ApiFailure, failing: &mut Option<String>) {
+        // Without the right to look there is nothing to wait for.
+        if failure.is_forbidden() {
+            self.standing.set(|state| state.has_looked = true);
+        }
+        let text = failure.to_string();
+        if failing.as_ref() != Some(&text) {
+            tracing::warn!(error = text, "failed to watch the policy; trying again");
+            *failing = Some(text);
+        }
+    }
+
+    async fn found(&mut self, client: &Client, object: &DynamicObject) {
         let spec = object.data.get("spec").cloned().unwrap_or_default();
-        let policy = document::spec(&spec).and_then(|spec| Policy::compile(&spec));
+        let notice = self.turn(Suspension::in_document(&spec)).await;
+        self.judge(client, object, &spec).await;
+        if let Some(notice) = notice {
+            self.recorder.notice(notice).await;
+        }
+        let was_missing = self
+            .standing
+            .set(|state| std::mem::take(&mut state.is_missing));
+        if was_missing {
+            let alert = missing_alert("the GuardPolicy is there again");
+            self.recorder.notice(alert.resolved()).await;
+        }
+    }
+
+    /// The object was there and is not: nothing changes, but that people are told.
+    async fn missing(&mut self) {
+        self.standing.set(|state| state.is_missing = true);
+        let summary = format!(
+            "the GuardPolicy has vanished; the last good one stays in force {}",
+            match self.terms.need {
+                PolicyNeed::Required => "until there is one again".to_owned(),
+                PolicyNeed::Optional => format!(
+                    "until it has been absent for {:?}, then the flags count",
+                    self.terms.grace
+                ),
+            }
+        );
+        let alert = missing_alert(&summary);
+        self.recorder.notice(alert.until_resolved()).await;
+    }
+
+    /// The object is surely gone, or never was there.
+    async fn absent(&mut self, flags: &Arc<Policy>) {
+        let state = self.standing.get();
+        if state.loaded.origin == Origin::Object && self.terms.need == PolicyNeed::Required {
+            return;
+        }
+        let notice = self.turn(None).await;
+        if state.loaded.origin != Origin::Flags || state.error.is_some() {
+            self.take(Arc::clone(flags), Loaded::from(Origin::Flags), "flags")
+                .await;
+        }
+        self.standing.set(|state| {
+            state.has_looked = true;
+            state.is_missing = false;
+        });
+        if let Some(notice) = notice {
+            self.recorder.notice(notice).await;
+        }
+    }
+
+    async fn judge(&mut self, client: &Client, object: &DynamicObject, spec: &serde_json::Value) {
+        let generation = object.metadata.generation.unwrap_or_default();
+        let loaded = Loaded {
+            origin: Origin::Object,
+            generation,
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+        };
+        let policy = document::spec(spec).and_then(|spec| Policy::compile(&spec));
         let mut error = String::new();
         match policy {
             Ok(policy) => {
-                let state = self.standing.0.lock().clone();
-                let is_new = (state.origin, state.generation) != (Origin::Object, generation)
-                    || state.error.is_some();
-                if is_new {
-                    self.take(Arc::new(policy), Origin::Object, generation);
+                let state = self.standing.get();
+                if state.loaded != loaded || state.error.is_some() {
+                    let version = format!("{}/{generation}", loaded.uid);
+                    self.take(Arc::new(policy), loaded, &version).await;
                 }
             }
             Err(refused) => {
                 error = refused.to_string();
                 cut(&mut error, STATUS_BYTES);
-                let is_new = self.standing.0.lock().error.as_ref() != Some(&error);
+                let is_new = self.standing.get().error.as_ref() != Some(&error);
                 if is_new {
                     self.refuse(error.clone());
                 }
@@ -253,6 +407,10 @@ impl Keeper {
     }
 }
 
+fn missing_alert(summary: &str) -> Alert {
+    Alert::of_guard(AlertKind::PolicyMissing, "", summary, Timestamp::now())
+}
+
 /// Each replica writes, and only what is not there yet.
 fn says_otherwise(object: &DynamicObject, status: &GuardPolicyStatus) -> bool {
     let written = object.data.get("status").cloned();
@@ -270,50 +428,4 @@ fn says_otherwise(object: &DynamicObject, status: &GuardPolicyStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Mode;
-
-    fn policy(mode: &str) -> String {
-        format!("apiVersion: helm-guard.dev/v1alpha1\nkind: GuardPolicy\nspec: {{mode: {mode}}}\n")
-    }
-
-    async fn turns(condition: impl Fn() -> bool) {
-        while !condition() {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_is_followed_and_a_bad_one_keeps_the_last_good_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("policy.yaml");
-        std::fs::write(&path, policy("Warn")).unwrap();
-        let (first, loaded) = read(&path).unwrap();
-        let live = loaded.live();
-        let standing = Arc::<Standing>::default();
-        let keeper = Keeper {
-            live: Arc::clone(&live),
-            standing: Arc::clone(&standing),
-            alerts: Alerts::default(),
-        };
-        let following = tokio::spawn(keeper.follow_file(path.clone(), first));
-        std::fs::write(&path, policy("Audit")).unwrap();
-        turns(|| live.load().default_mode() == Mode::Audit).await;
-        assert_eq!(standing.figures().source, "file");
-
-        std::fs::write(&path, policy("Denny")).unwrap();
-        turns(|| !standing.figures().last_reload_successful).await;
-        assert_eq!(live.load().default_mode(), Mode::Audit);
-        assert!(
-            matches!(standing.health(), admin::Health::Degraded(error) if error.contains("Denny"))
-        );
-
-        std::fs::remove_file(&path).unwrap();
-        turns(|| matches!(standing.health(), admin::Health::Degraded(error) if error.contains("read"))).await;
-        std::fs::write(&path, policy("Deny")).unwrap();
-        turns(|| standing.figures().last_reload_successful).await;
-        assert_eq!(live.load().default_mode(), Mode::Deny);
-        following.abort();
-    }
-}
+mod tests;

@@ -250,7 +250,7 @@ impl Alert {
         alert
     }
 
-    fn firing(kind: AlertKind, key: &str, summary: &str, at: Timestamp) -> Self {
+    pub(super) fn firing(kind: AlertKind, key: &str, summary: &str, at: Timestamp) -> Self {
         Self {
             kind,
             status: Status::Firing,
@@ -313,6 +313,13 @@ impl AlertKind {
             Self::Settled => "Settled",
             Self::Denials => "Denials",
             Self::RecordsTampered => "RecordsTampered",
+            Self::PolicyLoosened => "PolicyLoosened",
+            Self::SinksChanged => "SinksChanged",
+            Self::PolicyMissing => "PolicyMissing",
+            Self::Suspended => "Suspended",
+            Self::RegistrationChanged => "RegistrationChanged",
+            Self::NotReady => "NotReady",
+            Self::AuditFailing => "AuditFailing",
         }
     }
 
@@ -320,8 +327,15 @@ impl AlertKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::Settled => Severity::Info,
-            Self::BreakGlass | Self::Denials => Severity::Warning,
-            Self::Overdue | Self::RecordsTampered => Severity::Critical,
+            Self::BreakGlass | Self::Denials | Self::PolicyLoosened => Severity::Warning,
+            Self::Overdue
+            | Self::RecordsTampered
+            | Self::SinksChanged
+            | Self::PolicyMissing
+            | Self::Suspended
+            | Self::RegistrationChanged
+            | Self::NotReady
+            | Self::AuditFailing => Severity::Critical,
         }
     }
 }
@@ -381,7 +395,7 @@ fn fields(fields: &[ChangedField]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
+pub(super) fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.checked_add(time).unwrap_or(at)
 }
 

@@ -299,6 +299,77 @@ async fn what_does_not_fit_the_queue_is_dropped_and_counted() {
     assert_eq!(scene.next().await.body["key"], dropped.key);
 }
 
+fn of_guard(kind: AlertKind) -> Alert {
+    Alert::of_guard(kind, "uid/7", "sink tickets removed", at(1))
+}
+
+#[rstest::rstest]
+#[case::removed(Plan::default())]
+#[case::turned_elsewhere(plan(json!({"url": "http://elsewhere.example/"})))]
+#[case::deafened(plan(json!({"events": ["Settled"]})))]
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_goes_is_told_at_its_old_address_however_often_it_fails(#[case] next: Plan) {
+    let mut scene = scene(|attempt| Reply::Status(if attempt < 5 { 503 } else { 200 }));
+    scene.alerts.apply(&plan(json!({})));
+    let farewell = vec![of_guard(AlertKind::SinksChanged)];
+    scene.alerts.replace(&next, farewell);
+    for _ in 0..6 {
+        let got = scene.next().await;
+        assert_eq!((&*got.host, &*got.path), ("tickets.example", "/new"));
+        assert_eq!(got.body["kind"], "SinksChanged");
+    }
+    scene.settled().await;
+    assert_eq!(scene.outcomes(AlertKind::SinksChanged), [1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_stays_is_told_once_and_one_that_does_not_want_to_hear_is_not() {
+    let mut scene = scene(|_| Reply::Status(200));
+    let only = plan(json!({"events": ["PolicyLoosened"]}));
+    scene.alerts.apply(&only);
+    let farewell = [AlertKind::SinksChanged, AlertKind::PolicyLoosened].map(of_guard);
+    scene.alerts.replace(&only, farewell.to_vec());
+    assert_eq!(scene.next().await.body["kind"], "PolicyLoosened");
+    scene.settled().await;
+    assert!(scene.got.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_said_after_its_beginning_and_so_is_the_next_beginning() {
+    let mut scene = scene(|_| Reply::Status(200));
+    scene.alerts.apply(&plan(json!({})));
+    let begins = of_guard(AlertKind::Suspended);
+    for alert in [
+        begins.clone(),
+        begins.clone().resolved(),
+        begins.clone(),
+        begins,
+    ] {
+        scene.alerts.raise(alert);
+    }
+    for status in ["firing", "resolved", "firing"] {
+        assert_eq!(scene.next().await.body["status"], status);
+    }
+    scene.settled().await;
+    assert_eq!(scene.outcomes(AlertKind::Suspended), [3, 0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_waits_for_no_sink_that_has_left() {
+    let mut scene = scene(|_| Reply::Never);
+    scene.alerts.apply(&plan(json!({})));
+    let farewell = vec![of_guard(AlertKind::SinksChanged)];
+    scene.alerts.replace(&Plan::default(), farewell);
+    scene.next().await;
+    let begin = Instant::now();
+    scene.alerts.close().await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_is_said_once_in_a_while() {
     let mut scene = scene(|_| Reply::Status(200));

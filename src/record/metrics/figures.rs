@@ -82,6 +82,10 @@ pub struct PolicyFigures {
     pub generation: i64,
     /// Whether what was read last is in force. If not, the last good policy is.
     pub last_reload_successful: bool,
+    /// Whether the kill switch is on.
+    pub is_suspended: bool,
+    /// Whether a policy is in force whose object has vanished.
+    pub is_missing: bool,
     /// Policies read anew, by result.
     pub reloads: Vec<(&'static str, u64)>,
 }
@@ -202,6 +206,18 @@ fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::R
         "helm_guard_policy_last_reload_successful",
         "Whether the policy that was read last is in force",
         u64::from(policy.last_reload_successful),
+    )?;
+    gauge(
+        encoder,
+        "helm_guard_suspended",
+        "Whether the kill switch is on: every request is allowed without evaluation",
+        u64::from(policy.is_suspended),
+    )?;
+    gauge(
+        encoder,
+        "helm_guard_policy_missing",
+        "Whether the object of the policy in force has vanished",
+        u64::from(policy.is_missing),
     )?;
     counters(
         encoder,

@@ -1,12 +1,13 @@
 //! Reviews of policies: one that could not be taken over is refused when it is written, with what is
-//! wrong with it.
+//! wrong with it; but for one that suspends the guard, since nothing may stand in the way of the kill
+//! switch.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     guard::Request,
-    policy::{Policy, document, problem::shortened},
+    policy::{Policy, document, problem::shortened, suspension::Suspension},
 };
 
 /// Not the metadata, of which the larger part is about the managers of fields.
@@ -26,6 +27,9 @@ pub(super) fn wrong(request: &Request<'_>) -> Vec<String> {
         Ok(object) => object,
         Err(error) => return vec![shortened(&format!("it can not be read: {error}")).into_owned()],
     };
+    if Suspension::in_document(&spec).is_some() {
+        return Vec::new();
+    }
     let compiled = document::spec(&spec).and_then(|spec| Policy::compile(&spec));
     compiled.err().map_or_else(Vec::new, |error| error.lines())
 }
@@ -41,6 +45,8 @@ mod tests {
     #[case::good(json!({"spec": {"mode": "Warn"}}), &[])]
     #[case::nothing_said(json!({}), &[])]
     #[case::deleted(Value::Null, &[])]
+    #[case::wrong_but_suspended(json!({"spec": {"mode": "Denny", "suspend": true}}), &[])]
+    #[case::wrong_and_resumed(json!({"spec": {"mode": "Denny", "suspend": false}}), &["spec.mode"])]
     #[case::unknown_word(json!({"spec": {"mode": "Denny"}}), &["spec.mode"])]
     #[case::two_things(
         json!({"spec": {"mode": "Denny", "undeclared": 1}}),

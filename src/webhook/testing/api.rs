@@ -53,7 +53,10 @@ impl Store {
             ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {
                 (200, self.put(body.clone()))
             }
-            ("DELETE", Some(live)) if body["preconditions"]["resourceVersion"] == live => {
+            ("DELETE", Some(live))
+                if body["preconditions"].is_null()
+                    || body["preconditions"]["resourceVersion"] == live =>
+            {
                 (200, self.object.take().unwrap())
             }
             (_, Some(_)) => refusal(409),

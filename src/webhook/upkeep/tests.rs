@@ -261,3 +261,64 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
     stop.cancel();
     kept.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_is_on_again() {
+    let (client, store) = api();
+    let target = Target {
+        client,
+        own_namespace: None,
+    };
+    let upkeep = upkeep(Source::Memory, Some(target));
+    let registered = Arc::clone(&upkeep.registered);
+    let first = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep, first, stop.clone()));
+    until(|| registered.is_registered()).await;
+
+    registered.suspend(true);
+    until(|| store.lock().object.is_none()).await;
+    let looks = |store: &Store| store.requests.len();
+    let seen = looks(&store.lock());
+    until(|| looks(&store.lock()) > seen + 3).await;
+    assert!(store.lock().object.is_none() && !registered.is_registered());
+
+    registered.suspend(false);
+    until(|| registered.is_registered()).await;
+    assert!(store.lock().object.is_some());
+    assert_eq!(
+        registered.take_disturbances(Duration::ZERO),
+        Vec::<String>::new()
+    );
+
+    store.lock().object = None;
+    until(|| store.lock().object.is_some()).await;
+    until(|| registered.take_disturbances(Duration::ZERO) == ["deleted"]).await;
+    stop.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guard_that_starts_suspended_never_registers() {
+    let (client, store) = api();
+    let target = Target {
+        client,
+        own_namespace: None,
+    };
+    let upkeep = upkeep(Source::Memory, Some(target));
+    upkeep.registered.suspend(true);
+    let first = begin(&upkeep).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(keep(upkeep, first, stop.clone()));
+    until(|| store.lock().requests.len() > 3).await;
+    assert!(store.lock().object.is_none());
+    assert!(
+        !store
+            .lock()
+            .requests
+            .iter()
+            .any(|line| line.starts_with("POST"))
+    );
+    stop.cancel();
+    kept.await.unwrap();
+}

@@ -201,6 +201,13 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             object: "Deployment shop/web",
             at: at(1),
         }),
+        Alert::of_guard(
+            AlertKind::PolicyLoosened,
+            "u/2",
+            "the policy is laxer",
+            at(1),
+        ),
+        Alert::of_guard(AlertKind::Suspended, "", "the guard is suspended", at(1)).resolved(),
     ];
     let known: Vec<AlertKind> = kinds.iter().map(|alert| alert.kind).collect();
     assert_eq!(
@@ -211,6 +218,8 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             AlertKind::Settled,
             AlertKind::RecordsTampered,
             AlertKind::Denials,
+            AlertKind::PolicyLoosened,
+            AlertKind::Suspended,
         ]
     );
     for alert in &kinds {

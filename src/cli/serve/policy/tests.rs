@@ -1,0 +1,256 @@
+//! A file that is followed beside a cluster that knows no policy object, or one that turns the kill switch.
+
+use http::{Request, Response};
+use kube::client::Body;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    policy::Mode,
+    record::{alerts::Alerts, audit::AuditLog, events, metrics::Metrics},
+    webhook::admin,
+};
+
+fn policy(mode: &str) -> String {
+    format!("apiVersion: helm-guard.dev/v1alpha1\nkind: GuardPolicy\nspec: {{mode: {mode}}}\n")
+}
+
+async fn turns(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// An API server that lists this object, if any, and never ends a watch.
+fn cluster(object: Arc<Mutex<Option<Value>>>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let items: Vec<Value> = object.lock().clone().into_iter().collect();
+        let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+        let is_list = request.uri().path().ends_with("guardpolicies");
+        async move {
+            if is_watch {
+                // As a server does that has nothing to tell.
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                return Response::builder().body(Body::from(Vec::new()));
+            }
+            let (status, body) = match (is_list, items.first()) {
+                (true, _) => (
+                    200,
+                    json!({"kind": "GuardPolicyList", "apiVersion": "helm-guard.dev/v1alpha1",
+                        "metadata": {"resourceVersion": "1"}, "items": items}),
+                ),
+                (false, Some(object)) => (200, object.clone()),
+                (false, None) => (
+                    404,
+                    json!({"kind": "Status", "code": 404, "reason": "NotFound"}),
+                ),
+            };
+            Response::builder()
+                .status(status)
+                .body(Body::from(body.to_string().into_bytes()))
+        }
+    });
+    Client::new(service, "default")
+}
+
+fn object(uid: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy", "spec": spec,
+        "metadata": {"name": "default", "uid": uid, "generation": 1, "resourceVersion": "1"}})
+}
+
+/// A keeper, and what is seen of it.
+struct Scene {
+    live: Live,
+    standing: Arc<Standing>,
+    registered: Arc<Registered>,
+    audit: Arc<Mutex<Vec<u8>>>,
+}
+
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Scene {
+    fn new(policy: Policy, need: PolicyNeed) -> (Self, Keeper) {
+        let (events, _unsent) = events::queue();
+        let audit = Arc::<Mutex<Vec<u8>>>::default();
+        let recorder = Arc::new(Recorder {
+            metrics: Metrics::new(Mode::Deny, Default::default),
+            audit: AuditLog::new("p", Lines(Arc::clone(&audit))),
+            events,
+            alerts: Alerts::default(),
+            forecast: Arc::default(),
+        });
+        let scene = Self {
+            live: policy.live(),
+            standing: Arc::default(),
+            registered: Arc::default(),
+            audit,
+        };
+        let terms = Terms {
+            grace: Duration::from_secs(300),
+            need,
+        };
+        let keeper = Keeper::new(
+            Arc::clone(&scene.live),
+            Arc::clone(&scene.standing),
+            recorder,
+            Arc::clone(&scene.registered),
+            terms,
+        );
+        (scene, keeper)
+    }
+
+    fn mode(&self) -> Mode {
+        self.live.load().default_mode()
+    }
+
+    fn is_suspended(&self) -> bool {
+        let is_on = self.live.load().suspension().is_some();
+        assert_eq!(is_on, self.registered.is_suspended());
+        assert_eq!(is_on, self.standing.figures().is_suspended);
+        is_on
+    }
+
+    /// The events of the audit log, with what became of them.
+    fn events(&self) -> Vec<String> {
+        let text = String::from_utf8(self.audit.lock().clone()).unwrap();
+        let event = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let word = |name: &str| line[name].as_str().unwrap().to_owned();
+            format!("{} {}", word("event"), word("status"))
+        };
+        text.lines().map(event).collect()
+    }
+}
+
+fn flags(mode: &str) -> Policy {
+    compiled(&policy(mode)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_followed_and_a_bad_one_keeps_the_last_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy("Warn")).unwrap();
+    let (first, loaded) = read(&path).unwrap();
+    let (scene, keeper) = Scene::new(loaded, PolicyNeed::Optional);
+    let following = tokio::spawn(keeper.follow_file(cluster(Arc::default()), path.clone(), first));
+    std::fs::write(&path, policy("Audit")).unwrap();
+    turns(|| scene.mode() == Mode::Audit).await;
+    turns(|| matches!(scene.standing.health(), admin::Health::Ok)).await;
+    assert_eq!(scene.standing.figures().source, "file");
+
+    std::fs::write(&path, policy("Denny")).unwrap();
+    turns(|| !scene.standing.figures().last_reload_successful).await;
+    assert_eq!(scene.mode(), Mode::Audit);
+    assert!(
+        matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("Denny"))
+    );
+
+    std::fs::remove_file(&path).unwrap();
+    turns(|| matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("read"))).await;
+    std::fs::write(&path, policy("Deny")).unwrap();
+    turns(|| scene.standing.figures().last_reload_successful).await;
+    assert_eq!(scene.mode(), Mode::Deny);
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_switch_in_the_cluster_suspends_a_guard_with_its_policy_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy("Deny")).unwrap();
+    let (first, loaded) = read(&path).unwrap();
+    let (scene, keeper) = Scene::new(loaded, PolicyNeed::Optional);
+    let there = Arc::new(Mutex::new(Some(object(
+        "a",
+        &json!({"suspend": true, "mode": "Audit"}),
+    ))));
+    let following = tokio::spawn(keeper.follow_file(cluster(Arc::clone(&there)), path, first));
+    turns(|| scene.is_suspended()).await;
+    assert_eq!(scene.mode(), Mode::Deny);
+    *there.lock() = Some(object("b", &json!({"suspend": false})));
+    turns(|| !scene.is_suspended()).await;
+    turns(|| scene.events().len() == 2).await;
+    assert_eq!(scene.events(), ["Suspended firing", "Suspended resolved"]);
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_switch_works_in_a_policy_that_is_otherwise_wrong() {
+    let (scene, keeper) = Scene::new(flags("Deny"), PolicyNeed::Optional);
+    let wrong = object("a", &json!({"suspend": true, "mode": "Denny"}));
+    let following = tokio::spawn(keeper.follow_object(cluster(Arc::new(Mutex::new(Some(wrong))))));
+    turns(|| scene.is_suspended()).await;
+    assert_eq!(scene.mode(), Mode::Deny);
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_vanishes_stays_until_it_is_surely_gone_and_never_silently() {
+    let (scene, keeper) = Scene::new(flags("Audit"), PolicyNeed::Optional);
+    let there = Arc::new(Mutex::new(Some(object("a", &json!({"mode": "Deny"})))));
+    let following = tokio::spawn(keeper.follow_object(cluster(Arc::clone(&there))));
+    turns(|| scene.mode() == Mode::Deny).await;
+
+    *there.lock() = None;
+    turns(|| scene.standing.figures().is_missing).await;
+    assert_eq!(scene.mode(), Mode::Deny);
+    assert!(matches!(
+        scene.standing.health(),
+        admin::Health::Degraded(_)
+    ));
+
+    // Made anew with the generation that the first one had.
+    *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
+    turns(|| scene.mode() == Mode::Warn).await;
+    assert!(!scene.standing.figures().is_missing);
+
+    *there.lock() = None;
+    let gone = tokio::time::Instant::now();
+    turns(|| scene.mode() == Mode::Audit).await;
+    assert!(gone.elapsed() >= Duration::from_secs(300));
+    turns(|| scene.events().len() == 5).await;
+    assert_eq!(
+        scene.events(),
+        [
+            "PolicyMissing firing",
+            "PolicyLoosened firing",
+            "PolicyMissing resolved",
+            "PolicyMissing firing",
+            "PolicyLoosened firing",
+        ]
+    );
+    assert!(
+        matches!(scene.standing.health(), admin::Health::Degraded(what) if what.contains("mode: Warn to Audit"))
+    );
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_requires_a_policy_waits_for_one_and_keeps_it() {
+    let (scene, keeper) = Scene::new(flags("Audit"), PolicyNeed::Required);
+    let there = Arc::<Mutex<Option<Value>>>::default();
+    let following = tokio::spawn(keeper.follow_object(cluster(Arc::clone(&there))));
+    turns(|| matches!(scene.standing.health(), admin::Health::Missing(what) if what.contains("--require-policy"))).await;
+    *there.lock() = Some(object("a", &json!({"mode": "Deny"})));
+    turns(|| scene.mode() == Mode::Deny).await;
+    assert_eq!(scene.standing.health(), admin::Health::Ok);
+    *there.lock() = None;
+    turns(|| scene.standing.figures().is_missing).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(scene.mode(), Mode::Deny);
+    following.abort();
+}
