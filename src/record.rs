@@ -17,7 +17,13 @@ pub mod metrics;
 pub mod tokens;
 pub mod tracker;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -49,6 +55,9 @@ pub struct Recorder {
     pub alerts: Alerts,
     /// What would be refused in mode Deny.
     pub forecast: Arc<Gathered>,
+    /// Whether a replica leads: it tells of emergency changes that are kept in the cluster, once and
+    /// across restarts ([`tracker`]). Else each replica tells of its own.
+    pub is_led: Arc<AtomicBool>,
 }
 
 /// What is recorded of a break-glass change beside the decision.
@@ -150,7 +159,9 @@ impl Recorder {
             self.metrics.kept(emergency.kept.is_ok());
             if decided.decision == Decision::BreakGlass {
                 self.metrics.broke_glass(request.operation);
-                self.alerts.raise(Alert::broke_glass(&emergency.record));
+                if emergency.kept.is_err() || !self.is_led.load(Ordering::Acquire) {
+                    self.alerts.raise(Alert::broke_glass(&emergency.record));
+                }
                 self.events.announce(emergency.note.clone());
             }
         }

@@ -9,6 +9,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::policy::alerts::AlertKind;
+
 /// A change that passed in an emergency.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -155,6 +157,10 @@ pub struct EmergencyChangeStatus {
     /// The revision that settled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u32>,
+    /// Of what the alert sinks have been told: what is not here is told by the replica that leads, also
+    /// after a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<AlertKind>,
 }
 
 /// Where a change stands.

@@ -288,7 +288,11 @@ fn policy(args: &Serve) -> Result<Policy, PolicyError> {
     Policy::compile(&GuardPolicySpec {
         mode: args.mode,
         break_glass: BreakGlass {
-            identities: vec![identity],
+            // Nobody named is nobody, and no identity that another policy lacks.
+            identities: (identity.subjects != Subjects::default())
+                .then_some(identity)
+                .into_iter()
+                .collect(),
             ..BreakGlass::default()
         },
         runbook_url: args.runbook_url.clone(),

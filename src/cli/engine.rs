@@ -58,6 +58,7 @@ pub(super) fn webhook<S>(sources: S) -> anyhow::Result<Webhook<S>> {
             events,
             alerts: Alerts::default(),
             forecast: Arc::default(),
+            is_led: Arc::default(),
         }),
         intake: Intake::default(),
         own: None,

@@ -32,7 +32,7 @@ use super::{
     logging,
 };
 use crate::{
-    api::{EmergencyChange, State},
+    api::{EmergencyChange, policy::alerts::AlertKind},
     cluster::{
         Namespaces,
         access::AccessReviews,
@@ -326,7 +326,7 @@ fn follow_emergencies(
         releases: sources.releases.clone(),
         objects: Arc::new(Objects::new(client.clone())),
         recorder: Arc::clone(recorder),
-        announce: Arc::new(move |change| tell(&alerts, change)),
+        announce: Arc::new(move |change, kind| alerts.raise_with_receipt(of_change(change, kind))),
         pace: tracker::Pace::default(),
     };
     let tokens = Tokens {
@@ -339,6 +339,7 @@ fn follow_emergencies(
         name: LEASE.to_owned(),
         identity: identity()?,
         terms: Terms::default(),
+        is_led: Arc::clone(&recorder.is_led),
     };
     kept.tasks.spawn("emergency changes", async move {
         let work = || futures_util::future::join(tracker.run(), tokens.run());
@@ -464,19 +465,18 @@ fn recorder(
         events: health.events.clone(),
         alerts,
         forecast,
+        is_led: Arc::default(),
     }
 }
 
-/// What people are told of a change that has come to a new state.
-fn tell(alerts: &Alerts, change: &EmergencyChange) {
-    let Some(status) = &change.status else {
-        return;
-    };
+/// What people are told of a change.
+fn of_change(change: &EmergencyChange, kind: AlertKind) -> Alert {
+    let status = change.status.clone().unwrap_or_default();
     let (spec, now) = (&change.spec, Timestamp::now());
-    if status.state == State::Overdue {
-        alerts.raise(Alert::overdue(spec, now));
-    } else if status.state.is_settled() {
-        alerts.raise(Alert::settled(spec, status.state, status.revision, now));
+    match kind {
+        AlertKind::Overdue => Alert::overdue(spec, now),
+        AlertKind::Settled => Alert::settled(spec, status.state, status.revision, now),
+        _ => Alert::broke_glass(spec),
     }
 }
 

@@ -4,7 +4,13 @@
 //! long as the lease is good for, by this machine's own clock since it last saw it change
 //! (`k8s.io/client-go/tools/leaderelection`).
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -56,6 +62,8 @@ pub struct Candidate {
     pub identity: String,
     /// How leadership is kept.
     pub terms: Terms,
+    /// Whether somebody leads, as far as this one knows: it, or who holds a lease that is good.
+    pub is_led: Arc<AtomicBool>,
 }
 
 /// What is seen of the holder, and since when it has not changed.
@@ -126,7 +134,9 @@ impl Candidate {
     /// Takes or renews the lease, if it may: whether it is ours now.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
         let attempt = timeout(self.terms.retry, self.take(seen));
-        attempt.await.unwrap_or_else(|_| Err(ApiFailure::timeout()))
+        let taken = attempt.await.unwrap_or_else(|_| Err(ApiFailure::timeout()));
+        self.is_led.store(taken.is_ok(), Ordering::Release);
+        taken
     }
 
     async fn take(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
@@ -248,6 +258,7 @@ mod tests {
                 retry: Duration::from_millis(20),
                 renew_within: Duration::from_millis(500),
             },
+            is_led: Arc::default(),
         }
     }
 

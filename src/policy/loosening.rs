@@ -111,6 +111,8 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
         (Some(old), Some(new)) => new < old,
         // Nothing said is the policy's own mode: the strictest alone cannot be laxer than that.
         (None, Some(new)) => old.is_null() && new == 0,
+        // And nothing is laxer than not to look.
+        (Some(_), None) => new.is_null() && old == "Off",
         _ => false,
     };
     match at {
@@ -119,8 +121,8 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
         | "records.mode"
         | "records.namespaces"
         | "records.definitions"
-        | "records.deployersMode"
-        | "breakGlass.onRecordFailure" => ranked(&MODES),
+        | "records.deployersMode" => ranked(&MODES),
+        "breakGlass.onRecordFailure" => new == "Deny",
         "chartAnnotations" => new == "Ignore",
         "breakGlass.requireGrant" | "breakGlass.requireReason" | "breakGlass.requireTicket" => {
             new == true
@@ -251,8 +253,8 @@ mod tests {
     )]
     #[case::exception(
         json!({"undeclared": {"mode": "Deny"}}),
-        json!({"undeclared": {"mode": "Deny", "except": [{"name": "notes", "paths": ["/data"]}]}}),
-        "undeclared.except: notes added"
+        json!({"undeclared": {"mode": "Deny", "except": [{"paths": ["/data"]}]}}),
+        "undeclared.except: {"
     )]
     #[case::exemption(
         json!({"exemptions": [exemption("a")]}),

@@ -18,6 +18,7 @@ pub mod counters;
 mod own;
 mod post;
 mod rate;
+mod receipt;
 mod render;
 mod secrets;
 mod worker;
@@ -37,6 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     alert::{Alert, Tampering},
     counters::{Counters, Outcome},
+    receipt::{Delivery, Receipt},
     worker::Pace,
 };
 use self::{
@@ -177,7 +179,7 @@ impl Alerts {
                     continue;
                 }
                 if stays {
-                    lane.enqueue(&alert, &self.shared.counters);
+                    lane.enqueue(&alert, None, &self.shared.counters);
                 } else {
                     self.leave(&sink, &alert);
                 }
@@ -206,7 +208,7 @@ impl Alerts {
     /// Tells a sink that goes one thing more, by a task that ends when it is delivered.
     fn leave(&self, sink: &Arc<Sink>, alert: &Arc<Alert>) {
         let lane = self.start(sink);
-        lane.enqueue(alert, &self.shared.counters);
+        lane.enqueue(alert, None, &self.shared.counters);
         if self.shared.tasks.len() > LEAVING {
             lane.retire.cancel();
         }
@@ -247,6 +249,17 @@ impl Alerts {
 
     /// Tells the sinks that want to hear of it. Never waits.
     pub fn raise(&self, alert: Alert) {
+        self.tell(alert, None);
+    }
+
+    /// The same, even if it was said before, for who wants to know what becomes of it.
+    pub fn raise_with_receipt(&self, alert: Alert) -> Receipt {
+        let receipt = Receipt::default();
+        self.tell(alert, Some(&receipt));
+        receipt
+    }
+
+    fn tell(&self, alert: Alert, receipt: Option<&Receipt>) {
         let route = self.shared.route.load();
         if route.lanes.is_empty() {
             return;
@@ -254,7 +267,7 @@ impl Alerts {
         let alert = route.finish(alert);
         for lane in &route.lanes {
             if lane.sink.borrow().wants(alert.kind) {
-                lane.enqueue(&alert, &self.shared.counters);
+                lane.enqueue(&alert, receipt, &self.shared.counters);
             }
         }
     }
@@ -300,25 +313,33 @@ impl Route {
 }
 
 impl Lane {
-    fn enqueue(&self, alert: &Arc<Alert>, counters: &Counters) {
+    fn enqueue(&self, alert: &Arc<Alert>, receipt: Option<&Receipt>, counters: &Counters) {
         let now = Instant::now();
         let what = (alert.kind, alert.status, alert.key.clone());
         let is_recent = |at: &Instant| now.duration_since(*at) < WINDOW;
         let mut said = self.said.lock();
         // Denials have a rate of their own, and no more than one alert in its window.
-        if alert.kind != AlertKind::Denials && said.get(&what).is_some_and(is_recent) {
+        let may_repeat = alert.kind == AlertKind::Denials || receipt.is_some();
+        if !may_repeat && said.get(&what).is_some_and(is_recent) {
             counters.count(&self.name, alert.kind, Outcome::Deduplicated);
             return;
         }
         // Counted first: the task may be done with it before this function is.
         counters.queued(&self.name).inc();
+        if let Some(receipt) = receipt {
+            receipt.queued();
+        }
         let queued = Queued {
             alert: Arc::clone(alert),
             at: now,
+            receipt: receipt.cloned(),
         };
         if self.queue.try_send(queued).is_err() {
             counters.queued(&self.name).dec();
             counters.count(&self.name, alert.kind, Outcome::Dropped);
+            if let Some(receipt) = receipt {
+                receipt.done(Outcome::Dropped);
+            }
             return;
         }
         // What ends may begin again, and be said again.

@@ -2,13 +2,15 @@
 //!
 //! Invariants
 //! - The rule is [`crate::breakglass::settle`]; here it is only asked, with what is seen.
-//! - A state is written with the resource version of what it was made from, and told (event, metric,
-//!   alert) by who wrote it, after it was written: of two leaders, or of one that starts again, one
-//!   tells it. A process that ends between the two tells nobody; the state is there all the same.
+//! - A state is written with the resource version of what it was made from, and told (event, metric) by who
+//!   wrote it, after it was written: of two leaders, or of one that starts again, one tells it.
+//! - Alerts are told at least once: what a sink has taken is noted in the change (`status.announced`), and
+//!   what is not there is told, by whoever leads then ([`announcing`]).
 //! - All there is to know is in the cluster: a leader that starts anew goes on where the last stopped.
 //!
 //! Start at [`Tracker::run`].
 
+mod announcing;
 mod book;
 #[cfg(test)]
 mod tests;
@@ -28,10 +30,15 @@ use kube::{
 };
 use serde_json::Value;
 
-use self::book::{Book, Key};
-use super::{Recorder, events::Note};
+use self::{
+    announcing::Announcements,
+    book::{Book, Key},
+};
+use super::{Recorder, alerts::Receipt, events::Note};
 use crate::{
-    api::{BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State},
+    api::{
+        BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State, policy::alerts::AlertKind,
+    },
     breakglass::settle::{self, Next, Sight},
     cluster::{
         ApiFailure, grants,
@@ -80,8 +87,8 @@ impl Default for Pace {
     }
 }
 
-/// Told of each change that has come to a new state.
-pub type Announce = Arc<dyn Fn(&EmergencyChange) + Send + Sync>;
+/// Tells the sinks this of a change.
+pub type Announce = Arc<dyn Fn(&EmergencyChange, AlertKind) -> Receipt + Send + Sync>;
 
 /// Follows changes.
 #[derive(Clone)]
@@ -95,7 +102,7 @@ pub struct Tracker {
     pub objects: Arc<Objects>,
     /// Events and metrics.
     pub recorder: Arc<Recorder>,
-    /// Who else is told.
+    /// How alerts are told.
     pub announce: Announce,
     /// How often.
     pub pace: Pace,
@@ -121,6 +128,7 @@ impl Tracker {
         let mut ticks = tokio::time::interval(self.pace.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut book = Book::default();
+        let mut announcements = Announcements::default();
         let mut generation = None;
         let mut swept: Option<Instant> = None;
         let mut said = false;
@@ -142,7 +150,11 @@ impl Tracker {
                     None => return,
                 },
                 _ = ticks.tick() => {
-                    if !book.is_complete() || !self.releases.readiness().ready {
+                    if !book.is_complete() {
+                        continue;
+                    }
+                    self.announce(&mut book, &mut announcements).await;
+                    if !self.releases.readiness().ready {
                         continue;
                     }
                     let now = self.releases.generation();
@@ -271,16 +283,21 @@ impl Tracker {
         next: &Next,
         now: Timestamp,
     ) -> Result<EmergencyChange, ApiFailure> {
-        let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
-        let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
         let mut written = change.clone();
         written.status = Some(EmergencyChangeStatus {
             state: next.state,
             message: next.message.clone(),
             since: Some(Time(now)),
             revision: next.revision,
+            announced: change.status.clone().unwrap_or_default().announced,
         });
-        let name = change.metadata.name.as_deref().unwrap_or_default();
+        self.replace(written).await
+    }
+
+    async fn replace(&self, written: EmergencyChange) -> Result<EmergencyChange, ApiFailure> {
+        let namespace = written.metadata.namespace.as_deref().unwrap_or_default();
+        let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
+        let name = written.metadata.name.as_deref().unwrap_or_default();
         let params = PostParams::default();
         let replaced = api.replace_status(name, &params, &written);
         match tokio::time::timeout(Duration::from_secs(5), replaced).await {
@@ -306,7 +323,6 @@ impl Tracker {
         if state.is_settled() || state == State::Overdue {
             self.recorder.events.announce(note(change, &status));
         }
-        (self.announce)(change);
     }
 
     /// Removes what nobody asks about any more.

@@ -61,7 +61,8 @@ fn an_incident_from_the_grant_to_the_chart() {
     ]);
     // The alert and the ticket are out before anybody does anything else.
     channel.hear("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
-    let page = channel.hear("/incident/pagerduty", &["\"trigger\"", "myapp"]);
+    // A guard also tells what the one before it did not get to.
+    let page = channel.hear("/incident/pagerduty", &["\"trigger\"", &ns]);
     assert_eq!(page.body["routing_key"], ROUTING_KEY);
     channel.hear("/incident/alertmanager/api/v2/alerts", &["BreakGlass"]);
     let ticket = channel.hear("/incident/http", &["myapp"]);
@@ -98,7 +99,7 @@ fn an_incident_from_the_grant_to_the_chart() {
     let settled = night.comes_to("Absorbed");
     assert_eq!(settled["status"]["revision"], 2);
     channel.hear("/incident/slack", &["Absorbed"]);
-    let closed = channel.hear("/incident/pagerduty", &["\"resolve\""]);
+    let closed = channel.hear("/incident/pagerduty", &["\"resolve\"", &ns]);
     assert_eq!(closed.body["dedup_key"], page.body["dedup_key"]);
     channel.hear("/incident/http", &["\"state\":\"Absorbed\""]);
     let open = break_glass_ok(&people().vera, &["changes", "-n", &ns, "-o", "json"]);

@@ -19,6 +19,7 @@ use super::{
     alert::Alert,
     counters::{Counters, Outcome},
     post::{self, Dial, PostError},
+    receipt::Receipt,
     render,
     secrets::{SecretError, SecretReader},
 };
@@ -63,6 +64,8 @@ pub struct Queued {
     pub alert: Arc<Alert>,
     /// Since when it waits.
     pub at: Instant,
+    /// Who wants to know what becomes of it.
+    pub receipt: Option<Receipt>,
 }
 
 /// What a task is told.
@@ -218,6 +221,9 @@ impl<D: Dial> Worker<D> {
     fn done(&self, name: &str, queued: &Queued, outcome: Outcome) {
         self.counters.queued(name).dec();
         self.counters.count(name, queued.alert.kind, outcome);
+        if let Some(receipt) = &queued.receipt {
+            receipt.done(outcome);
+        }
     }
 
     fn sink(&self) -> Arc<Sink> {

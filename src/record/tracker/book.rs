@@ -9,7 +9,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
-use crate::api::{EmergencyChange, State};
+use super::announcing;
+use crate::api::{EmergencyChange, State, policy::alerts::AlertKind};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +95,22 @@ impl Book {
         }
         let due = Some(due);
         self.entries.insert(key, Entry { change, due });
+    }
+
+    /// One that was written without coming to another state: it is looked at when it would have been.
+    pub(super) fn announced(&mut self, change: EmergencyChange) {
+        if let Some(entry) = self.entries.get_mut(&Key::of(&change)) {
+            entry.change = change;
+        }
+    }
+
+    /// Those of which the sinks were not told all, with what is next.
+    pub(super) fn unannounced(&self, now: Timestamp) -> Vec<(Key, AlertKind)> {
+        let entries = self.entries.iter();
+        let next = entries.filter_map(|(key, entry)| {
+            announcing::next(&entry.change, now).map(|kind| (key.clone(), kind))
+        });
+        next.collect()
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&EmergencyChange> {

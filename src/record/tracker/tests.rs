@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-fn change(name: &str, version: &str, state: &str, since: &str) -> EmergencyChange {
+pub(super) fn change(name: &str, version: &str, state: &str, since: &str) -> EmergencyChange {
     let change = json!({
         "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
         "metadata": {"name": name, "namespace": "shop", "resourceVersion": version},

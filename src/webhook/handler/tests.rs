@@ -412,6 +412,7 @@ impl Setup {
             events,
             alerts: Alerts::default(),
             forecast: Arc::new(Gathered::wanted()),
+            is_led: Arc::default(),
         });
         let webhook = Webhook {
             sources: Handmade {

@@ -265,10 +265,7 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
 #[tokio::test]
 async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_is_on_again() {
     let (client, store) = api();
-    let target = Target {
-        client,
-        own_namespace: None,
-    };
+    let target = Target { client };
     let upkeep = upkeep(Source::Memory, Some(target));
     let registered = Arc::clone(&upkeep.registered);
     let first = begin(&upkeep).await.unwrap();
@@ -301,10 +298,7 @@ async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_i
 #[tokio::test]
 async fn a_guard_that_starts_suspended_never_registers() {
     let (client, store) = api();
-    let target = Target {
-        client,
-        own_namespace: None,
-    };
+    let target = Target { client };
     let upkeep = upkeep(Source::Memory, Some(target));
     upkeep.registered.suspend(true);
     let first = begin(&upkeep).await.unwrap();

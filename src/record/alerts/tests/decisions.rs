@@ -32,6 +32,7 @@ fn told() -> Told {
         events,
         alerts: scene.alerts.clone(),
         forecast: Arc::default(),
+        is_led: Arc::default(),
     };
     Told { recorder, scene }
 }
