@@ -190,8 +190,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         registered: Arc::clone(&upkeep.registered),
     };
     follow_policy(&config, told, &client, &mut kept)?;
-    let watchdog = Watchdog::new(health.clone(), Arc::clone(&recorder), identity()?);
-    kept.keep("watchdog", watchdog.run());
+    watch_itself(&health, &recorder, &mut kept)?;
     follow_emergencies(&config, (&sources, &live), &recorder, &mut kept)?;
     let Kept { mut tasks, stop } = kept;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
@@ -263,6 +262,12 @@ fn admission_policies(client: &Client, kept: &mut Kept) -> Arc<AdmissionPolicies
     let (watched, by) = (Arc::clone(&policies), client.clone());
     kept.keep("admission policies", async move { watched.watch(by).await });
     policies
+}
+
+fn watch_itself(health: &Health, recorder: &Arc<Recorder>, kept: &mut Kept) -> anyhow::Result<()> {
+    let watchdog = Watchdog::new(health.clone(), Arc::clone(recorder), identity()?);
+    kept.keep("watchdog", watchdog.run());
+    Ok(())
 }
 
 /// Who is told of the policy in force.
