@@ -195,9 +195,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let Kept { mut tasks, stop } = kept;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
-    let admin = admin::serve_on_own_thread(admin_listener, probes, stop.finish.clone())
-        .context("failed to start the admin port")?;
-    tasks.spawn("admin port", admin);
+    tasks.spawn("admin port", admin_port(admin_listener, probes, &stop)?);
     let registering = register_when_ready(
         releases,
         standing,
@@ -222,6 +220,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let before_close = unregister(&upkeep, at_exit);
     shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
     Ok(())
+}
+
+fn admin_port(
+    listener: TcpListener,
+    probes: (Router, Options),
+    stop: &Stop,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    admin::serve_on_own_thread(listener, probes, stop.finish.clone())
+        .context("failed to start the admin port")
 }
 
 /// The client certificates that are asked for, read again as their CA file changes.

@@ -122,7 +122,7 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
         | "records.namespaces"
         | "records.definitions"
         | "records.deployersMode" => ranked(&MODES),
-        "breakGlass.onRecordFailure" => new == "Deny",
+        "breakGlass.onRecordFailure" | "presets.undeclaredAutoscalers" => new == "Deny",
         "chartAnnotations" => new == "Ignore",
         "breakGlass.requireGrant" | "breakGlass.requireReason" | "breakGlass.requireTicket" => {
             new == true
@@ -287,6 +287,12 @@ mod tests {
     )]
     #[case::preset_back(
         json!({"presets": {"disable": ["job-ttl"]}}), json!({}), "presets.disable: job-ttl no longer disabled"
+    )]
+    #[case::autoscalers_that_nobody_declares(
+        json!({"presets": {"undeclaredAutoscalers": "Deny"}}), json!({}), "presets.undeclaredAutoscalers"
+    )]
+    #[case::namespace_whose_records_claim_anything(
+        json!({}), json!({"records": {"trustedNamespaces": ["flux-system"]}}), "flux-system added"
     )]
     #[case::records_off(
         json!({}), json!({"records": {"mode": "Off"}}), "records.mode: nothing to Off"
