@@ -24,8 +24,7 @@ fn create(object: &Value) {
 const MOVED: &str = "0.0.0-moved";
 
 /// Moves all records of a release that declares `object` to another namespace, where Helm itself does
-/// not look. The guard knows of no release for as long as it has dropped the old ones and reads the new
-/// ones, so those are there first.
+/// not look. The copies count once the release's own namespace has no records of it any more.
 pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str) {
     let records = scene.get(&format!("secret -l owner=helm,name={release}"));
     for record in records["items"].as_array().unwrap() {
@@ -40,13 +39,13 @@ pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str)
         });
         create(&record);
     }
+    scene
+        .oncall(&format!("delete secret -l owner=helm,name={release}"))
+        .ok();
     let delete = format!("delete {object} --dry-run=server");
     eventually("a guard that has read the moved records", || {
         scene.kubectl(&delete).run().says(MOVED).then_some(())
     });
-    scene
-        .oncall(&format!("delete secret -l owner=helm,name={release}"))
-        .ok();
 }
 
 /// A record's body as Helm stored it before it compressed records.
