@@ -272,6 +272,26 @@ fn what_is_declared_may_not_be_removed_unless_it_was_empty_and_dropped() {
     });
 }
 
+/// Found by the property above: each value of such an item may be missing, and the item may not.
+#[test]
+fn an_item_that_is_nothing_but_a_key_of_zero_may_not_be_removed() {
+    let subjects = subjects();
+    let subject = subjects
+        .iter()
+        .find(|subject| subject.name == "custom resource")
+        .unwrap();
+    let declared = json!({"spec": {"listeners": [{"port": 0}]}});
+    for new in [
+        json!({}),
+        json!({"spec": {}}),
+        json!({"spec": {"listeners": []}}),
+        json!({"spec": {"listeners": [{"port": 1}]}}),
+    ] {
+        let found = subject.judge(&declared, &declared, &new);
+        assert_eq!(found.len(), 1, "{new}: {found:?}");
+    }
+}
+
 /// An empty value in a list without order: no old item can tell whether the API server keeps it, so
 /// its absence is forgiven.
 fn is_unwitnessed(object: &Value, node: &Node) -> bool {

@@ -32,7 +32,7 @@ impl<'a> Walk<'a, '_> {
             };
             if let Some(declared) = declared {
                 let (old, new) = (olds.first().copied(), news.first().copied());
-                self.at(declared, Place { old, new, ..place });
+                self.one(declared, Place { old, new, ..place });
             }
             return;
         }
@@ -59,7 +59,17 @@ impl<'a> Walk<'a, '_> {
             let old = old.and_then(|at| olds.get(at)).copied();
             let old = old.or_else(|| went.next());
             let new = came.next();
-            self.at(*slot, Place { old, new, ..place });
+            self.one(*slot, Place { old, new, ..place });
+        }
+    }
+
+    /// One item. That it is gone is a change, though each of its values may be missing: of a custom
+    /// resource `{port: 0}` has none that says anything.
+    fn one(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+        let before = self.found.len();
+        self.at(declared, place);
+        if place.old.is_some() && place.new.is_none() && self.found.len() == before {
+            self.removed(declared, place);
         }
     }
 }
