@@ -44,6 +44,11 @@ corpus: env build ## Every chart of CHARTS=DIR, with both Helms, guard in Deny m
 	@[ -d '$(CHARTS)' ] || { echo 'no such folder: $(CHARTS)' >&2; exit 1; }
 	@$(CARGO) run --quiet --example corpus -- '$(CHARTS)'
 
+.PHONY: adversary
+adversary: env ## Attack a real API server for MINUTES=30, SEED=..., also the charts of CHARTS=DIR
+	@ADVERSARY_MINUTES='$(or $(MINUTES),30)' ADVERSARY_CHARTS='$(abspath $(CHARTS))' HELM_GUARD_SEED='$(SEED)' \
+	  $(CARGO) test --quiet --locked --test adversary -- --nocapture nothing_that_a_release_declares
+
 .PHONY: mutants
 mutants: tools ## Change compare and guard in every small way, and see whether a test notices (an hour)
 	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is not installed: cargo install cargo-mutants --locked' >&2; exit 1; }

@@ -131,34 +131,58 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Reply> {
+        let content_type = if method == Method::PATCH {
+            "application/merge-patch+json"
+        } else {
+            "application/json"
+        };
+        let mut last = None;
+        for attempt in 0..TRIES {
+            let reply = self
+                .exchange(method.clone(), path, content_type, body)
+                .await?;
+            // Too many requests, or a leader of etcd is being elected: nothing was decided.
+            if reply.code != 429 && reply.code != 503 {
+                return Ok(reply);
+            }
+            last = Some(reply);
+            back_off(attempt).await;
+        }
+        last.with_context(|| format!("failed to {method} {path}: no try was made"))
+    }
+
+    /// One request and its answer, whatever that is. Only a connection that breaks is tried again.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Reply> {
         let text = body
             .map(serde_json::to_vec)
             .transpose()?
             .unwrap_or_default();
         let mut last = None;
         for attempt in 0..TRIES {
-            let content_type = if method == Method::PATCH {
-                "application/merge-patch+json"
-            } else {
-                "application/json"
-            };
             let request = Request::builder()
                 .method(method.clone())
                 .uri(path)
                 .header("content-type", content_type)
                 .header("accept", "application/json")
                 .body(Body::from(text.clone()))?;
-            let _permit = self.permits.acquire().await?;
+            let permit = self.permits.acquire().await?;
             match self.once(request).await {
-                // Too many requests, or a leader of etcd is being elected: nothing was decided.
-                Ok(reply) if reply.code == 429 || reply.code == 503 => last = Some(Ok(reply)),
                 Ok(reply) => return Ok(reply),
-                Err(error) => last = Some(Err(error)),
+                Err(error) => last = Some(error),
             }
+            drop(permit);
             back_off(attempt).await;
         }
-        last.unwrap_or_else(|| bail!("no try was made"))
-            .with_context(|| format!("failed to {method} {path}"))
+        match last {
+            Some(error) => Err(error).with_context(|| format!("failed to {method} {path}")),
+            None => bail!("failed to {method} {path}: no try was made"),
+        }
     }
 
     async fn once(&self, request: Request<Body>) -> anyhow::Result<Reply> {

@@ -1,0 +1,97 @@
+//! An adversary on a real API server: a cluster-admin who leaves the guard's own objects alone and whom
+//! no exemption names tries every verb and subresource of every kind that a release declares, alone and
+//! in pairs (set up, then strike), with the controllers running and the guard in mode Deny.
+//!
+//! After each try the invariant of [`invariant`]: every declared object is there with its declared values
+//! and its marks, or a warning or an audit line names who took them away. A second one in [`forgery`]:
+//! whatever somebody has prepared, Helm's own upgrade, rollback and uninstall pass.
+//!
+//! What is a loss is decided with no code of the guard's: the values are those that the API server had
+//! stored right after the install. Start at [`campaign::run`]; a try is a [`play::Play`], what is tried
+//! comes from [`strikes`], [`setups`], [`deputies`] and [`forgery`], and what stays out is in
+//! [`exclusions`].
+//!
+//! `ADVERSARY_MINUTES`, `ADVERSARY_CHARTS` (a folder of charts beside the one of its own), `ADVERSARY_ONLY`
+//! (techniques whose name holds the text), `HELM_GUARD_SEED` and `HELM_GUARD_BIN` (another guard).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test, whose report goes to the terminal"
+)]
+
+#[allow(dead_code, reason = "the corpus uses the rest")]
+#[path = "../corpus/api.rs"]
+mod api;
+#[path = "../corpus/candidates.rs"]
+mod candidates;
+#[allow(dead_code, reason = "the corpus uses the rest")]
+#[path = "../corpus/charts.rs"]
+mod corpus_charts;
+#[allow(dead_code, reason = "the corpus uses the rest")]
+#[path = "../corpus/declared.rs"]
+mod declared;
+#[allow(dead_code, reason = "the simulation uses the rest")]
+#[path = "../simulation/dice.rs"]
+mod dice;
+#[allow(dead_code, reason = "the corpus uses the rest")]
+#[path = "../corpus/leaves.rs"]
+mod leaves;
+#[allow(dead_code, reason = "the corpus uses the rest")]
+#[path = "../corpus/remedies.rs"]
+mod remedies;
+#[path = "../corpus/semantics.rs"]
+mod semantics;
+
+mod campaign;
+mod charts;
+mod deputies;
+mod discovery;
+mod exclusions;
+mod forgery;
+mod invariant;
+mod play;
+mod records;
+mod releases;
+mod report;
+mod request;
+mod setups;
+mod slow;
+mod strikes;
+mod target;
+mod world;
+
+use std::time::Duration;
+
+#[test]
+fn nothing_that_a_release_declares_is_taken_away_unnamed() {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let number = |name: &str| variable(name).map(|value| value.parse::<u64>().expect(name));
+    let config = campaign::Config {
+        time: Duration::from_secs(number("ADVERSARY_MINUTES").map_or(150, |minutes| minutes * 60)),
+        seed: number("HELM_GUARD_SEED").unwrap_or_else(rand_seed),
+        charts: variable("ADVERSARY_CHARTS").map(Into::into),
+        only: variable("ADVERSARY_ONLY"),
+        guard: variable("HELM_GUARD_BIN")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_helm-guard").to_owned())
+            .into(),
+    };
+    eprintln!("adversary: HELM_GUARD_SEED={}", config.seed);
+    let report = campaign::run(&config).unwrap_or_else(|error| panic!("{error:#}"));
+    eprintln!("{report}");
+    assert!(
+        report.is_clean(),
+        "{} findings with HELM_GUARD_SEED={}",
+        report.findings().len(),
+        config.seed
+    );
+}
+
+/// Another one each time: it is printed.
+fn rand_seed() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs())
+}

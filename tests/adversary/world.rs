@@ -1,0 +1,207 @@
+//! The control plane, the guard in mode Deny, and who acts: Alice runs Helm, Mallory attacks, and somebody
+//! on call, who may break the glass, puts things back.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use testbed::{ALICE, ControlPlane, Guard, GuardConfig};
+
+use crate::{
+    api::{Api, Persist, eventually, permits},
+    declared::Discovery,
+    report::Report,
+};
+
+/// A cluster-admin like any other.
+pub const MALLORY: &str = "mallory@example.com";
+const ONCALL: &str = "oncall@example.com";
+const ONCALL_GROUP: &str = "incident-commanders";
+
+/// Everything that runs. The guard goes first: it takes its registration back.
+pub struct World {
+    guard: Guard,
+    /// The control plane.
+    pub plane: ControlPlane,
+    /// Mallory's access.
+    pub mallory: Api,
+    /// The access of who is on call.
+    pub oncall: Api,
+    /// How manifests are read.
+    pub discovery: Discovery,
+    /// What was tried, and what was found.
+    pub report: Mutex<Report>,
+    /// Helm does one thing at a time to a release.
+    pub helm: tokio::sync::Mutex<()>,
+}
+
+impl World {
+    /// Starts it all, as `deploy/` says.
+    pub async fn start(binary: &Path, report: Report) -> anyhow::Result<Self> {
+        let plane = ControlPlane::start()?;
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let definitions = deploy.join("manifests/05-crds.yaml");
+        for (flag, what) in [("-f", &definitions), ("-k", &deploy)] {
+            let kubectl = plane.kubectl().cmd(plane.admin());
+            let apply = kubectl.args(["apply", "--server-side", flag]);
+            apply.arg(what).ok();
+        }
+        for user in [MALLORY, ONCALL] {
+            plane.grant_cluster_admin(user)?;
+        }
+        let permits = permits();
+        let mallory = plane.user(MALLORY, &[])?;
+        let mallory = Api::connect(&mallory, Arc::clone(&permits)).await?;
+        let oncall = plane.user(ONCALL, &[ONCALL_GROUP])?;
+        let oncall = Api::connect(&oncall, permits).await?;
+        let account = plane.service_account("helm-guard", "helm-guard")?;
+        let config = GuardConfig::new(binary, &account, "Deny")
+            .args(["--break-glass-group", ONCALL_GROUP])
+            .args(["--guard-namespace", "helm-guard"])
+            .args(["--log-format", "json"]);
+        Ok(Self {
+            guard: Guard::start(&plane, config)?,
+            plane,
+            mallory,
+            oncall,
+            discovery: Discovery::default(),
+            report: Mutex::new(report),
+            helm: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The audit lines since then that name Mallory, or an autoscaler, for what happened to an object.
+    pub fn named_since(&self, since: Timestamp, (kind, name): (&str, &str)) -> Option<String> {
+        let lines = self.guard.log();
+        let line = lines.into_iter().find(|line| {
+            let at = line["timestamp"].as_str().and_then(|at| at.parse().ok());
+            let late = at.is_some_and(|at: Timestamp| at >= since);
+            let object = &line["object"];
+            let passed = line["decision"] != "denied";
+            let by_her = line["user"]["name"] == MALLORY;
+            let text = line.to_string();
+            let autoscaled = text.contains("undeclared-autoscaler") && text.contains(name);
+            let about = object["kind"] == kind && object["name"] == name;
+            late && (line["target"] == "audit" && passed && about && by_her || autoscaled)
+        })?;
+        Some(format!("audit: {} {}", line["decision"], line["reason"]))
+    }
+
+    /// What of Helm's the guard has denied since then.
+    pub fn denied_helm(&self, since: Timestamp) -> Option<String> {
+        let line = self.guard.log().into_iter().find(|line| {
+            let at = line["timestamp"].as_str().and_then(|at| at.parse().ok());
+            let late = at.is_some_and(|at: Timestamp| at >= since);
+            late && line["decision"] == "denied" && line["user"]["name"] == ALICE
+        })?;
+        let (object, releases) = (&line["object"], &line["releases"]);
+        Some(format!(
+            "{} {}: {object} {releases}",
+            line["operation"], line["reason"]
+        ))
+    }
+
+    /// A policy by which Alice deploys everywhere and Mallory in one namespace.
+    pub async fn govern(&self, hers: &str) -> anyhow::Result<()> {
+        let path = "/apis/helm-guard.dev/v1alpha1/guardpolicies";
+        let policy = json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+            "metadata": {"name": "default"},
+            "spec": {
+                "mode": "Deny",
+                "records": {
+                    "deployersMode": "Deny",
+                    "deployers": [
+                        {"subjects": {"users": [ALICE]}},
+                        {"subjects": {"users": [MALLORY]}, "scope": {"namespaces": [hers]}},
+                    ],
+                },
+                "breakGlass": {"identities": [{"subjects": {"groups": [ONCALL_GROUP]}}]},
+            },
+        });
+        self.make(path, &policy).await?;
+        let in_force = eventually(Duration::from_secs(30), || async {
+            let policy = self.oncall.get(&format!("{path}/default")).await?.body;
+            Ok(policy["status"]["inForce"] == true)
+        });
+        anyhow::ensure!(in_force.await?, "the policy does not come into force");
+        Ok(())
+    }
+
+    /// An event of the guard's that names an autoscaler that no release declares.
+    pub async fn names_autoscaler(&self, namespace: &str) -> anyhow::Result<Option<String>> {
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+        let events = self.oncall.get(&path).await?.body;
+        let mut events = events["items"].as_array().into_iter().flatten();
+        let named = events.find(|event| event["reason"] == "UndeclaredAutoscaler");
+        Ok(named.map(|event| format!("event: {}", event["note"])))
+    }
+
+    /// What the guard says of itself.
+    pub fn metrics(&self) -> String {
+        self.guard.admin_get("/metrics").body
+    }
+
+    /// How often the API server went on without an answer of the guard.
+    pub fn failed_open(&self) -> usize {
+        let output = self.plane.kubectl().cmd(self.plane.admin());
+        let output = output.args(["get", "--raw=/metrics"]).run();
+        let lines = output.stdout.lines();
+        let count = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        lines
+            .filter(|line| line.starts_with("apiserver_admission_webhook_fail_open_count{"))
+            .filter_map(count)
+            .map(|count| format!("{count:.0}").parse().unwrap_or(0))
+            .sum()
+    }
+
+    /// A namespace that is there and is not going.
+    pub async fn namespace(&self, name: &str) -> anyhow::Result<()> {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let made = eventually(Duration::from_secs(60), || async {
+            let reply = self.oncall.post("/api/v1/namespaces", &object).await?;
+            let there = self
+                .oncall
+                .get(&format!("/api/v1/namespaces/{name}"))
+                .await?;
+            let phase = there.body.pointer("/status/phase").and_then(Value::as_str);
+            Ok(reply.is_ok() || phase == Some("Active"))
+        });
+        anyhow::ensure!(made.await?, "failed to create the namespace {name}");
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        let ready = eventually(Duration::from_secs(30), || async {
+            Ok(self.oncall.get(&account).await?.is_ok())
+        });
+        ready.await.map(drop)
+    }
+
+    /// Makes an object, replacing what stood there.
+    pub async fn make(&self, collection: &str, object: &Value) -> anyhow::Result<()> {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str);
+        let path = format!("{collection}/{}", name.context("an object without a name")?);
+        self.oncall.delete(&path, Persist::Really).await?;
+        let reply = self.oncall.post(collection, object).await?;
+        anyhow::ensure!(reply.is_ok(), "failed to make {path}: {}", reply.message());
+        Ok(())
+    }
+
+    /// Waits until the garbage collector has acted on what was there before: an orphan of our own goes.
+    pub async fn garbage_collected(&self) -> anyhow::Result<()> {
+        let path = "/api/v1/namespaces/default/configmaps";
+        let orphan = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "orphan", "ownerReferences": [{
+                "apiVersion": "v1", "kind": "ConfigMap", "name": "nobody",
+                "uid": "33333333-3333-3333-3333-333333333333",
+            }]},
+        });
+        self.make(path, &orphan).await?;
+        let gone = eventually(Duration::from_secs(60), || async {
+            Ok(self.oncall.get(&format!("{path}/orphan")).await?.code == 404)
+        });
+        anyhow::ensure!(gone.await?, "the garbage collector does not collect");
+        Ok(())
+    }
+}
