@@ -59,13 +59,17 @@ fn expected(request: &Request<'_>) -> Expected {
     let (kind, operation) = (&*request.kind.kind, request.operation);
     let texts = [request.old_object, request.object].map(|object| object.map(Raw::get));
     match (operation, &*request.sub_resource) {
-        (Operation::Create | Operation::Connect, _) | (_, "status" | "binding") => {
-            Expected::Passes(Reason::NotJudged)
-        }
+        // Judged as the Pod that is bound, and no release declares one here.
+        (Operation::Create, "binding") => Expected::Passes(Reason::NotDeclared),
+        (Operation::Create | Operation::Connect, _) => Expected::Passes(Reason::NotJudged),
         (Operation::Update, "scale") if by_kubectl => {
             Expected::Violates(Reason::FieldsChanged, vec![".spec.replicas".to_owned()])
         }
         (Operation::Update, _) if texts[0] == texts[1] => Expected::Passes(Reason::Unchanged),
+        // Controllers report there and leave the metadata of what a release declares as it is.
+        (Operation::Update, "status") if !MADE_BY_CONTROLLERS.contains(&kind) => {
+            Expected::Passes(Reason::NothingDeclaredChanges)
+        }
         _ if MADE_BY_CONTROLLERS.contains(&kind) => Expected::Passes(Reason::NotDeclared),
         _ if kind == "Secret" && request.name.starts_with("sh.helm.release.v1.") => {
             Expected::Passes(Reason::NotDeclared)
