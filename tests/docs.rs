@@ -3,6 +3,7 @@
 // The lints know test functions only; here the helpers of tests are functions too.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use rstest::rstest;
 use std::{
     collections::BTreeSet,
     fs,
@@ -68,4 +69,41 @@ fn each_threat_is_answered_with_tests_that_exist() {
         }
     }
     assert_eq!(sections.len(), 18);
+}
+
+/// The parts of the sources in which metrics get their names.
+fn metric_sources() -> String {
+    let files = sources(&root().join("src"));
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+    texts.collect()
+}
+
+#[rstest]
+#[case::monitoring("docs/monitoring.md")]
+#[case::readme("README.md")]
+fn each_metric_that_is_named_exists(#[case] document: &str) {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("helm_guard_"))
+        .collect();
+    assert!(!named.is_empty());
+    let sources = metric_sources();
+    for metric in named {
+        let suffixes = [
+            "_total", "_info", "_bucket", "_count", "_sum", "_seconds", "",
+        ];
+        let declared = suffixes
+            .iter()
+            .filter_map(|suffix| metric.strip_suffix(suffix))
+            .flat_map(|name| {
+                [
+                    name,
+                    name.trim_start_matches("helm_guard_index_"),
+                    name.trim_start_matches("helm_guard_"),
+                ]
+            })
+            .any(|name| sources.contains(&format!("\"{name}\"")));
+        assert!(declared, "{document}: no metric {metric}");
+    }
 }

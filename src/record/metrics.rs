@@ -96,7 +96,7 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register(
             "helm_guard_build",
-            "Version of helm-guard and the mode it runs in",
+            "Version of helm-guard and the mode of its flags, which a policy replaces",
             Info::new(vec![
                 ("version", env!("CARGO_PKG_VERSION")),
                 ("mode", mode.as_str()),

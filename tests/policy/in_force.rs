@@ -116,6 +116,13 @@ fn an_exemption_is_for_one_service_account_and_one_path() {
     scene.kubectl_as(&robot, replicas).denied(&[]);
 }
 
+/// What a scrape says of the policy in force.
+fn policy_line(metrics: &str) -> &str {
+    let mut lines = metrics.lines();
+    let found = lines.find(|line| line.starts_with("helm_guard_policy_info{"));
+    found.unwrap_or_else(|| panic!("{metrics}"))
+}
+
 #[test]
 fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_taken_over() {
     let scene = scene("wrong");
@@ -141,9 +148,19 @@ fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_ta
         metrics.contains("helm_guard_policy_last_reload_successful 0"),
         "{metrics}"
     );
-    assert!(metrics.contains("source=\"object\""), "{metrics}");
+    let source = r#"source="object""#;
+    assert!(policy_line(&metrics).contains(source), "{metrics}");
+    assert!(
+        policy_line(&metrics).contains(r#"mode="Warn""#),
+        "{metrics}"
+    );
     change(&json!({"mode": "Deny"}));
     colour(&scene, "green").denied(&[]);
+    let metrics = rule.guard.admin_get("/metrics").body;
+    assert!(
+        policy_line(&metrics).contains(r#"mode="Deny""#),
+        "{metrics}"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     record::{
         audit::AuditLog,
         events::Events,
-        metrics::figures::{Connections, Figures, Index, Release},
+        metrics::figures::{Connections, Figures, Index, PolicyFigures, Release},
     },
     releases::{ReleaseInfo, Releases},
     webhook::{
@@ -160,7 +160,10 @@ impl Health {
                 .registered
                 .as_ref()
                 .map(|registered| registered.is_registered()),
-            policy: Some(self.policy.figures()),
+            policy: Some(PolicyFigures {
+                mode: self.live.load().default_mode().as_str(),
+                ..self.policy.figures()
+            }),
             events_dropped: self.events.dropped(),
             audit_stalled: self.audit.is_stalled(),
             log_lines_dropped: self.log.dropped(),

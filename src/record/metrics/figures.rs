@@ -80,6 +80,8 @@ pub struct PolicyFigures {
     pub source: &'static str,
     /// The object's generation; 0 for the others.
     pub generation: i64,
+    /// The mode of releases for which it says nothing else.
+    pub mode: &'static str,
     /// Whether what was read last is in force. If not, the last good policy is.
     pub last_reload_successful: bool,
     /// Whether the kill switch is on.
@@ -193,10 +195,11 @@ fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::R
     let info = Info::new([
         ("source", policy.source),
         ("generation", generation.as_str()),
+        ("mode", policy.mode),
     ]);
     let metric = encoder.encode_descriptor(
         "helm_guard_policy",
-        "Where the policy in force comes from",
+        "Where the policy in force comes from, and its mode where it says nothing more specific",
         None,
         MetricType::Info,
     )?;
@@ -267,7 +270,7 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
         gauge_f64(
             encoder,
             "helm_guard_index_last_event_age_seconds",
-            "Since the last sign of life of the watches",
+            "Since the watches last reported a change; grows while nothing changes",
             age.as_secs_f64(),
         )?;
     }

@@ -116,11 +116,13 @@ impl Standing {
         self.0.lock().suspension.as_ref().map(ToString::to_string)
     }
 
+    /// All but the mode, which the policy itself knows.
     pub(in crate::cli::serve) fn figures(&self) -> PolicyFigures {
         let state = self.get();
         PolicyFigures {
             source: state.loaded.origin.as_str(),
             generation: state.loaded.generation,
+            mode: "",
             last_reload_successful: state.error.is_none(),
             is_suspended: state.suspension.is_some(),
             is_missing: state.is_missing,
