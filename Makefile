@@ -117,6 +117,11 @@ schema: tools-go ## Make the table of list types anew from the pinned Kubernetes
 	@mv '$(BUILTIN).new' '$(BUILTIN)'
 	@git --no-pager diff --stat -- '$(BUILTIN)' 2>/dev/null || true
 
+.PHONY: docs
+docs: tools ## Make docs/flags.md and docs/metrics.md anew from the code
+	@UPDATE_DOCS=1 $(CARGO) test --quiet --locked --test docs generated_
+	@UPDATE_DOCS=1 $(CARGO) test --quiet --locked --lib generated_
+
 .PHONY: crds
 crds: tools ## Make the definitions of the guard's own kinds anew from src/api
 	@$(CARGO) run --quiet --locked --example crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }

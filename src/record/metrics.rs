@@ -105,68 +105,68 @@ impl Metrics {
         let decisions = Family::default();
         registry.register(
             "helm_guard_decisions",
-            "Answers, by what was decided and why",
+            "Answers, by decision and reason",
             decisions.clone(),
         );
         let exemptions = Family::default();
         registry.register(
             "helm_guard_exemptions",
-            "Requests that passed because of a named exemption",
+            "Requests allowed by a named exemption",
             exemptions.clone(),
         );
         let rejected = Family::default();
         registry.register(
             "helm_guard_rejected_envelopes",
-            "Bodies that were no AdmissionReview and got an HTTP error",
+            "Requests rejected with an HTTP error because the body is not a valid AdmissionReview",
             rejected.clone(),
         );
         let break_glass = Family::default();
         registry.register(
             "helm_guard_break_glass",
-            "Changes against the declared state that passed for a break-glass identity",
+            "Violations allowed for a break-glass identity",
             break_glass.clone(),
         );
         let changes = Family::default();
         registry.register(
             "helm_guard_emergency_changes_recorded",
-            "Records of emergency changes, by whether they could be kept in the cluster",
+            "Emergency changes recorded, by whether the record could be stored in the cluster",
             changes.clone(),
         );
         let followed = Family::default();
         registry.register(
             "helm_guard_emergency_changes",
-            "Emergency changes in the cluster, by state; the leader alone shows them",
+            "Emergency changes in the cluster, by state; reported by the leader only",
             followed.clone(),
         );
         let settled = Family::default();
         registry.register(
             "helm_guard_emergency_changes_settled",
-            "Emergency changes that this process has settled, by the state they came to",
+            "Emergency changes settled by this process, by final state",
             settled.clone(),
         );
         let audit_errors = Counter::default();
         registry.register(
             "helm_guard_audit_errors",
-            "Audit lines that could not be written",
+            "Audit lines that failed to be written to their sink",
             audit_errors.clone(),
         );
         let panics = Counter::default();
         registry.register(
             "helm_guard_panics",
-            "Requests that ended in a bug and got HTTP 500",
+            "Requests that panicked (HTTP 500)",
             panics.clone(),
         );
         let duration = Histogram::new(LATENCY_SECONDS);
         registry.register_with_unit(
             "helm_guard_request_duration",
-            "From the last byte of a review to its answer",
+            "Time from the last byte of a review to its answer",
             Unit::Seconds,
             duration.clone(),
         );
         let in_flight = Gauge::default();
         registry.register(
             "helm_guard_requests_in_flight",
-            "Reviews being answered",
+            "Reviews in flight",
             in_flight.clone(),
         );
         registry.register_collector(Box::new(figures::AtScrape::new(figures)));

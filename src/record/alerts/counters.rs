@@ -56,12 +56,12 @@ impl Counters {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "helm_guard_alerts",
-            "Alerts, by sink and by what became of them",
+            "Alerts, by sink and outcome",
             self.alerts.clone(),
         );
         registry.register(
             "helm_guard_alerts_queued",
-            "Alerts that wait for a sink",
+            "Alerts queued for a sink",
             self.queued.clone(),
         );
     }

@@ -151,7 +151,7 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
         counters(
             &mut encoder,
             "helm_guard_read_throughs",
-            "Reads of a release's records before a denial",
+            "Read-throughs of a release's records before a denial",
             "result",
             &figures.read_throughs,
         )?;
@@ -160,7 +160,7 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
             gauge(
                 &mut encoder,
                 "helm_guard_registered",
-                "Whether the ValidatingWebhookConfiguration is as it should be",
+                "Whether the ValidatingWebhookConfiguration is installed and unmodified",
                 u64::from(registered),
             )?;
         }
@@ -170,19 +170,19 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
         counter(
             &mut encoder,
             "helm_guard_events_dropped",
-            "Kubernetes events that were not sent",
+            "Kubernetes events dropped before they were sent",
             figures.events_dropped,
         )?;
         gauge(
             &mut encoder,
             "helm_guard_audit_stalled",
-            "Whether the audit log has stopped taking lines, so that they go to standard error",
+            "Whether the audit log is stalled and its lines go to standard error",
             u64::from(figures.audit_stalled),
         )?;
         counter(
             &mut encoder,
             "helm_guard_log_lines_dropped",
-            "Log lines that were dropped because standard error did not take them",
+            "Log lines dropped because standard error was blocked",
             figures.log_lines_dropped,
         )?;
         connections(&mut encoder, &figures.connections)?;
@@ -199,7 +199,7 @@ fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::R
     ]);
     let metric = encoder.encode_descriptor(
         "helm_guard_policy",
-        "Where the policy in force comes from, and its mode where it says nothing more specific",
+        "Source of the policy in force, and its default mode",
         None,
         MetricType::Info,
     )?;
@@ -207,7 +207,7 @@ fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::R
     gauge(
         encoder,
         "helm_guard_policy_last_reload_successful",
-        "Whether the policy that was read last is in force",
+        "Whether the latest policy is in force; if not, the last good one is",
         u64::from(policy.last_reload_successful),
     )?;
     gauge(
@@ -219,13 +219,13 @@ fn policy(encoder: &mut DescriptorEncoder<'_>, policy: &PolicyFigures) -> fmt::R
     gauge(
         encoder,
         "helm_guard_policy_missing",
-        "Whether the object of the policy in force has vanished",
+        "Whether the GuardPolicy in force has vanished from the cluster",
         u64::from(policy.is_missing),
     )?;
     counters(
         encoder,
         "helm_guard_policy_reloads",
-        "Policies that were read anew",
+        "Policy reloads",
         "result",
         &policy.reloads,
     )
@@ -238,17 +238,17 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
         ("objects", "Declared objects in the index", index.objects),
         (
             "bytes",
-            "Bytes held for declared objects, which are compressed",
+            "Bytes of compressed declared objects in memory",
             index.bytes,
         ),
         (
             "record_copies",
-            "Records of a release elsewhere than in its namespace, where it has records too",
+            "Records of a release outside its namespace, while it has records there too; they do not count",
             index.copies,
         ),
         (
             "unreadable",
-            "Active revisions whose record can not be read",
+            "Active revisions whose record cannot be read",
             index.unreadable,
         ),
         (
@@ -270,7 +270,7 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
         gauge_f64(
             encoder,
             "helm_guard_index_last_event_age_seconds",
-            "Since the watches last reported a change; grows while nothing changes",
+            "Seconds since the last watch event; grows while nothing changes",
             age.as_secs_f64(),
         )?;
     }
@@ -287,7 +287,7 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
         ),
         (
             "metadata_errors",
-            "Objects labelled as release records that are none",
+            "Objects labeled as release records that are not valid ones",
             index.metadata_errors,
         ),
         (
@@ -305,7 +305,7 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
 fn certificates(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::Result {
     let mut family = encoder.encode_descriptor(
         "helm_guard_certificate_not_after_timestamp_seconds",
-        "When the certificate expires, in seconds since 1970",
+        "Expiry of the certificate, in seconds since 1970",
         None,
         MetricType::Gauge,
     )?;
@@ -322,7 +322,7 @@ fn certificates(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::
     counters(
         encoder,
         "helm_guard_certificate_reloads",
-        "Certificates loaded anew",
+        "Certificate reloads",
         "result",
         &figures.certificate_reloads,
     )
@@ -332,13 +332,13 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, figures: &Connections) -> fm
     gauge(
         encoder,
         "helm_guard_connections_open",
-        "Connections of the webhook that are open",
+        "Open connections to the webhook",
         figures.open,
     )?;
     let counters = [
         (
             "connections",
-            "Connections of the webhook that were accepted",
+            "Connections accepted by the webhook",
             figures.accepted,
         ),
         (
@@ -353,12 +353,12 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, figures: &Connections) -> fm
         ),
         (
             "timeouts",
-            "Connections and requests that were given up because they took too long",
+            "Connections and requests that timed out",
             figures.timeouts,
         ),
         (
             "connections_evicted",
-            "Connections that were closed to make room for another one",
+            "Connections closed to make room for another one",
             figures.evicted,
         ),
     ];
@@ -388,7 +388,7 @@ fn releases(encoder: &mut DescriptorEncoder<'_>, releases: &[Release]) -> fmt::R
     }
     let mut family = encoder.encode_descriptor(
         "helm_release_last_deployed_timestamp",
-        "When the release was last deployed, in seconds since 1970",
+        "Time of the last deployment of the release, in seconds since 1970",
         None,
         MetricType::Gauge,
     )?;
