@@ -8,6 +8,7 @@
 
 mod change;
 pub mod claim;
+pub mod claimant;
 pub mod decision;
 pub mod deputies;
 mod excuse;
@@ -23,6 +24,7 @@ mod undeclared;
 pub mod verdict;
 
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
+pub use claimant::{Claimant, Sighting, Trusts, Witness};
 pub use decision::{Asker, Decided, Decision, decide};
 pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
 pub use judge::{Elsewhere, Knowledge, Question, judge};

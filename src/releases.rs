@@ -37,6 +37,7 @@ use crate::{
 mod autoscalers;
 pub mod body;
 pub mod cache;
+mod candidates;
 pub mod decoding;
 pub mod directory;
 pub mod elsewhere;
@@ -58,10 +59,11 @@ pub mod view;
 mod watch;
 mod writer;
 
-pub use autoscalers::AutoscalerError;
+pub use autoscalers::{AutoscalerError, Autoscalers, Autoscaling};
 pub use body::Body;
 pub use directory::{DeclaredKind, Directory};
 pub use health::{Readiness, ReleaseInfo, Stats};
+pub use holdings::Holdings;
 pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, Wanted};
 pub use standing::Standing;
 

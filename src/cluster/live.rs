@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::ApiFailure;
 use crate::{
-    guard::{ObjectRef, Resource, subject::owner_of},
+    guard::{self, ObjectRef, subject::owner_of},
     helm::ReleaseName,
 };
 
@@ -42,7 +42,7 @@ pub struct Wanted<'a> {
 /// When the API server does not say.
 pub async fn owner(
     client: &Client,
-    resource: &Resource<'_>,
+    resource: &guard::Resource<'_>,
     object: &ObjectRef<'_>,
 ) -> Result<Option<ReleaseName>, ApiFailure> {
     let kind = ApiResource {
@@ -71,7 +71,14 @@ pub async fn owner(
 /// Reads objects, and remembers the resources of their kinds.
 pub struct Objects {
     client: Client,
-    plurals: Mutex<HashMap<(String, String), String>>,
+    resources: Mutex<HashMap<(String, String), Resource>>,
+}
+
+/// How a kind is served.
+#[derive(Clone)]
+struct Resource {
+    plural: String,
+    is_namespaced: bool,
 }
 
 impl Objects {
@@ -79,7 +86,7 @@ impl Objects {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            plurals: Mutex::default(),
+            resources: Mutex::default(),
         }
     }
 
@@ -92,8 +99,70 @@ impl Objects {
         }
     }
 
+    /// The release that an object says it belongs to, by its metadata; none if there is no such object, or
+    /// no such kind. Where the version is not served, another one is asked for.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
+        let reading = timeout(CALL_TIMEOUT, self.read_owner(wanted));
+        match reading.await.unwrap_or_else(|_| Err(ApiFailure::timeout())) {
+            Err(failure) if failure.is_not_found() => Ok(None),
+            read => read,
+        }
+    }
+
+    async fn read_owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
+        let Some((kind, is_namespaced)) = self.served(wanted).await? else {
+            return Ok(None);
+        };
+        let api: Api<DynamicObject> = match (wanted.namespace, is_namespaced) {
+            ("", false) => Api::all_with(self.client.clone(), &kind),
+            ("", true) | (_, false) => return Ok(None),
+            (namespace, true) => Api::namespaced_with(self.client.clone(), namespace, &kind),
+        };
+        let found = api.get_metadata_opt(wanted.name).await?;
+        let annotations = found.and_then(|found| found.metadata.annotations);
+        Ok(owner_of(&annotations.unwrap_or_default()))
+    }
+
+    /// The kind in a version that is served, and whether it is namespaced.
+    async fn served(&self, wanted: &Wanted<'_>) -> Result<Option<(ApiResource, bool)>, ApiFailure> {
+        let named = |api_version: &str, found: Resource| {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            let kind = ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version: api_version.to_owned(),
+                kind: wanted.kind.to_owned(),
+                plural: found.plural,
+            };
+            (kind, found.is_namespaced)
+        };
+        match self.resource(wanted.api_version, wanted.kind).await {
+            Ok(Some(found)) => return Ok(Some(named(wanted.api_version, found))),
+            Err(failure) if !failure.is_not_found() => return Err(failure),
+            Ok(None) | Err(_) => {}
+        }
+        let Some((group, _)) = wanted.api_version.split_once('/') else {
+            return Ok(None);
+        };
+        let groups = self.client.list_api_groups().await?.groups;
+        let group = groups.into_iter().find(|known| known.name == group);
+        for version in group.into_iter().flat_map(|group| group.versions) {
+            let api_version = &version.group_version;
+            if *api_version != *wanted.api_version
+                && let Some(found) = self.resource(api_version, wanted.kind).await?
+            {
+                return Ok(Some(named(api_version, found)));
+            }
+        }
+        Ok(None)
+    }
+
     async fn read(&self, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
-        let Some(plural) = self.plural(wanted).await? else {
+        let Some(Resource { plural, .. }) = self.resource(wanted.api_version, wanted.kind).await?
+        else {
             return Ok(None);
         };
         let root = if wanted.api_version.contains('/') {
@@ -117,28 +186,32 @@ impl Objects {
         Ok(Some(object))
     }
 
-    async fn plural(&self, wanted: &Wanted<'_>) -> Result<Option<String>, ApiFailure> {
-        let key = (wanted.api_version.to_owned(), wanted.kind.to_owned());
-        if let Some(plural) = self.plurals.lock().get(&key) {
-            return Ok(Some(plural.clone()));
+    async fn resource(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, ApiFailure> {
+        let key = (api_version.to_owned(), kind.to_owned());
+        if let Some(known) = self.resources.lock().get(&key) {
+            return Ok(Some(known.clone()));
         }
-        let list = if wanted.api_version.contains('/') {
-            let group = self.client.list_api_group_resources(wanted.api_version);
-            group.await?
+        let list = if api_version.contains('/') {
+            self.client.list_api_group_resources(api_version).await?
         } else {
-            self.client
-                .list_core_api_resources(wanted.api_version)
-                .await?
+            self.client.list_core_api_resources(api_version).await?
         };
         let found = list
             .resources
             .into_iter()
-            .find(|resource| resource.kind == wanted.kind && !resource.name.contains('/'));
-        let Some(resource) = found else {
-            return Ok(None);
-        };
-        self.plurals.lock().insert(key, resource.name.clone());
-        Ok(Some(resource.name))
+            .find(|resource| resource.kind == kind && !resource.name.contains('/'));
+        let found = found.map(|resource| Resource {
+            plural: resource.name,
+            is_namespaced: resource.namespaced,
+        });
+        if let Some(resource) = &found {
+            self.resources.lock().insert(key, resource.clone());
+        }
+        Ok(found)
     }
 }
 
@@ -164,7 +237,16 @@ mod tests {
             let body = match request.uri().path() {
                 "/apis/apps/v1" => resources("deployments", "Deployment"),
                 "/api/v1" => resources("nodes", "Node"),
-                "/apis/apps/v1/namespaces/shop/deployments/web" => json!({"a": 1}),
+                "/apis" => json!({"kind": "APIGroupList", "groups": [
+                    {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]},
+                ]}),
+                "/apis/apps/v1/namespaces/shop/deployments/web" => json!({
+                    "a": 1, "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": {"annotations": {
+                        "meta.helm.sh/release-name": "web",
+                        "meta.helm.sh/release-namespace": "shop",
+                    }},
+                }),
                 "/api/v1/nodes/one" => json!({"a": 2}),
                 _ => Value::Null,
             };
@@ -201,6 +283,36 @@ mod tests {
             name,
         };
         let object = Objects::new(client()).get(&wanted).await.unwrap();
-        assert_eq!(object, expected.map(|a| json!({"a": a})));
+        let a = object.map(|object| object["a"].clone());
+        assert_eq!(a, expected.map(Value::from));
+    }
+
+    #[rstest]
+    #[case::named("apps/v1", "Deployment", "shop", "web", true)]
+    #[case::in_a_version_that_is_not_served("apps/v1beta1", "Deployment", "shop", "web", true)]
+    #[case::gone("apps/v1", "Deployment", "shop", "db", false)]
+    #[case::in_no_namespace("apps/v1", "Deployment", "", "web", false)]
+    #[case::no_such_kind("apps/v1", "Widget", "shop", "web", false)]
+    #[case::no_such_group("example.com/v1", "Widget", "shop", "web", false)]
+    #[tokio::test]
+    async fn an_object_says_whose_it_is(
+        #[case] api_version: &str,
+        #[case] kind: &str,
+        #[case] namespace: &str,
+        #[case] name: &str,
+        #[case] is_named: bool,
+    ) {
+        let wanted = Wanted {
+            api_version,
+            kind,
+            namespace,
+            name,
+        };
+        let owner = Objects::new(client()).owner(&wanted).await.unwrap();
+        let expected = is_named.then(|| ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        });
+        assert_eq!(owner, expected);
     }
 }

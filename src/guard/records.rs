@@ -23,9 +23,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::request::{Kind, Raw};
+use super::{
+    claimant::Claimant,
+    request::{Kind, Raw},
+};
 use crate::helm::{
-    ReleaseName,
     lifecycle::Status,
     storage::{Driver, RecordMeta, SECRET_TYPE},
 };
@@ -147,19 +149,14 @@ pub enum Stake<'a> {
     /// A namespace: with it go the records and the objects in it.
     Namespace(&'a str),
     /// A definition: with it go all instances, and no admission webhook is asked about them.
-    Definition {
-        /// API group of the instances.
-        group: &'a str,
-        /// Their kind.
-        kind: &'a str,
-    },
+    Definition(&'a Defined),
 }
 
 /// A release that would lose something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The release.
-    pub release: Arc<ReleaseName>,
+    /// The release, and whether its claim counts.
+    pub claimant: Claimant,
     /// `name-version` of its chart.
     pub chart: Arc<str>,
     /// Its active revisions, newest first.
@@ -182,21 +179,52 @@ pub fn is_leaving(object: Raw<'_>) -> bool {
         .is_ok_and(|object| object.metadata.deletion_timestamp.is_some())
 }
 
-/// Group and kind of the instances of a `CustomResourceDefinition`.
-pub fn defined(definition: Raw<'_>) -> Option<(String, String)> {
-    #[derive(Deserialize)]
-    struct Definition {
-        spec: Spec,
+/// The instances of a `CustomResourceDefinition`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defined {
+    /// Their API group.
+    pub group: String,
+    /// Their kind.
+    pub kind: String,
+    /// They are in no namespace.
+    pub is_cluster_scoped: bool,
+    /// A version in which they are served, if the definition says so.
+    pub version: Option<String>,
+}
+
+impl Defined {
+    /// What a definition says of them.
+    pub fn by(definition: Raw<'_>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Definition {
+            spec: Spec,
+        }
+        #[derive(Deserialize)]
+        struct Spec {
+            group: String,
+            names: Names,
+            #[serde(default)]
+            scope: String,
+            #[serde(default)]
+            versions: Vec<Version>,
+        }
+        #[derive(Deserialize)]
+        struct Names {
+            kind: String,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            name: String,
+            #[serde(default)]
+            served: bool,
+        }
+        let Definition { spec } = serde_json::from_str(definition.get()).ok()?;
+        let mut versions = spec.versions.into_iter();
+        Some(Self {
+            group: spec.group,
+            kind: spec.names.kind,
+            is_cluster_scoped: spec.scope == "Cluster",
+            version: versions.find(|version| version.served).map(|of| of.name),
+        })
     }
-    #[derive(Deserialize)]
-    struct Spec {
-        group: String,
-        names: Names,
-    }
-    #[derive(Deserialize)]
-    struct Names {
-        kind: String,
-    }
-    let definition: Definition = serde_json::from_str(definition.get()).ok()?;
-    Some((definition.spec.group, definition.spec.names.kind))
 }

@@ -3,18 +3,20 @@
 //! Asked only when an autoscaler changes declared replicas. Manifests know their kinds and namespaces, so
 //! only the few that have an autoscaler in the object's namespace are read.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
-use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::time::timeout_at;
 
 use super::{
     Body, ReadThrough, ReadThroughError, Releases,
+    candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
     pack::PackError,
     view::{Content, ReleaseView},
 };
-use crate::guard::ObjectRef;
+use crate::{
+    guard::{Claimant, ObjectRef, Reach, Trusts, Witness, claimant::WITNESSES},
+    helm::identity::DeclaredObject,
+};
 
 /// Reads under way at a time, so that one request does not flood the API server.
 const AT_A_TIME: usize = 8;
@@ -38,67 +40,116 @@ pub enum AutoscalerError {
     Unreadable,
 }
 
+/// What the index says of an object's autoscaler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autoscaling {
+    /// A release declares it.
+    Declared,
+    /// A release with records elsewhere may: its claim needs a witness.
+    InQuestion,
+    /// None does.
+    Undeclared,
+}
+
+/// What the records say of an object's autoscaler.
+#[derive(Debug, Default)]
+pub struct Autoscalers {
+    /// A release declares it whose claim counts.
+    pub is_declared: bool,
+    /// Releases with records elsewhere that declare it; the autoscalers are the witnesses.
+    pub in_question: Vec<Claimant>,
+}
+
 impl Releases {
     /// Whether the index knows of a release that declares the object's autoscaler.
-    pub fn is_autoscaled(&self, object: &ObjectRef<'_>) -> bool {
-        let views = self.shared.directory.releases();
-        views
-            .iter()
-            .any(|view| view.autoscales(object).unwrap_or_default())
+    pub fn autoscaling(&self, object: &ObjectRef<'_>, trusts: Trusts<'_>) -> Autoscaling {
+        let directory = &self.shared.directory;
+        let mut answer = Autoscaling::Undeclared;
+        for view in directory.releases() {
+            if !view.has_autoscalers_in(object.namespace) {
+                continue;
+            }
+            let is_own = *view.storage.namespace == *object.namespace;
+            match directory.reach(&view, is_own, trusts) {
+                Reach::Copy => {}
+                Reach::Elsewhere => answer = Autoscaling::InQuestion,
+                _ if view.autoscales(object) == Some(true) => return Autoscaling::Declared,
+                _ => {}
+            }
+        }
+        answer
     }
 }
 
 impl ReadThrough {
     /// Whether a release declares the object's autoscaler, by its records as they are now. Asked of those
-    /// with records or objects in the namespace by the index.
+    /// with records or objects in the namespace by the index. Records elsewhere that cannot be read
+    /// declare nothing.
     ///
     /// # Errors
-    /// When none is found and not all could be read.
-    pub async fn is_autoscaled(
+    /// When none is found and not all could be read that would count.
+    pub async fn autoscalers(
         &self,
         object: &ObjectRef<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> Result<bool, AutoscalerError> {
-        let storages: Vec<_> = self
-            .releases()
-            .directory
-            .releases()
-            .into_iter()
-            .filter(|view| {
-                *view.storage.namespace == *object.namespace
-                    || view.bodies().any(|body| body.is_in(object.namespace))
-            })
-            .map(|view| Arc::clone(&view.storage))
-            .collect();
-        let mut reads = futures_util::stream::iter(storages)
-            .map(|storage| async move { self.read(&storage).await })
-            .buffer_unordered(AT_A_TIME);
-        let mut failure = None;
-        loop {
-            match timeout_at(deadline.into(), reads.next()).await {
-                Ok(Some(Ok(view))) => match view.autoscales(object) {
-                    Some(true) => return Ok(true),
-                    Some(false) => {}
-                    None => failure = failure.or(Some(AutoscalerError::Unreadable)),
-                },
-                Ok(Some(Err(error))) => failure = Some(error.into()),
-                Ok(None) => return failure.map_or(Ok(false), Err),
-                Err(_) => return Err(ReadThroughError::Deadline.into()),
+    ) -> Result<Autoscalers, AutoscalerError> {
+        let directory = &self.releases().directory;
+        let candidates = directory.whose_records_speak(trusts, |view| {
+            let is_own = *view.storage.namespace == *object.namespace;
+            (is_own || view.has_autoscalers_in(object.namespace)).then_some(is_own)
+        });
+        let (mut found, mut failure) = (Autoscalers::default(), None);
+        let reading = self.read_each(candidates.counting, AT_A_TIME, deadline, |answer| {
+            match answer.map(|view| view.autoscales(object)) {
+                Ok(Some(true)) => {
+                    found.is_declared = true;
+                    return ControlFlow::Break(());
+                }
+                Ok(Some(false)) => {}
+                Ok(None) => failure = Some(AutoscalerError::Unreadable),
+                Err(error) => failure = Some(error.into()),
             }
+            ControlFlow::Continue(())
+        });
+        reading.await?;
+        if found.is_declared {
+            return Ok(found);
+        }
+        let soon = deadline.min(Instant::now() + ELSEWHERE_PATIENCE);
+        let reading = self.read_each(candidates.elsewhere, ELSEWHERE_AT_A_TIME, soon, |answer| {
+            if let Ok(view) = answer
+                && directory.reach(&view, false, trusts) == Reach::Elsewhere
+            {
+                found.in_question.extend(view.autoscaler_of(object));
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(late) = reading.await {
+            tracing::debug!(error = %late, "failed to read what may declare an autoscaler elsewhere");
+        }
+        match failure {
+            Some(failure) if found.in_question.is_empty() => Err(failure),
+            _ => Ok(found),
         }
     }
 }
 
 impl ReleaseView {
+    /// Whether it may declare autoscalers in a namespace, without a look at each object.
+    fn has_autoscalers_in(&self, namespace: &str) -> bool {
+        self.phase.is_some() && self.bodies().any(|body| body.has_autoscalers_in(namespace))
+    }
+
     /// Whether an active manifest declares the object's autoscaler; none if one that may cannot be read.
     fn autoscales(&self, object: &ObjectRef<'_>) -> Option<bool> {
         self.phase?;
         let mut is_readable = true;
         for revision in &self.revisions {
             match &revision.content {
-                Content::Body(body) => match body.autoscales(object) {
-                    Ok(true) => return Some(true),
-                    Ok(false) => {}
+                Content::Body(body) => match body.autoscalers(object) {
+                    Ok(found) if !found.is_empty() => return Some(true),
+                    Ok(_) => {}
                     Err(_logged) => is_readable = false,
                 },
                 Content::Unreadable => is_readable = false,
@@ -106,19 +157,40 @@ impl ReleaseView {
         }
         is_readable.then_some(false)
     }
+
+    /// The release, if an active manifest declares the object's autoscaler, and that as its witness.
+    fn autoscaler_of(&self, object: &ObjectRef<'_>) -> Option<Claimant> {
+        self.phase?;
+        let bodies = self.bodies();
+        let mut declaring = bodies.filter_map(|body| {
+            let found = body.autoscalers(object).ok()?;
+            (!found.is_empty()).then(|| (Arc::clone(body.release()), found))
+        });
+        let (release, found) = declaring.next()?;
+        Some(Claimant {
+            release,
+            reach: Reach::Elsewhere,
+            witnesses: found
+                .iter()
+                .take(WITNESSES)
+                .map(|autoscaler| Witness::of(autoscaler, object.namespace))
+                .collect(),
+        })
+    }
 }
 
 impl Body {
-    fn autoscales(&self, object: &ObjectRef<'_>) -> Result<bool, PackError> {
-        let is_autoscaler = |group: &str, kind: &str| KINDS.contains(&(group, kind));
+    fn has_autoscalers_in(&self, namespace: &str) -> bool {
         let mut kinds = self.kinds().iter();
-        if !self.is_in(object.namespace)
-            || !kinds.any(|known| is_autoscaler(&known.group, &known.kind))
-        {
-            return Ok(false);
+        self.is_in(namespace) && kinds.any(|known| is_autoscaler(&known.group, &known.kind))
+    }
+
+    fn autoscalers(&self, object: &ObjectRef<'_>) -> Result<Vec<DeclaredObject>, PackError> {
+        if !self.has_autoscalers_in(object.namespace) {
+            return Ok(Vec::new());
         }
-        let objects = self.objects()?;
-        Ok(objects.iter().any(|declared| {
+        let mut objects = self.objects()?;
+        objects.retain(|declared| {
             let namespace = match declared.namespace.as_deref() {
                 None | Some("") => &*self.release().namespace,
                 Some(namespace) => namespace,
@@ -126,8 +198,13 @@ impl Body {
             is_autoscaler(&declared.group, &declared.kind)
                 && namespace == object.namespace
                 && targets(&declared.json, object)
-        }))
+        });
+        Ok(objects)
     }
+}
+
+fn is_autoscaler(group: &str, kind: &str) -> bool {
+    KINDS.contains(&(group, kind))
 }
 
 #[derive(Deserialize)]

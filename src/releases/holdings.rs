@@ -1,23 +1,30 @@
-//! What releases hang on beside their own objects: who would lose something with a namespace or a
+//! What depends on releases other than their own objects: who would lose something with a namespace or a
 //! definition, and which records a release has.
 //!
 //! A release holds what *each* of its active revisions holds, as with the deletion of an object: while
 //! Helm is at work it may take away what only the old manifest has, and after a failed upgrade what only
-//! the new one has.
+//! the new one has. Records speak for their own namespace: what they say of another one, or of
+//! cluster-scoped instances, needs a witness ([`crate::guard::claimant`]), which the caller looks at.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
-use futures_util::StreamExt;
+use futures_util::future::join;
 use tokio::time::timeout_at;
 
 use super::{
-    Body, ReadThrough, ReadThroughError, Releases,
+    Body, Directory, ReadThrough, ReadThroughError, Releases,
+    candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
     health::count,
     key::StorageKey,
     view::{Content, ReleaseView},
 };
 use crate::{
-    guard::records::{Holder, NAMED, Stake},
+    compare::schema::{Scope, builtin::builtin},
+    guard::{
+        Claimant, Reach, Trusts, Witness,
+        claimant::WITNESSES,
+        records::{Holder, NAMED, Stake},
+    },
     helm::{
         ReleaseName,
         identity::DeclaredObject,
@@ -27,6 +34,15 @@ use crate::{
 
 /// Reads under way at a time, so that one deletion does not flood the API server.
 const AT_A_TIME: usize = 8;
+
+/// Who would lose something.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// The releases; some count only with a witness.
+    pub holders: Vec<Holder>,
+    /// Why there may be more.
+    pub failure: Option<ReadThroughError>,
+}
 
 impl Releases {
     /// The releases that have records in this namespace and are not uninstalled.
@@ -42,48 +58,58 @@ impl Releases {
 impl ReadThrough {
     /// The releases that would lose something, by their records as they are now. Asked of those that
     /// would by the index; what is so young that no watch has told of it is not found.
-    ///
-    /// # Errors
-    /// When none is found and not all could be read.
     pub async fn holders(
         &self,
         stake: Stake<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> Result<Vec<Holder>, ReadThroughError> {
+    ) -> Holdings {
         let releases = self.releases();
-        let storages: Vec<_> = releases
-            .directory
-            .releases()
-            .into_iter()
-            .filter(|view| view.holder(stake).is_some())
-            .map(|view| Arc::clone(&view.storage))
-            .collect();
-        let mut reads = futures_util::stream::iter(storages)
-            .map(|storage| async move { self.read(&storage).await })
-            .buffer_unordered(AT_A_TIME);
-        let (mut holders, mut failure) = (Vec::new(), None);
-        loop {
-            match timeout_at(deadline.into(), reads.next()).await {
-                Ok(Some(Ok(view))) => holders.extend(view.holder(stake)),
-                Ok(Some(Err(error))) => failure = Some(error),
-                Ok(None) => break,
-                Err(_) => {
-                    failure = Some(ReadThroughError::Deadline);
-                    break;
-                }
-            }
+        let candidates = releases.directory.whose_records_speak(trusts, |view| {
+            view.holds(stake).then(|| view.may_hold_its_own(stake))
+        });
+        let soon = deadline.min(Instant::now() + ELSEWHERE_PATIENCE);
+        let (mut found, elsewhere) = join(
+            self.holding(stake, trusts, candidates.counting, (AT_A_TIME, deadline)),
+            self.holding(
+                stake,
+                trusts,
+                candidates.elsewhere,
+                (ELSEWHERE_AT_A_TIME, soon),
+            ),
+        )
+        .await;
+        found.holders.extend(elsewhere.holders);
+        let is_cut = candidates.is_cut.then_some(ReadThroughError::TooManyClaims);
+        found.failure = found.failure.or(elsewhere.failure).or(is_cut);
+        found.holders.sort_by(|a, b| by_name(a).cmp(&by_name(b)));
+        match &found.failure {
+            Some(_) if found.holders.is_empty() => count(&releases.counters.read_through_errors),
+            _ => count(&releases.counters.read_throughs),
         }
-        match failure {
-            Some(error) if holders.is_empty() => {
-                count(&releases.counters.read_through_errors);
-                Err(error)
+        found
+    }
+
+    async fn holding(
+        &self,
+        stake: Stake<'_>,
+        trusts: Trusts<'_>,
+        storages: Vec<Arc<StorageKey>>,
+        (at_a_time, until): (usize, Instant),
+    ) -> Holdings {
+        let directory = &self.releases().directory;
+        let mut found = Holdings::default();
+        let reading = self.read_each(storages, at_a_time, until, |answer| {
+            match answer {
+                Ok(view) => found.holders.extend(directory.holder(&view, stake, trusts)),
+                Err(error) => found.failure = Some(error),
             }
-            _ => {
-                holders.sort_by(|a: &Holder, b: &Holder| by_name(a).cmp(&by_name(b)));
-                count(&releases.counters.read_throughs);
-                Ok(holders)
-            }
+            ControlFlow::Continue(())
+        });
+        if let Err(late) = reading.await {
+            found.failure = Some(late);
         }
+        found
     }
 
     /// The revisions of which there are records now, with the status that their labels say.
@@ -126,7 +152,92 @@ impl ReadThrough {
 }
 
 fn by_name(holder: &Holder) -> (&str, &str) {
-    (&holder.release.namespace, &holder.release.name)
+    let release = &holder.claimant.release;
+    (&release.namespace, &release.name)
+}
+
+impl Directory {
+    /// The release, by what its records say now, if it would lose something. Copies lose nothing.
+    pub(super) fn holder(
+        &self,
+        view: &ReleaseView,
+        stake: Stake<'_>,
+        trusts: Trusts<'_>,
+    ) -> Option<Holder> {
+        if !view.holds(stake) {
+            return None;
+        }
+        let newest = view.bodies().next();
+        let held = || newest.map_or_else(Vec::new, |body| body.held(stake));
+        let home = &*view.storage.namespace;
+        let (reach, held) = match stake {
+            Stake::Namespace(namespace) => {
+                let reach = self.reach(view, home == namespace, trusts);
+                // Not looked at where nobody needs to know.
+                let needed = reach == Reach::Elsewhere;
+                (reach, if needed { held() } else { Vec::new() })
+            }
+            Stake::Definition(of) => {
+                let held = held();
+                let mut namespaces = held.iter().map(|(namespace, _)| namespace);
+                let is_own = !of.is_cluster_scoped && namespaces.any(|known| known == home);
+                (self.reach(view, is_own, trusts), held)
+            }
+        };
+        let named = match stake {
+            Stake::Namespace(_) => 0,
+            Stake::Definition(_) => NAMED,
+        };
+        let called = newest.map(|body| {
+            let named = held.iter().take(named);
+            named.map(|(_, object)| body.called(object)).collect()
+        });
+        let witnesses = match reach {
+            Reach::Copy => return None,
+            Reach::Elsewhere => witnesses(stake, &held),
+            _ => Vec::new(),
+        };
+        let revisions = if view.revisions.is_empty() {
+            vec![view.newest]
+        } else {
+            view.revisions.iter().map(|known| known.revision).collect()
+        };
+        Some(Holder {
+            claimant: Claimant {
+                release: view.release(),
+                reach,
+                witnesses,
+            },
+            chart: newest.map_or_else(|| Arc::from("unknown"), |body| Arc::clone(body.chart())),
+            revisions,
+            objects: called.unwrap_or_default(),
+        })
+    }
+}
+
+/// Those that the guard may read most likely come first.
+fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness> {
+    let is_builtin = |object: &DeclaredObject| {
+        let (group, version, kind) = (&object.group, &object.version, &object.kind);
+        builtin().lookup(group, version, kind).is_some()
+    };
+    let (builtins, others): (Vec<_>, Vec<_>) =
+        held.iter().partition(|(_, object)| is_builtin(object));
+    let chosen = builtins.into_iter().chain(others).take(WITNESSES);
+    chosen
+        .map(|(namespace, object)| {
+            let mut witness = Witness::of(object, namespace);
+            if let Stake::Definition(of) = stake {
+                if let Some(version) = &of.version {
+                    witness.api_version = format!("{}/{version}", of.group);
+                }
+                if of.is_cluster_scoped {
+                    witness.namespace.clear();
+                }
+            }
+            witness
+        })
+        .collect()
 }
 
 impl ReleaseView {
@@ -141,36 +252,27 @@ impl ReleaseView {
         }
     }
 
-    /// What the release would lose, if anything. A release that is being uninstalled gives up all.
-    pub fn holder(&self, stake: Stake<'_>) -> Option<Holder> {
-        let phase = self.phase?;
-        if phase == Phase::Uninstalling {
-            return None;
+    /// Whether the release would lose something. One that is being uninstalled gives up all.
+    fn holds(&self, stake: Stake<'_>) -> bool {
+        let is_active = self.phase.is_some_and(|phase| phase != Phase::Uninstalling);
+        is_active
+            && match stake {
+                Stake::Namespace(namespace) => {
+                    *self.storage.namespace == *namespace || self.each(|body| body.is_in(namespace))
+                }
+                Stake::Definition(of) => self.each(|body| body.has_instances(&of.group, &of.kind)),
+            }
+    }
+
+    /// Whether that may be something in the namespace of its records, without a look at each object.
+    fn may_hold_its_own(&self, stake: Stake<'_>) -> bool {
+        let home = &*self.storage.namespace;
+        match stake {
+            Stake::Namespace(namespace) => home == namespace,
+            Stake::Definition(of) => {
+                !of.is_cluster_scoped && self.bodies().any(|body| body.is_in(home))
+            }
         }
-        let objects = match stake {
-            Stake::Namespace(namespace) => {
-                let is_recorded = *self.storage.namespace == *namespace;
-                let holds = || self.each(|body| body.is_in(namespace));
-                (is_recorded || holds()).then(Vec::new)?
-            }
-            Stake::Definition { group, kind } => {
-                let holds = |body: &Body| body.has_instances(group, kind);
-                let newest = self.each(holds).then(|| self.bodies().next())??;
-                newest.instances(group, kind)
-            }
-        };
-        let chart = self.bodies().next().map(|body| Arc::clone(body.chart()));
-        let revisions = if self.revisions.is_empty() {
-            vec![self.newest]
-        } else {
-            self.revisions.iter().map(|known| known.revision).collect()
-        };
-        Some(Holder {
-            release: self.release(),
-            chart: chart.unwrap_or_else(|| Arc::from("unknown")),
-            revisions,
-            objects,
-        })
     }
 
     /// Whether it is so in every active revision, of which there is at least one.
@@ -190,15 +292,27 @@ impl Body {
         kinds.any(|known| (&*known.group, &*known.kind) == (group, kind))
     }
 
-    /// Some of the objects of this kind, as a message calls them. None, where they can not be read.
-    fn instances(&self, group: &str, kind: &str) -> Vec<String> {
+    /// What would be lost, each with its namespace, if its kind is namespaced. None, where the objects
+    /// cannot be read.
+    fn held(&self, stake: Stake<'_>) -> Vec<(String, DeclaredObject)> {
         let objects = self.objects().inspect_err(
             |error| tracing::error!(release = %self.release(), %error, "a kept manifest can not be read"),
         );
-        let mut objects = objects.unwrap_or_default();
-        objects.retain(|object| (&*object.group, &*object.kind) == (group, kind));
-        let named = objects.iter().take(NAMED);
-        named.map(|object| self.called(object)).collect()
+        let objects = objects.unwrap_or_default().into_iter().map(|object| {
+            let namespace = match object.namespace.as_deref() {
+                None | Some("") => &*self.release().namespace,
+                Some(namespace) => namespace,
+            };
+            (namespace.to_owned(), object)
+        });
+        let is_held = |(namespace, object): &(String, DeclaredObject)| match stake {
+            Stake::Namespace(stake) => {
+                let scope = builtin().scope(&object.group, &object.kind);
+                namespace == stake && scope != Some(Scope::Cluster)
+            }
+            Stake::Definition(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
+        };
+        objects.filter(is_held).collect()
     }
 
     /// As a message calls it. Whether the kind is namespaced is not known, so the namespace is said

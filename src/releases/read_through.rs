@@ -134,7 +134,7 @@ struct State {
     flights: Mutex<HashMap<Arc<StorageKey>, Vec<Waiter>>>,
 }
 
-type Answer = Result<Arc<ReleaseView>, ReadThroughError>;
+pub(super) type Answer = Result<Arc<ReleaseView>, ReadThroughError>;
 type Waiter = oneshot::Sender<Answer>;
 
 impl ReadThrough {

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Releases, directory::scope, view::Content};
+use super::{
+    Releases,
+    directory::scope,
+    view::{Content, ReleaseView},
+};
 use crate::{
     guard::ObjectRef,
     helm::{
@@ -15,7 +19,8 @@ use crate::{
 /// What a release says of an object.
 #[derive(Clone, Debug)]
 pub enum Standing {
-    /// Helm is at work on it, its newest revision failed, or its record cannot be read, whole or in part.
+    /// Helm is at work on it, its newest revision failed, its record cannot be read, whole or in part, or
+    /// there are records of it in several namespaces and none in its own.
     Unsaid,
     /// It has no record, or was uninstalled.
     Gone,
@@ -33,16 +38,24 @@ impl Releases {
     pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
         let mut views = self.shared.directory.releases();
         views.retain(|view| *view.storage.name == *release.name);
-        let Some(view) = views.iter().find(|view| view.is_of(release)) else {
-            // A record whose body is not known may well be this release's.
-            let is_dark = views
-                .iter()
-                .any(|view| view.phase.is_some() && view.bodies().next().is_none());
-            return if is_dark {
-                Standing::Unsaid
-            } else {
-                Standing::Gone
-            };
+        let is_own = |view: &Arc<ReleaseView>| *view.storage.namespace == *release.namespace;
+        let has_own = views.iter().any(is_own);
+        if has_own {
+            // The others are copies, or of another release.
+            views.retain(is_own);
+        }
+        // A record whose body is not known may well be this release's.
+        let is_dark = |view: &ReleaseView| view.phase.is_some() && view.bodies().next().is_none();
+        let are_dark = views.iter().any(|view| is_dark(view));
+        views.retain(|view| view.is_of(release));
+        let view = match views.as_slice() {
+            [view] => view,
+            // Kept by two drivers.
+            [view, ..] if has_own => view,
+            [] if are_dark => return Standing::Unsaid,
+            [] => return Standing::Gone,
+            // Records in several namespaces: nobody can say which are the release's.
+            _ => return Standing::Unsaid,
         };
         let newest = view.revisions.first();
         match (view.phase, newest.map(|newest| &newest.content)) {

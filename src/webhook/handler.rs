@@ -20,6 +20,7 @@ mod records;
 mod shift;
 pub mod sources;
 mod strangers;
+mod witnesses;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -33,7 +34,7 @@ use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 
 use self::judging::{Call, Located, RESERVE, Weighed};
-pub use self::sources::{Fresh, LiveOwner, Missed, SourceError, Sources};
+pub use self::sources::{Fresh, Holdings, LiveOwner, Missed, SourceError, Sources};
 use super::{
     answer::{Answer, refuse_if, text},
     envelope::{EnvelopeError, MAX_BODY_BYTES},

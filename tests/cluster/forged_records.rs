@@ -18,7 +18,7 @@ fn scene(stem: &str, version: HelmVersion) -> Scene {
 }
 
 /// A Secret that says it is a record: of this release and revision, in this status.
-fn record(at: &str, (namespace, name): (&str, &str), status: &str, manifest: &str) -> Value {
+pub fn record(at: &str, (namespace, name): (&str, &str), status: &str, manifest: &str) -> Value {
     let body = json!({
         "name": name, "namespace": namespace, "version": 99, "info": {"status": status},
         "chart": {"metadata": {"name": "made-up", "version": "1.0.0"}}, "manifest": manifest,
@@ -35,7 +35,7 @@ fn record(at: &str, (namespace, name): (&str, &str), status: &str, manifest: &st
 }
 
 /// Whoever may write Secrets in the namespace that it names.
-fn create(object: &Value) {
+pub fn create(object: &Value) {
     let admin = shared().kubectl().cmd(shared().admin());
     admin
         .args(["create", "-f", "-"])

@@ -22,6 +22,7 @@ mod break_glass;
 mod deletes;
 mod deploy;
 mod deputies;
+mod forged_holders;
 mod forged_records;
 mod foundations;
 mod friends;

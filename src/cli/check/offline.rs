@@ -9,16 +9,15 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, User,
-        records::{Holder, Stake},
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
     },
     helm::{ReleaseName, lifecycle::Status, record::Limits},
     record::changes::Unkept,
     releases::{
-        Directory, Wanted,
+        Autoscalers, Autoscaling, Directory, Wanted,
         files::{Added, Files},
     },
-    webhook::handler::{Fresh, LiveOwner, SourceError, Sources},
+    webhook::handler::{Fresh, Holdings, LiveOwner, SourceError, Sources},
 };
 
 /// Records and definitions from files.
@@ -148,8 +147,20 @@ impl Sources for Offline {
     async fn fresh_holders(
         &self,
         _stake: Stake<'_>,
+        _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Result<Vec<Holder>, SourceError> {
+    ) -> Holdings {
+        Holdings {
+            holders: Vec::new(),
+            failure: Some("no cluster is asked".into()),
+        }
+    }
+
+    async fn sighting(
+        &self,
+        _witness: &Witness,
+        _deadline: Instant,
+    ) -> Result<Sighting, SourceError> {
         Err("no cluster is asked".into())
     }
 
@@ -175,15 +186,16 @@ impl Sources for Offline {
     }
 
     /// Nobody can say of a cluster that is not asked, and a pass without a name is worse than one with one.
-    fn is_autoscaled(&self, _object: &ObjectRef<'_>) -> bool {
-        false
+    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
+        Autoscaling::Undeclared
     }
 
-    async fn is_autoscaled_now(
+    async fn autoscalers(
         &self,
         _object: &ObjectRef<'_>,
+        _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Autoscalers, SourceError> {
         Err("no cluster is asked".into())
     }
 

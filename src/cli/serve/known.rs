@@ -16,8 +16,7 @@ use crate::{
     },
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, User,
-        records::{Holder, Stake},
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
     },
     helm::{
         ReleaseName,
@@ -25,8 +24,11 @@ use crate::{
         storage::{Driver, record_name},
     },
     record::changes::{Changes, Unkept},
-    releases::{self, ReadThrough, ReadThroughError, Releases, Wanted, key::StorageKey},
-    webhook::handler::{Fresh, LiveOwner, Missed, SourceError, Sources},
+    releases::{
+        self, Autoscalers, Autoscaling, ReadThrough, ReadThroughError, Releases, Wanted,
+        key::StorageKey,
+    },
+    webhook::handler::{Fresh, Holdings, LiveOwner, Missed, SourceError, Sources},
 };
 
 /// The index, the records behind it, and the custom resources.
@@ -137,9 +139,34 @@ impl Sources for Known {
     async fn fresh_holders(
         &self,
         stake: Stake<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> Result<Vec<Holder>, SourceError> {
-        Ok(self.read_through.holders(stake, deadline).await?)
+    ) -> Holdings {
+        let releases::Holdings { holders, failure } =
+            self.read_through.holders(stake, trusts, deadline).await;
+        Holdings {
+            holders,
+            failure: failure.map(Into::into),
+        }
+    }
+
+    async fn sighting(
+        &self,
+        witness: &Witness,
+        deadline: Instant,
+    ) -> Result<Sighting, SourceError> {
+        let wanted = live::Wanted {
+            api_version: &witness.api_version,
+            kind: &witness.kind,
+            namespace: &witness.namespace,
+            name: &witness.name,
+        };
+        let reading = self.objects.owner(&wanted);
+        match timeout_at(deadline.into(), reading).await? {
+            Ok(owner) => Ok(Sighting::Names(owner)),
+            Err(failure) if failure.is_forbidden() => Ok(Sighting::Forbidden),
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>> {
@@ -173,16 +200,18 @@ impl Sources for Known {
         self.namespaces.is_terminating(namespace)
     }
 
-    fn is_autoscaled(&self, object: &ObjectRef<'_>) -> bool {
-        self.releases.is_autoscaled(object)
+    fn autoscaling(&self, object: &ObjectRef<'_>, trusts: Trusts<'_>) -> Autoscaling {
+        self.releases.autoscaling(object, trusts)
     }
 
-    async fn is_autoscaled_now(
+    async fn autoscalers(
         &self,
         object: &ObjectRef<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> Result<bool, SourceError> {
-        Ok(self.read_through.is_autoscaled(object, deadline).await?)
+    ) -> Result<Autoscalers, SourceError> {
+        let reading = self.read_through.autoscalers(object, trusts, deadline);
+        Ok(reading.await?)
     }
 
     async fn live_uid(

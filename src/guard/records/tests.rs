@@ -294,9 +294,22 @@ fn a_definition_says_what_its_instances_are() {
         {"group": "example.com", "names": {"kind": "Backup", "plural": "backups"}}});
     let text = definition.to_string();
     assert_eq!(
-        defined(Raw::of(&text)),
-        Some(("example.com".to_owned(), "Backup".to_owned()))
+        Defined::by(Raw::of(&text)),
+        Some(Defined {
+            group: "example.com".to_owned(),
+            kind: "Backup".to_owned(),
+            is_cluster_scoped: false,
+            version: None,
+        })
     );
+    let mut whole = definition.clone();
+    whole["spec"]["scope"] = json!("Cluster");
+    whole["spec"]["versions"] = json!([
+        {"name": "v1alpha1", "served": false}, {"name": "v1", "served": true},
+    ]);
+    let defined = Defined::by(Raw::of(&whole.to_string())).unwrap();
+    assert_eq!(defined.version.as_deref(), Some("v1"));
+    assert!(defined.is_cluster_scoped);
     assert!(!is_leaving(Raw::of(&text)));
     let leaving = with(
         definition,
@@ -304,5 +317,5 @@ fn a_definition_says_what_its_instances_are() {
         json!("2026-11-21T03:00:00Z"),
     );
     assert!(is_leaving(Raw::of(&leaving.to_string())));
-    assert_eq!(defined(Raw::of(&json!({}).to_string())), None);
+    assert_eq!(Defined::by(Raw::of(&json!({}).to_string())), None);
 }

@@ -17,6 +17,8 @@ use crate::{
     releases::Body,
 };
 
+mod holdings;
+
 /// An index, and what a reader and a fetcher would hold.
 struct Fixture {
     index: Index,
@@ -846,82 +848,6 @@ fn a_read_through_removes_what_it_did_not_list_but_not_what_came_after_it() {
         .learn(learned(15, vec![record(4, Status::Deployed, 10)], vec![]));
     let view = f.directory.releases().remove(0);
     assert_eq!((view.newest, view.records), (5, 2));
-}
-
-/// Who would lose something with a namespace or a definition.
-mod holdings {
-    use super::*;
-    use crate::guard::records::{Holder, Stake};
-
-    const INSTANCES: Stake<'_> = Stake::Definition {
-        group: "apps",
-        kind: "Deployment",
-    };
-
-    impl Fixture {
-        fn holders(&self, stake: Stake<'_>) -> Vec<String> {
-            let views = self.directory.releases();
-            let holders = views.iter().filter_map(|view| view.holder(stake));
-            holders
-                .map(
-                    |Holder {
-                         release, objects, ..
-                     }| format!("{} {objects:?}", release.name),
-                )
-                .collect()
-        }
-
-        fn hold(&self) -> [bool; 2] {
-            let elsewhere = Stake::Namespace("elsewhere");
-            [INSTANCES, elsewhere].map(|stake| !self.holders(stake).is_empty())
-        }
-    }
-
-    /// A Deployment in a namespace that is not the release's.
-    fn away() -> Vec<DeclaredObject> {
-        vec![object("Deployment", Some("elsewhere"), "web", "a:1")]
-    }
-
-    #[test]
-    fn a_release_holds_what_each_of_its_active_revisions_does() {
-        let mut fixture = fixture();
-        fixture.put(&record(1, Status::Deployed, 1), away());
-        assert_eq!(fixture.hold(), [true, true]);
-        assert_eq!(
-            fixture.holders(INSTANCES),
-            [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
-        );
-        // An upgrade that takes it out of the chart deletes it before it is done.
-        fixture.put(&record(2, Status::PendingUpgrade, 2), Vec::new());
-        assert_eq!(fixture.hold(), [false, false]);
-        fixture.put(&record(2, Status::Failed, 3), Vec::new());
-        assert_eq!(fixture.hold(), [false, false]);
-        fixture.put(&record(2, Status::Failed, 4), away());
-        assert_eq!(fixture.hold(), [true, true]);
-    }
-
-    #[test]
-    fn a_release_that_is_being_uninstalled_holds_nothing() {
-        let mut fixture = fixture();
-        for (version, status) in [(1, Status::Uninstalling), (2, Status::Uninstalled)] {
-            fixture.put(&record(1, status, version), away());
-            assert_eq!(fixture.hold(), [false, false], "{status}");
-            let home = Stake::Namespace("shop");
-            assert_eq!(fixture.holders(home), Vec::<String>::new());
-        }
-    }
-
-    #[test]
-    fn a_namespace_holds_the_releases_that_are_recorded_in_it() {
-        let mut fixture = fixture();
-        fixture.put(&record(1, Status::Failed, 1), Vec::new());
-        let home = Stake::Namespace("shop");
-        assert_eq!(fixture.holders(home), ["web []"]);
-        assert_eq!(
-            fixture.holders(Stake::Namespace("other")),
-            Vec::<String>::new()
-        );
-    }
 }
 
 /// What nobody could read may declare it.

@@ -12,12 +12,16 @@ use std::{borrow::Cow, time::Instant};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
-use super::{Fresh, LiveOwner, Sources, judging::Call};
+use super::{
+    Fresh, LiveOwner, Sources,
+    judging::Call,
+    witnesses::{Standing, standings},
+};
 use crate::{
     guard::{Claim, ObjectRef, Operation, Reach, deputies::owners_in_question},
     helm::ReleaseName,
     policy::license::{Autoscaler, Facts, License},
-    releases::Wanted,
+    releases::{Autoscalers, Autoscaling, Wanted},
 };
 
 /// Owners of a request that are looked up; no object has more of them.
@@ -30,6 +34,8 @@ pub(super) struct Gathered {
     owners: Vec<String>,
     unknown_owners: Vec<String>,
     autoscaler: Autoscaler,
+    /// Records elsewhere may declare the autoscaler: a witness has to be looked at.
+    pub is_autoscaler_in_question: bool,
     /// A controller may lack its license only because the cluster did not answer.
     pub failed: bool,
 }
@@ -47,14 +53,18 @@ impl Gathered {
     /// What is known without asking the API server.
     pub(super) fn known<S: Sources>(sources: &S, call: &Call<'_>) -> Self {
         let object = call.located.object();
+        let trusts = |namespace: &str| call.policy.records().trusts(namespace);
+        let autoscaling =
+            asks(call, License::Autoscaler).then(|| sources.autoscaling(&object, &trusts));
         Self {
             is_terminating: asks(call, License::TerminatingNamespace)
                 && sources.is_known_terminating(object.namespace),
-            autoscaler: match asks(call, License::Autoscaler) {
-                false => Autoscaler::Unknown,
-                true if sources.is_autoscaled(&object) => Autoscaler::Declared,
-                true => Autoscaler::Undeclared,
+            autoscaler: match autoscaling {
+                None => Autoscaler::Unknown,
+                Some(Autoscaling::Declared) => Autoscaler::Declared,
+                Some(Autoscaling::InQuestion | Autoscaling::Undeclared) => Autoscaler::Undeclared,
             },
+            is_autoscaler_in_question: autoscaling == Some(Autoscaling::InQuestion),
             ..Self::default()
         }
     }
@@ -76,10 +86,11 @@ impl Gathered {
             }
         }
         if asks(call, License::Autoscaler) {
-            let asking = sources.is_autoscaled_now(&object, until);
+            let trusts = |namespace: &str| call.policy.records().trusts(namespace);
+            let asking = sources.autoscalers(&object, &trusts, until);
             gathered.autoscaler = match timeout_at(until.into(), asking).await {
-                Ok(Ok(true)) => Autoscaler::Declared,
-                Ok(Ok(false)) => Autoscaler::Undeclared,
+                Ok(Ok(found)) if is_declared(sources, &found, until).await => Autoscaler::Declared,
+                Ok(Ok(_)) => Autoscaler::Undeclared,
                 _ => {
                     gathered.failed = true;
                     Autoscaler::Undeclared
@@ -121,6 +132,11 @@ impl Gathered {
             }
         }
     }
+}
+
+async fn is_declared<S: Sources>(sources: &S, found: &Autoscalers, until: Instant) -> bool {
+    let standings = standings(sources, found.in_question.iter(), until);
+    found.is_declared || standings.await.contains(&Standing::Counts)
 }
 
 /// Whether the requester is a controller that needs this license for what it asks.

@@ -196,7 +196,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
     };
     let known = Gathered::known(&webhook.sources, call);
     let verdict = judge(&claims, known.facts());
-    if verdict.reason.outcome() == Outcome::Pass {
+    // A release elsewhere may declare the autoscaler that would be named.
+    let is_in_question =
+        verdict.reason == Reason::UndeclaredAutoscaler && known.is_autoscaler_in_question;
+    if verdict.reason.outcome() == Outcome::Pass && !is_in_question {
         return Weighed::Confirmed(verdict);
     }
     let mut told = Told::read(webhook, call, claims, owner).await;

@@ -12,7 +12,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
-use super::{RESERVE, Sources, Webhook, own};
+use super::{
+    Holdings, RESERVE, Sources, Webhook, own,
+    witnesses::{Standing, standings},
+};
 use crate::{
     compare::{
         dig,
@@ -21,7 +24,7 @@ use crate::{
     guard::{
         Finding, ObjectRef, Operation, Raw, Reason, RecordsAt, Request, Unread, Verdict,
         records::{
-            Holder, Stake, StoredRecord, defined,
+            Defined, Holder, Stake, StoredRecord,
             edit::{Edit, edit, new_owners},
             forged::Forged,
             is_leaving,
@@ -358,11 +361,8 @@ async fn definition<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -> Result
     if is_leaving(old) {
         return Err(Reason::NothingDeclaredChanges);
     }
-    let (group, kind) = defined(old).ok_or(Reason::ObjectUnreadable)?;
-    let stake = Stake::Definition {
-        group: &group,
-        kind: &kind,
-    };
+    let defined = Defined::by(old).ok_or(Reason::ObjectUnreadable)?;
+    let stake = Stake::Definition(&defined);
     let reason = Reason::DefinitionInUse;
     held(webhook, call, stake, (Guarded::Definitions, reason)).await
 }
@@ -408,12 +408,11 @@ async fn held<S: Sources>(
     if call.is_off(guarded) {
         return Err(Reason::NotJudged);
     }
-    let holders = webhook.sources.fresh_holders(stake, call.until());
-    let holders = in_time(call, "read release records again", holders).await?;
+    let holders = holders(&webhook.sources, call, stake).await?;
     let finding = |holder: Holder| {
         Some(Finding {
-            mode: call.mode(guarded, &holder.release, &holder.chart)?,
-            release: holder.release,
+            mode: call.mode(guarded, &holder.claimant.release, &holder.chart)?,
+            release: holder.claimant.release,
             chart: holder.chart,
             apply_method: crate::helm::record::ApplyMethod::default(),
             revisions: holder.revisions,
@@ -424,7 +423,7 @@ async fn held<S: Sources>(
     let is_own = |holder: &Holder| {
         let own = webhook.own.as_ref().map(|own| &*own.namespace);
         matches!(stake, Stake::Namespace(namespace) if own == Some(namespace))
-            && own::is_own(webhook, &holder.release, &holder.chart)
+            && own::is_own(webhook, &holder.claimant.release, &holder.chart)
     };
     let (own, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_own);
     let findings: Vec<_> = others.into_iter().filter_map(finding).collect();
@@ -440,6 +439,49 @@ async fn held<S: Sources>(
         exemption: None,
         findings,
     })
+}
+
+/// The releases that would lose something. What the guard may not look at still holds a definition, since
+/// no instance that goes with it is asked about, and no namespace: whoever may write records anywhere
+/// could keep it from being deleted.
+async fn holders<S: Sources>(
+    sources: &S,
+    call: &Call<'_>,
+    stake: Stake<'_>,
+) -> Result<Vec<Holder>, Reason> {
+    let trusts = |namespace: &str| call.policy.records().trusts(namespace);
+    let reading = async { Ok(sources.fresh_holders(stake, &trusts, call.until()).await) };
+    let Holdings {
+        holders,
+        mut failure,
+    } = in_time(call, "read release records again", reading).await?;
+    let claimants = holders.iter().map(|holder| &holder.claimant);
+    let standings = standings(sources, claimants, call.until()).await;
+    let mut counting = Vec::new();
+    for (holder, standing) in holders.into_iter().zip(standings) {
+        match (standing, stake) {
+            (Standing::Counts, _) | (Standing::Forbidden, Stake::Definition(_)) => {
+                counting.push(holder);
+            }
+            (Standing::Forbidden | Standing::Unknown, _) => {
+                let release = &holder.claimant.release;
+                failure = Some(format!("no object of release {release} could be read").into());
+            }
+            (Standing::Unnamed, _) => {}
+        }
+    }
+    match failure {
+        Some(error) if counting.is_empty() => {
+            let namespace = call.object.namespace;
+            tracing::warn!(
+                namespace,
+                error,
+                "failed to find out who would lose something"
+            );
+            Err(Reason::ReadThroughFailed)
+        }
+        _ => Ok(counting),
+    }
 }
 
 /// Which release a record is about.

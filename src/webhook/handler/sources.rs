@@ -6,12 +6,12 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, User,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
         records::{Holder, Stake},
     },
     helm::{ReleaseName, lifecycle::Status, storage::Driver},
     record::changes::Unkept,
-    releases::Wanted,
+    releases::{Autoscalers, Autoscaling, Wanted},
 };
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
@@ -38,6 +38,15 @@ pub struct Fresh {
     pub claims: Vec<Claim>,
     /// The others.
     pub unread: Vec<Missed>,
+}
+
+/// Who would lose something, by the records that could be read.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// The releases; some count only with a witness.
+    pub holders: Vec<Holder>,
+    /// Why there may be more.
+    pub failure: Option<SourceError>,
 }
 
 /// A release whose records could not be read.
@@ -147,8 +156,16 @@ pub trait Sources: Send + Sync + 'static {
     fn fresh_holders(
         &self,
         stake: Stake<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<Holder>, SourceError>> + Send;
+    ) -> impl Future<Output = Holdings> + Send;
+
+    /// The release that a live object names as its owner: it may bear a claimant out.
+    fn sighting(
+        &self,
+        witness: &Witness,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Sighting, SourceError>> + Send;
 
     /// The releases that, by the index, have records in this namespace.
     fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>>;
@@ -175,14 +192,15 @@ pub trait Sources: Send + Sync + 'static {
     }
 
     /// Whether the index knows of a release that declares the object's autoscaler.
-    fn is_autoscaled(&self, object: &ObjectRef<'_>) -> bool;
+    fn autoscaling(&self, object: &ObjectRef<'_>, trusts: Trusts<'_>) -> Autoscaling;
 
     /// The same by the records as they are now.
-    fn is_autoscaled_now(
+    fn autoscalers(
         &self,
         object: &ObjectRef<'_>,
+        trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Autoscalers, SourceError>> + Send;
 
     /// The uid of an object as it is now; none where there is none.
     fn live_uid(

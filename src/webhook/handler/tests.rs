@@ -17,7 +17,8 @@ use crate::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, Held, ObjectRef, Reach, RecordsAt, Resource, RevisionClaim, User,
+        Claim, Claimant, Held, ObjectRef, Reach, RecordsAt, Resource, RevisionClaim, Sighting,
+        Trusts, User, Witness,
         records::{Holder, Stake},
     },
     helm::{
@@ -35,7 +36,7 @@ use crate::{
         forecast::Gathered,
         metrics::{Figures, Metrics},
     },
-    releases::Wanted,
+    releases::{Autoscalers, Autoscaling, Wanted},
 };
 
 const DEPLOYMENT: &str = r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":3}}"#;
@@ -78,6 +79,8 @@ struct Handmade {
 #[derive(Clone, Debug)]
 struct Deputies {
     is_autoscaled: Result<bool, ()>,
+    /// A release with records elsewhere that declares the autoscaler.
+    elsewhere: Option<Claimant>,
     live_uid: Result<Option<String>, ()>,
     /// `spec.presets` of the policy.
     presets: Value,
@@ -87,6 +90,7 @@ impl Default for Deputies {
     fn default() -> Self {
         Self {
             is_autoscaled: Ok(true),
+            elsewhere: None,
             live_uid: Ok(None),
             presets: json!({}),
         }
@@ -97,6 +101,8 @@ impl Default for Deputies {
 #[derive(Clone, Debug)]
 struct Foundations {
     holders: Result<Vec<Holder>, ()>,
+    /// What becomes known of any witness.
+    sighting: Result<Sighting, ()>,
     history: Result<Vec<(u32, Status)>, ()>,
     is_terminating: bool,
     /// `spec.records` of the policy.
@@ -107,6 +113,7 @@ impl Default for Foundations {
     fn default() -> Self {
         Self {
             holders: Ok(Vec::new()),
+            sighting: Ok(Sighting::Names(None)),
             history: Ok(Vec::new()),
             is_terminating: false,
             policy: json!({}),
@@ -239,15 +246,30 @@ impl Sources for Handmade {
     async fn fresh_holders(
         &self,
         _stake: Stake<'_>,
+        _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Result<Vec<Holder>, SourceError> {
+    ) -> Holdings {
         let holders = self.foundations.holders.clone();
-        holders.map_err(|()| "the API server is away".into())
+        Holdings {
+            failure: holders.is_err().then(|| "the API server is away".into()),
+            holders: holders.unwrap_or_default(),
+        }
+    }
+
+    async fn sighting(
+        &self,
+        _witness: &Witness,
+        _deadline: Instant,
+    ) -> Result<Sighting, SourceError> {
+        let sighting = self.foundations.sighting.clone();
+        sighting.map_err(|()| "the API server is away".into())
     }
 
     fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
         let holders = self.foundations.holders.iter().flatten();
-        holders.map(|holder| Arc::clone(&holder.release)).collect()
+        holders
+            .map(|holder| Arc::clone(&holder.claimant.release))
+            .collect()
     }
 
     async fn history(
@@ -272,17 +294,27 @@ impl Sources for Handmade {
         self.foundations.is_terminating
     }
 
-    fn is_autoscaled(&self, _object: &ObjectRef<'_>) -> bool {
-        self.deputies.is_autoscaled == Ok(true)
+    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
+        match self.deputies.is_autoscaled {
+            Ok(true) => Autoscaling::Declared,
+            _ if self.deputies.elsewhere.is_some() => Autoscaling::InQuestion,
+            _ => Autoscaling::Undeclared,
+        }
     }
 
-    async fn is_autoscaled_now(
+    async fn autoscalers(
         &self,
         _object: &ObjectRef<'_>,
+        _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Result<bool, SourceError> {
-        let is_autoscaled = self.deputies.is_autoscaled;
-        is_autoscaled.map_err(|()| "the API server is away".into())
+    ) -> Result<Autoscalers, SourceError> {
+        match self.deputies.is_autoscaled {
+            Err(()) => Err("the API server is away".into()),
+            Ok(is_declared) => Ok(Autoscalers {
+                is_declared,
+                in_question: self.deputies.elsewhere.iter().cloned().collect(),
+            }),
+        }
     }
 
     async fn live_uid(

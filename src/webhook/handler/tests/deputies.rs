@@ -126,6 +126,47 @@ async fn an_autoscaler_is_named_if_no_release_declares_it(
     assert_eq!(got, (allowed, reason.to_owned()));
 }
 
+/// A forged record elsewhere would hide an autoscaler that no release declares.
+#[rstest]
+#[case::named(true, json!({}), "exempt")]
+#[case::forged(false, json!({}), "undeclared-autoscaler")]
+#[case::named_where_others_are_denied(true, json!({"undeclaredAutoscalers": "Deny"}), "exempt")]
+#[case::forged_where_others_are_denied(
+    false, json!({"undeclaredAutoscalers": "Deny"}), "fields-changed"
+)]
+#[tokio::test]
+async fn records_elsewhere_declare_the_autoscaler_that_names_their_release(
+    #[case] is_named: bool,
+    #[case] presets: Value,
+    #[case] reason: &str,
+) {
+    let release = ReleaseName {
+        namespace: "flux".to_owned(),
+        name: "web".to_owned(),
+    };
+    let mut setup = Setup::default();
+    let owner = is_named.then(|| release.clone());
+    setup.foundations.sighting = Ok(Sighting::Names(owner));
+    setup.deputies = Deputies {
+        is_autoscaled: Ok(false),
+        presets,
+        elsewhere: Some(Claimant {
+            release: Arc::new(release),
+            reach: Reach::Elsewhere,
+            witnesses: vec![Witness {
+                api_version: "autoscaling/v2".to_owned(),
+                kind: "HorizontalPodAutoscaler".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            }],
+        }),
+        ..Deputies::default()
+    };
+    let request = by("horizontal-pod-autoscaler", scale());
+    let response = setup.start().review(&request).await;
+    assert_eq!(response["auditAnnotations"]["reason"], reason);
+}
+
 #[tokio::test]
 async fn an_undeclared_autoscaler_is_counted_forecast_and_announced_once_an_object() {
     let mut setup = Setup::default();

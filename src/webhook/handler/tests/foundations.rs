@@ -64,10 +64,14 @@ fn delete_definition() -> Value {
 
 fn holder(name: &str, objects: &[&str]) -> Holder {
     Holder {
-        release: Arc::new(ReleaseName {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }),
+        claimant: Claimant {
+            release: Arc::new(ReleaseName {
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            }),
+            reach: Reach::Own,
+            witnesses: Vec::new(),
+        },
         chart: Arc::from("web-1.0.0"),
         revisions: vec![3],
         objects: objects.iter().map(|&object| object.to_owned()).collect(),
@@ -424,6 +428,95 @@ async fn what_holds_nothing_may_go(
         let reason = reason(&response);
         assert!(expected.split('|').any(|word| word == reason), "{reason}");
     }
+}
+
+/// A release that keeps its records elsewhere.
+fn of_elsewhere(reach: Reach) -> Holder {
+    let mut holder = holder("web", &["Backup \"daily\""]);
+    holder.claimant.reach = reach;
+    let witness = |name: &str| Witness {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    };
+    holder.claimant.witnesses = vec![witness("one"), witness("two")];
+    holder
+}
+
+fn names(name: &str) -> Sighting {
+    Sighting::Names(Some(ReleaseName {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }))
+}
+
+#[rstest]
+#[case::named(
+    Reach::Elsewhere,
+    Ok(names("web")),
+    "namespace-holds-releases",
+    "definition-in-use"
+)]
+#[case::names_another(Reach::Elsewhere, Ok(names("db")), "not-declared", "not-declared")]
+#[case::names_nobody(
+    Reach::Elsewhere,
+    Ok(Sighting::Names(None)),
+    "not-declared",
+    "not-declared"
+)]
+#[case::forbidden(
+    Reach::Elsewhere,
+    Ok(Sighting::Forbidden),
+    "read-through-failed",
+    "definition-in-use"
+)]
+#[case::nobody_can_say(Reach::Elsewhere, Err(()), "read-through-failed", "read-through-failed")]
+#[case::trusted(
+    Reach::Trusted,
+    Ok(Sighting::Names(None)),
+    "namespace-holds-releases",
+    "definition-in-use"
+)]
+#[case::own(Reach::Own, Err(()), "namespace-holds-releases", "definition-in-use")]
+#[tokio::test]
+async fn records_elsewhere_hold_what_a_live_object_bears_out(
+    #[case] reach: Reach,
+    #[case] sighting: Result<Sighting, ()>,
+    #[case] of_namespace: &str,
+    #[case] of_definition: &str,
+) {
+    let requests = [
+        (delete_namespace(), of_namespace),
+        (delete_definition(), of_definition),
+    ];
+    for (request, expected) in requests {
+        let foundations = Foundations {
+            holders: Ok(vec![of_elsewhere(reach)]),
+            sighting: sighting.clone(),
+            ..Foundations::default()
+        };
+        let response = answer(foundations, &request).await;
+        assert_eq!(response["auditAnnotations"]["reason"], expected);
+    }
+}
+
+#[rstest]
+#[case::unread(Err(()))]
+#[case::of_another(Ok(names("db")))]
+#[tokio::test]
+async fn records_elsewhere_do_not_void_what_a_release_of_the_namespace_holds(
+    #[case] sighting: Result<Sighting, ()>,
+) {
+    let foundations = Foundations {
+        holders: Ok(vec![of_elsewhere(Reach::Elsewhere), holder("api", &[])]),
+        sighting,
+        ..Foundations::default()
+    };
+    let response = answer(foundations, &delete_namespace()).await;
+    let said = &response["auditAnnotations"];
+    assert_eq!(said["reason"], "namespace-holds-releases");
+    assert_eq!(said["release"], "shop/api");
 }
 
 #[tokio::test]

@@ -189,10 +189,14 @@ async fn a_status_write_that_takes_the_label_off_is_judged_and_one_of_the_status
 
 fn holder(name: &str) -> Holder {
     Holder {
-        release: Arc::new(ReleaseName {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }),
+        claimant: Claimant {
+            release: Arc::new(ReleaseName {
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            }),
+            reach: Reach::Own,
+            witnesses: Vec::new(),
+        },
         chart: Arc::from("web-1.0.0"),
         revisions: vec![3],
         objects: Vec::new(),

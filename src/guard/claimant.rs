@@ -1,0 +1,80 @@
+//! A release whose records claim something that is not one of its objects: that a namespace or a
+//! definition is needed, or that an autoscaler is declared.
+//!
+//! The rule is that of [`super::reach`]: records speak for their own namespace. Elsewhere the release must
+//! be named by the ownership annotations of a live object, here one of those that it declares where the
+//! claim is about, a [`Witness`].
+//!
+//! Start at [`Claimant::is_named_by`].
+
+use std::sync::Arc;
+
+use super::reach::Reach;
+use crate::helm::{ReleaseName, identity::DeclaredObject};
+
+/// Whether the policy trusts the release records of a namespace.
+pub type Trusts<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+
+/// Witnesses of one claimant: each costs a request.
+pub const WITNESSES: usize = 3;
+
+/// A release with a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimant {
+    /// The release.
+    pub release: Arc<ReleaseName>,
+    /// How its records relate to what is claimed.
+    pub reach: Reach,
+    /// Where the release is [`Reach::Elsewhere`]: objects that may name it, at most [`WITNESSES`].
+    pub witnesses: Vec<Witness>,
+}
+
+/// A declared object whose live annotations say which release it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Group and version, as in a manifest.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace, empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// What became known of the live object that is a witness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// It names this release, or none. An object that is not there names none.
+    Names(Option<ReleaseName>),
+    /// The guard may not read such objects.
+    Forbidden,
+}
+
+impl Claimant {
+    /// Whether the claim counts without a witness.
+    pub fn counts(&self) -> bool {
+        matches!(self.reach, Reach::Named | Reach::Own | Reach::Trusted)
+    }
+
+    /// Whether a witness names this release.
+    pub fn is_named_by(&self, sighting: &Sighting) -> bool {
+        matches!(sighting, Sighting::Names(Some(owner)) if *owner == *self.release)
+    }
+}
+
+impl Witness {
+    /// The object as a manifest declares it, in this namespace.
+    pub fn of(object: &DeclaredObject, namespace: &str) -> Self {
+        let (group, version) = (&object.group, &object.version);
+        Self {
+            api_version: match &**group {
+                "" => version.clone(),
+                group => format!("{group}/{version}"),
+            },
+            kind: object.kind.clone(),
+            namespace: namespace.to_owned(),
+            name: object.name.clone(),
+        }
+    }
+}

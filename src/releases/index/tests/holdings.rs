@@ -1,0 +1,149 @@
+//! Who would lose something with a namespace or a definition.
+
+use super::*;
+use crate::guard::{
+    Claimant, Reach, Trusts,
+    records::{Defined, Holder, Stake},
+};
+
+fn deployments(is_cluster_scoped: bool) -> Defined {
+    Defined {
+        group: "apps".to_owned(),
+        kind: "Deployment".to_owned(),
+        is_cluster_scoped,
+        version: None,
+    }
+}
+
+impl Fixture {
+    fn holders(&self, stake: Stake<'_>, trusts: Trusts<'_>) -> Vec<Holder> {
+        let views = self.directory.releases();
+        let holders = views
+            .iter()
+            .filter_map(|view| self.directory.holder(view, stake, trusts));
+        holders.collect()
+    }
+
+    fn held_by(&self, stake: Stake<'_>) -> Vec<String> {
+        let holders = self.holders(stake, &|_| false);
+        let name = |holder: &Holder| holder.claimant.release.name.clone();
+        let text = |holder: Holder| format!("{} {:?}", name(&holder), holder.objects);
+        holders.into_iter().map(text).collect()
+    }
+
+    fn reaches(&self, stake: Stake<'_>, trusts: Trusts<'_>) -> Vec<(Reach, usize)> {
+        let holders = self.holders(stake, trusts);
+        let reach = |holder: &Holder| {
+            let Claimant {
+                reach, witnesses, ..
+            } = &holder.claimant;
+            (*reach, witnesses.len())
+        };
+        holders.iter().map(reach).collect()
+    }
+
+    fn hold(&self) -> [bool; 2] {
+        let elsewhere = Stake::Namespace("elsewhere");
+        [Stake::Definition(&deployments(false)), elsewhere]
+            .map(|stake| !self.held_by(stake).is_empty())
+    }
+}
+
+/// A Deployment in a namespace that is not the release's.
+fn away() -> Vec<DeclaredObject> {
+    vec![object("Deployment", Some("elsewhere"), "web", "a:1")]
+}
+
+#[test]
+fn a_release_holds_what_each_of_its_active_revisions_does() {
+    let mut fixture = fixture();
+    fixture.put(&record(1, Status::Deployed, 1), away());
+    assert_eq!(fixture.hold(), [true, true]);
+    assert_eq!(
+        fixture.held_by(Stake::Definition(&deployments(false))),
+        [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
+    );
+    // An upgrade that takes it out of the chart deletes it before it is done.
+    fixture.put(&record(2, Status::PendingUpgrade, 2), Vec::new());
+    assert_eq!(fixture.hold(), [false, false]);
+    fixture.put(&record(2, Status::Failed, 3), Vec::new());
+    assert_eq!(fixture.hold(), [false, false]);
+    fixture.put(&record(2, Status::Failed, 4), away());
+    assert_eq!(fixture.hold(), [true, true]);
+}
+
+#[test]
+fn a_release_that_is_being_uninstalled_holds_nothing() {
+    let mut fixture = fixture();
+    for (version, status) in [(1, Status::Uninstalling), (2, Status::Uninstalled)] {
+        fixture.put(&record(1, status, version), away());
+        assert_eq!(fixture.hold(), [false, false], "{status}");
+        let home = Stake::Namespace("shop");
+        assert_eq!(fixture.held_by(home), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_namespace_holds_the_releases_that_are_recorded_in_it() {
+    let mut fixture = fixture();
+    fixture.put(&record(1, Status::Failed, 1), Vec::new());
+    let home = Stake::Namespace("shop");
+    assert_eq!(fixture.held_by(home), ["web []"]);
+    assert_eq!(
+        fixture.held_by(Stake::Namespace("other")),
+        Vec::<String>::new()
+    );
+}
+
+#[rstest]
+#[case::home("shop", false, (Reach::Own, 0))]
+#[case::away("elsewhere", false, (Reach::Elsewhere, 1))]
+#[case::of_the_cluster("shop", true, (Reach::Elsewhere, 1))]
+fn what_is_not_in_the_namespace_of_the_records_needs_a_witness(
+    #[case] namespace: &str,
+    #[case] is_cluster_scoped: bool,
+    #[case] expected: (Reach, usize),
+) {
+    let mut fixture = fixture();
+    let declared = object("Deployment", Some(namespace), "web", "a:1");
+    fixture.put(&record(1, Status::Deployed, 1), vec![declared]);
+    let defined = deployments(is_cluster_scoped);
+    let stake = Stake::Definition(&defined);
+    assert_eq!(fixture.reaches(stake, &|_| false), [expected]);
+    let trusted = fixture.reaches(stake, &|known| known == "shop");
+    assert!(matches!(trusted[..], [(Reach::Own | Reach::Trusted, 0)]));
+    if !is_cluster_scoped {
+        let of = fixture.reaches(Stake::Namespace(namespace), &|_| false);
+        assert_eq!(of, [expected]);
+    }
+}
+
+#[test]
+fn an_object_without_a_namespace_is_no_witness_in_the_namespace_of_its_release() {
+    let mut fixture = fixture();
+    let mut role = object("ClusterRole", None, "web", "");
+    role.group = "rbac.authorization.k8s.io".to_owned();
+    let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
+    fixture.put(&copy, vec![role, deployment("web", "a:1")]);
+    let home = fixture.holders(Stake::Namespace("shop"), &|_| false);
+    let witnesses = &home[0].claimant.witnesses;
+    let kinds: Vec<_> = witnesses.iter().map(|witness| &*witness.kind).collect();
+    assert_eq!(kinds, ["Deployment"]);
+}
+
+/// A restored namespace: its own records hold nothing, wherever they are.
+#[test]
+fn copies_hold_nothing() {
+    let mut fixture = fixture();
+    let home = Stake::Namespace("shop");
+    let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
+    fixture.put(&copy, vec![deployment("web", "a:1")]);
+    let kept = Stake::Namespace("flux-system");
+    assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Elsewhere, 1)]);
+    assert_eq!(fixture.reaches(kept, &|_| false), [(Reach::Own, 0)]);
+    fixture.put(&record(1, Status::Deployed, 2), Vec::new());
+    assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Own, 0)]);
+    assert_eq!(fixture.reaches(kept, &|_| false), []);
+    let trusted = |known: &str| known == "flux-system";
+    assert_eq!(fixture.reaches(kept, &trusted), [(Reach::Trusted, 0)]);
+}
