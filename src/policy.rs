@@ -27,7 +27,7 @@ mod query;
 pub mod records;
 mod rules;
 pub mod scope;
-mod selector;
+pub mod selector;
 pub mod suspension;
 mod target;
 #[cfg(test)]

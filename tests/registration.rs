@@ -134,6 +134,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             paths: Paths::new(),
             conversions: Arc::default(),
             policy: helm_guard::policy::Policy::default().live(),
+            fail_closed: None,
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
@@ -371,6 +372,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         paths: upkeep.paths.newest(),
         pins: Wanted::default(),
         watched: Watched::default(),
+        fail_closed: None,
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime

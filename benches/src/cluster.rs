@@ -313,6 +313,7 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
         ca_bundle: Some(identity.ca().to_owned()),
         paths: PathKey::of(&identity.pair),
         watched: Watched::default(),
+        fail_closed: None,
         pins: Wanted::default(),
     };
     let wanted = registration::configuration(&registration, &BTreeSet::new());

@@ -123,6 +123,11 @@ pub struct Serve {
     /// Remove the registration when the process ends
     #[arg(long, requires = "endpoint")]
     pub unregister_on_exit: bool,
+    /// Label of namespaces where a write that no replica evaluates is refused instead of allowed:
+    /// KEY=VALUE, KEY, or KEY in (A,B); never for cluster-scoped objects, kube-system or the guard's
+    /// own namespace
+    #[arg(long, value_name = "LABEL", requires = "endpoint")]
+    pub fail_closed_namespaces: Option<String>,
     /// Certificate chain (PEM) to serve with, instead of one made at start; a ca.crt beside it
     /// goes into the registration
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -23,6 +23,7 @@ use crate::{
     record::audit::file::Retention,
     webhook::{
         endpoint::{Endpoint, EndpointError},
+        registration::closed::{FailClosed, FailClosedError},
         tls::{client_auth::ClientCertificates, files::Files},
     },
 };
@@ -69,6 +70,9 @@ pub enum ConfigError {
     /// `--own-release`
     #[error("--own-release {0:?} is not NAMESPACE/NAME")]
     OwnRelease(String),
+    /// `--fail-closed-namespaces`
+    #[error("--fail-closed-namespaces {0:?}: {1}")]
+    FailClosed(String, #[source] FailClosedError),
     /// Nothing says where the certificate comes from.
     #[error(
         "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
@@ -93,6 +97,8 @@ pub struct Config {
     pub policy_need: PolicyNeed,
     /// How the API server is told of the webhook; `None` where somebody else does it.
     pub registration: Option<Registration>,
+    /// The namespaces where a write that nobody evaluates is refused.
+    pub fail_closed: Option<FailClosed>,
     /// The certificate in files; made at start unless given.
     pub tls_files: Option<Files>,
     /// The client certificates that are asked for.
@@ -214,6 +220,13 @@ impl Config {
                 },
             }),
         };
+        let fail_closed = match args.fail_closed_namespaces {
+            Some(label) => Some(
+                FailClosed::new(&label, own_namespace.as_deref())
+                    .map_err(|error| ConfigError::FailClosed(label, error))?,
+            ),
+            None => None,
+        };
         let retention = Retention {
             max_bytes: args.audit_log_maxsize * 1024 * 1024,
             max_backups: args.audit_log_maxbackup,
@@ -240,6 +253,7 @@ impl Config {
             } else {
                 PolicyNeed::Optional
             },
+            fail_closed,
             registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
             tls_files,
             clients: args.client_ca_file.map(|ca_file| ClientCertificates {
@@ -432,6 +446,8 @@ mod tests {
     #[case::log_format(&["--log-format", "xml"], "json, text")]
     #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
     #[case::own_release(&["--own-release", "guard"], "--own-release")]
+    #[case::namespaces_without_a_label(&["--fail-closed-namespaces", "!a"], "one label")]
+    #[case::labels(&["--fail-closed-namespaces", "a=b,c=d"], "one label")]
     #[case::storage_driver(&["--storage-drivers", "secrets,sql"], "secrets, configmaps")]
     #[case::runbook(&["--runbook-url", "see the wiki"], "runbookURL")]
     #[case::everyone(&["--break-glass-group", "system:authenticated"], "everyone")]

@@ -132,6 +132,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         first = upkeep::begin(&upkeep) => first?,
         _ = signals.next() => return Ok(()),
     };
+    warn_of_shown_paths(&config);
     let listener = listen(config.listen).await?;
     let admin_listener = listen(config.admin_listen).await?;
     tracing::info!(
@@ -220,6 +221,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let before_close = unregister(&upkeep, at_exit);
     shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
     Ok(())
+}
+
+/// The API server tells whoever is refused while nobody answers which URL it called.
+fn warn_of_shown_paths(config: &Config) {
+    if config.fail_closed.is_some() && config.clients.is_none() {
+        tracing::warn!(
+            "namespaces fail closed, and no client certificates are asked for: a refusal while no replica \
+             answers shows the secret path of its entry to whoever is refused; see --client-ca-file"
+        );
+    }
 }
 
 fn admin_port(
@@ -409,6 +420,7 @@ fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
         paths: Paths::new(),
         conversions: Arc::default(),
         policy: Arc::clone(policy),
+        fail_closed: config.fail_closed.clone(),
         intervals: Intervals::default(),
     }
 }

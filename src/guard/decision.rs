@@ -10,6 +10,9 @@ pub enum Decision {
     Allow,
     /// Nobody can say whether it does: it passes, with a warning, and is counted.
     Indeterminate,
+    /// Nobody can say whether it does, and it is in a namespace that fails closed: the API server gets an
+    /// error instead of an answer, and refuses it.
+    FailClosed,
     /// It is refused.
     Deny,
     /// It passes with a kubectl warning, as the mode says.
@@ -26,6 +29,7 @@ impl Decision {
         match self {
             Self::Allow => "allowed",
             Self::Indeterminate => "indeterminate",
+            Self::FailClosed => "fail-closed",
             Self::Deny => "denied",
             Self::Warn => "warned",
             Self::Audit => "audited",
@@ -35,7 +39,16 @@ impl Decision {
 
     /// Whether the request goes on.
     pub fn allows(self) -> bool {
-        self != Self::Deny
+        !matches!(self, Self::Deny | Self::FailClosed)
+    }
+
+    /// The same by an entry that fails closed: there is no passing without a verdict.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        match self {
+            Self::Indeterminate => Self::FailClosed,
+            other => other,
+        }
     }
 }
 
@@ -112,6 +125,7 @@ mod tests {
         let words = [
             Decision::Allow,
             Decision::Indeterminate,
+            Decision::FailClosed,
             Decision::Deny,
             Decision::Warn,
             Decision::Audit,
@@ -121,6 +135,7 @@ mod tests {
         let expected = [
             "allowed",
             "indeterminate",
+            "fail-closed",
             "denied",
             "warned",
             "audited",

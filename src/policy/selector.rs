@@ -72,6 +72,19 @@ impl Selector {
         requirements.collect::<Result<_, _>>().map(Self)
     }
 
+    /// The one label that it asks for, and the values that will do: any where there are none. Nothing
+    /// where it asks for more labels than one, or for the absence of one.
+    pub fn single_label(&self) -> Option<(&str, &[String])> {
+        match self.0.as_slice() {
+            [only] => match &only.test {
+                Test::In(values) => Some((&only.key, values)),
+                Test::Exists => Some((&only.key, &[])),
+                Test::NotIn(_) | Test::Absent => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether labels, or annotations, meet it.
     pub fn holds<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.0.iter().all(|requirement| {

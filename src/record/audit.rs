@@ -271,6 +271,7 @@ fn message(decided: &Decided<'_>) -> Option<&'static str> {
                 .then_some("passed under a rule of the policy")
         }
         Decision::Indeterminate => Some("passed unjudged"),
+        Decision::FailClosed => Some("left unjudged to the API server, whose entry fails closed"),
         Decision::Deny => Some("denied"),
         Decision::Warn => Some("passed with a warning, would be denied in mode Deny"),
         Decision::Audit => Some("passed, would be denied in mode Deny"),

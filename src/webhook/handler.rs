@@ -45,8 +45,8 @@ use super::{
 use crate::{
     compare::redact::Redactor,
     guard::{
-        Asker, Decided, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Unread,
-        Verdict, decide, screen,
+        Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request,
+        Unread, Verdict, decide, screen,
     },
     helm::ObjectId,
     policy::{Labels, Live, Policy, problem::shortened},
@@ -89,6 +89,23 @@ pub enum Entry {
     Emergencies,
 }
 
+/// What an entry does with a request that nobody can judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDoubt {
+    /// It passes with a warning.
+    Pass,
+    /// The API server gets an error, and does what the entry's `failurePolicy` says.
+    Fail,
+}
+
+/// What a review is answered with.
+enum Reply {
+    /// An `AdmissionReview`.
+    Review(Vec<u8>),
+    /// The reason for which there is none.
+    Undecided(String),
+}
+
 /// Answers the paths of the registration. Every other path gets the same 404, before a byte of its body
 /// is read.
 pub fn router<S: Sources>(webhook: Arc<Webhook<S>>, paths: Arc<Paths>) -> Router {
@@ -106,12 +123,15 @@ async fn dispatch<S: Sources>(webhook: &Webhook<S>, route: Route, http: HttpRequ
     }
     strangers::welcome(&http);
     match route {
-        Route::Validate => review(webhook, http, Entry::AsRequested).await,
-        Route::Version => review(webhook, http, Entry::OneVersion).await,
-        Route::Foundations => review(webhook, http, Entry::Foundations).await,
+        Route::Validate => review(webhook, http, Entry::AsRequested, OnDoubt::Pass).await,
+        Route::Version => review(webhook, http, Entry::OneVersion, OnDoubt::Pass).await,
+        Route::Foundations => review(webhook, http, Entry::Foundations, OnDoubt::Pass).await,
+        Route::Emergencies => review(webhook, http, Entry::Emergencies, OnDoubt::Pass).await,
+        Route::ClosedValidate => review(webhook, http, Entry::AsRequested, OnDoubt::Fail).await,
+        Route::ClosedVersion => review(webhook, http, Entry::OneVersion, OnDoubt::Fail).await,
+        Route::ClosedFoundations => review(webhook, http, Entry::Foundations, OnDoubt::Fail).await,
         Route::Grants => of_our_own(webhook, http, OwnKind::Grant).await,
         Route::Policies => of_our_own(webhook, http, OwnKind::Policy).await,
-        Route::Emergencies => review(webhook, http, Entry::Emergencies).await,
     }
 }
 
@@ -183,7 +203,12 @@ fn json_response(json: Vec<u8>) -> Response {
 }
 
 /// Answers one review.
-async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entry) -> Response {
+async fn review<S: Sources>(
+    webhook: &Webhook<S>,
+    http: HttpRequest,
+    entry: Entry,
+    on_doubt: OnDoubt,
+) -> Response {
     let started = Instant::now();
     let deadline = started + deadline::of(http.uri().query());
     let _in_flight = webhook.recorder.metrics.enter();
@@ -191,10 +216,16 @@ async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, entry: Entr
         Ok(body) => body,
         Err(error) => return reject(webhook, &error),
     };
-    let answering =
-        AssertUnwindSafe(answer(webhook, &body, entry, started, deadline)).catch_unwind();
+    let answering = AssertUnwindSafe(answer(
+        webhook,
+        &body,
+        (entry, on_doubt),
+        (started, deadline),
+    ))
+    .catch_unwind();
     match answering.await {
-        Ok(Ok(json)) => json_response(json),
+        Ok(Ok(Reply::Review(json))) => json_response(json),
+        Ok(Ok(Reply::Undecided(why))) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
         Ok(Err(error)) => reject(webhook, &error),
         Err(_panic) => internal_error(webhook),
     }
@@ -231,14 +262,14 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 async fn answer<S: Sources>(
     webhook: &Webhook<S>,
     body: &Taken<'_>,
-    entry: Entry,
-    started: Instant,
-    deadline: Instant,
-) -> Result<Vec<u8>, EnvelopeError> {
+    (entry, on_doubt): (Entry, OnDoubt),
+    (started, deadline): (Instant, Instant),
+) -> Result<Reply, EnvelopeError> {
     let request = body.request()?;
     let policy = webhook.policy.load_full();
     if entry == Entry::Emergencies {
-        return shift::record(webhook, &policy, &request, (started, deadline)).await;
+        let recorded = shift::record(webhook, &policy, &request, (started, deadline)).await;
+        return recorded.map(Reply::Review);
     }
     let asker = asker(&policy, &request);
     let mut judged = judged(webhook, &policy, &request, entry, asker, deadline).await;
@@ -258,6 +289,9 @@ async fn answer<S: Sources>(
     };
     let emergency = glass::keep(webhook, &policy, (&decided, &glass), deadline).await;
     decided.decision = glass::finally(&policy, decided.decision, emergency.as_ref());
+    if on_doubt == OnDoubt::Fail {
+        decided.decision = decided.decision.closed();
+    }
     webhook
         .recorder
         .record(&decided, emergency.as_ref(), started.elapsed())
@@ -271,7 +305,11 @@ async fn answer<S: Sources>(
         refusal: glass.refusal(),
         emergency: emergency.as_ref(),
     };
-    answer.to_json().map_err(|_| EnvelopeError::Unanswerable)
+    if answer.decided.decision == Decision::FailClosed {
+        return Ok(Reply::Undecided(text::undecided(&answer)));
+    }
+    let json = answer.to_json().map_err(|_| EnvelopeError::Unanswerable)?;
+    Ok(Reply::Review(json))
 }
 
 /// The event on an object that an autoscaler scales which no release declares.

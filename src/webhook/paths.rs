@@ -58,17 +58,26 @@ pub enum Route {
     Policies,
     /// Whatever an emergency identity does.
     Emergencies,
+    /// As [`Route::Validate`], by an entry that fails closed.
+    ClosedValidate,
+    /// As [`Route::Version`], by an entry that fails closed.
+    ClosedVersion,
+    /// As [`Route::Foundations`], by an entry that fails closed.
+    ClosedFoundations,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Validate,
         Self::Version,
         Self::Foundations,
         Self::Grants,
         Self::Policies,
         Self::Emergencies,
+        Self::ClosedValidate,
+        Self::ClosedVersion,
+        Self::ClosedFoundations,
     ];
 
     /// As it stands in paths.
@@ -80,6 +89,20 @@ impl Route {
             Self::Grants => "grants",
             Self::Policies => "policies",
             Self::Emergencies => "emergencies",
+            Self::ClosedValidate => "closed-validate",
+            Self::ClosedVersion => "closed-version",
+            Self::ClosedFoundations => "closed-foundations",
+        }
+    }
+
+    /// The route of the same reviews by an entry that fails closed.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        match self {
+            Self::Validate => Self::ClosedValidate,
+            Self::Version => Self::ClosedVersion,
+            Self::Foundations => Self::ClosedFoundations,
+            other => other,
         }
     }
 
@@ -297,7 +320,7 @@ mod tests {
         for list in [&mut paths, &mut tokens] {
             list.sort();
             list.dedup();
-            assert_eq!(list.len(), 24);
+            assert_eq!(list.len(), 4 * Route::ALL.len());
         }
     }
 

@@ -9,7 +9,8 @@
 //! What is excluded here costs nothing at all; what is excluded wrongly is never seen. So each
 //! exclusion is one that no client can choose: exact identities, never labels, annotations or
 //! owner references of the object. The entries for objects are in `objects`, their match conditions in
-//! `conditions`, those for what releases depend on in `foundations`.
+//! `conditions`, those for what releases depend on in `foundations`, and those that fail closed in
+//! [`closed`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ use super::{
 };
 use crate::api;
 
+pub mod closed;
 mod conditions;
 mod drift;
 pub mod emergencies;
@@ -45,6 +47,7 @@ pub mod pins;
 #[cfg(test)]
 mod tests;
 
+use closed::FailClosed;
 pub use drift::VERSIONS;
 use emergencies::{EMERGENCIES_WEBHOOK, Watched};
 pub use objects::{
@@ -88,6 +91,8 @@ pub struct Registration {
     pub pins: Wanted,
     /// Whose every request is put on record.
     pub watched: Watched,
+    /// Where a request that nobody answers is refused.
+    pub fail_closed: Option<FailClosed>,
 }
 
 /// The configuration could not be read, written or deleted.
@@ -156,9 +161,13 @@ pub fn configuration(
     webhooks.extend(foundations::entries(registration));
     webhooks.extend(emergencies::of(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
+    if let Some(fail_closed) = &registration.fail_closed {
+        webhooks = closed::divide(webhooks, fail_closed, registration);
+    }
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
-    let annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
+    let mut annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
+    annotations.extend(registration.fail_closed.as_ref().map(closed::annotation));
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(CONFIGURATION_NAME.to_owned()),
@@ -290,6 +299,7 @@ pub async fn ensure(
             .await
             .map_err(failed("read"))?;
         paths.observe(live.as_ref(), Instant::now());
+        let live = live.map(|live| closed::without_former(live, registration.fail_closed.as_ref()));
         let wanted = configuration(registration, &registration.pins.at(live.as_ref()));
         let written = match live {
             None => {
@@ -380,14 +390,16 @@ pub async fn remove(client: &Client) -> Result<Unregistered, RegistrationError> 
 
 /// The route of an entry.
 fn route_of(entry: &ValidatingWebhook) -> Route {
-    match &*entry.name {
+    let (name, is_closed) = closed::original(&entry.name);
+    let route = match name {
         _ if is_pin(entry) => Route::Version,
         GRANTS_WEBHOOK => Route::Grants,
         POLICIES_WEBHOOK => Route::Policies,
         EMERGENCIES_WEBHOOK => Route::Emergencies,
         name if foundations::NAMES.contains(&name) => Route::Foundations,
         _ => Route::Validate,
-    }
+    };
+    if is_closed { route.closed() } else { route }
 }
 
 fn failed(verb: &'static str) -> impl Fn(kube::Error) -> RegistrationError {

@@ -38,8 +38,8 @@ use super::{
     endpoint::Endpoint,
     paths::{PathKey, Paths},
     registration::{
-        self, Registration, RegistrationError, Unregistered, Written, emergencies::Watched,
-        pins::Wanted,
+        self, Registration, RegistrationError, Unregistered, Written, closed::FailClosed,
+        emergencies::Watched, pins::Wanted,
     },
     tls::{
         Pair, ServingCertificate, TlsError,
@@ -133,6 +133,8 @@ pub struct Upkeep {
     pub conversions: Arc<Conversions>,
     /// The policy in force: it says whose every request is put on record.
     pub policy: Live,
+    /// Where a request that nobody answers is refused.
+    pub fail_closed: Option<FailClosed>,
     /// How often is looked.
     pub intervals: Intervals,
 }
@@ -365,6 +367,7 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
         paths: upkeep.paths.newest(),
         pins: Wanted::default(),
         watched: upkeep.watched(),
+        fail_closed: upkeep.fail_closed.clone(),
     };
     let removal = registration::unregister(&target.client, &registration);
     let done = timeout(API_TIMEOUT, removal)
@@ -484,6 +487,7 @@ async fn register(
         paths,
         pins: needed.wanted(),
         watched: upkeep.watched(),
+        fail_closed: upkeep.fail_closed.clone(),
     };
     let state = &upkeep.registered;
     let ended = state.ended.lock().await;

@@ -49,6 +49,7 @@ fn serve() -> Runtime {
             paths: helm_guard::webhook::paths::Paths::new(),
             conversions: Arc::default(),
             policy: Arc::default(),
+            fail_closed: None,
             intervals: Intervals::default(),
         };
         upkeep::begin(&upkeep).await.unwrap();

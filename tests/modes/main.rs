@@ -24,6 +24,7 @@ mod scene;
 mod bad_records;
 mod certificates;
 mod client_certificates;
+mod closed;
 mod endings;
 mod hanging_audit_log;
 mod large_reviews;

@@ -395,6 +395,7 @@ pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
         paths: a_key(),
         pins: Wanted::default(),
         watched: Watched::default(),
+        fail_closed: None,
     };
     let entries = configuration(&registration, &BTreeSet::new())
         .webhooks

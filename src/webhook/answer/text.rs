@@ -79,7 +79,7 @@ pub fn denial(answer: &Answer<'_>) -> String {
 /// The warnings that go with a decision: none when it needs no words.
 pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
     let lines = match answer.decided.decision {
-        Decision::Allow | Decision::Deny | Decision::Audit => Vec::new(),
+        Decision::Allow | Decision::Deny | Decision::FailClosed | Decision::Audit => Vec::new(),
         Decision::Indeterminate => vec![indeterminate(answer)],
         Decision::Warn => violation(answer),
         Decision::BreakGlass => {
@@ -357,6 +357,24 @@ fn way_out(answer: &Answer<'_>, finding: &Finding) -> String {
 }
 
 fn indeterminate(answer: &Answer<'_>) -> String {
+    let (object, why) = doubt(answer);
+    let reason = answer.decided.verdict.reason;
+    format!("{object} passes unjudged: {why} ({reason})")
+}
+
+/// Where a namespace fails closed: the API server quotes this in its refusal.
+pub fn undecided(answer: &Answer<'_>) -> String {
+    let (object, why) = doubt(answer);
+    let reason = answer.decided.verdict.reason;
+    let namespace = &answer.decided.request.namespace;
+    let text = format!(
+        "{object} could not be evaluated: {why} ({reason}); namespace {namespace} fails closed"
+    );
+    text.chars().take(WARNING_CHARS).collect()
+}
+
+/// The object, and why nobody can say whether the request violates a release.
+fn doubt(answer: &Answer<'_>) -> (String, &'static str) {
     let why = match answer.decided.verdict.reason {
         Reason::VersionDiffers => "the release declares it in another API version",
         Reason::RecordUnreadable => "the release record that declares it can not be read",
@@ -372,10 +390,7 @@ fn indeterminate(answer: &Answer<'_>) -> String {
         .decided
         .object
         .map_or_else(|| "the request".to_owned(), called);
-    format!(
-        "{object} passes unjudged: {why} ({})",
-        answer.decided.verdict.reason
-    )
+    (object, why)
 }
 
 /// One warning, as the API server takes it: no control characters, not too long.

@@ -423,6 +423,8 @@ fn open(webhook: Arc<Webhook<Handmade>>) -> Router {
             "/grants" => Route::Grants,
             "/policies" => Route::Policies,
             "/emergencies" => Route::Emergencies,
+            "/closed" => Route::ClosedValidate,
+            "/closed/foundations" => Route::ClosedFoundations,
             _ => return StatusCode::NOT_FOUND.into_response(),
         };
         dispatch(&webhook, route, http).await
@@ -996,6 +998,7 @@ async fn unknown_operations_and_kinds_pass_and_are_counted() {
     );
 }
 
+mod closed;
 mod deputies;
 mod foundations;
 mod glass;

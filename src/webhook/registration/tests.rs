@@ -15,6 +15,7 @@ fn paths() -> PathKey {
 fn by_service() -> Registration {
     Registration {
         watched: Watched::default(),
+        fail_closed: None,
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         paths: paths(),
@@ -40,6 +41,7 @@ fn hpa(version: &str) -> Pin {
 fn by_url() -> Registration {
     Registration {
         watched: Watched::default(),
+        fail_closed: None,
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         paths: paths(),

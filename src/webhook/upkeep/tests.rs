@@ -76,6 +76,7 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         paths: Paths::new(),
         conversions: Arc::default(),
         policy: crate::policy::Policy::default().live(),
+        fail_closed: None,
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),

@@ -1,0 +1,494 @@
+//! Namespaces that fail closed: where a write that no replica answers, or that nobody can judge, is refused.
+//!
+//! Opt-in, by a label that a namespace has. Each entry for what lies in namespaces becomes three, of which
+//! the API server asks exactly one for a request, so that nothing is judged or recorded twice:
+//!
+//! | entry | `failurePolicy` | asked about |
+//! |---|---|---|
+//! | as it was | `Ignore` | namespaces without the label, and all that has no namespace |
+//! | `fail-closed.…` | `Fail` | namespaced objects where the label is |
+//! | `left-open.…` | `Ignore` | where the label is too, and must not count: [`NEVER`], the guard's own namespace, the Namespace object itself |
+//!
+//! That is why there is but one label: what a selector of two leaves over is no selector.
+//!
+//! Never closed: cluster-scoped objects (nodes, the Namespace whose label is the way out), and the entries
+//! for evictions and bindings, since a drain or a start of a Pod must not hang on the guard.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, RuleWithOperations, ValidatingWebhook, ValidatingWebhookConfiguration,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement,
+};
+use thiserror::Error;
+
+use super::{
+    NAMESPACE_NAME, OBJECTS_WEBHOOK, Registration, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
+    UNLABELED_WEBHOOK, client_config, conditions::condition, foundations::RECORDS_WEBHOOK,
+    pins::is_pin, route_of,
+};
+use crate::policy::selector::{Selector, SelectorError};
+
+/// Namespaces that never fail closed: what starts a cluster again, and the leases of its nodes.
+pub const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
+
+/// What the names of entries that fail closed begin with.
+const CLOSED: &str = "fail-closed.";
+
+/// What the names of entries begin with that see the same label where it does not count.
+const OPEN: &str = "left-open.";
+
+/// Which label the entries were made for.
+const ANNOTATION: &str = "helm-guard.dev/fail-closed-namespaces";
+
+/// The API server's limit on names of entries.
+const LONGEST_NAME: usize = 253;
+
+/// Namespaces that fail closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailClosed {
+    key: String,
+    /// Any value where there are none.
+    values: Vec<String>,
+    never: BTreeSet<String>,
+}
+
+/// Namespaces that cannot fail closed.
+#[derive(Debug, Error)]
+pub enum FailClosedError {
+    /// Not a selector at all.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// A namespace opts in by what it has, and the rest must be one selector too.
+    #[error("namespaces opt in by one label that they have: KEY=VALUE, KEY, or KEY in (A,B)")]
+    NotOneLabel,
+    /// The API server would refuse the whole registration.
+    #[error("{0:?} is not a valid label")]
+    Label(String),
+}
+
+impl FailClosed {
+    /// From a label as `kubectl -l` takes it, and the namespace of the guard, if it is known.
+    pub fn new(text: &str, own_namespace: Option<&str>) -> Result<Self, FailClosedError> {
+        let selector = Selector::parse(text)?;
+        let (key, values) = selector
+            .single_label()
+            .ok_or(FailClosedError::NotOneLabel)?;
+        let wrong = values.iter().find(|value| !is_value(value));
+        if let Some(wrong) = wrong.map(String::as_str).or((!is_key(key)).then_some(key)) {
+            return Err(FailClosedError::Label(wrong.to_owned()));
+        }
+        let never = NEVER.into_iter().chain(own_namespace);
+        Ok(Self {
+            key: key.to_owned(),
+            values: values.to_vec(),
+            never: never.map(str::to_owned).collect(),
+        })
+    }
+
+    fn requirement(&self, operators: [&str; 2]) -> LabelSelectorRequirement {
+        let [with_values, without] = operators;
+        let has_values = !self.values.is_empty();
+        LabelSelectorRequirement {
+            key: self.key.clone(),
+            operator: if has_values { with_values } else { without }.to_owned(),
+            values: has_values.then(|| self.values.clone()),
+        }
+    }
+
+    /// The label is there.
+    fn labeled(&self) -> LabelSelectorRequirement {
+        self.requirement(["In", "Exists"])
+    }
+
+    /// It is not.
+    fn unlabeled(&self) -> LabelSelectorRequirement {
+        self.requirement(["NotIn", "DoesNotExist"])
+    }
+
+    fn by_name(&self) -> LabelSelectorRequirement {
+        LabelSelectorRequirement {
+            key: NAMESPACE_NAME.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(self.never.iter().cloned().collect()),
+        }
+    }
+
+    /// Where the label does not count. The names are those of namespaces, so they need no quoting in CEL.
+    fn does_not_count(&self) -> MatchCondition {
+        let names: Vec<String> = self.never.iter().map(|name| format!("'{name}'")).collect();
+        condition(
+            "where-nothing-fails-closed",
+            format!(
+                "request.namespace in [{}] || request.resource.group == '' && \
+                 request.resource.resource == 'namespaces'",
+                names.join(", ")
+            ),
+        )
+    }
+}
+
+/// A prefix and a name, as Kubernetes has them.
+fn is_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').unwrap_or(("a", key));
+    let is_prefix = prefix.len() <= LONGEST_NAME
+        && prefix.split('.').all(|part| {
+            let letters = part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            !part.is_empty() && letters && !part.starts_with('-') && !part.ends_with('-')
+        });
+    is_prefix && !name.is_empty() && is_value(name)
+}
+
+fn is_value(value: &str) -> bool {
+    let is_end = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
+    value.len() <= 63
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && is_end(value.bytes().next())
+        && is_end(value.bytes().last())
+}
+
+/// The annotation that says for which label the entries are.
+pub(super) fn annotation(fail_closed: &FailClosed) -> (String, String) {
+    let values = fail_closed.values.join(",");
+    let text = match fail_closed.values.as_slice() {
+        [] => fail_closed.key.clone(),
+        _ => format!("{} in ({values})", fail_closed.key),
+    };
+    (ANNOTATION.to_owned(), text)
+}
+
+/// Each entry that may fail closed, in three; the others as they are.
+pub(super) fn divide(
+    webhooks: Vec<ValidatingWebhook>,
+    fail_closed: &FailClosed,
+    registration: &Registration,
+) -> Vec<ValidatingWebhook> {
+    let mut divided = Vec::with_capacity(webhooks.len() * 2);
+    let mut further = Vec::new();
+    for mut entry in webhooks {
+        if may_fail_closed(&entry) {
+            further.push(closed(&entry, fail_closed, registration));
+            further.push(open(&entry, fail_closed, registration));
+            require(&mut entry, [fail_closed.unlabeled()]);
+        }
+        divided.push(entry);
+    }
+    divided.extend(further);
+    divided
+}
+
+fn may_fail_closed(entry: &ValidatingWebhook) -> bool {
+    let names = [
+        OBJECTS_WEBHOOK,
+        UNLABELED_WEBHOOK,
+        SCALE_WEBHOOK,
+        SUBRESOURCES_WEBHOOK,
+        RECORDS_WEBHOOK,
+    ];
+    let fits = entry.name.len() + CLOSED.len().max(OPEN.len()) <= LONGEST_NAME;
+    names.contains(&&*entry.name) || is_pin(entry) && fits
+}
+
+fn closed(
+    entry: &ValidatingWebhook,
+    fail_closed: &FailClosed,
+    registration: &Registration,
+) -> ValidatingWebhook {
+    let mut closed = renamed(entry, CLOSED, registration);
+    let namespaced = |rule: &RuleWithOperations| RuleWithOperations {
+        scope: Some("Namespaced".to_owned()),
+        ..rule.clone()
+    };
+    let rules = entry.rules.iter().flatten();
+    closed.rules = Some(rules.map(namespaced).collect());
+    closed.failure_policy = Some("Fail".to_owned());
+    require(&mut closed, [fail_closed.labeled(), fail_closed.by_name()]);
+    closed
+}
+
+fn open(
+    entry: &ValidatingWebhook,
+    fail_closed: &FailClosed,
+    registration: &Registration,
+) -> ValidatingWebhook {
+    let mut open = renamed(entry, OPEN, registration);
+    let conditions = open.match_conditions.get_or_insert_default();
+    conditions.insert(0, fail_closed.does_not_count());
+    require(&mut open, [fail_closed.labeled()]);
+    open
+}
+
+fn renamed(
+    entry: &ValidatingWebhook,
+    prefix: &str,
+    registration: &Registration,
+) -> ValidatingWebhook {
+    let mut renamed = entry.clone();
+    renamed.name = format!("{prefix}{}", entry.name);
+    renamed.client_config = client_config(registration, route_of(&renamed), &renamed.name);
+    renamed
+}
+
+fn require(
+    entry: &mut ValidatingWebhook,
+    requirements: impl IntoIterator<Item = LabelSelectorRequirement>,
+) {
+    let selector = entry.namespace_selector.get_or_insert_default();
+    let expressions = selector.match_expressions.get_or_insert_default();
+    expressions.extend(requirements);
+}
+
+/// The name of the entry that one was made from, and whether it fails closed.
+pub(super) fn original(name: &str) -> (&str, bool) {
+    match (name.strip_prefix(CLOSED), name.strip_prefix(OPEN)) {
+        (Some(name), _) => (name, true),
+        (None, Some(name)) => (name, false),
+        (None, None) => (name, false),
+    }
+}
+
+/// The configuration without the requirement of a label that counts no more. It would be taken for
+/// somebody else's addition, and namespaces with that label would be in no entry at all.
+pub(super) fn without_former(
+    mut live: ValidatingWebhookConfiguration,
+    now: Option<&FailClosed>,
+) -> ValidatingWebhookConfiguration {
+    let annotations = live.metadata.annotations.get_or_insert_default();
+    let Some(text) = annotations.get(ANNOTATION) else {
+        return live;
+    };
+    if now.is_some_and(|now| annotation(now).1 == *text) {
+        return live;
+    }
+    let former = FailClosed::new(text, None);
+    annotations.remove(ANNOTATION);
+    let Ok(former) = former else { return live };
+    let ours = [former.labeled(), former.unlabeled()];
+    for entry in live.webhooks.iter_mut().flatten() {
+        let selector = entry.namespace_selector.as_mut();
+        let expressions = selector.and_then(|selector| selector.match_expressions.as_mut());
+        if let Some(expressions) = expressions {
+            expressions.retain(|known| !ours.contains(known));
+        }
+    }
+    live
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::webhook::{
+        endpoint::Endpoint,
+        paths::{PathKey, Route},
+        registration::{configuration, emergencies::Watched, pins, pins::Pin},
+        tls::Pair,
+    };
+
+    fn registration(label: Option<&str>) -> Registration {
+        let pair = Pair {
+            chain: String::new(),
+            key: "a key".to_owned(),
+            ca_bundle: None,
+        };
+        let named = Watched {
+            users: BTreeSet::from(["ada".to_owned()]),
+            ..Watched::default()
+        };
+        Registration {
+            endpoint: Endpoint::from_service("guard/helm-guard").unwrap(),
+            ca_bundle: None,
+            paths: PathKey::of(&pair),
+            pins: pins::Wanted::default(),
+            watched: named,
+            fail_closed: label.map(|label| FailClosed::new(label, Some("guard")).unwrap()),
+        }
+    }
+
+    fn entries(label: Option<&str>) -> Vec<ValidatingWebhook> {
+        let pin = Pin {
+            group: "autoscaling".to_owned(),
+            version: "v1".to_owned(),
+            plural: "horizontalpodautoscalers".to_owned(),
+        };
+        let whole = configuration(&registration(label), &BTreeSet::from([pin]));
+        whole.webhooks.unwrap()
+    }
+
+    fn holds(requirement: &LabelSelectorRequirement, labels: &BTreeMap<&str, &str>) -> bool {
+        let found = labels.get(&*requirement.key);
+        let values = requirement.values.as_deref().unwrap_or_default();
+        let is_one = found.is_some_and(|found| values.iter().any(|value| value == found));
+        match &*requirement.operator {
+            "In" => is_one,
+            "NotIn" => !is_one,
+            "Exists" => found.is_some(),
+            "DoesNotExist" => found.is_none(),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The failure policies of the entries made from this one that the API server asks about a write in a
+    /// namespace; of a cluster-scoped object where there is none, of the Namespace itself where `itself`.
+    fn asked(
+        all: &[ValidatingWebhook],
+        name: &str,
+        (namespace, label): (Option<&str>, Option<&str>),
+        itself: bool,
+    ) -> Vec<String> {
+        let mut labels = BTreeMap::new();
+        if let Some(namespace) = namespace {
+            labels.insert(NAMESPACE_NAME, namespace);
+        }
+        labels.extend(label.map(|value| ("team.example.com/closed", value)));
+        let is_asked = |entry: &&ValidatingWebhook| {
+            let selector = entry.namespace_selector.clone().unwrap();
+            let selects = namespace.is_none()
+                || selector
+                    .match_expressions
+                    .iter()
+                    .flatten()
+                    .all(|one| holds(one, &labels));
+            let is_namespaced = namespace.is_some() && !itself;
+            let scope = entry.rules.as_ref().unwrap()[0].scope.clone().unwrap();
+            let in_scope = scope == "*" || is_namespaced;
+            let conditions = entry.match_conditions.iter().flatten();
+            let mut open = conditions.filter(|one| one.name == "where-nothing-fails-closed");
+            let is_left = open.next().is_none_or(|one| {
+                itself
+                    || namespace.is_some_and(|name| one.expression.contains(&format!("'{name}'")))
+            });
+            original(&entry.name).0 == name && selects && in_scope && is_left
+        };
+        let asked = all.iter().filter(is_asked);
+        asked
+            .map(|entry| entry.failure_policy.clone().unwrap())
+            .collect()
+    }
+
+    #[rstest]
+    #[case::value("team.example.com/closed=yes")]
+    #[case::any_value("team.example.com/closed")]
+    #[case::one_of("team.example.com/closed in (yes, sure)")]
+    fn each_write_is_in_exactly_one_entry_and_closed_only_where_the_label_is(#[case] label: &str) {
+        let all = entries(Some(label));
+        let pin = "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev";
+        for name in [
+            OBJECTS_WEBHOOK,
+            UNLABELED_WEBHOOK,
+            SCALE_WEBHOOK,
+            SUBRESOURCES_WEBHOOK,
+            RECORDS_WEBHOOK,
+            pin,
+        ] {
+            for (namespace, label, itself, expected) in [
+                (Some("shop"), Some("yes"), false, "Fail"),
+                (Some("shop"), None, false, "Ignore"),
+                (Some("kube-system"), Some("yes"), false, "Ignore"),
+                (Some("kube-system"), None, false, "Ignore"),
+                (Some("kube-node-lease"), Some("yes"), false, "Ignore"),
+                (Some("guard"), Some("yes"), false, "Ignore"),
+                (Some("guard"), None, false, "Ignore"),
+                (Some("shop"), Some("yes"), true, "Ignore"),
+                (Some("shop"), None, true, "Ignore"),
+                (None, None, false, "Ignore"),
+            ] {
+                let found = asked(&all, name, (namespace, label), itself);
+                assert_eq!(found, [expected], "{name} {namespace:?} {label:?} {itself}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_not_hang_on_the_guard_never_fails_closed() {
+        let closed = entries(Some("a=b"))
+            .into_iter()
+            .filter(|entry| entry.failure_policy.as_deref() == Some("Fail"));
+        let mut names: Vec<String> = closed.map(|entry| entry.name).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "fail-closed.horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev",
+                "fail-closed.objects.helm-guard.dev",
+                "fail-closed.records.helm-guard.dev",
+                "fail-closed.scale.helm-guard.dev",
+                "fail-closed.subresources.helm-guard.dev",
+                "fail-closed.unlabeled.helm-guard.dev",
+            ]
+        );
+        let all_open = entries(None);
+        assert!(
+            all_open
+                .iter()
+                .all(|entry| entry.failure_policy.as_deref() == Some("Ignore"))
+        );
+    }
+
+    #[test]
+    fn each_entry_has_a_path_of_its_own_and_is_known_by_it() {
+        let all = entries(Some("a=b"));
+        let paths: BTreeSet<String> = all
+            .iter()
+            .map(|entry| entry.client_config.service.clone().unwrap().path.unwrap())
+            .collect();
+        assert_eq!(paths.len(), all.len());
+        for entry in &all {
+            let is_closed = entry.failure_policy.as_deref() == Some("Fail");
+            let path = entry.client_config.service.clone().unwrap().path.unwrap();
+            assert_eq!(path.starts_with("/closed-"), is_closed, "{path}");
+            let expected = registration(None).paths.path(route_of(entry), &entry.name);
+            assert_eq!(path, expected);
+        }
+        assert_ne!(Route::Validate.closed(), Route::Validate);
+    }
+
+    /// It would look like an exclusion that a platform added.
+    #[rstest]
+    #[case::no_more(None)]
+    #[case::another(Some("other"))]
+    fn the_label_of_before_is_no_exclusion_that_stays(#[case] next: Option<&str>) {
+        let live = configuration(&registration(Some("a in (b,c)")), &BTreeSet::new());
+        let wanted = registration(next);
+        let live = without_former(live, wanted.fail_closed.as_ref());
+        let wanted = configuration(&wanted, &BTreeSet::new());
+        assert!(super::super::drift::difference(&live, &wanted).is_some());
+        let next = super::super::drift::merged(live, wanted.clone());
+        let selectors = |all: &ValidatingWebhookConfiguration| -> Vec<usize> {
+            let entries = all.webhooks.iter().flatten();
+            let selectors =
+                entries.map(|entry| entry.namespace_selector.clone().unwrap_or_default());
+            selectors
+                .map(|one| one.match_expressions.unwrap_or_default().len())
+                .collect()
+        };
+        assert_eq!(selectors(&next), selectors(&wanted));
+        assert_eq!(super::super::drift::difference(&next, &wanted), None);
+        assert_eq!(next.metadata.annotations, wanted.metadata.annotations);
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::absence("!a")]
+    #[case::not("a!=b")]
+    #[case::two("a,b=c")]
+    #[case::key("a/b/c")]
+    #[case::no_name("a/")]
+    #[case::value("a=b c")]
+    #[case::long_value(
+        "a=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    )]
+    #[case::end("a=b-")]
+    fn what_is_no_single_label_is_refused(#[case] label: &str) {
+        assert!(FailClosed::new(label, None).is_err(), "{label}");
+    }
+}
