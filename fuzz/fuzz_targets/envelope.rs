@@ -11,7 +11,9 @@ use helm_guard::{
         Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
     },
-    helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
+    helm::{
+        ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver,
+    },
     policy::{Labels, Policy, license::Facts},
     webhook::envelope::{self, EnvelopeError},
 };
@@ -49,6 +51,7 @@ static CLAIM: LazyLock<Claim> = LazyLock::new(|| {
         chart: "web-1".into(),
         phase: Phase::Settled,
         uninstalling_since: None,
+        apply_method: ApplyMethod::default(),
         hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 1,
