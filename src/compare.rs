@@ -18,6 +18,7 @@ mod members;
 mod open;
 mod pairs;
 pub mod path;
+pub mod positions;
 pub mod quantity;
 pub mod redact;
 mod respelled;

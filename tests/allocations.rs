@@ -1,11 +1,33 @@
-//! What the comparison takes from the heap: nothing, for an object that does not change.
+//! What a judgement takes from the heap: nothing, for an object that does not change; and for one of
+//! which everything changes, in proportion to its size. Blocks on the heap are counted, which time is
+//! too rough for.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use helm_guard::compare::{
-    Agreement, Comparison, Declared, Json, compare, schema::builtin::builtin, values::Empties,
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
 };
-use serde_json::json;
+
+use helm_guard::{
+    compare::{
+        Agreement, Comparison, Declared, Json, compare, path::FieldPath, redact::Redactor,
+        schema::builtin::builtin, undo::undo, values::Empties,
+    },
+    guard::{
+        Claim, Elsewhere, Held, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
+        RevisionClaim, Verdict, judge,
+    },
+    helm::{
+        ReleaseName, identity::DeclaredObject, lifecycle::Phase, record::ApplyMethod,
+        storage::Driver,
+    },
+    policy::{Labels, Policy, license::Facts},
+};
+use serde_json::{Value, json};
+
+/// Only one test can count.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
@@ -36,6 +58,7 @@ fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
 
 #[test]
 fn comparing_an_object_that_did_not_change_allocates_nothing() {
+    let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let (declared, live, edited) = (deployment("a"), deployment("a"), deployment("b"));
     assert_eq!(blocks(&declared, &live, &live.clone()), (0, 0));
@@ -44,4 +67,182 @@ fn comparing_an_object_that_did_not_change_allocates_nothing() {
         taken > 0 && found == 40,
         "the measurement sees allocations: {taken} {found}"
     );
+}
+
+/// A Deployment with so many variables, each of which a manager `robot` owns the name of.
+fn with_variables(count: usize, value: &str) -> Value {
+    let name = |n: usize| format!("E{n}");
+    let env: Vec<Value> = (0..count)
+        .map(|n| json!({"name": name(n), "value": value}))
+        .collect();
+    let owned: serde_json::Map<String, Value> = (0..count)
+        .map(|n| {
+            let key = format!("k:{}", json!({"name": name(n)}));
+            (key, json!({".": {}, "f:name": {}}))
+        })
+        .collect();
+    let containers = json!({r#"k:{"name":"web"}"#: {"f:env": owned}});
+    json!({
+        "metadata": {
+            "annotations": {"helm-guard.dev/ignore": "/spec/template/spec/containers/0/env/0"},
+            "managedFields": [{"manager": "robot", "fieldsV1": {
+                "f:spec": {"f:template": {"f:spec": {"f:containers": containers}}},
+            }}],
+        },
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "env": env}]}}},
+    })
+}
+
+fn claim(release: &str, object: &Value) -> Claim {
+    let declared = DeclaredObject {
+        group: "apps".into(),
+        version: "v1".into(),
+        kind: "Deployment".into(),
+        namespace: None,
+        name: "web".into(),
+        source: None,
+        line: 1,
+        keep: false,
+        json: object.to_string().into(),
+    };
+    Claim {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".into(),
+            name: release.into(),
+        }),
+        records: RecordsAt {
+            driver: Driver::Secret,
+            namespace: "shop".into(),
+        },
+        reach: Reach::Own,
+        chart: "web-1.0.0".into(),
+        phase: Phase::Settled,
+        uninstalling_since: None,
+        apply_method: ApplyMethod::default(),
+        hook_accounts: Arc::default(),
+        revisions: vec![RevisionClaim {
+            revision: 1,
+            held: Held::Declared(Arc::new(declared)),
+        }],
+    }
+}
+
+fn judged(policy: &Policy, claims: &[Claim], [old, new]: [&Value; 2]) -> Verdict {
+    let review = json!({
+        "uid": "1", "operation": "UPDATE", "name": "web", "namespace": "shop",
+        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+        "userInfo": {"username": "alice"},
+        "oldObject": old, "object": new,
+    })
+    .to_string();
+    let request: Request<'_> = serde_json::from_str(&review).unwrap();
+    judge(&Question {
+        request: &request,
+        object: &ObjectRef {
+            group: "apps",
+            kind: "Deployment",
+            namespace: "shop",
+            name: Cow::Borrowed("web"),
+        },
+        claims,
+        knowledge: Knowledge::Builtin(builtin().lookup("apps", "v1", "Deployment").unwrap()),
+        elsewhere: Elsewhere::Versions(&[]),
+        replicas_path: &["spec", "replicas"],
+        policy,
+        labels: Labels::Unknown,
+        facts: Facts::default(),
+        redactor: &Redactor::new(b"key"),
+    })
+}
+
+/// Four times the size is about four times the work, and never sixteen times.
+#[track_caller]
+fn assert_in_proportion(what: &str, work: impl Fn(usize)) {
+    let [small, large] = [300, 1_200].map(|count| {
+        let before = dhat::HeapStats::get().total_blocks;
+        work(count);
+        dhat::HeapStats::get().total_blocks - before
+    });
+    assert!(
+        small > 300 && large < 6 * small,
+        "{what}: {small} blocks for 300 items, {large} for 1,200"
+    );
+}
+
+#[test]
+fn a_change_of_everything_is_judged_in_proportion_to_its_size() {
+    let _turn = COUNTING.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let policy = |spec: Value| Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
+    let env = "/spec/template/spec/containers/0/env";
+    let some = r#".spec.template.spec.containers[].env[] | select(.name != "E0") | .name"#;
+    for (what, spec) in [
+        ("no rule", json!({})),
+        (
+            "a position",
+            json!({"ignore": [{"paths": [format!("{env}/0")]}]}),
+        ),
+        (
+            "an expression",
+            json!({"ignore": [{"jqPathExpressions": [some]}]}),
+        ),
+        (
+            "a manager",
+            json!({"ignore": [{"managedFieldsManagers": ["robot"]}]}),
+        ),
+        (
+            "the chart's own paths",
+            json!({"chartAnnotations": "Honor"}),
+        ),
+    ] {
+        let policy = policy(spec);
+        assert_in_proportion(what, |count| {
+            let object = |value: &str| with_variables(count, value);
+            let claims = [claim("web", &object("a")), claim("other", &object("b"))];
+            let found = judged(&policy, &claims, [&object("a"), &object("c")]);
+            let changes = found.findings.iter().map(|finding| finding.changes.len());
+            assert!(changes.sum::<usize>() >= 2 * (count - 1), "{what}");
+        });
+    }
+}
+
+#[test]
+fn what_another_release_declares_is_looked_up_in_proportion_to_its_size() {
+    let _turn = COUNTING.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let policy = Policy::default();
+    // Every key of a large ConfigMap is another one's too: 30,000 of them fit into an object.
+    assert_in_proportion("a map of keys", |count| {
+        let object = |value: &str| {
+            let data = (0..count).map(|n| (format!("k{n}"), json!(value)));
+            json!({"metadata": {"annotations": data.collect::<serde_json::Map<_, _>>()}})
+        };
+        let claims = [claim("web", &object("a")), claim("other", &object("b"))];
+        let found = judged(&policy, &claims, [&object("a"), &object("c")]);
+        assert_eq!(found.findings.len(), 2);
+        let taken_over = judged(&policy, &claims, [&object("a"), &object("b")]);
+        assert_eq!(taken_over.findings.len(), 0);
+    });
+}
+
+#[test]
+fn a_change_of_everything_is_taken_back_in_proportion_to_its_size() {
+    let _turn = COUNTING.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    for (what, new) in [("changed", None), ("removed", Some(with_variables(1, "c")))] {
+        assert_in_proportion(what, |count| {
+            let old = with_variables(count, "a");
+            let new = new.clone().unwrap_or_else(|| with_variables(count, "c"));
+            let path = |n: usize| {
+                let path = format!(".spec.template.spec.containers[name=web].env[name=E{n}]");
+                path.parse::<FieldPath>().unwrap()
+            };
+            let paths: Vec<FieldPath> = (0..count).map(path).collect();
+            let mut patched = new.clone();
+            json_patch::patch(&mut patched, &undo(&old, &new, &paths)).unwrap();
+            let env = "/spec/template/spec/containers/0/env";
+            assert_eq!(patched.pointer(env), old.pointer(env));
+        });
+    }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::path::Step;
+use super::{
+    path::Step,
+    positions::{self, unquoted},
+};
 
 /// The value that `steps` lead to.
 pub fn select<'v>(object: &'v Value, steps: &[Step]) -> Option<&'v Value> {
@@ -55,8 +58,8 @@ pub fn position(items: &[Value], step: &Step) -> Option<usize> {
 
 /// Whether a value is this JSON text, with or without quotes.
 pub fn is(value: &Value, text: &str) -> bool {
-    let json = value.to_string();
-    value.as_str() == Some(text) || json == text
+    let own = positions::text(value);
+    own == text || value.is_string() && own == unquoted(text)
 }
 
 #[cfg(test)]

@@ -1,97 +1,207 @@
 //! The patch that takes a change of some fields back.
 
+use std::collections::{BTreeMap, HashMap};
+
 use json_patch::Patch;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     path::{FieldPath, Step},
-    select::{child, child_mut, position},
+    positions::{Positions, text},
 };
 
 /// From `new` to an object in which the fields at `paths` are as they were in `old`, RFC 6902.
-/// Everything else that the change did stays.
+/// Everything else that the change did stays. Where a list repeats a merge key, all items of the key go
+/// back: a path cannot tell them apart.
 ///
 /// Both objects go into the patch as they are: mask a Secret before.
 pub fn undo<'p>(old: &Value, new: &Value, paths: impl IntoIterator<Item = &'p FieldPath>) -> Patch {
-    let mut undone = new.clone();
+    let mut wanted = Wanted::default();
     for path in paths {
-        restore(&mut undone, Some(old), path.steps());
+        wanted.add(path.steps());
     }
+    let mut undone = new.clone();
+    wanted.restore(&mut undone, Some(old));
     json_patch::diff(new, &undone)
 }
 
-/// Makes what `steps` lead to in `at` as it was in `was`.
-fn restore(at: &mut Value, was: Option<&Value>, steps: &[Step]) {
-    let Some((step, rest)) = steps.split_first() else {
-        if let Some(was) = was {
-            at.clone_from(was);
+/// What is to go back: paths by their steps, so that each object and list is gone through once.
+#[derive(Default)]
+struct Wanted<'p> {
+    /// All that is here.
+    whole: bool,
+    below: BTreeMap<&'p Step, Wanted<'p>>,
+}
+
+impl<'p> Wanted<'p> {
+    fn add(&mut self, steps: &'p [Step]) {
+        let mut at = self;
+        for step in steps {
+            at = at.below.entry(step).or_default();
         }
-        return;
-    };
-    let before = was.and_then(|was| child(was, step));
-    match (child_mut(at, step), before) {
-        (Some(now), before) if !rest.is_empty() => restore(now, before, rest),
-        (Some(now), Some(before)) => now.clone_from(before),
-        (Some(_), None) => remove(at, step),
-        // What held the field went with it, and comes back with it.
-        (None, Some(before)) => {
-            if !insert(at, step, before.clone(), was)
-                && let Some(was) = was
-            {
+        at.whole = true;
+    }
+
+    /// The steps are of objects, or of lists.
+    fn fits(&self, value: &Value) -> bool {
+        let mut are_fields = self.below.keys().map(|step| matches!(step, Step::Field(_)));
+        match value {
+            Value::Object(_) => are_fields.all(|is_field| is_field),
+            Value::Array(_) => !are_fields.any(|is_field| is_field),
+            _ => false,
+        }
+    }
+
+    /// Makes what is wanted of `at` as it was in `was`.
+    fn restore(&self, at: &mut Value, was: Option<&Value>) {
+        if self.whole {
+            if let Some(was) = was {
                 at.clone_from(was);
             }
+            return;
         }
-        (None, None) => {}
+        if !self.fits(at) {
+            // What held the fields went with them, and comes back with them.
+            if let Some(was) = was.filter(|was| self.fits(was)) {
+                at.clone_from(was);
+            }
+            return;
+        }
+        match at {
+            Value::Object(fields) => self.fields(fields, was.and_then(Value::as_object)),
+            Value::Array(items) => {
+                let was = was.and_then(Value::as_array);
+                self.items(items, was.map(Vec::as_slice).unwrap_or_default());
+            }
+            _ => {}
+        }
     }
-}
 
-fn remove(parent: &mut Value, step: &Step) {
-    match (parent, step) {
-        (Value::Object(fields), Step::Field(name)) => {
-            fields.remove(name);
-        }
-        (Value::Array(items), step) => {
-            if let Some(position) = position(items, step) {
-                items.remove(position);
+    fn fields(&self, fields: &mut Map<String, Value>, was: Option<&Map<String, Value>>) {
+        for (step, wanted) in &self.below {
+            let Step::Field(name) = step else { continue };
+            let before = was.and_then(|was| was.get(name));
+            match (fields.get_mut(name), before) {
+                (Some(now), before) if !wanted.whole => wanted.restore(now, before),
+                (Some(now), Some(before)) => now.clone_from(before),
+                (Some(_), None) => {
+                    fields.remove(name);
+                }
+                (None, Some(before)) => {
+                    fields.insert(name.clone(), before.clone());
+                }
+                (None, None) => {}
             }
         }
-        _ => {}
+    }
+
+    fn items(&self, items: &mut Vec<Value>, was: &[Value]) {
+        let (mut now, mut before) = (Positions::default(), Positions::default());
+        let mut list = List::new(items, was);
+        for (step, wanted) in &self.below {
+            let (now, before) = (now.of(items, step), before.of(was, step));
+            let one = match (now.as_slice(), before.as_slice()) {
+                ([], []) => continue,
+                ([now], [] | [_]) if !wanted.whole => list.now(*now),
+                _ => None,
+            };
+            match one {
+                Some(item) => wanted.restore(item, before.first().and_then(|at| was.get(*at))),
+                None => list.swap(step, &now, &before),
+            }
+        }
+        *items = list.put_together();
     }
 }
 
-/// Whether there was a place for it. An item of a list comes after the one that it stood behind.
-fn insert(parent: &mut Value, step: &Step, value: Value, was: Option<&Value>) -> bool {
-    match (parent, step) {
-        (Value::Object(fields), Step::Field(name)) => {
-            fields.insert(name.clone(), value);
-            true
+/// A list in which items go back.
+struct List<'v> {
+    was: &'v [Value],
+    /// The items of today; none, where one goes.
+    slots: Vec<Option<Value>>,
+    /// What comes behind so many of today's items.
+    behind: BTreeMap<usize, Vec<&'v Value>>,
+    /// The items that have to find their place, by where they were, with the step to them.
+    lost: BTreeMap<usize, Step>,
+}
+
+impl<'v> List<'v> {
+    fn new(items: &[Value], was: &'v [Value]) -> Self {
+        Self {
+            was,
+            slots: items.iter().cloned().map(Some).collect(),
+            behind: BTreeMap::new(),
+            lost: BTreeMap::new(),
         }
-        (Value::Array(items), Step::Index(index)) => {
-            items.insert((*index).min(items.len()), value);
-            true
+    }
+
+    fn now(&mut self, at: usize) -> Option<&mut Value> {
+        self.slots.get_mut(at)?.as_mut()
+    }
+
+    /// The items at `now` become those that were at `before`.
+    fn swap(&mut self, step: &Step, now: &[usize], before: &[usize]) {
+        let items = before.iter().filter_map(|at| self.was.get(*at));
+        let mut items = items.collect::<Vec<_>>().into_iter();
+        for at in now {
+            if let Some(slot) = self.slots.get_mut(*at) {
+                *slot = items.next().cloned();
+            }
         }
-        (Value::Array(items), Step::Item(_) | Step::Value(_)) => {
-            let before = was.and_then(Value::as_array).map(Vec::as_slice);
-            let place = before.and_then(|before| place_of(step, before, items));
-            items.insert(place.unwrap_or(items.len()), value);
-            true
+        match (now.last(), step) {
+            (Some(last), _) => self.behind.entry(last + 1).or_default().extend(items),
+            (None, Step::Index(_)) => {
+                let end = self.slots.len();
+                self.behind.entry(end).or_default().extend(items);
+            }
+            (None, step) => {
+                let lost = before.iter().map(|at| (*at, step.clone()));
+                self.lost.extend(lost);
+            }
         }
-        _ => false,
+    }
+
+    /// A lost item comes behind the one that it stood behind.
+    fn put_together(mut self) -> Vec<Value> {
+        if let Some(step) = self.lost.values().next() {
+            let slots = self.slots.iter().enumerate();
+            let places: HashMap<Vec<String>, usize> = slots
+                .filter_map(|(at, item)| Some((name(item.as_ref()?, step), at + 1)))
+                .collect();
+            let mut place = 0;
+            for (at, item) in self.was.iter().enumerate() {
+                if self.lost.contains_key(&at) {
+                    self.behind.entry(place).or_default().push(item);
+                } else if let Some(known) = places.get(&name(item, step)) {
+                    place = *known;
+                }
+            }
+        }
+        let Self {
+            slots, mut behind, ..
+        } = self;
+        let mut items = Vec::with_capacity(slots.len());
+        items.extend(behind.remove(&0).unwrap_or_default().into_iter().cloned());
+        for (at, item) in slots.into_iter().enumerate() {
+            items.extend(item);
+            let next = behind.remove(&(at + 1)).unwrap_or_default();
+            items.extend(next.into_iter().cloned());
+        }
+        items
     }
 }
 
-/// Where in `items` something belongs that `step` led to in `before`.
-fn place_of(step: &Step, before: &[Value], items: &[Value]) -> Option<usize> {
-    let Some(last) = position(before, step)?.checked_sub(1) else {
-        return Some(0);
-    };
-    let ahead = before.get(last)?;
-    let is_ahead = |item: &Value| match step {
-        // By the keys alone: what else is in it may have changed.
-        Step::Item(keys) => keys.iter().all(|(key, _)| item.get(key) == ahead.get(key)),
-        _ => item == ahead,
-    };
-    items.iter().position(is_ahead).map(|ahead| ahead + 1)
+/// What an item is known by among steps of this kind: what else is in it may have changed.
+fn name(item: &Value, step: &Step) -> Vec<String> {
+    match step {
+        Step::Item(keys) => {
+            let values = keys.iter().map(|(key, _)| item.get(key));
+            values
+                .map(|value| value.map(text).unwrap_or_default())
+                .collect()
+        }
+        _ => vec![text(item)],
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +253,36 @@ mod tests {
         ],
         json!([{"port": 80, "v": 1}, {"port": 80, "protocol": "UDP", "v": 1}])
     )]
+    #[case::twin_that_went(
+        json!([{"name": "x", "v": 1}, {"name": "y"}, {"name": "x", "v": 2}]),
+        json!([{"name": "x", "v": 1}, {"name": "y"}]),
+        vec![item("x")],
+        json!([{"name": "x", "v": 1}, {"name": "x", "v": 2}, {"name": "y"}])
+    )]
+    #[case::twin_that_changed(
+        json!([{"name": "x", "v": 1}, {"name": "x", "v": 2}]),
+        json!([{"name": "x", "v": 1}, {"name": "new"}, {"name": "x", "v": 3}]),
+        vec![item("x"), field("v")],
+        json!([{"name": "x", "v": 1}, {"name": "new"}, {"name": "x", "v": 2}])
+    )]
+    #[case::twins_that_went(
+        json!([{"name": "y"}, {"name": "x", "v": 1}, {"name": "x", "v": 2}]),
+        json!([{"name": "y"}, {"name": "z"}]),
+        vec![item("x")],
+        json!([{"name": "y"}, {"name": "x", "v": 1}, {"name": "x", "v": 2}, {"name": "z"}])
+    )]
+    #[case::twin_that_came(
+        json!([{"name": "x", "v": 1}]),
+        json!([{"name": "x", "v": 1}, {"name": "x", "v": 2}]),
+        vec![item("x")],
+        json!([{"name": "x", "v": 1}])
+    )]
+    #[case::items_that_went_one_after_the_other(
+        json!([{"name": "w"}, {"name": "x"}, {"name": "y"}]),
+        json!([{"name": "w"}, {"name": "z"}]),
+        vec![item("y")],
+        json!([{"name": "w"}, {"name": "y"}, {"name": "z"}])
+    )]
     #[case::value_of_a_set(
         json!(["a", "b"]), json!(["b"]), vec![Step::Value("\"a\"".to_owned())], json!(["a", "b"])
     )]
@@ -175,5 +315,35 @@ mod tests {
         let mut patched = new;
         json_patch::patch(&mut patched, &patch).unwrap();
         assert_eq!(patched, expected);
+    }
+
+    #[test]
+    fn many_items_go_back_to_their_places() {
+        let name = |n: usize| json!({"name": format!("i{n}"), "v": n});
+        let old: Vec<Value> = (0..50).map(name).collect();
+        let new: Vec<Value> = (0..50).step_by(7).map(name).collect();
+        let paths: Vec<FieldPath> = (0..50)
+            .map(|n| FieldPath::from(vec![item(&format!("i{n}"))]))
+            .collect();
+        let (old, new) = (json!(old), json!(new));
+        let mut patched = new.clone();
+        json_patch::patch(&mut patched, &undo(&old, &new, &paths)).unwrap();
+        assert_eq!(patched, old);
+    }
+
+    #[test]
+    fn positions_that_came_and_went_go_back_together() {
+        let paths: Vec<FieldPath> = (0..4)
+            .map(|n| FieldPath::from(vec![Step::Index(n)]))
+            .collect();
+        for (old, new) in [
+            (json!([1, 2, 3, 4]), json!([9])),
+            (json!([1]), json!([1, 2, 3, 4])),
+            (json!([]), json!([1, 2])),
+        ] {
+            let mut patched = new.clone();
+            json_patch::patch(&mut patched, &undo(&old, &new, &paths)).unwrap();
+            assert_eq!(patched, old);
+        }
     }
 }

@@ -18,6 +18,9 @@ use crate::api::{
 /// On an object of a manifest: paths of it that anyone may change, separated by commas.
 const IGNORE_ANNOTATION: &str = "helm-guard.dev/ignore";
 
+/// So many paths of it count: each is held against each change.
+const MOST_BY_CHART: usize = 256;
+
 /// The name under which it is reported.
 const BY_CHART: &str = "chart-annotation";
 
@@ -116,23 +119,25 @@ impl Ignored {
             && (by.field_manager.is_some_and(is_trusted)
                 || by
                     .old_object
-                    .is_some_and(|old| owns(old, is_trusted, change.path)))
+                    .is_some_and(|old| owns(old, &self.managers, change.path)))
     }
 }
 
 /// Whether the object's own manifest says that anyone may change this. What is no path there counts for
 /// nothing: a chart is no place to find that out.
 pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
-    let paths = object
-        .manifest?
-        .metadata("annotations", IGNORE_ANNOTATION)?;
-    let covers = |path: &str| {
-        let path = path.trim();
+    let manifest = object.manifest?;
+    let read = || {
+        let paths = manifest.metadata("annotations", IGNORE_ANNOTATION);
+        let paths = paths.into_iter().flat_map(|paths| paths.split(','));
         // Nobody means the whole object by a comma too many.
-        !path.is_empty()
-            && Pattern::new(path).is_ok_and(|path| path.covers(change.path, object.manifest))
+        let paths = paths.map(str::trim).filter(|path| !path.is_empty());
+        let patterns = paths.filter_map(|path| Pattern::new(path).ok());
+        patterns.take(MOST_BY_CHART).collect()
     };
-    paths.split(',').any(covers).then(|| BY_CHART.into())
+    let mut patterns = manifest.patterns(read).iter();
+    let is_ignored = patterns.any(|path| path.covers(change.path, object.manifest));
+    is_ignored.then(|| BY_CHART.into())
 }
 
 /// Undeclared fields of some objects that pass all the same.

@@ -1,63 +1,149 @@
 //! Who owns a field, by `metadata.managedFields`.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use serde_json::{Map, Value};
 
 use super::tree::Tree;
-use crate::compare::path::{FieldPath, Step};
+use crate::compare::{
+    path::{FieldPath, Step},
+    positions::unquoted,
+};
+
+/// A list's items have the same merge keys; so many sets of them are looked at.
+const MOST_KEYS: usize = 16;
 
 /// Whether one of the managers owns the path in this object.
-pub fn owns(object: &Tree<'_>, is_one: impl Fn(&str) -> bool, path: &FieldPath) -> bool {
+pub fn owns(object: &Tree<'_>, managers: &[String], path: &FieldPath) -> bool {
     let entries = object.value().pointer("/metadata/managedFields");
-    let entries = entries.and_then(Value::as_array);
-    entries.into_iter().flatten().any(|entry| {
-        let manager = entry.get("manager").and_then(Value::as_str);
-        let fields = entry.get("fieldsV1").and_then(Value::as_object);
-        manager.is_some_and(&is_one) && fields.is_some_and(|fields| holds(fields, path))
-    })
-}
-
-/// Whether a set of fields (`FieldsV1`) has the path, or what it is part of as a whole.
-fn holds(fields: &Map<String, Value>, path: &FieldPath) -> bool {
-    let mut at = fields;
-    for (depth, step) in path.steps().iter().enumerate() {
-        if depth > 0 && at.is_empty() {
-            return true;
-        }
-        let find = |prefix: &str, is_it: &dyn Fn(&str) -> bool| {
-            let mut fields = at.iter();
-            let found = fields.find(|(key, _)| key.strip_prefix(prefix).is_some_and(is_it));
-            found.map(|(_, below)| below)
-        };
-        let below = match step {
-            Step::Field(name) => at.get(&format!("f:{name}")),
-            Step::Index(index) => at.get(&format!("i:{index}")),
-            Step::Value(value) => find("v:", &|key| is(key, value)),
-            Step::Item(keys) => find("k:", &|key| names(key, keys)),
-        };
-        match below.and_then(Value::as_object) {
-            Some(below) => at = below,
-            None => return false,
-        }
-    }
-    // `.` says that the map or item itself is owned, and not only what is in it.
-    at.is_empty() || at.contains_key(".")
-}
-
-fn is(json: &str, text: &str) -> bool {
-    json == text || serde_json::from_str::<String>(json).is_ok_and(|own| own == text)
-}
-
-fn names(json: &str, keys: &[(String, String)]) -> bool {
-    let Ok(Value::Object(own)) = serde_json::from_str(json) else {
+    let Some(entries) = entries.and_then(Value::as_array) else {
         return false;
     };
-    own.iter().all(|(name, value)| {
-        let own = match value {
-            Value::String(own) => own.clone(),
+    let owners = object.owners();
+    let own = managers
+        .iter()
+        .filter_map(|manager| owners.by_manager.get(manager));
+    own.flatten().any(|at| {
+        let fields = entries.get(*at).and_then(|entry| entry.get("fieldsV1"));
+        let fields = fields.and_then(Value::as_object);
+        fields.is_some_and(|fields| owners.hold(fields, path))
+    })
+}
+
+/// Who owns which fields of one object: read once, however many paths are asked about.
+pub(super) struct Owners {
+    /// The entries of each manager.
+    by_manager: HashMap<String, Vec<usize>>,
+    /// The items of the sets of fields that were looked at, by where these are in memory.
+    items: RefCell<HashMap<*const Map<String, Value>, Items>>,
+}
+
+impl Owners {
+    pub(super) fn of(object: &Value) -> Self {
+        let entries = object.pointer("/metadata/managedFields");
+        let entries = entries.and_then(Value::as_array).into_iter().flatten();
+        let mut by_manager: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, entry) in entries.enumerate() {
+            if let Some(manager) = entry.get("manager").and_then(Value::as_str) {
+                by_manager.entry(manager.to_owned()).or_default().push(at);
+            }
+        }
+        Self {
+            by_manager,
+            items: RefCell::default(),
+        }
+    }
+
+    /// Whether a set of fields (`FieldsV1`) has the path, or what it is part of as a whole.
+    fn hold(&self, fields: &Map<String, Value>, path: &FieldPath) -> bool {
+        let mut at = fields;
+        for (depth, step) in path.steps().iter().enumerate() {
+            if depth > 0 && at.is_empty() {
+                return true;
+            }
+            let below = match step {
+                Step::Field(name) => at.get(&format!("f:{name}")),
+                Step::Index(index) => at.get(&format!("i:{index}")),
+                step => {
+                    let mut items = self.items.borrow_mut();
+                    let items = items
+                        .entry(std::ptr::from_ref(at))
+                        .or_insert_with(|| Items::of(at));
+                    items.find(step).and_then(|key| at.get(key))
+                }
+            };
+            match below.and_then(Value::as_object) {
+                Some(below) => at = below,
+                None => return false,
+            }
+        }
+        // `.` says that the map or item itself is owned, and not only what is in it.
+        at.is_empty() || at.contains_key(".")
+    }
+}
+
+/// The items in a set of fields: how each is called there, by what paths call it.
+#[derive(Default)]
+struct Items {
+    by_value: HashMap<String, String>,
+    /// By the names of the merge keys, and then by their values.
+    by_keys: Vec<(Vec<String>, ByValues)>,
+}
+
+/// Names in the set of fields, by the values of the merge keys.
+type ByValues = HashMap<Vec<String>, String>;
+
+impl Items {
+    fn of(fields: &Map<String, Value>) -> Self {
+        let mut items = Self::default();
+        for name in fields.keys() {
+            if let Some(json) = name.strip_prefix("v:") {
+                items.by_value.insert(unquoted(json), name.clone());
+            } else if let Some(json) = name.strip_prefix("k:") {
+                items.add(json, name);
+            }
+        }
+        items
+    }
+
+    fn add(&mut self, json: &str, name: &str) {
+        let Ok(Value::Object(own)) = serde_json::from_str(json) else {
+            return;
+        };
+        let text = |value: Value| match value {
+            Value::String(text) => text,
             other => other.to_string(),
         };
-        keys.iter().any(|(key, text)| key == name && *text == own)
-    })
+        let own = own.into_iter().map(|(key, value)| (key, text(value)));
+        let (keys, values): (Vec<String>, Vec<String>) = own.unzip();
+        let known = self.by_keys.iter().position(|(known, _)| *known == keys);
+        let known = match known {
+            Some(at) => self.by_keys.get_mut(at),
+            None if self.by_keys.len() < MOST_KEYS => {
+                self.by_keys.push((keys, ByValues::new()));
+                self.by_keys.last_mut()
+            }
+            None => None,
+        };
+        if let Some((_, by_values)) = known {
+            by_values.insert(values, name.to_owned());
+        }
+    }
+
+    fn find(&self, step: &Step) -> Option<&String> {
+        match step {
+            Step::Value(text) => self.by_value.get(&unquoted(text)),
+            Step::Item(pairs) => self.by_keys.iter().find_map(|(keys, by_values)| {
+                let value = |key: &String| {
+                    let pair = pairs.iter().find(|(name, _)| name == key);
+                    pair.map(|(_, value)| value.clone())
+                };
+                let values: Vec<String> = keys.iter().map(value).collect::<Option<_>>()?;
+                by_values.get(&values)
+            }),
+            Step::Field(_) | Step::Index(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,10 +178,7 @@ mod tests {
         ]}})
         .to_string();
         let path = path.parse().unwrap();
-        assert_eq!(
-            owns(&Tree::of(&object), |manager| manager == "keda", &path),
-            owned
-        );
+        assert_eq!(owns(&Tree::of(&object), &["keda".to_owned()], &path), owned);
     }
 
     #[test]
@@ -106,7 +189,7 @@ mod tests {
             "1",
         ] {
             let object = Tree::of(object);
-            assert!(!owns(&object, |_| true, &FieldPath::of(["spec"])));
+            assert!(!owns(&object, &[String::new()], &FieldPath::of(["spec"])));
         }
     }
 }

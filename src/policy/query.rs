@@ -19,6 +19,12 @@
 
 mod parse;
 
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+};
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -32,7 +38,7 @@ const MOST: usize = 10_000;
 
 /// An expression, ready to be run.
 #[derive(Clone, Debug)]
-pub struct Query(Vec<Pipeline>);
+pub struct Query(Arc<[Pipeline]>);
 
 /// Stages, one after the other.
 type Pipeline = Vec<Stage>;
@@ -68,8 +74,8 @@ enum Test {
 }
 
 /// A step into a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seg {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Seg {
     Key(String),
     At(usize),
 }
@@ -77,24 +83,49 @@ enum Seg {
 impl Query {
     /// Reads an expression.
     pub fn new(text: &str) -> Result<Self, QueryError> {
-        parse::query(text).map(Self)
+        parse::query(text).map(|pipelines| Self(pipelines.into()))
     }
 
     /// Whether it selects `path`, or something above it, in the manifest.
     pub fn covers(&self, path: &FieldPath, manifest: &Tree<'_>) -> bool {
-        let document = manifest.value();
         let wanted = segments(path, manifest);
-        let mut found = Vec::new();
-        for pipeline in &self.0 {
+        let selected = manifest.selected(self);
+        (0..=wanted.len()).any(|depth| {
+            let above = wanted.get(..depth);
+            above.is_some_and(|above| selected.contains(above))
+        })
+    }
+
+    fn select(&self, document: &Value) -> HashSet<Vec<Seg>> {
+        let mut found = HashSet::new();
+        for pipeline in self.0.iter() {
             let at = Spot {
                 value: document,
                 way: Vec::new(),
             };
-            run(pipeline, at, &mut |spot| found.push(spot.way), &mut {
-                MOST
-            });
+            let mut add = |spot: Spot<'_>| {
+                found.insert(spot.way);
+            };
+            run(pipeline, at, &mut add, &mut { MOST });
         }
-        found.iter().any(|way| wanted.starts_with(way))
+        found
+    }
+}
+
+/// What expressions select in one document: each is run once, however many paths are asked about.
+#[derive(Default)]
+pub(super) struct Selected(HashMap<*const Pipeline, (Query, Ways)>);
+
+/// The ways to what an expression selects.
+pub(super) type Ways = Rc<HashSet<Vec<Seg>>>;
+
+impl Selected {
+    pub(super) fn by(&mut self, query: &Query, document: &Value) -> Ways {
+        // The expression is kept with what it selects, so that no other comes to its address.
+        let known = self.0.entry(query.0.as_ptr());
+        let (_, selected) =
+            known.or_insert_with(|| (query.clone(), Rc::new(query.select(document))));
+        Rc::clone(selected)
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 mod deputies;
 mod parts;
+mod selectors;
 
 use super::*;
 use crate::{

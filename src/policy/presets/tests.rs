@@ -10,6 +10,7 @@ use crate::policy::{
 const AGGREGATION: &str = "system:serviceaccount:kube-system:clusterrole-aggregation-controller";
 const HPA: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 const ROLLOUTS: &str = "system:serviceaccount:argo-rollouts:argo-rollouts";
+const FLAGGER: &str = "system:serviceaccount:flagger-system:flagger";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 fn with(presets: &Value) -> Policy {
@@ -59,6 +60,44 @@ fn a_preset_holds_only_while_its_license_is_declared() {
     assert!(ask(r#"{"aggregationRule": {}}"#).is_some());
     assert_eq!(ask(r#"{"rules": []}"#), None);
     assert_eq!(name(&Policy::default(), asked), None);
+}
+
+/// Selectors are one value to the API, and these controllers change them.
+#[rstest]
+#[case::the_hash_of_a_rollout(
+    "argo-rollouts",
+    ROLLOUTS,
+    ".spec.selector.rollouts-pod-template-hash",
+    true
+)]
+#[case::another_key("argo-rollouts", ROLLOUTS, ".spec.selector.app", false)]
+#[case::all_of_it("argo-rollouts", ROLLOUTS, ".spec.selector", false)]
+#[case::ports(
+    "argo-rollouts",
+    ROLLOUTS,
+    ".spec.ports[port=80,protocol=TCP].targetPort",
+    false
+)]
+#[case::by_somebody_else(
+    "argo-rollouts",
+    "alice",
+    ".spec.selector.rollouts-pod-template-hash",
+    false
+)]
+#[case::a_key_by_flagger("flagger", FLAGGER, ".spec.selector.app", true)]
+#[case::all_of_it_by_flagger("flagger", FLAGGER, ".spec.selector", true)]
+#[case::ports_by_flagger("flagger", FLAGGER, ".spec.ports", false)]
+#[case::as_flagger("flagger", "alice", ".spec.selector.app", false)]
+fn a_progressive_delivery_controller_may_switch_the_selector_of_a_service(
+    #[case] preset: &str,
+    #[case] user: &str,
+    #[case] path: &str,
+    #[case] allowed: bool,
+) {
+    let policy = with(&json!({"enable": [{"name": preset}]}));
+    let asked = Asked::by(user).kind(("", "Service")).act(path);
+    assert_eq!(name(&policy, asked).as_deref(), allowed.then_some(preset));
+    assert_eq!(name(&Policy::default(), asked), None, "off by itself");
 }
 
 #[test]

@@ -1,0 +1,240 @@
+//! Where the items of a list stand, by what paths call them. Each list is gone through once, however
+//! many paths lead into it: a request may violate as many paths as an object has items.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use serde_json::Value;
+
+use super::{
+    path::Step,
+    select::{self, child},
+};
+
+/// A list of fewer items is searched.
+const SHORT: usize = 16;
+
+/// Items may leave merge keys to their defaults, each others; so many different ways are told apart.
+const MOST_WAYS: usize = 64;
+
+/// The positions in one list.
+#[derive(Default)]
+pub struct Positions {
+    by_names: HashMap<Vec<String>, Vec<Way>>,
+}
+
+/// The items that have the same ones of the wanted keys.
+struct Way {
+    has: Vec<bool>,
+    at: HashMap<Vec<String>, Vec<usize>>,
+}
+
+impl Positions {
+    /// Where the items of `items`, which is always the same list, stand that `step` leads to: several,
+    /// where the list repeats a key.
+    pub fn of(&mut self, items: &[Value], step: &Step) -> Vec<usize> {
+        match step {
+            Step::Field(_) => Vec::new(),
+            Step::Index(index) => (*index < items.len())
+                .then_some(*index)
+                .into_iter()
+                .collect(),
+            Step::Value(text) => self.find(items, &[("", text.as_str())]),
+            Step::Item(keys) => {
+                let keys: Vec<(&str, &str)> = keys
+                    .iter()
+                    .map(|(name, text)| (name.as_str(), text.as_str()))
+                    .collect();
+                self.find(items, &keys)
+            }
+        }
+    }
+
+    /// A name that is empty stands for the item itself.
+    fn find(&mut self, items: &[Value], keys: &[(&str, &str)]) -> Vec<usize> {
+        let names: Vec<String> = keys.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let ways = self
+            .by_names
+            .entry(names)
+            .or_insert_with_key(|names| ways(items, names));
+        let found = |texts: Vec<String>| {
+            let at = |way: &Way| {
+                let own = texts.iter().zip(&way.has).filter(|(_, has)| **has);
+                let own: Vec<String> = own.map(|(text, _)| text.clone()).collect();
+                way.at.get(&own).cloned()
+            };
+            let is_whole = |way: &&Way| way.has.iter().all(|has| *has);
+            // A key that an item leaves to its default is not in it; yet where another item has it, that
+            // one is meant.
+            ways.iter()
+                .filter(is_whole)
+                .find_map(at)
+                .or_else(|| ways.iter().filter_map(at).min())
+        };
+        found(keys.iter().map(|(_, text)| (*text).to_owned()).collect())
+            .or_else(|| found(keys.iter().map(|(_, text)| unquoted(text)).collect()))
+            .unwrap_or_default()
+    }
+}
+
+fn ways(items: &[Value], names: &[String]) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    for (position, item) in items.iter().enumerate() {
+        let own: Vec<Option<String>> = names
+            .iter()
+            .map(|name| match name.as_str() {
+                "" => Some(text(item)),
+                name => item.get(name).filter(|value| !value.is_null()).map(text),
+            })
+            .collect();
+        let has: Vec<bool> = own.iter().map(Option::is_some).collect();
+        let texts: Vec<String> = own.into_iter().flatten().collect();
+        // An item without any key is named by none.
+        if texts.is_empty() {
+            continue;
+        }
+        let way = match ways.iter().position(|way| way.has == has) {
+            Some(at) => ways.get_mut(at),
+            None if ways.len() < MOST_WAYS => {
+                let at = HashMap::new();
+                ways.push(Way { has, at });
+                ways.last_mut()
+            }
+            None => None,
+        };
+        if let Some(way) = way {
+            way.at.entry(texts).or_default().push(position);
+        }
+    }
+    ways
+}
+
+/// As a path has it: JSON text, but without the quotes of a string.
+pub(super) fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The string that a text is in quotes; else the text.
+pub fn unquoted(text: &str) -> String {
+    let is_quoted = text.starts_with('"');
+    is_quoted
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
+        .unwrap_or_else(|| text.to_owned())
+}
+
+/// The positions in the lists of one document that does not change.
+#[derive(Default)]
+pub struct Lists {
+    /// By where the list is in memory.
+    known: RefCell<HashMap<*const Value, Positions>>,
+}
+
+impl Lists {
+    /// The value that `steps` lead to.
+    pub fn select<'v>(&self, document: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+        steps
+            .iter()
+            .try_fold(document, |parent, step| match parent {
+                Value::Array(items) => items.get(self.position(items, step)?),
+                parent => child(parent, step),
+            })
+    }
+
+    /// Where in a list of the document `step` leads to.
+    pub fn position(&self, items: &[Value], step: &Step) -> Option<usize> {
+        if items.len() < SHORT || matches!(step, Step::Index(_)) {
+            return select::position(items, step);
+        }
+        let mut known = self.known.borrow_mut();
+        let positions = known.entry(items.as_ptr()).or_default();
+        positions.of(items, step).first().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(keys: &[(&str, &str)]) -> Step {
+        let owned = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
+        Step::Item(keys.iter().map(owned).collect())
+    }
+
+    fn value(text: &str) -> Step {
+        Step::Value(text.to_owned())
+    }
+
+    #[rstest]
+    #[case::item(json!([{"n": "a"}, {"n": "b"}]), item(&[("n", "b")]), &[1])]
+    #[case::number(json!([{"p": 1}, {"p": 2}]), item(&[("p", "2")]), &[1])]
+    #[case::two_keys(json!([{"p": 1, "q": "T"}, {"p": 1, "q": "U"}]), item(&[("p", "1"), ("q", "U")]), &[1])]
+    #[case::a_default(json!([{"p": 2}, {"p": 1}]), item(&[("p", "1"), ("q", "T")]), &[1])]
+    #[case::null_is_a_default(json!([{"p": 1, "q": null}]), item(&[("p", "1"), ("q", "T")]), &[0])]
+    #[case::the_one_that_says_it(json!([{"p": 1}, {"p": 1, "q": "T"}]), item(&[("p", "1"), ("q", "T")]), &[1])]
+    #[case::twins(json!([{"p": 1}, {"p": 2}, {"p": 1}]), item(&[("p", "1")]), &[0, 2])]
+    #[case::nameless(json!([{"x": 1}]), item(&[("p", "1")]), &[])]
+    #[case::no_such_item(json!([{"p": 1}]), item(&[("p", "2")]), &[])]
+    #[case::member(json!(["a", "b"]), value("b"), &[1])]
+    #[case::member_in_quotes(json!(["a", "b"]), value("\"b\""), &[1])]
+    #[case::member_with_an_escape(json!(["<"]), value("\"\\u003c\""), &[0])]
+    #[case::member_that_is_a_number(json!(["a", 2]), value("2"), &[1])]
+    #[case::no_member(json!(["a"]), value("b"), &[])]
+    #[case::index(json!([1, 2]), Step::Index(1), &[1])]
+    #[case::past_the_end(json!([1]), Step::Index(1), &[])]
+    #[case::field(json!([1]), Step::Field("0".to_owned()), &[])]
+    fn a_step_leads_to_the_items_of_its_key(
+        #[case] list: Value,
+        #[case] step: Step,
+        #[case] expected: &[usize],
+    ) {
+        let items = list.as_array().unwrap();
+        assert_eq!(Positions::default().of(items, &step), expected);
+        let first = expected.first().copied();
+        assert_eq!(
+            select::position(items, &step).filter(|_| first.is_some()),
+            first
+        );
+    }
+
+    #[test]
+    fn a_long_list_is_searched_as_a_short_one_is() {
+        let ports: Vec<Value> = (0..100)
+            .map(|n| json!({"port": n, "name": format!("p{n}")}))
+            .collect();
+        let document = json!({"spec": {"ports": ports}});
+        let lists = Lists::default();
+        let path = ".spec.ports[port=77,protocol=TCP].name";
+        let path: crate::compare::path::FieldPath = path.parse().unwrap();
+        for _ in 0..2 {
+            assert_eq!(lists.select(&document, path.steps()), Some(&json!("p77")));
+        }
+        let steps = [
+            Step::Field("spec".to_owned()),
+            Step::Field("ports".to_owned()),
+        ];
+        let items = lists.select(&document, &steps).unwrap().as_array().unwrap();
+        assert_eq!(lists.position(items, &item(&[("port", "5")])), Some(5));
+        assert_eq!(lists.position(items, &item(&[("port", "100")])), None);
+        assert_eq!(lists.position(items, &Step::Index(7)), Some(7));
+    }
+
+    #[test]
+    fn very_many_ways_to_leave_keys_out_have_an_end() {
+        let names: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+        let items: Vec<Value> = (1..2_000_u32)
+            .map(|n| {
+                let own = names
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| n >> bit & 1 == 1);
+                own.map(|(_, name)| (name.clone(), json!("x"))).collect()
+            })
+            .collect();
+        assert_eq!(ways(&items, &names).len(), MOST_WAYS);
+    }
+}
