@@ -42,6 +42,8 @@ mod in_flight;
 mod killed;
 #[path = "helm_operations/merge_keys.rs"]
 mod merge_keys;
+#[path = "helm_operations/orders.rs"]
+mod orders;
 #[path = "helm_operations/other_writers.rs"]
 mod other_writers;
 #[path = "helm_operations/places.rs"]

@@ -1,6 +1,7 @@
 //! Charts that repeat a merge key, so that Helm's own patches lose items or mix them up.
 
 use rstest::rstest;
+use serde_json::{Value, json};
 use testbed::HelmVersion;
 
 use crate::{
@@ -137,4 +138,95 @@ fn an_env_variable_that_stands_twice_survives_every_upgrade(
     assert!(!output.says("helm-guard"), "{output:?}");
     scene.helm("uninstall web").ok();
     assert_unhindered(&scene);
+}
+
+/// Two names of one port, two aliases of one address; values: `image`, `second`, `alias`.
+const TWINS: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api}
+spec:
+  selector: {matchLabels: {app: api}}
+  template:
+    metadata: {labels: {app: api}}
+    spec:
+      hostAliases:
+        - {ip: 10.9.8.7, hostnames: [ledger.example.com]}
+        - {ip: 10.9.8.7, hostnames: ['{{ .Values.alias }}']}
+      containers:
+        - name: server
+          image: '{{ .Values.image }}'
+          ports:
+            - {name: http, containerPort: 8080}
+            - {name: '{{ .Values.second }}', containerPort: 8080}
+";
+
+fn twins() -> testbed::Chart {
+    single(TWINS).values("image: api:1\nsecond: metrics\nalias: audit.example.com\n")
+}
+
+#[rstest]
+#[case::helm3(HelmVersion::V3, "")]
+#[case::helm4(HelmVersion::V4, "--server-side=false")]
+fn twins_survive_what_helm_makes_of_them_and_nobody_else_may_lose_one(
+    #[case] version: HelmVersion,
+    #[case] flags: &str,
+) {
+    world();
+    let scene = Scene::new("twins", version);
+    let chart = testbed::shared().chart(&twins());
+    let chart = chart.display();
+    scene.helm(&format!("install api {chart} {flags}")).ok();
+    scene.settled("deployment/api", 1);
+    let pod = "/spec/template/spec";
+    let ports = format!("{pod}/containers/0/ports");
+    let patch = |op: &str, path: &str, value: Value| {
+        let change = json!([{"op": op, "path": path, "value": value}]);
+        scene.patch("deployment/api", "json", &change)
+    };
+    let port = "ports[containerPort=8080,protocol=TCP]";
+    patch("remove", &format!("{ports}/1"), Value::Null).denied(&[port]);
+    patch("replace", &format!("{ports}/1/name"), json!("stats")).denied(&[port, ".name"]);
+    patch("remove", &format!("{pod}/hostAliases/1"), Value::Null)
+        .denied(&["hostAliases[ip=10.9.8.7]"]);
+    let mut swapped = scene.at("deployment/api", &ports);
+    swapped.as_array_mut().unwrap().reverse();
+    patch("replace", &ports, swapped).quiet();
+    let debug = json!({"name": "debug", "containerPort": 9090});
+    patch("add", &format!("{ports}/-"), debug).quiet();
+    let mut revision = 1;
+    for set in [
+        "image=api:2",
+        "image=api:2,second=stats",
+        "image=api:3,second=stats,alias=trail.example.com",
+    ] {
+        // Which of the twins its patch keeps is for the API server to judge.
+        let output = scene
+            .helm(&format!("upgrade api {chart} {flags} --set {set}"))
+            .run();
+        assert!(!output.says("helm-guard"), "{output:?}");
+        revision += 1;
+        scene.settled("deployment/api", revision);
+        scene
+            .kubectl("set image deployment/api server=foreign:1")
+            .denied(&["containers[name=server].image"]);
+    }
+    let output = scene.helm(&format!("rollback api 1 {flags}")).run();
+    assert!(!output.says("helm-guard"), "{output:?}");
+    scene.helm("uninstall api").ok();
+    assert_unhindered(&scene);
+}
+
+/// A server-side apply takes a key once, so no release has twins that was made by one.
+#[test]
+fn the_api_server_itself_refuses_twins_that_are_applied() {
+    world();
+    let scene = Scene::new("twins-applied", HelmVersion::V4);
+    let chart = testbed::shared().chart(&twins());
+    let install = format!("install api {} --server-side=true", chart.display());
+    let output = scene.helm(&install).refused();
+    assert!(
+        output.says("duplicate entries") && !output.says("helm-guard"),
+        "{output:?}"
+    );
 }
