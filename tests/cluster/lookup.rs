@@ -280,6 +280,74 @@ spec:
     scene.patch(hpa, "merge", &note("mine")).quiet();
 }
 
+/// A record outlives the API group in which its objects were made.
+#[test]
+fn a_record_in_a_removed_api_group_guards_its_objects_where_they_live_now() {
+    let scene = scene("removed-group");
+    let manifest = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'web:1'}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, annotations: {kubernetes.io/ingress.class: nginx}}
+spec:
+  rules:
+    - host: web.example.com
+      http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
+";
+    scene.install("web", &single(manifest));
+    scene.rewrite_record("web", 1, |record| {
+        let manifest = record["manifest"].as_str().unwrap();
+        let old = manifest
+            .replace("apps/v1", "extensions/v1beta1")
+            .replace("networking.k8s.io/v1", "extensions/v1beta1")
+            .replace("policy/v1", "policy/v1beta1");
+        assert_ne!(old, manifest);
+        record["manifest"] = old.into();
+    });
+    // The image is refused until then: the record of before has it in the version of the request.
+    eventually("a guard that has read the old record", || {
+        let image = "set image deployment/web web=web:2 --dry-run=server";
+        let output = scene.kubectl(image).run();
+        output.says("Warning: helm-guard: ").then_some(())
+    });
+    for what in ["deployment/web", "ingress/web", "poddisruptionbudget/web"] {
+        scene
+            .kubectl(&format!("delete {what}"))
+            .denied(&["declared by Helm release \"web\""]);
+        let unmarked = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
+        scene
+            .patch(what, "merge", &unmarked)
+            .denied(&[".metadata.labels"]);
+        scene.patch(what, "merge", &note("mine")).quiet();
+    }
+    let class = json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "other"}}});
+    scene
+        .patch("ingress/web", "merge", &class)
+        .denied(&[".metadata.annotations"]);
+    let host = json!([{"op": "replace", "path": "/spec/rules/0/host", "value": "x.example.com"}]);
+    scene.patch("ingress/web", "json", &host).warned(&[]);
+    assert_eq!(
+        scene.verdict("patch", "ingresses", "web").reason,
+        "version-differs"
+    );
+}
+
 /// Scenario 15. Helm 4 applies an object twice where Helm 3 refuses to create it again.
 #[test]
 fn of_an_object_that_stands_twice_in_a_manifest_the_last_one_counts() {

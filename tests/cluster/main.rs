@@ -32,6 +32,7 @@ mod lists;
 mod lookup;
 mod lost_account;
 mod old_drift;
+mod operators;
 mod ownership;
 mod people;
 mod perimeter;
