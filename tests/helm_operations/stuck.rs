@@ -78,6 +78,42 @@ fn a_release_stuck_in_its_install_is_guarded_and_may_be_uninstalled(
     assert_unhindered(&scene);
 }
 
+/// The recipes that go round for a release that is pending for ever: both lose what the guard goes by.
+#[rstest]
+fn a_release_stuck_in_its_install_keeps_its_only_record_and_is_freed_by_a_rollback(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("only-record", version);
+    let chart = scene.install("settings", &settings());
+    scene.set_status("settings", 1, "pending-install");
+    foreign_colour_is_denied(&scene, 1);
+    let record = record_name("settings", 1);
+    let way_out = format!("helm rollback settings -n {} 1;", scene.ns);
+    scene
+        .kubectl(&format!(
+            "label secret {record} status=deployed --overwrite"
+        ))
+        .denied(&[".metadata.labels.status"]);
+    scene
+        .kubectl(&format!("delete secret {record} --wait=false"))
+        .denied(&[&way_out, "helm uninstall settings"]);
+    let path = format!("/api/v1/namespaces/{}/secrets/{record}", scene.ns);
+    scene
+        .kubectl(&format!("delete --raw {path}"))
+        .denied(&[&way_out]);
+    assert!(scene.holds(&format!("secret/{record}")));
+    let upgrade = format!("upgrade settings {}", chart.display());
+    assert!(scene.helm(&upgrade).refused().says("in progress"));
+    scene
+        .helm("rollback settings 1")
+        .args(force_conflicts(version))
+        .ok();
+    foreign_colour_is_denied(&scene, 2);
+    scene.helm(&upgrade).ok();
+    assert_unhindered(&scene);
+}
+
 /// Without its record the release does not exist; its object is adopted by the next install.
 #[rstest]
 fn a_release_whose_pending_install_is_forgotten_may_be_installed_again(
