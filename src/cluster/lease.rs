@@ -19,12 +19,15 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiFailure;
+
+/// The field manager of a lease that is made.
+const MANAGER: &str = "helm-guard";
 
 /// How leadership is kept.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,7 @@ impl Default for Terms {
 /// Somebody who wants to lead.
 #[derive(Clone)]
 pub struct Candidate {
-    /// Needs `get`, `create` and `update` on leases in the namespace.
+    /// Needs `get`, `create`, `patch` and `update` on the lease.
     pub client: Client,
     /// Where the lease is.
     pub namespace: String,
@@ -141,15 +144,9 @@ impl Candidate {
 
     async fn take(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
         let api = self.api();
-        let Some(mut lease) = api.get_opt(&self.name).await? else {
-            let lease = Lease {
-                metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
-                    ..ObjectMeta::default()
-                },
-                spec: Some(self.spec(None)),
-            };
-            return won(api.create(&PostParams::default(), &lease).await);
+        let mut lease = match api.get_opt(&self.name).await? {
+            Some(lease) => lease,
+            None => self.begin(&api).await?,
         };
         let spec = lease.spec.take().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -182,6 +179,21 @@ impl Candidate {
         won(api
             .replace(&self.name, &PostParams::default(), &lease)
             .await)
+    }
+
+    /// Makes a lease that nobody holds: who does is a matter of resource versions. By server-side apply,
+    /// since RBAC limits that to a name, and two who do it at once make the same one.
+    async fn begin(&self, api: &Api<Lease>) -> Result<Lease, ApiFailure> {
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        };
+        let params = PatchParams::apply(MANAGER);
+        let made = api.patch(&self.name, &params, &Patch::Apply(&lease)).await;
+        Ok(made?)
     }
 
     fn spec(&self, old: Option<&LeaseSpec>) -> LeaseSpec {

@@ -141,8 +141,13 @@ impl Tracker {
                     }
                     Some(Err(error)) => {
                         let failure = ApiFailure::from(&error);
-                        // Where the kind is not installed, this goes on for ever.
-                        if !said && !failure.is_not_found() {
+                        // Where the kind is not installed, or the rights for it, this goes on for ever.
+                        if !said && failure.is_forbidden() {
+                            tracing::warn!(
+                                error = %failure,
+                                "emergency changes are not followed, for want of rights: see deploy/break-glass"
+                            );
+                        } else if !said && !failure.is_not_found() {
                             tracing::warn!(error = %failure, "failed to watch emergency changes");
                         }
                         said = true;

@@ -27,14 +27,16 @@ const VALUES: [(&str, &str); 3] = [
 ];
 
 /// The manifests of `deploy/` but for the Deployment: here the guard runs outside the cluster.
-const MANIFESTS: [&str; 7] = [
+const MANIFESTS: [&str; 9] = [
     "manifests/00-namespace.yaml",
     "manifests/05-crds.yaml",
     "manifests/10-service-account.yaml",
     "manifests/20-rbac.yaml",
+    "manifests/21-live-objects.yaml",
     "manifests/25-personas.yaml",
     "manifests/60-admission-policies.yaml",
     "break-glass/account.yaml",
+    "break-glass/rights.yaml",
 ];
 
 /// Who may break the glass, and where: for the namespace of the demo.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// Needs `get`, `create` and `update` on the `ConfigMap`. `writer` is a name that no other process has.
+    /// Needs `get`, `create`, `patch` and `update` on the `ConfigMap`. `writer` is a name that no other process has.
     pub fn new(client: &Client, namespace: &str, writer: String, gathered: Arc<Gathered>) -> Self {
         Self {
             api: Api::namespaced(client.clone(), namespace),
@@ -139,14 +139,17 @@ impl Keeper {
     /// Whether the batch is written now; false where somebody else was faster.
     async fn attempt(&self) -> Result<bool, KeepError> {
         let now = Timestamp::now();
-        let there = self.api.get_opt(NAME).await?;
-        let mut document = match &there {
-            Some(there) => read(there).unwrap_or_else(|| {
-                tracing::warn!("the forecast in the cluster cannot be read: it is begun anew");
-                Document::new(now)
-            }),
-            None => Document::new(now),
+        let there = match self.api.get_opt(NAME).await? {
+            Some(there) => there,
+            None => self.begin().await?,
         };
+        let is_new = there.data.as_ref().is_none_or(BTreeMap::is_empty);
+        let mut document = read(&there).unwrap_or_else(|| {
+            if !is_new {
+                tracing::warn!("the forecast in the cluster cannot be read: it is begun anew");
+            }
+            Document::new(now)
+        });
         if document.has(&self.batch) {
             return Ok(true);
         }
@@ -154,24 +157,22 @@ impl Keeper {
         let data = BTreeMap::from([(KEY.to_owned(), document.encode()?)]);
         let map = ConfigMap {
             data: Some(data),
-            ..there.unwrap_or_else(unwritten)
+            ..there
         };
-        let (params, was_there) = (
-            PostParams::default(),
-            map.metadata.resource_version.is_some(),
-        );
-        let written = if was_there {
-            self.api.replace(NAME, &params, &map).await
-        } else {
-            self.api.create(&params, &map).await
-        };
-        match written {
+        match self.api.replace(NAME, &PostParams::default(), &map).await {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            // It was removed meanwhile. Where it was not there, the namespace is not.
-            Err(kube::Error::Api(status)) if status.code == 404 && was_there => Ok(false),
+            // It was changed or removed meanwhile.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Makes an empty one, by server-side apply: RBAC limits that to a name, and two who do it at once
+    /// make the same one.
+    async fn begin(&self) -> Result<ConfigMap, KeepError> {
+        let params = PatchParams::apply("helm-guard");
+        let map = unwritten();
+        Ok(self.api.patch(NAME, &params, &Patch::Apply(&map)).await?)
     }
 }
 

@@ -50,6 +50,9 @@ impl Store {
         match (method.as_str(), live) {
             ("GET", Some(_)) => (200, self.object.clone().unwrap()),
             ("POST", None) => (201, self.put(body.clone())),
+            // Server-side apply: what is not there is made; what another manager wrote stays.
+            ("PATCH", None) => (201, self.put(body.clone())),
+            ("PATCH", Some(_)) => (200, self.object.clone().unwrap()),
             ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {
                 (200, self.put(body.clone()))
             }

@@ -60,7 +60,7 @@ async fn a_guard_that_has_seen_nothing_can_be_told_from_none() {
     // Nothing new: nothing is written.
     keeper.freeze_some();
     keeper.write().await.unwrap();
-    assert_eq!(store.lock().requests.len(), 2);
+    assert_eq!(store.lock().requests.len(), 3, "read, made, filled");
 }
 
 #[tokio::test]

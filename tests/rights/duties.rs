@@ -1,0 +1,305 @@
+//! All that a guard does: each of these takes one of its rights.
+
+use std::{
+    ffi::OsString,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use testbed::{
+    Guard, GuardConfig, HelmVersion, Invocation, http_get,
+    process::{Process, ProcessConfig},
+    shared,
+};
+
+use crate::{
+    charts::{CONFIG_MAP, single, widgets_definition},
+    scene::{Scene, Screen, eventually},
+};
+
+const EMERGENCY: &str = "helm-guard-break-glass/emergency-ops";
+const GROUP: &str = "rights.example.com";
+
+pub fn admin(line: &str) -> Invocation {
+    let kubectl = shared().kubectl().cmd(shared().admin());
+    kubectl.args(line.split_whitespace())
+}
+
+/// Applies all of `deploy/`, and what is there for sinks, for records in `ConfigMaps` and for a custom
+/// resource. Twice, as with every update: an aggregated role is nobody's conflict.
+pub fn install() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    admin("apply --server-side -f")
+        .arg(root.join("manifests/05-crds.yaml"))
+        .ok();
+    admin("wait --for=condition=Established --timeout=60s crd")
+        .args([
+            "guardpolicies.helm-guard.dev",
+            "emergencychanges.helm-guard.dev",
+        ])
+        .ok();
+    for _ in 0..2 {
+        for folder in [root.clone(), root.join("break-glass")] {
+            admin("apply --server-side -k").arg(folder).ok();
+        }
+        admin("apply --server-side -f")
+            .arg(root.join("options"))
+            .ok();
+        admin("apply -f -").stdin(widget_role().to_string()).ok();
+        eventually("a role that is filled in", || {
+            let live = admin("get clusterrole helm-guard-live -o json").ok().json();
+            live["rules"].to_string().contains(GROUP).then_some(())
+        });
+    }
+}
+
+fn widget_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {
+            "name": "widgets-for-the-guard", "labels": {"helm-guard.dev/aggregate-to-live": "true"},
+        },
+        "rules": [{"apiGroups": [GROUP], "resources": ["widgets"], "verbs": ["get"]}],
+    })
+}
+
+fn account() -> PathBuf {
+    shared()
+        .service_account("helm-guard", "helm-guard")
+        .unwrap()
+}
+
+/// As its Deployment runs it: the certificate in a Secret, the registration by Service. Nothing routes to
+/// that Service here, so no review comes.
+pub fn behind_a_service() {
+    let listener = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, probes] = listener.map(|one| one.local_addr().unwrap().to_string());
+    let mut args: Vec<OsString> = ["serve", "--listen", &listen, "--admin-listen", &probes]
+        .into_iter()
+        .chain([
+            "--register-service",
+            "helm-guard/helm-guard",
+            "--mode",
+            "Audit",
+        ])
+        .chain(["--unregister-on-exit", "--drain-delay", "1ms"])
+        .map(OsString::from)
+        .collect();
+    args.extend(["--kubeconfig".into(), account().into()]);
+    let mut guard = Process::start(ProcessConfig {
+        name: "guard-behind-a-service",
+        program: Path::new(env!("CARGO_BIN_EXE_helm-guard")),
+        args,
+        env: Vec::new(),
+        dir: shared().scratch(),
+    })
+    .unwrap();
+    eventually("a guard that is ready", || {
+        let answer = http_get(&format!("http://{probes}/readyz")).ok()?;
+        (answer.status == 200).then_some(())
+    });
+    // A Secret that lost its certificate is mended.
+    let version = |text: &Value| text["metadata"]["resourceVersion"].clone();
+    let secret = || {
+        admin("get secret helm-guard-tls -n helm-guard -o json")
+            .ok()
+            .json()
+    };
+    admin("patch secret helm-guard-tls -n helm-guard --type=merge -p")
+        .arg(r#"{"data":{"ca.crt":""}}"#)
+        .ok();
+    let edited = secret();
+    eventually("a Secret that is mended", || {
+        (version(&secret()) != version(&edited)).then_some(())
+    });
+    // So is a registration that somebody edited.
+    let edit = r#"[{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":1}]"#;
+    let configuration = "validatingwebhookconfiguration helm-guard";
+    admin(&format!("patch {configuration} --type=json -p"))
+        .arg(edit)
+        .ok();
+    eventually("a registration that is mended", || {
+        let live = admin(&format!("get {configuration} -o json")).ok().json();
+        (live["webhooks"][0]["timeoutSeconds"] == 3).then_some(())
+    });
+    guard.signal("TERM");
+    let status = guard
+        .wait(Duration::from_secs(60))
+        .expect("it ends by itself");
+    assert_eq!(status.code(), Some(0), "{}", guard.tail());
+}
+
+pub fn policy(mode: &str) {
+    let policy = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+        "metadata": {"name": "default"},
+        "spec": {
+            "mode": mode,
+            "breakGlass": {
+                "identities": [{"subjects": {"serviceAccounts": [EMERGENCY]}}],
+                "serviceAccount": EMERGENCY,
+            },
+            "alerts": {"sinks": [{
+                "name": "chat", "type": "slack",
+                "urlFrom": {"name": "helm-guard-alerts", "key": "url"},
+            }]},
+        },
+    });
+    admin("apply --server-side --force-conflicts -f -")
+        .stdin(policy.to_string())
+        .ok();
+    eventually("a policy that is in force", || {
+        let live = admin("get guardpolicy default -o json").ok().json();
+        let is_read = live["status"]["observedGeneration"] == live["metadata"]["generation"];
+        is_read.then_some(())
+    });
+}
+
+pub fn guard(account: &Path) -> Guard {
+    let config = GuardConfig::new(Path::new(env!("CARGO_BIN_EXE_helm-guard")), account, "Deny")
+        .args(["--guard-namespace", "helm-guard"])
+        .args(["--storage-drivers", "secrets,configmaps"])
+        .args(["--drain-delay", "1ms", "--log-format", "json"]);
+    Guard::start(shared(), config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Reviews of every kind, and what follows from them.
+pub fn on_duty() {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "helm-guard-alerts", "namespace": "helm-guard"},
+        // Nobody listens there: it is the reading of the Secret that counts.
+        "stringData": {"url": "https://127.0.0.1:1/"},
+    });
+    admin("apply -f -").stdin(secret.to_string()).ok();
+    admin("create -f -").stdin(widgets_definition(GROUP)).ok();
+    admin("wait --for=condition=Established --timeout=60s crd")
+        .arg(format!("widgets.{GROUP}"))
+        .ok();
+    let guard = guard(&account());
+    policy("Deny");
+    let scene = Scene::new("rights", HelmVersion::V3);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    scene.kubectl("delete configmap/settings").denied(&[]);
+    scene
+        .kubectl("delete secret/sh.helm.release.v1.settings.v1")
+        .denied(&[]);
+    recorded_in_config_maps();
+    asks_who_may_write_records(&scene);
+    looks_at_owners(&scene);
+    emergencies(&scene);
+    misses_its_policy();
+    guard.stop();
+}
+
+/// One that is gone is looked for before it counts no more.
+fn misses_its_policy() {
+    admin("delete guardpolicy default").ok();
+    eventually("a look for the policy", || {
+        let requests = crate::rights::requests();
+        let mut looks = requests
+            .iter()
+            .filter(|request| request.is_of("guardpolicies") && request.verb == "get");
+        looks.next().map(drop)
+    });
+}
+
+fn recorded_in_config_maps() {
+    let scene = Scene::new("in-config-maps", HelmVersion::V4);
+    let manifest = CONFIG_MAP.replace("settings", "others");
+    let chart = shared().chart(&single(&manifest));
+    scene
+        .helm(&format!("install others {}", chart.display()))
+        .env("HELM_DRIVER", "configmap")
+        .ok();
+    scene.settled("configmap/others", 1);
+}
+
+/// Somebody sends what Helm might have sent, while an operation is pending.
+fn asks_who_may_write_records(scene: &Scene) {
+    let chart = single(&CONFIG_MAP.replace("settings", "pending"));
+    scene.install("pending", &chart);
+    scene.settled("configmap/pending", 1);
+    let secret = scene.rewritten_record("pending", 1, |body| {
+        body["info"]["status"] = "pending-upgrade".into();
+    });
+    // As cluster-admin with the guard looking on: it is a status that Helm sets too.
+    emergency(scene, "replace -f -").stdin(secret).ok();
+    eventually("a question for the rights of who writes", || {
+        let patch = scene.kubectl("patch configmap/pending --field-manager=helm --type=merge -p");
+        let _ = patch
+            .arg(r#"{"data":{"colour":"red"}}"#)
+            .arg("--dry-run=server")
+            .run();
+        let asked = crate::rights::requests()
+            .iter()
+            .any(|request| request.is_of("subjectaccessreviews"));
+        asked.then_some(())
+    });
+}
+
+/// A record elsewhere claims what it may own: the live object says whom it belongs to.
+fn looks_at_owners(scene: &Scene) {
+    let manifest = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 1\n  \
+         selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    \
+         spec: {{containers: [{{name: web, image: 'nginx:1'}}]}}\n---\napiVersion: {GROUP}/v1\nkind: Widget\n\
+         metadata: {{name: web}}\nspec: {{size: 1}}\n"
+    );
+    scene.install("web", &single(&manifest));
+    scene.settled("deployment/web", 1);
+    scene.settled("widget/web", 1);
+}
+
+pub fn emergency(scene: &Scene, line: &str) -> Invocation {
+    let (namespace, name) = EMERGENCY.split_once('/').unwrap();
+    let kubeconfig = shared().service_account(namespace, name).unwrap();
+    shared()
+        .grant_cluster_admin(&format!("system:serviceaccount:{namespace}:{name}"))
+        .unwrap();
+    scene.kubectl_as(&kubeconfig, line)
+}
+
+/// Changes, the same again for the count of its event, a grant that ends, and what comes of it all.
+fn emergencies(scene: &Scene) {
+    for colour in ["red", "green"] {
+        emergency(scene, "patch configmap/settings --type=merge -p")
+            .arg(json!({"data": {"colour": colour}}).to_string())
+            .warned(&["recorded as"]);
+    }
+    emergency(scene, "scale deployment/web --replicas=2").warned(&["recorded as"]);
+    emergency(scene, "scale widget/web --replicas=2").warned(&["recorded as"]);
+    let (namespace, _) = EMERGENCY.split_once('/').unwrap();
+    let end = Timestamp::now() + SignedDuration::from_secs(3);
+    let grant = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+        "metadata": {"name": "rights"},
+        "spec": {
+            "subjects": {"serviceAccounts": [EMERGENCY]}, "reason": "an incident", "ticket": "INC-1",
+            "requestedBy": "testbed-admin", "expiresAt": end.to_string(),
+        },
+    });
+    admin("create -f -").stdin(grant.to_string()).ok();
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "name": "rights", "namespace": namespace,
+            "labels": {"helm-guard.dev/grant": "rights"},
+        },
+    });
+    admin("create -f -").stdin(token.to_string()).ok();
+    eventually("the end of a token", || {
+        let line = format!("get secret rights -n {namespace} -o name --ignore-not-found");
+        admin(&line).ok().stdout.is_empty().then_some(())
+    });
+    eventually("changes that were looked at", || {
+        let list = scene.get("emergencychanges");
+        let changes = list["items"].as_array().unwrap();
+        let is_followed = |change: &Value| change["status"]["state"] != Value::Null;
+        (changes.len() >= 4 && changes.iter().all(is_followed)).then_some(())
+    });
+}

@@ -1,0 +1,99 @@
+//! The rights of `deploy/`, to the verb: a guard under its own account does all that it ever does on a real API
+//! server, whose audit log says which of the rights it took.
+//!
+//! Start at [`every_request_is_granted_and_every_right_is_needed`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are part of it"
+)]
+
+#[allow(
+    dead_code,
+    reason = "not all charts of the other tests are needed here"
+)]
+#[path = "../cluster/charts.rs"]
+mod charts;
+#[allow(dead_code, reason = "not all that the other tests do is done here")]
+#[path = "../cluster/scene.rs"]
+mod scene;
+
+mod duties;
+mod rights;
+mod without;
+
+use std::sync::Mutex;
+
+use rights::{Right, granted, requests};
+
+/// One guard at a time: the registration is the cluster's.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What no run of an hour can show, and why it is needed.
+const NOT_SEEN: [(&str, &str, &str); 3] = [
+    (
+        "breakglassgrants",
+        "delete",
+        "grants that ended 30 days ago are removed",
+    ),
+    (
+        "emergencychanges",
+        "delete",
+        "changes that were settled 30 days ago are removed",
+    ),
+    (
+        "emergencychanges",
+        "get",
+        "two changes of one object whose names collide are told apart",
+    ),
+];
+
+#[test]
+fn every_request_is_granted_and_every_right_is_needed() {
+    let _turn = TURN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    duties::install();
+    duties::behind_a_service();
+    duties::on_duty();
+
+    let requests = requests();
+    let refused: Vec<_> = requests
+        .iter()
+        .filter(|request| request.is_refused)
+        .collect();
+    assert!(refused.is_empty(), "requests without a right: {refused:#?}");
+
+    // Which of the built-in kinds are looked at is up to what emergencies change: one by one, by name.
+    let (live, others): (Vec<Right>, Vec<Right>) = granted()
+        .into_iter()
+        .partition(|right| right.role == "helm-guard-live");
+    assert!(live.iter().all(|right| right.verb == "get"), "{live:#?}");
+    let is_used = |right: &Right| requests.iter().any(|request| right.covers(request));
+    for kind in ["deployments", "configmaps", "widgets"] {
+        let mut of_kind = live.iter().filter(|right| right.resource == kind);
+        assert!(of_kind.any(is_used), "no {kind} were looked at");
+    }
+    let is_explained = |right: &Right| {
+        NOT_SEEN
+            .iter()
+            .any(|(resource, verb, _)| right.resource == *resource && right.verb == *verb)
+    };
+    let needless: Vec<_> = others
+        .iter()
+        .filter(|right| !is_used(right) && !is_explained(right))
+        .collect();
+    assert!(
+        needless.is_empty(),
+        "rights without a request: {needless:#?}"
+    );
+    for (resource, verb, why) in NOT_SEEN {
+        let is_there = others
+            .iter()
+            .any(|right| right.resource == resource && right.verb == verb);
+        assert!(is_there, "{verb} {resource} is not granted any more: {why}");
+    }
+}

@@ -1,0 +1,50 @@
+//! A guard without the rights of what is not used: it works, and says what it cannot do.
+
+use std::sync::PoisonError;
+
+use serde_json::json;
+use testbed::{HelmVersion, shared};
+
+use crate::{
+    TURN,
+    charts::{CONFIG_MAP, single},
+    duties::{admin, emergency, guard, install, policy},
+    scene::{Scene, Screen},
+};
+
+/// Bound to what `deploy/` always gives, and to none of the options.
+fn lesser() -> std::path::PathBuf {
+    let account = shared().service_account("helm-guard", "lesser").unwrap();
+    let line = "--serviceaccount=helm-guard:lesser";
+    admin(&format!(
+        "create clusterrolebinding lesser --clusterrole=helm-guard {line}"
+    ))
+    .ok();
+    admin(&format!(
+        "create rolebinding lesser -n helm-guard --role=helm-guard {line}"
+    ))
+    .ok();
+    account
+}
+
+#[test]
+fn without_the_rights_of_an_option_the_guard_works_and_says_what_it_cannot_do() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    install();
+    let guard = guard(&lesser());
+    policy("Deny");
+    let scene = Scene::new("lesser", HelmVersion::V4);
+    scene.install("settings", &single(CONFIG_MAP));
+    scene.settled("configmap/settings", 1);
+    scene.kubectl("delete configmap/settings").denied(&[]);
+    let text = guard.admin_get("/readyz").body;
+    assert!(text.contains("configmaps"), "{text}");
+    guard.await_log("that emergency changes are not followed", |line| {
+        let message = line["message"].as_str().unwrap_or_default();
+        message.contains("emergency changes are not followed")
+    });
+    emergency(&scene, "patch configmap/settings --type=merge -p")
+        .arg(json!({"data": {"colour": "red"}}).to_string())
+        .warned(&["recorded in the audit log alone", "emergencychanges"]);
+    guard.stop();
+}
