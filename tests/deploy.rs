@@ -279,11 +279,8 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
                 ["patch"].into()
             }
             ("ClusterRole", Some("validatingwebhookconfigurations")) => {
-                if strings(&rule["resourceNames"]) == ["helm-guard"].into() {
-                    ["update", "delete"].into()
-                } else {
-                    ["create"].into()
-                }
+                assert_eq!(strings(&rule["resourceNames"]), ["helm-guard"].into());
+                ["create", "update", "patch", "delete"].into()
             }
             // Those of the namespace of the emergency account, and of no other.
             ("Role", Some("secrets")) if rule["verbs"] == serde_json::json!(["list", "delete"]) => {
@@ -293,11 +290,8 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
                 ["delete"].into()
             }
             ("Role", Some("secrets")) => {
-                if strings(&rule["resourceNames"]) == ["helm-guard-tls"].into() {
-                    ["update"].into()
-                } else {
-                    ["create"].into()
-                }
+                assert_eq!(strings(&rule["resourceNames"]), ["helm-guard-tls"].into());
+                ["create", "update", "patch"].into()
             }
             ("Role", Some("leases")) => {
                 assert_eq!(strings(&rule["resourceNames"]), ["helm-guard"].into());

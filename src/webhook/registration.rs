@@ -27,7 +27,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use thiserror::Error;
 
@@ -293,37 +293,58 @@ pub async fn ensure(
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..Default::default()
     };
+    let mut is_new = false;
     for _ in 0..ATTEMPTS {
         let live = api
             .get_opt(CONFIGURATION_NAME)
             .await
             .map_err(failed("read"))?;
         paths.observe(live.as_ref(), Instant::now());
-        let live = live.map(|live| closed::without_former(live, registration.fail_closed.as_ref()));
-        let wanted = configuration(registration, &registration.pins.at(live.as_ref()));
-        let written = match live {
-            None => {
-                let created = api.create(&params, &wanted).await;
-                created.map(|_| Written::Created).map_err(failed("create"))
-            }
-            Some(live) => match drift::difference(&live, &wanted) {
-                None => return Ok(Written::Unchanged),
-                Some(what) => {
-                    let next = drift::merged(live, wanted.clone());
-                    let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
-                    replaced
-                        .map(|_| Written::Replaced(what))
-                        .map_err(failed("replace"))
+        let live = match live {
+            Some(live) => live,
+            None => match begin(&api).await {
+                Ok(begun) => {
+                    is_new = drift::entries(&begun).is_empty();
+                    begun
                 }
+                Err(error) if is_status(&error, 409) => continue,
+                Err(error) => return Err(error),
             },
         };
-        match written {
-            Ok(written) => return Ok(written),
+        let live = closed::without_former(live, registration.fail_closed.as_ref());
+        let wanted = configuration(registration, &registration.pins.at(Some(&live)));
+        let Some(what) = drift::difference(&live, &wanted) else {
+            return Ok(Written::Unchanged);
+        };
+        let next = drift::merged(live, wanted);
+        let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
+        match replaced.map_err(failed("replace")) {
+            Ok(_) if is_new => return Ok(Written::Created),
+            Ok(_) => return Ok(Written::Replaced(what)),
             Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
             Err(error) => return Err(error),
         }
     }
     Err(RegistrationError::Contended)
+}
+
+/// Makes a configuration without entries, which the caller fills in. By server-side apply, since RBAC limits
+/// that to a name, and two who do it at once make the same one.
+async fn begin(
+    api: &Api<ValidatingWebhookConfiguration>,
+) -> Result<ValidatingWebhookConfiguration, RegistrationError> {
+    let empty = ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(CONFIGURATION_NAME.to_owned()),
+            ..ObjectMeta::default()
+        },
+        webhooks: None,
+    };
+    let params = PatchParams::apply(FIELD_MANAGER);
+    let made = api
+        .patch(CONFIGURATION_NAME, &params, &Patch::Apply(&empty))
+        .await;
+    made.map_err(failed("create"))
 }
 
 /// Deletes the configuration, if it is the one that we wrote: our label, our address, our CA. Else

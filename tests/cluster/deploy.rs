@@ -85,6 +85,10 @@ fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
         ),
         ("create configmaps/helm-guard-forecast -n helm-guard", true),
         ("create configmaps/other -n helm-guard", false),
+        ("create secrets/helm-guard-tls -n helm-guard", true),
+        ("create secrets/other -n helm-guard", false),
+        ("create validatingwebhookconfigurations/helm-guard", true),
+        ("create validatingwebhookconfigurations/other", false),
         ("get nodes --subresource=proxy", false),
         ("impersonate users", false),
     ] {

@@ -100,7 +100,7 @@ pub fn granted() -> Vec<Right> {
     rights
 }
 
-fn of_rule(role: &str, namespace: Option<&str>, rule: &Value) -> Vec<Right> {
+fn of_rule(holder: &str, namespace: Option<&str>, rule: &Value) -> Vec<Right> {
     let mut names: Vec<Option<String>> = strings(&rule["resourceNames"])
         .into_iter()
         .map(Some)
@@ -113,7 +113,7 @@ fn of_rule(role: &str, namespace: Option<&str>, rule: &Value) -> Vec<Right> {
         for resource in strings(&rule["resources"]) {
             for verb in strings(&rule["verbs"]) {
                 rights.extend(names.iter().map(|name| Right {
-                    role: role.to_owned(),
+                    role: holder.to_owned(),
                     namespace: namespace.map(str::to_owned),
                     group: group.clone(),
                     resource: resource.clone(),

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use thiserror::Error;
 
@@ -92,34 +92,31 @@ pub async fn ensure(
         ..Default::default()
     };
     for _ in 0..ATTEMPTS {
-        let found = secrets.get_opt(SECRET_NAME).await.map_err(failed("read"))?;
-        let held = found.as_ref().and_then(pair);
-        let written = match found {
-            None => {
-                let new = issue(endpoint, None, now)?;
-                let created = secrets
-                    .create(&params, &secret(&new, namespace, None))
-                    .await;
-                created.map(|_| new).map_err(failed("create"))
-            }
-            Some(found) => match held {
-                Some(held) if will_do(&held, endpoint, now) || !is_ours(&found) => {
-                    return Ok(held);
-                }
-                None if !is_ours(&found) => {
-                    return Err(SecretError::Foreign {
-                        namespace: namespace.to_owned(),
-                    });
-                }
-                held => {
-                    let previous = held.and_then(|held| held.ca_bundle);
-                    let new = issue(endpoint, previous.as_deref(), now)?;
-                    let version = found.metadata.resource_version;
-                    let next = secret(&new, namespace, version);
-                    let replaced = secrets.replace(SECRET_NAME, &params, &next).await;
-                    replaced.map(|_| new).map_err(failed("replace"))
-                }
+        let found = match secrets.get_opt(SECRET_NAME).await.map_err(failed("read"))? {
+            Some(found) => found,
+            None => match begin(&secrets, namespace).await.map_err(failed("create")) {
+                Ok(begun) => begun,
+                Err(error) if lost_race(&error) => continue,
+                Err(error) => return Err(error),
             },
+        };
+        let written = match pair(&found) {
+            Some(held) if will_do(&held, endpoint, now) || !is_ours(&found) => {
+                return Ok(held);
+            }
+            None if !is_ours(&found) => {
+                return Err(SecretError::Foreign {
+                    namespace: namespace.to_owned(),
+                });
+            }
+            held => {
+                let previous = held.and_then(|held| held.ca_bundle);
+                let new = issue(endpoint, previous.as_deref(), now)?;
+                let version = found.metadata.resource_version;
+                let next = secret(&new, namespace, version);
+                let replaced = secrets.replace(SECRET_NAME, &params, &next).await;
+                replaced.map(|_| new).map_err(failed("replace"))
+            }
         };
         match written {
             Ok(pair) => return Ok(pair),
@@ -132,8 +129,23 @@ pub async fn ensure(
     })
 }
 
-/// A name taken on create and a conflict on replace are both 409; 404 on replace means that it
-/// was deleted in between.
+/// Makes a Secret that holds no certificate yet. By server-side apply, since RBAC limits that to a name. Two
+/// who do it at once make the same one; who comes after it was filled in is told of a conflict, because a
+/// replacement makes the fields another manager's.
+async fn begin(secrets: &Api<Secret>, namespace: &str) -> kube::Result<Secret> {
+    let nothing = Pair {
+        chain: String::new(),
+        key: String::new(),
+        ca_bundle: None,
+    };
+    let empty = secret(&nothing, namespace, None);
+    let params = PatchParams::apply(FIELD_MANAGER);
+    secrets
+        .patch(SECRET_NAME, &params, &Patch::Apply(&empty))
+        .await
+}
+
+/// A conflict on create or replace is 409; 404 on replace means that it was deleted in between.
 fn lost_race(error: &SecretError) -> bool {
     let SecretError::Api { verb, source, .. } = error else {
         return false;

@@ -48,11 +48,9 @@ impl Store {
             .as_ref()
             .map(|live| live["metadata"]["resourceVersion"].clone());
         match (method.as_str(), live) {
-            ("GET", Some(_)) => (200, self.object.clone().unwrap()),
-            ("POST", None) => (201, self.put(body.clone())),
-            // Server-side apply: what is not there is made; what another manager wrote stays.
-            ("PATCH", None) => (201, self.put(body.clone())),
-            ("PATCH", Some(_)) => (200, self.object.clone().unwrap()),
+            // Server-side apply makes what is not there, and leaves alone what another manager wrote.
+            ("GET" | "PATCH", Some(_)) => (200, self.object.clone().unwrap()),
+            ("POST" | "PATCH", None) => (201, self.put(body.clone())),
             ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {
                 (200, self.put(body.clone()))
             }

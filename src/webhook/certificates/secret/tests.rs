@@ -23,13 +23,13 @@ async fn the_first_replica_makes_it_and_the_second_reads_it() {
     let first = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
     let second = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
     assert_eq!(first, second);
-    let posts = store
+    let made = store
         .lock()
         .requests
         .iter()
-        .filter(|line| line.starts_with("POST"))
+        .filter(|line| line.starts_with("PATCH"))
         .count();
-    assert_eq!(posts, 1);
+    assert_eq!(made, 1);
 }
 
 #[tokio::test]
