@@ -193,7 +193,7 @@ async fn a_policy_that_vanishes_stays_until_it_is_surely_gone() {
     // Made anew with the generation that the first one had.
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
-    assert!(!scene.standing.figures().is_missing);
+    turns(|| !scene.standing.figures().is_missing).await;
 
     *there.lock() = None;
     let gone = tokio::time::Instant::now();
