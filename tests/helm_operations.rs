@@ -36,6 +36,8 @@ mod steps;
 mod applying;
 #[path = "helm_operations/failing_hooks.rs"]
 mod failing_hooks;
+#[path = "helm_operations/hook_accounts.rs"]
+mod hook_accounts;
 #[path = "helm_operations/in_flight.rs"]
 mod in_flight;
 #[path = "helm_operations/killed.rs"]

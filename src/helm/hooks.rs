@@ -22,7 +22,7 @@ pub fn accounts(record: &Record) -> Vec<Box<str>> {
         .filter(|hook| pod_spec(&hook.kind).is_some() && hook.manifest.len() <= LARGEST);
     let mut accounts: Vec<Box<str>> = hooks
         .take(MOST)
-        .flat_map(|hook| manifest::parse(&hook.manifest, &record.release).objects)
+        .flat_map(|hook| manifest::parse_hook(&hook.manifest, &record.release).objects)
         .filter(|object| {
             let namespace = object.namespace.as_deref().unwrap_or_default();
             namespace.is_empty() || namespace == record.release.namespace
@@ -46,5 +46,49 @@ fn pod_spec(kind: &str) -> Option<&'static str> {
         "Pod" => Some("/spec"),
         "Job" => Some("/spec/template/spec"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::helm::record::{Limits, decode};
+
+    const JOB: &str = "spec: {template: {spec: {serviceAccountName: migrate}}}";
+    const POD: &str = "spec: {serviceAccountName: migrate}";
+
+    #[rstest]
+    #[case::job("pending-upgrade", "Job", JOB, &["migrate"])]
+    #[case::pod("pending-install", "Pod", POD, &["migrate"])]
+    #[case::old_field("pending-rollback", "Pod", "spec: {serviceAccount: migrate}", &["migrate"])]
+    #[case::not_pending("deployed", "Job", JOB, &[])]
+    #[case::no_account("pending-upgrade", "Job", "spec: {}", &[])]
+    #[case::of_another_kind("pending-upgrade", "ConfigMap", POD, &[])]
+    fn a_hook_runs_as_the_account_that_its_pod_names(
+        #[case] status: &str,
+        #[case] kind: &str,
+        #[case] spec: &str,
+        #[case] expected: &[&str],
+    ) {
+        // As Helm writes it: with the annotation that makes it a hook.
+        let manifest = format!(
+            "# Source: web/templates/hook.yaml\napiVersion: v1\nkind: {kind}\n\
+             metadata: {{name: migrate, annotations: {{helm.sh/hook: pre-upgrade}}}}\n{spec}\n"
+        );
+        let body = json!({
+            "name": "web", "namespace": "shop", "version": 2, "info": {"status": status},
+            "hooks": [{"name": "migrate", "kind": kind, "manifest": manifest}],
+        });
+        let record = decode(
+            STANDARD.encode(body.to_string()).as_bytes(),
+            &Limits::default(),
+        );
+        let accounts = accounts(&record.unwrap());
+        let accounts: Vec<_> = accounts.iter().map(|account| &**account).collect();
+        assert_eq!(accounts, expected);
     }
 }

@@ -118,6 +118,22 @@ pub enum DocumentError {
 ///
 /// Never fails as a whole: what can not be read is in [`Manifest::problems`].
 pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
+    read(manifest, release, Hooks::LeftOut)
+}
+
+/// Reads the manifest of a hook, all of whose objects are one.
+pub fn parse_hook(manifest: &str, release: &ReleaseName) -> Manifest {
+    read(manifest, release, Hooks::Read)
+}
+
+/// What becomes of objects that are hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hooks {
+    LeftOut,
+    Read,
+}
+
+fn read(manifest: &str, release: &ReleaseName, hooks: Hooks) -> Manifest {
     let allowance = yaml::Allowance::for_manifest();
     let mut found = Manifest::default();
     let mut room = MANIFEST_BYTES;
@@ -133,7 +149,7 @@ pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
     for document in split::documents(manifest) {
         let objects = match yaml::read(document.text, &allowance) {
             Ok(Value::Null) => continue,
-            Ok(Value::Object(object)) if is_hook(&object) => continue,
+            Ok(Value::Object(object)) if hooks == Hooks::LeftOut && is_hook(&object) => continue,
             Ok(value) => flatten(value),
             Err(error) => vec![Err(error.into())],
         };

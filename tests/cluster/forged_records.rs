@@ -242,7 +242,7 @@ fn the_account_of_a_hook_may_delete_what_its_chart_declares_while_the_operation_
     let (migrate, other) = (account("migrate"), account("other"));
     let hook = "apiVersion: batch/v1
 kind: Job
-metadata: {name: migrate}
+metadata: {name: migrate, annotations: {helm.sh/hook: pre-upgrade}}
 spec: {template: {spec: {serviceAccountName: migrate, containers: []}}}
 ";
     let delete = "delete configmap settings";

@@ -199,6 +199,7 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
     {
         return unevaluated(answer, unread);
     }
+    let reason = answer.decided.verdict.reason;
     let mut lines = Vec::new();
     let mut room = FIELDS_LISTED;
     let mut unlisted = 0;
@@ -206,7 +207,10 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
         lines.push(headline(answer, finding));
         let listed = finding.changes.len().min(room);
         lines.extend(finding.changes.iter().take(listed).map(field));
-        let leads_to = finding.involved.iter().take(listed);
+        let leads_to = finding.involved.iter().take(match reason {
+            Reason::LeadsToDeletion | Reason::LeadsToChange => listed,
+            _ => 0,
+        });
         lines.extend(leads_to.map(|what| format!("  This has consequences: {what}")));
         room -= listed;
         unlisted += finding.changes.len() - listed;

@@ -420,7 +420,12 @@ fn taken_over<'t>(
 /// A ServiceAccount that violates a pending release may be that of a hook: the message says what it
 /// would need.
 fn hinted(mut verdict: Verdict, request: &Request<'_>, claims: &[Claim]) -> Verdict {
-    let account = service_account(&request.user_info.username);
+    let account = match verdict.reason {
+        Reason::FieldsChanged | Reason::ObjectDeleted | Reason::UndeclaredChanged => {
+            service_account(&request.user_info.username)
+        }
+        _ => None,
+    };
     for finding in &mut verdict.findings {
         let mut of = claims
             .iter()
