@@ -27,6 +27,7 @@ mod client_certificates;
 mod closed;
 mod endings;
 mod hanging_audit_log;
+mod hostile_records;
 mod large_reviews;
 mod metrics;
 mod modes;
