@@ -177,3 +177,55 @@ fn a_killed_uninstall_may_be_run_again_and_still_lets_no_foreign_value_in(
     assert!(!scene.holds(&format!("secret/{}", record_name("settings", 1))));
     assert_unhindered(&scene);
 }
+
+/// Everything that the chart installs runs, and the claim that it waits for never comes: the release stays
+/// pending, and people look for a way to unlock it.
+#[rstest]
+fn a_killed_install_cannot_be_unlocked_by_hand_and_a_rollback_to_itself_ends_it(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("unlocked", version);
+    let ns = scene.ns.name();
+    let claim = "\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: never-bound}
+spec:
+  storageClassName: there-is-none
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Gi}}
+";
+    let chart = shared().chart(&web().template("claim.yaml", claim));
+    let chart = chart.display();
+    let helm = scene.helm(&format!("install web {chart} {WAIT}")).spawn();
+    await_image(&scene, "nginx:1.0.0");
+    kill(helm);
+    assert_eq!(status(&scene, "web", 1), "pending-install");
+    scene.settled("deployment/web", 1);
+    foreign_image_is_denied(&scene);
+    let record = record_name("web", 1);
+    scene
+        .kubectl(&format!(
+            "label secret {record} status=deployed --overwrite"
+        ))
+        .denied(&[".metadata.labels.status"]);
+    let raw = format!("delete --raw /api/v1/namespaces/{ns}/secrets/{record}");
+    let back = format!("helm rollback web -n {ns} 1");
+    let away = format!("helm uninstall web -n {ns}");
+    for line in [format!("delete secret {record} --wait=false"), raw] {
+        let output = scene.kubectl(&line).denied(&[&back, &away]);
+        assert!(!output.says("to an earlier revision"), "{}", output.stderr);
+    }
+    assert!(scene.holds(&format!("secret/{record}")));
+    let output = scene.helm(&format!("upgrade web {chart}")).refused();
+    assert!(output.says("in progress"), "{}", output.stderr);
+    scene.helm("rollback web 1").ok();
+    scene.settled("deployment/web", 2);
+    foreign_image_is_denied(&scene);
+    // The old revision stays pending, which is harmless: it is not the newest.
+    assert_eq!(status(&scene, "web", 1), "pending-install");
+    scene.helm(&format!("upgrade web {chart}")).ok();
+    scene.settled("deployment/web", 3);
+    assert_unhindered(&scene);
+}

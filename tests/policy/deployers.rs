@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testbed::{ALICE, HelmVersion, Invocation, shared};
 
 use crate::{
-    charts::myapp,
+    charts::{CONFIG_MAP, myapp, single},
     rule::{Rule, change},
     scene::{Scene, Screen, Verdict, record_name, verdict},
 };
@@ -215,4 +215,59 @@ fn the_owners_of_a_namespace_delete_it_with_all_that_is_in_it() {
         ("namespaces", team.ns(), team.ns()),
     );
     assert_eq!(said, Verdict::exempt("owners"));
+}
+
+/// A record of its own namespace that claims objects of another one.
+#[rstest]
+fn a_pipeline_deploys_nothing_into_a_namespace_outside_its_scope(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    let team = Team::new("outside", version);
+    let _rule = Rule::new(&team.policy("Deny"));
+    team.scene.settled("deployment/myapp", 1);
+    let away = shared().namespace("away");
+    let reaching = CONFIG_MAP.replace(
+        "{name: settings}",
+        &format!("{{name: settings, namespace: {away}}}"),
+    );
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}",
+        reaching.trim_end().replace('\n', "\n  ")
+    );
+    let pipeline = team.user("pipeline");
+    let where_to = format!("ConfigMap \"settings\" in namespace \"{away}\"");
+    let says = [
+        format!("It declares objects where {pipeline} may not deploy"),
+        where_to,
+    ];
+    let says = [says[0].as_str(), says[1].as_str()];
+    for manifest in [&reaching, &list] {
+        let chart = shared().chart(&single(manifest));
+        let chart = chart.display();
+        team.by_pipeline(&format!("install reaching {chart}"))
+            .denied(&says);
+        team.by_pipeline(&format!("upgrade myapp {chart}"))
+            .denied(&says);
+    }
+    assert!(!team.has_record(2));
+    // By hand: the record of another release, which would be its own where it is stored.
+    let forged = team.scene.rewritten_record("myapp", 1, |body| {
+        body["version"] = json!(9);
+        body["namespace"] = json!(away.name());
+    });
+    let mut forged: Value = serde_json::from_str(&forged).unwrap();
+    forged["metadata"] = json!({"name": record_name("myapp", 9), "labels": {
+        "owner": "helm", "name": "myapp", "version": "9", "status": "deployed",
+    }});
+    let who = format!("{pipeline} is none of those who may deploy it");
+    team.scene
+        .kubectl_as(&team.pipeline, "create -f -")
+        .stdin(forged.to_string())
+        .denied(&[&who]);
+    // Who deploys everywhere may.
+    let chart = shared().chart(&single(&reaching));
+    team.scene
+        .helm(&format!("install reaching {}", chart.display()))
+        .quiet();
+    team.scene.helm("uninstall reaching").quiet();
 }
