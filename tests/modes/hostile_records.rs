@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// More records of one release than are listed (5,000).
 const MANY: u32 = 6_000;
 
-/// Who may do everything in one namespace, and only change ConfigMaps in that of the release.
+/// Who may do everything in one namespace, and only change `ConfigMaps` in that of the release.
 async fn mallory(scene: &Scene, evil: &Namespace<'_>) -> Client {
     let admin = |namespace: &str, line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());
