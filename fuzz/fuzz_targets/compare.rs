@@ -297,7 +297,7 @@ fuzz_target!(|bytes: &[u8]| {
     let shape = known.unwrap_or_else(Shape::plain);
     let texts = values.each_ref().map(Value::to_string);
     let documents = texts.each_ref().map(|text| Json::of(text));
-    let [first, second, old, new] = documents.each_ref();
+    let [first, second, old, new] = documents;
     let run = |declared: Declared<'_>, agreement, old: Json<'_>, new: Json<'_>| -> Vec<FieldPath> {
         let found = compare(&Comparison {
             declared,
