@@ -23,8 +23,8 @@ use crate::{
         Json,
         budget::Budget,
         path::{FieldPath, Step},
-        schema::Shape,
-        select::select,
+        schema::{ListKind, Node, Shape},
+        select::select_all,
         values::{Against, Empties, Rules, satisfies},
     },
 };
@@ -212,28 +212,70 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
 fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<&Value>) -> Look {
     let path: FieldPath = field.path.parse().unwrap_or_default();
     let steps = path.steps();
-    let found = select(live, steps).filter(|value| !value.is_null());
-    let is = |recorded: &Option<String>| reads(found, recorded.as_deref());
-    let wanted = declared.and_then(|declared| select(declared, steps));
+    let values = |object| -> Vec<&Value> {
+        let values = select_all(object, steps).into_iter();
+        values
+            .filter(|value| !value.is_null())
+            .take(MOST_TWINS)
+            .collect()
+    };
+    let found = values(live);
+    let wanted = declared.map(values).unwrap_or_default();
+    let is = |recorded: &Option<String>| reads(&found, recorded.as_deref());
+    let made = match is(&field.new) {
+        // One of several items of a key is gone, while the others are there.
+        Some(false) if field.new.is_none() && wanted.len() > 1 => {
+            is(&field.old).map(|is_there| !is_there)
+        }
+        made => made,
+    };
     Look {
-        made: is(&field.new),
+        made,
         before: is(&field.old),
         declared_then: is(&field.declared),
         // A path that cannot be read is never satisfied: somebody has to look.
-        declared_now: !steps.is_empty()
-            && wanted.is_none_or(|wanted| is_satisfied(sight, steps, wanted, found)),
+        declared_now: !steps.is_empty() && are_satisfied(sight, steps, &wanted, &found),
     }
 }
 
-/// Whether a value is the one that was recorded as text; none where the text is a mark or was cut.
-fn reads(found: Option<&Value>, recorded: Option<&str>) -> Option<bool> {
-    match (found, recorded) {
-        (None, None) => Some(true),
-        (Some(_), None) => Some(false),
-        (found, Some(text)) => {
-            let recorded: Value = serde_json::from_str(text).ok()?;
-            Some(found == Some(&recorded))
-        }
+/// So many items of one merge key are looked at.
+const MOST_TWINS: usize = 64;
+
+/// Whether a value that was recorded as text is there; none where the text is a mark or was cut.
+fn reads(found: &[&Value], recorded: Option<&str>) -> Option<bool> {
+    let Some(text) = recorded else {
+        return Some(found.is_empty());
+    };
+    let recorded: Value = serde_json::from_str(text).ok()?;
+    Some(found.iter().any(|found| **found == recorded))
+}
+
+/// Every declared value is there. Of environment variables of one name any will do, since Helm's own
+/// patch may keep only one.
+fn are_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &[&Value], found: &[&Value]) -> bool {
+    let is_there = |wanted: &&Value| match found {
+        [] => is_satisfied(sight, steps, wanted, None),
+        found => found
+            .iter()
+            .any(|found| is_satisfied(sight, steps, wanted, Some(found))),
+    };
+    let mut shape = sight.shape;
+    let mut has_variables = false;
+    for step in steps {
+        shape = match (step, shape.node()) {
+            (Step::Field(name), _) => shape.field(name),
+            (_, Node::List { kind, .. }) => {
+                has_variables |= matches!(kind, ListKind::Variables(_));
+                shape.item()
+            }
+            _ => shape.item(),
+        };
+    }
+    let mut wanted = wanted.iter();
+    if has_variables && wanted.len() > 1 {
+        wanted.any(is_there)
+    } else {
+        wanted.all(is_there)
     }
 }
 

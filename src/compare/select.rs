@@ -4,12 +4,27 @@ use serde_json::Value;
 
 use super::{
     path::Step,
-    positions::{self, unquoted},
+    positions::{self, Positions, unquoted},
 };
 
 /// The value that `steps` lead to.
 pub fn select<'v>(object: &'v Value, steps: &[Step]) -> Option<&'v Value> {
     steps.iter().try_fold(object, child)
+}
+
+/// The values that `steps` lead to: several, where a list repeats a merge key.
+pub fn select_all<'v>(object: &'v Value, steps: &[Step]) -> Vec<&'v Value> {
+    let below = |parents: Vec<&'v Value>, step: &Step| {
+        let children = parents.into_iter().flat_map(|parent| match parent {
+            Value::Array(items) => {
+                let found = Positions::default().of(items, step).into_iter();
+                found.filter_map(|at| items.get(at)).collect()
+            }
+            parent => child(parent, step).into_iter().collect::<Vec<_>>(),
+        });
+        children.collect()
+    };
+    steps.iter().fold(vec![object], below)
 }
 
 /// The value one step further.
@@ -105,6 +120,10 @@ mod tests {
             select(&parent, std::slice::from_ref(&step)),
             expected.as_ref()
         );
+        assert_eq!(
+            select_all(&parent, std::slice::from_ref(&step)),
+            Vec::from_iter(&expected)
+        );
         assert_eq!(child_mut(&mut parent, &step), expected.clone().as_mut());
     }
 
@@ -118,6 +137,13 @@ mod tests {
         ];
         assert_eq!(select(&object, &steps), Some(&json!(2)));
         assert_eq!(select(&object, &[]), Some(&object));
+    }
+
+    #[test]
+    fn a_repeated_key_leads_to_all_its_items() {
+        let ports = json!([{"port": 1, "name": "a"}, {"port": 2}, {"port": 1, "name": "b"}]);
+        let steps = [item(&[("port", "1")]), Step::Field("name".to_owned())];
+        assert_eq!(select_all(&ports, &steps), [&json!("a"), &json!("b")]);
     }
 
     #[test]

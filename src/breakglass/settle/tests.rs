@@ -316,3 +316,80 @@ fn of_two_fields_one_that_stays_keeps_the_change_open() {
     .unwrap();
     assert_eq!(next.state, State::Open);
 }
+
+/// Two names of one port, of which somebody renamed or removed the second.
+#[rstest]
+#[case::renamed(Some("\"stats\""), &["http", "stats"], Some(State::Open))]
+#[case::renamed_and_back(Some("\"stats\""), &["http", "metrics"], Some(State::Void))]
+#[case::removed(None, &["http"], Some(State::Open))]
+#[case::removed_and_back(None, &["metrics", "http"], Some(State::Void))]
+fn a_change_of_one_of_several_items_of_a_key_is_seen(
+    #[case] new: Option<&str>,
+    #[case] live: &[&str],
+    #[case] expected: Option<State>,
+) {
+    let object = |names: &[&str]| {
+        let ports = names
+            .iter()
+            .map(|name| json!({"name": name, "containerPort": 80, "protocol": "TCP"}));
+        let ports: Vec<Value> = ports.collect();
+        json!({
+            "metadata": {"name": "web", "uid": "o-1", "resourceVersion": "7"},
+            "spec": {"template": {"spec": {"containers": [{"name": "web", "ports": ports}]}}},
+        })
+    };
+    let port = ".spec.template.spec.containers[name=web].ports[containerPort=80,protocol=TCP]";
+    let item = json!({"name": "metrics", "containerPort": 80, "protocol": "TCP"}).to_string();
+    let field = match new {
+        Some(new) => json!({
+            "path": format!("{port}.name"),
+            "declared": "\"metrics\"", "old": "\"metrics\"", "new": new,
+        }),
+        None => json!({"path": port, "declared": item, "old": item}),
+    };
+    let change = change(&json!({"operation": "Update", "fields": [field]}));
+    let (declared, live) = (object(&["http", "metrics"]), object(live));
+    let standing = Standing::Deployed {
+        revision: 3,
+        object: Some(&declared),
+    };
+    let next = settle(&sight(
+        &change,
+        State::Pending,
+        Some(&live),
+        standing,
+        LATER,
+    ));
+    assert_eq!(next.map(|next| next.state), expected);
+}
+
+/// Helm's own patch keeps one of two variables of a name.
+#[rstest]
+#[case::as_declared("two", Some(State::Reverted))]
+#[case::as_changed("mine", None)]
+fn of_a_variable_that_is_declared_twice_any_value_settles(
+    #[case] live: &str,
+    #[case] expected: Option<State>,
+) {
+    let object = |values: &[&str]| {
+        let env = values
+            .iter()
+            .map(|value| json!({"name": "A", "value": value}));
+        let env: Vec<Value> = env.collect();
+        json!({
+            "metadata": {"name": "web", "uid": "o-1", "resourceVersion": "7"},
+            "spec": {"template": {"spec": {"containers": [{"name": "web", "env": env}]}}},
+        })
+    };
+    let change = change(&json!({"operation": "Update", "fields": [{
+        "path": ".spec.template.spec.containers[name=web].env[name=A].value",
+        "declared": "\"one\"", "old": "\"two\"", "new": "\"mine\"",
+    }]}));
+    let (declared, live) = (object(&["one", "two"]), object(&[live]));
+    let standing = Standing::Deployed {
+        revision: 3,
+        object: Some(&declared),
+    };
+    let next = settle(&sight(&change, State::Open, Some(&live), standing, LATER));
+    assert_eq!(next.map(|next| next.state), expected);
+}
