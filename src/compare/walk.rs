@@ -162,6 +162,17 @@ fn is_empty(object: Json<'_>) -> bool {
     }
 }
 
+/// What Kubernetes calls maps: where a definition says nothing of its fields, an operator's are called so
+/// too.
+const MAPS: &[&str] = &[
+    "annotations",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+];
+
 struct Walk<'a, 'b> {
     agreement: Agreement,
     rules: Rules<'b>,
@@ -320,7 +331,11 @@ impl<'a> Walk<'a, '_> {
     /// a change, with all that was added to it. Not so `annotations: {}` of a built-in kind: an
     /// empty map is dropped, so removing what was added to it restores what is declared.
     fn empty_object(&mut self, declared: Declared<'a>, place: Place<'a, '_>, old: &Fields<'_>) {
-        let is_map = matches!(place.shape.node(), Node::MapOf(_));
+        let is_map = match place.shape.node() {
+            Node::MapOf(_) => true,
+            Node::Plain => place.trail.ends_in(MAPS),
+            _ => false,
+        };
         // An operator leaves an empty map out of its custom resource; of a built-in kind, one that
         // stands there empty is kept.
         let is_satisfied = is_map && (self.rules.empties == Empties::Kept || !old.is_empty());

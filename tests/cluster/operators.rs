@@ -157,7 +157,7 @@ spec:
     kind: "Engine",
     declared: "{
         interval: 90m, cpu: 1000m, memory: 0.5, enabled: false, version: '1.10',
-        parts: [{name: bolt, weight: 0}], inner: {list: [], text: ''}}",
+        parts: [{name: bolt, weight: 0}], inner: {list: [], text: '', nodeSelector: {}}}",
     written: r#"{"interval": "1h30m0s", "cpu": "1", "memory": "500m", "version": "1.10",
         "parts": [{"name": "bolt"}], "inner": {}}"#,
     changes: &[

@@ -1,5 +1,6 @@
 //! Values that Kubernetes writes in another way than the chart.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 use testbed::HelmVersion;
 
@@ -173,6 +174,36 @@ data:
     set("new", "anything").quiet();
     set("both", "from-data").denied(&[".data.both"]);
     set("raw", "barqux").denied(&[".data.raw"]);
+}
+
+/// Go reads a null in a map of strings as an empty one; a server-side apply leaves it out.
+#[rstest]
+fn a_label_without_a_value_is_empty_or_absent_and_nothing_else(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("null-label", version);
+    let manifest = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, labels: {team: null}, annotations: {example.com/a: null}}
+data: {colour: blue}
+";
+    let chart = scene.install("nulls", &single(manifest));
+    scene.settled("configmap/settings", 1);
+    scene
+        .patch("configmap/settings", "merge", &note("mine"))
+        .quiet();
+    for (field, key) in [("labels", "team"), ("annotations", "example.com/a")] {
+        let set = |value: &str| {
+            let patch = json!({"metadata": {field: {key: value}}});
+            scene.patch("configmap/settings", "merge", &patch)
+        };
+        set("mine").denied(&[&format!(".metadata.{field}")]);
+        set("").quiet();
+    }
+    let upgrade = format!("upgrade nulls {}", chart.display());
+    scene.helm(&upgrade).ok();
 }
 
 /// Scenario 78.

@@ -38,6 +38,13 @@ impl Trail<'_> {
     }
 }
 
+impl Trail<'_> {
+    /// The last step is a field of one of these names.
+    pub(super) fn ends_in(&self, names: &[&str]) -> bool {
+        matches!(self, Trail::Field(_, name) if names.contains(name))
+    }
+}
+
 /// The topmost place above the walk that the request removes.
 #[derive(Clone, Copy)]
 pub(super) struct Gone<'a, 't> {

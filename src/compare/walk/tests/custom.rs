@@ -16,6 +16,10 @@ const SCALED_OBJECT: Kind = ("keda.sh", "v1alpha1", "ScaledObject");
     json!({"triggers": [{"type": "cron", "useCachedMetrics": false}]}),
     json!({"triggers": [{"type": "cron"}]})
 )]
+#[case::a_map_by_its_name(
+    json!({"pod": {"nodeSelector": {}, "resources": {"limits": {}}}}),
+    json!({"pod": {"resources": {}}})
+)]
 #[case::all_of_a_struct(json!({"advanced": {"a": false, "b": {"c": 0}}}), json!({}))]
 #[case::duration(json!({"duration": "90m", "renewBefore": "360h"}), json!({"duration": "1h30m0s", "renewBefore": "360h0m0s"}))]
 #[case::quantity(
@@ -46,6 +50,8 @@ fn what_an_operator_writes_back_through_a_struct_has_no_drift(
 #[case::a_version(json!({"a": "1.10"}), json!({"a": "1.1"}), ".spec.a")]
 #[case::another_duration(json!({"a": "90m"}), json!({"a": "1h31m0s"}), ".spec.a")]
 #[case::a_zero_is_filled(json!({"a": ""}), json!({"a": "x"}), ".spec.a")]
+#[case::a_map_by_its_name_is_filled_where_it_stood(json!({"nodeSelector": {"a": "b"}}), json!({}), ".spec.nodeSelector")]
+#[case::an_empty_volume_goes(json!({"emptyDir": {}}), json!({}), ".spec.emptyDir")]
 #[case::a_choice_goes(json!({"selfSigned": {}}), json!({"ca": {"secretName": "x"}}), ".spec.selfSigned")]
 fn anything_else_in_a_custom_resource_is_a_change(
     #[case] declared: Value,
