@@ -204,6 +204,9 @@ impl Demo<'_> {
     fn emergency(&self) -> Result {
         self.screen
             .title("6. 3 AM: the memory limit must go up now. Oscar is on call");
+        // A patch that meets a write of the rollout is tried again by the API server: two changes on record.
+        let rollout = "kubectl rollout status deployment/myapp --timeout=60s";
+        self.shop.invocation(&self.shop.bob, rollout).run();
         let oscar = &self.shop.oscar;
         let grant = self.guard(
             oscar,
