@@ -19,6 +19,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
+use rstest::rstest;
 use serde_json::{Value, json};
 use testbed::{GuardConfig, HelmVersion, Namespace, shared};
 use tokio::runtime::Runtime;
@@ -233,6 +234,89 @@ fn a_record_that_never_rests_voids_no_denial_of_another_release() {
     );
     scene.helm("uninstall settings").quiet();
     assert_eq!(guard.admin_get("/readyz").status, 200);
+}
+
+/// The newest record of a release in its own namespace says that it was uninstalled; and is none, though an
+/// administrator wrote it.
+#[rstest]
+#[case::in_a_config_map("ConfigMap", ("owner", "helm"))]
+#[case::without_the_owner("Secret", ("team", "helm"))]
+#[case::with_the_owner_in_another_case("Secret", ("owner", "Helm"))]
+#[case::with_the_label_in_another_case("Secret", ("Owner", "helm"))]
+fn what_helm_itself_does_not_take_for_a_record_opens_nothing(
+    #[case] kind: &str,
+    #[case] (owner, value): (&str, &str),
+) {
+    let turn = Turn::take();
+    let scene = Scene::new("no-record", HelmVersion::V4);
+    scene.install("settings", &single(CONFIG_MAP));
+    let _guard = turn.guard("Deny");
+    scene.settled("configmap/settings", 1);
+    let body = json!({
+        "name": "settings", "namespace": scene.ns.name(), "version": 99,
+        "info": {"status": "uninstalled"}, "manifest": "",
+    });
+    let inner = BASE64_STANDARD.encode(body.to_string());
+    let mut object = json!({
+        "apiVersion": "v1", "kind": kind,
+        "metadata": {"name": record_name("settings", 99), "labels": {
+            owner: value, "name": "settings", "version": "99", "status": "uninstalled",
+        }},
+        "data": {"release": &inner},
+    });
+    if kind == "Secret" {
+        object["type"] = json!("helm.sh/release.v1");
+        object["data"]["release"] = json!(BASE64_STANDARD.encode(inner));
+    }
+    scene
+        .kubectl("create -f -")
+        .stdin(object.to_string())
+        .quiet();
+    for _ in 0..2 {
+        scene
+            .patch(
+                "configmap/settings",
+                "merge",
+                &json!({"data": {"colour": "red"}}),
+            )
+            .denied(&["release \"settings\"", "revision 1,"]);
+        scene.kubectl("delete configmap settings").denied(&[]);
+    }
+    scene.helm("uninstall settings").quiet();
+}
+
+/// Helm would take it for one of another release or revision.
+#[rstest]
+#[case::of_another_release("name", "other", ".metadata.labels.name")]
+#[case::of_another_revision("version", "98", ".metadata.labels.version")]
+fn a_record_whose_labels_contradict_its_name_is_refused(
+    #[case] label: &str,
+    #[case] value: &str,
+    #[case] says: &str,
+) {
+    let turn = Turn::take();
+    let scene = Scene::new("contradiction", HelmVersion::V4);
+    scene.install("settings", &single(CONFIG_MAP));
+    let _guard = turn.guard("Deny");
+    scene.settled("configmap/settings", 1);
+    let what = ("settings", 99, "uninstalled");
+    let ns = scene.ns.name();
+    let forged = record(what, ns, ns, 10);
+    let mut forged = serde_json::to_value(forged).unwrap();
+    forged["metadata"]["labels"][label] = json!(value);
+    forged["apiVersion"] = json!("v1");
+    forged["kind"] = json!("Secret");
+    scene
+        .kubectl("create -f -")
+        .stdin(forged.to_string())
+        .denied(&[says]);
+    scene
+        .patch(
+            "configmap/settings",
+            "merge",
+            &json!({"data": {"colour": "red"}}),
+        )
+        .denied(&["revision 1,"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
         request::{Kind, Raw},
         verdict::Change,
     },
-    helm::storage::{Driver, RecordMeta, SECRET_TYPE},
+    helm::storage::{Driver, MetadataError, RecordMeta, SECRET_TYPE},
 };
 
 /// A Secret that bears the labels of a record.
@@ -52,17 +52,32 @@ impl Forged {
             return None;
         }
         let secret_type = secret.secret_type.as_deref().unwrap_or("Opaque");
-        let (path, is) = match &meta {
-            _ if secret_type != SECRET_TYPE => ("type", secret_type),
-            None => ("metadata.name", &*secret.metadata.name),
-            Some(_) => return None,
+        let name = &*secret.metadata.name;
+        let (path, was, is) = match &meta {
+            _ if secret_type != SECRET_TYPE => ("type", SECRET_TYPE.to_owned(), secret_type),
+            None => {
+                let pattern = "sh.helm.release.v1.<release>.v<revision>";
+                ("metadata.name", pattern.to_owned(), name)
+            }
+            Some(meta) => {
+                let pairs = labels.iter().map(|(key, value)| (&**key, &**value));
+                match RecordMeta::from_metadata(Driver::Secret, "", name, pairs) {
+                    Err(MetadataError::LabelContradictsName { label: "name", .. }) => (
+                        "metadata.labels.name",
+                        meta.release_name.clone(),
+                        label("name").unwrap_or_default(),
+                    ),
+                    Err(MetadataError::LabelContradictsName { .. }) => (
+                        "metadata.labels.version",
+                        meta.revision.to_string(),
+                        label("version").unwrap_or_default(),
+                    ),
+                    _ => return None,
+                }
+            }
         };
         let release = meta.as_ref().map(|meta| meta.release_name.clone());
         let revision = label("version").and_then(|label| label.parse().ok());
-        let was = match path {
-            "type" => SECRET_TYPE.to_owned(),
-            _ => "sh.helm.release.v1.<release>.v<revision>".to_owned(),
-        };
         Some(Self {
             release: release.or_else(|| label("name").map(str::to_owned))?,
             revision: meta
@@ -94,6 +109,19 @@ mod tests {
     #[case::of_another_name("web-9", SECRET_TYPE, "helm", Some("metadata.name"))]
     #[case::of_neither("web-9", "Opaque", "helm", Some("type"))]
     #[case::without_the_label(NAME, "Opaque", "somebody", None)]
+    #[case::with_the_label_in_another_case(NAME, "Opaque", "Helm", None)]
+    #[case::with_the_name_of_another_release(
+        "sh.helm.release.v1.api.v9",
+        SECRET_TYPE,
+        "helm",
+        Some("metadata.labels.name")
+    )]
+    #[case::with_the_number_of_another_revision(
+        "sh.helm.release.v1.web.v8",
+        SECRET_TYPE,
+        "helm",
+        Some("metadata.labels.version")
+    )]
     fn what_helm_would_believe_and_never_writes_is_told_from_a_record(
         #[case] name: &str,
         #[case] secret_type: &str,
@@ -115,7 +143,10 @@ mod tests {
         let path = forged.as_ref().map(|forged| forged.change.path.to_string());
         assert_eq!(path, differs.map(|path| format!(".{path}")));
         if let Some(forged) = forged {
-            assert_eq!((&*forged.release, forged.revision), ("web", 9));
+            // By its name, where that says it.
+            let release = if name.contains("api") { "api" } else { "web" };
+            let revision = if name.ends_with("v8") { 8 } else { 9 };
+            assert_eq!((&*forged.release, forged.revision), (release, revision));
             assert!(!format!("{forged:?}").contains("aHVudGVyMg"));
         }
     }
