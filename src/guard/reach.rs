@@ -168,6 +168,24 @@ mod tests {
         assert_eq!(settled.others.is_empty(), expected.is_some());
     }
 
+    /// Two releases of one name, each of which declares the object.
+    #[test]
+    fn of_two_releases_of_one_name_the_one_counts_that_the_object_names() {
+        let claims = || {
+            vec![
+                claim("evil/web", "evil", Reach::Elsewhere),
+                claim("team/web", "team", Reach::Elsewhere),
+            ]
+        };
+        let owner = Owner::Known(Some(name("team/web")));
+        let settled = settle(claims(), &owner, |_| false);
+        let counting = settled.counting.iter().map(|claim| &*claim.release);
+        assert_eq!(counting.collect::<Vec<_>>(), [&name("team/web")]);
+        // One annotation alone names nobody.
+        let settled = settle(claims(), &Owner::Known(None), |_| false);
+        assert!(settled.counting.is_empty());
+    }
+
     #[test]
     fn while_the_owner_is_not_known_a_claim_counts_and_excuses_nothing() {
         let claims = vec![claim("shop/web", "evil", Reach::Elsewhere)];

@@ -78,9 +78,13 @@ impl Directory {
             .collect()
     }
 
-    /// Whether a release of this name has records in its own namespace.
+    /// Whether this release has records in its own namespace. Records there may be of another release that
+    /// has its name (Flux: `spec.storageNamespace`).
     pub fn is_recorded(&self, release: &ReleaseName) -> bool {
-        stores(&release.namespace, &release.name).any(|storage| self.release(&storage).is_some())
+        stores(&release.namespace, &release.name).any(|storage| {
+            self.release(&storage)
+                .is_some_and(|view| view.may_be_of(release))
+        })
     }
 
     /// Storages outside the namespace of their release, which has records there too.

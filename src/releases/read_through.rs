@@ -200,7 +200,7 @@ impl ReadThrough {
             };
             let mut read = views.iter().filter(|view| own(&view.storage)).peekable();
             if read.peek().is_some() {
-                read.any(|view| view.records > 0)
+                read.any(|view| view.records > 0 && view.may_be_of(release))
             } else {
                 directory.is_recorded(release)
             }

@@ -126,6 +126,11 @@ impl ReleaseView {
         self.bodies().any(|body| **body.release() == *release)
     }
 
+    /// The same, or nothing is known of what they say.
+    pub fn may_be_of(&self, release: &ReleaseName) -> bool {
+        self.bodies().next().is_none() || self.is_of(release)
+    }
+
     /// The bodies known of active revisions, newest first.
     pub fn bodies(&self) -> impl Iterator<Item = &Arc<Body>> {
         self.revisions

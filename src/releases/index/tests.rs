@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    guard::{Claim, Held, ObjectRef},
+    guard::{Claim, Held, ObjectRef, Reach},
     helm::{
         ReleaseName,
         identity::DeclaredObject,
@@ -289,6 +289,23 @@ fn two_storages_of_one_release_both_claim() {
     let mut images: Vec<_> = f.claims("web").iter().flat_map(said).collect();
     images.sort();
     assert_eq!(images, says(&[(1, "a:0"), (1, "a:1")]));
+}
+
+/// The storage namespace of one release is the target namespace of another one of that name.
+#[test]
+fn records_of_another_release_of_that_name_make_no_copies() {
+    let mut f = fixture();
+    let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
+    f.put(&flux, vec![deployment("web", "a:1")]);
+    let guest = f.body_of("prod", "web", vec![deployment("web", "b:1")]);
+    f.put_body(&record(1, Status::Deployed, 11), guest);
+    assert_eq!(f.claim("web").reach, Reach::Elsewhere);
+    assert!(f.directory.copies().is_empty());
+    // Once it has records of its own there, the others are copies.
+    let own = f.body(vec![deployment("web", "a:1")]);
+    f.put_body(&record(2, Status::Deployed, 12), own);
+    let reaches: Vec<_> = f.claims("web").iter().map(|claim| claim.reach).collect();
+    assert!(reaches.contains(&Reach::Copy), "{reaches:?}");
 }
 
 #[test]
