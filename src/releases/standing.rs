@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Releases,
+    Directory, Releases,
     directory::scope,
     view::{Content, ReleaseView},
 };
@@ -36,7 +36,14 @@ pub enum Standing {
 impl Releases {
     /// What a release says of an object. Only means something once the index is complete.
     pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
-        let mut views = self.shared.directory.releases();
+        self.shared.directory.standing(release, object)
+    }
+}
+
+impl Directory {
+    /// By the records of its own namespace, where there are any; else by those of another one.
+    pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
+        let mut views = self.releases();
         views.retain(|view| *view.storage.name == *release.name);
         let is_own = |view: &Arc<ReleaseView>| *view.storage.namespace == *release.namespace;
         let has_own = views.iter().any(is_own);

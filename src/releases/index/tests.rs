@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod holdings;
+mod standing;
 
 /// An index, and what a reader and a fetcher would hold.
 struct Fixture {

@@ -1,0 +1,66 @@
+//! What a release says of an object, where there are records of it in several namespaces.
+
+use super::*;
+use crate::releases::Standing;
+
+impl Fixture {
+    fn standing(&self) -> String {
+        let release = ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        let object = ObjectRef {
+            group: "apps",
+            kind: "Deployment",
+            namespace: "shop",
+            name: "web".into(),
+        };
+        match self.directory.standing(&release, &object) {
+            Standing::Unsaid => "unsaid".to_owned(),
+            Standing::Gone => "gone".to_owned(),
+            Standing::Deployed { revision, object } => {
+                format!(
+                    "{revision} {}",
+                    object.map_or("-".into(), |object| object.json.clone())
+                )
+            }
+        }
+    }
+}
+
+fn elsewhere(namespace: &str, revision: u32) -> Stored {
+    at(
+        &storage_in(namespace, "web"),
+        revision,
+        Status::Deployed,
+        50,
+    )
+}
+
+/// A forged record elsewhere would settle an emergency change.
+#[test]
+fn the_records_of_its_own_namespace_speak_for_a_release() {
+    let mut f = fixture();
+    assert_eq!(f.standing(), "gone");
+    f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
+    f.put(
+        &record(1, Status::Deployed, 10),
+        vec![deployment("web", "a:1")],
+    );
+    assert_eq!(f.standing(), r#"1 {"image":"a:1"}"#);
+    f.put(&record(2, Status::PendingUpgrade, 11), Vec::new());
+    assert_eq!(f.standing(), "unsaid");
+    f.index.apply(record(1, Status::Uninstalled, 12));
+    f.index.apply(record(2, Status::Uninstalled, 12));
+    assert_eq!(f.standing(), "gone");
+}
+
+/// Flux keeps them there. Of two such namespaces nobody can say which is the right one.
+#[test]
+fn records_elsewhere_speak_for_a_release_that_has_none_of_its_own() {
+    let mut f = fixture();
+    f.put(&elsewhere("flux", 3), vec![deployment("web", "a:3")]);
+    assert_eq!(f.standing(), r#"3 {"image":"a:3"}"#);
+    f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
+    assert_eq!(f.standing(), "unsaid");
+}
