@@ -1,5 +1,7 @@
 //! Story 7: the autoscaler and friends. What Kubernetes itself does passes, and nobody hears of it.
 
+use std::{path::PathBuf, sync::Once};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
@@ -62,6 +64,73 @@ fn certificate_authority() -> String {
     BASE64_STANDARD.encode(params.self_signed(&key).unwrap().pem())
 }
 
+/// An account of cert-manager's, in its usual namespace.
+fn cert_manager(account: &str) -> PathBuf {
+    static NAMESPACE: Once = Once::new();
+    NAMESPACE.call_once(|| {
+        let kubectl = shared().kubectl().cmd(shared().admin());
+        kubectl.args(["create", "namespace", "cert-manager"]).ok();
+    });
+    let user = format!("system:serviceaccount:cert-manager:{account}");
+    shared().grant_cluster_admin(&user).unwrap();
+    shared().service_account("cert-manager", account).unwrap()
+}
+
+/// Where the chart asks for it by the annotation.
+#[test]
+fn cert_manager_opens_a_challenge_in_an_ingress_and_changes_nothing_else_of_it() {
+    let scene = scene("acme");
+    let manifest = "\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop
+  annotations: {acme.cert-manager.io/http01-edit-in-place: 'true'}
+spec:
+  rules:
+    - host: shop.example.com
+      http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}
+";
+    scene.install("shop", &single(manifest));
+    scene.settled("ingress/shop", 1);
+    let account = cert_manager("cert-manager");
+    let paths = "/spec/rules/0/http/paths";
+    let route = |path: &str, service: &str| {
+        let service = json!({"name": service, "port": {"number": 8089}});
+        json!({"path": path, "pathType": "ImplementationSpecific", "backend": {"service": service}})
+    };
+    let challenge = route(
+        "/.well-known/acme-challenge/token",
+        "cm-acme-http-solver-7tq2x",
+    );
+    let open = json!([{"op": "add", "path": format!("{paths}/0"), "value": challenge}]);
+    let close = json!([{"op": "remove", "path": format!("{paths}/0")}]);
+    let admin_route = route("/admin", "admin");
+    let another = json!([{"op": "add", "path": format!("{paths}/0"), "value": admin_route}]);
+    let backend = |at: usize| {
+        let path = format!("{paths}/{at}/backend/service/name");
+        json!([{"op": "replace", "path": path, "value": "evil"}])
+    };
+    let by_cert_manager = |patch: &Value| {
+        let line = "patch ingress/shop --type=json -p";
+        scene.kubectl_as(&account, line).arg(patch.to_string())
+    };
+    let by_bob = |patch: &Value| scene.patch("ingress/shop", "json", patch);
+
+    by_bob(&open).denied(&[".spec.rules[0].http.paths"]);
+    by_cert_manager(&another).denied(&[".spec.rules[0].http.paths"]);
+    by_cert_manager(&backend(0)).denied(&["backend.service.name"]);
+    by_cert_manager(&open).quiet();
+    by_bob(&backend(1)).denied(&[".spec.rules[0].http.paths"]);
+    by_cert_manager(&backend(1)).denied(&[".spec.rules[0].http.paths"]);
+    by_cert_manager(&close).quiet();
+    // Whoever puts back what is declared may.
+    by_cert_manager(&open).quiet();
+    by_bob(&close).quiet();
+}
+
 /// Scenario 64.
 #[test]
 fn the_ca_injector_writes_a_declared_ca_bundle_and_nobody_else_does() {
@@ -90,16 +159,7 @@ fn the_ca_injector_writes_a_declared_ca_bundle_and_nobody_else_does() {
         .patch(&definition, "merge", &bundle)
         .denied(&[".spec.conversion.webhook.clientConfig.caBundle"]);
 
-    let admin = shared().admin();
-    scene
-        .kubectl_as(admin, "create namespace cert-manager")
-        .ok();
-    let injector = shared()
-        .service_account("cert-manager", "cert-manager-cainjector")
-        .unwrap();
-    shared()
-        .grant_cluster_admin("system:serviceaccount:cert-manager:cert-manager-cainjector")
-        .unwrap();
+    let injector = cert_manager("cert-manager-cainjector");
     scene
         .kubectl_as(&injector, &format!("patch {definition} --type=merge -p"))
         .arg(bundle.to_string())
