@@ -4,20 +4,16 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::Arc,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use rstest::rstest;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, HelmVersion};
 
 use crate::{
+    caller::{Caller, Connection, secret_path},
     charts::{CONFIG_MAP, single},
     scene::{Scene, Screen},
     turn::Turn,
@@ -111,37 +107,18 @@ fn peak(guard: &Guard) -> usize {
 }
 
 /// Calls the endpoint as the API server does.
-struct Caller {
-    tls: Arc<ClientConfig>,
-    address: String,
+struct ApiServer {
+    caller: Caller,
     /// The secret path of the entry for objects.
     path: String,
     namespace: String,
 }
 
-type Connection = StreamOwned<ClientConnection, TcpStream>;
-
-impl Caller {
+impl ApiServer {
     fn new(guard: &Guard, scene: &Scene) -> Self {
-        let configuration = scene.get("validatingwebhookconfiguration/helm-guard");
-        let bundle = &configuration["webhooks"][0]["clientConfig"]["caBundle"];
-        let url = configuration["webhooks"][0]["clientConfig"]["url"].as_str();
-        let path = url.unwrap().split_once(guard.listen_addr()).unwrap().1;
-        let pem = BASE64_STANDARD.decode(bundle.as_str().unwrap()).unwrap();
-        let mut roots = RootCertStore::empty();
-        for ca in CertificateDer::pem_slice_iter(&pem) {
-            roots.add(ca.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Self {
-            tls: Arc::new(tls),
-            address: guard.listen_addr().to_owned(),
-            path: path.to_owned(),
+            caller: Caller::new(guard, scene),
+            path: secret_path(guard, scene),
             namespace: scene.ns.name().to_owned(),
         }
     }
@@ -149,17 +126,8 @@ impl Caller {
     /// A connection on which a review of `size` bytes is announced. What is slow in a build without
     /// optimisation has the time that the `timeout` says.
     fn announce(&self, size: usize, timeout: &str) -> Connection {
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let tls = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
-        let mut connection = StreamOwned::new(tls, TcpStream::connect(&self.address).unwrap());
-        let path = &self.path;
-        write!(
-            connection,
-            "POST {path}?timeout={timeout} HTTP/1.1\r\nhost: guard\r\n\
-             content-type: application/json\r\ncontent-length: {size}\r\n\r\n"
-        )
-        .unwrap();
-        connection
+        let path = format!("{}?timeout={timeout}", self.path);
+        self.caller.announce(&path, "", size).unwrap()
     }
 
     /// The parts of a review that changes a declared value, with room for padding between them.
@@ -235,7 +203,7 @@ fn reviews_of_any_size_are_answered_within_the_shipped_memory() {
     let scene = scene("sizes");
     let folder = tempfile::tempdir().unwrap();
     let guard = limited(&turn, folder.path());
-    let caller = Caller::new(&guard, &scene);
+    let caller = ApiServer::new(&guard, &scene);
     for (mebibytes, expected) in [
         (31, "fields-changed"),
         (33, "too-large"),
@@ -257,7 +225,7 @@ fn reviews_that_stop_half_way_are_answered_and_hold_nothing_up() {
     let scene = scene("halves");
     let folder = tempfile::tempdir().unwrap();
     let guard = limited(&turn, folder.path());
-    let caller = Caller::new(&guard, &scene);
+    let caller = ApiServer::new(&guard, &scene);
     let [head, ..] = caller.parts();
     let half = PAD.repeat(4 * MIB / PAD.len());
     let mut halves: Vec<Connection> = (0..40)

@@ -22,10 +22,12 @@ mod charts;
 mod scene;
 
 mod bad_records;
+mod caller;
 mod certificates;
 mod client_certificates;
 mod closed;
 mod endings;
+mod flood;
 mod hanging_audit_log;
 mod hostile_records;
 mod large_reviews;
