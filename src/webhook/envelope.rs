@@ -44,6 +44,9 @@ pub enum EnvelopeError {
     /// The body ended early or the connection failed.
     #[error("failed to read the AdmissionReview: the body could not be received")]
     Unreceived,
+    /// More reviews are in flight than API servers send.
+    #[error("failed to take the AdmissionReview: too many are being evaluated")]
+    Shed,
     /// The body is not JSON.
     #[error("failed to read the AdmissionReview: not JSON at line {line}, column {column}")]
     NotJson {
@@ -83,6 +86,7 @@ impl EnvelopeError {
             Self::ContentType => "content-type",
             Self::TooLarge => "too-large",
             Self::Unreceived => "unreceived",
+            Self::Shed => "shed",
             Self::NotJson { .. } => "not-json",
             Self::NotAReview => "not-a-review",
             Self::NoRequest => "no-request",
@@ -97,6 +101,7 @@ impl EnvelopeError {
         match self {
             Self::ContentType => http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Shed => http::StatusCode::SERVICE_UNAVAILABLE,
             Self::Unanswerable => http::StatusCode::INTERNAL_SERVER_ERROR,
             _ => http::StatusCode::BAD_REQUEST,
         }

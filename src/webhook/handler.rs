@@ -73,9 +73,6 @@ pub struct Webhook<S> {
     pub own: Option<Own>,
 }
 
-/// The largest review of one of the guard's own kinds. What their schemas allow is far smaller.
-const OWN_KINDS_BYTES: usize = 512 * 1024;
-
 /// Which entry of the registration a review comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -142,10 +139,21 @@ enum OwnKind {
     Policy,
 }
 
+impl OwnKind {
+    /// The largest review of it that is read. A review holds up to two objects; a grant has a few
+    /// hundred names at most, and a policy some thousand short rules.
+    fn limit(self) -> usize {
+        match self {
+            Self::Grant => 64 * 1024,
+            Self::Policy => 512 * 1024,
+        }
+    }
+}
+
 /// Answers a review of one of the guard's own kinds: refused, if anything is wrong with it.
 async fn of_our_own<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, own: OwnKind) -> Response {
     let deadline = Instant::now() + deadline::of(http.uri().query());
-    let body = match receive(webhook, http, OWN_KINDS_BYTES, deadline).await {
+    let body = match receive(webhook, http, own.limit(), deadline).await {
         Ok(body) => body,
         Err(error) => return reject(webhook, &error),
     };

@@ -7,7 +7,10 @@
 //! Invariants
 //! - The bytes of all bodies that are held are within [`Limits`]; the share of small reviews is not
 //!   for large ones. What is no larger than a head is always taken: so much is held of any review, and
-//!   the number of connections bounds it.
+//!   the number of reviews bounds it.
+//! - No more reviews are evaluated at a time than [`Limits`] says; the others are answered from their heads,
+//!   as those are that no memory is left for. Only what is beyond any number that API servers send is
+//!   turned away.
 //! - No body is waited for until after the deadline, and what it held is given back when its review is
 //!   answered.
 //! - The body is read before the answer as far as time allows: a client that still writes when the
@@ -49,6 +52,12 @@ pub struct Limits {
     pub small_together: usize,
     /// All others together.
     pub large_together: usize,
+    /// Reviews that are evaluated at a time.
+    pub evaluated: usize,
+    /// Reviews that are there at a time, those that wait and those that are answered from their heads
+    /// too. API servers send no more: each has 600 requests in flight by default
+    /// (`--max-requests-inflight` and its mutating part), and asks each of the few entries at once.
+    pub taken: usize,
 }
 
 impl Default for Limits {
@@ -61,6 +70,8 @@ impl Default for Limits {
             small: MIB,
             small_together: 32 * MIB,
             large_together: 2 * MAX_BODY_BYTES,
+            evaluated: 1024,
+            taken: 4096,
         }
     }
 }
@@ -71,6 +82,8 @@ pub struct Intake {
     limits: Limits,
     small: Semaphore,
     large: Semaphore,
+    evaluated: Semaphore,
+    taken: Semaphore,
 }
 
 impl Default for Intake {
@@ -83,7 +96,16 @@ impl Default for Intake {
 #[derive(Debug)]
 pub struct Taken<'i> {
     content: Content,
-    _held: Option<SemaphorePermit<'i>>,
+    held: Held<'i>,
+}
+
+/// Parts of the budget: of bytes, of reviews that are evaluated, of reviews at all.
+#[derive(Debug, Default)]
+#[allow(dead_code, reason = "held, not read")]
+struct Held<'i> {
+    bytes: Option<SemaphorePermit<'i>>,
+    evaluated: Option<SemaphorePermit<'i>>,
+    taken: Option<SemaphorePermit<'i>>,
 }
 
 #[derive(Debug)]
@@ -121,6 +143,8 @@ impl Intake {
             limits,
             small: Semaphore::new(limits.small_together / KIB),
             large: Semaphore::new(limits.large_together / KIB),
+            evaluated: Semaphore::new(limits.evaluated),
+            taken: Semaphore::new(limits.taken),
         }
     }
 
@@ -128,8 +152,31 @@ impl Intake {
     /// that does not arrive in time, its head.
     ///
     /// # Errors
-    /// When the connection fails, and when there is no head to answer from.
+    /// When the connection fails, when there is no head to answer from, and when there are more reviews
+    /// than API servers send.
     pub async fn take(
+        &self,
+        body: Body,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Taken<'_>, EnvelopeError> {
+        let place = self.taken.try_acquire().map_err(|_| EnvelopeError::Shed)?;
+        let evaluating = timeout_at(halfway(deadline).into(), self.evaluated.acquire());
+        // The semaphore is never closed.
+        let evaluated = evaluating.await.ok().and_then(Result::ok);
+        let mut taken = if evaluated.is_some() {
+            self.take_within(body, limit, deadline).await?
+        } else {
+            let size = body.size_hint().exact().unwrap_or_default();
+            let reading = Reading::of(body);
+            reading.head(Unread::OverBudget { size }, deadline).await?
+        };
+        taken.held.evaluated = evaluated;
+        taken.held.taken = Some(place);
+        Ok(taken)
+    }
+
+    async fn take_within(
         &self,
         body: Body,
         limit: usize,
@@ -170,7 +217,10 @@ impl Intake {
                 Next::End => {
                     return Ok(Taken {
                         content: Content::Whole(whole),
-                        _held: held,
+                        held: Held {
+                            bytes: held,
+                            ..Held::default()
+                        },
                     });
                 }
                 Next::Late => {
@@ -311,7 +361,7 @@ impl Reading {
                 is_dry_run: is_dry_run(&self.tail).unwrap_or_default(),
                 unread,
             },
-            _held: None,
+            held: Held::default(),
         })
     }
 }

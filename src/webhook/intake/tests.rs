@@ -103,6 +103,7 @@ async fn without_memory_left_the_head_is_read_and_small_reviews_still_come_throu
         small: MIB,
         small_together: 2 * MIB,
         large_together: 3 * MIB,
+        ..Limits::default()
     });
     let large = || Body::from(review(MIB));
     let first = intake.take(large(), 3 * MIB, deadline()).await.unwrap();
@@ -124,6 +125,7 @@ async fn a_review_of_ordinary_size_needs_no_memory_to_be_free() {
         small: MIB,
         small_together: 0,
         large_together: 0,
+        ..Limits::default()
     });
     let taken = intake.take(Body::from(review(10 * KIB)), MIB, deadline());
     let taken = taken.now_or_never().unwrap().unwrap();
@@ -139,6 +141,7 @@ async fn a_review_waits_for_memory_that_comes_free() {
         small: KIB,
         small_together: KIB,
         large_together: 3 * MIB,
+        ..Limits::default()
     }));
     let large = || Body::from(review(MIB));
     let first = intake.take(large(), 3 * MIB, deadline()).await.unwrap();
@@ -152,6 +155,43 @@ async fn a_review_waits_for_memory_that_comes_free() {
     tokio::time::sleep(SECOND).await;
     drop(first);
     assert_eq!(waiting.await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_beyond_those_that_are_evaluated_waits_and_is_answered_from_its_head() {
+    let intake = Intake::new(Limits {
+        evaluated: 2,
+        ..Limits::default()
+    });
+    let take = || intake.take(Body::from(review(KIB)), MIB, deadline());
+    let (first, _second) = (take().await.unwrap(), take().await.unwrap());
+    assert_eq!(first.request().unwrap().unread, None);
+    let until = deadline();
+    let third = take().await.unwrap();
+    assert!(now() < until);
+    let unread = third.request().unwrap().unread.unwrap();
+    assert_eq!(unread.reason(), Reason::OverBudget);
+    drop(first);
+    assert_eq!(take().await.unwrap().request().unwrap().unread, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reviews_beyond_any_number_that_api_servers_send_are_shed_at_once() {
+    let intake = Intake::new(Limits {
+        evaluated: 1,
+        taken: 3,
+        ..Limits::default()
+    });
+    let take = || intake.take(Body::from(review(KIB)), MIB, deadline());
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(take().await.unwrap());
+    }
+    let shed = take().now_or_never().unwrap().unwrap_err();
+    assert_eq!(shed, EnvelopeError::Shed);
+    assert_eq!(shed.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    taken.pop();
+    assert!(take().await.is_ok());
 }
 
 #[rstest]

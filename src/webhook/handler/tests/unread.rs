@@ -203,6 +203,7 @@ async fn without_memory_left_a_write_is_a_violation_and_says_to_try_again() {
         small: 0,
         small_together: 0,
         large_together: 0,
+        ..Limits::default()
     };
     let bench = Setup {
         intake: Intake::new(none),
@@ -226,17 +227,20 @@ async fn without_memory_left_a_write_is_a_violation_and_says_to_try_again() {
 
 /// The entry for grants fails closed all the same, and an unreadable policy is refused.
 #[rstest]
-#[case::grant("/grants")]
-#[case::policy("/policies")]
+#[case::grant("/grants", 64 << 10)]
+#[case::policy("/policies", 512 << 10)]
 #[tokio::test]
-async fn an_object_of_the_guards_own_kinds_has_to_be_small(#[case] path: &str) {
+async fn an_object_of_the_guards_own_kinds_has_to_be_small(
+    #[case] path: &str,
+    #[case] limit: usize,
+) {
     let bench = Setup::default().start();
     let review = too_large(&head("CREATE", "configmaps", "ada"), false);
     let response = ask(&bench, path, review).await;
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
     assert!(
-        message.contains("larger than the 524288 bytes"),
+        message.contains(&format!("larger than the {limit} bytes")),
         "{message}"
     );
 }
