@@ -47,6 +47,7 @@ mod holdings;
 pub mod index;
 pub mod intern;
 pub mod key;
+mod lines;
 pub mod object_key;
 pub mod object_map;
 pub mod pack;
@@ -69,6 +70,7 @@ pub use standing::Standing;
 
 use health::{Counters, Progress, WatchHealth, count};
 use index::Scope;
+use lines::UNREADABLE;
 use reader::{ReadError, Reader};
 use writer::{Message, Writer};
 
@@ -81,6 +83,8 @@ pub struct Config {
     pub drivers: Vec<Driver>,
     /// How big a record may be.
     pub limits: Limits,
+    /// Bytes that may be kept of what releases declare.
+    pub index_bytes: usize,
     /// Seconds after which a quiet watch is renewed, and so how long a connection that died
     /// silently goes unnoticed.
     pub renew_watch_after: u32,
@@ -94,6 +98,7 @@ impl Default for Config {
             namespaces: Vec::new(),
             drivers: vec![Driver::Secret],
             limits: Limits::default(),
+            index_bytes: index::budget::DEFAULT,
             renew_watch_after: 90,
         }
     }
@@ -109,6 +114,7 @@ pub struct Releases {
 pub struct Worker {
     shared: Arc<Shared>,
     messages: mpsc::Receiver<Message>,
+    index_bytes: usize,
     renew_watch_after: u32,
 }
 
@@ -149,6 +155,7 @@ impl Releases {
         let worker = Worker {
             shared: Arc::clone(&shared),
             messages: receiver,
+            index_bytes: config.index_bytes,
             renew_watch_after: config.renew_watch_after,
         };
         (Self { shared }, worker)
@@ -232,12 +239,22 @@ impl Releases {
         }
         let views = shared.directory.releases();
         let unreadable = named(views.iter().filter(|view| view.is_unreadable()));
+        let outlined = named(views.iter().filter(|view| view.is_outlined()));
+        let over_budget = named(views.iter().filter(|view| view.is_over_budget()));
         let incomplete = named(views.iter().filter(|view| view.has_problems()));
         let warnings = [
             ("unreadable release records", unreadable),
             (
                 "release records with documents that are not read",
                 incomplete,
+            ),
+            (
+                "releases that are read anew for each request, since the index has no room for them",
+                outlined,
+            ),
+            (
+                "releases that are not guarded, since the index has no room for them",
+                over_budget,
             ),
         ];
         readiness.warnings.extend(
@@ -289,7 +306,16 @@ impl Releases {
         for view in shared.directory.releases() {
             stats.releases += 1;
             stats.revisions += view.records;
-            stats.unreadable += view.revisions.len() - view.bodies().count();
+            let contents = view.revisions.iter().map(|revision| &revision.content);
+            for content in contents {
+                match content {
+                    view::Content::Body(body) => {
+                        stats.outlined += usize::from(body.whole().is_some());
+                    }
+                    view::Content::Unreadable => stats.unreadable += 1,
+                    view::Content::OverBudget { .. } => stats.over_budget += 1,
+                }
+            }
             stats.objects += view.bodies().map(|body| body.count()).sum::<usize>();
             stats.document_problems += view.bodies().map(|body| body.problems()).sum::<usize>();
         }
@@ -351,7 +377,8 @@ impl Worker {
             };
             tasks.spawn(watch.run());
         }
-        tasks.spawn(Writer::new(self.shared).run(self.messages));
+        let writer = Writer::new(self.shared, self.index_bytes);
+        tasks.spawn(writer.run(self.messages));
         // None of them ends by itself: the first to do so takes the others with it, and whoever
         // supervises this one learns of it.
         tasks.join_next().await;
@@ -365,7 +392,9 @@ impl Shared {
             ReadError::Get(_) | ReadError::Gone => count(&self.counters.fetch_errors),
             _ => count(&self.counters.decode_errors),
         }
-        tracing::warn!(%record, %error, "a release record can not be read");
+        if UNREADABLE.may_tell(&record.storage.namespace) {
+            tracing::warn!(%record, %error, "a release record can not be read");
+        }
     }
 
     /// The writer has taken a batch, in which the lists of these scopes were completed.

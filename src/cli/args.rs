@@ -162,6 +162,10 @@ pub struct Serve {
         default_value = "secrets"
     )]
     pub storage_drivers: Vec<StorageDriver>,
+    /// Memory, in MiB, that may be kept of what releases declare; releases beyond it are read anew for each
+    /// request
+    #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub index_memory: u32,
     /// Namespace of the guard itself: of the Lease by which one of several replicas is chosen to follow
     /// emergency changes, of the Secrets that alert sinks name, and of the ConfigMap with the forecast;
     /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod

@@ -109,6 +109,8 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// What they are stored in.
     pub drivers: Vec<Driver>,
+    /// Bytes that may be kept of what releases declare.
+    pub index_bytes: usize,
     /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
     /// Secrets of alert sinks.
     pub guard_namespace: String,
@@ -266,6 +268,9 @@ impl Config {
             },
             namespaces: args.watch_namespaces,
             drivers: StorageDriver::drivers(&args.storage_drivers),
+            index_bytes: usize::try_from(args.index_memory)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(1 << 20),
             logging: Logging {
                 format: args.log_format,
                 filter: filter(&args.log_level)?,

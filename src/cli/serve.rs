@@ -119,6 +119,16 @@ impl Kept {
     }
 }
 
+/// What of the cluster's releases is indexed.
+fn index(config: &Config) -> releases::Config {
+    releases::Config {
+        namespaces: config.namespaces.clone(),
+        drivers: config.drivers.clone(),
+        index_bytes: config.index_bytes,
+        ..releases::Config::default()
+    }
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     let (log, _flush) = logging::start(&config.logging);
     let mut signals = Signals::install()?;
@@ -144,12 +154,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
 
     let standing = Arc::<Standing>::default();
-    let index = releases::Config {
-        namespaces: config.namespaces.clone(),
-        drivers: config.drivers.clone(),
-        ..releases::Config::default()
-    };
-    let (releases, worker) = Releases::new(client.clone(), &index);
+    let (releases, worker) = Releases::new(client.clone(), &index(&config));
     kept.keep("release index", worker.run());
     let (events, announcer) = events::queue();
     kept.keep("events", announcer.run(client.clone()));

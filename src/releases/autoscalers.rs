@@ -152,7 +152,7 @@ impl ReleaseView {
                     Ok(_) => {}
                     Err(_logged) => is_readable = false,
                 },
-                Content::Unreadable => is_readable = false,
+                Content::Unreadable | Content::OverBudget { .. } => is_readable = false,
             }
         }
         is_readable.then_some(false)

@@ -52,8 +52,18 @@ pub struct Body {
     /// Those that its objects are in, if they are namespaced.
     namespaces: Box<[Arc<str>]>,
     problems: u32,
+    cost: usize,
+    /// Of an outline: the cost of the whole.
+    whole: Option<usize>,
     store: Arc<Store>,
 }
+
+/// What a body and an object of it take beside what is packed, in bytes: names, tables, entries.
+const BODY: usize = 1024;
+const OBJECT: usize = 64;
+
+/// Bytes of names that nearly every body has, mostly the same as others.
+const NAMES: usize = 4096;
 
 /// What a [`Body`] is made of.
 pub struct Parts {
@@ -87,7 +97,7 @@ impl Body {
             .collect();
         namespaces.sort_unstable();
         namespaces.dedup();
-        let namespaces = namespaces
+        let namespaces: Box<[Arc<str>]> = namespaces
             .into_iter()
             .map(|namespace| store.words.intern(namespace))
             .collect();
@@ -98,6 +108,10 @@ impl Body {
         let chart = store.chart(&format!("{}-{}", about.chart, about.chart_version));
         let objects = Packed::new(&keyed, |number, draft| chart.model(number, draft));
         store.enters(objects.bytes());
+        let cost = BODY
+            + names(&kinds, &namespaces, &about).saturating_sub(NAMES)
+            + OBJECT * objects.entries().len()
+            + objects.bytes();
         Self {
             number: store.cache.number(),
             release: Arc::new(release),
@@ -112,8 +126,44 @@ impl Body {
             kinds: store.kinds.intern(kinds),
             namespaces,
             problems: u32::try_from(problems).unwrap_or(u32::MAX),
+            cost,
+            whole: None,
             store: Arc::clone(store),
         }
+    }
+
+    /// What it takes in the index, in bytes.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Of an outline, what the whole body takes.
+    pub fn whole(&self) -> Option<usize> {
+        self.whole
+    }
+
+    /// The same without the objects: it knows which objects it declares, and not as what. None, if it is
+    /// one, or if that saves nothing.
+    pub(super) fn outline(&self) -> Option<Self> {
+        let saved = self.objects.bytes();
+        if self.whole.is_some() || saved == 0 {
+            return None;
+        }
+        let store = &self.store;
+        store.enters(0);
+        Some(Self {
+            number: store.cache.number(),
+            release: Arc::clone(&self.release),
+            chart: self.chart.without_models(),
+            about: Arc::clone(&self.about),
+            objects: self.objects.outline(),
+            kinds: Arc::clone(&self.kinds),
+            namespaces: self.namespaces.clone(),
+            problems: self.problems,
+            cost: self.cost.saturating_sub(saved),
+            whole: Some(self.cost),
+            store: Arc::clone(store),
+        })
     }
 
     /// The release that the record belongs to.
@@ -198,6 +248,13 @@ impl Body {
         Ok(None)
     }
 
+    /// Logs what must not happen: not that there is no memory for an object.
+    pub(super) fn tell(&self, error: PackError) {
+        if error != PackError::LeftOut {
+            tracing::error!(release = %self.release, %error, "a kept manifest can not be read");
+        }
+    }
+
     fn object(&self, entry: &Entry) -> Result<Arc<DeclaredObject>, PackError> {
         let key = CacheKey {
             body: self.number,
@@ -207,13 +264,27 @@ impl Body {
         if let Some(object) = cache.get(key) {
             return Ok(object);
         }
-        let object = self.objects.object(entry.place).inspect_err(
-            |error| tracing::error!(release = %self.release, %error, "a kept manifest can not be read"),
-        )?;
+        let read = self.objects.object(entry.place);
+        let object = read.inspect_err(|error| self.tell(*error))?;
         let object = Arc::new(object);
         cache.insert(key, &object);
         Ok(object)
     }
+}
+
+/// Bytes that names take of which whoever writes a record may choose as many and as long ones as he likes.
+fn names(kinds: &[DeclaredKind], namespaces: &[Arc<str>], about: &About) -> usize {
+    let kinds = kinds.iter().map(|kind| {
+        size_of::<DeclaredKind>() + kind.group.len() + kind.kind.len() + kind.version.len()
+    });
+    let namespaces = namespaces
+        .iter()
+        .map(|name| size_of::<Arc<str>>() + name.len());
+    let accounts = about.hook_accounts.iter().map(|name| name.len());
+    let chart = about.chart.len() + about.chart_version.len();
+    // Once more as the chart's label.
+    let about = 2 * chart + about.app_version.len();
+    kinds.chain(namespaces).chain(accounts).sum::<usize>() + about
 }
 
 /// The last of `entries` by its place, of those before one of them.

@@ -42,6 +42,10 @@ pub struct Stats {
     pub copies: usize,
     /// Active revisions whose record can not be read.
     pub unreadable: usize,
+    /// Active revisions of which only the names of their objects are kept.
+    pub outlined: usize,
+    /// Active revisions that the index has no room for.
+    pub over_budget: usize,
     /// Documents of active manifests that do not parse.
     pub document_problems: usize,
     /// Bodies still to be read.

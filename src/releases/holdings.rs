@@ -286,7 +286,7 @@ impl ReleaseView {
         !self.revisions.is_empty()
             && self.revisions.iter().all(|known| match &known.content {
                 Content::Body(body) => holds(body),
-                Content::Unreadable => false,
+                Content::Unreadable | Content::OverBudget { .. } => false,
             })
     }
 }
@@ -301,9 +301,7 @@ impl Body {
     /// What would be lost, each with its namespace, if its kind is namespaced. None, where the objects
     /// cannot be read.
     fn held(&self, stake: Stake<'_>) -> Vec<(String, DeclaredObject)> {
-        let objects = self.objects().inspect_err(
-            |error| tracing::error!(release = %self.release(), %error, "a kept manifest can not be read"),
-        );
+        let objects = self.objects().inspect_err(|error| self.tell(*error));
         let objects = objects.unwrap_or_default().into_iter().map(|object| {
             let namespace = match object.namespace.as_deref() {
                 None | Some("") => &*self.release().namespace,

@@ -12,7 +12,10 @@
 //!   active revision, the newest body of an earlier one stands in, so that objects do not fall out
 //!   of the index for the moment that a fetch takes. Nothing is denied on its strength, because
 //!   the records are read again before any denial.
+//! - What is kept of all releases together is within a [`budget`]. A record that gives way is kept as an
+//!   outline of names, by which its release still claims its objects, or as [`Content::OverBudget`].
 
+pub mod budget;
 mod records;
 
 use std::{
@@ -20,11 +23,13 @@ use std::{
     sync::Arc,
 };
 
+use budget::Budget;
 use records::{Read, Record, Records};
 
 use super::{
     directory::Directory,
     key::{RecordKey, StorageKey, Stored, Version, number},
+    lines::OVER_BUDGET,
     view::{Content, ReleaseView, RevisionView},
 };
 use crate::helm::{lifecycle, storage::Driver};
@@ -87,11 +92,17 @@ pub struct Index {
     deleted_up_to: HashMap<Driver, u64>,
     /// While a batch is taken: the releases that it changed.
     batch: Option<HashSet<Arc<StorageKey>>>,
+    budget: Budget,
 }
 
 impl Index {
     /// An empty index that publishes to `directory`.
     pub fn new(directory: Arc<Directory>) -> Self {
+        Self::within(budget::DEFAULT, directory)
+    }
+
+    /// One that keeps no more than so many bytes of what releases declare.
+    pub fn within(bytes: usize, directory: Arc<Directory>) -> Self {
         Self {
             directory,
             releases: HashMap::new(),
@@ -100,6 +111,7 @@ impl Index {
             wanted: HashSet::new(),
             deleted_up_to: HashMap::new(),
             batch: None,
+            budget: Budget::new(bytes),
         }
     }
 
@@ -246,13 +258,24 @@ impl Index {
                 storage: Arc::clone(&storage),
                 revision,
             };
-            self.keep_body(&key, &version, content);
+            // Else each request about a release for which there is no room would make others give way.
+            if !self.gave_way(&key, &version) {
+                self.keep_body(&key, &version, content);
+            }
         }
         self.changed(&storage);
     }
 
     /// What has become needed, or has ceased to be, since the last call.
     pub fn take_demands(&mut self) -> Vec<Demand> {
+        for key in self.budget.readmit() {
+            let records = self.releases.get_mut(&key.storage);
+            if let Some(record) = records.and_then(|records| records.get_mut(key.revision)) {
+                record.requested = Some(Box::new(record.version.clone()));
+                let demand = Demand::Fetch(key, record.version.clone());
+                self.demands.push(demand);
+            }
+        }
         std::mem::take(&mut self.demands)
     }
 
@@ -287,31 +310,67 @@ impl Index {
         let Some(records) = self.releases.get_mut(&key.storage) else {
             return;
         };
-        if records
-            .remove(key.revision)
-            .is_some_and(|record| record.requested.is_some())
-        {
-            self.demands.push(Demand::Forget(key.clone()));
+        if let Some(record) = records.remove(key.revision) {
+            self.budget.replace(key, record.content(), None);
+            if record.requested.is_some() {
+                self.demands.push(Demand::Forget(key.clone()));
+            }
         }
         self.wanted.remove(key);
     }
 
     fn keep_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
-        let record = self
-            .releases
-            .get_mut(&key.storage)
-            .and_then(|records| records.get_mut(key.revision));
-        if let Some(record) = record
-            && (*version == record.version || record.version.is_before(version))
-        {
-            if let Content::Body(body) = &content {
-                record.about = Some(Arc::clone(body.about()));
-            }
-            record.read = Some(Box::new(Read {
-                version: version.clone(),
-                content,
-            }));
+        let Some((storage, _)) = self.releases.get_key_value(&key.storage) else {
+            return;
+        };
+        // One copy of the name.
+        let key = RecordKey {
+            storage: Arc::clone(storage),
+            revision: key.revision,
+        };
+        let records = self.releases.get_mut(&key.storage);
+        let Some(record) = records.and_then(|records| records.get_mut(key.revision)) else {
+            return;
+        };
+        if *version != record.version && !record.version.is_before(version) {
+            return;
         }
+        if let Content::Body(body) = &content {
+            record.about = Some(Arc::clone(body.about()));
+        }
+        self.budget.replace(&key, record.content(), Some(&content));
+        record.read = Some(Box::new(Read {
+            version: version.clone(),
+            content,
+        }));
+        while let Some(key) = self.budget.excess() {
+            self.give_way(&key);
+        }
+    }
+
+    /// Whether the record is known in this state and made room for others.
+    fn gave_way(&self, key: &RecordKey, version: &Version) -> bool {
+        let records = self.releases.get(&key.storage);
+        let record = records.and_then(|records| records.get(key.revision));
+        let read = record.and_then(|record| record.read.as_ref());
+        read.is_some_and(|read| read.version == *version && read.content.missing().is_some())
+    }
+
+    /// Keeps less of a record.
+    fn give_way(&mut self, key: &RecordKey) {
+        let records = self.releases.get_mut(&key.storage);
+        let record = records.and_then(|records| records.get_mut(key.revision));
+        let Some(read) = record.and_then(|record| record.read.as_mut()) else {
+            return;
+        };
+        let less = read.content.less();
+        self.budget.replace(key, Some(&read.content), Some(&less));
+        read.content = less;
+        if OVER_BUDGET.may_tell(&key.storage.namespace) {
+            let whole = read.content.missing();
+            tracing::warn!(record = %key, whole, "the index has no room for a release record");
+        }
+        self.changed(&key.storage);
     }
 
     /// A release's records are not what they were.
@@ -390,8 +449,14 @@ impl Index {
                 .collect()
         };
         for record in records.iter_mut() {
-            if !shown.contains(&record.revision) {
-                record.read = None;
+            if !shown.contains(&record.revision)
+                && let Some(read) = record.read.take()
+            {
+                let key = RecordKey {
+                    storage: Arc::clone(storage),
+                    revision: record.revision,
+                };
+                self.budget.replace(&key, Some(&read.content), None);
             }
         }
         let mut revisions: Vec<RevisionView> = shown

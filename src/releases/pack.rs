@@ -38,6 +38,9 @@ pub enum PackError {
     /// There is no object at this place of it.
     #[error("failed to read a declared object: there is none where it should be")]
     Object,
+    /// Only its key is kept.
+    #[error("failed to read a declared object: there is no memory to keep it")]
+    LeftOut,
 }
 
 /// Text that others are like, for as long as one of them is kept.
@@ -72,6 +75,8 @@ pub struct Packed {
     /// Sorted.
     entries: Box<[Entry]>,
     blocks: Box<[Block]>,
+    /// Only the keys are kept.
+    is_outline: bool,
 }
 
 #[derive(Debug)]
@@ -137,6 +142,17 @@ impl Packed {
         Self {
             entries: entries.into(),
             blocks: blocks.into(),
+            is_outline: false,
+        }
+    }
+
+    /// The same keys without the objects.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            blocks: Box::default(),
+            is_outline: true,
         }
     }
 
@@ -153,6 +169,9 @@ impl Packed {
 
     /// The object at a place.
     pub fn object(&self, place: Place) -> Result<DeclaredObject, PackError> {
+        if self.is_outline {
+            return Err(PackError::LeftOut);
+        }
         let block = usize::try_from(place.block).ok();
         let block = block.and_then(|block| self.blocks.get(block));
         let text = block.ok_or(PackError::Object)?.text()?;
@@ -161,6 +180,9 @@ impl Packed {
 
     /// All objects in their order.
     pub fn objects(&self) -> Result<Vec<DeclaredObject>, PackError> {
+        if self.is_outline {
+            return Err(PackError::LeftOut);
+        }
         let mut places: Vec<Place> = self.entries.iter().map(|entry| entry.place).collect();
         places.sort_unstable();
         let mut objects = Vec::with_capacity(places.len());

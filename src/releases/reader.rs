@@ -16,6 +16,7 @@ use super::{
     body::{About, Body, Parts},
     decoding::Decoding,
     key::{RecordKey, StorageKey, Stored, Version},
+    lines::DOCUMENTS,
     store::Store,
 };
 use crate::{
@@ -285,7 +286,11 @@ pub(super) fn decode(
     let manifest = manifest::parse(&text, &record.release);
     // Before its objects are packed.
     drop(text);
-    for problem in &manifest.problems {
+    let told = manifest
+        .problems
+        .iter()
+        .filter(|_| DOCUMENTS.may_tell(&key.storage.namespace));
+    for problem in told {
         tracing::warn!(
             record = %key,
             line = problem.line,

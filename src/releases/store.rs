@@ -33,6 +33,10 @@ const _: () = assert!(Cache::takes(CACHE, OBJECT_BYTES));
 /// most of it where releases differ in little.
 const MODEL_FROM: usize = 8;
 
+/// Bytes of the models of all charts. Without one, bodies take the room that they take in the budget of
+/// the index; what models take is in no release's.
+const MODELS: usize = 32 << 20;
+
 /// What bodies have in common.
 pub struct Store {
     /// The objects that were asked for last.
@@ -42,6 +46,7 @@ pub struct Store {
     /// The kinds that a manifest declares.
     pub kinds: Interner<[DeclaredKind]>,
     charts: Mutex<Charts>,
+    models: Arc<AtomicUsize>,
     bodies: AtomicUsize,
     packed: AtomicUsize,
 }
@@ -58,6 +63,8 @@ pub struct Chart {
     pub label: Arc<str>,
     /// By the number of the block.
     models: Mutex<Vec<Option<Model>>>,
+    /// Bytes of the models of all charts.
+    together: Arc<AtomicUsize>,
 }
 
 impl Default for Store {
@@ -67,6 +74,7 @@ impl Default for Store {
             words: Interner::default(),
             kinds: Interner::default(),
             charts: Mutex::default(),
+            models: Arc::default(),
             bodies: AtomicUsize::new(0),
             packed: AtomicUsize::new(0),
         }
@@ -76,9 +84,7 @@ impl Default for Store {
 impl Store {
     /// Bytes that are held for declared objects: packed ones and models.
     pub fn bytes(&self) -> usize {
-        let charts = self.charts.lock();
-        let models: usize = charts.by_label.values().map(|chart| chart.bytes()).sum();
-        self.packed.load(Relaxed) + models
+        self.packed.load(Relaxed) + self.models.load(Relaxed)
     }
 
     /// Bodies that are held.
@@ -103,6 +109,7 @@ impl Store {
         let chart = Arc::new(Chart {
             label: Arc::clone(&label),
             models: Mutex::default(),
+            together: Arc::clone(&self.models),
         });
         charts.by_label.insert(label, Arc::clone(&chart));
         chart
@@ -135,9 +142,11 @@ impl Chart {
             return None;
         }
         let model = draft.model();
-        if model.is_empty() {
+        let before = self.together.load(Relaxed);
+        if model.is_empty() || before + model.len() > MODELS {
             return None;
         }
+        self.together.fetch_add(model.len(), Relaxed);
         if models.len() <= number {
             models.resize(number + 1, None);
         }
@@ -148,8 +157,23 @@ impl Chart {
         Some(model)
     }
 
+    /// The chart for who needs its name alone.
+    pub(super) fn without_models(&self) -> Arc<Self> {
+        Arc::new(Self {
+            label: Arc::clone(&self.label),
+            models: Mutex::default(),
+            together: Arc::clone(&self.together),
+        })
+    }
+
     fn bytes(&self) -> usize {
         let models = self.models.lock();
         models.iter().flatten().map(|model| model.len()).sum()
+    }
+}
+
+impl Drop for Chart {
+    fn drop(&mut self) {
+        self.together.fetch_sub(self.bytes(), Relaxed);
     }
 }

@@ -55,6 +55,43 @@ pub enum Content {
     Body(Arc<Body>),
     /// It can not be fetched or decoded.
     Unreadable,
+    /// The index has no room for it.
+    OverBudget {
+        /// Bytes that it would take.
+        whole: usize,
+    },
+}
+
+impl Content {
+    /// Bytes that it takes in the index.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Body(body) => body.cost(),
+            Self::Unreadable | Self::OverBudget { .. } => 0,
+        }
+    }
+
+    /// Bytes that it would take as a whole, where it is not kept as a whole.
+    pub fn missing(&self) -> Option<usize> {
+        match self {
+            Self::Body(body) => body.whole(),
+            Self::Unreadable => None,
+            Self::OverBudget { whole } => Some(*whole),
+        }
+    }
+
+    /// The same, with less of it kept: the names of objects, or nothing.
+    pub(super) fn less(&self) -> Self {
+        match self {
+            Self::Body(body) => match body.outline() {
+                Some(outline) => Self::Body(Arc::new(outline)),
+                None => Self::OverBudget {
+                    whole: body.whole().unwrap_or_else(|| body.cost()),
+                },
+            },
+            Self::Unreadable | Self::OverBudget { .. } => self.clone(),
+        }
+    }
 }
 
 impl ReleaseView {
@@ -62,19 +99,25 @@ impl ReleaseView {
     pub fn claim(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Claim> {
         let phase = self.phase?;
         let mut declaring = None;
+        // What one manifest says is not the whole truth while the other is not at hand.
+        let is_outlined = self.is_outlined();
         let revisions = self
             .revisions
             .iter()
             .map(|revision| {
                 let held = match &revision.content {
-                    Content::Unreadable => Held::Unreadable,
+                    Content::Unreadable | Content::OverBudget { .. } => Held::Unreadable,
                     Content::Body(body) => match body.find(group, kind, namespace, name) {
                         // It may be in what could not be read.
                         Ok(None) if body.problems() > 0 => Held::Unreadable,
                         Ok(None) => Held::Absent,
                         Ok(Some(object)) => {
                             declaring = declaring.or(Some(body));
-                            Held::Declared(object)
+                            if is_outlined {
+                                Held::Unreadable
+                            } else {
+                                Held::Declared(object)
+                            }
                         }
                         // As if the record could not be read, but that it is known to matter.
                         Err(_logged) => {
@@ -111,7 +154,7 @@ impl ReleaseView {
     fn hook_accounts(&self) -> Arc<[Box<str>]> {
         match self.revisions.first().map(|newest| &newest.content) {
             Some(Content::Body(body)) => Arc::clone(&body.about().hook_accounts),
-            Some(Content::Unreadable) | None => Arc::default(),
+            Some(Content::Unreadable | Content::OverBudget { .. }) | None => Arc::default(),
         }
     }
 
@@ -137,8 +180,19 @@ impl ReleaseView {
             .iter()
             .filter_map(|revision| match &revision.content {
                 Content::Body(body) => Some(body),
-                Content::Unreadable => None,
+                Content::Unreadable | Content::OverBudget { .. } => None,
             })
+    }
+
+    /// Whether of an active revision only the names of its objects are kept.
+    pub fn is_outlined(&self) -> bool {
+        self.bodies().any(|body| body.whole().is_some())
+    }
+
+    /// Whether the index has no room for an active revision.
+    pub fn is_over_budget(&self) -> bool {
+        let mut contents = self.revisions.iter().map(|revision| &revision.content);
+        contents.any(|content| matches!(content, Content::OverBudget { .. }))
     }
 
     /// Whether an active revision's record can not be read.
@@ -155,17 +209,17 @@ impl ReleaseView {
 
     /// Whether it may declare objects of which nothing is known.
     pub fn may_declare_more(&self) -> bool {
-        self.is_unreadable() || self.has_problems()
+        self.is_unreadable() || self.is_over_budget() || self.has_problems()
     }
 
-    /// The body of `revision`, if it was read from exactly this state of the record.
+    /// The whole body of `revision`, if it was read from exactly this state of the record.
     pub fn body_at(&self, revision: u32, version: &Version) -> Option<&Arc<Body>> {
         self.revisions
             .iter()
             .find(|known| known.revision == revision && known.version == *version)
             .and_then(|known| match &known.content {
-                Content::Body(body) => Some(body),
-                Content::Unreadable => None,
+                Content::Body(body) => body.whole().is_none().then_some(body),
+                Content::Unreadable | Content::OverBudget { .. } => None,
             })
     }
 }

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use super::{
     health::{Counters, WatchHealth, count},
     index::Scope,
+    lines::JUNK,
     reader::stored,
     writer::Message,
 };
@@ -125,11 +126,14 @@ impl Watch {
             Ok(stored) => stored.map(message),
             Err(error) => {
                 count(&self.counters.metadata_errors);
-                tracing::warn!(
-                    namespace = metadata.namespace.as_deref().unwrap_or_default(),
-                    %error,
-                    "ignored an object that is labelled as a release record"
-                );
+                let namespace = metadata.namespace.as_deref().unwrap_or_default();
+                if JUNK.may_tell(namespace) {
+                    tracing::warn!(
+                        namespace,
+                        %error,
+                        "ignored an object that is labelled as a release record"
+                    );
+                }
                 None
             }
         }

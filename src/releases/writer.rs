@@ -62,9 +62,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>, index_bytes: usize) -> Self {
         Self {
-            index: Index::new(Arc::clone(&shared.directory)),
+            index: Index::within(index_bytes, Arc::clone(&shared.directory)),
             shared,
             waiting: BTreeMap::new(),
             fetches: JoinSet::new(),

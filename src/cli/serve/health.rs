@@ -138,6 +138,8 @@ impl Health {
                 last_event_age: stats.last_event_age,
                 copies: of(stats.copies),
                 unreadable: of(stats.unreadable),
+                outlined: of(stats.outlined),
+                over_budget: of(stats.over_budget),
                 document_problems: of(stats.document_problems),
                 decode_errors: stats.decode_errors,
                 fetch_errors: stats.fetch_errors,

@@ -57,6 +57,10 @@ pub struct Index {
     pub copies: u64,
     /// Active revisions whose record can not be read now.
     pub unreadable: u64,
+    /// Active revisions of which only the names of their objects are kept.
+    pub outlined: u64,
+    /// Active revisions that the index has no room for.
+    pub over_budget: u64,
     /// Documents of active manifests that do not parse now.
     pub document_problems: u64,
     /// Records that could not be decoded.
@@ -250,6 +254,16 @@ fn index(encoder: &mut DescriptorEncoder<'_>, index: &Index) -> fmt::Result {
             "unreadable",
             "Active revisions whose record cannot be read",
             index.unreadable,
+        ),
+        (
+            "outlined",
+            "Active revisions that are read anew for each request, because the index has no room for them",
+            index.outlined,
+        ),
+        (
+            "over_budget",
+            "Active revisions that are not guarded, because the index has no room for them",
+            index.over_budget,
         ),
         (
             "document_problems",

@@ -52,6 +52,11 @@ impl Record {
         self.is_unreadable() && self.requested.is_none()
     }
 
+    /// What was read.
+    pub fn content(&self) -> Option<&Content> {
+        self.read.as_ref().map(|read| &read.content)
+    }
+
     pub fn is_unreadable(&self) -> bool {
         let read = self.read.as_ref();
         read.is_some_and(|read| matches!(read.content, Content::Unreadable))

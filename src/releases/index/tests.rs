@@ -36,6 +36,8 @@ fn fixture() -> Fixture {
     }
 }
 
+mod room;
+
 const ALL: Scope = Scope {
     driver: Driver::Secret,
     namespace: None,
@@ -931,7 +933,7 @@ fn what_a_batch_changes_is_published_when_it_ends() {
 /// Worked out anew for each of them, it would take minutes.
 #[test]
 fn a_release_of_very_many_records_is_indexed() {
-    const RECORDS: u32 = 20_000;
+    const RECORDS: u32 = 100_000;
     let mut fixture = fixture();
     fixture.index.relist_started(ALL);
     fixture.index.begin_batch();
@@ -942,7 +944,7 @@ fn a_release_of_very_many_records_is_indexed() {
     fixture.index.end_batch();
     fixture.index.relist_done(&ALL);
     let view = fixture.directory.release(&storage()).unwrap();
-    assert_eq!((view.records, view.newest), (20_000, RECORDS));
+    assert_eq!((view.records, view.newest), (100_000, RECORDS));
     // Of the newest alone the body is wanted.
     assert_eq!(fixture.index.take_demands().len(), 1);
 }
