@@ -45,10 +45,12 @@ impl Directory {
     pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
         let mut views = self.releases();
         views.retain(|view| *view.storage.name == *release.name);
-        let is_own = |view: &Arc<ReleaseView>| *view.storage.namespace == *release.namespace;
+        let is_own = |view: &Arc<ReleaseView>| {
+            *view.storage.namespace == *release.namespace && view.may_be_of(release)
+        };
         let has_own = views.iter().any(is_own);
         if has_own {
-            // The others are copies, or of another release.
+            // The others are copies.
             views.retain(is_own);
         }
         // A record whose body is not known may well be this release's.

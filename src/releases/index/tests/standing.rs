@@ -61,6 +61,9 @@ fn records_elsewhere_speak_for_a_release_that_has_none_of_its_own() {
     let mut f = fixture();
     f.put(&elsewhere("flux", 3), vec![deployment("web", "a:3")]);
     assert_eq!(f.standing(), r#"3 {"image":"a:3"}"#);
+    let guest = f.body_of("prod", "web", vec![deployment("web", "b:1")]);
+    f.put_body(&record(1, Status::Deployed, 11), guest);
+    assert_eq!(f.standing(), r#"3 {"image":"a:3"}"#);
     f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
     assert_eq!(f.standing(), "unsaid");
 }
