@@ -28,6 +28,7 @@ mod client_certificates;
 mod closed;
 mod endings;
 mod flood;
+mod full_index;
 mod hanging_audit_log;
 mod hostile_records;
 mod large_reviews;

@@ -22,13 +22,13 @@ const STACKS_MIB: u64 = 128;
 
 const MIB: usize = 1 << 20;
 
-fn gzip(json: &[u8]) -> Vec<u8> {
+pub fn gzip(json: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(json).unwrap();
     encoder.finish().unwrap()
 }
 
-fn release(scene: &Scene, name: &str, manifest: &str) -> Value {
+pub fn release(scene: &Scene, name: &str, manifest: &str) -> Value {
     json!({
         "name": name, "namespace": scene.ns.name(), "version": 1,
         "info": {"status": "deployed"},
@@ -37,7 +37,7 @@ fn release(scene: &Scene, name: &str, manifest: &str) -> Value {
     })
 }
 
-fn secret(name: &str, revision: u32, status: &str, gzip: &[u8]) -> Value {
+pub fn secret(name: &str, revision: u32, status: &str, gzip: &[u8]) -> Value {
     let body = BASE64_STANDARD.encode(BASE64_STANDARD.encode(gzip));
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
@@ -123,7 +123,7 @@ fn peak_mib(guard: &Guard) -> u64 {
     kib / 1024
 }
 
-fn create(scene: &Scene, objects: &[Value]) {
+pub fn create(scene: &Scene, objects: &[Value]) {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     scene.kubectl("create -f -").stdin(list.to_string()).ok();
 }
