@@ -379,7 +379,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         .block_on(registration::ensure(client, &wanted, &Paths::new()))
         .unwrap();
     assert_eq!(
-        (looked, upkeep.registered.writes()),
+        (looked.written, upkeep.registered.writes()),
         (Written::Unchanged, 1)
     );
 
@@ -404,7 +404,7 @@ fn replicas_agree_on_one_certificate(recorder: &Recorder, namespace: &str) {
         runtime, client, ..
     } = recorder;
     let endpoint = Endpoint::from_service(&format!("{namespace}/helm-guard")).unwrap();
-    let at = |now| secret::ensure(client, namespace, &endpoint, now);
+    let at = |now| secret::ensure(client, namespace, (&endpoint, None), now);
     let both = |now| {
         runtime
             .block_on(async { tokio::try_join!(at(now), at(now)) })

@@ -132,6 +132,15 @@ pub enum Written {
     Replaced(&'static str),
 }
 
+/// What [`ensure`] did, and what it left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    /// What it did.
+    pub written: Written,
+    /// Requirements of others on namespaces that are tolerated, each with its entry.
+    pub foreign: Vec<String>,
+}
+
 /// What [`unregister`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unregistered {
@@ -287,7 +296,7 @@ pub async fn ensure(
     client: &Client,
     registration: &Registration,
     paths: &Paths,
-) -> Result<Written, RegistrationError> {
+) -> Result<Ensured, RegistrationError> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -314,13 +323,23 @@ pub async fn ensure(
         let live = closed::without_former(live, registration.fail_closed.as_ref());
         let wanted = configuration(registration, &registration.pins.at(Some(&live)));
         let Some(what) = drift::difference(&live, &wanted) else {
-            return Ok(Written::Unchanged);
+            return Ok(Ensured {
+                written: Written::Unchanged,
+                foreign: drift::tolerated(&live, &wanted),
+            });
         };
+        let foreign = drift::tolerated(&live, &wanted);
         let next = drift::merged(live, wanted);
         let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
         match replaced.map_err(failed("replace")) {
-            Ok(_) if is_new => return Ok(Written::Created),
-            Ok(_) => return Ok(Written::Replaced(what)),
+            Ok(_) => {
+                let written = if is_new {
+                    Written::Created
+                } else {
+                    Written::Replaced(what)
+                };
+                return Ok(Ensured { written, foreign });
+            }
             Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
             Err(error) => return Err(error),
         }

@@ -38,7 +38,7 @@ use super::{
     endpoint::Endpoint,
     paths::{PathKey, Paths},
     registration::{
-        self, Registration, RegistrationError, Unregistered, Written, closed::FailClosed,
+        self, Ensured, Registration, RegistrationError, Unregistered, Written, closed::FailClosed,
         emergencies::Watched, pins::Wanted,
     },
     tls::{
@@ -153,6 +153,8 @@ pub struct Registered {
     expected: AtomicBool,
     /// What this process wanted last.
     wanted: Mutex<Option<ValidatingWebhookConfiguration>>,
+    /// What others keep from the guard by requirements of theirs that are tolerated.
+    foreign: Mutex<Vec<String>>,
     /// What others did to it and when it was seen, until somebody asks.
     disturbances: Mutex<Vec<(Instant, String)>>,
     /// Whether it was ended; held by who writes, so that no write is under way when it ends.
@@ -229,6 +231,31 @@ impl Registered {
         if self.expected.load(Ordering::Acquire) && disturbances.len() < DISTURBANCES {
             disturbances.push((Instant::now(), what));
         }
+    }
+
+    /// What others keep from the guard by requirements of theirs that are tolerated.
+    pub fn foreign(&self) -> Vec<String> {
+        self.foreign.lock().clone()
+    }
+
+    /// Notes what others keep from the guard. What is new is said once, and told like a change.
+    fn excludes(&self, found: Vec<String>) {
+        let mut foreign = self.foreign.lock();
+        if *foreign == found {
+            return;
+        }
+        if !found.is_empty() {
+            let what = found.join("; ");
+            tracing::warn!(
+                what,
+                "tolerating requirements that others added to the registration"
+            );
+            let mut disturbances = self.disturbances.lock();
+            if disturbances.len() < DISTURBANCES {
+                disturbances.push((Instant::now(), format!("changed: {what}")));
+            }
+        }
+        *foreign = found;
     }
 
     /// Why it is not in place, where an error is the reason.
@@ -452,8 +479,9 @@ async fn current(
     let endpoint = || upkeep.endpoint.as_ref().ok_or(UpkeepError::NoEndpoint);
     match (&upkeep.source, installed) {
         (Source::Files(files), _) => Ok(files::read(files).await?),
-        (Source::Secret { client, namespace }, _) => {
-            let shared = secret::ensure(client, namespace, endpoint()?, now);
+        (Source::Secret { client, namespace }, serving) => {
+            let serving = serving.and_then(|pair| pair.ca_bundle.as_deref());
+            let shared = secret::ensure(client, namespace, (endpoint()?, serving), now);
             let unanswered = || SecretError::Unanswered {
                 namespace: namespace.clone(),
             };
@@ -499,9 +527,13 @@ async fn register(
     }
     state.wants(&registration);
     let look = registration::ensure(&target.client, &registration, &upkeep.paths);
-    let written = timeout(API_TIMEOUT, look)
+    let ensured = timeout(API_TIMEOUT, look)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));
+    let written = ensured.map(|Ensured { written, foreign }| {
+        state.excludes(foreign);
+        written
+    });
     match &written {
         Ok(Written::Unchanged) => {}
         Ok(Written::Created) => tracing::info!("registered the webhook"),

@@ -162,6 +162,10 @@ impl Health {
                 .registered
                 .as_ref()
                 .map(|registered| registered.is_registered()),
+            foreign_requirements: self
+                .registered
+                .as_ref()
+                .map_or(0, |registered| of(registered.foreign().len())),
             policy: Some(PolicyFigures {
                 mode: self.live.load().default_mode().as_str(),
                 ..self.policy.figures()
@@ -195,6 +199,9 @@ fn registration(registered: &Registered) -> admin::Health {
         registered.was_registered(),
         error,
     ) {
+        (true, _, _) if !registered.foreign().is_empty() => {
+            admin::Health::Noted(registered.foreign().join("; "))
+        }
         (true, _, _) => admin::Health::Ok,
         (false, true, error) => {
             admin::Health::Degraded(error.unwrap_or_else(|| "it was removed".to_owned()))

@@ -26,6 +26,8 @@ pub struct Figures {
     /// Whether the webhook's configuration in the cluster is as it should be; `None` where this
     /// process does not register itself.
     pub registered: Option<bool>,
+    /// Requirements that others added to it and that are tolerated.
+    pub foreign_requirements: u64,
     /// The policy in force.
     pub policy: Option<PolicyFigures>,
     /// Events that were dropped.
@@ -166,6 +168,12 @@ impl<F: Fn() -> Figures + Send + Sync + 'static> Collector for AtScrape<F> {
                 "helm_guard_registered",
                 "Whether the ValidatingWebhookConfiguration is installed and unmodified",
                 u64::from(registered),
+            )?;
+            gauge(
+                &mut encoder,
+                "helm_guard_registration_foreign_requirements",
+                "Namespace selector requirements added by others that the guard tolerates",
+                figures.foreign_requirements,
             )?;
         }
         if let Some(known) = &figures.policy {

@@ -72,11 +72,13 @@ pub enum SecretError {
     },
 }
 
-/// Reads the shared pair, or makes and writes it when there is none that will do for `endpoint`.
+/// Reads the shared pair, or makes and writes it when there is none that will do for `endpoint`. `serving` is
+/// the bundle of what is served: a Secret that was deleted, or lost its `ca.crt`, must not make the API server
+/// distrust the replicas that serve what was in it.
 pub async fn ensure(
     client: &Client,
     namespace: &str,
-    endpoint: &Endpoint,
+    (endpoint, serving): (&Endpoint, Option<&str>),
     now: SystemTime,
 ) -> Result<Pair, SecretError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -110,8 +112,9 @@ pub async fn ensure(
                 });
             }
             held => {
-                let previous = held.and_then(|held| held.ca_bundle);
-                let new = issue(endpoint, previous.as_deref(), now)?;
+                let held = held.and_then(|held| held.ca_bundle);
+                let previous = held.as_deref().filter(|held| !held.is_empty());
+                let new = issue(endpoint, previous.or(serving), now)?;
                 let version = found.metadata.resource_version;
                 let next = secret(&new, namespace, version);
                 let replaced = secrets.replace(SECRET_NAME, &params, &next).await;

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
 
-use super::{FIELD_MANAGER, MANAGED_BY, NAMESPACE_NAME, pins::is_pin};
+use super::{FIELD_MANAGER, MANAGED_BY, pins::is_pin};
 
 /// The difference that comes and goes with the releases, and that nobody else made.
 pub const VERSIONS: &str = "the versions to convert to";
@@ -66,26 +66,60 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     (rest(live) != rest(wanted)).then_some("the rules")
 }
 
-/// Whether nothing of the namespace selector excludes what it should not: all of ours is there, no
-/// labels are asked for (which could exclude every namespace there is), and no namespace is left out by
-/// its name, as guards did before this one.
+/// Requirements on namespaces that platforms add to every webhook, and that stay. Any other could exclude
+/// every namespace there is while the registration looks healthy, and is put right.
+const TOLERATED_KEYS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
+
+/// It may only leave namespaces out that have the label: AKS marks its own with it.
+fn is_tolerated(requirement: &LabelSelectorRequirement) -> bool {
+    TOLERATED_KEYS.contains(&requirement.key.as_str())
+        && matches!(requirement.operator.as_str(), "NotIn" | "DoesNotExist")
+}
+
+/// Whether nothing of the namespace selector excludes what it should not: all of ours is there, and nothing
+/// else but what is tolerated.
 fn is_intact(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> bool {
     let selector = live.namespace_selector.clone().unwrap_or_default();
     let (ours, live) = (requirements(wanted), requirements(live));
-    let by_name = |known: &LabelSelectorRequirement| known.key == NAMESPACE_NAME;
     ours.iter().all(|requirement| live.contains(requirement))
-        && !live
+        && live
             .iter()
-            .any(|known| by_name(known) && !ours.contains(known))
+            .all(|known| ours.contains(known) || is_tolerated(known))
         && selector.match_labels.is_none_or(|labels| labels.is_empty())
 }
 
-/// The requirements that others added to the namespace selector.
+/// The requirements that others added to the namespace selector, and that stay.
 fn added(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
     let ours = requirements(wanted);
     let mut theirs = requirements(live);
-    theirs.retain(|known| !ours.contains(known) && known.key != NAMESPACE_NAME);
+    theirs.retain(|known| !ours.contains(known) && is_tolerated(known));
     theirs
+}
+
+/// The same of all entries, for people.
+pub(super) fn tolerated(
+    live: &ValidatingWebhookConfiguration,
+    wanted: &ValidatingWebhookConfiguration,
+) -> Vec<String> {
+    let text = |entry: &str, requirement: LabelSelectorRequirement| {
+        let LabelSelectorRequirement {
+            key,
+            operator,
+            values,
+        } = requirement;
+        let values = values.unwrap_or_default().join(", ");
+        format!("{entry} asks only where {key} {operator} ({values})")
+    };
+    let pairs = entries(wanted).iter().filter_map(|wanted| {
+        let live = entries(live).iter().find(|live| live.name == wanted.name)?;
+        Some((live, wanted))
+    });
+    pairs
+        .flat_map(|(live, wanted)| {
+            let added = added(live, wanted).into_iter();
+            added.map(|requirement| text(&wanted.name, requirement))
+        })
+        .collect()
 }
 
 fn requirements(entry: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {

@@ -103,6 +103,21 @@ fn what_others_add_is_no_difference(#[case] path: &str, #[case] value: Value) {
     json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]),
     "the namespace selector"
 )]
+#[case::every_namespace_is_left_out(
+    "/webhooks/0/namespaceSelector/matchExpressions",
+    json!([{"key": "nowhere", "operator": "Exists"}]),
+    "the namespace selector"
+)]
+#[case::every_namespace_by_a_known_key(
+    "/webhooks/1/namespaceSelector/matchExpressions",
+    json!([{"key": "control-plane", "operator": "Exists"}]),
+    "the namespace selector"
+)]
+#[case::some_namespaces_are_left_out(
+    "/webhooks/0/namespaceSelector/matchExpressions",
+    json!([{"key": "team", "operator": "NotIn", "values": ["shop"]}]),
+    "the namespace selector"
+)]
 #[case::namespace_labels(
     "/webhooks/0/namespaceSelector/matchLabels",
     json!({"no": "namespace"}),
@@ -120,11 +135,17 @@ async fn what_was_altered_is_put_right(
     let (client, store) = api();
     store.lock().put(changed(json(&by_service()), path, value));
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new())
+            .await
+            .unwrap()
+            .written,
         Written::Replaced(what)
     );
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new())
+            .await
+            .unwrap()
+            .written,
         Written::Unchanged
     );
 }
@@ -145,7 +166,9 @@ async fn what_is_put_right_keeps_what_others_added() {
         live = changed(live, path, value);
     }
     store.lock().put(live);
-    ensure(&client, &by_service(), &Paths::new()).await.unwrap();
+    let ensured = ensure(&client, &by_service(), &Paths::new()).await.unwrap();
+    let expected = "objects.helm-guard.dev asks only where control-plane NotIn (true)";
+    assert_eq!(ensured.foreign, [expected]);
     let live = store.lock().object.clone().unwrap();
     assert_eq!(live.pointer("/metadata/labels/team"), Some(&json!("ops")));
     let added = live.pointer("/webhooks/0/namespaceSelector/matchExpressions/0");
@@ -198,11 +221,17 @@ async fn a_missing_registration_is_created_and_a_lost_race_is_run_again() {
         store.put(json(&by_url()));
     }));
     // Another guard created it first, with another address: the second attempt replaces it.
-    let written = ensure(&client, &by_service(), &Paths::new()).await.unwrap();
+    let written = ensure(&client, &by_service(), &Paths::new())
+        .await
+        .unwrap()
+        .written;
     assert_eq!(written, Written::Replaced("the address"));
     store.lock().object = None;
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new()).await.unwrap(),
+        ensure(&client, &by_service(), &Paths::new())
+            .await
+            .unwrap()
+            .written,
         Written::Created
     );
 }
@@ -281,7 +310,10 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
     ];
     for (step, (pins, written, expected)) in steps.into_iter().enumerate() {
         assert_eq!(
-            ensure(&client, &with(pins), &Paths::new()).await.unwrap(),
+            ensure(&client, &with(pins), &Paths::new())
+                .await
+                .unwrap()
+                .written,
             written,
             "{step}"
         );
@@ -408,7 +440,7 @@ async fn the_entry_for_emergencies_follows_the_policy() {
         .unwrap();
     assert_eq!(names(), 1);
     let written = ensure(&client, &watching(&["ada", "bob"], &[]), &Paths::new()).await;
-    assert!(matches!(written.unwrap(), Written::Replaced(_)));
+    assert!(matches!(written.unwrap().written, Written::Replaced(_)));
     let done = unregister(&client, &watching(&["ada"], &[])).await.unwrap();
     assert_eq!(done, Unregistered::Deleted);
     ensure(&client, &watching(&["ada"], &[]), &Paths::new())

@@ -20,8 +20,12 @@ fn stored(pair: &Pair) -> serde_json::Value {
 #[tokio::test]
 async fn the_first_replica_makes_it_and_the_second_reads_it() {
     let (client, store) = api();
-    let first = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
-    let second = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
+    let first = ensure(&client, "ops", (&endpoint(), None), now())
+        .await
+        .unwrap();
+    let second = ensure(&client, "ops", (&endpoint(), None), now())
+        .await
+        .unwrap();
     assert_eq!(first, second);
     let made = store
         .lock()
@@ -41,7 +45,9 @@ async fn who_loses_the_race_to_create_uses_what_the_other_made() {
         store.put(object);
     }));
     assert_eq!(
-        ensure(&client, "ops", &endpoint(), now()).await.unwrap(),
+        ensure(&client, "ops", (&endpoint(), None), now())
+            .await
+            .unwrap(),
         theirs
     );
 }
@@ -58,7 +64,9 @@ async fn who_loses_the_race_to_renew_uses_what_the_other_made() {
         store.put(object);
     }));
     assert_eq!(
-        ensure(&client, "ops", &endpoint(), later).await.unwrap(),
+        ensure(&client, "ops", (&endpoint(), None), later)
+            .await
+            .unwrap(),
         theirs
     );
 }
@@ -69,9 +77,32 @@ async fn a_certificate_that_will_not_do_is_replaced() {
     let elsewhere = Endpoint::from_service("ops/other").unwrap();
     let old = issue(&elsewhere, None, now()).unwrap();
     store.lock().put(stored(&old));
-    let new = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
+    let new = ensure(&client, "ops", (&endpoint(), None), now())
+        .await
+        .unwrap();
     assert!(will_do(&new, &endpoint(), now()));
     assert!(new.ca_bundle.unwrap().contains(&old.ca_bundle.unwrap()));
+}
+
+/// Other replicas serve what was in it: the API server has to go on trusting them.
+#[rstest::rstest]
+#[case::deleted(false)]
+#[case::without_its_ca(true)]
+#[tokio::test]
+async fn a_secret_that_somebody_deletes_takes_no_trust_away(#[case] is_there: bool) {
+    let (client, store) = api();
+    let served = issue(&endpoint(), None, now()).unwrap();
+    if is_there {
+        let mut object = stored(&served);
+        object["data"].as_object_mut().unwrap().remove("ca.crt");
+        store.lock().put(object);
+    }
+    let bundle = served.ca_bundle.as_deref();
+    let new = ensure(&client, "ops", (&endpoint(), bundle), now())
+        .await
+        .unwrap();
+    assert_ne!(new.chain, served.chain);
+    assert!(new.ca_bundle.unwrap().contains(bundle.unwrap()));
 }
 
 #[tokio::test]
@@ -80,7 +111,9 @@ async fn a_damaged_secret_of_ours_is_replaced() {
     let mut object = stored(&issue(&endpoint(), None, now()).unwrap());
     object["data"]["tls.key"] = serde_json::json!("bm8ga2V5");
     store.lock().put(object);
-    let new = ensure(&client, "ops", &endpoint(), now()).await.unwrap();
+    let new = ensure(&client, "ops", (&endpoint(), None), now())
+        .await
+        .unwrap();
     assert!(will_do(&new, &endpoint(), now()));
 }
 
@@ -93,12 +126,16 @@ async fn anothers_secret_is_used_and_never_written() {
     store.lock().put(object.clone());
     let late = now() + 300 * DAY;
     assert_eq!(
-        ensure(&client, "ops", &endpoint(), late).await.unwrap(),
+        ensure(&client, "ops", (&endpoint(), None), late)
+            .await
+            .unwrap(),
         theirs
     );
     object["data"] = serde_json::json!({});
     store.lock().put(object);
-    let error = ensure(&client, "ops", &endpoint(), late).await.unwrap_err();
+    let error = ensure(&client, "ops", (&endpoint(), None), late)
+        .await
+        .unwrap_err();
     assert!(matches!(error, SecretError::Foreign { .. }));
     assert!(
         store
@@ -113,7 +150,7 @@ async fn anothers_secret_is_used_and_never_written() {
 async fn a_refusal_is_an_error_and_no_certificate() {
     let (client, store) = api();
     store.lock().refuse = Some(403);
-    let error = ensure(&client, "ops", &endpoint(), now())
+    let error = ensure(&client, "ops", (&endpoint(), None), now())
         .await
         .unwrap_err();
     assert!(
