@@ -46,7 +46,9 @@ corpus: env build ## Every chart of CHARTS=DIR, with both Helms, guard in Deny m
 
 .PHONY: adversary
 adversary: env ## Attack a real API server for MINUTES=30, SEED=..., also the charts of CHARTS=DIR
+	@$(CARGO) build --quiet --release --locked --bin helm-guard
 	@ADVERSARY_MINUTES='$(or $(MINUTES),30)' ADVERSARY_CHARTS='$(abspath $(CHARTS))' HELM_GUARD_SEED='$(SEED)' \
+	  HELM_GUARD_BIN="$${HELM_GUARD_BIN:-$${CARGO_TARGET_DIR:-target}/release/helm-guard}" \
 	  $(CARGO) test --quiet --locked --test adversary -- --nocapture nothing_that_a_release_declares
 
 .PHONY: mutants

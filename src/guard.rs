@@ -15,6 +15,7 @@ mod excuse;
 pub mod flight;
 pub mod judge;
 pub mod own;
+mod ownership;
 pub mod reach;
 pub mod records;
 pub mod request;

@@ -26,6 +26,7 @@ use super::{
     change::{Judged, at, judge_update},
     claim::{Claim, Deletion},
     deputies::{joined, judge_deputies},
+    ownership::named,
     request::Request,
     scale::judge_replicas,
     subject::{Effect, ObjectRef, effect, is_binding},
@@ -239,7 +240,8 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     if verdict.reason.outcome() != Outcome::Pass || effect == Effect::Scale {
         return verdict;
     }
-    judge_undeclared(question, (old.text(), new.text())).unwrap_or(verdict)
+    let verdict = judge_undeclared(question, (old.text(), new.text())).unwrap_or(verdict);
+    named(question, verdict, (old, new))
 }
 
 /// A write of which nobody knows what it changes: it violates what every active manifest of a release

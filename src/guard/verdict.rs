@@ -15,8 +15,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// The preset, exemption or ignore rule that covers the change, where one does.
     pub exemption: Option<Arc<str>>,
-    /// What is violated, one entry a release that objects; what an undeclared autoscaler changes. Empty
-    /// otherwise.
+    /// What is violated, one entry a release that objects; what an undeclared autoscaler changes; what a
+    /// release loses to another. Empty otherwise.
     pub findings: Vec<Finding>,
 }
 
@@ -53,6 +53,8 @@ pub enum Reason {
     UndeclaredAutoscaler,
     /// Helm itself writes, and a mutating webhook rewrote what it sent.
     InFlight,
+    /// The object's ownership annotations change to another release, as `--take-ownership` has them.
+    OwnershipTaken,
     /// The manifest's API version is not this call's, and the API server makes another call in which
     /// it is: that one judges.
     JudgedInDeclaredVersion,
@@ -123,6 +125,7 @@ impl Reason {
             | Self::Exempt
             | Self::UndeclaredAutoscaler
             | Self::InFlight
+            | Self::OwnershipTaken
             | Self::JudgedInDeclaredVersion
             | Self::HelmsOwn
             | Self::OwnRelease
@@ -164,6 +167,7 @@ impl Reason {
             Self::Exempt => "exempt",
             Self::UndeclaredAutoscaler => "undeclared-autoscaler",
             Self::InFlight => "in-flight",
+            Self::OwnershipTaken => "ownership-taken",
             Self::JudgedInDeclaredVersion => "judged-in-declared-version",
             Self::HelmsOwn => "helms-own",
             Self::OwnRelease => "own-release",
@@ -216,7 +220,7 @@ pub struct Finding {
     /// The declared fields that change; empty when the object is deleted.
     pub changes: Vec<Change>,
     /// What or who else it is about: the instances of a definition, the releases whose records go too,
-    /// those who may deploy, what a change leads to.
+    /// those who may deploy, what a change leads to, the release that takes the object.
     pub involved: Vec<String>,
 }
 
@@ -255,6 +259,7 @@ mod tests {
             (Reason::Uninstalling, "uninstalling", pass),
             (Reason::Exempt, "exempt", pass),
             (Reason::InFlight, "in-flight", pass),
+            (Reason::OwnershipTaken, "ownership-taken", pass),
             (
                 Reason::JudgedInDeclaredVersion,
                 "judged-in-declared-version",

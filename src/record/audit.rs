@@ -264,6 +264,9 @@ fn message(decided: &Decided<'_>) -> Option<&'static str> {
         Decision::Allow if decided.verdict.reason == Reason::UndeclaredAutoscaler => {
             Some("allowed: scaled by an autoscaler that no release declares")
         }
+        Decision::Allow if decided.verdict.reason == Reason::OwnershipTaken => {
+            Some("allowed: the object now belongs to another release")
+        }
         Decision::Allow => {
             let rule = decided.verdict.exemption.as_deref();
             let is_exempt = decided.verdict.reason == Reason::Exempt;

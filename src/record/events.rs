@@ -54,9 +54,9 @@ pub struct Note {
     /// Its uid, as far as it is known: kubectl finds the events of an object by it.
     pub uid: Option<String>,
     /// What it is about: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`,
-    /// `UndeclaredAutoscaler`.
+    /// `UndeclaredAutoscaler`, `OwnershipTaken`.
     pub reason: &'static str,
-    /// What was done: `Update`, `Delete`, `Scale`; or what it came to: `Overdue`, `Absorbed`.
+    /// What was done: `Update`, `Delete`, `Scale`, `TakeOwnership`; or what it came to: `Overdue`, `Absorbed`.
     pub action: &'static str,
     /// The sentence, of at most 1 kB: the API server takes no more.
     pub text: String,

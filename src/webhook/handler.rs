@@ -305,7 +305,17 @@ async fn answer<S: Sources>(
         .record(&decided, emergency.as_ref(), started.elapsed())
         .await;
     if verdict.reason == Reason::UndeclaredAutoscaler && !request.dry_run {
-        webhook.recorder.events.announce_once(autoscaled(&decided));
+        webhook.recorder.events.announce_once(note(
+            &decided,
+            ("UndeclaredAutoscaler", "Autoscale"),
+            text::undeclared_autoscaler,
+        ));
+    }
+    if verdict.reason == Reason::OwnershipTaken && !request.dry_run {
+        // Each time: who takes it may be another one.
+        let note = note(&decided, ("OwnershipTaken", "TakeOwnership"), text::taken);
+        note.into_iter()
+            .for_each(|note| webhook.recorder.events.announce(note));
     }
     let answer = Answer {
         decided,
@@ -320,8 +330,12 @@ async fn answer<S: Sources>(
     Ok(Reply::Review(json))
 }
 
-/// The event on an object that an autoscaler scales which no release declares.
-fn autoscaled(decided: &Decided<'_>) -> Option<Note> {
+/// The event on an object to which something happened that passes, and should not go unnoticed.
+fn note(
+    decided: &Decided<'_>,
+    (reason, action): (&'static str, &'static str),
+    text: impl Fn(&Decided<'_>) -> String,
+) -> Option<Note> {
     let (request, object) = (decided.request, decided.object?);
     let version = &request.resource.version;
     Some(Note {
@@ -336,9 +350,9 @@ fn autoscaled(decided: &Decided<'_>) -> Option<Note> {
             group => format!("{group}/{version}"),
         },
         uid: judging::metadata_text(request, "uid"),
-        reason: "UndeclaredAutoscaler",
-        action: "Autoscale",
-        text: text::undeclared_autoscaler(decided),
+        reason,
+        action,
+        text: text(decided),
     })
 }
 

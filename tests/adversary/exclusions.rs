@@ -14,8 +14,8 @@ pub const EXCLUSIONS: &[(&str, &str)] = &[
         "judging it would refuse whoever restores it by hand; the scanner finds it",
     ),
     (
-        "UPDATE of Leases",
-        "they change hands every few seconds; their deletion is tried",
+        "the spec of Leases",
+        "they change hands every few seconds; their metadata and their deletion are tried",
     ),
     (
         "connect subresources (exec, attach, port-forward, proxy)",

@@ -68,11 +68,11 @@ impl Promises {
             declared: declared.clone(),
             ..Self::default()
         };
-        // A lease is written by whoever holds it; whose it is, nobody changes.
+        // A lease is written by whoever holds it; its metadata is not.
         let is_lease = declared.get("kind").and_then(Value::as_str) == Some("Lease");
         for leaf in leaves::leaves(declared, live) {
-            if is_lease {
-                break;
+            if is_lease && !leaf.path.starts_with(".metadata") {
+                continue;
             }
             let value = leaf.live.as_ref().and_then(|path| leaves::get(live, path));
             let Some(value) = value else { continue };

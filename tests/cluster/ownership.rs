@@ -6,9 +6,9 @@ use testbed::{ALICE, HelmVersion, Invocation, shared};
 
 use crate::{
     charts::{CONFIG_MAP, single},
-    scene::{Scene, Screen, Verdict, verdict},
+    scene::{Scene, Screen, Verdict, eventually, verdict},
     slip::force_conflicts,
-    world::world,
+    world::{log_about, world},
 };
 
 const HELM: [HelmVersion; 2] = HelmVersion::ALL;
@@ -295,4 +295,99 @@ fn a_definition_in_crds_may_not_strip_one_that_another_release_declares(
     assert_eq!(scene.at(&name, label), "Helm");
     scene.kubectl(&format!("delete {name}")).denied(&[]);
     scene.helm("uninstall operator").ok();
+}
+
+/// The release that a record in another namespace is of takes over what `old` declares, a cluster-scoped
+/// object included: cluster-admins may, and it is told.
+#[rstest]
+fn a_release_of_another_namespace_may_take_over_by_who_may_write_both_and_is_named(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("far-takeover", version);
+    let away = shared().namespace("taker");
+    let (chart, role) = of_two_scopes(&scene);
+    let chart = scene.install("old", &chart);
+    scene.settled("configmap/settings", 1);
+    scene
+        .helm(&format!("install new {} --take-ownership", chart.display()))
+        .args(["-n", away.name()])
+        .args(force_conflicts(version))
+        .ok();
+    let annotation = "/metadata/annotations/meta.helm.sh~1release-namespace";
+    for what in ["configmap/settings", &format!("clusterrole/{role}")] {
+        assert_eq!(scene.at(what, annotation), away.name(), "{what}");
+        let (_, name) = what.split_once('/').unwrap();
+        let line = eventually("an audit line about the new owner", || {
+            let mut lines = log_about(away.name()).into_iter();
+            lines.find(|line| line["reason"] == "ownership-taken" && line["object"]["name"] == name)
+        });
+        assert_eq!(line["decision"], "allowed");
+        assert_eq!(line["user"]["name"], ALICE);
+        assert_eq!(line["releases"][0]["name"], "old");
+    }
+    let event = eventually("an event on the object", || {
+        let events = scene.get("events.events.k8s.io");
+        let mut events = events["items"].as_array().unwrap().clone().into_iter();
+        events.find(|event| event["reason"] == "OwnershipTaken")
+    });
+    assert_eq!(event["regarding"]["name"], "settings");
+}
+
+#[rstest]
+fn a_release_of_another_namespace_may_not_take_over_by_who_may_write_only_its_own_records(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    world();
+    let scene = Scene::new("thief", version);
+    let away = shared().namespace("thief-home");
+    let (chart, role) = of_two_scopes(&scene);
+    let chart = scene.install("old", &chart);
+    scene.settled("configmap/settings", 1);
+    let user = format!("{}@example.com", away.name());
+    let bind = |line: &str| scene.oncall(&format!("{line} --user={user}")).ok();
+    let ns = scene.ns.name();
+    let away_name = away.name();
+    bind(&format!(
+        "create rolebinding thief --clusterrole=admin -n {away_name}"
+    ));
+    scene
+        .oncall("create role writer --verb=* --resource=configmaps")
+        .ok();
+    bind("create rolebinding writer --role=writer");
+    let roles = "create clusterrole thief-SCOPE --verb=* --resource=clusterroles";
+    scene.oncall(&roles.replace("SCOPE", ns)).ok();
+    bind(&format!(
+        "create clusterrolebinding thief-{ns} --clusterrole=thief-{ns}"
+    ));
+    let kubeconfig = shared().user(&user, &[]).unwrap();
+    scene
+        .helm_as(
+            &kubeconfig,
+            &format!("install new {} --take-ownership", chart.display()),
+        )
+        .args(["-n", away.name()])
+        .args(force_conflicts(version))
+        .denied(&["release-namespace"]);
+    let annotation = "/metadata/annotations/meta.helm.sh~1release-namespace";
+    for what in ["configmap/settings", &format!("clusterrole/{role}")] {
+        assert_eq!(scene.at(what, annotation), ns, "{what}");
+    }
+}
+
+/// A chart with an object of the scene's namespace and one of none, and the name of the latter.
+fn of_two_scopes(scene: &Scene) -> (testbed::Chart, String) {
+    let role = format!("reader-{}", scene.ns);
+    let config_map = CONFIG_MAP.replace(
+        "{name: settings}",
+        &format!("{{name: settings, namespace: {}}}", scene.ns),
+    );
+    let cluster_role = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: {role}}}
+rules: []
+"
+    );
+    (single(&format!("{config_map}---\n{cluster_role}")), role)
 }

@@ -105,14 +105,15 @@ pub fn foreign_image_is_denied(scene: &Scene) {
         .denied(&[".spec.template.spec.containers[name=server].image: declared"]);
 }
 
-/// Every decision in a namespace that did not simply pass, but for Bob's and what the emergency
-/// identity does, by which tests make drift.
+/// Every decision in a namespace that did not simply pass, but for Bob's, take-overs, which are told
+/// of, and what the emergency identity does, by which tests make drift.
 pub fn remarks(scene: &Scene) -> Vec<Value> {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| {
         line["target"] == "audit"
             && line["decision"] != "break-glass"
             && line["reason"] != "emergency-identity"
+            && line["reason"] != "ownership-taken"
             && line["user"]["name"] != BOB
     });
     lines

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::{Value, json};
 
 mod deputies;
+mod ownership;
 mod parts;
 mod selectors;
 

@@ -79,6 +79,9 @@ pub fn denial(answer: &Answer<'_>) -> String {
 /// The warnings that go with a decision: none when it needs no words.
 pub fn warnings(answer: &Answer<'_>) -> Vec<String> {
     let lines = match answer.decided.decision {
+        Decision::Allow if answer.decided.verdict.reason == Reason::OwnershipTaken => {
+            changing_hands(&answer.decided).collect()
+        }
         Decision::Allow | Decision::Deny | Decision::FailClosed | Decision::Audit => Vec::new(),
         Decision::Indeterminate => vec![indeterminate(answer)],
         Decision::Warn => violation(answer),
@@ -187,6 +190,29 @@ pub fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
     }
     cut(&mut text, NOTE_BYTES);
     text
+}
+
+/// The sentence of the Kubernetes event about an object that another release takes.
+pub fn taken(decided: &Decided<'_>) -> String {
+    let lines: Vec<String> = changing_hands(decided).collect();
+    let who = &decided.request.user_info.username;
+    let mut text = format!("{}, by {who}", lines.join("; "));
+    cut(&mut text, NOTE_BYTES);
+    text
+}
+
+/// Which release takes an object from which, a line for each that loses it.
+fn changing_hands<'a>(decided: &'a Decided<'_>) -> impl Iterator<Item = String> + 'a {
+    let object = decided.object.map_or_else(String::new, |object| {
+        format!("{} \"{}\"", object.kind, object.name)
+    });
+    decided.verdict.findings.iter().map(move |finding| {
+        format!(
+            "{object} now belongs to release {}; release {} declares it too",
+            finding.involved.join(", "),
+            finding.release
+        )
+    })
 }
 
 /// What is violated and what to do about it, a line each.

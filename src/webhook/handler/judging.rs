@@ -216,10 +216,10 @@ pub(super) async fn verdict<S: Sources>(webhook: &Webhook<S>, call: &Call<'_>) -
             return Weighed::Confirmed(Verdict::because(Reason::ReadThroughFailed));
         }
         let written = written_by_helm(&webhook.sources, call, &told, &verdict, &judge);
-        return Weighed::Confirmed(match written.await {
-            Some(reason) => Verdict::because(reason),
-            None => hinted(verdict, request, &told.counting),
-        });
+        let written = written.await;
+        return Weighed::Confirmed(
+            written.unwrap_or_else(|| hinted(verdict, request, &told.counting)),
+        );
     }
     if told.doubtful.is_empty() {
         return Weighed::Confirmed(verdict);
@@ -358,63 +358,112 @@ async fn live_owner<S: Sources>(
     }
 }
 
-/// Why a violation passes all the same: a mutating webhook may have rewritten what Helm sent, or a hook
-/// of the chart is at work. The field manager says that it is Helm, which anyone can say; whether the
-/// user could write the records of each release that is violated says that nothing is won by saying so.
+/// Why a violation passes all the same: a mutating webhook may have rewritten what Helm sent, a hook of
+/// the chart is at work, or Helm takes an object over. The field manager says that it is Helm, which anyone
+/// can say; whether the user could write the records of each release that is asked about says that nothing
+/// is won by saying so.
 async fn written_by_helm<S: Sources>(
     sources: &S,
     call: &Call<'_>,
     told: &Told,
     verdict: &Verdict,
     judge: &impl Fn(&[Claim]) -> Verdict,
-) -> Option<Reason> {
+) -> Option<Verdict> {
     let request = call.request;
-    let to_ask = in_flight(request, verdict, &told.counting, HELM_WRITERS)
-        .or_else(|| taken_over(request, verdict, told, judge))?;
-    let asking = request.user_info.asking();
-    for claim in to_ask {
-        // Where the policy names who may deploy, nobody else is Helm.
-        if !call.policy.records().may_deploy(asking, &claim.release) {
-            return None;
+    if let Some(to_ask) = in_flight(request, verdict, &told.counting, HELM_WRITERS) {
+        let writes = writes_all(sources, call, &to_ask, told.until).await;
+        return writes.verdict(|| Verdict::because(Reason::InFlight));
+    }
+    let (taker, passing) = taken_over(request, told, judge)?;
+    if taker.reach == Reach::Trusted {
+        let writes = writes_all(sources, call, &[taker], told.until).await;
+        if writes == Writes::Yes {
+            return Some(passing);
         }
-        let writes = sources.may_write_records(claim, &request.user_info);
-        match timeout_at(told.until.into(), writes).await {
+    }
+    let losing = violated(verdict, &told.counting);
+    let writes = writes_all(sources, call, &losing, told.until).await;
+    writes.verdict(|| passing)
+}
+
+/// Whether a user may write records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl Writes {
+    fn verdict(self, passing: impl FnOnce() -> Verdict) -> Option<Verdict> {
+        match self {
+            Self::Yes => Some(passing()),
+            Self::No => None,
+            Self::Unknown => Some(Verdict::because(Reason::AccessUnknown)),
+        }
+    }
+}
+
+/// Whether the user may write the records of all of these.
+async fn writes_all<S: Sources>(
+    sources: &S,
+    call: &Call<'_>,
+    claims: &[&Claim],
+    until: Instant,
+) -> Writes {
+    let user = &call.request.user_info;
+    for claim in claims {
+        // Where the policy names who may deploy, nobody else is Helm.
+        if !call
+            .policy
+            .records()
+            .may_deploy(user.asking(), &claim.release)
+        {
+            return Writes::No;
+        }
+        match timeout_at(until.into(), sources.may_write_records(claim, user)).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return None,
+            Ok(Ok(false)) => return Writes::No,
             Ok(Err(error)) => {
                 tracing::warn!(release = %claim.release, error, "failed to ask who may write records");
-                return Some(Reason::AccessUnknown);
+                return Writes::Unknown;
             }
             Err(_) => {
                 tracing::warn!(release = %claim.release, "failed to ask in time who may write records");
-                return Some(Reason::AccessUnknown);
+                return Writes::Unknown;
             }
         }
     }
-    Some(Reason::InFlight)
+    Writes::Yes
 }
 
 /// `helm upgrade --take-ownership` of what a release in another namespace declares, or of a
 /// cluster-scoped object: a pending release, which the new object names as its owner, declares what is
-/// written. Nothing says that it may, but that the user may write the records of those that lose it.
+/// written. Where the policy trusts the namespace of its records, the user must be able to write those;
+/// elsewhere nothing says that it may, but that the user may write the records of those that lose it.
+/// Also returned is the verdict by which it passes, which names the take-over.
 fn taken_over<'t>(
     request: &Request<'_>,
-    verdict: &Verdict,
     told: &'t Told,
     judge: &impl Fn(&[Claim]) -> Verdict,
-) -> Option<Vec<&'t Claim>> {
+) -> Option<(&'t Claim, Verdict)> {
     if !is_helm_writer(request, HELM_WRITERS) {
         return None;
     }
     let to = request.object.and_then(owner)?;
-    let is_taker = |claim: &&Claim| {
-        *claim.release == to && claim.phase == Phase::Pending && claim.reach == Reach::Elsewhere
-    };
-    let mut taker = told.others.iter().find(is_taker)?.clone();
-    taker.reach = Reach::Named;
-    let with_it = judge(&[told.counting.as_slice(), &[taker]].concat());
-    let passes = with_it.reason.outcome() == Outcome::Pass;
-    passes.then(|| violated(verdict, &told.counting))
+    let all = told.counting.iter().chain(&told.others);
+    let mut takers = all.filter(|claim| *claim.release == to && claim.phase == Phase::Pending);
+    let taker = takers.find(|claim| matches!(claim.reach, Reach::Trusted | Reach::Elsewhere))?;
+    let counting = told.counting.iter();
+    let mut claims: Vec<Claim> = counting
+        .filter(|claim| claim.release != taker.release)
+        .cloned()
+        .collect();
+    let mut named = taker.clone();
+    named.reach = Reach::Named;
+    claims.push(named);
+    let with_it = judge(&claims);
+    (with_it.reason.outcome() == Outcome::Pass).then_some((taker, with_it))
 }
 
 /// A ServiceAccount that violates a pending release may be that of a hook: the message says what it

@@ -1,0 +1,58 @@
+//! What changes hands is named.
+
+use super::*;
+
+fn owned(release: &str, note: &str) -> Value {
+    json!({"metadata": {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "shop",
+            "note": note,
+        },
+    }, "spec": {"replicas": 3}})
+}
+
+fn of(release: &str, phase: Phase) -> Claim {
+    let mut declared = owned(release, "");
+    declared["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove("note");
+    claim(release, phase, vec![object("v1", &declared)])
+}
+
+#[test]
+fn what_a_release_of_the_same_namespace_takes_over_is_named() {
+    let claims = [of("a", Phase::Settled), of("b", Phase::Pending)];
+    let request = review("UPDATE", &owned("a", ""), &owned("b", ""));
+    let verdict = verdict_of(&request, &claims, Knowledge::Builtin(Shape::plain()));
+    assert_eq!(verdict.reason, Reason::OwnershipTaken);
+    let [finding] = &*verdict.findings else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(finding.release.name, "a");
+    assert!(finding.involved[0].contains("\"b\""));
+    let paths: Vec<String> = finding.changes.iter().map(|c| c.path.to_string()).collect();
+    assert_eq!(
+        paths,
+        [".metadata.annotations[\"meta.helm.sh/release-name\"]"]
+    );
+}
+
+#[test]
+fn an_object_without_an_owner_that_two_releases_declare_changes_hands_too() {
+    let mut unmarked = owned("a", "");
+    unmarked["metadata"]["annotations"] = json!({});
+    let claims = [of("a", Phase::Settled), of("b", Phase::Pending)];
+    let request = review("UPDATE", &unmarked, &owned("b", ""));
+    assert_eq!(verdict(&request, &claims), Reason::OwnershipTaken);
+}
+
+#[rstest::rstest]
+#[case::the_same_owner(owned("a", ""), owned("a", "seen"))]
+#[case::back_to_the_only_release(owned("gone", ""), owned("a", ""))]
+fn what_stays_with_its_release_is_not_named(#[case] old: Value, #[case] new: Value) {
+    let claims = [of("a", Phase::Settled)];
+    let request = review("UPDATE", &old, &new);
+    assert_eq!(verdict(&request, &claims), Reason::NothingDeclaredChanges);
+}

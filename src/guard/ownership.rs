@@ -1,0 +1,95 @@
+//! An object changes hands: its ownership annotations name another release than before, while a release
+//! declares it. Helm's `--take-ownership` does so, and whoever writes a pending release record can have
+//! the same allowed; so it may pass, and is never silent.
+//!
+//! Invariant: what passes with the reason [`Reason::OwnershipTaken`] has a finding for each release that
+//! loses the object, which says who takes it.
+
+use super::{
+    claim::Claim,
+    judge::Question,
+    subject::owner,
+    verdict::{Change, Finding, Outcome, Reason, Verdict},
+};
+use crate::{
+    compare::{Json, path::FieldPath, redact::Sensitivity},
+    helm::ReleaseName,
+};
+
+/// The annotations by which Helm knows whose an object is.
+const ANNOTATIONS: [&str; 2] = [
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+];
+
+/// The same verdict; a pass names what changes hands.
+pub(super) fn named(
+    question: &Question<'_>,
+    verdict: Verdict,
+    (old, new): (Json<'_>, Json<'_>),
+) -> Verdict {
+    if verdict.reason.outcome() != Outcome::Pass {
+        return verdict;
+    }
+    let Some(taker) = taker(question, old, new) else {
+        return verdict;
+    };
+    let loses = |claim: &&Claim| *claim.release != taker && !question.judges_elsewhere(claim);
+    let losing = question.claims.iter().filter(loses);
+    let findings: Vec<Finding> = losing
+        .map(|claim| {
+            let mut finding = claim.finding(question, changes(question, claim, (old, new)));
+            finding.involved.push(taker.to_string());
+            finding
+        })
+        .collect();
+    if findings.is_empty() {
+        return verdict;
+    }
+    Verdict {
+        reason: Reason::OwnershipTaken,
+        exemption: verdict.exemption,
+        findings,
+    }
+}
+
+/// The release that the object names after the request and did not name before.
+fn taker(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Option<ReleaseName> {
+    let annotations = |object| super::change::at(object, &["metadata", "annotations"]);
+    // Nearly always, and then nothing is read.
+    if annotations(old).map(Json::text) == annotations(new).map(Json::text) {
+        return None;
+    }
+    let taker = question.request.object.and_then(owner)?;
+    let before = question.request.old_object.and_then(owner);
+    (before.as_ref() != Some(&taker)).then_some(taker)
+}
+
+fn changes(
+    question: &Question<'_>,
+    claim: &Claim,
+    (old, new): (Json<'_>, Json<'_>),
+) -> Vec<Change> {
+    let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
+    let texts = [&claim.release.name, &claim.release.namespace];
+    let changed = ANNOTATIONS
+        .into_iter()
+        .zip(texts)
+        .filter_map(|(key, ours)| {
+            let fields = ["metadata", "annotations", key];
+            let [live, requested] = [old, new].map(|object| super::change::at(object, &fields));
+            if live.map(Json::text) == requested.map(Json::text) {
+                return None;
+            }
+            let path = FieldPath::of(fields);
+            let show = |json: Option<&str>| question.redactor.show(sensitivity, &path, json);
+            let declared = serde_json::Value::from(ours.as_str()).to_string();
+            Some(Change {
+                declared: show(Some(&declared)),
+                live: show(live.map(Json::text)),
+                requested: show(requested.map(Json::text)),
+                path,
+            })
+        });
+    changed.collect()
+}
