@@ -313,9 +313,9 @@ async fn answer<S: Sources>(
     }
     if verdict.reason == Reason::OwnershipTaken && !request.dry_run {
         // Each time: who takes it may be another one.
-        let note = note(&decided, ("OwnershipTaken", "TakeOwnership"), text::taken);
-        note.into_iter()
-            .for_each(|note| webhook.recorder.events.announce(note));
+        if let Some(note) = note(&decided, ("OwnershipTaken", "TakeOwnership"), text::taken) {
+            webhook.recorder.events.announce(note);
+        }
     }
     let answer = Answer {
         decided,

@@ -319,7 +319,7 @@ fn a_release_of_another_namespace_may_take_over_by_who_may_write_both_and_is_nam
         assert_eq!(scene.at(what, annotation), away.name(), "{what}");
         let (_, name) = what.split_once('/').unwrap();
         let line = eventually("an audit line about the new owner", || {
-            let mut lines = log_about(away.name()).into_iter();
+            let mut lines = log_about(scene.ns.name()).into_iter();
             lines.find(|line| line["reason"] == "ownership-taken" && line["object"]["name"] == name)
         });
         assert_eq!(line["decision"], "allowed");
