@@ -47,7 +47,7 @@ use super::{
     },
     versions::{Conversions, Needed},
 };
-use crate::policy::Live;
+use crate::{cluster::failure::ApiFailure, policy::Live};
 
 mod live;
 #[cfg(test)]
@@ -58,6 +58,9 @@ use live::Changes;
 /// For one look or write, all its requests together. The client has no time-out of its own that is
 /// short enough: its connections also carry watches.
 const API_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest pause between two tries to get the first certificate.
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What others did is remembered of so many looks; whoever asks does so more often.
 const DISTURBANCES: usize = 16;
@@ -291,6 +294,20 @@ pub enum UpkeepError {
     NoEndpoint,
 }
 
+impl UpkeepError {
+    /// Whether the same may succeed later without anybody doing anything: the API server did not answer, or
+    /// was not able to.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Secret(SecretError::Unanswered { .. } | SecretError::Contended { .. }) => true,
+            Self::Secret(SecretError::Api { source, .. }) => {
+                !ApiFailure::from(source.as_ref()).is_final()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Upkeep {
     fn watched(&self) -> Watched {
         let (users, groups) = self.policy.load().emergencies().who();
@@ -298,11 +315,32 @@ impl Upkeep {
     }
 }
 
+/// The first pair. What may pass is tried again for as long as it takes: a control plane that comes back
+/// must not find the guard in the pauses of a crash loop. What the API server refuses is final.
+async fn first(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
+    let mut pause = upkeep.intervals.after_a_change;
+    let mut said = None;
+    loop {
+        match current(upkeep, None, SystemTime::now()).await {
+            Err(error) if error.may_pass() => {
+                let error = error.to_string();
+                if said.as_ref() != Some(&error) {
+                    tracing::warn!(error, "waiting for the API server");
+                    said = Some(error);
+                }
+                sleep(pause).await;
+                pause = pause.saturating_mul(2).min(FIRST_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Gets the first certificate and serves it. An error here is final: there is nothing to serve.
 /// Returns what [`keep`] goes on from.
 pub async fn begin(upkeep: &Upkeep) -> Result<Pair, UpkeepError> {
+    let pair = first(upkeep).await?;
     let now = SystemTime::now();
-    let pair = current(upkeep, None, now).await?;
     upkeep.paths.accept([PathKey::of(&pair)]);
     upkeep
         .serving

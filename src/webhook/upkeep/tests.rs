@@ -317,3 +317,43 @@ async fn a_guard_that_starts_suspended_never_registers() {
     stop.cancel();
     kept.await.unwrap();
 }
+
+/// A control plane that comes back finds the guard waiting, and not in the pauses of a crash loop.
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_for_an_api_server_that_cannot_answer_yet() {
+    let (client, store) = api();
+    store.lock().refuse = Some(503);
+    let upkeep = upkeep(
+        Source::Secret {
+            client,
+            namespace: "ops".to_owned(),
+        },
+        None,
+    );
+    let recovering = async {
+        until(|| store.lock().requests.len() > 3).await;
+        store.lock().refuse = None;
+    };
+    let (begun, ()) = tokio::join!(begin(&upkeep), recovering);
+    assert_eq!(Some(begun.unwrap().chain), upkeep_chain(&store));
+}
+
+fn upkeep_chain(store: &Mutex<Store>) -> Option<String> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let object = store.lock().object.clone()?;
+    let encoded = object["data"]["tls.crt"].as_str()?;
+    Some(String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn the_start_ends_where_the_api_server_refuses() {
+    let (client, store) = api();
+    store.lock().refuse = Some(403);
+    let source = Source::Secret {
+        client,
+        namespace: "ops".to_owned(),
+    };
+    let error = begin(&upkeep(source, None)).await.unwrap_err();
+    assert!(error.to_string().contains("Forbidden"), "{error}");
+    assert_eq!(store.lock().requests.len(), 1);
+}
