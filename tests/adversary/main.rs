@@ -71,7 +71,7 @@ fn nothing_that_a_release_declares_is_taken_away_unnamed() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let number = |name: &str| variable(name).map(|value| value.parse::<u64>().expect(name));
     let config = campaign::Config {
-        time: Duration::from_secs(number("ADVERSARY_MINUTES").map_or(150, |minutes| minutes * 60)),
+        time: Duration::from_secs(number("ADVERSARY_MINUTES").map_or(90, |minutes| minutes * 60)),
         seed: number("HELM_GUARD_SEED").unwrap_or_else(rand_seed),
         charts: variable("ADVERSARY_CHARTS").map(Into::into),
         only: variable("ADVERSARY_ONLY"),

@@ -217,9 +217,12 @@ impl Stage<'_> {
                     let title = &target.title;
                     let note = format!("not answered in time: {technique}: {title}");
                     self.world.report.lock().note(note);
+                    self.restore(target).await?;
                     if times_unanswered < ANSWERS_MISSED {
-                        self.restore(target).await?;
                         continue;
+                    }
+                    if self.world.is_slow_build {
+                        return Ok(());
                     }
                 }
                 let mut requests = lines(&done);
@@ -235,8 +238,10 @@ impl Stage<'_> {
             }
             self.restore(target).await?;
         }
+        // What takes many requests is not repeated whole.
+        let was_heard = self.world.failed_open() == 0;
         let mut report = self.world.report.lock();
-        if done.len() > 2 {
+        if done.len() > 2 && was_heard {
             report.find(&technique, &target.title, &loss, whole);
         } else {
             // Not again: this machine was too busy for the guard to be heard.

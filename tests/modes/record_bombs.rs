@@ -5,6 +5,10 @@ use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, pat
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
+use futures_util::{StreamExt, stream};
+use helm_guard::cluster::client::{Target, connect};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, HelmVersion, shared};
 
@@ -128,6 +132,35 @@ pub fn create(scene: &Scene, objects: &[Value]) {
     scene.kubectl("create -f -").stdin(list.to_string()).ok();
 }
 
+/// Empty records of one name. `HELM_GUARD_EMPTY_RECORDS=100000` takes some minutes.
+fn empty_records() -> u32 {
+    let asked = std::env::var("HELM_GUARD_EMPTY_RECORDS");
+    asked.map_or(2_000, |number| number.parse().expect("a number of records"))
+}
+
+fn create_empty(scene: &Scene, count: u32) {
+    let target = Target {
+        kubeconfig: Some(shared().admin().to_owned()),
+        context: None,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let secrets: Api<Secret> =
+            Api::namespaced(connect(&target).await.unwrap(), scene.ns.name());
+        stream::iter(1..=count)
+            .for_each_concurrent(16, |revision| {
+                let empty = secret("empty", revision, "superseded", b"");
+                let secrets = secrets.clone();
+                async move {
+                    let empty = serde_json::from_value(empty).unwrap();
+                    let params = PostParams::default();
+                    secrets.create(&params, &empty).await.unwrap();
+                }
+            })
+            .await;
+    });
+}
+
 #[test]
 fn records_that_become_large_are_named_and_the_rest_is_judged_within_the_memory_there_is() {
     let turn = Turn::take();
@@ -140,10 +173,7 @@ fn records_that_become_large_are_named_and_the_rest_is_judged_within_the_memory_
         .collect();
     create(&scene, &records);
     // Of a name with very many records all are superseded but one.
-    let empty: Vec<Value> = (1..=500)
-        .map(|revision| secret("empty", revision, "superseded", b""))
-        .collect();
-    create(&scene, &empty);
+    create_empty(&scene, empty_records());
 
     let binary = limited();
     let mut config = GuardConfig {
