@@ -196,7 +196,10 @@ fn tls_failure(error: &io::Error) -> PostError {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "is for another name"
             }
-            CertificateError::UnknownIssuer => "is of an unknown CA",
+            // Where a trusted CA has the name of the one that signed, it is its signature that does not match.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "is of an unknown CA"
+            }
             _ => "is not valid",
         }),
         _ => PostError::Tls,
