@@ -253,7 +253,11 @@ fn what_is_declared_may_not_be_removed_unless_it_was_empty_and_dropped() {
             if node.is_key || is_unwitnessed(object, &node) {
                 continue;
             }
-            if is_item || says_something(subject, &node.ty, value) {
+            let name = match node.at.last() {
+                Some(Seg::Field(name)) => name.as_str(),
+                _ => "",
+            };
+            if is_item || says_something(subject, &node.ty, (name, value)) {
                 only_at(&found, &node.path, "a removal")?;
             } else {
                 none(&found, "a removal of nothing")?;
@@ -299,20 +303,33 @@ fn is_unwitnessed(object: &Value, node: &Node) -> bool {
     is_metric && get(object, &node.at).is_none_or(is_empty)
 }
 
-/// Something is lost with the value: a scalar, an object (empty, it still stands there), or an
-/// empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
-fn says_something(subject: &Subject, ty: &Ty, value: &Value) -> bool {
+/// What a custom resource without a schema calls as Kubernetes calls its maps is one.
+const MAPS: [&str; 6] = [
+    "annotations",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+];
+
+/// Something is lost with the value of this name: a scalar, an object (empty, it still stands there), or
+/// an empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
+fn says_something(subject: &Subject, ty: &Ty, (name, value): (&str, &Value)) -> bool {
     use helm_guard::compare::values::Empties;
     let is_custom = subject.empties == Empties::Kept;
     match value {
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) if fields.is_empty() => {
-            let is_known = matches!(subject.name, "custom resource");
-            !(is_custom && is_known && ty.is_map())
+            let is_map = match subject.name {
+                "custom resource" => ty.is_map(),
+                _ => MAPS.contains(&name),
+            };
+            !(is_custom && is_map)
         }
         Value::Object(fields) => fields.iter().any(|(name, value)| {
             let ty = ty.below(name).unwrap_or(&Ty::Text);
-            says_something(subject, ty, value)
+            says_something(subject, ty, (name, value))
         }),
         _ => !(is_custom && is_empty(value)),
     }
@@ -436,4 +453,21 @@ fn a_path_prints_as_kubernetes_writes_it() {
         path.to_string(),
         r#".metadata["app.kubernetes.io/name"][port=80,protocol=TCP]["a"][3]"#
     );
+}
+
+/// Found by the property above.
+#[test]
+fn an_empty_map_that_no_schema_describes_says_nothing_by_its_name() {
+    let subjects = subjects();
+    let subject = subjects
+        .iter()
+        .find(|subject| subject.name == "custom resource without a schema")
+        .unwrap();
+    for (declared, is_lost) in [
+        (json!({"spec": {"template": {"labels": {}}}}), false),
+        (json!({"spec": {"issuer": {"selfSigned": {}}}}), true),
+    ] {
+        let found = subject.judge(&declared, &declared, &json!({"spec": {}}));
+        assert_eq!(!found.is_empty(), is_lost, "{declared}: {found:?}");
+    }
 }
