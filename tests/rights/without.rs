@@ -29,6 +29,7 @@ fn lesser() -> std::path::PathBuf {
 
 #[test]
 fn without_the_rights_of_an_option_the_guard_works_and_says_what_it_cannot_do() {
+    crate::first();
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     install();
     let guard = guard(&lesser());
