@@ -175,8 +175,7 @@ pub fn configuration(
     }
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
-    let mut annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
-    annotations.extend(registration.fail_closed.as_ref().map(closed::annotation));
+    let annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(CONFIGURATION_NAME.to_owned()),
@@ -320,7 +319,6 @@ pub async fn ensure(
                 Err(error) => return Err(error),
             },
         };
-        let live = closed::without_former(live, registration.fail_closed.as_ref());
         let wanted = configuration(registration, &registration.pins.at(Some(&live)));
         let Some(what) = drift::difference(&live, &wanted) else {
             return Ok(Ensured {

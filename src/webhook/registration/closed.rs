@@ -9,7 +9,7 @@
 //! | `fail-closed.…` | `Fail` | namespaced objects where the label is |
 //! | `left-open.…` | `Ignore` | where the label is too, and must not count: [`NEVER`], the guard's own namespace, the Namespace object itself |
 //!
-//! That is why there is but one label: what a selector of two leaves over is no selector.
+//! That is why there is only one label: no selector matches exactly what a selector of two labels does not.
 //!
 //! Never closed: cluster-scoped objects (nodes, the Namespace whose label is the way out), and the entries
 //! for evictions and bindings, since a drain or a start of a Pod must not hang on the guard.
@@ -20,16 +20,14 @@ mod tests;
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchCondition, RuleWithOperations, ValidatingWebhook, ValidatingWebhookConfiguration,
-    },
+    api::admissionregistration::v1::{MatchCondition, RuleWithOperations, ValidatingWebhook},
     apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement,
 };
 use thiserror::Error;
 
 use super::{
     NAMESPACE_NAME, OBJECTS_WEBHOOK, Registration, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
-    UNLABELED_WEBHOOK, client_config, conditions::condition, foundations::RECORDS_WEBHOOK,
+    UNLABELED_WEBHOOK, client_config, conditions::condition, drift, foundations::RECORDS_WEBHOOK,
     pins::is_pin, route_of,
 };
 use crate::policy::selector::{Selector, SelectorError};
@@ -42,9 +40,6 @@ const CLOSED: &str = "fail-closed.";
 
 /// What the names of entries begin with that see the same label where it does not count.
 const OPEN: &str = "left-open.";
-
-/// Which label the entries were made for.
-const ANNOTATION: &str = "helm-guard.dev/fail-closed-namespaces";
 
 /// The API server's limit on names of entries.
 const LONGEST_NAME: usize = 253;
@@ -70,6 +65,11 @@ pub enum FailClosedError {
     /// The API server would refuse the whole registration.
     #[error("{0:?} is not a valid label")]
     Label(String),
+    /// A requirement on it is left in place as the platform's.
+    #[error(
+        "{0:?} is a label of the platform, which leaves namespaces out by it: choose another one"
+    )]
+    Platform(String),
 }
 
 impl FailClosed {
@@ -80,6 +80,9 @@ impl FailClosed {
             .single_label()
             .ok_or(FailClosedError::NotOneLabel)?;
         let wrong = values.iter().find(|value| !is_value(value));
+        if drift::TOLERATED_KEYS.contains(&key) {
+            return Err(FailClosedError::Platform(key.to_owned()));
+        }
         if let Some(wrong) = wrong.map(String::as_str).or((!is_key(key)).then_some(key)) {
             return Err(FailClosedError::Label(wrong.to_owned()));
         }
@@ -154,16 +157,6 @@ fn is_value(value: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && is_end(value.bytes().next())
         && is_end(value.bytes().last())
-}
-
-/// The annotation that says for which label the entries are.
-pub(super) fn annotation(fail_closed: &FailClosed) -> (String, String) {
-    let values = fail_closed.values.join(",");
-    let text = match fail_closed.values.as_slice() {
-        [] => fail_closed.key.clone(),
-        _ => format!("{} in ({values})", fail_closed.key),
-    };
-    (ANNOTATION.to_owned(), text)
 }
 
 /// Each entry that may fail closed, in three; the others as they are.
@@ -254,31 +247,4 @@ pub(super) fn original(name: &str) -> (&str, bool) {
         (None, Some(name)) => (name, false),
         (None, None) => (name, false),
     }
-}
-
-/// The configuration without the requirement of a label that counts no more. It would be taken for
-/// somebody else's addition, and namespaces with that label would be in no entry at all.
-pub(super) fn without_former(
-    mut live: ValidatingWebhookConfiguration,
-    now: Option<&FailClosed>,
-) -> ValidatingWebhookConfiguration {
-    let annotations = live.metadata.annotations.get_or_insert_default();
-    let Some(text) = annotations.get(ANNOTATION) else {
-        return live;
-    };
-    if now.is_some_and(|now| annotation(now).1 == *text) {
-        return live;
-    }
-    let former = FailClosed::new(text, None);
-    annotations.remove(ANNOTATION);
-    let Ok(former) = former else { return live };
-    let ours = [former.labeled(), former.unlabeled()];
-    for entry in live.webhooks.iter_mut().flatten() {
-        let selector = entry.namespace_selector.as_mut();
-        let expressions = selector.and_then(|selector| selector.match_expressions.as_mut());
-        if let Some(expressions) = expressions {
-            expressions.retain(|known| !ours.contains(known));
-        }
-    }
-    live
 }

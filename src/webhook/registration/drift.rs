@@ -68,7 +68,7 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
 
 /// Requirements on namespaces that platforms add to every webhook, and that stay. Any other could exclude
 /// every namespace there is while the registration looks healthy, and is put right.
-const TOLERATED_KEYS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
+pub(super) const TOLERATED_KEYS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
 
 /// It may only leave namespaces out that have the label: AKS marks its own with it.
 fn is_tolerated(requirement: &LabelSelectorRequirement) -> bool {
