@@ -38,11 +38,11 @@ pub struct IssueError {
     pub source: rcgen::Error,
 }
 
-/// Makes a CA and a leaf for `endpoint` (ECDSA P-256). The bundle holds the new CA first, then the
-/// newest CA of `previous` that is still valid, if one is given.
-pub fn issue(
+/// Makes a CA and a leaf for `endpoint` (ECDSA P-256). The bundle holds the new CA first, then of each
+/// bundle in `previous` the newest CA that is still valid.
+pub fn issue<'b>(
     endpoint: &Endpoint,
-    previous: Option<&str>,
+    previous: impl IntoIterator<Item = &'b str>,
     now: SystemTime,
 ) -> Result<Pair, IssueError> {
     let names = endpoint.names();
@@ -56,12 +56,12 @@ pub fn issue(
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // Two CAs of one name would make clients guess which of them signed a leaf.
-    let seconds = now
+    let millis = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_millis();
     ca.distinguished_name
-        .push(DnType::CommonName, format!("helm-guard CA {seconds}"));
+        .push(DnType::CommonName, format!("helm-guard CA {millis}"));
     ca.not_before = begin.into();
     ca.not_after = (begin + CA_LIFE).into();
     let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
@@ -79,11 +79,13 @@ pub fn issue(
     let leaf = leaf.signed_by(&key, &ca).map_err(failed)?;
 
     let mut bundle = ca.pem();
-    for old in previous
-        .map(|text| tls::still_valid(text, 1, now))
-        .unwrap_or_default()
-    {
-        bundle.push_str(&to_pem(&old));
+    let mut older: Vec<_> = previous
+        .into_iter()
+        .flat_map(|text| tls::still_valid(text, 1, now))
+        .collect();
+    older.dedup();
+    for old in &older {
+        bundle.push_str(&to_pem(old));
     }
     Ok(Pair {
         chain: leaf.pem(),

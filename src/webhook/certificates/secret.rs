@@ -113,8 +113,8 @@ pub async fn ensure(
             }
             held => {
                 let held = held.and_then(|held| held.ca_bundle);
-                let previous = held.as_deref().filter(|held| !held.is_empty());
-                let new = issue(endpoint, previous.or(serving), now)?;
+                let previous = held.as_deref().into_iter().chain(serving);
+                let new = issue(endpoint, previous, now)?;
                 let version = found.metadata.resource_version;
                 let next = secret(&new, namespace, version);
                 let replaced = secrets.replace(SECRET_NAME, &params, &next).await;

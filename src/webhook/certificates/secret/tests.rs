@@ -86,16 +86,21 @@ async fn a_certificate_that_will_not_do_is_replaced() {
 
 /// Other replicas serve what was in it: the API server has to go on trusting them.
 #[rstest::rstest]
-#[case::deleted(false)]
-#[case::without_its_ca(true)]
+#[case::deleted(false, None)]
+#[case::without_its_ca(true, None)]
+#[case::with_a_damaged_ca(true, Some("not a certificate"))]
 #[tokio::test]
-async fn a_secret_that_somebody_deletes_takes_no_trust_away(#[case] is_there: bool) {
+async fn a_secret_that_somebody_deletes_or_damages_takes_no_trust_away(
+    #[case] is_there: bool,
+    #[case] bundle: Option<&str>,
+) {
     let (client, store) = api();
     let served = issue(&endpoint(), None, now()).unwrap();
     if is_there {
-        let mut object = stored(&served);
-        object["data"].as_object_mut().unwrap().remove("ca.crt");
-        store.lock().put(object);
+        store.lock().put(stored(&Pair {
+            ca_bundle: bundle.map(str::to_owned),
+            ..served.clone()
+        }));
     }
     let bundle = served.ca_bundle.as_deref();
     let new = ensure(&client, "ops", (&endpoint(), bundle), now())
@@ -103,6 +108,24 @@ async fn a_secret_that_somebody_deletes_takes_no_trust_away(#[case] is_there: bo
         .unwrap();
     assert_ne!(new.chain, served.chain);
     assert!(new.ca_bundle.unwrap().contains(bundle.unwrap()));
+}
+
+/// One replica serves what was in the Secret, another what is in it.
+#[tokio::test]
+async fn a_renewal_trusts_what_is_served_and_what_is_stored() {
+    let (client, store) = api();
+    let served = issue(&endpoint(), None, now()).unwrap();
+    let held = issue(&endpoint(), None, now() + DAY).unwrap();
+    store.lock().put(stored(&held));
+    let late = now() + 300 * DAY;
+    let serving = served.ca_bundle.as_deref();
+    let new = ensure(&client, "ops", (&endpoint(), serving), late)
+        .await
+        .unwrap();
+    let bundle = new.ca_bundle.unwrap();
+    for old in [served, held] {
+        assert!(bundle.contains(&old.ca_bundle.unwrap()));
+    }
 }
 
 #[tokio::test]
