@@ -55,8 +55,9 @@ pub struct Limits {
     /// Reviews that are evaluated at a time.
     pub evaluated: usize,
     /// Reviews that are there at a time, those that wait and those that are answered from their heads
-    /// too. API servers send no more: each has 600 requests in flight by default
-    /// (`--max-requests-inflight` and its mutating part), and asks each of the few entries at once.
+    /// too: three API servers send no more, which have 600 requests in flight each by default
+    /// (`--max-requests-inflight` and its mutating part). Each may hold 64 KiB outside of the budget of
+    /// bytes, 128 MiB in all.
     pub taken: usize,
 }
 
@@ -71,7 +72,7 @@ impl Default for Limits {
             small_together: 32 * MIB,
             large_together: 2 * MAX_BODY_BYTES,
             evaluated: 1024,
-            taken: 4096,
+            taken: 2048,
         }
     }
 }
@@ -161,11 +162,12 @@ impl Intake {
         deadline: Instant,
     ) -> Result<Taken<'_>, EnvelopeError> {
         let place = self.taken.try_acquire().map_err(|_| EnvelopeError::Shed)?;
-        let evaluating = timeout_at(halfway(deadline).into(), self.evaluated.acquire());
+        let patience = halfway(deadline);
+        let evaluating = timeout_at(patience.into(), self.evaluated.acquire());
         // The semaphore is never closed.
         let evaluated = evaluating.await.ok().and_then(Result::ok);
         let mut taken = if evaluated.is_some() {
-            self.take_within(body, limit, deadline).await?
+            self.take_within(body, limit, (patience, deadline)).await?
         } else {
             let size = body.size_hint().exact().unwrap_or_default();
             let reading = Reading::of(body);
@@ -180,7 +182,7 @@ impl Intake {
         &self,
         body: Body,
         limit: usize,
-        deadline: Instant,
+        (patience, deadline): (Instant, Instant),
     ) -> Result<Taken<'_>, EnvelopeError> {
         let said = body.size_hint().exact();
         let mut reading = Reading::of(body);
@@ -195,7 +197,7 @@ impl Intake {
         let held = if most <= HEAD_BYTES {
             None
         } else {
-            match self.hold(most, halfway(deadline)).await {
+            match self.hold(most, patience).await {
                 Some(held) => Some(held),
                 None => return reading.head(Unread::OverBudget { size }, deadline).await,
             }
