@@ -7,8 +7,8 @@ use testbed::{HelmVersion, Namespace, shared};
 
 use crate::{
     charts::{CONFIG_MAP, myapp, single, widgets_definition},
-    forged_records::{create, record},
-    scene::{Scene, Screen, Verdict, eventually, record_name, verdict},
+    forged_records::{copied, create, record},
+    scene::{Scene, Screen, Verdict, eventually, verdict},
     world::world,
 };
 
@@ -101,18 +101,7 @@ fn a_copied_namespace_may_be_deleted_and_does_not_hold_the_original() {
     let scene = scene("copied");
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);
-    let copy = shared().namespace("copy");
-    let mut record = scene.get(&format!("secret/{}", record_name("settings", 1)));
-    record["metadata"] = json!({
-        "name": record["metadata"]["name"], "namespace": copy.name(),
-        "labels": record["metadata"]["labels"],
-    });
-    create(&record);
-    eventually("a warning about the copy", || {
-        let ready = world().guard.admin_get("/readyz?verbose").body;
-        let storage = format!("{}/settings", copy.name());
-        ready.contains(&storage).then_some(())
-    });
+    let copy = copied(&scene);
     let original = format!("delete namespace {} --timeout=120s", scene.ns);
     scene.kubectl(&original).denied(&["\"settings\""]);
     scene

@@ -4,7 +4,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rstest::rstest;
 use serde_json::{Value, json};
-use testbed::{HelmVersion, shared};
+use testbed::{HelmVersion, Namespace, shared};
 
 use crate::{
     charts::{CONFIG_MAP, single},
@@ -138,14 +138,8 @@ fn a_record_in_another_namespace_locks_nothing(
     assert!(!scene.holds("configmap/settings"));
 }
 
-/// A restored namespace, a Secret copied by a controller.
-#[rstest]
-fn a_copied_namespace_does_not_lock_the_original(
-    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
-) {
-    let scene = scene("original", version);
-    let other = CONFIG_MAP.replace("settings", "other");
-    scene.install("settings", &single(CONFIG_MAP).template("b.yaml", &other));
+/// A namespace with a copy of the first record of `settings`, of which the guard knows.
+pub fn copied(scene: &Scene) -> Namespace<'static> {
     let copy = shared().namespace("copy");
     let mut record = scene.get(&format!("secret/{}", record_name("settings", 1)));
     record["metadata"] = json!({
@@ -155,10 +149,21 @@ fn a_copied_namespace_does_not_lock_the_original(
     create(&record);
     eventually("a warning about the copy", || {
         let ready = world().guard.admin_get("/readyz?verbose").body;
-        ready
-            .contains(&format!("{}/settings", copy.name()))
-            .then_some(())
+        let storage = format!("{}/settings", copy.name());
+        ready.contains(&storage).then_some(())
     });
+    copy
+}
+
+/// A restored namespace, a Secret copied by a controller.
+#[rstest]
+fn a_copied_namespace_does_not_lock_the_original(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
+    let scene = scene("original", version);
+    let other = CONFIG_MAP.replace("settings", "other");
+    scene.install("settings", &single(CONFIG_MAP).template("b.yaml", &other));
+    let _copy = copied(&scene);
     let less = shared().chart(&single(&CONFIG_MAP.replace("blue", "green")));
     scene
         .helm(&format!("upgrade settings {}", less.display()))
