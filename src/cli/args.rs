@@ -90,7 +90,7 @@ pub struct Serve {
         conflicts_with_all = ["mode", "break_glass_users", "break_glass_groups", "runbook_url"]
     )]
     pub policy: Option<PathBuf>,
-    /// What becomes of a violation, as long as there is no policy: Deny, Warn or Audit
+    /// Enforcement mode while no policy is in force: Deny, Warn or Audit
     #[arg(long, value_name = "MODE", default_value = "Deny")]
     pub mode: Mode,
     /// How long a policy object that was in force must have been absent before the flags count again: 5m, 90s

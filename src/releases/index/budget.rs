@@ -1,8 +1,8 @@
-//! The memory that the index may take for what releases declare, and which record has to make room.
+//! The memory that the index may use for what releases declare, and which record is evicted.
 //!
-//! The namespace whose records take most gives way, with its largest record first. So whoever fills the
-//! index with records of one namespace loses these, and which records are kept does not depend on the
-//! order in which they came: all replicas agree, after a restart too.
+//! Eviction begins with the namespace that uses the most, and there with the largest record. So whoever
+//! fills the index from one namespace evicts his own records, and what stays does not depend on the order
+//! of arrival: all replicas agree, after a restart too.
 //!
 //! Invariants
 //! - What [`Budget::excess`] names is within what was [counted](Budget::replace), so giving way comes to
