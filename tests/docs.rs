@@ -39,9 +39,11 @@ fn functions() -> BTreeSet<String> {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
         rest.get(..end).map(str::to_owned)
     };
-    ["src", "tests"]
+    ["src", "tests", "crates"]
         .iter()
-        .flat_map(|folder| sources(&root().join(folder)))
+        .map(|folder| root().join(folder))
+        .filter(|folder| folder.is_dir())
+        .flat_map(|folder| sources(&folder))
         .flat_map(|file| {
             let text = fs::read_to_string(file).unwrap();
             text.lines().filter_map(name).collect::<Vec<_>>()
@@ -73,6 +75,87 @@ fn each_threat_is_answered_with_tests_that_exist() {
         }
     }
     assert_eq!(sections.len(), 18);
+}
+
+/// The names of tests in a table row: texts in backquotes that are words joined by underscores. One that
+/// ends in `_…` stands for all that begin like it.
+fn tests_of_row(row: &str) -> impl Iterator<Item = &str> {
+    let quoted = row.split('`').skip(1).step_by(2);
+    quoted.filter(|text| {
+        text.matches('_').count() > 2
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '…')
+    })
+}
+
+#[test]
+fn each_scenario_is_shown_by_tests_that_exist() {
+    let text = fs::read_to_string(root().join("tests/README.md")).unwrap();
+    let functions = functions();
+    let (_, scenarios) = text.split_once("\n## Scenarios\n").unwrap();
+    let mut found = 0;
+    for row in scenarios.lines().filter(|line| line.starts_with('|')) {
+        for test in tests_of_row(row) {
+            let exists = match test.strip_suffix('…') {
+                Some(start) => functions.iter().any(|name| name.starts_with(start)),
+                None => functions.contains(test),
+            };
+            assert!(exists, "no test {test}: {row}");
+            found += 1;
+        }
+    }
+    assert!(found > 80, "{found}");
+}
+
+/// The Markdown files of the project.
+fn documents() -> Vec<PathBuf> {
+    [".", "docs", "docs/decisions", "deploy", "certs", "tests"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The anchors of a document, as GitHub makes them of its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+            kept.collect::<String>().replace(' ', "-")
+        })
+        .collect()
+}
+
+#[test]
+fn each_link_between_documents_resolves() {
+    let mut links = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split(')').next().unwrap_or_default();
+            if target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => document.clone(),
+                file => document.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{}: {target}", document.display());
+            if !anchor.is_empty() {
+                let found = anchors(&fs::read_to_string(&file).unwrap());
+                assert!(found.contains(anchor), "{}: {target}", document.display());
+            }
+        }
+    }
+    assert!(links > 80, "{links}");
 }
 
 /// The parts of the sources in which metrics get their names.

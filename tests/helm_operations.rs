@@ -5,7 +5,7 @@
 //! course of each operation, is in `tests/cluster`; here is where operations fail, are killed, meet
 //! other writers, or take a way that few charts need. Start at [`steps`].
 //!
-//! "Scenario N" is the N-th of the scenarios that ARCHITECTURE.md lists.
+//! "Scenario N" is row N of the table in tests/README.md.
 
 #![allow(
     clippy::unwrap_used,

@@ -3,7 +3,7 @@
 //! One control plane and one guard serve all tests of this binary, since a webhook configuration
 //! counts for the whole cluster; each test has a namespace of its own. Start at [`scene`].
 //!
-//! "Scenario N" is the N-th of the scenarios that ARCHITECTURE.md lists.
+//! "Scenario N" is row N of the table in tests/README.md.
 
 #![allow(
     clippy::unwrap_used,
