@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a CA and a serving certificate for helm-guard, or a new serving certificate from a CA made
-# before. See README.md beside this file.
+# Creates a CA and a serving certificate for helm-guard, or a new serving certificate from an existing CA. See README.md in
+# this folder.
 set -euo pipefail
 
 usage() {
@@ -8,15 +8,15 @@ usage() {
 usage: make-certs.sh --out DIR [--ca DIR] [--service NAME] [--namespace NAME]
                      [--san DNS:name|IP:address]... [--days N] [--ca-days N]
 
-  --out DIR         where tls.crt, tls.key, ca.crt and ca.key are written; made if missing
+  --out DIR         folder for tls.crt, tls.key, ca.crt and ca.key; created if missing
   --ca DIR          sign with ca.crt and ca.key of this folder instead of making a new CA
   --service NAME    the Service that the API server calls      (default: helm-guard)
   --namespace NAME  its namespace                              (default: helm-guard)
-  --san NAME        a further name or address, repeatable
-  --days N          days that the serving certificate lasts    (default: 365)
-  --ca-days N       days that the CA lasts                     (default: 3650)
+  --san NAME        another name or address, repeatable
+  --days N          validity of the serving certificate        (default: 365)
+  --ca-days N       validity of the CA                         (default: 3650)
 
-Existing files are never overwritten. Keys are readable by their owner alone.
+Existing files are never overwritten. Only the owner can read the keys.
 TEXT
 }
 
@@ -62,7 +62,7 @@ for name in ${extra[@]+"${extra[@]}"}; do
   san+=",$name"
 done
 
-# The guard registers the ca.crt that lies beside the certificate it serves with.
+# The guard registers the ca.crt next to its serving certificate.
 writes=(tls.crt tls.key)
 if [ -n "$ca" ]; then
   for file in ca.crt ca.key; do
@@ -78,8 +78,7 @@ for file in "${writes[@]}"; do
   fi
 done
 
-# Keys are never readable by others, not even while they are being written; and what is half made
-# is never left where it could be taken for whole.
+# Others can never read the keys, not even while they are written. Incomplete files never appear under their final names.
 umask 077
 mkdir -p "$out"
 work=$(mktemp -d "$out/.make-certs.XXXXXX")

@@ -161,7 +161,7 @@ fn a_grant_is_asked_for_in_ones_own_name_while_no_guard_runs() {
     refused(
         "a revoked grant",
         || create(oscar, &ended),
-        "without approvals, and not revoked",
+        "must have no approvals and must not be revoked",
     );
     create(oscar, &grant(OSCAR)).ok();
 }
@@ -274,7 +274,7 @@ fn a_token_of_the_emergency_account_ends_with_a_secret_or_is_not_made() {
         "is bound to the Secret of a grant",
     );
     let make = |object: &Value| rob("create -f -").stdin(object.to_string());
-    refused("a token Secret", || make(&of_token_type), "is empty");
+    refused("a token Secret", || make(&of_token_type), "must be empty");
     refused("a pod", || make(&pod), "no pod runs in this namespace");
     rob("create secret generic of-a-grant").ok();
     let bound = "--bound-object-kind=Secret --bound-object-name=of-a-grant --duration=10m";
