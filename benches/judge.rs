@@ -1,6 +1,6 @@
 //! Times what a request costs inside the process: the cases of `src/cases.rs`.
 //!
-//! `cargo bench -p bench`; absolute figures are of the machine, ratios travel.
+//! `cargo bench -p bench`; absolute figures depend on the machine, ratios carry over.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 

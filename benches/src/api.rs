@@ -1,5 +1,4 @@
-//! An API server that has release records and nothing else: as many as one wants, at once, and it counts
-//! what it is asked.
+//! An API server that serves only release records, any number of them at once, and counts its requests.
 //!
 //! It speaks TLS, lists in pages and keeps watches open, as a real one does. Kinds that it has not are
 //! empty. What it does not show is the time that a real one takes; [`crate::memory`] measures against
@@ -50,7 +49,7 @@ struct Record {
     name: String,
     /// As an item of a metadata list.
     metadata: String,
-    /// The whole Secret; none for revisions that nobody needs to read.
+    /// The whole Secret; none for revisions that are never read.
     secret: Option<Bytes>,
 }
 
@@ -106,7 +105,7 @@ fn records_of(release: &Release) -> Vec<Record> {
     let (namespace, name) = (release.namespace(), release.name());
     let revisions = release.revisions();
     let records = revisions.iter().map(|&(revision, status)| {
-        // Nobody reads those, and made they would fill this process.
+        // These are never read, and would fill the memory of this process.
         let payload = (status != "superseded").then(|| release.payload((revision, status)));
         record(&namespace, &name, (revision, status), payload.as_deref())
     });
@@ -294,7 +293,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         ("get", "secrets", Some(namespace), Some(name)) => get(&shared.records, namespace, name),
         ("list", ..) => json_of(empty_list()),
         ("get", ..) => not_found(),
-        // Whoever writes hears that it is written.
+        // Every write succeeds.
         _ => {
             let written = body
                 .collect()
@@ -372,7 +371,7 @@ fn list(records: &Records, namespace: Option<&str>, query: &Query) -> Response {
             let key = (namespace.to_owned(), release.clone());
             records.by_release.get(&key).cloned().unwrap_or_default()
         }
-        // Nobody asks for the records of a namespace here.
+        // The records of a single namespace are never requested here.
         _ => 0..records.all.len(),
     };
     let from = (all.start + query.from).min(all.end);

@@ -70,7 +70,7 @@ impl Case {
         }
     }
 
-    /// Whether doing it comes to what it should.
+    /// Whether the result is the expected one.
     pub fn holds(&self) -> bool {
         match self.work {
             Work::Decide(outcome) => self.once() == Some(outcome),
@@ -94,7 +94,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         .flat_map(|(size, bytes)| of_size(size, bytes))
 }
 
-/// The cases of one size: the review has about so many bytes.
+/// The cases of one size: the review has about this many bytes.
 pub fn of_size(size: &'static str, bytes: usize) -> Vec<Case> {
     let live = deployment("web", "shop", bytes);
     let managed = |at: &str| {
@@ -233,7 +233,7 @@ fn claim(declared: &Value) -> Claim {
     }
 }
 
-/// Everything that is done for a request but the sockets and the look-up.
+/// Everything that is done for a request except the sockets and the lookup.
 fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -> Option<Outcome> {
     let request = envelope::parse(body).ok()?;
     if let Some(reason) = screen(&request) {

@@ -1,7 +1,7 @@
 //! The gate: instruction counts and memory may not grow beyond a tenth of the committed baseline.
 //!
 //! `baseline.json` is written by `make bench-baseline`. Counts depend on the compiler, so it names its
-//! own; with another one the comparison is made all the same, and says so.
+//! own. With another compiler, the comparison still runs, and says so.
 
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{counts, memory};
 
-/// Growth that is let pass.
+/// Growth that is tolerated.
 const LIMIT: f64 = 0.10;
 
 /// Releases in the index whose memory is measured, and how often.
@@ -87,13 +87,13 @@ fn compiler() -> String {
 /// How one figure has changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// By this share, which is let pass.
+    /// By this share, which is tolerated.
     Within(f64),
     /// Grown by more than that.
     Grown(f64),
-    /// Shrunk by so much that the baseline should be made anew.
+    /// Shrunk so far that the baseline should be rewritten.
     Shrunk(f64),
-    /// The baseline has it not, or has what is measured no more.
+    /// Missing in the baseline, or in the baseline but no longer measured.
     Unknown,
 }
 

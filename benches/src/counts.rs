@@ -1,4 +1,4 @@
-//! Instructions that a judgement takes, counted by callgrind: the figure that repeats on a busy machine.
+//! Instructions of an evaluation, counted by callgrind: the figure that is stable on a busy machine.
 //!
 //! Each case runs in a process of its own under valgrind; what is counted is one call of
 //! [`Case::measured`], after a first one that is not.

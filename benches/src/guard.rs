@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a guard is asked whether it is ready: the resolution of the time to ready.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The program to measure: `$HELM_GUARD_BIN`, else the one that was built beside this one.
+/// The program to measure: `$HELM_GUARD_BIN`, or the one in the same folder as this program.
 pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("HELM_GUARD_BIN") {
         Some(path) => path.into(),
@@ -72,7 +72,7 @@ impl Server {
             identity.key.clone().into(),
             "--log-format".into(),
             "json".into(),
-            // Nobody is to be drained when it is stopped.
+            // There are no connections to drain when it stops.
             "--drain-delay".into(),
             "0s".into(),
         ];

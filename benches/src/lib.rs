@@ -2,8 +2,8 @@
 //!
 //! | module | measures |
 //! |---|---|
-//! | [`cases`], [`counts`] | the judgement alone: time (criterion, `judge.rs`) and instructions |
-//! | [`server`] | the guard's server beside a null webhook: throughput, latency, CPU |
+//! | [`cases`], [`counts`] | the evaluation alone: time (criterion, `judge.rs`) and instructions |
+//! | [`server`] | the guard's server compared with a null webhook: throughput, latency, CPU |
 //! | [`cluster`] | a PATCH and a `helm upgrade` through a real API server |
 //! | [`memory`] | resident memory, time to ready and API calls, by number of releases |
 //! | [`check`] | what must not grow, against the committed baseline |
@@ -12,8 +12,8 @@
 //! release records, [`null`] the floor, [`guard`] a running guard, [`load`] its callers, [`report`] the
 //! table.
 //!
-//! The guard that is measured is the release binary, in a process of its own; CPU and memory are those
-//! that the kernel counts for it.
+//! The measured guard is the release binary, in a process of its own. CPU and memory are as the kernel
+//! counts them.
 
 pub mod api;
 pub mod cases;

@@ -1,4 +1,4 @@
-//! The callers: so many connections over TLS, kept alive, each sending its next review when it has its
+//! The callers: a number of TLS connections, kept alive. Each sends its next review when it has its
 //! answer, as an API server's webhook client does (HTTP/1.1, one request at a time on a connection).
 //!
 //! Server and callers share the machine's cores. So the throughput of a server is that of the pair, and

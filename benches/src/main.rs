@@ -93,7 +93,7 @@ async fn measure(sections: &[&str]) -> Result<()> {
             "built without optimisation: the null webhook is slow, and ratios to it mean nothing",
         );
     }
-    // Where a control plane cannot be had, the rest is measured all the same.
+    // Without a control plane, the rest is still measured.
     let wants_plane = sections
         .iter()
         .any(|section| matches!(*section, "cluster" | "memory"));

@@ -141,7 +141,7 @@ fn add(report: &mut Report, what: &str, start: &Start, has_goals: bool) {
     }
 }
 
-/// A guard and so many generated releases.
+/// A guard and this many generated releases.
 pub async fn of_generated(folder: &Path, count: usize) -> Result<Start> {
     let releases: Vec<Release> = (0..count).map(Release::settled).collect();
     let records = block_in_place(|| Records::of(&releases));
@@ -199,7 +199,7 @@ fn one_large_release() -> Records {
     let mut records = Records::default();
     let (namespace, name) = ("large", "large");
     for revision in 1..=9 {
-        // Its body is asked for by nobody.
+        // Its body is never requested.
         records.add(namespace, name, (revision, "superseded"), "");
     }
     let about = About {

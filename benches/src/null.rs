@@ -1,11 +1,11 @@
-//! Webhooks that do nothing, to measure the guard beside: each echoes the uid and allows.
+//! Baseline webhooks that do nothing: each echoes the uid and allows.
 //!
-//! Made of the same axum, hyper and rustls as the guard, with the same allocator and the same TLS, and
-//! of nothing else: no limits, no metrics, no log. They differ in how they get at the uid:
+//! They use the same axum, hyper and rustls as the guard, with the same allocator and the same TLS, and
+//! nothing else: no limits, no metrics, no log. They differ in how they find the uid:
 //!
-//! - [`NULL`] reads the review as any webhook would whose fields are those that it needs: serde passes
-//!   over the rest. It is what the guard is measured against.
-//! - [`FLOOR`] looks for the first `"uid":"` and reads nothing behind it, which no webhook may do.
+//! - [`NULL`] reads the review into a struct with the fields that it needs; serde skips the rest. The
+//!   guard is compared with this one.
+//! - [`FLOOR`] looks for the first `"uid":"` and reads nothing after it, which no webhook may do.
 //! - [`NAIVE`] makes a `serde_json::Value` of the whole body, as many webhooks do.
 
 use std::{io::Write, net::SocketAddr, path::Path, sync::Arc};
@@ -63,7 +63,7 @@ pub async fn serve(address: SocketAddr, certificate: &Path, key: &Path) -> Resul
     }
 }
 
-/// A caller that goes away is how every connection ends: no error of one is worth a word.
+/// Every connection ends when its caller disconnects, so errors of connections are not reported.
 async fn serve_connection(stream: TlsStream<TcpStream>, router: Router) {
     let service = TowerToHyperService::new(router);
     // API servers force HTTP/1.1, but for a URL of the local host, as in the bench through a real one

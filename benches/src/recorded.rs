@@ -1,7 +1,7 @@
 //! Reviews that a real API server sent, where a folder of recordings is there: `$HELM_GUARD_REVIEWS`,
 //! else `../shared/admission-reviews`. A fresh clone has none, and measures the generated streams.
 //!
-//! Recorded was everything; the guard's registration lets less through, and so does [`load`].
+//! The recordings contain every request. The guard's registration filters them, and so does [`load`].
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use serde_json::Value;
 
 use crate::{api::Records, release::Revision};
 
-/// What a recording holds for the guard.
+/// The part of a recording that concerns the guard.
 pub struct Recording {
-    /// The reviews that the registration lets through.
+    /// The reviews that match the registration.
     pub reviews: Vec<Bytes>,
     /// The last state of each record that was seen: namespace, release, revision, payload.
     records: BTreeMap<(String, String, u32), (&'static str, String)>,
 }
 
 impl Recording {
-    /// Adds the records that the reviews are judged by.
+    /// Adds the records that the reviews are evaluated against.
     pub fn add_records(&self, records: &mut Records) {
         for ((namespace, release, revision), (status, payload)) in &self.records {
             let revision: Revision = (*revision, status);
@@ -76,8 +76,8 @@ impl Recording {
     }
 }
 
-/// A record as the API server has it, unless its release is about to go: the reviews of a whole life
-/// are judged by one state, and that is the last before the end.
+/// A record as the API server has it, unless its release is being uninstalled. All reviews of a life
+/// cycle are evaluated against one state, the last one before the end.
 #[allow(clippy::type_complexity, reason = "a key and its value")]
 fn record_of(object: &Value) -> Option<((String, String, u32), (&'static str, String))> {
     if object["type"] != "helm.sh/release.v1" {

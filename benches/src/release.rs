@@ -198,7 +198,7 @@ impl Release {
     }
 }
 
-/// What a record says beside its manifest.
+/// The fields of a record other than its manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
     /// The release's namespace.
@@ -410,7 +410,7 @@ impl Words {
         VOCABULARY.get(at).copied().unwrap_or_default()
     }
 
-    /// About so many bytes without a line break.
+    /// About this many bytes without a line break.
     fn line(&mut self, bytes: usize) -> String {
         let mut line = String::new();
         while line.len() < bytes {
@@ -421,7 +421,7 @@ impl Words {
         line
     }
 
-    /// About so many bytes of settings, which come in families as they do in real files.
+    /// About this many bytes of settings, which come in families as in real files.
     fn text(&mut self, bytes: usize) -> String {
         let mut text = String::new();
         let mut family = String::new();

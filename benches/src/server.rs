@@ -1,8 +1,8 @@
-//! The guard's server beside webhooks that do nothing: the same callers, the same reviews, in turn.
+//! The guard's server compared with webhooks that do nothing: the same callers, the same reviews, in turn.
 //!
 //! A round is one leg to each server; which comes first changes from round to round. A ratio is that of
-//! one round, and the median of the rounds counts: what else the machine does hits both. What goals are
-//! about is the ratio to the null webhook; the others show where that stands (see [`crate::null`]).
+//! one round, and the median of the rounds counts, because other load on the machine affects both. The
+//! targets are ratios to the null webhook; the other ratios put them in context (see [`crate::null`]).
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -202,7 +202,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Sends each review once, and says what came of them: 45 % not-declared, and so on.
+    /// Sends each review once, and returns the shares of the verdicts: 45 % not-declared, and so on.
     async fn reasons(&self, stream: &Stream) -> Result<String> {
         let mut caller = self.guard.target(self.identity)?.connect().await?;
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();

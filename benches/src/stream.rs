@@ -13,7 +13,7 @@
 //! | 1 | a horizontal autoscaler scales a Deployment | exempt |
 //! | 1 | `helm uninstall` deletes | uninstalling |
 //!
-//! [`heavy`] is nothing but 34 KB updates that differ in several places, judged in full, and pass.
+//! [`heavy`] contains only 34 KB updates that differ in several places, are evaluated in full, and are allowed.
 //! [`denials`] are edits of images, each of another release, so that no two share a read-through.
 
 use bytes::Bytes;
