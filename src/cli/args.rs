@@ -9,8 +9,8 @@ use clap_complete::Shell;
 use super::{break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand};
 use crate::{helm::storage::Driver, policy::Mode};
 
-/// Keeps a cluster as Helm says it is: a validating admission webhook that compares every change
-/// of a Helm-managed object with the release's own manifest.
+/// Prevents drift in Helm releases: a validating admission webhook that compares every change of a
+/// declared object with the release's own manifest.
 #[derive(Debug, Parser)]
 #[command(
     name = "helm-guard",
@@ -29,9 +29,9 @@ pub struct Args {
 pub enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
-    /// Judge recorded admission reviews
+    /// Evaluate recorded admission reviews
     Check(Box<Check>),
-    /// Break the glass: grants, tokens, and what was changed under them
+    /// Manage break-glass: grants, tokens, and emergency changes
     BreakGlass(Box<BreakGlass>),
     /// Explain which release declares an object or a field
     Explain(Box<Explain>),
@@ -49,9 +49,9 @@ pub enum Command {
 /// What release records are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StorageDriver {
-    /// Secrets, as Helm does unless told otherwise
+    /// Secrets, Helm's default
     Secrets,
-    /// `ConfigMaps`: whoever may write one of the right name writes a record
+    /// `ConfigMaps`: anyone who may write one with the right name can write a record
     #[value(name = "configmaps")]
     ConfigMaps,
 }
@@ -82,8 +82,7 @@ pub struct Serve {
     /// Address of /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
-    /// Policy in a file (YAML or JSON), read again when it changes; a policy in the cluster then counts
-    /// for nothing
+    /// Policy file (YAML or JSON), reloaded when it changes; overrides the policy in the cluster
     #[arg(
         long,
         value_name = "FILE",
@@ -93,7 +92,7 @@ pub struct Serve {
     /// Enforcement mode while no policy is in force: Deny, Warn or Audit
     #[arg(long, value_name = "MODE", default_value = "Deny")]
     pub mode: Mode,
-    /// How long a policy object that was in force must have been absent before the flags count again: 5m, 90s
+    /// How long a policy object must have been absent before the flags apply again: 5m, 90s
     #[arg(
         long,
         value_name = "DURATION",
@@ -101,60 +100,60 @@ pub struct Serve {
         conflicts_with = "policy"
     )]
     pub policy_grace: String,
-    /// Be ready only with a policy object, and keep the last good one for as long as it is absent
+    /// Be ready only with a policy object, and keep the last valid one as long as the object is absent
     #[arg(long, conflicts_with = "policy")]
     pub require_policy: bool,
-    /// User whose violations pass and are recorded; NAMESPACE/NAME is a service account
+    /// User whose violations are allowed and recorded; NAMESPACE/NAME is a service account
     /// (repeatable, matched exactly)
     #[arg(long = "break-glass-user", value_name = "NAME")]
     pub break_glass_users: Vec<String>,
-    /// Group whose violations pass and are recorded (repeatable, matched exactly)
+    /// Group whose violations are allowed and recorded (repeatable, matched exactly)
     #[arg(long = "break-glass-group", value_name = "NAME")]
     pub break_glass_groups: Vec<String>,
-    /// Page to name in denials: what to do in an emergency
+    /// Page about emergencies that denials link to
     #[arg(long, value_name = "URL")]
     pub runbook_url: Option<String>,
-    /// Register the webhook in the cluster, to be called at this https URL
+    /// Register the webhook in the cluster, called at this https URL
     #[arg(long, value_name = "URL")]
     pub register_url: Option<String>,
-    /// Register the webhook in the cluster, to be called through this Service
+    /// Register the webhook in the cluster, called through this Service
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub register_service: Option<String>,
     /// Remove the registration when the process ends
     #[arg(long, requires = "endpoint")]
     pub unregister_on_exit: bool,
-    /// Label of namespaces where a write that no replica evaluates is refused instead of allowed:
+    /// Label of namespaces where a write that no replica evaluates is denied instead of allowed:
     /// KEY=VALUE, KEY, or KEY in (A,B); never for cluster-scoped objects, kube-system or the guard's
     /// own namespace
     #[arg(long, value_name = "LABEL", requires = "endpoint")]
     pub fail_closed_namespaces: Option<String>,
-    /// Certificate chain (PEM) to serve with, instead of one made at start; a ca.crt beside it
+    /// Certificate chain (PEM) to serve with, instead of a generated one; a ca.crt in the same folder
     /// goes into the registration
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// CAs (PEM) of the certificates that API servers present; without it, none are asked for
+    /// CAs (PEM) of client certificates of API servers; without it, no client certificate is requested
     #[arg(long, value_name = "FILE")]
     pub client_ca_file: Option<PathBuf>,
-    /// Common name of a client certificate to accept (repeatable, matched exactly); any unless given
+    /// Common name of a client certificate to accept (repeatable, matched exactly); default: any
     #[arg(
         long = "client-subject",
         value_name = "NAME",
         requires = "client_ca_file"
     )]
     pub client_subjects: Vec<String>,
-    /// Kubeconfig of the cluster to guard; else $KUBECONFIG, ~/.kube/config, or the Pod's own
+    /// Kubeconfig of the cluster to guard; default: $KUBECONFIG, ~/.kube/config, or the Pod's own
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-    /// Namespace to read release records in (repeatable); all unless given
+    /// Namespace to read release records in (repeatable); default: all
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
-    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
     #[arg(
         long,
         value_name = "DRIVER",
@@ -162,30 +161,28 @@ pub struct Serve {
         default_value = "secrets"
     )]
     pub storage_drivers: Vec<StorageDriver>,
-    /// Memory, in MiB, that may be kept of what releases declare; releases beyond it are read anew for each
-    /// request
+    /// Memory for declared objects, in MiB; releases beyond it are read again for each request
     #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub index_memory: u32,
-    /// Namespace of the guard itself: of the Lease by which one of several replicas is chosen to follow
-    /// emergency changes, of the Secrets that alert sinks name, and of the ConfigMap with the forecast;
-    /// that of --register-service unless given, else "default", and then there is a forecast only in a Pod
+    /// Namespace of the guard itself, with the Lease of the leader, the Secrets of alert sinks, and the
+    /// ConfigMap of the forecast; default: that of --register-service, else "default", where only a
+    /// guard in a Pod keeps a forecast
     #[arg(long, value_name = "NAMESPACE")]
     pub guard_namespace: Option<String>,
-    /// Release that the guard is installed by: what it declares in its namespace is not judged, so that
-    /// the guard never stands in the way of its own repair; without it, the release in the guard's
-    /// namespace that declares the Service of --register-service or, with --register-url, has the
-    /// chart helm-guard
+    /// Release that installs the guard; its objects in its namespace are exempt, so that the guard never
+    /// blocks its own repair; default: the release in the guard's namespace that declares the Service of
+    /// --register-service or, with --register-url, has the chart helm-guard
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub own_release: Option<String>,
-    /// File to write audit lines to, one JSON object each; - is standard output, and without it they are on
-    /// standard error, beside the log
+    /// File for audit lines, one JSON object each; - is standard output; default: standard error, with
+    /// the log
     #[arg(long, value_name = "FILE")]
     pub audit_log_path: Option<PathBuf>,
-    /// Size, in MiB, at which that file is renamed and a new one begun
+    /// Size, in MiB, at which the audit log is rotated
     #[arg(long, value_name = "MIB", default_value_t = 100, requires = "audit_log_path",
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub audit_log_maxsize: u64,
-    /// Renamed files to keep; 0 keeps all
+    /// Rotated audit logs to keep; 0 keeps all
     #[arg(
         long,
         value_name = "N",
@@ -196,15 +193,15 @@ pub struct Serve {
     /// Format of log lines; audit lines are always JSON
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// Log lines of this level and above: error, warn, info, debug, trace, or a filter such as
+    /// Minimum level of log lines: error, warn, info, debug, trace, or a filter such as
     /// `warn,helm_guard=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
-    /// After a SIGTERM, go on accepting requests this long, until the API server has learnt that
-    /// this replica goes: 5s, 500ms
+    /// How long to accept requests after a SIGTERM, until the API server no longer calls this replica:
+    /// 5s, 500ms
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub drain_delay: String,
-    /// Threads that answer requests; as many as there are CPUs unless given
+    /// Threads that answer requests; default: one per CPU, from 2 to 8
     #[arg(long, value_name = "N")]
     pub worker_threads: Option<usize>,
 }

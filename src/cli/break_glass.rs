@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Break the glass: ask for a grant, take a token, and see what is to be carried into the chart
+/// Manage break-glass: request a grant and a token, and list changes to include in the chart
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 done, 1 an error.")]
 pub struct BreakGlass {
@@ -44,11 +44,11 @@ pub struct BreakGlass {
 /// The subcommands of `break-glass`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask for a grant, and write a kubeconfig with a token of the emergency account
+    /// Request a grant, and write a kubeconfig with a token of the emergency account
     Open(Box<Open>),
     /// List the grants
     List {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Format,
     },
@@ -56,48 +56,48 @@ pub enum Command {
     Show {
         /// The grant
         name: String,
-        /// How to print
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
         output: Format,
     },
-    /// Revoke a grant, for good
+    /// Revoke a grant permanently
     Close {
         /// The grant
         name: String,
     },
-    /// Make a new grant like this one, and revoke this one
+    /// Create a new grant like this one, and revoke this one
     Extend {
         /// The grant
         name: String,
-        /// How long the new one is good for, from now: 30m, 1h
+        /// Validity of the new grant, from now: 30m, 1h
         #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
         span: Span,
         /// The new token.
         #[command(flatten)]
         token: Token,
     },
-    /// Approve a grant that somebody else has asked for
+    /// Approve a grant that somebody else has requested
     Approve {
         /// The grant
         name: String,
     },
-    /// List what was changed in emergencies and is not settled
+    /// List unresolved emergency changes
     Changes(changes::Changes),
 }
 
 /// The token of the emergency account, and where it goes.
 #[derive(Debug, Args)]
 pub struct Token {
-    /// The emergency account; else that of the policy in the cluster
+    /// Emergency account; default: the one in the policy of the cluster
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub service_account: Option<String>,
-    /// Where to write the kubeconfig
+    /// File to write the kubeconfig to
     #[arg(long, value_name = "FILE", default_value = "emergency.yaml")]
     pub output: PathBuf,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
-    /// Make the grant alone
+    /// Create only the grant, without a token
     #[arg(long)]
     pub no_token: bool,
 }

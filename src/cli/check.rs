@@ -43,10 +43,10 @@ use crate::{
 /// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Judge recorded AdmissionReviews: what would the webhook have said in Deny mode?
+/// Evaluate recorded AdmissionReviews: what would the webhook have answered in Deny mode?
 ///
-/// Without --releases and --manifest the releases of the cluster are asked. With them nothing is
-/// asked: no cluster is needed.
+/// Without --releases and --manifest, the releases are read from the cluster. With them, no cluster
+/// is needed.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 all are allowed, 2 at least one is denied, 1 an error.")]
 #[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true))]
@@ -54,14 +54,14 @@ pub struct Check {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     pub reviews: Vec<PathBuf>,
-    /// Judge by the policy in this file (GuardPolicy) rather than by the default one
+    /// Policy file (GuardPolicy) to use instead of the default policy
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Release records: Secrets or ConfigMaps as kubectl get -o json or -o yaml shows them
     /// (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub releases: Vec<PathBuf>,
-    /// A manifest to take for a deployed release, as helm get manifest or helm template prints it
+    /// Manifest of a deployed release, as helm get manifest or helm template prints it
     #[arg(long, value_name = "FILE", requires = "release")]
     pub manifest: Option<PathBuf>,
     /// The release that the manifest belongs to
@@ -70,10 +70,10 @@ pub struct Check {
     /// CustomResourceDefinitions, for the list types of custom resources (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "offline")]
     pub definitions: Vec<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
     #[arg(
         long,
         value_name = "DRIVER",
@@ -81,7 +81,7 @@ pub struct Check {
         default_value = "secrets"
     )]
     pub storage_drivers: Vec<StorageDriver>,
-    /// Kubeconfig of the cluster to ask
+    /// Kubeconfig of the cluster
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig

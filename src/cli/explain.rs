@@ -48,8 +48,8 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Explain what is declared of an object: by which release and revision, in which template and line,
-/// who wrote it last, and what the webhook would say (in Deny mode) if it were changed.
+/// Explain an object or a field: which release and revision declare it, in which template and line, who
+/// wrote it last, and what the webhook would answer (in Deny mode) if it were changed.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 explained, 1 an error.")]
 pub struct Explain {
@@ -59,13 +59,13 @@ pub struct Explain {
     /// A field of it: .spec.template.spec.containers[name=web].image
     #[arg(value_name = "FIELD")]
     pub field: Option<String>,
-    /// The namespace; else that of the kubeconfig's context
+    /// Namespace; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// What Helm stores its records in (`HELM_DRIVER`), separated by commas
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
     #[arg(
         long,
         value_name = "DRIVER",

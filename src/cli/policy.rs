@@ -34,27 +34,27 @@ pub struct PolicyCommand {
 /// What to do with a policy.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Check a policy, and say what it means for recorded reviews
+    /// Validate a policy, and show what it decides for recorded reviews
     Check(Box<PolicyCheck>),
-    /// Show what mode Deny would have refused, and the exemption that each of it would need
+    /// Show what mode Deny would have denied, and which exemptions would allow it
     Forecast(Box<forecast::Forecast>),
-    /// Turn the rules of a Flux HelmRelease or an Argo CD Application into a policy
+    /// Convert the rules of a Flux HelmRelease or an Argo CD Application into a policy
     Import {
         /// HelmReleases and Applications, YAML or JSON; - is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
-    /// List the exemptions that come with helm-guard
+    /// List the built-in exemptions
     Presets {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Format,
     },
 }
 
-/// Check a policy, and say what it means for recorded reviews.
+/// Validate a policy, and show what it decides for recorded reviews.
 ///
-/// Without --review only the policy itself is checked, and no cluster is needed.
+/// Without --review, only the policy itself is validated, and no cluster is needed.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Exit codes: 0 the policy is valid and denies none of the reviews, 2 it denies at least one, 1 it is not valid."
@@ -63,16 +63,16 @@ pub struct PolicyCheck {
     /// The policy (GuardPolicy, YAML or JSON); - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// AdmissionReviews to judge by it, as helm-guard check takes them (repeatable)
+    /// AdmissionReviews to evaluate with it, in the formats of helm-guard check (repeatable)
     #[arg(long = "review", visible_alias = "reviews", value_name = "FILE", num_args = 1..)]
     pub review: Vec<PathBuf>,
-    /// Release records, as helm-guard check takes them (repeatable)
+    /// Release records, in the formats of helm-guard check (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "review")]
     pub releases: Vec<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// Kubeconfig of the cluster whose releases are asked, unless --releases is given
+    /// Kubeconfig of the cluster to read releases from, unless --releases is given
     #[arg(
         long,
         value_name = "FILE",

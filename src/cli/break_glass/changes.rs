@@ -17,19 +17,19 @@ use crate::{
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]
 pub struct Changes {
-    /// Namespace of the releases; else that of the kubeconfig's context
+    /// Namespace of the releases; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
-    /// Those that are settled too
+    /// Include resolved changes
     #[arg(long)]
     pub all: bool,
-    /// Print what to carry into the chart: the fields with their values, as a manifest and as a patch
+    /// Print the fields to include in the chart with their values, as a manifest and as a patch
     #[arg(long)]
     pub values: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
 }

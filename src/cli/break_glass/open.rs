@@ -28,25 +28,25 @@ const LOOK: Duration = Duration::from_secs(2);
 /// `helm-guard break-glass open`
 #[derive(Debug, Parser)]
 pub struct Open {
-    /// Why
+    /// Reason for the emergency access
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
-    /// The incident or change that it belongs to
+    /// Incident or change number
     #[arg(long, value_name = "ID", default_value = "")]
     pub ticket: String,
     /// Namespace of the objects to change (repeatable)
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
-    /// All namespaces, as far as the policy lets the account
+    /// All namespaces that the policy allows for the account
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
     pub all_namespaces: bool,
-    /// Release to change, as NAMESPACE/NAME (repeatable); all unless given
+    /// Release to change, as NAMESPACE/NAME (repeatable); default: all
     #[arg(long = "release", value_name = "NAMESPACE/NAME")]
     pub releases: Vec<String>,
-    /// Kind to change: Deployment.apps, Service (repeatable); all unless given
+    /// Kind to change: Deployment.apps, Service (repeatable); default: all
     #[arg(long = "kind", value_name = "KIND[.GROUP]")]
     pub kinds: Vec<String>,
-    /// How long it is good for: 30m, 1h
+    /// Validity of the grant: 30m, 1h
     #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
     pub span: Span,
     /// Do not wait for approvals

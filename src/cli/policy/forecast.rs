@@ -36,23 +36,23 @@ use crate::{
     },
 };
 
-/// Show what mode Deny would have refused, and the exemption that each of it would need
+/// Show what mode Deny would have denied, and which exemptions would allow it
 ///
-/// In the modes Warn and Audit the guards count what Deny would refuse, for 30 days, in the ConfigMap
-/// helm-guard-forecast of their own namespace. The same can be read from their audit lines.
+/// In the modes Warn and Audit the guards count the requests that Deny would deny, for 30 days, in the
+/// ConfigMap helm-guard-forecast of their own namespace. Their audit lines can be read instead.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 it could be read, 1 an error.")]
 pub struct Forecast {
     /// How far to look back, in days (7d) or hours (36h); by whole days, UTC, today included
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = days)]
     pub since: i64,
-    /// Releases of this namespace alone
+    /// Only releases of this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// How to print; yaml is a policy with what would be needed
+    /// Output format; yaml is a policy with these exemptions
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// Read audit lines instead, which may stand between other lines; - is standard input (repeatable)
+    /// Read audit lines instead, also among other log lines; - is standard input (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub audit_log: Vec<PathBuf>,
     /// The guard's own namespace
