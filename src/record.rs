@@ -25,6 +25,12 @@ use std::{
     time::Duration,
 };
 
+use helm_guard_core::{
+    api::EmergencyChangeSpec,
+    breakglass::Made,
+    guard::{Decided, Decision, Operation, Reason},
+    policy::alerts::Plan,
+};
 use jiff::Timestamp;
 
 use self::{
@@ -34,12 +40,6 @@ use self::{
     events::{Events, Note},
     forecast::Gathered,
     metrics::Metrics,
-};
-use crate::{
-    api::EmergencyChangeSpec,
-    breakglass::Made,
-    guard::{Decided, Decision, Operation, Reason},
-    policy::alerts::Plan,
 };
 
 /// All that decisions are recorded with.

@@ -26,13 +26,12 @@ use std::{
     time::SystemTime,
 };
 
-use kube::Client;
-use tokio::{sync::mpsc, task::JoinSet};
-
-use crate::{
+use helm_guard_core::{
     guard::Claim,
     helm::{record::Limits, storage::Driver},
 };
+use kube::Client;
+use tokio::{sync::mpsc, task::JoinSet};
 
 mod autoscalers;
 pub mod body;

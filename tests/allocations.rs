@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use helm_guard::{
+use helm_guard_core::{
     compare::{
         Agreement, Comparison, Declared, Json, compare, path::FieldPath, redact::Redactor,
         schema::builtin::builtin, undo::undo, values::Empties,

@@ -15,7 +15,7 @@ use std::{
     process::{Command, Output},
 };
 
-use helm_guard::{api::GuardPolicy, policy::Policy};
+use helm_guard_core::{api::GuardPolicy, policy::Policy};
 use rstest::rstest;
 use serde_json::Value;
 

@@ -133,7 +133,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             registered: Arc::default(),
             paths: Paths::new(),
             conversions: Arc::default(),
-            policy: helm_guard::policy::Policy::default().live(),
+            policy: helm_guard_core::policy::Policy::default().live(),
             fail_closed: None,
             intervals: Intervals {
                 registration: Duration::from_millis(100),

@@ -17,9 +17,11 @@ use helm_guard::{
         Crds,
         client::{Target, connect},
     },
+    releases::{Config, ReadThrough, Releases, Wanted},
+};
+use helm_guard_core::{
     guard::{Claim, Held, ObjectRef},
     helm::storage::Driver,
-    releases::{Config, ReadThrough, Releases, Wanted},
 };
 use kube::Client;
 use rstest::rstest;

@@ -18,7 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use helm_guard::{
+use helm_guard::webhook::envelope;
+use helm_guard_core::{
     compare::{
         redact::Redactor,
         schema::{Shape, builtin::builtin},
@@ -35,7 +36,6 @@ use helm_guard::{
     },
     helm::{lifecycle::Status, record::Limits},
     policy::{Labels, Policy, license::Facts},
-    webhook::envelope,
 };
 use replay::{recording, records::Records};
 

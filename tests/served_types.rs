@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use helm_guard::compare::schema::{
+use helm_guard_core::compare::schema::{
     builtin::TEXT,
     openapi,
     table::{KindName, Table},

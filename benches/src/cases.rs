@@ -5,7 +5,8 @@
 
 use std::{borrow::Cow, hint::black_box, sync::Arc};
 
-use helm_guard::{
+use helm_guard::webhook::envelope;
+use helm_guard_core::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
         Claim, Elsewhere, Held, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
@@ -13,7 +14,6 @@ use helm_guard::{
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
     policy::{Labels, Policy, license::Facts},
-    webhook::envelope,
 };
 use serde_json::{Value, json};
 
@@ -227,7 +227,7 @@ fn claim(declared: &Value) -> Claim {
         chart: "web-1.0.0".into(),
         phase: Phase::Settled,
         uninstalling_since: None,
-        apply_method: helm_guard::helm::record::ApplyMethod::default(),
+        apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
         hook_accounts: Arc::default(),
         revisions: revisions.collect(),
     }

@@ -439,7 +439,7 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use helm_guard::helm::{ReleaseName, manifest, record};
+    use helm_guard_core::helm::{ReleaseName, manifest, record};
 
     use super::*;
 

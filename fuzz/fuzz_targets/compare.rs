@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::{Result, Unstructured};
-use helm_guard::compare::{
+use helm_guard_core::compare::{
     Agreement, Comparison, Declared, Json, compare,
     path::FieldPath,
     schema::{ListKind, Node, Shape, builtin::builtin},

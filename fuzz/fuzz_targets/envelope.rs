@@ -5,18 +5,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use helm_guard::{
-    compare::{redact::Redactor, schema::builtin::builtin},
-    guard::{
+use helm_guard_core::{compare::{redact::Redactor, schema::builtin::builtin}, guard::{
         Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
-    },
-    helm::{
+    }, helm::{
         ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver,
-    },
-    policy::{Labels, Policy, license::Facts},
-    webhook::envelope::{self, EnvelopeError},
-};
+    }, policy::{Labels, Policy, license::Facts}};
+use helm_guard::webhook::envelope::{self, EnvelopeError};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -3,14 +3,11 @@
 
 #![no_main]
 
-use helm_guard::{
-    compare::{
+use helm_guard_core::{compare::{
         Agreement, Comparison, Declared, Json, compare,
         schema::{Shape, builtin::builtin},
         values::Empties,
-    },
-    helm::{ReleaseName, manifest},
-};
+    }, helm::{ReleaseName, manifest}};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

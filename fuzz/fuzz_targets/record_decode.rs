@@ -10,7 +10,7 @@ use std::io::Write;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
-use helm_guard::helm::{
+use helm_guard_core::helm::{
     manifest,
     record::{DecodeError, EnvelopeError, Limits, Record, decode},
 };

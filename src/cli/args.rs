@@ -5,9 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use helm_guard_core::{helm::storage::Driver, policy::Mode};
 
 use super::{break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand};
-use crate::{helm::storage::Driver, policy::Mode};
 
 /// Prevents drift in Helm releases: a validating admission webhook that compares every change of a
 /// declared object with the release's own manifest.

@@ -14,16 +14,14 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use helm_guard_core::api::Span;
 use kube::Client;
 
 use self::open::Open;
 use super::{engine, output::Format};
-use crate::{
-    api::Span,
-    cluster::{
-        ApiFailure,
-        client::{self, Target},
-    },
+use crate::cluster::{
+    ApiFailure,
+    client::{self, Target},
 };
 
 /// Manage break-glass: request a grant and a token, and list changes to include in the chart

@@ -19,6 +19,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
+use helm_guard_core::{
+    guard::{Asker, Decision, decide},
+    helm::ReleaseName,
+    policy::Policy,
+};
 use serde_json::Value;
 
 use self::{offline::Offline, report::Report};
@@ -31,9 +36,6 @@ use super::{
 };
 use crate::{
     cluster::client::Target,
-    guard::{Asker, Decision, decide},
-    helm::ReleaseName,
-    policy::Policy,
     webhook::{
         envelope,
         handler::{Entry, Sources, Webhook, judged},

@@ -7,19 +7,21 @@ use std::{
     time::Duration,
 };
 
+use helm_guard_core::{
+    api::{
+        GuardPolicySpec, Scope, Subjects,
+        policy::breakglass::{BreakGlass, EmergencyIdentity},
+    },
+    guard::{KnownBy, Own},
+    helm::storage::Driver,
+    policy::{Policy, PolicyError},
+};
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{LogFormat, Serve, StorageDriver};
 use crate::{
-    api::{
-        GuardPolicySpec, Scope, Subjects,
-        policy::breakglass::{BreakGlass, EmergencyIdentity},
-    },
     cluster::client::Target,
-    guard::{KnownBy, Own},
-    helm::storage::Driver,
-    policy::{Policy, PolicyError},
     record::audit::file::Retention,
     webhook::{
         endpoint::{Endpoint, EndpointError},
@@ -368,13 +370,11 @@ fn is_namespace(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use helm_guard_core::policy::{Mode, WayOut};
     use rstest::rstest;
 
     use super::*;
-    use crate::{
-        cli::args::{Args, Command},
-        policy::{Mode, WayOut},
-    };
+    use crate::cli::args::{Args, Command};
 
     fn resolve(flags: &[&str]) -> Result<Config, String> {
         let words = ["helm-guard", "serve"].iter().chain(flags);

@@ -5,12 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Deserializer, Value};
-
-use crate::helm::manifest::{
-    self,
+use helm_guard_core::{
+    helm::manifest,
     yaml::{self, YamlError},
 };
+use serde_json::{Deserializer, Value};
 
 /// Why documents can not be read. Shows nothing of their content.
 #[derive(Debug, thiserror::Error)]

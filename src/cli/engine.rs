@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use helm_guard_core::{
+    compare::redact::Redactor,
+    policy::{Mode, Policy},
+};
 use kube::Client;
 use tokio::{runtime::Runtime, task::AbortHandle, time::Instant};
 
@@ -17,8 +21,6 @@ use crate::{
         crds::Crds,
         live::Objects,
     },
-    compare::redact::Redactor,
-    policy::{Mode, Policy},
     record::{
         Recorder,
         alerts::Alerts,

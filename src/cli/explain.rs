@@ -15,6 +15,15 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use helm_guard_core::{
+    compare::{
+        path::{FieldPath, Step},
+        redact::{Redactor, Sensitivity},
+        select::{child, select},
+    },
+    guard::{Asker, Claim, Held, Owner, decide, settle, subject::owner_of},
+    helm::identity::DeclaredObject,
+};
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -33,13 +42,6 @@ use super::{
 };
 use crate::{
     cluster::client::Target,
-    compare::{
-        path::{FieldPath, Step},
-        redact::{Redactor, Sensitivity},
-        select::{child, select},
-    },
-    guard::{Asker, Claim, Held, Owner, decide, settle, subject::owner_of},
-    helm::identity::DeclaredObject,
     webhook::{
         envelope,
         handler::{Entry, Sources, Webhook, judged},

@@ -90,10 +90,10 @@ fn plain_or_quoted(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::yaml::{Allowance, read};
     use serde_json::json;
 
     use super::*;
-    use crate::helm::manifest::yaml::{Allowance, read};
 
     #[test]
     fn yaml_reads_back_as_what_it_was() {

@@ -13,6 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
+use helm_guard_core::policy::{Policy, document};
 
 use super::{
     args::StorageDriver,
@@ -21,7 +22,6 @@ use super::{
     output::Format,
     print,
 };
-use crate::policy::{Policy, document};
 
 /// `helm-guard policy`
 #[derive(Debug, Parser)]

@@ -15,6 +15,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
+use helm_guard_core::{
+    api::{EmergencyChange, policy::alerts::AlertKind},
+    compare::redact::Redactor,
+    policy::Live,
+};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
@@ -32,7 +37,6 @@ use super::{
     logging,
 };
 use crate::{
-    api::{EmergencyChange, policy::alerts::AlertKind},
     cluster::{
         Namespaces,
         access::AccessReviews,
@@ -42,8 +46,6 @@ use crate::{
         lease::{Candidate, Terms},
         live::Objects,
     },
-    compare::redact::Redactor,
-    policy::Live,
     record::{
         Recorder,
         alerts::{Alert, Alerts, Counters},

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use helm_guard_core::helm::storage::Driver;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -15,7 +16,6 @@ use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 
 use super::failure::ApiFailure;
-use crate::helm::storage::Driver;
 
 /// An upgrade of many objects asks the same question for each of them; a right that is taken away
 /// is noticed this much later.

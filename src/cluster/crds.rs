@@ -17,6 +17,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use helm_guard_core::compare::schema::{SchemaError, crd::CrdShape};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -31,7 +32,6 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::ApiFailure;
-use crate::compare::schema::{SchemaError, crd::CrdShape};
 
 /// Definitions kept. A reduced definition is a few kilobytes; more kinds than this in use at a
 /// time only cost calls.

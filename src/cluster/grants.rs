@@ -9,12 +9,12 @@
 
 use std::time::Instant;
 
+use helm_guard_core::api::BreakGlassGrant;
 use jiff::Timestamp;
 use kube::{Api, Client, api::ListParams};
 use tokio::time::timeout_at;
 
 use super::ApiFailure;
-use crate::api::BreakGlassGrant;
 
 /// Of more than this the rest is not looked at: then nobody could say that none covers a change.
 const MOST_GRANTS: usize = 5_000;

@@ -5,6 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use helm_guard_core::{
+    guard::{self, ObjectRef, subject::owner_of},
+    helm::ReleaseName,
+};
 use http::Request;
 use kube::{
     Api, Client,
@@ -15,10 +19,6 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::ApiFailure;
-use crate::{
-    guard::{self, ObjectRef, subject::owner_of},
-    helm::ReleaseName,
-};
 
 /// An object that does not come in this time is asked for again later.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::BoxStream};
+use helm_guard_core::api::{self, GuardPolicyStatus};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
@@ -18,7 +19,6 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ApiFailure;
-use crate::api::{self, GuardPolicyStatus};
 
 /// Seconds after which a quiet watch is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;

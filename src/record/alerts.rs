@@ -26,6 +26,10 @@ mod worker;
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use helm_guard_core::{
+    api::policy::alerts::{AlertKind, DenialRate},
+    policy::alerts::{Plan, Sink, template::Detail},
+};
 use jiff::Timestamp;
 use kube::Client;
 use parking_lot::Mutex;
@@ -47,10 +51,6 @@ use self::{
     rate::Rate,
     secrets::SecretReader,
     worker::{Orders, Queued, Worker},
-};
-use crate::{
-    api::policy::alerts::{AlertKind, DenialRate},
-    policy::alerts::{Plan, Sink, template::Detail},
 };
 
 /// Alerts that wait for a sink. More than this is a loop, and its first alerts tell the story.

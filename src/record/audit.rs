@@ -33,13 +33,14 @@ use serde::Serialize;
 
 use self::writer::{LineWriter, Queued, WriteError};
 
-use crate::{
+use helm_guard_core::{
     api::EmergencyChangeSpec,
     breakglass::Made,
     guard::{Decided, Decision, Finding, Reason},
     policy::presets,
-    record::Emergency,
 };
+
+use crate::record::Emergency;
 
 /// Where audit lines go.
 #[derive(Clone, Debug)]

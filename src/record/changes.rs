@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
+use helm_guard_core::{
+    api::{EmergencyChange, EmergencyChangeSpec},
+    breakglass::recorded::{MOST_CHANGES, document},
+};
 use kube::{
     Api, Client,
     api::{ListParams, PostParams},
 };
 use tokio::time::timeout_at;
 
-use crate::{
-    api::{EmergencyChange, EmergencyChangeSpec},
-    breakglass::recorded::{MOST_CHANGES, document},
-    cluster::ApiFailure,
-};
+use crate::cluster::ApiFailure;
 
 /// Digits of the request's hash in a record's name, in the order in which they are tried. Two changes of
 /// one object share four digits once in 65,536 times.

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use helm_guard_core::helm::ObjectId;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -28,8 +29,6 @@ use kube::{
 };
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::timeout};
-
-use crate::helm::ObjectId;
 
 /// Notes that wait to be sent. Emergencies are rare and small; what floods more than this is a
 /// loop, and its first notes tell the story.

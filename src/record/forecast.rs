@@ -18,11 +18,10 @@ pub mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use helm_guard_core::guard::{Decided, Decision, Reason};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-
-use crate::guard::{Decided, Decision, Reason};
 
 /// The most rows.
 pub const MOST_ROWS: usize = 1000;
@@ -330,7 +329,7 @@ fn whats<'a>(
         Reason::UndeclaredAutoscaler => Act::Autoscale,
         _ => Act::of(request.operation.as_str(), &request.sub_resource),
     };
-    let what = move |release: &crate::helm::ReleaseName, field: String| What {
+    let what = move |release: &helm_guard_core::helm::ReleaseName, field: String| What {
         namespace: release.namespace.clone(),
         release: release.name.clone(),
         group: group.to_owned(),

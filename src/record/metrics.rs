@@ -10,6 +10,11 @@ pub mod figures;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use helm_guard_core::{
+    api::State,
+    guard::{Decided, Operation},
+    policy::Mode,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -17,11 +22,6 @@ use prometheus_client::{
 };
 
 pub use self::figures::Figures;
-use crate::{
-    api::State,
-    guard::{Decided, Operation},
-    policy::Mode,
-};
 
 /// From what a request that needs no judgement takes to the timeout of the webhook.
 const LATENCY_SECONDS: [f64; 16] = [

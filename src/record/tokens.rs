@@ -8,6 +8,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use helm_guard_core::{
+    api::BreakGlassGrant,
+    breakglass::token::{GRANT_LABEL, is_over},
+    policy::Live,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -16,12 +21,7 @@ use kube::{
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::{
-    api::BreakGlassGrant,
-    breakglass::token::{GRANT_LABEL, is_over},
-    cluster::ApiFailure,
-    policy::Live,
-};
+use crate::cluster::ApiFailure;
 
 /// How often is looked. Of the namespaces that hold emergency accounts only, and there are few.
 const PACE: Duration = Duration::from_secs(5);

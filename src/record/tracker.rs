@@ -1,7 +1,7 @@
 //! Follows emergency changes until they are settled. Run by the leader alone.
 //!
 //! Invariants
-//! - The rule is [`crate::breakglass::settle`]; here it is only asked, with what is seen.
+//! - The rule is [`helm_guard_core::breakglass::settle`]; here it is only asked, with what is seen.
 //! - A state is written with the resource version of what it was made from, and told (event, metric) by who
 //!   wrote it, after it was written: of two leaders, or of one that starts again, one tells it.
 //! - Alerts are told at least once: what a sink has taken is noted in the change (`status.announced`), and
@@ -21,6 +21,18 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use helm_guard_core::{
+    api::{
+        BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State, policy::alerts::AlertKind,
+    },
+    breakglass::settle::{self, Next, Sight},
+    compare::{
+        schema::{Shape, builtin::builtin},
+        values::Empties,
+    },
+    guard::ObjectRef,
+    helm::{ObjectId, ReleaseName},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -36,20 +48,10 @@ use self::{
 };
 use super::{Recorder, alerts::Receipt, events::Note};
 use crate::{
-    api::{
-        BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State, policy::alerts::AlertKind,
-    },
-    breakglass::settle::{self, Next, Sight},
     cluster::{
         ApiFailure, grants,
         live::{Objects, Wanted},
     },
-    compare::{
-        schema::{Shape, builtin::builtin},
-        values::Empties,
-    },
-    guard::ObjectRef,
-    helm::{ObjectId, ReleaseName},
     releases::{Releases, Standing},
 };
 

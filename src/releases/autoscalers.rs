@@ -5,6 +5,10 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
+use helm_guard_core::{
+    guard::{Claimant, ObjectRef, Reach, Trusts, Witness, claimant::WITNESSES},
+    helm::identity::DeclaredObject,
+};
 use serde::Deserialize;
 
 use super::{
@@ -12,10 +16,6 @@ use super::{
     candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
     pack::PackError,
     view::{Content, ReleaseView},
-};
-use crate::{
-    guard::{Claimant, ObjectRef, Reach, Trusts, Witness, claimant::WITNESSES},
-    helm::identity::DeclaredObject,
 };
 
 /// Reads under way at a time, so that one request does not flood the API server.

@@ -5,6 +5,11 @@
 
 use std::{fmt, sync::Arc};
 
+use helm_guard_core::helm::{
+    ReleaseName,
+    identity::{DeclaredObject, current_group},
+    record::ApplyMethod,
+};
 use jiff::Timestamp;
 
 use super::{
@@ -13,11 +18,6 @@ use super::{
     object_key::ObjectKey,
     pack::{Entry, PackError, Packed},
     store::{Chart, Store},
-};
-use crate::helm::{
-    ReleaseName,
-    identity::{DeclaredObject, current_group},
-    record::ApplyMethod,
 };
 
 /// Chart and times, as the record has them; for metrics and messages.

@@ -13,9 +13,8 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use helm_guard_core::helm::identity::DeclaredObject;
 use parking_lot::Mutex;
-
-use crate::helm::identity::DeclaredObject;
 
 /// Which object: the number of its body, which no other body ever has, and its place in there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,13 +15,13 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use helm_guard_core::guard::{Reach, Trusts};
 use tokio::time::timeout_at;
 
 use super::{
     Directory, ReadThrough, ReadThroughError, key::StorageKey, read_through::Answer,
     view::ReleaseView,
 };
-use crate::guard::{Reach, Trusts};
 
 /// Releases with records elsewhere that are read for one request.
 const MOST_ELSEWHERE: usize = 16;

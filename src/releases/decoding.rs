@@ -1,7 +1,7 @@
 //! The memory that decoding records may take, all together.
 //!
 //! A record is whatever somebody wrote: a few kilobytes may inflate a thousandfold and hold many small
-//! things. [`Limits`](crate::helm::record::Limits) bound one record; here is what bounds several at
+//! things. [`Limits`](helm_guard_core::helm::record::Limits) bound one record; here is what bounds several at
 //! once, for the index, read-throughs and reviews of records alike.
 //!
 //! Invariants

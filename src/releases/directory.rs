@@ -13,6 +13,11 @@ use std::{
     },
 };
 
+use helm_guard_core::{
+    guard::{Claim, Reach},
+    helm::{ReleaseName, storage::Driver},
+};
+
 use super::{
     body::Body,
     elsewhere::Elsewhere,
@@ -21,10 +26,6 @@ use super::{
     object_map::ObjectMap,
     snapshot_map::SnapshotMap,
     view::{Cell, ReleaseView},
-};
-use crate::{
-    guard::{Claim, Reach},
-    helm::{ReleaseName, storage::Driver},
 };
 
 const RELEASE_SHARDS: usize = 64;

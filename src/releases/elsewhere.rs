@@ -9,10 +9,10 @@ use std::{
     sync::Arc,
 };
 
+use helm_guard_core::helm::ReleaseName;
 use parking_lot::Mutex;
 
 use super::key::StorageKey;
-use crate::helm::ReleaseName;
 
 /// The storages of one release.
 type Storages = BTreeSet<Arc<StorageKey>>;

@@ -6,6 +6,13 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use helm_guard_core::helm::{
+    ReleaseName,
+    lifecycle::Status,
+    manifest::{self, DocumentProblem},
+    record::Limits,
+    storage::{DATA_KEY, Driver, MetadataError, SECRET_TYPE},
+};
 use kube::api::ObjectMeta;
 use serde_json::Value;
 
@@ -17,13 +24,6 @@ use super::{
     reader::{ReadError, decode, stored},
     store::Store,
     view::Content,
-};
-use crate::helm::{
-    ReleaseName,
-    lifecycle::Status,
-    manifest::{self, DocumentProblem},
-    record::Limits,
-    storage::{DATA_KEY, Driver, MetadataError, SECRET_TYPE},
 };
 
 /// Why an object can not be taken for a record.
@@ -156,10 +156,10 @@ fn secret_payload(object: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::guard::Held;
     use serde_json::json;
 
     use super::*;
-    use crate::guard::Held;
 
     const MANIFEST: &str = "---\n# Source: web/templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  a: b\n";
 

@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use helm_guard_core::helm::lifecycle::Status;
 use parking_lot::Mutex;
 
 use super::index::Scope;
-use crate::{cluster::ApiFailure, helm::lifecycle::Status};
+use crate::cluster::ApiFailure;
 
 /// Whether requests can be answered from the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,8 +192,8 @@ impl WatchHealth {
     /// What this watch reads, for people.
     pub fn name(&self) -> String {
         let kind = match self.scope.driver {
-            crate::helm::storage::Driver::Secret => "Secrets",
-            crate::helm::storage::Driver::ConfigMap => "ConfigMaps",
+            helm_guard_core::helm::storage::Driver::Secret => "Secrets",
+            helm_guard_core::helm::storage::Driver::ConfigMap => "ConfigMaps",
         };
         match &self.scope.namespace {
             None => format!("release records in {kind} of all namespaces"),

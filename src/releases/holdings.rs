@@ -4,21 +4,12 @@
 //! A release holds what *each* of its active revisions holds, as with the deletion of an object: while
 //! Helm is at work it may take away what only the old manifest has, and after a failed upgrade what only
 //! the new one has. Records speak for their own namespace: what they say of another one, or of
-//! cluster-scoped instances, needs a witness ([`crate::guard::claimant`]), which the caller looks at.
+//! cluster-scoped instances, needs a witness ([`helm_guard_core::guard::claimant`]), which the caller looks at.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use futures_util::future::join;
-use tokio::time::timeout_at;
-
-use super::{
-    Body, Directory, ReadThrough, ReadThroughError, Releases,
-    candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
-    health::count,
-    key::StorageKey,
-    view::{Content, ReleaseView},
-};
-use crate::{
+use helm_guard_core::{
     compare::schema::{Scope, builtin::builtin},
     guard::{
         Claimant, Reach, Trusts, Witness,
@@ -30,6 +21,15 @@ use crate::{
         identity::DeclaredObject,
         lifecycle::{Phase, Status},
     },
+};
+use tokio::time::timeout_at;
+
+use super::{
+    Body, Directory, ReadThrough, ReadThroughError, Releases,
+    candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
+    health::count,
+    key::StorageKey,
+    view::{Content, ReleaseView},
 };
 
 /// Reads under way at a time, so that one deletion does not flood the API server.

@@ -24,6 +24,7 @@ use std::{
 };
 
 use budget::Budget;
+use helm_guard_core::helm::{lifecycle, storage::Driver};
 use records::{Read, Record, Records};
 
 use super::{
@@ -32,7 +33,6 @@ use super::{
     lines::OVER_BUDGET,
     view::{Content, ReleaseView, RevisionView},
 };
-use crate::helm::{lifecycle, storage::Driver};
 
 /// All records that a watch sees: those of one driver, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::helm::{
+use helm_guard_core::helm::{
     lifecycle::Status,
     storage::{Driver, record_name},
 };

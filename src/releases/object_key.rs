@@ -12,7 +12,7 @@ use std::{
     sync::LazyLock,
 };
 
-use crate::helm::identity::current_group;
+use helm_guard_core::helm::identity::current_group;
 
 /// One for the process, since bodies are made where no directory is; another in each process, so
 /// that nobody can choose names that collide.

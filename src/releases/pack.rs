@@ -13,11 +13,11 @@
 
 use std::sync::Arc;
 
+use helm_guard_core::helm::identity::DeclaredObject;
 use serde::{Deserialize, Serialize};
 use zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 use super::object_key::ObjectKey;
-use crate::helm::identity::DeclaredObject;
 
 /// Bytes of text in a block, but for objects that are larger: some 60 us to read.
 const BLOCK: usize = 64 << 10;

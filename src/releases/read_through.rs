@@ -17,6 +17,10 @@ use std::{
 };
 
 use futures_util::future::{Either, join_all, select};
+use helm_guard_core::{
+    guard::{Claim, ObjectRef},
+    helm::{ReleaseName, lifecycle},
+};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -30,11 +34,7 @@ use super::{
     view::{Content, ReleaseView, RevisionView},
     writer::Message,
 };
-use crate::{
-    cluster::ApiFailure,
-    guard::{Claim, ObjectRef},
-    helm::{ReleaseName, lifecycle},
-};
+use crate::cluster::ApiFailure;
 
 /// Why the records could not be read again.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -2,6 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use helm_guard_core::helm::{
+    hooks, manifest,
+    record::{self, DecodeError, Limits, Record},
+    storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta, SECRET_TYPE},
+};
 use k8s_openapi::{
     ByteString, NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
@@ -19,14 +24,7 @@ use super::{
     lines::DOCUMENTS,
     store::Store,
 };
-use crate::{
-    cluster::ApiFailure,
-    helm::{
-        hooks, manifest,
-        record::{self, DecodeError, Limits, Record},
-        storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta, SECRET_TYPE},
-    },
-};
+use crate::cluster::ApiFailure;
 
 /// A record is 1 MiB at most; an API server that takes longer for it is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{
-    Directory, Releases,
-    directory::scope,
-    view::{Content, ReleaseView},
-};
-use crate::{
+use helm_guard_core::{
     guard::ObjectRef,
     helm::{
         ReleaseName,
         identity::DeclaredObject,
         lifecycle::{Phase, Status},
     },
+};
+
+use super::{
+    Directory, Releases,
+    directory::scope,
+    view::{Content, ReleaseView},
 };
 
 /// What a release says of an object.

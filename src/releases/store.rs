@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use helm_guard_core::helm::manifest::OBJECT_BYTES;
 use parking_lot::Mutex;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     intern::Interner,
     pack::{Draft, Model},
 };
-use crate::helm::manifest::OBJECT_BYTES;
 
 /// Bytes of unpacked objects that are kept for the next request.
 const CACHE: usize = 8 << 20;

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
+use helm_guard_core::{
+    guard::{Held, ObjectRef},
+    helm::{ReleaseName, storage::Driver},
+};
 use rstest::rstest;
 use tokio::time::Instant;
 
 use self::fake::Fake;
 use super::*;
-use crate::{
-    guard::{Held, ObjectRef},
-    helm::{ReleaseName, storage::Driver},
-};
 
 mod fake;
 

@@ -3,17 +3,17 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-
-use super::{
-    body::{About, Body},
-    key::{StorageKey, Version},
-};
-use crate::{
+use helm_guard_core::{
     guard::{Claim, Held, Reach, RecordsAt, RevisionClaim},
     helm::{
         ReleaseName,
         lifecycle::{Phase, Status},
     },
+};
+
+use super::{
+    body::{About, Body},
+    key::{StorageKey, Version},
 };
 
 /// The state of one release, replaced as a whole.

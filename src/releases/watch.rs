@@ -9,6 +9,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use futures_util::StreamExt;
+use helm_guard_core::helm::storage::{Driver, LABEL_SELECTOR};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
@@ -31,10 +32,7 @@ use super::{
     reader::stored,
     writer::Message,
 };
-use crate::{
-    cluster::ApiFailure,
-    helm::storage::{Driver, LABEL_SELECTOR},
-};
+use crate::cluster::ApiFailure;
 
 /// The API server indexes Secrets by their type, so that it need not look at the others at all.
 const OF_HELM: &str = "type=helm.sh/release.v1";

@@ -4,7 +4,7 @@
 //! - The uid of the request is echoed, or the API server drops the answer.
 //! - A denial says `code: 403` and `reason: Forbidden`; without them the API server makes it a
 //!   plain 400 (`k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go`).
-//! - Every value in it went through [`crate::compare::redact`] when the verdict was made.
+//! - Every value in it went through [`helm_guard_core::compare::redact`] when the verdict was made.
 //!
 //! Start at [`Answer::to_json`].
 
@@ -13,14 +13,14 @@ pub mod text;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-use crate::{
+use helm_guard_core::{
     breakglass::Refusal,
     guard::{Decided, Reason, Request},
     policy::WayOut,
-    record::Emergency,
 };
+use serde::Serialize;
+
+use crate::record::Emergency;
 
 /// Causes in the status of a denial: one a field, so that programs need not read the message.
 const CAUSES: usize = 64;

@@ -13,10 +13,9 @@ mod tests;
 
 use std::borrow::Cow;
 
+use helm_guard_core::guard::{Request, is_dry_run_eviction};
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
-
-use crate::guard::{Request, is_dry_run_eviction};
 
 /// The most bytes of a review that is evaluated.
 ///

@@ -30,6 +30,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use helm_guard_core::{
+    compare::redact::Redactor,
+    guard::{
+        Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request,
+        Unread, Verdict, decide, screen,
+    },
+    helm::ObjectId,
+    policy::{Labels, Live, Policy, problem::shortened},
+};
 use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 
@@ -42,16 +51,7 @@ use super::{
     paths::{Paths, Route},
     versions::Conversions,
 };
-use crate::{
-    compare::redact::Redactor,
-    guard::{
-        Asker, Decided, Decision, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request,
-        Unread, Verdict, decide, screen,
-    },
-    helm::ObjectId,
-    policy::{Labels, Live, Policy, problem::shortened},
-    record::{Recorder, events::Note},
-};
+use crate::record::{Recorder, events::Note};
 
 /// Everything that answers depend on.
 #[derive(Debug)]

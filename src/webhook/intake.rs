@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use helm_guard_core::guard::{Request, Unread};
 use http_body_util::BodyExt;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -32,7 +33,6 @@ use super::envelope::{
     self, EnvelopeError, MAX_BODY_BYTES,
     head::{HEAD_BYTES, TAIL_BYTES, closed, is_dry_run},
 };
-use crate::guard::{Request, Unread};
 
 /// Kept back from the deadline for the answer itself.
 const RESERVE: Duration = Duration::from_millis(200);

@@ -17,6 +17,7 @@ use std::{
     time::Instant,
 };
 
+use helm_guard_core::api;
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
@@ -35,7 +36,6 @@ use super::{
     endpoint::Endpoint,
     paths::{PathKey, Paths, Route},
 };
-use crate::api;
 
 pub mod closed;
 mod conditions;

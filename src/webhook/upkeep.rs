@@ -23,6 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use helm_guard_core::policy::Live;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use parking_lot::Mutex;
@@ -47,7 +48,7 @@ use super::{
     },
     versions::{Conversions, Needed},
 };
-use crate::{cluster::failure::ApiFailure, policy::Live};
+use crate::cluster::failure::ApiFailure;
 
 mod live;
 #[cfg(test)]

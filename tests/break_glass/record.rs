@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use helm_guard::breakglass::settle;
+use helm_guard_core::breakglass::settle;
 use serde_json::json;
 
 use crate::{

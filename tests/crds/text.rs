@@ -1,6 +1,7 @@
 //! The definitions as the file has them: shared by what writes it and the test that it is up to date.
 
-use helm_guard::{api, cli::output};
+use helm_guard::cli::output;
+use helm_guard_core::api;
 
 /// All definitions as YAML documents.
 pub fn definitions() -> serde_json::Result<String> {

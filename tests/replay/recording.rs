@@ -50,7 +50,7 @@ pub fn read(folder: &Path) -> Vec<String> {
 fn creates_revision(line: &str, revision: &str) -> bool {
     let request = helm_guard::webhook::envelope::parse(line.as_bytes())
         .expect("a recorded review is well-formed");
-    request.operation == helm_guard::guard::Operation::Create
+    request.operation == helm_guard_core::guard::Operation::Create
         && request.name.starts_with("sh.helm.release.v1.")
         && request.name.ends_with(&format!(".{revision}"))
 }

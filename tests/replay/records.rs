@@ -6,13 +6,6 @@ use std::{
 };
 
 use helm_guard::{
-    guard::Raw,
-    guard::{Claim, ObjectRef, Operation, Request},
-    helm::{
-        manifest,
-        record::{self, Limits},
-        storage::Driver,
-    },
     releases::{
         Body, Directory,
         body::{About, Parts},
@@ -23,6 +16,15 @@ use helm_guard::{
         view::Content,
     },
     webhook::envelope,
+};
+use helm_guard_core::{
+    guard::Raw,
+    guard::{Claim, ObjectRef, Operation, Request},
+    helm::{
+        manifest,
+        record::{self, Limits},
+        storage::Driver,
+    },
 };
 use k8s_openapi::api::core::v1::Secret;
 

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use helm_guard::compare::schema::{openapi, text};
+use helm_guard_core::compare::schema::{openapi, text};
 
 fn main() -> anyhow::Result<()> {
     let dir: PathBuf = std::env::args_os()

@@ -6,14 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use helm_guard::{
-    helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver},
-    releases::{
-        body::{About, Body, Parts},
-        key::{RecordKey, StorageKey, Stored, Version},
-        store::Store,
-    },
+use helm_guard::releases::{
+    body::{About, Body, Parts},
+    key::{RecordKey, StorageKey, Stored, Version},
+    store::Store,
 };
+use helm_guard_core::helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver};
 
 pub const NAMESPACE: &str = "shop";
 pub const RELEASES: [&str; 2] = ["one", "two"];

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use helm_guard::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::Status;
 
 use super::{
     cluster::{Cluster, FIELDS, Manifest, OBJECTS, Object, Said},

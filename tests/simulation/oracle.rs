@@ -1,7 +1,7 @@
 //! The decision of the design, said a second time, on the model's own types and without any of the
 //! product's code but Helm's words for statuses.
 
-use helm_guard::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::Status;
 
 use super::cluster::{Cluster, FIELDS, Manifest, Object, RELEASES};
 

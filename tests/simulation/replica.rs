@@ -3,7 +3,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use helm_guard::{
+use helm_guard::releases::{
+    Directory,
+    index::{Demand, Index, Learned, Scope},
+    key::{RecordKey, StorageKey, Version},
+    view::{Content, ReleaseView, RevisionView},
+};
+use helm_guard_core::{
     compare::{
         redact::Redactor,
         schema::{Shape, builtin::builtin},
@@ -19,12 +25,6 @@ use helm_guard::{
         storage::Driver,
     },
     policy::{Labels, Policy, license::Facts},
-    releases::{
-        Directory,
-        index::{Demand, Index, Learned, Scope},
-        key::{RecordKey, StorageKey, Version},
-        view::{Content, ReleaseView, RevisionView},
-    },
 };
 
 use super::{

@@ -3,15 +3,13 @@
 use std::fmt::Write;
 
 use clap::Parser;
+use helm_guard_core::api::{EmergencyChange, State};
 use kube::{Api, Client, api::ListParams};
 
 use super::{Told, columns, values};
-use crate::{
-    api::{EmergencyChange, State},
-    cli::{
-        output::{self, Format},
-        print,
-    },
+use crate::cli::{
+    output::{self, Format},
+    print,
 };
 
 /// `helm-guard break-glass changes`

@@ -1,5 +1,6 @@
 //! `break-glass list`, `show`, `close` and `approve`.
 
+use helm_guard_core::api::{BreakGlassGrant, grant::Approval};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -9,12 +10,9 @@ use kube::{
 use serde_json::json;
 
 use super::{Told, columns, myself, say, token};
-use crate::{
-    api::{BreakGlassGrant, grant::Approval},
-    cli::{
-        output::{self, Format},
-        print,
-    },
+use crate::cli::{
+    output::{self, Format},
+    print,
 };
 
 fn api(client: &Client) -> Api<BreakGlassGrant> {

@@ -4,19 +4,19 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use helm_guard_core::{
+    api::{
+        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, POLICY_NAME, ReleaseRef,
+        Scope, Span, Subjects, policy::breakglass,
+    },
+    policy::emergency::identities,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, api::PostParams};
 
 use super::{Token, Told, grants, kubeconfig, myself, say, token};
-use crate::{
-    api::{
-        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, POLICY_NAME, ReleaseRef,
-        Scope, Span, Subjects, policy::breakglass,
-    },
-    cluster::client::Target,
-    policy::emergency::identities,
-};
+use crate::cluster::client::Target;
 
 /// The API server makes no token shorter than this
 /// (`pkg/apis/authentication/validation/validation.go`).

@@ -4,6 +4,9 @@
 
 use anyhow::Context;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use helm_guard_core::{
+    api::BreakGlassGrant, breakglass::token::GRANT_LABEL, policy::emergency::identities,
+};
 use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::{Secret, ServiceAccount},
@@ -15,7 +18,6 @@ use kube::{
 use serde_json::Value;
 
 use super::{Told, say};
-use crate::{api::BreakGlassGrant, breakglass::token::GRANT_LABEL, policy::emergency::identities};
 
 /// A token of the account for a grant, good for so many seconds at most.
 pub(super) async fn request(

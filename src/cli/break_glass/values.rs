@@ -1,11 +1,10 @@
 //! The changed fields as the part of a manifest that has them: what a chart's values must lead to.
 
-use serde_json::{Map, Value, json};
-
-use crate::{
+use helm_guard_core::{
     api::EmergencyChangeSpec,
     compare::path::{FieldPath, Step},
 };
+use serde_json::{Map, Value, json};
 
 /// The manifest, and the paths that cannot be shown in it: items of lists without keys, values that are
 /// marks, were cut, or are gone.

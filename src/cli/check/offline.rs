@@ -3,15 +3,17 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use serde_json::Value;
-
-use crate::{
+use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
     },
     helm::{ReleaseName, lifecycle::Status, record::Limits},
+};
+use serde_json::Value;
+
+use crate::{
     record::changes::Unkept,
     releases::{
         Autoscalers, Autoscaling, Directory, Wanted,

@@ -2,19 +2,19 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use json_patch::Patch;
-use serde::Serialize;
-use serde_json::Value;
-
-use crate::{
+use helm_guard_core::{
     compare::{
         path::FieldPath,
         redact::{Redactor, Sensitivity, Shown},
         undo::undo,
     },
     guard::{Change, Decision, Finding, Operation, Raw, Request, Verdict},
-    webhook::handler::Judged,
 };
+use json_patch::Patch;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::webhook::handler::Judged;
 
 /// One judged review.
 #[derive(Debug, Serialize)]

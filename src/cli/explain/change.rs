@@ -1,11 +1,10 @@
 //! What could be done to a field: the changes that are made up, to be asked about.
 
-use serde_json::{Value, json};
-
-use crate::compare::{
+use helm_guard_core::compare::{
     path::{FieldPath, Step},
     select::{child_mut, position, select},
 };
+use serde_json::{Value, json};
 
 /// What could be done to the object, each with the object as it would be; none for a DELETE.
 pub(super) fn changes(

@@ -1,13 +1,7 @@
 //! The line of a manifest on which a field stands.
 
 use granit_parser::{Event, Parser};
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ConfigMap, Secret},
-};
-use kube::{Api, Client};
-
-use crate::{
+use helm_guard_core::{
     compare::path::Step,
     guard::Claim,
     helm::{
@@ -16,6 +10,11 @@ use crate::{
         storage::{DATA_KEY, Driver, record_name},
     },
 };
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+};
+use kube::{Api, Client};
 
 /// Deeper than any object of Kubernetes.
 const MAX_DEPTH: usize = 120;
@@ -148,10 +147,10 @@ fn tree(text: &str) -> Option<Node> {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::compare::path::FieldPath;
     use rstest::rstest;
 
     use super::*;
-    use crate::compare::path::FieldPath;
 
     const MANIFEST: &str = "---
 # Source: web/templates/a.yaml

@@ -1,9 +1,8 @@
 //! Who wrote a field last, as `metadata.managedFields` has it.
 
+use helm_guard_core::compare::{path::Step, select};
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::compare::{path::Step, select};
 
 /// The writer of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,11 +72,11 @@ fn is(key: &str, step: &Step) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::compare::path::FieldPath;
     use rstest::rstest;
     use serde_json::json;
 
     use super::*;
-    use crate::compare::path::FieldPath;
 
     #[rstest]
     #[case::last_of_two(".spec.replicas", Some("kubectl-edit"))]

@@ -16,13 +16,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use helm_guard_core::api::Span;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use self::show::Report;
 use crate::{
-    api::Span,
     cli::{engine, print},
     cluster::{
         ApiFailure,

@@ -14,17 +14,17 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use crate::{
+use helm_guard_core::{
     api::{
         self, GuardPolicySpec, ReleaseRef, Scope,
         policy::ignore::{IgnoreRule, Target},
     },
-    cli::{documents::Source, output, print},
     policy::Policy,
 };
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::{documents::Source, output, print};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -286,8 +286,9 @@ fn expression(glob: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::policy::document;
+
     use super::*;
-    use crate::policy::document;
 
     fn imported(document: &Value) -> Imported {
         let mut imported = Imported::default();

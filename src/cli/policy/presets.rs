@@ -2,14 +2,12 @@
 
 use std::{fmt::Write, process::ExitCode};
 
+use helm_guard_core::policy::presets::{ALL, Entry, Grant};
 use serde::Serialize;
 
-use crate::{
-    cli::{
-        output::{self, Format},
-        print,
-    },
-    policy::presets::{ALL, Entry, Grant},
+use crate::cli::{
+    output::{self, Format},
+    print,
 };
 
 #[derive(Serialize)]

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use helm_guard_core::policy::Live;
 use jiff::Timestamp;
 
 use super::policy::Standing;
 use crate::{
     cli::logging::Log,
     cluster::admission::AdmissionPolicies,
-    policy::Live,
     record::{
         audit::AuditLog,
         events::Events,

@@ -2,18 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use kube::Client;
-use tokio::time::timeout_at;
-
-use crate::{
+use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
-    cluster::{
-        Namespaces,
-        access::{AccessReviews, RecordWriter},
-        crds::Crds,
-        grants, leaving,
-        live::{self, Objects},
-    },
     compare::schema::crd::CrdShape,
     guard::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
@@ -22,6 +12,18 @@ use crate::{
         ReleaseName,
         lifecycle::Status,
         storage::{Driver, record_name},
+    },
+};
+use kube::Client;
+use tokio::time::timeout_at;
+
+use crate::{
+    cluster::{
+        Namespaces,
+        access::{AccessReviews, RecordWriter},
+        crds::Crds,
+        grants, leaving,
+        live::{self, Objects},
     },
     record::changes::{Changes, Unkept},
     releases::{

@@ -18,6 +18,15 @@ use std::{
 };
 
 use anyhow::Context;
+use helm_guard_core::{
+    api::{GuardPolicyStatus, policy::alerts::AlertKind},
+    policy::{
+        Live, Policy, PolicyError,
+        document::{self, MAX_BYTES},
+        loosening,
+        suspension::Suspension,
+    },
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, api::DynamicObject};
@@ -25,15 +34,8 @@ use kube::{Client, api::DynamicObject};
 pub(super) use self::standing::Standing;
 use self::standing::{Loaded, Origin};
 use crate::{
-    api::{GuardPolicyStatus, policy::alerts::AlertKind},
     cli::config::PolicyNeed,
     cluster::policies::{self, PolicyWatch, Seen},
-    policy::{
-        Live, Policy, PolicyError,
-        document::{self, MAX_BYTES},
-        loosening,
-        suspension::Suspension,
-    },
     record::{Recorder, alerts::Alert},
     webhook::{answer::text::cut, upkeep::Registered},
 };

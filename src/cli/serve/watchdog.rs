@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use helm_guard_core::api::policy::alerts::AlertKind;
 use jiff::Timestamp;
 
 use super::health::Health;
 use crate::{
-    api::policy::alerts::AlertKind,
     record::{Recorder, alerts::Alert},
     webhook::admin,
 };

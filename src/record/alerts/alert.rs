@@ -5,9 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
-use jiff::{SignedDuration, Timestamp};
-
-use crate::{
+use helm_guard_core::{
     api::{
         EmergencyChangeSpec, Span, State,
         change::{ChangeOperation, ChangedField},
@@ -16,6 +14,7 @@ use crate::{
     guard::Decision,
     policy::alerts::template::{Detail, Head, Name},
 };
+use jiff::{SignedDuration, Timestamp};
 
 /// The longest sentence, in characters: `PagerDuty` takes 1024, a phone shows fewer.
 const SUMMARY_CHARS: usize = 300;
@@ -296,7 +295,7 @@ impl Alert {
             Name::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
             Name::Head(Head::Kind) => self.kind.as_str().into(),
             Name::Head(Head::Status) => self.status.as_str().into(),
-            Name::Head(Head::Severity) => self.kind.severity().as_str().into(),
+            Name::Head(Head::Severity) => Severity::of(self.kind).as_str().into(),
             Name::Head(Head::Key) => self.key.as_str().into(),
             Name::Head(Head::Summary) => self.summary.as_str().into(),
             Name::Head(Head::At) => self.at.to_string().into(),
@@ -304,43 +303,23 @@ impl Alert {
     }
 }
 
-impl AlertKind {
-    /// The word in documents, metrics and alerts.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BreakGlass => "BreakGlass",
-            Self::Overdue => "Overdue",
-            Self::Settled => "Settled",
-            Self::Denials => "Denials",
-            Self::RecordsTampered => "RecordsTampered",
-            Self::PolicyLoosened => "PolicyLoosened",
-            Self::SinksChanged => "SinksChanged",
-            Self::PolicyMissing => "PolicyMissing",
-            Self::Suspended => "Suspended",
-            Self::RegistrationChanged => "RegistrationChanged",
-            Self::NotReady => "NotReady",
-            Self::AuditFailing => "AuditFailing",
-        }
-    }
-
-    /// How bad it is.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::Settled => Severity::Info,
-            Self::BreakGlass | Self::Denials | Self::PolicyLoosened => Severity::Warning,
-            Self::Overdue
-            | Self::RecordsTampered
-            | Self::SinksChanged
-            | Self::PolicyMissing
-            | Self::Suspended
-            | Self::RegistrationChanged
-            | Self::NotReady
-            | Self::AuditFailing => Severity::Critical,
-        }
-    }
-}
-
 impl Severity {
+    /// How bad it is.
+    pub fn of(kind: AlertKind) -> Self {
+        match kind {
+            AlertKind::Settled => Self::Info,
+            AlertKind::BreakGlass | AlertKind::Denials | AlertKind::PolicyLoosened => Self::Warning,
+            AlertKind::Overdue
+            | AlertKind::RecordsTampered
+            | AlertKind::SinksChanged
+            | AlertKind::PolicyMissing
+            | AlertKind::Suspended
+            | AlertKind::RegistrationChanged
+            | AlertKind::NotReady
+            | AlertKind::AuditFailing => Self::Critical,
+        }
+    }
+
     /// The word, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,12 +1,11 @@
 //! What became of alerts, as metrics.
 
+use helm_guard_core::api::policy::alerts::AlertKind;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-
-use crate::api::policy::alerts::AlertKind;
 
 /// What became of an alert for one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,10 +3,10 @@
 //! Every replica says what it sees. The keys are the same on all of them, so that sinks which know alerts by
 //! their keys show one.
 
+use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::alert::{Alert, Status, after};
-use crate::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
 
 /// How long such an alert stands: it is taken back when it is over.
 const STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);

@@ -8,6 +8,7 @@
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use helm_guard_core::policy::alerts::target::Target;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -20,8 +21,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
-
-use crate::policy::alerts::target::Target;
 
 /// The longest head of an answer, in bytes; hyper takes 400 kB unless told.
 const HEAD_BYTES: usize = 16 * 1024;

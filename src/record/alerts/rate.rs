@@ -2,9 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use helm_guard_core::api::policy::alerts::DenialRate;
 use tokio::time::Instant;
-
-use crate::api::policy::alerts::DenialRate;
 
 /// A sliding window. It remembers no more denials than it takes to exceed the rate.
 #[derive(Debug)]
@@ -45,8 +44,9 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use helm_guard_core::api::Span;
+
     use super::*;
-    use crate::api::Span;
 
     /// The seconds at which an alert is raised.
     fn told(above: u32, denials: impl IntoIterator<Item = u64>) -> Vec<u64> {

@@ -7,8 +7,9 @@ mod slack;
 
 use std::borrow::Cow;
 
+use helm_guard_core::policy::alerts::{Speaks, template::Template};
+
 use super::alert::Alert;
-use crate::policy::alerts::{Speaks, template::Template};
 
 /// The body that says this to such a sink. `routing_key` is `PagerDuty`'s.
 pub fn body(speaks: &Speaks, alert: &Alert, routing_key: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use helm_guard_core::api::policy::alerts::SecretKey;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Client, Resource,
@@ -10,7 +11,7 @@ use kube::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::{api::policy::alerts::SecretKey, cluster::ApiFailure};
+use crate::cluster::ApiFailure;
 
 /// An API server that takes longer is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -18,6 +18,10 @@ use std::{
 };
 
 use axum::body::Body;
+use helm_guard_core::{
+    api::{EmergencyChangeSpec, Span, State},
+    policy::alerts::{Address, target::Target},
+};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -28,10 +32,6 @@ use tower::service_fn;
 use super::{
     alert::tests::{at, change},
     *,
-};
-use crate::{
-    api::{EmergencyChangeSpec, Span, State},
-    policy::alerts::{Address, target::Target},
 };
 
 /// A request that a sink got.

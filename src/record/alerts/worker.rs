@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use helm_guard_core::policy::alerts::{Address, Sink, SinkError, Speaks, Value, target::Target};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::ClientConfig;
 use tokio::{
@@ -23,7 +24,6 @@ use super::{
     render,
     secrets::{SecretError, SecretReader},
 };
-use crate::policy::alerts::{Address, Sink, SinkError, Speaks, Value, target::Target};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,11 @@
 //! The audit line of what the guard says of itself: that its policy became laxer, that it was switched off.
 
+use helm_guard_core::policy::alerts::template::Detail;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{AuditError, AuditLog, Pending};
-use crate::{policy::alerts::template::Detail, record::alerts::Alert};
+use crate::record::alerts::Alert;
 
 #[derive(Serialize)]
 struct Notice<'a> {

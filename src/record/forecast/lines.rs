@@ -7,11 +7,11 @@ use std::{
     io::{self, BufRead},
 };
 
+use helm_guard_core::guard::Reason;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Act, Forecast, MOST_ROWS, What};
-use crate::guard::Reason;
 
 /// What was read.
 #[derive(Debug, Default)]

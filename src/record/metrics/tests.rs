@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use helm_guard_core::api::policy::alerts::AlertKind;
 use jiff::Timestamp;
 
 use super::{figures::Release, *};
-use crate::{api::policy::alerts::AlertKind, record::alerts::counters::Outcome};
+use crate::record::alerts::counters::Outcome;
 
 fn scrape(figures: Figures) -> String {
     let metrics = Metrics::new(Mode::Warn, move || figures.clone());

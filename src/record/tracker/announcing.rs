@@ -9,13 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertKind};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Book, Key, Tracker};
-use crate::{
-    api::{EmergencyChange, State, policy::alerts::AlertKind},
-    record::alerts::{Delivery, Receipt},
-};
+use crate::record::alerts::{Delivery, Receipt};
 
 /// Before what no sink has taken is told again: the sinks' own tries are over then.
 const AGAIN: Duration = Duration::from_secs(600);

@@ -6,11 +6,11 @@ use std::{
     time::Instant,
 };
 
+use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertKind};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
 use super::announcing;
-use crate::api::{EmergencyChange, State, policy::alerts::AlertKind};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

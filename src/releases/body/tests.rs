@@ -121,7 +121,7 @@ fn kinds_and_namespaces_are_known_without_unpacking() {
 /// As large as a manifest may declare one.
 #[test]
 fn the_largest_object_is_unpacked_once_and_not_for_each_request() {
-    let json = "x".repeat(crate::helm::manifest::OBJECT_BYTES);
+    let json = "x".repeat(helm_guard_core::helm::manifest::OBJECT_BYTES);
     let body = body(vec![object(None, "web", &json), object(None, "other", "1")]);
     let find = || {
         body.find("apps", "Deployment", "shop", "web")

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{
-    helm::lifecycle::Status,
-    releases::{body::About, key::Version, view::Content},
-};
+use helm_guard_core::helm::lifecycle::Status;
+
+use crate::releases::{body::About, key::Version, view::Content};
 
 /// One record. Most are of superseded revisions, of which nothing but the metadata is known: what
 /// only the others have is boxed.

@@ -1,3 +1,11 @@
+use helm_guard_core::{
+    guard::{Claim, Held, ObjectRef, Reach},
+    helm::{
+        ReleaseName,
+        identity::DeclaredObject,
+        lifecycle::{Phase, Status},
+    },
+};
 use rstest::rstest;
 
 use super::{
@@ -7,15 +15,7 @@ use super::{
     },
     *,
 };
-use crate::{
-    guard::{Claim, Held, ObjectRef, Reach},
-    helm::{
-        ReleaseName,
-        identity::DeclaredObject,
-        lifecycle::{Phase, Status},
-    },
-    releases::Body,
-};
+use crate::releases::Body;
 
 mod holdings;
 mod standing;

@@ -1,10 +1,11 @@
 //! The words on what releases hang on: their records, namespaces, custom resource definitions.
 
-use super::text::{called, numbers, values};
-use crate::{
+use helm_guard_core::{
     guard::{Decided, Finding, Reason, Request, records::StoredRecord},
     helm::lifecycle::Status,
 };
+
+use super::text::{called, numbers, values};
 
 /// Releases listed in a message; the rest is counted.
 const LISTED: usize = 16;

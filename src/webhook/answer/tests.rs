@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
-use super::*;
-use crate::{
+use helm_guard_core::{
     breakglass::{Made, Refusal},
     compare::{
         path::{FieldPath, Step},
@@ -14,8 +11,11 @@ use crate::{
     guard::{Change, Decision, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
     policy::Mode,
-    record::{Emergency, changes::Unkept, events::Note},
 };
+use serde_json::{Value, json};
+
+use super::*;
+use crate::record::{Emergency, changes::Unkept, events::Note};
 
 fn shown(text: &str) -> Shown {
     Shown::Text(text.to_owned())
@@ -102,7 +102,7 @@ impl Case {
             "userInfo": {"username": "system:serviceaccount:ops:emergency"}})
         .to_string();
         let request = serde_json::from_str(&body).unwrap();
-        let verdict = crate::guard::Verdict {
+        let verdict = helm_guard_core::guard::Verdict {
             reason: self.reason,
             exemption: self.exemption.map(Arc::from),
             findings: self.findings.clone(),

@@ -5,15 +5,15 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-
-use super::{Answer, foundations};
-use crate::{
+use helm_guard_core::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason, Unread},
     helm::record::ApplyMethod,
     policy::WayOut,
-    record::changes::Unkept,
 };
+use jiff::Timestamp;
+
+use super::{Answer, foundations};
+use crate::record::changes::Unkept;
 
 /// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
 /// them all.

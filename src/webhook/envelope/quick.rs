@@ -8,11 +8,12 @@
 
 use std::{borrow::Cow, str};
 
-use super::{API_VERSION, KIND};
-use crate::{
+use helm_guard_core::{
     compare::scan::{plain_end, value_end, value_end_beside},
     guard::{Kind, Operation, Options, Parts, Raw, Request, Resource, User},
 };
+
+use super::{API_VERSION, KIND};
 
 /// The request, if the body is as API servers write it.
 pub(super) fn read(body: &[u8]) -> Option<Request<'_>> {

@@ -1,12 +1,12 @@
+use helm_guard_core::{
+    compare::{Json, open},
+    guard::{Operation, Raw},
+};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    compare::{Json, open},
-    guard::{Operation, Raw},
-};
 
 const SCALE: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{
     "uid":"u-1","kind":{"group":"autoscaling","version":"v1","kind":"Scale"},

@@ -9,6 +9,11 @@
 
 use std::{borrow::Cow, time::Instant};
 
+use helm_guard_core::{
+    guard::{Claim, ObjectRef, Operation, Reach, deputies::owners_in_question},
+    helm::ReleaseName,
+    policy::license::{Autoscaler, Facts, License},
+};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
@@ -17,12 +22,7 @@ use super::{
     judging::Call,
     witnesses::{Standing, standings},
 };
-use crate::{
-    guard::{Claim, ObjectRef, Operation, Reach, deputies::owners_in_question},
-    helm::ReleaseName,
-    policy::license::{Autoscaler, Facts, License},
-    releases::{Autoscalers, Autoscaling, Wanted},
-};
+use crate::releases::{Autoscalers, Autoscaling, Wanted};
 
 /// Owners of a request that are looked up; no object has more of them.
 const OWNERS: usize = 8;

@@ -4,10 +4,7 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-
-use super::{Judged, Sources, Webhook, judging};
-use crate::{
+use helm_guard_core::{
     api::policy::breakglass::OnRecordFailure,
     breakglass::{
         Leave, Made, Refusal, grant,
@@ -17,6 +14,11 @@ use crate::{
     guard::{Asker, Decided, Decision, Effect, Outcome, Reason, Request, effect},
     helm::ObjectId,
     policy::{Place, Policy},
+};
+use jiff::Timestamp;
+
+use super::{Judged, Sources, Webhook, judging};
+use crate::{
     record::{self, events::Note},
     webhook::answer::text,
 };

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-use tokio::time::timeout_at;
-
-use super::Sources;
-use crate::{
+use helm_guard_core::{
     api::BreakGlassGrant,
     breakglass::asked,
     guard::{Operation, Raw, Request},
     policy::{Policy, problem::shortened},
 };
+use jiff::Timestamp;
+use tokio::time::timeout_at;
+
+use super::Sources;
 
 /// What is wrong with it.
 pub(super) fn wrong(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {

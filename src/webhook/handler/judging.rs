@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use tokio::time::timeout_at;
-
-use super::{Fresh, Sources, Webhook, facts::Gathered, own};
-use crate::{
+use helm_guard_core::{
     compare::{
         dig,
         schema::{Shape, builtin::builtin, crd::CrdShape},
@@ -24,8 +20,12 @@ use crate::{
     },
     helm::lifecycle::Phase,
     policy::{Labels, Policy, license::Facts},
-    releases::Wanted,
 };
+use jiff::Timestamp;
+use tokio::time::timeout_at;
+
+use super::{Fresh, Sources, Webhook, facts::Gathered, own};
+use crate::releases::Wanted;
 
 /// Kept back from the deadline of a read-through, so that a request whose records come too late
 /// still gets an answer of its own.

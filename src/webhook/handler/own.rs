@@ -1,10 +1,11 @@
-//! What the guard does not judge since its own release declares it ([`crate::guard::own`]).
+//! What the guard does not judge since its own release declares it ([`helm_guard_core::guard::own`]).
 
-use super::{Sources, Webhook};
-use crate::{
+use helm_guard_core::{
     guard::{Claim, ObjectRef, Reason},
     helm::ReleaseName,
 };
+
+use super::{Sources, Webhook};
 
 /// The claims on an object, without that of the guard's own release on an object in its namespace.
 ///
@@ -15,7 +16,7 @@ pub(super) fn others<S: Sources>(
     object: &ObjectRef<'_>,
     mut claims: Vec<Claim>,
 ) -> Result<Vec<Claim>, Reason> {
-    let is_here = |own: &crate::guard::Own| own.namespace == object.namespace;
+    let is_here = |own: &helm_guard_core::guard::Own| own.namespace == object.namespace;
     if claims.is_empty() || !webhook.own.as_ref().is_some_and(is_here) {
         return Ok(claims);
     }

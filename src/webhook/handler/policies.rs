@@ -2,13 +2,12 @@
 //! wrong with it; but for one that suspends the guard, since nothing may stand in the way of the kill
 //! switch.
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use crate::{
+use helm_guard_core::{
     guard::Request,
     policy::{Policy, document, problem::shortened, suspension::Suspension},
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 /// Not the metadata, of which the larger part is about the managers of fields.
 #[derive(Deserialize)]

@@ -3,20 +3,13 @@
 //! Invariants
 //! - As everywhere nothing is denied from the index: what a denial rests on is in the request itself or
 //!   was read after it came.
-//! - What Helm may have done passes, whoever did it ([`crate::guard::records`]).
+//! - What Helm may have done passes, whoever did it ([`helm_guard_core::guard::records`]).
 //! - A record is decoded on a thread that may block, within the budget of all decoding
 //!   ([`crate::releases::decoding`]), and shown to nobody.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use serde_json::Value;
-use tokio::time::timeout_at;
-
-use super::{
-    Holdings, RESERVE, Sources, Webhook, own,
-    witnesses::{Standing, standings},
-};
-use crate::{
+use helm_guard_core::{
     compare::{
         dig,
         schema::{Scope, builtin::builtin},
@@ -42,8 +35,15 @@ use crate::{
         license::{Evidence, Facts},
         records::Guarded,
     },
-    releases::decoding::Decoding,
 };
+use serde_json::Value;
+use tokio::time::timeout_at;
+
+use super::{
+    Holdings, RESERVE, Sources, Webhook, own,
+    witnesses::{Standing, standings},
+};
+use crate::releases::decoding::Decoding;
 
 mod unread;
 
@@ -414,7 +414,7 @@ async fn held<S: Sources>(
             mode: call.mode(guarded, &holder.claimant.release, &holder.chart)?,
             release: holder.claimant.release,
             chart: holder.chart,
-            apply_method: crate::helm::record::ApplyMethod::default(),
+            apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
             revisions: holder.revisions,
             changes: Vec::new(),
             involved: holder.objects,
@@ -511,7 +511,7 @@ impl About {
             findings: vec![Finding {
                 release: Arc::new(self.release),
                 chart: self.chart.into(),
-                apply_method: crate::helm::record::ApplyMethod::default(),
+                apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
                 mode,
                 revisions: vec![self.revision],
                 changes,

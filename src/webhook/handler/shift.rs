@@ -5,15 +5,15 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-
-use super::{Sources, Webhook, judging};
-use crate::{
+use helm_guard_core::{
     breakglass::grant,
     guard::{Decided, Decision, ObjectRef, Reason, Request, Verdict},
     policy::Policy,
-    webhook::{answer::refuse_if, envelope::EnvelopeError},
 };
+use jiff::Timestamp;
+
+use super::{Sources, Webhook, judging};
+use crate::webhook::{answer::refuse_if, envelope::EnvelopeError};
 
 /// Grants that are named in a line.
 const GRANTS: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, future::Future, sync::Arc, time::Instant};
 
-use crate::{
+use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
@@ -10,6 +10,9 @@ use crate::{
         records::{Holder, Stake},
     },
     helm::{ReleaseName, lifecycle::Status, storage::Driver},
+};
+
+use crate::{
     record::changes::Unkept,
     releases::{Autoscalers, Autoscaling, Wanted},
 };

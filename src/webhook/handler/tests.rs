@@ -6,14 +6,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http_body_util::BodyExt;
-use parking_lot::Mutex;
-use rstest::rstest;
-use serde_json::{Value, json};
-use tower::ServiceExt;
-
-use super::*;
-use crate::{
+use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
     compare::schema::crd::CrdShape,
     guard::{
@@ -28,6 +21,15 @@ use crate::{
         storage::Driver,
     },
     policy::Mode,
+};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
     record::{
         alerts::Alerts,
         audit::AuditLog,
@@ -157,7 +159,7 @@ fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
         chart: Arc::from("myapp-1.2.0"),
         phase,
         uninstalling_since: None,
-        apply_method: crate::helm::record::ApplyMethod::default(),
+        apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
         hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 3,

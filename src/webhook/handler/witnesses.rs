@@ -1,4 +1,4 @@
-//! Whether live objects bear out what records elsewhere claim ([`crate::guard::claimant`]).
+//! Whether live objects bear out what records elsewhere claim ([`helm_guard_core::guard::claimant`]).
 //!
 //! Invariants
 //! - At most a few witnesses of a few claimants are looked at, all within the request's deadline.
@@ -7,10 +7,10 @@
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use helm_guard_core::guard::{Claimant, Sighting};
 use tokio::time::timeout_at;
 
 use super::Sources;
-use crate::guard::{Claimant, Sighting};
 
 /// What is known of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

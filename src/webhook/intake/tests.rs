@@ -3,11 +3,11 @@
 use std::{convert::Infallible, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
+use helm_guard_core::guard::Reason;
 use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::guard::Reason;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MIB: usize = 1024 * KIB;

@@ -19,6 +19,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use helm_guard_core::policy::selector::{Selector, SelectorError};
 use k8s_openapi::{
     api::admissionregistration::v1::{MatchCondition, RuleWithOperations, ValidatingWebhook},
     apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement,
@@ -30,7 +31,6 @@ use super::{
     UNLABELED_WEBHOOK, client_config, conditions::condition, drift, foundations::RECORDS_WEBHOOK,
     pins::is_pin, route_of,
 };
-use crate::policy::selector::{Selector, SelectorError};
 
 /// Namespaces that never fail closed: what starts a cluster again, and the leases of its nodes.
 pub const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];

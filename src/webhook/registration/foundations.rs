@@ -93,7 +93,7 @@ fn gone_or_owned() -> MatchCondition {
 }
 
 /// Anyone may put the label on a Secret. Helm goes by labels alone, so what it would take for a record is
-/// sent too, by its type, its name or its content: see [`crate::guard::records::forged`].
+/// sent too, by its type, its name or its content: see [`helm_guard_core::guard::records::forged`].
 fn typed() -> MatchCondition {
     let is_typed = |object: &str| {
         format!(

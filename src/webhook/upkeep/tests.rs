@@ -75,7 +75,7 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         registered: Arc::default(),
         paths: Paths::new(),
         conversions: Arc::default(),
-        policy: crate::policy::Policy::default().live(),
+        policy: helm_guard_core::policy::Policy::default().live(),
         fail_closed: None,
         intervals: Intervals {
             certificate: Duration::from_millis(5),

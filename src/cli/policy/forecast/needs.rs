@@ -5,10 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-
-use crate::{
+use helm_guard_core::{
     api::{
         self, GroupKind, GuardPolicySpec, ReleaseRef, Scope, Subjects,
         policy::exemptions::{ExemptOperation, Exemption},
@@ -19,8 +16,11 @@ use crate::{
         self, Change, Labels, Object, Place, Policy, Requester, identity::Asking,
         license::Evidence, presets,
     },
-    record::forecast::{Act, What},
 };
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::record::forecast::{Act, What};
 
 /// The most exemptions of a policy, and the most paths and releases of one (the definition says so).
 const MOST_EXEMPTIONS: usize = 256;

@@ -1,11 +1,9 @@
+use helm_guard_core::policy::{Policy, document};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    policy::{Policy, document},
-    record::forecast::{Act, What},
-};
+use crate::record::forecast::{Act, What};
 
 fn what(user: &str, kind: &str, act: Act, field: &str) -> What {
     What {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use helm_guard_core::policy::suspension::Suspension;
 use parking_lot::Mutex;
 
-use crate::{
-    policy::suspension::Suspension, record::metrics::figures::PolicyFigures, webhook::admin::Health,
-};
+use crate::{record::metrics::figures::PolicyFigures, webhook::admin::Health};
 
 /// Where the policy comes from that is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

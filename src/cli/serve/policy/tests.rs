@@ -1,5 +1,6 @@
 //! A file that is followed beside a cluster that knows no policy object, or one that turns the kill switch.
 
+use helm_guard_core::policy::Mode;
 use http::{Request, Response};
 use kube::client::Body;
 use parking_lot::Mutex;
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    policy::Mode,
     record::{alerts::Alerts, audit::AuditLog, events, metrics::Metrics},
     webhook::admin,
 };

@@ -1,10 +1,10 @@
 //! What alerts say, and how much of it.
 
+use helm_guard_core::api::change::{ChangedObject, ChangedRelease};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rstest::rstest;
 
 use super::*;
-use crate::api::change::{ChangedObject, ChangedRelease};
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
 use serde_json::{Value, json};
 
 use super::shortened;
-use crate::{
-    api::policy::alerts::AlertKind, policy::alerts::template::Detail, record::alerts::alert::Alert,
-};
+use crate::record::alerts::alert::{Alert, Severity};
 
 /// Annotations go into e-mails and text messages.
 const ANNOTATION_CHARS: usize = 2000;
@@ -32,7 +31,7 @@ pub(super) fn body(alert: &Alert) -> Value {
 fn one(alert: &Alert, kind: AlertKind) -> Value {
     let mut labels = BTreeMap::from([
         ("alertname", format!("HelmGuard{}", kind.as_str())),
-        ("severity", kind.severity().as_str().to_owned()),
+        ("severity", Severity::of(kind).as_str().to_owned()),
         ("source", "helm-guard".to_owned()),
         ("key", alert.key.clone()),
     ]);

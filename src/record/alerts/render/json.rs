@@ -1,11 +1,9 @@
 //! The whole alert as JSON, for sinks that need no form of their own.
 
+use helm_guard_core::policy::alerts::template::{Head, Name};
 use serde_json::{Map, Value};
 
-use crate::{
-    policy::alerts::template::{Head, Name},
-    record::alerts::alert::Alert,
-};
+use crate::record::alerts::alert::Alert;
 
 /// One object: the head, and `details` with what there is.
 pub(super) fn body(alert: &Alert) -> Value {

@@ -1,11 +1,9 @@
 //! `PagerDuty`'s Events v2 (<https://developer.pagerduty.com/docs/send-alert-event>).
 
+use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    policy::alerts::template::Detail,
-    record::alerts::alert::{Alert, Status},
-};
+use crate::record::alerts::alert::{Alert, Severity, Status};
 
 /// An event may have 512 kB; some of it is the rest of the event.
 const EVENT_BYTES: usize = 500 * 1024;
@@ -45,7 +43,7 @@ fn event(alert: &Alert, routing_key: &str) -> Value {
         "payload": {
             "summary": alert.summary,
             "source": "helm-guard",
-            "severity": alert.kind.severity().as_str(),
+            "severity": Severity::of(alert.kind).as_str(),
             "timestamp": alert.at.to_string(),
             "component": alert.detail(Detail::Object).unwrap_or_default(),
             "group": alert.detail(Detail::Namespace).unwrap_or_default(),

@@ -1,13 +1,11 @@
 //! Slack's incoming webhooks, and what takes the same (Mattermost, Rocket.Chat): a text and one
 //! attachment (<https://api.slack.com/reference/messaging/attachments>).
 
+use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Value, json};
 
 use super::shortened;
-use crate::{
-    policy::alerts::template::Detail,
-    record::alerts::alert::{Alert, Severity, Status},
-};
+use crate::record::alerts::alert::{Alert, Severity, Status};
 
 /// Of a long value; the whole of it is in the record of the change.
 const VALUE_CHARS: usize = 2000;
@@ -39,7 +37,7 @@ pub(super) fn body(alert: &Alert) -> Value {
 }
 
 fn mark(alert: &Alert) -> &'static str {
-    match (alert.status, alert.kind.severity()) {
+    match (alert.status, Severity::of(alert.kind)) {
         (Status::Resolved, _) => ":white_check_mark:",
         (Status::Firing, Severity::Critical) => ":rotating_light:",
         (Status::Firing, _) => ":warning:",
@@ -47,7 +45,7 @@ fn mark(alert: &Alert) -> &'static str {
 }
 
 fn colour(alert: &Alert) -> &'static str {
-    match (alert.status, alert.kind.severity()) {
+    match (alert.status, Severity::of(alert.kind)) {
         (Status::Resolved, _) => "good",
         (Status::Firing, Severity::Critical) => "danger",
         (Status::Firing, _) => "warning",

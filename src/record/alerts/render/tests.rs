@@ -1,16 +1,16 @@
 //! What each sink is sent.
 
-use serde_json::{Value, json};
-
-use super::*;
-use crate::{
+use helm_guard_core::{
     api::{
         State,
         policy::alerts::{AlertKind, SecretKey},
     },
     policy::alerts::template::Detail,
-    record::alerts::alert::tests::{at, change},
 };
+use serde_json::{Value, json};
+
+use super::*;
+use crate::record::alerts::alert::tests::{at, change};
 
 fn rendered(speaks: &Speaks, alert: &Alert) -> Value {
     serde_json::from_str(&body(speaks, alert, "r0uting")).unwrap()
@@ -191,12 +191,12 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             operation: "Delete",
             object: "Secret shop/x",
             release: None,
-            decision: crate::guard::Decision::Deny,
+            decision: helm_guard_core::guard::Decision::Deny,
             at: at(1),
         }),
         Alert::denials(&crate::record::alerts::alert::Denials {
             above: 20,
-            within: crate::api::Span::hours(1),
+            within: helm_guard_core::api::Span::hours(1),
             user: "jane",
             object: "Deployment shop/web",
             at: at(1),

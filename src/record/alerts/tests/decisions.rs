@@ -1,15 +1,16 @@
 //! What a sink hears of decisions.
 
-use crate::{
+use helm_guard_core::{
     guard::{Decided, Decision, Finding, ObjectRef, Reason, Request, Verdict},
     helm::ReleaseName,
     policy::Mode,
-    record::{
-        Recorder,
-        audit::AuditLog,
-        events,
-        metrics::{Figures, Metrics},
-    },
+};
+
+use crate::record::{
+    Recorder,
+    audit::AuditLog,
+    events,
+    metrics::{Figures, Metrics},
 };
 
 use super::*;
@@ -61,7 +62,7 @@ impl Told {
             reason,
             exemption: None,
             findings: vec![Finding {
-                apply_method: crate::helm::record::ApplyMethod::default(),
+                apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
                 release: Arc::new(ReleaseName {
                     namespace: "shop".to_owned(),
                     name: "web".to_owned(),

@@ -1,10 +1,11 @@
 //! Who would lose something with a namespace or a definition.
 
-use super::*;
-use crate::guard::{
+use helm_guard_core::guard::{
     Claimant, Reach, Trusts,
     records::{Defined, Holder, Stake},
 };
+
+use super::*;
 
 fn deployments(is_cluster_scoped: bool) -> Defined {
     Defined {

@@ -1,8 +1,7 @@
 //! Requests whose objects were not read: what they change is not known, so they violate what may be
 //! violated, whatever it is.
 
-use super::{About, Call};
-use crate::{
+use helm_guard_core::{
     guard::{Operation, Reason, Unread, Verdict},
     helm::{
         ReleaseName,
@@ -10,6 +9,8 @@ use crate::{
     },
     policy::records::Guarded,
 };
+
+use super::{About, Call};
 
 /// The verdict by the name of the object alone.
 pub(super) fn verdict(call: &Call<'_>, unread: Unread) -> Result<Verdict, Reason> {

@@ -1,7 +1,8 @@
 //! What comes through subresources, before the index is complete, and for the guard's own release.
 
+use helm_guard_core::guard::KnownBy;
+
 use super::*;
-use crate::guard::KnownBy;
 
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app.kubernetes.io/managed-by":"Helm"},"annotations":{"meta.helm.sh/release-name":"myapp"}}}"#;
 

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use helm_guard::compare::{
+use helm_guard_core::compare::{
     schema::{Shape, builtin::builtin, crd::CrdShape},
     values::Empties,
 };

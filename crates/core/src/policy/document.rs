@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::problem::{PolicyError, Problems};
 use crate::{
     api::{self, GuardPolicySpec},
-    helm::manifest::yaml::{self, Allowance},
+    yaml::{self, Allowance},
 };
 
 /// The most bytes that a policy in a file may have: more than the API server would take.

@@ -1,6 +1,6 @@
 //! What people do to objects, and how it is undone.
 
-use helm_guard::compare::path::{FieldPath, Step};
+use helm_guard_core::compare::path::{FieldPath, Step};
 use serde_json::{Value, json};
 
 use super::model::{Key, Ty, identity};

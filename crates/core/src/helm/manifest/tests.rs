@@ -3,6 +3,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::yaml::Fault;
 
 fn release() -> ReleaseName {
     ReleaseName {

@@ -16,14 +16,15 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::helm::identity::{DeclaredObject, ReleaseName, current_group};
+use crate::{
+    helm::identity::{DeclaredObject, ReleaseName, current_group},
+    yaml::{self, YamlError},
+};
 
 mod normalize;
 mod split;
-pub mod yaml;
 
 use split::Document;
-pub use yaml::{Fault, YamlError};
 
 /// Bytes of JSON that a declared object may have: twice what etcd takes.
 pub const OBJECT_BYTES: usize = 3 << 20;

@@ -120,6 +120,26 @@ pub enum AlertKind {
     AuditFailing,
 }
 
+impl AlertKind {
+    /// The word in documents, metrics and alerts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BreakGlass => "BreakGlass",
+            Self::Overdue => "Overdue",
+            Self::Settled => "Settled",
+            Self::Denials => "Denials",
+            Self::RecordsTampered => "RecordsTampered",
+            Self::PolicyLoosened => "PolicyLoosened",
+            Self::SinksChanged => "SinksChanged",
+            Self::PolicyMissing => "PolicyMissing",
+            Self::Suspended => "Suspended",
+            Self::RegistrationChanged => "RegistrationChanged",
+            Self::NotReady => "NotReady",
+            Self::AuditFailing => "AuditFailing",
+        }
+    }
+}
+
 /// A key of a Secret in the guard's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

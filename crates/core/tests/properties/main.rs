@@ -15,7 +15,7 @@ mod model;
 mod server;
 
 use edit::{Node, Seg, changed, get, nodes, put, removed};
-use helm_guard::compare::{
+use helm_guard_core::compare::{
     Agreement, Comparison, Declared, Json, Violation, compare,
     path::{FieldPath, Step},
 };
@@ -316,7 +316,7 @@ const MAPS: [&str; 6] = [
 /// Something is lost with the value of this name: a scalar, an object (empty, it still stands there), or
 /// an empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
 fn says_something(subject: &Subject, ty: &Ty, (name, value): (&str, &Value)) -> bool {
-    use helm_guard::compare::values::Empties;
+    use helm_guard_core::compare::values::Empties;
     let is_custom = subject.empties == Empties::Kept;
     match value {
         Value::Array(items) => !items.is_empty(),

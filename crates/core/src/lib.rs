@@ -1,0 +1,27 @@
+//! What decides in helm-guard: release records, manifests, the comparison, the policy and the rule.
+//!
+//! The modules, in the direction in which data flows; a module uses only those above it:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`api`] | the kinds of `helm-guard.dev/v1alpha1`: policy, grants, emergency changes |
+//! | [`yaml`] | YAML as Helm reads it |
+//! | [`helm`] | release records, manifests, the revision life cycle |
+//! | [`compare`] | the declared-versus-requested walk over raw JSON, list keys, values, paths |
+//! | [`policy`] | enforcement modes and the named exemptions |
+//! | [`guard`] | the rule: (request, claims, policy) to a verdict |
+//! | [`breakglass`] | the identities that may pass in an emergency, and what is recorded of it |
+//!
+//! Invariants
+//! - No client, no socket, no file, no clock: all that is known comes in as an argument. The
+//!   dependencies see to it, and `tests/layers.rs` sees to the dependencies.
+//!
+//! Start reading at [`guard::judge`]: it is the rule that the rest serves.
+
+pub mod api;
+pub mod breakglass;
+pub mod compare;
+pub mod guard;
+pub mod helm;
+pub mod policy;
+pub mod yaml;
