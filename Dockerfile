@@ -8,6 +8,7 @@ FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY crates crates
 # The test environment is a member of the workspace, and examples and benchmarks are targets. Cargo needs them to exist,
 # but builds none of them.
 COPY tests tests

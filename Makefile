@@ -15,7 +15,7 @@ TOOLS := $(abspath $(TARGET_DIR))/tools/bin
 SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/mutants .ci/fuzz certs/make-certs.sh
 # One second per case is enough for the median of an operation that takes microseconds.
 BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
-BUILTIN := src/compare/schema/builtin.txt
+BUILTIN := crates/core/src/compare/schema/builtin.txt
 CRDS := deploy/manifests/05-crds.yaml
 
 .PHONY: help
@@ -123,7 +123,7 @@ docs: tools ## Regenerate docs/flags.md and docs/metrics.md from the code
 	@UPDATE_DOCS=1 $(CARGO) test --quiet --locked --lib generated_
 
 .PHONY: crds
-crds: tools ## Regenerate the CRDs of the guard's own kinds from src/api
+crds: tools ## Regenerate the CRDs of the guard's own kinds from crates/core/src/api
 	@$(CARGO) run --quiet --locked --example crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }
 	@mv '$(CRDS).new' '$(CRDS)'
 	@git --no-pager diff --stat -- '$(CRDS)' 2>/dev/null || true

@@ -18,7 +18,13 @@ const IO: [&str; 7] = [
 #[test]
 fn the_core_crate_depends_on_no_runtime_and_no_client() {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "--package", "helm-guard-core"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--package",
+            "helm-guard-core",
+        ])
         .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -29,7 +35,10 @@ fn the_core_crate_depends_on_no_runtime_and_no_client() {
         String::from_utf8_lossy(&tree.stderr)
     );
     let tree = String::from_utf8(tree.stdout).unwrap();
-    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    let names: Vec<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert!(names.contains(&"helm-guard-core"), "{tree}");
     assert!(names.contains(&"serde_json"), "{tree}");
     let found: Vec<_> = names.iter().filter(|name| IO.contains(name)).collect();

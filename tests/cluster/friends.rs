@@ -367,7 +367,7 @@ fn a_reloader_may_add_an_env_item_of_its_own_and_change_it() {
 }
 
 /// Scenario 67: a Service's selector is one value, so the key that Argo Rollouts adds to it needs the
-/// preset (src/guard/judge/tests/selectors.rs). One that is there already stands in nobody's way.
+/// preset (crates/core/src/guard/judge/tests/selectors.rs). One that is there already stands in nobody's way.
 #[test]
 fn a_key_that_nobody_declares_may_not_be_added_to_a_declared_selector() {
     let scene = scene("selector");

@@ -1,4 +1,4 @@
-//! Prints the table of Kubernetes' own types, `src/compare/schema/builtin.txt`.
+//! Prints the table of Kubernetes' own types, `crates/core/src/compare/schema/builtin.txt`.
 //!
 //! `cargo run --example schema-table -- DIR`, where DIR holds the OpenAPI v3 documents, one file a
 //! group version: `api/openapi-spec/v3` of a Kubernetes release, or what
