@@ -9,12 +9,14 @@ pub mod break_glass;
 pub mod check;
 pub mod config;
 mod documents;
-mod engine;
 pub mod explain;
 mod failure;
+mod live_sources;
 mod logging;
 pub mod output;
 pub mod policy;
+mod process;
+mod reviewing;
 mod serve;
 
 use std::{

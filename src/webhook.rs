@@ -2,7 +2,7 @@
 //!
 //! A review comes in over [`accept`] (sockets, TLS, time limits, drain), is taken by [`intake`] (size,
 //! memory, time), read by [`envelope`],
-//! judged by [`handler`], and leaves as [`answer`] writes it. The certificate that it is served with comes from
+//! answered by `handler` from what [`crate::review`] decides, and leaves as [`answer`] writes it. The certificate that it is served with comes from
 //! [`certificates`] or from files, and lives in [`tls`]; [`registration`] tells the API server
 //! where to call and whom to trust; [`upkeep`] keeps the two in step, in the order that never lets
 //! a call fail; [`versions`] says which versions the API server shall convert objects to. [`admin`] answers probes and scrapes on a plain port of its own, and [`shutdown`]
@@ -14,7 +14,7 @@ pub mod answer;
 pub mod certificates;
 pub mod endpoint;
 pub mod envelope;
-pub mod handler;
+pub(crate) mod handler;
 pub mod intake;
 pub mod paths;
 pub mod registration;

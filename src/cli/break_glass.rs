@@ -18,7 +18,7 @@ use helm_guard_core::api::Span;
 use kube::Client;
 
 use self::open::Open;
-use super::{engine, output::Format};
+use super::{output::Format, process};
 use crate::cluster::{
     ApiFailure,
     client::{self, Target},
@@ -106,7 +106,7 @@ pub(super) fn run(args: &BreakGlass) -> anyhow::Result<ExitCode> {
         kubeconfig: args.kubeconfig.clone(),
         context: args.context.clone(),
     };
-    engine::runtime()?.block_on(async {
+    process::runtime()?.block_on(async {
         let client = client::connect(&target).await?;
         match &args.command {
             Command::Open(args) => open::open(&client, &target, args).await,

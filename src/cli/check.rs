@@ -1,5 +1,5 @@
-//! `helm-guard check`: judges recorded reviews, against records from files, a manifest, or the
-//! cluster. The judgement is the webhook's own.
+//! `helm-guard check`: evaluates recorded reviews, against records from files, a manifest, or the
+//! cluster, as the webhook does.
 
 #![allow(
     clippy::doc_markdown,
@@ -13,33 +13,26 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
-use helm_guard_core::{
-    guard::{Asker, Decision, decide},
-    helm::ReleaseName,
-    policy::Policy,
-};
+use helm_guard_core::{helm::ReleaseName, policy::Policy};
 use serde_json::Value;
 
 use self::{offline::Offline, report::Report};
 use super::{
     args::StorageDriver,
     documents::Source,
-    engine::{self, Cluster},
     output::{self, Format},
-    policy, print,
+    policy, print, process,
+    reviewing::{self, Cluster},
 };
 use crate::{
     cluster::client::Target,
-    webhook::{
-        envelope,
-        handler::{Entry, Sources, Webhook, judged},
-    },
+    review::{Entry, Reviewer, Sources},
+    webhook::envelope,
 };
 
 /// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
@@ -108,24 +101,23 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
 /// As [`run`].
 pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode> {
     let policy = match &args.policy {
-        Some(file) => Some(policy::load(file)?),
-        None => None,
+        Some(file) => policy::load(file)?,
+        None => Policy::default(),
     };
     let mut texts = Vec::new();
     for file in &args.reviews {
         texts.extend(reviews(&Source::of(file))?);
     }
-    let reports = engine::runtime()?.block_on(async {
+    let reports = process::runtime()?.block_on(async {
         if args.releases.is_empty() && args.manifest.is_none() {
             let target = Target {
                 kubeconfig: args.kubeconfig.clone(),
                 context: args.context.clone(),
             };
             let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
-            reports(ruled(&cluster.webhook, policy), &texts).await
+            reports(&cluster.reviewer(policy)?, &texts).await
         } else {
-            let webhook = engine::webhook(offline(args)?)?;
-            reports(ruled(&webhook, policy), &texts).await
+            reports(&reviewing::reviewer(offline(args)?, policy)?, &texts).await
         }
     })?;
     let text = match output::encode(args.output, &reports)? {
@@ -142,14 +134,6 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
     })
 }
 
-/// The webhook with this policy in force, if one was given.
-fn ruled<S>(webhook: &Webhook<S>, policy: Option<Policy>) -> &Webhook<S> {
-    if let Some(policy) = policy {
-        webhook.policy.store(Arc::new(policy));
-    }
-    webhook
-}
-
 /// The reviews as JSON text, as they would come in a body.
 fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
     let documents = source.documents()?;
@@ -161,30 +145,17 @@ fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 async fn reports<S: Sources>(
-    webhook: &Webhook<S>,
+    reviewer: &Reviewer<S>,
     reviews: &[Vec<u8>],
 ) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::with_capacity(reviews.len());
     for (n, review) in reviews.iter().enumerate() {
         let request = envelope::parse(review).with_context(|| format!("review {}", n + 1))?;
         let deadline = Instant::now() + DEADLINE;
-        let policy = webhook.policy.load_full();
-        let judged = judged(
-            webhook,
-            &policy,
-            &request,
-            Entry::AsRequested,
-            Asker::Ordinary,
-            deadline,
-        )
-        .await;
-        let outcome = judged.verdict.reason.outcome();
-        let decision: Decision = decide(
-            outcome,
-            judged.verdict.mode().unwrap_or(policy.default_mode()),
-            Asker::Ordinary,
-        );
-        reports.push(Report::of(&request, &judged, decision, &webhook.redactor));
+        let review = reviewer
+            .review(&request, Entry::AsRequested, deadline)
+            .await;
+        reports.push(Report::of(&request, &review, &reviewer.redactor));
     }
     Ok(reports)
 }

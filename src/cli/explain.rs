@@ -1,5 +1,5 @@
 //! `helm-guard explain`: which release declares an object or a field of it, where, and what would
-//! become of a change. The answers of "what would" are judged by the webhook's own judgement.
+//! become of a change. A change is evaluated as the webhook does.
 
 mod change;
 mod line;
@@ -21,8 +21,9 @@ use helm_guard_core::{
         redact::{Redactor, Sensitivity},
         select::{child, select},
     },
-    guard::{Asker, Claim, Held, Owner, decide, settle, subject::owner_of},
+    guard::{Claim, Held, Owner, settle, subject::owner_of},
     helm::identity::DeclaredObject,
+    policy::Policy,
 };
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
@@ -36,16 +37,14 @@ use self::{
 use super::{
     args::StorageDriver,
     check::text_of,
-    engine::{self, Cluster},
     output::{self, Format},
-    print,
+    print, process,
+    reviewing::Cluster,
 };
 use crate::{
     cluster::client::Target,
-    webhook::{
-        envelope,
-        handler::{Entry, Sources, Webhook, judged},
-    },
+    review::{Entry, Reviewer, Sources},
+    webhook::envelope,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -100,7 +99,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         kubeconfig: args.kubeconfig.clone(),
         context: args.context.clone(),
     };
-    let explanation = engine::runtime()?.block_on(async {
+    let explanation = process::runtime()?.block_on(async {
         let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
         let resource = Resource::find(&cluster.client, kind).await?;
         let given = args.namespace.as_deref();
@@ -160,7 +159,8 @@ async fn explain(
     // A policy may trust more: what is shown is what counts without one.
     let claims = settle(claims, &owner, |_| false).counting;
     let path = path.map(|path| by_name(&live, path));
-    let redactor = &cluster.webhook.redactor;
+    let reviewer = cluster.reviewer(Policy::default())?;
+    let redactor = &reviewer.redactor;
     let sensitivity = Sensitivity::of(&resource.group, &resource.kind);
     let show = |object: &Value, path: &FieldPath| shown(redactor, sensitivity, object, path);
     let mut declarations = Vec::new();
@@ -209,8 +209,8 @@ async fn explain(
         if_changed: Vec::new(),
     };
     for (change, changed) in changes(&live, path.as_ref()) {
-        let review = review(subject, &live, changed.as_ref());
-        let (verdict, reason) = judge(&cluster.webhook, &review).await?;
+        let asked = review(subject, &live, changed.as_ref());
+        let (verdict, reason) = decided(&reviewer, &asked).await?;
         explanation.if_changed.push(Consequence {
             change,
             verdict,
@@ -296,30 +296,18 @@ fn review(subject: &Subject<'_>, live: &Value, changed: Option<&Value>) -> Value
     })
 }
 
-async fn judge<S: Sources>(
-    webhook: &Webhook<S>,
+/// The decision, and the reason for it.
+async fn decided<S: Sources>(
+    reviewer: &Reviewer<S>,
     review: &Value,
 ) -> anyhow::Result<(&'static str, &'static str)> {
     let body = serde_json::to_vec(review)?;
     let request = envelope::parse(&body).context("failed to ask what would happen")?;
     let deadline = Instant::now() + DEADLINE;
-    let policy = webhook.policy.load_full();
-    let judged = judged(
-        webhook,
-        &policy,
-        &request,
-        Entry::AsRequested,
-        Asker::Ordinary,
-        deadline,
-    )
-    .await;
-    let reason = judged.verdict.reason;
-    let decision = decide(
-        reason.outcome(),
-        judged.verdict.mode().unwrap_or_default(),
-        Asker::Ordinary,
-    );
-    Ok((decision.as_str(), reason.as_str()))
+    let review = reviewer
+        .review(&request, Entry::AsRequested, deadline)
+        .await;
+    Ok((review.decision.as_str(), review.verdict.reason.as_str()))
 }
 
 #[cfg(test)]

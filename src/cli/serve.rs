@@ -7,7 +7,6 @@
 //! 4. Until a signal, or until a task that must not end does; then the drain.
 
 mod health;
-pub(super) mod known;
 pub(super) mod policy;
 mod watchdog;
 
@@ -27,22 +26,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     health::Health,
-    known::Known,
     policy::{Keeper, Standing, Terms as PolicyTerms},
     watchdog::Watchdog,
 };
 use super::{
     args,
     config::{AtExit, AuditTarget, Config},
+    live_sources::LiveSources,
     logging,
+    process::{install_crypto, key},
 };
 use crate::{
     cluster::{
-        Namespaces,
-        access::AccessReviews,
         admission::AdmissionPolicies,
         client,
-        crds::Crds,
         lease::{Candidate, Terms},
         live::Objects,
     },
@@ -57,7 +54,8 @@ use crate::{
         tokens::Tokens,
         tracker::{self, Tracker},
     },
-    releases::{self, ReadThrough, Releases},
+    releases::{self, Releases},
+    review::{Emergencies, Reviewer},
     webhook::{
         accept::{self, Limits, Options, Protocol},
         admin::{self, Admin},
@@ -92,12 +90,6 @@ pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
         .build()
         .context("failed to start the runtime")?
         .block_on(serve(config))
-}
-
-/// The one provider that rustls and kube are built with.
-pub(super) fn install_crypto() {
-    // An error says that it is there already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// What runs beside the answering of reviews.
@@ -214,13 +206,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tasks.spawn("certificate and registration", registering);
 
     let webhook = Webhook {
-        sources,
-        policy: live,
-        redactor: Redactor::new(&key()?),
-        conversions: Arc::clone(&upkeep.conversions),
+        reviewer: Reviewer {
+            sources,
+            policy: live,
+            redactor: Redactor::new(&key()?),
+            conversions: upkeep.conversions.active(),
+            own: config.own_release,
+            emergencies: Emergencies::Considered,
+        },
+        emergencies: Box::new(Changes::new(client.clone())),
         recorder,
         intake: Intake::default(),
-        own: config.own_release,
     };
     let router = handler::router(Arc::new(webhook), Arc::clone(&upkeep.paths));
     let server = accept::serve(listener, router, options, stop.drain.clone());
@@ -343,7 +339,7 @@ fn follow_policy(
 /// what it has seen itself.
 fn follow_emergencies(
     config: &Config,
-    (sources, policy): (&Known, &Live),
+    (sources, policy): (&LiveSources, &Live),
     recorder: &Arc<Recorder>,
     kept: &mut Kept,
 ) -> anyhow::Result<()> {
@@ -378,24 +374,14 @@ fn follow_emergencies(
     Ok(())
 }
 
-/// Where a judgement finds what it has to know, with the watches that keep it so.
-fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> Known {
-    let crds = Arc::new(Crds::new(client.clone()));
-    let watched = Arc::clone(&crds);
+/// Where reviews find what they have to know, with the watches that keep it up to date.
+fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> LiveSources {
+    let sources = LiveSources::new(client, releases);
+    let watched = Arc::clone(&sources.crds);
     kept.keep("schemas", async move { watched.watch().await });
-    let namespaces = Arc::<Namespaces>::default();
-    let (watched, by) = (Arc::clone(&namespaces), client.clone());
+    let (watched, by) = (Arc::clone(&sources.namespaces), client.clone());
     kept.keep("namespaces", async move { watched.watch(by).await });
-    Known {
-        read_through: ReadThrough::new(releases),
-        access: AccessReviews::new(client.clone()),
-        changes: Changes::new(client.clone()),
-        client: client.clone(),
-        releases: releases.clone(),
-        crds,
-        namespaces,
-        objects: Arc::new(Objects::new(client.clone())),
-    }
+    sources
 }
 
 fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
@@ -543,15 +529,6 @@ async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("failed to listen on {address}"))
-}
-
-/// Hashes of redacted values are keyed anew by every process: nobody can compare them with those of
-/// another day, or try passwords against them.
-pub(super) fn key() -> anyhow::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key)
-        .map_err(|_| anyhow::anyhow!("failed to get random bytes from the system"))?;
-    Ok(key)
 }
 
 /// A name that no other replica has, with that of the pod in it for people.

@@ -2,8 +2,8 @@
 //! own.
 //!
 //! [`follow`] works out what is needed from the index and from discovery, [`super::upkeep`] writes
-//! it into the registration, and the handler asks [`Conversions::active`] whether a request will be
-//! judged in another call.
+//! it into the registration, and a review asks [`Conversions::active`] whether a request will be
+//! evaluated in another call.
 //!
 //! Invariants
 //! - A call is waited for only once its entry has been in the registration for as long as the API
@@ -11,7 +11,7 @@
 //! - What can not be found out removes nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -19,7 +19,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::registration::pins::{Others, Pin, Wanted};
-use crate::{cluster::served::Served, releases::DeclaredKind};
+use crate::{
+    cluster::served::Served,
+    releases::DeclaredKind,
+    review::conversions::{ActiveConversions, ConvertedVersions},
+};
 
 mod follow;
 #[cfg(test)]
@@ -31,7 +35,7 @@ pub use follow::{Following, Pace, follow};
 #[derive(Debug, Default)]
 pub struct Conversions {
     needed: ArcSwap<Needed>,
-    active: ArcSwap<Active>,
+    active: ActiveConversions,
     changed: Notify,
 }
 
@@ -54,50 +58,16 @@ impl Needed {
     }
 }
 
-/// The versions in which the API server makes calls of their own.
-#[derive(Debug, Default)]
-pub struct Active {
-    groups: HashMap<Box<str>, Kinds>,
-}
-
-/// The versions of each kind of a group.
-type Kinds = HashMap<Box<str>, Vec<Box<str>>>;
-
-impl Active {
-    fn of<'p>(pins: impl IntoIterator<Item = (&'p Pin, &'p Box<str>)>) -> Self {
-        let mut active = Self::default();
-        for (pin, kind) in pins {
-            let kinds = active.groups.entry(pin.group.as_str().into());
-            let versions = kinds.or_default().entry(kind.clone()).or_default();
-            versions.push(pin.version.as_str().into());
-        }
-        active
-    }
-
-    /// Those of a kind.
-    pub fn versions(&self, group: &str, kind: &str) -> &[Box<str>] {
-        let kinds = self.groups.get(group);
-        kinds
-            .and_then(|kinds| kinds.get(kind))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    /// How many there are in all.
-    pub fn len(&self) -> usize {
-        let versions = self.groups.values().flat_map(HashMap::values);
-        versions.map(Vec::len).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
+/// The versions that these entries convert to.
+fn converted<'p>(pins: impl IntoIterator<Item = (&'p Pin, &'p Box<str>)>) -> ConvertedVersions {
+    let pins = pins.into_iter();
+    ConvertedVersions::of(pins.map(|(pin, kind)| (&*pin.group, &**kind, &*pin.version)))
 }
 
 impl Conversions {
-    /// What is in place now.
-    pub fn active(&self) -> Arc<Active> {
-        self.active.load_full()
+    /// What is in place, now and later.
+    pub(crate) fn active(&self) -> ActiveConversions {
+        Arc::clone(&self.active)
     }
 
     /// What is needed now: another value whenever that changes.
@@ -121,7 +91,7 @@ impl Conversions {
             let versions = in_place.versions(&pin.group, kind);
             versions.iter().any(|version| **version == *pin.version)
         });
-        self.active.store(Arc::new(Active::of(left)));
+        self.active.store(Arc::new(converted(left)));
         self.needed.store(Arc::new(needed));
         self.changed.notify_one();
     }
@@ -132,7 +102,7 @@ impl Conversions {
         let still = self.needed.load_full();
         let pins = needed.pins.iter();
         let pins = pins.filter(|(pin, _)| still.pins.contains_key(*pin));
-        self.active.store(Arc::new(Active::of(pins)));
+        self.active.store(Arc::new(converted(pins)));
     }
 }
 

@@ -26,7 +26,7 @@ pub mod verdict;
 
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use claimant::{Claimant, Sighting, Trusts, Witness};
-pub use decision::{Asker, Decided, Decision, decide};
+pub use decision::{Decided, Decision, EmergencyAccess, Ruling, decide};
 pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
 pub use judge::{Elsewhere, Knowledge, Question, judge};
 pub use own::{KnownBy, Own};
@@ -36,4 +36,4 @@ pub use subject::{
     Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,
     subject,
 };
-pub use verdict::{Change, Finding, Outcome, Reason, Verdict};
+pub use verdict::{Change, Confidence, Finding, Outcome, Reason, Verdict};

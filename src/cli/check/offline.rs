@@ -1,10 +1,10 @@
-//! What the webhook asks of a cluster, answered from files.
+//! What reviews ask of a cluster, answered from files.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use helm_guard_core::{
-    api::{BreakGlassGrant, EmergencyChangeSpec},
+    api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
@@ -14,12 +14,14 @@ use helm_guard_core::{
 use serde_json::Value;
 
 use crate::{
-    record::changes::Unkept,
     releases::{
         Autoscalers, Autoscaling, Directory, Wanted,
         files::{Added, Files},
     },
-    webhook::handler::{Fresh, Holdings, LiveOwner, SourceError, Sources},
+    review::sources::{
+        AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner,
+        NamespaceSource, ObjectSource, RecordSource, SchemaSource, SourceError,
+    },
 };
 
 /// Records and definitions from files.
@@ -90,7 +92,7 @@ impl Collected {
     }
 }
 
-impl Sources for Offline {
+impl IndexSource for Offline {
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
         self.directory
             .claims(object.group, object.kind, object.namespace, &object.name)
@@ -100,74 +102,41 @@ impl Sources for Offline {
         self.directory.is_unreadable(namespace, release)
     }
 
+    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
+        Vec::new()
+    }
+
+    /// Nobody can say of a cluster that is not asked, and a pass without a name is worse than one with one.
+    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
+        Autoscaling::Undeclared
+    }
+}
+
+impl RecordSource for Offline {
     /// Files do not change.
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
         _wanted: &Wanted<'_>,
         _deadline: Instant,
-    ) -> Fresh {
-        Fresh {
+    ) -> FreshClaims {
+        FreshClaims {
             claims: self.claims(object),
             unread: Vec::new(),
         }
     }
 
-    /// Files do not show what a review does not.
-    async fn owner_now(
-        &self,
-        _resource: &Resource<'_>,
-        _object: &ObjectRef<'_>,
-        _deadline: Instant,
-    ) -> Result<Option<ReleaseName>, SourceError> {
-        Err("no cluster is asked".into())
-    }
-
-    /// Files do not say who may do what: then nobody can say.
-    async fn may_write_records(
-        &self,
-        _claim: &Claim,
-        _user: &User<'_>,
-    ) -> Result<bool, SourceError> {
-        Err("no cluster is asked".into())
-    }
-
-    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
-        Ok(Vec::new())
-    }
-
-    /// Nothing that is only asked about is kept.
-    async fn keep(
-        &self,
-        _change: &EmergencyChangeSpec,
-        _deadline: Instant,
-    ) -> Result<String, Unkept> {
-        Err(Unkept::NotInstalled)
-    }
-
-    /// Recorded reviews are judged as those of objects.
+    /// Recorded reviews are evaluated as those of objects.
     async fn fresh_holders(
         &self,
         _stake: Stake<'_>,
         _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Holdings {
-        Holdings {
+    ) -> FreshHolders {
+        FreshHolders {
             holders: Vec::new(),
             failure: Some("no cluster is asked".into()),
         }
-    }
-
-    async fn sighting(
-        &self,
-        _witness: &Witness,
-        _deadline: Instant,
-    ) -> Result<Sighting, SourceError> {
-        Err("no cluster is asked".into())
-    }
-
-    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
-        Vec::new()
     }
 
     async fn history(
@@ -179,25 +148,32 @@ impl Sources for Offline {
         Err("no cluster is asked".into())
     }
 
-    async fn is_terminating(
-        &self,
-        _namespace: &str,
-        _deadline: Instant,
-    ) -> Result<bool, SourceError> {
-        Err("no cluster is asked".into())
-    }
-
-    /// Nobody can say of a cluster that is not asked, and a pass without a name is worse than one with one.
-    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
-        Autoscaling::Undeclared
-    }
-
     async fn autoscalers(
         &self,
         _object: &ObjectRef<'_>,
         _trusts: Trusts<'_>,
         _deadline: Instant,
     ) -> Result<Autoscalers, SourceError> {
+        Err("no cluster is asked".into())
+    }
+}
+
+impl ObjectSource for Offline {
+    /// Files do not show what a review does not.
+    async fn owner_now(
+        &self,
+        _resource: &Resource<'_>,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<ReleaseName>, SourceError> {
+        Err("no cluster is asked".into())
+    }
+
+    async fn sighting(
+        &self,
+        _witness: &Witness,
+        _deadline: Instant,
+    ) -> Result<Sighting, SourceError> {
         Err("no cluster is asked".into())
     }
 
@@ -208,7 +184,36 @@ impl Sources for Offline {
     ) -> Result<Option<String>, SourceError> {
         Err("no cluster is asked".into())
     }
+}
 
+impl NamespaceSource for Offline {
+    async fn is_terminating(
+        &self,
+        _namespace: &str,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
+    }
+}
+
+impl AccessSource for Offline {
+    /// Files do not say who may do what: then nobody can say.
+    async fn may_write_records(
+        &self,
+        _claim: &Claim,
+        _user: &User<'_>,
+    ) -> Result<bool, SourceError> {
+        Err("no cluster is asked".into())
+    }
+}
+
+impl GrantSource for Offline {
+    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        Ok(Vec::new())
+    }
+}
+
+impl SchemaSource for Offline {
     /// A definition that is in no file may well exist: then nobody can say what hangs on it.
     async fn custom_resource(
         &self,

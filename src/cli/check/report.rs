@@ -14,7 +14,7 @@ use json_patch::Patch;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::webhook::handler::Judged;
+use crate::review::Review;
 
 /// One judged review.
 #[derive(Debug, Serialize)]
@@ -63,23 +63,19 @@ struct Field {
 }
 
 impl Report {
-    pub(super) fn of(
-        request: &Request<'_>,
-        judged: &Judged<'_>,
-        decision: Decision,
-        redactor: &Redactor,
-    ) -> Self {
+    pub(super) fn of(request: &Request<'_>, review: &Review<'_>, redactor: &Redactor) -> Self {
         let Verdict {
             reason,
             exemption,
             findings,
-        } = &judged.verdict;
+            ..
+        } = &review.verdict;
         Self {
             uid: request.uid.clone().into_owned(),
             operation: request.operation.as_str(),
-            object: object(request, judged),
+            object: object(request, review),
             user: request.user_info.username.clone().into_owned(),
-            verdict: decision.as_str(),
+            verdict: review.decision.as_str(),
             reason: reason.as_str(),
             exemption: exemption.clone(),
             findings: findings.iter().map(objection).collect(),
@@ -92,8 +88,8 @@ impl Report {
     }
 }
 
-fn object(request: &Request<'_>, judged: &Judged<'_>) -> Object {
-    let found = judged.object();
+fn object(request: &Request<'_>, review: &Review<'_>) -> Object {
+    let found = review.object();
     let (group, version) = if request.sub_resource.is_empty() {
         (&request.kind.group, &request.kind.version)
     } else {

@@ -23,7 +23,7 @@ use kube::Api;
 
 use self::show::Report;
 use crate::{
-    cli::{engine, print},
+    cli::{print, process},
     cluster::{
         ApiFailure,
         client::{self, Target},
@@ -98,7 +98,7 @@ pub(super) fn run(args: &Forecast) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let from = first_day(now, args.since)?;
     let source = if args.audit_log.is_empty() {
-        engine::runtime()?.block_on(from_cluster(args))?
+        process::runtime()?.block_on(from_cluster(args))?
     } else {
         from_lines(&args.audit_log, from)?
     };

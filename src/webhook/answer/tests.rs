@@ -103,9 +103,8 @@ impl Case {
         .to_string();
         let request = serde_json::from_str(&body).unwrap();
         let verdict = helm_guard_core::guard::Verdict {
-            reason: self.reason,
             exemption: self.exemption.map(Arc::from),
-            findings: self.findings.clone(),
+            ..helm_guard_core::guard::Verdict::with_findings(self.reason, self.findings.clone())
         };
         let answer = Answer {
             decided: Decided {

@@ -6,11 +6,12 @@ use std::{
 };
 
 use axum::body::Body;
+use futures_util::future::BoxFuture;
 use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec},
-    compare::schema::crd::CrdShape,
+    compare::{redact::Redactor, schema::crd::CrdShape},
     guard::{
-        Claim, Claimant, Held, ObjectRef, Reach, RecordsAt, Resource, RevisionClaim, Sighting,
+        Claim, Claimant, Held, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, Sighting,
         Trusts, User, Witness,
         records::{Holder, Stake},
     },
@@ -20,7 +21,7 @@ use helm_guard_core::{
         lifecycle::{Phase, Status},
         storage::Driver,
     },
-    policy::Mode,
+    policy::{Mode, Policy},
 };
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -39,6 +40,14 @@ use crate::{
         metrics::{Figures, Metrics},
     },
     releases::{Autoscalers, Autoscaling, Wanted},
+    review::{
+        Emergencies,
+        sources::{
+            AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner,
+            NamespaceSource, ObjectSource, RecordSource, SchemaSource, SourceError, UnreadRelease,
+        },
+    },
+    webhook::versions::Conversions,
 };
 
 const DEPLOYMENT: &str = r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":3}}"#;
@@ -70,12 +79,17 @@ struct Handmade {
     phase: Phase,
     may_write: Result<bool, ()>,
     grants: Result<Value, ()>,
-    keep: Result<(), Unkept>,
-    kept: Kept,
     foundations: Foundations,
     is_complete: bool,
     deputies: Deputies,
     takeover: TakeOver,
+}
+
+/// Where records of emergency changes are persisted, or why they are not.
+#[derive(Debug)]
+struct HandmadeStore {
+    keep: Result<(), Unkept>,
+    kept: Kept,
 }
 
 /// Another release that declares the object.
@@ -178,7 +192,7 @@ fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
     }]
 }
 
-impl Sources for Handmade {
+impl IndexSource for Handmade {
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
         let mut claims = claims(self.declared, object, self.phase);
         claims.extend(self.takeover.taker.clone());
@@ -193,24 +207,41 @@ impl Sources for Handmade {
         self.is_complete
     }
 
+    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
+        let holders = self.foundations.holders.iter().flatten();
+        holders
+            .map(|holder| Arc::clone(&holder.claimant.release))
+            .collect()
+    }
+
+    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
+        match self.deputies.is_autoscaled {
+            Ok(true) => Autoscaling::Declared,
+            _ if self.deputies.elsewhere.is_some() => Autoscaling::InQuestion,
+            _ => Autoscaling::Undeclared,
+        }
+    }
+}
+
+impl RecordSource for Handmade {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
         wanted: &Wanted<'_>,
         _deadline: Instant,
-    ) -> sources::Fresh {
+    ) -> FreshClaims {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let claims = match self.fresh {
             Fresh::AsIndexed => self.claims(object),
             Fresh::Declares(declared) => claims(declared, object, self.phase),
             Fresh::Fails => {
-                let unread = wanted.claims.iter().map(|claim| Missed {
+                let unread = wanted.claims.iter().map(|claim| UnreadRelease {
                     records: claim.records.clone(),
                     release: claim.release.name.clone(),
                     is_too_large: false,
                     error: "the API server is away".into(),
                 });
-                return sources::Fresh {
+                return FreshClaims {
                     claims: Vec::new(),
                     unread: unread.collect(),
                 };
@@ -218,45 +249,10 @@ impl Sources for Handmade {
             Fresh::NeverAnswers => std::future::pending().await,
             Fresh::Panics => panic!("hunter2"),
         };
-        sources::Fresh {
+        FreshClaims {
             claims,
             unread: Vec::new(),
         }
-    }
-
-    async fn owner_now(
-        &self,
-        _resource: &Resource<'_>,
-        _object: &ObjectRef<'_>,
-        _deadline: Instant,
-    ) -> Result<Option<ReleaseName>, SourceError> {
-        Err("the API server is away".into())
-    }
-
-    async fn may_write_records(
-        &self,
-        claim: &Claim,
-        _user: &User<'_>,
-    ) -> Result<bool, SourceError> {
-        if let Some(namespaces) = self.takeover.writes_in {
-            return Ok(namespaces.contains(&&*claim.records.namespace));
-        }
-        self.may_write.map_err(|()| "the API server is away".into())
-    }
-
-    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
-        let grants = self.grants.clone().map_err(|()| "403 Forbidden")?;
-        Ok(serde_json::from_value(grants).unwrap())
-    }
-
-    async fn keep(
-        &self,
-        change: &EmergencyChangeSpec,
-        _deadline: Instant,
-    ) -> Result<String, Unkept> {
-        self.keep.clone()?;
-        self.kept.lock().push(serde_json::to_value(change).unwrap());
-        Ok("web-1a2b".to_owned())
     }
 
     async fn fresh_holders(
@@ -264,28 +260,12 @@ impl Sources for Handmade {
         _stake: Stake<'_>,
         _trusts: Trusts<'_>,
         _deadline: Instant,
-    ) -> Holdings {
+    ) -> FreshHolders {
         let holders = self.foundations.holders.clone();
-        Holdings {
+        FreshHolders {
             failure: holders.is_err().then(|| "the API server is away".into()),
             holders: holders.unwrap_or_default(),
         }
-    }
-
-    async fn sighting(
-        &self,
-        _witness: &Witness,
-        _deadline: Instant,
-    ) -> Result<Sighting, SourceError> {
-        let sighting = self.foundations.sighting.clone();
-        sighting.map_err(|()| "the API server is away".into())
-    }
-
-    fn recorded_in(&self, _namespace: &str) -> Vec<Arc<ReleaseName>> {
-        let holders = self.foundations.holders.iter().flatten();
-        holders
-            .map(|holder| Arc::clone(&holder.claimant.release))
-            .collect()
     }
 
     async fn history(
@@ -296,26 +276,6 @@ impl Sources for Handmade {
     ) -> Result<Vec<(u32, Status)>, SourceError> {
         let history = self.foundations.history.clone();
         history.map_err(|()| "the API server is away".into())
-    }
-
-    async fn is_terminating(
-        &self,
-        _namespace: &str,
-        _deadline: Instant,
-    ) -> Result<bool, SourceError> {
-        Ok(self.foundations.is_terminating)
-    }
-
-    fn is_known_terminating(&self, _namespace: &str) -> bool {
-        self.foundations.is_terminating
-    }
-
-    fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
-        match self.deputies.is_autoscaled {
-            Ok(true) => Autoscaling::Declared,
-            _ if self.deputies.elsewhere.is_some() => Autoscaling::InQuestion,
-            _ => Autoscaling::Undeclared,
-        }
     }
 
     async fn autoscalers(
@@ -332,6 +292,26 @@ impl Sources for Handmade {
             }),
         }
     }
+}
+
+impl ObjectSource for Handmade {
+    async fn owner_now(
+        &self,
+        _resource: &Resource<'_>,
+        _object: &ObjectRef<'_>,
+        _deadline: Instant,
+    ) -> Result<Option<ReleaseName>, SourceError> {
+        Err("the API server is away".into())
+    }
+
+    async fn sighting(
+        &self,
+        _witness: &Witness,
+        _deadline: Instant,
+    ) -> Result<Sighting, SourceError> {
+        let sighting = self.foundations.sighting.clone();
+        sighting.map_err(|()| "the API server is away".into())
+    }
 
     async fn live_uid(
         &self,
@@ -341,7 +321,43 @@ impl Sources for Handmade {
         let uid = self.deputies.live_uid.clone();
         uid.map_err(|()| "the API server is away".into())
     }
+}
 
+impl NamespaceSource for Handmade {
+    fn is_known_terminating(&self, _namespace: &str) -> bool {
+        self.foundations.is_terminating
+    }
+
+    async fn is_terminating(
+        &self,
+        _namespace: &str,
+        _deadline: Instant,
+    ) -> Result<bool, SourceError> {
+        Ok(self.foundations.is_terminating)
+    }
+}
+
+impl AccessSource for Handmade {
+    async fn may_write_records(
+        &self,
+        claim: &Claim,
+        _user: &User<'_>,
+    ) -> Result<bool, SourceError> {
+        if let Some(namespaces) = self.takeover.writes_in {
+            return Ok(namespaces.contains(&&*claim.records.namespace));
+        }
+        self.may_write.map_err(|()| "the API server is away".into())
+    }
+}
+
+impl GrantSource for Handmade {
+    async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
+        let grants = self.grants.clone().map_err(|()| "403 Forbidden")?;
+        Ok(serde_json::from_value(grants).unwrap())
+    }
+}
+
+impl SchemaSource for Handmade {
     async fn custom_resource(
         &self,
         _group: &str,
@@ -349,6 +365,20 @@ impl Sources for Handmade {
     ) -> Result<Option<Arc<CrdShape>>, SourceError> {
         let definition = self.definition.map_err(|()| "the API server is away")?;
         Ok(definition.map(|json| Arc::new(CrdShape::from_json(json).unwrap())))
+    }
+}
+
+impl EmergencyStore for HandmadeStore {
+    fn persist<'a>(
+        &'a self,
+        change: &'a EmergencyChangeSpec,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<String, Unkept>> {
+        let kept = self.keep.clone().map(|()| {
+            self.kept.lock().push(serde_json::to_value(change).unwrap());
+            "web-1a2b".to_owned()
+        });
+        std::future::ready(kept).boxed()
     }
 }
 
@@ -453,7 +483,7 @@ impl Setup {
     fn start(self) -> Bench {
         let lines = Lines::default();
         let reads = Arc::new(AtomicUsize::new(0));
-        let conversions = Arc::default();
+        let conversions = Arc::<Conversions>::default();
         let kept = Kept::default();
         let (events, announcer) = events::queue();
         let recorder = Arc::new(Recorder {
@@ -467,33 +497,38 @@ impl Setup {
             is_led: Arc::default(),
         });
         let webhook = Webhook {
-            sources: Handmade {
-                declared: self.declared,
-                fresh: self.fresh,
-                reads: Arc::clone(&reads),
-                definition: self.definition,
-                phase: self.phase,
-                may_write: self.may_write,
-                grants: self.grants,
+            reviewer: Reviewer {
+                sources: Handmade {
+                    declared: self.declared,
+                    fresh: self.fresh,
+                    reads: Arc::clone(&reads),
+                    definition: self.definition,
+                    phase: self.phase,
+                    may_write: self.may_write,
+                    grants: self.grants,
+                    foundations: self.foundations.clone(),
+                    is_complete: self.is_complete,
+                    deputies: self.deputies.clone(),
+                    takeover: self.takeover,
+                },
+                policy: policy(
+                    self.mode,
+                    self.rules,
+                    &self.foundations.policy,
+                    &self.deputies.presets,
+                )
+                .live(),
+                redactor: Redactor::new(b"key"),
+                conversions: conversions.active(),
+                own: self.own,
+                emergencies: Emergencies::Considered,
+            },
+            emergencies: Box::new(HandmadeStore {
                 keep: self.keep,
                 kept: Arc::clone(&kept),
-                foundations: self.foundations.clone(),
-                is_complete: self.is_complete,
-                deputies: self.deputies.clone(),
-                takeover: self.takeover,
-            },
-            policy: policy(
-                self.mode,
-                self.rules,
-                &self.foundations.policy,
-                &self.deputies.presets,
-            )
-            .live(),
-            redactor: Redactor::new(b"key"),
-            conversions: Arc::clone(&conversions),
+            }),
             recorder: Arc::clone(&recorder),
             intake: self.intake,
-            own: self.own,
         };
         let webhook = Arc::new(webhook);
         Bench {

@@ -248,14 +248,26 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
         pins: [(pin, hpa.into())].into(),
         others: Others::Remove,
     });
-    until(|| conversions.active().versions("autoscaling", hpa).len() == 1).await;
+    until(|| {
+        conversions
+            .active()
+            .load()
+            .versions("autoscaling", hpa)
+            .len()
+            == 1
+    })
+    .await;
     assert_eq!(entries(), Some(1));
     conversions.need(Needed {
         others: Others::Remove,
         ..Needed::default()
     });
     assert!(
-        conversions.active().is_empty(),
+        conversions
+            .active()
+            .load()
+            .versions("autoscaling", hpa)
+            .is_empty(),
         "not waited for from here on"
     );
     until(|| entries() == Some(0)).await;

@@ -24,7 +24,7 @@ fn with(versions: &[&str]) -> Needed {
 }
 
 fn versions(conversions: &Conversions) -> Vec<String> {
-    let active = conversions.active();
+    let active = conversions.active().load_full();
     let versions = active.versions("autoscaling", HPA);
     versions.iter().map(ToString::to_string).collect()
 }
@@ -86,7 +86,6 @@ fn a_call_is_waited_for_from_its_registration_until_it_is_not_needed() {
         ["v2"],
         "a late word changes nothing"
     );
-    assert_eq!(conversions.active().len(), 1);
 }
 
 #[tokio::test]

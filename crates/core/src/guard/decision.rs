@@ -1,6 +1,6 @@
-//! From a verdict to a decision: the one place where modes and break-glass identities count.
+//! From a verdict to a decision: the one place where modes and break-glass count.
 
-use super::{ObjectRef, Outcome, Request, Verdict};
+use super::{Confidence, ObjectRef, Outcome, Reason, Request, Verdict};
 use crate::policy::Mode;
 
 /// What becomes of a request.
@@ -67,57 +67,113 @@ pub struct Decided<'a> {
     pub mode: Mode,
 }
 
-/// Who asks, as far as it matters.
+/// Whether break-glass covers a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// Anyone.
-    Ordinary,
-    /// One of the configured break-glass identities.
-    BreakGlass,
+pub enum EmergencyAccess {
+    /// It does not, or nobody needs it.
+    None,
+    /// It does.
+    Granted,
 }
 
-/// Decides. A break-glass identity counts in every mode, since what it changes is recorded; a
-/// request that violates nothing is nobody's emergency.
-pub fn decide(outcome: Outcome, mode: Mode, asker: Asker) -> Decision {
-    match (outcome, asker, mode) {
+/// A verdict, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// The verdict, as far as something may follow from it.
+    pub verdict: Verdict,
+    /// The mode that applies: that of what is violated, or the default one.
+    pub mode: Mode,
+    /// What follows.
+    pub decision: Decision,
+}
+
+/// Decides. Break-glass counts in every mode, since what it changes is recorded; a request that violates
+/// nothing is no emergency. A violation by the index alone is denied to nobody: without break-glass, it
+/// counts as one whose records could not be read.
+pub fn decide(verdict: Verdict, default_mode: Mode, access: EmergencyAccess) -> Ruling {
+    let is_violation = verdict.reason.outcome() == Outcome::Violation;
+    let verdict = match (verdict.confidence, access) {
+        (Confidence::IndexOnly, EmergencyAccess::None) if is_violation => {
+            Verdict::because(Reason::ReadThroughFailed)
+        }
+        _ => verdict,
+    };
+    let mode = verdict.mode().unwrap_or(default_mode);
+    let decision = match (verdict.reason.outcome(), access, mode) {
         (Outcome::Pass, _, _) => Decision::Allow,
         (Outcome::Indeterminate, _, _) => Decision::Indeterminate,
-        (Outcome::Violation, Asker::BreakGlass, _) => Decision::BreakGlass,
-        (Outcome::Violation, Asker::Ordinary, Mode::Deny) => Decision::Deny,
-        (Outcome::Violation, Asker::Ordinary, Mode::Warn) => Decision::Warn,
-        (Outcome::Violation, Asker::Ordinary, Mode::Audit) => Decision::Audit,
+        (Outcome::Violation, EmergencyAccess::Granted, _) => Decision::BreakGlass,
+        (Outcome::Violation, EmergencyAccess::None, Mode::Deny) => Decision::Deny,
+        (Outcome::Violation, EmergencyAccess::None, Mode::Warn) => Decision::Warn,
+        (Outcome::Violation, EmergencyAccess::None, Mode::Audit) => Decision::Audit,
+    };
+    Ruling {
+        verdict,
+        mode,
+        decision,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
+    const PASS: Reason = Reason::NotDeclared;
+    const VIOLATION: Reason = Reason::ObjectDeleted;
+    const INDETERMINATE: Reason = Reason::VersionDiffers;
+
     #[test]
-    fn only_an_ordinary_violation_in_deny_mode_is_refused() {
-        for outcome in [Outcome::Pass, Outcome::Indeterminate, Outcome::Violation] {
+    fn only_a_violation_without_break_glass_in_deny_mode_is_denied() {
+        for reason in [PASS, INDETERMINATE, VIOLATION] {
             for mode in [Mode::Deny, Mode::Warn, Mode::Audit] {
-                for asker in [Asker::Ordinary, Asker::BreakGlass] {
-                    let refused = !decide(outcome, mode, asker).allows();
-                    let expected = outcome == Outcome::Violation
+                for access in [EmergencyAccess::None, EmergencyAccess::Granted] {
+                    let ruling = decide(Verdict::because(reason), mode, access);
+                    let expected = reason == VIOLATION
                         && mode == Mode::Deny
-                        && asker == Asker::Ordinary;
-                    assert_eq!(refused, expected, "{outcome:?} {mode:?} {asker:?}");
+                        && access == EmergencyAccess::None;
+                    assert_eq!(!ruling.decision.allows(), expected, "{ruling:?}");
                 }
             }
         }
     }
 
-    #[test]
-    fn a_break_glass_identity_that_violates_nothing_is_like_anyone() {
-        assert_eq!(
-            decide(Outcome::Pass, Mode::Deny, Asker::BreakGlass),
-            Decision::Allow
+    #[rstest]
+    #[case::pass(PASS, Decision::Allow)]
+    #[case::indeterminate(INDETERMINATE, Decision::Indeterminate)]
+    fn break_glass_changes_nothing_where_nothing_is_violated(
+        #[case] reason: Reason,
+        #[case] expected: Decision,
+    ) {
+        let ruling = decide(
+            Verdict::because(reason),
+            Mode::Deny,
+            EmergencyAccess::Granted,
         );
-        assert_eq!(
-            decide(Outcome::Indeterminate, Mode::Deny, Asker::BreakGlass),
-            Decision::Indeterminate
-        );
+        assert_eq!(ruling.decision, expected);
+    }
+
+    #[rstest]
+    #[case::denied_to_nobody(VIOLATION, EmergencyAccess::None, Decision::Indeterminate)]
+    #[case::recorded_as_it_is(VIOLATION, EmergencyAccess::Granted, Decision::BreakGlass)]
+    #[case::pass(PASS, EmergencyAccess::None, Decision::Allow)]
+    fn a_violation_by_the_index_alone_is_never_denied(
+        #[case] reason: Reason,
+        #[case] access: EmergencyAccess,
+        #[case] expected: Decision,
+    ) {
+        let verdict = Verdict {
+            confidence: Confidence::IndexOnly,
+            ..Verdict::because(reason)
+        };
+        let ruling = decide(verdict, Mode::Deny, access);
+        assert_eq!(ruling.decision, expected);
+        let known = match expected {
+            Decision::Indeterminate => Reason::ReadThroughFailed,
+            _ => reason,
+        };
+        assert_eq!(ruling.verdict.reason, known);
     }
 
     #[test]

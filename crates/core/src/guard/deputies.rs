@@ -88,15 +88,14 @@ pub(super) fn judge_deputies(
         }
     }
     match (findings.is_empty(), undecided, exempt) {
-        (false, ..) => Some(Verdict {
-            reason: if is_deletion {
+        (false, ..) => {
+            let reason = if is_deletion {
                 Reason::LeadsToDeletion
             } else {
                 Reason::LeadsToChange
-            },
-            exemption: None,
-            findings,
-        }),
+            };
+            Some(Verdict::with_findings(reason, findings))
+        }
         (true, Some(reason), _) => Some(Verdict::because(reason)),
         (true, None, Some(rule)) => Some(Verdict::exempt(rule)),
         (true, None, None) => None,

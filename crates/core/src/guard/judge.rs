@@ -36,7 +36,7 @@ use super::{
 use crate::{
     compare::{Json, dig, redact::Redactor, schema::Shape, values::Empties},
     policy::{
-        Act, Labels, Mode, Object, Place, Policy, Requester,
+        Act, Labels, Object, Place, Policy, Requester,
         license::{Evidence, Facts},
         tree::Tree,
     },
@@ -254,11 +254,7 @@ fn judge_unread(question: &Question<'_>, reason: Reason) -> Verdict {
     if findings.is_empty() {
         return Verdict::because(Reason::NothingDeclaredChanges);
     }
-    Verdict {
-        reason,
-        exemption: None,
-        findings,
-    }
+    Verdict::with_findings(reason, findings)
 }
 
 /// An object that has nothing but the metadata of this one.
@@ -293,11 +289,7 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
         }
     }
     match (findings.is_empty(), reason.outcome(), exempt) {
-        (false, ..) => Verdict {
-            reason: Reason::ObjectDeleted,
-            exemption: None,
-            findings,
-        },
+        (false, ..) => Verdict::with_findings(Reason::ObjectDeleted, findings),
         (true, Outcome::Pass, Some(rule)) => Verdict::exempt(rule),
         (true, ..) => Verdict::because(reason),
     }
@@ -328,44 +320,15 @@ fn sum_up<'c>(
         }
     }
     if !findings.is_empty() {
-        return Verdict {
-            reason: Reason::FieldsChanged,
-            exemption: None,
-            findings,
-        };
+        return Verdict::with_findings(Reason::FieldsChanged, findings);
     }
     match (undecided.or(elsewhere), exempt) {
         (Some(reason), _) => Verdict::because(reason),
         (None, rule) if !autoscaled.is_empty() => Verdict {
-            reason: Reason::UndeclaredAutoscaler,
             exemption: rule,
-            findings: autoscaled,
+            ..Verdict::with_findings(Reason::UndeclaredAutoscaler, autoscaled)
         },
         (None, Some(rule)) => Verdict::exempt(rule),
         (None, None) => Verdict::because(Reason::NothingDeclaredChanges),
-    }
-}
-
-impl Verdict {
-    /// A verdict without findings.
-    pub fn because(reason: Reason) -> Self {
-        Self {
-            reason,
-            exemption: None,
-            findings: Vec::new(),
-        }
-    }
-
-    /// It passes under this rule of the policy.
-    pub fn exempt(rule: Arc<str>) -> Self {
-        Self {
-            exemption: Some(rule),
-            ..Self::because(Reason::Exempt)
-        }
-    }
-
-    /// The strictest mode of what is violated; none where nothing is.
-    pub fn mode(&self) -> Option<Mode> {
-        self.findings.iter().map(|finding| finding.mode).min()
     }
 }

@@ -50,9 +50,8 @@ pub(super) fn named(
         return verdict;
     }
     Verdict {
-        reason: Reason::OwnershipTaken,
         exemption: verdict.exemption,
-        findings,
+        ..Verdict::with_findings(Reason::OwnershipTaken, findings)
     }
 }
 

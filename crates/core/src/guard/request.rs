@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::verdict::Reason;
-use crate::{compare::Json, policy::identity::Asking};
+use crate::{
+    compare::{Json, dig},
+    policy::identity::Asking,
+};
 
 /// A credential's name is short; what is longer is cut.
 const CREDENTIAL_CHARS: usize = 256;
@@ -260,6 +263,12 @@ impl Request<'_> {
     pub fn old_json(&self) -> Option<Json<'_>> {
         let object = self.old_object?;
         Some(Json::with_parts(object.get(), &self.parts.old_object))
+    }
+
+    /// A text of the metadata of the request's object, such as its uid. A Scale has its parent's.
+    pub fn metadata_text(&self, field: &str) -> Option<String> {
+        let object = self.old_object.or(self.object)?;
+        serde_json::from_str(dig(object.get(), &["metadata", field])?).ok()
     }
 
     /// The field manager that the client named, if any.

@@ -61,11 +61,8 @@ pub(super) fn judge_undeclared(
         .iter()
         .filter_map(|(of, mode)| finding(question, of, *mode, &changed))
         .collect();
-    (!findings.is_empty()).then_some(Verdict {
-        reason: Reason::UndeclaredChanged,
-        exemption: None,
-        findings,
-    })
+    let reason = Reason::UndeclaredChanged;
+    (!findings.is_empty()).then(|| Verdict::with_findings(reason, findings))
 }
 
 /// What becomes of it as far as one release is concerned: at most what becomes of a violation there.

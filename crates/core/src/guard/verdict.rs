@@ -18,6 +18,49 @@ pub struct Verdict {
     /// What is violated, one entry a release that objects; what an undeclared autoscaler changes; what a
     /// release loses to another. Empty otherwise.
     pub findings: Vec<Finding>,
+    /// How sure it is.
+    pub confidence: Confidence,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confidence {
+    /// On all that has to be known: for a violation, the records as they are now.
+    #[default]
+    Confirmed,
+    /// On the index, since the records could not be read again. That is enough to record a break-glass
+    /// change, and never enough to deny one.
+    IndexOnly,
+}
+
+impl Verdict {
+    /// A verdict without findings.
+    pub fn because(reason: Reason) -> Self {
+        Self::with_findings(reason, Vec::new())
+    }
+
+    /// A verdict that names releases.
+    pub fn with_findings(reason: Reason, findings: Vec<Finding>) -> Self {
+        Self {
+            reason,
+            exemption: None,
+            findings,
+            confidence: Confidence::Confirmed,
+        }
+    }
+
+    /// It passes under this rule of the policy.
+    pub fn exempt(rule: Arc<str>) -> Self {
+        Self {
+            exemption: Some(rule),
+            ..Self::because(Reason::Exempt)
+        }
+    }
+
+    /// The strictest mode of what is violated; none where nothing is.
+    pub fn mode(&self) -> Option<Mode> {
+        self.findings.iter().map(|finding| finding.mode).min()
+    }
 }
 
 /// What kind of answer a [`Reason`] is.

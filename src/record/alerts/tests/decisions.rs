@@ -58,22 +58,19 @@ impl Told {
             namespace: "shop",
             name: (&*request.name).into(),
         };
-        let verdict = Verdict {
-            reason,
-            exemption: None,
-            findings: vec![Finding {
-                apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
-                release: Arc::new(ReleaseName {
-                    namespace: "shop".to_owned(),
-                    name: "web".to_owned(),
-                }),
-                chart: Arc::from("web-1.0.0"),
-                mode: Mode::Deny,
-                revisions: vec![3],
-                changes: Vec::new(),
-                involved: Vec::new(),
-            }],
+        let finding = Finding {
+            apply_method: helm_guard_core::helm::record::ApplyMethod::default(),
+            release: Arc::new(ReleaseName {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            }),
+            chart: Arc::from("web-1.0.0"),
+            mode: Mode::Deny,
+            revisions: vec![3],
+            changes: Vec::new(),
+            involved: Vec::new(),
         };
+        let verdict = Verdict::with_findings(reason, vec![finding]);
         let decided = Decided {
             request: &request,
             object: Some(&object),

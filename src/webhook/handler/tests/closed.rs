@@ -74,7 +74,7 @@ async fn a_suspended_guard_lets_everything_pass_there_too() {
     .start();
     let spec = json!({"suspend": true});
     let suspended = Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
-    bench.webhook.policy.store(Arc::new(suspended));
+    bench.webhook.reviewer.policy.store(Arc::new(suspended));
     let (status, _) = closed(&bench, "/closed", &update(0)).await;
     assert_eq!(status, StatusCode::OK);
 }

@@ -16,6 +16,7 @@ use crate::{
         Change, HELM_WRITERS, Held, Reach, RecordsAt, RevisionClaim, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    policy::Mode,
 };
 
 fn object(version: &str, value: &Value) -> Held {
@@ -627,11 +628,10 @@ fn violating(releases: &str, paths: &[&str]) -> Verdict {
         changes: paths.iter().map(change).collect(),
         involved: Vec::new(),
     };
-    Verdict {
-        reason: Reason::FieldsChanged,
-        exemption: None,
-        findings: releases.split(' ').map(finding).collect(),
-    }
+    Verdict::with_findings(
+        Reason::FieldsChanged,
+        releases.split(' ').map(finding).collect(),
+    )
 }
 
 /// Another release that is pending opens nothing, and without its marks an object is out of sight.

@@ -1,4 +1,4 @@
-//! Whether live objects bear out what records elsewhere claim ([`helm_guard_core::guard::claimant`]).
+//! Whether live objects confirm what records elsewhere claim ([`helm_guard_core::guard::claimant`]).
 //!
 //! Invariants
 //! - At most a few witnesses of a few claimants are looked at, all within the request's deadline.
@@ -10,11 +10,11 @@ use futures_util::future::join_all;
 use helm_guard_core::guard::{Claimant, Sighting};
 use tokio::time::timeout_at;
 
-use super::Sources;
+use super::sources::ObjectSource;
 
 /// What is known of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum Attestation {
     /// No witness names the release.
     Unnamed,
     /// The guard may not look at its witnesses.
@@ -26,31 +26,35 @@ pub(super) enum Standing {
 }
 
 /// What is known of each claim, in their order.
-pub(super) async fn standings<S: Sources>(
+pub(super) async fn attestations<S: ObjectSource>(
     sources: &S,
     claimants: impl Iterator<Item = &Claimant>,
     until: Instant,
-) -> Vec<Standing> {
-    join_all(claimants.map(|claimant| standing(sources, claimant, until))).await
+) -> Vec<Attestation> {
+    join_all(claimants.map(|claimant| attestation(sources, claimant, until))).await
 }
 
-async fn standing<S: Sources>(sources: &S, claimant: &Claimant, until: Instant) -> Standing {
+async fn attestation<S: ObjectSource>(
+    sources: &S,
+    claimant: &Claimant,
+    until: Instant,
+) -> Attestation {
     if claimant.counts() {
-        return Standing::Counts;
+        return Attestation::Counts;
     }
-    let mut known = Standing::Unnamed;
+    let mut known = Attestation::Unnamed;
     for witness in &claimant.witnesses {
         let looking = timeout_at(until.into(), sources.sighting(witness, until));
         let seen = match looking.await {
-            Ok(Ok(sighting)) if claimant.is_named_by(&sighting) => return Standing::Counts,
-            Ok(Ok(Sighting::Names(_))) => Standing::Unnamed,
-            Ok(Ok(Sighting::Forbidden)) => Standing::Forbidden,
+            Ok(Ok(sighting)) if claimant.is_named_by(&sighting) => return Attestation::Counts,
+            Ok(Ok(Sighting::Names(_))) => Attestation::Unnamed,
+            Ok(Ok(Sighting::Forbidden)) => Attestation::Forbidden,
             Ok(Err(error)) => {
                 let (kind, namespace) = (&witness.kind, &witness.namespace);
                 tracing::warn!(kind, namespace, error, "failed to read an object");
-                Standing::Unknown
+                Attestation::Unknown
             }
-            Err(_) => return Standing::Unknown,
+            Err(_) => return Attestation::Unknown,
         };
         known = known.max(seen);
     }

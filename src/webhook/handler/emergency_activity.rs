@@ -1,7 +1,7 @@
 //! What an emergency identity does, put on record: who, what, and the grants that are in force for them.
 //!
-//! Nothing is judged here, and everything passes: what violates a release is judged by the entry that it
-//! comes through as well, and is recorded there as an emergency change.
+//! Nothing is evaluated here, and everything passes: what violates a release is evaluated by the entry that
+//! it comes through as well, and is recorded there as an emergency change.
 
 use std::time::Instant;
 
@@ -12,19 +12,23 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 
-use super::{Sources, Webhook, judging};
-use crate::webhook::{answer::refuse_if, envelope::EnvelopeError};
+use super::Webhook;
+use crate::{
+    review::{Sources, sources::GrantSource},
+    webhook::{answer::refuse_if, envelope::EnvelopeError, intake::Taken},
+};
 
 /// Grants that are named in a line.
 const GRANTS: usize = 8;
 
-/// Records the request, and lets it pass.
+/// Records the request in a body, and lets it pass.
 pub(super) async fn record<S: Sources>(
     webhook: &Webhook<S>,
-    policy: &Policy,
-    request: &Request<'_>,
+    body: &Taken<'_>,
     (started, deadline): (Instant, Instant),
 ) -> Result<Vec<u8>, EnvelopeError> {
+    let request = &body.request()?;
+    let policy = webhook.reviewer.policy.load_full();
     let is_named = policy.emergencies().names(request.user_info.asking());
     // The registration follows the policy, some seconds behind it.
     let reason = if is_named {
@@ -47,7 +51,7 @@ pub(super) async fn record<S: Sources>(
         mode: policy.default_mode(),
     };
     let grants = if is_named && !request.dry_run {
-        in_force(webhook, policy, request, deadline).await
+        in_force(&webhook.reviewer.sources, &policy, request, deadline).await
     } else {
         Vec::new()
     };
@@ -60,13 +64,13 @@ pub(super) async fn record<S: Sources>(
 
 /// The grants that name this identity now. Where they cannot be read, the line says so by their absence:
 /// what is done is on record all the same.
-async fn in_force<S: Sources>(
-    webhook: &Webhook<S>,
+async fn in_force<S: GrantSource>(
+    sources: &S,
     policy: &Policy,
     request: &Request<'_>,
     deadline: Instant,
 ) -> Vec<String> {
-    let reading = webhook.sources.grants(deadline);
+    let reading = sources.grants(deadline);
     match tokio::time::timeout_at(deadline.into(), reading).await {
         Ok(Ok(grants)) => {
             let asking = request.user_info.asking();
@@ -86,7 +90,7 @@ async fn in_force<S: Sources>(
 /// A name that the API server made up, or that of an object of a collection, is in the object alone.
 fn name(request: &Request<'_>) -> String {
     if request.name.is_empty() {
-        judging::metadata_text(request, "name").unwrap_or_default()
+        request.metadata_text("name").unwrap_or_default()
     } else {
         request.name.clone().into_owned()
     }

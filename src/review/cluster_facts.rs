@@ -5,7 +5,7 @@
 //! - Only asked where it can matter: for the controllers that need such a license, and for requests with
 //!   owner references that are in question.
 //! - What could not be found out licenses nobody. Where that would refuse a controller because of a
-//!   failure of the cluster, [`Gathered::failed`] says so.
+//!   failure of the cluster, [`ClusterFacts::failed`] says so.
 
 use std::{borrow::Cow, time::Instant};
 
@@ -18,9 +18,10 @@ use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{
-    Fresh, LiveOwner, Sources,
-    judging::Call,
-    witnesses::{Standing, standings},
+    Sources,
+    objects::ObjectReview,
+    sources::{FreshClaims, LiveOwner, ObjectSource},
+    witnesses::{Attestation, attestations},
 };
 use crate::releases::{Autoscalers, Autoscaling, Wanted};
 
@@ -29,7 +30,7 @@ const OWNERS: usize = 8;
 
 /// What was found out.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct ClusterFacts {
     is_terminating: bool,
     owners: Vec<String>,
     unknown_owners: Vec<String>,
@@ -40,7 +41,7 @@ pub(super) struct Gathered {
     pub failed: bool,
 }
 
-impl Gathered {
+impl ClusterFacts {
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             is_terminating: self.is_terminating,
@@ -51,13 +52,14 @@ impl Gathered {
     }
 
     /// What is known without asking the API server.
-    pub(super) fn known<S: Sources>(sources: &S, call: &Call<'_>) -> Self {
-        let object = call.located.object();
-        let trusts = |namespace: &str| call.policy.records().trusts(namespace);
+    pub(super) fn known<S: Sources>(review: &ObjectReview<'_, S>) -> Self {
+        let sources = &review.reviewer.sources;
+        let object = review.located.object();
+        let trusts = |namespace: &str| review.policy.records().trusts(namespace);
         let autoscaling =
-            asks(call, License::Autoscaler).then(|| sources.autoscaling(&object, &trusts));
+            asks(review, License::Autoscaler).then(|| sources.autoscaling(&object, &trusts));
         Self {
-            is_terminating: asks(call, License::TerminatingNamespace)
+            is_terminating: asks(review, License::TerminatingNamespace)
                 && sources.is_known_terminating(object.namespace),
             autoscaler: match autoscaling {
                 None => Autoscaler::Unknown,
@@ -71,42 +73,41 @@ impl Gathered {
 
     /// What the API server says now.
     pub(super) async fn now<S: Sources>(
-        sources: &S,
-        call: &Call<'_>,
+        review: &ObjectReview<'_, S>,
         claims: &[Claim],
         until: Instant,
     ) -> Self {
-        let object = call.located.object();
-        let mut gathered = Self::default();
-        if asks(call, License::TerminatingNamespace) {
+        let sources = &review.reviewer.sources;
+        let object = review.located.object();
+        let mut facts = Self::default();
+        if asks(review, License::TerminatingNamespace) {
             let asking = sources.is_terminating(object.namespace, until);
             match timeout_at(until.into(), asking).await {
-                Ok(Ok(is_terminating)) => gathered.is_terminating = is_terminating,
-                _ => gathered.failed = true,
+                Ok(Ok(is_terminating)) => facts.is_terminating = is_terminating,
+                _ => facts.failed = true,
             }
         }
-        if asks(call, License::Autoscaler) {
-            let trusts = |namespace: &str| call.policy.records().trusts(namespace);
+        if asks(review, License::Autoscaler) {
+            let trusts = |namespace: &str| review.policy.records().trusts(namespace);
             let asking = sources.autoscalers(&object, &trusts, until);
-            gathered.autoscaler = match timeout_at(until.into(), asking).await {
+            facts.autoscaler = match timeout_at(until.into(), asking).await {
                 Ok(Ok(found)) if is_declared(sources, &found, until).await => Autoscaler::Declared,
                 Ok(Ok(_)) => Autoscaler::Undeclared,
                 _ => {
-                    gathered.failed = true;
+                    facts.failed = true;
                     Autoscaler::Undeclared
                 }
             };
         }
-        if call.request.operation == Operation::Update || asks(call, License::Owner) {
-            gathered.look_up_owners(sources, call, claims, until).await;
+        if review.request.operation == Operation::Update || asks(review, License::Owner) {
+            facts.look_up_owners(review, claims, until).await;
         }
-        gathered
+        facts
     }
 
     async fn look_up_owners<S: Sources>(
         &mut self,
-        sources: &S,
-        call: &Call<'_>,
+        review: &ObjectReview<'_, S>,
         claims: &[Claim],
         until: Instant,
     ) {
@@ -114,49 +115,55 @@ impl Gathered {
             .iter()
             .map(|claim| (*claim.release).clone())
             .collect();
-        let object = call.located.object();
-        let is_delete = call.request.operation == Operation::Delete;
-        for owner in owners_in_question(call.request).iter().take(OWNERS) {
-            let Some(owner) = Owner::of(owner) else {
+        let sources = &review.reviewer.sources;
+        let object = review.located.object();
+        let is_delete = review.request.operation == Operation::Delete;
+        for owner in owners_in_question(review.request).iter().take(OWNERS) {
+            let Some(owner) = ReferencedOwner::of(owner) else {
                 continue;
             };
             match owner
-                .found(sources, object.namespace, &releases, until)
+                .look_up(sources, object.namespace, &releases, until)
                 .await
             {
-                Found::Live(uid) if uid == owner.uid => self.owners.push(uid),
+                OwnerState::Live(uid) if uid == owner.uid => self.owners.push(uid),
                 // What deleted the owner was judged itself.
-                Found::Gone if is_delete => self.owners.push(owner.uid.to_owned()),
-                Found::Undeclared | Found::Live(_) | Found::Gone => {}
-                Found::Unknown => self.unknown_owners.push(owner.uid.to_owned()),
+                OwnerState::Gone if is_delete => self.owners.push(owner.uid.to_owned()),
+                OwnerState::Undeclared | OwnerState::Live(_) | OwnerState::Gone => {}
+                OwnerState::Unknown => self.unknown_owners.push(owner.uid.to_owned()),
             }
         }
     }
 }
 
-async fn is_declared<S: Sources>(sources: &S, found: &Autoscalers, until: Instant) -> bool {
-    let standings = standings(sources, found.in_question.iter(), until);
-    found.is_declared || standings.await.contains(&Standing::Counts)
+async fn is_declared<S: ObjectSource>(sources: &S, found: &Autoscalers, until: Instant) -> bool {
+    let attestations = attestations(sources, found.in_question.iter(), until);
+    found.is_declared || attestations.await.contains(&Attestation::Counts)
 }
 
 /// Whether the requester is a controller that needs this license for what it asks.
-fn asks(call: &Call<'_>, license: License) -> bool {
-    let request = call.request;
+fn asks<S>(review: &ObjectReview<'_, S>, license: License) -> bool {
+    let request = review.request;
     let is_it = match license {
         License::TerminatingNamespace | License::Owner => request.operation == Operation::Delete,
         _ => request.sub_resource == "scale",
     };
-    is_it && call.policy.has_license(request.user_info.asking(), license)
+    is_it
+        && review
+            .policy
+            .has_license(request.user_info.asking(), license)
 }
 
-struct Owner<'o> {
+/// What an owner reference names.
+struct ReferencedOwner<'o> {
     api_version: &'o str,
     kind: &'o str,
     name: &'o str,
     uid: &'o str,
 }
 
-enum Found {
+/// What became of it.
+enum OwnerState {
     /// No claiming release declares it.
     Undeclared,
     /// Declared, and there with this uid.
@@ -167,7 +174,7 @@ enum Found {
     Unknown,
 }
 
-impl<'o> Owner<'o> {
+impl<'o> ReferencedOwner<'o> {
     fn of(owner: &'o Value) -> Option<Self> {
         let text = |field| owner.get(field).and_then(Value::as_str);
         Some(Self {
@@ -179,13 +186,13 @@ impl<'o> Owner<'o> {
     }
 
     /// Looks for it in the namespace of its dependent, then among cluster-scoped objects.
-    async fn found<S: Sources>(
+    async fn look_up<S: Sources>(
         &self,
         sources: &S,
         namespace: &str,
         releases: &[ReleaseName],
         until: Instant,
-    ) -> Found {
+    ) -> OwnerState {
         let group = self
             .api_version
             .split_once('/')
@@ -211,14 +218,14 @@ impl<'o> Owner<'o> {
                 named: releases,
             };
             let reading = sources.fresh_claims(&object, &wanted, until);
-            let Ok(Fresh { claims, unread }) = timeout_at(until.into(), reading).await else {
-                return Found::Unknown;
+            let Ok(FreshClaims { claims, unread }) = timeout_at(until.into(), reading).await else {
+                return OwnerState::Unknown;
             };
             if !claims.iter().any(declares) {
                 if unread.is_empty() {
                     continue;
                 }
-                return Found::Unknown;
+                return OwnerState::Unknown;
             }
             let owner = LiveOwner {
                 api_version: self.api_version,
@@ -228,8 +235,8 @@ impl<'o> Owner<'o> {
             };
             let reading = sources.live_uid(&owner, until);
             return match timeout_at(until.into(), reading).await {
-                Ok(Ok(Some(uid))) => Found::Live(uid),
-                Ok(Ok(None)) => Found::Gone,
+                Ok(Ok(Some(uid))) => OwnerState::Live(uid),
+                Ok(Ok(None)) => OwnerState::Gone,
                 Ok(Err(error)) => {
                     tracing::warn!(
                         kind = self.kind,
@@ -237,11 +244,11 @@ impl<'o> Owner<'o> {
                         error,
                         "failed to read an owner"
                     );
-                    Found::Unknown
+                    OwnerState::Unknown
                 }
-                Err(_) => Found::Unknown,
+                Err(_) => OwnerState::Unknown,
             };
         }
-        Found::Undeclared
+        OwnerState::Undeclared
     }
 }

@@ -1,0 +1,91 @@
+//! Reviews for subcommands that ask once: what the webhook decides, without a server.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::bail;
+use helm_guard_core::{compare::redact::Redactor, policy::Policy};
+use kube::Client;
+use tokio::{task::AbortHandle, time::Instant};
+
+use super::{args::StorageDriver, live_sources::LiveSources, process};
+use crate::{
+    cluster::client::{self, Target},
+    releases::{self, Releases},
+    review::{Emergencies, Reviewer},
+};
+
+/// How long reading the records of a whole cluster may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Reviews with these sources and this policy, without break-glass.
+pub(super) fn reviewer<S>(sources: S, policy: Policy) -> anyhow::Result<Reviewer<S>> {
+    Ok(Reviewer {
+        sources,
+        policy: policy.live(),
+        redactor: Redactor::new(&process::key()?),
+        conversions: Arc::default(),
+        own: None,
+        emergencies: Emergencies::Ignored,
+    })
+}
+
+/// The releases of a cluster, read once and followed for as long as this lives.
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    pub(super) releases: Releases,
+    reading: AbortHandle,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+impl Cluster {
+    /// Connects, and reads the release records of these namespaces; of all if there are none.
+    pub(super) async fn connect(
+        target: &Target,
+        namespaces: &[String],
+        drivers: &[StorageDriver],
+    ) -> anyhow::Result<Self> {
+        let client = client::connect(target).await?;
+        let config = releases::Config {
+            namespaces: namespaces.to_vec(),
+            drivers: StorageDriver::drivers(drivers),
+            ..releases::Config::default()
+        };
+        let (releases, worker) = Releases::new(client.clone(), &config);
+        let cluster = Self {
+            client,
+            releases,
+            reading: tokio::spawn(worker.run()).abort_handle(),
+        };
+        cluster.complete().await?;
+        Ok(cluster)
+    }
+
+    /// Reviews with its releases.
+    pub(super) fn reviewer(&self, policy: Policy) -> anyhow::Result<Reviewer<LiveSources>> {
+        reviewer(LiveSources::new(&self.client, &self.releases), policy)
+    }
+
+    /// Waits for every record; not for a list that is refused, which is retried without end.
+    async fn complete(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let readiness = self.releases.readiness();
+            if readiness.ready {
+                return Ok(());
+            }
+            let failed = self.releases.stats().watch_errors > 0;
+            if failed || Instant::now() >= deadline {
+                bail!(
+                    "failed to read the release records: {}",
+                    readiness.missing.join("; ")
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

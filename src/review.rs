@@ -1,0 +1,252 @@
+//! The review of a request: from what was asked to a verdict, and from the verdict to a decision. The
+//! webhook, `check` and `explain` all ask here.
+//!
+//! The steps, in order: the early exits ([`helm_guard_core::guard::screen`]), the object and its kind
+//! ([`location`], [`schema`]), the verdict ([`objects`], or [`release_infrastructure`] for what releases
+//! depend on), break-glass ([`break_glass`]), the decision ([`helm_guard_core::guard::decide`]).
+//!
+//! Invariants
+//! - No HTTP and nothing that is recorded: a review changes nothing, so asking is free of side effects.
+//! - No denial comes from the index: before anything but a pass is returned, the records are read again
+//!   and the request is evaluated again.
+//! - A failure to reach a verdict has a type of its own ([`Undecided`]), so that no pass is an error.
+//!
+//! Start at [`Reviewer::review`].
+
+pub(crate) mod break_glass;
+mod cluster_facts;
+pub(crate) mod conversions;
+mod fresh_claims;
+mod helm_writes;
+mod location;
+mod objects;
+mod own_release;
+mod release_infrastructure;
+mod schema;
+pub(crate) mod sources;
+mod witnesses;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use helm_guard_core::{
+    compare::redact::Redactor,
+    guard::{
+        Decided, Decision, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Ruling,
+        Verdict, decide, screen,
+    },
+    policy::{Live, Mode, Policy},
+};
+
+pub(crate) use self::{
+    break_glass::BreakGlassCheck,
+    conversions::ActiveConversions,
+    sources::{SourceError, Sources},
+};
+use self::{location::LocatedObject, objects::ObjectReview};
+
+/// Kept back from the deadline when something is read from the API server, so that a request whose
+/// records come too late still gets an answer of its own.
+const READ_RESERVE: Duration = Duration::from_millis(200);
+
+/// Everything that a review depends on.
+#[derive(Debug)]
+pub(crate) struct Reviewer<S> {
+    /// What is known of the cluster.
+    pub sources: S,
+    /// The policy in force.
+    pub policy: Live,
+    /// Shows values.
+    pub redactor: Redactor,
+    /// The versions in which the API server makes calls of their own.
+    pub conversions: ActiveConversions,
+    /// The release that the guard is installed by, if any: what it declares in the guard's namespace
+    /// is not evaluated.
+    pub own: Option<Own>,
+    /// Whether break-glass identities get what the policy gives them.
+    pub emergencies: Emergencies,
+}
+
+/// Whether break-glass counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emergencies {
+    /// As the policy and the grants say.
+    Considered,
+    /// Everybody is treated alike: for commands that ask what a change would come to.
+    Ignored,
+}
+
+/// Which entry of the registration a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// One that takes requests in the version they are made in.
+    AsRequested,
+    /// One for a single version, which others are converted to.
+    OneVersion,
+    /// One for what releases depend on: their records, namespaces, CRDs.
+    ReleaseInfrastructure,
+}
+
+/// What a review came to: all that is answered and recorded.
+#[derive(Debug)]
+pub(crate) struct Review<'r> {
+    /// The policy that was in force.
+    pub policy: Arc<Policy>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The enforcement mode that applies.
+    pub mode: Mode,
+    /// What follows from both.
+    pub decision: Decision,
+    /// Whether break-glass was used.
+    pub break_glass: BreakGlassCheck,
+    located: Option<LocatedObject<'r>>,
+}
+
+impl Review<'_> {
+    /// The object that was evaluated, as far as it is known.
+    pub(crate) fn object(&self) -> Option<ObjectRef<'_>> {
+        self.located.as_ref().map(LocatedObject::object)
+    }
+
+    /// All of it together with its request.
+    pub(crate) fn decided<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        object: Option<&'a ObjectRef<'a>>,
+    ) -> Decided<'a> {
+        Decided {
+            request,
+            object,
+            verdict: &self.verdict,
+            decision: self.decision,
+            mode: self.mode,
+        }
+    }
+}
+
+impl<S: Sources> Reviewer<S> {
+    /// Reviews one request. Nothing is recorded.
+    pub(crate) async fn review<'r>(
+        &self,
+        request: &'r Request<'_>,
+        entry: Entry,
+        deadline: Instant,
+    ) -> Review<'r> {
+        let policy = self.policy.load_full();
+        let (verdict, located) = self.evaluate(&policy, request, entry, deadline).await;
+        let break_glass = match (&located, self.emergencies) {
+            (Some(located), Emergencies::Considered) => {
+                let violation = (&verdict, &located.object());
+                break_glass::authorize(&self.sources, &policy, request, violation, deadline).await
+            }
+            _ => BreakGlassCheck::NotUsed,
+        };
+        let Ruling {
+            verdict,
+            mode,
+            decision,
+        } = decide(verdict, policy.default_mode(), break_glass.access());
+        Review {
+            policy,
+            verdict,
+            mode,
+            decision,
+            break_glass,
+            located,
+        }
+    }
+
+    async fn evaluate<'r>(
+        &self,
+        policy: &Policy,
+        request: &'r Request<'_>,
+        entry: Entry,
+        deadline: Instant,
+    ) -> (Verdict, Option<LocatedObject<'r>>) {
+        if policy.suspension().is_some() {
+            return (Verdict::because(Reason::Suspended), None);
+        }
+        if let Some(reason) = screened(request, entry) {
+            return (Verdict::because(unnamed(request, reason)), None);
+        }
+        let located = match location::locate(&self.sources, request, deadline).await {
+            Ok(located) => located,
+            Err(Undecided(reason)) => {
+                return (Verdict::because(unnamed(request, reason)), None);
+            }
+        };
+        let object = located.object();
+        let conversions = self.conversions.load_full();
+        let elsewhere = match entry {
+            Entry::AsRequested => {
+                Elsewhere::Versions(conversions.versions(object.group, object.kind))
+            }
+            Entry::OneVersion => Elsewhere::AllOthers,
+            Entry::ReleaseInfrastructure => {
+                let verdict =
+                    release_infrastructure::verdict(self, policy, request, &object, deadline).await;
+                return (verdict, Some(located));
+            }
+        };
+        let review = ObjectReview {
+            reviewer: self,
+            policy,
+            request,
+            located: &located,
+            elsewhere,
+            deadline,
+        };
+        let verdict = review.verdict().await;
+        (verdict, Some(located))
+    }
+}
+
+/// Why there is nothing to evaluate, by the request alone.
+fn screened(request: &Request<'_>, entry: Entry) -> Option<Reason> {
+    match entry {
+        Entry::AsRequested => screen(request),
+        Entry::OneVersion => screen(request).or_else(|| unconverted(request)),
+        Entry::ReleaseInfrastructure => None,
+    }
+}
+
+/// An entry for one version is for requests made in another: the others are evaluated as they are.
+/// Its match condition keeps them away, where nobody took that off.
+fn unconverted(request: &Request<'_>) -> Option<Reason> {
+    let original = request.request_kind.as_ref().unwrap_or(&request.kind);
+    (*original == request.kind).then_some(Reason::NotJudged)
+}
+
+/// What is not named and was not read is not what nobody can read: its size must not let it pass.
+fn unnamed(request: &Request<'_>, reason: Reason) -> Reason {
+    match (reason, request.unread, request.operation) {
+        (Reason::ObjectUnreadable, Some(_), Operation::Create) => Reason::NotJudged,
+        (Reason::ObjectUnreadable, Some(unread), _) => unread.reason(),
+        _ => reason,
+    }
+}
+
+/// Why no verdict could be reached: always an indeterminate reason. Whatever passes is a [`Verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Undecided(Reason);
+
+impl Undecided {
+    fn because(reason: Reason) -> Self {
+        debug_assert_eq!(reason.outcome(), Outcome::Indeterminate, "{reason}");
+        Self(reason)
+    }
+}
+
+impl From<Undecided> for Verdict {
+    fn from(Undecided(reason): Undecided) -> Self {
+        Self::because(reason)
+    }
+}
+
+/// When a read from the API server has to be over. The sources are not trusted to keep to it.
+fn read_until(deadline: Instant) -> Instant {
+    deadline.checked_sub(READ_RESERVE).unwrap_or(deadline)
+}

@@ -1,0 +1,96 @@
+//! Whether break-glass covers a violation.
+//!
+//! Costs nothing but for a break-glass identity that violates something.
+
+use std::time::Instant;
+
+use helm_guard_core::{
+    breakglass::{Leave, Refusal, grant},
+    guard::{EmergencyAccess, ObjectRef, Outcome, Request, Verdict},
+    policy::{Place, Policy},
+};
+use jiff::Timestamp;
+use tokio::time::timeout_at;
+
+use super::sources::GrantSource;
+
+/// What break-glass says of a request.
+#[derive(Debug)]
+pub(crate) enum BreakGlassCheck {
+    /// It is no violation, or not by a break-glass identity.
+    NotUsed,
+    /// It covers the violation.
+    Granted(Leave),
+    /// A break-glass identity may not do this.
+    Denied(Refusal),
+}
+
+impl BreakGlassCheck {
+    /// What the decision depends on.
+    pub(super) fn access(&self) -> EmergencyAccess {
+        match self {
+            Self::Granted(_) => EmergencyAccess::Granted,
+            Self::NotUsed | Self::Denied(_) => EmergencyAccess::None,
+        }
+    }
+
+    /// Why a break-glass identity is treated like anyone here.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Denied(refusal) => Some(refusal),
+            Self::NotUsed | Self::Granted(_) => None,
+        }
+    }
+}
+
+/// Checks whether this violation of this object may pass.
+pub(super) async fn authorize<S: GrantSource>(
+    sources: &S,
+    policy: &Policy,
+    request: &Request<'_>,
+    (verdict, object): (&Verdict, &ObjectRef<'_>),
+    deadline: Instant,
+) -> BreakGlassCheck {
+    let rules = policy.emergencies();
+    let asking = request.user_info.asking();
+    if verdict.reason.outcome() != Outcome::Violation || !rules.names(asking) {
+        return BreakGlassCheck::NotUsed;
+    }
+    let findings = verdict.findings.iter();
+    let places: Vec<Place<'_>> = findings
+        .map(|finding| Place {
+            group: object.group,
+            kind: object.kind,
+            namespace: object.namespace,
+            release: &finding.release,
+            chart: &finding.chart,
+        })
+        .collect();
+    let question = grant::Question {
+        rules,
+        asking,
+        places: &places,
+        now: Timestamp::now(),
+    };
+    // The source is not trusted to keep to its deadline.
+    let grants = match timeout_at(deadline.into(), sources.grants(deadline)).await {
+        Ok(Ok(grants)) => grants,
+        Ok(Err(error)) => return without_grants(&question, &error.to_string()),
+        Err(_) => return without_grants(&question, "the API server did not answer in time"),
+    };
+    match grant::leave(&question, &grants) {
+        Ok(leave) => BreakGlassCheck::Granted(leave),
+        Err(refusal) => BreakGlassCheck::Denied(refusal),
+    }
+}
+
+/// Where a grant is needed, one that nobody can read covers nothing. Where none is, it would only have
+/// named the ticket.
+fn without_grants(question: &grant::Question<'_>, error: &str) -> BreakGlassCheck {
+    tracing::warn!(error, "failed to read the break-glass grants");
+    match grant::leave(question, []) {
+        Ok(leave) => BreakGlassCheck::Granted(leave),
+        Err(Refusal::NoGrant) => BreakGlassCheck::Denied(Refusal::Unreadable(error.to_owned())),
+        Err(refusal) => BreakGlassCheck::Denied(refusal),
+    }
+}

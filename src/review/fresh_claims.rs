@@ -1,0 +1,144 @@
+//! What the releases say of an object by their records as they are now.
+
+use std::time::Instant;
+
+use helm_guard_core::{
+    guard::{Claim, ObjectRef, Owner, Reach, Request, owners, settle},
+    policy::Policy,
+};
+use jiff::Timestamp;
+use tokio::time::timeout_at;
+
+use super::{
+    Sources,
+    objects::ObjectReview,
+    read_until,
+    sources::{FreshClaims, ObjectSource},
+};
+use crate::releases::Wanted;
+
+/// The claims on an object, as far as the records could be read again.
+pub(super) struct CurrentClaims {
+    /// The claims that count.
+    pub counting: Vec<Claim>,
+    /// Those that do not, as far as it is known.
+    pub others: Vec<Claim>,
+    /// Claims that count by the index, or would if the object's owner were known, and could not be
+    /// confirmed.
+    pub doubtful: Vec<Claim>,
+    /// When further reads have to be over.
+    pub until: Instant,
+}
+
+impl CurrentClaims {
+    /// Reads the records of the claims by the index, and of the releases that the object names.
+    pub(super) async fn read<S: Sources>(
+        review: &ObjectReview<'_, S>,
+        indexed: Vec<Claim>,
+        mut owner: Owner,
+    ) -> Self {
+        let (policy, request) = (review.policy, review.request);
+        let sources = &review.reviewer.sources;
+        let object = review.located.object();
+        let until = read_until(review.deadline);
+        let mut current = Self {
+            counting: Vec::new(),
+            others: Vec::new(),
+            doubtful: Vec::new(),
+            until,
+        };
+        let named = owners(request);
+        let wanted = Wanted {
+            claims: &indexed,
+            named: &named,
+        };
+        let reading = sources.fresh_claims(&object, &wanted, until);
+        let Ok(FreshClaims { claims, unread }) = timeout_at(review.deadline.into(), reading).await
+        else {
+            tracing::warn!(
+                namespace = object.namespace,
+                "failed to read release records again in time"
+            );
+            current.doubtful = indexed.into_iter().map(unproven).collect();
+            return current;
+        };
+        let claims = as_of_now(policy, claims);
+        let needs_owner = claims.iter().any(|claim| claim.reach == Reach::Elsewhere);
+        if owner == Owner::Unseen && needs_owner {
+            owner = live_owner(sources, request, &object, until).await;
+        }
+        current.sort(policy, claims, &owner);
+        for unread in &unread {
+            tracing::warn!(
+                namespace = object.namespace,
+                error = &unread.error,
+                "failed to read release records again"
+            );
+            for claim in indexed.iter().filter(|claim| unread.is_of(claim)) {
+                let claim = unproven(claim.clone());
+                // It stays so: size is not a reason to pass.
+                if unread.is_too_large {
+                    current.counting.push(claim);
+                } else {
+                    current.doubtful.push(claim);
+                }
+            }
+        }
+        current
+    }
+
+    /// Sorts claims by whether they count, given the object's owner.
+    fn sort(&mut self, policy: &Policy, claims: Vec<Claim>, owner: &Owner) {
+        let trusts = |namespace: &str| policy.records().trusts(namespace);
+        if *owner == Owner::Unseen {
+            // Some may count, if the object could be looked at.
+            let proven = settle(claims, &Owner::Known(None), trusts);
+            let possible = settle(proven.others, owner, trusts);
+            self.counting = proven.counting;
+            self.doubtful = possible.counting;
+            self.others = possible.others;
+        } else {
+            let settled = settle(claims, owner, trusts);
+            self.counting = settled.counting;
+            self.others = settled.others;
+        }
+    }
+}
+
+/// A claim by the index that no record confirms: it counts for what the index says.
+fn unproven(mut claim: Claim) -> Claim {
+    claim.reach = Reach::Trusted;
+    claim
+}
+
+/// The claims, of which the policy may have given up an uninstallation by now.
+pub(super) fn as_of_now(policy: &Policy, mut claims: Vec<Claim>) -> Vec<Claim> {
+    if let Some(age) = policy.uninstalling_max_age() {
+        let now = Timestamp::now();
+        for claim in &mut claims {
+            claim.give_up_uninstalling(age, now);
+        }
+    }
+    claims
+}
+
+async fn live_owner<S: ObjectSource>(
+    sources: &S,
+    request: &Request<'_>,
+    object: &ObjectRef<'_>,
+    until: Instant,
+) -> Owner {
+    let namespace = object.namespace;
+    let reading = sources.owner_now(&request.resource, object, until);
+    match timeout_at(until.into(), reading).await {
+        Ok(Ok(owner)) => Owner::Known(owner),
+        Ok(Err(error)) => {
+            tracing::warn!(namespace, error, "failed to read an object");
+            Owner::Unseen
+        }
+        Err(_) => {
+            tracing::warn!(namespace, "failed to read an object in time");
+            Owner::Unseen
+        }
+    }
+}

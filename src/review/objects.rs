@@ -1,0 +1,182 @@
+//! The verdict on an ordinary object: what is known of its kind, what the releases say of it, and say of
+//! it again before anything is denied.
+
+use std::time::Instant;
+
+use helm_guard_core::{
+    guard::{
+        Claim, Confidence, Elsewhere, Outcome, Owner, Question, Reason, Request, Verdict,
+        flight::service_account, judge, owner, settle,
+    },
+    helm::lifecycle::Phase,
+    policy::{Labels, Policy, license::Facts},
+};
+
+use super::{
+    Reviewer, Sources, Undecided,
+    cluster_facts::ClusterFacts,
+    fresh_claims::{CurrentClaims, as_of_now},
+    location::LocatedObject,
+    schema::KindSchema,
+};
+
+/// One request to an ordinary object.
+pub(super) struct ObjectReview<'r, S> {
+    pub reviewer: &'r Reviewer<S>,
+    pub policy: &'r Policy,
+    pub request: &'r Request<'r>,
+    pub located: &'r LocatedObject<'r>,
+    /// In which versions the same request is evaluated in other calls.
+    pub elsewhere: Elsewhere<'r>,
+    pub deadline: Instant,
+}
+
+impl<S: Sources> ObjectReview<'_, S> {
+    /// Evaluates: from the index, and from the records as they are now before anything but a pass.
+    ///
+    /// A break-glass change is not held up by records that cannot be read. What the index alone says of a
+    /// violation is therefore a verdict too, with [`Confidence::IndexOnly`].
+    pub(super) async fn verdict(&self) -> Verdict {
+        let (request, sources) = (self.request, &self.reviewer.sources);
+        let object = self.located.object();
+        let owner = Owner::of(request);
+        let trusts = |namespace: &str| self.policy.records().trusts(namespace);
+        let claims = settle(sources.claims(&object), &owner, trusts).counting;
+        if claims.is_empty() {
+            return Verdict::because(self.unclaimed());
+        }
+        let claims = as_of_now(self.policy, claims);
+        let Some(claims) = self.reviewer.without_own(&object, claims) else {
+            return Verdict::because(Reason::OwnRelease);
+        };
+        let schema = match KindSchema::of(sources, request, &object, self.deadline).await {
+            Ok(schema) => schema,
+            Err(undecided) => return undecided.into(),
+        };
+        let replicas_path = self.located.replicas_path.iter().map(String::as_str);
+        let replicas_path: Vec<&str> = replicas_path.collect();
+        let labels = sources.namespace_labels(object.namespace);
+        let judge = |claims: &[Claim], facts: Facts<'_>| {
+            judge(&Question {
+                request,
+                object: &object,
+                claims,
+                knowledge: schema.knowledge(request),
+                elsewhere: self.elsewhere,
+                replicas_path: &replicas_path,
+                policy: self.policy,
+                labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
+                facts,
+                redactor: &self.reviewer.redactor,
+            })
+        };
+        let known = ClusterFacts::known(self);
+        let verdict = judge(&claims, known.facts());
+        // A release elsewhere may declare the autoscaler that would be named.
+        let is_in_question =
+            verdict.reason == Reason::UndeclaredAutoscaler && known.is_autoscaler_in_question;
+        if verdict.reason.outcome() == Outcome::Pass && !is_in_question {
+            return verdict;
+        }
+        self.confirmed(claims, owner, &judge).await
+    }
+
+    /// The verdict by the records as they are now.
+    async fn confirmed(
+        &self,
+        indexed: Vec<Claim>,
+        owner: Owner,
+        judge: &impl Fn(&[Claim], Facts<'_>) -> Verdict,
+    ) -> Verdict {
+        let mut current = CurrentClaims::read(self, indexed, owner).await;
+        let object = self.located.object();
+        let counting = std::mem::take(&mut current.counting);
+        current.counting = match self.reviewer.without_own(&object, counting) {
+            Some(claims) => claims,
+            None if current.doubtful.is_empty() => return Verdict::because(Reason::OwnRelease),
+            None => Vec::new(),
+        };
+        let facts = ClusterFacts::now(self, &current.counting, current.until).await;
+        let judge = |claims: &[Claim]| judge(claims, facts.facts());
+        let verdict = self.not_left_to_each_other(judge(&current.counting));
+        if verdict.reason.outcome() == Outcome::Violation {
+            if facts.failed {
+                return Undecided::because(Reason::ReadThroughFailed).into();
+            }
+            let written = self.written_by_helm(&current, &verdict, &judge).await;
+            return written.unwrap_or_else(|| hinted(verdict, self.request, &current.counting));
+        }
+        if current.doubtful.is_empty() {
+            return verdict;
+        }
+        // What could not be read excuses nothing, and may be violated.
+        let verdict = judge(&[current.counting, current.doubtful].concat());
+        match verdict.reason.outcome() {
+            Outcome::Violation => Verdict {
+                confidence: Confidence::IndexOnly,
+                ..verdict
+            },
+            Outcome::Pass | Outcome::Indeterminate => verdict,
+        }
+    }
+
+    /// When by the records as they are now another call is to evaluate the request, it may be one that
+    /// has already left it to this one: then nobody can say.
+    fn not_left_to_each_other(&self, verdict: Verdict) -> Verdict {
+        match (verdict.reason, self.elsewhere) {
+            (Reason::JudgedInDeclaredVersion, Elsewhere::AllOthers) => {
+                Undecided::because(Reason::VersionDiffers).into()
+            }
+            _ => verdict,
+        }
+    }
+
+    /// Nobody claims the object. As long as not all records have been read, somebody still may. When it
+    /// says that it belongs to a release whose record cannot be
+    /// read, it may well be declared. What an object says of itself is good enough to warn, and is
+    /// never used to deny.
+    fn unclaimed(&self) -> Reason {
+        let sources = &self.reviewer.sources;
+        if !sources.is_complete() {
+            return Reason::IndexIncomplete;
+        }
+        // Nearly always, and then the object need not be looked into.
+        if !sources.any_unreadable() {
+            return Reason::NotDeclared;
+        }
+        match self
+            .request
+            .old_object
+            .or(self.request.object)
+            .and_then(owner)
+        {
+            Some(release) if sources.is_unreadable(&release.namespace, &release.name) => {
+                Reason::RecordUnreadable
+            }
+            _ => Reason::NotDeclared,
+        }
+    }
+}
+
+/// A ServiceAccount that violates a pending release may be that of a hook: the message says what it
+/// would need.
+fn hinted(mut verdict: Verdict, request: &Request<'_>, claims: &[Claim]) -> Verdict {
+    let account = match verdict.reason {
+        Reason::FieldsChanged | Reason::ObjectDeleted | Reason::UndeclaredChanged => {
+            service_account(&request.user_info.username)
+        }
+        _ => None,
+    };
+    for finding in &mut verdict.findings {
+        let mut of = claims
+            .iter()
+            .filter(|claim| claim.release == finding.release);
+        if let Some((namespace, name)) = account
+            && namespace == finding.release.namespace
+            && of.any(|claim| claim.phase == Phase::Pending)
+        {
+            finding.involved.push(format!("{namespace}/{name}"));
+        }
+    }
+    verdict
+}

@@ -1,0 +1,135 @@
+//! What a release record says: which release it is of, and where else that one declares objects.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use helm_guard_core::{
+    compare::schema::{Scope, builtin::builtin},
+    guard::{Finding, Reason, Verdict, records::StoredRecord, verdict::Change},
+    helm::{
+        ReleaseName, manifest,
+        record::{ApplyMethod, Limits, Record, decode},
+    },
+    policy::records::Guarded,
+};
+use tokio::time::timeout_at;
+
+use super::{InfrastructureReview, Undecided};
+use crate::releases::decoding::Decoding;
+
+/// Which release a record is about.
+pub(super) struct RecordContents {
+    pub release: ReleaseName,
+    pub chart: String,
+    pub revision: u32,
+    pub is_readable: bool,
+    /// What or who else a finding is about.
+    pub involved: Vec<String>,
+    /// Namespaces other than the release's own that its manifest names, and an object in each.
+    pub declares: Vec<(String, String)>,
+}
+
+impl RecordContents {
+    /// By where the record is stored, since its body cannot be read or says nothing.
+    pub(super) fn unreadable(namespace: &str, name: String, revision: u32) -> Self {
+        Self {
+            release: ReleaseName {
+                namespace: namespace.to_owned(),
+                name,
+            },
+            chart: "unknown".to_owned(),
+            revision,
+            is_readable: false,
+            involved: Vec::new(),
+            declares: Vec::new(),
+        }
+    }
+}
+
+impl<S> InfrastructureReview<'_, S> {
+    /// The contents by the record's body; by where it is stored, if that cannot be read.
+    pub(super) async fn contents(&self, stored: StoredRecord) -> Result<RecordContents, Undecided> {
+        let namespace = self.object.namespace.to_owned();
+        let looks = !self.is_off(Guarded::Deployers);
+        let claimed = claimed_bytes([&stored]);
+        self.decoding(claimed, move || {
+            let payload = stored.payload().unwrap_or_default();
+            let revision = stored.revision;
+            match decode(&payload, &Limits::default()) {
+                Ok(record) if record.release.name == stored.release => RecordContents {
+                    chart: record.chart.to_string(),
+                    declares: if looks { declares(&record) } else { Vec::new() },
+                    release: record.release,
+                    revision,
+                    is_readable: true,
+                    involved: Vec::new(),
+                },
+                _ => RecordContents::unreadable(&namespace, stored.release, revision),
+            }
+        })
+        .await
+    }
+
+    /// Computes away from the threads that answer, once there is room for so many bytes of JSON.
+    pub(super) async fn decoding<T: Send + 'static>(
+        &self,
+        claimed: usize,
+        compute: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undecided> {
+        let computing = Decoding::of_process().run(claimed, compute);
+        match timeout_at(self.deadline.into(), computing).await {
+            Ok(Ok(computed)) => Ok(computed),
+            Ok(Err(_panicked)) => Err(Undecided::because(Reason::RecordUnreadable)),
+            Err(_) => Err(Undecided::because(Reason::DeadlineExceeded)),
+        }
+    }
+
+    /// That the request violates what is guarded, if the policy guards it for this release.
+    pub(super) fn violation(
+        &self,
+        contents: RecordContents,
+        (guarded, reason): (Guarded, Reason),
+        changes: Vec<Change>,
+    ) -> Verdict {
+        let Some(mode) = self.mode(guarded, &contents.release, &contents.chart) else {
+            return Verdict::because(Reason::NotJudged);
+        };
+        let finding = Finding {
+            release: Arc::new(contents.release),
+            chart: contents.chart.into(),
+            apply_method: ApplyMethod::default(),
+            mode,
+            revisions: vec![contents.revision],
+            changes,
+            involved: contents.involved,
+        };
+        Verdict::with_findings(reason, vec![finding])
+    }
+}
+
+/// What the records say that they inflate to, together.
+pub(super) fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredRecord>) -> usize {
+    let payloads = records.into_iter().filter_map(StoredRecord::payload);
+    payloads
+        .map(|payload| Limits::default().claimed_bytes(&payload))
+        .sum()
+}
+
+/// The namespaces other than the release's own that a manifest names. What is cluster-scoped is in none,
+/// and counts for its release only while it says that it belongs to it.
+fn declares(record: &Record) -> Vec<(String, String)> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for object in manifest::parse(&record.manifest, &record.release).objects {
+        let is_cluster_scoped =
+            builtin().scope(&object.group, &object.kind) == Some(Scope::Cluster);
+        let namespace = object.namespace.unwrap_or_default();
+        if namespace.is_empty() || namespace == record.release.namespace || is_cluster_scoped {
+            continue;
+        }
+        let called = format!(
+            "{} {:?} in namespace {namespace:?}",
+            object.kind, object.name
+        );
+        found.entry(namespace).or_insert(called);
+    }
+    found.into_iter().collect()
+}

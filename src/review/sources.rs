@@ -1,0 +1,259 @@
+//! What a review asks of the modules that know the cluster, one trait a subsystem. All of it is reading.
+
+use std::{collections::BTreeMap, error::Error, future::Future, sync::Arc, time::Instant};
+
+use helm_guard_core::{
+    api::BreakGlassGrant,
+    compare::schema::crd::CrdShape,
+    guard::{
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        records::{Holder, Stake},
+    },
+    helm::{ReleaseName, lifecycle::Status, storage::Driver},
+};
+
+use crate::releases::{Autoscalers, Autoscaling, Wanted};
+
+/// Why a source could not answer. Only ever logged: what it means for the request is decided by
+/// the review.
+pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
+
+/// Everything that is known of the cluster.
+pub(crate) trait Sources:
+    IndexSource
+    + RecordSource
+    + ObjectSource
+    + NamespaceSource
+    + AccessSource
+    + GrantSource
+    + SchemaSource
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Sources for S where
+    S: IndexSource
+        + RecordSource
+        + ObjectSource
+        + NamespaceSource
+        + AccessSource
+        + GrantSource
+        + SchemaSource
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The index of release records: known at once, and perhaps a moment old.
+pub(crate) trait IndexSource {
+    /// What the releases say of an object.
+    fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim>;
+
+    /// Whether this release has an active record that cannot be read, so that nobody can say what
+    /// it declares.
+    fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
+
+    /// Whether there is any such release at all.
+    fn any_unreadable(&self) -> bool {
+        true
+    }
+
+    /// Whether every release record has been read: before that, what no release is known to declare
+    /// may be declared all the same.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
+    /// Whether records of this driver are read at all.
+    fn reads(&self, _driver: Driver) -> bool {
+        true
+    }
+
+    /// The releases that have records in this namespace.
+    fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>>;
+
+    /// Whether a release declares the object's autoscaler.
+    fn autoscaling(&self, object: &ObjectRef<'_>, trusts: Trusts<'_>) -> Autoscaling;
+}
+
+/// Release records, read from the API server after the call began.
+pub(crate) trait RecordSource {
+    /// What the records say of an object: those of the releases that claim it, and of those that it
+    /// names as its own. Each release is read separately.
+    fn fresh_claims(
+        &self,
+        object: &ObjectRef<'_>,
+        wanted: &Wanted<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = FreshClaims> + Send;
+
+    /// The releases that would lose something.
+    fn fresh_holders(
+        &self,
+        stake: Stake<'_>,
+        trusts: Trusts<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = FreshHolders> + Send;
+
+    /// The revisions of which a release has records.
+    fn history(
+        &self,
+        at: &RecordsAt,
+        release: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<(u32, Status)>, SourceError>> + Send;
+
+    /// Who declares the object's autoscaler.
+    fn autoscalers(
+        &self,
+        object: &ObjectRef<'_>,
+        trusts: Trusts<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Autoscalers, SourceError>> + Send;
+}
+
+/// Live objects.
+pub(crate) trait ObjectSource {
+    /// The release that the live object of this name says it belongs to: for a request that does not
+    /// show the object.
+    fn owner_now(
+        &self,
+        resource: &Resource<'_>,
+        object: &ObjectRef<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<ReleaseName>, SourceError>> + Send;
+
+    /// The release that a live object names as its owner: it may confirm a claim.
+    fn sighting(
+        &self,
+        witness: &Witness,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Sighting, SourceError>> + Send;
+
+    /// The uid of an object as it is now; none where there is none.
+    fn live_uid(
+        &self,
+        owner: &LiveOwner<'_>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
+}
+
+/// Namespaces.
+pub(crate) trait NamespaceSource {
+    /// The labels of a namespace, as far as they are known.
+    fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
+        None
+    }
+
+    /// Whether a namespace is known to be terminating, without asking anybody. It never comes back
+    /// from that.
+    fn is_known_terminating(&self, _namespace: &str) -> bool {
+        false
+    }
+
+    /// Whether a namespace is terminating, or is no more.
+    fn is_terminating(
+        &self,
+        namespace: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+}
+
+/// Who may do what, as the API server says.
+pub(crate) trait AccessSource {
+    /// Whether the user may write the records of the claiming release.
+    fn may_write_records(
+        &self,
+        claim: &Claim,
+        user: &User<'_>,
+    ) -> impl Future<Output = Result<bool, SourceError>> + Send;
+}
+
+/// Break-glass grants, read after the call began.
+pub(crate) trait GrantSource: Sync {
+    /// All of them.
+    fn grants(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send;
+
+    /// Those that somebody has asked for, ended ones included.
+    fn grants_of(
+        &self,
+        user: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send {
+        let reading = self.grants(deadline);
+        let user = user.to_owned();
+        async move {
+            let mut grants = reading.await?;
+            grants.retain(|grant| grant.spec.requested_by == user);
+            Ok(grants)
+        }
+    }
+}
+
+/// The schemas of custom resources.
+pub(crate) trait SchemaSource {
+    /// The custom resource with this group and plural; `None` when no CRD has it, as for
+    /// the kinds of aggregated API servers.
+    fn custom_resource(
+        &self,
+        group: &str,
+        plural: &str,
+    ) -> impl Future<Output = Result<Option<Arc<CrdShape>>, SourceError>> + Send;
+}
+
+/// An object that another one names as its owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LiveOwner<'a> {
+    /// Group and version, as in a manifest.
+    pub api_version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// Namespace, empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+}
+
+/// What was read of the records of an object's releases.
+#[derive(Debug, Default)]
+pub(crate) struct FreshClaims {
+    /// What those say that could be read.
+    pub claims: Vec<Claim>,
+    /// The others.
+    pub unread: Vec<UnreadRelease>,
+}
+
+/// A release whose records could not be read.
+#[derive(Debug)]
+pub(crate) struct UnreadRelease {
+    /// Where its records are.
+    pub records: RecordsAt,
+    /// Its name.
+    pub release: String,
+    /// It has more records than are read, so that another attempt would fail too.
+    pub is_too_large: bool,
+    /// Why.
+    pub error: SourceError,
+}
+
+impl UnreadRelease {
+    /// Whether this claim rests on those records.
+    pub(crate) fn is_of(&self, claim: &Claim) -> bool {
+        self.records == claim.records && self.release == claim.release.name
+    }
+}
+
+/// Who would lose something, by the records that could be read.
+#[derive(Debug, Default)]
+pub(crate) struct FreshHolders {
+    /// The releases; some count only with a witness.
+    pub holders: Vec<Holder>,
+    /// Why there may be more.
+    pub failure: Option<SourceError>,
+}

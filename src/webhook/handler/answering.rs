@@ -1,0 +1,108 @@
+//! From a request to what is answered and recorded.
+
+use std::time::Instant;
+
+use helm_guard_core::{
+    guard::{Decided, Decision, Reason},
+    helm::ObjectId,
+};
+
+use super::{OnDoubt, Reply, Webhook, emergency_record};
+use crate::{
+    record::events::Note,
+    review::{Entry, Sources},
+    webhook::{
+        answer::{Answer, text},
+        envelope::EnvelopeError,
+        intake::Taken,
+    },
+};
+
+/// Reviews the request in a body, records what was decided, and answers it.
+pub(super) async fn answer<S: Sources>(
+    webhook: &Webhook<S>,
+    body: &Taken<'_>,
+    (entry, on_doubt): (Entry, OnDoubt),
+    (started, deadline): (Instant, Instant),
+) -> Result<Reply, EnvelopeError> {
+    let request = body.request()?;
+    let review = webhook.reviewer.review(&request, entry, deadline).await;
+    let object = review.object();
+    let emergency = emergency_record::persist(webhook, &request, &review, deadline).await;
+    let decision = emergency_record::apply_failure_policy(&review, emergency.as_ref());
+    let decided = Decided {
+        decision: match on_doubt {
+            OnDoubt::Pass => decision,
+            OnDoubt::Fail => decision.closed(),
+        },
+        ..review.decided(&request, object.as_ref())
+    };
+    webhook
+        .recorder
+        .record(&decided, emergency.as_ref(), started.elapsed())
+        .await;
+    announce(webhook, &decided);
+    let answer = Answer {
+        decided,
+        way_out: review.policy.way_out(),
+        refusal: review.break_glass.refusal(),
+        emergency: emergency.as_ref(),
+    };
+    if decided.decision == Decision::FailClosed {
+        return Ok(Reply::Undecided(text::undecided(&answer)));
+    }
+    let json = answer.to_json().map_err(|_| EnvelopeError::Unanswerable)?;
+    Ok(Reply::Review(json))
+}
+
+/// Announces what passes, and should not go unnoticed.
+fn announce<S>(webhook: &Webhook<S>, decided: &Decided<'_>) {
+    if decided.request.dry_run {
+        return;
+    }
+    let events = &webhook.recorder.events;
+    match decided.verdict.reason {
+        Reason::UndeclaredAutoscaler => {
+            let text = text::undeclared_autoscaler(decided);
+            events.announce_once(note(decided, ("UndeclaredAutoscaler", "Autoscale"), text));
+        }
+        Reason::OwnershipTaken => {
+            // Each time: who takes it may be another one.
+            let text = text::taken(decided);
+            if let Some(note) = note(decided, ("OwnershipTaken", "TakeOwnership"), text) {
+                events.announce(note);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The event on the object of a request.
+pub(super) fn note(
+    decided: &Decided<'_>,
+    (reason, action): (&'static str, &'static str),
+    text: String,
+) -> Option<Note> {
+    let (request, object) = (decided.request, decided.object?);
+    Some(Note {
+        object: ObjectId {
+            group: object.group.to_owned(),
+            kind: object.kind.to_owned(),
+            namespace: object.namespace.to_owned(),
+            name: object.name.clone().into_owned(),
+        },
+        api_version: api_version(object.group, &request.resource.version),
+        uid: request.metadata_text("uid"),
+        reason,
+        action,
+        text,
+    })
+}
+
+/// As in a manifest.
+pub(super) fn api_version(group: &str, version: &str) -> String {
+    match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! The record of a break-glass change, persisted before it is answered.
+
+use std::{fmt::Debug, time::Instant};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use helm_guard_core::{
+    api::{EmergencyChangeSpec, policy::breakglass::OnRecordFailure},
+    breakglass::{
+        Made,
+        recorded::{self, Before},
+    },
+    compare::redact::Sensitivity,
+    guard::{Decision, Effect, Reason, Request, effect},
+};
+use jiff::Timestamp;
+
+use super::{
+    Webhook,
+    answering::{api_version, note},
+};
+use crate::{
+    record::{
+        self,
+        changes::{Changes, Unkept},
+        events::Note,
+    },
+    review::{BreakGlassCheck, Review},
+    webhook::answer::text,
+};
+
+/// Where the records of emergency changes are persisted.
+pub(crate) trait EmergencyStore: Debug + Send + Sync {
+    /// Persists a record; its name there.
+    fn persist<'a>(
+        &'a self,
+        change: &'a EmergencyChangeSpec,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<String, Unkept>>;
+}
+
+impl EmergencyStore for Changes {
+    fn persist<'a>(
+        &'a self,
+        change: &'a EmergencyChangeSpec,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<String, Unkept>> {
+        self.keep(change, deadline).boxed()
+    }
+}
+
+/// Persists the record of a change that passes by break-glass. A dry run leaves none.
+pub(super) async fn persist<S>(
+    webhook: &Webhook<S>,
+    request: &Request<'_>,
+    review: &Review<'_>,
+    deadline: Instant,
+) -> Option<record::Emergency> {
+    let BreakGlassCheck::Granted(leave) = &review.break_glass else {
+        return None;
+    };
+    if review.decision != Decision::BreakGlass || request.dry_run {
+        return None;
+    }
+    let sensitivity = match review.verdict.reason {
+        // A record is the same wherever it is stored.
+        Reason::RecordTampered | Reason::NotADeployer => Sensitivity::Secret,
+        _ => Sensitivity::of(&request.kind.group, &request.kind.kind),
+    };
+    let change = Made::of(request, |object| match sensitivity {
+        Sensitivity::Secret => webhook.reviewer.redactor.mask_secret(object),
+        Sensitivity::Open => {}
+    });
+    let object = review.object()?;
+    let decided = review.decided(request, Some(&object));
+    let (version, action) = match effect(request) {
+        // Of an eviction the kind is the Eviction's, and the resource the Pod's.
+        Some(Effect::Delete) => (&request.resource.version, "Delete"),
+        Some(Effect::Scale) => (&request.resource.version, "Scale"),
+        Some(Effect::Update | Effect::UpdateMetadata) | None => (&request.kind.version, "Update"),
+    };
+    let api_version = api_version(object.group, version);
+    let note = Note {
+        api_version: api_version.clone(),
+        ..note(
+            &decided,
+            ("BreakGlass", action),
+            text::announcement(&decided),
+        )?
+    };
+    let before = Before {
+        api_version,
+        uid: note.uid.clone(),
+        resource_version: request.metadata_text("resourceVersion"),
+    };
+    let rules = review.policy.emergencies();
+    let now = Timestamp::now();
+    let record = recorded::record(&decided, (leave, &change), before, rules, now)?;
+    let kept = webhook.emergencies.persist(&record, deadline).await;
+    match &kept {
+        Err(Unkept::NotInstalled) => webhook.recorder.not_installed(),
+        Err(error) => tracing::error!(
+            %error,
+            user = record.user,
+            object = %note.object,
+            "failed to record an emergency change in the cluster: its audit line is all there is"
+        ),
+        Ok(_) => {}
+    }
+    Some(record::Emergency {
+        change,
+        record,
+        kept,
+        note,
+    })
+}
+
+/// A change that could not be recorded passes or does not, as the policy says.
+pub(super) fn apply_failure_policy(
+    review: &Review<'_>,
+    emergency: Option<&record::Emergency>,
+) -> Decision {
+    let is_lost = emergency.is_some_and(|emergency| emergency.kept.is_err());
+    match review.policy.emergencies().on_record_failure() {
+        OnRecordFailure::Deny if is_lost => Decision::Deny,
+        OnRecordFailure::Deny | OnRecordFailure::Allow => review.decision,
+    }
+}
