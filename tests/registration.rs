@@ -14,14 +14,20 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use helm_guard::webhook::{
-    accept::{self, Limits, Options, Protocol},
-    certificates::secret,
-    endpoint::Endpoint,
-    paths::Paths,
-    registration::{self, Registration, Unregistered, Written, emergencies::Watched, pins::Wanted},
-    tls::{self, ServingCertificate},
-    upkeep::{self, Intervals, Source, Target, Upkeep},
+use helm_guard::{
+    cluster::lease::Role,
+    webhook::{
+        accept::{self, Limits, Options, Protocol},
+        certificates::secret,
+        endpoint::Endpoint,
+        paths::Paths,
+        registration::{
+            self, Registration, Unregistered, Written, emergencies::Watched, pins::Wanted,
+            writer::Mandate,
+        },
+        tls::{self, ServingCertificate},
+        upkeep::{self, Intervals, Source, Target, Upkeep},
+    },
 };
 use kube::{
     Client, Config,
@@ -29,11 +35,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 use testbed::{ControlPlane, shared};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 #[path = "registration/perimeter.rs"]
 mod perimeter;
+
+/// The role of the only replica.
+fn leading() -> watch::Receiver<Role> {
+    watch::channel(Role::Leader).1
+}
 
 const CONFIGURATION: &str = "validatingwebhookconfiguration/helm-guard";
 
@@ -135,6 +146,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             conversions: Arc::default(),
             policy: helm_guard_core::policy::Policy::default().live(),
             fail_closed: None,
+            role: leading(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
@@ -373,6 +385,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         pins: Wanted::default(),
         watched: Watched::default(),
         fail_closed: None,
+        mandate: Mandate::default(),
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime

@@ -21,7 +21,7 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 use kube::Client;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -40,7 +40,7 @@ use crate::{
     cluster::{
         admission::AdmissionPolicies,
         client,
-        lease::{Candidate, Terms},
+        lease::{Candidate, Role, Terms},
         live::Objects,
     },
     record::{
@@ -131,7 +131,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let clients = client_auth(&config, &mut kept)?;
     let client = client::connect(&config.target).await?;
     let live = config.policy.clone().live();
-    let upkeep = upkeep_of(&config, &client, &live);
+    let role = watch::Sender::<Role>::default();
+    let upkeep = upkeep_of(&config, &client, &live, &role);
     let first = tokio::select! {
         first = upkeep::begin(&upkeep) => first?,
         _ = signals.next() => return Ok(()),
@@ -191,7 +192,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     follow_policy(&config, told, &client, &mut kept)?;
     watch_itself(&health, &recorder, &mut kept)?;
-    follow_emergencies(&config, (&sources, &live), &recorder, &mut kept)?;
+    follow_emergencies(&config, (&sources, &live), (&recorder, role), &mut kept)?;
     let Kept { mut tasks, stop } = kept;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
@@ -340,7 +341,7 @@ fn follow_policy(
 fn follow_emergencies(
     config: &Config,
     (sources, policy): (&LiveSources, &Live),
-    recorder: &Arc<Recorder>,
+    (recorder, role): (&Arc<Recorder>, watch::Sender<Role>),
     kept: &mut Kept,
 ) -> anyhow::Result<()> {
     let (alerts, client) = (recorder.alerts.clone(), &sources.client);
@@ -366,6 +367,7 @@ fn follow_emergencies(
         identity: identity()?,
         terms: Terms::default(),
         is_led: Arc::clone(&recorder.is_led),
+        role,
     };
     kept.tasks.spawn("emergency changes", async move {
         let work = || futures_util::future::join(tracker.run(), tokens.run());
@@ -384,7 +386,12 @@ fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> LiveSources
     sources
 }
 
-fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
+fn upkeep_of(
+    config: &Config,
+    client: &Client,
+    policy: &Live,
+    role: &watch::Sender<Role>,
+) -> Upkeep {
     let endpoint = config
         .registration
         .as_ref()
@@ -414,6 +421,7 @@ fn upkeep_of(config: &Config, client: &Client, policy: &Live) -> Upkeep {
         conversions: Arc::default(),
         policy: Arc::clone(policy),
         fail_closed: config.fail_closed.clone(),
+        role: role.subscribe(),
         intervals: Intervals::default(),
     }
 }

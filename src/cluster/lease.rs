@@ -21,7 +21,10 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiFailure;
@@ -52,6 +55,20 @@ impl Default for Terms {
     }
 }
 
+/// What a candidate knows of the election.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It has not looked yet.
+    #[default]
+    Unknown,
+    /// It leads.
+    Leader,
+    /// Another one leads, or led until a moment ago.
+    Follower,
+    /// Nobody can be elected as far as it knows: the lease cannot be read or written.
+    Unelected,
+}
+
 /// Somebody who wants to lead.
 #[derive(Clone)]
 pub struct Candidate {
@@ -67,6 +84,8 @@ pub struct Candidate {
     pub terms: Terms,
     /// Whether somebody leads, as far as this one knows: it, or who holds a lease that is good.
     pub is_led: Arc<AtomicBool>,
+    /// What this one is, for whoever acts by it.
+    pub role: watch::Sender<Role>,
 }
 
 /// What is seen of the holder, and since when it has not changed.
@@ -139,6 +158,16 @@ impl Candidate {
         let attempt = timeout(self.terms.retry, self.take(seen));
         let taken = attempt.await.unwrap_or_else(|_| Err(ApiFailure::timeout()));
         self.is_led.store(taken.is_ok(), Ordering::Release);
+        let role = match &taken {
+            Ok(true) => Role::Leader,
+            Ok(false) => Role::Follower,
+            Err(_) => Role::Unelected,
+        };
+        self.role.send_if_modified(|known| {
+            let is_new = *known != role;
+            *known = role;
+            is_new
+        });
         taken
     }
 
@@ -271,6 +300,7 @@ mod tests {
                 renew_within: Duration::from_millis(500),
             },
             is_led: Arc::default(),
+            role: watch::Sender::default(),
         }
     }
 

@@ -105,7 +105,7 @@ pub fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
 }
 
 /// RFC 7468: base64 in lines of 64.
-fn to_pem(der: &CertificateDer<'_>) -> String {
+pub(crate) fn to_pem(der: &CertificateDer<'_>) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let encoded = BASE64_STANDARD.encode(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

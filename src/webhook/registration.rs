@@ -14,7 +14,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use helm_guard_core::api;
@@ -46,15 +46,21 @@ mod objects;
 pub mod pins;
 #[cfg(test)]
 mod tests;
+pub mod trust;
+pub mod writer;
 
 use closed::FailClosed;
 pub use drift::VERSIONS;
+/// The difference of a CA that no replica has announced for so long: nobody else made it.
+pub const EXPIRED_CA: &str = "a CA that no replica uses any more";
 use emergencies::{EMERGENCIES_WEBHOOK, Watched};
 pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK,
 };
 use pins::{Pin, Wanted, is_pin};
+use trust::Trust;
+use writer::{Mandate, VERSION, WRITTEN_BY};
 
 /// Name of the configuration.
 pub const CONFIGURATION_NAME: &str = "helm-guard";
@@ -93,6 +99,8 @@ pub struct Registration {
     pub watched: Watched,
     /// Where a request that nobody answers is refused.
     pub fail_closed: Option<FailClosed>,
+    /// How much of it this guard may change.
+    pub mandate: Mandate,
 }
 
 /// The configuration could not be read, written or deleted.
@@ -130,6 +138,10 @@ pub enum Written {
     Created,
     /// It said something else about this.
     Replaced(&'static str),
+    /// It lacked the CA of this replica, and has it now.
+    Announced,
+    /// It says something else about this, and that stays: another replica leads, or a newer one wrote it.
+    Left(&'static str),
 }
 
 /// What [`ensure`] did, and what it left.
@@ -139,6 +151,8 @@ pub struct Ensured {
     pub written: Written,
     /// Requirements of others on namespaces that are tolerated, each with its entry.
     pub foreign: Vec<String>,
+    /// Why calls do not come to this guard, where that is so.
+    pub missed: Option<String>,
 }
 
 /// What [`unregister`] did.
@@ -175,7 +189,10 @@ pub fn configuration(
     }
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
-    let annotations = BTreeMap::from([(ENFORCER_DISABLED.to_owned(), "true".to_owned())]);
+    let annotations = BTreeMap::from([
+        (ENFORCER_DISABLED.to_owned(), "true".to_owned()),
+        (WRITTEN_BY.to_owned(), VERSION.to_owned()),
+    ]);
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(CONFIGURATION_NAME.to_owned()),
@@ -319,30 +336,92 @@ pub async fn ensure(
                 Err(error) => return Err(error),
             },
         };
-        let wanted = configuration(registration, &registration.pins.at(Some(&live)));
-        let Some(what) = drift::difference(&live, &wanted) else {
-            return Ok(Ensured {
-                written: Written::Unchanged,
-                foreign: drift::tolerated(&live, &wanted),
-            });
+        let (next, written) = match step(registration, live, is_new, SystemTime::now()) {
+            Step::Nothing(ensured) => return Ok(ensured),
+            Step::Write(next, written) => (next, written),
         };
-        let foreign = drift::tolerated(&live, &wanted);
-        let next = drift::merged(live, wanted);
         let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
         match replaced.map_err(failed("replace")) {
-            Ok(_) => {
-                let written = if is_new {
-                    Written::Created
-                } else {
-                    Written::Replaced(what)
-                };
-                return Ok(Ensured { written, foreign });
-            }
+            Ok(_) => return Ok(written),
             Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
             Err(error) => return Err(error),
         }
     }
     Err(RegistrationError::Contended)
+}
+
+/// What is to be done about what is there.
+enum Step {
+    Nothing(Ensured),
+    Write(Box<ValidatingWebhookConfiguration>, Ensured),
+}
+
+fn step(
+    registration: &Registration,
+    live: ValidatingWebhookConfiguration,
+    is_new: bool,
+    now: SystemTime,
+) -> Step {
+    let own = registration.ca_bundle.as_deref();
+    let objection = if is_new {
+        None
+    } else {
+        registration.mandate.objection(&live)
+    };
+    let trust = match &objection {
+        None => trust::united(own, &live, now),
+        Some(_) => Trust::as_it_is(&live),
+    };
+    let united = Registration {
+        ca_bundle: trust.bundle.clone(),
+        ..registration.clone()
+    };
+    let wanted = configuration(&united, &registration.pins.at(Some(&live)));
+    let foreign = drift::tolerated(&live, &wanted);
+    let done = |written, missed| Ensured {
+        written,
+        foreign,
+        missed,
+    };
+    let what = difference(&live, &wanted, &trust);
+    match (objection, what) {
+        (None, None) => Step::Nothing(done(Written::Unchanged, None)),
+        (None, Some(what)) => {
+            let written = if is_new {
+                Written::Created
+            } else {
+                Written::Replaced(what)
+            };
+            let next = drift::merged(live, wanted, trust.others);
+            Step::Write(Box::new(next), done(written, None))
+        }
+        (Some(objection), what) => {
+            let missed = drift::missed(&live, &wanted);
+            let announced = trust::announcement(own, &live, now);
+            if let Some(announced) = announced.filter(|_| missed.is_none()) {
+                let next = drift::trusting(live, announced);
+                return Step::Write(Box::new(next), done(Written::Announced, None));
+            }
+            let missed = missed.map(|missed| format!("{missed}: {objection}"));
+            let written = what.map_or(Written::Unchanged, Written::Left);
+            Step::Nothing(done(written, missed))
+        }
+    }
+}
+
+/// What of `live` is not as wanted, if anything.
+fn difference(
+    live: &ValidatingWebhookConfiguration,
+    wanted: &ValidatingWebhookConfiguration,
+    trust: &Trust,
+) -> Option<&'static str> {
+    let annotations = live.metadata.annotations.as_ref();
+    let others = annotations.and_then(|annotations| annotations.get(trust::OTHER_CAS));
+    match drift::difference(live, wanted) {
+        Some(drift::CA_BUNDLE) if trust.has_expired => Some(EXPIRED_CA),
+        None if others != trust.others.as_ref() => Some(drift::CA_BUNDLE),
+        found => found,
+    }
 }
 
 /// Makes a configuration without entries, which the caller fills in. By server-side apply, since RBAC limits
@@ -380,7 +459,7 @@ pub async fn unregister(
     };
     let expected =
         |entry: &ValidatingWebhook| client_config(registration, route_of(entry), &entry.name);
-    if !drift::is_ours(&live, expected) {
+    if !drift::is_ours(&live, expected, registration.ca_bundle.as_deref()) {
         return Ok(Unregistered::NotOurs);
     }
     let unchanged = DeleteParams {

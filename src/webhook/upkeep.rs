@@ -40,7 +40,7 @@ use super::{
     paths::{PathKey, Paths},
     registration::{
         self, Ensured, Registration, RegistrationError, Unregistered, Written, closed::FailClosed,
-        emergencies::Watched, pins::Wanted,
+        emergencies::Watched, pins::Wanted, writer::Mandate,
     },
     tls::{
         Pair, ServingCertificate, TlsError,
@@ -48,7 +48,7 @@ use super::{
     },
     versions::{Conversions, Needed},
 };
-use crate::cluster::failure::ApiFailure;
+use crate::cluster::{failure::ApiFailure, lease::Role};
 
 mod live;
 #[cfg(test)]
@@ -104,6 +104,9 @@ pub struct Intervals {
     /// Waited for after somebody else has changed the registration: a controller that does so again and
     /// again must not keep the guard writing.
     pub after_a_change: Duration,
+    /// How long an older guard that leads leaves alone what a newer one wrote. A rollout is over by then: what
+    /// leads is the version that is meant to run.
+    pub before_undoing_newer: Duration,
 }
 
 impl Default for Intervals {
@@ -114,6 +117,7 @@ impl Default for Intervals {
             ca_propagation: Duration::from_secs(60),
             propagation: Duration::from_secs(3),
             after_a_change: Duration::from_secs(1),
+            before_undoing_newer: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -139,6 +143,8 @@ pub struct Upkeep {
     pub policy: Live,
     /// Where a request that nobody answers is refused.
     pub fail_closed: Option<FailClosed>,
+    /// Whether this replica leads.
+    pub role: watch::Receiver<Role>,
     /// How often is looked.
     pub intervals: Intervals,
 }
@@ -159,6 +165,8 @@ pub struct Registered {
     wanted: Mutex<Option<ValidatingWebhookConfiguration>>,
     /// What others keep from the guard by requirements of theirs that are tolerated.
     foreign: Mutex<Vec<String>>,
+    /// Since when this replica leads.
+    leads_since: Mutex<Option<Instant>>,
     /// What others did to it and when it was seen, until somebody asks.
     disturbances: Mutex<Vec<(Instant, String)>>,
     /// Whether it was ended; held by who writes, so that no write is under way when it ends.
@@ -227,7 +235,10 @@ impl Registered {
     /// Notes what others did to what this process had written.
     fn disturbed(&self, written: &Written) {
         let what = match written {
-            Written::Unchanged | Written::Replaced(registration::VERSIONS) => return,
+            Written::Unchanged
+            | Written::Announced
+            | Written::Left(_)
+            | Written::Replaced(registration::VERSIONS | registration::EXPIRED_CA) => return,
             Written::Created => "deleted".to_owned(),
             Written::Replaced(what) => format!("changed: {what}"),
         };
@@ -310,6 +321,23 @@ impl UpkeepError {
 }
 
 impl Upkeep {
+    /// What this replica may change. One that cannot take part in an election registers all the same: a
+    /// cluster without a registration is not guarded.
+    fn mandate(&self) -> Mandate {
+        let role = *self.role.borrow();
+        let mut since = self.registered.leads_since.lock();
+        if matches!(role, Role::Unknown | Role::Follower) {
+            *since = None;
+            return Mandate::WhatIsMissing;
+        }
+        let since = since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.intervals.before_undoing_newer {
+            Mandate::Everything
+        } else {
+            Mandate::UnlessNewer
+        }
+    }
+
     fn watched(&self) -> Watched {
         let (users, groups) = self.policy.load().emergencies().who();
         Watched { users, groups }
@@ -378,6 +406,7 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let live = Changes::default();
     let mut switch = upkeep.registered.suspended.subscribe();
+    let mut role = upkeep.role.clone();
     let forever = async {
         loop {
             let is_changed = tokio::select! {
@@ -385,6 +414,7 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
                 () = upkeep.conversions.changed() => false,
                 () = live.changed(upkeep.intervals.after_a_change) => true,
                 Ok(()) = switch.changed() => true,
+                Ok(()) = role.changed() => true,
             };
             let is_renewed = renew(&upkeep, &mut installed, &mut complaint).await;
             let needed = upkeep.conversions.needed();
@@ -402,9 +432,14 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
             watched = named;
             let look = due || changed || is_changed || is_renewed;
             let bundle = installed.ca_bundle.clone();
-            if look && register(&upkeep, (bundle, PathKey::of(&installed)), &needed).await {
+            if !look {
+                continue;
+            }
+            let paths = PathKey::of(&installed);
+            let outcome = register(&upkeep, (bundle, paths), &needed).await;
+            if outcome != Outcome::Failed {
                 registered_at = Some(Instant::now());
-                if changed {
+                if changed && outcome == Outcome::Current {
                     sleep(upkeep.intervals.propagation).await;
                     upkeep.conversions.in_place(&needed);
                     in_place = needed;
@@ -434,6 +469,7 @@ pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
         pins: Wanted::default(),
         watched: upkeep.watched(),
         fail_closed: upkeep.fail_closed.clone(),
+        mandate: Mandate::default(),
     };
     let removal = registration::unregister(&target.client, &registration);
     let done = timeout(API_TIMEOUT, removal)
@@ -468,8 +504,8 @@ async fn renew(upkeep: &Upkeep, installed: &mut Pair, complaint: &mut Option<Str
     upkeep.paths.accept([old_paths.clone(), PathKey::of(&next)]);
     if upkeep.target.is_some() && next.ca_bundle != installed.ca_bundle {
         let told = (next.ca_bundle.clone(), old_paths);
-        let told = register(upkeep, told, &upkeep.conversions.needed()).await;
-        if told {
+        let outcome = register(upkeep, told, &upkeep.conversions.needed()).await;
+        if outcome != Outcome::Failed {
             sleep(upkeep.intervals.ca_propagation).await;
         } else if upkeep.serving.serves_ok(now) {
             return false;
@@ -538,15 +574,24 @@ async fn current(
     }
 }
 
-/// Whether the registration is in place now, with this bundle. What is not wanted, or no longer,
-/// is in place too.
+/// What a look at the registration came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It could not be read or written, or calls go elsewhere.
+    Failed,
+    /// Calls come to this guard and trust it; the rest is for the replica that leads to put right.
+    Behind,
+    /// It is as wanted, or none is wanted.
+    Current,
+}
+
 async fn register(
     upkeep: &Upkeep,
     (ca_bundle, paths): (Option<String>, PathKey),
     needed: &Needed,
-) -> bool {
+) -> Outcome {
     let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
-        return true;
+        return Outcome::Current;
     };
     let registration = Registration {
         endpoint: endpoint.clone(),
@@ -555,51 +600,79 @@ async fn register(
         pins: needed.wanted(),
         watched: upkeep.watched(),
         fail_closed: upkeep.fail_closed.clone(),
+        mandate: upkeep.mandate(),
     };
     let state = &upkeep.registered;
     let ended = state.ended.lock().await;
     if *ended {
-        return true;
+        return Outcome::Current;
     }
     if state.is_suspended() {
-        return withdraw(state, &target.client).await;
+        let is_away = withdraw(state, &target.client).await;
+        return if is_away {
+            Outcome::Current
+        } else {
+            Outcome::Failed
+        };
     }
     state.wants(&registration);
     let look = registration::ensure(&target.client, &registration, &upkeep.paths);
     let ensured = timeout(API_TIMEOUT, look)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));
-    let written = ensured.map(|Ensured { written, foreign }| {
-        state.excludes(foreign);
-        written
-    });
-    match &written {
-        Ok(Written::Unchanged) => {}
-        Ok(Written::Created) => tracing::info!("registered the webhook"),
-        Ok(Written::Replaced(registration::VERSIONS)) => {
-            let versions = needed.pins.len();
-            tracing::info!(versions, "registered the versions to convert objects to");
-        }
-        Ok(Written::Replaced(what)) => tracing::warn!(what, "put the webhook's registration right"),
-        Err(error) => tracing::error!(%error, "the webhook is not registered"),
-    }
-    match &written {
-        Ok(Written::Unchanged) => {}
-        Ok(_) => {
-            state.writes.fetch_add(1, Ordering::Relaxed);
-        }
-        Err(_) => {
+    match &ensured {
+        Ok(ensured) => note(state, ensured, needed),
+        Err(error) => {
             state.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, "the webhook is not registered");
         }
     }
-    *state.error.lock() = written.as_ref().err().map(ToString::to_string);
-    state.in_place.store(written.is_ok(), Ordering::Release);
-    if let Ok(written) = &written {
+    let error = match &ensured {
+        Ok(ensured) => ensured.missed.clone(),
+        Err(error) => Some(error.to_string()),
+    };
+    let is_in_place = error.is_none();
+    *state.error.lock() = error;
+    state.in_place.store(is_in_place, Ordering::Release);
+    if let Ok(Ensured { written, .. }) = &ensured
+        && is_in_place
+    {
         state.disturbed(written);
         state.ever.store(true, Ordering::Release);
         state.expected.store(true, Ordering::Release);
     }
-    written.is_ok()
+    match ensured.map(|ensured| ensured.written) {
+        _ if !is_in_place => Outcome::Failed,
+        Ok(Written::Left(_) | Written::Announced) => Outcome::Behind,
+        _ => Outcome::Current,
+    }
+}
+
+/// Says and counts what was done.
+fn note(state: &Registered, ensured: &Ensured, needed: &Needed) {
+    state.excludes(ensured.foreign.clone());
+    match &ensured.written {
+        Written::Unchanged => return,
+        Written::Left(what) => {
+            let missed = ensured.missed.as_deref();
+            return tracing::debug!(
+                what,
+                missed,
+                "left the registration to the replica that leads"
+            );
+        }
+        Written::Created => tracing::info!("registered the webhook"),
+        Written::Announced => tracing::info!("added the CA of this replica to the registration"),
+        Written::Replaced(registration::VERSIONS) => {
+            let versions = needed.pins.len();
+            tracing::info!(versions, "registered the versions to convert objects to");
+        }
+        Written::Replaced(registration::EXPIRED_CA) => {
+            tracing::info!("removed a CA from the registration that no replica uses any more");
+        }
+        Written::Replaced(what) => tracing::warn!(what, "corrected the webhook's registration"),
+    }
+    state.writes.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Removes the registration while the guard is suspended: the API server then waits for nobody. Whether it

@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use helm_guard::webhook::{
-    accept::{self, Limits, Options, Protocol},
-    endpoint::Endpoint,
-    tls::{self, ServingCertificate},
-    upkeep::{self, Intervals, Source, Upkeep},
+use helm_guard::{
+    cluster::lease::Role,
+    webhook::{
+        accept::{self, Limits, Options, Protocol},
+        endpoint::Endpoint,
+        tls::{self, ServingCertificate},
+        upkeep::{self, Intervals, Source, Upkeep},
+    },
 };
 use serde_json::{Value, json};
 use testbed::shared;
@@ -50,6 +53,7 @@ fn serve() -> Runtime {
             conversions: Arc::default(),
             policy: Arc::default(),
             fail_closed: None,
+            role: tokio::sync::watch::channel(Role::Leader).1,
             intervals: Intervals::default(),
         };
         upkeep::begin(&upkeep).await.unwrap();

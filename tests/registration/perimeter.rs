@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use helm_guard::webhook::{
     endpoint::Endpoint,
     paths::PathKey,
-    registration::{Registration, configuration, emergencies::Watched, pins::Wanted},
+    registration::{
+        Registration, configuration, emergencies::Watched, pins::Wanted, writer::Mandate,
+    },
     tls::Pair,
 };
 use serde_json::{Value, json};
@@ -396,6 +398,7 @@ pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
         pins: Wanted::default(),
         watched: Watched::default(),
         fail_closed: None,
+        mandate: Mandate::default(),
     };
     let entries = configuration(&registration, &BTreeSet::new())
         .webhooks

@@ -1,24 +1,34 @@
 //! What a configuration in the cluster says otherwise than wanted, and what of it is kept.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
+    ByteString,
     api::admissionregistration::v1::{
         ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
 
-use super::{FIELD_MANAGER, MANAGED_BY, pins::is_pin};
+use super::{
+    FIELD_MANAGER, MANAGED_BY,
+    pins::is_pin,
+    trust::{self, Trust},
+};
 
 /// The difference that comes and goes with the releases, and that nobody else made.
 pub const VERSIONS: &str = "the versions to convert to";
+
+/// The difference of the CA bundles.
+pub(super) const CA_BUNDLE: &str = "the CA bundle";
 
 /// What of `live` is not as wanted, if anything: others' additions are not a difference.
 pub(super) fn difference(
     live: &ValidatingWebhookConfiguration,
     wanted: &ValidatingWebhookConfiguration,
 ) -> Option<&'static str> {
-    let has_all = |live: &Option<std::collections::BTreeMap<String, String>>,
-                   wanted: &Option<std::collections::BTreeMap<String, String>>| {
+    let has_all = |live: &Option<BTreeMap<String, String>>,
+                   wanted: &Option<BTreeMap<String, String>>| {
         wanted.iter().flatten().all(|(key, value)| {
             live.as_ref()
                 .and_then(|live| live.get(key))
@@ -51,7 +61,7 @@ pub(super) fn difference(
 
 fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Option<&'static str> {
     if live.client_config.ca_bundle != wanted.client_config.ca_bundle {
-        return Some("the CA bundle");
+        return Some(CA_BUNDLE);
     }
     if live.client_config != wanted.client_config {
         return Some("the address");
@@ -133,6 +143,7 @@ fn requirements(entry: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
 pub(super) fn merged(
     live: ValidatingWebhookConfiguration,
     wanted: ValidatingWebhookConfiguration,
+    other_cas: Option<String>,
 ) -> ValidatingWebhookConfiguration {
     let webhooks = entries(&wanted)
         .iter()
@@ -157,6 +168,7 @@ pub(super) fn merged(
         .extend(wanted.metadata.labels.unwrap_or_default());
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.extend(wanted.metadata.annotations.unwrap_or_default());
+    announce(annotations, other_cas);
     metadata.managed_fields = None;
     ValidatingWebhookConfiguration {
         metadata,
@@ -164,18 +176,69 @@ pub(super) fn merged(
     }
 }
 
-/// Whether a guard with this address and CA wrote it.
+fn announce(annotations: &mut BTreeMap<String, String>, other_cas: Option<String>) {
+    match other_cas {
+        Some(others) => annotations.insert(trust::OTHER_CAS.to_owned(), others),
+        None => annotations.remove(trust::OTHER_CAS),
+    };
+}
+
+/// `live` with what is trusted in each entry, and nothing else of it changed.
+pub(super) fn trusting(
+    mut live: ValidatingWebhookConfiguration,
+    trust: Trust,
+) -> ValidatingWebhookConfiguration {
+    let bundle = trust.bundle.map(|pem| ByteString(pem.into_bytes()));
+    for entry in live.webhooks.iter_mut().flatten() {
+        entry.client_config.ca_bundle.clone_from(&bundle);
+    }
+    announce(
+        live.metadata.annotations.get_or_insert_default(),
+        trust.others,
+    );
+    live.metadata.managed_fields = None;
+    live
+}
+
+/// Why calls do not come to this guard, where that is so: another address, or no entry at all. Paths may be
+/// those of another replica: what is registered is answered.
+pub(super) fn missed(
+    live: &ValidatingWebhookConfiguration,
+    wanted: &ValidatingWebhookConfiguration,
+) -> Option<&'static str> {
+    let base = |entry: &ValidatingWebhook| {
+        let WebhookClientConfig { service, url, .. } = &entry.client_config;
+        let service = service
+            .as_ref()
+            .map(|service| (service.namespace.clone(), service.name.clone()));
+        let url: Option<http::Uri> = url.as_ref().and_then(|url| url.parse().ok());
+        (service, url.and_then(|url| url.authority().cloned()))
+    };
+    let (live, wanted) = (entries(live), entries(wanted));
+    match (live.first(), wanted.first()) {
+        (None, _) => Some("no webhook is registered"),
+        (Some(live), Some(wanted)) if base(live) != base(wanted) => {
+            Some("another address is registered")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a guard with this address wrote it, and trusts this CA.
 pub(super) fn is_ours(
     live: &ValidatingWebhookConfiguration,
     expected: impl Fn(&ValidatingWebhook) -> WebhookClientConfig,
+    ca_bundle: Option<&str>,
 ) -> bool {
+    let address = |config: &WebhookClientConfig| (config.service.clone(), config.url.clone());
     let labels = live.metadata.labels.as_ref();
     labels
         .and_then(|labels| labels.get(MANAGED_BY))
         .is_some_and(|value| value == FIELD_MANAGER)
-        && entries(live)
-            .iter()
-            .all(|entry| entry.client_config == expected(entry))
+        && entries(live).iter().all(|entry| {
+            address(&entry.client_config) == address(&expected(entry))
+                && trust::holds(entry.client_config.ca_bundle.as_ref(), ca_bundle)
+        })
 }
 
 pub(super) fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {

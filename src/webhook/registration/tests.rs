@@ -16,6 +16,7 @@ fn by_service() -> Registration {
     Registration {
         watched: Watched::default(),
         fail_closed: None,
+        mandate: Mandate::default(),
         endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         paths: paths(),
@@ -42,6 +43,7 @@ fn by_url() -> Registration {
     Registration {
         watched: Watched::default(),
         fail_closed: None,
+        mandate: Mandate::default(),
         endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
         paths: paths(),
@@ -61,10 +63,11 @@ fn typed(value: Value) -> ValidatingWebhookConfiguration {
 #[case::service("service", by_service())]
 #[case::url("url", by_url())]
 fn the_configuration_is_what_it_was(#[case] name: &str, #[case] registration: Registration) {
-    insta::assert_snapshot!(
-        name,
-        serde_json::to_string_pretty(&json(&registration)).unwrap()
-    );
+    let text = serde_json::to_string_pretty(&json(&registration)).unwrap();
+    let version = format!("\"{WRITTEN_BY}\": \"{VERSION}\"");
+    assert!(text.contains(&version));
+    let text = text.replace(&version, &format!("\"{WRITTEN_BY}\": \"(the version)\""));
+    insta::assert_snapshot!(name, text);
 }
 
 #[rstest]
@@ -176,6 +179,84 @@ async fn what_is_put_right_keeps_what_others_added() {
     assert_eq!(
         live.pointer("/webhooks/0/failurePolicy"),
         Some(&json!("Ignore"))
+    );
+}
+
+fn with_mandate(mandate: Mandate) -> Registration {
+    Registration {
+        mandate,
+        ..by_service()
+    }
+}
+
+/// A difference that is not an address: calls still come.
+fn with_another_policy() -> Value {
+    changed(
+        json(&by_service()),
+        "/webhooks/0/failurePolicy",
+        json!("Fail"),
+    )
+}
+
+#[rstest]
+#[case::it_leads(Mandate::UnlessNewer, None, Written::Replaced("the rules"))]
+#[case::another_leads(Mandate::WhatIsMissing, None, Written::Left("the rules"))]
+#[case::a_newer_one_wrote_it(
+    Mandate::UnlessNewer,
+    Some("99.0.0"),
+    Written::Left("labels and annotations")
+)]
+#[case::a_newer_one_wrote_it_long_ago(
+    Mandate::Everything,
+    Some("99.0.0"),
+    Written::Replaced("labels and annotations")
+)]
+#[tokio::test]
+async fn a_difference_is_corrected_by_the_replica_that_leads(
+    #[case] mandate: Mandate,
+    #[case] writer: Option<&str>,
+    #[case] expected: Written,
+) {
+    let (client, store) = api();
+    let mut live = with_another_policy();
+    if let Some(version) = writer {
+        live["metadata"]["annotations"][WRITTEN_BY] = json!(version);
+    }
+    store.lock().put(live.clone());
+    let ensured = ensure(&client, &with_mandate(mandate), &Paths::new())
+        .await
+        .unwrap();
+    assert_eq!((ensured.written, ensured.missed), (expected, None));
+    let policy = |object: &Value| object["webhooks"][0]["failurePolicy"].clone();
+    let is_left = matches!(expected, Written::Left(_));
+    let now = store.lock().object.clone().unwrap();
+    assert_eq!(policy(&now) == policy(&live), is_left);
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_creates_what_is_missing() {
+    let (client, store) = api();
+    let follower = with_mandate(Mandate::WhatIsMissing);
+    let ensured = ensure(&client, &follower, &Paths::new()).await.unwrap();
+    assert_eq!(ensured.written, Written::Created);
+    assert!(store.lock().object.is_some());
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_says_that_calls_go_elsewhere() {
+    let (client, store) = api();
+    store.lock().put(json(&by_url()));
+    let follower = with_mandate(Mandate::WhatIsMissing);
+    let ensured = ensure(&client, &follower, &Paths::new()).await.unwrap();
+    assert!(matches!(ensured.written, Written::Left(_)));
+    let missed = ensured.missed.unwrap();
+    assert_eq!(
+        missed,
+        "another address is registered: another replica leads"
+    );
+    assert_eq!(
+        store.lock().object.clone().unwrap()["webhooks"],
+        json(&by_url())["webhooks"]
     );
 }
 

@@ -77,12 +77,14 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         conversions: Arc::default(),
         policy: helm_guard_core::policy::Policy::default().live(),
         fail_closed: None,
+        role: watch::channel(Role::Leader).1,
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),
             ca_propagation: Duration::ZERO,
             propagation: Duration::ZERO,
             after_a_change: Duration::ZERO,
+            before_undoing_newer: Duration::from_secs(600),
         },
     }
 }
@@ -180,7 +182,12 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
 
     store.lock().refuse = None;
     until(|| serving.ca_bundle() == second.ca_bundle).await;
-    assert_eq!(registered_ca(&store), second.ca_bundle);
+    let both = second.ca_bundle.unwrap() + &first.ca_bundle.unwrap();
+    assert_eq!(
+        registered_ca(&store),
+        Some(both),
+        "others may serve the first one still"
+    );
     stop.cancel();
     kept.await.unwrap();
 }

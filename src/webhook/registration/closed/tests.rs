@@ -24,6 +24,7 @@ fn registration(label: Option<&str>) -> Registration {
         ..Watched::default()
     };
     Registration {
+        mandate: super::super::writer::Mandate::default(),
         endpoint: Endpoint::from_service("guard/helm-guard").unwrap(),
         ca_bundle: None,
         paths: PathKey::of(&pair),
@@ -179,7 +180,7 @@ fn the_label_of_before_is_no_exclusion_that_stays(#[case] next: Option<&str>) {
     let wanted = registration(next);
     let wanted = configuration(&wanted, &BTreeSet::new());
     assert!(super::super::drift::difference(&live, &wanted).is_some());
-    let next = super::super::drift::merged(live, wanted.clone());
+    let next = super::super::drift::merged(live, wanted.clone(), None);
     let selectors = |all: &ValidatingWebhookConfiguration| -> Vec<usize> {
         let entries = all.webhooks.iter().flatten();
         let selectors = entries.map(|entry| entry.namespace_selector.clone().unwrap_or_default());

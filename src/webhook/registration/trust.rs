@@ -1,0 +1,200 @@
+//! Which CAs the API server is told to trust: this guard's own, and those that other replicas serve.
+//!
+//! Replicas do not always serve the same certificate: kubelets project a renewed Secret at different times,
+//! and a rollout may change where it comes from. A bundle that named the CA of one replica alone would have
+//! the API server distrust the others, and a failed call is an unguarded write.
+//!
+//! Invariants
+//! - The own bundle is always in, first and as it is.
+//! - Any other CA stays for [`KEPT_FOR`] after it was seen first or announced last, while it is valid. So a CA
+//!   that somebody else wrote into the registration is not trusted for good.
+//! - At most [`MAX_CAS`] certificates: a configuration must not grow with each restart.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::{
+    ByteString, api::admissionregistration::v1::ValidatingWebhookConfiguration as Configuration,
+};
+use rustls_pki_types::CertificateDer;
+
+use super::drift;
+use crate::webhook::{certificates::to_pem, tls};
+
+/// The annotation that says when each CA that is not the writer's was announced last: pairs of a fingerprint
+/// and a Unix time in seconds.
+pub const OTHER_CAS: &str = "helm-guard.dev/other-cas";
+/// How long a CA stays trusted that no replica announces any more.
+pub const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+/// A replica announces its CA again when this much has passed.
+const ANNOUNCED_EVERY: Duration = Duration::from_secs(20 * 60);
+/// Certificates of one bundle.
+const MAX_CAS: usize = 8;
+
+/// What is to be trusted, beside what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// The bundle to register.
+    pub bundle: Option<String>,
+    /// The value of [`OTHER_CAS`]; none where every CA is this guard's own.
+    pub others: Option<String>,
+    /// Whether a CA goes because no replica has announced it for so long.
+    pub has_expired: bool,
+}
+
+impl Trust {
+    /// What is trusted now.
+    pub(super) fn as_it_is(live: &Configuration) -> Self {
+        let annotations = live.metadata.annotations.as_ref();
+        Self {
+            bundle: live_bundle(live),
+            others: annotations.and_then(|annotations| annotations.get(OTHER_CAS).cloned()),
+            has_expired: false,
+        }
+    }
+}
+
+/// The own bundle, with what of the live one other replicas may serve.
+pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust {
+    let Some(own) = own else {
+        return Trust::default();
+    };
+    let seen = announced(live);
+    let ours = certificates(own);
+    let mut trust = Trust {
+        bundle: Some(own.to_owned()),
+        ..Trust::default()
+    };
+    let mut others = Vec::new();
+    for der in certificates_of(live, now) {
+        let print = fingerprint(&der);
+        let at = seen.get(&print).copied().unwrap_or_else(|| seconds(now));
+        if ours.contains(&der) {
+            continue;
+        }
+        if seconds(now).saturating_sub(at) > KEPT_FOR.as_secs() {
+            trust.has_expired = true;
+        } else if ours.len() + others.len() < MAX_CAS {
+            append(trust.bundle.get_or_insert_default(), &der);
+            others.push((print, at));
+        }
+    }
+    trust.others = text(&others);
+    trust
+}
+
+/// What a replica that does not lead has to add so that its own certificate is trusted; nothing where that
+/// is so already, and was announced lately.
+pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) -> Option<Trust> {
+    let own = own?;
+    let mut seen = announced(live);
+    let all = certificates_of(live, now);
+    let mut bundle = live_bundle(live).unwrap_or_default();
+    let mut is_due = false;
+    for der in certificates(own) {
+        let print = fingerprint(&der);
+        let is_there = all.contains(&der);
+        let is_recent = |at: &u64| seconds(now).saturating_sub(*at) < ANNOUNCED_EVERY.as_secs();
+        // One that is there and not announced is the leader's own.
+        if is_there && seen.get(&print).is_none_or(is_recent) {
+            continue;
+        }
+        is_due = true;
+        if !is_there {
+            append(&mut bundle, &der);
+        }
+        seen.insert(print, seconds(now));
+    }
+    let others: Vec<_> = seen.into_iter().collect();
+    is_due.then(|| Trust {
+        bundle: Some(bundle),
+        others: text(&others),
+        has_expired: false,
+    })
+}
+
+/// Whether the API server accepts what this bundle's CAs have signed.
+pub fn holds(live: Option<&ByteString>, own: Option<&str>) -> bool {
+    let live = live.map(|bundle| String::from_utf8_lossy(&bundle.0).into_owned());
+    match (live, own) {
+        (Some(live), Some(own)) => {
+            let (all, ours) = (certificates(&live), certificates(own));
+            live == own || (!ours.is_empty() && ours.iter().all(|der| all.contains(der)))
+        }
+        (live, own) => live.is_none() && own.is_none(),
+    }
+}
+
+/// The bundle of the first entry: all have the same.
+fn live_bundle(live: &Configuration) -> Option<String> {
+    let bundle = drift::entries(live)
+        .first()?
+        .client_config
+        .ca_bundle
+        .as_ref()?;
+    String::from_utf8(bundle.0.clone()).ok()
+}
+
+fn certificates_of(live: &Configuration, now: SystemTime) -> Vec<CertificateDer<'static>> {
+    let bundle = live_bundle(live).unwrap_or_default();
+    let mut valid = tls::still_valid(&bundle, usize::MAX, now);
+    let mut unique = Vec::new();
+    valid.retain(|der| {
+        let is_new = !unique.contains(der);
+        unique.push(der.clone());
+        is_new
+    });
+    valid.truncate(2 * MAX_CAS);
+    valid
+}
+
+fn certificates(bundle: &str) -> Vec<CertificateDer<'static>> {
+    tls::certificates(bundle).unwrap_or_default()
+}
+
+fn announced(live: &Configuration) -> BTreeMap<String, u64> {
+    let annotations = live.metadata.annotations.as_ref();
+    let text = annotations.and_then(|annotations| annotations.get(OTHER_CAS));
+    let pairs = text.into_iter().flat_map(|text| text.split(' '));
+    pairs
+        .filter_map(|pair| {
+            let (print, at) = pair.split_once('=')?;
+            Some((print.to_owned(), at.parse().ok()?))
+        })
+        .take(2 * MAX_CAS)
+        .collect()
+}
+
+fn text(others: &[(String, u64)]) -> Option<String> {
+    let words: Vec<_> = others
+        .iter()
+        .map(|(print, at)| format!("{print}={at}"))
+        .collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// The first eight bytes: they tell CAs of one cluster apart, and nobody gains by two that have the same.
+fn fingerprint(der: &CertificateDer<'_>) -> String {
+    let hash = digest(&SHA256, der);
+    let bytes = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+fn seconds(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+fn append(bundle: &mut String, der: &CertificateDer<'_>) {
+    if !bundle.is_empty() && !bundle.ends_with('\n') {
+        bundle.push('\n');
+    }
+    bundle.push_str(&to_pem(der));
+}
+
+#[cfg(test)]
+mod tests;
