@@ -314,6 +314,7 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
         paths: PathKey::of(&identity.pair),
         watched: Watched::default(),
         fail_closed: None,
+        mandate: helm_guard::webhook::registration::writer::Mandate::default(),
         pins: Wanted::default(),
     };
     let wanted = registration::configuration(&registration, &BTreeSet::new());

@@ -46,7 +46,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Option<Request<'a>> {
         "subResource" => set(&mut sub_resource, cursor.text()?),
         "name" => set(&mut name, cursor.text()?),
         "namespace" => set(&mut namespace, cursor.text()?),
-        "operation" => set(&mut operation, self::operation(&cursor.text()?)),
+        "operation" => set(&mut operation, Operation::of(&cursor.text()?)),
         "userInfo" => set(&mut user_info, user(cursor)?),
         "object" => set(&mut object, cursor.object(&[])?),
         "oldObject" => {
@@ -130,16 +130,6 @@ fn user<'a>(cursor: &mut Cursor<'a>) -> Option<User<'a>> {
         groups: groups.unwrap_or_default(),
         extra,
     })
-}
-
-fn operation(word: &str) -> Operation {
-    match word {
-        "CREATE" => Operation::Create,
-        "UPDATE" => Operation::Update,
-        "DELETE" => Operation::Delete,
-        "CONNECT" => Operation::Connect,
-        _ => Operation::Unknown,
-    }
 }
 
 fn flag(value: &str) -> Option<bool> {

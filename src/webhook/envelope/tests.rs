@@ -179,3 +179,16 @@ fn a_malformed_body_gets_its_own_error_and_is_never_quoted(#[case] body: &str, #
     assert_eq!(error.status(), http::StatusCode::BAD_REQUEST);
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }
+
+#[rstest]
+#[case::an_object("{}")]
+#[case::a_list("[]")]
+#[case::a_number("1")]
+#[case::null("null")]
+fn an_operation_of_another_type_is_named_as_the_faulty_field(#[case] operation: &str) {
+    let text = format!(
+        r#"{{"apiVersion":"{API_VERSION}","kind":"{KIND}","request":{{"uid":"u","operation":{operation}}}}}"#
+    );
+    let error = parse(text.as_bytes()).unwrap_err();
+    assert!(matches!(error, EnvelopeError::Field { .. }), "{error}");
+}

@@ -16,7 +16,7 @@ const CREDENTIAL_CHARS: usize = 256;
 
 /// What the request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
+#[serde(from = "String")]
 pub enum Operation {
     /// Create
     Create,
@@ -27,11 +27,28 @@ pub enum Operation {
     /// Exec, attach, port-forward, proxy
     Connect,
     /// An operation that this version does not know: allowed and counted.
-    #[serde(other)]
     Unknown,
 }
 
+/// By way of a string: an enum of serde's own takes an object too, and calls it a fault of the syntax.
+impl From<String> for Operation {
+    fn from(word: String) -> Self {
+        Self::of(&word)
+    }
+}
+
 impl Operation {
+    /// The operation that the API server means by this word.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "CREATE" => Self::Create,
+            "UPDATE" => Self::Update,
+            "DELETE" => Self::Delete,
+            "CONNECT" => Self::Connect,
+            _ => Self::Unknown,
+        }
+    }
+
     /// The API server's word for it; also the metric label.
     pub fn as_str(self) -> &'static str {
         match self {

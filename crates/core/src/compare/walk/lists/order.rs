@@ -37,7 +37,8 @@ fn is_in_order(manifest: &KeyedList<'_>, list: &KeyedList<'_>) -> bool {
 /// Declared items run in an order that is neither the manifest's nor the one before.
 fn moved(manifest: &KeyedList<'_>, old: &KeyedList<'_>, new: &KeyedList<'_>) -> bool {
     let now = places(manifest, new);
-    if now.is_sorted() {
+    // A name that a manifest repeats stands where it stands there.
+    if now.is_sorted() || now == places(manifest, manifest) {
         return false;
     }
     let before = places(manifest, old);

@@ -177,6 +177,14 @@ fn declared_init_containers_run_in_their_order(
 }
 
 #[test]
+fn a_manifest_that_repeats_a_name_is_in_its_own_order() {
+    let declared = init(&["a", "b", "a"]);
+    for old in [json!({}), init(&["b", "a"]), init(&["b"])] {
+        assert!(in_pod(&declared, &old, &declared).is_empty(), "{old}");
+    }
+}
+
+#[test]
 fn of_two_active_manifests_either_order_will_do() {
     let (newest, base) = (init(&["b", "a", "new"]), init(&["a", "b", "gone"]));
     let old = init(&["mesh", "a", "b", "gone"]);
