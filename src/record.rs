@@ -27,7 +27,7 @@ use std::{
 
 use helm_guard_core::{
     api::EmergencyChangeSpec,
-    breakglass::Made,
+    breakglass::RedactedPatch,
     guard::{Decided, Decision, Operation, Reason},
     policy::alerts::Plan,
 };
@@ -64,7 +64,7 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct Emergency {
     /// What it did to the object.
-    pub change: Made,
+    pub change: RedactedPatch,
     /// The record of it.
     pub record: EmergencyChangeSpec,
     /// The name under which the record is kept in the cluster, or why it is not.

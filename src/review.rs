@@ -34,8 +34,8 @@ use std::{
 use helm_guard_core::{
     compare::redact::Redactor,
     guard::{
-        Decided, Decision, Elsewhere, ObjectRef, Operation, Outcome, Own, Reason, Request, Ruling,
-        Verdict, decide, screen,
+        ConversionTargets, Decided, Decision, ObjectRef, Operation, Outcome, Own, Reason, Request,
+        Ruling, Verdict, decide, screen,
     },
     policy::{Live, Mode, Policy},
 };
@@ -179,12 +179,12 @@ impl<S: Sources> Reviewer<S> {
             }
         };
         let object = located.object();
-        let conversions = self.conversions.load_full();
-        let elsewhere = match entry {
+        let active = self.conversions.load_full();
+        let conversions = match entry {
             Entry::AsRequested => {
-                Elsewhere::Versions(conversions.versions(object.group, object.kind))
+                ConversionTargets::Versions(active.versions(object.group, object.kind))
             }
-            Entry::OneVersion => Elsewhere::AllOthers,
+            Entry::OneVersion => ConversionTargets::AllOthers,
             Entry::ReleaseInfrastructure => {
                 let verdict =
                     release_infrastructure::verdict(self, policy, request, &object, deadline).await;
@@ -196,7 +196,7 @@ impl<S: Sources> Reviewer<S> {
             policy,
             request,
             located: &located,
-            elsewhere,
+            conversions,
             deadline,
         };
         let verdict = review.verdict().await;

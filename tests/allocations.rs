@@ -15,7 +15,7 @@ use helm_guard_core::{
         schema::builtin::builtin, undo::undo, values::Empties,
     },
     guard::{
-        Claim, Elsewhere, Held, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
+        Claim, ConversionTargets, Held, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
         RevisionClaim, Verdict, judge,
     },
     helm::{
@@ -147,7 +147,7 @@ fn judged(policy: &Policy, claims: &[Claim], [old, new]: [&Value; 2]) -> Verdict
         },
         claims,
         knowledge: Knowledge::Builtin(builtin().lookup("apps", "v1", "Deployment").unwrap()),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &["spec", "replicas"],
         policy,
         labels: Labels::Unknown,

@@ -25,8 +25,8 @@ use helm_guard_core::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Elsewhere, Knowledge, ObjectRef, Operation, Question, Raw, Reason, Request, Subject,
-        Verdict, judge,
+        ConversionTargets, Knowledge, ObjectRef, Operation, Question, Raw, Reason, Request,
+        Subject, Verdict, judge,
         records::{
             StoredRecord,
             edit::{Edit, edit},
@@ -157,7 +157,7 @@ fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
         object: &object,
         claims: &records.claims(&object),
         knowledge: Knowledge::Builtin(shape.unwrap_or_else(Shape::plain)),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
         labels: Labels::Unknown,

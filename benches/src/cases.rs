@@ -9,7 +9,7 @@ use helm_guard::webhook::envelope;
 use helm_guard_core::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, Elsewhere, Held, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
+        Claim, ConversionTargets, Held, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
         RevisionClaim, judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
@@ -250,7 +250,7 @@ fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -
         object: &object,
         claims,
         knowledge: Knowledge::Builtin(builtin().lookup("apps", "v1", "Deployment")?),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &[],
         policy,
         labels: Labels::Unknown,

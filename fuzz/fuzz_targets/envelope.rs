@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use helm_guard_core::{compare::{redact::Redactor, schema::builtin::builtin}, guard::{
-        Claim, Elsewhere, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
+        Claim, ConversionTargets, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
     }, helm::{
         ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver,
@@ -167,7 +167,7 @@ fn is_judged(request: &Request<'_>) {
         object: &object,
         claims: std::slice::from_ref(&*CLAIM),
         knowledge: Knowledge::Builtin(builtin().lookup("apps", "v1", "Deployment").unwrap()),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &["spec", "replicas"],
         policy: &Policy::default(),
         labels: Labels::Unknown,

@@ -370,7 +370,7 @@ fn is_namespace(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use helm_guard_core::policy::{Mode, WayOut};
+    use helm_guard_core::policy::{EmergencyHint, Mode};
     use rstest::rstest;
 
     use super::*;
@@ -391,7 +391,7 @@ mod tests {
     fn a_url_is_enough_to_begin_with() {
         let config = resolve(&URL).unwrap();
         assert_eq!(config.policy.default_mode(), Mode::Deny);
-        assert_eq!(config.policy.way_out(), WayOut::Unprepared);
+        assert_eq!(config.policy.emergency_hint(), EmergencyHint::None);
         assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.tls_files, None);
         assert!((2..=8).contains(&config.worker_threads.get()));
@@ -426,12 +426,12 @@ mod tests {
     fn a_denial_names_the_runbook_rather_than_the_identity() {
         let user = ["--break-glass-user", "ops/emergency"];
         let identity = resolve(&[&URL[..], &user].concat()).unwrap();
-        assert_eq!(identity.policy.way_out(), WayOut::Identity);
+        assert_eq!(identity.policy.emergency_hint(), EmergencyHint::BreakGlass);
         let page = ["--runbook-url", "https://runbooks.example/helm"];
         let runbook = resolve(&[&URL[..], &user, &page].concat()).unwrap();
         assert_eq!(
-            runbook.policy.way_out(),
-            WayOut::Runbook("https://runbooks.example/helm")
+            runbook.policy.emergency_hint(),
+            EmergencyHint::Runbook("https://runbooks.example/helm")
         );
     }
 

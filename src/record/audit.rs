@@ -35,7 +35,7 @@ use self::writer::{LineWriter, Queued, WriteError};
 
 use helm_guard_core::{
     api::EmergencyChangeSpec,
-    breakglass::Made,
+    breakglass::RedactedPatch,
     guard::{Decided, Decision, Finding, Reason},
     policy::presets,
 };
@@ -121,7 +121,7 @@ struct Line<'a> {
     object: Object<'a>,
     releases: Vec<Release<'a>>,
     #[serde(flatten)]
-    change: Option<&'a Made>,
+    change: Option<&'a RedactedPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<EmergencyLine<'a>>,
     /// Of what an emergency identity does: the grants in force for it.

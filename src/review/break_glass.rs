@@ -52,8 +52,8 @@ pub(super) async fn authorize<S: GrantSource>(
     deadline: Instant,
 ) -> BreakGlassCheck {
     let rules = policy.emergencies();
-    let asking = request.user_info.asking();
-    if verdict.reason.outcome() != Outcome::Violation || !rules.names(asking) {
+    let identity = request.user_info.identity();
+    if verdict.reason.outcome() != Outcome::Violation || !rules.names(identity) {
         return BreakGlassCheck::NotUsed;
     }
     let findings = verdict.findings.iter();
@@ -68,7 +68,7 @@ pub(super) async fn authorize<S: GrantSource>(
         .collect();
     let question = grant::Question {
         rules,
-        asking,
+        identity,
         places: &places,
         now: Timestamp::now(),
     };

@@ -151,7 +151,7 @@ fn asks<S>(review: &ObjectReview<'_, S>, license: License) -> bool {
     is_it
         && review
             .policy
-            .has_license(request.user_info.asking(), license)
+            .has_license(request.user_info.identity(), license)
 }
 
 /// What an owner reference names.

@@ -65,7 +65,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         let records = self.policy.records();
         for claim in claims {
             // Where the policy names who may deploy, nobody else is Helm.
-            if !records.may_deploy(user.asking(), &claim.release) {
+            if !records.may_deploy(user.identity(), &claim.release) {
                 return RecordAccess::No;
             }
             let asking = self.reviewer.sources.may_write_records(claim, user);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use helm_guard_core::{
     guard::{
-        Claim, Confidence, Elsewhere, Outcome, Owner, Question, Reason, Request, Verdict,
+        Claim, Confidence, ConversionTargets, Outcome, Owner, Question, Reason, Request, Verdict,
         flight::service_account, judge, owner, settle,
     },
     helm::lifecycle::Phase,
@@ -27,7 +27,7 @@ pub(super) struct ObjectReview<'r, S> {
     pub request: &'r Request<'r>,
     pub located: &'r LocatedObject<'r>,
     /// In which versions the same request is evaluated in other calls.
-    pub elsewhere: Elsewhere<'r>,
+    pub conversions: ConversionTargets<'r>,
     pub deadline: Instant,
 }
 
@@ -62,7 +62,7 @@ impl<S: Sources> ObjectReview<'_, S> {
                 object: &object,
                 claims,
                 knowledge: schema.knowledge(request),
-                elsewhere: self.elsewhere,
+                conversions: self.conversions,
                 replicas_path: &replicas_path,
                 policy: self.policy,
                 labels: labels.as_deref().map_or(Labels::Unknown, Labels::Known),
@@ -123,8 +123,8 @@ impl<S: Sources> ObjectReview<'_, S> {
     /// When by the records as they are now another call is to evaluate the request, it may be one that
     /// has already left it to this one: then nobody can say.
     fn not_left_to_each_other(&self, verdict: Verdict) -> Verdict {
-        match (verdict.reason, self.elsewhere) {
-            (Reason::JudgedInDeclaredVersion, Elsewhere::AllOthers) => {
+        match (verdict.reason, self.conversions) {
+            (Reason::JudgedInDeclaredVersion, ConversionTargets::AllOthers) => {
                 Undecided::because(Reason::VersionDiffers).into()
             }
             _ => verdict,

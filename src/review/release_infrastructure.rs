@@ -163,7 +163,7 @@ impl<S> InfrastructureReview<'_, S> {
     /// Whether the user may write the records of a release.
     fn may_deploy(&self, release: &ReleaseName) -> bool {
         let user = &self.request.user_info;
-        self.policy.records().may_deploy(user.asking(), release)
+        self.policy.records().may_deploy(user.identity(), release)
     }
 
     /// Under which rule somebody may do it: as far as that can be said without its release, of
@@ -178,7 +178,7 @@ impl<S> InfrastructureReview<'_, S> {
             name: record.map(|record| record.release).unwrap_or_default(),
         };
         let requester = Requester {
-            asking: self.request.user_info.asking(),
+            identity: self.request.user_info.identity(),
             field_manager: None,
             old_object: None,
             evidence: Evidence {

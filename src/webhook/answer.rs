@@ -8,7 +8,7 @@
 //!
 //! Start at [`Answer::to_json`].
 
-mod foundations;
+mod release_infrastructure;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use helm_guard_core::{
     breakglass::Refusal,
     guard::{Decided, Reason, Request},
-    policy::WayOut,
+    policy::EmergencyHint,
 };
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub struct Answer<'a> {
     /// What was decided.
     pub decided: Decided<'a>,
     /// Whom to turn to in an emergency.
-    pub way_out: WayOut<'a>,
+    pub emergency_hint: EmergencyHint<'a>,
     /// Why a break-glass identity is like anyone here.
     pub refusal: Option<&'a Refusal>,
     /// The record of a break-glass change.

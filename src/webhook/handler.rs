@@ -94,10 +94,10 @@ async fn dispatch<S: Sources>(webhook: &Webhook<S>, route: Route, http: HttpRequ
     let purpose = match route {
         Route::Validate => verdict(Entry::AsRequested, OnDoubt::Pass),
         Route::Version => verdict(Entry::OneVersion, OnDoubt::Pass),
-        Route::Foundations => verdict(Entry::ReleaseInfrastructure, OnDoubt::Pass),
+        Route::ReleaseInfrastructure => verdict(Entry::ReleaseInfrastructure, OnDoubt::Pass),
         Route::ClosedValidate => verdict(Entry::AsRequested, OnDoubt::Fail),
         Route::ClosedVersion => verdict(Entry::OneVersion, OnDoubt::Fail),
-        Route::ClosedFoundations => verdict(Entry::ReleaseInfrastructure, OnDoubt::Fail),
+        Route::ClosedReleaseInfrastructure => verdict(Entry::ReleaseInfrastructure, OnDoubt::Fail),
         Route::Emergencies => Purpose::EmergencyActivity,
         Route::Grants => return validate(webhook, http, OwnKind::Grant).await,
         Route::Policies => return validate(webhook, http, OwnKind::Policy).await,

@@ -50,8 +50,9 @@ pub enum Route {
     Validate,
     /// Objects, converted to the version of a manifest.
     Version,
-    /// Release records, namespaces, definitions.
-    Foundations,
+    /// Release records, namespaces, CRDs. Its word in paths is older than its name: replicas of two versions
+    /// share the registration.
+    ReleaseInfrastructure,
     /// Break-glass grants.
     Grants,
     /// Policies.
@@ -62,8 +63,8 @@ pub enum Route {
     ClosedValidate,
     /// As [`Route::Version`], by an entry that fails closed.
     ClosedVersion,
-    /// As [`Route::Foundations`], by an entry that fails closed.
-    ClosedFoundations,
+    /// As [`Route::ReleaseInfrastructure`], by an entry that fails closed.
+    ClosedReleaseInfrastructure,
 }
 
 impl Route {
@@ -71,13 +72,13 @@ impl Route {
     pub const ALL: [Self; 9] = [
         Self::Validate,
         Self::Version,
-        Self::Foundations,
+        Self::ReleaseInfrastructure,
         Self::Grants,
         Self::Policies,
         Self::Emergencies,
         Self::ClosedValidate,
         Self::ClosedVersion,
-        Self::ClosedFoundations,
+        Self::ClosedReleaseInfrastructure,
     ];
 
     /// As it stands in paths.
@@ -85,13 +86,13 @@ impl Route {
         match self {
             Self::Validate => "validate",
             Self::Version => "version",
-            Self::Foundations => "foundations",
+            Self::ReleaseInfrastructure => "foundations",
             Self::Grants => "grants",
             Self::Policies => "policies",
             Self::Emergencies => "emergencies",
             Self::ClosedValidate => "closed-validate",
             Self::ClosedVersion => "closed-version",
-            Self::ClosedFoundations => "closed-foundations",
+            Self::ClosedReleaseInfrastructure => "closed-foundations",
         }
     }
 
@@ -101,7 +102,7 @@ impl Route {
         match self {
             Self::Validate => Self::ClosedValidate,
             Self::Version => Self::ClosedVersion,
-            Self::Foundations => Self::ClosedFoundations,
+            Self::ReleaseInfrastructure => Self::ClosedReleaseInfrastructure,
             other => other,
         }
     }

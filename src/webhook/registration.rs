@@ -9,7 +9,7 @@
 //! What is excluded here costs nothing at all; what is excluded wrongly is never seen. So each
 //! exclusion is one that no client can choose: exact identities, never labels, annotations or
 //! owner references of the object. The entries for objects are in `objects`, their match conditions in
-//! `conditions`, those for what releases depend on in `foundations`, and those that fail closed in
+//! `conditions`, those for what releases depend on in `release_infrastructure`, and those that fail closed in
 //! [`closed`].
 
 use std::{
@@ -41,9 +41,9 @@ pub mod closed;
 mod conditions;
 mod drift;
 pub mod emergencies;
-mod foundations;
 mod objects;
 pub mod pins;
+mod release_infrastructure;
 #[cfg(test)]
 mod tests;
 pub mod trust;
@@ -181,7 +181,7 @@ pub fn configuration(
         objects::evictions(registration),
         objects::bindings(registration),
     ];
-    webhooks.extend(foundations::entries(registration));
+    webhooks.extend(release_infrastructure::entries(registration));
     webhooks.extend(emergencies::of(registration));
     webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
     if let Some(fail_closed) = &registration.fail_closed {
@@ -513,7 +513,7 @@ fn route_of(entry: &ValidatingWebhook) -> Route {
         GRANTS_WEBHOOK => Route::Grants,
         POLICIES_WEBHOOK => Route::Policies,
         EMERGENCIES_WEBHOOK => Route::Emergencies,
-        name if foundations::NAMES.contains(&name) => Route::Foundations,
+        name if release_infrastructure::NAMES.contains(&name) => Route::ReleaseInfrastructure,
         _ => Route::Validate,
     };
     if is_closed { route.closed() } else { route }

@@ -28,7 +28,7 @@ pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use claimant::{Claimant, Sighting, Trusts, Witness};
 pub use decision::{Decided, Decision, EmergencyAccess, Ruling, decide};
 pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
-pub use judge::{Elsewhere, Knowledge, Question, judge};
+pub use judge::{ConversionTargets, Knowledge, Question, judge};
 pub use own::{KnownBy, Own};
 pub use reach::{Owner, Reach, settle};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};

@@ -45,7 +45,7 @@ pub use self::problem::PolicyError;
 use self::{
     alerts::Plan,
     emergency::Emergencies,
-    identity::Asking,
+    identity::UserIdentity,
     ignore::{Exception, Ignored},
     license::{Evidence, License},
     modes::Modes,
@@ -156,7 +156,7 @@ pub enum Labels<'a> {
 #[derive(Clone, Copy)]
 pub struct Requester<'a> {
     /// The user.
-    pub asking: Asking<'a>,
+    pub identity: UserIdentity<'a>,
     /// The field manager that the client names.
     pub field_manager: Option<&'a str>,
     /// The object before the change.
@@ -189,11 +189,11 @@ pub struct Change<'a> {
 
 /// Whom to turn to when a change cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WayOut<'a> {
+pub enum EmergencyHint<'a> {
     /// No break-glass identity and no runbook is configured, so nothing is said.
-    Unprepared,
+    None,
     /// There is a break-glass identity, but no page that says how to use it.
-    Identity,
+    BreakGlass,
     /// The page to read: it says how to use the identities, so it is named alone.
     Runbook(&'a str),
 }
@@ -301,8 +301,13 @@ impl Policy {
     }
 
     /// Whether this undeclared change passes although others do not.
-    pub fn excepts(&self, asking: Asking<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
-        always::passes(asking, object, change)
+    pub fn excepts(
+        &self,
+        identity: UserIdentity<'_>,
+        object: &Object<'_>,
+        change: Change<'_>,
+    ) -> bool {
+        always::passes(identity, object, change)
             || self
                 .exceptions
                 .iter()
@@ -351,9 +356,9 @@ impl Policy {
 
     /// Whether the user is a controller that acts for objects of another kind (an autoscaler), or
     /// because of what happens to a namespace: then it has to be found out whether it has its license.
-    pub fn has_license(&self, asking: Asking<'_>, license: License) -> bool {
+    pub fn has_license(&self, identity: UserIdentity<'_>, license: License) -> bool {
         let mut rules = self.rules.iter();
-        rules.any(|rule| rule.license == license && rule.holds(asking))
+        rules.any(|rule| rule.license == license && rule.holds(identity))
     }
 
     /// The rule that lets an autoscaler through that no release declares.
@@ -367,7 +372,7 @@ impl Policy {
             return None;
         }
         let is_it = |rule: &&Rule| {
-            rule.license == License::Autoscaler && rule.is_for(by.asking, object, act)
+            rule.license == License::Autoscaler && rule.is_for(by.identity, object, act)
         };
         let rule = self.rules.iter().find(is_it)?;
         Some(Arc::clone(rule.name()))
@@ -389,11 +394,11 @@ impl Policy {
     }
 
     /// Whom to turn to when a change cannot wait.
-    pub fn way_out(&self) -> WayOut<'_> {
+    pub fn emergency_hint(&self) -> EmergencyHint<'_> {
         match &self.runbook_url {
-            Some(url) => WayOut::Runbook(url),
-            None if self.emergencies.is_empty() => WayOut::Unprepared,
-            None => WayOut::Identity,
+            Some(url) => EmergencyHint::Runbook(url),
+            None if self.emergencies.is_empty() => EmergencyHint::None,
+            None => EmergencyHint::BreakGlass,
         }
     }
 }

@@ -67,9 +67,9 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         if !self.may_deploy(&contents.release) {
             return self.written_by_helm(contents);
         }
-        let (records, asking) = (self.policy.records(), self.request.user_info.asking());
+        let (records, identity) = (self.policy.records(), self.request.user_info.identity());
         let outside = contents.declares.iter();
-        let outside = outside.filter(|(namespace, _)| !records.may_reach(asking, namespace));
+        let outside = outside.filter(|(namespace, _)| !records.may_reach(identity, namespace));
         contents.involved = outside
             .take(NAMED)
             .map(|(_, called)| called.clone())

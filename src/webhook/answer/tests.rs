@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use helm_guard_core::{
-    breakglass::{Made, Refusal},
+    breakglass::{RedactedPatch, Refusal},
     compare::{
         path::{FieldPath, Step},
         redact::Shown,
@@ -73,7 +73,7 @@ struct Case {
     decision: Decision,
     mode: Mode,
     object: ObjectRef<'static>,
-    way_out: WayOut<'static>,
+    emergency_hint: EmergencyHint<'static>,
     dry_run: bool,
     refusal: Option<Refusal>,
     emergency: Option<Emergency>,
@@ -88,7 +88,7 @@ impl Default for Case {
             decision: Decision::Deny,
             mode: Mode::Deny,
             object: object("Deployment", "shop"),
-            way_out: WayOut::Unprepared,
+            emergency_hint: EmergencyHint::None,
             dry_run: false,
             refusal: None,
             emergency: None,
@@ -114,7 +114,7 @@ impl Case {
                 decision: self.decision,
                 mode: self.mode,
             },
-            way_out: self.way_out,
+            emergency_hint: self.emergency_hint,
             refusal: self.refusal.as_ref(),
             emergency: self.emergency.as_ref(),
         };
@@ -140,7 +140,7 @@ impl Case {
 #[test]
 fn a_denial_says_what_is_declared_by_whom_and_what_to_do() {
     let case = Case {
-        way_out: WayOut::Runbook("https://runbooks.example/helm"),
+        emergency_hint: EmergencyHint::Runbook("https://runbooks.example/helm"),
         ..Case::default()
     };
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_denied_delete_says_how_to_delete() {
         reason: Reason::ObjectDeleted,
         findings: vec![finding("shop", &[3], vec![])],
         object: object("ServiceAccount", "shop"),
-        way_out: WayOut::Identity,
+        emergency_hint: EmergencyHint::BreakGlass,
         ..Case::default()
     };
     assert_eq!(
@@ -293,7 +293,7 @@ fn emergency(kept: Result<&str, Unkept>) -> Emergency {
         "ticket": "INC-4711", "reconcileBy": "2026-11-22T03:12:59Z",
     });
     Emergency {
-        change: Made {
+        change: RedactedPatch {
             patch: None,
             paths: Vec::new(),
         },
@@ -355,7 +355,7 @@ fn a_rehearsal_leaves_no_record_and_does_not_say_so() {
 fn a_denial_says_why_it_is_no_break_glass_change() {
     let refused = || Case {
         refusal: Some(Refusal::NoGrant),
-        way_out: WayOut::Identity,
+        emergency_hint: EmergencyHint::BreakGlass,
         ..Case::default()
     };
     let unrecorded = Case {

@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use helm_guard_core::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason, Unread},
     helm::record::ApplyMethod,
-    policy::WayOut,
+    policy::EmergencyHint,
 };
 use jiff::Timestamp;
 
-use super::{Answer, foundations};
+use super::{Answer, release_infrastructure};
 use crate::record::changes::Unkept;
 
 /// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
@@ -53,9 +53,9 @@ pub fn denial(answer: &Answer<'_>) -> String {
              pass unrecorded: {error}"
         );
     }
-    match answer.way_out {
-        WayOut::Unprepared => {}
-        WayOut::Identity if answer.refusal.is_some() => {
+    match answer.emergency_hint {
+        EmergencyHint::None => {}
+        EmergencyHint::BreakGlass if answer.refusal.is_some() => {
             let scope = match &*answer.decided.request.namespace {
                 "" => "-A".to_owned(),
                 namespace => format!("-n {namespace}"),
@@ -65,10 +65,10 @@ pub fn denial(answer: &Answer<'_>) -> String {
                 "\nIn an emergency: helm-guard break-glass open {scope} --reason <reason>"
             );
         }
-        WayOut::Identity => {
+        EmergencyHint::BreakGlass => {
             text.push_str("\nIn an emergency: make the change as a break-glass identity");
         }
-        WayOut::Runbook(url) => {
+        EmergencyHint::Runbook(url) => {
             let _ = write!(text, "\nIn an emergency: {url}");
         }
     }
@@ -217,7 +217,7 @@ fn changing_hands<'a>(decided: &'a Decided<'_>) -> impl Iterator<Item = String> 
 
 /// What is violated and what to do about it, a line each.
 fn violation(answer: &Answer<'_>) -> Vec<String> {
-    if let Some(lines) = foundations::lines(&answer.decided) {
+    if let Some(lines) = release_infrastructure::lines(&answer.decided) {
         return lines;
     }
     if let Some(unread) = answer.decided.request.unread
@@ -251,7 +251,7 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
             .verdict
             .findings
             .iter()
-            .map(|finding| way_out(answer, finding)),
+            .map(|finding| emergency_hint(answer, finding)),
     );
     lines
 }
@@ -372,7 +372,7 @@ fn hook(answer: &Answer<'_>) -> String {
     }
 }
 
-fn way_out(answer: &Answer<'_>, finding: &Finding) -> String {
+fn emergency_hint(answer: &Answer<'_>, finding: &Finding) -> String {
     let (release, namespace) = (&finding.release.name, &finding.release.namespace);
     if answer.decided.verdict.reason == Reason::ObjectDeleted {
         format!(

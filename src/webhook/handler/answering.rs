@@ -44,7 +44,7 @@ pub(super) async fn answer<S: Sources>(
     announce(webhook, &decided);
     let answer = Answer {
         decided,
-        way_out: review.policy.way_out(),
+        emergency_hint: review.policy.emergency_hint(),
         refusal: review.break_glass.refusal(),
         emergency: emergency.as_ref(),
     };

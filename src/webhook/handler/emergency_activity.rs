@@ -29,7 +29,7 @@ pub(super) async fn record<S: Sources>(
 ) -> Result<Vec<u8>, EnvelopeError> {
     let request = &body.request()?;
     let policy = webhook.reviewer.policy.load_full();
-    let is_named = policy.emergencies().names(request.user_info.asking());
+    let is_named = policy.emergencies().names(request.user_info.identity());
     // The registration follows the policy, some seconds behind it.
     let reason = if is_named {
         Reason::EmergencyIdentity
@@ -73,9 +73,9 @@ async fn in_force<S: GrantSource>(
     let reading = sources.grants(deadline);
     match tokio::time::timeout_at(deadline.into(), reading).await {
         Ok(Ok(grants)) => {
-            let asking = request.user_info.asking();
+            let identity = request.user_info.identity();
             let longest = policy.emergencies().longest();
-            grant::in_force(&grants, asking, longest, Timestamp::now())
+            grant::in_force(&grants, identity, longest, Timestamp::now())
                 .take(GRANTS)
                 .collect()
         }

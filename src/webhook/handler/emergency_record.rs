@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use helm_guard_core::{
     api::{EmergencyChangeSpec, policy::breakglass::OnRecordFailure},
     breakglass::{
-        Made,
+        RedactedPatch,
         recorded::{self, Before},
     },
     compare::redact::Sensitivity,
@@ -66,7 +66,7 @@ pub(super) async fn persist<S>(
         Reason::RecordTampered | Reason::NotADeployer => Sensitivity::Secret,
         _ => Sensitivity::of(&request.kind.group, &request.kind.kind),
     };
-    let change = Made::of(request, |object| match sensitivity {
+    let change = RedactedPatch::of(request, |object| match sensitivity {
         Sensitivity::Secret => webhook.reviewer.redactor.mask_secret(object),
         Sensitivity::Open => {}
     });

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use helm_guard_core::{
     api::BreakGlassGrant,
-    breakglass::asked,
+    breakglass::grant_validation,
     guard::{Operation, Raw, Request, Unread},
     policy::{Policy, document, problem::shortened, suspension::Suspension},
 };
@@ -86,17 +86,18 @@ fn unreadable(unread: Unread) -> String {
 /// What is wrong with a grant.
 fn grant_problems(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {
     let rules = policy.emergencies();
-    let asking = request.user_info.asking();
+    let identity = request.user_info.identity();
     let old_and_new =
         || -> Result<_, String> { Ok((grant(request.old_object)?, grant(request.object)?)) };
     let checked = match (request.operation, &*request.sub_resource) {
         (Operation::Create, "") => {
-            grant(request.object).map(|new| asked::new_grant(rules, &new, asking, now))
+            grant(request.object).map(|new| grant_validation::new_grant(rules, &new, identity, now))
         }
-        (Operation::Update, "") => old_and_new().map(|(old, new)| asked::changed_grant(&old, &new)),
-        (Operation::Update, "status") => {
-            old_and_new().map(|(old, new)| asked::approved_grant(rules, (&old, &new), asking, now))
+        (Operation::Update, "") => {
+            old_and_new().map(|(old, new)| grant_validation::changed_grant(&old, &new))
         }
+        (Operation::Update, "status") => old_and_new()
+            .map(|(old, new)| grant_validation::approved_grant(rules, (&old, &new), identity, now)),
         _ => Ok(Vec::new()),
     };
     checked.unwrap_or_else(|error| vec![error])
@@ -115,7 +116,7 @@ async fn one_too_many<S: GrantSource>(
     let user = &*request.user_info.username;
     let reading = sources.grants_of(user, deadline);
     match timeout_at(deadline.into(), reading).await {
-        Ok(Ok(theirs)) => asked::one_more(&theirs, Timestamp::now()),
+        Ok(Ok(theirs)) => grant_validation::one_more(&theirs, Timestamp::now()),
         Ok(Err(error)) => {
             tracing::warn!(%error, user, "failed to count the grants of who asks for one");
             None

@@ -28,8 +28,8 @@ use thiserror::Error;
 
 use super::{
     NAMESPACE_NAME, OBJECTS_WEBHOOK, Registration, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
-    UNLABELED_WEBHOOK, client_config, conditions::condition, drift, foundations::RECORDS_WEBHOOK,
-    pins::is_pin, route_of,
+    UNLABELED_WEBHOOK, client_config, conditions::condition, drift, pins::is_pin,
+    release_infrastructure::RECORDS_WEBHOOK, route_of,
 };
 
 /// Namespaces that never fail closed: what starts a cluster again, and the leases of its nodes.

@@ -14,7 +14,7 @@ use crate::{
     policy::{
         Place,
         emergency::{Emergencies, identities},
-        identity::{Asking, Identities},
+        identity::{Identities, UserIdentity},
         scope::covers,
     },
 };
@@ -32,7 +32,7 @@ pub struct Question<'a> {
     /// What the policy says.
     pub rules: &'a Emergencies,
     /// Who asks.
-    pub asking: Asking<'a>,
+    pub identity: UserIdentity<'a>,
     /// What is changed: the object as each release sees it that declares it.
     pub places: &'a [Place<'a>],
     /// Now.
@@ -108,7 +108,7 @@ pub fn leave<'g>(
 ) -> Result<Leave, Refusal> {
     let rules = question.rules;
     let mut places = question.places.iter();
-    if !places.all(|place| rules.reaches(question.asking, place)) {
+    if !places.all(|place| rules.reaches(question.identity, place)) {
         return Err(Refusal::OutOfReach);
     }
     let mut faults: Vec<(&BreakGlassGrant, Fault)> = Vec::new();
@@ -116,7 +116,7 @@ pub fn leave<'g>(
         let Ok(subjects) = identities(&grant.spec.subjects) else {
             continue;
         };
-        if !subjects.hold(question.asking) {
+        if !subjects.hold(question.identity) {
             continue;
         }
         match fault(question, grant, &subjects) {
@@ -141,7 +141,7 @@ pub fn leave<'g>(
 /// The names of the grants that are good now for somebody, whatever they are for.
 pub fn in_force<'g>(
     grants: &'g [BreakGlassGrant],
-    asking: Asking<'g>,
+    identity: UserIdentity<'g>,
     longest: SignedDuration,
     now: Timestamp,
 ) -> impl Iterator<Item = String> + 'g {
@@ -150,7 +150,7 @@ pub fn in_force<'g>(
         .filter(move |grant| {
             !grant.spec.revoked
                 && time_fault(grant, longest, now).is_none()
-                && identities(&grant.spec.subjects).is_ok_and(|who| who.hold(asking))
+                && identities(&grant.spec.subjects).is_ok_and(|who| who.hold(identity))
         })
         .map(name)
 }
@@ -357,7 +357,7 @@ mod tests {
         };
         let question = Question {
             rules,
-            asking: Asking {
+            identity: UserIdentity {
                 user: USER,
                 groups: &[],
             },
@@ -479,13 +479,13 @@ mod tests {
             grant(json!({"metadata": {"name": "of-another"},
                 "spec": {"subjects": {"serviceAccounts": ["dev/emergency-ops"]}}})),
         ];
-        let asking = Asking {
+        let identity = UserIdentity {
             user: USER,
             groups: &[],
         };
         let longest = SignedDuration::from_hours(4);
         let names: Vec<String> =
-            super::in_force(&grants, asking, longest, NOW.parse().unwrap()).collect();
+            super::in_force(&grants, identity, longest, NOW.parse().unwrap()).collect();
         assert_eq!(names, ["good"]);
     }
 

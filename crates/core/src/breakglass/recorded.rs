@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Leave, Made};
+use super::{Leave, RedactedPatch};
 use crate::{
     api::{
         EmergencyChange, EmergencyChangeSpec,
@@ -53,7 +53,7 @@ pub struct Before {
 /// The record of a change that is about to pass; none for one that violates nothing.
 pub fn record(
     decided: &Decided<'_>,
-    (leave, made): (&Leave, &Made),
+    (leave, made): (&Leave, &RedactedPatch),
     before: Before,
     rules: &Emergencies,
     now: Timestamp,

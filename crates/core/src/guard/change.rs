@@ -28,7 +28,7 @@ pub(super) enum Judged {
     /// An autoscaler that no release declares changes the replicas, which this rule lets pass.
     Autoscaled(Arc<str>, Vec<Change>),
     /// Another call says it, in the version of the manifest.
-    Elsewhere,
+    DeferredToOtherVersion,
     /// It can not be said.
     Undecided(Reason),
     /// These declared fields change.
@@ -172,7 +172,10 @@ pub(super) fn judge_update(
         Some(Judged::Passes) => Judged::Passes,
         Some(Judged::Exempt(preset)) => Judged::Exempt(preset),
         Some(
-            Judged::Violates(_) | Judged::Undecided(_) | Judged::Elsewhere | Judged::Autoscaled(..),
+            Judged::Violates(_)
+            | Judged::Undecided(_)
+            | Judged::DeferredToOtherVersion
+            | Judged::Autoscaled(..),
         )
         | None => Judged::Undecided(doubt),
     }
@@ -217,7 +220,7 @@ fn weigh(
         if is_finalizer(&violation.path) && violation.new.is_none() && is_deleting(old, new) {
             return false;
         }
-        if let Some(rule) = question.exemption(&of, Act::Change(asked(violation))) {
+        if let Some(rule) = question.exemption(&of, Act::Change(policy_change(violation))) {
             exempt = Some(rule);
             return false;
         }
@@ -232,8 +235,8 @@ fn weigh(
 /// The path of the whole object.
 static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
 
-/// As a policy is asked about it.
-pub(super) fn asked<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
+/// The change as policies see it.
+pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
     PolicyChange {
         // Of what was not compared to its end, only a rule for the whole object covers all.
         path: if violation.too_complex {

@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{
     change::at,
     claim::{Claim, Deletion},
-    judge::{Asked, Question, is_being_deleted},
+    judge::{ClaimContext, Question, is_being_deleted},
     request::{Operation, Raw, Request},
     verdict::{Change, Finding, Outcome, Reason, Verdict},
 };
@@ -73,7 +73,7 @@ pub(super) fn judge_deputies(
     let mut findings = Vec::new();
     let (mut undecided, mut exempt, mut is_deletion) = (None, None, false);
     for claim in question.claims {
-        if claim.leaves_free() || question.judges_elsewhere(claim) {
+        if claim.leaves_free() || question.is_deferred(claim) {
             continue;
         }
         let found = found(question, claim, &steering, is_leaving);
@@ -168,7 +168,7 @@ fn found(question: &Question<'_>, claim: &Claim, steering: &[Steering], is_leavi
     found
 }
 
-fn exemption(question: &Question<'_>, of: &Asked<'_>, one: &Steering) -> Option<Arc<str>> {
+fn exemption(question: &Question<'_>, of: &ClaimContext<'_>, one: &Steering) -> Option<Arc<str>> {
     let change = PolicyChange {
         path: &one.path,
         old: one.old.as_deref(),

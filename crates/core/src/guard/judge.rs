@@ -70,21 +70,21 @@ impl<'a> Knowledge<'a> {
     }
 }
 
-/// The versions of the object's kind in which the API server asks about this request in calls of
-/// their own.
+/// The versions of the object's kind to which the API server converts this request for calls of their
+/// own.
 ///
 /// A manifest in autoscaling/v1 and an edit through v2 do not compare, so the registration has an
 /// entry for v1 alone, and the API server converts the objects of the edit for it. Each claim is
-/// judged in one of these calls: the one whose version its newest manifest has.
+/// evaluated in one of these calls: the one whose version its newest manifest has.
 #[derive(Clone, Copy, Debug)]
-pub enum Elsewhere<'a> {
+pub enum ConversionTargets<'a> {
     /// These; none, where nothing of the kind is registered.
     Versions(&'a [Box<str>]),
     /// All but this call's own, which is one of an entry for a single version.
     AllOthers,
 }
 
-impl Elsewhere<'_> {
+impl ConversionTargets<'_> {
     /// Whether a call of its own, other than this one, has this version.
     fn has(self, version: &str) -> bool {
         match self {
@@ -105,8 +105,8 @@ pub struct Question<'q> {
     pub claims: &'q [Claim],
     /// What is known of its kind.
     pub knowledge: Knowledge<'q>,
-    /// In which versions the request is judged in other calls.
-    pub elsewhere: Elsewhere<'q>,
+    /// In which versions the request is evaluated in other calls.
+    pub conversions: ConversionTargets<'q>,
     /// Where the parent keeps its replicas, as field names; for a scale request.
     pub replicas_path: &'q [&'q str],
     /// The rules in force.
@@ -138,21 +138,21 @@ impl Question<'_> {
     }
 
     /// The rule under which this passes as far as one release is concerned.
-    pub(super) fn exemption(&self, of: &Asked<'_>, act: Act<'_>) -> Option<Arc<str>> {
+    pub(super) fn exemption(&self, of: &ClaimContext<'_>, act: Act<'_>) -> Option<Arc<str>> {
         let object = self.object(of.claim, &of.manifest);
         self.policy.exemption(self.requester(of), &object, act)
     }
 
     /// The rule that lets an autoscaler through although no release declares it.
-    pub(super) fn undeclared_autoscaler(&self, of: &Asked<'_>) -> Option<Arc<str>> {
+    pub(super) fn undeclared_autoscaler(&self, of: &ClaimContext<'_>) -> Option<Arc<str>> {
         let object = self.object(of.claim, &of.manifest);
         self.policy
             .undeclared_autoscaler(self.requester(of), &object, Act::Scale)
     }
 
-    fn requester<'c>(&'c self, of: &'c Asked<'_>) -> Requester<'c> {
+    fn requester<'c>(&'c self, of: &'c ClaimContext<'_>) -> Requester<'c> {
         Requester {
-            asking: self.request.user_info.asking(),
+            identity: self.request.user_info.identity(),
             field_manager: self.request.field_manager(),
             old_object: of.old_object.as_ref(),
             evidence: of.evidence(self),
@@ -160,8 +160,8 @@ impl Question<'_> {
     }
 
     /// What rules are asked of, for one release.
-    pub(super) fn of<'c>(&'c self, claim: &'c Claim) -> Asked<'c> {
-        Asked {
+    pub(super) fn of<'c>(&'c self, claim: &'c Claim) -> ClaimContext<'c> {
+        ClaimContext {
             claim,
             manifest: claim.tree(),
             manifests: self.claims.iter().flat_map(Claim::trees).collect(),
@@ -169,16 +169,16 @@ impl Question<'_> {
         }
     }
 
-    /// Whether another call judges what this release says of the object.
-    pub(super) fn judges_elsewhere(&self, claim: &Claim) -> bool {
+    /// Whether another call evaluates what this release says of the object.
+    pub(super) fn is_deferred(&self, claim: &Claim) -> bool {
         claim.version().is_some_and(|version| {
-            version != self.request.kind.version && self.elsewhere.has(version)
+            version != self.request.kind.version && self.conversions.has(version)
         })
     }
 }
 
-/// A release, and what rules look at of its object and of the live one.
-pub(super) struct Asked<'c> {
+/// A claim with what rules look at: the declared object, and the live one.
+pub(super) struct ClaimContext<'c> {
     pub(super) claim: &'c Claim,
     pub(super) manifest: Tree<'c>,
     /// The object in every active manifest of every claiming release.
@@ -186,7 +186,7 @@ pub(super) struct Asked<'c> {
     pub(super) old_object: Option<Tree<'c>>,
 }
 
-impl Asked<'_> {
+impl ClaimContext<'_> {
     /// Where the license of an exempt controller is looked for.
     pub(super) fn evidence<'e>(&'e self, question: &Question<'e>) -> Evidence<'e> {
         Evidence {
@@ -228,7 +228,7 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     let judge_one = |claim: &Claim| match effect {
         Effect::Scale => judge_replicas(question, claim, old, new),
         // Metadata is the same in every version, and no other call is made for a subresource.
-        Effect::Update if question.judges_elsewhere(claim) => Judged::Elsewhere,
+        Effect::Update if question.is_deferred(claim) => Judged::DeferredToOtherVersion,
         _ => judge_update(question, claim, old, new),
     };
     let judged = question.claims.iter();
@@ -304,12 +304,12 @@ fn sum_up<'c>(
     let mut findings: Vec<Finding> = Vec::new();
     let mut undecided = None;
     let mut exempt = None;
-    let mut elsewhere = None;
+    let mut deferred = None;
     let mut autoscaled = Vec::new();
     for (claim, judged) in judged {
         match judged {
             Judged::Passes => {}
-            Judged::Elsewhere => elsewhere = Some(Reason::JudgedInDeclaredVersion),
+            Judged::DeferredToOtherVersion => deferred = Some(Reason::JudgedInDeclaredVersion),
             Judged::Exempt(preset) => exempt = Some(preset),
             Judged::Autoscaled(preset, changes) => {
                 exempt = Some(preset);
@@ -322,7 +322,7 @@ fn sum_up<'c>(
     if !findings.is_empty() {
         return Verdict::with_findings(Reason::FieldsChanged, findings);
     }
-    match (undecided.or(elsewhere), exempt) {
+    match (undecided.or(deferred), exempt) {
         (Some(reason), _) => Verdict::because(reason),
         (None, rule) if !autoscaled.is_empty() => Verdict {
             exemption: rule,

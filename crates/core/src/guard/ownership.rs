@@ -37,7 +37,7 @@ pub(super) fn named(
     let Some(taker) = taker(question, old, new) else {
         return verdict;
     };
-    let loses = |claim: &&Claim| *claim.release != taker && !question.judges_elsewhere(claim);
+    let loses = |claim: &&Claim| *claim.release != taker && !question.is_deferred(claim);
     let losing = question.claims.iter().filter(loses);
     let findings: Vec<Finding> = losing
         .map(|claim| {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::verdict::Reason;
 use crate::{
     compare::{Json, dig},
-    policy::identity::Asking,
+    policy::identity::UserIdentity,
 };
 
 /// A credential's name is short; what is longer is cut.
@@ -135,8 +135,8 @@ pub struct User<'a> {
 
 impl User<'_> {
     /// As a policy sees it.
-    pub fn asking(&self) -> Asking<'_> {
-        Asking {
+    pub fn identity(&self) -> UserIdentity<'_> {
+        UserIdentity {
             user: &self.username,
             groups: &self.groups,
         }
@@ -311,9 +311,9 @@ mod tests {
     fn a_policy_sees_user_and_groups() {
         let text = r#"{"username":"alice","groups":["ops","dev"]}"#;
         let user: User<'_> = serde_json::from_str(text).unwrap();
-        let asking = user.asking();
+        let identity = user.identity();
         assert_eq!(
-            (asking.user, asking.groups),
+            (identity.user, identity.groups),
             ("alice", &["ops".into(), "dev".into()][..])
         );
     }

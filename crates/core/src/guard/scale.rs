@@ -2,7 +2,7 @@
 //! the two Scale objects.
 
 use super::{
-    change::{Judged, asked, at, conclude, manifests, shown},
+    change::{Judged, at, conclude, manifests, policy_change, shown},
     claim::Claim,
     excuse::Others,
     judge::Question,
@@ -50,7 +50,7 @@ pub(super) fn judge_replicas(
     // Whoever may change the replicas may do it here too.
     let of = question.of(claim);
     let by_path =
-        |violation: &Violation<'_>| question.exemption(&of, Act::Change(asked(violation)));
+        |violation: &Violation<'_>| question.exemption(&of, Act::Change(policy_change(violation)));
     let exempt = question
         .exemption(&of, Act::Scale)
         .or_else(|| violations.first().and_then(by_path));

@@ -1,4 +1,4 @@
-//! Changes of what no release declares, where a policy wants to know of them. Asked last: a request that
+//! Changes of what no release declares, where a policy wants to know of them. Evaluated last: a request that
 //! violates a declared field is refused for that.
 //!
 //! While Helm may be at work (a release is pending, a record cannot be read, the object is judged in
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     claim::{Claim, Held},
-    judge::{Asked, Question},
+    judge::{ClaimContext, Question},
     verdict::{Change, Finding, Reason, Verdict},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn judge_undeclared(
     if is_off {
         return None;
     }
-    let guarding: Vec<(Asked<'_>, Mode)> = question
+    let guarding: Vec<(ClaimContext<'_>, Mode)> = question
         .claims
         .iter()
         .filter_map(|claim| {
@@ -66,7 +66,7 @@ pub(super) fn judge_undeclared(
 }
 
 /// What becomes of it as far as one release is concerned: at most what becomes of a violation there.
-fn mode(question: &Question<'_>, of: &Asked<'_>) -> Option<Mode> {
+fn mode(question: &Question<'_>, of: &ClaimContext<'_>) -> Option<Mode> {
     let object = question.object(of.claim, &of.manifest);
     let mode = question.policy.mode(&object);
     match question.policy.undeclared(&object) {
@@ -91,7 +91,7 @@ fn declared(claim: &Claim) -> Option<Vec<Tree<'_>>> {
 
 fn finding(
     question: &Question<'_>,
-    of: &Asked<'_>,
+    of: &ClaimContext<'_>,
     mode: Mode,
     found: &[Undeclared<'_>],
 ) -> Option<Finding> {
@@ -106,18 +106,18 @@ fn finding(
     })
 }
 
-fn passes(question: &Question<'_>, of: &Asked<'_>, change: &Undeclared<'_>) -> bool {
+fn passes(question: &Question<'_>, of: &ClaimContext<'_>, change: &Undeclared<'_>) -> bool {
     let text = |value: Option<&Value>| value.map(ToString::to_string);
     let (old, new) = (text(change.old), text(change.new));
-    let asked = PolicyChange {
+    let change = PolicyChange {
         path: &change.path,
         old: old.as_deref(),
         new: new.as_deref(),
     };
     let object = question.object(of.claim, &of.manifest);
-    let user = question.request.user_info.asking();
-    question.policy.excepts(user, &object, asked)
-        || question.exemption(of, Act::Change(asked)).is_some()
+    let user = question.request.user_info.identity();
+    question.policy.excepts(user, &object, change)
+        || question.exemption(of, Act::Change(change)).is_some()
 }
 
 fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> Change {

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Change, Object, identity::Asking, pattern::Pattern};
+use super::{Change, Object, identity::UserIdentity, pattern::Pattern};
 
 /// Who writes for the cluster itself what it needs. Exact names, none of which an ordinary user could
 /// mint; to declared fields they have no more right than anyone.
@@ -67,14 +67,14 @@ fn always() -> &'static Always {
 }
 
 /// Whether it passes.
-pub(super) fn passes(asking: Asking<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
+pub(super) fn passes(identity: UserIdentity<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
     let covers = |patterns: &[Pattern]| {
         patterns
             .iter()
             .any(|pattern| pattern.covers(change.path, object.manifest))
     };
     let is_service = (object.place.group, object.place.kind) == ("", "Service");
-    CONTROL_PLANE.contains(&asking.user)
+    CONTROL_PLANE.contains(&identity.user)
         || covers(&always().anywhere)
         || is_service && covers(&always().of_services)
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     Place,
-    identity::{Asking, Identities},
+    identity::{Identities, UserIdentity},
     problem::Problems,
     scope::covers,
 };
@@ -66,14 +66,14 @@ impl Emergencies {
     }
 
     /// Whether this is somebody who may break the glass anywhere.
-    pub fn names(&self, asking: Asking<'_>) -> bool {
-        self.identities.iter().any(|(who, _)| who.hold(asking))
+    pub fn names(&self, identity: UserIdentity<'_>) -> bool {
+        self.identities.iter().any(|(who, _)| who.hold(identity))
     }
 
     /// Whether this is somebody who may break the glass there.
-    pub fn reaches(&self, asking: Asking<'_>, place: &Place<'_>) -> bool {
+    pub fn reaches(&self, identity: UserIdentity<'_>, place: &Place<'_>) -> bool {
         let mut identities = self.identities.iter();
-        identities.any(|(who, scope)| who.hold(asking) && covers(scope, place))
+        identities.any(|(who, scope)| who.hold(identity) && covers(scope, place))
     }
 
     /// The users and the groups who may break the glass anywhere.
@@ -204,9 +204,9 @@ mod tests {
             release: &release,
             chart: "db-1.0.0",
         };
-        let asking = |user| Asking { user, groups: &[] };
-        assert!(rules.names(asking("ada")));
-        assert!(!rules.reaches(asking("ada"), &place));
-        assert!(rules.reaches(asking("bob"), &place));
+        let identity = |user| UserIdentity { user, groups: &[] };
+        assert!(rules.names(identity("ada")));
+        assert!(!rules.reaches(identity("ada"), &place));
+        assert!(rules.reaches(identity("bob"), &place));
     }
 }

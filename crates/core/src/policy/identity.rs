@@ -47,7 +47,7 @@ pub enum IdentityError {
 
 /// Who asks: the user of a review, which is the effective one after impersonation.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct UserIdentity<'a> {
     /// The user's name.
     pub user: &'a str,
     /// The user's groups.
@@ -147,9 +147,9 @@ impl Identities {
     }
 
     /// Whether this user, or one of the groups, is among them.
-    pub fn hold(&self, asker: Asking<'_>) -> bool {
-        self.users.contains(asker.user)
-            || asker
+    pub fn hold(&self, identity: UserIdentity<'_>) -> bool {
+        self.users.contains(identity.user)
+            || identity
                 .groups
                 .iter()
                 .any(|group| self.groups.contains(group.as_ref()))
@@ -229,7 +229,7 @@ mod tests {
 
     fn holds(identities: &Identities, user: &str, groups: &[&'static str]) -> bool {
         let groups: Vec<_> = groups.iter().copied().map(Cow::Borrowed).collect();
-        identities.hold(Asking {
+        identities.hold(UserIdentity {
             user,
             groups: &groups,
         })

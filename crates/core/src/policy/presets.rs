@@ -18,7 +18,7 @@ pub use all::ALL;
 
 use super::{
     Act, Object,
-    identity::{Asking, Identities},
+    identity::{Identities, UserIdentity},
     license::License,
     pattern::Pattern,
     problem::Problems,
@@ -115,8 +115,13 @@ pub fn is_one(name: &str) -> bool {
 
 /// The preset that would let this very identity do it. One for anyone is left out: it would let others do
 /// it too. So is one whose license no release declares, since enabling it changes nothing.
-pub fn fitting(asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> Option<&'static str> {
-    let fits = |rule: &Rule| matches!(rule.who, Who::These(_)) && rule.is_for(asking, object, act);
+pub fn fitting(
+    identity: UserIdentity<'_>,
+    object: &Object<'_>,
+    act: Act<'_>,
+) -> Option<&'static str> {
+    let fits =
+        |rule: &Rule| matches!(rule.who, Who::These(_)) && rule.is_for(identity, object, act);
     let preset = ALL.iter().find(|preset| {
         let helps = |rule: &Rule| match rule.license {
             License::NotNeeded(_) | License::Policy(_) => true,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Mode,
-    identity::{Asking, Identities},
+    identity::{Identities, UserIdentity},
     problem::Problems,
 };
 use crate::{
@@ -63,12 +63,12 @@ impl Records {
     }
 
     /// Whether this is somebody who may deploy objects into a namespace: anyone, where nobody is named.
-    pub fn may_reach(&self, asking: Asking<'_>, namespace: &str) -> bool {
+    pub fn may_reach(&self, identity: UserIdentity<'_>, namespace: &str) -> bool {
         self.deployers.is_empty()
             || self
                 .deployers
                 .iter()
-                .any(|deployers| deployers.reaches(namespace) && deployers.who.hold(asking))
+                .any(|deployers| deployers.reaches(namespace) && deployers.who.hold(identity))
     }
 
     /// Whether records in this namespace may claim objects anywhere.
@@ -112,12 +112,12 @@ impl Records {
 
     /// Whether this is somebody who may write the records of this release: anyone, where nobody is
     /// named.
-    pub fn may_deploy(&self, asking: Asking<'_>, release: &ReleaseName) -> bool {
+    pub fn may_deploy(&self, identity: UserIdentity<'_>, release: &ReleaseName) -> bool {
         self.deployers.is_empty()
             || self
                 .deployers
                 .iter()
-                .any(|deployers| deployers.covers(release) && deployers.who.hold(asking))
+                .any(|deployers| deployers.covers(release) && deployers.who.hold(identity))
     }
 }
 
@@ -186,8 +186,8 @@ mod tests {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        let asking = Asking { user, groups: &[] };
-        records.may_deploy(asking, &release)
+        let identity = UserIdentity { user, groups: &[] };
+        records.may_deploy(identity, &release)
     }
 
     #[test]
@@ -242,8 +242,8 @@ mod tests {
              "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
         ]}))
         .unwrap();
-        let asking = Asking { user, groups: &[] };
-        assert_eq!(records.may_reach(asking, namespace), expected);
+        let identity = UserIdentity { user, groups: &[] };
+        assert_eq!(records.may_reach(identity, namespace), expected);
     }
 
     #[rstest]

@@ -8,7 +8,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Act, Object, Requester, challenge,
-    identity::{Asking, Identities},
+    identity::{Identities, UserIdentity},
     license::License,
     pattern::Pattern,
     problem::Problems,
@@ -63,19 +63,19 @@ impl Rule {
 
     /// Whether it lets them do it there: the rule is for them, and its license exists.
     pub fn allows(&self, by: Requester<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
-        self.is_for(by.asking, object, act) && self.license.holds(&by.evidence, by.old_object)
+        self.is_for(by.identity, object, act) && self.license.holds(&by.evidence, by.old_object)
     }
 
     /// Whether it is for them, this object and this act, whether or not its license exists.
-    pub fn is_for(&self, asking: Asking<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
-        self.holds(asking) && self.is_about(object) && self.acts.hold(object, act)
+    pub fn is_for(&self, identity: UserIdentity<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+        self.holds(identity) && self.is_about(object) && self.acts.hold(object, act)
     }
 
     /// Whether it is for them.
-    pub fn holds(&self, asking: Asking<'_>) -> bool {
+    pub fn holds(&self, identity: UserIdentity<'_>) -> bool {
         match &self.who {
             Who::Anyone => true,
-            Who::These(identities) => identities.hold(asking),
+            Who::These(identities) => identities.hold(identity),
         }
     }
 

@@ -85,7 +85,7 @@ impl<'a> Asked<'a> {
         let groups: Vec<_> = self.group.map(Into::into).into_iter().collect();
         let manifests: Vec<Tree<'_>> = self.manifest.map(Tree::of).into_iter().collect();
         let requester = Requester {
-            asking: Asking {
+            identity: UserIdentity {
                 user: self.user,
                 groups: &groups,
             },

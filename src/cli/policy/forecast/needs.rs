@@ -13,7 +13,7 @@ use helm_guard_core::{
     compare::path::{FieldPath, Step},
     helm::ReleaseName,
     policy::{
-        self, Change, Labels, Object, Place, Policy, Requester, identity::Asking,
+        self, Change, Labels, Object, Place, Policy, Requester, identity::UserIdentity,
         license::Evidence, presets,
     },
 };
@@ -288,11 +288,11 @@ fn need(what: &What) -> Needs {
         labels: Labels::Unknown,
         manifest: None,
     };
-    let asking = Asking {
+    let identity = UserIdentity {
         user: &what.user,
         groups: &[],
     };
-    if let Some(preset) = presets::fitting(asking, &object, act) {
+    if let Some(preset) = presets::fitting(identity, &object, act) {
         return Needs::Preset(preset);
     }
     let alone = BTreeMap::from([(
@@ -324,7 +324,7 @@ fn need(what: &What) -> Needs {
         }
     };
     let by = Requester {
-        asking,
+        identity,
         field_manager: None,
         old_object: None,
         evidence: Evidence::default(),

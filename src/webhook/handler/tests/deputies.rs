@@ -94,7 +94,7 @@ async fn the_namespace_controller_clears_a_terminating_namespace_and_no_other(
     #[case] reason: &str,
 ) {
     let mut setup = Setup::default();
-    setup.foundations.is_terminating = is_terminating;
+    setup.infrastructure.is_terminating = is_terminating;
     let bench = setup.start();
     let response = bench.review(&by("namespace-controller", delete())).await;
     assert_eq!(response["auditAnnotations"]["reason"], reason);
@@ -146,7 +146,7 @@ async fn records_elsewhere_declare_the_autoscaler_that_names_their_release(
     };
     let mut setup = Setup::default();
     let owner = is_named.then(|| release.clone());
-    setup.foundations.sighting = Ok(Sighting::Names(owner));
+    setup.infrastructure.sighting = Ok(Sighting::Names(owner));
     setup.deputies = Deputies {
         is_autoscaled: Ok(false),
         presets,

@@ -57,7 +57,7 @@ fn setup(trusted: bool, writes_in: &'static [&'static str], phase: Phase) -> Set
         ..Setup::default()
     };
     if trusted {
-        setup.foundations.policy = json!({"trustedNamespaces": ["evil"]});
+        setup.infrastructure.policy = json!({"trustedNamespaces": ["evil"]});
     }
     setup
 }

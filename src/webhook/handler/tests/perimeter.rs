@@ -207,9 +207,9 @@ fn holder(name: &str) -> Holder {
 /// The deletion of namespace `shop`, or of a definition, where these releases hold it.
 async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
     let bench = Setup {
-        foundations: Foundations {
+        infrastructure: Infrastructure {
             holders: Ok(holders.iter().map(|name| holder(name)).collect()),
-            ..Foundations::default()
+            ..Infrastructure::default()
         },
         ..setup
     }
@@ -222,7 +222,7 @@ async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
         "userInfo": {"username": "ada", "groups": ["dev"]},
         "oldObject": {"metadata": {"name": "shop"}, "spec": spec},
     }));
-    let post = http::Request::post("/foundations")
+    let post = http::Request::post("/infrastructure")
         .header("content-type", "application/json")
         .body(Body::from(review))
         .unwrap();

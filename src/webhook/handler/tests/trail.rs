@@ -81,7 +81,7 @@ async fn what_an_exemption_of_the_policy_lets_pass_leaves_a_line_that_names_it()
 #[tokio::test]
 async fn what_a_preset_lets_pass_makes_no_noise() {
     let mut setup = Setup::default();
-    setup.foundations.is_terminating = true;
+    setup.infrastructure.is_terminating = true;
     let bench = setup.start();
     let user = json!({"username": "system:serviceaccount:kube-system:namespace-controller"});
     let mut request = with(update(0), "userInfo", user);

@@ -179,7 +179,7 @@ async fn a_record_that_is_not_read_is_not_edited(
     let bench = Setup::default().start();
     let head = head(operation, "secrets", "ada")
         .replace(r#""name":"web""#, &format!(r#""name":"{name}""#));
-    let response = ask(&bench, "/foundations", too_large(&head, false)).await;
+    let response = ask(&bench, "/infrastructure", too_large(&head, false)).await;
     assert_eq!(
         (response["allowed"].as_bool(), reason(&response)),
         (Some(allowed), expected)
@@ -190,7 +190,7 @@ async fn a_record_that_is_not_read_is_not_edited(
 async fn a_definition_that_is_not_read_is_not_deleted() {
     let bench = Setup::default().start();
     let head = head("DELETE", "customresourcedefinitions", "ada");
-    let response = ask(&bench, "/foundations", too_large(&head, false)).await;
+    let response = ask(&bench, "/infrastructure", too_large(&head, false)).await;
     assert_eq!(
         (response["allowed"].as_bool(), reason(&response)),
         (Some(false), "too-large")

@@ -97,21 +97,21 @@ fn review(operation: &str, old: &Value, new: &Value) -> Value {
 }
 
 fn verdict_of(review: &Value, claims: &[Claim], knowledge: Knowledge<'_>) -> Verdict {
-    verdict_in(review, claims, knowledge, Elsewhere::Versions(&[]))
+    verdict_in(review, claims, knowledge, ConversionTargets::Versions(&[]))
 }
 
 fn verdict_in(
     review: &Value,
     claims: &[Claim],
     knowledge: Knowledge<'_>,
-    elsewhere: Elsewhere<'_>,
+    conversions: ConversionTargets<'_>,
 ) -> Verdict {
     let policy = Policy::default();
     verdict_given(
         review,
         claims,
         knowledge,
-        elsewhere,
+        conversions,
         (&policy, Facts::default()),
     )
 }
@@ -120,7 +120,7 @@ fn verdict_given(
     review: &Value,
     claims: &[Claim],
     knowledge: Knowledge<'_>,
-    elsewhere: Elsewhere<'_>,
+    conversions: ConversionTargets<'_>,
     (policy, facts): (&Policy, Facts<'_>),
 ) -> Verdict {
     let text = review.to_string();
@@ -140,7 +140,7 @@ fn verdict_given(
         object: &object,
         claims,
         knowledge,
-        elsewhere,
+        conversions,
         replicas_path: &["spec", "replicas"],
         policy,
         labels: Labels::Unknown,
@@ -324,9 +324,9 @@ fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
     let let_go = [claim("web", Phase::Failed, vec![Held::Absent, beta()])];
     let upgraded = [claim("web", Phase::Pending, vec![declares(3), beta()])];
     let own = [Box::from("v1beta1")];
-    let only_requested = Elsewhere::Versions(&[]);
-    let requested = Elsewhere::Versions(&own);
-    let pinned = Elsewhere::AllOthers;
+    let only_requested = ConversionTargets::Versions(&[]);
+    let requested = ConversionTargets::Versions(&own);
+    let pinned = ConversionTargets::AllOthers;
     let cases = [
         (
             "unregistered",
@@ -393,11 +393,11 @@ fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
             Reason::JudgedInDeclaredVersion,
         ),
     ];
-    for (name, claims, version, elsewhere, expected) in cases {
+    for (name, claims, version, conversions, expected) in cases {
         let mut review = review("UPDATE", &replicas(3), &replicas(5));
         review["kind"]["version"] = json!(version);
         let knowledge = Knowledge::Builtin(Shape::plain());
-        let verdict = verdict_in(&review, claims, knowledge, elsewhere);
+        let verdict = verdict_in(&review, claims, knowledge, conversions);
         assert_eq!(verdict.reason, expected, "{name}");
     }
 }
@@ -544,7 +544,12 @@ fn a_status_write_in_another_version_is_judged_in_the_call_that_there_is() {
     review["kind"]["version"] = json!("v2");
     let versions = [Box::from("v1")];
     let knowledge = Knowledge::Builtin(Shape::plain());
-    let verdict = verdict_in(&review, &claims, knowledge, Elsewhere::Versions(&versions));
+    let verdict = verdict_in(
+        &review,
+        &claims,
+        knowledge,
+        ConversionTargets::Versions(&versions),
+    );
     assert_eq!(verdict.reason, Reason::FieldsChanged);
 }
 

@@ -33,7 +33,7 @@ fn facts_verdict(review: &Value, claims: &[Claim], facts: Facts<'_>) -> Verdict 
         review,
         claims,
         knowledge,
-        Elsewhere::Versions(&[]),
+        ConversionTargets::Versions(&[]),
         (&policy, facts),
     )
 }
@@ -274,7 +274,7 @@ fn kind_verdict(kind: (&str, &str, &str), review: Value, declared: &Value) -> Ve
         object: &object,
         claims: &[settled(declared)],
         knowledge: Knowledge::Builtin(shape),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &[],
         policy: &Policy::default(),
         labels: Labels::Unknown,
@@ -418,7 +418,7 @@ fn an_autoscaler_that_no_release_declares_passes_and_is_named() {
             &review,
             &claims,
             knowledge,
-            Elsewhere::Versions(&[]),
+            ConversionTargets::Versions(&[]),
             (policy, facts),
         )
     };

@@ -34,7 +34,7 @@ fn verdict(preset: &str, user: &str, selectors: [&Value; 2]) -> Verdict {
             vec![super::object("v1", &declared)],
         )],
         knowledge: Knowledge::Builtin(builtin().lookup("", "v1", "Service").unwrap()),
-        elsewhere: Elsewhere::Versions(&[]),
+        conversions: ConversionTargets::Versions(&[]),
         replicas_path: &[],
         policy: &Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap(),
         labels: Labels::Unknown,

@@ -27,7 +27,7 @@ pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
     let of = |name: &str, group: &str, operations: &[&str], resources: &[&str]| {
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         ValidatingWebhook {
-            client_config: client_config(registration, Route::Foundations, name),
+            client_config: client_config(registration, Route::ReleaseInfrastructure, name),
             rules: Some(vec![RuleWithOperations {
                 api_groups: words(&[group]),
                 api_versions: words(&["*"]),

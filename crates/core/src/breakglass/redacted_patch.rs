@@ -19,7 +19,7 @@ const NOISE: [&str; 4] = ["managedFields", "resourceVersion", "generation", "uid
 /// A change to an object, with every Secret value in it masked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Made {
+pub struct RedactedPatch {
     /// From the old object to the new one, RFC 6902; of a scale request from the old Scale to the
     /// new one. Absent for a delete, and where an object could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct Made {
     pub paths: Vec<String>,
 }
 
-impl Made {
+impl RedactedPatch {
     /// Takes the change from the two objects of a request. `mask` replaces what may not be shown
     /// in an object of this kind, in such a way that equal values stay equal.
     pub fn of(request: &Request<'_>, mask: impl Fn(&mut Value)) -> Self {
@@ -100,7 +100,7 @@ mod tests {
         let body =
             format!(r#"{{"uid":"u","operation":"UPDATE","object":{new},"oldObject":{old}}}"#);
         let request: Request<'_> = serde_json::from_str(&body).unwrap();
-        serde_json::to_value(Made::of(&request, mask)).unwrap()
+        serde_json::to_value(RedactedPatch::of(&request, mask)).unwrap()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let body = r#"{"uid":"u","operation":"UPDATE","subResource":"scale",
             "oldObject":{"spec":{"replicas":3}},"object":{"spec":{}}}"#;
         let request: Request<'_> = serde_json::from_str(body).unwrap();
-        let change = Made::of(&request, |_| ());
+        let change = RedactedPatch::of(&request, |_| ());
         assert_eq!(
             serde_json::to_value(change).unwrap(),
             json!({"patch": [{"op": "replace", "path": "/spec/replicas", "value": 0}]})
@@ -157,7 +157,7 @@ mod tests {
     fn a_delete_has_no_patch() {
         let body = r#"{"uid":"u","operation":"DELETE","object":null,"oldObject":{"a":1}}"#;
         let request: Request<'_> = serde_json::from_str(body).unwrap();
-        let change = Made::of(&request, |_| ());
+        let change = RedactedPatch::of(&request, |_| ());
         assert_eq!(serde_json::to_value(change).unwrap(), json!({}));
     }
 }

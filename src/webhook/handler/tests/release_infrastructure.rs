@@ -78,9 +78,9 @@ fn holder(name: &str, objects: &[&str]) -> Holder {
     }
 }
 
-async fn answer(foundations: Foundations, request: &Value) -> Value {
+async fn answer(infrastructure: Infrastructure, request: &Value) -> Value {
     let bench = Setup {
-        foundations,
+        infrastructure,
         ..Setup::default()
     }
     .start();
@@ -88,7 +88,7 @@ async fn answer(foundations: Foundations, request: &Value) -> Value {
 }
 
 async fn ask(bench: &Bench, request: &Value) -> Value {
-    let post = http::Request::post("/foundations?timeout=3s")
+    let post = http::Request::post("/infrastructure?timeout=3s")
         .header("content-type", "application/json")
         .body(Body::from(review_of(request)))
         .unwrap();
@@ -109,10 +109,10 @@ fn reason(response: &Value) -> &str {
     response["auditAnnotations"]["reason"].as_str().unwrap()
 }
 
-fn known() -> Foundations {
-    Foundations {
+fn known() -> Infrastructure {
+    Infrastructure {
         history: Ok(HISTORY.to_vec()),
-        ..Foundations::default()
+        ..Infrastructure::default()
     }
 }
 
@@ -161,11 +161,11 @@ async fn what_to_do_instead_of_deleting_a_record_depends_on_its_status(
 
 #[tokio::test]
 async fn a_collection_of_records_names_the_other_releases_too() {
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &[]), holder("db", &[])]),
         ..known()
     };
-    let response = answer(foundations, &with(delete(2), "name", json!(""))).await;
+    let response = answer(infrastructure, &with(delete(2), "name", json!(""))).await;
     let message = message(&response);
     assert!(
         message.contains("Other releases recorded there: \"db\" in namespace \"shop\"\n"),
@@ -176,30 +176,30 @@ async fn a_collection_of_records_names_the_other_releases_too() {
 #[rstest]
 #[case::pruned(known(), delete(2), "helms-own")]
 #[case::uninstalled(
-    Foundations { history: Ok(vec![(2, Status::Superseded), (3, Status::Uninstalling)]), ..known() },
+    Infrastructure { history: Ok(vec![(2, Status::Superseded), (3, Status::Uninstalling)]), ..known() },
     delete(3),
     "uninstalling"
 )]
-#[case::gone(Foundations { history: Ok(Vec::new()), ..known() }, delete(3), "helms-own")]
+#[case::gone(Infrastructure { history: Ok(Vec::new()), ..known() }, delete(3), "helms-own")]
 #[case::with_its_namespace(
-    Foundations { is_terminating: true, ..known() }, delete(3), "helms-own"
+    Infrastructure { is_terminating: true, ..known() }, delete(3), "helms-own"
 )]
 #[case::nobody_can_say(
-    Foundations { history: Err(()), ..known() }, delete(3), "read-through-failed"
+    Infrastructure { history: Err(()), ..known() }, delete(3), "read-through-failed"
 )]
 #[case::switched_off(
-    Foundations { policy: json!({"mode": "Off"}), ..known() }, delete(3), "helms-own"
+    Infrastructure { policy: json!({"mode": "Off"}), ..known() }, delete(3), "helms-own"
 )]
 #[case::only_recorded(
-    Foundations { policy: json!({"mode": "Audit"}), ..known() }, delete(3), "record-deleted"
+    Infrastructure { policy: json!({"mode": "Audit"}), ..known() }, delete(3), "record-deleted"
 )]
 #[tokio::test]
 async fn a_record_may_go_when_helm_might_take_it_or_nobody_looks(
-    #[case] foundations: Foundations,
+    #[case] infrastructure: Infrastructure,
     #[case] request: Value,
     #[case] expected: &str,
 ) {
-    assert_eq!(reason(&answer(foundations, &request).await), expected);
+    assert_eq!(reason(&answer(infrastructure, &request).await), expected);
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn the_namespace_controller_clears_a_namespace() {
     let mut request = with(delete(3), "name", json!(""));
     request["userInfo"]["username"] =
         json!("system:serviceaccount:kube-system:namespace-controller");
-    let terminating = Foundations {
+    let terminating = Infrastructure {
         is_terminating: true,
         ..known()
     };
@@ -235,13 +235,13 @@ async fn the_namespace_controller_clears_a_namespace() {
 #[case::definition(updated(delete_definition(), ""), ".metadata.ownerReferences[uid=1]")]
 #[tokio::test]
 async fn a_new_owner_is_a_deletion(#[case] request: Value, #[case] says: &str) {
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &["Backup \"daily\""])]),
         ..known()
     };
-    let response = answer(foundations, &request).await;
+    let response = answer(infrastructure, &request).await;
     assert!(message(&response).contains(says), "{response}");
-    let nobody = answer(Foundations::default(), &updated(delete_namespace(), "")).await;
+    let nobody = answer(Infrastructure::default(), &updated(delete_namespace(), "")).await;
     assert_eq!(reason(&nobody), "not-declared");
     let mut unowned = updated(delete_namespace(), "");
     unowned["object"] = unowned["oldObject"].clone();
@@ -258,11 +258,11 @@ async fn the_garbage_collector_is_like_anyone_here(#[case] mut request: Value) {
     let user = "system:serviceaccount:kube-system:generic-garbage-collector";
     request["userInfo"]["username"] = json!(user);
     request["oldObject"] = owned(request["oldObject"].clone());
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &["Backup \"daily\""])]),
         ..known()
     };
-    message(&answer(foundations, &request).await);
+    message(&answer(infrastructure, &request).await);
 }
 
 fn owned(mut object: Value) -> Value {
@@ -305,7 +305,7 @@ async fn an_edit_of_a_record_is_refused_and_shows_none_of_it() {
 #[tokio::test]
 async fn an_emergency_edit_of_a_record_passes_and_leaves_a_trace_without_its_content() {
     let bench = Setup {
-        foundations: known(),
+        infrastructure: known(),
         ..Setup::default()
     }
     .start();
@@ -344,7 +344,7 @@ async fn where_deployers_are_named_nobody_else_writes_records(
         {"subjects": {"users": ["pipeline"]}, "scope": {"namespaces": ["shop"]}},
         {"subjects": {"users": ["other"]}, "scope": {"namespaces": ["bank"]}},
     ]);
-    let with_mode = |mode: Value| Foundations {
+    let with_mode = |mode: Value| Infrastructure {
         policy: json!({"deployers": deployers, "deployersMode": mode}),
         ..known()
     };
@@ -369,11 +369,11 @@ async fn where_deployers_are_named_nobody_else_writes_records(
 
 #[tokio::test]
 async fn a_namespace_that_holds_releases_may_not_go() {
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![holder("db", &[]), holder("web", &[])]),
         ..known()
     };
-    let response = answer(foundations, &delete_namespace()).await;
+    let response = answer(infrastructure, &delete_namespace()).await;
     assert_eq!(
         message(&response),
         "
@@ -393,11 +393,11 @@ In an emergency: make the change as a break-glass identity"
 #[tokio::test]
 async fn a_namespace_of_a_hundred_releases_is_refused_in_few_words() {
     let names: Vec<_> = (0..100).map(|n| holder(&format!("r{n}"), &[])).collect();
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(names),
         ..known()
     };
-    let response = answer(foundations, &delete_namespace()).await;
+    let response = answer(infrastructure, &delete_namespace()).await;
     assert!(message(&response).contains("\n  and 84 more\n"));
 }
 
@@ -419,12 +419,12 @@ async fn what_holds_nothing_may_go(
     #[case] expected: &str,
 ) {
     for request in [delete_namespace(), delete_definition()] {
-        let foundations = Foundations {
+        let infrastructure = Infrastructure {
             holders: holders.clone(),
             policy: policy.clone(),
-            ..Foundations::default()
+            ..Infrastructure::default()
         };
-        let response = answer(foundations, &request).await;
+        let response = answer(infrastructure, &request).await;
         let reason = reason(&response);
         assert!(expected.split('|').any(|word| word == reason), "{reason}");
     }
@@ -491,12 +491,12 @@ async fn records_elsewhere_hold_what_a_live_object_bears_out(
         (delete_definition(), of_definition),
     ];
     for (request, expected) in requests {
-        let foundations = Foundations {
+        let infrastructure = Infrastructure {
             holders: Ok(vec![of_elsewhere(reach)]),
             sighting: sighting.clone(),
-            ..Foundations::default()
+            ..Infrastructure::default()
         };
-        let response = answer(foundations, &request).await;
+        let response = answer(infrastructure, &request).await;
         assert_eq!(response["auditAnnotations"]["reason"], expected);
     }
 }
@@ -508,12 +508,12 @@ async fn records_elsewhere_hold_what_a_live_object_bears_out(
 async fn records_elsewhere_do_not_void_what_a_release_of_the_namespace_holds(
     #[case] sighting: Result<Sighting, ()>,
 ) {
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![of_elsewhere(Reach::Elsewhere), holder("api", &[])]),
         sighting,
-        ..Foundations::default()
+        ..Infrastructure::default()
     };
-    let response = answer(foundations, &delete_namespace()).await;
+    let response = answer(infrastructure, &delete_namespace()).await;
     let said = &response["auditAnnotations"];
     assert_eq!(said["reason"], "namespace-holds-releases");
     assert_eq!(said["release"], "shop/api");
@@ -523,22 +523,22 @@ async fn records_elsewhere_do_not_void_what_a_release_of_the_namespace_holds(
 async fn what_is_on_its_way_out_is_not_held_up() {
     for mut request in [delete_namespace(), delete_definition(), delete(3)] {
         request["oldObject"]["metadata"]["deletionTimestamp"] = json!("2026-11-21T03:00:00Z");
-        let foundations = Foundations {
+        let infrastructure = Infrastructure {
             holders: Ok(vec![holder("web", &[])]),
             ..known()
         };
-        let response = answer(foundations, &request).await;
+        let response = answer(infrastructure, &request).await;
         assert_eq!(reason(&response), "nothing-declared-changes");
     }
 }
 
 #[tokio::test]
 async fn a_definition_whose_instances_releases_declare_may_not_go() {
-    let foundations = Foundations {
+    let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &["Backup \"nightly\""])]),
         ..known()
     };
-    let response = answer(foundations, &delete_definition()).await;
+    let response = answer(infrastructure, &delete_definition()).await;
     assert_eq!(
         message(&response),
         "
@@ -556,10 +556,13 @@ async fn nothing_else_is_judged_here() {
     plain["oldObject"]["type"] = json!("Opaque");
     let finalize = with(delete_namespace(), "subResource", json!("finalize"));
     for request in [plain, finalize] {
-        let foundations = Foundations {
+        let infrastructure = Infrastructure {
             holders: Ok(vec![holder("web", &[])]),
             ..known()
         };
-        assert_eq!(reason(&answer(foundations, &request).await), "not-judged");
+        assert_eq!(
+            reason(&answer(infrastructure, &request).await),
+            "not-judged"
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     api::BreakGlassGrant,
     policy::{
         emergency::{Emergencies, identities},
-        identity::Asking,
+        identity::UserIdentity,
         problem::Problems,
     },
 };
@@ -23,15 +23,15 @@ pub const REASON_BYTES: usize = 1024;
 pub fn new_grant(
     rules: &Emergencies,
     grant: &BreakGlassGrant,
-    asking: Asking<'_>,
+    identity: UserIdentity<'_>,
     now: Timestamp,
 ) -> Vec<String> {
     let spec = &grant.spec;
     let mut wrong = Problems::default();
-    if spec.requested_by != asking.user {
+    if spec.requested_by != identity.user {
         wrong.add(
             "spec.requestedBy",
-            format!("must be who asks, {:?}", asking.user),
+            format!("must be who asks, {:?}", identity.user),
         );
     }
     match identities(&spec.subjects) {
@@ -112,7 +112,7 @@ pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String
 pub fn approved_grant(
     rules: &Emergencies,
     (old, new): (&BreakGlassGrant, &BreakGlassGrant),
-    asking: Asking<'_>,
+    identity: UserIdentity<'_>,
     now: Timestamp,
 ) -> Vec<String> {
     let approvals = |grant: &BreakGlassGrant| {
@@ -132,36 +132,36 @@ pub fn approved_grant(
     let mut wrong = Problems::default();
     let spec = &old.spec;
     for approval in added {
-        if approval.approved_by != asking.user {
+        if approval.approved_by != identity.user {
             wrong.add(
                 "status.approvals",
-                format!("approvedBy must be who approves, {:?}", asking.user),
+                format!("approvedBy must be who approves, {:?}", identity.user),
             );
         }
         if approval.at.0.duration_since(now).abs() > SKEW {
             wrong.add("status.approvals", "at is not now");
         }
     }
-    if added.len() > 1 || old_ones.iter().any(|one| one.approved_by == asking.user) {
+    if added.len() > 1 || old_ones.iter().any(|one| one.approved_by == identity.user) {
         wrong.add("status.approvals", "nobody approves twice");
     }
-    if spec.requested_by == asking.user {
+    if spec.requested_by == identity.user {
         wrong.add(
             "status.approvals",
             "who asks for a grant does not approve it",
         );
     }
-    if identities(&spec.subjects).is_ok_and(|subjects| subjects.hold(asking)) {
+    if identities(&spec.subjects).is_ok_and(|subjects| subjects.hold(identity)) {
         wrong.add(
             "status.approvals",
             "whom a grant is for does not approve it",
         );
     }
     let mut approvers = rules.approvers.iter();
-    if approvers.any(|approvers| !approvers.hold(asking)) {
+    if approvers.any(|approvers| !approvers.hold(identity)) {
         wrong.add(
             "status.approvals",
-            format!("{:?} is no approver of the policy", asking.user),
+            format!("{:?} is no approver of the policy", identity.user),
         );
     }
     if spec.revoked || spec.expires_at.0 <= now {
@@ -213,8 +213,8 @@ mod tests {
         json!({"approvedBy": by, "at": NOW})
     }
 
-    fn asking<'a>(user: &'a str, groups: &'a [Cow<'a, str>]) -> Asking<'a> {
-        Asking { user, groups }
+    fn identity<'a>(user: &'a str, groups: &'a [Cow<'a, str>]) -> UserIdentity<'a> {
+        UserIdentity { user, groups }
     }
 
     #[rstest]
@@ -242,7 +242,7 @@ mod tests {
         let wrong = new_grant(
             &rules(&policy),
             &grant,
-            asking("ada", &[]),
+            identity("ada", &[]),
             NOW.parse().unwrap(),
         );
         assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
@@ -274,7 +274,7 @@ mod tests {
         let wrong = new_grant(
             &rules(&json!({})),
             &grant,
-            asking("ada", &[]),
+            identity("ada", &[]),
             NOW.parse().unwrap(),
         );
         assert_eq!(wrong.len(), 33, "{wrong:?}");
@@ -288,7 +288,7 @@ mod tests {
         let wrong = new_grant(
             &rules(&json!({"requireTicket": true})),
             &grant,
-            asking("ada", &[]),
+            identity("ada", &[]),
             NOW.parse().unwrap(),
         );
         assert_eq!(wrong.len(), 2, "{wrong:?}");
@@ -333,7 +333,7 @@ mod tests {
         let wrong = approved_grant(
             &rules(&policy),
             (&grant("", json!(null)), &new),
-            asking(user, &groups),
+            identity(user, &groups),
             NOW.parse().unwrap(),
         );
         assert_eq!(wrong.is_empty(), says.is_empty(), "{wrong:?}");
@@ -348,7 +348,7 @@ mod tests {
         let old = grant("/status/approvals", json!([approval("bob")]));
         let new = grant("/status/approvals", approvals);
         let now = NOW.parse().unwrap();
-        let wrong = approved_grant(&rules(&json!({})), (&old, &new), asking("eve", &[]), now);
+        let wrong = approved_grant(&rules(&json!({})), (&old, &new), identity("eve", &[]), now);
         assert!(wrong[0].contains("stays as it is"), "{wrong:?}");
     }
 
@@ -358,7 +358,7 @@ mod tests {
         let mut new = old.clone();
         new.status = grant("/status/approvals", json!([approval("bob")])).status;
         let now = NOW.parse().unwrap();
-        let wrong = approved_grant(&rules(&json!({})), (&old, &new), asking("bob", &[]), now);
+        let wrong = approved_grant(&rules(&json!({})), (&old, &new), identity("bob", &[]), now);
         assert_eq!(wrong, ["status.approvals: the grant has ended"]);
     }
 }
