@@ -16,6 +16,7 @@ mod logging;
 pub mod output;
 pub mod policy;
 mod process;
+pub mod registration;
 mod reviewing;
 mod serve;
 
@@ -41,6 +42,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::BreakGlass(args) => break_glass::run(&args),
+        Command::Registration(args) => registration::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);

@@ -7,7 +7,10 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use helm_guard_core::{helm::storage::Driver, policy::Mode};
 
-use super::{break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand};
+use super::{
+    break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand,
+    registration::RegistrationCommand,
+};
 
 /// Prevents drift in Helm releases: a validating admission webhook that compares every change of a
 /// declared object with the release's own manifest.
@@ -37,6 +40,8 @@ pub enum Command {
     Explain(Box<Explain>),
     /// Check policies, import rules, list presets
     Policy(Box<PolicyCommand>),
+    /// Print the registration as a manifest, to apply it yourself
+    Registration(Box<RegistrationCommand>),
     /// Print a completion script for a shell
     Completions {
         /// The shell

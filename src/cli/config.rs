@@ -358,7 +358,7 @@ fn worker_threads(asked: Option<usize>) -> Result<NonZeroUsize, ConfigError> {
 }
 
 /// RFC 1123 label.
-fn is_namespace(name: &str) -> bool {
+pub(super) fn is_namespace(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && !name.starts_with('-')
         && !name.ends_with('-')

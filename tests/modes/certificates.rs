@@ -34,11 +34,26 @@ pub fn authority() -> Authority {
 
 /// A new certificate and key for loopback, valid until the end of a year.
 pub fn write_leaf(dir: &Path, authority: &Authority, year: i32) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    write_leaf_for(
+        &["127.0.0.1"],
+        dir,
+        (authority, &KeyPair::generate().unwrap()),
+        year,
+    );
+}
+
+/// A new certificate for these names and this key, valid until the end of a year.
+pub fn write_leaf_for(
+    names: &[&str],
+    dir: &Path,
+    (authority, key): (&Authority, &KeyPair),
+    year: i32,
+) {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
     params.not_after = rcgen::date_time_ymd(year, 12, 31);
     let issuer = rcgen::Issuer::from_params(&authority.params, &authority.key);
-    let leaf = params.signed_by(&key, &issuer).unwrap();
+    let leaf = params.signed_by(key, &issuer).unwrap();
     // The key first: for a moment the pair does not match, which must do no harm.
     fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
     fs::write(dir.join("tls.crt"), leaf.pem()).unwrap();

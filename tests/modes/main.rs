@@ -37,4 +37,5 @@ mod modes;
 mod readiness;
 mod record_bombs;
 mod secret_paths;
+mod static_registration;
 mod turn;

@@ -72,6 +72,21 @@ pub enum SecretError {
     },
 }
 
+/// Reads the shared pair, and writes nothing; none where there is no certificate in the Secret.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn read(client: &Client, namespace: &str) -> Result<Option<Pair>, SecretError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = secrets.get_opt(SECRET_NAME).await;
+    let found = found.map_err(|source| SecretError::Api {
+        verb: "read",
+        namespace: namespace.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(found.as_ref().and_then(pair))
+}
+
 /// Reads the shared pair, or makes and writes it when there is none that will do for `endpoint`. `serving` is
 /// the bundle of what is served: a Secret that was deleted, or lost its `ca.crt`, must not make the API server
 /// distrust the replicas that serve what was in it.

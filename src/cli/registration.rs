@@ -1,0 +1,169 @@
+//! `helm-guard registration`: the registration as a manifest, for whoever applies it instead of the guard.
+//!
+//! The secret paths follow from the private key of the serving certificate ([`crate::webhook::paths`]), so
+//! they are the ones that a guard with the same key answers. Nothing is written to the cluster.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "comments on arguments are what --help prints"
+)]
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use anyhow::{Context, bail};
+use clap::{ArgGroup, Parser};
+
+use super::{
+    config::{ConfigError, is_namespace},
+    output, policy, print, process,
+};
+use crate::{
+    cluster::client::{self, Target},
+    webhook::{
+        certificates::secret,
+        endpoint::Endpoint,
+        paths::PathKey,
+        registration::{
+            Registration, closed::FailClosed, configuration, emergencies::Watched, pins::Wanted,
+            writer::Mandate,
+        },
+        tls::{
+            self, Pair,
+            files::{self, Files},
+        },
+    },
+};
+
+/// Print the registration as a manifest, to apply it yourself
+///
+/// For a guard that runs without --register-url and --register-service. The manifest contains the secret
+/// paths: whoever can read it can call the guard. They change with the private key.
+#[derive(Debug, Parser)]
+#[command(group = ArgGroup::new("endpoint").args(["url", "service"]).required(true))]
+pub struct RegistrationCommand {
+    /// https URL that the API server calls
+    #[arg(long, value_name = "URL", requires = "tls_cert")]
+    pub url: Option<String>,
+    /// Service that the API server calls
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service: Option<String>,
+    /// Certificate chain (PEM) that the guard serves with; default: the Secret helm-guard-tls in the
+    /// namespace of the Service
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// CAs (PEM) that the API server trusts; default: ca.crt in the folder of the certificate or in the
+    /// Secret, else the API server's own trust store
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Policy whose break-glass identities have all their requests recorded; print again when they change
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Label of namespaces that fail closed, as for helm-guard serve
+    #[arg(long, value_name = "LABEL")]
+    pub fail_closed_namespaces: Option<String>,
+    /// Namespace of the guard, which never fails closed; default: that of --service
+    #[arg(long, value_name = "NAMESPACE")]
+    pub guard_namespace: Option<String>,
+    /// Kubeconfig of the cluster to read the Secret from
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
+    pub context: Option<String>,
+}
+
+/// Does it.
+pub(super) fn run(args: &RegistrationCommand) -> anyhow::Result<ExitCode> {
+    let endpoint = match (&args.url, &args.service) {
+        (Some(url), _) => Endpoint::from_url(url)?,
+        (None, Some(service)) => Endpoint::from_service(service)?,
+        (None, None) => bail!("neither --url nor --service is given"),
+    };
+    let mut pair = process::runtime()?.block_on(pair(args, &endpoint))?;
+    if let Some(file) = &args.ca {
+        pair.ca_bundle = Some(read(file)?);
+    }
+    let now = SystemTime::now();
+    // The name that the API server asks for.
+    let names: Vec<String> = endpoint.names().into_iter().take(1).collect();
+    tls::check(&pair, now)?.verify(&names, now)?;
+    let manifest = configuration(&registration(args, endpoint, &pair)?, &BTreeSet::new());
+    print(output::yaml(&serde_json::to_value(manifest)?).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As `serve` has it with the same flags.
+fn registration(
+    args: &RegistrationCommand,
+    endpoint: Endpoint,
+    pair: &Pair,
+) -> anyhow::Result<Registration> {
+    let own_namespace = match (&args.guard_namespace, &endpoint) {
+        (Some(namespace), _) if !is_namespace(namespace) => {
+            return Err(ConfigError::GuardNamespace(namespace.clone()).into());
+        }
+        (Some(namespace), _) | (None, Endpoint::Service { namespace, .. }) => {
+            Some(namespace.as_str())
+        }
+        (None, Endpoint::Url { .. }) => None,
+    };
+    let fail_closed = args
+        .fail_closed_namespaces
+        .as_deref()
+        .map(|label| {
+            FailClosed::new(label, own_namespace)
+                .with_context(|| format!("--fail-closed-namespaces {label:?}"))
+        })
+        .transpose()?;
+    let watched = match &args.policy {
+        Some(file) => {
+            let (users, groups) = policy::load(file)?.emergencies().who();
+            Watched { users, groups }
+        }
+        None => Watched::default(),
+    };
+    Ok(Registration {
+        endpoint,
+        ca_bundle: pair.ca_bundle.clone(),
+        paths: PathKey::of(pair),
+        pins: Wanted::default(),
+        watched,
+        fail_closed,
+        mandate: Mandate::default(),
+    })
+}
+
+/// The pair that the guard serves with.
+async fn pair(args: &RegistrationCommand, endpoint: &Endpoint) -> anyhow::Result<Pair> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let files = Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
+        return Ok(files::read(&files).await?);
+    }
+    let Endpoint::Service { namespace, .. } = endpoint else {
+        bail!("--url needs --tls-cert and --tls-key");
+    };
+    let target = Target {
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+    };
+    let client = client::connect(&target).await?;
+    secret::read(&client, namespace).await?.with_context(|| {
+        let name = secret::SECRET_NAME;
+        format!("no certificate in the Secret {namespace}/{name}: give --tls-cert and --tls-key")
+    })
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))
+}
