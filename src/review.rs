@@ -32,12 +32,13 @@ use std::{
 };
 
 use helm_guard_core::{
+    api::Mode,
     compare::redact::Redactor,
     guard::{
         ConversionTargets, Decided, Decision, ObjectRef, Operation, Outcome, Own, Reason, Request,
         Ruling, Verdict, decide, screen,
     },
-    policy::{Live, Mode, Policy},
+    policy::{Live, Policy},
 };
 
 pub(crate) use self::{

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use helm_guard_core::{helm::storage::Driver, policy::Mode};
+use helm_guard_core::{api::Mode, helm::storage::Driver};
 
 use super::{
     break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand,

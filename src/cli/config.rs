@@ -370,7 +370,7 @@ pub(super) fn is_namespace(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use helm_guard_core::policy::{EmergencyHint, Mode};
+    use helm_guard_core::{api::Mode, policy::EmergencyHint};
     use rstest::rstest;
 
     use super::*;

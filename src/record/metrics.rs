@@ -11,9 +11,8 @@ pub mod figures;
 use std::{collections::BTreeMap, time::Duration};
 
 use helm_guard_core::{
-    api::State,
+    api::{Mode, State},
     guard::{Decided, Operation},
-    policy::Mode,
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},

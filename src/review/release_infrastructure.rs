@@ -17,10 +17,11 @@ mod unread;
 use std::{sync::Arc, time::Instant};
 
 use helm_guard_core::{
+    api::Mode,
     guard::{ObjectRef, Operation, Reason, Request, Unread, Verdict, records::StoredRecord},
     helm::ReleaseName,
     policy::{
-        Act, Labels, Mode, Object, Place, Policy, Requester,
+        Act, Labels, Object, Place, Policy, Requester,
         license::{Evidence, Facts},
         records::Guarded,
     },

@@ -15,11 +15,13 @@
 
 pub mod change;
 pub mod grant;
+mod mode;
 pub mod policy;
 mod span;
 
 pub use change::{EmergencyChange, EmergencyChangeSpec, EmergencyChangeStatus, State};
 pub use grant::{BreakGlassGrant, BreakGlassGrantSpec, BreakGlassGrantStatus};
+pub use mode::{Mode, UnknownMode};
 pub use policy::{GuardPolicy, GuardPolicySpec, GuardPolicyStatus};
 pub use span::Span;
 

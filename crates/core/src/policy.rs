@@ -34,12 +34,10 @@ mod target;
 mod tests;
 pub mod tree;
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub use self::problem::PolicyError;
 use self::{
@@ -57,37 +55,12 @@ use self::{
 };
 use crate::{
     api::{
-        GuardPolicySpec, Span,
+        GuardPolicySpec, Mode, Span,
         policy::{ChartAnnotations, exemptions::UndeclaredAutoscalers, overrides::UndeclaredMode},
     },
     compare::path::FieldPath,
     helm::ReleaseName,
 };
-
-/// What becomes of a violation, strictest first.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-pub enum Mode {
-    /// Refused.
-    #[default]
-    Deny,
-    /// Passes with a kubectl warning.
-    Warn,
-    /// Passes; only the record knows.
-    Audit,
-}
 
 /// The policy in force.
 pub type Live = Arc<ArcSwap<Policy>>;
@@ -406,39 +379,4 @@ impl Policy {
 fn is_url(text: &str) -> bool {
     text.parse::<http::Uri>()
         .is_ok_and(|uri| uri.host().is_some() && uri.scheme().is_some())
-}
-
-impl Mode {
-    /// As the `--mode` flag and metrics write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deny => "Deny",
-            Self::Warn => "Warn",
-            Self::Audit => "Audit",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that is no mode.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown mode {0:?}: one of Deny, Warn, Audit")]
-pub struct UnknownMode(String);
-
-impl FromStr for Mode {
-    type Err = UnknownMode;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word.to_ascii_lowercase().as_str() {
-            "deny" => Ok(Self::Deny),
-            "warn" => Ok(Self::Warn),
-            "audit" => Ok(Self::Audit),
-            _ => Err(UnknownMode(word.to_owned())),
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use helm_guard_core::{
+    api::Mode,
     breakglass::{RedactedPatch, Refusal},
     compare::{
         path::{FieldPath, Step},
@@ -10,7 +11,6 @@ use helm_guard_core::{
     },
     guard::{Change, Decision, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
-    policy::Mode,
 };
 use serde_json::{Value, json};
 

@@ -23,7 +23,7 @@ use std::{
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use helm_guard_core::{
-    api::{BreakGlassGrant, EmergencyChangeSpec},
+    api::{BreakGlassGrant, EmergencyChangeSpec, Mode},
     compare::{redact::Redactor, schema::crd::CrdShape},
     guard::{
         Claim, Claimant, Held, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, Sighting,
@@ -36,7 +36,7 @@ use helm_guard_core::{
         lifecycle::{Phase, Status},
         storage::Driver,
     },
-    policy::{Mode, Policy},
+    policy::Policy,
 };
 use http_body_util::BodyExt;
 use parking_lot::Mutex;

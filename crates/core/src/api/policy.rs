@@ -29,7 +29,7 @@ use self::{
     overrides::{Override, Undeclared},
     records::Records,
 };
-use crate::{api::Span, policy::Mode};
+use crate::api::{Mode, Span};
 
 /// Who may do what, where.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -1,7 +1,7 @@
 //! From a verdict to a decision: the one place where modes and break-glass count.
 
 use super::{Confidence, ObjectRef, Outcome, Reason, Request, Verdict};
-use crate::policy::Mode;
+use crate::api::Mode;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

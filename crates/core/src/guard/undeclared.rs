@@ -12,13 +12,13 @@ use super::{
     verdict::{Change, Finding, Reason, Verdict},
 };
 use crate::{
-    api::policy::overrides::UndeclaredMode,
+    api::{Mode, policy::overrides::UndeclaredMode},
     compare::{
         redact::Sensitivity,
         undeclared::{Undeclared, undeclared},
     },
     helm::lifecycle::Phase,
-    policy::{Act, Change as PolicyChange, Mode, tree::Tree},
+    policy::{Act, Change as PolicyChange, tree::Tree},
 };
 
 /// The verdict on what is not declared; none where nothing is against it, or nobody wants to know.

@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    api::Mode,
     compare::{path::FieldPath, redact::Shown},
     helm::{ReleaseName, record::ApplyMethod},
-    policy::Mode,
 };
 
 /// The judgement of one request, before any mode or break-glass identity is considered.

@@ -117,7 +117,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::policy::Mode;
+    use crate::api::Mode;
 
     const HEAD: &str = "apiVersion: helm-guard.dev/v1alpha1\nkind: GuardPolicy\n";
 

@@ -14,9 +14,9 @@ use std::cmp::Reverse;
 
 use semver::{Version, VersionReq};
 
-use super::{Labels, Mode, Object, problem::Problems, scope::holds_kind, selector::Selector};
+use super::{Labels, Object, problem::Problems, scope::holds_kind, selector::Selector};
 use crate::api::{
-    GroupKind, GuardPolicySpec,
+    GroupKind, GuardPolicySpec, Mode,
     policy::overrides::{Match, Override, UndeclaredMode},
 };
 

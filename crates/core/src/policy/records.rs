@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Mode,
     identity::{Identities, UserIdentity},
     problem::Problems,
 };
 use crate::{
     api::{
-        ReleaseRef,
+        Mode, ReleaseRef,
         policy::records::{self as document, RecordMode},
     },
     helm::ReleaseName,

@@ -1,6 +1,6 @@
 //! A file that is followed beside a cluster that knows no policy object, or one that turns the kill switch.
 
-use helm_guard_core::policy::Mode;
+use helm_guard_core::api::Mode;
 use http::{Request, Response};
 use kube::client::Body;
 use parking_lot::Mutex;

@@ -1,9 +1,9 @@
 //! What a sink hears of decisions.
 
 use helm_guard_core::{
+    api::Mode,
     guard::{Decided, Decision, Finding, ObjectRef, Reason, Request, Verdict},
     helm::ReleaseName,
-    policy::Mode,
 };
 
 use crate::record::{

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ignore::Target;
-use crate::{api::GroupKind, policy::Mode};
+use crate::api::{GroupKind, Mode};
 
 /// Another mode for part of the cluster. Of the overrides that match an object, the most specific one
 /// counts; two that could match the same object with equal weight and say different things are refused.

@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{Scope, Subjects},
-    policy::Mode,
-};
+use crate::api::{Mode, Scope, Subjects};
 
 /// What is guarded beside the objects of releases. Each may be switched off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -11,12 +11,12 @@ mod selectors;
 
 use super::*;
 use crate::{
+    api::Mode,
     compare::{path::FieldPath, redact::Shown},
     guard::{
         Change, HELM_WRITERS, Held, Reach, RecordsAt, RevisionClaim, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
-    policy::Mode,
 };
 
 fn object(version: &str, value: &Value) -> Held {

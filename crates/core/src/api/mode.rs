@@ -1,0 +1,66 @@
+//! The enforcement mode: what the answer to a violation is.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What becomes of a violation, strictest first.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum Mode {
+    /// Refused.
+    #[default]
+    Deny,
+    /// Passes with a kubectl warning.
+    Warn,
+    /// Passes; only the record knows.
+    Audit,
+}
+
+impl Mode {
+    /// As the `--mode` flag and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "Deny",
+            Self::Warn => "Warn",
+            Self::Audit => "Audit",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no mode.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown mode {0:?}: one of Deny, Warn, Audit")]
+pub struct UnknownMode(String);
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word.to_ascii_lowercase().as_str() {
+            "deny" => Ok(Self::Deny),
+            "warn" => Ok(Self::Warn),
+            "audit" => Ok(Self::Audit),
+            _ => Err(UnknownMode(word.to_owned())),
+        }
+    }
+}
