@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`cluster`] | client, CRD schemas | API server |
 //! | [`releases`] | the index of declared objects, fed by watches; read-through | API server |
-//! | `review` | one request: object, claims, verdict, break-glass, decision | by its sources |
+//! | [`review`] | one request: object, claims, verdict, break-glass, decision | by its sources |
 //! | [`record`] | metrics, audit lines, events | API server, log |
 //! | [`webhook`] | `AdmissionReview` envelope, TLS, accept loop, registration, answers | sockets |
 //! | [`cli`] | one file a subcommand; the only place that knows all modules | all |
@@ -18,5 +18,5 @@ pub mod cli;
 pub mod cluster;
 pub mod record;
 pub mod releases;
-mod review;
+pub mod review;
 pub mod webhook;

@@ -1,29 +1,30 @@
 //! The review of a request: from what was asked to a verdict, and from the verdict to a decision. The
-//! webhook, `check` and `explain` all ask here.
+//! webhook, `check`, `explain` and the replay of recordings all ask here.
 //!
 //! The steps, in order: the early exits ([`helm_guard_core::guard::screen`]), the object and its kind
-//! ([`location`], [`schema`]), the verdict ([`objects`], or [`release_infrastructure`] for what releases
-//! depend on), break-glass ([`break_glass`]), the decision ([`helm_guard_core::guard::decide`]).
+//! (`location`, `schema`), the verdict (`objects`, or `release_infrastructure` for what releases
+//! depend on), break-glass (`break_glass`), the decision ([`helm_guard_core::guard::decide`]).
 //!
 //! Invariants
 //! - No HTTP and nothing that is recorded: a review changes nothing, so asking is free of side effects.
 //! - No denial comes from the index: before anything but a pass is returned, the records are read again
 //!   and the request is evaluated again.
-//! - A failure to reach a verdict has a type of its own ([`Undecided`]), so that no pass is an error.
+//! - A failure to reach a verdict has a type of its own (`Undecided`), so that no pass is an error.
 //!
 //! Start at [`Reviewer::review`].
 
-pub(crate) mod break_glass;
+mod break_glass;
 mod cluster_facts;
-pub(crate) mod conversions;
+pub mod conversions;
 mod fresh_claims;
 mod helm_writes;
 mod location;
 mod objects;
 mod own_release;
+pub mod recorded;
 mod release_infrastructure;
 mod schema;
-pub(crate) mod sources;
+pub mod sources;
 mod witnesses;
 
 use std::{
@@ -41,7 +42,7 @@ use helm_guard_core::{
     policy::{Live, Policy},
 };
 
-pub(crate) use self::{
+pub use self::{
     break_glass::BreakGlassCheck,
     conversions::ActiveConversions,
     sources::{SourceError, Sources},
@@ -54,7 +55,7 @@ const READ_RESERVE: Duration = Duration::from_millis(200);
 
 /// Everything that a review depends on.
 #[derive(Debug)]
-pub(crate) struct Reviewer<S> {
+pub struct Reviewer<S> {
     /// What is known of the cluster.
     pub sources: S,
     /// The policy in force.
@@ -72,7 +73,7 @@ pub(crate) struct Reviewer<S> {
 
 /// Whether break-glass counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Emergencies {
+pub enum Emergencies {
     /// As the policy and the grants say.
     Considered,
     /// Everybody is treated alike: for commands that ask what a change would come to.
@@ -81,7 +82,7 @@ pub(crate) enum Emergencies {
 
 /// Which entry of the registration a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub enum Entry {
     /// One that takes requests in the version they are made in.
     AsRequested,
     /// One for a single version, which others are converted to.
@@ -92,7 +93,7 @@ pub(crate) enum Entry {
 
 /// What a review came to: all that is answered and recorded.
 #[derive(Debug)]
-pub(crate) struct Review<'r> {
+pub struct Review<'r> {
     /// The policy that was in force.
     pub policy: Arc<Policy>,
     /// The verdict.
@@ -108,12 +109,12 @@ pub(crate) struct Review<'r> {
 
 impl Review<'_> {
     /// The object that was evaluated, as far as it is known.
-    pub(crate) fn object(&self) -> Option<ObjectRef<'_>> {
+    pub fn object(&self) -> Option<ObjectRef<'_>> {
         self.located.as_ref().map(LocatedObject::object)
     }
 
     /// All of it together with its request.
-    pub(crate) fn decided<'a>(
+    pub fn decided<'a>(
         &'a self,
         request: &'a Request<'a>,
         object: Option<&'a ObjectRef<'a>>,
@@ -128,9 +129,24 @@ impl Review<'_> {
     }
 }
 
+impl<S> Reviewer<S> {
+    /// For commands that ask what a request would come to: nobody gets break-glass, nothing is the guard's
+    /// own, and there are no other calls.
+    pub fn for_questions(sources: S, policy: Policy, redactor: Redactor) -> Self {
+        Self {
+            sources,
+            policy: policy.live(),
+            redactor,
+            conversions: ActiveConversions::default(),
+            own: None,
+            emergencies: Emergencies::Ignored,
+        }
+    }
+}
+
 impl<S: Sources> Reviewer<S> {
     /// Reviews one request. Nothing is recorded.
-    pub(crate) async fn review<'r>(
+    pub async fn review<'r>(
         &self,
         request: &'r Request<'_>,
         entry: Entry,

@@ -1,5 +1,5 @@
 //! Replays recorded admission reviews, in the order in which an API server sent them, through the
-//! library: release records feed the index, and every line is judged by what the index says at that
+//! library: release records feed the index, and every line is reviewed by what the index says at that
 //! moment. Each line has to get the verdict of the table in [`expected`].
 //!
 //! `tests/data/reviews` holds a small recording that is always replayed. A folder of larger ones is
@@ -16,28 +16,30 @@ mod replay {
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use helm_guard::webhook::envelope;
+use helm_guard::{
+    review::{Entry, Reviewer, recorded::RecordedSources},
+    webhook::envelope,
+};
 use helm_guard_core::{
-    compare::{
-        redact::Redactor,
-        schema::{Shape, builtin::builtin},
-    },
+    compare::redact::Redactor,
     guard::{
-        ConversionTargets, Knowledge, ObjectRef, Operation, Question, Raw, Reason, Request,
-        Subject, Verdict, judge,
+        Operation, Raw, Reason, Request, Verdict,
         records::{
             StoredRecord,
             edit::{Edit, edit},
             removal::{Removal, may_be_helms, removal},
         },
-        screen, subject,
     },
     helm::{lifecycle::Status, record::Limits},
-    policy::{Labels, Policy, license::Facts},
+    policy::Policy,
 };
 use replay::{recording, records::Records};
+
+/// Nothing is waited for: no cluster is asked.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a line has to come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,12 +102,19 @@ fn expected(request: &Request<'_>) -> Expected {
     }
 }
 
-fn replay(lines: &[String]) -> BTreeMap<&'static str, usize> {
+async fn replay(lines: &[String]) -> BTreeMap<&'static str, usize> {
     let mut records = Records::from_before(lines);
+    let reviewer = Reviewer::for_questions(
+        RecordedSources::new(records.directory(), []),
+        Policy::default(),
+        Redactor::new(b"a key for tests"),
+    );
     let mut reasons = BTreeMap::new();
     for (number, line) in lines.iter().enumerate() {
         let request = envelope::parse(line.as_bytes()).expect("a recorded review is well-formed");
-        let verdict = verdict(&request, &records);
+        let deadline = Instant::now() + DEADLINE;
+        let review = reviewer.review(&request, Entry::AsRequested, deadline);
+        let verdict = review.await.verdict;
         let what = format!(
             "line {number}: {} {} {:?} by {}",
             request.operation.as_str(),
@@ -129,41 +138,6 @@ fn replay(lines: &[String]) -> BTreeMap<&'static str, usize> {
 fn violated(verdict: &Verdict) -> Vec<String> {
     let changes = verdict.findings.iter().flat_map(|finding| &finding.changes);
     changes.map(|change| change.path.to_string()).collect()
-}
-
-fn verdict(request: &Request<'_>, records: &Records) -> Verdict {
-    if let Some(reason) = screen(request) {
-        return Verdict::because(reason);
-    }
-    let object = match subject(request).expect("every recorded object has a name") {
-        Subject::Object(object) => object,
-        Subject::ScaleOf {
-            group,
-            resource,
-            namespace,
-            name,
-        } => ObjectRef {
-            group,
-            kind: builtin()
-                .scalable(resource, group)
-                .expect("only built-in kinds are scaled in the recordings"),
-            namespace,
-            name,
-        },
-    };
-    let shape = builtin().lookup(object.group, &request.kind.version, object.kind);
-    judge(&Question {
-        request,
-        object: &object,
-        claims: &records.claims(&object),
-        knowledge: Knowledge::Builtin(shape.unwrap_or_else(Shape::plain)),
-        conversions: ConversionTargets::Versions(&[]),
-        replicas_path: &["spec", "replicas"],
-        policy: &Policy::default(),
-        labels: Labels::Unknown,
-        facts: Facts::default(),
-        redactor: &Redactor::new(b"a key for tests"),
-    })
 }
 
 /// What the recorded Helms wrote to their records, followed: the rule for records must find nothing in
@@ -206,12 +180,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-#[test]
-fn each_line_of_our_own_recording_gets_its_verdict() {
+#[tokio::test]
+async fn each_line_of_our_own_recording_gets_its_verdict() {
     let lines = recording::read(&root().join("tests/data/reviews"));
     let [updates, deletions] = helms_own(&lines);
     assert!(updates > 0 && deletions > 0, "{updates} {deletions}");
-    let reasons = replay(&lines);
+    let reasons = replay(&lines).await;
     assert_eq!(reasons.get("fields-changed"), Some(&2), "{reasons:?}");
     assert_eq!(reasons.get("object-deleted"), Some(&1), "{reasons:?}");
     for reason in [
@@ -227,8 +201,8 @@ fn each_line_of_our_own_recording_gets_its_verdict() {
     }
 }
 
-#[test]
-fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
+#[tokio::test]
+async fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
     let folder = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from);
     let beside = root().join("../shared/admission-reviews");
     let Some(folder) = folder.or_else(|| beside.is_dir().then_some(beside)) else {
@@ -238,7 +212,7 @@ fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
     let lines = recording::read(&folder);
     let [updates, deletions] = helms_own(&lines);
     assert!(updates > 0 && deletions > 0, "{updates} {deletions}");
-    let reasons = replay(&lines);
+    let reasons = replay(&lines).await;
     assert!(reasons.values().sum::<usize>() > 0, "{reasons:?}");
     eprintln!("{reasons:?}");
 }

@@ -6,7 +6,7 @@
     reason = "comments on arguments are what --help prints"
 )]
 
-mod offline;
+mod files;
 mod report;
 
 use std::{
@@ -21,7 +21,7 @@ use clap::{ArgGroup, Parser};
 use helm_guard_core::{helm::ReleaseName, policy::Policy};
 use serde_json::Value;
 
-use self::{offline::Offline, report::Report};
+use self::{files::CollectedFiles, report::Report};
 use super::{
     args::StorageDriver,
     documents::Source,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     cluster::client::Target,
-    review::{Entry, Reviewer, Sources},
+    review::{Entry, Reviewer, Sources, recorded::RecordedSources},
     webhook::envelope,
 };
 
@@ -160,26 +160,26 @@ async fn reports<S: Sources>(
     Ok(reports)
 }
 
-fn offline(args: &Check) -> anyhow::Result<Offline> {
-    let mut offline = offline::Collected::default();
+fn offline(args: &Check) -> anyhow::Result<RecordedSources> {
+    let mut files = CollectedFiles::default();
     for path in &args.releases {
         let source = Source::of(path);
-        let found = offline.add_records(&source.documents()?)?;
+        let found = files.add_records(&source.documents()?)?;
         if found == 0 {
             bail!("failed to find a release record in {}", source.name());
         }
     }
     if let (Some(path), Some(release)) = (&args.manifest, &args.release) {
-        offline.add_manifest(release_name(release)?, &Source::of(path).text()?);
+        files.add_manifest(release_name(release)?, &Source::of(path).text()?);
     }
     for path in &args.definitions {
-        offline.add_definitions(&Source::of(path).documents()?)?;
+        files.add_definitions(&Source::of(path).documents()?)?;
     }
-    for warning in &offline.warnings {
+    for warning in &files.warnings {
         // Nobody is left to tell when even this fails.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
-    Ok(offline.done())
+    Ok(files.sources())
 }
 
 /// A field of an object that is a string; nothing where it is not.

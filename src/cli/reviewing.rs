@@ -1,6 +1,6 @@
 //! Reviews for subcommands that ask once: what the webhook decides, without a server.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::bail;
 use helm_guard_core::{compare::redact::Redactor, policy::Policy};
@@ -11,22 +11,16 @@ use super::{args::StorageDriver, live_sources::LiveSources, process};
 use crate::{
     cluster::client::{self, Target},
     releases::{self, Releases},
-    review::{Emergencies, Reviewer},
+    review::Reviewer,
 };
 
 /// How long reading the records of a whole cluster may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Reviews with these sources and this policy, without break-glass.
+/// Reviews with these sources and this policy.
 pub(super) fn reviewer<S>(sources: S, policy: Policy) -> anyhow::Result<Reviewer<S>> {
-    Ok(Reviewer {
-        sources,
-        policy: policy.live(),
-        redactor: Redactor::new(&process::key()?),
-        conversions: Arc::default(),
-        own: None,
-        emergencies: Emergencies::Ignored,
-    })
+    let redactor = Redactor::new(&process::key()?);
+    Ok(Reviewer::for_questions(sources, policy, redactor))
 }
 
 /// The releases of a cluster, read once and followed for as long as this lives.

@@ -16,7 +16,7 @@ use super::sources::GrantSource;
 
 /// What break-glass says of a request.
 #[derive(Debug)]
-pub(crate) enum BreakGlassCheck {
+pub enum BreakGlassCheck {
     /// It is no violation, or not by a break-glass identity.
     NotUsed,
     /// It covers the violation.
@@ -35,7 +35,7 @@ impl BreakGlassCheck {
     }
 
     /// Why a break-glass identity is treated like anyone here.
-    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Denied(refusal) => Some(refusal),
             Self::NotUsed | Self::Granted(_) => None,

@@ -6,11 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 
 /// What is in place now; [`crate::webhook::versions`] keeps it up to date.
-pub(crate) type ActiveConversions = Arc<ArcSwap<ConvertedVersions>>;
+pub type ActiveConversions = Arc<ArcSwap<ConvertedVersions>>;
 
 /// The versions of each kind that objects are converted to.
 #[derive(Debug, Default)]
-pub(crate) struct ConvertedVersions {
+pub struct ConvertedVersions {
     groups: HashMap<Box<str>, KindVersions>,
 }
 
@@ -19,7 +19,7 @@ type KindVersions = HashMap<Box<str>, Vec<Box<str>>>;
 
 impl ConvertedVersions {
     /// Of groups, kinds and versions.
-    pub(crate) fn of<'v>(converted: impl IntoIterator<Item = (&'v str, &'v str, &'v str)>) -> Self {
+    pub fn of<'v>(converted: impl IntoIterator<Item = (&'v str, &'v str, &'v str)>) -> Self {
         let mut groups: HashMap<Box<str>, KindVersions> = HashMap::new();
         for (group, kind, version) in converted {
             let kinds = groups.entry(group.into()).or_default();
@@ -29,7 +29,7 @@ impl ConvertedVersions {
     }
 
     /// Those of a kind.
-    pub(crate) fn versions(&self, group: &str, kind: &str) -> &[Box<str>] {
+    pub fn versions(&self, group: &str, kind: &str) -> &[Box<str>] {
         let kinds = self.groups.get(group);
         kinds
             .and_then(|kinds| kinds.get(kind))

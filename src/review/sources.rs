@@ -16,10 +16,10 @@ use crate::releases::{Autoscalers, Autoscaling, Wanted};
 
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
 /// the review.
-pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
+pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// Everything that is known of the cluster.
-pub(crate) trait Sources:
+pub trait Sources:
     IndexSource
     + RecordSource
     + ObjectSource
@@ -48,7 +48,7 @@ impl<S> Sources for S where
 }
 
 /// The index of release records: known at once, and perhaps a moment old.
-pub(crate) trait IndexSource {
+pub trait IndexSource {
     /// What the releases say of an object.
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim>;
 
@@ -80,7 +80,7 @@ pub(crate) trait IndexSource {
 }
 
 /// Release records, read from the API server after the call began.
-pub(crate) trait RecordSource {
+pub trait RecordSource {
     /// What the records say of an object: those of the releases that claim it, and of those that it
     /// names as its own. Each release is read separately.
     fn fresh_claims(
@@ -116,7 +116,7 @@ pub(crate) trait RecordSource {
 }
 
 /// Live objects.
-pub(crate) trait ObjectSource {
+pub trait ObjectSource {
     /// The release that the live object of this name says it belongs to: for a request that does not
     /// show the object.
     fn owner_now(
@@ -142,7 +142,7 @@ pub(crate) trait ObjectSource {
 }
 
 /// Namespaces.
-pub(crate) trait NamespaceSource {
+pub trait NamespaceSource {
     /// The labels of a namespace, as far as they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         None
@@ -163,7 +163,7 @@ pub(crate) trait NamespaceSource {
 }
 
 /// Who may do what, as the API server says.
-pub(crate) trait AccessSource {
+pub trait AccessSource {
     /// Whether the user may write the records of the claiming release.
     fn may_write_records(
         &self,
@@ -173,7 +173,7 @@ pub(crate) trait AccessSource {
 }
 
 /// Break-glass grants, read after the call began.
-pub(crate) trait GrantSource: Sync {
+pub trait GrantSource: Sync {
     /// All of them.
     fn grants(
         &self,
@@ -197,7 +197,7 @@ pub(crate) trait GrantSource: Sync {
 }
 
 /// The schemas of custom resources.
-pub(crate) trait SchemaSource {
+pub trait SchemaSource {
     /// The custom resource with this group and plural; `None` when no CRD has it, as for
     /// the kinds of aggregated API servers.
     fn custom_resource(
@@ -209,7 +209,7 @@ pub(crate) trait SchemaSource {
 
 /// An object that another one names as its owner.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LiveOwner<'a> {
+pub struct LiveOwner<'a> {
     /// Group and version, as in a manifest.
     pub api_version: &'a str,
     /// Kind.
@@ -222,7 +222,7 @@ pub(crate) struct LiveOwner<'a> {
 
 /// What was read of the records of an object's releases.
 #[derive(Debug, Default)]
-pub(crate) struct FreshClaims {
+pub struct FreshClaims {
     /// What those say that could be read.
     pub claims: Vec<Claim>,
     /// The others.
@@ -231,7 +231,7 @@ pub(crate) struct FreshClaims {
 
 /// A release whose records could not be read.
 #[derive(Debug)]
-pub(crate) struct UnreadRelease {
+pub struct UnreadRelease {
     /// Where its records are.
     pub records: RecordsAt,
     /// Its name.
@@ -244,14 +244,14 @@ pub(crate) struct UnreadRelease {
 
 impl UnreadRelease {
     /// Whether this claim rests on those records.
-    pub(crate) fn is_of(&self, claim: &Claim) -> bool {
+    pub fn is_of(&self, claim: &Claim) -> bool {
         self.records == claim.records && self.release == claim.release.name
     }
 }
 
 /// Who would lose something, by the records that could be read.
 #[derive(Debug, Default)]
-pub(crate) struct FreshHolders {
+pub struct FreshHolders {
     /// The releases; some count only with a witness.
     pub holders: Vec<Holder>,
     /// Why there may be more.

@@ -18,8 +18,7 @@ use helm_guard::{
     webhook::envelope,
 };
 use helm_guard_core::{
-    guard::Raw,
-    guard::{Claim, ObjectRef, Operation, Request},
+    guard::{Operation, Raw, Request},
     helm::{
         manifest,
         record::{self, Limits},
@@ -60,10 +59,9 @@ impl Records {
         records
     }
 
-    /// What the releases say of an object now.
-    pub fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
-        self.directory
-            .claims(object.group, object.kind, object.namespace, &object.name)
+    /// What the releases declare, at any moment.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
     }
 
     /// Follows a request that the API server carried out.

@@ -1,98 +1,45 @@
-//! What reviews ask of a cluster, answered from files.
+//! What reviews ask of a cluster, answered from release records and CRDs that were read before. No cluster
+//! is asked, so what only one could say is an error.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use anyhow::Context;
 use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
     },
-    helm::{ReleaseName, lifecycle::Status, record::Limits},
-};
-use serde_json::Value;
-
-use crate::{
-    releases::{
-        Autoscalers, Autoscaling, Directory, Wanted,
-        files::{Added, Files},
-    },
-    review::sources::{
-        AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner,
-        NamespaceSource, ObjectSource, RecordSource, SchemaSource, SourceError,
-    },
+    helm::{ReleaseName, lifecycle::Status},
 };
 
-/// Records and definitions from files.
-pub(super) struct Offline {
+use super::sources::{
+    AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner, NamespaceSource,
+    ObjectSource, RecordSource, SchemaSource, SourceError,
+};
+use crate::releases::{Autoscalers, Autoscaling, Directory, Wanted};
+
+/// Records and CRDs.
+pub struct RecordedSources {
     directory: Arc<Directory>,
     /// By group and plural.
-    definitions: HashMap<(String, String), Arc<CrdShape>>,
+    crds: HashMap<(String, String), Arc<CrdShape>>,
 }
 
-/// The files that have been read.
-pub(super) struct Collected {
-    files: Files,
-    definitions: HashMap<(String, String), Arc<CrdShape>>,
-    /// What could not be read of them, though the rest could.
-    pub(super) warnings: Vec<String>,
-}
-
-impl Default for Collected {
-    fn default() -> Self {
-        Self {
-            files: Files::new(Limits::default()),
-            definitions: HashMap::new(),
-            warnings: Vec::new(),
-        }
-    }
-}
-
-impl Collected {
-    /// Adds the release records among `objects`; says how many there are.
-    pub(super) fn add_records(&mut self, objects: &[Value]) -> anyhow::Result<usize> {
-        let mut found = 0;
-        for object in objects {
-            match self.files.add(object)? {
-                Added::Record(_) => found += 1,
-                Added::Unreadable(record, error) => {
-                    found += 1;
-                    self.warnings.push(format!("{record}: {error}"));
-                }
-                Added::Other => {}
-            }
-        }
-        Ok(found)
-    }
-
-    pub(super) fn add_manifest(&mut self, release: ReleaseName, text: &str) {
-        for problem in self.files.add_manifest(release, text) {
-            let (line, error) = (problem.line, problem.error);
-            self.warnings
-                .push(format!("line {line} of the manifest: {error}"));
-        }
-    }
-
-    pub(super) fn add_definitions(&mut self, objects: &[Value]) -> anyhow::Result<()> {
-        for object in objects {
-            let shape = CrdShape::from_json(&object.to_string())
-                .context("failed to read a CustomResourceDefinition")?;
+impl RecordedSources {
+    /// Of the records in `directory`.
+    pub fn new(directory: Arc<Directory>, crds: impl IntoIterator<Item = CrdShape>) -> Self {
+        let crds = crds.into_iter().map(|shape| {
             let name = (shape.group.clone(), shape.plural.clone());
-            self.definitions.insert(name, Arc::new(shape));
-        }
-        Ok(())
-    }
-
-    pub(super) fn done(self) -> Offline {
-        Offline {
-            directory: self.files.directory(),
-            definitions: self.definitions,
+            (name, Arc::new(shape))
+        });
+        Self {
+            directory,
+            crds: crds.collect(),
         }
     }
 }
 
-impl IndexSource for Offline {
+impl IndexSource for RecordedSources {
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim> {
         self.directory
             .claims(object.group, object.kind, object.namespace, &object.name)
@@ -112,8 +59,8 @@ impl IndexSource for Offline {
     }
 }
 
-impl RecordSource for Offline {
-    /// Files do not change.
+impl RecordSource for RecordedSources {
+    /// Nothing changes meanwhile.
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
@@ -158,8 +105,8 @@ impl RecordSource for Offline {
     }
 }
 
-impl ObjectSource for Offline {
-    /// Files do not show what a review does not.
+impl ObjectSource for RecordedSources {
+    /// Records do not show what a review does not.
     async fn owner_now(
         &self,
         _resource: &Resource<'_>,
@@ -186,7 +133,7 @@ impl ObjectSource for Offline {
     }
 }
 
-impl NamespaceSource for Offline {
+impl NamespaceSource for RecordedSources {
     async fn is_terminating(
         &self,
         _namespace: &str,
@@ -196,8 +143,8 @@ impl NamespaceSource for Offline {
     }
 }
 
-impl AccessSource for Offline {
-    /// Files do not say who may do what: then nobody can say.
+impl AccessSource for RecordedSources {
+    /// Records do not say who may do what.
     async fn may_write_records(
         &self,
         _claim: &Claim,
@@ -207,21 +154,21 @@ impl AccessSource for Offline {
     }
 }
 
-impl GrantSource for Offline {
+impl GrantSource for RecordedSources {
     async fn grants(&self, _deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
         Ok(Vec::new())
     }
 }
 
-impl SchemaSource for Offline {
-    /// A definition that is in no file may well exist: then nobody can say what hangs on it.
+impl SchemaSource for RecordedSources {
+    /// A CRD that is in no file may well exist.
     async fn custom_resource(
         &self,
         group: &str,
         plural: &str,
     ) -> Result<Option<Arc<CrdShape>>, SourceError> {
         let name = (group.to_owned(), plural.to_owned());
-        match self.definitions.get(&name) {
+        match self.crds.get(&name) {
             Some(shape) => Ok(Some(Arc::clone(shape))),
             None => Err(format!("no file has the definition {plural}.{group}").into()),
         }
