@@ -14,6 +14,7 @@ use helm_guard_core::{
     },
     guard::{KnownBy, Own},
     helm::storage::Driver,
+    names,
     policy::{Policy, PolicyError},
 };
 use jiff::SignedDuration;
@@ -202,12 +203,12 @@ impl Config {
         if let Some(namespace) = args
             .watch_namespaces
             .iter()
-            .find(|namespace| !is_namespace(namespace))
+            .find(|namespace| !names::is_label(namespace))
         {
             return Err(ConfigError::Namespace(namespace.clone()));
         }
         let own_namespace = match (args.guard_namespace, &endpoint) {
-            (Some(namespace), _) if !is_namespace(&namespace) => {
+            (Some(namespace), _) if !names::is_label(&namespace) => {
                 return Err(ConfigError::GuardNamespace(namespace));
             }
             (Some(namespace), _) => Some(namespace),
@@ -287,7 +288,7 @@ impl Config {
 /// From `NAMESPACE/NAME`.
 fn own_release(given: &str) -> Result<Own, ConfigError> {
     match given.split_once('/') {
-        Some((namespace, name)) if is_namespace(namespace) && !name.is_empty() => Ok(Own {
+        Some((namespace, name)) if names::is_label(namespace) && !name.is_empty() => Ok(Own {
             namespace: namespace.to_owned(),
             known_by: KnownBy::Name(name.to_owned()),
         }),
@@ -355,16 +356,6 @@ fn worker_threads(asked: Option<usize>) -> Result<NonZeroUsize, ConfigError> {
     NonZeroUsize::new(threads)
         .filter(|threads| threads.get() <= MAX_WORKER_THREADS)
         .ok_or(ConfigError::WorkerThreads(threads))
-}
-
-/// RFC 1123 label.
-pub(super) fn is_namespace(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 #[cfg(test)]

@@ -17,11 +17,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
+use helm_guard_core::names;
 
-use super::{
-    config::{ConfigError, is_namespace},
-    output, policy, print, process,
-};
+use super::{config::ConfigError, output, policy, print, process};
 use crate::{
     cluster::client::{self, Target},
     webhook::{
@@ -107,7 +105,7 @@ fn registration(
     pair: &Pair,
 ) -> anyhow::Result<Registration> {
     let own_namespace = match (&args.guard_namespace, &endpoint) {
-        (Some(namespace), _) if !is_namespace(namespace) => {
+        (Some(namespace), _) if !names::is_label(namespace) => {
             return Err(ConfigError::GuardNamespace(namespace.clone()).into());
         }
         (Some(namespace), _) | (None, Endpoint::Service { namespace, .. }) => {

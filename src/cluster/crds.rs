@@ -17,7 +17,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use helm_guard_core::compare::schema::{SchemaError, crd::CrdShape};
+use helm_guard_core::{
+    compare::schema::{SchemaError, crd::CrdShape},
+    names,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -328,13 +331,7 @@ impl Cache {
 /// The definition's name. `None` for what can not name one: the core group has no definitions, and
 /// only names of the API server's own form go into a path.
 fn name(group: &str, plural: &str) -> Option<String> {
-    let is_name = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
-    };
-    (is_name(group) && is_name(plural)).then(|| format!("{plural}.{group}"))
+    (names::is_subdomain(group) && names::is_label(plural)).then(|| format!("{plural}.{group}"))
 }
 
 #[cfg(test)]

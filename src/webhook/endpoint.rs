@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use helm_guard_core::names;
 use http::Uri;
 use thiserror::Error;
 
@@ -83,7 +84,7 @@ impl Endpoint {
     /// From `NAMESPACE/NAME`.
     pub fn from_service(given: &str) -> Result<Self, EndpointError> {
         match given.split_once('/') {
-            Some((namespace, name)) if is_dns_label(namespace) && is_dns_label(name) => {
+            Some((namespace, name)) if names::is_label(namespace) && names::is_label(name) => {
                 Ok(Self::Service {
                     namespace: namespace.to_owned(),
                     name: name.to_owned(),
@@ -122,15 +123,6 @@ impl Endpoint {
             ],
         }
     }
-}
-
-/// RFC 1123 label, which namespaces and Services are named by.
-fn is_dns_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| inner(byte) || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 #[cfg(test)]

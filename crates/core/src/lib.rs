@@ -4,6 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`names`] | names and labels as the API server takes them |
 //! | [`api`] | the kinds of `helm-guard.dev/v1alpha1`: policy, grants, emergency changes |
 //! | [`yaml`] | YAML as Helm reads it |
 //! | [`helm`] | release records, manifests, the revision life cycle |
@@ -23,5 +24,6 @@ pub mod breakglass;
 pub mod compare;
 pub mod guard;
 pub mod helm;
+pub mod names;
 pub mod policy;
 pub mod yaml;

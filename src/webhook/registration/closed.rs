@@ -19,7 +19,10 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use helm_guard_core::policy::selector::{Selector, SelectorError};
+use helm_guard_core::{
+    names,
+    policy::selector::{Selector, SelectorError},
+};
 use k8s_openapi::{
     api::admissionregistration::v1::{MatchCondition, RuleWithOperations, ValidatingWebhook},
     apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement,
@@ -40,9 +43,6 @@ const CLOSED: &str = "fail-closed.";
 
 /// What the names of entries begin with that see the same label where it does not count.
 const OPEN: &str = "left-open.";
-
-/// The API server's limit on names of entries.
-const LONGEST_NAME: usize = 253;
 
 /// Namespaces that fail closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,11 +79,14 @@ impl FailClosed {
         let (key, values) = selector
             .single_label()
             .ok_or(FailClosedError::NotOneLabel)?;
-        let wrong = values.iter().find(|value| !is_value(value));
+        let wrong = values.iter().find(|value| !names::is_label_value(value));
         if drift::TOLERATED_KEYS.contains(&key) {
             return Err(FailClosedError::Platform(key.to_owned()));
         }
-        if let Some(wrong) = wrong.map(String::as_str).or((!is_key(key)).then_some(key)) {
+        if let Some(wrong) = wrong
+            .map(String::as_str)
+            .or((!names::is_label_key(key)).then_some(key))
+        {
             return Err(FailClosedError::Label(wrong.to_owned()));
         }
         let never = NEVER.into_iter().chain(own_namespace);
@@ -136,29 +139,6 @@ impl FailClosed {
     }
 }
 
-/// A prefix and a name, as Kubernetes has them.
-fn is_key(key: &str) -> bool {
-    let (prefix, name) = key.split_once('/').unwrap_or(("a", key));
-    let is_prefix = prefix.len() <= LONGEST_NAME
-        && prefix.split('.').all(|part| {
-            let letters = part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            !part.is_empty() && letters && !part.starts_with('-') && !part.ends_with('-')
-        });
-    is_prefix && !name.is_empty() && is_value(name)
-}
-
-fn is_value(value: &str) -> bool {
-    let is_end = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
-    value.len() <= 63
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && is_end(value.bytes().next())
-        && is_end(value.bytes().last())
-}
-
 /// Each entry that may fail closed, in three; the others as they are.
 pub(super) fn divide(
     webhooks: Vec<ValidatingWebhook>,
@@ -187,7 +167,7 @@ fn may_fail_closed(entry: &ValidatingWebhook) -> bool {
         SUBRESOURCES_WEBHOOK,
         RECORDS_WEBHOOK,
     ];
-    let fits = entry.name.len() + CLOSED.len().max(OPEN.len()) <= LONGEST_NAME;
+    let fits = entry.name.len() + CLOSED.len().max(OPEN.len()) <= names::LONGEST_NAME;
     names.contains(&&*entry.name) || is_pin(entry) && fits
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use helm_guard_core::names;
 use k8s_openapi::api::admissionregistration::v1::{
     RuleWithOperations, ValidatingWebhook, ValidatingWebhookConfiguration,
 };
@@ -22,9 +23,6 @@ use crate::webhook::paths::Route;
 
 /// What the names of these entries end with.
 const SUFFIX: &str = ".versions.helm-guard.dev";
-
-/// The API server's limit on names of entries (RFC 1123 subdomain).
-const LONGEST_NAME: usize = 253;
 
 /// A version of a resource that objects are to be converted to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +44,7 @@ impl Pin {
             plural,
         } = self;
         let name = format!("{plural}.{version}.{group}{SUFFIX}");
-        (name.len() <= LONGEST_NAME).then_some(name)
+        (name.len() <= names::LONGEST_NAME).then_some(name)
     }
 
     /// Its entry. UPDATE alone: a DELETE compares nothing, and a Scale has one version.

@@ -17,6 +17,7 @@ use crate::{
     compare::redact::Shown,
     guard::{Change, Decided, Effect, Finding, effect},
     helm::record::ApplyMethod,
+    names,
     policy::emergency::Emergencies,
 };
 
@@ -143,7 +144,7 @@ pub fn document(spec: EmergencyChangeSpec, digits: usize) -> EmergencyChange {
         (OBJECT_LABEL, &spec.object.name),
     ];
     for (label, value) in marks {
-        if is_label(value) {
+        if names::is_label_value(value) {
             labels.insert(label.to_owned(), value.clone());
         }
     }
@@ -172,18 +173,6 @@ fn name(object: &str, uid: &str, digits: usize) -> String {
     }
 }
 
-/// What the API server takes for the value of a label.
-fn is_label(value: &str) -> bool {
-    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = value.as_bytes();
-    (1..=63).contains(&bytes.len())
-        && is_edge(bytes.first())
-        && is_edge(bytes.last())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -206,16 +195,5 @@ mod tests {
         assert_eq!(one, name(object, "uid-1", 4));
         assert_ne!(one, name(object, "uid-2", 4));
         assert!(name(object, "uid-1", 12).starts_with(&one));
-    }
-
-    #[rstest]
-    #[case("checkout", true)]
-    #[case("a.b_c-d", true)]
-    #[case("system:reader", false)]
-    #[case("", false)]
-    #[case("-a", false)]
-    #[case(&"x".repeat(64), false)]
-    fn only_what_can_be_a_label_becomes_one(#[case] value: &str, #[case] expected: bool) {
-        assert_eq!(is_label(value), expected);
     }
 }

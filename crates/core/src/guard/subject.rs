@@ -6,7 +6,7 @@ use super::{
     request::{Operation, Raw, Request, Unread},
     verdict::Reason,
 };
-use crate::{compare::dig, helm::ReleaseName};
+use crate::{compare::dig, helm::ReleaseName, names};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,26 +147,19 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
 /// and never what is true; what could not be the name of a namespace or a release is nothing.
 pub fn owner(object: Raw<'_>) -> Option<ReleaseName> {
     let annotations = dig(object.get(), &["metadata", "annotations"])?;
-    let name = |key| {
-        let name: String = serde_json::from_str(dig(annotations, &[key])?).ok()?;
-        is_dns_name(&name).then_some(name)
-    };
-    Some(ReleaseName {
-        namespace: name("meta.helm.sh/release-namespace")?,
-        name: name("meta.helm.sh/release-name")?,
-    })
+    named(|key| serde_json::from_str(dig(annotations, &[key])?).ok())
 }
 
 /// The same, by its annotations.
 pub fn owner_of(annotations: &BTreeMap<String, String>) -> Option<ReleaseName> {
-    let name = |key| {
-        let name: &String = annotations.get(key)?;
-        is_dns_name(name).then(|| name.clone())
-    };
-    Some(ReleaseName {
-        namespace: name("meta.helm.sh/release-namespace")?,
-        name: name("meta.helm.sh/release-name")?,
-    })
+    named(|key| annotations.get(key).cloned())
+}
+
+fn named(annotation: impl Fn(&str) -> Option<String>) -> Option<ReleaseName> {
+    let namespace = annotation("meta.helm.sh/release-namespace")?;
+    let name = annotation("meta.helm.sh/release-name")?;
+    (names::is_label(&namespace) && names::is_subdomain(&name))
+        .then_some(ReleaseName { namespace, name })
 }
 
 /// The releases that a request's object says it belongs to, before and after the request.
@@ -187,19 +180,6 @@ pub fn is_dry_run_eviction(request: &Request<'_>) -> bool {
         && options()
             .and_then(|text| serde_json::from_str::<Vec<String>>(text).ok())
             .is_some_and(|stages| stages.iter().any(|stage| stage == "All"))
-}
-
-/// RFC 1123, as Helm and Kubernetes ask of such names: also what keeps a name from being more than
-/// a name in a selector or a path.
-fn is_dns_name(name: &str) -> bool {
-    let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    bytes.len() <= 253
-        && bytes.first().is_some_and(is_edge)
-        && bytes.last().is_some_and(is_edge)
-        && bytes
-            .iter()
-            .all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
 }
 
 /// `request.name` is empty for each object of a collection that is deleted, and then only the old
@@ -227,6 +207,8 @@ mod tests {
     #[rstest]
     #[case::both("shop", "web", true)]
     #[case::dots("shop", "web.v2", true)]
+    #[case::two_dots("shop", "web..v2", false)]
+    #[case::namespace_with_a_dot("shop.v2", "web", false)]
     #[case::no_namespace("", "web", false)]
     #[case::no_name("shop", "", false)]
     #[case::a_selector("shop", "web,owner!=helm", false)]

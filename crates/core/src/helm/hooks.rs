@@ -3,12 +3,10 @@
 use serde_json::Value;
 
 use super::{manifest, record::Record};
+use crate::names;
 
 /// Hooks that are looked at; more are as if they named no account.
 const MOST: usize = 32;
-
-/// No ServiceAccount has a longer name.
-const LONGEST_NAME: usize = 253;
 
 /// Bytes of the manifest of such a hook, likewise.
 const LARGEST: usize = 64 << 10;
@@ -35,9 +33,7 @@ pub fn accounts(record: &Record) -> Vec<Box<str>> {
             let spec = value.pointer(pod_spec(&object.kind)?)?;
             let named = |field| spec.get(field).and_then(Value::as_str);
             let name = named("serviceAccountName").or_else(|| named("serviceAccount"))?;
-            (1..=LONGEST_NAME)
-                .contains(&name.len())
-                .then(|| name.into())
+            names::is_subdomain(name).then(|| name.into())
         })
         .collect();
     accounts.sort_unstable();

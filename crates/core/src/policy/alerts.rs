@@ -19,7 +19,10 @@ use self::{
     target::{Target, TargetError},
     template::{Template, TemplateError},
 };
-use crate::api::policy::alerts::{self as api, AlertKind, DenialRate, SecretKey, SinkType};
+use crate::{
+    api::policy::alerts::{self as api, AlertKind, DenialRate, SecretKey, SinkType},
+    names,
+};
 
 /// Sinks of a policy. Each has a task and a queue of its own.
 const SINKS: usize = 16;
@@ -208,7 +211,7 @@ impl Plan {
 
 impl Sink {
     fn compile(sink: &api::Sink) -> Result<Self, SinkError> {
-        if !is_label(&sink.name) {
+        if !names::is_label(&sink.name) {
             return Err(SinkError::Name);
         }
         let compiled = Self {
@@ -344,14 +347,6 @@ fn ca_bundle(pem: Option<&str>) -> Result<Vec<CertificateDer<'static>>, SinkErro
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(SinkError::CaBundle),
     }
-}
-
-fn is_label(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(allowed)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 /// For messages: a name that is refused may be of any length.

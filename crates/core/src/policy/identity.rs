@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use super::problem::Problems;
-use crate::api::Subjects;
+use crate::{api::Subjects, names};
 
 /// The prefix of a service account's user name (`k8s.io/apiserver/pkg/authentication/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
@@ -172,9 +172,7 @@ fn user(name: String) -> Result<String, IdentityError> {
     let name = expand_service_account(check(name)?);
     match name.strip_prefix(SERVICE_ACCOUNT) {
         Some(account) => match account.split_once(':') {
-            Some((namespace, account)) if is_dns_name(namespace) && is_dns_name(account) => {
-                Ok(name)
-            }
+            Some((namespace, account)) if is_account(namespace, account) => Ok(name),
             _ => Err(IdentityError::ServiceAccount(name)),
         },
         None => Ok(name),
@@ -201,24 +199,16 @@ fn service_account(name: &str) -> Result<String, IdentityError> {
 
 fn expand_service_account(name: String) -> String {
     match name.split_once('/') {
-        Some((namespace, account)) if is_dns_name(namespace) && is_dns_name(account) => {
+        Some((namespace, account)) if is_account(namespace, account) => {
             format!("{SERVICE_ACCOUNT}{namespace}:{account}")
         }
         _ => name,
     }
 }
 
-/// RFC 1123 subdomain, as Kubernetes takes for names of service accounts.
-fn is_dns_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        })
+/// As the API server reads the names of its service accounts (`serviceaccount.SplitUsername`).
+fn is_account(namespace: &str, account: &str) -> bool {
+    names::is_label(namespace) && names::is_subdomain(account)
 }
 
 #[cfg(test)]
@@ -270,7 +260,9 @@ mod tests {
     #[case::of_an_identity_provider("https://id.example/team")]
     #[case::upper_case("Ops/Emergency")]
     #[case::two_slashes("a/b/c")]
-    fn a_name_with_slashes_that_is_no_service_account_stays_as_it_is(#[case] name: &'static str) {
+    #[case::namespace_with_a_dot("ops.east/emergency")]
+    #[case::account_that_is_too_long(&format!("ops/{}", "e".repeat(254)))]
+    fn a_name_with_slashes_that_is_no_service_account_stays_as_it_is(#[case] name: &str) {
         let identities = Identities::new([name.to_owned()], []).unwrap();
         assert!(holds(&identities, name, &[]));
     }
@@ -287,7 +279,11 @@ mod tests {
         let group = Identities::new([], ["system:serviceaccounts:shop".to_owned()]);
         let said = group.unwrap_err().to_string();
         assert!(said.contains("name the service accounts"), "{said}");
-        for name in ["system:serviceaccount:ops", "system:serviceaccount:ops:"] {
+        for name in [
+            "system:serviceaccount:ops",
+            "system:serviceaccount:ops:",
+            "system:serviceaccount:ops.east:emergency",
+        ] {
             let user = Identities::new([name.to_owned()], []);
             let said = user.unwrap_err().to_string();
             assert!(said.contains("no service account"), "{said}");

@@ -12,6 +12,7 @@ use crate::{
         policy::records::{self as document, RecordMode},
     },
     helm::ReleaseName,
+    names,
 };
 
 /// What is guarded beside the objects of releases.
@@ -123,8 +124,7 @@ impl Records {
 /// Names as they are: a pattern would be taken for one, and match nothing.
 fn trusted(namespaces: &[String], problems: &mut Problems) -> Vec<String> {
     for (n, name) in namespaces.iter().enumerate() {
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || !name.bytes().all(is_name) {
+        if !names::is_label(name) {
             let at = format!("spec.records.trustedNamespaces[{n}]");
             problems.add(at, "it is not the name of a namespace");
         }

@@ -21,6 +21,7 @@ use crate::{
         policy::exemptions::{ExemptOperation, Exemption},
     },
     compare::quantity,
+    names,
 };
 
 /// Lets somebody do something.
@@ -149,7 +150,7 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
                 format!("{name:?} is the name of another exemption too"),
             );
         }
-        if !is_name(&exemption.name) {
+        if !names::is_label(&exemption.name) {
             problems.add(
                 format!("{at}.name"),
                 "is not made of lowercase letters, digits and dashes",
@@ -201,14 +202,4 @@ pub(super) fn patterns(paths: &[String], at: &str, problems: &mut Problems) -> V
     let read =
         |(n, path): (usize, &String)| problems.take(&format!("{at}[{n}]"), Pattern::new(path));
     paths.iter().enumerate().filter_map(read).collect()
-}
-
-/// What the definition says of names, for policies from files.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -153,11 +153,7 @@ fn a_claim_may_only_grow(#[case] old: &str, #[case] new: &str, #[case] allowed: 
 #[test]
 fn every_preset_is_well_made() {
     for (n, preset) in ALL.iter().enumerate() {
-        assert!(
-            crate::policy::rules::is_name(preset.name),
-            "{}",
-            preset.name
-        );
+        assert!(crate::names::is_label(preset.name), "{}", preset.name);
         assert!(!preset.about.is_empty() && !preset.entries.is_empty());
         let others = ALL.iter().skip(n + 1);
         assert!(others.into_iter().all(|other| other.name != preset.name));
