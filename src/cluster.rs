@@ -12,6 +12,7 @@ pub mod client;
 pub mod crds;
 pub mod failure;
 pub mod grants;
+pub mod hedge;
 pub mod lease;
 pub mod leaving;
 pub mod live;
@@ -21,4 +22,5 @@ pub mod served;
 
 pub use crds::{CrdError, Crds};
 pub use failure::ApiFailure;
+pub use hedge::Clients;
 pub use namespaces::Namespaces;

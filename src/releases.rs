@@ -30,7 +30,6 @@ use helm_guard_core::{
     guard::Claim,
     helm::{record::Limits, storage::Driver},
 };
-use kube::Client;
 use tokio::{sync::mpsc, task::JoinSet};
 
 mod autoscalers;
@@ -67,6 +66,7 @@ pub use holdings::Holdings;
 pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, Wanted};
 pub use standing::Standing;
 
+use crate::cluster::Clients;
 use health::{Counters, Progress, WatchHealth, count};
 use index::Scope;
 use lines::UNREADABLE;
@@ -135,7 +135,7 @@ const NAMES_SHOWN: usize = 10;
 
 impl Releases {
     /// An empty index and the worker that fills it.
-    pub fn new(client: Client, config: &Config) -> (Self, Worker) {
+    pub fn new(clients: impl Into<Clients>, config: &Config) -> (Self, Worker) {
         let (messages, receiver) = mpsc::channel(QUEUE);
         let store = Arc::new(store::Store::default());
         let watches = watch::scopes(&config.namespaces, &config.drivers)
@@ -144,7 +144,7 @@ impl Releases {
             .collect();
         let shared = Arc::new(Shared {
             directory: Arc::default(),
-            reader: Reader::new(client, config.limits, Arc::clone(&store)),
+            reader: Reader::new(clients.into(), config.limits, Arc::clone(&store)),
             store,
             counters: Arc::default(),
             progress: Progress::default(),

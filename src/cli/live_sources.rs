@@ -14,12 +14,11 @@ use helm_guard_core::{
         storage::{Driver, record_name},
     },
 };
-use kube::Client;
 use tokio::time::timeout_at;
 
 use crate::{
     cluster::{
-        Namespaces,
+        Clients, Namespaces,
         access::{AccessReviews, RecordWriter},
         crds::Crds,
         grants, leaving,
@@ -38,7 +37,7 @@ use crate::{
 /// The index, the records behind it, and the custom resources.
 pub(super) struct LiveSources {
     pub releases: Releases,
-    pub client: Client,
+    pub clients: Clients,
     pub crds: Arc<Crds>,
     pub namespaces: Arc<Namespaces>,
     read_through: ReadThrough,
@@ -49,15 +48,15 @@ pub(super) struct LiveSources {
 impl LiveSources {
     /// Of this cluster and these releases. Whoever asks more than once runs the watches of the CRDs and
     /// of the namespaces.
-    pub(super) fn new(client: &Client, releases: &Releases) -> Self {
+    pub(super) fn new(clients: &Clients, releases: &Releases) -> Self {
         Self {
             releases: releases.clone(),
-            client: client.clone(),
-            crds: Arc::new(Crds::new(client.clone())),
+            clients: clients.clone(),
+            crds: Arc::new(Crds::new(clients.clone())),
             namespaces: Arc::default(),
             read_through: ReadThrough::new(releases),
-            access: AccessReviews::new(client.clone()),
-            objects: Objects::new(client.clone()),
+            access: AccessReviews::new(clients.clone()),
+            objects: Objects::new(clients.clone()),
         }
     }
 }
@@ -163,7 +162,9 @@ impl ObjectSource for LiveSources {
         object: &ObjectRef<'_>,
         deadline: Instant,
     ) -> Result<Option<ReleaseName>, SourceError> {
-        let reading = live::owner(&self.client, resource, object);
+        let reading = self
+            .clients
+            .call(|client| async move { live::owner(&client, resource, object).await });
         Ok(timeout_at(deadline.into(), reading).await??)
     }
 
@@ -220,7 +221,9 @@ impl NamespaceSource for LiveSources {
         namespace: &str,
         deadline: Instant,
     ) -> Result<bool, SourceError> {
-        let asking = leaving::is_terminating(&self.client, namespace);
+        let asking = self
+            .clients
+            .call(|client| async move { leaving::is_terminating(&client, namespace).await });
         Ok(timeout_at(deadline.into(), asking).await??)
     }
 }
@@ -243,7 +246,10 @@ impl AccessSource for LiveSources {
 
 impl GrantSource for LiveSources {
     async fn grants(&self, deadline: Instant) -> Result<Vec<BreakGlassGrant>, SourceError> {
-        Ok(grants::grants(&self.client, deadline).await?)
+        let reading = self
+            .clients
+            .call(|client| async move { grants::grants(&client, deadline).await });
+        Ok(reading.await?)
     }
 
     async fn grants_of(
@@ -251,7 +257,10 @@ impl GrantSource for LiveSources {
         user: &str,
         deadline: Instant,
     ) -> Result<Vec<BreakGlassGrant>, SourceError> {
-        Ok(grants::requested_by(&self.client, user, deadline).await?)
+        let reading = self
+            .clients
+            .call(|client| async move { grants::requested_by(&client, user, deadline).await });
+        Ok(reading.await?)
     }
 }
 

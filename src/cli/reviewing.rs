@@ -61,7 +61,8 @@ impl Cluster {
 
     /// Reviews with its releases.
     pub(super) fn reviewer(&self, policy: Policy) -> anyhow::Result<Reviewer<LiveSources>> {
-        reviewer(LiveSources::new(&self.client, &self.releases), policy)
+        let clients = self.client.clone().into();
+        reviewer(LiveSources::new(&clients, &self.releases), policy)
     }
 
     /// Waits for every record; not for a list that is refused, which is retried without end.

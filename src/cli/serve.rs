@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     cluster::{
+        Clients,
         admission::AdmissionPolicies,
         client,
         lease::{Candidate, Role, Terms},
@@ -129,10 +130,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let audit = audit_log(&config.audit, identity()?)?;
     let mut kept = Kept::default();
     let clients = client_auth(&config, &mut kept)?;
-    let client = client::connect(&config.target).await?;
+    let api_server = client::connect_twice(&config.target).await?;
+    let client = api_server.pooled();
     let live = config.policy.clone().live();
     let role = watch::Sender::<Role>::default();
-    let upkeep = upkeep_of(&config, &client, &live, &role);
+    let upkeep = upkeep_of(&config, client, &live, &role);
     let first = tokio::select! {
         first = upkeep::begin(&upkeep) => first?,
         _ = signals.next() => return Ok(()),
@@ -149,11 +151,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
 
     let standing = Arc::<Standing>::default();
-    let (releases, worker) = Releases::new(client.clone(), &index(&config));
+    let (releases, worker) = Releases::new(api_server.clone(), &index(&config));
     kept.keep("release index", worker.run());
     let (events, announcer) = events::queue();
     kept.keep("events", announcer.run(client.clone()));
-    let sources = sources(&client, &releases, &mut kept);
+    let sources = sources(&api_server, &releases, &mut kept);
     if upkeep.target.is_some() {
         let following = Following {
             client: client.clone(),
@@ -165,7 +167,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         kept.keep("versions", versions::follow(following));
     }
 
-    let admission = admission_policies(&client, &mut kept);
+    let admission = admission_policies(client, &mut kept);
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -182,15 +184,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         admission: Arc::clone(&admission),
         log: log.clone(),
     };
-    let forecast = keep_forecast(&config, &client, &mut kept)?;
-    let recorder = Arc::new(recorder(&config, &client, &health, (audit, forecast)));
+    let forecast = keep_forecast(&config, client, &mut kept)?;
+    let recorder = Arc::new(recorder(&config, client, &health, (audit, forecast)));
     let told = Told {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
         recorder: Arc::clone(&recorder),
         registered: Arc::clone(&upkeep.registered),
     };
-    follow_policy(&config, told, &client, &mut kept)?;
+    follow_policy(&config, told, client, &mut kept)?;
     watch_itself(&health, &recorder, &mut kept)?;
     follow_emergencies(&config, (&sources, &live), (&recorder, role), &mut kept)?;
     let Kept { mut tasks, stop } = kept;
@@ -223,8 +225,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let server = accept::serve(listener, router, options, stop.drain.clone());
     let at_exit = config.registration.map(|registration| registration.at_exit);
     let before_close = unregister(&upkeep, at_exit);
-    shutdown::run(server, tasks, &mut signals, &stop, before_close).await?;
-    Ok(())
+    Ok(shutdown::run(server, tasks, &mut signals, &stop, before_close).await?)
 }
 
 /// The API server tells whoever is refused while nobody answers which URL it called.
@@ -344,7 +345,7 @@ fn follow_emergencies(
     (recorder, role): (&Arc<Recorder>, watch::Sender<Role>),
     kept: &mut Kept,
 ) -> anyhow::Result<()> {
-    let (alerts, client) = (recorder.alerts.clone(), &sources.client);
+    let (alerts, client) = (recorder.alerts.clone(), sources.clients.pooled());
     let finish = kept.stop.finish.clone();
     let sending = end_alerts(alerts.clone(), finish.clone());
     kept.tasks.spawn("alerts", sending);
@@ -377,11 +378,11 @@ fn follow_emergencies(
 }
 
 /// Where reviews find what they have to know, with the watches that keep it up to date.
-fn sources(client: &Client, releases: &Releases, kept: &mut Kept) -> LiveSources {
-    let sources = LiveSources::new(client, releases);
+fn sources(clients: &Clients, releases: &Releases, kept: &mut Kept) -> LiveSources {
+    let sources = LiveSources::new(clients, releases);
     let watched = Arc::clone(&sources.crds);
     kept.keep("schemas", async move { watched.watch().await });
-    let (watched, by) = (Arc::clone(&sources.namespaces), client.clone());
+    let (watched, by) = (Arc::clone(&sources.namespaces), clients.pooled().clone());
     kept.keep("namespaces", async move { watched.watch(by).await });
     sources
 }

@@ -12,10 +12,10 @@ use helm_guard_core::helm::storage::Driver;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, api::PostParams};
 use parking_lot::Mutex;
 
-use super::failure::ApiFailure;
+use super::{ApiFailure, Clients};
 
 /// An upgrade of many objects asks the same question for each of them; a right that is taken away
 /// is noticed this much later.
@@ -43,7 +43,7 @@ pub struct RecordWriter {
 
 /// Asks, and remembers the answers for a moment.
 pub struct AccessReviews {
-    client: Client,
+    clients: Clients,
     answers: Mutex<HashMap<RecordWriter, (Instant, bool)>>,
 }
 
@@ -54,10 +54,10 @@ impl std::fmt::Debug for AccessReviews {
 }
 
 impl AccessReviews {
-    /// Asks through `client`, which needs `create` on `subjectaccessreviews`.
-    pub fn new(client: Client) -> Self {
+    /// Asks through `clients`, which need `create` on `subjectaccessreviews`.
+    pub fn new(clients: impl Into<Clients>) -> Self {
         Self {
-            client,
+            clients: clients.into(),
             answers: Mutex::default(),
         }
     }
@@ -71,10 +71,13 @@ impl AccessReviews {
             return Ok(answer);
         }
         let review = review_of(&question);
-        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answered = reviews.create(&PostParams::default(), &review).await;
-        let allowed = answered
-            .map_err(|error| ApiFailure::from(&error))?
+        let asking = self.clients.call(|client| {
+            let reviews: Api<SubjectAccessReview> = Api::all(client);
+            let review = &review;
+            async move { Ok(reviews.create(&PostParams::default(), review).await?) }
+        });
+        let allowed = asking
+            .await?
             .status
             .is_some_and(|status| status.allowed && status.denied != Some(true));
         self.remember(question, allowed);

@@ -2,11 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use http::{HeaderValue, header::USER_AGENT};
+use http::{
+    HeaderValue,
+    header::{CONNECTION, USER_AGENT},
+};
 use kube::{
     Client, Config,
     config::{InClusterError, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+
+use super::Clients;
 
 /// How the guard names itself to the API server; audit logs show it.
 const AGENT: &str = concat!("helm-guard/", env!("CARGO_PKG_VERSION"));
@@ -57,7 +62,20 @@ pub enum ConnectError {
 
 /// A client for `target`. Does not call the API server yet.
 pub async fn connect(target: &Target) -> Result<Client, ConnectError> {
-    let mut config = configuration(target).await?;
+    client(configuration(target).await?)
+}
+
+/// The same with a second client that shares no connection with it, and keeps none.
+pub async fn connect_twice(target: &Target) -> Result<Clients, ConnectError> {
+    let config = configuration(target).await?;
+    let mut unpooled = config.clone();
+    unpooled
+        .headers
+        .push((CONNECTION, HeaderValue::from_static("close")));
+    Ok(Clients::new(client(config)?, client(unpooled)?))
+}
+
+fn client(mut config: Config) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config
         .headers
@@ -104,37 +122,4 @@ async fn configuration(target: &Target) -> Result<Config, ConnectError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_missing_kubeconfig_is_named() {
-        let path = PathBuf::from("/nonexistent/kubeconfig");
-        let target = Target {
-            kubeconfig: Some(path),
-            context: None,
-        };
-        let error = connect(&target).await.err().unwrap();
-        assert!(
-            error.to_string().contains("/nonexistent/kubeconfig"),
-            "{error}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_context_that_is_not_in_the_kubeconfig_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("kubeconfig");
-        std::fs::write(
-            &path,
-            "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n",
-        )
-        .unwrap();
-        let target = Target {
-            kubeconfig: Some(path),
-            context: Some("prod".into()),
-        };
-        let error = connect(&target).await.err().unwrap();
-        assert!(error.to_string().contains("prod"), "{error}");
-    }
-}
+mod tests;

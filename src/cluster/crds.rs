@@ -23,7 +23,7 @@ use helm_guard_core::{
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client,
+    Api,
     api::{ObjectMeta, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::ApiFailure;
+use super::{ApiFailure, Clients};
 
 /// Definitions kept. A reduced definition is a few kilobytes; more kinds than this in use at a
 /// time only cost calls.
@@ -82,7 +82,7 @@ pub enum CrdError {
 
 /// The definitions met so far. Shared.
 pub struct Crds {
-    client: Client,
+    clients: Clients,
     cache: Mutex<Cache>,
     locks: [tokio::sync::Mutex<()>; LOCKS],
     hasher: RandomState,
@@ -137,9 +137,9 @@ impl From<&ObjectMeta> for Identity {
 
 impl Crds {
     /// Nothing known yet.
-    pub fn new(client: Client) -> Self {
+    pub fn new(clients: impl Into<Clients>) -> Self {
         Self {
-            client,
+            clients: clients.into(),
             cache: Mutex::default(),
             locks: Default::default(),
             hasher: RandomState::new(),
@@ -190,19 +190,20 @@ impl Crds {
             name: name.to_owned(),
             failure,
         };
-        let request = http::Request::get(format!(
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-        ))
-        .body(Vec::new())
-        .map_err(|error| failed(ApiFailure::from(kube::Error::HttpError(error))))?;
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
         // As text: the typed definition would be ten times its size in memory, to be reduced to
         // next to nothing.
-        let call = self.client.request_text(request);
+        let call = self.clients.call(|client| {
+            let request = http::Request::get(&path).body(Vec::new());
+            async move {
+                let request = request.map_err(kube::Error::HttpError)?;
+                Ok(client.request_text(request).await?)
+            }
+        });
         let text = match tokio::time::timeout(CALL_TIMEOUT, call).await {
             Err(_elapsed) => return Err(failed(ApiFailure::timeout())),
             Ok(Ok(text)) => text,
-            Ok(Err(error)) => {
-                let failure = ApiFailure::from(error);
+            Ok(Err(failure)) => {
                 return if failure.is_not_found() {
                     Ok((None, Identity::default()))
                 } else {
@@ -234,7 +235,8 @@ impl Crds {
 
     /// Watches the metadata of all definitions and drops what changed. Does not return.
     pub async fn watch(&self) {
-        let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
+        let api: Api<PartialObjectMeta<CustomResourceDefinition>> =
+            Api::all(self.clients.pooled().clone());
         let config = watcher::Config {
             timeout: Some(RENEW_WATCH_AFTER),
             ..watcher::Config::default()

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::ApiFailure;
+use super::{ApiFailure, Clients};
 
 /// An object that does not come in this time is asked for again later.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ pub async fn owner(
 
 /// Reads objects, and remembers the resources of their kinds.
 pub struct Objects {
-    client: Client,
+    clients: Clients,
     resources: Mutex<HashMap<(String, String), Resource>>,
 }
 
@@ -82,17 +82,18 @@ struct Resource {
 }
 
 impl Objects {
-    /// Reads through `client`, which needs `get` on what is asked for.
-    pub fn new(client: Client) -> Self {
+    /// Reads through `clients`, which need `get` on what is asked for.
+    pub fn new(clients: impl Into<Clients>) -> Self {
         Self {
-            client,
+            clients: clients.into(),
             resources: Mutex::default(),
         }
     }
 
     /// The object; none if there is none, or no such kind.
     pub async fn get(&self, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
-        let reading = timeout(CALL_TIMEOUT, self.read(wanted));
+        let reading = self.clients.call(|client| self.read(client, wanted));
+        let reading = timeout(CALL_TIMEOUT, reading);
         match reading.await.unwrap_or_else(|_| Err(ApiFailure::timeout())) {
             Err(failure) if failure.is_not_found() => Ok(None),
             read => read,
@@ -105,21 +106,26 @@ impl Objects {
     /// # Errors
     /// When the API server does not say.
     pub async fn owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
-        let reading = timeout(CALL_TIMEOUT, self.read_owner(wanted));
+        let reading = self.clients.call(|client| self.read_owner(client, wanted));
+        let reading = timeout(CALL_TIMEOUT, reading);
         match reading.await.unwrap_or_else(|_| Err(ApiFailure::timeout())) {
             Err(failure) if failure.is_not_found() => Ok(None),
             read => read,
         }
     }
 
-    async fn read_owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
-        let Some((kind, is_namespaced)) = self.served(wanted).await? else {
+    async fn read_owner(
+        &self,
+        client: Client,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<ReleaseName>, ApiFailure> {
+        let Some((kind, is_namespaced)) = self.served(&client, wanted).await? else {
             return Ok(None);
         };
         let api: Api<DynamicObject> = match (wanted.namespace, is_namespaced) {
-            ("", false) => Api::all_with(self.client.clone(), &kind),
+            ("", false) => Api::all_with(client, &kind),
             ("", true) | (_, false) => return Ok(None),
-            (namespace, true) => Api::namespaced_with(self.client.clone(), namespace, &kind),
+            (namespace, true) => Api::namespaced_with(client, namespace, &kind),
         };
         let found = api.get_metadata_opt(wanted.name).await?;
         let annotations = found.and_then(|found| found.metadata.annotations);
@@ -127,7 +133,11 @@ impl Objects {
     }
 
     /// The kind in a version that is served, and whether it is namespaced.
-    async fn served(&self, wanted: &Wanted<'_>) -> Result<Option<(ApiResource, bool)>, ApiFailure> {
+    async fn served(
+        &self,
+        client: &Client,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<(ApiResource, bool)>, ApiFailure> {
         let named = |api_version: &str, found: Resource| {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
             let kind = ApiResource {
@@ -139,7 +149,7 @@ impl Objects {
             };
             (kind, found.is_namespaced)
         };
-        match self.resource(wanted.api_version, wanted.kind).await {
+        match self.resource(client, wanted.api_version, wanted.kind).await {
             Ok(Some(found)) => return Ok(Some(named(wanted.api_version, found))),
             Err(failure) if !failure.is_not_found() => return Err(failure),
             Ok(None) | Err(_) => {}
@@ -147,12 +157,12 @@ impl Objects {
         let Some((group, _)) = wanted.api_version.split_once('/') else {
             return Ok(None);
         };
-        let groups = self.client.list_api_groups().await?.groups;
+        let groups = client.list_api_groups().await?.groups;
         let group = groups.into_iter().find(|known| known.name == group);
         for version in group.into_iter().flat_map(|group| group.versions) {
             let api_version = &version.group_version;
             if *api_version != *wanted.api_version
-                && let Some(found) = self.resource(api_version, wanted.kind).await?
+                && let Some(found) = self.resource(client, api_version, wanted.kind).await?
             {
                 return Ok(Some(named(api_version, found)));
             }
@@ -160,9 +170,9 @@ impl Objects {
         Ok(None)
     }
 
-    async fn read(&self, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
-        let Some(Resource { plural, .. }) = self.resource(wanted.api_version, wanted.kind).await?
-        else {
+    async fn read(&self, client: Client, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
+        let resource = self.resource(&client, wanted.api_version, wanted.kind);
+        let Some(Resource { plural, .. }) = resource.await? else {
             return Ok(None);
         };
         let root = if wanted.api_version.contains('/') {
@@ -181,13 +191,14 @@ impl Objects {
         let request = Request::get(path)
             .body(Vec::new())
             .map_err(|_| ApiFailure::unreadable())?;
-        let text = self.client.request_text(request).await?;
+        let text = client.request_text(request).await?;
         let object = serde_json::from_str(&text).map_err(|_quotes| ApiFailure::unreadable())?;
         Ok(Some(object))
     }
 
     async fn resource(
         &self,
+        client: &Client,
         api_version: &str,
         kind: &str,
     ) -> Result<Option<Resource>, ApiFailure> {
@@ -196,9 +207,9 @@ impl Objects {
             return Ok(Some(known.clone()));
         }
         let list = if api_version.contains('/') {
-            self.client.list_api_group_resources(api_version).await?
+            client.list_api_group_resources(api_version).await?
         } else {
-            self.client.list_core_api_resources(api_version).await?
+            client.list_core_api_resources(api_version).await?
         };
         let found = list
             .resources

@@ -126,7 +126,9 @@ impl ReadThrough {
     ) -> Result<Vec<(u32, Status)>, ReadThroughError> {
         let releases = self.releases();
         count(&releases.counters.read_through_lists);
-        let listing = timeout_at(deadline.into(), releases.reader.list(storage)).await;
+        let attempts = releases.reader.attempts();
+        let listing = releases.reader.list(storage, &attempts);
+        let listing = timeout_at(deadline.into(), listing).await;
         match listing {
             Ok(Ok(listing)) if listing.is_cut => {
                 count(&releases.counters.read_through_errors);

@@ -9,6 +9,7 @@
 //! - For each release at most one list is under way, and one more may wait for it; however many
 //!   requests come, they share that next one.
 //! - A failure is a failure: it never looks like "no record".
+//! - A connection that died without a word costs a moment, and not the answer ([`crate::cluster::hedge`]).
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::join_all;
 use helm_guard_core::{
     guard::{Claim, ObjectRef},
     helm::{ReleaseName, lifecycle},
@@ -34,7 +35,7 @@ use super::{
     view::{Content, ReleaseView, RevisionView},
     writer::Message,
 };
-use crate::cluster::ApiFailure;
+use crate::cluster::{ApiFailure, hedge::Attempts};
 
 /// Why the records could not be read again.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -112,11 +113,8 @@ const MOST_READ: usize = 16;
 /// How long a release that only the object names may take: nobody is kept from an answer by a name.
 const NAMED_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A list that has not come by then is asked for once more, whichever comes first.
-const HEDGE_AFTER: Duration = Duration::from_millis(700);
-
 /// A list whose records vanish before their bodies are read is made again so many times.
-const ATTEMPTS: usize = 3;
+const TRIES: usize = 3;
 
 /// Nobody waits longer than the webhook's deadline of a few seconds; this only keeps a stuck call
 /// from holding up the next list for ever.
@@ -299,10 +297,13 @@ impl Drop for Flight {
 }
 
 async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
-    for _ in 0..ATTEMPTS {
+    let attempts = releases.reader.attempts();
+    for _ in 0..TRIES {
         count(&releases.counters.read_through_lists);
         let relists = releases.directory.relists();
-        let listing = hedged(|| releases.reader.list(storage))
+        let listing = releases
+            .reader
+            .list(storage, &attempts)
             .await
             .map_err(|failure| ReadThroughError::List {
                 release: Arc::clone(storage),
@@ -316,7 +317,7 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
         for error in &listing.refused {
             tracing::warn!(release = %storage, %error, "ignored an object that is labelled as a release record");
         }
-        if let Some(view) = view(releases, storage, &listing).await? {
+        if let Some(view) = view(releases, storage, &listing, &attempts).await? {
             let learned = Learned {
                 storage: Arc::clone(storage),
                 list_version: listing.version,
@@ -339,6 +340,7 @@ async fn view(
     releases: &Shared,
     storage: &Arc<StorageKey>,
     listing: &Listing,
+    attempts: &Attempts<'_>,
 ) -> Result<Option<ReleaseView>, ReadThroughError> {
     let statuses: Vec<_> = listing
         .records
@@ -362,7 +364,7 @@ async fn view(
             .and_then(|view| view.body_at(revision, &stored.version));
         let read = match body {
             Some(body) => Some((stored.version.clone(), Content::Body(Arc::clone(body)))),
-            None => fetch(releases, &stored.key, &stored.version).await?,
+            None => fetch(releases, &stored.key, &stored.version, attempts).await?,
         };
         let Some((version, content)) = read else {
             return Ok(None);
@@ -384,39 +386,13 @@ async fn view(
     }))
 }
 
-/// The first answer of two calls, the second of which starts when the first fails or takes long: a
-/// connection that died silently costs a moment and not the answer.
-async fn hedged<T, F>(call: impl Fn() -> F) -> Result<T, ApiFailure>
-where
-    F: Future<Output = Result<T, ApiFailure>>,
-{
-    let first = call();
-    tokio::pin!(first);
-    match tokio::time::timeout(HEDGE_AFTER, &mut first).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(failure)) if failure.is_final() => return Err(failure),
-        Ok(Err(_)) => return call().await,
-        Err(_slow) => {}
-    }
-    let second = call();
-    tokio::pin!(second);
-    match select(first, second).await {
-        Either::Left((Err(_), second)) => second.await,
-        Either::Right((Err(_), first)) => first.await,
-        Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
-    }
-}
-
 async fn fetch(
     releases: &Shared,
     key: &RecordKey,
     version: &Version,
+    attempts: &Attempts<'_>,
 ) -> Result<Option<(Version, Content)>, ReadThroughError> {
-    let mut body = releases.reader.body(key).await;
-    if body.as_ref().is_err_and(ReadError::is_transient) {
-        body = releases.reader.body(key).await;
-    }
-    match body {
+    match releases.reader.body(key, attempts).await {
         Ok((version, body)) => Ok(Some((version, Content::Body(Arc::new(body))))),
         Err(ReadError::Gone) => Ok(None),
         Err(error) if error.is_transient() => Err(ReadThroughError::Get {

@@ -24,7 +24,7 @@ use super::{
     lines::DOCUMENTS,
     store::Store,
 };
-use crate::cluster::ApiFailure;
+use crate::cluster::{ApiFailure, Clients, hedge::Attempts};
 
 /// A record is 1 MiB at most; an API server that takes longer for it is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -87,16 +87,16 @@ pub struct Listing {
 /// Access to records.
 #[derive(Clone)]
 pub struct Reader {
-    client: Client,
+    clients: Clients,
     limits: Limits,
     store: Arc<Store>,
 }
 
 impl Reader {
     /// A reader.
-    pub fn new(client: Client, limits: Limits, store: Arc<Store>) -> Self {
+    pub fn new(clients: Clients, limits: Limits, store: Arc<Store>) -> Self {
         Self {
-            client,
+            clients,
             limits,
             store,
         }
@@ -104,13 +104,27 @@ impl Reader {
 
     /// The client.
     pub fn client(&self) -> &Client {
-        &self.client
+        self.clients.pooled()
+    }
+
+    /// For reads that a decision waits for.
+    pub fn attempts(&self) -> Attempts<'_> {
+        self.clients.attempts()
+    }
+
+    /// For reads that can wait.
+    pub fn once(&self) -> Attempts<'_> {
+        self.clients.once()
     }
 
     /// One consistent list of a release's records: metadata only, and without a resource version,
     /// so that the API server answers with the newest state (Kubernetes API concepts, "Semantics
     /// for get and list": most recent).
-    pub async fn list(&self, storage: &Arc<StorageKey>) -> Result<Listing, ApiFailure> {
+    pub async fn list(
+        &self,
+        storage: &Arc<StorageKey>,
+        attempts: &Attempts<'_>,
+    ) -> Result<Listing, ApiFailure> {
         let selector = format!("{LABEL_SELECTOR},name={}", storage.name);
         let params = ListParams::default().labels(&selector).limit(PAGE);
         let namespace = &*storage.namespace;
@@ -118,9 +132,9 @@ impl Reader {
             // The label alone is anyone's to set: see `SECRET_TYPE`.
             Driver::Secret => {
                 let params = params.fields(&format!("type={SECRET_TYPE}"));
-                self.list_of::<Secret>(namespace, params).await
+                list_of::<Secret>(attempts, namespace, params).await
             }
-            Driver::ConfigMap => self.list_of::<ConfigMap>(namespace, params).await,
+            Driver::ConfigMap => list_of::<ConfigMap>(attempts, namespace, params).await,
         }?;
         let mut listing = Listing {
             version,
@@ -138,35 +152,13 @@ impl Reader {
         Ok(listing)
     }
 
-    async fn list_of<K>(
-        &self,
-        namespace: &str,
-        mut params: ListParams,
-    ) -> Result<(Box<str>, Vec<ObjectMeta>, bool), ApiFailure>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
-        let mut metadata = Vec::new();
-        loop {
-            let list = in_time(api.list(&params)).await?;
-            metadata.extend(list.items.into_iter().map(|item| item.metadata));
-            // Pages are of one moment, that of the first.
-            let version = list.metadata.resource_version.unwrap_or_default().into();
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                None => return Ok((version, metadata, false)),
-                Some(_) if metadata.len() >= MOST_RECORDS => return Ok((version, metadata, true)),
-                Some(token) => params.continue_token = Some(token),
-            }
-        }
-    }
-
     /// A record's body, and the state of the record that it is of.
-    pub async fn body(&self, key: &RecordKey) -> Result<(Version, Body), ReadError> {
-        let (version, payload) = self.payload(key).await?;
+    pub async fn body(
+        &self,
+        key: &RecordKey,
+        attempts: &Attempts<'_>,
+    ) -> Result<(Version, Body), ReadError> {
+        let (version, payload) = payload(key, attempts).await?;
         let (limits, store, key) = (self.limits, Arc::clone(&self.store), key.clone());
         let claimed = limits.claimed_bytes(&payload);
         // Before the work begins: should it be the last thing that this process does, one knows why.
@@ -182,61 +174,96 @@ impl Reader {
             Err(_panicked) => Err(ReadError::Decoder),
         }
     }
+}
 
-    async fn payload(&self, key: &RecordKey) -> Result<(Version, Vec<u8>), ReadError> {
-        match key.storage.driver {
-            Driver::Secret => {
-                let (version, ByteString(payload)) = self.get::<Secret, ByteString>(key).await?;
-                Ok((version, payload))
-            }
-            Driver::ConfigMap => {
-                let (version, payload) = self.get::<ConfigMap, String>(key).await?;
-                Ok((version, payload.into_bytes()))
-            }
+async fn list_of<K>(
+    attempts: &Attempts<'_>,
+    namespace: &str,
+    mut params: ListParams,
+) -> Result<(Box<str>, Vec<ObjectMeta>, bool), ApiFailure>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let mut metadata = Vec::new();
+    loop {
+        let page = attempts.call(|client| {
+            let api: Api<PartialObjectMeta<K>> = Api::namespaced(client, namespace);
+            let params = &params;
+            async move { in_time(api.list(params)).await }
+        });
+        let list = page.await?;
+        metadata.extend(list.items.into_iter().map(|item| item.metadata));
+        // Pages are of one moment, that of the first.
+        let version = list.metadata.resource_version.unwrap_or_default().into();
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            None => return Ok((version, metadata, false)),
+            Some(_) if metadata.len() >= MOST_RECORDS => return Ok((version, metadata, true)),
+            Some(token) => params.continue_token = Some(token),
         }
     }
+}
 
-    /// Reads the object as text and parses it here: the client library, asked for a typed object,
-    /// logs the whole text of one that does not parse.
-    async fn get<K, P>(&self, key: &RecordKey) -> Result<(Version, P), ReadError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        P: DeserializeOwned,
-    {
-        let path = K::url_path(&(), Some(&key.storage.namespace));
-        let request = Request::new(path)
-            .get(&key.object_name(), &GetParams::default())
-            .map_err(|error| ApiFailure::from(kube::Error::BuildRequest(error)))?;
-        let text = in_time(self.client.request_text(request))
-            .await
-            .map_err(|failure| {
-                if failure.is_not_found() {
-                    ReadError::Gone
-                } else {
-                    ReadError::Get(failure)
-                }
-            })?;
-        let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
-        // Deleted, and something else made under its name: a record's type never changes.
-        if object.secret_type.is_some_and(|of| *of != *SECRET_TYPE) {
-            return Err(ReadError::Gone);
+async fn payload(
+    key: &RecordKey,
+    attempts: &Attempts<'_>,
+) -> Result<(Version, Vec<u8>), ReadError> {
+    match key.storage.driver {
+        Driver::Secret => {
+            let (version, ByteString(payload)) = get::<Secret, ByteString>(key, attempts).await?;
+            Ok((version, payload))
         }
-        let payload = object
-            .data
-            .and_then(|data| data.release)
-            .ok_or(ReadError::Empty)?;
-        let Metadata {
-            uid,
-            resource_version,
-        } = object.metadata;
-        Ok((
-            Version {
-                uid: (&*uid).into(),
-                resource_version: (&*resource_version).into(),
-            },
-            payload,
-        ))
+        Driver::ConfigMap => {
+            let (version, payload) = get::<ConfigMap, String>(key, attempts).await?;
+            Ok((version, payload.into_bytes()))
+        }
     }
+}
+
+/// Reads the object as text and parses it here: the client library, asked for a typed object,
+/// logs the whole text of one that does not parse.
+async fn get<K, P>(key: &RecordKey, attempts: &Attempts<'_>) -> Result<(Version, P), ReadError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    P: DeserializeOwned,
+{
+    let path = K::url_path(&(), Some(&key.storage.namespace));
+    let asking = attempts.call(|client| {
+        let request = Request::new(&path).get(&key.object_name(), &GetParams::default());
+        async move {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            in_time(client.request_text(request)).await
+        }
+    });
+    let text = asking.await.map_err(|failure| {
+        if failure.is_not_found() {
+            ReadError::Gone
+        } else {
+            ReadError::Get(failure)
+        }
+    })?;
+    let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
+    // Deleted, and something else made under its name: a record's type never changes.
+    if object.secret_type.is_some_and(|of| *of != *SECRET_TYPE) {
+        return Err(ReadError::Gone);
+    }
+    let payload = object
+        .data
+        .and_then(|data| data.release)
+        .ok_or(ReadError::Empty)?;
+    let Metadata {
+        uid,
+        resource_version,
+    } = object.metadata;
+    Ok((
+        Version {
+            uid: (&*uid).into(),
+            resource_version: (&*resource_version).into(),
+        },
+        payload,
+    ))
 }
 
 /// The parts of a Secret or `ConfigMap` that a record is made of.

@@ -20,12 +20,12 @@ struct Running {
     _worker: JoinSet<()>,
 }
 
-fn start(fake: Arc<Fake>, client: Client) -> Running {
+fn start(fake: Arc<Fake>, clients: impl Into<Clients>) -> Running {
     let config = Config {
         drivers: vec![Driver::Secret, Driver::ConfigMap],
         ..Config::default()
     };
-    let (releases, worker) = Releases::new(client, &config);
+    let (releases, worker) = Releases::new(clients, &config);
     let mut tasks = JoinSet::new();
     tasks.spawn(worker.run());
     Running {
@@ -467,17 +467,28 @@ async fn a_read_that_fails_once_is_made_again(#[case] line: &str) {
     assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:2")]));
 }
 
+/// The first call that gets no answer is the last that relies on the pool.
+#[rstest]
+#[case::a_list("/namespaces/shop/secrets?", 1)]
+#[case::bodies("/secrets/", 1)]
+#[case::everything("/namespaces/shop/", 1)]
 #[tokio::test(start_paused = true)]
-async fn a_list_that_hangs_is_made_once_more() {
-    let running = Arc::new(deployed().await);
-    let gate = running.fake.gate();
-    let asking = tokio::spawn({
-        let running = Arc::clone(&running);
-        async move { running.fresh().await }
-    });
-    running.until("a second list", |r| r.lists() == 2).await;
-    gate.add_permits(1);
-    assert_eq!(asking.await.unwrap().unwrap(), says(&[(1, "a:1")]));
+async fn a_read_that_hangs_is_made_on_another_connection(#[case] line: &str, #[case] hung: usize) {
+    let (fake, pooled, unpooled) = Fake::start_twice();
+    fake.put(1, "deployed", "a:1");
+    let running = start(fake, Clients::new(pooled, unpooled));
+    running
+        .until("ready", |r| r.releases.readiness().ready)
+        .await;
+    running.fake.mute();
+    running.fake.put(1, "deployed", "a:2");
+    running.fake.put(2, "pending-upgrade", "a:3");
+    running.fake.hang_pooled(line);
+    let started = Instant::now();
+    let expected = says(&[(2, "a:3"), (1, "a:2")]);
+    assert_eq!(running.fresh().await.unwrap(), expected);
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(running.fake.hung(), hung);
 }
 
 /// Whoever changes an object can name any release in it.

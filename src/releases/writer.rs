@@ -198,7 +198,8 @@ impl Fetch {
                 .await
                 .map_err(|_| ReadError::Decoder)?,
         };
-        self.shared.reader.body(&self.key).await
+        let reader = &self.shared.reader;
+        reader.body(&self.key, &reader.once()).await
     }
 
     async fn tell(&self, version: Version, content: Content) {

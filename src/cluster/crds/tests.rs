@@ -6,7 +6,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use kube::core::PartialObjectMetaExt as _;
+use kube::{Client, core::PartialObjectMetaExt as _};
 use serde_json::json;
 
 use super::*;

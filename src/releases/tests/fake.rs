@@ -34,6 +34,9 @@ struct State {
     watches: Vec<(&'static str, mpsc::UnboundedSender<Bytes>)>,
     is_mute: bool,
     requests: Vec<String>,
+    /// Requests of the pooled client whose line contains this are never answered.
+    hanging: Option<String>,
+    hung: usize,
     failures: VecDeque<Failure>,
 }
 
@@ -46,17 +49,52 @@ struct Failure {
 
 impl Fake {
     pub fn start() -> (Arc<Self>, Client) {
+        let (fake, client, _) = Self::start_twice();
+        (fake, client)
+    }
+
+    /// With a client whose connections may die, and one whose never do.
+    pub fn start_twice() -> (Arc<Self>, Client, Client) {
         let fake = Arc::new(Self {
             state: Mutex::default(),
             gate: Mutex::default(),
         });
-        let server = Arc::clone(&fake);
-        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let server = Arc::clone(&server);
-            let uri = request.uri().clone();
-            async move { Ok::<_, Infallible>(server.answer(&uri).await) }
-        });
-        (fake, Client::new(service, "default"))
+        let client = |is_pooled: bool| {
+            let server = Arc::clone(&fake);
+            let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+                let server = Arc::clone(&server);
+                let uri = request.uri().clone();
+                async move {
+                    if is_pooled && server.hangs(&uri.to_string()) {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(server.answer(&uri).await)
+                }
+            });
+            Client::new(service, "default")
+        };
+        let (pooled, unpooled) = (client(true), client(false));
+        (fake, pooled, unpooled)
+    }
+
+    /// From now on the pooled client gets no answer to requests whose line contains `line`.
+    pub fn hang_pooled(&self, line: &str) {
+        self.state.lock().hanging = Some(line.to_owned());
+    }
+
+    /// How many requests of it got none.
+    pub fn hung(&self) -> usize {
+        self.state.lock().hung
+    }
+
+    fn hangs(&self, line: &str) -> bool {
+        let mut state = self.state.lock();
+        let hangs = state
+            .hanging
+            .as_ref()
+            .is_some_and(|text| line.contains(text));
+        state.hung += usize::from(hangs);
+        hangs
     }
 
     /// Writes a record of release `shop/web` that declares one Deployment.
