@@ -41,7 +41,7 @@ impl Drop for Flood<'_> {
 }
 
 /// What the API server has counted of its calls of the guard.
-fn counted(scene: &Scene, metric: &str) -> f64 {
+pub fn counted(scene: &Scene, metric: &str) -> f64 {
     let metrics = scene.kubectl("get --raw /metrics").ok().stdout;
     let start = format!("apiserver_admission_webhook_{metric}{{");
     metrics

@@ -38,6 +38,7 @@ mod modes;
 mod proxy;
 mod readiness;
 mod record_bombs;
+mod replicas;
 mod secret_paths;
 mod static_registration;
 mod turn;

@@ -4,7 +4,7 @@ mod components;
 mod nodes;
 
 use std::{
-    net::TcpListener,
+    net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -430,6 +430,20 @@ fn file_name(name: &str) -> String {
             }
         })
         .collect()
+}
+
+/// An address of this machine that is not loopback: an `EndpointSlice` takes no other. Nothing is sent to find
+/// it out.
+pub(crate) fn host_address() -> Result<IpAddr, Error> {
+    let failed = |source| Error::File {
+        action: "find an address other than loopback for",
+        path: "a Service".into(),
+        source,
+    };
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(failed)?;
+    // TEST-NET-1 of RFC 5737: whichever route would lead there.
+    socket.connect("192.0.2.1:9").map_err(failed)?;
+    Ok(socket.local_addr().map_err(failed)?.ip())
 }
 
 /// Ports of loopback that were free a moment ago, all different.

@@ -13,11 +13,21 @@ use serde_json::Value;
 
 use crate::{
     ControlPlane, Response,
-    control_plane::{free_ports, number},
+    control_plane::{free_ports, host_address, number},
     error::Error,
     http_get,
     process::{Process, ProcessConfig},
 };
+
+/// How the API server reaches a guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address<'a> {
+    /// By a URL on loopback.
+    Url,
+    /// By a Service, `NAMESPACE/NAME`, that somebody else makes, with an `EndpointSlice` of
+    /// [`Guard::listen_addr`].
+    Service(&'a str),
+}
 
 /// How to run `helm-guard serve`.
 #[derive(Debug, Clone)]
@@ -28,6 +38,8 @@ pub struct GuardConfig<'a> {
     pub kubeconfig: &'a Path,
     /// `Deny`, `Warn` or `Audit`; empty where a policy says it.
     pub mode: &'a str,
+    /// How the API server reaches it.
+    pub address: Address<'a>,
     /// Further arguments, `--break-glass-user` for one.
     pub args: Vec<OsString>,
     /// Environment variables added to ours.
@@ -41,6 +53,7 @@ impl<'a> GuardConfig<'a> {
             binary,
             kubeconfig,
             mode,
+            address: Address::Url,
             args: Vec::new(),
             env: Vec::new(),
         }
@@ -83,23 +96,35 @@ impl Guard {
     /// When it cannot be started.
     pub fn spawn(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
         let name = format!("helm-guard-{}", number());
-        let [listen, admin] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+        let [port, admin] = free_ports()?;
+        let admin = format!("127.0.0.1:{admin}");
+        let (listen, registration) = match config.address {
+            Address::Url => {
+                let listen = format!("127.0.0.1:{port}");
+                let url = format!("https://{listen}");
+                (listen, ("--register-url", url))
+            }
+            Address::Service(service) => {
+                let listen = format!("{}:{port}", host_address()?);
+                (listen, ("--register-service", service.to_owned()))
+            }
+        };
         let mut args: Vec<OsString> = vec!["serve".into()];
         for (flag, value) in [
             ("--listen", listen.as_str()),
             ("--admin-listen", &admin),
-            ("--register-url", &format!("https://{listen}")),
+            (registration.0, &registration.1),
             ("--mode", config.mode),
         ] {
             if !value.is_empty() {
                 args.extend([flag.into(), value.into()]);
             }
         }
-        args.extend([
-            "--kubeconfig".into(),
-            config.kubeconfig.into(),
-            "--unregister-on-exit".into(),
-        ]);
+        args.extend(["--kubeconfig".into(), config.kubeconfig.into()]);
+        // Of several replicas, one that ends must not take the registration of the others away.
+        if config.address == Address::Url {
+            args.push("--unregister-on-exit".into());
+        }
         args.extend(config.args);
         let process = Process::start(ProcessConfig {
             name: &name,

@@ -6,7 +6,8 @@
 //! test, [`Chart`] to write what Helm installs.
 //!
 //! Invariants:
-//! - Nothing listens on anything but 127.0.0.1.
+//! - Nothing listens on anything but 127.0.0.1, except a guard that is reached by a Service
+//!   ([`Address::Service`]): it listens on an address of this machine that an `EndpointSlice` takes.
 //! - Nothing outlives the process that started it, however that process ends: see [`process`].
 //! - The binaries are real ones, given by the environment or built from pinned Go modules: see
 //!   [`binaries`].
@@ -35,6 +36,6 @@ pub use chart::Chart;
 pub use command::{Helm, HelmVersion, Invocation, Kubectl, Output};
 pub use control_plane::{ALICE, Apis, ControlPlane, shared};
 pub use error::Error;
-pub use guard::{Guard, GuardConfig};
+pub use guard::{Address, Guard, GuardConfig};
 pub use http::{Response, http_get};
 pub use namespace::Namespace;

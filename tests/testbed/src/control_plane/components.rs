@@ -100,6 +100,9 @@ pub(super) fn apiserver(
             flag("service-account-issuer", "https://kubernetes.default.svc"),
             flag("service-cluster-ip-range", "10.0.0.0/16"),
             flag("allow-privileged", "true"),
+            // A webhook's Service leads to its endpoints: no kube-proxy runs here that would send on what
+            // comes to the address of the Service.
+            flag("enable-aggregator-routing", "true"),
             // What kubeadm sets on top of the API server's defaults.
             flag("authorization-mode", "Node,RBAC"),
             flag("enable-admission-plugins", "NodeRestriction"),
