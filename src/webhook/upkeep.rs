@@ -161,8 +161,8 @@ pub struct Registered {
     suspended: watch::Sender<bool>,
     /// Whether what this process wrote should be there.
     expected: AtomicBool,
-    /// What this process wanted last.
-    wanted: Mutex<Option<ValidatingWebhookConfiguration>>,
+    /// What this process wanted last, and whether it led.
+    wanted: Mutex<Option<(bool, ValidatingWebhookConfiguration)>>,
     /// What others keep from the guard by requirements of theirs that are tolerated.
     foreign: Mutex<Vec<String>>,
     /// Since when this replica leads.
@@ -220,10 +220,12 @@ impl Registered {
     }
 
     /// What this process wants from now on. Where that is another registration than before, the other
-    /// replicas want it too, and some of them sooner than this one: what they changed is no disturbance.
+    /// replicas want it too, and some of them sooner than this one: what they changed is no disturbance. Nor
+    /// is what the leader before left: another version, or another order of CAs.
     fn wants(&self, registration: &Registration) {
         // Without the versions, which come and go with the releases.
         let next = registration::configuration(registration, &BTreeSet::new());
+        let next = (registration.mandate != Mandate::WhatIsMissing, next);
         let mut wanted = self.wanted.lock();
         if wanted.as_ref() != Some(&next) {
             *wanted = Some(next);

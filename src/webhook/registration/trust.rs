@@ -68,18 +68,19 @@ pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust
         bundle: Some(own.to_owned()),
         ..Trust::default()
     };
-    let mut others = Vec::new();
+    let mut others = BTreeMap::new();
     for der in certificates_of(live, now) {
         let print = fingerprint(&der);
         let at = seen.get(&print).copied().unwrap_or_else(|| seconds(now));
         if ours.contains(&der) {
             continue;
         }
-        if seconds(now).saturating_sub(at) > KEPT_FOR.as_secs() {
+        // A time to come is nobody's announcement either: clocks differ by less.
+        if seconds(now).abs_diff(at) > KEPT_FOR.as_secs() {
             trust.has_expired = true;
         } else if ours.len() + others.len() < MAX_CAS {
             append(trust.bundle.get_or_insert_default(), &der);
-            others.push((print, at));
+            others.insert(print, at);
         }
     }
     trust.others = text(&others);
@@ -108,10 +109,9 @@ pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) ->
         }
         seen.insert(print, seconds(now));
     }
-    let others: Vec<_> = seen.into_iter().collect();
     is_due.then(|| Trust {
         bundle: Some(bundle),
-        others: text(&others),
+        others: text(&seen),
         has_expired: false,
     })
 }
@@ -168,7 +168,9 @@ fn announced(live: &Configuration) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn text(others: &[(String, u64)]) -> Option<String> {
+/// In one order, whoever writes it: the leader must find what another replica announced as it would write
+/// it.
+fn text(others: &BTreeMap<String, u64>) -> Option<String> {
     let words: Vec<_> = others
         .iter()
         .map(|(print, at)| format!("{print}={at}"))

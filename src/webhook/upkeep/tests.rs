@@ -193,6 +193,43 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
 }
 
 #[tokio::test]
+async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads() {
+    let (client, store) = api();
+    let mounted = Mounted::new(&made());
+    let mut upkeep = upkeep(Source::Files(mounted.files()), Some(Target { client }));
+    let leader = begin(&upkeep).await.unwrap();
+    let needed = upkeep.conversions.needed();
+    let wanted = || (leader.ca_bundle.clone(), PathKey::of(&leader));
+    register(&upkeep, wanted(), &needed).await;
+    let written_by = "/metadata/annotations/helm-guard.dev~1written-by-version";
+    let age = |store: &Mutex<Store>| {
+        let mut object = store.lock().object.clone().unwrap();
+        *object.pointer_mut(written_by).unwrap() = "0.0.1".into();
+        store.lock().put(object);
+    };
+    let (role, election) = watch::channel(Role::Follower);
+    upkeep.role = election;
+    upkeep.registered = Arc::default();
+    age(&store);
+    let outcome = register(&upkeep, wanted(), &needed).await;
+    assert_eq!(outcome, Outcome::Behind);
+    role.send_replace(Role::Leader);
+    let outcome = register(&upkeep, wanted(), &needed).await;
+    assert_eq!((outcome, upkeep.registered.writes()), (Outcome::Current, 1));
+    assert!(
+        upkeep
+            .registered
+            .take_disturbances(Duration::ZERO)
+            .is_empty()
+    );
+
+    age(&store);
+    register(&upkeep, wanted(), &needed).await;
+    let found = upkeep.registered.take_disturbances(Duration::ZERO);
+    assert_eq!(found, ["changed: labels and annotations"]);
+}
+
+#[tokio::test]
 async fn a_deleted_registration_comes_back_until_it_is_ended() {
     let (client, store) = api();
     let target = Target { client };

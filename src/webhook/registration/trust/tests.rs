@@ -110,6 +110,26 @@ fn a_ca_that_somebody_else_added_is_not_trusted_for_good() {
     assert_eq!(trust.bundle, Some(own));
 }
 
+#[test]
+fn a_ca_with_a_time_to_come_is_not_trusted_for_good() {
+    let (own, foreign) = (ca(), ca());
+    let print = fingerprint(&certificates(&foreign)[0]);
+    let others = Some(format!("{print}=99999999999"));
+    let there = live(&(own.clone() + &foreign), others);
+    assert_eq!(united(Some(&own), &there, now()).bundle, Some(own));
+}
+
+#[test]
+fn the_leader_finds_the_announcements_of_others_as_it_would_write_them() {
+    let own = ca();
+    let mut there = live(&own, None);
+    for _ in 0..3 {
+        let added = announcement(Some(&ca()), &there, now()).unwrap();
+        there = live(added.bundle.as_ref().unwrap(), added.others);
+    }
+    assert_eq!(united(Some(&own), &there, now()), Trust::as_it_is(&there));
+}
+
 #[rstest]
 #[case::not_pem("nonsense")]
 #[case::not_a_certificate("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
