@@ -337,7 +337,7 @@ fn follow_policy(
     Ok(())
 }
 
-/// What becomes of emergency changes, followed by one of the replicas; and alerts, which each sends of
+/// What happens to emergency changes, followed by one of the replicas; and alerts, which each sends of
 /// what it has seen itself.
 fn follow_emergencies(
     config: &Config,

@@ -252,7 +252,7 @@ impl Alerts {
         self.tell(alert, None);
     }
 
-    /// The same, even if it was said before, for who wants to know what becomes of it.
+    /// The same, even if it was said before, for who wants to know what happens to it.
     pub fn raise_with_receipt(&self, alert: Alert) -> Receipt {
         let receipt = Receipt::default();
         self.tell(alert, Some(&receipt));

@@ -1,4 +1,4 @@
-//! Kubernetes events (events.k8s.io/v1) about break-glass changes and what becomes of them, on the
+//! Kubernetes events (events.k8s.io/v1) about break-glass changes and what happens to them, on the
 //! object that was changed.
 //!
 //! [`Events::announce`] only puts a note into a bounded queue; [`Announcer::run`] is the task that

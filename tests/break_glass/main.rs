@@ -1,4 +1,4 @@
-//! Break-glass on a real API server: grants, the record of what was done, and what becomes of it, with
+//! Break-glass on a real API server: grants, the record of what was done, and what happens to it, with
 //! the roles for people that deploy/ ships. Story 8.
 //!
 //! Each test runs a guard of its own under a policy of its own, and they take turns: see [`night::Night`].

@@ -1,4 +1,4 @@
-//! What becomes of a change that is left alone, taken back, or cannot be recorded.
+//! What happens to a change that is left alone, taken back, or cannot be recorded.
 
 use std::time::Duration;
 

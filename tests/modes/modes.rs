@@ -1,4 +1,4 @@
-//! What becomes of a violation in each mode.
+//! What happens to a violation in each mode.
 
 use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion};

@@ -5,7 +5,7 @@
 //! - Time is an argument.
 //!
 //! Start at [`grant::leave`] for who may, at [`recorded::record`] for what is kept, at
-//! [`settle::settle`] for what becomes of it.
+//! [`settle::settle`] for what happens to it.
 
 pub mod grant;
 pub mod grant_validation;

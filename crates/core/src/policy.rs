@@ -244,7 +244,7 @@ impl Policy {
         self.modes.default_mode()
     }
 
-    /// What becomes of a violation there. Where the policy lets charts say so, the object's own manifest
+    /// What happens to a violation there. Where the policy lets charts say so, the object's own manifest
     /// may loosen it.
     pub fn mode(&self, object: &Object<'_>) -> Mode {
         let mode = self.modes.mode(object);

@@ -1,4 +1,4 @@
-//! From a raised alert to what arrives at a sink, and what becomes of it otherwise.
+//! From a raised alert to what arrives at a sink, and what happens to it otherwise.
 //!
 //! Where time matters the connections are pipes in memory with a real HTTP server at the other end, so
 //! that an hour takes a moment. What matters about sockets and certificates is in [`sockets`].

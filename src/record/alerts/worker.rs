@@ -64,7 +64,7 @@ pub struct Queued {
     pub alert: Arc<Alert>,
     /// Since when it waits.
     pub at: Instant,
-    /// Who wants to know what becomes of it.
+    /// Who wants to know what happens to it.
     pub receipt: Option<Receipt>,
 }
 

@@ -96,7 +96,7 @@ pub struct Wanted {
     pub others: Others,
 }
 
-/// What becomes of registered versions that nobody here asks for.
+/// What happens to registered versions that nobody here asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Others {
     /// They stay: it is not known yet, or not for every group, what is needed. A guard that has

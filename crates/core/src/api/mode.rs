@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a violation, strictest first.
+/// What happens to a violation, strictest first.
 #[derive(
     Clone,
     Copy,
@@ -47,7 +47,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A word that is no mode.
+/// Not a mode.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown mode {0:?}: one of Deny, Warn, Audit")]
 pub struct UnknownMode(String);

@@ -6,7 +6,7 @@
 //! | [`ignore`] | which fields are nobody's business, in the shapes of Flux and Argo CD |
 //! | [`exemptions`] | who may do what nobody else may |
 //! | [`records`] | how Helm's own records are guarded, and who may deploy |
-//! | [`breakglass`] | who may break the glass, and what becomes of it |
+//! | [`breakglass`] | who may break the glass, and what happens to it |
 //! | [`alerts`] | who hears of it |
 
 pub mod alerts;
@@ -52,7 +52,7 @@ use crate::api::{Mode, Span};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GuardPolicySpec {
-    /// What becomes of a violation where no override says otherwise.
+    /// What happens to a violation where no override says otherwise.
     #[serde(default)]
     pub mode: Mode,
     /// The kill switch: every request is allowed without evaluation, and the webhook is not registered,
@@ -64,7 +64,7 @@ pub struct GuardPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub suspend_reason: Option<String>,
-    /// What becomes of changes to what no release declares.
+    /// What happens to changes to what no release declares.
     #[serde(default)]
     pub undeclared: Undeclared,
     /// Other modes for parts of the cluster; the most specific one counts.

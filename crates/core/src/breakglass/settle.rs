@@ -46,7 +46,7 @@ pub struct Sight<'a> {
     pub standing: Standing<'a>,
     /// What is known of the kind's fields.
     pub shape: Shape<'a>,
-    /// What becomes of empty lists of the kind.
+    /// What happens to empty lists of the kind.
     pub empties: Empties,
     /// Now.
     pub now: Timestamp,

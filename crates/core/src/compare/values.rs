@@ -12,7 +12,7 @@ use super::{
     schema::{ListKind, Node, Shape},
 };
 
-/// What becomes of an empty list that a client sends.
+/// What happens to an empty list that a client sends.
 ///
 /// Built-in kinds are stored as protocol buffers, which can not tell an empty list from none; custom
 /// resources are stored as they were sent.
@@ -27,7 +27,7 @@ pub enum Empties {
 /// How values are held against each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'b> {
-    /// What becomes of empty values.
+    /// What happens to empty values.
     pub empties: Empties,
     /// The steps that are left; once it is spent, nothing is the same or satisfied any more.
     pub budget: &'b Budget,

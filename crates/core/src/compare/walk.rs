@@ -83,7 +83,7 @@ pub struct Comparison<'a> {
     pub new: Json<'a>,
     /// What is known of the kind's fields.
     pub shape: Shape<'a>,
-    /// What becomes of empty lists.
+    /// What happens to empty lists.
     pub empties: Empties,
 }
 

@@ -99,7 +99,7 @@ pub(super) fn manifests<'c>(
         (Some(Some(one)), None) => Some(Declared::One(one)),
         (Some(first), Some(second)) if first.is_some() || second.is_some() => {
             Some(match (first, second, doubt) {
-                // What can be compared is compared; the doubt decides what becomes of a violation.
+                // What can be compared is compared; the doubt decides what happens to a violation.
                 (Some(one), None, Some(_)) | (None, Some(one), Some(_)) => Declared::One(one),
                 (first, second, _) => Declared::Two(first, second),
             })

@@ -3,14 +3,14 @@
 use super::{Confidence, ObjectRef, Outcome, Reason, Request, Verdict};
 use crate::api::Mode;
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// It violates nothing.
     Allow,
-    /// Nobody can say whether it does: it passes, with a warning, and is counted.
+    /// It is unknown whether it does: allowed with a warning, and counted.
     Indeterminate,
-    /// Nobody can say whether it does, and it is in a namespace that fails closed: the API server gets an
+    /// It is unknown whether it does, in a namespace that fails closed: the API server gets an
     /// error instead of an answer, and refuses it.
     FailClosed,
     /// It is refused.
@@ -61,7 +61,7 @@ pub struct Decided<'a> {
     pub object: Option<&'a ObjectRef<'a>>,
     /// The judgement.
     pub verdict: &'a Verdict,
-    /// What becomes of it.
+    /// What happens to it.
     pub decision: Decision,
     /// The mode in force.
     pub mode: Mode,
@@ -70,7 +70,7 @@ pub struct Decided<'a> {
 /// Whether break-glass covers a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmergencyAccess {
-    /// It does not, or nobody needs it.
+    /// It does not, or it is not needed.
     None,
     /// It does.
     Granted,
@@ -88,7 +88,7 @@ pub struct Ruling {
 }
 
 /// Decides. Break-glass counts in every mode, since what it changes is recorded; a request that violates
-/// nothing is no emergency. A violation by the index alone is denied to nobody: without break-glass, it
+/// nothing is not an emergency. A violation by the index alone is never denied: without break-glass, it
 /// counts as one whose records could not be read.
 pub fn decide(verdict: Verdict, default_mode: Mode, access: EmergencyAccess) -> Ruling {
     let is_violation = verdict.reason.outcome() == Outcome::Violation;

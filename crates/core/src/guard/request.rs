@@ -161,7 +161,7 @@ pub struct Options<'a> {
     /// The field manager: chosen by the client, so good for messages and never for trust.
     #[serde(borrow, default)]
     pub field_manager: Option<Cow<'a, str>>,
-    /// Of a DELETE: what becomes of dependents.
+    /// Of a DELETE: what happens to dependents.
     #[serde(borrow, default)]
     pub propagation_policy: Option<Cow<'a, str>>,
     /// Of a DELETE: how long to wait.

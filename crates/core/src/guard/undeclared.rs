@@ -65,7 +65,7 @@ pub(super) fn judge_undeclared(
     (!findings.is_empty()).then(|| Verdict::with_findings(reason, findings))
 }
 
-/// What becomes of it as far as one release is concerned: at most what becomes of a violation there.
+/// What happens to it as far as one release is concerned: at most what happens to a violation there.
 fn mode(question: &Question<'_>, of: &ClaimContext<'_>) -> Option<Mode> {
     let object = question.object(of.claim, &of.manifest);
     let mode = question.policy.mode(&object);

@@ -127,7 +127,7 @@ pub fn parse_hook(manifest: &str, release: &ReleaseName) -> Manifest {
     read(manifest, release, Hooks::Read)
 }
 
-/// What becomes of objects that are hooks.
+/// What happens to objects that are hooks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hooks {
     LeftOut,

@@ -126,7 +126,7 @@ impl Emergencies {
         self.rules.reconcile_within.get()
     }
 
-    /// What becomes of a change that cannot be recorded.
+    /// What happens to a change that cannot be recorded.
     pub fn on_record_failure(&self) -> OnRecordFailure {
         self.rules.on_record_failure
     }

@@ -90,7 +90,7 @@ impl Modes {
         self.mode
     }
 
-    /// What becomes of a violation there.
+    /// What happens to a violation there.
     pub fn mode(&self, object: &Object<'_>) -> Mode {
         self.strictest(object, self.mode, |one| one.mode)
     }

@@ -77,7 +77,7 @@ impl Records {
         trusted.any(|trusted| *trusted == *namespace)
     }
 
-    /// What becomes of a violation, where the rest of the policy says `otherwise`; `None` where nobody
+    /// What happens to a violation, where the rest of the policy says `otherwise`; `None` where nobody
     /// looks.
     pub fn mode(&self, guarded: Guarded, otherwise: Mode) -> Option<Mode> {
         let chosen = match guarded {

@@ -1,4 +1,4 @@
-//! Who may break the glass, what is kept of it, and what becomes of it when it cannot be kept.
+//! Who may break the glass, what is kept of it, and what happens to it when it cannot be kept.
 
 use super::*;
 

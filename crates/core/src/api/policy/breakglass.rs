@@ -1,4 +1,4 @@
-//! Who may break the glass, and what becomes of what they do.
+//! Who may break the glass, and what happens to what they do.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct BreakGlass {
     pub max_duration: Span,
     /// In which time a change must be in the chart or gone.
     pub reconcile_within: Span,
-    /// What becomes of a change that cannot be recorded before it is answered.
+    /// What happens to a change that cannot be recorded before it is answered.
     pub on_record_failure: OnRecordFailure,
     /// The service account that `helm-guard break-glass open` asks a token for, as `NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct EmergencyIdentity {
     pub scope: Scope,
 }
 
-/// What becomes of an emergency change that cannot be recorded before it is answered. In both cases the
+/// What happens to an emergency change that cannot be recorded before it is answered. In both cases the
 /// whole record goes to the log and to the audit annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnRecordFailure {

@@ -16,10 +16,10 @@ pub struct Override {
     /// What it is about: all parts that are given must match, and at least one must be given.
     #[serde(rename = "match")]
     pub matches: Match,
-    /// What becomes of a violation there.
+    /// What happens to a violation there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What becomes of changes to what no release declares there.
+    /// What happens to changes to what no release declares there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeclared: Option<UndeclaredMode>,
 }
@@ -124,7 +124,7 @@ pub enum Operator {
     DoesNotExist,
 }
 
-/// What becomes of changes to what no release declares.
+/// What happens to changes to what no release declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Undeclared {

@@ -29,7 +29,7 @@ pub struct Records {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub trusted_namespaces: Vec<String>,
-    /// What becomes of a record that somebody else writes; the policy's own mode unless given.
+    /// What happens to a record that somebody else writes; the policy's own mode unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployers_mode: Option<Mode>,
 }
@@ -45,7 +45,7 @@ pub struct Deployers {
     pub scope: Scope,
 }
 
-/// What becomes of it.
+/// What happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RecordMode {
     /// Refused.

@@ -1,4 +1,4 @@
-//! A memory limit of 128Mi, raised to 2Gi at three o'clock; what becomes of it.
+//! A memory limit of 128Mi, raised to 2Gi at three o'clock; what happens to it.
 
 use rstest::rstest;
 use serde_json::json;
