@@ -7,28 +7,26 @@
 pub mod args;
 pub mod break_glass;
 pub mod check;
-pub mod config;
 mod documents;
 pub mod explain;
 mod failure;
 mod live_sources;
-mod logging;
 pub mod output;
 pub mod policy;
 mod process;
 pub mod registration;
 mod reviewing;
 mod serve;
+mod target;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use self::args::{Args, Command};
+use self::{
+    args::{Args, Command},
+    output::print,
+};
 
 /// Runs the command that `args` name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -78,14 +76,5 @@ fn refuse(error: &clap::Error) -> ExitCode {
             failure::report(&failure::of_clap(error));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("failed to write to standard output"))
-        }
-        _ => Ok(()),
     }
 }

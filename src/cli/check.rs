@@ -19,15 +19,14 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
 use helm_guard_core::{helm::ReleaseName, policy::Policy};
-use serde_json::Value;
 
 use self::{files::CollectedFiles, report::Report};
 use super::{
-    args::StorageDriver,
-    documents::Source,
-    output::{self, Format},
-    policy, print, process,
+    documents::{self, Source},
+    output::{self, Format, print},
+    process,
     reviewing::{self, Cluster},
+    target::{StorageDriver, TargetArgs},
 };
 use crate::{
     cluster::client::Target,
@@ -44,7 +43,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// is needed.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 all are allowed, 2 at least one is denied, 1 an error.")]
-#[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true))]
+#[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true)
+    .conflicts_with("TargetArgs"))]
 pub struct Check {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
@@ -76,12 +76,9 @@ pub struct Check {
         default_value = "secrets"
     )]
     pub storage_drivers: Vec<StorageDriver>,
-    /// Kubeconfig of the cluster
-    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "offline")]
-    pub context: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// What a table ends with.
@@ -101,7 +98,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
 /// As [`run`].
 pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode> {
     let policy = match &args.policy {
-        Some(file) => policy::load(file)?,
+        Some(file) => documents::policy(file)?,
         None => Policy::default(),
     };
     let mut texts = Vec::new();
@@ -110,10 +107,7 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
     }
     let reports = process::runtime()?.block_on(async {
         if args.releases.is_empty() && args.manifest.is_none() {
-            let target = Target {
-                kubeconfig: args.kubeconfig.clone(),
-                context: args.context.clone(),
-            };
+            let target = Target::from(&args.target);
             let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
             reports(&cluster.reviewer(policy)?, &texts).await
         } else {
@@ -180,15 +174,6 @@ fn offline(args: &Check) -> anyhow::Result<RecordedSources> {
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
     Ok(files.sources())
-}
-
-/// A field of an object that is a string; nothing where it is not.
-pub(super) fn text_of(object: &Value, field: &str) -> String {
-    object
-        .get(field)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
 }
 
 fn release_name(given: &str) -> anyhow::Result<ReleaseName> {

@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::bail;
 use helm_guard_core::{
     helm::manifest,
+    policy::{Policy, document},
     yaml::{self, YamlError},
 };
 use serde_json::{Deserializer, Value};
@@ -75,6 +77,29 @@ impl Source {
     pub(super) fn documents(&self) -> Result<Vec<Value>, DocumentsError> {
         read(&self.name(), &self.text()?)
     }
+}
+
+/// Reads a policy from a file, and says what is wrong with it, a line each.
+pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
+    let source = Source::of(file);
+    let text = source.text()?;
+    match document::parse(&text).and_then(|spec| Policy::compile(&spec)) {
+        Ok(policy) => Ok(policy),
+        Err(error) => {
+            let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
+            let lines: Vec<String> = lines.collect();
+            bail!("{} is no valid policy:{}", source.name(), lines.concat())
+        }
+    }
+}
+
+/// A field of an object that is a string; nothing where it is not.
+pub(super) fn text_of(object: &Value, field: &str) -> String {
+    object
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn read(name: &str, text: &str) -> Result<Vec<Value>, DocumentsError> {

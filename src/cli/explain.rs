@@ -8,7 +8,6 @@ mod resource;
 mod writer;
 
 use std::{
-    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -35,11 +34,11 @@ use self::{
     writer::last_writer,
 };
 use super::{
-    args::StorageDriver,
-    check::text_of,
-    output::{self, Format},
-    print, process,
+    documents::text_of,
+    output::{self, Format, print},
+    process,
     reviewing::Cluster,
+    target::{StorageDriver, TargetArgs},
 };
 use crate::{
     cluster::client::Target,
@@ -74,12 +73,9 @@ pub struct Explain {
         default_value = "secrets"
     )]
     pub storage_drivers: Vec<StorageDriver>,
-    /// Kubeconfig of the cluster
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// Explains.
@@ -95,10 +91,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         .as_deref()
         .map(str::parse::<FieldPath>)
         .transpose()?;
-    let target = Target {
-        kubeconfig: args.kubeconfig.clone(),
-        context: args.context.clone(),
-    };
+    let target = Target::from(&args.target);
     let explanation = process::runtime()?.block_on(async {
         let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
         let resource = Resource::find(&cluster.client, kind).await?;

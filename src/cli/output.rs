@@ -1,6 +1,9 @@
-//! `-o json` and `-o yaml` for every subcommand that lists something.
+//! What subcommands print: text on standard output, notes on standard error, tables, `-o json` and `-o yaml`.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -88,6 +91,46 @@ fn plain_or_quoted(key: &str) -> String {
     }
 }
 
+/// Writes to standard output. A closed pipe is no failure.
+pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("failed to write to standard output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something to whoever watches; standard output is for what programs read.
+pub(super) fn say(text: &str) {
+    // Nobody is left to tell when even this fails.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Lines of words, in columns.
+pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = header.iter().map(ToString::to_string).collect();
+    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths);
+        let row: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(row.join("   ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use helm_guard_core::yaml::{Allowance, read};
@@ -104,5 +147,17 @@ mod tests {
         ]);
         let text = encode(Format::Yaml, &value).unwrap().unwrap();
         assert_eq!(read(&text, &Allowance::default()).unwrap(), value, "{text}");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [
+            vec!["a".to_owned(), "long word".to_owned(), "x".to_owned()],
+            vec!["bbb".to_owned(), String::new(), String::new()],
+        ];
+        assert_eq!(
+            columns(&["N", "WORD", "Z"], &rows),
+            "N     WORD        Z\na     long word   x\nbbb\n"
+        );
     }
 }

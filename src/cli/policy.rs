@@ -11,16 +11,13 @@ mod presets;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::bail;
 use clap::{Parser, Subcommand};
-use helm_guard_core::policy::{Policy, document};
 
 use super::{
-    args::StorageDriver,
     check::{self, Check, Ending},
-    documents::Source,
-    output::Format,
-    print,
+    documents::{self, Source},
+    output::{Format, print},
+    target::{StorageDriver, TargetArgs, kubeconfig_help},
 };
 
 /// `helm-guard policy`
@@ -37,7 +34,7 @@ pub enum Action {
     /// Validate a policy, and show what it decides for recorded reviews
     Check(Box<PolicyCheck>),
     /// Show what mode Deny would have denied, and which exemptions would allow it
-    Forecast(Box<forecast::Forecast>),
+    Forecast(Box<forecast::ForecastArgs>),
     /// Convert the rules of a Flux HelmRelease or an Argo CD Application into a policy
     Import {
         /// HelmReleases and Applications, YAML or JSON; - is standard input
@@ -59,6 +56,10 @@ pub enum Action {
 #[command(
     after_help = "Exit codes: 0 the policy is valid and denies none of the reviews, 2 it denies at least one, 1 it is not valid."
 )]
+#[command(mut_group("TargetArgs", |group| group.conflicts_with("releases").requires("review")))]
+#[command(mut_args(kubeconfig_help(
+    "Kubeconfig of the cluster to read releases from, unless --releases is given"
+)))]
 pub struct PolicyCheck {
     /// The policy (GuardPolicy, YAML or JSON); - is standard input
     #[arg(value_name = "FILE")]
@@ -72,22 +73,9 @@ pub struct PolicyCheck {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// Kubeconfig of the cluster to read releases from, unless --releases is given
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "releases",
-        requires = "review"
-    )]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(
-        long,
-        value_name = "NAME",
-        conflicts_with = "releases",
-        requires = "review"
-    )]
-    pub context: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// Does it.
@@ -102,7 +90,7 @@ pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
 
 fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
     if args.review.is_empty() {
-        load(&args.file)?;
+        documents::policy(&args.file)?;
         print(b"the policy is valid\n")?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -115,24 +103,9 @@ fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
             release: None,
             definitions: Vec::new(),
             output: args.output,
-            kubeconfig: args.kubeconfig.clone(),
-            context: args.context.clone(),
+            target: args.target.clone(),
             storage_drivers: vec![StorageDriver::Secrets],
         },
         Ending::Summary,
     )
-}
-
-/// Reads a policy from a file, and says what is wrong with it, a line each.
-pub(super) fn load(file: &std::path::Path) -> anyhow::Result<Policy> {
-    let source = Source::of(file);
-    let text = source.text()?;
-    match document::parse(&text).and_then(|spec| Policy::compile(&spec)) {
-        Ok(policy) => Ok(policy),
-        Err(error) => {
-            let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
-            let lines: Vec<String> = lines.collect();
-            bail!("{} is no valid policy:{}", source.name(), lines.concat())
-        }
-    }
 }

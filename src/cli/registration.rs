@@ -19,7 +19,13 @@ use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
 use helm_guard_core::names;
 
-use super::{config::ConfigError, output, policy, print, process};
+use super::{
+    documents,
+    output::{self, print},
+    process,
+    serve::config::ConfigError,
+    target::{TargetArgs, kubeconfig_help},
+};
 use crate::{
     cluster::client::{self, Target},
     webhook::{
@@ -43,6 +49,8 @@ use crate::{
 /// paths: whoever can read it can call the guard. They change with the private key.
 #[derive(Debug, Parser)]
 #[command(group = ArgGroup::new("endpoint").args(["url", "service"]).required(true))]
+#[command(mut_group("TargetArgs", |group| group.conflicts_with("tls_cert")))]
+#[command(mut_args(kubeconfig_help("Kubeconfig of the cluster to read the Secret from")))]
 pub struct RegistrationCommand {
     /// https URL that the API server calls
     #[arg(long, value_name = "URL", requires = "tls_cert")]
@@ -70,12 +78,9 @@ pub struct RegistrationCommand {
     /// Namespace of the guard, which never fails closed; default: that of --service
     #[arg(long, value_name = "NAMESPACE")]
     pub guard_namespace: Option<String>,
-    /// Kubeconfig of the cluster to read the Secret from
-    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
-    pub context: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// Does it.
@@ -123,7 +128,7 @@ fn registration(
         .transpose()?;
     let watched = match &args.policy {
         Some(file) => {
-            let (users, groups) = policy::load(file)?.emergencies().who();
+            let (users, groups) = documents::policy(file)?.emergencies().who();
             Watched { users, groups }
         }
         None => Watched::default(),
@@ -151,11 +156,7 @@ async fn pair(args: &RegistrationCommand, endpoint: &Endpoint) -> anyhow::Result
     let Endpoint::Service { namespace, .. } = endpoint else {
         bail!("--url needs --tls-cert and --tls-key");
     };
-    let target = Target {
-        kubeconfig: args.kubeconfig.clone(),
-        context: args.context.clone(),
-    };
-    let client = client::connect(&target).await?;
+    let client = client::connect(&Target::from(&args.target)).await?;
     secret::read(&client, namespace).await?.with_context(|| {
         let name = secret::SECRET_NAME;
         format!("no certificate in the Secret {namespace}/{name}: give --tls-cert and --tls-key")

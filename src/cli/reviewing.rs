@@ -7,7 +7,7 @@ use helm_guard_core::{compare::redact::Redactor, policy::Policy};
 use kube::Client;
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{args::StorageDriver, live_sources::LiveSources, process};
+use super::{live_sources::LiveSources, process, target::StorageDriver};
 use crate::{
     cluster::client::{self, Target},
     releases::{self, Releases},

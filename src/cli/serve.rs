@@ -6,8 +6,11 @@
 //!    guard that knows the releases.
 //! 4. Until a signal, or until a task that must not end does; then the drain.
 
+pub(super) mod args;
+pub(super) mod config;
 mod health;
-pub(super) mod policy;
+mod logging;
+mod policy;
 mod watchdog;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -25,15 +28,13 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    config::{AtExit, AuditTarget, Config},
     health::Health,
     policy::{Keeper, Standing, Terms as PolicyTerms},
     watchdog::Watchdog,
 };
 use super::{
-    args,
-    config::{AtExit, AuditTarget, Config},
     live_sources::LiveSources,
-    logging,
     process::{install_crypto, key},
 };
 use crate::{

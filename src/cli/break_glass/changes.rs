@@ -6,11 +6,8 @@ use clap::Parser;
 use helm_guard_core::api::{EmergencyChange, State};
 use kube::{Api, Client, api::ListParams};
 
-use super::{Told, columns, values};
-use crate::cli::{
-    output::{self, Format},
-    print,
-};
+use super::{api_calls::Told, values};
+use crate::cli::output::{self, Format, columns, print};
 
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]

@@ -9,11 +9,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Told, columns, myself, say, token};
-use crate::cli::{
-    output::{self, Format},
-    print,
+use super::{
+    api_calls::{Told, myself},
+    token,
 };
+use crate::cli::output::{self, Format, columns, print, say};
 
 fn api(client: &Client) -> Api<BreakGlassGrant> {
     Api::all(client.clone())

@@ -13,14 +13,14 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use kube::config::{Cluster, Kubeconfig};
 use serde_json::{Value, json};
 
-use super::Token;
+use super::token::TokenArgs;
 use crate::{
     cli::output::{self, Format},
     cluster::client::Target,
 };
 
 /// Refuses early, before a grant is made.
-pub(super) fn check_room(args: &Token) -> anyhow::Result<()> {
+pub(super) fn check_room(args: &TokenArgs) -> anyhow::Result<()> {
     if !args.no_token && !args.force && args.output.symlink_metadata().is_ok() {
         bail!(
             "{} is there already: give --force to write over it, or another --output",
@@ -33,7 +33,7 @@ pub(super) fn check_room(args: &Token) -> anyhow::Result<()> {
 /// Writes it: the cluster of the context in use, and nothing else of the user's own kubeconfig.
 pub(super) fn write(
     target: &Target,
-    args: &Token,
+    args: &TokenArgs,
     (user, namespace): (&str, &str),
     token: &str,
 ) -> anyhow::Result<()> {

@@ -15,8 +15,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, api::PostParams};
 
-use super::{Token, Told, grants, kubeconfig, myself, say, token};
-use crate::cluster::client::Target;
+use super::{
+    api_calls::{Told, myself},
+    grants, kubeconfig,
+    token::{self, TokenArgs},
+};
+use crate::{
+    cli::output::{print, say},
+    cluster::client::Target,
+};
 
 /// The API server makes no token shorter than this
 /// (`pkg/apis/authentication/validation/validation.go`).
@@ -54,7 +61,7 @@ pub struct Open {
     pub no_wait: bool,
     /// The token.
     #[command(flatten)]
-    pub token: Token,
+    pub token: TokenArgs,
 }
 
 pub(super) async fn open(client: &Client, target: &Target, args: &Open) -> anyhow::Result<()> {
@@ -87,7 +94,7 @@ pub(super) async fn extend(
     target: &Target,
     name: &str,
     span: Span,
-    token: &Token,
+    token: &TokenArgs,
 ) -> anyhow::Result<()> {
     kubeconfig::check_room(token)?;
     let old = grants::get(client, name).await?;
@@ -145,7 +152,7 @@ async fn deliver(
     client: &Client,
     target: &Target,
     (grant, account): (&BreakGlassGrant, &str),
-    args: &Token,
+    args: &TokenArgs,
 ) -> anyhow::Result<()> {
     if args.no_token {
         say("no token was asked for");
@@ -171,7 +178,7 @@ async fn deliver(
          close {} && rm {file}",
         name(grant)
     ));
-    super::super::print(format!("{}\n", name(grant)).as_bytes())
+    print(format!("{}\n", name(grant)).as_bytes())
 }
 
 fn name(grant: &BreakGlassGrant) -> String {
@@ -190,7 +197,7 @@ async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
     Some(policy.spec.break_glass)
 }
 
-fn account(policy: Option<&breakglass::BreakGlass>, token: &Token) -> anyhow::Result<String> {
+fn account(policy: Option<&breakglass::BreakGlass>, token: &TokenArgs) -> anyhow::Result<String> {
     let of_policy = || policy?.service_account.clone();
     let account = match token.service_account.clone().or_else(of_policy) {
         Some(account) => account,

@@ -2,8 +2,11 @@
 //! the Secret goes, and the API server takes the token for invalid (within ten seconds, for which it remembers
 //! that it has accepted one: `k8s.io/apiserver/pkg/authentication/token/cache`).
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use clap::Args;
 use helm_guard_core::{
     api::BreakGlassGrant, breakglass::token::GRANT_LABEL, policy::emergency::identities,
 };
@@ -17,7 +20,25 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Told, say};
+use super::api_calls::Told;
+use crate::cli::output::say;
+
+/// The token of the emergency account, and where it goes.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Emergency account; default: the one in the policy of the cluster
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service_account: Option<String>,
+    /// File to write the kubeconfig to
+    #[arg(long, value_name = "FILE", default_value = "emergency.yaml")]
+    pub output: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Create only the grant, without a token
+    #[arg(long)]
+    pub no_token: bool,
+}
 
 /// A token of the account for a grant, good for so many seconds at most.
 pub(super) async fn request(

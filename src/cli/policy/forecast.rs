@@ -15,21 +15,21 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use helm_guard_core::api::Span;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
-use self::show::Report;
+use self::show::{ForecastFormat, Report, Source};
 use crate::{
-    cli::{print, process},
+    cli::{output::print, process, target::TargetArgs},
     cluster::{
         ApiFailure,
         client::{self, Target},
     },
     record::forecast::{
-        DAYS, Forecast as Counted, day_of,
+        DAYS, day_of,
         document::{Document, NAME},
         keeper,
         lines::Read,
@@ -42,7 +42,8 @@ use crate::{
 /// ConfigMap helm-guard-forecast of their own namespace. Their audit lines can be read instead.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 it could be read, 1 an error.")]
-pub struct Forecast {
+#[command(mut_group("TargetArgs", |group| group.conflicts_with("audit_log")))]
+pub struct ForecastArgs {
     /// How far to look back, in days (7d) or hours (36h); by whole days, UTC, today included
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = days)]
     pub since: i64,
@@ -51,7 +52,7 @@ pub struct Forecast {
     pub namespace: Option<String>,
     /// Output format; yaml is a policy with these exemptions
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    pub output: ForecastFormat,
     /// Read audit lines instead, also among other log lines; - is standard input (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub audit_log: Vec<PathBuf>,
@@ -63,38 +64,13 @@ pub struct Forecast {
         conflicts_with = "audit_log"
     )]
     pub guard_namespace: String,
-    /// Kubeconfig of the cluster
-    #[arg(long, value_name = "FILE", conflicts_with = "audit_log")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "audit_log")]
-    pub context: Option<String>,
-}
-
-/// How a forecast is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Table,
-    /// With all that is known
-    Wide,
-    /// One JSON document
-    Json,
-    /// A GuardPolicy with the exemptions and presets
-    Yaml,
-}
-
-/// What was counted, and by whom.
-#[derive(Debug)]
-struct Source {
-    counted: Counted,
-    since: Option<Timestamp>,
-    /// Lines that could not be read.
-    unreadable: u64,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// Prints it.
-pub(super) fn run(args: &Forecast) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let from = first_day(now, args.since)?;
     let source = if args.audit_log.is_empty() {
@@ -130,7 +106,7 @@ fn first_day(now: Timestamp, days: i64) -> anyhow::Result<Date> {
         .context("failed to look so far back")
 }
 
-async fn from_cluster(args: &Forecast) -> anyhow::Result<Source> {
+async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
     if args.since > DAYS {
         bail!(
             "failed to look back {} days: the guards count for {DAYS}; audit lines go back further \
@@ -138,11 +114,7 @@ async fn from_cluster(args: &Forecast) -> anyhow::Result<Source> {
             args.since
         );
     }
-    let target = Target {
-        kubeconfig: args.kubeconfig.clone(),
-        context: args.context.clone(),
-    };
-    let client = client::connect(&target).await?;
+    let client = client::connect(&Target::from(&args.target)).await?;
     let namespace = &args.guard_namespace;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let map = api

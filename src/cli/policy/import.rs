@@ -24,7 +24,10 @@ use helm_guard_core::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cli::{documents::Source, output, print};
+use crate::cli::{
+    documents::Source,
+    output::{self, print},
+};
 
 /// What was found.
 #[derive(Debug, Default)]

@@ -5,10 +5,7 @@ use std::{fmt::Write, process::ExitCode};
 use helm_guard_core::policy::presets::{ALL, Entry, Grant};
 use serde::Serialize;
 
-use crate::cli::{
-    output::{self, Format},
-    print,
-};
+use crate::cli::output::{self, Format, print};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,9 +8,8 @@ use std::{
 use helm_guard_core::policy::Live;
 use jiff::Timestamp;
 
-use super::policy::Standing;
+use super::{logging::Log, policy::Standing};
 use crate::{
-    cli::logging::Log,
     cluster::admission::AdmissionPolicies,
     record::{
         audit::AuditLog,

@@ -33,8 +33,8 @@ use kube::{Client, api::DynamicObject};
 
 pub(super) use self::standing::Standing;
 use self::standing::{Loaded, Origin};
+use super::config::PolicyNeed;
 use crate::{
-    cli::config::PolicyNeed,
     cluster::policies::{self, PolicyWatch, Seen},
     record::{Recorder, alerts::Alert},
     webhook::{answer::text::cut, upkeep::Registered},
@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const STATUS_BYTES: usize = 4 * 1024;
 
 /// Reads a policy from a file.
-pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<(String, Policy)> {
+pub(super) fn read(path: &Path) -> anyhow::Result<(String, Policy)> {
     let text = text(path)?;
     let policy = compiled(&text).with_context(|| path.display().to_string())?;
     Ok((text, policy))

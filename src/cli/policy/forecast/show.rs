@@ -2,17 +2,37 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
+use clap::ValueEnum;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
-use super::{
-    Format, Source,
-    needs::{Needs, Remedies},
-};
+use super::needs::{Needs, Remedies};
 use crate::{
-    cli::{break_glass::columns, output},
-    record::forecast::{Act, Count, Seen, What, total},
+    cli::output::{self, columns},
+    record::forecast::{Act, Count, Forecast, Seen, What, total},
 };
+
+/// How a forecast is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForecastFormat {
+    /// For people
+    Table,
+    /// With all that is known
+    Wide,
+    /// One JSON document
+    Json,
+    /// A GuardPolicy with the exemptions and presets
+    Yaml,
+}
+
+/// What was counted, and by whom.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) counted: Forecast,
+    pub(super) since: Option<Timestamp>,
+    /// Lines that could not be read.
+    pub(super) unreadable: u64,
+}
 
 /// A forecast, cut to what was asked for.
 #[derive(Debug)]
@@ -126,14 +146,16 @@ impl<'a> Report<'a> {
         warnings
     }
 
-    pub(super) fn text(&self, format: Format) -> anyhow::Result<String> {
+    pub(super) fn text(&self, format: ForecastFormat) -> anyhow::Result<String> {
         let summary = self.sentence();
         Ok(match format {
-            Format::Table | Format::Wide if self.rows.is_empty() => format!("{summary}\n"),
-            Format::Table => format!("{}\n{summary}\n", self.table()),
-            Format::Wide => format!("{}\n{summary}\n", self.wide()),
-            Format::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
-            Format::Yaml => {
+            ForecastFormat::Table | ForecastFormat::Wide if self.rows.is_empty() => {
+                format!("{summary}\n")
+            }
+            ForecastFormat::Table => format!("{}\n{summary}\n", self.table()),
+            ForecastFormat::Wide => format!("{}\n{summary}\n", self.wide()),
+            ForecastFormat::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
+            ForecastFormat::Yaml => {
                 let policy = output::yaml(&self.remedies.policy()?);
                 format!("# {summary}\n# This is what would be needed to let it pass.\n{policy}")
             }

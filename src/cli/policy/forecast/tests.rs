@@ -3,7 +3,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::forecast::{Act, What};
+use crate::record::forecast::{Act, Forecast, What};
 
 fn what(user: &str, kind: &str, act: Act, field: &str) -> What {
     What {
@@ -23,7 +23,7 @@ const KEDA: &str = "system:serviceaccount:keda:keda-operator";
 const IMAGE: &str = ".spec.template.spec.containers[name=web].image";
 
 fn source(whats: Vec<What>) -> Source {
-    let mut counted = Counted::default();
+    let mut counted = Forecast::default();
     for (n, what) in whats.into_iter().enumerate() {
         let second = format!("2026-11-21T03:00:{:02}Z", n % 60);
         counted.note([what], "web", second.parse().unwrap());
@@ -69,7 +69,7 @@ fn from() -> Date {
 fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
     let source = some();
     let report = Report::of(&source, from(), None);
-    let text = report.text(Format::Table).unwrap();
+    let text = report.text(ForecastFormat::Table).unwrap();
     let lines: Vec<String> = text
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -101,7 +101,7 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
 fn the_policy_is_valid_and_no_wider_than_what_was_seen() {
     let source = some();
     let text = Report::of(&source, from(), None)
-        .text(Format::Yaml)
+        .text(ForecastFormat::Yaml)
         .unwrap();
     let spec = document::parse(&text).unwrap();
     Policy::compile(&spec).unwrap();
@@ -130,7 +130,7 @@ fn the_policy_is_valid_and_no_wider_than_what_was_seen() {
 fn json_has_all_that_is_known() {
     let source = some();
     let text = Report::of(&source, from(), None)
-        .text(Format::Json)
+        .text(ForecastFormat::Json)
         .unwrap();
     let value: Value = serde_json::from_str(&text).unwrap();
     let summary = json!({"requests": 7, "unlisted": 0, "users": 4, "releases": 2});
@@ -146,13 +146,13 @@ fn json_has_all_that_is_known() {
 fn a_namespace_and_a_day_narrow_it() {
     let source = some();
     let elsewhere = Report::of(&source, from(), Some("other"));
-    let text = elsewhere.text(Format::Table).unwrap();
+    let text = elsewhere.text(ForecastFormat::Table).unwrap();
     assert!(
         text.starts_with("Since 2026-11-15, Deny would have refused nothing"),
         "{text}"
     );
     let later = Report::of(&source, "2026-11-22".parse().unwrap(), None);
-    let text = later.text(Format::Wide).unwrap();
+    let text = later.text(ForecastFormat::Wide).unwrap();
     assert_eq!(text, "Since 2026-11-22, Deny would have refused nothing.\n");
 }
 
@@ -171,9 +171,9 @@ fn what_no_exemption_can_say_is_said_to_be_so(
 ) {
     let source = source(vec![what(user, "Deployment", Act::Change, field)]);
     let report = Report::of(&source, from(), None);
-    let table = report.text(Format::Table).unwrap();
+    let table = report.text(ForecastFormat::Table).unwrap();
     assert!(table.contains(why), "{table}");
-    let policy = document::parse(&report.text(Format::Yaml).unwrap()).unwrap();
+    let policy = document::parse(&report.text(ForecastFormat::Yaml).unwrap()).unwrap();
     assert_eq!(policy.exemptions, []);
 }
 
@@ -198,11 +198,11 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
     }
     let source = source(whats);
     let report = Report::of(&source, from(), None);
-    let spec = document::parse(&report.text(Format::Yaml).unwrap()).unwrap();
+    let spec = document::parse(&report.text(ForecastFormat::Yaml).unwrap()).unwrap();
     Policy::compile(&spec).unwrap();
     assert_eq!(spec.exemptions.len(), 256);
     assert!(spec.exemptions.iter().all(|one| one.paths.len() <= 64));
-    let table = report.text(Format::Table).unwrap();
+    let table = report.text(ForecastFormat::Table).unwrap();
     assert!(table.contains("at most 256 exemptions"));
 }
 
@@ -210,7 +210,12 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
 fn names_from_clients_do_not_steer_the_terminal() {
     let source = source(vec![what("b\u{1b}[31mob", "Deployment", Act::Delete, "")]);
     let report = Report::of(&source, from(), None);
-    assert!(!report.text(Format::Wide).unwrap().contains('\u{1b}'));
+    assert!(
+        !report
+            .text(ForecastFormat::Wide)
+            .unwrap()
+            .contains('\u{1b}')
+    );
 }
 
 #[rstest]

@@ -20,8 +20,9 @@ use helm_guard_core::{
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
-use super::args::{LogFormat, Serve, StorageDriver};
+use super::args::{LogFormat, Serve};
 use crate::{
+    cli::target::StorageDriver,
     cluster::client::Target,
     record::audit::file::Retention,
     webhook::{
@@ -265,10 +266,7 @@ impl Config {
                 ca_file,
                 subjects: args.client_subjects,
             }),
-            target: Target {
-                kubeconfig: args.kubeconfig,
-                context: args.context,
-            },
+            target: Target::from(&args.target),
             namespaces: args.watch_namespaces,
             drivers: StorageDriver::drivers(&args.storage_drivers),
             index_bytes: usize::try_from(args.index_memory)

@@ -1,0 +1,151 @@
+//! The arguments of `helm-guard serve`. Nothing but [`super::config`] reads them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{ArgGroup, Parser, ValueEnum};
+use helm_guard_core::api::Mode;
+
+use crate::cli::target::{StorageDriver, TargetArgs, kubeconfig_help};
+
+/// `helm-guard serve`
+#[derive(Debug, Parser)]
+#[command(group = ArgGroup::new("endpoint").args(["register_url", "register_service"]))]
+#[command(mut_args(kubeconfig_help(
+    "Kubeconfig of the cluster to guard; default: $KUBECONFIG, ~/.kube/config, or the Pod's own"
+)))]
+pub struct Serve {
+    /// Address of the webhook (HTTPS)
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Address of /livez, /readyz and /metrics (plain HTTP)
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// Policy file (YAML or JSON), reloaded when it changes; overrides the policy in the cluster
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["mode", "break_glass_users", "break_glass_groups", "runbook_url"]
+    )]
+    pub policy: Option<PathBuf>,
+    /// Enforcement mode while no policy is in force: Deny, Warn or Audit
+    #[arg(long, value_name = "MODE", default_value = "Deny")]
+    pub mode: Mode,
+    /// How long a policy object must have been absent before the flags apply again: 5m, 90s
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        conflicts_with = "policy"
+    )]
+    pub policy_grace: String,
+    /// Be ready only with a policy object, and keep the last valid one as long as the object is absent
+    #[arg(long, conflicts_with = "policy")]
+    pub require_policy: bool,
+    /// User whose violations are allowed and recorded; NAMESPACE/NAME is a service account
+    /// (repeatable, matched exactly)
+    #[arg(long = "break-glass-user", value_name = "NAME")]
+    pub break_glass_users: Vec<String>,
+    /// Group whose violations are allowed and recorded (repeatable, matched exactly)
+    #[arg(long = "break-glass-group", value_name = "NAME")]
+    pub break_glass_groups: Vec<String>,
+    /// Page about emergencies that denials link to
+    #[arg(long, value_name = "URL")]
+    pub runbook_url: Option<String>,
+    /// Register the webhook in the cluster, called at this https URL
+    #[arg(long, value_name = "URL")]
+    pub register_url: Option<String>,
+    /// Register the webhook in the cluster, called through this Service
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub register_service: Option<String>,
+    /// Remove the registration when the process ends
+    #[arg(long, requires = "endpoint")]
+    pub unregister_on_exit: bool,
+    /// Label of namespaces where a write that no replica evaluates is denied instead of allowed:
+    /// KEY=VALUE, KEY, or KEY in (A,B); never for cluster-scoped objects, kube-system or the guard's
+    /// own namespace
+    #[arg(long, value_name = "LABEL", requires = "endpoint")]
+    pub fail_closed_namespaces: Option<String>,
+    /// Certificate chain (PEM) to serve with, instead of a generated one; a ca.crt in the same folder
+    /// goes into the registration
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// CAs (PEM) of client certificates of API servers; without it, no client certificate is requested
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Common name of a client certificate to accept (repeatable, matched exactly); default: any
+    #[arg(
+        long = "client-subject",
+        value_name = "NAME",
+        requires = "client_ca_file"
+    )]
+    pub client_subjects: Vec<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Namespace to read release records in (repeatable); default: all
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    pub watch_namespaces: Vec<String>,
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub storage_drivers: Vec<StorageDriver>,
+    /// Memory for declared objects, in MiB; releases beyond it are read again for each request
+    #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub index_memory: u32,
+    /// Namespace of the guard itself, with the Lease of the leader, the Secrets of alert sinks, and the
+    /// ConfigMap of the forecast; default: that of --register-service, else "default", where only a
+    /// guard in a Pod keeps a forecast
+    #[arg(long, value_name = "NAMESPACE")]
+    pub guard_namespace: Option<String>,
+    /// Release that installs the guard; its objects in its namespace are exempt, so that the guard never
+    /// blocks its own repair; default: the release in the guard's namespace that declares the Service of
+    /// --register-service or, with --register-url, has the chart helm-guard
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub own_release: Option<String>,
+    /// File for audit lines, one JSON object each; - is standard output; default: standard error, with
+    /// the log
+    #[arg(long, value_name = "FILE")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Size, in MiB, at which the audit log is rotated
+    #[arg(long, value_name = "MIB", default_value_t = 100, requires = "audit_log_path",
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub audit_log_maxsize: u64,
+    /// Rotated audit logs to keep; 0 keeps all
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        requires = "audit_log_path"
+    )]
+    pub audit_log_maxbackup: usize,
+    /// Format of log lines; audit lines are always JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Minimum level of log lines: error, warn, info, debug, trace, or a filter such as
+    /// `warn,helm_guard=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How long to accept requests after a SIGTERM, until the API server no longer calls this replica:
+    /// 5s, 500ms
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub drain_delay: String,
+    /// Threads that answer requests; default: one per CPU, from 2 to 8
+    #[arg(long, value_name = "N")]
+    pub worker_threads: Option<usize>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Text,
+}

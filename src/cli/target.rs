@@ -1,0 +1,63 @@
+//! Which cluster a subcommand works on, and where Helm stores the release records in it.
+
+use std::path::PathBuf;
+
+use clap::{Arg, Args, ValueEnum};
+use helm_guard_core::helm::storage::Driver;
+
+use crate::cluster::client::Target;
+
+/// The cluster of a subcommand. The group `TargetArgs` stands for both flags: a subcommand that works without
+/// a cluster names it in a conflict.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// Kubeconfig of the cluster
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl From<&TargetArgs> for Target {
+    fn from(args: &TargetArgs) -> Self {
+        Self {
+            kubeconfig: args.kubeconfig.clone(),
+            context: args.context.clone(),
+        }
+    }
+}
+
+/// Says what the cluster of a subcommand is for, where the help of [`TargetArgs`] is too short.
+pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
+    move |arg| match arg.get_id().as_str() {
+        "kubeconfig" => arg.help(text),
+        _ => arg,
+    }
+}
+
+/// What release records are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StorageDriver {
+    /// Secrets, Helm's default
+    Secrets,
+    /// `ConfigMaps`: anyone who may write one with the right name can write a record
+    #[value(name = "configmaps")]
+    ConfigMaps,
+}
+
+impl StorageDriver {
+    /// As the index has them.
+    pub fn drivers(given: &[Self]) -> Vec<Driver> {
+        let mut drivers: Vec<Driver> = given
+            .iter()
+            .map(|driver| match driver {
+                Self::Secrets => Driver::Secret,
+                Self::ConfigMaps => Driver::ConfigMap,
+            })
+            .collect();
+        drivers.sort_unstable();
+        drivers.dedup();
+        drivers
+    }
+}
