@@ -22,8 +22,8 @@ use helm_guard::{
         endpoint::Endpoint,
         paths::Paths,
         registration::{
-            self, Registration, Unregistered, Written, emergencies::Watched, pins::Wanted,
-            writer::Mandate,
+            self, Memory, Registration, Unregistered, Written,
+            installation::{OtherInstallations, Takeover},
         },
         tls::{self, ServingCertificate},
         upkeep::{self, Intervals, Source, Target, Upkeep},
@@ -147,6 +147,8 @@ fn registered(plane: &ControlPlane) -> Recorder {
             policy: helm_guard_core::policy::Policy::default().live(),
             fail_closed: None,
             role: leading(),
+            installation: None,
+            takeover: Takeover::default(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
@@ -379,17 +381,17 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         ..
     } = recorder;
     let wanted = Registration {
-        endpoint: upkeep.endpoint.clone().unwrap(),
         ca_bundle: upkeep.serving.ca_bundle(),
-        paths: upkeep.paths.newest(),
-        pins: Wanted::default(),
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: Mandate::default(),
+        ..Registration::new(upkeep.endpoint.clone().unwrap(), upkeep.paths.newest())
+    };
+    let (paths, others) = (Paths::new(), OtherInstallations::default());
+    let memory = Memory {
+        paths: &paths,
+        others: &others,
     };
     // What the API server fills in is no difference: it was written once, however often looked at.
     let looked = runtime
-        .block_on(registration::ensure(client, &wanted, &Paths::new()))
+        .block_on(registration::ensure(client, &wanted, memory))
         .unwrap();
     assert_eq!(
         (looked.written, upkeep.registered.writes()),

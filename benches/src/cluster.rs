@@ -20,7 +20,7 @@ use helm_guard::{
     webhook::{
         endpoint::Endpoint,
         paths::PathKey,
-        registration::{self, Registration, emergencies::Watched, pins::Wanted},
+        registration::{self, Registration},
     },
 };
 use kube::Client;
@@ -308,14 +308,10 @@ fn deployment_path(of: &str) -> String {
 
 /// The guard's own registration, for one namespace and one address.
 fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
+    let endpoint = Endpoint::from_url(&format!("https://{}", server.address()))?;
     let registration = Registration {
-        endpoint: Endpoint::from_url(&format!("https://{}", server.address()))?,
         ca_bundle: Some(identity.ca().to_owned()),
-        paths: PathKey::of(&identity.pair),
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: helm_guard::webhook::registration::writer::Mandate::default(),
-        pins: Wanted::default(),
+        ..Registration::new(endpoint, PathKey::of(&identity.pair))
     };
     let wanted = registration::configuration(&registration, &BTreeSet::new());
     let mut wanted = serde_json::to_value(wanted)?;

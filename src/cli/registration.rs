@@ -32,10 +32,7 @@ use crate::{
         certificates::secret,
         endpoint::Endpoint,
         paths::PathKey,
-        registration::{
-            Registration, closed::FailClosed, configuration, emergencies::Watched, pins::Wanted,
-            writer::Mandate,
-        },
+        registration::{Registration, closed::FailClosed, configuration, emergencies::Watched},
         tls::{
             self, Pair,
             files::{self, Files},
@@ -134,13 +131,10 @@ fn registration(
         None => Watched::default(),
     };
     Ok(Registration {
-        endpoint,
         ca_bundle: pair.ca_bundle.clone(),
-        paths: PathKey::of(pair),
-        pins: Wanted::default(),
         watched,
         fail_closed,
-        mandate: Mandate::default(),
+        ..Registration::new(endpoint, PathKey::of(pair))
     })
 }
 

@@ -42,7 +42,7 @@ use crate::{
         Clients,
         admission::AdmissionPolicies,
         client,
-        lease::{Candidate, Role, Terms},
+        lease::{Candidate, LEASE_NAME, Role, Terms},
         live::Objects,
     },
     record::{
@@ -65,15 +65,13 @@ use crate::{
         handler::{self, Webhook},
         intake::Intake,
         paths::Paths,
+        registration::installation::Installation,
         shutdown::{self, Signals, Stop, Tasks},
         tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
         upkeep::{self, Intervals, Registered, Source, Target, Upkeep},
         versions::{self, Following, Pace},
     },
 };
-
-/// The lease by which one of several replicas is chosen to follow emergency changes.
-const LEASE: &str = "helm-guard";
 
 /// Threads for what blocks, beside one for each worker.
 const OTHER_THREADS: usize = 2;
@@ -365,7 +363,7 @@ fn follow_emergencies(
     let candidate = Candidate {
         client: client.clone(),
         namespace: config.guard_namespace.clone(),
-        name: LEASE.to_owned(),
+        name: LEASE_NAME.to_owned(),
         identity: identity()?,
         terms: Terms::default(),
         is_led: Arc::clone(&recorder.is_led),
@@ -424,6 +422,12 @@ fn upkeep_of(
         policy: Arc::clone(policy),
         fail_closed: config.fail_closed.clone(),
         role: role.subscribe(),
+        installation: config.own_namespace.clone().map(Installation::new),
+        takeover: config
+            .registration
+            .as_ref()
+            .map(|registration| registration.takeover)
+            .unwrap_or_default(),
         intervals: Intervals::default(),
     }
 }

@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::ApiFailure;
 
+/// The name of the Lease that the replicas of one installation elect their leader with.
+pub const LEASE_NAME: &str = "helm-guard";
+
 /// The field manager of a lease that is made.
 const MANAGER: &str = "helm-guard";
 

@@ -41,6 +41,7 @@ pub mod closed;
 mod conditions;
 mod drift;
 pub mod emergencies;
+pub mod installation;
 mod objects;
 pub mod pins;
 mod release_infrastructure;
@@ -54,6 +55,7 @@ pub use drift::VERSIONS;
 /// The difference of a CA that no replica has announced for so long: nobody else made it.
 pub const EXPIRED_CA: &str = "a CA that no replica uses any more";
 use emergencies::{EMERGENCIES_WEBHOOK, Watched};
+use installation::{INSTALLATION, Installation, OtherInstallations, Takeover};
 pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK,
@@ -101,6 +103,27 @@ pub struct Registration {
     pub fail_closed: Option<FailClosed>,
     /// How much of it this guard may change.
     pub mandate: Mandate,
+    /// The installation that this guard is part of; none for one outside of the cluster.
+    pub installation: Option<Installation>,
+    /// Whether it replaces what another installation wrote.
+    pub takeover: Takeover,
+}
+
+impl Registration {
+    /// Without anything that is optional.
+    pub fn new(endpoint: Endpoint, paths: PathKey) -> Self {
+        Self {
+            endpoint,
+            ca_bundle: None,
+            paths,
+            pins: Wanted::default(),
+            watched: Watched::default(),
+            fail_closed: None,
+            mandate: Mandate::default(),
+            installation: None,
+            takeover: Takeover::default(),
+        }
+    }
 }
 
 /// The configuration could not be read, written or deleted.
@@ -153,6 +176,8 @@ pub struct Ensured {
     pub foreign: Vec<String>,
     /// Why calls do not come to this guard, where that is so.
     pub missed: Option<String>,
+    /// The other installation that calls go to, where that is so.
+    pub other: Option<Installation>,
 }
 
 /// What [`unregister`] did.
@@ -189,10 +214,13 @@ pub fn configuration(
     }
     let mut labels = our_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
-    let annotations = BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         (ENFORCER_DISABLED.to_owned(), "true".to_owned()),
         (WRITTEN_BY.to_owned(), VERSION.to_owned()),
     ]);
+    if let Some(installation) = &registration.installation {
+        annotations.insert(INSTALLATION.to_owned(), installation.to_string());
+    }
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(CONFIGURATION_NAME.to_owned()),
@@ -306,12 +334,21 @@ fn client_config(registration: &Registration, route: Route, entry: &str) -> Webh
     }
 }
 
-/// Writes the wanted configuration, unless it is there already.
+/// What one process remembers of the registration from one look to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'m> {
+    /// The paths that are answered.
+    pub paths: &'m Paths,
+    /// Other installations of the guard.
+    pub others: &'m OtherInstallations,
+}
+
+/// Writes the wanted configuration, unless it is there already, or belongs to another installation that runs.
 /// The paths that are there are answered from now on.
 pub async fn ensure(
     client: &Client,
     registration: &Registration,
-    paths: &Paths,
+    Memory { paths, others }: Memory<'_>,
 ) -> Result<Ensured, RegistrationError> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let params = PostParams {
@@ -336,6 +373,14 @@ pub async fn ensure(
                 Err(error) => return Err(error),
             },
         };
+        if let Some(other) = other_owner(registration, &live)
+            && registration.takeover == Takeover::Never
+        {
+            if others.is_running(client, &other).await {
+                return Ok(left_to(other));
+            }
+            tracing::warn!(installation = %other, "replacing the registration of an installation that does not run");
+        }
         let (next, written) = match step(registration, live, is_new, SystemTime::now()) {
             Step::Nothing(ensured) => return Ok(ensured),
             Step::Write(next, written) => (next, written),
@@ -348,6 +393,30 @@ pub async fn ensure(
         }
     }
     Err(RegistrationError::Contended)
+}
+
+/// The other installation that the registration belongs to, if calls go there. One that moves keeps its
+/// Service, and then its address is the same.
+fn other_owner(
+    registration: &Registration,
+    live: &ValidatingWebhookConfiguration,
+) -> Option<Installation> {
+    let other = Installation::other(registration.installation.as_ref(), live)?;
+    let wanted = configuration(registration, &BTreeSet::new());
+    let is_elsewhere = !drift::entries(live).is_empty() && drift::missed(live, &wanted).is_some();
+    is_elsewhere.then_some(other)
+}
+
+fn left_to(other: Installation) -> Ensured {
+    Ensured {
+        written: Written::Left("the address"),
+        foreign: Vec::new(),
+        missed: Some(format!(
+            "the installation {other} is registered and runs: uninstall one of the two, or start this one \
+             with --take-over"
+        )),
+        other: Some(other),
+    }
 }
 
 /// What is to be done about what is there.
@@ -382,6 +451,7 @@ fn step(
         written,
         foreign,
         missed,
+        other: None,
     };
     let what = difference(&live, &wanted, &trust);
     match (objection, what) {
@@ -481,19 +551,28 @@ pub async fn unregister(
     }
 }
 
-/// Deletes the configuration, whoever wrote it and whatever it says now: the kill switch takes away all that
-/// [`ensure`] would put right.
+/// Deletes the configuration, whatever it says now: the kill switch takes away all that [`ensure`] would
+/// correct, and nothing else. So what another installation wrote that runs stays.
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
-pub async fn remove(client: &Client) -> Result<Unregistered, RegistrationError> {
+pub async fn remove(
+    client: &Client,
+    registration: &Registration,
+    others: &OtherInstallations,
+) -> Result<Unregistered, RegistrationError> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let look = api
         .get_opt(CONFIGURATION_NAME)
         .await
         .map_err(failed("read"))?;
-    if look.is_none() {
+    let Some(live) = look else {
         return Ok(Unregistered::Absent);
+    };
+    if let Some(other) = other_owner(registration, &live)
+        && others.is_running(client, &other).await
+    {
+        return Ok(Unregistered::NotOurs);
     }
     let deleted = api
         .delete(CONFIGURATION_NAME, &DeleteParams::default())

@@ -39,8 +39,12 @@ use super::{
     endpoint::Endpoint,
     paths::{PathKey, Paths},
     registration::{
-        self, Ensured, Registration, RegistrationError, Unregistered, Written, closed::FailClosed,
-        emergencies::Watched, pins::Wanted, writer::Mandate,
+        self, Ensured, Memory, Registration, RegistrationError, Unregistered, Written,
+        closed::FailClosed,
+        emergencies::Watched,
+        installation::{Installation, OtherInstallations, Takeover},
+        pins::Wanted,
+        writer::Mandate,
     },
     tls::{
         Pair, ServingCertificate, TlsError,
@@ -145,6 +149,10 @@ pub struct Upkeep {
     pub fail_closed: Option<FailClosed>,
     /// Whether this replica leads.
     pub role: watch::Receiver<Role>,
+    /// The installation that this guard is part of, as far as the flags say.
+    pub installation: Option<Installation>,
+    /// Whether it replaces what another installation wrote, until it was registered once.
+    pub takeover: Takeover,
     /// How often is looked.
     pub intervals: Intervals,
 }
@@ -167,6 +175,8 @@ pub struct Registered {
     foreign: Mutex<Vec<String>>,
     /// Since when this replica leads.
     leads_since: Mutex<Option<Instant>>,
+    /// Other installations of the guard.
+    others: OtherInstallations,
     /// What others did to it and when it was seen, until somebody asks.
     disturbances: Mutex<Vec<(Instant, String)>>,
     /// Whether it was ended; held by who writes, so that no write is under way when it ends.
@@ -248,6 +258,25 @@ impl Registered {
         if self.expected.load(Ordering::Acquire) && disturbances.len() < DISTURBANCES {
             disturbances.push((Instant::now(), what));
         }
+    }
+
+    /// Notes that another installation has it. What this one had is reported like a change.
+    fn lost_to(&self, other: &Installation) {
+        if self.expected.swap(false, Ordering::AcqRel) {
+            let what = format!("taken over by the installation {other}");
+            self.disturbances.lock().push((Instant::now(), what));
+        }
+    }
+
+    /// Notes why calls do not come to this guard. What is new is logged.
+    fn misses(&self, reason: Option<String>) {
+        let mut error = self.error.lock();
+        if let Some(reason) = &reason
+            && error.as_ref() != Some(reason)
+        {
+            tracing::warn!(reason, "the API server does not call this guard");
+        }
+        *error = reason;
     }
 
     /// What others keep from the guard by requirements of theirs that are tolerated.
@@ -338,6 +367,32 @@ impl Upkeep {
         } else {
             Mandate::UnlessNewer
         }
+    }
+
+    /// A registration is taken over once: two guards with `--take-over` must not overwrite each other for ever.
+    fn takeover(&self) -> Takeover {
+        if self.registered.was_registered() {
+            Takeover::Never
+        } else {
+            self.takeover
+        }
+    }
+
+    /// What is to be registered; none where others register.
+    fn wanted(&self, pair: (Option<String>, PathKey), pins: Wanted) -> Option<Registration> {
+        let (ca_bundle, paths) = pair;
+        self.target.as_ref()?;
+        Some(Registration {
+            endpoint: self.endpoint.clone()?,
+            ca_bundle,
+            paths,
+            pins,
+            watched: self.watched(),
+            fail_closed: self.fail_closed.clone(),
+            mandate: self.mandate(),
+            installation: self.installation.clone(),
+            takeover: self.takeover(),
+        })
     }
 
     fn watched(&self) -> Watched {
@@ -459,20 +514,14 @@ pub async fn keep(upkeep: Upkeep, first: Pair, stop: CancellationToken) {
 /// Removes the registration, if it is ours, for good: [`keep`] may still run and will not bring it
 /// back. Call it before the listener stops answering.
 pub async fn end(upkeep: &Upkeep) -> Result<Unregistered, RegistrationError> {
-    let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
+    let pair = (upkeep.serving.ca_bundle(), upkeep.paths.newest());
+    let (Some(target), Some(registration)) =
+        (&upkeep.target, upkeep.wanted(pair, Wanted::default()))
+    else {
         return Ok(Unregistered::Absent);
     };
     let mut ended = upkeep.registered.ended.lock().await;
     *ended = true;
-    let registration = Registration {
-        endpoint: endpoint.clone(),
-        ca_bundle: upkeep.serving.ca_bundle(),
-        paths: upkeep.paths.newest(),
-        pins: Wanted::default(),
-        watched: upkeep.watched(),
-        fail_closed: upkeep.fail_closed.clone(),
-        mandate: Mandate::default(),
-    };
     let removal = registration::unregister(&target.client, &registration);
     let done = timeout(API_TIMEOUT, removal)
         .await
@@ -587,22 +636,10 @@ enum Outcome {
     Current,
 }
 
-async fn register(
-    upkeep: &Upkeep,
-    (ca_bundle, paths): (Option<String>, PathKey),
-    needed: &Needed,
-) -> Outcome {
-    let (Some(target), Some(endpoint)) = (&upkeep.target, &upkeep.endpoint) else {
+async fn register(upkeep: &Upkeep, pair: (Option<String>, PathKey), needed: &Needed) -> Outcome {
+    let (Some(target), Some(registration)) = (&upkeep.target, upkeep.wanted(pair, needed.wanted()))
+    else {
         return Outcome::Current;
-    };
-    let registration = Registration {
-        endpoint: endpoint.clone(),
-        ca_bundle,
-        paths,
-        pins: needed.wanted(),
-        watched: upkeep.watched(),
-        fail_closed: upkeep.fail_closed.clone(),
-        mandate: upkeep.mandate(),
     };
     let state = &upkeep.registered;
     let ended = state.ended.lock().await;
@@ -610,7 +647,7 @@ async fn register(
         return Outcome::Current;
     }
     if state.is_suspended() {
-        let is_away = withdraw(state, &target.client).await;
+        let is_away = withdraw(state, &target.client, &registration).await;
         return if is_away {
             Outcome::Current
         } else {
@@ -618,7 +655,11 @@ async fn register(
         };
     }
     state.wants(&registration);
-    let look = registration::ensure(&target.client, &registration, &upkeep.paths);
+    let memory = Memory {
+        paths: &upkeep.paths,
+        others: &state.others,
+    };
+    let look = registration::ensure(&target.client, &registration, memory);
     let ensured = timeout(API_TIMEOUT, look)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));
@@ -634,7 +675,10 @@ async fn register(
         Err(error) => Some(error.to_string()),
     };
     let is_in_place = error.is_none();
-    *state.error.lock() = error;
+    match &ensured {
+        Ok(_) => state.misses(error),
+        Err(_) => *state.error.lock() = error,
+    }
     state.in_place.store(is_in_place, Ordering::Release);
     if let Ok(Ensured { written, .. }) = &ensured
         && is_in_place
@@ -653,6 +697,9 @@ async fn register(
 /// Says and counts what was done.
 fn note(state: &Registered, ensured: &Ensured, needed: &Needed) {
     state.excludes(ensured.foreign.clone());
+    if let Some(other) = &ensured.other {
+        state.lost_to(other);
+    }
     match &ensured.written {
         Written::Unchanged => return,
         Written::Left(what) => {
@@ -679,8 +726,8 @@ fn note(state: &Registered, ensured: &Ensured, needed: &Needed) {
 
 /// Removes the registration while the guard is suspended: the API server then waits for nobody. Whether it
 /// is away.
-async fn withdraw(state: &Registered, client: &Client) -> bool {
-    let removal = registration::remove(client);
+async fn withdraw(state: &Registered, client: &Client, registration: &Registration) -> bool {
+    let removal = registration::remove(client, registration, &state.others);
     let done = timeout(API_TIMEOUT, removal)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));

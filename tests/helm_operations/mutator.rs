@@ -54,6 +54,8 @@ fn serve() -> Runtime {
             policy: Arc::default(),
             fail_closed: None,
             role: tokio::sync::watch::channel(Role::Leader).1,
+            installation: None,
+            takeover: helm_guard::webhook::registration::installation::Takeover::default(),
             intervals: Intervals::default(),
         };
         upkeep::begin(&upkeep).await.unwrap();

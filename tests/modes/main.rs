@@ -32,6 +32,7 @@ mod flood;
 mod full_index;
 mod hanging_audit_log;
 mod hostile_records;
+mod installations;
 mod large_reviews;
 mod metrics;
 mod modes;

@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 use helm_guard::webhook::{
     endpoint::Endpoint,
     paths::PathKey,
-    registration::{
-        Registration, configuration, emergencies::Watched, pins::Wanted, writer::Mandate,
-    },
+    registration::{Registration, configuration},
     tls::Pair,
 };
 use serde_json::{Value, json};
@@ -391,15 +389,8 @@ const HARMLESS: [&str; 8] = [
 
 /// A subresource that a new version of Kubernetes brings has to be looked at.
 pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
-    let registration = Registration {
-        endpoint: Endpoint::from_url("https://127.0.0.1").unwrap(),
-        ca_bundle: None,
-        paths: a_key(),
-        pins: Wanted::default(),
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: Mandate::default(),
-    };
+    let endpoint = Endpoint::from_url("https://127.0.0.1").unwrap();
+    let registration = Registration::new(endpoint, a_key());
     let entries = configuration(&registration, &BTreeSet::new())
         .webhooks
         .unwrap();

@@ -60,6 +60,9 @@ pub struct Serve {
     /// Remove the registration when the process ends
     #[arg(long, requires = "endpoint")]
     pub unregister_on_exit: bool,
+    /// Replace the registration of another installation of the guard, even if that one runs
+    #[arg(long, requires = "endpoint")]
+    pub take_over: bool,
     /// Label of namespaces where a write that no replica evaluates is denied instead of allowed:
     /// KEY=VALUE, KEY, or KEY in (A,B); never for cluster-scoped objects, kube-system or the guard's
     /// own namespace

@@ -27,7 +27,10 @@ use crate::{
     record::audit::file::Retention,
     webhook::{
         endpoint::{Endpoint, EndpointError},
-        registration::closed::{FailClosed, FailClosedError},
+        registration::{
+            closed::{FailClosed, FailClosedError},
+            installation::Takeover,
+        },
         tls::{client_auth::ClientCertificates, files::Files},
     },
 };
@@ -149,6 +152,8 @@ pub struct Registration {
     pub endpoint: Endpoint,
     /// What happens to it in the end.
     pub at_exit: AtExit,
+    /// Whether it replaces that of another installation.
+    pub takeover: Takeover,
 }
 
 /// What happens to the registration when the process ends.
@@ -158,6 +163,24 @@ pub enum AtExit {
     Keep,
     /// It is removed.
     Remove,
+}
+
+impl AtExit {
+    fn of(args: &Serve) -> Self {
+        if args.unregister_on_exit {
+            Self::Remove
+        } else {
+            Self::Keep
+        }
+    }
+}
+
+fn takeover(args: &Serve) -> Takeover {
+    if args.take_over {
+        Takeover::Forced
+    } else {
+        Takeover::Never
+    }
 }
 
 /// Where audit lines go.
@@ -184,15 +207,12 @@ impl Config {
     /// Checks the arguments. Files are only read when the server starts.
     pub fn resolve(args: Serve) -> Result<Self, ConfigError> {
         let policy = policy(&args)?;
+        let at_exit = AtExit::of(&args);
+        let takeover = takeover(&args);
         let endpoint = match (args.register_url, args.register_service) {
             (Some(url), _) => Some(Endpoint::from_url(&url)?),
             (None, Some(service)) => Some(Endpoint::from_service(&service)?),
             (None, None) => None,
-        };
-        let at_exit = if args.unregister_on_exit {
-            AtExit::Remove
-        } else {
-            AtExit::Keep
         };
         let tls_files = args
             .tls_cert
@@ -208,14 +228,7 @@ impl Config {
         {
             return Err(ConfigError::Namespace(namespace.clone()));
         }
-        let own_namespace = match (args.guard_namespace, &endpoint) {
-            (Some(namespace), _) if !names::is_label(&namespace) => {
-                return Err(ConfigError::GuardNamespace(namespace));
-            }
-            (Some(namespace), _) => Some(namespace),
-            (None, Some(Endpoint::Service { namespace, .. })) => Some(namespace.clone()),
-            (None, _) => None,
-        };
+        let own_namespace = own_namespace(args.guard_namespace, endpoint.as_ref())?;
         let own_release = match &args.own_release {
             Some(given) => Some(own_release(given)?),
             None => own_namespace.clone().map(|namespace| Own {
@@ -260,7 +273,11 @@ impl Config {
                 PolicyNeed::Optional
             },
             fail_closed,
-            registration: endpoint.map(|endpoint| Registration { endpoint, at_exit }),
+            registration: endpoint.map(|endpoint| Registration {
+                endpoint,
+                at_exit,
+                takeover,
+            }),
             tls_files,
             clients: args.client_ca_file.map(|ca_file| ClientCertificates {
                 ca_file,
@@ -280,6 +297,20 @@ impl Config {
                 .ok_or(ConfigError::DrainDelay(args.drain_delay))?,
             worker_threads: worker_threads(args.worker_threads)?,
         })
+    }
+}
+
+fn own_namespace(
+    given: Option<String>,
+    endpoint: Option<&Endpoint>,
+) -> Result<Option<String>, ConfigError> {
+    match (given, endpoint) {
+        (Some(namespace), _) if !names::is_label(&namespace) => {
+            Err(ConfigError::GuardNamespace(namespace))
+        }
+        (Some(namespace), _) => Ok(Some(namespace)),
+        (None, Some(Endpoint::Service { namespace, .. })) => Ok(Some(namespace.clone())),
+        (None, _) => Ok(None),
     }
 }
 

@@ -13,15 +13,22 @@ fn paths() -> PathKey {
 }
 
 fn by_service() -> Registration {
+    let endpoint = Endpoint::from_service("helm-guard/helm-guard").unwrap();
     Registration {
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: Mandate::default(),
-        endpoint: Endpoint::from_service("helm-guard/helm-guard").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
-        paths: paths(),
         pins: removing([]),
+        ..Registration::new(endpoint, paths())
     }
+}
+
+/// As a process does that has just started.
+async fn look(client: &Client, registration: &Registration) -> Result<Ensured, RegistrationError> {
+    let (paths, others) = (Paths::new(), OtherInstallations::default());
+    let memory = Memory {
+        paths: &paths,
+        others: &others,
+    };
+    ensure(client, registration, memory).await
 }
 
 fn removing(pins: impl IntoIterator<Item = Pin>) -> Wanted {
@@ -40,14 +47,11 @@ fn hpa(version: &str) -> Pin {
 }
 
 fn by_url() -> Registration {
+    let endpoint = Endpoint::from_url("https://127.0.0.1:8443").unwrap();
     Registration {
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: Mandate::default(),
-        endpoint: Endpoint::from_url("https://127.0.0.1:8443").unwrap(),
         ca_bundle: Some("PEM".to_owned()),
-        paths: paths(),
         pins: removing([]),
+        ..Registration::new(endpoint, paths())
     }
 }
 
@@ -138,17 +142,11 @@ async fn what_was_altered_is_put_right(
     let (client, store) = api();
     store.lock().put(changed(json(&by_service()), path, value));
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new())
-            .await
-            .unwrap()
-            .written,
+        look(&client, &by_service()).await.unwrap().written,
         Written::Replaced(what)
     );
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new())
-            .await
-            .unwrap()
-            .written,
+        look(&client, &by_service()).await.unwrap().written,
         Written::Unchanged
     );
 }
@@ -169,7 +167,7 @@ async fn what_is_put_right_keeps_what_others_added() {
         live = changed(live, path, value);
     }
     store.lock().put(live);
-    let ensured = ensure(&client, &by_service(), &Paths::new()).await.unwrap();
+    let ensured = look(&client, &by_service()).await.unwrap();
     let expected = "objects.helm-guard.dev asks only where control-plane NotIn (true)";
     assert_eq!(ensured.foreign, [expected]);
     let live = store.lock().object.clone().unwrap();
@@ -223,9 +221,7 @@ async fn a_difference_is_corrected_by_the_replica_that_leads(
         live["metadata"]["annotations"][WRITTEN_BY] = json!(version);
     }
     store.lock().put(live.clone());
-    let ensured = ensure(&client, &with_mandate(mandate), &Paths::new())
-        .await
-        .unwrap();
+    let ensured = look(&client, &with_mandate(mandate)).await.unwrap();
     assert_eq!((ensured.written, ensured.missed), (expected, None));
     let policy = |object: &Value| object["webhooks"][0]["failurePolicy"].clone();
     let is_left = matches!(expected, Written::Left(_));
@@ -237,7 +233,7 @@ async fn a_difference_is_corrected_by_the_replica_that_leads(
 async fn a_replica_that_does_not_lead_creates_what_is_missing() {
     let (client, store) = api();
     let follower = with_mandate(Mandate::WhatIsMissing);
-    let ensured = ensure(&client, &follower, &Paths::new()).await.unwrap();
+    let ensured = look(&client, &follower).await.unwrap();
     assert_eq!(ensured.written, Written::Created);
     assert!(store.lock().object.is_some());
 }
@@ -247,7 +243,7 @@ async fn a_replica_that_does_not_lead_says_that_calls_go_elsewhere() {
     let (client, store) = api();
     store.lock().put(json(&by_url()));
     let follower = with_mandate(Mandate::WhatIsMissing);
-    let ensured = ensure(&client, &follower, &Paths::new()).await.unwrap();
+    let ensured = look(&client, &follower).await.unwrap();
     assert!(matches!(ensured.written, Written::Left(_)));
     let missed = ensured.missed.unwrap();
     assert_eq!(
@@ -258,6 +254,66 @@ async fn a_replica_that_does_not_lead_says_that_calls_go_elsewhere() {
         store.lock().object.clone().unwrap()["webhooks"],
         json(&by_url())["webhooks"]
     );
+}
+
+fn of_installation(registration: Registration, namespace: &str) -> Registration {
+    Registration {
+        installation: Some(Installation::new(namespace.to_owned())),
+        ..registration
+    }
+}
+
+#[rstest]
+#[case::it_runs(by_url(), Takeover::Never, Written::Left("the address"))]
+#[case::the_same_address(
+    by_service(),
+    Takeover::Never,
+    Written::Replaced("labels and annotations")
+)]
+#[case::it_is_to_be_replaced(
+    by_url(),
+    Takeover::Forced,
+    Written::Replaced("labels and annotations")
+)]
+#[tokio::test]
+async fn the_registration_of_another_installation_is_left_alone(
+    #[case] others: Registration,
+    #[case] takeover: Takeover,
+    #[case] expected: Written,
+) {
+    let (client, store) = api();
+    let theirs = json(&of_installation(others, "ops"));
+    store.lock().put(theirs.clone());
+    let ours = Registration {
+        takeover,
+        ..of_installation(by_service(), "guard")
+    };
+    let ensured = look(&client, &ours).await.unwrap();
+    assert_eq!(ensured.written, expected);
+    let now = store.lock().object.clone().unwrap();
+    let is_left = expected == Written::Left("the address");
+    assert_eq!(now["webhooks"] == theirs["webhooks"] && is_left, is_left);
+    let names_it = |missed: String| missed.contains("the installation ops/helm-guard");
+    assert_eq!(ensured.missed.is_some_and(names_it), is_left);
+    assert_eq!(
+        ensured.other.is_some(),
+        is_left,
+        "what calls do not come to is reported"
+    );
+}
+
+#[tokio::test]
+async fn the_kill_switch_removes_only_the_registration_of_its_own_installation() {
+    let (client, store) = api();
+    let ours = of_installation(by_service(), "guard");
+    let others = OtherInstallations::default();
+    store.lock().put(json(&of_installation(by_url(), "ops")));
+    let removed = remove(&client, &ours, &others).await.unwrap();
+    assert_eq!(removed, Unregistered::NotOurs);
+    assert!(store.lock().object.is_some());
+    store.lock().put(json(&ours));
+    let removed = remove(&client, &ours, &others).await.unwrap();
+    assert_eq!(removed, Unregistered::Deleted);
 }
 
 /// Objects with the label are seen whatever a condition says, and a failing condition would skip the
@@ -302,17 +358,11 @@ async fn a_missing_registration_is_created_and_a_lost_race_is_run_again() {
         store.put(json(&by_url()));
     }));
     // Another guard created it first, with another address: the second attempt replaces it.
-    let written = ensure(&client, &by_service(), &Paths::new())
-        .await
-        .unwrap()
-        .written;
+    let written = look(&client, &by_service()).await.unwrap().written;
     assert_eq!(written, Written::Replaced("the address"));
     store.lock().object = None;
     assert_eq!(
-        ensure(&client, &by_service(), &Paths::new())
-            .await
-            .unwrap()
-            .written,
+        look(&client, &by_service()).await.unwrap().written,
         Written::Created
     );
 }
@@ -321,10 +371,7 @@ async fn a_missing_registration_is_created_and_a_lost_race_is_run_again() {
 async fn a_refusal_is_an_error_that_says_what_was_tried() {
     let (client, store) = api();
     store.lock().refuse = Some(403);
-    let error = ensure(&client, &by_service(), &Paths::new())
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = look(&client, &by_service()).await.unwrap_err().to_string();
     assert!(error.starts_with("failed to read the ValidatingWebhookConfiguration helm-guard"));
 }
 
@@ -391,10 +438,7 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
     ];
     for (step, (pins, written, expected)) in steps.into_iter().enumerate() {
         assert_eq!(
-            ensure(&client, &with(pins), &Paths::new())
-                .await
-                .unwrap()
-                .written,
+            look(&client, &with(pins)).await.unwrap().written,
             written,
             "{step}"
         );
@@ -409,12 +453,12 @@ async fn a_version_that_is_kept_still_learns_of_a_new_address() {
         pins: removing([hpa("v1")]),
         ..by_url()
     };
-    ensure(&client, &first, &Paths::new()).await.unwrap();
+    look(&client, &first).await.unwrap();
     let second = Registration {
         pins: Wanted::default(),
         ..by_service()
     };
-    ensure(&client, &second, &Paths::new()).await.unwrap();
+    look(&client, &second).await.unwrap();
     let live = store.lock().object.clone().unwrap();
     let path = &versions_of(&live)[0]["clientConfig"]["service"]["path"];
     assert_eq!(
@@ -514,19 +558,15 @@ async fn the_entry_for_emergencies_follows_the_policy() {
         let live = store.lock().object.clone().unwrap();
         emergencies_of(&live).len()
     };
-    ensure(&client, &by_url(), &Paths::new()).await.unwrap();
+    look(&client, &by_url()).await.unwrap();
     assert_eq!(names(), 0);
-    ensure(&client, &watching(&["ada"], &[]), &Paths::new())
-        .await
-        .unwrap();
+    look(&client, &watching(&["ada"], &[])).await.unwrap();
     assert_eq!(names(), 1);
-    let written = ensure(&client, &watching(&["ada", "bob"], &[]), &Paths::new()).await;
+    let written = look(&client, &watching(&["ada", "bob"], &[])).await;
     assert!(matches!(written.unwrap().written, Written::Replaced(_)));
     let done = unregister(&client, &watching(&["ada"], &[])).await.unwrap();
     assert_eq!(done, Unregistered::Deleted);
-    ensure(&client, &watching(&["ada"], &[]), &Paths::new())
-        .await
-        .unwrap();
-    ensure(&client, &by_url(), &Paths::new()).await.unwrap();
+    look(&client, &watching(&["ada"], &[])).await.unwrap();
+    look(&client, &by_url()).await.unwrap();
     assert_eq!(names(), 0);
 }

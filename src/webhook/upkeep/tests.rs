@@ -78,6 +78,8 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         policy: helm_guard_core::policy::Policy::default().live(),
         fail_closed: None,
         role: watch::channel(Role::Leader).1,
+        installation: None,
+        takeover: Takeover::default(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),

@@ -9,7 +9,7 @@ use super::*;
 use crate::webhook::{
     endpoint::Endpoint,
     paths::{PathKey, Route},
-    registration::{configuration, emergencies::Watched, pins, pins::Pin},
+    registration::{configuration, emergencies::Watched, pins::Pin},
     tls::Pair,
 };
 
@@ -19,18 +19,15 @@ fn registration(label: Option<&str>) -> Registration {
         key: "a key".to_owned(),
         ca_bundle: None,
     };
+    let endpoint = Endpoint::from_service("guard/helm-guard").unwrap();
     let named = Watched {
         users: BTreeSet::from(["ada".to_owned()]),
         ..Watched::default()
     };
     Registration {
-        mandate: super::super::writer::Mandate::default(),
-        endpoint: Endpoint::from_service("guard/helm-guard").unwrap(),
-        ca_bundle: None,
-        paths: PathKey::of(&pair),
-        pins: pins::Wanted::default(),
         watched: named,
         fail_closed: label.map(|label| FailClosed::new(label, Some("guard")).unwrap()),
+        ..Registration::new(endpoint, PathKey::of(&pair))
     }
 }
 

@@ -7,9 +7,7 @@ use crate::webhook::{
     certificates::issue,
     endpoint::Endpoint,
     paths::PathKey,
-    registration::{
-        Registration, configuration, emergencies::Watched, pins::Wanted, writer::Mandate,
-    },
+    registration::{Registration, configuration},
     tls::Pair,
 };
 
@@ -32,14 +30,10 @@ fn live(bundle: &str, others: Option<String>) -> Configuration {
         key: "a key".to_owned(),
         ca_bundle: None,
     };
+    let endpoint = Endpoint::from_service("ops/guard").unwrap();
     let registration = Registration {
-        endpoint: Endpoint::from_service("ops/guard").unwrap(),
         ca_bundle: Some(bundle.to_owned()),
-        paths: PathKey::of(&pair),
-        pins: Wanted::default(),
-        watched: Watched::default(),
-        fail_closed: None,
-        mandate: Mandate::default(),
+        ..Registration::new(endpoint, PathKey::of(&pair))
     };
     let mut live = configuration(&registration, &registration.pins.at(None));
     if let Some(others) = others {
