@@ -17,13 +17,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
-use helm_guard_core::names;
 
 use super::{
     documents,
     output::{self, print},
     process,
-    serve::config::ConfigError,
+    serve::config::own_namespace,
     target::{TargetArgs, kubeconfig_help},
 };
 use crate::{
@@ -106,20 +105,12 @@ fn registration(
     endpoint: Endpoint,
     pair: &Pair,
 ) -> anyhow::Result<Registration> {
-    let own_namespace = match (&args.guard_namespace, &endpoint) {
-        (Some(namespace), _) if !names::is_label(namespace) => {
-            return Err(ConfigError::GuardNamespace(namespace.clone()).into());
-        }
-        (Some(namespace), _) | (None, Endpoint::Service { namespace, .. }) => {
-            Some(namespace.as_str())
-        }
-        (None, Endpoint::Url { .. }) => None,
-    };
+    let own_namespace = own_namespace(args.guard_namespace.as_deref(), Some(&endpoint))?;
     let fail_closed = args
         .fail_closed_namespaces
         .as_deref()
         .map(|label| {
-            FailClosed::new(label, own_namespace)
+            FailClosed::new(label, own_namespace.as_deref())
                 .with_context(|| format!("--fail-closed-namespaces {label:?}"))
         })
         .transpose()?;

@@ -8,29 +8,32 @@
 
 pub(super) mod args;
 pub(super) mod config;
+mod emergencies;
 mod health;
+mod listeners;
 mod logging;
 mod policy;
+mod recording;
+mod registering;
+mod tasks;
 mod watchdog;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::Router;
-use helm_guard_core::{
-    api::{EmergencyChange, policy::alerts::AlertKind},
-    compare::redact::Redactor,
-    policy::Live,
-};
-use jiff::Timestamp;
+use helm_guard_core::{compare::redact::Redactor, policy::Live};
 use kube::Client;
-use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use self::{
-    config::{AtExit, AuditTarget, Config},
+    config::Config,
+    emergencies::follow_emergencies,
     health::Health,
-    policy::{Keeper, Standing, Terms as PolicyTerms},
+    listeners::{admin_port, client_auth, listen, listener_options, probes, warn_of_shown_paths},
+    policy::{Keeper, Standing, Terms},
+    recording::{audit_log, identity, keep_forecast, recorder},
+    registering::{register_when_ready, unregister, upkeep_of},
+    tasks::BackgroundTasks,
     watchdog::Watchdog,
 };
 use super::{
@@ -38,37 +41,16 @@ use super::{
     process::{install_crypto, key},
 };
 use crate::{
-    cluster::{
-        Clients,
-        admission::AdmissionPolicies,
-        client,
-        lease::{Candidate, LEASE_NAME, Role, Terms},
-        live::Objects,
-    },
-    record::{
-        Recorder,
-        alerts::{Alert, Alerts, Counters},
-        audit::{AuditLog, file::AuditFile},
-        changes::Changes,
-        events,
-        forecast::{Gathered, keeper::Keeper as ForecastKeeper},
-        metrics::Metrics,
-        tokens::Tokens,
-        tracker::{self, Tracker},
-    },
+    cluster::{Clients, admission::AdmissionPolicies, client, lease::Role},
+    record::{Recorder, changes::Changes, events},
     releases::{self, Releases},
     review::{Emergencies, Reviewer},
     webhook::{
-        accept::{self, Limits, Options, Protocol},
-        admin::{self, Admin},
-        endpoint::Endpoint,
+        accept,
         handler::{self, Webhook},
         intake::Intake,
-        paths::Paths,
-        registration::installation::Installation,
-        shutdown::{self, Signals, Stop, Tasks},
-        tls::{self, HttpVersions, ServingCertificate, TlsOptions, client_auth::ClientAuth},
-        upkeep::{self, Intervals, Registered, Source, Target, Upkeep},
+        shutdown::{self, Signals},
+        upkeep::{self, Registered, Upkeep},
         versions::{self, Following, Pace},
     },
 };
@@ -92,43 +74,12 @@ pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
         .block_on(serve(config))
 }
 
-/// What runs beside the answering of reviews.
-#[derive(Default)]
-struct Kept {
-    tasks: Tasks,
-    stop: Stop,
-}
-
-impl Kept {
-    /// Starts a task that would go on for ever, and ends it when the guard has answered its last
-    /// review.
-    fn keep<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
-        let finish = self.stop.finish.clone();
-        self.tasks.spawn(name, async move {
-            tokio::select! {
-                _ = task => {}
-                () = finish.cancelled() => {}
-            }
-        });
-    }
-}
-
-/// What of the cluster's releases is indexed.
-fn index(config: &Config) -> releases::Config {
-    releases::Config {
-        namespaces: config.namespaces.clone(),
-        drivers: config.drivers.clone(),
-        index_bytes: config.index_bytes,
-        ..releases::Config::default()
-    }
-}
-
 async fn serve(config: Config) -> anyhow::Result<()> {
     let (log, _flush) = logging::start(&config.logging);
     let mut signals = Signals::install()?;
     let audit = audit_log(&config.audit, identity()?)?;
-    let mut kept = Kept::default();
-    let clients = client_auth(&config, &mut kept)?;
+    let mut background = BackgroundTasks::default();
+    let clients = client_auth(&config, &mut background)?;
     let api_server = client::connect_twice(&config.target).await?;
     let client = api_server.pooled();
     let live = config.policy.clone().live();
@@ -151,22 +102,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let standing = Arc::<Standing>::default();
     let (releases, worker) = Releases::new(api_server.clone(), &index(&config));
-    kept.keep("release index", worker.run());
+    background.keep("release index", worker.run());
     let (events, announcer) = events::queue();
-    kept.keep("events", announcer.run(client.clone()));
-    let sources = sources(&api_server, &releases, &mut kept);
+    background.keep("events", announcer.run(client.clone()));
+    let sources = sources(&api_server, &releases, &mut background);
     if upkeep.target.is_some() {
-        let following = Following {
-            client: client.clone(),
-            releases: releases.clone(),
-            definitions: Arc::clone(&sources.crds),
-            conversions: Arc::clone(&upkeep.conversions),
-            pace: Pace::default(),
-        };
-        kept.keep("versions", versions::follow(following));
+        follow_versions(&sources, &upkeep, &mut background);
     }
-
-    let admission = admission_policies(client, &mut kept);
+    let admission = admission_policies(client, &mut background);
     let health = Health {
         releases: releases.clone(),
         serving: Arc::clone(&upkeep.serving),
@@ -174,7 +117,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .target
             .is_some()
             .then(|| Arc::clone(&upkeep.registered)),
-        stop: kept.stop.clone(),
+        stop: background.stop.clone(),
         connections: Arc::default(),
         events,
         policy: Arc::clone(&standing),
@@ -183,7 +126,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         admission: Arc::clone(&admission),
         log: log.clone(),
     };
-    let forecast = keep_forecast(&config, client, &mut kept)?;
+    let forecast = keep_forecast(&config, client, &mut background)?;
     let recorder = Arc::new(recorder(&config, client, &health, (audit, forecast)));
     let told = Told {
         live: Arc::clone(&live),
@@ -191,10 +134,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         recorder: Arc::clone(&recorder),
         registered: Arc::clone(&upkeep.registered),
     };
-    follow_policy(&config, told, client, &mut kept)?;
-    watch_itself(&health, &recorder, &mut kept)?;
-    follow_emergencies(&config, (&sources, &live), (&recorder, role), &mut kept)?;
-    let Kept { mut tasks, stop } = kept;
+    follow_policy(&config, told, client, &mut background)?;
+    watch_itself(&health, &recorder, &mut background)?;
+    follow_emergencies(
+        &config,
+        (&sources, &live),
+        (&recorder, role),
+        &mut background,
+    )?;
+    let BackgroundTasks { mut tasks, stop } = background;
     let options = listener_options(&config, &upkeep, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
     tasks.spawn("admin port", admin_port(admin_listener, probes, &stop)?);
@@ -227,68 +175,33 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(shutdown::run(server, tasks, &mut signals, &stop, before_close).await?)
 }
 
-/// The API server tells whoever is refused while nobody answers which URL it called.
-fn warn_of_shown_paths(config: &Config) {
-    if config.fail_closed.is_some() && config.clients.is_none() {
-        tracing::warn!(
-            "namespaces fail closed, and no client certificates are asked for: a refusal while no replica \
-             answers shows the secret path of its entry to whoever is refused; see --client-ca-file"
-        );
-    }
-}
-
-fn admin_port(
-    listener: TcpListener,
-    probes: (Router, Options),
-    stop: &Stop,
-) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    admin::serve_on_own_thread(listener, probes, stop.finish.clone())
-        .context("failed to start the admin port")
-}
-
-/// The client certificates that are asked for, read again as their CA file changes.
-fn client_auth(config: &Config, kept: &mut Kept) -> anyhow::Result<Option<Arc<ClientAuth>>> {
-    let Some(accepted) = config.clients.clone() else {
-        return Ok(None);
+/// The versions that API servers convert declared objects to, which follow from what releases declare.
+fn follow_versions(sources: &LiveSources, upkeep: &Upkeep, background: &mut BackgroundTasks) {
+    let following = Following {
+        client: sources.clients.pooled().clone(),
+        releases: sources.releases.clone(),
+        definitions: Arc::clone(&sources.crds),
+        conversions: Arc::clone(&upkeep.conversions),
+        pace: Pace::default(),
     };
-    let clients = ClientAuth::read(accepted)?;
-    let followed = Arc::clone(&clients);
-    kept.keep("CAs of clients", async move { followed.follow().await });
-    Ok(Some(clients))
-}
-
-/// What the webhook's listener speaks, and within which limits.
-fn listener_options(
-    config: &Config,
-    upkeep: &Upkeep,
-    clients: Option<Arc<ClientAuth>>,
-    stats: &Arc<accept::Stats>,
-) -> anyhow::Result<Options> {
-    let tls_options = TlsOptions {
-        versions: HttpVersions::of(upkeep.endpoint.as_ref()),
-        clients,
-    };
-    Ok(Options {
-        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, tls_options)?),
-        limits: Limits {
-            drain_delay: config.drain_delay,
-            ..Limits::default()
-        },
-        stats: Arc::clone(stats),
-    })
+    background.keep("versions", versions::follow(following));
 }
 
 /// What the API server keeps while no guard runs.
-fn admission_policies(client: &Client, kept: &mut Kept) -> Arc<AdmissionPolicies> {
+fn admission_policies(client: &Client, background: &mut BackgroundTasks) -> Arc<AdmissionPolicies> {
     let policies = Arc::<AdmissionPolicies>::default();
     let (watched, by) = (Arc::clone(&policies), client.clone());
-    kept.keep("admission policies", async move { watched.watch(by).await });
+    background.keep("admission policies", async move { watched.watch(by).await });
     policies
 }
 
-fn watch_itself(health: &Health, recorder: &Arc<Recorder>, kept: &mut Kept) -> anyhow::Result<()> {
+fn watch_itself(
+    health: &Health,
+    recorder: &Arc<Recorder>,
+    background: &mut BackgroundTasks,
+) -> anyhow::Result<()> {
     let watchdog = Watchdog::new(health.clone(), Arc::clone(recorder), identity()?);
-    kept.keep("watchdog", watchdog.run());
+    background.keep("watchdog", watchdog.run());
     Ok(())
 }
 
@@ -305,9 +218,9 @@ fn follow_policy(
     config: &Config,
     told: Told,
     client: &Client,
-    kept: &mut Kept,
+    background: &mut BackgroundTasks,
 ) -> anyhow::Result<()> {
-    let terms = PolicyTerms {
+    let terms = Terms {
         grace: config.policy_grace,
         need: config.policy_need,
     };
@@ -329,250 +242,33 @@ fn follow_policy(
     );
     match config.policy_file.clone().zip(file) {
         Some((path, (text, _))) => {
-            kept.keep("policy", keeper.follow_file(client.clone(), path, text));
+            background.keep("policy", keeper.follow_file(client.clone(), path, text));
         }
-        None => kept.keep("policy", keeper.follow_object(client.clone())),
+        None => background.keep("policy", keeper.follow_object(client.clone())),
     }
     Ok(())
 }
 
-/// What happens to emergency changes, followed by one of the replicas; and alerts, which each sends of
-/// what it has seen itself.
-fn follow_emergencies(
-    config: &Config,
-    (sources, policy): (&LiveSources, &Live),
-    (recorder, role): (&Arc<Recorder>, watch::Sender<Role>),
-    kept: &mut Kept,
-) -> anyhow::Result<()> {
-    let (alerts, client) = (recorder.alerts.clone(), sources.clients.pooled());
-    let finish = kept.stop.finish.clone();
-    let sending = end_alerts(alerts.clone(), finish.clone());
-    kept.tasks.spawn("alerts", sending);
-    let tracker = Tracker {
-        client: client.clone(),
-        releases: sources.releases.clone(),
-        objects: Arc::new(Objects::new(client.clone())),
-        recorder: Arc::clone(recorder),
-        announce: Arc::new(move |change, kind| alerts.raise_with_receipt(of_change(change, kind))),
-        pace: tracker::Pace::default(),
-    };
-    let tokens = Tokens {
-        client: client.clone(),
-        policy: Arc::clone(policy),
-    };
-    let candidate = Candidate {
-        client: client.clone(),
-        namespace: config.guard_namespace.clone(),
-        name: LEASE_NAME.to_owned(),
-        identity: identity()?,
-        terms: Terms::default(),
-        is_led: Arc::clone(&recorder.is_led),
-        role,
-    };
-    kept.tasks.spawn("emergency changes", async move {
-        let work = || futures_util::future::join(tracker.run(), tokens.run());
-        candidate.lead(work, finish).await;
-    });
-    Ok(())
+/// What of the cluster's releases is indexed.
+fn index(config: &Config) -> releases::Config {
+    releases::Config {
+        namespaces: config.namespaces.clone(),
+        drivers: config.drivers.clone(),
+        index_bytes: config.index_bytes,
+        ..releases::Config::default()
+    }
 }
 
 /// Where reviews find what they have to know, with the watches that keep it up to date.
-fn sources(clients: &Clients, releases: &Releases, kept: &mut Kept) -> LiveSources {
+fn sources(
+    clients: &Clients,
+    releases: &Releases,
+    background: &mut BackgroundTasks,
+) -> LiveSources {
     let sources = LiveSources::new(clients, releases);
     let watched = Arc::clone(&sources.crds);
-    kept.keep("schemas", async move { watched.watch().await });
+    background.keep("schemas", async move { watched.watch().await });
     let (watched, by) = (Arc::clone(&sources.namespaces), clients.pooled().clone());
-    kept.keep("namespaces", async move { watched.watch(by).await });
+    background.keep("namespaces", async move { watched.watch(by).await });
     sources
-}
-
-fn upkeep_of(
-    config: &Config,
-    client: &Client,
-    policy: &Live,
-    role: &watch::Sender<Role>,
-) -> Upkeep {
-    let endpoint = config
-        .registration
-        .as_ref()
-        .map(|registration| registration.endpoint.clone());
-    let namespace = match &endpoint {
-        Some(Endpoint::Service { namespace, .. }) => Some(namespace.clone()),
-        _ => None,
-    };
-    let target = endpoint.is_some().then(|| Target {
-        client: client.clone(),
-    });
-    let source = match (&config.tls_files, namespace) {
-        (Some(files), _) => Source::Files(files.clone()),
-        (None, Some(namespace)) => Source::Secret {
-            client: client.clone(),
-            namespace,
-        },
-        (None, None) => Source::Memory,
-    };
-    Upkeep {
-        source,
-        endpoint,
-        target,
-        serving: ServingCertificate::new(),
-        registered: Arc::default(),
-        paths: Paths::new(),
-        conversions: Arc::default(),
-        policy: Arc::clone(policy),
-        fail_closed: config.fail_closed.clone(),
-        role: role.subscribe(),
-        installation: config.own_namespace.clone().map(Installation::new),
-        takeover: config
-            .registration
-            .as_ref()
-            .map(|registration| registration.takeover)
-            .unwrap_or_default(),
-        intervals: Intervals::default(),
-    }
-}
-
-/// A file that cannot be written to is found out here, before anybody relies on it.
-fn audit_log(target: &AuditTarget, process: String) -> anyhow::Result<AuditLog> {
-    Ok(match target {
-        AuditTarget::StandardError => AuditLog::new(process, std::io::stderr()),
-        AuditTarget::StandardOutput => {
-            AuditLog::new(process, std::io::stdout()).with_fallback(std::io::stderr())
-        }
-        AuditTarget::File(path, retention) => {
-            let file = AuditFile::open(path, *retention)
-                .with_context(|| format!("failed to open the audit log {}", path.display()))?;
-            AuditLog::new(process, file).with_fallback(std::io::stderr())
-        }
-    })
-}
-
-/// The forecast is for whoever asks in the guard's own namespace. Out of the cluster there is none unless
-/// a flag says so.
-fn keep_forecast(
-    config: &Config,
-    client: &Client,
-    kept: &mut Kept,
-) -> anyhow::Result<Arc<Gathered>> {
-    let namespace = match &config.own_namespace {
-        Some(namespace) => namespace.clone(),
-        None if is_in_pod(config) => client.default_namespace().to_owned(),
-        None => {
-            tracing::info!(
-                "no forecast is kept, for want of a namespace: see --guard-namespace; the audit log \
-                 has the same"
-            );
-            return Ok(Arc::default());
-        }
-    };
-    let gathered = Arc::new(Gathered::wanted());
-    let keeper = ForecastKeeper::new(client, &namespace, identity()?, Arc::clone(&gathered));
-    let finish = kept.stop.finish.clone();
-    kept.tasks.spawn("forecast", keeper.run(finish));
-    Ok(gathered)
-}
-
-fn is_in_pod(config: &Config) -> bool {
-    config.target.kubeconfig.is_none()
-        && config.target.context.is_none()
-        && std::env::var_os("KUBECONFIG").is_none()
-        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
-
-fn recorder(
-    config: &Config,
-    client: &Client,
-    health: &Health,
-    (audit, forecast): (AuditLog, Arc<Gathered>),
-) -> Recorder {
-    let figures = health.clone();
-    let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
-    let counters = Counters::default();
-    counters.register(metrics.registry_mut());
-    let alerts = Alerts::new(client.clone(), &config.guard_namespace, counters);
-    Recorder {
-        metrics,
-        audit,
-        events: health.events.clone(),
-        alerts,
-        forecast,
-        is_led: Arc::default(),
-    }
-}
-
-/// What people are told of a change.
-fn of_change(change: &EmergencyChange, kind: AlertKind) -> Alert {
-    let status = change.status.clone().unwrap_or_default();
-    let (spec, now) = (&change.spec, Timestamp::now());
-    match kind {
-        AlertKind::Overdue => Alert::overdue(spec, now),
-        AlertKind::Settled => Alert::settled(spec, status.state, status.revision, now),
-        _ => Alert::broke_glass(spec),
-    }
-}
-
-async fn end_alerts(alerts: Alerts, finish: CancellationToken) {
-    finish.cancelled().await;
-    alerts.close().await;
-}
-
-fn probes(health: Health, recorder: Arc<Recorder>) -> (Router, Options) {
-    let admin = Admin {
-        checks: Arc::new(move || health.checks()),
-        metrics: Arc::new(move || recorder.metrics.encode().unwrap_or_default()),
-    };
-    let options = Options {
-        protocol: Protocol::Plain,
-        limits: admin::limits(),
-        stats: Arc::default(),
-    };
-    (admin::router(admin), options)
-}
-
-async fn unregister(upkeep: &Upkeep, at_exit: Option<AtExit>) {
-    if at_exit != Some(AtExit::Remove) {
-        return;
-    }
-    match upkeep::end(upkeep).await {
-        Ok(done) => tracing::info!(?done, "unregistered"),
-        Err(error) => tracing::error!(%error, "the registration stays"),
-    }
-}
-
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address}"))
-}
-
-/// A name that no other replica has, with that of the pod in it for people.
-fn identity() -> anyhow::Result<String> {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helm-guard".to_owned());
-    let key = key()?;
-    let random = key
-        .iter()
-        .take(4)
-        .fold(0_u32, |random, byte| random << 8 | u32::from(*byte));
-    Ok(format!("{host}_{random:08x}"))
-}
-
-async fn register_when_ready(
-    releases: Releases,
-    policy: Arc<Standing>,
-    upkeep: Upkeep,
-    first: tls::Pair,
-    stop: CancellationToken,
-) {
-    tokio::select! {
-        () = async { tokio::join!(health::complete(&releases), policy.known()); } => {}
-        () = stop.cancelled() => return,
-    }
-    let stats = releases.stats();
-    tracing::info!(
-        releases = stats.releases,
-        objects = stats.objects,
-        unreadable = stats.unreadable,
-        "the index is complete"
-    );
-    upkeep::keep(upkeep, first, stop).await;
 }

@@ -1,0 +1,92 @@
+//! The sockets: the webhook's with TLS, and the admin port with probes and metrics.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use super::{config::Config, health::Health, tasks::BackgroundTasks};
+use crate::{
+    record::Recorder,
+    webhook::{
+        accept::{self, Limits, Options, Protocol},
+        admin::{self, Admin},
+        shutdown::Stop,
+        tls::{self, HttpVersions, TlsOptions, client_auth::ClientAuth},
+        upkeep::Upkeep,
+    },
+};
+
+/// The API server tells whoever is refused while nobody answers which URL it called.
+pub(super) fn warn_of_shown_paths(config: &Config) {
+    if config.fail_closed.is_some() && config.clients.is_none() {
+        tracing::warn!(
+            "namespaces fail closed, and no client certificates are asked for: a refusal while no replica \
+             answers shows the secret path of its entry to whoever is refused; see --client-ca-file"
+        );
+    }
+}
+
+/// The client certificates that are asked for, read again as their CA file changes.
+pub(super) fn client_auth(
+    config: &Config,
+    background: &mut BackgroundTasks,
+) -> anyhow::Result<Option<Arc<ClientAuth>>> {
+    let Some(accepted) = config.clients.clone() else {
+        return Ok(None);
+    };
+    let clients = ClientAuth::read(accepted)?;
+    let followed = Arc::clone(&clients);
+    background.keep("CAs of clients", async move { followed.follow().await });
+    Ok(Some(clients))
+}
+
+/// What the webhook's listener speaks, and within which limits.
+pub(super) fn listener_options(
+    config: &Config,
+    upkeep: &Upkeep,
+    clients: Option<Arc<ClientAuth>>,
+    stats: &Arc<accept::Stats>,
+) -> anyhow::Result<Options> {
+    let tls_options = TlsOptions {
+        versions: HttpVersions::of(upkeep.endpoint.as_ref()),
+        clients,
+    };
+    Ok(Options {
+        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, tls_options)?),
+        limits: Limits {
+            drain_delay: config.drain_delay,
+            ..Limits::default()
+        },
+        stats: Arc::clone(stats),
+    })
+}
+
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}"))
+}
+
+pub(super) fn admin_port(
+    listener: TcpListener,
+    probes: (Router, Options),
+    stop: &Stop,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    admin::serve_on_own_thread(listener, probes, stop.finish.clone())
+        .context("failed to start the admin port")
+}
+
+pub(super) fn probes(health: Health, recorder: Arc<Recorder>) -> (Router, Options) {
+    let admin = Admin {
+        checks: Arc::new(move || health.checks()),
+        metrics: Arc::new(move || recorder.metrics.encode().unwrap_or_default()),
+    };
+    let options = Options {
+        protocol: Protocol::Plain,
+        limits: admin::limits(),
+        stats: Arc::default(),
+    };
+    (admin::router(admin), options)
+}

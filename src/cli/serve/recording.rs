@@ -1,0 +1,101 @@
+//! Where answers are recorded: metrics, audit lines, events, alerts and the forecast.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use kube::Client;
+
+use super::{
+    config::{AuditTarget, Config},
+    health::Health,
+    tasks::BackgroundTasks,
+};
+use crate::{
+    cli::process::key,
+    record::{
+        Recorder,
+        alerts::{Alerts, Counters},
+        audit::{AuditLog, file::AuditFile},
+        forecast::{Gathered, keeper::Keeper},
+        metrics::Metrics,
+    },
+};
+
+pub(super) fn recorder(
+    config: &Config,
+    client: &Client,
+    health: &Health,
+    (audit, forecast): (AuditLog, Arc<Gathered>),
+) -> Recorder {
+    let figures = health.clone();
+    let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
+    let counters = Counters::default();
+    counters.register(metrics.registry_mut());
+    let alerts = Alerts::new(client.clone(), &config.guard_namespace, counters);
+    Recorder {
+        metrics,
+        audit,
+        events: health.events.clone(),
+        alerts,
+        forecast,
+        is_led: Arc::default(),
+    }
+}
+
+/// A file that cannot be written to is found out here, before anybody relies on it.
+pub(super) fn audit_log(target: &AuditTarget, process: String) -> anyhow::Result<AuditLog> {
+    Ok(match target {
+        AuditTarget::StandardError => AuditLog::new(process, std::io::stderr()),
+        AuditTarget::StandardOutput => {
+            AuditLog::new(process, std::io::stdout()).with_fallback(std::io::stderr())
+        }
+        AuditTarget::File(path, retention) => {
+            let file = AuditFile::open(path, *retention)
+                .with_context(|| format!("failed to open the audit log {}", path.display()))?;
+            AuditLog::new(process, file).with_fallback(std::io::stderr())
+        }
+    })
+}
+
+/// The forecast is for whoever asks in the guard's own namespace. Out of the cluster there is none unless
+/// a flag says so.
+pub(super) fn keep_forecast(
+    config: &Config,
+    client: &Client,
+    background: &mut BackgroundTasks,
+) -> anyhow::Result<Arc<Gathered>> {
+    let namespace = match &config.own_namespace {
+        Some(namespace) => namespace.clone(),
+        None if is_in_pod(config) => client.default_namespace().to_owned(),
+        None => {
+            tracing::info!(
+                "no forecast is background, for want of a namespace: see --guard-namespace; the audit log \
+                 has the same"
+            );
+            return Ok(Arc::default());
+        }
+    };
+    let gathered = Arc::new(Gathered::wanted());
+    let keeper = Keeper::new(client, &namespace, identity()?, Arc::clone(&gathered));
+    let finish = background.stop.finish.clone();
+    background.tasks.spawn("forecast", keeper.run(finish));
+    Ok(gathered)
+}
+
+fn is_in_pod(config: &Config) -> bool {
+    config.target.kubeconfig.is_none()
+        && config.target.context.is_none()
+        && std::env::var_os("KUBECONFIG").is_none()
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// A name that no other replica has, with that of the pod in it for people.
+pub(super) fn identity() -> anyhow::Result<String> {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helm-guard".to_owned());
+    let key = key()?;
+    let random = key
+        .iter()
+        .take(4)
+        .fold(0_u32, |random, byte| random << 8 | u32::from(*byte));
+    Ok(format!("{host}_{random:08x}"))
+}
