@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use self::{
     alerts::{Alert, Alerts, Tampering},
     audit::{AuditError, AuditLog, Pending},
-    changes::Unkept,
+    changes::{Persisted, Unkept},
     events::{Events, Note},
     forecast::Gathered,
     metrics::Metrics,
@@ -67,8 +67,8 @@ pub struct Emergency {
     pub change: RedactedPatch,
     /// The record of it.
     pub record: EmergencyChangeSpec,
-    /// The name under which the record is kept in the cluster, or why it is not.
-    pub kept: Result<String, Unkept>,
+    /// The record in the cluster, or why there is none.
+    pub kept: Result<Persisted, Unkept>,
     /// What is announced of it.
     pub note: Note,
 }
@@ -159,13 +159,21 @@ impl Recorder {
             self.metrics.kept(emergency.kept.is_ok());
             if decided.decision == Decision::BreakGlass {
                 self.metrics.broke_glass(request.operation);
-                if emergency.kept.is_err() || !self.is_led.load(Ordering::Acquire) {
-                    self.alerts.raise(Alert::broke_glass(&emergency.record));
-                }
-                self.events.announce(emergency.note.clone());
+                self.announce(emergency);
             }
         }
         self.written(&request.uid, line).await;
+    }
+
+    /// Tells of an emergency change, unless it is one that was retried: that was told.
+    fn announce(&self, emergency: &Emergency) {
+        if matches!(emergency.kept, Ok(Persisted::Known(_))) {
+            return;
+        }
+        if emergency.kept.is_err() || !self.is_led.load(Ordering::Acquire) {
+            self.alerts.raise(Alert::broke_glass(&emergency.record));
+        }
+        self.events.announce(emergency.note.clone());
     }
 
     /// Records what an emergency identity does, whatever it is: its audit line and nothing else.

@@ -40,7 +40,7 @@ use helm_guard_core::{
     policy::presets,
 };
 
-use crate::record::Emergency;
+use crate::record::{Emergency, changes::Persisted};
 
 /// Where audit lines go.
 #[derive(Clone, Debug)]
@@ -335,7 +335,7 @@ fn line<'a>(
         releases: decided.verdict.findings.iter().map(release).collect(),
         change: emergency.map(|emergency| &emergency.change),
         emergency: emergency.map(|emergency| EmergencyLine {
-            name: emergency.kept.as_deref().ok(),
+            name: emergency.kept.as_ref().ok().map(Persisted::name),
             not_kept: emergency.kept.as_ref().err().map(ToString::to_string),
             record: EmergencyChangeSpec {
                 // The line has it already, and may have a longer one.

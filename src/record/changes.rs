@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use helm_guard_core::{
     api::{EmergencyChange, EmergencyChangeSpec},
-    breakglass::recorded::{MOST_CHANGES, document},
+    breakglass::{
+        recorded::{MOST_CHANGES, document},
+        retried,
+    },
 };
 use kube::{
     Api, Client,
@@ -13,10 +16,6 @@ use kube::{
 use tokio::time::timeout_at;
 
 use crate::cluster::ApiFailure;
-
-/// Digits of the request's hash in a record's name, in the order in which they are tried. Two changes of
-/// one object share four digits once in 65,536 times.
-const DIGITS: [usize; 3] = [4, 8, 16];
 
 /// Where emergency changes are kept.
 #[derive(Clone)]
@@ -28,6 +27,24 @@ pub struct Changes {
 impl std::fmt::Debug for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Changes")
+    }
+}
+
+/// A change that is on record, under this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Persisted {
+    /// It was written now.
+    New(String),
+    /// It was there: somebody retries a change.
+    Known(String),
+}
+
+impl Persisted {
+    /// The name of the record.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::New(name) | Self::Known(name) => name,
+        }
     }
 }
 
@@ -57,30 +74,29 @@ impl Changes {
         }
     }
 
-    /// Writes a change; its name where it stands. The same request twice is one record.
+    /// Writes a change, unless it is there: what is retried is one record.
     pub async fn keep(
         &self,
         spec: &EmergencyChangeSpec,
         deadline: Instant,
-    ) -> Result<String, Unkept> {
+    ) -> Result<Persisted, Unkept> {
         let writing = timeout_at(deadline.into(), self.write(spec));
         writing.await.unwrap_or(Err(Unkept::Late))
     }
 
-    async fn write(&self, spec: &EmergencyChangeSpec) -> Result<String, Unkept> {
+    async fn write(&self, spec: &EmergencyChangeSpec) -> Result<Persisted, Unkept> {
         self.has_room().await?;
         let api: Api<EmergencyChange> =
             Api::namespaced(self.client.clone(), &spec.release.namespace);
         let mut taken = None;
-        for digits in DIGITS {
-            let document = document(spec.clone(), digits);
-            let name = document.metadata.name.clone().unwrap_or_default();
+        for name in retried::names(spec) {
+            let document = document(spec.clone(), &name);
             match api.create(&PostParams::default(), &document).await {
-                Ok(_) => return Ok(name),
+                Ok(_) => return Ok(Persisted::New(name)),
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     let there = api.get_opt(&name).await.map_err(ApiFailure::from)?;
-                    if there.is_some_and(|there| there.spec.request_uid == spec.request_uid) {
-                        return Ok(name);
+                    if there.is_some_and(|there| retried::is_of(&there, spec)) {
+                        return Ok(Persisted::Known(name));
                     }
                     taken = Some(ApiFailure::from(&*status));
                 }

@@ -234,7 +234,7 @@ impl Answer<'_> {
         };
         let record = &emergency.record;
         annotations.push(match &emergency.kept {
-            Ok(name) => ("emergency-change", name.clone()),
+            Ok(kept) => ("emergency-change", kept.name().to_owned()),
             Err(error) => ("emergency-change-failed", error.to_string()),
         });
         annotations.push(("reconcile-by", text::minute(record.reconcile_by.0)));

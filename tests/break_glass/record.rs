@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     night::{EMERGENCY_OPS, Night, admin, create, people},
     scene::{Screen, eventually},
+    sinks::sinks,
 };
 
 /// Beyond the time after which a change that nobody has seen is given up.
@@ -110,6 +111,33 @@ fn a_change_that_somebody_else_refuses_is_found_never_to_have_come_to_be() {
     let change = night.comes_in_time_to("Void", settle::GRACE.unsigned_abs() + SLACK);
     let message = change["status"]["message"].as_str().unwrap();
     assert!(message.contains("nobody has seen it"), "{message}");
+}
+
+/// Whoever repeats a request that failed, or has the API server repeat it, makes one change.
+#[test]
+fn a_change_that_is_retried_is_one_record_and_one_alert() {
+    let channel = sinks();
+    let night = Night::with_alerts("retried", &json!({}), &channel.of_each_sort("retried"));
+    refuse_updates(night.ns());
+    eventually("a webhook that refuses the change", || {
+        let tried = night.raise("2Gi").arg("--dry-run=server").run();
+        tried.says("frozen.example.com").then_some(())
+    });
+    for _ in 0..3 {
+        night.raise("2Gi").refused();
+    }
+    eventually("a record whose alert is noted", || {
+        let changes = night.changes();
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        let announced = &changes[0]["status"]["announced"];
+        announced
+            .as_array()
+            .is_some_and(|told| !told.is_empty())
+            .then_some(())
+    });
+    let ns = night.ns();
+    channel.hear("/retried/pagerduty", &["\"trigger\"", ns]);
+    assert_eq!(channel.count("/retried/pagerduty", &["\"trigger\"", ns]), 1);
 }
 
 /// Somebody's policy of the cluster refuses the record.

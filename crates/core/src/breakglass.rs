@@ -9,9 +9,9 @@
 
 pub mod grant;
 pub mod grant_validation;
-
 pub mod recorded;
 pub mod redacted_patch;
+pub mod retried;
 pub mod settle;
 pub mod token;
 

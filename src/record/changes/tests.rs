@@ -77,9 +77,17 @@ fn spec(uid: &str) -> EmergencyChangeSpec {
         "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": uid, "operation": "Update",
         "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
         "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0", "revision": 1},
+        "patch": r#"[{"op":"replace","path":"/spec/replicas","value":9}]"#,
         "reconcileBy": "2026-11-22T03:00:00Z",
     });
     serde_json::from_value(spec).unwrap()
+}
+
+fn to_another_value(uid: &str) -> EmergencyChangeSpec {
+    EmergencyChangeSpec {
+        patch: Some("[]".to_owned()),
+        ..spec(uid)
+    }
 }
 
 fn soon() -> Instant {
@@ -87,15 +95,24 @@ fn soon() -> Instant {
 }
 
 #[tokio::test]
-async fn a_change_is_kept_once_however_often_it_is_asked_about() {
+async fn a_change_is_kept_once_however_often_it_is_retried() {
     let store = Arc::default();
     let changes = changes(&store);
-    let name = changes.keep(&spec("u-1"), soon()).await.unwrap();
-    assert_eq!(changes.keep(&spec("u-1"), soon()).await.unwrap(), name);
-    let other = changes.keep(&spec("u-2"), soon()).await.unwrap();
-    assert_ne!(other, name);
+    let kept = changes.keep(&spec("u-1"), soon()).await.unwrap();
+    let name = kept.name().to_owned();
+    assert_eq!(kept, Persisted::New(name.clone()));
+    for uid in ["u-1", "u-2"] {
+        let again = changes.keep(&spec(uid), soon()).await.unwrap();
+        assert_eq!(again, Persisted::Known(name.clone()));
+    }
+    let other = changes
+        .keep(&to_another_value("u-3"), soon())
+        .await
+        .unwrap();
+    assert_ne!(other.name(), name);
     let kept = &store.lock().kept;
     assert_eq!(kept.len(), 2);
+    assert_eq!(kept[0]["spec"]["requestUid"], "u-1");
     assert_eq!(kept[0]["metadata"]["namespace"], "shop");
     assert_eq!(
         kept[0]["metadata"]["labels"],
@@ -105,18 +122,42 @@ async fn a_change_is_kept_once_however_often_it_is_asked_about() {
 }
 
 #[tokio::test]
-async fn a_name_that_another_change_has_grows() {
+async fn what_is_done_again_after_its_end_gets_a_record_of_its_own() {
+    let store = Arc::default();
+    let changes = changes(&store);
+    let first = changes.keep(&spec("u-1"), soon()).await.unwrap();
+    store.lock().kept[0]["status"] = json!({"state": "Reverted"});
+    let second = changes.keep(&spec("u-2"), soon()).await.unwrap();
+    assert_eq!(second, Persisted::New(format!("{}-2", first.name())));
+    let retried = changes.keep(&spec("u-3"), soon()).await.unwrap();
+    assert_eq!(retried, Persisted::Known(second.name().to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_done_again_and_again_has_a_record_each_time() {
+    let store = Arc::default();
+    let changes = changes(&store);
+    for number in 1..=12 {
+        let kept = changes.keep(&spec(&format!("u-{number}")), soon()).await;
+        assert!(matches!(kept, Ok(Persisted::New(_))), "{kept:?}");
+        for kept in &mut store.lock().kept {
+            kept["status"] = json!({"state": "Reverted"});
+        }
+    }
+    assert_eq!(store.lock().kept.len(), 12);
+}
+
+#[tokio::test]
+async fn a_name_that_another_change_has_is_left_to_it() {
     let store: Arc<Mutex<Store>> = Arc::default();
-    let short = document(spec("u-1"), 4);
-    let mut squatter = serde_json::to_value(&short).unwrap();
-    squatter["spec"]["requestUid"] = json!("another");
-    store.lock().kept.push(squatter);
-    let name = changes(&store).keep(&spec("u-1"), soon()).await.unwrap();
-    let short = short.metadata.name.unwrap();
-    assert!(
-        name.starts_with(&short) && name.len() == short.len() + 4,
-        "{name}"
-    );
+    let name = retried::names(&spec("u-1")).next().unwrap();
+    let squatter = document(to_another_value("u-9"), &name);
+    store
+        .lock()
+        .kept
+        .push(serde_json::to_value(squatter).unwrap());
+    let kept = changes(&store).keep(&spec("u-1"), soon()).await.unwrap();
+    assert_eq!(kept, Persisted::New(format!("{name}-2")));
 }
 
 #[tokio::test]
@@ -127,7 +168,7 @@ async fn ten_thousand_changes_are_the_most_that_are_kept() {
     }));
     let changes = changes(&store);
     changes.keep(&spec("u-1"), soon()).await.unwrap();
-    let full = changes.keep(&spec("u-2"), soon()).await;
+    let full = changes.keep(&to_another_value("u-2"), soon()).await;
     assert_eq!(full, Err(Unkept::Full(MOST_CHANGES)));
 }
 

@@ -15,7 +15,11 @@ use helm_guard_core::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::{Emergency, changes::Unkept, events::Note};
+use crate::record::{
+    Emergency,
+    changes::{Persisted, Unkept},
+    events::Note,
+};
 
 fn shown(text: &str) -> Shown {
     Shown::Text(text.to_owned())
@@ -298,7 +302,7 @@ fn emergency(kept: Result<&str, Unkept>) -> Emergency {
             paths: Vec::new(),
         },
         record: serde_json::from_value(record).unwrap(),
-        kept: kept.map(str::to_owned),
+        kept: kept.map(|name| Persisted::New(name.to_owned())),
         note: Note {
             object: ObjectId {
                 group: "apps".to_owned(),

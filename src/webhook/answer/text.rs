@@ -118,7 +118,7 @@ fn break_glass(answer: &Answer<'_>) -> String {
         .unwrap_or_default();
     let by = minute(record.reconcile_by.0);
     let (recorded, why_not) = match &emergency.kept {
-        Ok(name) => (format!("as {name}"), String::new()),
+        Ok(kept) => (format!("as {}", kept.name()), String::new()),
         Err(Unkept::NotInstalled) => ("in the audit log".to_owned(), String::new()),
         Err(error) => ("in the audit log alone".to_owned(), format!(" ({error})")),
     };

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     record::{
         self,
-        changes::{Changes, Unkept},
+        changes::{Changes, Persisted, Unkept},
         events::Note,
     },
     review::{BreakGlassCheck, Review},
@@ -30,12 +30,12 @@ use crate::{
 
 /// Where the records of emergency changes are persisted.
 pub(crate) trait EmergencyStore: Debug + Send + Sync {
-    /// Persists a record; its name there.
+    /// Persists a record, unless it is there.
     fn persist<'a>(
         &'a self,
         change: &'a EmergencyChangeSpec,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<String, Unkept>>;
+    ) -> BoxFuture<'a, Result<Persisted, Unkept>>;
 }
 
 impl EmergencyStore for Changes {
@@ -43,7 +43,7 @@ impl EmergencyStore for Changes {
         &'a self,
         change: &'a EmergencyChangeSpec,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<String, Unkept>> {
+    ) -> BoxFuture<'a, Result<Persisted, Unkept>> {
         self.keep(change, deadline).boxed()
     }
 }

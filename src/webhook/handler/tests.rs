@@ -49,7 +49,7 @@ use crate::{
     record::{
         alerts::Alerts,
         audit::AuditLog,
-        changes::Unkept,
+        changes::{Persisted, Unkept},
         events::{self, Announcer},
         forecast::Gathered,
         metrics::{Figures, Metrics},

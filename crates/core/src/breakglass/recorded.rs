@@ -4,7 +4,6 @@
 //! where messages cut them, and the patch is left out where it is long. With [`MOST_CHANGES`] of them,
 //! each of at most some 60 KiB and usually of 2, the cluster's store stays in reach of its limits.
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -129,11 +128,9 @@ fn text(shown: &Shown) -> Option<String> {
     }
 }
 
-/// The object that holds a record, under a name with so many hexadecimal digits of the request's hash:
-/// the same request gets the same name, and one that finds its name taken asks for more digits.
-pub fn document(spec: EmergencyChangeSpec, digits: usize) -> EmergencyChange {
-    let name = name(&spec.object.name, &spec.request_uid, digits);
-    let mut document = EmergencyChange::new(&name, spec);
+/// The object that holds a record, under one of its names ([`super::retried::names`]).
+pub fn document(spec: EmergencyChangeSpec, name: &str) -> EmergencyChange {
+    let mut document = EmergencyChange::new(name, spec);
     let (spec, labels) = (
         &document.spec,
         document.metadata.labels.get_or_insert_default(),
@@ -152,11 +149,8 @@ pub fn document(spec: EmergencyChangeSpec, digits: usize) -> EmergencyChange {
     document
 }
 
-fn name(object: &str, uid: &str, digits: usize) -> String {
-    let hash = digest::digest(&digest::SHA256, uid.as_bytes());
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
-    let nibbles = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let hex: String = nibbles.filter_map(digit).take(digits).collect();
+/// The name of an object as the first part of a record's name.
+pub(super) fn object_name(object: &str) -> String {
     // A name of an object need not be a DNS name (`system:reader`); that of a custom resource must.
     let object: String = object
         .chars()
@@ -168,9 +162,14 @@ fn name(object: &str, uid: &str, digits: usize) -> String {
         })
         .collect();
     match object.trim_matches('-') {
-        "" => format!("object-{hex}"),
-        object => format!("{object}-{hex}"),
+        "" => "object".to_owned(),
+        object => object.to_owned(),
     }
+}
+
+/// A time that says nothing, for comparisons.
+pub(super) fn never() -> Time {
+    Time(Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -180,20 +179,11 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::plain("checkout", "checkout-")]
-    #[case::of_rbac("system:Reader", "system-reader-")]
-    #[case::of_signs(":::", "object-")]
-    #[case::long(&"x".repeat(253), &format!("{}-", "x".repeat(46)))]
-    fn a_record_is_called_like_its_object_and_its_request(
-        #[case] object: &str,
-        #[case] start: &str,
-    ) {
-        let one = name(object, "uid-1", 4);
-        assert!(one.starts_with(start), "{one}");
-        assert_eq!(one.len(), start.len() + 4);
-        assert!(one.len() <= 63);
-        assert_eq!(one, name(object, "uid-1", 4));
-        assert_ne!(one, name(object, "uid-2", 4));
-        assert!(name(object, "uid-1", 12).starts_with(&one));
+    #[case::plain("checkout", "checkout")]
+    #[case::of_rbac("system:Reader", "system-reader")]
+    #[case::of_signs(":::", "object")]
+    #[case::long(&"x".repeat(253), &"x".repeat(46))]
+    fn a_record_is_called_like_its_object(#[case] object: &str, #[case] start: &str) {
+        assert_eq!(object_name(object), start);
     }
 }

@@ -325,10 +325,10 @@ impl EmergencyStore for HandmadeStore {
         &'a self,
         change: &'a EmergencyChangeSpec,
         _deadline: Instant,
-    ) -> BoxFuture<'a, Result<String, Unkept>> {
+    ) -> BoxFuture<'a, Result<Persisted, Unkept>> {
         let kept = self.keep.clone().map(|()| {
             self.kept.lock().push(serde_json::to_value(change).unwrap());
-            "web-1a2b".to_owned()
+            Persisted::New("web-1a2b".to_owned())
         });
         std::future::ready(kept).boxed()
     }
