@@ -29,6 +29,7 @@ use std::{
 use helm_guard_core::{
     guard::Claim,
     helm::{record::Limits, storage::Driver},
+    text::list,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -263,10 +264,10 @@ impl Releases {
         );
         let copies = shared.directory.copies();
         if !copies.is_empty() {
-            let names = copies.iter().map(|(_, storage)| storage.to_string());
+            let names = copies.iter().map(|(_, storage)| storage);
             readiness.warnings.push(format!(
                 "copies of the records of releases that have records in their own namespaces: {}",
-                some(names.collect())
+                list(names, NAMES_SHOWN)
             ));
         }
         readiness
@@ -348,17 +349,10 @@ impl Releases {
 }
 
 /// The releases by name, as many as fit in a line; none if there are none.
-fn named<'v>(mut views: impl Iterator<Item = &'v Arc<view::ReleaseView>>) -> Option<String> {
-    let shown: Vec<String> = views
-        .by_ref()
-        .take(NAMES_SHOWN)
-        .map(|view| view.storage.to_string())
-        .collect();
-    let more = match views.count() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!shown.is_empty()).then(|| shown.join(", ") + &more)
+fn named<'v>(views: impl Iterator<Item = &'v Arc<view::ReleaseView>>) -> Option<String> {
+    let mut names = views.map(|view| &view.storage).peekable();
+    names.peek()?;
+    Some(list(names, NAMES_SHOWN))
 }
 
 impl Worker {
@@ -432,17 +426,6 @@ impl Shared {
             .iter()
             .filter(|watch| watch.scope().driver == driver);
         of.all(|watch| watch.is_forbidden())
-    }
-}
-
-/// A list of names, of which not all are shown.
-fn some(names: Vec<String>) -> String {
-    let more = names.len().saturating_sub(NAMES_SHOWN);
-    let shown: Vec<String> = names.into_iter().take(NAMES_SHOWN).collect();
-    let shown = shown.join(", ");
-    match more {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 

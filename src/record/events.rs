@@ -34,6 +34,10 @@ use tokio::{sync::mpsc, time::timeout};
 /// loop, and its first notes tell the story.
 const QUEUE: usize = 256;
 
+/// The longest text of a note, in bytes: the API server takes notes of up to 1 kB
+/// (`pkg/apis/core/validation/events.go`).
+pub const NOTE_BYTES: usize = 1024;
+
 /// Within this time notes on one object are counted instead of sent anew.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -57,7 +61,7 @@ pub struct Note {
     pub reason: &'static str,
     /// What was done: `Update`, `Delete`, `Scale`, `TakeOwnership`; or what it came to: `Overdue`, `Absorbed`.
     pub action: &'static str,
-    /// The sentence, of at most 1 kB: the API server takes no more.
+    /// The sentence, of at most [`NOTE_BYTES`].
     pub text: String,
 }
 

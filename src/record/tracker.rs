@@ -32,6 +32,7 @@ use helm_guard_core::{
     },
     guard::ObjectRef,
     helm::{ObjectId, ReleaseName},
+    text::cut,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -46,7 +47,11 @@ use self::{
     announcing::Announcements,
     book::{Book, Key},
 };
-use super::{Recorder, alerts::Receipt, events::Note};
+use super::{
+    Recorder,
+    alerts::Receipt,
+    events::{NOTE_BYTES, Note},
+};
 use crate::{
     cluster::{
         ApiFailure, grants,
@@ -393,7 +398,7 @@ fn note(change: &EmergencyChange, status: &EmergencyChangeStatus) -> Note {
         status.state.as_str(),
         status.message
     );
-    crate::webhook::answer::text::cut(&mut text, 1024);
+    cut(&mut text, NOTE_BYTES);
     Note {
         object: ObjectId {
             group: object

@@ -17,6 +17,7 @@ use helm_guard_core::{
     breakglass::Refusal,
     guard::{Decided, Reason, Request},
     policy::EmergencyHint,
+    text::{cut, minute},
 };
 use serde::Serialize;
 
@@ -213,7 +214,7 @@ impl Answer<'_> {
         ];
         for (key, mut value) in lists {
             if !value.is_empty() {
-                text::cut(&mut value, ANNOTATION_BYTES);
+                cut(&mut value, ANNOTATION_BYTES);
                 annotations.insert(key, value);
             }
         }
@@ -237,7 +238,7 @@ impl Answer<'_> {
             Ok(kept) => ("emergency-change", kept.name().to_owned()),
             Err(error) => ("emergency-change-failed", error.to_string()),
         });
-        annotations.push(("reconcile-by", text::minute(record.reconcile_by.0)));
+        annotations.push(("reconcile-by", minute(record.reconcile_by.0).to_string()));
         let said = [
             ("grant", &record.grant),
             ("ticket", &record.ticket),
@@ -247,7 +248,7 @@ impl Answer<'_> {
             annotations.extend(value.clone().map(|value| (key, value)));
         }
         for (_, value) in &mut annotations {
-            text::cut(value, ANNOTATION_BYTES);
+            cut(value, ANNOTATION_BYTES);
         }
         let patch = record.patch.clone();
         annotations.extend(
@@ -262,7 +263,7 @@ impl Answer<'_> {
 /// The answer to a request for one of the guard's own objects: refused, if anything is wrong with it.
 pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
     let mut message = wrong.join("\n");
-    text::cut(&mut message, text::MESSAGE_BYTES);
+    cut(&mut message, text::MESSAGE_BYTES);
     let status = || Status {
         outcome: "Failure",
         code: 403,

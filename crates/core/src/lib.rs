@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`names`] | names and labels as the API server takes them |
+//! | [`text`] | text for people, cut to a bound |
 //! | [`api`] | the kinds of `helm-guard.dev/v1alpha1`: policy, grants, emergency changes |
 //! | [`yaml`] | YAML as Helm reads it |
 //! | [`helm`] | release records, manifests, the revision life cycle |
@@ -26,4 +27,5 @@ pub mod guard;
 pub mod helm;
 pub mod names;
 pub mod policy;
+pub mod text;
 pub mod yaml;

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use clap::Parser;
-use helm_guard_core::api::{EmergencyChange, State};
+use helm_guard_core::{
+    api::{EmergencyChange, State},
+    text::minute,
+};
 use kube::{Api, Client, api::ListParams};
 
 use super::{api_calls::Told, values};
@@ -63,7 +66,7 @@ fn table(changes: &[EmergencyChange]) -> String {
             format!("{}/{}", spec.object.kind, spec.object.name),
             spec.user.clone(),
             spec.ticket.clone().unwrap_or_default(),
-            spec.reconcile_by.0.strftime("%Y-%m-%dT%H:%MZ").to_string(),
+            minute(spec.reconcile_by.0).to_string(),
         ]
     };
     let header = [

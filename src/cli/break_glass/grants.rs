@@ -1,6 +1,9 @@
 //! `break-glass list`, `show`, `close` and `approve`.
 
-use helm_guard_core::api::{BreakGlassGrant, grant::Approval};
+use helm_guard_core::{
+    api::{BreakGlassGrant, grant::Approval},
+    text::second,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -64,7 +67,7 @@ fn table(grants: &[BreakGlassGrant], now: Timestamp) -> String {
         vec![
             grant.metadata.name.clone().unwrap_or_default(),
             state.to_owned(),
-            spec.expires_at.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            second(spec.expires_at.0).to_string(),
             names.concat().join(","),
             spec.requested_by.clone(),
             approvals.to_string(),

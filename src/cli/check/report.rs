@@ -9,6 +9,7 @@ use helm_guard_core::{
         undo::undo,
     },
     guard::{Change, Decision, Finding, Operation, Raw, Request, Verdict},
+    text::plural,
 };
 use json_patch::Patch;
 use serde::Serialize;
@@ -188,8 +189,8 @@ pub(super) fn summary(reports: &[Report]) -> String {
         .iter()
         .map(|(verdict, count)| format!("{count} {verdict}"))
         .collect();
-    let plural = if reports.len() == 1 { "" } else { "s" };
-    format!("{} review{plural}: {}\n", reports.len(), words.join(", "))
+    let count = reports.len();
+    format!("{count} review{}: {}\n", plural(count), words.join(", "))
 }
 
 // Writing to a string cannot fail.

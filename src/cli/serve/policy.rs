@@ -26,6 +26,7 @@ use helm_guard_core::{
         loosening,
         suspension::Suspension,
     },
+    text::cut,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -37,7 +38,7 @@ use super::config::PolicyNeed;
 use crate::{
     cluster::policies::{self, PolicyWatch, Seen},
     record::{Recorder, alerts::Alert},
-    webhook::{answer::text::cut, upkeep::Registered},
+    webhook::upkeep::Registered,
 };
 
 /// How often the file is looked at. A mounted `ConfigMap` takes a minute to follow anyway.

@@ -3,6 +3,7 @@
 use helm_guard_core::{
     guard::{Decided, Finding, Reason, Request, records::StoredRecord},
     helm::lifecycle::Status,
+    text::{self, plural},
 };
 
 use super::text::{called, numbers, values};
@@ -121,23 +122,14 @@ impl Loss {
 }
 
 fn deployers(named: &[String]) -> String {
-    let more = match named.len().saturating_sub(NAMES) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let shown: Vec<&str> = named.iter().take(NAMES).map(String::as_str).collect();
-    if shown.is_empty() {
+    if named.is_empty() {
         return "The policy names nobody who may".to_owned();
     }
-    format!("Let it be deployed by {}{more}", shown.join(", "))
+    format!("Let it be deployed by {}", text::list(named, NAMES))
 }
 
 fn one(finding: &Finding) -> String {
-    let s = if finding.revisions.len() == 1 {
-        ""
-    } else {
-        "s"
-    };
+    let s = plural(finding.revisions.len());
     let revisions = numbers(&finding.revisions);
     let chart = &finding.chart;
     format!(

@@ -9,11 +9,11 @@ use helm_guard_core::{
     guard::{Change, Decided, Decision, Finding, ObjectRef, Reason, Unread},
     helm::record::ApplyMethod,
     policy::EmergencyHint,
+    text::{cut, minute, plural},
 };
-use jiff::Timestamp;
 
 use super::{Answer, release_infrastructure};
-use crate::record::changes::Unkept;
+use crate::record::{changes::Unkept, events::NOTE_BYTES};
 
 /// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
 /// them all.
@@ -27,9 +27,6 @@ pub const MESSAGE_BYTES: usize = 6 * 1024;
 /// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are kept here.
 const WARNING_CHARS: usize = 256;
 const WARNINGS_CHARS: usize = 4096;
-
-/// The API server takes notes of events of up to 1 kB (`pkg/apis/core/validation/events.go`).
-const NOTE_BYTES: usize = 1024;
 
 /// The message of a denial, in several lines.
 ///
@@ -142,11 +139,6 @@ fn conflict(answer: &Answer<'_>) -> Option<String> {
     ))
 }
 
-/// A time for people, to the minute.
-pub fn minute(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
-}
-
 /// The sentence of the Kubernetes event about a break-glass change.
 pub fn announcement(decided: &Decided<'_>) -> String {
     let mut text = format!(
@@ -242,8 +234,7 @@ fn violation(answer: &Answer<'_>) -> Vec<String> {
         unlisted += finding.changes.len() - listed;
     }
     if unlisted > 0 {
-        let s = if unlisted == 1 { "" } else { "s" };
-        lines.push(format!("  and {unlisted} more field{s}"));
+        lines.push(format!("  and {unlisted} more field{}", plural(unlisted)));
     }
     lines.extend(
         answer
@@ -309,11 +300,7 @@ fn mebibytes(bytes: u64) -> String {
 
 fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
     let revisions = numbers(&finding.revisions);
-    let s = if finding.revisions.len() == 1 {
-        ""
-    } else {
-        "s"
-    };
+    let s = plural(finding.revisions.len());
     let object = answer
         .decided
         .object
@@ -442,18 +429,4 @@ fn warning(line: &str) -> String {
 pub fn numbers(revisions: &[u32]) -> String {
     let numbers: Vec<_> = revisions.iter().map(u32::to_string).collect();
     numbers.join(", ")
-}
-
-/// Cuts a text to at most `bytes`, between characters, and marks the cut.
-pub fn cut(text: &mut String, bytes: usize) {
-    const MARK: &str = "…";
-    if text.len() <= bytes {
-        return;
-    }
-    let mut end = bytes.saturating_sub(MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text.push_str(MARK);
 }

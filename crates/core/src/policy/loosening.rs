@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::alerts::Plan;
-use crate::api::GuardPolicySpec;
+use crate::{api::GuardPolicySpec, text};
 
 /// The most differences that are named.
 const MOST: usize = 20;
@@ -219,10 +219,7 @@ fn shown(value: &Value) -> String {
         },
         other => other.to_string(),
     };
-    match text.char_indices().nth(CHARS) {
-        None => text,
-        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()),
-    }
+    text::shortened(&text, CHARS).into_owned()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use crate::text;
+
 /// Problems that are kept and shown; more are counted.
 pub const SHOWN: usize = 32;
 
@@ -14,10 +16,7 @@ pub const TEXT_CHARS: usize = 512;
 
 /// A text that somebody else wrote, for a message.
 pub fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(TEXT_CHARS) {
-        None => Cow::Borrowed(text),
-        Some((at, _)) => Cow::Owned(format!("{}…", text.get(..at).unwrap_or_default())),
-    }
+    text::shortened(text, TEXT_CHARS)
 }
 
 /// One thing that is wrong with a policy.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use clap::ValueEnum;
+use helm_guard_core::text::{minute, plural};
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
@@ -170,10 +171,7 @@ impl<'a> Report<'a> {
             users,
             releases,
         } = self.summary;
-        let of = |count: usize, one: &str| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{count} {one}{plural}")
-        };
+        let of = |count: usize, one: &str| format!("{count} {one}{}", plural(count));
         let mut text = match (requests, unlisted) {
             (0, _) => format!("Since {}, Deny would have refused nothing", self.from),
             _ => format!(
@@ -204,7 +202,7 @@ impl<'a> Report<'a> {
                 row.what.user.clone(),
                 row.what.manager.clone(),
                 row.count.fields.to_string(),
-                minute(row.seen.last),
+                minute(row.seen.last).to_string(),
                 said(needs),
             ]
         };
@@ -235,8 +233,8 @@ impl<'a> Report<'a> {
                 row.what.manager.clone(),
                 row.count.fields.to_string(),
                 row.count.requests.to_string(),
-                minute(row.seen.first),
-                minute(row.seen.last),
+                minute(row.seen.first).to_string(),
+                minute(row.seen.last).to_string(),
                 said(needs),
             ]
         };
@@ -316,10 +314,6 @@ fn said(needs: &Needs) -> String {
         Needs::Exemption(name) => format!("exemption {name}"),
         Needs::Nothing(why) => format!("- ({why})"),
     }
-}
-
-fn minute(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 /// Names come from clients: nothing of them may steer a terminal.
