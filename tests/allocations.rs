@@ -57,7 +57,7 @@ fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
 }
 
 #[test]
-fn comparing_an_object_that_did_not_change_allocates_nothing() {
+fn comparing_an_unchanged_object_allocates_nothing() {
     let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let (declared, live, edited) = (deployment("a"), deployment("a"), deployment("b"));
@@ -171,7 +171,7 @@ fn assert_in_proportion(what: &str, work: impl Fn(usize)) {
 }
 
 #[test]
-fn a_change_of_everything_is_judged_in_proportion_to_its_size() {
+fn the_cost_of_evaluating_a_change_is_proportional_to_its_size() {
     let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let policy = |spec: Value| Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
@@ -208,7 +208,7 @@ fn a_change_of_everything_is_judged_in_proportion_to_its_size() {
 }
 
 #[test]
-fn what_another_release_declares_is_looked_up_in_proportion_to_its_size() {
+fn the_cost_of_looking_up_another_release_is_proportional_to_its_size() {
     let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let policy = Policy::default();
@@ -227,7 +227,7 @@ fn what_another_release_declares_is_looked_up_in_proportion_to_its_size() {
 }
 
 #[test]
-fn a_change_of_everything_is_taken_back_in_proportion_to_its_size() {
+fn the_cost_of_an_undo_patch_is_proportional_to_its_size() {
     let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     for (what, new) in [("changed", None), ("removed", Some(with_variables(1, "c")))] {

@@ -38,7 +38,7 @@ const URL: &str = "--register-url=https://127.0.0.1:8443";
     "/nonexistent/config"
 )]
 #[case::missing_kubeconfig_of_the_environment(&["serve", URL], "/nonexistent/kubeconfig")]
-fn a_mistake_is_one_line_on_stderr_and_exit_code_1(#[case] args: &[&str], #[case] says: &str) {
+fn a_usage_error_is_one_line_on_stderr_and_exit_code_1(#[case] args: &[&str], #[case] says: &str) {
     let output = helm_guard(args);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -83,7 +83,7 @@ users: [{name: nobody, user: {}}]
 #[case::version_flag(&["--version"], env!("CARGO_PKG_VERSION"))]
 #[case::version(&["version"], env!("CARGO_PKG_VERSION"))]
 #[case::completions(&["completions", "bash"], "complete -F")]
-fn what_was_asked_for_goes_to_stdout_and_ends_with_0(#[case] args: &[&str], #[case] says: &str) {
+fn requested_output_goes_to_stdout_and_exits_with_0(#[case] args: &[&str], #[case] says: &str) {
     let output = helm_guard(args);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stderr), "");

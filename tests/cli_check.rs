@@ -170,7 +170,7 @@ fn a_review_gets_the_verdict_and_the_exit_code(
 }
 
 #[test]
-fn the_table_says_what_was_declared_and_how_to_undo() {
+fn the_table_shows_declared_values_and_the_undo_command() {
     let bench = Bench::released();
     let output = bench.check(RELEASES, &scaled(3, 0).to_string());
     assert_eq!(
@@ -184,7 +184,7 @@ fn the_table_says_what_was_declared_and_how_to_undo() {
 }
 
 #[test]
-fn the_undoing_patch_takes_back_the_violation_and_nothing_else() {
+fn the_undo_patch_reverts_the_violation_and_nothing_else() {
     let bench = Bench::released();
     let old = deployment(3, "web:1");
     let mut new = deployment(0, "web:2");
@@ -210,7 +210,7 @@ fn the_undoing_patch_takes_back_the_violation_and_nothing_else() {
 }
 
 #[test]
-fn many_reviews_in_any_form_are_judged_in_order_and_one_denial_counts() {
+fn reviews_in_any_form_are_evaluated_in_order_and_one_denial_sets_the_exit_code() {
     let bench = Bench::released();
     let (denied, allowed) = (scaled(3, 0), scaled(5, 3));
     let yaml = "apiVersion: admission.k8s.io/v1\nkind: AdmissionReview\nrequest:\n  uid: u\n  \
@@ -238,7 +238,7 @@ fn many_reviews_in_any_form_are_judged_in_order_and_one_denial_counts() {
 }
 
 #[test]
-fn records_come_in_every_form_that_kubectl_prints() {
+fn records_are_read_in_every_format_of_kubectl() {
     let bench = Bench::new();
     let list = json!({"kind": "List", "items": [
         {"kind": "Secret", "metadata": {"name": "tls"}}, record("Secret", MANIFEST),
@@ -270,7 +270,7 @@ fn records_come_in_every_form_that_kubectl_prints() {
 #[case("table")]
 #[case("json")]
 #[case("yaml")]
-fn the_value_of_a_secret_is_in_no_output(#[case] format: &str) {
+fn no_output_contains_the_value_of_a_secret(#[case] format: &str) {
     let secret = |password: &str| {
         let last = json!({"data": {"password": password}}).to_string();
         json!({
@@ -299,7 +299,7 @@ fn the_value_of_a_secret_is_in_no_output(#[case] format: &str) {
 }
 
 #[test]
-fn what_hangs_on_a_definition_that_is_not_given_is_said_to() {
+fn a_verdict_that_depends_on_a_missing_crd_says_so() {
     let bench = Bench::released();
     let route = |port: u32| {
         json!({"metadata": {"name": "web"}, "spec": {
@@ -320,7 +320,7 @@ fn what_hangs_on_a_definition_that_is_not_given_is_said_to() {
     });
     let spec = json!({"type": "object", "properties": {"hosts": hosts}});
     let schema = json!({"type": "object", "properties": {"spec": spec}});
-    let definition = json!({
+    let crd = json!({
         "kind": "CustomResourceDefinition",
         "spec": {
             "group": "example.com", "scope": "Namespaced",
@@ -328,7 +328,7 @@ fn what_hangs_on_a_definition_that_is_not_given_is_said_to() {
             "versions": [{"name": "v1", "served": true, "schema": {"openAPIV3Schema": schema}}],
         },
     });
-    bench.file("crd.json", &definition.to_string());
+    bench.file("crd.json", &crd.to_string());
     let args = [RELEASES, &["--definitions", "crd.json"]].concat();
     let (reports, exit) = bench.reports(&args, &change);
     let path = &reports[0]["findings"][0]["fields"][0]["path"];
@@ -340,7 +340,7 @@ fn what_hangs_on_a_definition_that_is_not_given_is_said_to() {
 }
 
 #[test]
-fn a_record_that_does_not_decode_is_a_warning_and_a_doubt() {
+fn an_undecodable_record_is_a_warning_and_an_indeterminate_verdict() {
     let bench = Bench::released();
     let mut broken = record("Secret", MANIFEST);
     broken["metadata"]["name"] = json!("sh.helm.release.v1.web.v2");
@@ -368,7 +368,7 @@ fn a_record_that_does_not_decode_is_a_warning_and_a_doubt() {
 #[case::not_a_review(&["release.json", "--releases", "release.json"], "AdmissionReview")]
 #[case::no_cluster(&["good.json"], "/nonexistent/kubeconfig")]
 #[case::unknown_format(&["-o", "xml"], "xml")]
-fn a_mistake_is_one_line_and_exit_code_1(#[case] args: &[&str], #[case] says: &str) {
+fn a_check_error_is_one_line_and_exit_code_1(#[case] args: &[&str], #[case] says: &str) {
     let bench = Bench::released();
     bench.file("empty.json", "{}");
     bench.file("good.json", &scaled(3, 0).to_string());
@@ -383,7 +383,7 @@ fn a_mistake_is_one_line_and_exit_code_1(#[case] args: &[&str], #[case] says: &s
 #[rstest]
 #[case("check")]
 #[case("explain")]
-fn help_tells_the_exit_codes(#[case] subcommand: &str) {
+fn help_lists_the_exit_codes(#[case] subcommand: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_helm-guard"));
     let output = command.args([subcommand, "--help"]).output().unwrap();
     assert!(

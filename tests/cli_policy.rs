@@ -55,7 +55,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_valid_policy_is_said_to_be_one() {
+fn a_valid_policy_is_confirmed() {
     let bench = Bench::new(&[("policy.yaml", POLICY)]);
     let output = bench.run("policy check policy.yaml");
     assert_eq!(output.status.code(), Some(0));
@@ -63,7 +63,7 @@ fn a_valid_policy_is_said_to_be_one() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_on_standard_error() {
+fn all_policy_errors_are_printed_to_stderr() {
     let text = format!("{POLICY}spec:\n  ignore: [{{paths: [a]}}, {{paths: [/b~]}}]\n");
     let bench = Bench::new(&[("policy.yaml", &text)]);
     let output = bench.run("policy check policy.yaml");
@@ -74,7 +74,7 @@ fn all_that_is_wrong_is_said_on_standard_error() {
 }
 
 #[test]
-fn a_policy_is_tried_on_recorded_reviews() {
+fn a_policy_is_tested_against_recorded_reviews() {
     let object = |replicas: u32| {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
@@ -114,7 +114,7 @@ fn a_policy_is_tried_on_recorded_reviews() {
 }
 
 #[test]
-fn a_policy_says_what_it_would_mean_for_recorded_reviews() {
+fn a_policy_diff_shows_its_effect_on_recorded_reviews() {
     let object = |replicas: u32| {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
@@ -186,7 +186,7 @@ fn line(uid: &str, user: &str, field: &str) -> String {
 }
 
 #[test]
-fn a_forecast_is_made_of_audit_lines_and_its_policy_is_valid() {
+fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
     let rotated = line("1", "bob", ".spec.replicas") + &line("2", "bob", ".spec.replicas");
     let current = "INFO helm_guard: listening\n{\"target\":\"helm_guard\"}\n".to_owned()
         + &line("3", "system:serviceaccount:ci:robot", ".spec.paused")
@@ -217,7 +217,7 @@ fn a_forecast_is_made_of_audit_lines_and_its_policy_is_valid() {
 }
 
 #[test]
-fn a_forecast_of_nothing_is_a_mistake_where_nothing_is_an_audit_line() {
+fn a_forecast_of_a_file_without_audit_lines_is_an_error() {
     let bench = Bench::new(&[("text.log", "listening\n"), ("empty.log", "")]);
     for (line, code, says) in [
         (
@@ -251,7 +251,7 @@ fn a_forecast_of_nothing_is_a_mistake_where_nothing_is_an_audit_line() {
 }
 
 #[test]
-fn an_audit_log_that_cannot_be_written_ends_the_guard_at_once() {
+fn an_unwritable_audit_log_stops_the_guard_at_startup() {
     let bench = Bench::new(&[]);
     let output = bench.run(
         "serve --register-url https://127.0.0.1:1 --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
@@ -266,7 +266,7 @@ fn an_audit_log_that_cannot_be_written_ends_the_guard_at_once() {
 }
 
 #[test]
-fn rules_of_flux_become_a_valid_policy() {
+fn flux_drift_rules_become_a_valid_policy() {
     let release = "apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {name: web, namespace: shop}
@@ -286,7 +286,7 @@ spec:
 }
 
 #[test]
-fn presets_are_listed_with_what_they_allow() {
+fn presets_are_listed_with_their_allowances() {
     let bench = Bench::new(&[]);
     let table = stdout(&bench.run("policy presets"));
     assert!(table.contains("garbage-collector"), "{table}");

@@ -139,16 +139,16 @@ fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
 /// `kubectl delete -k deploy` removes what it names: the guard, and neither the records of emergencies nor
 /// the account.
 #[test]
-fn the_kustomization_names_every_manifest_but_the_definitions() {
+fn the_kustomization_names_every_manifest_except_the_crds() {
     let kustomization = documents(&root().join("deploy/kustomization.yaml")).remove(0);
     let named: Vec<PathBuf> = strings(&kustomization["resources"])
         .into_iter()
         .map(|path| root().join("deploy").join(path))
         .collect();
-    let (definitions, others): (Vec<PathBuf>, Vec<PathBuf>) = yaml_files("deploy/manifests")
+    let (crds, others): (Vec<PathBuf>, Vec<PathBuf>) = yaml_files("deploy/manifests")
         .into_iter()
         .partition(|file| file.ends_with("05-crds.yaml"));
-    assert_eq!(definitions.len(), 1);
+    assert_eq!(crds.len(), 1);
     assert_eq!(named, others);
     let objects = others.iter().flat_map(|file| documents(file));
     let namespaces: Vec<Value> = objects
@@ -159,7 +159,7 @@ fn the_kustomization_names_every_manifest_but_the_definitions() {
 }
 
 #[test]
-fn the_emergency_account_has_a_namespace_of_its_own_and_rights_where_somebody_binds_them() {
+fn the_emergency_account_has_its_own_namespace_and_only_bound_rights() {
     let account = documents(&root().join(ACCOUNT));
     let of_kind = |kind: &str| -> Vec<&Value> {
         let objects = account.iter();
@@ -185,7 +185,7 @@ fn the_emergency_account_has_a_namespace_of_its_own_and_rights_where_somebody_bi
 }
 
 #[test]
-fn the_example_of_break_glass_binds_the_account_in_one_namespace_and_can_be_put_in_force() {
+fn the_break_glass_example_is_valid_and_binds_the_account_in_one_namespace() {
     let example = documents(&root().join("deploy/examples/break-glass.yaml"));
     let policy = example
         .iter()
@@ -240,7 +240,7 @@ fn each_admission_policy_is_bound_to_deny() {
 }
 
 #[test]
-fn the_example_of_alerts_can_be_put_in_force() {
+fn the_alerts_example_is_valid() {
     let [secret, policy] = &documents(&root().join("deploy/examples/alerts.yaml"))[..] else {
         panic!("a Secret and a policy");
     };
@@ -258,7 +258,7 @@ fn the_example_of_alerts_can_be_put_in_force() {
 }
 
 #[test]
-fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certificate() {
+fn the_guard_may_only_write_its_kinds_events_registration_and_certificate() {
     for (role, rule) in guard_rules() {
         let resources = strings(&rule["resources"]);
         let writes: BTreeSet<&str> = strings(&rule["verbs"])
@@ -310,7 +310,7 @@ fn the_guard_writes_only_its_own_kinds_events_its_registration_and_its_certifica
 }
 
 #[test]
-fn the_forecast_may_be_written_by_the_guard_and_read_by_who_owns_the_policy() {
+fn the_guard_may_write_the_forecast_and_the_policy_owner_may_read_it() {
     use helm_guard::record::forecast::document::NAME;
 
     let may = |rules: &[Value], verb: &str| {
@@ -329,7 +329,7 @@ fn the_forecast_may_be_written_by_the_guard_and_read_by_who_owns_the_policy() {
 }
 
 #[test]
-fn no_account_has_a_wildcard_or_may_raise_its_own_rights() {
+fn no_account_has_a_wildcard_or_may_escalate_its_rights() {
     let roles = manifests()
         .into_iter()
         .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
@@ -363,7 +363,7 @@ fn no_account_has_a_wildcard_or_may_raise_its_own_rights() {
 }
 
 #[test]
-fn the_guard_may_read_what_it_compares_with() {
+fn the_guard_may_read_the_objects_that_it_compares_with() {
     let rules = guard_rules();
     for (group, resource) in [
         ("", "secrets"),
@@ -384,7 +384,7 @@ fn the_guard_may_read_what_it_compares_with() {
 }
 
 #[test]
-fn the_pods_are_locked_down() {
+fn the_pods_run_with_a_restricted_security_context() {
     let deployment = object("Deployment", "helm-guard");
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -411,7 +411,7 @@ fn the_pods_are_locked_down() {
 }
 
 #[test]
-fn a_rollout_or_a_drain_never_takes_the_last_replica() {
+fn a_rollout_or_a_drain_never_stops_the_last_replica() {
     let deployment = object("Deployment", "helm-guard");
     let spec = &deployment["spec"];
     assert_eq!(spec["replicas"], 2);
@@ -437,7 +437,7 @@ fn a_rollout_or_a_drain_never_takes_the_last_replica() {
 }
 
 #[test]
-fn the_deployment_serves_where_the_service_and_the_probes_look() {
+fn the_deployment_serves_on_the_ports_of_the_service_and_the_probes() {
     let deployment = object("Deployment", "helm-guard");
     let arguments = arguments(&deployment);
     for argument in [
@@ -469,7 +469,7 @@ fn the_deployment_serves_where_the_service_and_the_probes_look() {
 
 /// The account is opt-in: an account that nobody applied must not pass, whoever makes it.
 #[test]
-fn nobody_breaks_the_glass_until_somebody_says_who() {
+fn no_break_glass_identity_is_configured_by_default() {
     let deployment = object("Deployment", "helm-guard");
     let arguments = arguments(&deployment);
     assert!(
@@ -480,7 +480,7 @@ fn nobody_breaks_the_glass_until_somebody_says_who() {
 }
 
 #[test]
-fn nothing_here_is_managed_by_helm_so_the_guard_does_not_guard_itself() {
+fn no_manifest_is_managed_by_helm_so_the_guard_does_not_guard_itself() {
     for object in manifests() {
         let label = "app.kubernetes.io/managed-by";
         assert!(object["metadata"]["labels"][label].is_null(), "{object}");
@@ -500,9 +500,9 @@ fn the_image_has_the_version_of_the_crate() {
 }
 
 #[test]
-fn the_definitions_are_those_of_the_types() {
+fn the_crds_are_generated_from_the_types() {
     let file = fs::read_to_string(root().join("deploy/manifests/05-crds.yaml")).unwrap();
-    let is_same = file == crds::definitions().unwrap();
+    let is_same = file == crds::crds().unwrap();
     assert!(
         is_same,
         "deploy/manifests/05-crds.yaml is out of date: run make crds"
@@ -517,7 +517,7 @@ fn make_certs(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_script_makes_certificates_for_the_service_and_overwrites_nothing() {
+fn the_script_creates_certificates_for_the_service_and_overwrites_nothing() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -556,7 +556,7 @@ fn the_script_makes_certificates_for_the_service_and_overwrites_nothing() {
 }
 
 #[test]
-fn no_key_lies_beside_the_certificate_script() {
+fn no_key_is_committed_with_the_certificate_script() {
     for entry in fs::read_dir(root().join("certs")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();

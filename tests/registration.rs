@@ -237,12 +237,12 @@ fn object(api_version: &str, kind: &str, name: &str) -> Value {
 
 /// One test: the configuration is the cluster's, and its parts would meet each other's calls.
 #[test]
-fn every_subresource_that_is_served_is_seen_or_writes_no_declared_field() {
+fn every_served_subresource_is_evaluated_or_writes_no_declared_field() {
     perimeter::every_served_subresource_is_seen_or_harmless(shared());
 }
 
 #[test]
-fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
+fn the_api_server_calls_the_webhook_for_declared_objects_and_not_for_copies() {
     let plane = shared();
     let recorder = registered(plane);
     let namespace = plane.namespace("registration");
@@ -262,7 +262,7 @@ fn the_api_server_calls_for_what_may_be_declared_and_copies_stay_away() {
     the_label_on_either_object_brings_a_call(&scene);
     each_object_of_a_collection_brings_a_call(&scene);
     copies_of_controllers_bring_none(&scene);
-    what_a_person_does_to_the_same_kinds_brings_one(&scene);
+    manual_changes_of_the_same_kinds_cause_a_call(&scene);
     the_clusters_own_namespace_is_within_reach(&scene);
     perimeter::everything(&scene);
     the_registration_holds(plane, &recorder);
@@ -343,7 +343,7 @@ fn container() -> Value {
     json!({"name": "web", "image": "registry.example/web:1"})
 }
 
-fn what_a_person_does_to_the_same_kinds_brings_one(scene: &Scene<'_>) {
+fn manual_changes_of_the_same_kinds_cause_a_call(scene: &Scene<'_>) {
     let mut pod = object("v1", "Pod", "bare");
     pod["spec"] = json!({"containers": [container()]});
     scene.apply(&pod);
@@ -358,7 +358,7 @@ fn what_a_person_does_to_the_same_kinds_brings_one(scene: &Scene<'_>) {
     scene.seen(&["UPDATE leases leader"]);
     scene.kubectl("delete lease leader");
     scene.seen(&["DELETE leases leader"]);
-    a_declared_object_is_no_copy(scene);
+    a_declared_object_is_not_a_copy(scene);
 }
 
 fn the_clusters_own_namespace_is_within_reach(scene: &Scene<'_>) {
@@ -431,7 +431,7 @@ fn replicas_agree_on_one_certificate(recorder: &Recorder, namespace: &str) {
 }
 
 /// Whom a Service's selector or a label tells to write to endpoints that a release declares.
-fn a_declared_object_is_no_copy(scene: &Scene<'_>) {
+fn a_declared_object_is_not_a_copy(scene: &Scene<'_>) {
     let marked = |api_version: &str, kind: &str| {
         let mut marked = object(api_version, kind, "partner");
         marked["metadata"]["annotations"] = json!({

@@ -187,7 +187,7 @@ fn a_release_is_followed_from_install_to_uninstall(
     });
 }
 
-fn definition(list_type: &str) -> String {
+fn crd(list_type: &str) -> String {
     format!(
         r#"{{
   "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -209,13 +209,13 @@ fn definition(list_type: &str) -> String {
 }
 
 #[test]
-fn a_custom_resource_is_known_and_known_anew_when_its_definition_changes() {
+fn the_schema_of_a_custom_resource_follows_its_crd() {
     let plane = shared();
     let apply = |list_type: &str| {
         let kubectl = plane.kubectl().cmd(plane.admin());
         kubectl
             .args(["apply", "-f", "-"])
-            .stdin(definition(list_type))
+            .stdin(crd(list_type))
             .ok();
     };
     multi_threaded(async {

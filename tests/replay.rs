@@ -181,7 +181,7 @@ fn root() -> &'static Path {
 }
 
 #[tokio::test]
-async fn each_line_of_our_own_recording_gets_its_verdict() {
+async fn each_review_of_the_committed_recording_gets_its_verdict() {
     let lines = recording::read(&root().join("tests/data/reviews"));
     let [updates, deletions] = helms_own(&lines);
     assert!(updates > 0 && deletions > 0, "{updates} {deletions}");
@@ -202,7 +202,7 @@ async fn each_line_of_our_own_recording_gets_its_verdict() {
 }
 
 #[tokio::test]
-async fn each_line_of_the_recordings_beside_the_repository_gets_its_verdict() {
+async fn each_review_of_external_recordings_gets_its_verdict() {
     let folder = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from);
     let beside = root().join("../shared/admission-reviews");
     let Some(folder) = folder.or_else(|| beside.is_dir().then_some(beside)) else {

@@ -66,7 +66,7 @@ fn only_in(text: &str, other: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_built_in_table_says_of_every_kind_what_an_api_server_says() {
+fn the_built_in_table_agrees_with_an_api_server_on_every_kind() {
     let plane = ControlPlane::start_serving(Apis::All).unwrap();
     let served = openapi::reduce(documents(&plane)).unwrap();
     let table = text::parse(TEXT).unwrap();

@@ -135,7 +135,7 @@ fn shop() -> Release {
     }
 }
 
-/// A small release whose records, namespace and definitions are attacked.
+/// A small release whose records, namespace and CRDs are attacked.
 fn victim(world: &World) -> Release {
     let chart = Chart::new("victim", "1.0.0")
         .crd("gear.yaml", include_str!("gear.yaml"))

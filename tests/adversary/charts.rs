@@ -62,9 +62,9 @@ async fn installed(world: &World, release: &mut Release) -> anyhow::Result<()> {
         for namespace in &setup.namespaces {
             world.namespace(namespace).await?;
         }
-        for definition in setup.definitions() {
+        for crd in setup.crds() {
             let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-            world.oncall.post(path, &definition).await?;
+            world.oncall.post(path, &crd).await?;
         }
         if setup.no_hooks && !release.args.iter().any(|arg| arg == "--no-hooks") {
             release.args.push("--no-hooks".to_owned());

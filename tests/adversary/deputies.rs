@@ -65,7 +65,7 @@ pub fn rounds(targets: &[Target], namespace: &str) -> Vec<Vec<Deputy>> {
     rounds
 }
 
-/// Records, namespaces and definitions are techniques of their own.
+/// Records, namespaces and CRDs are techniques of their own.
 fn of(name: &str, target: &Target) -> String {
     match target.role {
         Role::Declared => name.to_owned(),

@@ -185,13 +185,13 @@ mod tests {
     #[case::a_mark("/metadata/labels/app.kubernetes.io~1managed-by", json!("kubectl"))]
     #[case::an_owner("/metadata/annotations/meta.helm.sh~1release-name", json!("other"))]
     #[case::a_selector_that_was_empty("/spec/podSelector", json!({"matchLabels": {"a": "b"}}))]
-    fn a_change_of_what_is_declared_is_a_loss(#[case] pointer: &str, #[case] value: Value) {
+    fn a_change_of_a_declared_value_is_a_loss(#[case] pointer: &str, #[case] value: Value) {
         let loss = check(|live| *live.pointer_mut(pointer).unwrap() = value);
         assert!(matches!(loss, Some(Loss::Changed { .. })), "{loss:?}");
     }
 
     #[test]
-    fn what_is_not_declared_may_change() {
+    fn undeclared_values_may_change() {
         assert_eq!(check(|_| {}), None);
         let loss = check(|live| {
             live["spec"]["ports"][0]["nodePort"] = json!(30081);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_going_is_a_loss() {
+    fn an_object_that_is_being_deleted_is_a_loss() {
         let loss = check(|live| live["metadata"]["deletionTimestamp"] = json!("2026-01-01"));
         assert_eq!(loss, Some(Loss::Leaving));
     }

@@ -67,7 +67,7 @@ mod world;
 use std::time::Duration;
 
 #[test]
-fn nothing_that_a_release_declares_is_taken_away_unnamed() {
+fn every_loss_of_a_declared_object_is_reported_by_name() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let number = |name: &str| variable(name).map(|value| value.parse::<u64>().expect(name));
     let config = campaign::Config {

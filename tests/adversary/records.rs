@@ -64,7 +64,7 @@ pub fn lasting(record: &Value) -> Value {
     lasting
 }
 
-/// The newest record, the namespace of a release and the definitions of its custom resources: what the
+/// The newest record, the namespace of a release and the CRDs of its custom resources: what the
 /// release stands on.
 pub async fn foundations(
     world: &World,

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_reads_as_kubectl_would_take_it() {
+    fn a_request_is_printed_as_a_kubectl_command() {
         let place = Place::parse("/apis/apps/v1/namespaces/shop/statefulsets/db").unwrap();
         let request = Request::with(Verb::Merge, place.sub("status"), json!({"a": 1}));
         assert_eq!(

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_removed_by_every_patch_that_can() {
+    fn every_patch_type_can_remove_a_label() {
         let edits = [Edit::Remove(marks::label())];
         assert_eq!(
             body(Verb::Merge, &live(), &edits),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_a_list_is_sent_with_its_list() {
+    fn a_list_item_is_sent_with_its_list() {
         let path = [
             fields(&["spec", "ports"]),
             vec![Step::Item(1)],
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_that_changes_nothing_is_no_request() {
+    fn an_edit_without_a_change_sends_no_request() {
         let edits = [Edit::Set(fields(&["kind"]), json!("Service"))];
         assert_eq!(body(Verb::Merge, &live(), &edits), None);
     }

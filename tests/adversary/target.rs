@@ -25,7 +25,7 @@ pub enum Role {
     Declared,
     /// A release record: its content is Helm's alone.
     Record,
-    /// A namespace with releases, or a definition with declared instances: it is to stay.
+    /// A namespace with releases, or a CRD with declared instances: it is to stay.
     Foundation,
 }
 

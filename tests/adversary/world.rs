@@ -45,8 +45,8 @@ impl World {
     pub async fn start(binary: &Path, report: Report) -> anyhow::Result<Self> {
         let plane = ControlPlane::start()?;
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-        let definitions = deploy.join("manifests/05-crds.yaml");
-        for (flag, what) in [("-f", &definitions), ("-k", &deploy)] {
+        let crds = deploy.join("manifests/05-crds.yaml");
+        for (flag, what) in [("-f", &crds), ("-k", &deploy)] {
             let kubectl = plane.kubectl().cmd(plane.admin());
             let apply = kubectl.args(["apply", "--server-side", flag]);
             apply.arg(what).ok();

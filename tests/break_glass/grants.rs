@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn the_emergency_account_is_like_anyone_without_a_grant_and_when_it_has_expired() {
+fn without_a_valid_grant_the_emergency_account_has_no_break_glass() {
     let night = Night::new("expiry", &json!({"requireGrant": true}));
     night.raise("2Gi").denied(&["Not a break-glass change by "]);
     create(&people().oscar, &night.grant("short", 5)).ok();
@@ -23,7 +23,7 @@ fn the_emergency_account_is_like_anyone_without_a_grant_and_when_it_has_expired(
 }
 
 #[test]
-fn a_grant_for_another_namespace_covers_nothing_here() {
+fn a_grant_does_not_cover_other_namespaces() {
     let night = Night::new("foreign", &json!({"requireGrant": true}));
     let mut grant = night.grant("elsewhere", 600);
     grant["spec"]["scope"] = json!({"namespaces": ["elsewhere"]});
@@ -32,7 +32,7 @@ fn a_grant_for_another_namespace_covers_nothing_here() {
 }
 
 #[test]
-fn a_grant_is_made_in_ones_own_name_for_break_glass_identities_and_not_for_too_long() {
+fn a_grant_needs_its_own_requester_a_break_glass_subject_and_a_short_duration() {
     let night = Night::new(
         "forged",
         &json!({"requireTicket": true, "maxDuration": "1h"}),
@@ -58,7 +58,7 @@ fn a_grant_is_made_in_ones_own_name_for_break_glass_identities_and_not_for_too_l
 }
 
 #[test]
-fn a_grant_needs_the_approval_of_somebody_else() {
+fn a_grant_needs_approval_by_another_user() {
     let night = Night::new("approval", &json!({"approvals": 1}));
     let grant = night.grant("approved", 600);
     let name = grant["metadata"]["name"].as_str().unwrap();

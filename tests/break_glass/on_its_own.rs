@@ -44,7 +44,7 @@ fn emergency_account() -> PathBuf {
 }
 
 #[test]
-fn the_emergency_account_does_not_touch_the_guard_whatever_its_rights() {
+fn the_emergency_account_cannot_change_the_guard_whatever_its_rights() {
     let _turn = Turn::take();
     people();
     let account = emergency_account();
@@ -94,7 +94,7 @@ fn the_emergency_account_does_not_touch_the_guard_whatever_its_rights() {
 }
 
 #[test]
-fn who_the_policy_lets_break_the_glass_does_not_touch_the_guard_either() {
+fn break_glass_identities_of_the_policy_cannot_change_the_guard() {
     let _turn = Turn::take();
     people();
     let ada = with_all_rights("ada@example.com");
@@ -147,7 +147,7 @@ fn grant(requested_by: &str) -> Value {
 }
 
 #[test]
-fn a_grant_is_asked_for_in_ones_own_name_while_no_guard_runs() {
+fn without_a_guard_a_grant_still_names_its_own_requester() {
     let _turn = Turn::take();
     let oscar = &people().oscar;
     let forged = grant(ANNA);
@@ -172,7 +172,7 @@ fn a_grant_is_asked_for_in_ones_own_name_while_no_guard_runs() {
 #[case::by_who_asked(OSCAR, &[OSCAR], Some("who asks for a grant does not approve it"))]
 #[case::by_whom_it_is_for(EMERGENCY_OPS, &[EMERGENCY_OPS], Some("whom a grant is for"))]
 #[case::twice("anna@example.com", &["anna@example.com", "anna@example.com"], Some("nobody approves twice"))]
-fn an_approval_while_no_guard_runs(
+fn without_a_guard_approvals_are_still_validated(
     #[case] user: &str,
     #[case] approvals: &[&str],
     #[case] says: Option<&str>,
@@ -215,7 +215,7 @@ fn an_approval_while_no_guard_runs(
 }
 
 #[test]
-fn the_record_of_an_emergency_is_the_guards_alone() {
+fn only_the_guard_writes_emergency_change_records() {
     let _turn = Turn::take();
     people();
     let namespace = shared().namespace("records-kept");
@@ -248,7 +248,7 @@ fn the_record_of_an_emergency_is_the_guards_alone() {
 }
 
 #[test]
-fn a_token_of_the_emergency_account_ends_with_a_secret_or_is_not_made() {
+fn emergency_account_tokens_must_be_bound_to_a_grant_secret() {
     let _turn = Turn::take();
     people();
     let rob = with_all_rights("rob@example.com");

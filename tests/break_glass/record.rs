@@ -15,7 +15,7 @@ use crate::{
 const SLACK: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_change_that_is_left_alone_is_overdue_and_one_that_is_taken_back_is_reverted() {
+fn an_unresolved_change_becomes_overdue_and_an_undone_one_reverted() {
     let night = Night::new("overdue", &json!({"reconcileWithin": "4s"}));
     night.raise("2Gi").warned(&["recorded as myapp-"]);
     night.comes_to("Overdue");
@@ -40,7 +40,7 @@ fn a_change_that_is_left_alone_is_overdue_and_one_that_is_taken_back_is_reverted
 }
 
 #[test]
-fn another_process_goes_on_where_the_last_stopped_and_tells_nothing_twice() {
+fn a_restarted_guard_resumes_and_announces_nothing_twice() {
     let night = Night::new("restart", &json!({}));
     night.raise("2Gi").warned(&["recorded as myapp-"]);
     night.comes_to("Open");
@@ -68,7 +68,7 @@ fn another_process_goes_on_where_the_last_stopped_and_tells_nothing_twice() {
 }
 
 #[test]
-fn the_record_of_one_who_was_impersonated_names_no_token() {
+fn the_record_of_an_impersonated_user_names_no_token() {
     let night = Night::new("as", &json!({}));
     let line = format!(
         "-n {} set resources deploy/myapp --limits memory=2Gi --as={EMERGENCY_OPS}",
@@ -98,7 +98,7 @@ fn refuse_updates(namespace: &str) {
 }
 
 #[test]
-fn a_change_that_somebody_else_refuses_is_found_never_to_have_come_to_be() {
+fn a_change_that_another_webhook_denies_becomes_void() {
     let night = Night::new("void", &json!({}));
     refuse_updates(night.ns());
     eventually("a webhook that refuses the change", || {
@@ -182,7 +182,7 @@ fn refuse_records(namespace: &str) {
 }
 
 #[test]
-fn a_change_that_cannot_be_recorded_is_refused_where_the_policy_says_so() {
+fn an_unrecordable_change_is_denied_if_the_policy_requires_a_record() {
     let night = Night::new("lost-deny", &json!({"onRecordFailure": "Deny"}));
     refuse_records(night.ns());
     night
@@ -196,7 +196,7 @@ fn a_change_that_cannot_be_recorded_is_refused_where_the_policy_says_so() {
 }
 
 #[test]
-fn a_change_that_cannot_be_recorded_passes_with_its_record_in_the_audit_line() {
+fn an_unrecordable_change_is_recorded_in_the_audit_line() {
     let night = Night::new("lost-allow", &json!({"requireGrant": true}));
     refuse_records(night.ns());
     create(&people().oscar, &night.grant("lost", 600)).ok();

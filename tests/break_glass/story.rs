@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[test]
-fn an_incident_from_the_grant_to_the_chart() {
+fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     let rules = json!({"requireGrant": true, "requireReason": true, "requireTicket": true});
     let channel = sinks();
     let night = Night::with_alerts("incident", &rules, &channel.of_each_sort("incident"));
@@ -108,7 +108,7 @@ fn an_incident_from_the_grant_to_the_chart() {
 
 /// What the warning of the change says: Helm 4.3 stops, and the flag that it names resolves it.
 #[test]
-fn helm_stops_at_a_field_that_an_emergency_took_until_it_is_told_to_take_it_back() {
+fn helm_reports_a_conflict_on_an_emergency_field_until_force_conflicts() {
     let night = Night::new("conflict", &json!({}));
     night.raise("2Gi").warned(&["--force-conflicts"]);
     night.comes_to("Open");
@@ -129,7 +129,7 @@ fn helm_stops_at_a_field_that_an_emergency_took_until_it_is_told_to_take_it_back
 
 /// A release that Helm patches client-side has no such conflict, and nobody is told of one.
 #[test]
-fn nothing_is_said_of_conflicts_where_helm_patches_client_side() {
+fn client_side_releases_get_no_conflict_warning() {
     let night = Night::new("client-side", &json!({}));
     let chart = shared().chart(&myapp("1.0.0"));
     let again = format!("install again {} --server-side=false", chart.display());
@@ -145,7 +145,7 @@ fn nothing_is_said_of_conflicts_where_helm_patches_client_side() {
 
 /// The guard ends what nobody closes: a grant that expires, or that was revoked by other means.
 #[test]
-fn a_token_ends_with_its_grant_though_nobody_closes_it() {
+fn a_token_ends_with_its_grant_even_if_nobody_closes_it() {
     let night = Night::new("ended", &json!({"requireGrant": true}));
     let file = shared().scratch().join("ended.yaml");
     let output = file.to_str().unwrap();
@@ -175,7 +175,7 @@ fn a_token_ends_with_its_grant_though_nobody_closes_it() {
 }
 
 #[test]
-fn an_emergency_that_nobody_reconciles_is_heard_of_again_when_its_grant_is_long_over() {
+fn an_unreconciled_emergency_is_announced_again_after_its_grant_expired() {
     let channel = sinks();
     let rules = json!({"requireGrant": true, "reconcileWithin": "8s"});
     let night = Night::with_alerts("forgotten", &rules, &channel.of_each_sort("forgotten"));

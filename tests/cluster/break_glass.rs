@@ -20,7 +20,7 @@ const MEMORY_PATH: &str = ".spec.template.spec.containers[name=server].resources
 
 /// Scenario 59.
 #[test]
-fn the_emergency_account_changes_what_is_declared_and_everything_says_so() {
+fn an_emergency_change_is_allowed_and_shows_in_every_record() {
     let scene = scene("emergency");
     scene.settled("deployment/myapp", 1);
     let ns = scene.ns.name();
@@ -84,7 +84,7 @@ fn counter(name: &str) -> f64 {
 }
 
 #[test]
-fn a_member_of_the_emergency_group_may_delete_what_is_declared() {
+fn a_member_of_the_emergency_group_may_delete_declared_objects() {
     let scene = scene("emergency-delete");
     scene
         .oncall("delete service/myapp")
@@ -96,7 +96,7 @@ fn a_member_of_the_emergency_group_may_delete_what_is_declared() {
 }
 
 #[test]
-fn what_violates_nothing_is_on_record_and_is_no_emergency_change() {
+fn a_change_without_a_violation_is_recorded_but_is_not_an_emergency_change() {
     let scene = scene("calm");
     scene
         .kubectl_as(
@@ -129,7 +129,7 @@ fn shift_line(ns: &str, operation: &str) -> Value {
 
 /// Whatever it is: objects of no release, subresources, what is made, what cannot be kept from it.
 #[test]
-fn the_whole_shift_of_an_emergency_identity_is_on_record() {
+fn every_action_of_an_emergency_identity_is_recorded() {
     let scene = scene("shift");
     let ns = scene.ns.name();
     let made = |line: &str| scene.oncall(line).quiet();
@@ -175,7 +175,7 @@ fn the_whole_shift_of_an_emergency_identity_is_on_record() {
 
 /// Scenario 59: the effective user counts.
 #[test]
-fn who_impersonates_the_emergency_account_is_recorded_as_that_account() {
+fn impersonation_is_recorded_as_the_impersonated_emergency_account() {
     let scene = scene("impersonation");
     scene
         .kubectl(&format!(
@@ -189,7 +189,7 @@ fn who_impersonates_the_emergency_account_is_recorded_as_that_account() {
 }
 
 #[test]
-fn an_account_of_the_same_name_in_another_namespace_is_nobody() {
+fn a_namesake_account_in_another_namespace_has_no_break_glass() {
     let scene = scene("namesake");
     let ns = scene.ns.name();
     let namesake = testbed::shared()
@@ -205,7 +205,7 @@ fn an_account_of_the_same_name_in_another_namespace_is_nobody() {
 }
 
 #[test]
-fn a_secret_that_is_changed_in_an_emergency_shows_its_value_nowhere() {
+fn an_emergency_change_of_a_secret_never_shows_its_value() {
     let scene = scene("emergency-secret");
     let secret = json!({"stringData": {"password": "open-sesame-2"}});
     let output = scene
@@ -234,7 +234,7 @@ fn a_secret_that_is_changed_in_an_emergency_shows_its_value_nowhere() {
 
 /// Scenario 50, last part.
 #[test]
-fn a_dry_run_gets_the_same_answer_and_leaves_no_trace() {
+fn a_dry_run_gets_the_same_answer_and_leaves_no_record() {
     let scene = scene("dry-run");
     scene.settled("deployment/myapp", 1);
     scene.kubectl("create configmap unrelated").ok();

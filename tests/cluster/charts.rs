@@ -127,7 +127,7 @@ data: {colour: blue}
 ";
 
 /// A cluster-wide name of this namespace's own, for kinds that no namespace holds.
-pub fn widgets_definition(group: &str) -> String {
+pub fn widgets_crd(group: &str) -> String {
     WIDGETS.replace("GROUP", group)
 }
 

@@ -16,7 +16,7 @@ fn scene(stem: &str) -> Scene {
 
 /// Scenarios 50 and 51.
 #[test]
-fn every_way_to_delete_a_declared_object_is_refused() {
+fn every_way_to_delete_a_declared_object_is_denied() {
     let scene = scene("delete");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -43,7 +43,7 @@ fn every_way_to_delete_a_declared_object_is_refused() {
 
 /// Scenario 50: each object of a collection is judged, though the request names none.
 #[test]
-fn a_collection_loses_only_what_is_not_declared() {
+fn delete_collection_removes_only_undeclared_objects() {
     let scene = scene("collection");
     scene.install("settings", &single(CONFIG_MAP));
     scene.kubectl("create configmap scratch").ok();
@@ -57,7 +57,7 @@ fn a_collection_loses_only_what_is_not_declared() {
 
 /// Scenario 52.
 #[test]
-fn a_forced_replace_is_refused_before_anything_is_lost() {
+fn a_forced_replace_is_denied_before_anything_is_deleted() {
     let scene = scene("replace");
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);
@@ -71,7 +71,7 @@ fn a_forced_replace_is_refused_before_anything_is_lost() {
 
 /// Scenario 51: an object that is being deleted may lose its finalizers, but not change otherwise.
 #[test]
-fn an_object_on_its_way_out_may_lose_its_finalizers_and_nothing_else() {
+fn an_object_being_deleted_may_only_lose_its_finalizers() {
     let scene = scene("finalizers");
     scene.install("settings", &single(CONFIG_MAP));
     let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});

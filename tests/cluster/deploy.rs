@@ -15,7 +15,7 @@ fn as_guard(line: &str) -> Invocation {
 }
 
 #[test]
-fn the_api_server_takes_every_manifest_and_keeps_what_it_says() {
+fn the_api_server_accepts_every_manifest_and_drops_no_field() {
     world();
     let get = |line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());
@@ -38,7 +38,7 @@ fn the_api_server_takes_every_manifest_and_keeps_what_it_says() {
 }
 
 #[test]
-fn the_pods_of_the_deployment_pass_the_strictest_pod_security_profile() {
+fn the_deployment_meets_the_restricted_pod_security_profile() {
     world();
     let kubectl = |line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());
@@ -48,7 +48,7 @@ fn the_pods_of_the_deployment_pass_the_strictest_pod_security_profile() {
 }
 
 #[test]
-fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
+fn the_service_account_reads_records_and_cannot_write_workloads() {
     for (line, allowed) in [
         ("list secrets --all-namespaces", true),
         ("watch configmaps --all-namespaces", true),
@@ -116,9 +116,9 @@ fn the_account_of_the_guard_reads_records_and_writes_no_workload() {
 }
 
 /// What can be guarded at all is guarded with these rights alone: custom resources, whose lists take a
-/// look at the definition, and an emergency, which makes an event.
+/// look at the CRD, and an emergency, which makes an event.
 #[test]
-fn a_guard_with_these_rights_alone_is_ready_and_guards() {
+fn the_shipped_rights_suffice_to_be_ready_and_to_guard() {
     let scene = Scene::new("rights", HelmVersion::V3);
     let ready = world().guard.admin_get("/readyz");
     assert_eq!(ready.status, 200, "{ready:?}");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::HelmVersion;
 
 use crate::{
-    charts::{CONFIG_MAP, myapp, single, widgets_definition},
+    charts::{CONFIG_MAP, myapp, single, widgets_crd},
     scene::{BOB, Scene, Screen, Verdict, eventually, record_name, verdict},
     world::world,
 };
@@ -27,7 +27,7 @@ fn bogus_owner() -> Value {
 const COLLECTOR: &str = "the garbage collector deletes an object when its owner is gone";
 
 #[test]
-fn an_owner_reference_does_not_have_the_garbage_collector_delete_a_declared_object() {
+fn an_owner_reference_cannot_make_the_garbage_collector_delete_a_declared_object() {
     let scene = scene("owner");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -49,7 +49,7 @@ fn an_owner_reference_does_not_have_the_garbage_collector_delete_a_declared_obje
 }
 
 #[test]
-fn the_owner_may_be_an_object_of_the_same_release_and_nothing_that_only_has_its_name() {
+fn an_owner_must_be_an_object_of_the_same_release_not_a_namesake() {
     let scene = scene("owner-declared");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -69,19 +69,16 @@ fn the_owner_may_be_an_object_of_the_same_release_and_nothing_that_only_has_its_
 }
 
 #[test]
-fn what_releases_hang_on_gets_no_owner_either() {
+fn records_namespaces_and_crds_get_no_owner_either() {
     let scene = scene("owner-base");
     let ns = scene.ns.name();
     let group = format!("{ns}.example.com");
     let instance =
         format!("---\napiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{}}\n");
-    let definition = format!("customresourcedefinition/widgets.{group}");
+    let crd = format!("customresourcedefinition/widgets.{group}");
+    scene.kubectl("create -f -").stdin(widgets_crd(&group)).ok();
     scene
-        .kubectl("create -f -")
-        .stdin(widgets_definition(&group))
-        .ok();
-    scene
-        .kubectl(&format!("wait --for=condition=Established {definition}"))
+        .kubectl(&format!("wait --for=condition=Established {crd}"))
         .ok();
     scene.install("web", &single(&(CONFIG_MAP.to_owned() + &instance)));
     scene.settled("configmap/settings", 1);
@@ -101,17 +98,15 @@ fn what_releases_hang_on_gets_no_owner_either() {
             )
             .denied(&["holds Helm releases", ".metadata.ownerReferences"]);
     }
-    scene
-        .patch(&definition, "merge", &cluster_owner())
-        .denied(&[
-            "has instances that Helm releases declare",
-            ".metadata.ownerReferences",
-        ]);
+    scene.patch(&crd, "merge", &cluster_owner()).denied(&[
+        "has instances that Helm releases declare",
+        ".metadata.ownerReferences",
+    ]);
     let owners = |what: &str| scene.at(what, "/metadata/ownerReferences");
-    // Whether the status of a definition keeps its metadata is up to the API server.
-    let by_status = format!("{definition} --subresource=status");
+    // Whether the status of a CRD keeps its metadata is up to the API server.
+    let by_status = format!("{crd} --subresource=status");
     scene.patch(&by_status, "merge", &cluster_owner()).run();
-    for what in [&record, &namespace, &definition] {
+    for what in [&record, &namespace, &crd] {
         assert_eq!(owners(what), Value::Null, "{what}");
     }
     scene
@@ -122,7 +117,7 @@ fn what_releases_hang_on_gets_no_owner_either() {
         )
         .quiet();
     scene.helm("uninstall web").ok();
-    scene.kubectl(&format!("delete {definition}")).ok();
+    scene.kubectl(&format!("delete {crd}")).ok();
 }
 
 fn cluster_owner() -> Value {
@@ -134,7 +129,7 @@ fn cluster_owner() -> Value {
 
 /// Somebody got around the guard: then the garbage collector itself is refused.
 #[test]
-fn the_garbage_collector_is_refused_where_no_release_declares_the_owner() {
+fn the_garbage_collector_is_denied_if_no_release_declares_the_owner() {
     let scene = scene("collected");
     scene.kubectl("create configmap owner").ok();
     let uid = scene.at("configmap/owner", "/metadata/uid");
@@ -152,7 +147,7 @@ fn the_garbage_collector_is_refused_where_no_release_declares_the_owner() {
 }
 
 #[test]
-fn a_time_to_live_does_not_have_the_ttl_controller_delete_a_declared_job() {
+fn a_ttl_cannot_make_the_ttl_controller_delete_a_declared_job() {
     let scene = scene("ttl-added");
     scene.install("jobs", &single(JOB));
     eventually("a Job that has finished", || {
@@ -184,7 +179,7 @@ spec:
 ";
 
 #[test]
-fn an_aggregation_rule_does_not_have_the_rules_of_a_declared_role_replaced() {
+fn an_aggregation_rule_cannot_replace_the_rules_of_a_declared_role() {
     let scene = scene("aggregate");
     let name = scene.ns.name();
     let role = format!("clusterrole/{name}-plain");
@@ -209,7 +204,7 @@ rules:
 }
 
 #[test]
-fn an_autoscaler_that_no_release_declares_scales_and_is_named() {
+fn an_undeclared_autoscaler_scales_and_is_reported() {
     let scene = scene("autoscaled");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -237,7 +232,7 @@ fn an_autoscaler_that_no_release_declares_scales_and_is_named() {
 
 /// A Pod or a claim that does not go is deleted again, with force.
 #[test]
-fn an_object_that_is_being_deleted_may_be_deleted_again() {
+fn an_object_being_deleted_may_be_deleted_again() {
     let scene = scene("again");
     scene.install("settings", &single(CONFIG_MAP));
     let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
@@ -290,7 +285,7 @@ spec:
 }
 
 #[test]
-fn a_selector_does_not_have_declared_endpoints_replaced() {
+fn a_selector_cannot_replace_declared_endpoints() {
     let scene = scene("endpoints");
     let manifest = "\
 apiVersion: v1

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::{HelmVersion, Namespace, shared};
 
 use crate::{
-    charts::{CONFIG_MAP, myapp, single, widgets_definition},
+    charts::{CONFIG_MAP, myapp, single, widgets_crd},
     forged_records::{copied, create, record},
     scene::{Scene, Screen, Verdict, eventually, verdict},
     world::world,
@@ -56,7 +56,7 @@ fn in_namespace(manifest: &str, namespace: &str) -> String {
 #[case::of_another_release(json!({
     "meta.helm.sh/release-name": "x", "meta.helm.sh/release-namespace": "elsewhere",
 }))]
-fn a_forged_record_keeps_no_namespace_from_being_deleted(#[case] annotations: Value) {
+fn a_forged_record_does_not_block_deleting_a_namespace(#[case] annotations: Value) {
     let scene = scene("not-held");
     let evil = shared().namespace("evil");
     let object = json!({
@@ -76,7 +76,7 @@ fn a_forged_record_keeps_no_namespace_from_being_deleted(#[case] annotations: Va
 }
 
 #[rstest]
-fn a_release_holds_the_namespace_of_an_object_that_names_it(
+fn a_release_protects_the_namespace_of_an_object_that_names_it(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -97,7 +97,7 @@ fn a_release_holds_the_namespace_of_an_object_that_names_it(
 
 /// The original goes on; its copy may go.
 #[test]
-fn a_copied_namespace_may_be_deleted_and_does_not_hold_the_original() {
+fn a_copied_namespace_may_be_deleted_and_does_not_protect_the_original() {
     let scene = scene("copied");
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);
@@ -113,7 +113,7 @@ fn a_copied_namespace_may_be_deleted_and_does_not_hold_the_original() {
 
 /// The guard may look at instances where their operator lets everybody view them.
 #[test]
-fn a_forged_record_keeps_no_definition_whose_instances_the_guard_may_read() {
+fn a_forged_record_does_not_block_deleting_a_crd_with_readable_instances() {
     let scene = scene("defined");
     let ns = scene.ns.name();
     let group = format!("{ns}.example.com");
@@ -126,7 +126,7 @@ spec: {{size: 2}}
     );
     scene
         .kubectl("create -f -")
-        .stdin(widgets_definition(&group))
+        .stdin(widgets_crd(&group))
         .quiet();
     eventually("an instance", || {
         let made = scene.kubectl("create -f -").stdin(instance.as_str()).run();
@@ -189,7 +189,7 @@ spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: myapp}}}}
 
 /// A chart that declares it for a workload in another namespace, which Helm marks as its own.
 #[test]
-fn an_autoscaler_that_names_its_release_is_declared_from_another_namespace() {
+fn an_autoscaler_that_names_its_release_may_be_declared_in_another_namespace() {
     let scene = scene("scaled");
     let ns = scene.ns.name();
     scene.install("myapp", &myapp("1.0.0"));

@@ -57,7 +57,7 @@ fn claim_on(namespace: &str) -> String {
 
 /// Helm would believe it; the guard neither lets it be made nor counts it.
 #[test]
-fn a_secret_of_another_type_is_no_record_and_may_not_be_made_to_look_like_one() {
+fn a_secret_of_another_type_is_not_a_record_and_cannot_become_one() {
     let scene = scene("opaque", HelmVersion::V4);
     let ns = scene.ns.name();
     scene.install("settings", &single(CONFIG_MAP));
@@ -90,7 +90,7 @@ fn a_secret_of_another_type_is_no_record_and_may_not_be_made_to_look_like_one() 
 #[rstest]
 #[case::deployed("deployed")]
 #[case::pending("pending-install")]
-fn a_record_in_another_namespace_opens_nothing(#[case] status: &str) {
+fn a_record_in_another_namespace_allows_nothing(#[case] status: &str) {
     let scene = scene("opened", HelmVersion::V4);
     let ns = scene.ns.name();
     scene.install("settings", &single(CONFIG_MAP));
@@ -119,7 +119,7 @@ fn a_record_in_another_namespace_opens_nothing(#[case] status: &str) {
 
 /// Helm's own steps go through.
 #[rstest]
-fn a_record_in_another_namespace_locks_nothing(
+fn a_record_in_another_namespace_blocks_nothing(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("locked", version);
@@ -157,7 +157,7 @@ pub fn copied(scene: &Scene) -> Namespace<'static> {
 
 /// A restored namespace, a Secret copied by a controller.
 #[rstest]
-fn a_copied_namespace_does_not_lock_the_original(
+fn a_copied_namespace_does_not_block_the_original(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("original", version);
@@ -174,7 +174,7 @@ fn a_copied_namespace_does_not_lock_the_original(
 
 /// What a manifest declares in another namespace is guarded there too, scaled or not.
 #[rstest]
-fn an_object_in_another_namespace_that_names_its_release_is_guarded(
+fn an_object_that_names_its_release_is_guarded_in_another_namespace(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("reaching", version);
@@ -207,7 +207,7 @@ spec:
 
 /// Helm prunes the oldest records, and never that of an operation that has not ended.
 #[rstest]
-fn the_record_of_an_install_that_never_ended_may_not_be_deleted(
+fn the_record_of_an_unfinished_install_cannot_be_deleted(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("stuck-install", version);
@@ -233,7 +233,7 @@ fn the_record_of_an_install_that_never_ended_may_not_be_deleted(
 
 /// A chart whose hook replaces what the chart declares.
 #[test]
-fn the_account_of_a_hook_may_delete_what_its_chart_declares_while_the_operation_runs() {
+fn a_hook_may_delete_objects_of_its_chart_while_the_operation_runs() {
     let scene = scene("hooks", HelmVersion::V4);
     let ns = scene.ns.name();
     scene.install("settings", &single(CONFIG_MAP));

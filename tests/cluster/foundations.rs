@@ -1,11 +1,11 @@
-//! What releases hang on: their records, namespaces, definitions. Story 6, and scenarios 57 and 69.
+//! What releases hang on: their records, namespaces, CRDs. Story 6, and scenarios 57 and 69.
 
 use rstest::rstest;
 use serde_json::json;
 use testbed::{ALICE, HelmVersion, shared};
 
 use crate::{
-    charts::{CONFIG_MAP, single, widgets_definition},
+    charts::{CONFIG_MAP, single, widgets_crd},
     scene::{Scene, Screen, eventually, record_name, verdict},
     world::world,
 };
@@ -21,7 +21,7 @@ fn api(name: &str) -> testbed::Chart {
 
 /// Story 6.
 #[rstest]
-fn the_cleanup_script_is_stopped_with_the_list_of_what_would_be_lost(
+fn the_cleanup_script_is_denied_with_a_list_of_what_would_be_lost(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("cleanup", version);
@@ -67,7 +67,7 @@ fn the_cleanup_script_is_stopped_with_the_list_of_what_would_be_lost(
 }
 
 #[rstest]
-fn a_record_is_not_edited_by_hand(
+fn manual_edits_of_a_record_are_denied(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("edited", version);
@@ -110,7 +110,7 @@ fn a_record_is_not_edited_by_hand(
 
 /// Helm prunes a long history before it writes a new record; what kubectl deletes is no pruning.
 #[rstest]
-fn helm_prunes_its_history_and_nobody_else_does(
+fn only_helm_may_prune_its_history(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[values("secret", "configmap")] driver: &str,
 ) {
@@ -144,12 +144,14 @@ fn widget(group: &str) -> String {
     format!("apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{size: 2}}\n")
 }
 
-/// Instances go with their definition, and no webhook is asked about them.
+/// Instances go with their CRD, and no webhook is asked about them.
 #[rstest]
-fn a_definition_in_use_stays(#[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion) {
+fn a_crd_in_use_cannot_be_deleted(
+    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
+) {
     let scene = scene("in-use", version);
     let group = format!("{}.example.com", scene.ns);
-    let chart = single(&widget(&group)).crd("widgets.yaml", &widgets_definition(&group));
+    let chart = single(&widget(&group)).crd("widgets.yaml", &widgets_crd(&group));
     scene.install("widgets", &chart);
     scene.settled(&format!("widgets.{group}/one"), 1);
     let delete = format!("delete customresourcedefinition widgets.{group}");
@@ -162,14 +164,14 @@ fn a_definition_in_use_stays(#[values(HelmVersion::V3, HelmVersion::V4)] version
     scene.kubectl(&delete).quiet();
 }
 
-/// The definition belongs to a release of its own, as operators' charts have it.
+/// The CRD belongs to a release of its own, as operators' charts have it.
 #[rstest]
-fn a_release_may_take_its_own_definition_along_and_not_under_others(
+fn uninstalling_may_delete_the_crd_of_the_release_unless_others_use_it(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let scene = scene("operator", version);
     let group = format!("{}.example.com", scene.ns);
-    scene.install("operator", &single(&widgets_definition(&group)));
+    scene.install("operator", &single(&widgets_crd(&group)));
     scene
         .kubectl(&format!(
             "wait --for=condition=Established customresourcedefinition/widgets.{group}"
@@ -184,14 +186,9 @@ fn a_release_may_take_its_own_definition_along_and_not_under_others(
     scene.settled(&format!("widgets.{group}/one"), 1);
     // Helm says why with --debug alone.
     scene.helm("uninstall operator").refused();
-    let definition = format!("widgets.{group}");
+    let crd = format!("widgets.{group}");
     assert_eq!(
-        verdict(
-            ALICE,
-            "delete",
-            ("customresourcedefinitions", "", &definition)
-        )
-        .reason,
+        verdict(ALICE, "delete", ("customresourcedefinitions", "", &crd)).reason,
         "definition-in-use"
     );
     assert!(scene.holds(&format!("widgets.{group}/one")));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
 
 use crate::{
-    charts::{myapp, single, widgets_definition},
+    charts::{myapp, single, widgets_crd},
     scene::{Scene, Screen, Verdict, eventually, note, verdict},
     world::{log_about, world},
 };
@@ -25,7 +25,7 @@ fn assert_no_noise(scene: &Scene) {
 
 /// Scenario 62.
 #[test]
-fn the_horizontal_pod_autoscaler_scales_a_declared_number_of_replicas() {
+fn the_horizontal_pod_autoscaler_may_scale_declared_replicas() {
     let scene = scene("hpa");
     // More than there are: then the autoscaler needs no metrics to decide.
     let chart = myapp("1.0.0").template("hpa.yaml", AUTOSCALER);
@@ -78,7 +78,7 @@ fn cert_manager(account: &str) -> PathBuf {
 
 /// Where the chart asks for it by the annotation.
 #[test]
-fn cert_manager_opens_a_challenge_in_an_ingress_and_changes_nothing_else_of_it() {
+fn cert_manager_may_only_add_its_challenge_to_an_ingress() {
     let scene = scene("acme");
     let manifest = "\
 apiVersion: networking.k8s.io/v1
@@ -133,39 +133,38 @@ spec:
 
 /// Scenario 64.
 #[test]
-fn the_ca_injector_writes_a_declared_ca_bundle_and_nobody_else_does() {
+fn only_the_ca_injector_may_write_a_declared_ca_bundle() {
     let scene = scene("ca-injector");
     let group = format!("{}.example.com", scene.ns);
-    let definition = format!("customresourcedefinition/widgets.{group}");
+    let crd = format!("customresourcedefinition/widgets.{group}");
     let asks = "annotations: {cert-manager.io/inject-ca-from: pki/ca}";
-    let manifest =
-        widgets_definition(&group).replacen("metadata: {", &format!("metadata: {{{asks}, "), 1)
-            + &format!(
-                "  conversion:
+    let manifest = widgets_crd(&group).replacen("metadata: {", &format!("metadata: {{{asks}, "), 1)
+        + &format!(
+            "  conversion:
     strategy: Webhook
     webhook:
       conversionReviewVersions: [v1]
       clientConfig: {{url: 'https://hooks.example.com', caBundle: {}}}
 ",
-                certificate_authority()
-            );
+            certificate_authority()
+        );
     scene.install("widgets", &single(&manifest));
-    scene.settled(&definition, 1);
+    scene.settled(&crd, 1);
     let injected = certificate_authority();
     let bundle = json!({"spec": {"conversion": {"webhook": {"clientConfig": {
         "caBundle": injected,
     }}}}});
     scene
-        .patch(&definition, "merge", &bundle)
+        .patch(&crd, "merge", &bundle)
         .denied(&[".spec.conversion.webhook.clientConfig.caBundle"]);
 
     let injector = cert_manager("cert-manager-cainjector");
     scene
-        .kubectl_as(&injector, &format!("patch {definition} --type=merge -p"))
+        .kubectl_as(&injector, &format!("patch {crd} --type=merge -p"))
         .arg(bundle.to_string())
         .quiet();
     let path = "/spec/conversion/webhook/clientConfig/caBundle";
-    assert_eq!(scene.at(&definition, path), injected);
+    assert_eq!(scene.at(&crd, path), injected);
     scene.helm("uninstall widgets").ok();
 }
 
@@ -227,7 +226,7 @@ rules:
 
 /// Scenario 70.
 #[test]
-fn the_garbage_collector_deletes_a_declared_dependent_of_an_owner_that_went() {
+fn the_garbage_collector_deletes_a_declared_dependent_of_a_deleted_owner() {
     let scene = scene("garbage");
     scene.kubectl("create configmap owner").ok();
     let uid = scene.at("configmap/owner", "/metadata/uid");
@@ -256,7 +255,7 @@ metadata:
 
 /// Scenario 70.
 #[test]
-fn an_uninstall_that_deletes_dependents_first_comes_to_its_end() {
+fn a_foreground_uninstall_completes() {
     let scene = scene("foreground");
     scene.install("myapp", &myapp("1.0.0"));
     scene
@@ -267,7 +266,7 @@ fn an_uninstall_that_deletes_dependents_first_comes_to_its_end() {
 
 /// Scenario 69.
 #[test]
-fn a_namespace_with_releases_comes_to_its_end_when_it_is_deleted() {
+fn deleting_a_namespace_with_releases_completes() {
     let scene = scene("terminating");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -280,7 +279,7 @@ fn a_namespace_with_releases_comes_to_its_end_when_it_is_deleted() {
 
 /// Scenario 68.
 #[test]
-fn a_declared_job_that_has_finished_goes_when_its_time_to_live_is_over() {
+fn a_declared_job_is_deleted_when_its_ttl_expires() {
     let scene = scene("ttl");
     let manifest = "\
 apiVersion: batch/v1
@@ -308,7 +307,7 @@ spec:
 
 /// Scenario 55, first part.
 #[test]
-fn a_rollout_restart_passes_and_the_controllers_roll_it_out() {
+fn a_rollout_restart_is_allowed_and_completes() {
     let scene = scene("restart");
     scene.install("myapp", &myapp("1.0.0"));
     scene.kubectl("rollout restart deployment/myapp").quiet();
@@ -355,7 +354,7 @@ spec:
 
 /// Scenario 66.
 #[test]
-fn a_reloader_may_add_an_env_item_of_its_own_and_change_it() {
+fn a_reloader_may_add_and_change_its_own_env_item() {
     let scene = scene("reloader");
     scene.install("myapp", &myapp("1.0.0"));
     for hash in ["a1", "b2"] {
@@ -369,7 +368,7 @@ fn a_reloader_may_add_an_env_item_of_its_own_and_change_it() {
 /// Scenario 67: a Service's selector is one value, so the key that Argo Rollouts adds to it needs the
 /// preset (crates/core/src/guard/judge/tests/selectors.rs). One that is there already stands in nobody's way.
 #[test]
-fn a_key_that_nobody_declares_may_not_be_added_to_a_declared_selector() {
+fn an_undeclared_key_cannot_be_added_to_a_declared_selector() {
     let scene = scene("selector");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("service/myapp", 1);
@@ -392,7 +391,7 @@ fn a_key_that_nobody_declares_may_not_be_added_to_a_declared_selector() {
 
 /// Scenario 71.
 #[test]
-fn a_correction_towards_the_manifest_passes_whoever_makes_it() {
+fn anyone_may_correct_drift_toward_the_manifest() {
     let scene = scene("correction");
     scene.install("myapp", &myapp("1.0.0"));
     scene.drift(

@@ -18,7 +18,7 @@ fn set_image(scene: &Scene, image: &str) -> testbed::Invocation {
 
 /// Scenarios 21, 23 and 26: a pending release opens no gate, however long it stays pending.
 #[rstest]
-fn after_an_upgrade_that_was_killed_both_revisions_are_legitimate_and_nothing_else(
+fn after_a_killed_upgrade_only_the_values_of_both_revisions_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -61,7 +61,7 @@ fn after_an_upgrade_that_was_killed_both_revisions_are_legitimate_and_nothing_el
 
 /// Scenario 23.
 #[rstest]
-fn after_an_upgrade_that_failed_the_values_of_both_revisions_pass_and_a_third_does_not(
+fn after_a_failed_upgrade_only_the_values_of_both_revisions_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -90,7 +90,7 @@ fn after_an_upgrade_that_failed_the_values_of_both_revisions_pass_and_a_third_do
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--atomic")]
 #[case::helm4(HelmVersion::V4, "--rollback-on-failure")]
-fn the_rollback_of_an_upgrade_that_failed_passes(#[case] version: HelmVersion, #[case] flag: &str) {
+fn the_rollback_of_a_failed_upgrade_is_allowed(#[case] version: HelmVersion, #[case] flag: &str) {
     world();
     let scene = Scene::new("atomic", version);
     let chart = scene.install("myapp", &myapp("1.0.0"));

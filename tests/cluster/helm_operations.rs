@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
 
 use crate::{
-    charts::{CONFIG_MAP, myapp, single, widgets_definition},
+    charts::{CONFIG_MAP, myapp, single, widgets_crd},
     scene::{Scene, Screen, eventually, verdict},
     slip::force_conflicts,
     world::{log_about, world},
@@ -20,7 +20,7 @@ fn assert_unhindered(scene: &Scene) {
 
 /// Scenarios 16, 17 and 40.
 #[rstest]
-fn upgrades_right_after_each_other_rollbacks_and_an_uninstall_pass(
+fn consecutive_upgrades_rollbacks_and_an_uninstall_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -48,7 +48,7 @@ fn upgrades_right_after_each_other_rollbacks_and_an_uninstall_pass(
 
 /// Scenario 17.
 #[test]
-fn a_release_of_helm_3_that_moves_to_server_side_apply_passes() {
+fn a_helm_3_release_may_switch_to_server_side_apply() {
     world();
     let scene = Scene::new("switch", HelmVersion::V3);
     let chart = scene.install("myapp", &myapp("1.0.0"));
@@ -70,7 +70,7 @@ fn a_release_of_helm_3_that_moves_to_server_side_apply_passes() {
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--force")]
 #[case::helm4(HelmVersion::V4, "--force-replace --server-side=false")]
-fn an_upgrade_that_replaces_objects_passes_and_drops_what_others_added(
+fn a_forced_upgrade_is_allowed_and_drops_additions_of_others(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {
@@ -99,7 +99,7 @@ fn an_upgrade_that_replaces_objects_passes_and_drops_what_others_added(
 
 /// Scenario 19: Helm patches custom resources without a look at the live object.
 #[rstest]
-fn an_upgrade_that_leaves_old_drift_of_a_custom_resource_behind_passes(
+fn an_upgrade_that_keeps_old_drift_of_a_custom_resource_is_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -114,7 +114,7 @@ spec: {{size: 2, colour: blue, shape: {shape}}}
 "
         )
     };
-    let chart = single(&manifest("round")).crd("widgets.yaml", &widgets_definition(&group));
+    let chart = single(&manifest("round")).crd("widgets.yaml", &widgets_crd(&group));
     scene.install("widgets", &chart);
     let widget = format!("widgets.{group}/one");
     scene.drift(&widget, "merge", &json!({"spec": {"colour": "red"}}));
@@ -136,7 +136,7 @@ spec: {{size: 2, colour: blue, shape: {shape}}}
 
 /// Scenario 20.
 #[rstest]
-fn an_upgrade_may_delete_what_the_chart_no_longer_holds_and_keeps_what_it_should(
+fn an_upgrade_deletes_objects_removed_from_the_chart_except_kept_ones(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -164,7 +164,7 @@ fn an_upgrade_may_delete_what_the_chart_no_longer_holds_and_keeps_what_it_should
 
 /// Scenario 22.
 #[rstest]
-fn the_clean_up_after_an_upgrade_that_failed_passes(
+fn cleanup_on_fail_is_allowed_after_a_failed_upgrade(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -185,7 +185,7 @@ fn the_clean_up_after_an_upgrade_that_failed_passes(
 
 /// Scenario 25: after a rollback that failed no revision is deployed.
 #[rstest]
-fn after_a_rollback_that_failed_helm_goes_on_and_a_foreign_value_does_not(
+fn after_a_failed_rollback_helm_may_continue_and_others_are_denied(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -242,7 +242,7 @@ fn assert_unhindered_but_for(scene: &Scene, denials: usize) {
 
 /// Scenario 26.
 #[rstest]
-fn a_rollback_whose_hook_failed_leaves_a_pending_release_that_is_still_guarded(
+fn a_rollback_with_a_failed_hook_leaves_a_guarded_pending_release(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -304,7 +304,7 @@ spec:
 
 /// Scenarios 27, 32 and 38.
 #[rstest]
-fn hooks_that_bear_helms_mark_may_be_deleted_and_made_again_at_any_time(
+fn labeled_hooks_may_be_deleted_and_recreated_at_any_time(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -332,7 +332,7 @@ fn hooks_that_bear_helms_mark_may_be_deleted_and_made_again_at_any_time(
 
 /// Scenario 30: Helm only logs that it could not record the beginning of an uninstall.
 #[rstest]
-fn an_uninstall_by_somebody_who_may_not_write_records_is_refused(
+fn an_uninstall_without_the_right_to_write_records_is_denied(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -361,7 +361,7 @@ fn an_uninstall_by_somebody_who_may_not_write_records_is_refused(
 
 /// A chart with everything that `helm create` puts into one.
 #[rstest]
-fn the_whole_life_of_a_created_chart_passes(
+fn the_life_cycle_of_a_helm_create_chart_is_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

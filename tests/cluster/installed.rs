@@ -1,4 +1,4 @@
-//! `deploy/` on the control plane of these tests: the definitions, the guard's rights, the admission
+//! `deploy/` on the control plane of these tests: the CRDs, the guard's rights, the admission
 //! policies, and the emergency account.
 
 use std::path::Path;
@@ -17,8 +17,8 @@ pub fn install() {
         let kubectl = shared().kubectl().cmd(shared().admin());
         kubectl.args(line.split_whitespace())
     };
-    let definitions = root.join("manifests/05-crds.yaml");
-    kubectl("apply --server-side -f").arg(definitions).ok();
+    let crds = root.join("manifests/05-crds.yaml");
+    kubectl("apply --server-side -f").arg(crds).ok();
     kubectl("wait --for=condition=Established --timeout=60s crd")
         .args([
             "guardpolicies.helm-guard.dev",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::HelmVersion;
 
 use crate::{
-    charts::{myapp, single, widgets_definition},
+    charts::{myapp, single, widgets_crd},
     scene::{Scene, Screen, eventually},
     world::world,
 };
@@ -21,7 +21,7 @@ fn container(op: &str, path: &str, value: &Value) -> Value {
 
 /// Scenarios 42 and 43.
 #[test]
-fn items_may_be_added_to_keyed_lists_and_maps_but_declared_ones_may_not_go() {
+fn keyed_lists_and_maps_may_gain_items_but_not_lose_declared_ones() {
     let scene = scene("items");
     scene.install("myapp", &myapp("1.0.0"));
     let patch = |what: &str, patch: &Value| scene.patch(what, "json", patch);
@@ -62,7 +62,7 @@ fn items_may_be_added_to_keyed_lists_and_maps_but_declared_ones_may_not_go() {
 
 /// Scenario 45.
 #[test]
-fn the_order_of_keyed_lists_is_free_and_the_order_of_atomic_ones_is_not() {
+fn keyed_lists_may_be_reordered_and_atomic_ones_may_not() {
     let scene = scene("order");
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
@@ -79,7 +79,7 @@ fn the_order_of_keyed_lists_is_free_and_the_order_of_atomic_ones_is_not() {
 
 /// Scenario 44.
 #[test]
-fn a_toleration_may_be_added_where_none_is_declared_and_not_where_some_are() {
+fn a_toleration_may_be_added_only_if_none_is_declared() {
     let scene = scene("tolerations");
     let manifest = |name: &str, more: &str| {
         format!(
@@ -112,13 +112,10 @@ spec:
 }
 
 #[test]
-fn the_lists_of_a_custom_resource_are_what_its_definition_says() {
+fn the_crd_decides_the_list_types_of_a_custom_resource() {
     let scene = scene("custom-lists");
     let group = format!("{}.example.com", scene.ns);
-    scene
-        .kubectl("create -f -")
-        .stdin(widgets_definition(&group))
-        .ok();
+    scene.kubectl("create -f -").stdin(widgets_crd(&group)).ok();
     scene
         .kubectl(&format!(
             "wait --for=condition=Established customresourcedefinition/widgets.{group}"

@@ -29,7 +29,7 @@ fn claims_to_be_helms(name: &str, annotations: &Value) -> String {
 
 /// Scenarios 1, 2 and 5.
 #[test]
-fn an_object_that_no_manifest_holds_is_free_whatever_it_says_of_itself() {
+fn an_undeclared_object_may_change_whatever_its_labels_and_annotations() {
     let scene = scene("strays");
     let namespace = scene.ns.name();
     scene.install("settings", &single(CONFIG_MAP));
@@ -61,7 +61,7 @@ fn an_object_that_no_manifest_holds_is_free_whatever_it_says_of_itself() {
 
 /// Scenario 5: a copy in another namespace is not the object that the release declares.
 #[test]
-fn a_copy_in_another_namespace_is_free() {
+fn a_copy_in_another_namespace_may_change() {
     let scene = scene("reflected");
     scene.install("myapp", &myapp("1.0.0"));
     let elsewhere = shared().namespace("reflector");
@@ -98,7 +98,7 @@ fn a_copy_in_another_namespace_is_free() {
     "endpointslices",
     Some(("endpointslice-controller", "label service/myapp example.com/copied=yes"))
 )]
-fn what_a_controller_makes_with_copied_labels_is_free(
+fn controller_objects_with_copied_labels_may_change(
     #[case] kind: &str,
     #[case] resource: &str,
     #[case] copying: Option<(&str, &str)>,
@@ -128,7 +128,7 @@ fn what_a_controller_makes_with_copied_labels_is_free(
 
 /// Scenario 6: Flux keeps records in a namespace of its own.
 #[test]
-fn a_record_in_another_namespace_than_its_release_guards_it() {
+fn a_record_outside_the_namespace_of_its_release_guards_it() {
     let scene = scene("storage");
     scene.install("settings", &single(CONFIG_MAP));
     let storage = shared().namespace("flux");
@@ -166,7 +166,7 @@ fn copy_record(scene: &Scene, release: &str, namespace: &str) {
 
 /// Scenario 7.
 #[test]
-fn two_records_of_one_release_in_two_namespaces_guard_it_together() {
+fn two_records_of_a_release_in_two_namespaces_both_guard_it() {
     let scene = scene("twice");
     scene.install("settings", &single(CONFIG_MAP));
     let storage = shared().namespace("flux");
@@ -184,7 +184,7 @@ fn two_records_of_one_release_in_two_namespaces_guard_it_together() {
 
 /// Scenario 8.
 #[test]
-fn an_object_is_found_in_the_namespace_that_its_document_or_its_release_says() {
+fn an_object_is_in_the_namespace_of_its_document_or_of_its_release() {
     let scene = scene("namespaces");
     let elsewhere = shared().namespace("elsewhere");
     let unique = scene.ns.name();
@@ -253,7 +253,7 @@ items:
 
 /// Scenario 10: what holds in every version of a kind.
 #[test]
-fn an_object_that_is_declared_in_another_version_keeps_its_identity() {
+fn an_object_declared_in_another_version_keeps_its_identity() {
     let scene = scene("versions");
     let manifest = "\
 apiVersion: autoscaling/v1
@@ -282,7 +282,7 @@ spec:
 
 /// A record outlives the API group in which its objects were made.
 #[test]
-fn a_record_in_a_removed_api_group_guards_its_objects_where_they_live_now() {
+fn a_record_with_a_removed_api_group_guards_the_moved_objects() {
     let scene = scene("removed-group");
     let manifest = "\
 apiVersion: apps/v1
@@ -350,7 +350,7 @@ spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
 
 /// Scenario 15. Helm 4 applies an object twice where Helm 3 refuses to create it again.
 #[test]
-fn of_an_object_that_stands_twice_in_a_manifest_the_last_one_counts() {
+fn the_last_document_of_an_object_declared_twice_counts() {
     let scene = scene("duplicate");
     let first = CONFIG_MAP.replace("blue", "green");
     let chart = single(&first).template("z.yaml", CONFIG_MAP);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[rstest]
-fn a_declared_service_account_stays_until_the_release_is_uninstalled(
+fn a_declared_service_account_cannot_be_deleted_before_the_uninstall(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

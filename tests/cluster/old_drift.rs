@@ -21,7 +21,7 @@ fn memory(limit: &str) -> Value {
 
 /// Scenarios 46, 47 and 48.
 #[rstest]
-fn drift_that_was_there_blocks_nothing_else_and_may_be_put_back_but_not_moved_on(
+fn old_drift_blocks_nothing_else_and_may_be_corrected_but_not_get_worse(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -48,7 +48,7 @@ fn drift_that_was_there_blocks_nothing_else_and_may_be_put_back_but_not_moved_on
 }
 
 #[rstest]
-fn a_rollback_over_drift_passes_and_converges(
+fn a_rollback_over_drift_is_allowed_and_converges(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

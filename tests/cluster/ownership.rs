@@ -15,7 +15,7 @@ const HELM: [HelmVersion; 2] = HelmVersion::ALL;
 
 /// Scenario 49.
 #[test]
-fn the_marks_of_ownership_can_neither_be_taken_off_nor_changed() {
+fn the_marks_of_ownership_can_neither_be_removed_nor_changed() {
     world();
     let scene = Scene::new("marks", HELM[1]);
     scene.install("settings", &single(CONFIG_MAP));
@@ -48,7 +48,7 @@ fn the_marks_of_ownership_can_neither_be_taken_off_nor_changed() {
 
 /// Scenario 49, last part.
 #[test]
-fn an_object_that_is_newly_marked_as_helms_is_seen_and_free() {
+fn a_newly_labeled_object_is_evaluated_and_may_change() {
     world();
     let scene = Scene::new("marked", HELM[1]);
     scene.kubectl("create configmap foreign").ok();
@@ -64,7 +64,7 @@ fn an_object_that_is_newly_marked_as_helms_is_seen_and_free() {
 /// Scenario 31: either mark is enough. Only who takes both off hides an object, and that leads past a
 /// denial of its own.
 #[test]
-fn an_object_is_guarded_until_both_marks_were_taken_off() {
+fn an_object_is_guarded_until_both_marks_are_removed() {
     world();
     let scene = Scene::new("unmarked", HELM[0]);
     scene.install("settings", &single(CONFIG_MAP));
@@ -95,7 +95,7 @@ fn an_object_is_guarded_until_both_marks_were_taken_off() {
 
 /// Both at once.
 #[test]
-fn the_marks_of_an_object_may_not_be_taken_off_together() {
+fn both_marks_of_an_object_cannot_be_removed_at_once() {
     world();
     let scene = Scene::new("unmarking", HELM[1]);
     scene.install("settings", &single(CONFIG_MAP));
@@ -108,7 +108,7 @@ fn the_marks_of_an_object_may_not_be_taken_off_together() {
 
 /// Scenario 39.
 #[rstest]
-fn an_install_may_adopt_an_object_that_was_there(
+fn an_install_may_adopt_an_existing_object(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -134,7 +134,7 @@ fn an_install_may_adopt_an_object_that_was_there(
 
 /// Scenario 35, and 36: Helm would delete what now belongs to another release (helm#32218).
 #[rstest]
-fn a_release_may_take_an_object_over_and_the_old_owner_may_not_delete_it(
+fn a_release_may_take_ownership_and_the_old_owner_cannot_delete_the_object(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -174,7 +174,7 @@ fn a_release_may_take_an_object_over_and_the_old_owner_may_not_delete_it(
 #[case::without_a_record("elsewhere", "new")]
 #[case::with_a_name_that_none_can_have("elsewhere", "new,owner!=helm")]
 #[case::in_a_namespace_that_can_not_be("../../nodes", "new")]
-fn a_change_that_claims_to_hand_the_object_over_is_still_a_change(
+fn changing_the_owner_annotations_by_hand_is_a_violation(
     #[case] namespace: &str,
     #[case] release: &str,
 ) {
@@ -196,7 +196,7 @@ fn a_change_that_claims_to_hand_the_object_over_is_still_a_change(
 /// Scenario 34. Helm 4 applies the namespace as field manager `helm`, with nothing but its name. Where
 /// Helm 3 made it that changes nothing of it.
 #[test]
-fn an_install_that_creates_its_namespace_passes_where_a_release_of_helm_3_owns_it() {
+fn create_namespace_is_allowed_over_a_namespace_of_a_helm_3_release() {
     world();
     let scene = Scene::new("owned-namespace", HELM[0]);
     let inner = format!("{}-inner", scene.ns);
@@ -218,7 +218,7 @@ fn an_install_that_creates_its_namespace_passes_where_a_release_of_helm_3_owns_i
 /// Scenario 34, where Helm 4 made it: what it applies then takes the other release's labels and marks
 /// off, since it is the same field manager.
 #[test]
-fn an_install_that_would_strip_the_namespace_of_another_release_is_refused() {
+fn create_namespace_that_would_strip_the_marks_of_another_release_is_denied() {
     world();
     let scene = Scene::new("stripped-namespace", HELM[1]);
     let inner = format!("{}-inner", scene.ns);
@@ -263,23 +263,21 @@ fn create_namespace(namespace: &str) -> Invocation {
         .arg(chart)
 }
 
-/// Scenario 33: Helm 4 applies the definitions of `crds/` again before there is any record, as field
-/// manager `helm`. Where a release of Helm 3 declares the definition that changes nothing of it; where
+/// Scenario 33: Helm 4 applies the CRDs of `crds/` again before there is any record, as field
+/// manager `helm`. Where a release of Helm 3 declares the CRD that changes nothing of it; where
 /// one of Helm 4 does, it takes the marks of that release off.
 #[rstest]
 #[case::of_helm_3(HelmVersion::V3)]
 #[case::of_helm_4(HelmVersion::V4)]
-fn a_definition_in_crds_may_not_strip_one_that_another_release_declares(
-    #[case] owner: HelmVersion,
-) {
+fn a_crd_in_the_crds_folder_may_not_strip_the_crd_of_another_release(#[case] owner: HelmVersion) {
     world();
-    let scene = Scene::new("definitions", owner);
+    let scene = Scene::new("crds", owner);
     let group = format!("{}.example.com", scene.ns);
-    let definition = crate::charts::widgets_definition(&group);
-    scene.install("operator", &single(&definition));
+    let crd = crate::charts::widgets_crd(&group);
+    scene.install("operator", &single(&crd));
     let name = format!("customresourcedefinition/widgets.{group}");
     scene.settled(&name, 1);
-    let chart = shared().chart(&single(CONFIG_MAP).crd("widgets.yaml", &definition));
+    let chart = shared().chart(&single(CONFIG_MAP).crd("widgets.yaml", &crd));
     let install = |more: &[&str]| {
         let helm = helm4().args(["install", "user", "-n", scene.ns.name()]);
         helm.arg(&chart).args(more)
@@ -300,7 +298,7 @@ fn a_definition_in_crds_may_not_strip_one_that_another_release_declares(
 /// The release that a record in another namespace is of takes over what `old` declares, a cluster-scoped
 /// object included: cluster-admins may, and it is told.
 #[rstest]
-fn a_release_of_another_namespace_may_take_over_by_who_may_write_both_and_is_named(
+fn a_release_of_another_namespace_may_take_ownership_if_its_user_may_write_both_and_is_reported(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -335,7 +333,7 @@ fn a_release_of_another_namespace_may_take_over_by_who_may_write_both_and_is_nam
 }
 
 #[rstest]
-fn a_release_of_another_namespace_may_not_take_over_by_who_may_write_only_its_own_records(
+fn a_release_of_another_namespace_may_not_take_ownership_if_its_user_writes_only_its_own_records(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

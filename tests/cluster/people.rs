@@ -22,7 +22,7 @@ const IMAGE: &str = ".spec.template.spec.containers[name=server].image: \
 
 /// Scenario 41, in mode Deny.
 #[test]
-fn an_edit_of_a_declared_image_is_refused_and_says_which_and_what_to_do() {
+fn the_denial_of_an_image_edit_names_the_object_and_the_remedy() {
     let scene = scene("edit");
     let ns = &scene.ns;
     let output = scene
@@ -47,7 +47,7 @@ fn an_edit_of_a_declared_image_is_refused_and_says_which_and_what_to_do() {
 
 /// A program reads the status, not the words.
 #[test]
-fn a_denial_is_a_forbidden_status_with_a_cause_for_each_field() {
+fn a_denial_is_status_forbidden_with_a_cause_for_each_field() {
     let scene = scene("status");
     let output = scene
         .kubectl("set image deployment/myapp server=nginx:9 -v=9")
@@ -75,7 +75,7 @@ fn a_denial_is_a_forbidden_status_with_a_cause_for_each_field() {
 
 /// Scenario 56.
 #[test]
-fn a_field_manager_that_claims_to_be_helm_proves_nothing() {
+fn the_field_manager_helm_proves_nothing() {
     let scene = scene("manager");
     scene
         .kubectl("set image deployment/myapp server=nginx:9 --field-manager=helm")
@@ -84,7 +84,7 @@ fn a_field_manager_that_claims_to_be_helm_proves_nothing() {
 
 /// Scenario 42.
 #[test]
-fn what_no_manifest_declares_may_be_added() {
+fn undeclared_fields_may_be_added() {
     let scene = scene("additions");
     for line in [
         "label deployment/myapp team=checkout",
@@ -109,7 +109,7 @@ fn what_no_manifest_declares_may_be_added() {
 
 /// Scenario 55.
 #[test]
-fn a_rollout_undo_to_an_older_template_is_refused() {
+fn a_rollout_undo_to_an_older_template_is_denied() {
     let scene = scene("undo");
     scene
         .kubectl("rollout status deployment/myapp --timeout=90s")
@@ -132,7 +132,7 @@ fn a_rollout_undo_to_an_older_template_is_refused() {
 
 /// Scenario 54.
 #[test]
-fn an_apply_is_judged_by_what_it_changes() {
+fn an_apply_is_evaluated_by_its_changes() {
     let scene = scene("apply");
     let manifest = "\
 apiVersion: v1
@@ -161,7 +161,7 @@ data:
 
 /// Scenarios 46 to 48 for one value.
 #[test]
-fn a_value_may_only_move_towards_the_manifest() {
+fn a_value_may_only_move_toward_the_manifest() {
     let scene = scene("towards");
     let colour = |colour: &str| json!({"data": {"colour": colour}});
     scene.drift("configmap/myapp", "merge", &colour("red"));
@@ -182,7 +182,7 @@ fn a_value_may_only_move_towards_the_manifest() {
 /// Scenario 73: a value that a mutating webhook gave the object at its creation is not the manifest's,
 /// and stays as it is when somebody else writes.
 #[test]
-fn a_controller_that_keeps_a_mutated_value_passes() {
+fn a_controller_may_keep_a_mutated_value() {
     let scene = scene("mutated");
     scene
         .oncall("set image deployment/myapp server=mirror.example.com/nginx:2.0.0")
@@ -223,7 +223,7 @@ fn a_secret_value_is_never_shown_in_a_denial() {
 
 /// Two releases that have nothing to do with each other.
 #[test]
-fn a_denial_names_the_release_that_declares_the_object_and_no_other() {
+fn a_denial_names_only_the_release_that_declares_the_object() {
     let scene = scene("neighbours");
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);

@@ -39,7 +39,7 @@ fn status_patch(scene: &Scene, what: &str, patch: &Value) -> Invocation {
 }
 
 #[test]
-fn a_status_write_may_not_touch_the_marks_and_the_declared_annotations() {
+fn a_status_write_may_not_change_marks_or_declared_annotations() {
     let scene = scene("status");
     scene.install("web", &single(SERVICE));
     scene.settled("service/web", 1);
@@ -79,7 +79,7 @@ fn a_status_write_may_not_touch_the_marks_and_the_declared_annotations() {
 
 /// Charts made from live objects declare what the deployment controller writes with the status.
 #[test]
-fn a_declared_rollout_revision_does_not_stop_the_deployment_controller() {
+fn a_declared_rollout_revision_does_not_block_the_deployment_controller() {
     let scene = scene("revision");
     let deployment = "\
 apiVersion: apps/v1
@@ -103,7 +103,7 @@ spec:
 }
 
 #[test]
-fn the_finalization_of_a_namespace_may_not_take_its_marks_off() {
+fn finalizing_a_namespace_may_not_remove_its_marks() {
     let scene = scene("finalize");
     let name = format!("{}-inner", scene.ns);
     let manifest = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
@@ -130,7 +130,7 @@ fn evict(scene: &Scene, pod: &str, options: &Value) -> Invocation {
 }
 
 #[test]
-fn the_eviction_of_a_declared_pod_is_refused_and_that_of_another_is_not() {
+fn only_the_eviction_of_a_declared_pod_is_denied() {
     let scene = scene("eviction");
     scene.install("bare", &single(POD));
     scene.settled("pod/bare", 1);
@@ -173,7 +173,7 @@ fn a_binding_may_not_overwrite_the_marks_of_a_declared_pod() {
 
 /// Scenario 61: kube-system is where load balancer controllers and CNIs live.
 #[test]
-fn what_a_release_declares_in_kube_system_is_guarded_as_everywhere() {
+fn objects_in_kube_system_are_guarded_like_any_other() {
     let scene = scene("kube-system");
     let name = scene.ns.name();
     let manifest = format!(
@@ -194,7 +194,7 @@ data: {{colour: blue}}
 
 /// Scenario 61: the guard must never stand between a cluster and the guard's own repair.
 #[test]
-fn in_the_guards_namespace_only_what_its_own_release_declares_is_left_alone() {
+fn in_its_own_namespace_the_guard_only_exempts_its_own_release() {
     let scene = scene("own");
     let namespace = "helm-guard";
     let install = |release: &str, chart: &str, object: &str| {
@@ -227,7 +227,7 @@ fn in_the_guards_namespace_only_what_its_own_release_declares_is_left_alone() {
 }
 
 #[test]
-fn each_annotated_object_of_a_deleted_collection_is_judged() {
+fn each_annotated_object_of_a_deleted_collection_is_evaluated() {
     let scene = scene("unlabeled");
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);

@@ -24,7 +24,7 @@ fn assert_guarded(scene: &Scene, revision: u32) {
 
 /// Scenario 11.
 #[rstest]
-fn a_release_that_is_recorded_in_config_maps_is_guarded(
+fn a_release_recorded_in_config_maps_is_guarded(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -43,7 +43,7 @@ fn a_release_that_is_recorded_in_config_maps_is_guarded(
 
 /// Scenarios 12 and 13, as far as records are sound. Both Helms wrote records of their own.
 #[rstest]
-fn a_record_that_is_not_compressed_is_read(
+fn an_uncompressed_record_is_read(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -61,7 +61,7 @@ fn a_record_that_is_not_compressed_is_read(
 
 /// Scenario 14.
 #[test]
-fn labels_of_ones_own_on_a_record_and_a_missing_one_of_helms_change_nothing() {
+fn custom_and_missing_record_labels_change_nothing() {
     world();
     let scene = Scene::new("labels", HelmVersion::V4);
     let chart = shared().chart(&single(CONFIG_MAP));
@@ -80,7 +80,7 @@ fn labels_of_ones_own_on_a_record_and_a_missing_one_of_helms_change_nothing() {
 
 /// Scenario 37.
 #[rstest]
-fn a_release_of_which_only_one_record_is_kept_is_guarded(
+fn a_release_with_history_max_1_is_guarded(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -98,7 +98,7 @@ fn a_release_of_which_only_one_record_is_kept_is_guarded(
 
 /// Scenario 29.
 #[rstest]
-fn a_release_whose_history_was_kept_is_free_until_its_name_is_used_again(
+fn an_uninstalled_release_with_history_is_not_guarded_until_its_name_is_reused(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -115,7 +115,7 @@ fn a_release_whose_history_was_kept_is_free_until_its_name_is_used_again(
 
 /// Scenario 21: Helm marks the old revision before the new one, so for a moment none is deployed.
 #[test]
-fn between_two_marks_the_pending_revision_counts() {
+fn the_pending_revision_counts_while_no_revision_is_deployed() {
     world();
     let scene = Scene::new("in-transit", HelmVersion::V4);
     scene.install("settings", &single(CONFIG_MAP));
@@ -138,7 +138,7 @@ fn between_two_marks_the_pending_revision_counts() {
 
 /// Scenario 28.
 #[test]
-fn while_a_release_is_uninstalled_its_objects_may_be_deleted_but_not_changed() {
+fn during_an_uninstall_objects_may_be_deleted_but_not_changed() {
     world();
     let scene = Scene::new("uninstalling", HelmVersion::V4);
     let other = CONFIG_MAP.replace("settings", "other");
@@ -159,7 +159,7 @@ fn while_a_release_is_uninstalled_its_objects_may_be_deleted_but_not_changed() {
 }
 
 #[test]
-fn a_release_that_is_renamed_by_a_new_install_is_guarded_under_the_new_name() {
+fn a_release_reinstalled_under_a_new_name_is_guarded_under_it() {
     world();
     let scene = Scene::new("renamed", HelmVersion::V3);
     let chart = scene.install("before", &single(CONFIG_MAP));

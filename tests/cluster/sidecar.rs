@@ -19,7 +19,7 @@ fn containers(scene: &Scene) -> Vec<(Value, Value)> {
 }
 
 #[rstest]
-fn a_sidecar_passes_and_survives_an_upgrade_while_the_declared_image_stays(
+fn a_sidecar_may_be_added_and_survives_an_upgrade(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

@@ -11,7 +11,7 @@ use crate::{
 
 /// Scenario 53.
 #[rstest]
-fn a_scale_to_zero_is_refused_in_the_words_of_the_story(
+fn scaling_to_zero_is_denied_with_the_message_of_the_story(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -40,7 +40,7 @@ fn a_scale_to_zero_is_refused_in_the_words_of_the_story(
 }
 
 #[rstest]
-fn a_rollback_brings_a_site_that_was_scaled_to_zero_back(
+fn a_rollback_restores_a_deployment_scaled_to_zero(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -66,7 +66,7 @@ pub fn force_conflicts(version: HelmVersion) -> &'static [&'static str] {
 }
 
 #[rstest]
-fn a_scale_to_the_declared_number_and_a_scale_of_what_declares_none_pass() {
+fn scaling_to_the_declared_or_undeclared_replicas_is_allowed() {
     world();
     let scene = Scene::new("scale", HelmVersion::V4);
     scene.install("myapp", &myapp("1.2.0"));

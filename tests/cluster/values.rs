@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::HelmVersion;
 
 use crate::{
-    charts::{CONFIG_MAP, single, widgets_definition},
+    charts::{CONFIG_MAP, single, widgets_crd},
     scene::{Scene, Screen, Verdict, note},
     world::world,
 };
@@ -63,7 +63,7 @@ status: {}
 
 /// Scenarios 74, 75, 77 and 81.
 #[test]
-fn an_object_that_says_the_same_in_other_words_has_no_drift() {
+fn an_object_with_equivalent_values_has_no_drift() {
     let scene = scene("words");
     scene.install("web", &single(IN_OTHER_WORDS));
     scene.settled("deployment/web", 1);
@@ -111,7 +111,7 @@ fn an_object_that_says_the_same_in_other_words_has_no_drift() {
 
 /// Scenario 77.
 #[test]
-fn what_is_declared_empty_may_gain_keys_and_keyed_items_but_no_list_that_has_one_owner() {
+fn an_empty_declared_value_may_gain_keys_and_keyed_items_but_no_atomic_list() {
     let scene = scene("empty");
     scene.install("web", &single(IN_OTHER_WORDS));
     scene.settled("deployment/web", 1);
@@ -131,7 +131,7 @@ fn what_is_declared_empty_may_gain_keys_and_keyed_items_but_no_list_that_has_one
 
 /// Scenario 79.
 #[test]
-fn of_an_env_name_that_is_declared_twice_either_value_is_legitimate() {
+fn either_value_of_an_env_name_declared_twice_is_allowed() {
     let scene = scene("duplicates");
     scene.install("web", &single(IN_OTHER_WORDS));
     scene.settled("deployment/web", 1);
@@ -147,7 +147,7 @@ fn of_an_env_name_that_is_declared_twice_either_value_is_legitimate() {
 
 /// Scenario 76.
 #[test]
-fn a_secret_written_as_text_is_the_same_in_base64() {
+fn secret_string_data_equals_its_base64_data() {
     let scene = scene("secret-text");
     let manifest = "\
 apiVersion: v1
@@ -178,7 +178,7 @@ data:
 
 /// Go reads a null in a map of strings as an empty one; a server-side apply leaves it out.
 #[rstest]
-fn a_label_without_a_value_is_empty_or_absent_and_nothing_else(
+fn a_null_label_may_only_be_empty_or_absent(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -208,7 +208,7 @@ data: {colour: blue}
 
 /// Scenario 78.
 #[test]
-fn a_port_number_is_not_the_port_name_that_looks_like_it() {
+fn a_port_number_is_not_a_port_name_of_digits() {
     let scene = scene("ports");
     let manifest = "\
 apiVersion: v1
@@ -233,7 +233,7 @@ spec:
 
 /// Scenario 80.
 #[test]
-fn the_metrics_of_an_autoscaler_come_back_in_another_order() {
+fn reordered_autoscaler_metrics_are_no_drift() {
     let scene = scene("metrics");
     let manifest = "\
 apiVersion: autoscaling/v2
@@ -266,7 +266,7 @@ spec:
 
 /// Scenarios 82 and 83.
 #[test]
-fn defaults_that_the_api_server_fills_into_atomic_lists_are_no_drift() {
+fn api_server_defaults_in_atomic_lists_are_no_drift() {
     let scene = scene("defaults");
     let manifest = "\
 apiVersion: apps/v1
@@ -328,7 +328,7 @@ spec:
 
 /// Scenario 84.
 #[test]
-fn a_config_map_of_almost_the_largest_size_is_judged_and_its_denial_stays_readable() {
+fn a_config_map_near_the_size_limit_is_evaluated_and_its_denial_is_readable() {
     let scene = scene("large");
     let line = "0123456789abcdef".repeat(4);
     let text: String = format!("    {line}\n").repeat(13_000);
@@ -358,16 +358,16 @@ fn a_config_map_of_almost_the_largest_size_is_judged_and_its_denial_stays_readab
 
 /// Scenario 81.
 #[test]
-fn a_definition_with_a_status_nulls_and_keys_that_the_api_server_drops_has_no_drift() {
-    let scene = scene("definition");
+fn a_crd_with_status_nulls_and_dropped_keys_has_no_drift() {
+    let scene = scene("crd");
     let group = format!("{}.example.com", scene.ns);
     let name = format!("customresourcedefinition/widgets.{group}");
-    let manifest = widgets_definition(&group).replace(
+    let manifest = widgets_crd(&group).replace(
         "metadata: {",
         "status: {acceptedNames: {kind: '', plural: ''}, conditions: [], storedVersions: []}
 metadata: {creationTimestamp: null, ",
     ) + "  preserveUnknownFields: false\n";
-    let chart = scene.install("definitions", &single(&manifest));
+    let chart = scene.install("crds", &single(&manifest));
     scene.settled(&name, 1);
     scene.patch(&name, "merge", &note("mine")).quiet();
     let mut live = scene.get(&name);
@@ -384,7 +384,7 @@ metadata: {creationTimestamp: null, ",
         )
         .denied(&[".spec.names.singular"]);
     scene
-        .helm(&format!("upgrade definitions {}", chart.display()))
+        .helm(&format!("upgrade crds {}", chart.display()))
         .ok();
-    scene.helm("uninstall definitions").ok();
+    scene.helm("uninstall crds").ok();
 }

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn no_candidate_means_the_same() {
+    fn no_candidate_is_equivalent_to_the_value() {
         let object = json!({"kind": "Deployment", "cpu": "1"});
         let path = [Step::Field("cpu".to_owned())];
         for candidate in candidates(&object, &path, &json!("1000m")) {

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_gives_its_charts_with_what_they_need() {
+    fn a_directory_lists_its_charts_with_their_requirements() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         for folder in ["older", "values", "unpacked"] {

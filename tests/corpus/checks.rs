@@ -14,7 +14,7 @@ use crate::{
     drift::{self, Denied, head},
     harmless,
     leaves::{self, Leaf, Sort},
-    probe::{self, Attempt, Context, Target, is_unjudged, same_object},
+    probe::{self, Attempt, Context, Target, is_not_evaluated, same_object},
     tally::{Outcome, Tally},
 };
 
@@ -29,7 +29,7 @@ const DRIFTS: usize = 3;
 /// changed anything at all.
 const VERIFIED: usize = 5;
 
-const DEFINITION: &str = "CustomResourceDefinition";
+const CRD_KIND: &str = "CustomResourceDefinition";
 
 /// Whether fields are also changed for real and written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,9 @@ pub enum Depth {
 pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Tally {
     let mut tally = Tally::default();
     let mut drifts = Vec::new();
-    // Definitions last: they are by far the largest, and the time of a chart is bounded.
+    // CRDs last: they are by far the largest, and the time of a chart is bounded.
     let mut objects = objects;
-    objects.sort_by_key(|object| object.kind == DEFINITION);
+    objects.sort_by_key(|object| object.kind == CRD_KIND);
     let mut checked = stream::iter(objects)
         .map(|object| check_object(context, object))
         .buffer_unordered(AT_ONCE);
@@ -56,8 +56,8 @@ pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) ->
     }
     drop(checked);
     if depth == Depth::WithDrift {
-        // Definitions last: a definition that has drifted may refuse or lose its resources.
-        drifts.sort_by_key(|(target, _)| target.object.kind == DEFINITION);
+        // CRDs last: a CRD that has drifted may refuse or lose its resources.
+        drifts.sort_by_key(|(target, _)| target.object.kind == CRD_KIND);
         for (target, denied) in &drifts {
             if context.is_over() {
                 break;
@@ -122,7 +122,7 @@ fn failed(
 async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tally, Vec<Denied>)> {
     let mut tally = Tally::default();
     tally.deletes.count(delete(context, target).await?);
-    if !target.object.is_judged_when_written() {
+    if !target.object.is_evaluated_when_written() {
         context.report("left to its holder", &target.object, &json!({}));
         return Ok((tally, Vec::new()));
     }
@@ -219,7 +219,7 @@ async fn delete(context: &Context<'_>, target: &Target) -> anyhow::Result<Outcom
     let path = &target.object.path;
     let mut reply = context.somebody.delete(path, Persist::DryRun).await?;
     for _ in 0..3 {
-        if is_unjudged(&reply) {
+        if is_not_evaluated(&reply) {
             reply = context.somebody.delete(path, Persist::DryRun).await?;
         }
     }

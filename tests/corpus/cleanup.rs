@@ -1,5 +1,5 @@
 //! Removes what a release has left behind, so that the next one starts from the same cluster: what
-//! Helm never removes (definitions from `crds/`, hooks, kept objects) and what an end in the middle
+//! Helm never removes (CRDs from `crds/`, hooks, kept objects) and what an end in the middle
 //! leaves.
 //!
 //! What was there before the first chart stays; all the rest of cluster scope goes, and in the
@@ -71,8 +71,8 @@ pub async fn sweep(api: &Api, baseline: &Baseline, namespace: &str) -> anyhow::R
             remove_unless_known(api, baseline, &object, kind).await?;
         }
     }
-    for definition in list(api, CRDS).await? {
-        remove_instances(api, &definition).await?;
+    for crd in list(api, CRDS).await? {
+        remove_instances(api, &crd).await?;
     }
     let path = format!("/api/v1/namespaces/{namespace}");
     api.delete(&path, Persist::Really).await?;
@@ -183,12 +183,10 @@ async fn kinds(api: &Api) -> anyhow::Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-/// Takes the finalizers off the instances of a definition: nobody here acts on them.
-async fn remove_instances(api: &Api, definition: &Value) -> anyhow::Result<()> {
-    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
-    let versions = definition
-        .pointer("/spec/versions")
-        .and_then(Value::as_array);
+/// Takes the finalizers off the instances of a CRD: nobody here acts on them.
+async fn remove_instances(api: &Api, crd: &Value) -> anyhow::Result<()> {
+    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
     let served = versions
         .into_iter()
         .flatten()

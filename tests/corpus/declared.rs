@@ -29,7 +29,7 @@ pub struct Object {
 
 impl Object {
     /// Whether the guard is asked when it is written: not for leases, which change hands all the time.
-    pub fn is_judged_when_written(&self) -> bool {
+    pub fn is_evaluated_when_written(&self) -> bool {
         self.group != "coordination.k8s.io"
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn string_data_is_data_in_the_end() {
+    fn string_data_becomes_data() {
         let mut secret = json!({"data": {"a": "YQ==", "b": "Yg=="}, "stringData": {"b": "c"}});
         fold_string_data(&mut secret);
         assert_eq!(secret, json!({"data": {"a": "YQ==", "b": "Yw=="}}));

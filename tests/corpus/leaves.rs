@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_found_by_content_then_by_identity_then_by_index() {
+    fn items_are_matched_by_content_then_by_identity_then_by_index() {
         let declared = json!({"spec": {"env": [
             {"name": "A", "value": "1"}, {"name": "B", "value": "2"}], "args": ["x", "y"]}});
         let live = json!({"spec": {"env": [
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_one_number_and_two_protocols_are_told_apart() {
+    fn ports_with_one_number_and_two_protocols_are_distinguished() {
         let declared = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
         let live = json!([{"port": 53, "protocol": "TCP", "targetPort": 53},
             {"port": 53, "protocol": "UDP", "targetPort": 53}]);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_put_and_taken_away() {
+    fn values_are_set_and_removed() {
         let mut value = json!({"a": [{"b": 1}, {"b": 2}]});
         let path = [
             Step::Field("a".to_owned()),

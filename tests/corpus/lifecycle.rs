@@ -302,11 +302,11 @@ fn prepare(environment: &Environment, config: &RunConfig<'_>, setup: &Setup) -> 
             .run();
         environment.create_what_can_be(&shown.stdout);
     }
-    let definitions = setup.definitions();
+    let crds = setup.crds();
     environment.block_on(async {
-        for definition in &definitions {
+        for crd in &crds {
             let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-            environment.emergency.post(path, definition).await?;
+            environment.emergency.post(path, crd).await?;
         }
         for (group, version, _) in &setup.kinds {
             let path = format!("/apis/{group}/{version}");
@@ -317,8 +317,8 @@ fn prepare(environment: &Environment, config: &RunConfig<'_>, setup: &Setup) -> 
         }
         crate::api::eventually(Duration::from_secs(10), || async {
             let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-            let definitions = environment.emergency.get(path).await?.body;
-            let items = definitions.get("items").and_then(Value::as_array).cloned();
+            let crds = environment.emergency.get(path).await?.body;
+            let items = crds.get("items").and_then(Value::as_array).cloned();
             Ok(items
                 .into_iter()
                 .flatten()
@@ -329,8 +329,8 @@ fn prepare(environment: &Environment, config: &RunConfig<'_>, setup: &Setup) -> 
     })
 }
 
-fn is_established(definition: &Value) -> bool {
-    let conditions = definition.pointer("/status/conditions");
+fn is_established(crd: &Value) -> bool {
+    let conditions = crd.pointer("/status/conditions");
     let conditions = conditions.and_then(Value::as_array);
     conditions.into_iter().flatten().any(|condition| {
         condition.get("type") == Some(&json!("Established"))

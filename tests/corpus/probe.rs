@@ -127,7 +127,7 @@ pub async fn change(
     };
     let mut last = Attempt::of(Outcome::Unchanged);
     for candidate in candidates(&target.live, path, &leaf.declared) {
-        // Before the copy: of a large definition with thousands of fields, copies alone take minutes.
+        // Before the copy: of a large CRD with thousands of fields, copies alone take minutes.
         if context.is_over() {
             return Ok(Attempt::of(Outcome::NotTried));
         }
@@ -204,7 +204,7 @@ async fn attempt(
     let mut reply = put().await?;
     let mut outcome = judge(target, leaf, &reply);
     let mut late = 0;
-    while outcome == Outcome::Missed && is_unjudged(&reply) && late < 3 {
+    while outcome == Outcome::Missed && is_not_evaluated(&reply) && late < 3 {
         late += 1;
         reply = put().await?;
         outcome = judge(target, leaf, &reply);
@@ -242,7 +242,7 @@ async fn attempt(
 
 /// Whether the guard let a request pass with the warning that nobody could say in time: on a machine
 /// that is too busy it fails open, and says so. Asked again, it must know.
-pub fn is_unjudged(reply: &Reply) -> bool {
+pub fn is_not_evaluated(reply: &Reply) -> bool {
     let warnings = reply.warnings.iter();
     reply.is_ok()
         && warnings
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_told_apart() {
+    fn each_answer_gets_its_outcome() {
         let target = target(
             json!({"spec": {"a": 1, "list": [{"name": "x", "v": 1}]}}),
             json!({"spec": {"a": 1, "list": [{"name": "x", "v": 1}], "status": {"n": 1}}}),
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_item_of_a_list_of_equals_is_a_miss() {
+    fn removing_an_item_of_a_list_of_equal_items_is_a_miss() {
         let target = target(
             json!({"spec": {"args": ["a", "b", "b"]}}),
             json!({"metadata": {}, "spec": {"args": ["a", "b", "b"]}}),

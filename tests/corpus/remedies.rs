@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 pub struct Setup {
     /// Namespaces that are made.
     pub namespaces: Vec<String>,
-    /// Kinds that get a definition without a schema: (group, version, kind).
+    /// Kinds that get a CRD without a schema: (group, version, kind).
     pub kinds: Vec<(String, String, String)>,
     /// Whether Helm is told to leave hooks out, because they do not end here.
     pub no_hooks: bool,
     /// Whether the chart's `crds/` is applied by kubectl, which takes what it can: some charts keep
-    /// more than definitions there.
+    /// more than CRDs there.
     pub crds_apart: bool,
 }
 
@@ -66,13 +66,13 @@ impl Setup {
         notes
     }
 
-    /// The definitions of the missing kinds.
-    pub fn definitions(&self) -> Vec<Value> {
-        let mut definitions: Vec<Value> = Vec::new();
+    /// The CRDs of the missing kinds.
+    pub fn crds(&self) -> Vec<Value> {
+        let mut crds: Vec<Value> = Vec::new();
         for (group, version, kind) in &self.kinds {
             let plural = plural(kind);
             let name = format!("{plural}.{group}");
-            definitions.push(json!({
+            crds.push(json!({
                 "apiVersion": "apiextensions.k8s.io/v1",
                 "kind": "CustomResourceDefinition",
                 "metadata": {
@@ -93,7 +93,7 @@ impl Setup {
                 },
             }));
         }
-        definitions
+        crds
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_says_what_is_missing() {
+    fn an_error_shows_what_is_missing() {
         let mut setup = Setup::default();
         assert!(setup.learn("Error: namespaces \"istio-system\" not found"));
         assert!(setup.learn(
@@ -153,7 +153,7 @@ mod tests {
         );
         assert_eq!(setup.namespaces, ["istio-system"]);
         assert_eq!(
-            setup.definitions()[0]["metadata"]["name"],
+            setup.crds()[0]["metadata"]["name"],
             "servicemonitors.monitoring.coreos.com"
         );
         assert_eq!(setup.notes().len(), 2);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn plurals_are_those_that_definitions_have() {
+    fn plurals_are_those_of_the_crds() {
         let kinds = ["Gateway", "NetworkPolicy", "Ingress", "ServiceMonitor"];
         let plurals = [
             "gateways",

@@ -92,7 +92,7 @@ mod tests {
     #[case::a_longer_list(json!([1]), json!([1, 2]), false)]
     #[case::another_value(json!({"a": "x"}), json!({"a": "y"}), false)]
     #[case::text_is_no_quantity(json!("1x"), json!("1"), false)]
-    fn a_live_value_is_or_is_not_what_is_declared(
+    fn a_live_value_equals_the_declared_one_or_not(
         #[case] declared: Value,
         #[case] live: Value,
         #[case] expected: bool,

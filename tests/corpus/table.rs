@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_a_line_a_row_and_the_totals() {
+    fn the_table_has_a_line_for_each_row_and_the_totals() {
         let mut row = Row::new("web", HelmVersion::V3);
         row.passed = 5;
         row.tally.changed.denied = 7;
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_is_no_success() {
+    fn a_miss_is_not_a_success() {
         let mut row = Row::new("web", HelmVersion::V4);
         assert_eq!(verdict(std::slice::from_ref(&row)), ExitCode::FAILURE);
         row.passed = 5;

@@ -1,10 +1,10 @@
-//! Prints the definitions of the guard's own kinds, `deploy/manifests/05-crds.yaml`.
+//! Prints the CRDs of the guard's own kinds, `deploy/manifests/05-crds.yaml`.
 
 use std::io::Write as _;
 
 mod text;
 
 fn main() -> anyhow::Result<()> {
-    std::io::stdout().write_all(text::definitions()?.as_bytes())?;
+    std::io::stdout().write_all(text::crds()?.as_bytes())?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn a_conflict_is_the_api_servers_to_report_and_forcing_it_passes() {
+fn the_api_server_reports_conflicts_and_forcing_them_is_allowed() {
     world();
     let scene = Scene::new("conflict", HelmVersion::V4);
     let chart = scene.install("settings", &settings());
@@ -35,7 +35,7 @@ fn a_conflict_is_the_api_servers_to_report_and_forcing_it_passes() {
 }
 
 #[rstest]
-fn what_others_apply_beside_the_chart_conflicts_with_nothing_and_survives(
+fn fields_applied_by_others_do_not_conflict_and_survive(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -97,7 +97,7 @@ fn a_replacing_upgrade_undoes_all_drift(
 
 /// Two releases that go on claiming one object, as a take-over leaves them.
 #[rstest]
-fn of_an_object_that_two_releases_declare_either_value_passes_and_no_third(
+fn an_object_of_two_releases_may_have_either_value_and_no_third(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

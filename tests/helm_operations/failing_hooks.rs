@@ -29,7 +29,7 @@ fn breaking_at(event: &str) -> Chart {
 }
 
 #[rstest]
-fn a_release_whose_install_hook_failed_is_guarded_and_may_be_upgraded(
+fn a_release_with_a_failed_install_hook_is_guarded_and_may_be_upgraded(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -51,7 +51,7 @@ fn a_release_whose_install_hook_failed_is_guarded_and_may_be_upgraded(
 #[rstest]
 #[case::before("pre-upgrade", "blue")]
 #[case::after("post-upgrade", "green")]
-fn an_upgrade_whose_hook_failed_leaves_two_revisions_that_count_and_may_be_repeated(
+fn an_upgrade_with_a_failed_hook_leaves_two_active_revisions_and_may_be_repeated(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[case] event: &str,
     #[case] left: &str,
@@ -79,7 +79,7 @@ fn an_upgrade_whose_hook_failed_leaves_two_revisions_that_count_and_may_be_repea
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--atomic --cleanup-on-fail")]
 #[case::helm4(HelmVersion::V4, "--rollback-on-failure --cleanup-on-fail")]
-fn an_upgrade_that_takes_itself_back_after_its_last_hook_passes(
+fn an_automatic_rollback_after_the_last_hook_is_allowed(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {
@@ -111,7 +111,7 @@ metadata: {name: added}
 
 /// Nothing is recorded then: the release stays pending.
 #[rstest]
-fn a_rollback_whose_last_hook_failed_may_be_repeated_without_hooks(
+fn a_rollback_with_a_failed_last_hook_may_be_repeated_without_hooks(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -134,7 +134,7 @@ fn a_rollback_whose_last_hook_failed_may_be_repeated_without_hooks(
 #[rstest]
 #[case::before("pre-delete", true)]
 #[case::after("post-delete", false)]
-fn an_uninstall_whose_hook_failed_may_be_repeated_without_hooks(
+fn an_uninstall_with_a_failed_hook_may_be_repeated_without_hooks(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[case] event: &str,
     #[case] still_there: bool,
@@ -163,7 +163,7 @@ fn an_uninstall_whose_hook_failed_may_be_repeated_without_hooks(
 }
 
 #[rstest]
-fn a_test_that_fails_leaves_the_release_deployed_and_guarded(
+fn a_failed_helm_test_leaves_the_release_deployed_and_guarded(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

@@ -47,7 +47,7 @@ spec:
 /// The Job is a real one, and its Pod waits for a node; what it would do is done with a token of its
 /// account.
 #[rstest]
-fn a_migration_before_an_upgrade_may_replace_what_its_chart_declares_and_nobody_else_may(
+fn only_a_pre_upgrade_migration_may_replace_objects_of_its_chart(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

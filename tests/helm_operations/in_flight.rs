@@ -20,7 +20,7 @@ fn mirrored(image: &str) -> String {
 }
 
 #[rstest]
-fn what_a_mutating_webhook_makes_of_helms_own_requests_passes(
+fn helm_requests_rewritten_by_a_mutating_webhook_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[values("secret", "configmap")] driver: &str,
 ) {
@@ -80,7 +80,7 @@ fn developer(scene: &Scene, rights: &[(&str, &str)]) -> PathBuf {
 
 /// Scenario 56, with the door ajar: the release is pending.
 #[rstest]
-fn the_rewritten_value_is_denied_to_who_only_claims_to_be_helm(
+fn a_rewritten_value_is_denied_if_the_user_only_claims_to_be_helm(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -128,7 +128,7 @@ fn the_rewritten_value_is_denied_to_who_only_claims_to_be_helm(
 /// Records in another namespace than the release, as Flux keeps them: the right to write Secrets
 /// beside the release is then no right to write its records.
 #[test]
-fn who_may_write_secrets_but_not_in_the_namespace_of_the_records_is_denied() {
+fn writing_secrets_outside_the_namespace_of_the_records_proves_nothing() {
     world();
     let scene = Scene::new("flux-rights", HelmVersion::V4);
     let records = shared().namespace("flux-records");

@@ -16,7 +16,7 @@ use crate::{
 const WAIT: &str = "--wait --timeout=180s";
 
 #[rstest]
-fn while_an_upgrade_waits_a_foreign_value_is_denied_and_the_upgrade_ends_well(
+fn while_an_upgrade_waits_foreign_values_are_denied_and_it_completes(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -42,10 +42,7 @@ fn while_an_upgrade_waits_a_foreign_value_is_denied_and_the_upgrade_ends_well(
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--atomic")]
 #[case::helm4(HelmVersion::V4, "--rollback-on-failure")]
-fn an_upgrade_that_gives_up_waiting_takes_itself_back(
-    #[case] version: HelmVersion,
-    #[case] flag: &str,
-) {
+fn an_upgrade_that_times_out_is_rolled_back(#[case] version: HelmVersion, #[case] flag: &str) {
     world();
     let scene = Scene::new("gives-up", version);
     let chart = scene.install("web", &web());
@@ -66,7 +63,7 @@ fn an_upgrade_that_gives_up_waiting_takes_itself_back(
 }
 
 #[rstest]
-fn a_killed_upgrade_whose_record_is_deleted_may_be_run_again(
+fn a_killed_upgrade_may_be_repeated_after_its_record_is_deleted(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -93,7 +90,7 @@ fn a_killed_upgrade_whose_record_is_deleted_may_be_run_again(
 }
 
 #[rstest]
-fn a_killed_install_may_be_uninstalled_and_run_again(
+fn a_killed_install_may_be_uninstalled_and_repeated(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -118,7 +115,7 @@ fn a_killed_install_may_be_uninstalled_and_run_again(
 }
 
 #[rstest]
-fn a_killed_rollback_may_be_run_again_to_any_revision(
+fn a_killed_rollback_may_be_repeated_to_any_revision(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -151,7 +148,7 @@ fn a_killed_rollback_may_be_run_again_to_any_revision(
 
 /// Scenario 28: `uninstalling` lets deletes through, and nothing else.
 #[rstest]
-fn a_killed_uninstall_may_be_run_again_and_still_lets_no_foreign_value_in(
+fn a_killed_uninstall_may_be_repeated_and_still_denies_foreign_values(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -181,7 +178,7 @@ fn a_killed_uninstall_may_be_run_again_and_still_lets_no_foreign_value_in(
 /// Everything that the chart installs runs, and the claim that it waits for never comes: the release stays
 /// pending, and people look for a way to unlock it.
 #[rstest]
-fn a_killed_install_cannot_be_unlocked_by_hand_and_a_rollback_to_itself_ends_it(
+fn a_killed_install_cannot_be_unlocked_by_hand_but_by_a_rollback_to_itself(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

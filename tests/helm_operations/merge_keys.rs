@@ -46,7 +46,7 @@ spec:
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4_on_the_client(HelmVersion::V4, "--server-side=false")]
 #[case::helm4_on_the_server(HelmVersion::V4, "--server-side=true")]
-fn one_port_number_in_two_protocols_survives_every_upgrade(
+fn a_port_number_with_two_protocols_survives_every_upgrade(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {
@@ -106,7 +106,7 @@ spec:
 #[rstest]
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4(HelmVersion::V4, "--server-side=false")]
-fn an_env_variable_that_stands_twice_survives_every_upgrade(
+fn a_repeated_env_variable_survives_every_upgrade(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {
@@ -168,7 +168,7 @@ fn twins() -> testbed::Chart {
 #[rstest]
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4(HelmVersion::V4, "--server-side=false")]
-fn twins_survive_what_helm_makes_of_them_and_nobody_else_may_lose_one(
+fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {
@@ -219,7 +219,7 @@ fn twins_survive_what_helm_makes_of_them_and_nobody_else_may_lose_one(
 
 /// A server-side apply takes a key once, so no release has twins that was made by one.
 #[test]
-fn the_api_server_itself_refuses_twins_that_are_applied() {
+fn the_api_server_rejects_applying_items_with_a_shared_merge_key() {
     world();
     let scene = Scene::new("twins-applied", HelmVersion::V4);
     let chart = testbed::shared().chart(&twins());

@@ -90,7 +90,7 @@ fn only_helm_orders(scene: &Scene, revision: u32) {
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4_on_the_client(HelmVersion::V4, "--server-side=false")]
 #[case::helm4_on_the_server(HelmVersion::V4, "--server-side=true")]
-fn the_order_of_init_containers_and_variables_is_helms_to_change(
+fn only_helm_may_reorder_init_containers_and_env_variables(
     #[case] version: HelmVersion,
     #[case] flags: &str,
 ) {

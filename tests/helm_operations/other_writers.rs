@@ -53,7 +53,7 @@ fn assert_corrected(scene: &Scene) {
 
 /// Scenario 71, all of it: a dry run of server-side apply, then a JSON patch of the difference.
 #[test]
-fn flux_detects_and_corrects_the_drift_of_a_whole_release() {
+fn flux_may_detect_and_correct_the_drift_of_a_release() {
     let scene = scene("flux-drift");
     let manifest = drifted(&scene);
     let dry_run = "apply --server-side --force-conflicts --field-manager=helm-controller \
@@ -97,7 +97,7 @@ fn the_managed_fields_may_be_rewritten() {
 
 /// Scenarios 46 and 54.
 #[test]
-fn an_apply_of_the_same_manifest_corrects_drift_and_says_nothing() {
+fn applying_the_same_manifest_corrects_drift_without_a_warning() {
     for apply in [
         "apply -f -",
         "apply --server-side --force-conflicts -f -",
@@ -126,7 +126,7 @@ fn an_apply_of_the_same_manifest_corrects_drift_and_says_nothing() {
 
 /// Scenario 63: a claim is bound by the controllers, and grows when Helm says so, not a person.
 #[test]
-fn a_claim_is_bound_and_grows_with_its_release() {
+fn a_volume_claim_is_bound_and_grows_with_its_release() {
     let scene = scene("resize");
     let class = format!("growing-{}", scene.ns);
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -187,7 +187,7 @@ spec:
 
 /// Scenarios 69 and 70: whether the records go first or last is chance.
 #[test]
-fn a_namespace_full_of_releases_goes_in_silence() {
+fn deleting_a_namespace_with_releases_causes_no_message() {
     let scene = scene("going");
     let chart = shared().created_chart(HelmVersion::V4, "web");
     let chart = chart.display();
@@ -209,7 +209,7 @@ fn a_namespace_full_of_releases_goes_in_silence() {
 
 /// Everything that the workload controllers make of what a chart declares: scenarios 3, 4, 68 and 70.
 #[test]
-fn the_controllers_of_declared_workloads_work_in_silence() {
+fn controllers_of_declared_workloads_cause_no_message() {
     let scene = scene("workloads");
     let chart = scene.install("all", &single(WORKLOADS).values("image: nginx:1\n"));
     let chart = chart.display();

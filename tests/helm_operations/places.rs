@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
 
 use crate::{
-    charts::{single, widgets_definition},
+    charts::{single, widgets_crd},
     scene::{Scene, Screen, eventually, record_name},
     steps::{assert_unhindered, force_conflicts, foreign_colour_is_denied, paint, settings},
     world::world,
@@ -55,7 +55,7 @@ fn encode(body: &Value) -> String {
 
 /// An upgrade as Flux does it, with its records in a namespace of Flux's own.
 #[test]
-fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
+fn an_upgrade_with_records_in_another_namespace_is_allowed() {
     world();
     let scene = Scene::new("flux", HelmVersion::V4);
     let flux = shared().namespace("flux-system");
@@ -100,7 +100,7 @@ fn an_upgrade_whose_records_are_written_to_another_namespace_passes() {
 }
 
 #[rstest]
-fn objects_in_another_namespace_than_their_release_go_through_its_whole_life(
+fn objects_outside_the_namespace_of_their_release_have_a_full_life_cycle(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -158,7 +158,7 @@ metadata: {{name: farther, namespace: {there}}}
 
 /// What is kept belongs to nobody until a release declares it again.
 #[rstest]
-fn an_object_that_outlives_its_release_is_free_until_the_next_install_adopts_it(
+fn a_kept_object_may_change_until_the_next_install_adopts_it(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -183,19 +183,19 @@ data: {colour: blue}
     assert_unhindered(&scene);
 }
 
-/// Definitions in `crds/` belong to no release: Helm 3 leaves an older one alone, Helm 4 updates it;
+/// CRDs in `crds/` belong to no release: Helm 3 leaves an older one alone, Helm 4 updates it;
 /// and the resources that they define are guarded by what they say now.
 #[rstest]
 #[case::helm3(HelmVersion::V3, false)]
 #[case::helm4(HelmVersion::V4, true)]
-fn a_chart_may_bring_a_newer_definition_of_its_resources(
+fn a_chart_may_update_the_crd_of_its_resources(
     #[case] version: HelmVersion,
     #[case] updates: bool,
 ) {
     world();
-    let scene = Scene::new("definitions", version);
+    let scene = Scene::new("crds", version);
     let group = format!("{}.example.com", scene.ns);
-    let older = widgets_definition(&group);
+    let older = widgets_crd(&group);
     let newer = older.replace(
         "colour: {type: string}",
         "colour: {type: string, maxLength: 40}",
@@ -210,17 +210,17 @@ spec:
   parts: [{{name: a, weight: 1}}, {{name: b, weight: 2}}]
 "
     );
-    let chart = |definition: &str| {
+    let chart = |crd: &str| {
         single(&widget)
             .values("colour: blue\n")
-            .crd("widgets.yaml", definition)
+            .crd("widgets.yaml", crd)
     };
     scene.install("first", &chart(&older));
     let newer = scene.install("second", &chart(&newer));
-    let definition = format!("customresourcedefinition/widgets.{group}");
+    let crd = format!("customresourcedefinition/widgets.{group}");
     let length =
         "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour/maxLength";
-    assert_eq!(scene.at(&definition, length) == 40, updates);
+    assert_eq!(scene.at(&crd, length) == 40, updates);
 
     for release in ["first", "second"] {
         let widget = format!("widgets.{group}/{release}");
@@ -250,6 +250,6 @@ spec:
             .denied(&[".spec.colour: declared \"green\""]);
         scene.helm(&format!("uninstall {release}")).ok();
     }
-    scene.kubectl(&format!("delete {definition}")).quiet();
+    scene.kubectl(&format!("delete {crd}")).quiet();
     assert_unhindered(&scene);
 }

@@ -17,7 +17,7 @@ use crate::{
 #[case::rollback("pending-rollback", true)]
 #[case::upgrade_forgotten("pending-upgrade", false)]
 #[case::rollback_forgotten("pending-rollback", false)]
-fn a_release_stuck_over_another_revision_is_guarded_and_may_be_got_going_again(
+fn a_release_stuck_in_an_upgrade_is_guarded_and_can_be_recovered(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[case] stuck: &str,
     #[case] by_rollback: bool,
@@ -60,7 +60,7 @@ fn a_release_stuck_over_another_revision_is_guarded_and_may_be_got_going_again(
 }
 
 #[rstest]
-fn a_release_stuck_in_its_install_is_guarded_and_may_be_uninstalled(
+fn a_release_stuck_in_its_install_is_guarded_and_can_be_uninstalled(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -80,7 +80,7 @@ fn a_release_stuck_in_its_install_is_guarded_and_may_be_uninstalled(
 
 /// The recipes that go round for a release that is pending for ever: both lose what the guard goes by.
 #[rstest]
-fn a_release_stuck_in_its_install_keeps_its_only_record_and_is_freed_by_a_rollback(
+fn a_release_stuck_in_its_install_keeps_its_record_and_recovers_by_a_rollback(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -116,7 +116,7 @@ fn a_release_stuck_in_its_install_keeps_its_only_record_and_is_freed_by_a_rollba
 
 /// Without its record the release does not exist; its object is adopted by the next install.
 #[rstest]
-fn a_release_whose_pending_install_is_forgotten_may_be_installed_again(
+fn a_release_without_its_pending_install_record_may_be_installed_again(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -139,7 +139,7 @@ fn a_release_whose_pending_install_is_forgotten_may_be_installed_again(
 
 /// Helm prunes the history before it begins: what it works from is the one deployed record.
 #[rstest]
-fn with_a_history_of_one_record_failures_and_rollbacks_pass(
+fn with_history_max_1_failures_and_rollbacks_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
@@ -175,7 +175,7 @@ spec: {type: NodePort, ports: [{port: 80, nodePort: 1}]}
 
 /// A name whose history was kept, used again, and rolled back into that history.
 #[rstest]
-fn a_release_that_replaced_an_uninstalled_one_may_be_rolled_back_into_its_past(
+fn a_replaced_release_may_be_rolled_back_to_its_earlier_history(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();

@@ -35,7 +35,7 @@ fn gzip(text: &str) -> Vec<u8> {
 #[case::no_json(BASE64_STANDARD.encode(gzip("{not json")))]
 #[case::truncated_gzip(BASE64_STANDARD.encode(&gzip(CONFIG_MAP)[..20]))]
 #[case::gzip_bomb(BASE64_STANDARD.encode(gzip_bomb()))]
-fn a_record_that_can_not_be_read_shows_and_the_other_releases_are_guarded(#[case] body: String) {
+fn an_unreadable_record_is_reported_and_other_releases_stay_guarded(#[case] body: String) {
     let turn = Turn::take();
     let scene = Scene::new("corrupt", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -70,7 +70,7 @@ fn a_record_that_can_not_be_read_shows_and_the_other_releases_are_guarded(#[case
 
 /// Helm would have refused it, but somebody may have written the record by hand.
 #[test]
-fn a_document_that_is_no_yaml_shows_and_its_neighbours_are_guarded() {
+fn an_invalid_yaml_document_is_reported_and_the_others_stay_guarded() {
     let turn = Turn::take();
     let scene = Scene::new("document", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -90,7 +90,7 @@ fn a_document_that_is_no_yaml_shows_and_its_neighbours_are_guarded() {
 
 /// "Bad input" of a whole release: as large as a record can be.
 #[test]
-fn a_release_with_five_hundred_objects_is_guarded_whole() {
+fn every_object_of_a_release_with_five_hundred_is_guarded() {
     let turn = Turn::take();
     let scene = Scene::new("many", HelmVersion::V3);
     let manifest: String = (0..500)

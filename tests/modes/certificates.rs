@@ -67,7 +67,7 @@ fn not_after(metrics: &str) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_replaced_in_its_files_serves_without_a_restart() {
+fn a_replaced_certificate_file_is_served_without_a_restart() {
     let turn = Turn::take();
     let scene = Scene::new("rotation", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

@@ -51,7 +51,7 @@ fn with_a_client_ca_only_the_api_server_is_answered() {
 }
 
 #[test]
-fn a_client_ca_that_cannot_be_used_is_one_clear_line_at_the_start() {
+fn an_unusable_client_ca_is_one_clear_line_at_startup() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_helm-guard"))
         .args(["serve", "--register-url", "https://127.0.0.1:1"])
         .args(["--client-ca-file", "no-such-file.crt"])

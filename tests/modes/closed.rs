@@ -79,7 +79,7 @@ fn helms(namespace: &str, name: &str) -> String {
 }
 
 #[test]
-fn while_no_replica_answers_writes_are_refused_where_the_label_is_and_pass_elsewhere() {
+fn without_a_replica_only_labeled_namespaces_deny_writes() {
     let turn = Turn::take();
     let (closed, open) = (scene("closed", true), scene("opened", false));
     let own = "closed-guard";
@@ -167,7 +167,7 @@ fn node() -> String {
 }
 
 #[test]
-fn what_nobody_can_judge_is_refused_where_the_label_is_and_passes_elsewhere() {
+fn indeterminate_requests_are_denied_only_in_labeled_namespaces() {
     let turn = Turn::take();
     let (closed, open) = (scene("doubtful", true), scene("doubted", false));
     let guard = turn.start(config());
@@ -277,7 +277,7 @@ fn replica(name: &str, [listen, admin]: &[String; 2], service: &Service, tls: &P
 }
 
 #[test]
-fn a_rolling_upgrade_of_the_guard_refuses_no_write_and_lets_none_pass_unjudged() {
+fn a_rolling_upgrade_denies_no_legitimate_write_and_evaluates_every_one() {
     let _turn = Turn::take();
     let closed = scene("rolling", true);
     let tls = shared().scratch().join("rolling");

@@ -28,7 +28,7 @@ fn read_through_errors(guard: &Guard) -> bool {
 }
 
 #[test]
-fn a_violation_is_denied_though_no_connection_of_the_pool_answers() {
+fn a_violation_is_denied_even_if_every_pooled_connection_is_dead() {
     let turn = Turn::take();
     let scene = Scene::new("dead-connections", HelmVersion::V4);
     let chart = scene.install("myapp", &myapp("1.0.0"));

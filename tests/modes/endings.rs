@@ -32,7 +32,7 @@ fn delete(scene: &Scene) -> testbed::Invocation {
 }
 
 #[test]
-fn a_guard_that_is_asked_to_end_takes_its_registration_with_it_and_ends_well() {
+fn a_stopped_guard_removes_its_registration_and_exits_cleanly() {
     let turn = Turn::take();
     let scene = scene("leave");
     let guard = turn.guard("Deny");
@@ -47,7 +47,7 @@ fn a_guard_that_is_asked_to_end_takes_its_registration_with_it_and_ends_well() {
 /// As in a rolling update: the registration stays, for the next replica, and this one judges until the
 /// API server has had the time to learn of it.
 #[test]
-fn a_guard_that_drains_says_so_and_goes_on_judging() {
+fn a_draining_guard_reports_it_and_still_evaluates() {
     let _turn = Turn::take();
     let scene = scene("drain");
     let [listen, admin] = free_addresses();
@@ -87,7 +87,7 @@ fn free_addresses() -> [String; 2] {
 
 /// The guard can not hurt the cluster by not being there.
 #[test]
-fn while_the_guard_is_down_writes_pass_and_the_next_one_picks_up() {
+fn while_the_guard_is_down_writes_are_allowed_and_the_next_guard_resumes() {
     let turn = Turn::take();
     let scene = scene("down");
     let mut guard = turn.guard("Deny");
@@ -108,7 +108,7 @@ fn while_the_guard_is_down_writes_pass_and_the_next_one_picks_up() {
 
 /// Somebody throws the kill switch, or tidies up too much.
 #[test]
-fn a_registration_that_somebody_removed_comes_back_at_the_next_start() {
+fn a_removed_registration_is_restored_at_the_next_start() {
     let turn = Turn::take();
     let scene = scene("removed");
     let guard = turn.guard("Deny");
@@ -121,7 +121,7 @@ fn a_registration_that_somebody_removed_comes_back_at_the_next_start() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_one_clear_line_and_status_1() {
+fn an_address_in_use_is_one_clear_line_and_exit_code_1() {
     let _turn = Turn::take();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -144,7 +144,7 @@ fn an_address_that_is_taken_is_one_clear_line_and_status_1() {
 }
 
 #[test]
-fn the_end_is_not_held_up_by_a_connection_that_says_nothing() {
+fn an_idle_connection_does_not_delay_the_shutdown() {
     let turn = Turn::take();
     let guard = turn.guard("Deny");
     let silent = TcpStream::connect(guard.listen_addr()).unwrap();

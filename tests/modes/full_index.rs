@@ -35,7 +35,7 @@ fn figure(metrics: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn what_the_index_has_no_room_for_is_judged_by_its_records() {
+fn a_release_that_exceeds_the_index_is_evaluated_by_its_records() {
     let turn = Turn::take();
     let scene = Scene::new("full-index", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

@@ -64,7 +64,7 @@ fn audit_is_stalled(guard: &Guard) -> bool {
 }
 
 #[test]
-fn an_audit_log_that_hangs_holds_up_no_request_and_no_exit() {
+fn a_hanging_audit_log_delays_neither_requests_nor_the_exit() {
     let turn = Turn::take();
     let scene = Scene::new("hanging-audit", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

@@ -169,7 +169,7 @@ async fn is_denied(config_maps: &Api<ConfigMap>, (manager, patch): &(&str, Value
 }
 
 #[test]
-fn a_record_that_never_rests_voids_no_denial_of_another_release() {
+fn a_constantly_changing_record_does_not_prevent_denials_of_another_release() {
     let turn = Turn::take();
     let scene = Scene::new("restless", HelmVersion::V4);
     let evil = shared().namespace("evil");
@@ -243,7 +243,7 @@ fn a_record_that_never_rests_voids_no_denial_of_another_release() {
 #[case::without_the_owner("Secret", ("team", "helm"))]
 #[case::with_the_owner_in_another_case("Secret", ("owner", "Helm"))]
 #[case::with_the_label_in_another_case("Secret", ("Owner", "helm"))]
-fn what_helm_itself_does_not_take_for_a_record_opens_nothing(
+fn an_object_that_helm_does_not_read_as_a_record_allows_nothing(
     #[case] kind: &str,
     #[case] (owner, value): (&str, &str),
 ) {
@@ -289,7 +289,7 @@ fn what_helm_itself_does_not_take_for_a_record_opens_nothing(
 #[rstest]
 #[case::of_another_release("name", "other", ".metadata.labels.name")]
 #[case::of_another_revision("version", "98", ".metadata.labels.version")]
-fn a_record_whose_labels_contradict_its_name_is_refused(
+fn a_record_whose_labels_contradict_its_name_is_denied(
     #[case] label: &str,
     #[case] value: &str,
     #[case] says: &str,
@@ -320,7 +320,7 @@ fn a_record_whose_labels_contradict_its_name_is_refused(
 }
 
 #[test]
-fn a_release_with_more_records_than_are_listed_opens_nothing_and_holds_its_namespace() {
+fn a_release_with_too_many_records_allows_nothing_and_protects_its_namespace() {
     let turn = Turn::take();
     let scene = Scene::new("too-many", HelmVersion::V4);
     let evil = shared().namespace("evil");

@@ -52,7 +52,7 @@ fn denies(scene: &Scene) {
 }
 
 #[test]
-fn second_installation_waits_until_the_first_one_is_gone() {
+fn a_second_installation_waits_until_the_first_one_is_gone() {
     let turn = Turn::take();
     let (first, second) = (
         Scene::new("first", HelmVersion::V4),
@@ -79,7 +79,7 @@ fn second_installation_waits_until_the_first_one_is_gone() {
 }
 
 #[test]
-fn installation_takes_over_only_if_told_to_and_the_other_one_reports_it() {
+fn an_installation_takes_over_only_with_the_flag_and_the_other_one_reports_it() {
     let turn = Turn::take();
     let (first, second) = (
         Scene::new("replaced", HelmVersion::V3),

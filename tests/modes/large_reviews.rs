@@ -38,7 +38,7 @@ fn scene(stem: &str) -> Scene {
 #[case::deny("Deny")]
 #[case::warn("Warn")]
 #[case::audit("Audit")]
-fn padding_an_object_does_not_hide_what_changes_beside_it(#[case] mode: &str) {
+fn padding_an_object_does_not_hide_a_change(#[case] mode: &str) {
     let turn = Turn::take();
     let scene = scene(&format!("padded-{}", mode.to_lowercase()));
     let guard = turn.guard(mode);
@@ -220,7 +220,7 @@ fn reviews_of_any_size_are_answered_within_the_shipped_memory() {
 }
 
 #[test]
-fn reviews_that_stop_half_way_are_answered_and_hold_nothing_up() {
+fn truncated_reviews_are_answered_and_block_nothing() {
     let turn = Turn::take();
     let scene = scene("halves");
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn the_metrics_tell_of_releases_decisions_latency_index_and_certificates() {
+fn the_metrics_cover_releases_decisions_latency_index_and_certificates() {
     let turn = Turn::take();
     let scene = Scene::new("metrics", HelmVersion::V4);
     scene.install("myapp", &myapp("1.2.0"));

@@ -25,7 +25,7 @@ fn audit_line(guard: &Guard, scene: &Scene, decision: &str) -> Value {
 
 /// Scenario 41, in mode Warn.
 #[test]
-fn in_mode_warn_kubectl_prints_the_text_of_the_denial_and_the_change_happens() {
+fn in_mode_warn_kubectl_prints_the_denial_and_the_change_is_allowed() {
     let turn = Turn::take();
     let scene = scene("warn");
     let guard = turn.guard("Warn");
@@ -59,7 +59,7 @@ fn in_mode_warn_kubectl_prints_the_text_of_the_denial_and_the_change_happens() {
 
 /// Scenario 41, in mode Audit.
 #[test]
-fn in_mode_audit_nobody_notices_and_the_records_know() {
+fn in_mode_audit_a_violation_is_only_recorded() {
     let turn = Turn::take();
     let scene = scene("audit");
     let guard = turn.guard("Audit");
@@ -76,7 +76,7 @@ fn in_mode_audit_nobody_notices_and_the_records_know() {
 
 /// Scenario 50: a dry run leaves no trace in any mode.
 #[test]
-fn in_mode_warn_a_dry_run_warns_and_leaves_no_trace() {
+fn in_mode_warn_a_dry_run_warns_and_leaves_no_record() {
     let turn = Turn::take();
     let scene = scene("dry");
     let guard = turn.guard("Warn");
@@ -92,7 +92,7 @@ fn in_mode_warn_a_dry_run_warns_and_leaves_no_trace() {
 
 /// Story 4 as it is told: the edits are older than the guard.
 #[test]
-fn a_guard_that_comes_late_breaks_nothing() {
+fn a_guard_installed_after_drift_breaks_nothing() {
     let turn = Turn::take();
     let scene = scene("late");
     let colour = |colour: &str| json!({"data": {"colour": colour}});

@@ -32,7 +32,7 @@ rules:
 ";
 
 #[test]
-fn a_guard_that_may_not_read_records_is_not_ready_says_so_and_recovers() {
+fn a_guard_without_access_to_records_reports_not_ready_and_recovers() {
     let _turn = Turn::take();
     let plane = shared();
     let scene = Scene::new("blind", HelmVersion::V3);

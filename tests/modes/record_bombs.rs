@@ -162,7 +162,7 @@ fn create_empty(scene: &Scene, count: u32) {
 }
 
 #[test]
-fn records_that_become_large_are_named_and_the_rest_is_judged_within_the_memory_there_is() {
+fn decompression_bombs_are_reported_and_the_rest_is_evaluated_within_the_memory_limit() {
     let turn = Turn::take();
     let scene = Scene::new("bombs", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

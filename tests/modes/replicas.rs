@@ -101,7 +101,7 @@ fn edit_registration(scene: &Scene) {
 }
 
 #[test]
-fn of_two_replicas_both_answer_and_one_writes_the_registration() {
+fn both_replicas_answer_and_only_the_leader_writes_the_registration() {
     let turn = Turn::take();
     let scene = Scene::new("replicas", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -152,7 +152,7 @@ fn delete_certificate(scene: &Scene) {
 }
 
 #[test]
-fn a_deleted_certificate_loses_no_call_of_any_replica() {
+fn deleting_the_certificate_secret_loses_no_call_of_any_replica() {
     let turn = Turn::take();
     let scene = Scene::new("deleted-secret", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

@@ -34,7 +34,7 @@ pub fn forged(namespace: &str, guess: &str) -> Value {
 }
 
 #[test]
-fn forged_dry_runs_do_not_tell_a_declared_value_from_another() {
+fn forged_dry_runs_do_not_reveal_declared_values() {
     let turn = Turn::take();
     let scene = Scene::new("oracle", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -82,7 +82,7 @@ fn forged_dry_runs_do_not_tell_a_declared_value_from_another() {
 }
 
 #[test]
-fn a_registration_that_somebody_edits_or_deletes_is_put_right_at_once() {
+fn an_edited_or_deleted_registration_is_corrected_at_once() {
     let turn = Turn::take();
     let scene = Scene::new("put-right", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));

@@ -63,7 +63,7 @@ fn certificate(stem: &str) -> (PathBuf, Authority, KeyPair) {
 const FILES: [&str; 4] = ["--tls-cert", "tls.crt", "--tls-key", "tls.key"];
 
 #[test]
-fn a_guard_that_registers_nothing_answers_the_registration_that_the_command_prints() {
+fn an_unregistered_guard_answers_the_registration_printed_by_the_command() {
     let _turn = Turn::take();
     let scene = Scene::new("static", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -118,7 +118,7 @@ fn a_guard_that_registers_nothing_answers_the_registration_that_the_command_prin
 }
 
 #[test]
-fn the_certificate_is_read_from_the_secret_of_the_service_too() {
+fn the_certificate_is_also_read_from_the_secret_of_the_service() {
     // There is one registration, also for a dry run.
     let _turn = Turn::take();
     let scene = Scene::new("printed", HelmVersion::V3);
@@ -160,7 +160,7 @@ fn the_certificate_is_read_from_the_secret_of_the_service_too() {
 }
 
 #[test]
-fn a_certificate_for_another_name_or_authority_is_refused() {
+fn a_certificate_for_another_name_or_authority_is_rejected() {
     let (dir, ..) = certificate("another-name");
     let (others, ..) = certificate("another-authority");
     let ca = others.join("ca.crt");

@@ -55,14 +55,14 @@ fn says(output: &Output, word: &str) {
 }
 
 #[test]
-fn there_is_one_policy_and_its_name_is_default() {
+fn the_only_policy_is_named_default() {
     install();
     let output = create(&policy("other", &json!({"mode": "Warn"}))).refused();
     says(&output, "its name must be default");
 }
 
 #[test]
-fn what_no_schema_knows_is_refused_by_name() {
+fn unknown_policy_fields_are_rejected_by_name() {
     install();
     for (spec, word) in [
         (json!({"mode": "Denny"}), "Unsupported value: \"Denny\""),
@@ -89,7 +89,7 @@ fn what_no_schema_knows_is_refused_by_name() {
 }
 
 #[test]
-fn a_grant_is_revoked_for_good_and_otherwise_stays_as_it_was_made() {
+fn a_grant_is_immutable_except_for_its_revocation() {
     install();
     create(&grant("once-made")).ok();
     let patch = |patch: &Value| {
@@ -112,7 +112,7 @@ fn a_grant_is_revoked_for_good_and_otherwise_stays_as_it_was_made() {
 }
 
 #[test]
-fn a_reason_of_a_mebibyte_is_too_long() {
+fn a_reason_of_one_mebibyte_is_too_long() {
     install();
     let mut grant = grant("long-winded");
     grant["spec"]["reason"] = "x".repeat(1 << 20).into();
@@ -120,7 +120,7 @@ fn a_reason_of_a_mebibyte_is_too_long() {
 }
 
 #[test]
-fn an_emergency_change_says_what_happened_and_that_cannot_be_changed() {
+fn the_facts_of_an_emergency_change_are_immutable() {
     install();
     let change = json!({
         "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",

@@ -116,9 +116,7 @@ impl Team {
 }
 
 #[rstest]
-fn nobody_but_the_pipeline_deploys(
-    #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
-) {
+fn only_the_pipeline_deploys(#[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion) {
     let team = Team::new("pipeline", version);
     let _rule = Rule::new(&team.policy("Deny"));
     team.scene.settled("deployment/myapp", 1);
@@ -158,7 +156,7 @@ fn nobody_but_the_pipeline_deploys(
 }
 
 #[rstest]
-fn in_mode_warn_it_is_told_who_else_deploys(
+fn in_mode_warn_other_deployers_are_reported(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let team = Team::new("laptop", version);
@@ -183,7 +181,7 @@ fn in_mode_warn_it_is_told_who_else_deploys(
 }
 
 #[test]
-fn in_an_emergency_the_night_shift_deploys_too() {
+fn break_glass_identities_may_deploy_in_an_emergency() {
     let team = Team::new("night-shift", HelmVersion::V4);
     let _rule = Rule::new(&team.policy("Deny"));
     team.scene.settled("deployment/myapp", 1);
@@ -202,7 +200,7 @@ fn in_an_emergency_the_night_shift_deploys_too() {
 }
 
 #[test]
-fn the_owners_of_a_namespace_delete_it_with_all_that_is_in_it() {
+fn the_owners_of_a_namespace_may_delete_it_with_its_releases() {
     let team = Team::new("owned", HelmVersion::V3);
     let _rule = Rule::new(&team.policy("Deny"));
     team.scene.settled("deployment/myapp", 1);
@@ -219,7 +217,7 @@ fn the_owners_of_a_namespace_delete_it_with_all_that_is_in_it() {
 
 /// A record of its own namespace that claims objects of another one.
 #[rstest]
-fn a_pipeline_deploys_nothing_into_a_namespace_outside_its_scope(
+fn a_pipeline_cannot_deploy_into_a_namespace_outside_its_scope(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     let team = Team::new("outside", version);

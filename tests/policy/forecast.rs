@@ -46,7 +46,7 @@ fn edits(scene: &Scene, robot: &Path, number: u32) -> [testbed::Invocation; 2] {
 }
 
 #[test]
-fn what_the_forecast_asks_for_lets_the_same_edits_pass_in_mode_deny() {
+fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
     let turn = Turn::take();
     install();
     admin("delete guardpolicy default --ignore-not-found").ok();
@@ -137,7 +137,7 @@ fn file(name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
-fn a_guard_without_a_namespace_says_that_it_keeps_no_forecast() {
+fn a_guard_without_a_namespace_logs_that_it_keeps_no_forecast() {
     let turn = Turn::take();
     let guard = turn.start(config("Warn"));
     guard.await_log("that there is no forecast", |line| {

@@ -45,7 +45,7 @@ fn the_mode_follows_the_labels_of_the_namespace() {
 }
 
 #[test]
-fn an_override_for_one_release_leaves_the_others_as_they_are() {
+fn an_override_for_one_release_does_not_affect_others() {
     let scene = scene("override");
     let chart = shared().chart(&myapp("1.0.0"));
     scene
@@ -69,7 +69,7 @@ fn an_override_for_one_release_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn what_is_ignored_may_be_changed_by_anyone_also_through_scale() {
+fn anyone_may_change_ignored_fields_also_through_scale() {
     let scene = scene("ignore");
     let _rule = Rule::new(&json!({"ignore": [
         {"name": "replicas", "paths": ["/spec/replicas"], "target": {"kind": "Deployment"}},
@@ -90,7 +90,7 @@ fn what_is_ignored_may_be_changed_by_anyone_also_through_scale() {
 }
 
 #[test]
-fn an_exemption_is_for_one_service_account_and_one_path() {
+fn an_exemption_covers_one_service_account_and_one_path() {
     let scene = scene("exempt");
     let ns = scene.ns.name();
     let robot = shared().service_account(ns, "robot").unwrap();
@@ -124,7 +124,7 @@ fn policy_line(metrics: &str) -> &str {
 }
 
 #[test]
-fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_taken_over() {
+fn an_invalid_policy_is_rejected_and_ignored_if_stored_anyway() {
     let scene = scene("wrong");
     let rule = Rule::new(&json!({"mode": "Warn"}));
     let wrong = json!({"mode": "Audit", "ignore": [{"paths": ["spec"]}],
@@ -164,7 +164,7 @@ fn a_policy_that_is_wrong_is_refused_and_one_that_gets_in_all_the_same_is_not_ta
 }
 
 #[test]
-fn a_policy_that_vanishes_stays_in_force_until_it_is_surely_gone_then_the_flags_count_again() {
+fn a_vanished_policy_stays_in_force_until_confirmed_gone_then_the_flags_apply() {
     let scene = scene("flags");
     let rule = Rule::with(
         &json!({"mode": "Deny"}),
@@ -199,7 +199,7 @@ fn a_policy_that_vanishes_stays_in_force_until_it_is_surely_gone_then_the_flags_
 }
 
 #[test]
-fn a_policy_that_is_deleted_and_made_anew_loosens_nothing_in_between() {
+fn recreating_a_policy_loosens_nothing_in_between() {
     let scene = scene("anew");
     let rule = Rule::with(&json!({"mode": "Deny"}), config("Audit"));
     scene.settled("configmap/myapp", 1);
@@ -241,7 +241,7 @@ fn a_guard_that_requires_a_policy_is_not_ready_without_one() {
 
 /// Scenario 42, tightened.
 #[test]
-fn what_no_release_declares_may_not_change_where_the_policy_says_so() {
+fn undeclared_fields_cannot_change_if_the_policy_forbids_it() {
     let scene = scene("undeclared");
     let _rule = Rule::new(&json!({
         "undeclared": {"mode": "Deny", "except": [{"paths": ["/metadata/annotations/example.com~1note"]}]},
@@ -267,7 +267,7 @@ fn what_no_release_declares_may_not_change_where_the_policy_says_so() {
 }
 
 #[test]
-fn a_policy_in_a_file_is_followed() {
+fn a_policy_file_is_reloaded() {
     let turn = Turn::take();
     let scene = scene("file");
     let file = shared().scratch().join("policy.yaml");
@@ -292,7 +292,7 @@ fn a_policy_in_a_file_is_followed() {
 
 /// Scenario 28, tightened.
 #[test]
-fn an_uninstallation_that_began_too_long_ago_deletes_nothing_more_until_another_begins() {
+fn a_stuck_uninstall_deletes_nothing_more_until_it_is_restarted() {
     let scene = scene("stuck");
     let began = |at: &str| {
         scene.rewrite_record("myapp", 1, |body| {

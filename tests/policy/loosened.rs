@@ -31,7 +31,7 @@ fn set(scene: &Scene, object: &str, key: &str, value: &str) -> testbed::Invocati
 }
 
 #[test]
-fn a_chart_loosens_a_rule_where_the_policy_honors_it_and_a_live_object_never() {
+fn only_a_chart_may_loosen_a_rule_and_only_if_the_policy_honors_it() {
     let scene = Scene::new("annotated", HelmVersion::V4);
     scene.install("loose", &single(LOOSE));
     let _rule = Rule::new(&json!({"mode": "Deny"}));
@@ -55,7 +55,7 @@ fn a_chart_loosens_a_rule_where_the_policy_honors_it_and_a_live_object_never() {
 }
 
 #[test]
-fn fields_that_a_trusted_field_manager_writes_are_not_looked_at() {
+fn fields_of_a_trusted_field_manager_are_ignored() {
     let scene = Scene::new("tuned", HelmVersion::V4);
     scene.install("loose", &single(LOOSE));
     let _rule = Rule::new(&json!({"mode": "Deny", "ignore": [

@@ -62,7 +62,7 @@ fn await_on(scene: &Scene) {
 }
 
 #[test]
-fn one_command_switches_every_guard_off_and_it_stays_off_across_a_restart() {
+fn one_command_suspends_every_guard_even_across_a_restart() {
     let scene = scene("suspend");
     let rule = Rule::new(&json!({"mode": "Deny"}));
     scene.settled("configmap/myapp", 1);
@@ -90,7 +90,7 @@ fn one_command_switches_every_guard_off_and_it_stays_off_across_a_restart() {
 }
 
 #[test]
-fn the_switch_works_where_the_policy_is_wrong() {
+fn the_kill_switch_works_with_an_invalid_policy() {
     let scene = scene("suspend-wrong");
     let rule = Rule::new(&json!({"mode": "Deny"}));
     smuggle(&json!({"mode": "Deny", "ignore": [{"paths": ["spec"]}]}));
@@ -100,7 +100,7 @@ fn the_switch_works_where_the_policy_is_wrong() {
 }
 
 #[test]
-fn the_switch_works_without_a_policy_object_and_for_a_policy_in_a_file() {
+fn the_kill_switch_works_without_a_policy_object_and_with_a_policy_file() {
     let scene = scene("suspend-file");
     let turn = Turn::take();
     install();

@@ -74,8 +74,8 @@ fn odd_objects_bring_neither_calls_nor_errors(scene: &Scene<'_>) {
                 "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}],
         },
     }));
-    let definition = format!("customresourcedefinition/odds.{group}");
-    scene.kubectl(&format!("wait --for=condition=Established {definition}"));
+    let crd = format!("customresourcedefinition/odds.{group}");
+    scene.kubectl(&format!("wait --for=condition=Established {crd}"));
     let path = format!("/apis/{group}/v1/namespaces/{}/odds", scene.namespace);
     for (name, metadata) in [
         (
@@ -108,7 +108,7 @@ fn odd_objects_bring_neither_calls_nor_errors(scene: &Scene<'_>) {
         scene.kubectl(&format!("delete {what}"));
     }
     scene.seen(&[]);
-    scene.kubectl(&format!("delete {definition}"));
+    scene.kubectl(&format!("delete {crd}"));
 }
 
 /// One object of each kind with a status, labeled as Helm's.

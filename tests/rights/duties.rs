@@ -16,7 +16,7 @@ use testbed::{
 };
 
 use crate::{
-    charts::{CONFIG_MAP, single, widgets_definition},
+    charts::{CONFIG_MAP, single, widgets_crd},
     scene::{Scene, Screen, eventually},
 };
 
@@ -175,7 +175,7 @@ pub fn on_duty() {
         "stringData": {"url": "https://127.0.0.1:1/"},
     });
     admin("apply -f -").stdin(secret.to_string()).ok();
-    admin("create -f -").stdin(widgets_definition(GROUP)).ok();
+    admin("create -f -").stdin(widgets_crd(GROUP)).ok();
     admin("wait --for=condition=Established --timeout=60s crd")
         .arg(format!("widgets.{GROUP}"))
         .ok();

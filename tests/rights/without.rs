@@ -28,7 +28,7 @@ fn lesser() -> std::path::PathBuf {
 }
 
 #[test]
-fn without_the_rights_of_an_option_the_guard_works_and_says_what_it_cannot_do() {
+fn without_optional_rights_the_guard_works_and_logs_what_it_cannot_do() {
     crate::first();
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     install();

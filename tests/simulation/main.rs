@@ -454,7 +454,7 @@ fn world(seed: u64) -> Tally {
 }
 
 #[test]
-fn no_interleaving_lets_helm_down_or_a_foreign_value_in() {
+fn no_interleaving_denies_helm_or_admits_a_foreign_value() {
     let number = |name: &str| {
         std::env::var(name)
             .ok()

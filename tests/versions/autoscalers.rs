@@ -43,7 +43,7 @@ fn utilization(percent: u32) -> serde_json::Value {
 }
 
 #[test]
-fn an_edit_through_v2_is_held_against_the_manifest_in_v1() {
+fn an_edit_through_v2_is_compared_with_the_manifest_in_v1() {
     let (plane, guard) = (shared(), guard());
     let namespace = plane.namespace("hpa");
     let scene = Scene {
@@ -114,7 +114,7 @@ fn an_edit_through_v2_is_held_against_the_manifest_in_v1() {
 
 /// Scenario 10.
 #[test]
-fn helm_takes_an_autoscaler_from_v1_to_v2_and_back() {
+fn helm_may_migrate_an_autoscaler_from_v1_to_v2_and_back() {
     let (plane, _guard) = (shared(), guard());
     let namespace = plane.namespace("hpa-moves");
     let scene = Scene {
@@ -143,16 +143,16 @@ fn helm_takes_an_autoscaler_from_v1_to_v2_and_back() {
 }
 
 #[test]
-fn an_entry_goes_when_no_release_needs_it() {
+fn an_entry_is_removed_when_no_release_needs_it() {
     let (plane, _guard) = (shared(), guard());
     let namespace = plane.namespace("cron-goes");
     let scene = Scene {
         plane,
         namespace: namespace.name(),
     };
-    let definition = crate::custom_resources::definition("fleetings", "Fleeting", None);
+    let crd = crate::custom_resources::crd("fleetings", "Fleeting", None);
     let chart = Chart::new("fleeting", "1.0.0")
-        .crd("crd.yaml", &definition.to_string())
+        .crd("crd.yaml", &crd.to_string())
         .template(
             "fleeting.yaml",
             "apiVersion: example.com/v1beta1\nkind: Fleeting\nmetadata: {name: web}\nspec: {size: 3}\n",

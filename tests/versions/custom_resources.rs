@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Scene, entries, guard};
 
-/// A definition with v1 (stored) and v1beta1; nothing of `spec` is pruned.
-pub(crate) fn definition(plural: &str, kind: &str, conversion: Option<&Value>) -> Value {
+/// A CRD with v1 (stored) and v1beta1; nothing of `spec` is pruned.
+pub(crate) fn crd(plural: &str, kind: &str, conversion: Option<&Value>) -> Value {
     let version = |name: &str| {
         json!({
             "name": name, "served": true, "storage": name == "v1",
@@ -45,16 +45,16 @@ pub(crate) fn definition(plural: &str, kind: &str, conversion: Option<&Value>) -
 }
 
 #[test]
-fn an_edit_of_a_custom_resource_through_another_version_is_held_against_the_manifest() {
+fn an_edit_of_a_custom_resource_through_another_version_is_compared_with_the_manifest() {
     let (plane, _guard) = (shared(), guard());
     let namespace = plane.namespace("widget");
     let scene = Scene {
         plane,
         namespace: namespace.name(),
     };
-    let definition = definition("widgets", "Widget", None);
+    let crd = crd("widgets", "Widget", None);
     let chart = Chart::new("widget", "1.0.0")
-        .crd("crd.yaml", &definition.to_string())
+        .crd("crd.yaml", &crd.to_string())
         .template(
             "widget.yaml",
             "apiVersion: example.com/v1beta1\nkind: Widget\nmetadata: {name: web}\nspec: {size: 3}\n",
@@ -74,7 +74,7 @@ fn an_edit_of_a_custom_resource_through_another_version_is_held_against_the_mani
 
 /// The shapes differ: `.spec.size` of v1beta1 is `.spec.scale.size` of v1.
 #[test]
-fn a_conversion_webhook_is_trusted_to_say_what_a_field_is_in_the_manifests_version() {
+fn the_conversion_webhook_decides_a_field_in_the_version_of_the_manifest() {
     let (plane, _guard) = (shared(), guard());
     let namespace = plane.namespace("gadget");
     let scene = Scene {
@@ -82,9 +82,9 @@ fn a_conversion_webhook_is_trusted_to_say_what_a_field_is_in_the_manifests_versi
         namespace: namespace.name(),
     };
     let conversion = conversion();
-    let definition = definition("gadgets", "Gadget", Some(&conversion));
+    let crd = crd("gadgets", "Gadget", Some(&conversion));
     let chart = Chart::new("gadget", "1.0.0")
-        .crd("crd.yaml", &definition.to_string())
+        .crd("crd.yaml", &crd.to_string())
         .template(
             "gadget.yaml",
             "apiVersion: example.com/v1beta1\nkind: Gadget\nmetadata: {name: web}\nspec: {size: 3}\n",

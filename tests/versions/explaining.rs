@@ -82,7 +82,7 @@ fn checked(namespace: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_field_is_explained_by_its_release_its_writer_and_what_would_become_of_a_change() {
+fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
     let plane = shared();
     let namespace = plane.namespace("explain");
     let scene = Scene {

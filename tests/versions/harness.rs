@@ -52,7 +52,7 @@ impl Scene<'_> {
     /// Waits until a rehearsal of the change is refused with these words: from then on the API server
     /// converts for this kind.
     pub(crate) fn await_refusal(&self, object: &str, patch: &Value, words: &str) {
-        self.await_rehearsal(object, patch, |rehearsal| {
+        self.await_dry_run(object, patch, |rehearsal| {
             !rehearsal.status.success() && rehearsal.says(words)
         });
     }
@@ -60,12 +60,12 @@ impl Scene<'_> {
     /// Waits until a rehearsal of the change passes without a word: from then on the call in the
     /// version of the request leaves it to the one in the version of the manifest.
     pub(crate) fn await_silence(&self, object: &str, patch: &Value) {
-        self.await_rehearsal(object, patch, |rehearsal| {
+        self.await_dry_run(object, patch, |rehearsal| {
             rehearsal.status.success() && rehearsal.stderr.is_empty()
         });
     }
 
-    fn await_rehearsal(&self, object: &str, patch: &Value, accepts: impl Fn(&Output) -> bool) {
+    fn await_dry_run(&self, object: &str, patch: &Value, accepts: impl Fn(&Output) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let rehearsal = self.patch(object, patch).arg("--dry-run=server").run();

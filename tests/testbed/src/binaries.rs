@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_of_its_own_variable_comes_before_the_assets_directory() {
+    fn the_variable_of_a_binary_takes_precedence_over_the_assets_directory() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("my-etcd");
         fs::write(&own, "").unwrap();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assets_directory_gives_only_what_it_holds() {
+    fn an_assets_directory_provides_only_its_own_programs() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("kube-scheduler"), "").unwrap();
         let env = [("KUBEBUILDER_ASSETS", dir.path())];
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_names_no_file_is_an_error_and_not_a_build() {
+    fn a_variable_naming_a_missing_file_is_an_error() {
         let path = Path::new("/nonexistent/scheduler");
         let error = given(
             "kube-scheduler",
@@ -172,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_cache_is_relative_to_where_we_are_and_not_to_where_go_runs() {
+    fn a_relative_cache_path_is_relative_to_the_working_directory() {
         let cache = cache_dir(env_of(&[("HELM_GUARD_TEST_CACHE", Path::new("cache"))])).unwrap();
         assert_eq!(cache, env::current_dir().unwrap().join("cache"));
     }
 
     #[test]
-    fn the_cache_lies_where_the_variables_say() {
+    fn the_cache_is_at_the_path_of_the_variables() {
         let [own, xdg, home] = [Path::new("/own"), Path::new("/xdg"), Path::new("/home/me")];
         let env = [
             ("HELM_GUARD_TEST_CACHE", own),

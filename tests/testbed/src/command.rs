@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_was_not_expected_shows_what_the_command_said() {
+    fn an_unexpected_failure_shows_the_output_of_the_command() {
         let panic = catch_unwind(|| sh("echo the reason >&2; false").ok()).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_home_of_whoever_runs_the_tests_is_out_of_reach() {
+    fn the_home_of_the_user_is_out_of_reach() {
         assert_eq!(sh("printf %s \"$HOME\"").ok().stdout, "/nonexistent");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_scheme_is_refused() {
+    fn an_address_of_another_scheme_is_rejected() {
         assert!(http_get("https://127.0.0.1:1/").is_err());
     }
 }

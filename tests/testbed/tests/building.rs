@@ -86,7 +86,7 @@ fn programs(output: &Output) -> Vec<PathBuf> {
 }
 
 #[test]
-fn two_that_build_at_once_build_each_program_once() {
+fn two_processes_build_each_program_once() {
     let workshop = Workshop::new(GO);
     let builds = [(); 2].map(|()| workshop.build(&workshop.path()).spawn().unwrap());
     for build in builds {
@@ -110,7 +110,7 @@ fn two_that_build_at_once_build_each_program_once() {
 }
 
 #[test]
-fn a_build_tells_what_it_does_and_takes_no_settings_from_the_user() {
+fn a_build_reports_progress_and_ignores_user_settings() {
     let workshop = Workshop::new(GO);
     let output = workshop.build(&workshop.path()).output().unwrap();
     let progress = text(&output.stderr);
@@ -139,7 +139,7 @@ fn a_build_tells_what_it_does_and_takes_no_settings_from_the_user() {
 }
 
 #[test]
-fn without_go_the_error_says_what_to_install_or_to_set() {
+fn without_go_the_error_names_what_to_install_or_to_set() {
     let workshop = Workshop::new(GO);
     let output = workshop.build("/nonexistent").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -151,7 +151,7 @@ fn without_go_the_error_says_what_to_install_or_to_set() {
 }
 
 #[test]
-fn a_build_that_fails_shows_what_go_said_and_leaves_no_program() {
+fn a_failed_build_shows_the_output_of_go_and_leaves_no_program() {
     let workshop = Workshop::new("#!/bin/sh\necho 'go.mod requires go >= 1.26' >&2\nexit 1\n");
     let output = workshop.build(&workshop.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

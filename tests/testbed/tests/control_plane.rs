@@ -60,7 +60,7 @@ fn both_helms_install_a_created_chart_and_wait_until_it_is_ready() {
 }
 
 #[test]
-fn each_kubeconfig_speaks_as_its_user() {
+fn each_kubeconfig_authenticates_as_its_user() {
     let plane = shared();
     let namespace = plane.namespace("users");
     assert_eq!(whoami(plane.alice()), ALICE);
@@ -94,7 +94,7 @@ fn a_new_user_and_a_new_service_account_may_do_nothing_until_bound() {
 }
 
 #[test]
-fn the_audit_log_holds_who_did_what() {
+fn the_audit_log_records_who_did_what() {
     let plane = shared();
     let namespace = plane.namespace("audit");
     let create = in_namespace("create", &namespace, &["configmap", "audited"]);
@@ -172,7 +172,7 @@ fn controllers_act_under_their_own_service_accounts() {
 }
 
 #[test]
-fn a_namespace_goes_with_its_value() {
+fn a_namespace_is_deleted_with_its_value() {
     let plane = shared();
     let name = plane.namespace("fleeting").name().to_owned();
     let gone = ["wait", "--for=delete", "--timeout=60s", "namespace", &name];
@@ -180,7 +180,7 @@ fn a_namespace_goes_with_its_value() {
 }
 
 #[test]
-fn a_guard_that_ends_before_it_is_ready_says_why() {
+fn a_guard_that_exits_before_it_is_ready_shows_why() {
     let plane = shared();
     let binary = plane.scratch().join("not-a-guard");
     fs::write(

@@ -84,7 +84,7 @@ fn assert_nothing_is_left(pids: &[u32], dir: &Path) {
 }
 
 #[test]
-fn a_starter_that_is_killed_leaves_nothing() {
+fn a_killed_parent_process_leaves_nothing() {
     let Starter {
         mut child,
         dir,
@@ -96,7 +96,7 @@ fn a_starter_that_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn a_starter_that_is_interrupted_stops_in_order_and_leaves_nothing() {
+fn an_interrupted_parent_process_stops_in_order_and_leaves_nothing() {
     let Starter {
         mut child,
         dir,
@@ -128,7 +128,7 @@ fn sh(dir: &Path, script: &str) -> Process {
 }
 
 #[test]
-fn a_child_that_ends_by_itself_shows_its_status_and_the_end_of_its_log() {
+fn an_exited_child_shows_its_status_and_the_end_of_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = sh(dir.path(), "echo the last words >&2; exit 7");
     assert_eq!(
@@ -145,7 +145,7 @@ fn a_child_that_ends_by_itself_shows_its_status_and_the_end_of_its_log() {
 }
 
 #[test]
-fn a_child_that_heeds_a_signal_ends_as_it_wants() {
+fn a_child_that_handles_a_signal_exits_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = sh(
         dir.path(),

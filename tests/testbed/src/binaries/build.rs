@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn only_stage_documents_are_taken_from_the_module() {
+    fn only_stage_documents_are_read_from_the_module() {
         let dir = tempfile::tempdir().unwrap();
         for subject in ["node", "pod", "volume"] {
             let fast = dir.path().join(subject).join("fast");
