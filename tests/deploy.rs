@@ -445,6 +445,8 @@ fn the_deployment_serves_on_the_ports_of_the_service_and_the_probes() {
         "--listen=0.0.0.0:8443",
         "--admin-listen=0.0.0.0:8080",
         "--register-service=helm-guard/helm-guard",
+        // The garbage collector needs the name of the ClusterRole that is shipped.
+        "--owner-cluster-role=helm-guard",
         "--mode=Audit",
     ] {
         assert!(arguments.contains(argument), "{argument} in {arguments:?}");

@@ -148,6 +148,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             fail_closed: None,
             role: leading(),
             installation: None,
+            owner: None,
             takeover: Takeover::default(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),

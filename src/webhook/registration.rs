@@ -43,6 +43,7 @@ mod drift;
 pub mod emergencies;
 pub mod installation;
 mod objects;
+pub mod owner;
 pub mod pins;
 mod release_infrastructure;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK,
 };
+use owner::Owner;
 use pins::{Pin, Wanted, is_pin};
 use trust::Trust;
 use writer::{Mandate, VERSION, WRITTEN_BY};
@@ -103,6 +105,8 @@ pub struct Registration {
     pub fail_closed: Option<FailClosed>,
     /// How much of it this guard may change.
     pub mandate: Mandate,
+    /// What owns it.
+    pub owner: Owner,
     /// The installation that this guard is part of; none for one outside of the cluster.
     pub installation: Option<Installation>,
     /// Whether it replaces what another installation wrote.
@@ -120,6 +124,7 @@ impl Registration {
             watched: Watched::default(),
             fail_closed: None,
             mandate: Mandate::default(),
+            owner: Owner::default(),
             installation: None,
             takeover: Takeover::default(),
         }
@@ -226,6 +231,7 @@ pub fn configuration(
             name: Some(CONFIGURATION_NAME.to_owned()),
             labels: Some(labels),
             annotations: Some(annotations),
+            owner_references: registration.owner.references(),
             ..ObjectMeta::default()
         },
         webhooks: Some(webhooks),
@@ -362,6 +368,9 @@ pub async fn ensure(
             .await
             .map_err(failed("read"))?;
         paths.observe(live.as_ref(), Instant::now());
+        if let Owner::Gone(name) = &registration.owner {
+            return Ok(uninstalled(name));
+        }
         let live = match live {
             Some(live) => live,
             None => match begin(&api).await {
@@ -405,6 +414,18 @@ fn other_owner(
     let wanted = configuration(registration, &BTreeSet::new());
     let is_elsewhere = !drift::entries(live).is_empty() && drift::missed(live, &wanted).is_some();
     is_elsewhere.then_some(other)
+}
+
+fn uninstalled(owner: &str) -> Ensured {
+    Ensured {
+        written: Written::Left("the owner"),
+        foreign: Vec::new(),
+        missed: Some(format!(
+            "the ClusterRole {owner}, which owns the registration (--owner-cluster-role), does not exist: the \
+             guard is being uninstalled"
+        )),
+        other: None,
+    }
 }
 
 fn left_to(other: Installation) -> Ensured {

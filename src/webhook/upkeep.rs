@@ -43,6 +43,7 @@ use super::{
         closed::FailClosed,
         emergencies::Watched,
         installation::{Installation, OtherInstallations, Takeover},
+        owner::Owner,
         pins::Wanted,
         writer::Mandate,
     },
@@ -151,6 +152,8 @@ pub struct Upkeep {
     pub role: watch::Receiver<Role>,
     /// The installation that this guard is part of, as far as the flags say.
     pub installation: Option<Installation>,
+    /// The name of the ClusterRole that owns the registration.
+    pub owner: Option<String>,
     /// Whether it replaces what another installation wrote, until it was registered once.
     pub takeover: Takeover,
     /// How often is looked.
@@ -234,7 +237,9 @@ impl Registered {
     /// is what the leader before left: another version, or another order of CAs.
     fn wants(&self, registration: &Registration) {
         // Without the versions, which come and go with the releases.
-        let next = registration::configuration(registration, &BTreeSet::new());
+        let mut next = registration::configuration(registration, &BTreeSet::new());
+        // Nor the owner, which cannot always be read.
+        next.metadata.owner_references = None;
         let next = (registration.mandate != Mandate::WhatIsMissing, next);
         let mut wanted = self.wanted.lock();
         if wanted.as_ref() != Some(&next) {
@@ -390,9 +395,25 @@ impl Upkeep {
             watched: self.watched(),
             fail_closed: self.fail_closed.clone(),
             mandate: self.mandate(),
+            owner: Owner::default(),
             installation: self.installation.clone(),
             takeover: self.takeover(),
         })
+    }
+
+    /// What owns the registration now. If that cannot be read, the registration is written without: a cluster
+    /// without one is not guarded.
+    async fn owner(&self, client: &Client) -> Owner {
+        let Some(name) = &self.owner else {
+            return Owner::AsItIs;
+        };
+        match Owner::read(client, name).await {
+            Ok(owner) => owner,
+            Err(error) => {
+                tracing::warn!(%error, name, "failed to read the ClusterRole that owns the registration");
+                Owner::AsItIs
+            }
+        }
     }
 
     fn watched(&self) -> Watched {
@@ -637,7 +658,8 @@ enum Outcome {
 }
 
 async fn register(upkeep: &Upkeep, pair: (Option<String>, PathKey), needed: &Needed) -> Outcome {
-    let (Some(target), Some(registration)) = (&upkeep.target, upkeep.wanted(pair, needed.wanted()))
+    let (Some(target), Some(mut registration)) =
+        (&upkeep.target, upkeep.wanted(pair, needed.wanted()))
     else {
         return Outcome::Current;
     };
@@ -659,7 +681,10 @@ async fn register(upkeep: &Upkeep, pair: (Option<String>, PathKey), needed: &Nee
         paths: &upkeep.paths,
         others: &state.others,
     };
-    let look = registration::ensure(&target.client, &registration, memory);
+    let look = async {
+        registration.owner = upkeep.owner(&target.client).await;
+        registration::ensure(&target.client, &registration, memory).await
+    };
     let ensured = timeout(API_TIMEOUT, look)
         .await
         .unwrap_or(Err(RegistrationError::Unanswered));

@@ -55,6 +55,7 @@ fn serve() -> Runtime {
             fail_closed: None,
             role: tokio::sync::watch::channel(Role::Leader).1,
             installation: None,
+            owner: None,
             takeover: helm_guard::webhook::registration::installation::Takeover::default(),
             intervals: Intervals::default(),
         };

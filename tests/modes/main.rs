@@ -36,6 +36,7 @@ mod installations;
 mod large_reviews;
 mod metrics;
 mod modes;
+mod owner;
 mod proxy;
 mod readiness;
 mod record_bombs;

@@ -82,6 +82,8 @@ pub fn behind_a_service() {
         .chain([
             "--register-service",
             "helm-guard/helm-guard",
+            "--owner-cluster-role",
+            "helm-guard",
             "--mode",
             "Audit",
         ])

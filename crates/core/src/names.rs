@@ -18,6 +18,16 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= LONGEST_NAME && name.split('.').all(is_part)
 }
 
+/// Whether this can be the name of any object: that of a Role or a ClusterRole may have colons and capitals
+/// (`k8s.io/apimachinery/pkg/api/validation/path`).
+pub fn is_path_segment(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && !matches!(name, "." | "..")
+        && !name.contains(['/', '%'])
+        && !name.contains(char::is_control)
+}
+
 fn is_part(part: &str) -> bool {
     let is_edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     is_bounded(part, is_edge, b"-")
@@ -85,6 +95,20 @@ mod tests {
     ) {
         assert_eq!(is_label(name), as_label, "label");
         assert_eq!(is_subdomain(name), as_subdomain, "subdomain");
+    }
+
+    #[rstest]
+    #[case::role("system:Guard", true)]
+    #[case::percent("a%2f", false)]
+    #[case::slash("a/b", false)]
+    #[case::parent("..", false)]
+    #[case::itself(".", false)]
+    #[case::empty("", false)]
+    #[case::line("a\nb", false)]
+    #[case::longest(&"a".repeat(253), true)]
+    #[case::too_long(&"a".repeat(254), false)]
+    fn path_segments_are_those_of_the_api_server(#[case] name: &str, #[case] expected: bool) {
+        assert_eq!(is_path_segment(name), expected);
     }
 
     #[rstest]

@@ -60,6 +60,9 @@ pub struct Serve {
     /// Remove the registration when the process ends
     #[arg(long, requires = "endpoint")]
     pub unregister_on_exit: bool,
+    /// ClusterRole that owns the registration: when it is deleted, so is the registration
+    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    pub owner_cluster_role: Option<String>,
     /// Replace the registration of another installation of the guard, even if that one runs
     #[arg(long, requires = "endpoint")]
     pub take_over: bool,

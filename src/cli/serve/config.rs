@@ -101,6 +101,8 @@ pub struct Registration {
     pub at_exit: AtExit,
     /// Whether it replaces that of another installation.
     pub takeover: Takeover,
+    /// The ClusterRole that owns it.
+    pub owner: Option<String>,
 }
 
 /// What happens to the registration when the process ends.
@@ -119,6 +121,13 @@ impl AtExit {
         } else {
             Self::Keep
         }
+    }
+}
+
+fn owner(given: Option<String>) -> Result<Option<String>, ConfigError> {
+    match given {
+        Some(name) if !names::is_path_segment(&name) => Err(ConfigError::OwnerClusterRole(name)),
+        given => Ok(given),
     }
 }
 
@@ -156,6 +165,7 @@ impl Config {
         let policy = policy(&args)?;
         let at_exit = AtExit::of(&args);
         let takeover = takeover(&args);
+        let owner = owner(args.owner_cluster_role)?;
         let endpoint = match (args.register_url, args.register_service) {
             (Some(url), _) => Some(Endpoint::from_url(&url)?),
             (None, Some(service)) => Some(Endpoint::from_service(&service)?),
@@ -224,6 +234,7 @@ impl Config {
                 endpoint,
                 at_exit,
                 takeover,
+                owner,
             }),
             tls_files,
             clients: args.client_ca_file.map(|ca_file| ClientCertificates {

@@ -61,6 +61,10 @@ pub(super) fn upkeep_of(
         fail_closed: config.fail_closed.clone(),
         role: role.subscribe(),
         installation: config.own_namespace.clone().map(Installation::new),
+        owner: config
+            .registration
+            .as_ref()
+            .and_then(|registration| registration.owner.clone()),
         takeover: config
             .registration
             .as_ref()

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    FIELD_MANAGER, MANAGED_BY,
+    FIELD_MANAGER, MANAGED_BY, owner,
     pins::is_pin,
     trust::{self, Trust},
 };
@@ -39,6 +39,12 @@ pub(super) fn difference(
         || !has_all(&live.metadata.annotations, &wanted.metadata.annotations)
     {
         return Some("labels and annotations");
+    }
+    if !owner::has_all(
+        live.metadata.owner_references.as_deref(),
+        wanted.metadata.owner_references.as_deref(),
+    ) {
+        return Some("the owner");
     }
     let (live, wanted) = (entries(live), entries(wanted));
     let number = |entries: &[ValidatingWebhook], pins: bool| {
@@ -169,6 +175,8 @@ pub(super) fn merged(
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.extend(wanted.metadata.annotations.unwrap_or_default());
     announce(annotations, other_cas);
+    metadata.owner_references =
+        owner::merged(metadata.owner_references, wanted.metadata.owner_references);
     metadata.managed_fields = None;
     ValidatingWebhookConfiguration {
         metadata,

@@ -79,6 +79,7 @@ fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
         fail_closed: None,
         role: watch::channel(Role::Leader).1,
         installation: None,
+        owner: None,
         takeover: Takeover::default(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),

@@ -31,6 +31,9 @@ pub enum ConfigError {
     /// `--watch-namespace`
     #[error("--watch-namespace {0:?} is no name of a namespace")]
     Namespace(String),
+    /// `--owner-cluster-role`
+    #[error("--owner-cluster-role {0:?} is not a valid name of a ClusterRole")]
+    OwnerClusterRole(String),
     /// `--guard-namespace`
     #[error("--guard-namespace {0:?} is no name of a namespace")]
     GuardNamespace(String),

@@ -77,6 +77,7 @@ fn a_denial_names_the_runbook_rather_than_the_identity() {
 #[case::log_format(&["--log-format", "xml"], "json, text")]
 #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
 #[case::own_release(&["--own-release", "guard"], "--own-release")]
+#[case::owner(&["--owner-cluster-role", "../guard"], "--owner-cluster-role")]
 #[case::namespaces_without_a_label(&["--fail-closed-namespaces", "!a"], "one label")]
 #[case::labels(&["--fail-closed-namespaces", "a=b,c=d"], "one label")]
 #[case::storage_driver(&["--storage-drivers", "secrets,sql"], "secrets, configmaps")]
