@@ -8,20 +8,28 @@
 //!
 //! Start at [`Answer::to_json`].
 
+mod contents;
+mod denial;
+pub mod event_notes;
+mod phrases;
 mod release_infrastructure;
-pub mod text;
+mod violation;
+mod warnings;
 
 use std::collections::BTreeMap;
 
 use helm_guard_core::{
-    breakglass::Refusal,
-    guard::{Decided, Reason, Request},
-    policy::EmergencyHint,
+    guard::{Reason, Request},
     text::{cut, minute},
 };
 use serde::Serialize;
 
-use crate::record::Emergency;
+pub use self::contents::Answer;
+use self::{
+    denial::{MESSAGE_BYTES, denial},
+    phrases::{numbers, values},
+    warnings::{undecided, warnings},
+};
 
 /// Causes in the status of a denial: one a field, so that programs need not read the message.
 const CAUSES: usize = 64;
@@ -31,19 +39,6 @@ const ANNOTATION_BYTES: usize = 2 * 1024;
 
 /// The longest patch in an audit annotation; one that was cut would be none.
 const PATCH_BYTES: usize = 8 * 1024;
-
-/// All that an answer is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// What was decided.
-    pub decided: Decided<'a>,
-    /// Whom to turn to in an emergency.
-    pub emergency_hint: EmergencyHint<'a>,
-    /// Why a break-glass identity is like anyone here.
-    pub refusal: Option<&'a Refusal>,
-    /// The record of a break-glass change.
-    pub emergency: Option<&'a Emergency>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,9 +100,14 @@ impl Answer<'_> {
                 allowed: self.decided.decision.allows(),
                 status: (!self.decided.decision.allows()).then(|| self.status()),
                 audit_annotations: self.audit_annotations(),
-                warnings: text::warnings(self),
+                warnings: warnings(self),
             },
         })
+    }
+
+    /// Where a namespace fails closed: the API server quotes this in its refusal.
+    pub fn undecided(&self) -> String {
+        undecided(self)
     }
 
     fn status(&self) -> Status<'_> {
@@ -129,7 +129,7 @@ impl Answer<'_> {
             outcome: "Failure",
             code: 403,
             reason: "Forbidden",
-            message: text::denial(self),
+            message: denial(self),
             details,
         }
     }
@@ -166,7 +166,7 @@ impl Answer<'_> {
             .take(CAUSES)
             .map(|change| Cause {
                 reason: FORBIDDEN,
-                message: text::values(change),
+                message: values(change),
                 field: change.path.to_string().trim_start_matches('.').to_owned(),
             })
             .collect()
@@ -200,7 +200,7 @@ impl Answer<'_> {
             ),
             (
                 "revision",
-                join(findings.iter().map(|f| text::numbers(&f.revisions))),
+                join(findings.iter().map(|f| numbers(&f.revisions))),
             ),
             (
                 "fields",
@@ -263,7 +263,7 @@ impl Answer<'_> {
 /// The answer to a request for one of the guard's own objects: refused, if anything is wrong with it.
 pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
     let mut message = wrong.join("\n");
-    cut(&mut message, text::MESSAGE_BYTES);
+    cut(&mut message, MESSAGE_BYTES);
     let status = || Status {
         outcome: "Failure",
         code: 403,

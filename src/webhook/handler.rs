@@ -10,7 +10,9 @@ mod answering;
 mod deadline;
 mod emergency_activity;
 mod emergency_record;
+mod event;
 mod own_kinds;
+mod state;
 mod strangers;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -23,56 +25,17 @@ use axum::{
 use futures_util::FutureExt;
 use http::{Method, StatusCode, header};
 
-pub(crate) use self::emergency_record::EmergencyStore;
-use self::own_kinds::OwnKind;
+pub(crate) use self::state::Webhook;
+use self::{
+    own_kinds::OwnKind,
+    state::{OnDoubt, Purpose, Reply},
+};
 use super::{
     envelope::{EnvelopeError, MAX_BODY_BYTES},
-    intake::{Intake, Taken},
+    intake::Taken,
     paths::{Paths, Route},
 };
-use crate::{
-    record::Recorder,
-    review::{Entry, Reviewer, Sources},
-};
-
-/// Everything that answers depend on.
-#[derive(Debug)]
-pub(crate) struct Webhook<S> {
-    /// Reaches verdicts and decisions.
-    pub reviewer: Reviewer<S>,
-    /// Persists the records of emergency changes.
-    pub emergencies: Box<dyn EmergencyStore>,
-    /// Keeps what was decided.
-    pub recorder: Arc<Recorder>,
-    /// Takes the bodies of reviews.
-    pub intake: Intake,
-}
-
-/// What a request came through the registration for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// A verdict.
-    Verdict(Entry, OnDoubt),
-    /// The record of what an emergency identity does: nothing is evaluated.
-    EmergencyActivity,
-}
-
-/// What an entry does with a request that nobody can evaluate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnDoubt {
-    /// It passes with a warning.
-    Pass,
-    /// The API server gets an error, and does what the entry's `failurePolicy` says.
-    Fail,
-}
-
-/// What a review is answered with.
-enum Reply {
-    /// An `AdmissionReview`.
-    Review(Vec<u8>),
-    /// The reason for which there is none.
-    Undecided(String),
-}
+use crate::review::{Entry, Sources};
 
 /// Answers the paths of the registration. Every other path gets the same 404, before a byte of its body
 /// is read.

@@ -3,10 +3,10 @@
 use helm_guard_core::{
     guard::{Decided, Finding, Reason, Request, records::StoredRecord},
     helm::lifecycle::Status,
-    text::{self, plural},
+    text,
 };
 
-use super::text::{called, numbers, values};
+use super::phrases::{self, called, numbers, values};
 
 /// Releases listed in a message; the rest is counted.
 const LISTED: usize = 16;
@@ -24,7 +24,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         Reason::RecordTampered => {
             let mut lines = vec![format!(
                 "{object} is the record of {}, which Helm alone writes:",
-                one(first)
+                phrases::release(first)
             )];
             let changes = first.changes.iter();
             lines.extend(changes.map(|change| format!("  {}: {}", change.path, values(change))));
@@ -36,7 +36,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         }
         Reason::RecordDeleted => {
             let Loss { lost, instead } = Loss::of(decided.request);
-            let mut lines = vec![format!("{object} is the record of {}: {lost}", one(first))];
+            let mut lines = vec![format!("{object} is the record of {}: {lost}", phrases::release(first))];
             if !first.involved.is_empty() {
                 let others = first.involved.join(", ");
                 lines.push(format!("Other releases recorded there: {others}"));
@@ -49,7 +49,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
             lines
         }
         Reason::NotADeployer => vec![
-            format!("{object} is the record of {}", one(first)),
+            format!("{object} is the record of {}", phrases::release(first)),
             format!(
                 "{} is none of those who may deploy it (spec.records.deployers of the policy)",
                 decided.request.user_info.username
@@ -57,7 +57,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
             deployers(&first.involved),
         ],
         Reason::DeclaresOutsideScope => vec![
-            format!("{object} is the record of {}", one(first)),
+            format!("{object} is the record of {}", phrases::release(first)),
             format!(
                 "It declares objects where {} may not deploy (spec.records.deployers of the policy): {}",
                 decided.request.user_info.username,
@@ -68,7 +68,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         ],
         Reason::NamespaceHoldsReleases => {
             let head = format!("{object} holds Helm releases, which would be lost with it:");
-            let listed = list(findings, one);
+            let listed = list(findings, phrases::release);
             [vec![head], listed, owners(first), vec![uninstall(findings)]].concat()
         }
         Reason::DefinitionInUse => {
@@ -77,7 +77,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
                  nobody would be asked:"
             );
             let listed = list(findings, |finding| {
-                format!("{}: {}", one(finding), finding.involved.join(", "))
+                format!("{}: {}", phrases::release(finding), finding.involved.join(", "))
             });
             [vec![head], listed, owners(first), vec![uninstall(findings)]].concat()
         }
@@ -126,16 +126,6 @@ fn deployers(named: &[String]) -> String {
         return "The policy names nobody who may".to_owned();
     }
     format!("Let it be deployed by {}", text::list(named, NAMES))
-}
-
-fn one(finding: &Finding) -> String {
-    let s = plural(finding.revisions.len());
-    let revisions = numbers(&finding.revisions);
-    let chart = &finding.chart;
-    format!(
-        "Helm release {} (revision{s} {revisions}, chart {chart})",
-        finding.release
-    )
 }
 
 fn list(findings: &[Finding], line: impl Fn(&Finding) -> String) -> Vec<String> {

@@ -9,8 +9,9 @@ use helm_guard_core::{
         path::{FieldPath, Step},
         redact::Shown,
     },
-    guard::{Change, Decision, Finding, ObjectRef},
+    guard::{Change, Decided, Decision, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
+    policy::EmergencyHint,
 };
 use serde_json::{Value, json};
 

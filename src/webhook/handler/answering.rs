@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use helm_guard_core::{
-    guard::{Decided, Decision, Reason},
-    helm::ObjectId,
-};
+use helm_guard_core::guard::{Decided, Decision, Reason};
 
-use super::{OnDoubt, Reply, Webhook, emergency_record};
+use super::{
+    emergency_record,
+    event::note,
+    state::{OnDoubt, Reply, Webhook},
+};
 use crate::{
-    record::events::Note,
     review::{Entry, Sources},
     webhook::{
-        answer::{Answer, text},
+        answer::{Answer, event_notes},
         envelope::EnvelopeError,
         intake::Taken,
     },
@@ -49,7 +49,7 @@ pub(super) async fn answer<S: Sources>(
         emergency: emergency.as_ref(),
     };
     if decided.decision == Decision::FailClosed {
-        return Ok(Reply::Undecided(text::undecided(&answer)));
+        return Ok(Reply::Undecided(answer.undecided()));
     }
     let json = answer.to_json().map_err(|_| EnvelopeError::Unanswerable)?;
     Ok(Reply::Review(json))
@@ -63,46 +63,16 @@ fn announce<S>(webhook: &Webhook<S>, decided: &Decided<'_>) {
     let events = &webhook.recorder.events;
     match decided.verdict.reason {
         Reason::UndeclaredAutoscaler => {
-            let text = text::undeclared_autoscaler(decided);
+            let text = event_notes::undeclared_autoscaler(decided);
             events.announce_once(note(decided, ("UndeclaredAutoscaler", "Autoscale"), text));
         }
         Reason::OwnershipTaken => {
             // Each time: who takes it may be another one.
-            let text = text::taken(decided);
+            let text = event_notes::taken(decided);
             if let Some(note) = note(decided, ("OwnershipTaken", "TakeOwnership"), text) {
                 events.announce(note);
             }
         }
         _ => {}
-    }
-}
-
-/// The event on the object of a request.
-pub(super) fn note(
-    decided: &Decided<'_>,
-    (reason, action): (&'static str, &'static str),
-    text: String,
-) -> Option<Note> {
-    let (request, object) = (decided.request, decided.object?);
-    Some(Note {
-        object: ObjectId {
-            group: object.group.to_owned(),
-            kind: object.kind.to_owned(),
-            namespace: object.namespace.to_owned(),
-            name: object.name.clone().into_owned(),
-        },
-        api_version: api_version(object.group, &request.resource.version),
-        uid: request.metadata_text("uid"),
-        reason,
-        action,
-        text,
-    })
-}
-
-/// As in a manifest.
-pub(super) fn api_version(group: &str, version: &str) -> String {
-    match group {
-        "" => version.to_owned(),
-        group => format!("{group}/{version}"),
     }
 }

@@ -12,7 +12,7 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 
-use super::Webhook;
+use super::state::Webhook;
 use crate::{
     review::{Sources, sources::GrantSource},
     webhook::{answer::refuse_if, envelope::EnvelopeError, intake::Taken},

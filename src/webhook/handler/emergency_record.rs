@@ -1,10 +1,9 @@
 //! The record of a break-glass change, persisted before it is answered.
 
-use std::{fmt::Debug, time::Instant};
+use std::time::Instant;
 
-use futures_util::{FutureExt, future::BoxFuture};
 use helm_guard_core::{
-    api::{EmergencyChangeSpec, policy::breakglass::OnRecordFailure},
+    api::policy::breakglass::OnRecordFailure,
     breakglass::{
         RedactedPatch,
         recorded::{self, Before},
@@ -15,38 +14,14 @@ use helm_guard_core::{
 use jiff::Timestamp;
 
 use super::{
-    Webhook,
-    answering::{api_version, note},
+    event::{api_version, note},
+    state::Webhook,
 };
 use crate::{
-    record::{
-        self,
-        changes::{Changes, Persisted, Unkept},
-        events::Note,
-    },
+    record::{self, changes::Unkept, events::Note},
     review::{BreakGlassCheck, Review},
-    webhook::answer::text,
+    webhook::answer::event_notes,
 };
-
-/// Where the records of emergency changes are persisted.
-pub(crate) trait EmergencyStore: Debug + Send + Sync {
-    /// Persists a record, unless it is there.
-    fn persist<'a>(
-        &'a self,
-        change: &'a EmergencyChangeSpec,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Persisted, Unkept>>;
-}
-
-impl EmergencyStore for Changes {
-    fn persist<'a>(
-        &'a self,
-        change: &'a EmergencyChangeSpec,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Persisted, Unkept>> {
-        self.keep(change, deadline).boxed()
-    }
-}
 
 /// Persists the record of a change that passes by break-glass. A dry run leaves none.
 pub(super) async fn persist<S>(
@@ -84,7 +59,7 @@ pub(super) async fn persist<S>(
         ..note(
             &decided,
             ("BreakGlass", action),
-            text::announcement(&decided),
+            event_notes::announcement(&decided),
         )?
     };
     let before = Before {

@@ -47,6 +47,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     record::{
+        Recorder,
         alerts::Alerts,
         audit::AuditLog,
         changes::{Persisted, Unkept},
@@ -56,13 +57,13 @@ use crate::{
     },
     releases::{Autoscalers, Autoscaling, Wanted},
     review::{
-        Emergencies,
+        Emergencies, Reviewer,
         sources::{
             AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner,
             NamespaceSource, ObjectSource, RecordSource, SchemaSource, SourceError, UnreadRelease,
         },
     },
-    webhook::versions::Conversions,
+    webhook::{handler::state::EmergencyStore, intake::Intake, versions::Conversions},
 };
 
 use self::{handmade::*, setup::*};
