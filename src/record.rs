@@ -11,6 +11,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod changes;
+pub mod emergency_alerts;
 pub mod events;
 pub mod forecast;
 pub mod metrics;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use helm_guard_core::{
-    api::EmergencyChangeSpec,
+    api::{EmergencyChangeSpec, State},
     breakglass::RedactedPatch,
     guard::{Decided, Decision, Operation, Reason},
     policy::alerts::Plan,
@@ -34,9 +35,10 @@ use helm_guard_core::{
 use jiff::Timestamp;
 
 use self::{
-    alerts::{Alert, Alerts, Tampering},
+    alerts::{Alert, Alerts, Tampering, summary::Trace},
     audit::{AuditError, AuditLog, Pending},
     changes::{Persisted, Unkept},
+    emergency_alerts::EmergencyAlerts,
     events::{Events, Note},
     forecast::Gathered,
     metrics::Metrics,
@@ -53,6 +55,8 @@ pub struct Recorder {
     pub events: Events,
     /// What people are told.
     pub alerts: Alerts,
+    /// Emergency changes that this replica tells of.
+    pub emergency_alerts: EmergencyAlerts,
     /// What would be refused in mode Deny.
     pub forecast: Arc<Gathered>,
     /// Whether a replica leads: it tells of emergency changes that are kept in the cluster, once and
@@ -171,9 +175,37 @@ impl Recorder {
             return;
         }
         if emergency.kept.is_err() || !self.is_led.load(Ordering::Acquire) {
-            self.alerts.raise(Alert::broke_glass(&emergency.record));
+            let trace = match &emergency.kept {
+                Ok(_) => Trace::Record(State::Pending),
+                Err(_) => Trace::AuditLog,
+            };
+            let rate = self.alerts.break_glass_rate();
+            let alert = self
+                .emergency_alerts
+                .changed(&emergency.record, trace, rate);
+            self.raise_again(alert);
         }
         self.events.announce(emergency.note.clone());
+    }
+
+    /// Tells of the emergency changes that waited to be told together, if their window is over.
+    pub fn tell_waiting(&self) {
+        let rate = self.alerts.break_glass_rate();
+        self.raise_again(self.emergency_alerts.due(rate, Timestamp::now()));
+    }
+
+    /// Tells of whatever waits, and ends the sinks when they have it.
+    pub async fn close(&self) {
+        let rate = self.alerts.break_glass_rate();
+        self.raise_again(self.emergency_alerts.rest(rate, Timestamp::now()));
+        self.alerts.close().await;
+    }
+
+    /// Alerts that have a rate of their own, however alike they are.
+    fn raise_again(&self, alerts: impl IntoIterator<Item = Alert>) {
+        for alert in alerts {
+            self.alerts.raise_with_receipt(alert);
+        }
     }
 
     /// Records what an emergency identity does, whatever it is: its audit line and nothing else.

@@ -21,13 +21,14 @@ mod rate;
 mod receipt;
 mod render;
 mod secrets;
+pub mod summary;
 mod worker;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use helm_guard_core::{
-    api::policy::alerts::{AlertKind, DenialRate},
+    api::policy::alerts::{AlertKind, AlertRate},
     policy::alerts::{Plan, Sink, template::Detail},
 };
 use jiff::Timestamp;
@@ -91,8 +92,7 @@ type Start = Box<dyn Fn(Orders) + Send + Sync>;
 #[derive(Default)]
 struct Route {
     lanes: Vec<Arc<Lane>>,
-    runbook_url: Option<String>,
-    denials: Option<DenialRate>,
+    plan: Plan,
 }
 
 /// What is not said twice in a row: an end is another thing than its beginning.
@@ -190,13 +190,12 @@ impl Alerts {
             .iter()
             .map(|sink| self.lane(&old, sink))
             .collect();
-        if old.denials != plan.denials {
+        if old.plan.denials != plan.denials {
             *self.shared.rate.lock() = plan.denials.map(Rate::new);
         }
         self.shared.route.store(Arc::new(Route {
             lanes,
-            runbook_url: plan.runbook_url.clone(),
-            denials: plan.denials,
+            plan: plan.clone(),
         }));
         for lane in &old.lanes {
             if !plan.sinks.iter().any(|sink| *sink.name == *lane.name) {
@@ -272,10 +271,15 @@ impl Alerts {
         }
     }
 
+    /// More emergency changes of one identity than this are told together.
+    pub fn break_glass_rate(&self) -> AlertRate {
+        self.shared.route.load().plan.break_glass_rate()
+    }
+
     /// Counts a denial of `user`'s request on the object that `object` describes; more of them than
     /// the policy says are an alert.
     pub fn denied(&self, user: &str, object: impl FnOnce() -> String) {
-        let Some(rate) = self.shared.route.load().denials else {
+        let Some(rate) = self.shared.route.load().plan.denials else {
             return;
         };
         let too_many = match self.shared.rate.lock().as_mut() {
@@ -305,7 +309,7 @@ impl Alerts {
 impl Route {
     /// As it goes to the sinks.
     fn finish(&self, alert: Alert) -> Arc<Alert> {
-        Arc::new(match &self.runbook_url {
+        Arc::new(match &self.plan.runbook_url {
             Some(url) => alert.with(Detail::Runbook, url),
             None => alert,
         })

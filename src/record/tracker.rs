@@ -12,6 +12,7 @@
 
 mod announcing;
 mod book;
+mod grouping;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +23,7 @@ use std::{
 
 use futures_util::StreamExt;
 use helm_guard_core::{
-    api::{
-        BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State, policy::alerts::AlertKind,
-    },
+    api::{BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State},
     breakglass::settle::{self, Next, Sight},
     compare::{
         schema::{Shape, builtin::builtin},
@@ -49,7 +48,6 @@ use self::{
 };
 use super::{
     Recorder,
-    alerts::Receipt,
     events::{NOTE_BYTES, Note},
 };
 use crate::{
@@ -94,9 +92,6 @@ impl Default for Pace {
     }
 }
 
-/// Tells the sinks this of a change.
-pub type Announce = Arc<dyn Fn(&EmergencyChange, AlertKind) -> Receipt + Send + Sync>;
-
 /// Follows changes.
 #[derive(Clone)]
 pub struct Tracker {
@@ -107,10 +102,8 @@ pub struct Tracker {
     pub releases: Releases,
     /// What is there.
     pub objects: Arc<Objects>,
-    /// Events and metrics.
+    /// Events, alerts and metrics.
     pub recorder: Arc<Recorder>,
-    /// How alerts are told.
-    pub announce: Announce,
     /// How often.
     pub pace: Pace,
 }

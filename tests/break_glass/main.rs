@@ -26,6 +26,7 @@ mod scene;
 #[path = "../modes/turn.rs"]
 mod turn;
 
+mod flood;
 mod grants;
 mod night;
 mod on_its_own;

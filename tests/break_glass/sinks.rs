@@ -129,6 +129,13 @@ impl Sinks {
         })
     }
 
+    /// What came to a path so far.
+    pub fn posts(&self, path: &str) -> Vec<Post> {
+        let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
+        let posts = posts.iter().filter(|post| post.path == path);
+        posts.cloned().collect()
+    }
+
     /// How many posts to a path say all of these words.
     pub fn count(&self, path: &str, words: &[&str]) -> usize {
         let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);

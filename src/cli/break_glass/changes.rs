@@ -21,6 +21,9 @@ pub struct Changes {
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
+    /// Changes of this user only, e.g. ada@example.com
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
     /// Include resolved changes
     #[arg(long)]
     pub all: bool,
@@ -41,6 +44,9 @@ pub(super) async fn list(client: &Client, args: &Changes) -> anyhow::Result<()> 
     let listed = api.list(&ListParams::default()).await;
     let mut changes = listed.told("list the emergency changes")?.items;
     changes.retain(|change| args.all || !state(change).is_settled());
+    if let Some(user) = &args.user {
+        changes.retain(|change| change.spec.user == *user);
+    }
     changes.sort_by_key(|change| change.spec.at.0);
     let text = match output::encode(args.output, &changes)? {
         Some(text) => text,

@@ -1,13 +1,9 @@
 //! What happens to emergency changes, followed by the replica that holds the Lease.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use helm_guard_core::{
-    api::{EmergencyChange, policy::alerts::AlertKind},
-    policy::Live,
-};
-use jiff::Timestamp;
-use tokio::sync::watch;
+use helm_guard_core::policy::Live;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{config::Config, recording::identity, tasks::BackgroundTasks};
@@ -19,7 +15,6 @@ use crate::{
     },
     record::{
         Recorder,
-        alerts::{Alert, Alerts},
         tokens::Tokens,
         tracker::{self, Tracker},
     },
@@ -33,16 +28,15 @@ pub(super) fn follow_emergencies(
     (recorder, role): (&Arc<Recorder>, watch::Sender<Role>),
     background: &mut BackgroundTasks,
 ) -> anyhow::Result<()> {
-    let (alerts, client) = (recorder.alerts.clone(), sources.clients.pooled());
+    let client = sources.clients.pooled();
     let finish = background.stop.finish.clone();
-    let sending = end_alerts(alerts.clone(), finish.clone());
-    background.tasks.spawn("alerts", sending);
+    let telling = tell(Arc::clone(recorder), finish.clone());
+    background.tasks.spawn("alerts", telling);
     let tracker = Tracker {
         client: client.clone(),
         releases: sources.releases.clone(),
         objects: Arc::new(Objects::new(client.clone())),
         recorder: Arc::clone(recorder),
-        announce: Arc::new(move |change, kind| alerts.raise_with_receipt(of_change(change, kind))),
         pace: tracker::Pace::default(),
     };
     let tokens = Tokens {
@@ -65,18 +59,15 @@ pub(super) fn follow_emergencies(
     Ok(())
 }
 
-/// What people are told of a change.
-fn of_change(change: &EmergencyChange, kind: AlertKind) -> Alert {
-    let status = change.status.clone().unwrap_or_default();
-    let (spec, now) = (&change.spec, Timestamp::now());
-    match kind {
-        AlertKind::Overdue => Alert::overdue(spec, now),
-        AlertKind::Settled => Alert::settled(spec, status.state, status.revision, now),
-        _ => Alert::broke_glass(spec),
+/// Tells of what waits to be told together, and of the rest of it at the end.
+async fn tell(recorder: Arc<Recorder>, finish: CancellationToken) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => recorder.tell_waiting(),
+            () = finish.cancelled() => break,
+        }
     }
-}
-
-async fn end_alerts(alerts: Alerts, finish: CancellationToken) {
-    finish.cancelled().await;
-    alerts.close().await;
+    recorder.close().await;
 }

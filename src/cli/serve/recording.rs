@@ -16,6 +16,7 @@ use crate::{
         Recorder,
         alerts::{Alerts, Counters},
         audit::{AuditLog, file::AuditFile},
+        emergency_alerts::EmergencyAlerts,
         forecast::{Gathered, keeper::Keeper},
         metrics::Metrics,
     },
@@ -37,6 +38,7 @@ pub(super) fn recorder(
         audit,
         events: health.events.clone(),
         alerts,
+        emergency_alerts: EmergencyAlerts::default(),
         forecast,
         is_led: Arc::default(),
     }

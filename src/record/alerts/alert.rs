@@ -36,7 +36,7 @@ const STANDS: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long an overdue change stays an alert where only time takes it back. The tracker takes it back
 /// when it is settled.
-const OVERDUE_STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const OVERDUE_STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -340,7 +340,7 @@ impl Status {
     }
 }
 
-fn operation(operation: ChangeOperation) -> &'static str {
+pub(super) fn operation(operation: ChangeOperation) -> &'static str {
     match operation {
         ChangeOperation::Update => "Update",
         ChangeOperation::Delete => "Delete",
@@ -348,7 +348,7 @@ fn operation(operation: ChangeOperation) -> &'static str {
     }
 }
 
-fn object(change: &EmergencyChangeSpec) -> String {
+pub(super) fn object(change: &EmergencyChangeSpec) -> String {
     let object = &change.object;
     match object.namespace.as_str() {
         "" => format!("{} {}", object.kind, object.name),
@@ -356,7 +356,7 @@ fn object(change: &EmergencyChangeSpec) -> String {
     }
 }
 
-fn release(change: &EmergencyChangeSpec) -> String {
+pub(super) fn release(change: &EmergencyChangeSpec) -> String {
     format!("{}/{}", change.release.namespace, change.release.name)
 }
 

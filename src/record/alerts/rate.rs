@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use helm_guard_core::api::policy::alerts::DenialRate;
+use helm_guard_core::api::policy::alerts::AlertRate;
 use tokio::time::Instant;
 
 /// A sliding window. It remembers no more denials than it takes to exceed the rate.
@@ -16,7 +16,7 @@ pub struct Rate {
 
 impl Rate {
     /// An empty one.
-    pub fn new(rate: DenialRate) -> Self {
+    pub fn new(rate: AlertRate) -> Self {
         Self {
             above: usize::try_from(rate.above).unwrap_or(usize::MAX),
             within: rate.within.get().unsigned_abs(),
@@ -51,7 +51,7 @@ mod tests {
     /// The seconds at which an alert is raised.
     fn told(above: u32, denials: impl IntoIterator<Item = u64>) -> Vec<u64> {
         let start = Instant::now();
-        let mut rate = Rate::new(DenialRate {
+        let mut rate = Rate::new(AlertRate {
             above,
             within: Span::seconds(60),
         });
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn it_remembers_no_more_than_it_takes() {
-        let mut rate = Rate::new(DenialRate {
+        let mut rate = Rate::new(AlertRate {
             above: 2,
             within: Span::hours(9999),
         });

@@ -601,7 +601,7 @@ async fn a_secret_that_is_not_there_yet_is_waited_for() {
 async fn denials_above_the_rate_are_one_alert_a_window() {
     let mut scene = scene(|_| Reply::Status(200));
     let mut plan = plan(json!({}));
-    plan.denials = Some(DenialRate {
+    plan.denials = Some(AlertRate {
         above: 3,
         within: Span::seconds(60),
     });

@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertKind};
+use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertRate};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
-use super::announcing;
+use super::grouping::{self, Untold};
 
 /// Namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     namespace: String,
     name: String,
@@ -48,7 +48,7 @@ pub(super) struct Book {
     is_complete: bool,
 }
 
-fn state(change: &EmergencyChange) -> State {
+pub(super) fn state(change: &EmergencyChange) -> State {
     change
         .status
         .as_ref()
@@ -104,13 +104,10 @@ impl Book {
         }
     }
 
-    /// Those of which the sinks were not told all, with what is next.
-    pub(super) fn unannounced(&self, now: Timestamp) -> Vec<(Key, AlertKind)> {
+    /// What the sinks were not told of them.
+    pub(super) fn untold(&self, rate: AlertRate, now: Timestamp) -> Untold {
         let entries = self.entries.iter();
-        let next = entries.filter_map(|(key, entry)| {
-            announcing::next(&entry.change, now).map(|kind| (key.clone(), kind))
-        });
-        next.collect()
+        grouping::untold(entries.map(|(key, entry)| (key, &entry.change)), rate, now)
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&EmergencyChange> {

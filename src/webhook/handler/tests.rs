@@ -51,6 +51,7 @@ use crate::{
         alerts::Alerts,
         audit::AuditLog,
         changes::{Persisted, Unkept},
+        emergency_alerts::EmergencyAlerts,
         events::{self, Announcer},
         forecast::Gathered,
         metrics::{Figures, Metrics},

@@ -45,7 +45,7 @@ pub struct EmergencyChangeSpec {
     pub credential_id: Option<String>,
     /// When the API server asked.
     pub at: Time,
-    /// The uid of the admission request: one record a request, however often it is retried.
+    /// The uid of the admission request; of a change that is retried, that of the first request.
     pub request_uid: String,
     /// The grant that covered it, if one was needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

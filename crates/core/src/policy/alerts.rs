@@ -13,6 +13,7 @@ pub mod template;
 use std::{collections::BTreeSet, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
+use jiff::SignedDuration;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use self::{
@@ -20,7 +21,10 @@ use self::{
     template::{Template, TemplateError},
 };
 use crate::{
-    api::policy::alerts::{self as api, AlertKind, DenialRate, SecretKey, SinkType},
+    api::{
+        Span,
+        policy::alerts::{self as api, AlertKind, AlertRate, SecretKey, SinkType},
+    },
     names,
 };
 
@@ -35,6 +39,18 @@ const HEADER_BYTES: usize = 4096;
 
 /// Denials that are counted at most: each is remembered for as long as the window is.
 const DENIALS: u32 = 10_000;
+
+/// So many emergency changes of one identity are told by themselves, unless the policy says otherwise.
+const BREAK_GLASS: AlertRate = AlertRate {
+    above: 20,
+    within: Span::seconds(600),
+};
+
+/// Emergency changes that may be told by themselves at most.
+const ALONE: u32 = 1_000;
+
+/// The longest that emergency changes may wait to be told together.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where `PagerDuty` takes events, outside its EU region
 /// (<https://developer.pagerduty.com/docs/send-alert-event>).
@@ -62,7 +78,9 @@ pub struct Plan {
     /// Where alerts go, by name.
     pub sinks: Vec<Arc<Sink>>,
     /// So many denials in so much time are an alert.
-    pub denials: Option<DenialRate>,
+    pub denials: Option<AlertRate>,
+    /// More emergency changes of one identity are told together, if the policy says when.
+    pub break_glass: Option<AlertRate>,
     /// The page that says what to do.
     pub runbook_url: Option<String>,
 }
@@ -129,6 +147,11 @@ pub enum AlertsError {
     /// A rate that is out of bounds.
     #[error("failed to read spec.alerts.denials.above: it must be from 1 to {DENIALS}")]
     Denials,
+    /// Emergency changes that would wait for too long, or flood the sinks.
+    #[error(
+        "failed to read spec.alerts.breakGlass: above must be from 1 to {ALONE}, within at most 24h"
+    )]
+    BreakGlass,
     /// One sink.
     #[error("failed to read the sink {name:?} of spec.alerts: {source}")]
     Sink {
@@ -189,6 +212,11 @@ impl Plan {
         {
             return Err(AlertsError::Denials);
         }
+        if let Some(rate) = alerts.break_glass
+            && !((1..=ALONE).contains(&rate.above) && rate.within.get() <= LONGEST_WAIT)
+        {
+            return Err(AlertsError::BreakGlass);
+        }
         let mut names = BTreeSet::new();
         let mut sinks = Vec::with_capacity(alerts.sinks.len());
         for sink in &alerts.sinks {
@@ -204,8 +232,14 @@ impl Plan {
         Ok(Self {
             sinks,
             denials: alerts.denials,
+            break_glass: alerts.break_glass,
             runbook_url: runbook_url.map(str::to_owned),
         })
+    }
+
+    /// More emergency changes of one identity than this are told together.
+    pub fn break_glass_rate(&self) -> AlertRate {
+        self.break_glass.unwrap_or(BREAK_GLASS)
     }
 }
 

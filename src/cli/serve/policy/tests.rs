@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    record::{alerts::Alerts, audit::AuditLog, events, metrics::Metrics},
+    record::{
+        alerts::Alerts, audit::AuditLog, emergency_alerts::EmergencyAlerts, events,
+        metrics::Metrics,
+    },
     webhook::admin,
 };
 
@@ -80,6 +83,7 @@ impl Scene {
             audit: AuditLog::new("p", std::io::sink()),
             events,
             alerts: Alerts::default(),
+            emergency_alerts: EmergencyAlerts::default(),
             forecast: Arc::default(),
             is_led: Arc::default(),
         });

@@ -9,6 +9,7 @@ use helm_guard_core::{
 use crate::record::{
     Recorder,
     audit::AuditLog,
+    emergency_alerts::EmergencyAlerts,
     events,
     metrics::{Figures, Metrics},
 };
@@ -32,6 +33,7 @@ fn told() -> Told {
         audit: AuditLog::new("p-1", io::sink()),
         events,
         alerts: scene.alerts.clone(),
+        emergency_alerts: EmergencyAlerts::default(),
         forecast: Arc::default(),
         is_led: Arc::default(),
     };

@@ -113,6 +113,7 @@ impl Setup {
                 .unwrap_or_else(|| AuditLog::new("p-1", lines.clone())),
             events,
             alerts: Alerts::default(),
+            emergency_alerts: EmergencyAlerts::default(),
             forecast: Arc::new(Gathered::wanted()),
             is_led: Arc::default(),
         });

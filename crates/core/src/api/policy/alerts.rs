@@ -17,13 +17,17 @@ pub struct Alerts {
     pub sinks: Vec<Sink>,
     /// So many denials in so much time are an alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub denials: Option<DenialRate>,
+    pub denials: Option<AlertRate>,
+    /// More emergency changes of one identity than this are told together, in one alert within that time: 20
+    /// within 10m unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<AlertRate>,
 }
 
-/// A rate of denials that is worth an alert.
+/// A rate that is worth an alert of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DenialRate {
+pub struct AlertRate {
     /// More than so many
     #[schemars(range(min = 1))]
     pub above: u32,

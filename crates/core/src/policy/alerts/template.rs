@@ -89,7 +89,9 @@ names! {
         ReconcileBy => "reconcileBy",
         /// Where the change stands.
         State => "state",
-        /// More than so many denials.
+        /// How many emergency changes are told together.
+        Count => "count",
+        /// More than so many denials, or emergency changes of one identity.
         Above => "above",
         /// In how much time.
         Within => "within",

@@ -172,6 +172,21 @@ fn there_are_not_too_many_sinks_headers_and_denials() {
 }
 
 #[test]
+fn emergency_changes_do_not_wait_for_ever_and_do_not_flood() {
+    let plan = |rate: Json| {
+        let alerts = serde_json::from_value(json!({"breakGlass": rate})).unwrap();
+        Plan::compile(&alerts, None)
+    };
+    for (above, within) in [(0, "5m"), (ALONE + 1, "5m"), (20, "25h")] {
+        let plan = plan(json!({"above": above, "within": within}));
+        assert_eq!(plan, Err(AlertsError::BreakGlass));
+    }
+    let rate = plan(json!({"above": 5, "within": "24h"})).unwrap();
+    assert_eq!(rate.break_glass_rate().above, 5);
+    assert_eq!(Plan::default().break_glass_rate().above, 20);
+}
+
+#[test]
 fn an_address_from_a_secret_must_be_https() {
     let sink = one(json!({"name": "a", "type": "slack", "urlFrom": {"name": "b", "key": "c"}}));
     let sink = sink.unwrap();

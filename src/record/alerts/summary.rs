@@ -1,0 +1,279 @@
+//! One alert about many emergency changes of one identity.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use helm_guard_core::{
+    api::{
+        EmergencyChangeSpec, State,
+        policy::alerts::{AlertKind, AlertRate},
+    },
+    policy::alerts::template::Detail,
+};
+use jiff::Timestamp;
+
+use super::alert::{Alert, OVERDUE_STANDS, Status, after, object, operation, release};
+
+/// Changes that are listed; the others are counted.
+const LINES: usize = 20;
+
+/// Grants and tickets that are named each.
+const NAMES: usize = 16;
+
+/// Where a change that is told with others can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// In the cluster, in this state.
+    Record(State),
+    /// In the audit log alone.
+    AuditLog,
+}
+
+/// Emergency changes of one identity that are told together. However many they are, this stays small.
+#[derive(Clone, Debug)]
+pub struct ChangeSummary {
+    user: String,
+    count: usize,
+    unrecorded: usize,
+    states: BTreeMap<State, usize>,
+    grants: BTreeSet<String>,
+    tickets: BTreeSet<String>,
+    lines: Vec<String>,
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl ChangeSummary {
+    /// No change of this identity yet.
+    pub fn of(user: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            count: 0,
+            unrecorded: 0,
+            states: BTreeMap::new(),
+            grants: BTreeSet::new(),
+            tickets: BTreeSet::new(),
+            lines: Vec::new(),
+            since: Timestamp::MAX,
+            until: Timestamp::MIN,
+        }
+    }
+
+    /// Takes one in.
+    pub fn add(&mut self, change: &EmergencyChangeSpec, trace: Trace) {
+        self.count += 1;
+        match trace {
+            Trace::Record(state) => *self.states.entry(state).or_default() += 1,
+            Trace::AuditLog => self.unrecorded += 1,
+        }
+        let named = [
+            (&mut self.grants, &change.grant),
+            (&mut self.tickets, &change.ticket),
+        ];
+        for (names, name) in named {
+            if let Some(name) = name.as_ref().filter(|_| names.len() <= NAMES) {
+                names.insert(name.clone());
+            }
+        }
+        if self.lines.len() < LINES {
+            self.lines.push(format!(
+                "{} of {} (release {})",
+                operation(change.operation),
+                object(change),
+                release(change)
+            ));
+        }
+        self.since = self.since.min(change.at.0);
+        self.until = self.until.max(change.reconcile_by.0);
+    }
+
+    /// The same identity's, without the changes so far.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::of(&self.user)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// What the sinks are told of them.
+    pub fn alert(&self, kind: AlertKind, rate: AlertRate, now: Timestamp) -> Alert {
+        let key = format!("emergencies/{}", self.user);
+        let (above, within) = (rate.above.to_string(), rate.within.to_string());
+        let mut alert = Alert::firing(kind, &key, &self.sentence(kind, rate), now)
+            .with(Detail::User, &self.user)
+            .with(Detail::Grant, &list(&self.grants))
+            .with(Detail::Ticket, &list(&self.tickets))
+            .with(Detail::Count, &self.count.to_string())
+            .with(Detail::Above, &above)
+            .with(Detail::Within, &within)
+            .with(Detail::Fields, &self.list());
+        alert.since = self.since.min(now);
+        alert.until = match kind {
+            AlertKind::Overdue => after(now, OVERDUE_STANDS),
+            AlertKind::Settled => now,
+            _ => self.until,
+        };
+        if kind == AlertKind::Settled {
+            alert.status = Status::Resolved;
+        }
+        alert
+    }
+
+    fn sentence(&self, kind: AlertKind, rate: AlertRate) -> String {
+        let Self { user, count, .. } = self;
+        match kind {
+            AlertKind::Overdue => {
+                format!("overdue: {count} emergency changes by {user} are not in their charts")
+            }
+            AlertKind::Settled => {
+                let states = self.states.iter();
+                let states = states.map(|(state, count)| format!("{count} {}", state.as_str()));
+                let states = states.collect::<Vec<_>>().join(", ");
+                format!("{count} emergency changes by {user} are settled: {states}")
+            }
+            _ => {
+                let mut text = format!("{user} broke the glass {count} more times");
+                if !self.grants.is_empty() {
+                    let _ = write!(text, " (grants: {})", list(&self.grants));
+                }
+                let AlertRate { above, within } = rate;
+                let _ = write!(
+                    text,
+                    "; more than {above} changes within {within} are told together"
+                );
+                text
+            }
+        }
+    }
+
+    /// The changes, a line each, and where the others are.
+    fn list(&self) -> String {
+        let mut lines = self.lines.clone();
+        if self.count > lines.len() {
+            lines.push(format!("and {} more", self.count - lines.len()));
+        }
+        if self.unrecorded > 0 {
+            lines.push(format!(
+                "{} of them are in the audit log alone",
+                self.unrecorded
+            ));
+        }
+        if self.count > self.unrecorded {
+            let command = "helm-guard break-glass changes --all-namespaces --all";
+            lines.push(match shell_word(&self.user) {
+                Some(user) => format!("to list them: {command} --user {user}"),
+                None => format!("to list them: {command}"),
+            });
+        }
+        lines.join("\n")
+    }
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    let mut list: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+    if names.len() > NAMES {
+        list.push("and more");
+    }
+    list.join(", ")
+}
+
+/// A name as it can be pasted into a shell. Names that somebody chose to harm one are left out.
+fn shell_word(name: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/+".contains(c);
+    (!name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_guard_core::api::Span;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::record::alerts::alert::tests::{at, change};
+
+    const RATE: AlertRate = AlertRate {
+        above: 20,
+        within: Span::seconds(600),
+    };
+
+    fn summary(count: usize, trace: Trace) -> ChangeSummary {
+        let mut summary = ChangeSummary::of("ops@example.com");
+        for number in 0..count {
+            let mut change = change();
+            change.object.name = format!("web-{number}");
+            change.grant = Some(format!("inc-{}", number % 30));
+            summary.add(&change, trace);
+        }
+        summary
+    }
+
+    #[test]
+    fn it_says_who_how_many_under_which_grants_and_how_to_list_them() {
+        let alert =
+            summary(2, Trace::Record(State::Open)).alert(AlertKind::BreakGlass, RATE, at(9));
+        assert_eq!(
+            alert.summary,
+            "ops@example.com broke the glass 2 more times (grants: inc-0, inc-1); more than 20 changes within \
+             10m are told together"
+        );
+        assert_eq!(
+            alert.detail(Detail::Fields),
+            Some(
+                "Update of Deployment shop/web-0 (release shop/checkout)\n\
+                 Update of Deployment shop/web-1 (release shop/checkout)\n\
+                 to list them: helm-guard break-glass changes --all-namespaces --all --user ops@example.com"
+            )
+        );
+        assert_eq!(alert.detail(Detail::Count), Some("2"));
+        assert_eq!(alert.detail(Detail::Ticket), Some("INC-4711"));
+        assert_eq!((alert.since, alert.until), (at(0), at(86400)));
+        // They are of many, so that no one of them names the matter.
+        assert_eq!(alert.detail(Detail::Object), None);
+    }
+
+    #[test]
+    fn ten_thousand_changes_make_a_short_alert() {
+        let alert = summary(10_000, Trace::AuditLog).alert(AlertKind::BreakGlass, RATE, at(9));
+        let lines: Vec<&str> = alert.detail(Detail::Fields).unwrap().lines().collect();
+        assert_eq!(lines.len(), LINES + 2);
+        assert_eq!(lines[LINES], "and 9980 more");
+        assert_eq!(lines[LINES + 1], "10000 of them are in the audit log alone");
+        let grants = alert.detail(Detail::Grant).unwrap();
+        assert_eq!(grants.split(", ").count(), NAMES + 1);
+        assert!(grants.ends_with(", and more"), "{grants}");
+    }
+
+    #[test]
+    fn the_end_of_them_has_the_key_of_their_begin() {
+        let mut summary = summary(2, Trace::Record(State::Reverted));
+        summary.add(&change(), Trace::Record(State::Absorbed));
+        let [begin, overdue, end] = [
+            AlertKind::BreakGlass,
+            AlertKind::Overdue,
+            AlertKind::Settled,
+        ]
+        .map(|kind| summary.alert(kind, RATE, at(9)));
+        assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
+        let statuses = [begin.status, overdue.status, end.status];
+        assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);
+        assert_eq!(
+            end.summary,
+            "3 emergency changes by ops@example.com are settled: 1 Absorbed, 2 Reverted"
+        );
+    }
+
+    #[rstest]
+    #[case::account("system:serviceaccount:ops:emergency", true)]
+    #[case::command("a$(reboot)", false)]
+    #[case::quote("a'b", false)]
+    #[case::flag("--all", false)]
+    #[case::blank("a b", false)]
+    fn a_name_is_pasted_into_a_shell_only_if_it_is_plain(#[case] name: &str, #[case] plain: bool) {
+        assert_eq!(shell_word(name).is_some(), plain);
+    }
+}

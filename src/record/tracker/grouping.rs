@@ -1,0 +1,193 @@
+//! Which changes are told by themselves, and which together with others of their identity.
+//!
+//! An identity has so many changes in a window told by themselves (`spec.alerts.breakGlass`). All else about
+//! the others is told together: that they happened, that they are overdue, that all are settled. Which they
+//! are follows from the records alone, so that every leader finds the same.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use helm_guard_core::api::{
+    EmergencyChange,
+    policy::alerts::{AlertKind, AlertRate},
+};
+use jiff::Timestamp;
+
+use super::{
+    announcing,
+    book::{Key, state},
+};
+
+/// What the sinks were not told yet.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Untold {
+    /// Of one change.
+    pub alone: Vec<(Key, AlertKind)>,
+    /// Of many changes of an identity.
+    pub together: BTreeMap<(String, AlertKind), Vec<Key>>,
+}
+
+type Dated<'c> = (Timestamp, &'c Key, &'c EmergencyChange);
+
+/// Sorts what the sinks were not told of these changes.
+pub(super) fn untold<'c>(
+    changes: impl Iterator<Item = (&'c Key, &'c EmergencyChange)> + Clone,
+    rate: AlertRate,
+    now: Timestamp,
+) -> Untold {
+    let next = changes.clone().filter_map(|(key, change)| {
+        announcing::next(change, now).map(|kind| (key, change.spec.user.as_str(), kind))
+    });
+    let next: Vec<(&Key, &str, AlertKind)> = next.collect();
+    if next.is_empty() {
+        return Untold::default();
+    }
+    let users: HashSet<&str> = next.iter().map(|(_, user, _)| *user).collect();
+    let mut by_user: HashMap<&str, Vec<Dated<'_>>> = HashMap::new();
+    for (key, change) in changes.filter(|(_, change)| users.contains(&*change.spec.user)) {
+        let of_user = by_user.entry(&change.spec.user).or_default();
+        of_user.push((change.spec.at.0, key, change));
+    }
+    let mut beyond: HashSet<&Key> = HashSet::new();
+    let mut unsettled: HashSet<&str> = HashSet::new();
+    for (user, of_user) in &mut by_user {
+        of_user.sort_by_key(|(at, key, _)| (*at, *key));
+        for (_, key, change) in beyond_rate(of_user, rate) {
+            beyond.insert(key);
+            if !state(change).is_settled() {
+                unsettled.insert(user);
+            }
+        }
+    }
+    let mut untold = Untold::default();
+    for (key, user, kind) in next {
+        if !beyond.contains(key) {
+            untold.alone.push((key.clone(), kind));
+        } else if kind != AlertKind::Settled || !unsettled.contains(user) {
+            let together = untold.together.entry((user.to_owned(), kind)).or_default();
+            together.push(key.clone());
+        }
+    }
+    untold
+}
+
+/// Those that had as many before them in the window as are told by themselves.
+fn beyond_rate<'s, 'c>(
+    sorted: &'s [Dated<'c>],
+    rate: AlertRate,
+) -> impl Iterator<Item = &'s Dated<'c>> {
+    let above = usize::try_from(rate.above).unwrap_or(usize::MAX);
+    let before = sorted.iter();
+    let pairs = before.zip(sorted.iter().skip(above));
+    pairs.filter_map(move |((before, ..), dated)| {
+        (dated.0.duration_since(*before) < rate.within.get()).then_some(dated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_guard_core::api::Span;
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::record::tracker::tests::change;
+
+    const RATE: AlertRate = AlertRate {
+        above: 2,
+        within: Span::seconds(60),
+    };
+
+    const AT: &str = "2026-11-21T03:00:00Z";
+
+    /// Changes of an identity at these seconds, in these states.
+    fn changes(user: &str, made: &[(i64, &str)]) -> Vec<(Key, EmergencyChange)> {
+        let made = made.iter().map(|(second, state)| {
+            let at: Timestamp = AT.parse().unwrap();
+            let at = at + SignedDuration::from_secs(*second);
+            let name = format!("{user}-{second:03}");
+            let mut change = change(&name, "1", state, &at.to_string());
+            change.spec.user = user.to_owned();
+            change.spec.at.0 = at;
+            (Key::of(&change), change)
+        });
+        made.collect()
+    }
+
+    /// What is told of `changes`: names, in order.
+    fn told(changes: &[(Key, EmergencyChange)]) -> (Vec<String>, Vec<(String, Vec<String>)>) {
+        let now: Timestamp = AT.parse().unwrap();
+        let pairs = changes.iter().map(|(key, change)| (key, change));
+        let untold = untold(pairs, RATE, now + SignedDuration::from_mins(5));
+        let name = |key: &Key| key.to_string().replace("shop/", "");
+        let alone = untold.alone.iter();
+        let together = untold.together.iter().map(|((user, kind), keys)| {
+            let what = format!("{user} {}", kind.as_str());
+            (what, keys.iter().map(name).collect())
+        });
+        (
+            alone
+                .map(|(key, kind)| format!("{} {}", name(key), kind.as_str()))
+                .collect(),
+            together.collect(),
+        )
+    }
+
+    fn announced(changes: &mut [(Key, EmergencyChange)], kind: AlertKind) {
+        for (_, change) in changes {
+            let status = change.status.get_or_insert_default();
+            status.announced.push(kind);
+        }
+    }
+
+    #[test]
+    fn changes_beyond_the_rate_are_told_together_for_each_identity() {
+        let mut all = changes(
+            "ada",
+            &[(0, "Open"), (10, "Open"), (20, "Open"), (59, "Pending")],
+        );
+        all.extend(changes("bob", &[(0, "Open"), (1, "Open"), (61, "Open")]));
+        let (alone, together) = told(&all);
+        let expected = ["ada-000", "ada-010", "bob-000", "bob-001", "bob-061"];
+        assert_eq!(alone, expected.map(|name| format!("{name} BreakGlass")));
+        let ada = ["ada-020".to_owned(), "ada-059".to_owned()].to_vec();
+        assert_eq!(together, [("ada BreakGlass".to_owned(), ada)]);
+    }
+
+    #[test]
+    fn the_order_in_which_records_are_listed_makes_no_difference() {
+        let mut all = changes("ada", &[(0, "Open"), (10, "Open"), (20, "Open")]);
+        let (_, expected) = told(&all);
+        all.reverse();
+        assert_eq!(told(&all).1, expected);
+    }
+
+    #[test]
+    fn what_is_noted_is_not_told_again_and_still_counts() {
+        let mut all = changes("ada", &[(0, "Open"), (10, "Open"), (20, "Open")]);
+        announced(&mut all[..2], AlertKind::BreakGlass);
+        let (alone, together) = told(&all);
+        assert!(alone.is_empty(), "{alone:?}");
+        assert_eq!(together.len(), 1);
+        announced(&mut all[2..], AlertKind::BreakGlass);
+        assert_eq!(told(&all), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn the_end_of_many_is_told_when_all_have_ended() {
+        let made = [(0, "Open"), (1, "Open"), (2, "Reverted"), (3, "Open")];
+        let mut all = changes("ada", &made);
+        announced(&mut all, AlertKind::BreakGlass);
+        assert_eq!(told(&all), (Vec::new(), Vec::new()));
+        all[3].1.status.as_mut().unwrap().state = helm_guard_core::api::State::Absorbed;
+        let ended = ["ada-002".to_owned(), "ada-003".to_owned()].to_vec();
+        assert_eq!(told(&all).1, [("ada Settled".to_owned(), ended)]);
+    }
+
+    #[test]
+    fn many_that_are_overdue_are_told_together() {
+        let mut all = changes("ada", &[(0, "Overdue"), (1, "Overdue"), (2, "Overdue")]);
+        announced(&mut all, AlertKind::BreakGlass);
+        let (alone, together) = told(&all);
+        assert_eq!(alone.len(), 2);
+        assert_eq!(together[0].0, "ada Overdue");
+    }
+}

@@ -1,0 +1,60 @@
+//! An identity that makes very many emergency changes pages nobody for each of them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    night::{EMERGENCY_OPS, Night},
+    scene::{Screen, eventually},
+    sinks::sinks,
+};
+
+/// The posts to a pager that say that the glass was broken: how many changes each is about, and whether it
+/// says so of many.
+fn told(path: &str) -> Vec<(u64, Value)> {
+    let posts = sinks().posts(path).into_iter().map(|post| post.body);
+    let broke = posts.filter(|body| body["payload"]["class"] == "BreakGlass");
+    let counted = broke.map(|body| {
+        let details = body["payload"]["custom_details"].clone();
+        let count = details["count"]
+            .as_str()
+            .map_or(1, |count| count.parse().unwrap());
+        (count, details)
+    });
+    counted.collect()
+}
+
+#[test]
+fn many_changes_of_one_identity_are_told_together_also_by_another_process() {
+    let mut alerts = sinks().of_each_sort("flood");
+    alerts["breakGlass"] = json!({"above": 1, "within": "20s"});
+    let night = Night::with_alerts("flood", &json!({}), &alerts);
+    for memory in ["2Gi", "3Gi", "4Gi", "5Gi"] {
+        night.raise(memory).warned(&["recorded as myapp-"]);
+    }
+    let path = "/flood/pagerduty";
+    let (_, summary) = eventually("an alert about many changes", || {
+        told(path)
+            .into_iter()
+            .find(|(_, details)| details["count"].is_string())
+    });
+    assert_eq!(summary["user"], EMERGENCY_OPS);
+    let fields = summary["fields"].as_str().unwrap();
+    let object = format!("Update of Deployment {}/myapp", night.ns());
+    assert!(fields.contains(&object), "{fields}");
+    let list = format!("changes --all-namespaces --all --user {EMERGENCY_OPS}");
+    assert!(fields.contains(&list), "{fields}");
+
+    // What waits for the end of the window is told by whoever leads then.
+    let night = night.restart();
+    eventually("alerts that are noted in every change", || {
+        let changes = night.changes();
+        assert_eq!(changes.len(), 4, "{changes:?}");
+        let is_noted = |change: &Value| {
+            let announced = change["status"]["announced"].as_array();
+            announced.is_some_and(|told| told.contains(&json!("BreakGlass")))
+        };
+        changes.iter().all(is_noted).then_some(())
+    });
+    let told: u64 = told(path).iter().map(|(count, _)| count).sum();
+    assert!(told >= 4, "{told}");
+}
