@@ -1,6 +1,5 @@
-//! What a judgement takes from the heap: nothing, for an object that does not change; and for one of
-//! which everything changes, in proportion to its size. Blocks on the heap are counted, which time is
-//! too rough for.
+//! The heap use of an evaluation: none for an unchanged object, and proportional to the size if
+//! everything changes. Heap blocks are counted, because time is too imprecise.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -39,7 +38,7 @@ fn deployment(image: &str) -> String {
     json!({"spec": {"replicas": 3, "template": {"spec": {"containers": containers}}}}).to_string()
 }
 
-/// Heap blocks taken by a comparison, and how many violations it finds.
+/// The heap blocks that a comparison allocates, and the number of its violations.
 fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
     let shape = builtin().lookup("apps", "v1", "Deployment").unwrap();
     let before = dhat::HeapStats::get().total_blocks;
@@ -69,7 +68,7 @@ fn comparing_an_unchanged_object_allocates_nothing() {
     );
 }
 
-/// A Deployment with so many variables, each of which a manager `robot` owns the name of.
+/// A Deployment with `count` variables, whose names the field manager `robot` owns.
 fn with_variables(count: usize, value: &str) -> Value {
     let name = |n: usize| format!("E{n}");
     let env: Vec<Value> = (0..count)
@@ -127,7 +126,7 @@ fn claim(release: &str, object: &Value) -> Claim {
     }
 }
 
-fn judged(policy: &Policy, claims: &[Claim], [old, new]: [&Value; 2]) -> Verdict {
+fn evaluate(policy: &Policy, claims: &[Claim], [old, new]: [&Value; 2]) -> Verdict {
     let review = json!({
         "uid": "1", "operation": "UPDATE", "name": "web", "namespace": "shop",
         "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
@@ -156,7 +155,7 @@ fn judged(policy: &Policy, claims: &[Claim], [old, new]: [&Value; 2]) -> Verdict
     })
 }
 
-/// Four times the size is about four times the work, and never sixteen times.
+/// Four times the size costs about four times the work, not sixteen times.
 #[track_caller]
 fn assert_in_proportion(what: &str, work: impl Fn(usize)) {
     let [small, large] = [300, 1_200].map(|count| {
@@ -200,7 +199,7 @@ fn the_cost_of_evaluating_a_change_is_proportional_to_its_size() {
         assert_in_proportion(what, |count| {
             let object = |value: &str| with_variables(count, value);
             let claims = [claim("web", &object("a")), claim("other", &object("b"))];
-            let found = judged(&policy, &claims, [&object("a"), &object("c")]);
+            let found = evaluate(&policy, &claims, [&object("a"), &object("c")]);
             let changes = found.findings.iter().map(|finding| finding.changes.len());
             assert!(changes.sum::<usize>() >= 2 * (count - 1), "{what}");
         });
@@ -212,16 +211,16 @@ fn the_cost_of_looking_up_another_release_is_proportional_to_its_size() {
     let _turn = COUNTING.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let policy = Policy::default();
-    // Every key of a large ConfigMap is another one's too: 30,000 of them fit into an object.
+    // Another release declares every key of a large ConfigMap, too: 30,000 keys fit into an object.
     assert_in_proportion("a map of keys", |count| {
         let object = |value: &str| {
             let data = (0..count).map(|n| (format!("k{n}"), json!(value)));
             json!({"metadata": {"annotations": data.collect::<serde_json::Map<_, _>>()}})
         };
         let claims = [claim("web", &object("a")), claim("other", &object("b"))];
-        let found = judged(&policy, &claims, [&object("a"), &object("c")]);
+        let found = evaluate(&policy, &claims, [&object("a"), &object("c")]);
         assert_eq!(found.findings.len(), 2);
-        let taken_over = judged(&policy, &claims, [&object("a"), &object("b")]);
+        let taken_over = evaluate(&policy, &claims, [&object("a"), &object("b")]);
         assert_eq!(taken_over.findings.len(), 0);
     });
 }

@@ -1,4 +1,4 @@
-//! The command line as a script meets it: exit codes, and what goes where.
+//! The command line as scripts use it: exit codes, stdout and stderr.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
@@ -9,7 +9,7 @@ use rstest::rstest;
 fn helm_guard(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_helm-guard"))
         .args(args)
-        // Whatever cluster the person who runs the tests works with is none of their business.
+        // The tests must not use the cluster of the person who runs them.
         .env("KUBECONFIG", "/nonexistent/kubeconfig")
         .env_remove("KUBERNETES_SERVICE_HOST")
         .output()

@@ -1,4 +1,4 @@
-//! `helm-guard check` as a script meets it, without a cluster.
+//! `helm-guard check` as scripts use it, without a cluster.
 
 #![allow(
     clippy::unwrap_used,
@@ -88,7 +88,7 @@ impl Bench {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // It may end before it has read everything: a wrong flag comes first.
+        // It may exit before it has read everything, for example on an invalid flag.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
     }

@@ -1,4 +1,4 @@
-//! `helm-guard policy` as a script meets it, without a cluster.
+//! `helm-guard policy` as scripts use it, without a cluster.
 
 #![allow(
     clippy::unwrap_used,

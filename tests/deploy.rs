@@ -22,10 +22,10 @@ use serde_json::Value;
 #[path = "crds/text.rs"]
 mod crds;
 
-/// What is applied only where somebody wants an emergency account.
+/// Applied only if an emergency account is wanted.
 const ACCOUNT: &str = "deploy/break-glass/account.yaml";
 
-/// What the guard may do for emergencies.
+/// The guard's rights for emergencies.
 const RIGHTS: &str = "deploy/break-glass/rights.yaml";
 
 fn root() -> &'static Path {
@@ -102,7 +102,7 @@ fn guard_rules() -> Vec<(String, Value)> {
     let rules: Vec<(String, Value)> = granted
         .flat_map(|(kind, name)| {
             let role = object(&kind, &name);
-            // An aggregated role has none of its own.
+            // An aggregated role has no rules of its own.
             let held = role["rules"].as_array().cloned().unwrap_or_default();
             held.into_iter().map(move |rule| (kind.clone(), rule))
         })
@@ -136,8 +136,7 @@ fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
     }
 }
 
-/// `kubectl delete -k deploy` removes what it names: the guard, and neither the records of emergencies nor
-/// the account.
+/// `kubectl delete -k deploy` removes the guard, but neither the records of emergencies nor the account.
 #[test]
 fn the_kustomization_names_every_manifest_except_the_crds() {
     let kustomization = documents(&root().join("deploy/kustomization.yaml")).remove(0);
@@ -175,7 +174,7 @@ fn the_emergency_account_has_its_own_namespace_and_only_bound_rights() {
         assert_eq!(&binding["metadata"]["namespace"], namespace);
         assert_eq!(binding["subjects"][0]["name"], "helm-guard");
     }
-    // Who can write these has more than the role says.
+    // Write access to these grants more than the role itself.
     for rule in of_kind("ClusterRole")[0]["rules"].as_array().unwrap() {
         let resources = strings(&rule["resources"]);
         for resource in ["secrets", "serviceaccounts", "roles", "rolebindings"] {
@@ -282,7 +281,7 @@ fn the_guard_may_only_write_its_kinds_events_registration_and_certificate() {
                 assert_eq!(strings(&rule["resourceNames"]), ["helm-guard"].into());
                 ["create", "update", "patch", "delete"].into()
             }
-            // Those of the namespace of the emergency account, and of no other.
+            // Only Secrets in the namespace of the emergency account.
             ("Role", Some("secrets")) if rule["verbs"] == serde_json::json!(["list", "delete"]) => {
                 let role = object("Role", "helm-guard-tokens");
                 assert_eq!(role["metadata"]["namespace"], "helm-guard-break-glass");
@@ -342,7 +341,7 @@ fn no_account_has_a_wildcard_or_may_escalate_its_rights() {
                     "{field} of {rule}"
                 );
             }
-            // Who may get these can do far more than look.
+            // `get` on these allows far more than reading.
             for resource in strings(&rule["resources"]) {
                 let part = resource.split_once('/').map_or("", |(_, part)| part);
                 assert!(
@@ -451,7 +450,7 @@ fn the_deployment_serves_on_the_ports_of_the_service_and_the_probes() {
     ] {
         assert!(arguments.contains(argument), "{argument} in {arguments:?}");
     }
-    // Each rollout would take the registration away from the replica that stays.
+    // Otherwise each rollout would remove the registration of the remaining replica.
     assert!(!arguments.contains("--unregister-on-exit"));
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let port = |name: &str| {
@@ -469,7 +468,8 @@ fn the_deployment_serves_on_the_ports_of_the_service_and_the_probes() {
     }
 }
 
-/// The account is opt-in: an account that nobody applied must not pass, whoever makes it.
+/// The account is opt-in: without it, an account of the same name must not have break-glass, whoever creates
+/// it.
 #[test]
 fn no_break_glass_identity_is_configured_by_default() {
     let deployment = object("Deployment", "helm-guard");

@@ -1,4 +1,4 @@
-//! What the documents say about the code, held against the code.
+//! Compares the documentation with the code.
 
 // The lints know test functions only; here the helpers of tests are functions too.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -51,7 +51,7 @@ fn functions() -> BTreeSet<String> {
         .collect()
 }
 
-/// The texts in backquotes of the paragraphs that begin with `Tests:`.
+/// The texts in backquotes in paragraphs that start with `Tests:`.
 fn named_tests(section: &str) -> Vec<&str> {
     let paragraphs = section.split("\n\n");
     let tests = paragraphs.filter(|paragraph| paragraph.trim_start().starts_with("Tests:"));
@@ -77,8 +77,8 @@ fn each_threat_is_answered_with_tests_that_exist() {
     assert_eq!(sections.len(), 18);
 }
 
-/// The names of tests in a table row: texts in backquotes that are words joined by underscores. One that
-/// ends in `_…` stands for all that begin like it.
+/// The names of tests in a table row: texts in backquotes that are words joined by underscores. A name
+/// that ends in `_…` stands for all with that prefix.
 fn tests_of_row(row: &str) -> impl Iterator<Item = &str> {
     let quoted = row.split('`').skip(1).step_by(2);
     quoted.filter(|text| {
@@ -118,7 +118,7 @@ fn documents() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The anchors of a document, as GitHub makes them of its headings.
+/// The anchors of a document, as GitHub derives them from headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings
@@ -158,7 +158,7 @@ fn each_link_between_documents_resolves() {
     assert!(links > 80, "{links}");
 }
 
-/// The parts of the sources in which metrics get their names.
+/// The sources that declare metric names.
 fn metric_sources() -> String {
     let files = sources(&root().join("src"));
     let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
@@ -230,7 +230,7 @@ fn flag_row(arg: &Arg) -> Option<String> {
     ))
 }
 
-/// The flags of a command and of those below it.
+/// The flags of a command and of its subcommands.
 fn flags_of(command: &Command, path: &str, text: &mut String) {
     let rows: String = command
         .get_arguments()

@@ -63,7 +63,7 @@ async fn until<T>(what: &str, mut now: impl FnMut() -> Option<T>) -> T {
     found.unwrap_or_else(|_| panic!("{what} never came about"))
 }
 
-/// Revision and declared colour, newest first.
+/// Revision and declared color, newest first.
 fn colours(claims: &[Claim]) -> Vec<(u32, String)> {
     claims
         .iter()

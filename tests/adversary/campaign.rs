@@ -1,5 +1,5 @@
-//! A run: everything listed first, in an order that the seed shuffles within each part, then random pairs
-//! until the time is over, and at last Helm, which must still be able to do its work.
+//! A run: first everything listed, shuffled by the seed within each part; then random pairs until the
+//! time is over; finally Helm, which must still be able to do its work.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,22 +24,22 @@ use crate::{
     world::World,
 };
 
-/// How a run goes.
+/// The configuration of a run.
 #[derive(Debug)]
 pub struct Config {
-    /// How long, beside getting ready.
+    /// Duration without the preparation.
     pub time: Duration,
-    /// What decides the order and the random part.
+    /// The seed of the order and of the random part.
     pub seed: u64,
     /// More charts to attack.
     pub charts: Option<PathBuf>,
-    /// Techniques whose name holds this.
+    /// Only techniques whose name contains this.
     pub only: Option<String>,
     /// The guard.
     pub guard: PathBuf,
 }
 
-/// Objects that are attacked at a time.
+/// Objects attacked at the same time.
 const AT_A_TIME: usize = 4;
 
 /// Attacks until the time is over.
@@ -81,13 +81,12 @@ async fn campaign(config: &Config) -> anyhow::Result<Report> {
     attack_deployers(&world, Instant::now() + config.time / 5).await?;
     let opened = world.failed_open();
     let mut report = std::mem::take(&mut *world.report.lock());
-    report.note(format!(
-        "the API server went on without the guard {opened} times"
-    ));
+    report.note(format!("the API server failed open {opened} times"));
     Ok(report)
 }
 
-/// All parts against one release. Each has its share of the time; what it leaves goes to the next one.
+/// Runs all parts against one release. Each has its share of the time; time that it does not use goes to the
+/// next.
 pub async fn attack(
     stage: &Stage<'_>,
     targets: &mut [Target],
@@ -161,14 +160,14 @@ async fn attack_records(world: &World, deadline: Instant) -> anyhow::Result<()> 
     release.install(world).await?;
     let mut targets = release.targets(world).await?;
     release.guarded(world, &targets).await?;
-    let mut foundations = records::foundations(world, &release, &targets).await?;
-    for target in &mut foundations {
+    let mut infrastructure = records::infrastructure(world, &release, &targets).await?;
+    for target in &mut infrastructure {
         stage
             .run(target, &Play::alone(strikes::all(target)))
             .await?;
     }
-    for deputies in deputies::rounds(&foundations, &release.namespace) {
-        deputies::round(&stage, &mut foundations, &deputies).await?;
+    for deputies in deputies::rounds(&infrastructure, &release.namespace) {
+        deputies::round(&stage, &mut infrastructure, &deputies).await?;
     }
     let forgeries = forgery::all(&stage).await?;
     for forgery in &forgeries {
@@ -178,7 +177,7 @@ async fn attack_records(world: &World, deadline: Instant) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Forged records where the policy says who deploys. Last, since a policy that was there is not forgotten.
+/// Forged records with a policy that names deployers. This part is last because a removed policy leaves traces.
 async fn attack_deployers(world: &World, deadline: Instant) -> anyhow::Result<()> {
     let release = victim(world);
     let stage = Stage {
@@ -199,7 +198,7 @@ async fn attack_deployers(world: &World, deadline: Instant) -> anyhow::Result<()
     Ok(())
 }
 
-/// What is listed, each object by itself.
+/// The listed techniques, against each object alone.
 async fn systematically(
     stage: &Stage<'_>,
     targets: &mut [Target],
@@ -217,7 +216,8 @@ async fn systematically(
         work.swap(place, dice.below(place + 1));
     }
     let most = work.iter().map(|(_, plays)| plays.len()).max().unwrap_or(0);
-    // One of each object before the next: what the time cuts off is cut off everywhere.
+    // One technique for every object before the next technique, so that running out of time affects all objects
+    // alike.
     for turn in 0..most {
         stream::iter(work.iter_mut())
             .map(|(target, plays)| async move {
@@ -237,7 +237,7 @@ async fn systematically(
     sweep(stage, targets).await
 }
 
-/// Each set-up with the strikes that follow it.
+/// Each setup, followed by its strikes.
 fn pairs(target: &Target) -> Vec<Play> {
     let play = |(name, set_up)| Play {
         name,
@@ -247,7 +247,7 @@ fn pairs(target: &Target) -> Vec<Play> {
     setups::all(target).into_iter().map(play).collect()
 }
 
-/// Any set-ups, then any strike, of any object.
+/// Random setups, then a random strike, on a random object.
 async fn randomly(
     stage: &Stage<'_>,
     targets: &mut [Target],
@@ -302,7 +302,7 @@ async fn randomly(
     Ok(())
 }
 
-/// Looks at everything: what was lost on the side, by whatever came before.
+/// Checks every object for side effects of earlier attacks.
 async fn sweep(stage: &Stage<'_>, targets: &mut [Target]) -> anyhow::Result<()> {
     for target in targets {
         if let Some(loss) = stage.loss(target).await? {

@@ -1,4 +1,4 @@
-//! Real charts from a folder, installed one after the other and attacked like our own.
+//! Real charts from a folder, installed one after the other and attacked like the built-in one.
 
 use std::{path::Path, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     world::World,
 };
 
-/// Each chart gets its share of the time that is left.
+/// Each chart gets its share of the remaining time.
 pub async fn attack_all(
     world: &World,
     dir: &Path,
@@ -47,7 +47,7 @@ pub async fn attack_all(
     Ok(())
 }
 
-/// Installs a chart, with what it turns out to need.
+/// Installs a chart and whatever its errors show to be missing.
 async fn installed(world: &World, release: &mut Release) -> anyhow::Result<()> {
     let mut setup = Setup::default();
     let mut tries = 0;

@@ -1,7 +1,7 @@
-//! Deputies: controllers that may do what Mallory may not, and what she gives them to make them do it.
+//! Deputies: controllers that may do what Mallory may not, and the objects with which she makes them do it.
 //!
-//! Each licence goes to all objects that it fits at once; then the controllers get their time, for which
-//! an object of our own is the witness; then all of them are looked at.
+//! Each license is given to all matching objects at once. Then the controllers get time to act, until a
+//! witness object shows that they did. Then all objects are checked.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,20 @@ use crate::{
     target::{Role, Target},
 };
 
-/// A licence for one target.
+/// A license for one target.
 pub struct Deputy {
     /// The technique.
     pub name: String,
-    /// Whose loss is expected: the index of a target.
+    /// The index of the target whose loss is expected.
     pub target: usize,
-    /// What is sent for it.
+    /// The request.
     pub steps: Vec<Strike>,
 }
 
-/// How long controllers get beside what the witness takes: those of the API server look every second.
+/// Extra time for controllers after the witness is gone: those of the API server poll every second.
 const LEAST: Duration = Duration::from_secs(3);
 
-/// All rounds: in each, a target has one licence at most.
+/// All rounds. In each one, a target has at most one license.
 pub fn rounds(targets: &[Target], namespace: &str) -> Vec<Vec<Deputy>> {
     let mut rounds = vec![special(targets, namespace)];
     for (name, verb) in [
@@ -65,15 +65,15 @@ pub fn rounds(targets: &[Target], namespace: &str) -> Vec<Vec<Deputy>> {
     rounds
 }
 
-/// Records, namespaces and CRDs are techniques of their own.
+/// Records, namespaces and CRDs have techniques of their own.
 fn of(name: &str, target: &Target) -> String {
     match target.role {
         Role::Declared => name.to_owned(),
-        Role::Record | Role::Foundation => format!("{name} of {}", target.title),
+        Role::Record | Role::Infrastructure => format!("{name} of {}", target.title),
     }
 }
 
-/// Gives out the licences, waits for the controllers and looks.
+/// Gives out the licenses, waits for the controllers and checks the objects.
 pub async fn round(
     stage: &Stage<'_>,
     targets: &mut [Target],
@@ -147,7 +147,7 @@ async fn give(stage: &Stage<'_>, target: &Target, deputy: &Deputy) -> anyhow::Re
     for strike in &deputy.steps {
         done.extend(stage.send(target, strike).await?);
     }
-    // Half a licence is none.
+    // A partial license has no effect.
     Ok(if done.len() == deputy.steps.len() {
         done
     } else {
@@ -155,11 +155,11 @@ async fn give(stage: &Stage<'_>, target: &Target, deputy: &Deputy) -> anyhow::Re
     })
 }
 
-/// An owner that is not there: the garbage collector deletes what it owned.
+/// A missing owner: the garbage collector deletes its dependents.
 pub fn bogus_owner(target: &Target) -> Vec<Edit> {
     let (version, kind) = match target.place.namespace {
         Some(_) => ("v1", "ConfigMap"),
-        // An object of cluster scope cannot be owned by one of a namespace.
+        // A namespaced object cannot own a cluster-scoped one.
         None => ("rbac.authorization.k8s.io/v1", "ClusterRole"),
     };
     let owner = json!([{
@@ -171,7 +171,7 @@ pub fn bogus_owner(target: &Target) -> Vec<Edit> {
 
 const MINE: &str = "mallorys";
 
-/// Licences of single kinds.
+/// Licenses of single kinds.
 fn special(targets: &[Target], namespace: &str) -> Vec<Deputy> {
     let mut deputies = Vec::new();
     let find = |kind: &str, name: &str| {
@@ -269,7 +269,7 @@ fn special(targets: &[Target], namespace: &str) -> Vec<Deputy> {
     deputies
 }
 
-/// A replica set of none, which adopts a bare pod of its labels and deletes it.
+/// A ReplicaSet with zero replicas, which adopts a bare Pod with matching labels and deletes it.
 fn adopted(pod: &Target, namespace: &str) -> Vec<Strike> {
     let labels = pod
         .baseline
@@ -302,7 +302,7 @@ fn adopted(pod: &Target, namespace: &str) -> Vec<Strike> {
     )]
 }
 
-/// What Mallory made.
+/// The objects that Mallory created.
 async fn clean_up(stage: &Stage<'_>) -> anyhow::Result<()> {
     let namespace = &stage.release.namespace;
     let path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets/{MINE}");

@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use crate::{api::Api, declared::prefix};
 
-/// A subresource, or the resource itself under the empty name.
+/// A subresource; the empty name is the resource itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sub {
-    /// `status` for one.
+    /// `status`, for example.
     pub name: String,
     /// `get`, `patch`, `update`, `create`.
     pub verbs: Vec<String>,
 }
 
 impl Sub {
-    /// Whether it takes a verb.
+    /// Whether it supports a verb.
     pub fn takes(&self, verb: &str) -> bool {
         self.verbs.iter().any(|other| other == verb)
     }
@@ -59,7 +59,7 @@ impl Served {
         all.filter(|sub| !sub.name.is_empty()).cloned().collect()
     }
 
-    /// The other versions of its group in which a resource is served.
+    /// The other versions of the group that serve a resource.
     pub fn other_versions(&self, version: &str, plural: &str) -> Vec<String> {
         let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
         let same = |other: &&String| *other != version && group(other) == group(version);

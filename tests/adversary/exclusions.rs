@@ -1,17 +1,17 @@
-//! What the adversary does not try, and why: the limits of what an admission webhook can see, and what
-//! SECURITY.md says is not defended.
+//! What the adversary does not try, and why: what an admission webhook cannot see, and what
+//! SECURITY.md excludes.
 
 use crate::declared::Object;
 
-/// What is left out, with the reason; printed at the end of a run.
+/// The exclusions with their reasons; printed at the end of a run.
 pub const EXCLUSIONS: &[(&str, &str)] = &[
     (
         "webhook configurations and admission policies",
-        "the API server asks no webhook about them",
+        "the API server calls no webhook for them",
     ),
     (
         "CREATE of a declared object that is missing",
-        "judging it would refuse whoever restores it by hand; the scanner finds it",
+        "denying it would keep people from restoring the object by hand; the scanner finds it",
     ),
     (
         "the spec of Leases",
@@ -23,7 +23,7 @@ pub const EXCLUSIONS: &[(&str, &str)] = &[
     ),
     (
         "well-formed records of a release in its own namespace, and moving their status",
-        "that is to be Helm, as far as anybody can tell; `spec.records.deployers` says who may",
+        "indistinguishable from Helm; `spec.records.deployers` says who may",
     ),
     (
         "DELETE without options of the oldest superseded record",
@@ -31,11 +31,11 @@ pub const EXCLUSIONS: &[(&str, &str)] = &[
     ),
     (
         "the guard's own objects, nodes of the control plane, etcd",
-        "who holds these holds the guard",
+        "control over these is control over the guard",
     ),
 ];
 
-/// Why the guard is not asked about an object, if it is not.
+/// Why the API server does not call the guard for an object, if it does not.
 pub fn of(object: &Object) -> Option<&'static str> {
     let (what, _) = EXCLUSIONS[0];
     (object.group == "admissionregistration.k8s.io").then_some(what)

@@ -1,5 +1,5 @@
-//! Forged records: of another release, in another namespace, of another type. Nothing may get past the
-//! guard by them, and nothing of Helm's own may be refused because of them.
+//! Forged records: of another release, in another namespace, of another type. They must not open a way
+//! past the guard, and must not make it deny Helm's own requests.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::{
     target::{Role, Target},
 };
 
-/// Where nobody but Mallory works.
+/// A namespace that only Mallory uses.
 pub const ELSEWHERE: &str = "mallorys";
-/// The release that she makes up.
+/// The release that she forges.
 const MINE: &str = "mine";
 /// Higher than any revision of the victim.
 const NEWEST: u32 = 99;
@@ -32,7 +32,7 @@ pub async fn all(stage: &Stage<'_>) -> anyhow::Result<Vec<(String, Forged)>> {
     let namespace = release.namespace.as_str();
     let mut found = Vec::new();
     let mut one = |name: String, forged| found.push((name, forged));
-    // Twins beside the real records, which Helm's own driver would not have written.
+    // Copies next to the real records, in forms that Helm's driver does not write.
     for (kept, what) in [
         (Kept::Opaque, "an opaque Secret"),
         (Kept::ConfigMap, "a ConfigMap"),
@@ -62,7 +62,7 @@ pub async fn all(stage: &Stage<'_>) -> anyhow::Result<Vec<(String, Forged)>> {
                 elsewhere(kept, MINE, status, Some(body)),
             );
         }
-        // A copy of a namespace: the body still speaks of the victim.
+        // A copied namespace: the body still names the victim.
         for status in ["deployed", "pending-upgrade", "uninstalled"] {
             one(
                 format!("{what} copied elsewhere, {status}"),
@@ -114,8 +114,8 @@ fn claiming(real: &Value, namespace: &str) -> Value {
     body
 }
 
-/// The same where the policy names who may deploy what, and Mallory only deploys elsewhere: then not even
-/// well-formed records in the release's own namespace may open anything.
+/// The same with a policy that names deployers and lets Mallory deploy elsewhere only: then even
+/// well-formed records in the release's own namespace must not allow anything.
 pub async fn all_with_deployers(stage: &Stage<'_>) -> anyhow::Result<Vec<(String, Forged)>> {
     let record = records::newest(stage.world, stage.release).await?;
     let real = records::decoded(&record).unwrap_or_default();
@@ -136,7 +136,7 @@ pub async fn all_with_deployers(stage: &Stage<'_>) -> anyhow::Result<Vec<(String
         .collect())
 }
 
-/// Tries a forgery: what it may open, then what is left of it when it is gone.
+/// Tries a forgery: what it allows, then what remains after its removal.
 pub async fn run(
     stage: &Stage<'_>,
     targets: &mut [Target],
@@ -165,7 +165,7 @@ pub async fn run(
     }
     let path = format!("{}/{}", forged.place().path(), forged.name());
     heard_of(stage, forged).await?;
-    // The record stands already, so that these are plays without a set-up of their own.
+    // The record exists already, so these plays need no setup.
     let telling = |target: &&mut Target| target.kind != "ServiceAccount";
     for target in targets.iter_mut().filter(telling) {
         let mut strikes = strikes(target);
@@ -175,7 +175,7 @@ pub async fn run(
         stage.run(target, &Play::alone(strikes)).await?;
     }
     world.oncall.delete(&path, Persist::Really).await?;
-    // The guard may have learned something that no watch takes back.
+    // The guard may have learned something that no watch event corrects.
     let first = |target: &&mut Target| target.kind == "ConfigMap";
     for target in targets.iter_mut().filter(first) {
         let mut strikes = crate::strikes::short(target);
@@ -187,7 +187,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The guard hears of a record by a watch; of one that it does not count it never does.
+/// The guard learns of a record through a watch, and never of one that does not count.
 async fn heard_of(stage: &Stage<'_>, forged: &Forged) -> anyhow::Result<()> {
     let label = format!("release=\"{}\"", forged.release);
     let namespace = format!("namespace=\"{}\"", forged.namespace);
@@ -201,7 +201,7 @@ async fn heard_of(stage: &Stage<'_>, forged: &Forged) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// What a forged record may open: its values, removals while it is pending, its marks, a deletion.
+/// What a forged record might allow: its values, removals while it is pending, its marks, a deletion.
 fn strikes(target: &Target) -> Vec<Strike> {
     let place = || target.place.clone();
     let mut strikes = Vec::new();
@@ -259,11 +259,11 @@ fn strikes(target: &Target) -> Vec<Strike> {
     strikes
 }
 
-/// What forgeries may lock: those of other releases all at once, copies one by one, since of several records
-/// of one release only the newest counts.
+/// What forgeries might block. Those of other releases are tried all at once; copies one by one, because
+/// only the newest record of a release counts.
 pub async fn all_locks(stage: &Stage<'_>, forgeries: &[(String, Forged)]) -> anyhow::Result<()> {
     let of = |release: &str| -> Vec<(String, Forged)> {
-        // Helm itself counts what stands in its namespace: that would lock without a guard.
+        // Helm itself counts records in its namespace: these would block it even without a guard.
         let wanted = |(_, forged): &&(String, Forged)| {
             forged.namespace == ELSEWHERE && forged.release == release
         };
@@ -278,7 +278,7 @@ pub async fn all_locks(stage: &Stage<'_>, forgeries: &[(String, Forged)]) -> any
     Ok(())
 }
 
-/// Makes forged records, has Helm work beside them, and takes them away.
+/// Creates forged records, lets Helm work next to them, and removes them.
 async fn lock(stage: &Stage<'_>, name: &str, all: &[(String, Forged)]) -> anyhow::Result<()> {
     stage.world.namespace(ELSEWHERE).await?;
     let mut lines = Vec::new();
@@ -286,7 +286,7 @@ async fn lock(stage: &Stage<'_>, name: &str, all: &[(String, Forged)]) -> anyhow
     for (number, (_, forged)) in (1_u32..).zip(all) {
         let mut forged = forged.clone();
         if all.len() > 1 {
-            // They would stand in each other's place.
+            // They would have the same name.
             forged.release = format!("{}-{number}", forged.release);
             if let Some(body) = &mut forged.body {
                 body["name"] = json!(forged.release);
@@ -312,7 +312,7 @@ async fn lock(stage: &Stage<'_>, name: &str, all: &[(String, Forged)]) -> anyhow
     stage.release.rebuild(stage.world).await
 }
 
-/// Helm's own steps pass, whoever has forged what: an upgrade that changes and prunes, a rollback.
+/// Helm's own steps are allowed despite any forgery: an upgrade that changes and prunes, a rollback.
 pub async fn locks(stage: &Stage<'_>, name: &str, line: &str) -> anyhow::Result<()> {
     let release = stage.release.name.as_str();
     let chart = stage.release.chart.display().to_string();
@@ -338,9 +338,9 @@ pub async fn locks(stage: &Stage<'_>, name: &str, line: &str) -> anyhow::Result<
     Ok(())
 }
 
-/// A step of Helm that the guard refuses is a finding as well: Helm does not always say so, the guard's log
-/// does. One that Helm itself does not take is none: to Helm a pending record among its own is an operation
-/// under way.
+/// A Helm step that the guard denies is a finding too. Helm does not always report it; the guard's log
+/// does. A step that Helm itself rejects is not a finding: to Helm, a pending record is an operation in
+/// progress.
 pub async fn passes(
     stage: &Stage<'_>,
     (name, step, line): (&str, &str, &str),

@@ -1,7 +1,7 @@
-//! The invariant: what was declared is there as it was right after the install.
+//! The invariant: every declared object is as it was right after the install.
 //!
-//! The API server stores one spelling of a value, so texts are compared. What a manifest declares and
-//! the API server never had is no promise; neither is what a controller may fill in.
+//! The API server stores one spelling of a value, so texts are compared. Declared fields that the API
+//! server never stored are not covered; nor are fields that a controller may fill in.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{
     target::{MANAGED_BY, OWNED_BY, Role},
 };
 
-/// Maps that are one value to Kubernetes: one key more selects something else.
+/// Maps that are one value to Kubernetes: an additional key selects something else.
 const SELECTORS: &[&str] = &[
     "selector",
     "podSelector",
@@ -21,7 +21,7 @@ const SELECTORS: &[&str] = &[
     "objectSelector",
 ];
 
-/// What must stay as it is.
+/// A value that must not change.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     declared: Value,
@@ -30,14 +30,14 @@ pub struct Promises {
     marks: Vec<(String, Value)>,
 }
 
-/// What was taken away.
+/// A loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The object is not there.
+    /// The object is missing.
     Gone,
     /// It is being deleted.
     Leaving,
-    /// A value is another one, or none.
+    /// A value changed or was removed.
     Changed {
         /// Where.
         path: String,
@@ -59,16 +59,16 @@ impl fmt::Display for Loss {
 }
 
 impl Promises {
-    /// What an object promises that stands as it should.
+    /// The values that must not change, read from an intact object.
     pub fn taken(role: Role, declared: &Value, live: &Value) -> Self {
-        if role == Role::Foundation {
+        if role == Role::Infrastructure {
             return Self::default();
         }
         let mut promises = Self {
             declared: declared.clone(),
             ..Self::default()
         };
-        // A lease is written by whoever holds it; its metadata is not.
+        // The spec of a Lease belongs to its holder; the metadata does not.
         let is_lease = declared.get("kind").and_then(Value::as_str) == Some("Lease");
         for leaf in leaves::leaves(declared, live) {
             if is_lease && !leaf.path.starts_with(".metadata") {
@@ -78,7 +78,7 @@ impl Promises {
             let Some(value) = value else { continue };
             match leaf.sort {
                 Sort::Scalar => promises.values.push((leaf.path, value.clone())),
-                // What a controller fills is not what the manifest left empty.
+                // Fields that a controller fills do not count as empty in the manifest.
                 Sort::Empty if !is_selector(&leaf.path) => {}
                 Sort::Empty | Sort::Branch if is_selector(&leaf.path) => {
                     promises.selectors.push((leaf.path, value.clone()));
@@ -92,7 +92,7 @@ impl Promises {
         promises
     }
 
-    /// What of it is broken in what the API server answers for the object now.
+    /// The losses in the current object.
     pub fn broken(&self, code: u16, live: &Value) -> Option<Loss> {
         if code == 404 {
             return Some(Loss::Gone);

@@ -2,17 +2,17 @@
 //! no exemption names tries every verb and subresource of every kind that a release declares, alone and
 //! in pairs (set up, then strike), with the controllers running and the guard in mode Deny.
 //!
-//! After each try the invariant of [`invariant`]: every declared object is there with its declared values
-//! and its marks, or a warning or an audit line names who took them away. A second one in [`forgery`]:
-//! whatever somebody has prepared, Helm's own upgrade, rollback and uninstall pass.
+//! After each try, the invariant of [`invariant`] must hold: every declared object exists with its
+//! declared values and marks, or a warning or an audit line names who removed them. A second one is in
+//! [`forgery`]: whatever an attacker has prepared, Helm's own upgrade, rollback and uninstall are
+//! allowed.
 //!
-//! What is a loss is decided with no code of the guard's: the values are those that the API server had
-//! stored right after the install. Start at [`campaign::run`]; a try is a [`play::Play`], what is tried
-//! comes from [`strikes`], [`setups`], [`deputies`] and [`forgery`], and what stays out is in
-//! [`exclusions`].
+//! Losses are found without the guard's code: the expected values are those that the API server stored
+//! right after the install. Start at [`campaign::run`]. A try is a [`play::Play`]; techniques come from
+//! [`strikes`], [`setups`], [`deputies`] and [`forgery`]; exclusions are in [`exclusions`].
 //!
-//! `ADVERSARY_MINUTES`, `ADVERSARY_CHARTS` (a folder of charts beside the one of its own), `ADVERSARY_ONLY`
-//! (techniques whose name holds the text), `HELM_GUARD_SEED` and `HELM_GUARD_BIN` (another guard).
+//! `ADVERSARY_MINUTES`, `ADVERSARY_CHARTS` (a folder of additional charts), `ADVERSARY_ONLY` (techniques
+//! whose name contains the text), `HELM_GUARD_SEED` and `HELM_GUARD_BIN` (another guard).
 
 #![allow(
     clippy::unwrap_used,
@@ -90,7 +90,7 @@ fn every_loss_of_a_declared_object_is_reported_by_name() {
     );
 }
 
-/// Another one each time: it is printed.
+/// Differs in each run, and is printed.
 fn rand_seed() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(1, |since| since.as_secs())

@@ -1,4 +1,4 @@
-//! A play: set up, then strike, on one object; and what is done when something is lost.
+//! A play: a setup, then strikes, on one object; and what happens when something is lost.
 
 use std::time::{Duration, Instant};
 
@@ -16,23 +16,23 @@ use crate::{
     world::World,
 };
 
-/// After so many repetitions in which the API server went on without the guard, that is a finding: the
-/// attack is what keeps the guard from answering.
+/// After this many repetitions in which the API server failed open, that is a finding: the attack
+/// keeps the guard from answering.
 const ANSWERS_MISSED: usize = 4;
 
-/// What is tried on one object.
+/// One attack on one object.
 #[derive(Clone, Debug)]
 pub struct Play {
-    /// The set-up's name; empty for strikes alone.
+    /// The setup's name; empty for strikes alone.
     pub name: String,
-    /// What comes first, and may well be refused.
+    /// The setup. It may be denied.
     pub set_up: Vec<Strike>,
-    /// What is tried then, one after the other.
+    /// The strikes, in order.
     pub strikes: Vec<Strike>,
 }
 
 impl Play {
-    /// Strikes without a set-up.
+    /// Strikes without a setup.
     pub fn alone(strikes: Vec<Strike>) -> Self {
         Self {
             name: String::new(),
@@ -51,7 +51,8 @@ impl Play {
     }
 }
 
-/// The technique of a strike alone. What concerns all of a namespace is one finding and not a hundred.
+/// The technique of a strike without a setup. A loss that affects a whole namespace is one finding, not a
+/// hundred.
 fn alone(strike: &Strike, target: &Target) -> String {
     if target.place.namespace.as_deref() == Some("kube-system") {
         format!("{} in kube-system", strike.name)
@@ -62,15 +63,15 @@ fn alone(strike: &Strike, target: &Target) -> String {
     }
 }
 
-/// A request that was carried out.
+/// A request that was executed.
 pub struct Done {
     /// It.
     pub request: Request,
-    /// What the guard said to it.
+    /// The guard's answer.
     pub warning: Option<String>,
 }
 
-/// Where plays are run: one release.
+/// The stage of a play: one release.
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
     /// The world.
@@ -91,7 +92,7 @@ impl Stage<'_> {
     pub async fn run(&self, target: &mut Target, play: &Play) -> anyhow::Result<()> {
         let wanted = |strike: &&Strike| {
             let report = self.world.report.lock();
-            // What works alone is not worth a set-up.
+            // A strike that works alone needs no setup.
             report.wants(&play.technique(strike, target))
                 && (play.name.is_empty() || report.times(&alone(strike, target)) == 0)
         };
@@ -102,7 +103,7 @@ impl Stage<'_> {
         let since = Timestamp::now();
         let mut done = self.set_up(target, play).await?;
         if play.set_up.iter().any(|strike| !strike.name.is_empty()) && done.is_empty() {
-            // Refused: then the strikes are those without a set-up, which are tried by themselves.
+            // Denied: the strikes without a setup are tried separately.
             return Ok(());
         }
         for strike in strikes {
@@ -137,7 +138,7 @@ impl Stage<'_> {
         Ok(done)
     }
 
-    /// Sends a strike; says what was carried out, if anything.
+    /// Sends a strike and returns the executed request, if any.
     pub async fn send(&self, target: &Target, strike: &Strike) -> anyhow::Result<Option<Done>> {
         let live = if strike.edits() {
             let path = strike.place.main().path();
@@ -167,13 +168,13 @@ impl Stage<'_> {
         Ok(None)
     }
 
-    /// What is lost of an object now.
+    /// The current losses of an object.
     pub async fn loss(&self, target: &Target) -> anyhow::Result<Option<Loss>> {
         let reply = self.world.oncall.get(&target.place.path()).await?;
         Ok(target.promises.broken(reply.code, &reply.body))
     }
 
-    /// Finds the least that it takes, reports it and puts the object back.
+    /// Finds the minimal attack, reports it and restores the object.
     async fn lost(
         &self,
         target: &mut Target,
@@ -199,7 +200,7 @@ impl Stage<'_> {
         let lines = |done: &[Done]| done.iter().map(|done| done.request.to_string()).collect();
         let whole: Vec<String> = lines(done);
         self.restore(target).await?;
-        // The strike alone, then with what came before it.
+        // The strike alone, then with its setup.
         for (technique, set_up) in [(&by_itself, &[][..]), (&technique, &play.set_up)] {
             let mut times_unanswered = 0;
             loop {
@@ -212,7 +213,7 @@ impl Stage<'_> {
                     break;
                 };
                 if self.world.failed_open() > unanswered {
-                    // The guard was not heard in time: a busy machine, or what it cannot cope with.
+                    // The guard did not answer in time: a busy machine, or a request that is too expensive.
                     times_unanswered += 1;
                     let title = &target.title;
                     let note = format!("not answered in time: {technique}: {title}");
@@ -238,13 +239,13 @@ impl Stage<'_> {
             }
             self.restore(target).await?;
         }
-        // What takes many requests is not repeated whole.
+        // An attack of many requests is not repeated in full.
         let was_heard = self.world.failed_open() == 0;
         let mut report = self.world.report.lock();
         if done.len() > 2 && was_heard {
             report.find(&technique, &target.title, &loss, whole);
         } else {
-            // Not again: this machine was too busy for the guard to be heard.
+            // It did not happen again: the machine was too busy for the guard to answer.
             report.note(format!(
                 "seen once: {technique}: {}: {loss}: {whole:?}",
                 target.title
@@ -253,7 +254,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Puts an object back: by hand what nobody declares, by Helm what is gone.
+    /// Restores an object: undeclared fields by hand, missing objects by Helm.
     pub async fn restore(&self, target: &mut Target) -> anyhow::Result<()> {
         let path = target.place.path();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -311,7 +312,7 @@ impl Stage<'_> {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub fn outcome(reply: &Reply) -> Outcome {
     if reply.denied_by_guard() {
         Outcome::Denied
@@ -324,7 +325,7 @@ pub fn outcome(reply: &Reply) -> Outcome {
     }
 }
 
-/// What the guard warns of.
+/// The guard's warnings.
 pub fn guards_warning(reply: &Reply) -> Option<&str> {
     let mut warnings = reply.warnings.iter();
     warnings

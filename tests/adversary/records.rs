@@ -1,4 +1,4 @@
-//! Release records: what their bodies say, and forged ones.
+//! Release records: their content, and forged ones.
 
 use std::io::{Read, Write};
 
@@ -18,7 +18,7 @@ pub fn name(release: &str, revision: u32) -> String {
     format!("sh.helm.release.v1.{release}.v{revision}")
 }
 
-/// Labels that Helm moves by itself.
+/// Labels that Helm changes by itself.
 const MOVING: &[&str] = &["status", "createdAt", "modifiedAt"];
 
 /// The newest record of a release.
@@ -43,7 +43,7 @@ pub async fn newest(world: &World, release: &Release) -> anyhow::Result<Value> {
     Ok(newest)
 }
 
-/// What of a record nobody changes while its revision is the newest.
+/// The parts of a record that do not change while its revision is the newest.
 pub fn lasting(record: &Value) -> Value {
     let mut lasting = record.clone();
     let mut strip = |map: &str, fields: &[&str]| {
@@ -64,9 +64,9 @@ pub fn lasting(record: &Value) -> Value {
     lasting
 }
 
-/// The newest record, the namespace of a release and the CRDs of its custom resources: what the
-/// release stands on.
-pub async fn foundations(
+/// The newest record, the namespace of a release and the CRDs of its custom resources: the
+/// infrastructure of a release.
+pub async fn infrastructure(
     world: &World,
     release: &Release,
     targets: &[Target],
@@ -102,7 +102,7 @@ pub async fn foundations(
         if let Some(place) = Place::parse(&path) {
             found.push(Target::new(
                 &served,
-                (&title, place, Role::Foundation),
+                (&title, place, Role::Infrastructure),
                 declared,
                 live,
             ));
@@ -124,7 +124,7 @@ pub fn decoded(record: &Value) -> Option<Value> {
     serde_json::from_str(&text).ok()
 }
 
-/// What is written into a record.
+/// Encodes the content of a record.
 fn encoded(body: &Value) -> Option<String> {
     let level = flate2::Compression::default();
     let mut zip = flate2::write::GzEncoder::new(Vec::new(), level);
@@ -132,12 +132,12 @@ fn encoded(body: &Value) -> Option<String> {
     Some(BASE64_STANDARD.encode(zip.finish().ok()?))
 }
 
-/// Where a forged record is kept, and as what.
+/// The kind of object that stores a forged record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// A Secret of Helm's type.
     Secret,
-    /// A Secret of no type.
+    /// A Secret of type Opaque.
     Opaque,
     /// A ConfigMap.
     ConfigMap,
@@ -146,17 +146,17 @@ pub enum Kept {
 /// A forged record.
 #[derive(Clone, Debug)]
 pub struct Forged {
-    /// Where it is written.
+    /// The namespace.
     pub namespace: String,
-    /// As what.
+    /// The kind of object.
     pub kept: Kept,
-    /// What its name and its labels say.
+    /// The release in its name and labels.
     pub release: String,
     /// The revision.
     pub revision: u32,
     /// The status, in the label and in the body.
     pub status: String,
-    /// What its body says, but for the revision and the status; nothing for no body at all.
+    /// Its body, except for the revision and the status; `None` for no body.
     pub body: Option<Value>,
 }
 
@@ -166,7 +166,7 @@ impl Forged {
         name(&self.release, self.revision)
     }
 
-    /// The collection that it is made in.
+    /// The collection in which it is created.
     pub fn place(&self) -> Place {
         let plural = if self.kept == Kept::ConfigMap {
             "configmaps"

@@ -1,4 +1,4 @@
-//! Releases that the adversary attacks, and what each of them declares.
+//! Releases that the adversary attacks, and their declared objects.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,11 +25,11 @@ pub struct Release {
     pub namespace: String,
     /// The chart.
     pub chart: PathBuf,
-    /// Who installs it.
+    /// The kubeconfig of the user who installs it.
     pub helm: HelmVersion,
     /// Further arguments of Helm.
     pub args: Vec<String>,
-    /// The webhook configurations that it brings: nobody answers them here, so they are removed.
+    /// Its webhook configurations. Nothing answers them here, so they are removed.
     pub webhooks: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Release {
         tokio::task::block_in_place(|| helm.run())
     }
 
-    /// Removes what is left of it and installs it anew, for when not even Helm can put it back.
+    /// Removes the release and installs it again, if even Helm cannot restore it.
     pub async fn rebuild(&self, world: &World) -> anyhow::Result<()> {
         let path = format!("/api/v1/namespaces/{}", self.namespace);
         world.oncall.delete(&path, Persist::Really).await?;
@@ -53,7 +53,7 @@ impl Release {
         self.install(world).await
     }
 
-    /// `helm install`, in a namespace that is made for it.
+    /// `helm install` in a new namespace.
     pub async fn install(&self, world: &World) -> anyhow::Result<()> {
         world.namespace(&self.namespace).await?;
         let chart = self.chart.display().to_string();
@@ -77,7 +77,7 @@ impl Release {
         Ok(())
     }
 
-    /// `helm upgrade` to what is there already: it makes again what is missing and sets what differs.
+    /// `helm upgrade` with the same chart: it recreates missing objects and resets values that differ.
     pub async fn upgrade(&self, world: &World, more: &[&str]) -> Output {
         let chart = self.chart.display().to_string();
         let words = ["upgrade", &self.name, &chart, "--history-max", "3"];
@@ -89,13 +89,13 @@ impl Release {
             .collect();
         let output = self.helm(world, &words).await;
         for path in &self.webhooks {
-            // One that is left shows as an object that cannot be written.
+            // A remaining one shows as an object that cannot be written.
             let _ = world.oncall.delete(path, Persist::Really).await;
         }
         output
     }
 
-    /// Removes the webhook configurations that it brings.
+    /// Removes its webhook configurations.
     pub async fn silence(&mut self, world: &World) -> anyhow::Result<()> {
         let prefix = "/apis/admissionregistration.k8s.io/v1";
         for kind in [
@@ -119,7 +119,7 @@ impl Release {
         Ok(())
     }
 
-    /// Helm upgrades, rolls back and uninstalls it, whatever has happened.
+    /// Upgrades, rolls back and uninstalls it, whatever has happened.
     pub async fn removed(&self, stage: &Stage<'_>) -> anyhow::Result<()> {
         forgery::locks(stage, "everything", "").await?;
         let uninstall = ["uninstall", &self.name];
@@ -127,7 +127,7 @@ impl Release {
         Ok(())
     }
 
-    /// What it declares, as it stands now, when the controllers are done with it.
+    /// Its declared objects in their current state, after the controllers have acted.
     pub async fn targets(&self, world: &World) -> anyhow::Result<Vec<Target>> {
         let manifest = self
             .helm(world, &["get", "manifest", &self.name])
@@ -173,8 +173,8 @@ impl Release {
         Ok(targets)
     }
 
-    /// Alice's kubeconfig, whose context says the release's namespace: `--namespace` would refuse documents
-    /// that name another.
+    /// Alice's kubeconfig with the namespace of the release in its context. `--namespace` would reject
+    /// documents that name another one.
     fn kubeconfig(&self, world: &World) -> anyhow::Result<PathBuf> {
         let text = std::fs::read_to_string(world.plane.alice())?;
         let mut config: Value = serde_json::from_str(&text)?;
@@ -187,7 +187,7 @@ impl Release {
         Ok(path)
     }
 
-    /// Waits until the guard refuses to delete one of the targets.
+    /// Waits until the guard denies deleting one of the targets.
     pub async fn guarded(&self, world: &World, targets: &[Target]) -> anyhow::Result<()> {
         let probe = targets
             .iter()
@@ -205,8 +205,8 @@ impl Release {
     }
 }
 
-/// The object when its controller has seen its generation, or as it is after a while; nothing when it is
-/// not there.
+/// The object once its controller has observed its generation, or after a timeout; `None` if it does not
+/// exist.
 async fn settled(world: &World, path: &str) -> anyhow::Result<Option<Value>> {
     let last = parking_lot::Mutex::new(None);
     eventually(Duration::from_secs(10), || async {

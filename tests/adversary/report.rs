@@ -1,32 +1,32 @@
-//! What was tried and what was found.
+//! What was tried, and the findings.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::{exclusions::EXCLUSIONS, invariant::Loss};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Denied by the guard.
     Denied,
     /// Refused by the API server itself.
     Rejected,
-    /// Carried out, with a warning of the guard.
+    /// Executed, with a warning of the guard.
     Warned,
-    /// Carried out.
+    /// Executed.
     Passed,
 }
 
-/// Something that was taken away, and nothing says by whom.
+/// A loss without a warning or an audit line that names who caused it.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The technique.
     pub technique: String,
     /// The object.
     pub object: String,
-    /// What is lost.
+    /// The loss.
     pub loss: String,
-    /// The least that it takes, as lines of kubectl.
+    /// The minimal attack, as kubectl commands.
     pub requests: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty one; with a text, only techniques whose name holds it are tried.
+    /// An empty report. With a text, only techniques whose name contains it are tried.
     pub fn new(only: Option<String>) -> Self {
         Self {
             only,
@@ -66,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Whether a technique is worth trying (again): two findings say it all.
+    /// Whether to try a technique again: two findings are enough.
     pub fn wants(&self, technique: &str) -> bool {
         let asked = self
             .only
@@ -79,7 +79,7 @@ impl Report {
                 .is_none_or(|found| *found < 2)
     }
 
-    /// How often a technique has taken something away.
+    /// How often a technique has caused a loss.
     pub fn times(&self, technique: &str) -> usize {
         self.techniques.get(technique).copied().unwrap_or(0)
     }
@@ -94,8 +94,8 @@ impl Report {
             .add(outcome);
     }
 
-    /// Why the API server itself refuses to write a subresource: the first reason says whether the try was
-    /// worth anything.
+    /// Why the API server itself rejects writing a subresource. The first reason shows whether the try was
+    /// meaningful.
     pub fn rejected(&mut self, (verb, sub): (&str, Option<&str>), message: &str) {
         if let Some(sub) = sub {
             let message = message.chars().take(160).collect();
@@ -105,19 +105,19 @@ impl Report {
         }
     }
 
-    /// Something was taken away, and a warning or an audit line says so.
+    /// Records a loss that a warning or an audit line reports.
     pub fn name(&mut self, technique: &str, by: &str) {
         let line = format!("{technique}: {}", by.chars().take(160).collect::<String>());
         *self.named.entry(line).or_default() += 1;
         *self.techniques.entry(technique.to_owned()).or_default() += 1;
     }
 
-    /// Something was taken away, and nothing says by whom.
+    /// Records a loss that nothing reports.
     pub fn find(&mut self, technique: &str, object: &str, loss: &Loss, requests: Vec<String>) {
         self.found(technique, object, loss.to_string(), requests);
     }
 
-    /// The same, in words.
+    /// The same as text.
     pub fn found(&mut self, technique: &str, object: &str, loss: String, requests: Vec<String>) {
         *self.techniques.entry(technique.to_owned()).or_default() += 1;
         eprintln!("adversary: FOUND {technique}: {object}: {loss}");
@@ -132,29 +132,29 @@ impl Report {
         });
     }
 
-    /// A declared object that was not there to be attacked.
+    /// Records a declared object that does not exist.
     pub fn absent(&mut self, title: &str) {
         self.note(format!("{title} is not there"));
     }
 
-    /// A declared object that is left out.
+    /// Records a declared object that is left out.
     pub fn excluded(&mut self, title: &str, reason: &str) {
         self.note(format!("{title} is left out: {reason}"));
     }
 
-    /// Something worth saying.
+    /// Adds a note.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// What the time was not enough for.
+    /// Counts plays that the time did not allow.
     pub fn leave(&mut self, plays: usize) {
         self.left += plays;
     }
 
-    /// What was found.
+    /// The findings.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

@@ -1,4 +1,4 @@
-//! One request of the adversary, as it goes out and as a person would type it.
+//! One request of the adversary, as it is sent and as a kubectl command.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::api::{Api, Reply};
 
-/// Where an object or a collection is on the API server.
+/// The location of an object or a collection on the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// `v1` or `GROUP/VERSION`.
@@ -16,14 +16,14 @@ pub struct Place {
     pub plural: String,
     /// Of namespaced objects.
     pub namespace: Option<String>,
-    /// Nothing for the collection.
+    /// `None` for the collection.
     pub name: Option<String>,
-    /// `status` for one.
+    /// `status`, for example.
     pub subresource: Option<String>,
 }
 
 impl Place {
-    /// The place of a path without a subresource.
+    /// Parses a path without a subresource.
     pub fn parse(path: &str) -> Option<Self> {
         let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let (version, rest) = match words.as_slice() {
@@ -49,7 +49,7 @@ impl Place {
         })
     }
 
-    /// A subresource of it.
+    /// The location of a subresource.
     pub fn sub(&self, subresource: &str) -> Self {
         Self {
             subresource: Some(subresource.to_owned()),
@@ -73,7 +73,7 @@ impl Place {
         }
     }
 
-    /// The collection that it is in.
+    /// Its collection.
     pub fn collection(&self) -> Self {
         Self {
             name: None,
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-/// What is done.
+/// The verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// JSON merge patch.
@@ -113,7 +113,7 @@ pub enum Verb {
     Json,
     /// Strategic merge patch.
     Strategic,
-    /// Server-side apply, by force.
+    /// Forced server-side apply.
     Apply,
     /// PUT.
     Replace,
@@ -145,7 +145,7 @@ impl Verb {
         }
     }
 
-    /// The word for the table.
+    /// The name in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Merge => "patch (merge)",
@@ -165,7 +165,7 @@ impl Verb {
 pub struct Request {
     /// What is done.
     pub verb: Verb,
-    /// To what.
+    /// The location.
     pub place: Place,
     /// `fieldManager=x`, without the question mark.
     pub query: String,
@@ -209,7 +209,7 @@ impl Request {
     }
 }
 
-/// Longer bodies are cut: padding says nothing.
+/// Longer bodies are cut, because padding is not informative.
 const SHOWN: usize = 400;
 
 impl fmt::Display for Request {

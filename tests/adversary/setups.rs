@@ -1,5 +1,5 @@
-//! What may make the next request go unseen: the first half of a pair. Each of these passes, or is
-//! refused; what follows is tried either way.
+//! Setups that may hide the next request: the first half of a pair. A setup may be allowed or
+//! denied; the strikes follow either way.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn pad(bytes: usize) -> Value {
     Value::String("<".repeat(bytes))
 }
 
-/// Every set-up for an object, by name.
+/// Every setup for an object, by name.
 pub fn all(target: &Target) -> Vec<(String, Vec<Strike>)> {
     let mut found = Vec::new();
     let mut one = |strike: Strike| found.push((strike.name.clone(), vec![strike]));
@@ -37,14 +37,14 @@ pub fn all(target: &Target) -> Vec<(String, Vec<Strike>)> {
             }
         }
     }
-    for (name, edits) in beside() {
+    for (name, edits) in foreign_metadata() {
         one(Strike::edit(name, Verb::Merge, target.place.clone(), edits));
     }
     found
 }
 
-/// Undeclared metadata by which somebody might tell an object from a declared one.
-fn beside() -> Vec<(&'static str, Vec<Edit>)> {
+/// Undeclared metadata by which code might mistake a declared object for an undeclared one.
+fn foreign_metadata() -> Vec<(&'static str, Vec<Edit>)> {
     let label =
         |key: &str, value: &str| Edit::Set(fields(&["metadata", "labels", key]), json!(value));
     let annotation =
@@ -94,7 +94,7 @@ fn beside() -> Vec<(&'static str, Vec<Edit>)> {
     ]
 }
 
-/// Padding by a quarter of a megabyte, which every object takes, and by a megabyte where there is room.
+/// Padding of a quarter of a megabyte, which every object accepts, and of a megabyte where a field allows it.
 fn padded(target: &Target) -> Vec<Strike> {
     let strike = |name: &str, path: Vec<crate::leaves::Step>, bytes| {
         let edit = Edit::Set(path, pad(bytes));
@@ -102,12 +102,12 @@ fn padded(target: &Target) -> Vec<Strike> {
     };
     let annotation = fields(&["metadata", "annotations", "pad"]);
     let mut strikes = vec![strike("padded by 250 KB", annotation, 250_000)];
-    let room: Option<Vec<&str>> = match target.kind.as_str() {
+    let field: Option<Vec<&str>> = match target.kind.as_str() {
         "ConfigMap" => Some(vec!["data", "pad"]),
         "Gadget" => Some(vec!["spec", "pad"]),
         _ => None,
     };
-    if let Some(path) = room {
+    if let Some(path) = field {
         strikes.push(strike("padded by 1 MB", fields(&path), 1_000_000));
     }
     for spec in [

@@ -1,5 +1,4 @@
-//! Deputies that take their time: what they need is given to them first, and looked at last, on a release
-//! that nothing else is tried on.
+//! Slow deputies: they get their license first and are checked last, on a release without other attacks.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,7 +13,7 @@ use crate::{
     world::World,
 };
 
-/// What was given to whom.
+/// Which target got which license.
 pub struct Slow {
     release: Release,
     targets: Vec<Target>,
@@ -22,8 +21,8 @@ pub struct Slow {
     since: Timestamp,
 }
 
-/// An autoscaler for declared replicas, which may scale but has to be named, and the annotation by which
-/// the API server knows the flow schemas that it may clear away.
+/// An autoscaler for declared replicas, which may scale but must be reported, and the annotation that
+/// marks flow schemas as removable by the API server.
 pub async fn begin(world: &World) -> anyhow::Result<Slow> {
     let chart = Chart::new("slow", "1.0.0").template("objects.yaml", include_str!("slow.yaml"));
     let release = Release {
@@ -92,7 +91,7 @@ fn autoscaler(namespace: &str) -> Strike {
     Strike::body(name, Verb::Create, place, Some(autoscaler))
 }
 
-/// What has become of it.
+/// Checks the outcome.
 pub async fn end(world: &World, slow: Slow) -> anyhow::Result<()> {
     let stage = Stage {
         world,

@@ -1,4 +1,4 @@
-//! A strike: one request that would take something away, made of what is there when it is sent.
+//! A strike: one request that would cause a loss, built from the live object when it is sent.
 
 pub mod deletes;
 pub mod marks;
@@ -24,16 +24,16 @@ pub const WRITES: [Verb; 5] = [
 /// One edit of an object.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// Puts a value somewhere.
+    /// Sets a value.
     Set(Vec<Step>, Value),
-    /// Takes what is somewhere away.
+    /// Removes a value.
     Remove(Vec<Step>),
 }
 
 /// What is sent.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Edits of the object; the next ones where the API server itself refuses the first.
+    /// Edits of the object. If the API server itself rejects the first one, the next is tried.
     Edits(Vec<Vec<Edit>>),
     /// A body, or none.
     Body(Option<Value>),
@@ -48,7 +48,7 @@ pub struct Strike {
     pub verb: Verb,
     /// To what.
     pub place: Place,
-    /// `fieldManager=x` for one.
+    /// `fieldManager=x`, for example.
     pub query: String,
     /// What is sent.
     pub act: Act,
@@ -83,12 +83,12 @@ impl Strike {
         self
     }
 
-    /// Whether it has to know what is there.
+    /// Whether it needs the live object.
     pub fn edits(&self) -> bool {
         matches!(self.act, Act::Edits(_))
     }
 
-    /// The requests to try in turn, until the API server itself does not refuse one.
+    /// The requests to try in turn, until the API server itself accepts one.
     pub fn requests(&self, live: &Value) -> Vec<Request> {
         let bodies = match &self.act {
             Act::Body(body) => vec![body.clone()],
@@ -111,7 +111,7 @@ impl Strike {
     }
 }
 
-/// Everything that is tried on a target alone.
+/// Every strike that is tried without a setup.
 pub fn all(target: &Target) -> Vec<Strike> {
     let mut strikes = values::strikes(target);
     strikes.extend(marks::strikes(target));
@@ -119,7 +119,7 @@ pub fn all(target: &Target) -> Vec<Strike> {
     strikes
 }
 
-/// Those that follow a set-up: a value, the marks, the object.
+/// Those that follow a setup: a value, the marks, the object.
 pub fn short(target: &Target) -> Vec<Strike> {
     let place = || target.place.clone();
     let mut strikes = Vec::new();
@@ -181,7 +181,7 @@ fn body(verb: Verb, live: &Value, edits: &[Edit]) -> Option<Value> {
     }
 }
 
-/// A patch that says only what an edit is about, with whole lists.
+/// A patch with only the edited fields, and complete lists.
 fn merge_patch(edited: &Value, edits: &[Edit]) -> Value {
     let mut merged = json!({});
     for edit in edits {
@@ -189,7 +189,7 @@ fn merge_patch(edited: &Value, edits: &[Edit]) -> Value {
         let list = path.iter().position(|step| matches!(step, Step::Item(_)));
         let fields = &path[..list.unwrap_or(path.len())];
         let value = leaves::get(edited, fields).cloned().unwrap_or(Value::Null);
-        // A field that goes with its parent needs no null of its own.
+        // A field removed with its parent needs no null.
         leaves::set(&mut merged, fields, value);
     }
     merged
@@ -205,7 +205,7 @@ fn json_patch(live: &Value, edits: &[Edit]) -> Value {
                 leaves::remove(&mut seen, path);
             }
             Edit::Set(path, value) => {
-                // A parent that is missing has to be made.
+                // A missing parent has to be created.
                 for length in 1..path.len() {
                     let parent = &path[..length];
                     if leaves::get(&seen, parent).is_none() {
@@ -227,7 +227,7 @@ fn json_patch(live: &Value, edits: &[Edit]) -> Value {
     Value::Array(operations)
 }
 
-/// Server-side apply says what it wants to own; it takes nothing away that it never owned.
+/// Server-side apply states what it wants to own, and removes nothing that it never owned.
 fn applied(edited: &Value, edits: &[Edit]) -> Option<Value> {
     let mut applied = json!({
         "apiVersion": edited.get("apiVersion")?,

@@ -1,4 +1,4 @@
-//! A declared object: where it is served, and how it stood right after the install.
+//! A declared object: its location, and its state right after the install.
 
 use serde_json::{Value, json};
 
@@ -10,23 +10,23 @@ use crate::{
     request::Place,
 };
 
-/// The label that Helm puts on what it makes.
+/// The label that Helm puts on its objects.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The annotations by which Helm knows its own.
+/// The ownership annotations of Helm.
 pub const OWNED_BY: [&str; 2] = [
     "meta.helm.sh/release-name",
     "meta.helm.sh/release-namespace",
 ];
 
-/// What kind of promise a target is.
+/// The role of a target in its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// In a manifest, with Helm's marks.
+    /// Declared in a manifest, with Helm's marks.
     Declared,
-    /// A release record: its content is Helm's alone.
+    /// A release record: only Helm may change its content.
     Record,
-    /// A namespace with releases, or a CRD with declared instances: it is to stay.
-    Foundation,
+    /// A namespace with releases, or a CRD with declared instances: it must not be deleted.
+    Infrastructure,
 }
 
 /// A declared object.
@@ -38,22 +38,22 @@ pub struct Target {
     pub kind: String,
     /// Where it is.
     pub place: Place,
-    /// What it is to its release.
+    /// Its role in the release.
     pub role: Role,
-    /// The versions that it is served in beside its own.
+    /// Other versions that serve it.
     pub versions: Vec<String>,
-    /// What can be done to it beside.
+    /// Its subresources.
     pub subresources: Vec<Sub>,
-    /// What the manifest says.
+    /// The manifest.
     pub declared: Value,
-    /// How it stood after the install.
+    /// Its state after the install.
     pub baseline: Value,
-    /// What must stay so.
+    /// The values that must not change.
     pub promises: Promises,
 }
 
 impl Target {
-    /// The target of an object that is there.
+    /// The target of an existing object.
     pub fn new(
         served: &Served,
         (title, place, role): (&str, Place, Role),
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Takes what stands there now for how it is to be: Helm has made it anew.
+    /// Takes the current state as the expected one: Helm has made it again.
     pub fn retake(&mut self, baseline: Value) {
         if self.role == Role::Record {
             self.declared = records::lasting(&baseline);
@@ -85,13 +85,13 @@ impl Target {
         self.baseline = baseline;
     }
 
-    /// Whether strategic merge patches are taken.
+    /// Whether strategic merge patches are supported.
     pub fn is_builtin(&self) -> bool {
         let group = self.place.group();
         !group.contains('.') || group.ends_with(".k8s.io") && !group.starts_with("api")
     }
 
-    /// How it stood, as it can be sent: with the version that is there now.
+    /// The expected state as a request body, with the current resource version.
     pub fn as_it_was(&self, live: &Value) -> Value {
         let mut object = self.baseline.clone();
         let version = live.pointer("/metadata/resourceVersion").cloned();

@@ -1,5 +1,5 @@
-//! The control plane, the guard in mode Deny, and who acts: Alice runs Helm, Mallory attacks, and somebody
-//! on call, who may break the glass, puts things back.
+//! The control plane, the guard in mode Deny, and who acts: Alice runs Helm, Mallory attacks, and a
+//! break-glass user on call restores things.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,33 +15,33 @@ use crate::{
     report::Report,
 };
 
-/// A cluster-admin like any other.
+/// An ordinary cluster-admin.
 pub const MALLORY: &str = "mallory@example.com";
 const ONCALL: &str = "oncall@example.com";
 const ONCALL_GROUP: &str = "incident-commanders";
 
-/// Everything that runs. The guard goes first: it takes its registration back.
+/// Everything that runs. The guard is dropped first, because it removes its registration.
 pub struct World {
     guard: Guard,
-    /// Whether it is the build of the tests, which has no optimization: what it is too slow for says
-    /// nothing of the guard.
+    /// Whether the guard is the unoptimized test build. A timeout of that build says nothing about
+    /// the guard.
     pub is_slow_build: bool,
     /// The control plane.
     pub plane: ControlPlane,
-    /// Mallory's access.
+    /// Mallory's API client.
     pub mallory: Api,
-    /// The access of who is on call.
+    /// The on-call user's API client.
     pub oncall: Api,
-    /// How manifests are read.
+    /// Reads manifests.
     pub discovery: Discovery,
-    /// What was tried, and what was found.
+    /// What was tried, and the findings.
     pub report: Mutex<Report>,
-    /// Helm does one thing at a time to a release.
+    /// Helm runs one operation at a time.
     pub helm: tokio::sync::Mutex<()>,
 }
 
 impl World {
-    /// Starts it all, as `deploy/` says.
+    /// Starts everything, as in `deploy/`.
     pub async fn start(binary: &Path, report: Report) -> anyhow::Result<Self> {
         let plane = ControlPlane::start()?;
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
@@ -76,7 +76,7 @@ impl World {
         })
     }
 
-    /// The audit lines since then that name Mallory, or an autoscaler, for what happened to an object.
+    /// The audit lines since then about an object that name Mallory or an autoscaler.
     pub fn named_since(&self, since: Timestamp, (kind, name): (&str, &str)) -> Option<String> {
         let lines = self.guard.log();
         let line = lines.into_iter().find(|line| {
@@ -93,7 +93,7 @@ impl World {
         Some(format!("audit: {} {}", line["decision"], line["reason"]))
     }
 
-    /// What of Helm's the guard has denied since then.
+    /// The Helm requests that the guard has denied since then.
     pub fn denied_helm(&self, since: Timestamp) -> Option<String> {
         let line = self.guard.log().into_iter().find(|line| {
             let at = line["timestamp"].as_str().and_then(|at| at.parse().ok());
@@ -107,7 +107,7 @@ impl World {
         ))
     }
 
-    /// A policy by which Alice deploys everywhere and Mallory in one namespace.
+    /// A policy that lets Alice deploy everywhere and Mallory in one namespace.
     pub async fn govern(&self, hers: &str) -> anyhow::Result<()> {
         let path = "/apis/helm-guard.dev/v1alpha1/guardpolicies";
         let policy = json!({
@@ -134,7 +134,7 @@ impl World {
         Ok(())
     }
 
-    /// An event of the guard's that names an autoscaler that no release declares.
+    /// An event of the guard that names an undeclared autoscaler.
     pub async fn names_autoscaler(&self, namespace: &str) -> anyhow::Result<Option<String>> {
         let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
         let events = self.oncall.get(&path).await?.body;
@@ -143,12 +143,12 @@ impl World {
         Ok(named.map(|event| format!("event: {}", event["note"])))
     }
 
-    /// What the guard says of itself.
+    /// The guard's `/metrics`.
     pub fn metrics(&self) -> String {
         self.guard.admin_get("/metrics").body
     }
 
-    /// How often the API server went on without an answer of the guard.
+    /// How often the API server failed open.
     pub fn failed_open(&self) -> usize {
         let output = self.plane.kubectl().cmd(self.plane.admin());
         let output = output.args(["get", "--raw=/metrics"]).run();
@@ -161,7 +161,7 @@ impl World {
             .sum()
     }
 
-    /// A namespace that is there and is not going.
+    /// Creates a namespace, after waiting for a deleted one of the same name.
     pub async fn namespace(&self, name: &str) -> anyhow::Result<()> {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         let made = eventually(Duration::from_secs(60), || async {
@@ -181,7 +181,7 @@ impl World {
         ready.await.map(drop)
     }
 
-    /// Makes an object, replacing what stood there.
+    /// Creates an object, replacing an existing one.
     pub async fn make(&self, collection: &str, object: &Value) -> anyhow::Result<()> {
         let name = object.pointer("/metadata/name").and_then(Value::as_str);
         let path = format!("{collection}/{}", name.context("an object without a name")?);
@@ -191,7 +191,7 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the garbage collector has acted on what was there before: an orphan of our own goes.
+    /// Waits until the garbage collector has processed earlier changes, by an orphan that it must delete.
     pub async fn garbage_collected(&self) -> anyhow::Result<()> {
         let path = "/api/v1/namespaces/default/configmaps";
         let orphan = json!({

@@ -1,4 +1,4 @@
-//! Who may make, approve and end a grant, and what one is good for.
+//! Who may create, approve and revoke a grant, and what a grant covers.
 
 use serde_json::json;
 
@@ -64,7 +64,7 @@ fn a_grant_needs_approval_by_another_user() {
     let name = grant["metadata"]["name"].as_str().unwrap();
     create(&people().oscar, &grant).ok();
     night.raise("2Gi").denied(&["has 0 of 1 approvals"]);
-    // RBAC keeps Oscar from it, and so would the guard.
+    // RBAC denies this to Oscar, and the guard would, too.
     assert!(
         !break_glass(&people().oscar, &["approve", name])
             .status

@@ -1,7 +1,7 @@
-//! Break-glass on a real API server: grants, the record of what was done, and what happens to it, with
-//! the roles for people that deploy/ ships. Story 8.
+//! Break-glass on a real API server: grants, emergency change records and their resolution, with the
+//! roles that deploy/ ships. Story 8.
 //!
-//! Each test runs a guard of its own under a policy of its own, and they take turns: see [`night::Night`].
+//! Each test runs its own guard under its own policy, one test at a time: see [`night::Night`].
 
 #![allow(
     clippy::unwrap_used,

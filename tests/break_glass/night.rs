@@ -24,7 +24,7 @@ pub const ACCOUNT: &str = "helm-guard-break-glass/emergency-ops";
 pub const OSCAR: &str = "oscar@example.com";
 pub const ANNA: &str = "anna@example.com";
 
-/// Who has which role of deploy/.
+/// The users and their roles of deploy/.
 pub struct People {
     /// Emergency operator.
     pub oscar: PathBuf,
@@ -79,7 +79,7 @@ pub struct Night {
 }
 
 impl Night {
-    /// `rules` are those of `spec.breakGlass` beside who: the emergency account.
+    /// `rules` are the fields of `spec.breakGlass` other than the identity, which is the emergency account.
     pub fn new(stem: &str, rules: &Value) -> Self {
         Self::with_alerts(stem, rules, &json!({}))
     }
@@ -109,7 +109,7 @@ impl Night {
         night
     }
 
-    /// Another process takes over.
+    /// Replaces the guard's process.
     pub fn restart(self) -> Self {
         self.guard.stop();
         let guard = self.turn.start(config(&self.policy));
@@ -120,7 +120,7 @@ impl Night {
         self.scene.ns.name()
     }
 
-    /// A grant for the emergency account and this namespace, asked for by Oscar.
+    /// A grant for the emergency account and this namespace, requested by Oscar.
     pub fn grant(&self, name: &str, seconds: i64) -> Value {
         let end = Timestamp::now() + SignedDuration::from_secs(seconds);
         json!({
@@ -152,7 +152,7 @@ impl Night {
         self.comes_in_time_to(state, Duration::from_secs(60))
     }
 
-    /// The same for a state that takes its time.
+    /// The same with more patience.
     pub fn comes_in_time_to(&self, state: &str, patience: Duration) -> Value {
         within(patience, &format!("a change that is {state}"), || {
             let changes = self.changes();
@@ -187,7 +187,7 @@ pub fn break_glass(kubeconfig: &Path, line: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it prints, where it succeeds.
+/// Its output, if it succeeds.
 pub fn break_glass_ok(kubeconfig: &Path, line: &[&str]) -> String {
     let output = break_glass(kubeconfig, line);
     let stderr = String::from_utf8_lossy(&output.stderr);

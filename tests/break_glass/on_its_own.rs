@@ -1,4 +1,4 @@
-//! What the admission policies of `deploy/` keep while no guard runs: no test here starts one.
+//! What the admission policies of `deploy/` enforce without a guard: no test here starts one.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
 /// The guard's own account.
 const GUARD: &str = "system:serviceaccount:helm-guard:helm-guard";
 
-/// A user whom RBAC refuses nothing, so that only a policy can.
+/// A user whom RBAC allows everything, so that only a policy can deny.
 fn with_all_rights(user: &str) -> PathBuf {
     shared().grant_cluster_admin(user).unwrap();
     shared().user(user, &[]).unwrap()
@@ -35,7 +35,7 @@ fn refused(what: &str, invocation: impl Fn() -> Invocation, says: &str) {
     });
 }
 
-/// An account beside the emergency account, which has every right there is.
+/// A spare account that has all rights.
 fn emergency_account() -> PathBuf {
     let spare = shared().service_account(BREAK_GLASS, "spare").unwrap();
     let user = format!("system:serviceaccount:{BREAK_GLASS}:spare");
@@ -80,7 +80,7 @@ fn the_emergency_account_cannot_change_the_guard_whatever_its_rights() {
     ] {
         by(&account, line).ok();
     }
-    // Who is not the emergency account runs and removes the guard as ever.
+    // Other users run and remove the guard as before.
     for line in [
         "-n helm-guard scale deployment/helm-guard --replicas=0 --dry-run=server",
         "delete crd emergencychanges.helm-guard.dev --dry-run=server",
@@ -139,7 +139,7 @@ fn grant(requested_by: &str) -> Value {
         "metadata": {"generateName": "alone-"},
         "spec": {
             "subjects": {"serviceAccounts": [ACCOUNT], "groups": ["night-shift"]},
-            // Covers nothing of the other tests.
+            // Does not affect other tests.
             "scope": {"namespaces": ["nowhere"]},
             "requestedBy": requested_by, "expiresAt": "2100-01-01T00:00:00Z",
         },
@@ -188,7 +188,7 @@ fn without_a_guard_approvals_are_still_validated(
         .collect();
     let patch = json!({"status": {"approvals": approvals}}).to_string();
     let approve = |user: &str, groups: &[&str]| {
-        // As an administrator who impersonates: the effective user counts, and RBAC is out of the way.
+        // By an impersonating administrator: the effective user counts, and RBAC denies nothing.
         let groups = groups.iter().map(|group| format!("--as-group={group}"));
         admin("patch --subresource=status --type=merge -p")
             .arg(&patch)
@@ -243,7 +243,7 @@ fn only_the_guard_writes_emergency_change_records() {
     ] {
         refused(line, || by(&owner, &format!("-n {ns} {line}")), says);
     }
-    // Whoever may delete the namespace may delete what is in it.
+    // A user who may delete the namespace may delete its content.
     by(&owner, &format!("delete namespace {ns} --timeout=60s")).ok();
 }
 

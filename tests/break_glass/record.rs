@@ -1,4 +1,4 @@
-//! What happens to a change that is left alone, taken back, or cannot be recorded.
+//! What happens to a change that stays, is undone, or cannot be recorded.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     sinks::sinks,
 };
 
-/// Beyond the time after which a change that nobody has seen is given up.
+/// Longer than the time after which an unobserved change becomes void.
 const SLACK: Duration = Duration::from_secs(60);
 
 #[test]
@@ -31,7 +31,7 @@ fn an_unresolved_change_becomes_overdue_and_an_undone_one_reverted() {
         metrics.contains(r#"helm_guard_emergency_changes{state="Overdue"} "#),
         "{metrics}"
     );
-    // Towards the chart anyone may go.
+    // Anyone may restore declared values.
     night
         .scene
         .kubectl("set resources deploy/myapp --limits memory=128Mi")
@@ -80,7 +80,7 @@ fn the_record_of_an_impersonated_user_names_no_token() {
     assert_eq!(changes[0]["spec"].get("credentialId"), None);
 }
 
-/// Another webhook, which is asked at the same time as the guard and cannot be reached.
+/// Another webhook, called at the same time as the guard, that cannot be reached.
 fn refuse_updates(namespace: &str) {
     let webhook = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
@@ -106,7 +106,7 @@ fn a_change_that_another_webhook_denies_becomes_void() {
         tried.says("frozen.example.com").then_some(())
     });
     night.raise("2Gi").refused();
-    // The guard let it pass; the API server tells no webhook how a request ended.
+    // The guard allowed it. The API server reports the outcome of a request to no webhook.
     assert_eq!(night.changes().len(), 1);
     let change = night.comes_in_time_to("Void", settle::GRACE.unsigned_abs() + SLACK);
     let message = change["status"]["message"].as_str().unwrap();
@@ -140,7 +140,7 @@ fn a_change_that_is_retried_is_one_record_and_one_alert() {
     assert_eq!(channel.count("/retried/pagerduty", &["\"trigger\"", ns]), 1);
 }
 
-/// Somebody's policy of the cluster refuses the record.
+/// An admission policy of the cluster denies the record.
 fn refuse_records(namespace: &str) {
     let name = format!("no-records-{namespace}");
     let policy = json!({

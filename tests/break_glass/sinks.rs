@@ -1,5 +1,5 @@
-//! A real HTTPS server that takes what alert sinks are sent, and a Secret of the guard's own namespace
-//! that says how to get in there.
+//! A real HTTPS server that receives alerts, and a Secret in the guard's namespace with its
+//! credentials.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -29,7 +29,7 @@ use crate::{
 const AUTHORIZATION: &str = "Basic b25jYWxsOmh1bnRlcjI=";
 pub const ROUTING_KEY: &str = "R0UT1NGKEY";
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Post {
     pub path: String,
@@ -44,11 +44,11 @@ pub struct Sinks {
     _runtime: Runtime,
 }
 
-/// The one that is there, with its Secret.
+/// The server, with its Secret.
 pub fn sinks() -> &'static Sinks {
     static SINKS: OnceLock<Sinks> = OnceLock::new();
     SINKS.get_or_init(|| {
-        // They bring the namespace along.
+        // The manifests contain the namespace.
         people();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -62,7 +62,7 @@ pub fn sinks() -> &'static Sinks {
 
 impl Sinks {
     fn start() -> Self {
-        // There may be one already.
+        // It may exist already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let endpoint = Endpoint::from_url("https://127.0.0.1").unwrap();
         let now = SystemTime::now();
@@ -116,7 +116,7 @@ impl Sinks {
         ]})
     }
 
-    /// Waits for a post to a path that says all of these words, and returns it.
+    /// Waits for a POST to a path that contains all of these words, and returns it.
     pub fn hear(&self, path: &str, words: &[&str]) -> Post {
         eventually(&format!("a post to {path} with {words:?}"), || {
             let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,14 +129,14 @@ impl Sinks {
         })
     }
 
-    /// What came to a path so far.
+    /// The POSTs to a path so far.
     pub fn posts(&self, path: &str) -> Vec<Post> {
         let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
         let posts = posts.iter().filter(|post| post.path == path);
         posts.cloned().collect()
     }
 
-    /// How many posts to a path say all of these words.
+    /// The number of POSTs to a path that contain all of these words.
     pub fn count(&self, path: &str, words: &[&str]) -> usize {
         let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
         let said = posts.iter().filter(|post| {
@@ -147,7 +147,7 @@ impl Sinks {
     }
 }
 
-/// The ticket system wants a password, and nobody takes what is no JSON.
+/// The ticket system requires a password, and every body must be JSON.
 async fn take(
     State(posts): State<Arc<Mutex<Vec<Post>>>>,
     uri: Uri,

@@ -59,9 +59,9 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
         "Helm applies release myapp server-side: an upgrade or rollback to another value will stop",
         "--force-conflicts takes the field back",
     ]);
-    // The alert and the ticket are out before anybody does anything else.
+    // The alert and the ticket are sent before anything else happens.
     channel.hear("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
-    // A guard also tells what the one before it did not get to.
+    // A guard also announces what its predecessor did not.
     let page = channel.hear("/incident/pagerduty", &["\"trigger\"", &ns]);
     assert_eq!(page.body["routing_key"], ROUTING_KEY);
     channel.hear("/incident/alertmanager/api/v2/alerts", &["BreakGlass"]);
@@ -81,7 +81,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     assert_eq!(change["spec"]["release"]["serverSideApply"], true);
 
     break_glass_ok(&people().oscar, &["close", grant]);
-    // The token is over too, and not only the grant.
+    // The token has ended, not only the grant.
     eventually("the end of the token", || {
         let asked = night.scene.kubectl_as(&file, "auth whoami").run();
         asked.says("Unauthorized").then_some(())
@@ -106,7 +106,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     assert_eq!(open.trim(), "[]");
 }
 
-/// What the warning of the change says: Helm 4.3 stops, and the flag that it names resolves it.
+/// As the warning of the change says: Helm 4.3 stops, and the flag that it names resolves the conflict.
 #[test]
 fn helm_reports_a_conflict_on_an_emergency_field_until_force_conflicts() {
     let night = Night::new("conflict", &json!({}));
@@ -127,7 +127,7 @@ fn helm_reports_a_conflict_on_an_emergency_field_until_force_conflicts() {
     night.comes_to("Superseded");
 }
 
-/// A release that Helm patches client-side has no such conflict, and nobody is told of one.
+/// A release that Helm patches client-side has no such conflict, and gets no warning.
 #[test]
 fn client_side_releases_get_no_conflict_warning() {
     let night = Night::new("client-side", &json!({}));
@@ -143,7 +143,7 @@ fn client_side_releases_get_no_conflict_warning() {
     assert!(!output.says("--force-conflicts"), "{}", output.stderr);
 }
 
-/// The guard ends what nobody closes: a grant that expires, or that was revoked by other means.
+/// The guard ends tokens of grants that nobody closes: expired ones, and those revoked by other means.
 #[test]
 fn a_token_ends_with_its_grant_even_if_nobody_closes_it() {
     let night = Night::new("ended", &json!({"requireGrant": true}));
@@ -191,7 +191,7 @@ fn an_unreconciled_emergency_is_announced_again_after_its_grant_expired() {
     channel.hear("/forgotten/slack", &["Overdue"]);
     channel.hear("/forgotten/alertmanager/api/v2/alerts", &["Overdue"]);
     channel.hear("/forgotten/http", &["\"state\":\"Overdue\""]);
-    // Once, and nothing of what did not come to be: refused, or only rehearsed.
+    // Once, and not for changes that did not happen: denied ones and dry runs.
     assert_eq!(channel.count("/forgotten/slack", &["Overdue"]), 1);
     assert_eq!(channel.count("/forgotten/slack", &["3Gi"]), 0);
     assert_eq!(night.changes().len(), 1);

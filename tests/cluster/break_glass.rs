@@ -1,4 +1,4 @@
-//! Who may break the glass, and what is left behind. Story 8, as far as grants are not needed for it.
+//! Break-glass identities, and the records of their changes. Story 8, as far as it needs no grants.
 
 use serde_json::{Value, json};
 use testbed::HelmVersion;
@@ -118,7 +118,7 @@ fn a_change_without_a_violation_is_recorded_but_is_not_an_emergency_change() {
     assert_eq!(records["items"], json!([]));
 }
 
-/// The line of something that an emergency identity did, once the registration names it.
+/// The audit line of an action of an emergency identity, once the registration names the identity.
 fn shift_line(ns: &str, operation: &str) -> Value {
     eventually(&format!("a line about {operation}"), || {
         log_about(ns)
@@ -127,7 +127,7 @@ fn shift_line(ns: &str, operation: &str) -> Value {
     })
 }
 
-/// Whatever it is: objects of no release, subresources, what is made, what cannot be kept from it.
+/// Every action: undeclared objects, subresources, creations, deletions.
 #[test]
 fn every_action_of_an_emergency_identity_is_recorded() {
     let scene = scene("shift");
@@ -138,9 +138,9 @@ fn every_action_of_an_emergency_identity_is_recorded() {
     made("create token default");
     made("delete configmap mine");
     scene
-        .oncall("create configmap rehearsed --dry-run=server")
+        .oncall("create configmap dry-run-only --dry-run=server")
         .ok();
-    scene.kubectl("create configmap somebody-elses").ok();
+    scene.kubectl("create configmap unrelated-user").ok();
     let of = |kind: &str, name: &str, operation: &str| {
         eventually(&format!("{operation} of {kind} {name}"), || {
             log_about(ns).into_iter().find(|line| {
@@ -162,13 +162,13 @@ fn every_action_of_an_emergency_identity_is_recorded() {
         let sequence = line["sequence"].as_u64().unwrap();
         assert!(sequence > 0, "{line}");
     }
-    // What came after them would be there by now.
+    // Later lines have arrived, so these would have, too.
     let names: Vec<Value> = log_about(ns)
         .iter()
         .filter(|line| line["reason"] == "emergency-identity")
         .map(|line| line["object"]["name"].clone())
         .collect();
-    for name in ["rehearsed", "somebody-elses"] {
+    for name in ["dry-run-only", "unrelated-user"] {
         assert!(!names.contains(&json!(name)), "{names:?}");
     }
 }
@@ -219,7 +219,7 @@ fn an_emergency_change_of_a_secret_never_shows_its_value() {
     });
     let log = world().guard.stdout() + &world().guard.stderr();
     let metrics = world().guard.admin_get("/metrics").body;
-    // The values as they are, and in base64.
+    // The values in plain text and in base64.
     for value in [
         "open-sesame-1",
         "open-sesame-2",
@@ -247,7 +247,7 @@ fn a_dry_run_gets_the_same_answer_and_leaves_no_record() {
         .oncall("scale --replicas=0 deploy/myapp --dry-run=server")
         .warned(&["break-glass change by", "would be recorded"]);
     assert_eq!(scene.at("deployment/myapp", "/spec/replicas"), 3);
-    // One that counts comes after them: had they left a line, it would be there by now.
+    // A real request follows: had the dry runs left a line, it would have arrived.
     scene.kubectl("scale --replicas=1 deploy/myapp").denied(&[]);
     world().guard.await_log("the denial that counts", about);
     let lines: Vec<Value> = world().guard.log().into_iter().filter(about).collect();

@@ -2,10 +2,10 @@
 
 use testbed::Chart;
 
-/// An application as most are: a Deployment with its configuration, a Service, and an account.
+/// A typical application: a Deployment with its configuration, a Service, and a ServiceAccount.
 ///
 /// Values: `replicas`, `image`, `memory`, `serviceType`, `broken` (an Ingress that the API server
-/// refuses, which Helm sends after the Deployment), `extra` (a ConfigMap).
+/// rejects, which Helm sends after the Deployment), `extra` (a ConfigMap).
 pub fn myapp(version: &str) -> Chart {
     Chart::new("myapp", version)
         .values(VALUES)
@@ -118,7 +118,7 @@ pub fn single(manifest: &str) -> Chart {
     Chart::new("single", "1.0.0").template("objects.yaml", manifest)
 }
 
-/// The smallest release there is.
+/// The smallest release.
 pub const CONFIG_MAP: &str = "\
 apiVersion: v1
 kind: ConfigMap
@@ -126,7 +126,7 @@ metadata: {name: settings}
 data: {colour: blue}
 ";
 
-/// A cluster-wide name of this namespace's own, for kinds that no namespace holds.
+/// A CRD with a name of this namespace's own, because its kind is cluster-scoped.
 pub fn widgets_crd(group: &str) -> String {
     WIDGETS.replace("GROUP", group)
 }

@@ -1,4 +1,4 @@
-//! Deletions of declared objects, in all the ways that kubectl has.
+//! Deletions of declared objects, with every method of kubectl.
 
 use serde_json::json;
 use testbed::HelmVersion;
@@ -41,7 +41,7 @@ fn every_way_to_delete_a_declared_object_is_denied() {
     );
 }
 
-/// Scenario 50: each object of a collection is judged, though the request names none.
+/// Scenario 50: each object of a collection is evaluated, although the request names none.
 #[test]
 fn delete_collection_removes_only_undeclared_objects() {
     let scene = scene("collection");

@@ -1,4 +1,4 @@
-//! The manifests of `deploy/` on a real API server, which the guard of all these tests runs under.
+//! The manifests of `deploy/` on a real API server. The guard of these tests runs with them.
 
 use serde_json::{Value, json};
 use testbed::{HelmVersion, Invocation, shared};
@@ -115,8 +115,8 @@ fn the_service_account_reads_records_and_cannot_write_workloads() {
     }
 }
 
-/// What can be guarded at all is guarded with these rights alone: custom resources, whose lists take a
-/// look at the CRD, and an emergency, which makes an event.
+/// These rights suffice for everything that the guard does: custom resources, whose list types come
+/// from the CRD, and an emergency, which creates an event.
 #[test]
 fn the_shipped_rights_suffice_to_be_ready_and_to_guard() {
     let scene = Scene::new("rights", HelmVersion::V3);
@@ -127,7 +127,7 @@ fn the_shipped_rights_suffice_to_be_ready_and_to_guard() {
     let red = json!({"data": {"colour": "red"}});
     scene.patch("configmap/settings", "merge", &red).denied(&[]);
     let log = world().guard.log();
-    // As RBAC says it: a namespace on its way out forbids things too, to everyone.
+    // Denied by RBAC: a terminating namespace denies requests, too, but to everyone.
     let is_refused = |line: &&Value| line.to_string().contains("forbidden: User ");
     let mut lines = log.iter().filter(|line| line["target"] != "audit");
     assert_eq!(lines.find(is_refused), None);

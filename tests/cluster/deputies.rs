@@ -1,4 +1,4 @@
-//! What a user may not make an exempt controller do, with the controllers themselves.
+//! What a user must not make an exempt controller do, shown with real controllers.
 
 use serde_json::{Value, json};
 use testbed::HelmVersion;
@@ -127,7 +127,7 @@ fn cluster_owner() -> Value {
     }]}})
 }
 
-/// Somebody got around the guard: then the garbage collector itself is refused.
+/// If somebody bypassed the guard, the garbage collector itself is denied.
 #[test]
 fn the_garbage_collector_is_denied_if_no_release_declares_the_owner() {
     let scene = scene("collected");
@@ -230,7 +230,7 @@ fn an_undeclared_autoscaler_scales_and_is_reported() {
     assert_eq!(event["regarding"]["name"], "myapp");
 }
 
-/// A Pod or a claim that does not go is deleted again, with force.
+/// A Pod or a claim that stays is deleted again, with force.
 #[test]
 fn an_object_being_deleted_may_be_deleted_again() {
     let scene = scene("again");
@@ -249,8 +249,8 @@ fn an_object_being_deleted_may_be_deleted_again() {
     scene.patch("configmap/settings", "merge", &release).quiet();
 }
 
-/// Whoever may create a ReplicaSet would have its controller adopt a bare Pod, and delete it as one too
-/// many.
+/// A user who may create a ReplicaSet could have its controller adopt a bare Pod, and delete it as
+/// surplus.
 #[test]
 fn a_replica_set_does_not_adopt_a_declared_pod() {
     let scene = scene("adopted");

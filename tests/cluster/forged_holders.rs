@@ -1,5 +1,5 @@
-//! Records in another namespace, forged, copied or Helm's own: what they claim beyond their namespace
-//! counts if a live object bears it out.
+//! Records in another namespace: forged, copied, or written by Helm. What they claim outside their
+//! namespace counts only if a live object confirms it.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn scene(stem: &str) -> Scene {
     Scene::new(stem, HelmVersion::V4)
 }
 
-/// A release of `evil`, deployed, that declares this; the guard has heard of it.
+/// A deployed release in `evil` with this manifest, once the guard knows it.
 fn forge(evil: &Namespace<'_>, name: &str, manifest: &str) {
     create(&record(
         evil.name(),
@@ -28,7 +28,7 @@ fn forge(evil: &Namespace<'_>, name: &str, manifest: &str) {
     heard_of(evil.name(), name);
 }
 
-/// The guard knows of records of this release in this namespace.
+/// Waits until the guard knows the records of this release in this namespace.
 fn heard_of(namespace: &str, name: &str) {
     eventually("a guard that has heard of the record", || {
         let metrics = world().guard.admin_get("/metrics").body;
@@ -50,7 +50,7 @@ fn in_namespace(manifest: &str, namespace: &str) -> String {
     )
 }
 
-/// The object is there, and belongs to nobody, or to another release.
+/// The object exists, and belongs to no release, or to another one.
 #[rstest]
 #[case::plain(json!({}))]
 #[case::of_another_release(json!({
@@ -70,7 +70,7 @@ fn a_forged_record_does_not_block_deleting_a_namespace(#[case] annotations: Valu
     forge(&evil, "x", &in_namespace(CONFIG_MAP, scene.ns.name()));
     let delete = format!("delete namespace {} --timeout=120s", scene.ns);
     scene.kubectl(&delete).quiet();
-    // Its own namespace it holds: there its word counts.
+    // It protects its own namespace, where its manifest counts.
     let delete = format!("delete namespace {evil} --dry-run=server");
     scene.kubectl(&delete).denied(&["\"x\""]);
 }
@@ -95,7 +95,7 @@ fn a_release_protects_the_namespace_of_an_object_that_names_it(
     scene.kubectl(&delete).quiet();
 }
 
-/// The original goes on; its copy may go.
+/// The original stays protected; its copy may be deleted.
 #[test]
 fn a_copied_namespace_may_be_deleted_and_does_not_protect_the_original() {
     let scene = scene("copied");
@@ -111,7 +111,7 @@ fn a_copied_namespace_may_be_deleted_and_does_not_protect_the_original() {
     scene.kubectl(&original).quiet();
 }
 
-/// The guard may look at instances where their operator lets everybody view them.
+/// The guard may read instances if their operator grants that to everyone.
 #[test]
 fn a_forged_record_does_not_block_deleting_a_crd_with_readable_instances() {
     let scene = scene("defined");
@@ -156,7 +156,7 @@ spec: {{size: 2}}
     scene.kubectl_as(shared().admin(), &role).ok();
 }
 
-/// It would hide an autoscaler that somebody made by hand.
+/// It would hide an autoscaler that was created by hand.
 #[test]
 fn a_forged_record_does_not_declare_an_autoscaler() {
     let scene = scene("hidden");
@@ -187,7 +187,7 @@ spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: myapp}}}}
     assert_eq!(said, expected);
 }
 
-/// A chart that declares it for a workload in another namespace, which Helm marks as its own.
+/// A chart that declares it for a workload in another namespace, with Helm's marks.
 #[test]
 fn an_autoscaler_that_names_its_release_may_be_declared_in_another_namespace() {
     let scene = scene("scaled");

@@ -1,5 +1,5 @@
-//! Records that are not Helm's: of another type, in another namespace, copied, or left behind. What they say
-//! neither opens an object to anybody nor keeps its release from it.
+//! Records that are not Helm's: of another type, in another namespace, copied, or left behind. They neither
+//! allow changes of an object nor block its release.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rstest::rstest;
@@ -17,7 +17,7 @@ fn scene(stem: &str, version: HelmVersion) -> Scene {
     Scene::new(stem, version)
 }
 
-/// A Secret that says it is a record: of this release and revision, in this status.
+/// A Secret that claims to be a record of this release and revision, in this status.
 pub fn record(at: &str, (namespace, name): (&str, &str), status: &str, manifest: &str) -> Value {
     let body = json!({
         "name": name, "namespace": namespace, "version": 99, "info": {"status": status},
@@ -34,7 +34,7 @@ pub fn record(at: &str, (namespace, name): (&str, &str), status: &str, manifest:
     })
 }
 
-/// Whoever may write Secrets in the namespace that it names.
+/// A user who may write Secrets in the namespace that it names.
 pub fn create(object: &Value) {
     let admin = shared().kubectl().cmd(shared().admin());
     admin
@@ -55,7 +55,7 @@ fn claim_on(namespace: &str) -> String {
     )
 }
 
-/// Helm would believe it; the guard neither lets it be made nor counts it.
+/// Helm would read it; the guard denies creating it and does not count it.
 #[test]
 fn a_secret_of_another_type_is_not_a_record_and_cannot_become_one() {
     let scene = scene("opaque", HelmVersion::V4);
@@ -68,7 +68,7 @@ fn a_secret_of_another_type_is_not_a_record_and_cannot_become_one() {
         .kubectl("create -f -")
         .stdin(secret.to_string())
         .denied(&["is the record of", ".type: declared helm.sh/release.v1"]);
-    // An ordinary Secret that is turned into one.
+    // An ordinary Secret turned into a record.
     let mut plain = secret.clone();
     plain["metadata"]["labels"] = json!({});
     scene
@@ -82,11 +82,11 @@ fn a_secret_of_another_type_is_not_a_record_and_cannot_become_one() {
     scene
         .patch("configmap/settings", "merge", &red())
         .denied(&[".data.colour"]);
-    // A forgery may always be removed.
+    // A forged record may always be deleted.
     scene.kubectl(&format!("delete {name}")).quiet();
 }
 
-/// Whoever may write Secrets in one namespace claims nothing in another, whatever the status.
+/// A user who may write Secrets in one namespace can claim nothing in another, whatever the status.
 #[rstest]
 #[case::deployed("deployed")]
 #[case::pending("pending-install")]
@@ -117,7 +117,7 @@ fn a_record_in_another_namespace_allows_nothing(#[case] status: &str) {
         .denied(&[".data.colour"]);
 }
 
-/// Helm's own steps go through.
+/// Helm's own steps are allowed.
 #[rstest]
 fn a_record_in_another_namespace_blocks_nothing(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -138,7 +138,7 @@ fn a_record_in_another_namespace_blocks_nothing(
     assert!(!scene.holds("configmap/settings"));
 }
 
-/// A namespace with a copy of the first record of `settings`, of which the guard knows.
+/// A namespace with a copy of the first record of `settings`, once the guard knows it.
 pub fn copied(scene: &Scene) -> Namespace<'static> {
     let copy = shared().namespace("copy");
     let mut record = scene.get(&format!("secret/{}", record_name("settings", 1)));
@@ -172,7 +172,7 @@ fn a_copied_namespace_does_not_block_the_original(
     scene.helm("uninstall settings").quiet();
 }
 
-/// What a manifest declares in another namespace is guarded there too, scaled or not.
+/// Objects that a manifest declares in another namespace are guarded there, also through scale.
 #[rstest]
 fn an_object_that_names_its_release_is_guarded_in_another_namespace(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -205,7 +205,7 @@ spec:
     scene.helm("uninstall web").quiet();
 }
 
-/// Helm prunes the oldest records, and never that of an operation that has not ended.
+/// Helm prunes the oldest records, but never that of an unfinished operation.
 #[rstest]
 fn the_record_of_an_unfinished_install_cannot_be_deleted(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -219,10 +219,10 @@ fn the_record_of_an_unfinished_install_cannot_be_deleted(
     let back = format!("helm rollback settings -n {ns} 1");
     let raw = format!("delete --raw /api/v1/namespaces/{ns}/secrets/{record}");
     for line in [format!("delete secret {record}"), raw] {
-        let says = scene
+        let denial = scene
             .kubectl(&line)
             .denied(&[&back, "helm uninstall settings"]);
-        assert!(!says.says("to an earlier revision"));
+        assert!(!denial.says("to an earlier revision"));
     }
     scene.helm("rollback settings 1").quiet();
     scene.settled("configmap/settings", 2);
@@ -231,7 +231,7 @@ fn the_record_of_an_unfinished_install_cannot_be_deleted(
         .denied(&[]);
 }
 
-/// A chart whose hook replaces what the chart declares.
+/// A chart whose hook replaces an object that the chart declares.
 #[test]
 fn a_hook_may_delete_objects_of_its_chart_while_the_operation_runs() {
     let scene = scene("hooks", HelmVersion::V4);

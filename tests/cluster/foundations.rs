@@ -1,4 +1,4 @@
-//! What releases hang on: their records, namespaces, CRDs. Story 6, and scenarios 57 and 69.
+//! Release infrastructure: records, namespaces, CRDs. Story 6, and scenarios 57 and 69.
 
 use rstest::rstest;
 use serde_json::json;
@@ -41,9 +41,9 @@ fn the_cleanup_script_is_denied_with_a_list_of_what_would_be_lost(
         )
     };
     let records = [("web", 1), ("web", 2), ("db", 1)];
-    let says: Vec<_> = records.map(|(name, n)| is_the_record(name, n)).into();
-    let says: Vec<&str> = says.iter().map(String::as_str).collect();
-    scene.kubectl("delete secret -l owner=helm").denied(&says);
+    let words: Vec<_> = records.map(|(name, n)| is_the_record(name, n)).into();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    scene.kubectl("delete secret -l owner=helm").denied(&words);
     let collection =
         format!("delete --raw /api/v1/namespaces/{ns}/secrets?labelSelector=owner%3Dhelm");
     scene
@@ -108,7 +108,7 @@ fn manual_edits_of_a_record_are_denied(
     scene.helm("uninstall web").quiet();
 }
 
-/// Helm prunes a long history before it writes a new record; what kubectl deletes is no pruning.
+/// Helm prunes a long history before it writes a new record; a delete by kubectl is not pruning.
 #[rstest]
 fn only_helm_may_prune_its_history(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -144,7 +144,7 @@ fn widget(group: &str) -> String {
     format!("apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{size: 2}}\n")
 }
 
-/// Instances go with their CRD, and no webhook is asked about them.
+/// Instances are deleted with their CRD, and no webhook is called for them.
 #[rstest]
 fn a_crd_in_use_cannot_be_deleted(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -164,7 +164,7 @@ fn a_crd_in_use_cannot_be_deleted(
     scene.kubectl(&delete).quiet();
 }
 
-/// The CRD belongs to a release of its own, as operators' charts have it.
+/// The CRD belongs to its own release, as in charts of operators.
 #[rstest]
 fn uninstalling_may_delete_the_crd_of_the_release_unless_others_use_it(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -184,7 +184,7 @@ fn uninstalling_may_delete_the_crd_of_the_release_unless_others_use_it(
     });
     scene.install("user", &single(&widget(&group)));
     scene.settled(&format!("widgets.{group}/one"), 1);
-    // Helm says why with --debug alone.
+    // Helm reports the reason only with --debug.
     scene.helm("uninstall operator").refused();
     let crd = format!("widgets.{group}");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Story 7: the autoscaler and friends. What Kubernetes itself does passes, and nobody hears of it.
+//! Story 7: the autoscaler and friends. What Kubernetes itself does is allowed without a message.
 
 use std::{path::PathBuf, sync::Once};
 
@@ -27,7 +27,7 @@ fn assert_no_noise(scene: &Scene) {
 #[test]
 fn the_horizontal_pod_autoscaler_may_scale_declared_replicas() {
     let scene = scene("hpa");
-    // More than there are: then the autoscaler needs no metrics to decide.
+    // More than the current number, so the autoscaler needs no metrics to decide.
     let chart = myapp("1.0.0").template("hpa.yaml", AUTOSCALER);
     scene.install("myapp", &chart);
     eventually("five replicas, by the autoscaler", || {
@@ -64,7 +64,7 @@ fn certificate_authority() -> String {
     BASE64_STANDARD.encode(params.self_signed(&key).unwrap().pem())
 }
 
-/// An account of cert-manager's, in its usual namespace.
+/// A cert-manager account in its usual namespace.
 fn cert_manager(account: &str) -> PathBuf {
     static NAMESPACE: Once = Once::new();
     NAMESPACE.call_once(|| {
@@ -76,7 +76,7 @@ fn cert_manager(account: &str) -> PathBuf {
     shared().service_account("cert-manager", account).unwrap()
 }
 
-/// Where the chart asks for it by the annotation.
+/// If the chart asks for it by an annotation.
 #[test]
 fn cert_manager_may_only_add_its_challenge_to_an_ingress() {
     let scene = scene("acme");
@@ -126,7 +126,7 @@ spec:
     by_bob(&backend(1)).denied(&[".spec.rules[0].http.paths"]);
     by_cert_manager(&backend(1)).denied(&[".spec.rules[0].http.paths"]);
     by_cert_manager(&close).quiet();
-    // Whoever puts back what is declared may.
+    // Anyone may restore the declared value.
     by_cert_manager(&open).quiet();
     by_bob(&close).quiet();
 }
@@ -271,7 +271,7 @@ fn deleting_a_namespace_with_releases_completes() {
     scene.install("myapp", &myapp("1.0.0"));
     scene.settled("deployment/myapp", 1);
     let ns = scene.ns.name();
-    // In an emergency: without one, its releases are uninstalled first.
+    // As an emergency change; otherwise, its releases must be uninstalled first.
     scene
         .oncall(&format!("delete namespace {ns} --timeout=90s"))
         .warned(&["Namespace", "holds Helm releases"]);
@@ -365,8 +365,8 @@ fn a_reloader_may_add_and_change_its_own_env_item() {
     }
 }
 
-/// Scenario 67: a Service's selector is one value, so the key that Argo Rollouts adds to it needs the
-/// preset (crates/core/src/guard/judge/tests/selectors.rs). One that is there already stands in nobody's way.
+/// Scenario 67: a Service's selector is one value, so the key that Argo Rollouts adds to it needs the preset
+/// (crates/core/src/guard/judge/tests/selectors.rs). An existing key blocks no other change.
 #[test]
 fn an_undeclared_key_cannot_be_added_to_a_declared_selector() {
     let scene = scene("selector");

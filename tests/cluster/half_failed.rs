@@ -16,7 +16,7 @@ fn set_image(scene: &Scene, image: &str) -> testbed::Invocation {
     scene.kubectl(&format!("set image deployment/myapp server={image}"))
 }
 
-/// Scenarios 21, 23 and 26: a pending release opens no gate, however long it stays pending.
+/// Scenarios 21, 23 and 26: a pending release allows nothing else, however long it stays pending.
 #[rstest]
 fn after_a_killed_upgrade_only_the_values_of_both_revisions_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -25,7 +25,7 @@ fn after_a_killed_upgrade_only_the_values_of_both_revisions_are_allowed(
     let scene = Scene::new("killed", version);
     let chart = scene.install("myapp", &myapp("1.0.0"));
     let chart = chart.display();
-    // No load balancer ever comes, so Helm waits with everything sent and nothing settled.
+    // No load balancer ever appears, so Helm waits after it has sent everything.
     let mut helm = scene
         .helm(&format!(
             "upgrade myapp {chart} --wait --set image=nginx:2.1.0,serviceType=LoadBalancer"

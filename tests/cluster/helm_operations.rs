@@ -1,4 +1,4 @@
-//! What Helm does to its own releases passes, with both Helms, in all the ways it has.
+//! Every operation of both Helms on their own releases is allowed.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     world::{log_about, world},
 };
 
-/// Nothing that Helm did was refused or passed only because nobody could say.
+/// No Helm request was denied or indeterminate.
 fn assert_unhindered(scene: &Scene) {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| line["target"] == "audit");
@@ -97,7 +97,7 @@ fn a_forced_upgrade_is_allowed_and_drops_additions_of_others(
     assert_unhindered(&scene);
 }
 
-/// Scenario 19: Helm patches custom resources without a look at the live object.
+/// Scenario 19: Helm patches custom resources without reading the live object.
 #[rstest]
 fn an_upgrade_that_keeps_old_drift_of_a_custom_resource_is_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -205,7 +205,7 @@ spec: {ports: [{port: 80}], selector: {app: extra}}
     let less = shared().chart(&single(&green));
     let upgrade = format!("upgrade settings {}", less.display());
     scene.helm(&upgrade).ok();
-    // From now on the API server refuses the Service that revision 1 declares.
+    // From now on the API server rejects the Service that revision 1 declares.
     scene
         .kubectl("create quota no-services --hard=services=0")
         .ok();
@@ -282,7 +282,8 @@ spec: {type: NodePort, ports: [{port: 80, nodePort: 1}]}
     assert_eq!(scene.at("configmap/settings", "/data/colour"), "blue");
 }
 
-/// Charts mark their hooks as Helm's, so the guard sees them come and go: scenarios 27, 32 and 38.
+/// Charts put Helm's label on their hooks, so the guard sees their creation and deletion: scenarios 27, 32 and
+/// 38.
 const HOOKS: &str = "\
 {{- range $hook := list \"pre-upgrade\" \"pre-delete\" \"test\" }}
 ---
@@ -330,7 +331,7 @@ fn labeled_hooks_may_be_deleted_and_recreated_at_any_time(
     assert_unhindered(&scene);
 }
 
-/// Scenario 30: Helm only logs that it could not record the beginning of an uninstall.
+/// Scenario 30: Helm only logs that it failed to record the start of an uninstall.
 #[rstest]
 fn an_uninstall_without_the_right_to_write_records_is_denied(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -351,7 +352,7 @@ fn an_uninstall_without_the_right_to_write_records_is_denied(
         .ok();
     }
     let intern = shared().user(&user, &[]).unwrap();
-    // Helm prints no more than that it failed.
+    // Helm only prints that it failed.
     scene.helm_as(&intern, "uninstall settings").refused();
     let verdict = verdict(&user, "delete", ("configmaps", ns, "settings"));
     assert_eq!(verdict.decision, "denied");
@@ -359,7 +360,7 @@ fn an_uninstall_without_the_right_to_write_records_is_denied(
     assert_eq!(scene.record("settings", 1)["info"]["status"], "deployed");
 }
 
-/// A chart with everything that `helm create` puts into one.
+/// A chart with everything that `helm create` generates.
 #[rstest]
 fn the_life_cycle_of_a_helm_create_chart_is_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

@@ -10,7 +10,7 @@ pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:em
 /// Its namespace.
 pub const BREAK_GLASS: &str = "helm-guard-break-glass";
 
-/// Applies it all. The account may act everywhere, since each test makes a namespace of its own.
+/// Applies it all. The account may act everywhere, because each test creates its own namespace.
 pub fn install() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let kubectl = |line: &str| {

@@ -1,4 +1,4 @@
-//! Lists: items that come, go and move.
+//! Lists: adding, removing and reordering items.
 
 use serde_json::{Value, json};
 use testbed::HelmVersion;

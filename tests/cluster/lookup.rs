@@ -1,4 +1,4 @@
-//! Which release an object belongs to: by the records alone, never by labels and annotations.
+//! The release of an object is decided by the records alone, never by labels and annotations.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -82,8 +82,9 @@ fn a_copy_in_another_namespace_may_change() {
     kubectl("delete secret myapp").quiet();
 }
 
-/// Scenarios 3 and 4: what controllers make of a declared object bears its labels. The guard is asked
-/// about it only when somebody else writes, since a chart may declare such objects too.
+/// Scenarios 3 and 4: objects that controllers create for a declared object carry its labels. The
+/// guard is called for them only when somebody else writes, because a chart may declare such objects,
+/// too.
 #[rstest]
 #[case::replica_set("replicaset", "replicasets", None)]
 #[case::pod("pod", "pods", None)]
@@ -320,7 +321,7 @@ spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
         assert_ne!(old, manifest);
         record["manifest"] = old.into();
     });
-    // The image is refused until then: the record of before has it in the version of the request.
+    // Until then the image is denied, because the previous record declares it in the version of the request.
     eventually("a guard that has read the old record", || {
         let image = "set image deployment/web web=web:2 --dry-run=server";
         let output = scene.kubectl(image).run();

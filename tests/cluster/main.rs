@@ -1,7 +1,7 @@
 //! The guard in mode Deny on a real API server, with real kubectl and both Helms.
 //!
-//! One control plane and one guard serve all tests of this binary, since a webhook configuration
-//! counts for the whole cluster; each test has a namespace of its own. Start at [`scene`].
+//! One control plane and one guard serve all tests of this program, because a webhook configuration
+//! applies to the whole cluster. Each test has its own namespace. Start at [`scene`].
 //!
 //! "Scenario N" is row N of the table in tests/README.md.
 

@@ -1,4 +1,4 @@
-//! Story 4: three weeks of edits, made before the guard looked.
+//! Story 4: three weeks of edits from before the guard was installed.
 
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -1,7 +1,8 @@
-//! Operators that read a custom resource into a Go struct, set a finalizer and write all of it: declared
-//! zero values of fields with `omitempty` are gone then, and durations and quantities are in Go's words.
+//! Operators that read a custom resource into a Go struct, set a finalizer and write all of it: then
+//! declared zero values of fields with `omitempty` are missing, and durations and quantities are
+//! formatted as by Go.
 //!
-//! The CRDs are those of the projects; what is written back is what their Go types print.
+//! The CRDs are those of the projects; the written specs are what their Go types print.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -13,10 +14,10 @@ use crate::{
     world::world,
 };
 
-/// An operator, and a resource of its.
+/// An operator, and one of its resources.
 struct Operator {
     crd: &'static str,
-    /// As kubectl is asked for it.
+    /// The resource name for kubectl.
     resource: &'static str,
     api_version: &'static str,
     kind: &'static str,
@@ -24,7 +25,8 @@ struct Operator {
     declared: &'static str,
     /// The `spec` that the operator writes, JSON.
     written: &'static str,
-    /// Where a value becomes another one, JSON, or is removed; and the field that the denial names.
+    /// A change that must be denied: the path, the new value as JSON or a removal, and the field that the
+    /// denial names.
     changes: &'static [(&'static str, Option<&'static str>, &'static str)],
 }
 
@@ -117,7 +119,7 @@ const PROMETHEUS: Operator = Operator {
         ("/spec/replicas", Some("1"), ".spec.replicas"),
         ("/spec/scrapeInterval", Some(r#""91m""#), ".spec.scrapeInterval"),
         ("/spec/tolerations", Some(r#"[{"operator": "Exists"}]"#), ".spec.tolerations"),
-        // Without a selector no rule is selected; with an empty one, every rule.
+        // No selector selects no rule; an empty one selects every rule.
         ("/spec/ruleSelector", None, ".spec.ruleSelector"),
         ("/spec/ruleSelector", Some(r#"{"matchLabels": {"a": "b"}}"#), ".spec.ruleSelector"),
         (
@@ -133,7 +135,7 @@ const PROMETHEUS: Operator = Operator {
     ],
 };
 
-/// Its CRD says nothing of its fields, and keeps them.
+/// Its CRD declares no fields, and preserves unknown ones.
 const UNKNOWN: Operator = Operator {
     crd: "
 apiVersion: apiextensions.k8s.io/v1
@@ -231,7 +233,7 @@ fn an_operator_that_rewrites_its_resource_through_a_struct_is_allowed(
     };
     write();
     change_it();
-    // Helm puts its own words back, and the operator its.
+    // Helm restores its own format, and the operator its own.
     let force = match version {
         HelmVersion::V3 => "",
         HelmVersion::V4 => "--force-conflicts",

@@ -20,7 +20,7 @@ fn the_marks_of_ownership_can_neither_be_removed_nor_changed() {
     let scene = Scene::new("marks", HELM[1]);
     scene.install("settings", &single(CONFIG_MAP));
     scene.settled("configmap/settings", 1);
-    // With its last label an object loses its labels: the message then names all of them.
+    // Removing the last label removes the labels field, which the message then names.
     scene
         .kubectl("label configmap settings team=checkout")
         .quiet();
@@ -61,8 +61,8 @@ fn a_newly_labeled_object_is_evaluated_and_may_change() {
     );
 }
 
-/// Scenario 31: either mark is enough. Only who takes both off hides an object, and that leads past a
-/// denial of its own.
+/// Scenario 31: either mark is enough. Only removing both hides an object, and that step is denied,
+/// too.
 #[test]
 fn an_object_is_guarded_until_both_marks_are_removed() {
     world();
@@ -132,7 +132,7 @@ fn an_install_may_adopt_an_existing_object(
     assert_eq!(scene.at("configmap/settings", "/data/colour"), "blue");
 }
 
-/// Scenario 35, and 36: Helm would delete what now belongs to another release (helm#32218).
+/// Scenario 35, and 36: Helm would delete an object that now belongs to another release (helm#32218).
 #[rstest]
 fn a_release_may_take_ownership_and_the_old_owner_cannot_delete_the_object(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -159,7 +159,7 @@ fn a_release_may_take_ownership_and_the_old_owner_cannot_delete_the_object(
     let less = shared().chart(&single(&other));
     let upgrade = scene.helm(&format!("upgrade old {}", less.display()));
     match version {
-        // Helm 3 only logs that it could not delete.
+        // Helm 3 only logs that it failed to delete.
         HelmVersion::V3 => drop(upgrade.ok()),
         HelmVersion::V4 => drop(upgrade.denied(&["declared by Helm release \"new\""])),
     }
@@ -168,12 +168,12 @@ fn a_release_may_take_ownership_and_the_old_owner_cannot_delete_the_object(
     assert!(scene.holds("configmap/settings"));
 }
 
-/// A release that is named by the request only is looked for; that it can not be found, or not even
-/// be looked for, is no way through.
+/// A release that only the request names is looked up. A missing release or an invalid name allows
+/// nothing.
 #[rstest]
 #[case::without_a_record("elsewhere", "new")]
-#[case::with_a_name_that_none_can_have("elsewhere", "new,owner!=helm")]
-#[case::in_a_namespace_that_can_not_be("../../nodes", "new")]
+#[case::with_an_invalid_name("elsewhere", "new,owner!=helm")]
+#[case::in_an_invalid_namespace("../../nodes", "new")]
 fn changing_the_owner_annotations_by_hand_is_a_violation(
     #[case] namespace: &str,
     #[case] release: &str,
@@ -193,8 +193,8 @@ fn changing_the_owner_annotations_by_hand_is_a_violation(
         .denied(&[".data.colour"]);
 }
 
-/// Scenario 34. Helm 4 applies the namespace as field manager `helm`, with nothing but its name. Where
-/// Helm 3 made it that changes nothing of it.
+/// Scenario 34. Helm 4 applies the namespace as field manager `helm`, with only its name. This changes
+/// nothing in a namespace that Helm 3 created.
 #[test]
 fn create_namespace_is_allowed_over_a_namespace_of_a_helm_3_release() {
     world();
@@ -215,8 +215,8 @@ fn create_namespace_is_allowed_over_a_namespace_of_a_helm_3_release() {
     scene.helm("uninstall namespaces").ok();
 }
 
-/// Scenario 34, where Helm 4 made it: what it applies then takes the other release's labels and marks
-/// off, since it is the same field manager.
+/// Scenario 34, if Helm 4 created it: the apply then removes the other release's labels and marks,
+/// because the field manager is the same.
 #[test]
 fn create_namespace_that_would_strip_the_marks_of_another_release_is_denied() {
     world();
@@ -236,7 +236,7 @@ fn create_namespace_that_would_strip_the_marks_of_another_release_is_denied() {
         .args(["install", "settings", "-n", &inner])
         .arg(chart)
         .ok();
-    // With the namespace would go what it holds.
+    // Its content would be deleted with the namespace.
     scene.helm("uninstall namespaces").refused();
     assert_eq!(scene.at(&what, label), "Helm");
     helm4().args(["uninstall", "settings", "-n", &inner]).ok();
@@ -264,8 +264,8 @@ fn create_namespace(namespace: &str) -> Invocation {
 }
 
 /// Scenario 33: Helm 4 applies the CRDs of `crds/` again before there is any record, as field
-/// manager `helm`. Where a release of Helm 3 declares the CRD that changes nothing of it; where
-/// one of Helm 4 does, it takes the marks of that release off.
+/// manager `helm`. If a release of Helm 3 declares the CRD, this changes nothing; if one of Helm 4
+/// does, it removes the marks of that release.
 #[rstest]
 #[case::of_helm_3(HelmVersion::V3)]
 #[case::of_helm_4(HelmVersion::V4)]
@@ -295,8 +295,8 @@ fn a_crd_in_the_crds_folder_may_not_strip_the_crd_of_another_release(#[case] own
     scene.helm("uninstall operator").ok();
 }
 
-/// The release that a record in another namespace is of takes over what `old` declares, a cluster-scoped
-/// object included: cluster-admins may, and it is told.
+/// A release with a record in another namespace takes over objects that `old` declares, including a
+/// cluster-scoped one. Cluster-admins may do this, and it is reported.
 #[rstest]
 fn a_release_of_another_namespace_may_take_ownership_if_its_user_may_write_both_and_is_reported(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -373,7 +373,7 @@ fn a_release_of_another_namespace_may_not_take_ownership_if_its_user_writes_only
     }
 }
 
-/// A chart with an object of the scene's namespace and one of none, and the name of the latter.
+/// A chart with a namespaced and a cluster-scoped object, and the name of the latter.
 fn of_two_scopes(scene: &Scene) -> (testbed::Chart, String) {
     let role = format!("reader-{}", scene.ns);
     let config_map = CONFIG_MAP.replace(

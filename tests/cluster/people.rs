@@ -45,7 +45,7 @@ fn the_denial_of_an_image_edit_names_the_object_and_the_remedy() {
     assert_eq!(verdict.reason, "fields-changed");
 }
 
-/// A program reads the status, not the words.
+/// Programs read the status, not the text.
 #[test]
 fn a_denial_is_status_forbidden_with_a_cause_for_each_field() {
     let scene = scene("status");
@@ -179,8 +179,8 @@ fn a_value_may_only_move_toward_the_manifest() {
         .denied(&[]);
 }
 
-/// Scenario 73: a value that a mutating webhook gave the object at its creation is not the manifest's,
-/// and stays as it is when somebody else writes.
+/// Scenario 73: a value set by a mutating webhook at creation differs from the manifest, and may stay
+/// when somebody else writes.
 #[test]
 fn a_controller_may_keep_a_mutated_value() {
     let scene = scene("mutated");
@@ -221,7 +221,7 @@ fn a_secret_value_is_never_shown_in_a_denial() {
     scene.patch("secret/myapp", "merge", &same).quiet();
 }
 
-/// Two releases that have nothing to do with each other.
+/// Two unrelated releases.
 #[test]
 fn a_denial_names_only_the_release_that_declares_the_object() {
     let scene = scene("neighbours");

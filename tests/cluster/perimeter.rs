@@ -1,4 +1,4 @@
-//! Ways to change a declared object that do not lead through a plain write of a labeled object.
+//! Ways to change a declared object other than a plain write of a labeled object.
 
 use serde_json::{Value, json};
 use testbed::{Chart, HelmVersion, Invocation, shared};
@@ -57,7 +57,7 @@ fn a_status_write_may_not_change_marks_or_declared_annotations() {
     ] {
         status_patch(&scene, "service/web", &metadata(patch)).denied(&[field]);
     }
-    // What controllers of load balancers write.
+    // What load balancer controllers write.
     let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
     status_patch(&scene, "service/web", &ingress).quiet();
     let finalizer =
@@ -77,7 +77,7 @@ fn a_status_write_may_not_change_marks_or_declared_annotations() {
     .quiet();
 }
 
-/// Charts made from live objects declare what the deployment controller writes with the status.
+/// Charts made from live objects declare an annotation that the deployment controller writes with the status.
 #[test]
 fn a_declared_rollout_revision_does_not_block_the_deployment_controller() {
     let scene = scene("revision");
@@ -97,7 +97,7 @@ spec:
         .kubectl("rollout status deployment/web --timeout=90s")
         .ok();
     assert_eq!(scene.at("deployment/web", revision), "2");
-    // Nobody else may write it, through the status neither.
+    // Nobody else may write it, not even through the status.
     let third = json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "3"}}});
     status_patch(&scene, "deployment/web", &third).denied(&["revision"]);
 }
@@ -192,7 +192,7 @@ data: {{colour: blue}}
     scene.helm("uninstall system").quiet();
 }
 
-/// Scenario 61: the guard must never stand between a cluster and the guard's own repair.
+/// Scenario 61: the guard must never block its own repair.
 #[test]
 fn in_its_own_namespace_the_guard_only_exempts_its_own_release() {
     let scene = scene("own");

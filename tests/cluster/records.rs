@@ -1,4 +1,4 @@
-//! The release records as they are found in clusters.
+//! Release records as they occur in clusters.
 
 use rstest::rstest;
 use serde_json::json;
@@ -41,7 +41,7 @@ fn a_release_recorded_in_config_maps_is_guarded(
     assert!(!scene.holds("configmap/settings"));
 }
 
-/// Scenarios 12 and 13, as far as records are sound. Both Helms wrote records of their own.
+/// Scenarios 12 and 13, for valid records. Both Helms wrote such records.
 #[rstest]
 fn an_uncompressed_record_is_read(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -113,7 +113,8 @@ fn an_uninstalled_release_with_history_is_not_guarded_until_its_name_is_reused(
     assert_guarded(&scene, 2);
 }
 
-/// Scenario 21: Helm marks the old revision before the new one, so for a moment none is deployed.
+/// Scenario 21: Helm updates the status of the old revision before the new one, so for a moment none is
+/// deployed.
 #[test]
 fn the_pending_revision_counts_while_no_revision_is_deployed() {
     world();

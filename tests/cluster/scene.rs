@@ -1,11 +1,11 @@
 //! A namespace, a Helm, and the people who act in it.
 //!
-//! Alice runs Helm. Bob is as ordinary a cluster-admin as she is, and it is he who slips. Who is on
-//! call belongs to a group that may break the glass; tests use that to make drift.
+//! Alice runs Helm. Bob is an ordinary cluster-admin like her, and makes the out-of-band changes.
+//! The on-call user belongs to a break-glass group; tests use that to create drift.
 //!
-//! The guard learns of a release by a watch, so a test that expects a denial first awaits
-//! [`Scene::settled`]. It never has to wait for something to pass: before a denial the guard reads the
-//! records again.
+//! The guard learns of a release through a watch, so a test that expects a denial first awaits
+//! [`Scene::settled`]. A test never has to wait for a request to be allowed, because the guard reads
+//! the records again before a denial.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,8 +22,8 @@ pub const BOB: &str = "bob@example.com";
 pub const ONCALL: &str = "oncall@example.com";
 pub const ONCALL_GROUP: &str = "incident-commanders";
 
-/// Longer than anything takes on a machine that also builds. The garbage collector rests for half a
-/// minute and more whenever a custom resource comes or goes.
+/// Longer than anything takes on a machine that also builds. The garbage collector pauses for over
+/// half a minute whenever a CRD is created or deleted.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 struct People {
@@ -45,12 +45,12 @@ fn people() -> &'static People {
     })
 }
 
-/// Awaits a condition. Panics when it does not come true.
+/// Awaits a condition. Panics on a timeout.
 pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, check)
 }
 
-/// The same with more patience, for what takes its time.
+/// The same with another timeout.
 pub fn within<T>(patience: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
@@ -72,7 +72,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Commands are lines as they are typed; what holds blanks is added with `arg`.
+    /// Commands are lines as they are typed; arguments with spaces are added with `arg`.
     pub fn new(stem: &str, version: HelmVersion) -> Self {
         Self {
             ns: shared().namespace(&format!("{stem}-{version}")),
@@ -85,7 +85,7 @@ impl Scene {
         self.helm_as(shared().alice(), line)
     }
 
-    /// `helm LINE` by whose the kubeconfig is.
+    /// `helm LINE` with this kubeconfig.
     pub fn helm_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
         let helm = self.helm.cmd(kubeconfig).args(["-n", self.ns.name()]);
         helm.args(line.split_whitespace())
@@ -96,12 +96,12 @@ impl Scene {
         self.kubectl_as(&people().bob, line)
     }
 
-    /// `kubectl LINE` by whoever is on call.
+    /// `kubectl LINE` by the on-call user.
     pub fn oncall(&self, line: &str) -> Invocation {
         self.kubectl_as(&people().oncall, line)
     }
 
-    /// `kubectl LINE` by whose the kubeconfig is.
+    /// `kubectl LINE` with this kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
         let kubectl = shared().kubectl().cmd(kubeconfig);
         kubectl
@@ -117,18 +117,18 @@ impl Scene {
         chart
     }
 
-    /// An object, as Bob gets it: `deployment/myapp`.
+    /// An object, read by Bob: `deployment/myapp`.
     pub fn get(&self, what: &str) -> Value {
         self.kubectl(&format!("get {what} -o json")).ok().json()
     }
 
-    /// A value of an object, by its JSON pointer; null when it is not there.
+    /// A value of an object, by its JSON pointer; null if missing.
     pub fn at(&self, what: &str, pointer: &str) -> Value {
         let object = self.get(what);
         object.pointer(pointer).cloned().unwrap_or_default()
     }
 
-    /// Whether an object is there.
+    /// Whether an object exists.
     pub fn holds(&self, what: &str) -> bool {
         !self
             .kubectl(&format!("get {what} -o name --ignore-not-found"))
@@ -144,14 +144,14 @@ impl Scene {
             .arg(patch.to_string())
     }
 
-    /// `kubectl patch` by whoever is on call.
+    /// `kubectl patch` by the on-call user.
     pub fn drift(&self, what: &str, kind: &str, patch: &Value) {
         self.oncall(&format!("patch {what} --type={kind} -p"))
             .arg(patch.to_string())
             .ok();
     }
 
-    /// Waits until the guard judges an object by a revision of its release.
+    /// Waits until the guard evaluates an object by a revision of its release.
     pub fn settled(&self, what: &str, revision: u32) {
         let by = format!("revision {revision},");
         let by_two = format!("revisions {revision},");
@@ -168,14 +168,14 @@ impl Scene {
         decode(record["data"]["release"].as_str().unwrap())
     }
 
-    /// Changes a release's record behind Helm's back, as only who breaks the glass may.
+    /// Changes a release's record behind Helm's back, as only a break-glass user may.
     pub fn rewrite_record(&self, release: &str, revision: u32, change: impl FnOnce(&mut Value)) {
         let secret = self.rewritten_record(release, revision, change);
         self.oncall("replace -f -").stdin(secret).ok();
     }
 
-    /// A release's record with another content. It is stored as Helm stored records before it
-    /// compressed them, which Helm still reads.
+    /// A release's record with another content. It is stored uncompressed, as Helm used to do; Helm
+    /// still reads that.
     pub fn rewritten_record(
         &self,
         release: &str,
@@ -200,7 +200,7 @@ impl Scene {
         });
     }
 
-    /// What the API server's audit log says of what Bob did to an object of this namespace.
+    /// The guard's verdict about Bob's request on an object of this namespace, from the API server's audit log.
     pub fn verdict(&self, verb: &str, resource: &str, name: &str) -> Verdict {
         verdict(BOB, verb, (resource, self.ns.name(), name))
     }
@@ -226,7 +226,7 @@ fn decode(data: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What the guard told the API server's audit log of a request; empty when it was not called.
+/// The guard's annotations of a request in the API server's audit log; empty if it was not called.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Verdict {
     pub decision: String,
@@ -255,8 +255,8 @@ impl Verdict {
     }
 }
 
-/// What the API server's audit log says of a request: user, verb, and (resource, namespace, name), the
-/// resource with its subresource as in `deployments/scale`.
+/// The guard's verdict about a request, from the API server's audit log: user, verb, and (resource,
+/// namespace, name), the resource with its subresource as in `deployments/scale`.
 pub fn verdict(user: &str, verb: &str, object: (&str, &str, &str)) -> Verdict {
     let (resource, namespace, name) = object;
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -287,13 +287,13 @@ pub fn verdict(user: &str, verb: &str, object: (&str, &str, &str)) -> Verdict {
     }
 }
 
-/// What a person sees of the guard.
+/// What a user sees of the guard.
 pub trait Screen {
-    /// Refused by the guard, with all of these words.
+    /// Denied by the guard, with all of these words.
     fn denied(self, words: &[&str]) -> Output;
-    /// It passes, and the guard is not even mentioned.
+    /// Allowed, without a message of the guard.
     fn quiet(self) -> Output;
-    /// It passes, and a warning of the guard holds all of these words.
+    /// Allowed, with a warning of the guard that contains all of these words.
     fn warned(self, words: &[&str]) -> Output;
 }
 

@@ -1,4 +1,4 @@
-//! Story 2: a mesh adds a container, and stays through the next upgrade.
+//! Story 2: a service mesh adds a container, which survives the next upgrade.
 
 use rstest::rstest;
 use serde_json::{Value, json};

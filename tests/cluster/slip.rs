@@ -57,7 +57,7 @@ fn a_rollback_restores_a_deployment_scaled_to_zero(
     assert_eq!(scene.at("deployment/myapp", "/spec/replicas"), 3);
 }
 
-/// Helm 4 applies on the server's side, where a field that somebody else wrote is a conflict.
+/// Helm 4 uses server-side apply, in which a field that somebody else wrote is a conflict.
 pub fn force_conflicts(version: HelmVersion) -> &'static [&'static str] {
     match version {
         HelmVersion::V3 => &[],

@@ -1,4 +1,4 @@
-//! Values that Kubernetes writes in another way than the chart.
+//! Values that Kubernetes writes differently than the chart.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn replace(path: &str, value: &Value) -> Value {
     json!([{"op": "replace", "path": path, "value": value}])
 }
 
-/// A Deployment in the words of people: scenarios 74, 75, 77, 78 and 79.
+/// A Deployment as people write it: scenarios 74, 75, 77, 78 and 79.
 const IN_OTHER_WORDS: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -222,7 +222,7 @@ spec:
 ";
     scene.install("web", &single(manifest));
     scene.settled("service/web", 1);
-    // What the API server filled in is nobody's declaration.
+    // Values filled in by the API server are not declared.
     let free = replace("/spec/ports/1/targetPort", &json!("admin"));
     scene.patch("service/web", "json", &free).quiet();
     let text = replace("/spec/ports/0/targetPort", &json!("http"));

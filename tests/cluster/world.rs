@@ -1,5 +1,5 @@
-//! The one guard of this binary, run as its Deployment runs it: with the ServiceAccount and the rights
-//! of `deploy/`.
+//! The only guard of this program. It runs as in its Deployment: with the ServiceAccount and the
+//! rights of `deploy/`.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use crate::{
 
 pub const RUNBOOK: &str = "https://runbooks.example.com/helm-guard";
 
-/// What `deploy/` makes of a control plane: the guard, and the account for emergencies.
+/// The control plane after `deploy/`: the guard, and the emergency account.
 pub struct World {
     pub guard: Guard,
     /// The kubeconfig of the guard's ServiceAccount.
@@ -32,7 +32,7 @@ pub fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let plane = shared();
         install();
-        // Some releases here are recorded in ConfigMaps.
+        // Some releases here store their records in ConfigMaps.
         let options = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/options");
         plane
             .kubectl()
@@ -62,7 +62,7 @@ pub fn world() -> &'static World {
     })
 }
 
-/// The lines of the guard's log that are about a namespace.
+/// The lines of the guard's log about a namespace.
 pub fn log_about(namespace: &str) -> Vec<Value> {
     let quoted = format!("\"{namespace}\"");
     let mut lines = world().guard.log();

@@ -1,6 +1,6 @@
 //! Plain requests to the API server: JSON in, JSON out, with the status code and the warnings.
 //!
-//! One client a user, HTTP keep-alive, and a bound on the requests in flight that all users share.
+//! One client for each user, with keep-alive, and a limit on requests in flight that all users share.
 
 use std::{
     path::Path,
@@ -19,11 +19,11 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-/// More would only queue in the API server.
+/// More requests would only queue in the API server.
 const IN_FLIGHT: usize = 8;
 
-/// What a busy API server says to come back later, and what a connection that was closed while idle
-/// says, is asked again this often.
+/// How often a request is retried after "too many requests" or on a connection that was closed
+/// while idle.
 const TRIES: usize = 6;
 
 /// One user's access.
@@ -33,7 +33,7 @@ pub struct Api {
     permits: Arc<Semaphore>,
 }
 
-/// Whether a request is to leave a trace.
+/// Whether a request is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persist {
     /// Server-side dry run: `dryRun=All`.
@@ -42,24 +42,24 @@ pub enum Persist {
     Really,
 }
 
-/// What the API server answered.
+/// The API server's answer.
 #[derive(Debug)]
 pub struct Reply {
     /// HTTP status.
     pub code: u16,
-    /// The object, or a Status.
+    /// The object or a Status.
     pub body: Value,
     /// The texts of the `Warning` headers.
     pub warnings: Vec<String>,
 }
 
 impl Reply {
-    /// Whether the request was carried out.
+    /// Whether the request succeeded.
     pub fn is_ok(&self) -> bool {
         (200..300).contains(&self.code)
     }
 
-    /// What the API server says was wrong.
+    /// The API server's error message.
     pub fn message(&self) -> &str {
         self.body
             .get("message")
@@ -79,7 +79,7 @@ pub fn is_denial(message: &str) -> bool {
     message.contains("helm-guard.dev\" denied the request")
 }
 
-/// A bound that several users' clients share.
+/// A limit that the clients of several users share.
 pub fn permits() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(IN_FLIGHT))
 }
@@ -141,7 +141,7 @@ impl Api {
             let reply = self
                 .exchange(method.clone(), path, content_type, body)
                 .await?;
-            // Too many requests, or a leader of etcd is being elected: nothing was decided.
+            // Too many requests, or an etcd leader election: nothing was decided.
             if reply.code != 429 && reply.code != 503 {
                 return Ok(reply);
             }
@@ -151,7 +151,7 @@ impl Api {
         last.with_context(|| format!("failed to {method} {path}: no try was made"))
     }
 
-    /// One request and its answer, whatever that is. Only a connection that breaks is tried again.
+    /// One request and its answer. Only a broken connection is retried.
     pub async fn exchange(
         &self,
         method: Method,
@@ -215,7 +215,7 @@ fn query(persist: Persist) -> &'static str {
     }
 }
 
-/// Asks again and again until the answer is yes or the time is over; says which.
+/// Polls until the answer is true or the time is over; returns which.
 pub async fn eventually<F>(patience: Duration, mut ask: impl FnMut() -> F) -> anyhow::Result<bool>
 where
     F: Future<Output = anyhow::Result<bool>>,

@@ -1,5 +1,5 @@
-//! Other plausible values for a declared one: of the same type, and such that the API server may take
-//! them. Several, since it refuses many.
+//! Plausible alternatives to a declared value, of the same type and likely to be valid. There are
+//! several, because the API server rejects many.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::{
     semantics::same_scalar,
 };
 
-/// Values of fields that the API server knows only some values of.
+/// Values of enumerated fields.
 const ENUMS: &[(&str, &[&str])] = &[
     ("imagePullPolicy", &["Always", "IfNotPresent", "Never"]),
     ("protocol", &["TCP", "UDP", "SCTP"]),
@@ -112,7 +112,7 @@ const ENUMS: &[(&str, &[&str])] = &[
     ("fsType", &["ext4", "xfs"]),
 ];
 
-/// No more requests than this are spent on one value.
+/// The maximum number of requests for one value.
 const MOST: usize = 6;
 
 /// Candidates for the value at a live path, none of which means the same as the declared or the live
@@ -149,7 +149,7 @@ pub fn candidates(object: &Value, path: &[Step], declared: &Value) -> Vec<Value>
     unique
 }
 
-/// For the name in a volume mount: the names of the pod's volumes, since no other is taken.
+/// For the name in a volume mount: the names of the pod's volumes, because no others are valid.
 fn volumes(object: &Value, path: &[Step]) -> Vec<Value> {
     let is = |step: &Step, name: &str| matches!(step, Step::Field(field) if field == name);
     let mount = path.iter().any(|step| is(step, "volumeMounts")) && field(path) == "name";
@@ -179,7 +179,7 @@ fn base64_of(text: &str) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// The nearest field: of an item of a list, the list's.
+/// The nearest field; for a list item, the field of the list.
 fn field(path: &[Step]) -> &str {
     path.iter()
         .rev()
@@ -228,7 +228,7 @@ fn strings(field: &str, text: &str) -> Vec<Value> {
     found.into_iter().map(Value::from).collect()
 }
 
-/// A number with a unit, another number with that unit: quantities, durations, percentages, versions.
+/// Another number with the same unit: quantities, durations, percentages, versions.
 fn other_number(text: &str) -> Vec<String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -247,7 +247,7 @@ fn other_number(text: &str) -> Vec<String> {
 
 fn suffixed(text: &str) -> Vec<String> {
     let mut found = vec![format!("{text}-corpus"), format!("{text}x")];
-    // Labels and names have a longest length: the same length fits.
+    // Labels and names have a maximum length, so the length stays the same.
     let mut shorter = text.to_owned();
     if let Some(last) = shorter.pop() {
         shorter.push(if last == 'a' { 'b' } else { 'a' });

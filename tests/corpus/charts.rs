@@ -1,5 +1,6 @@
-//! The charts of a directory: `NAME.tgz`, with an earlier version in `older/NAME.tgz`, and what they
-//! need to install in `values/NAME.yaml` (values) and `values/NAME.args` (arguments of Helm).
+//! The charts of a directory: `NAME.tgz`, with an earlier version in `older/NAME.tgz`, and what
+//! their installation needs in `values/NAME.yaml` (values) and `values/NAME.args` (arguments of
+//! Helm).
 
 use std::{
     fs,
@@ -13,15 +14,15 @@ use anyhow::{Context, bail};
 pub struct Chart {
     /// Its name in the directory; also the name of the release.
     pub name: String,
-    /// The version to end up with.
+    /// The version to upgrade to.
     pub newer: PathBuf,
-    /// The version to start with, when there is one.
+    /// The version to start with, if there is one.
     pub older: Option<PathBuf>,
     /// Arguments of Helm that it needs.
     pub args: Vec<String>,
 }
 
-/// All charts of the directory in the order of their names, or those that are asked for.
+/// All charts of the directory, ordered by name, or the requested ones.
 pub fn find(dir: &Path, only: &[String]) -> anyhow::Result<Vec<Chart>> {
     let entries = fs::read_dir(dir).with_context(|| format!("failed to read {}", dir.display()))?;
     let mut charts = Vec::new();

@@ -1,4 +1,4 @@
-//! Everything that is tried on the objects of one release at one moment.
+//! All checks on the objects of one release at one stage.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,8 +18,8 @@ use crate::{
     tally::{Outcome, Tally},
 };
 
-/// How many objects, and how many fields of one object, are tried at the same time. The requests in
-/// flight have a bound of their own.
+/// How many objects, and how many fields of one object, are tried at the same time. Requests in
+/// flight have their own limit.
 const AT_ONCE: usize = 4;
 
 /// Fields of an object that are changed for real and written back.
@@ -34,13 +34,13 @@ const CRD_KIND: &str = "CustomResourceDefinition";
 /// Whether fields are also changed for real and written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Dry runs only: the release goes on afterwards as if nothing had been.
+    /// Dry runs only: the release is unchanged afterwards.
     DryRuns,
-    /// The release is about to go.
+    /// The release is about to be uninstalled.
     WithDrift,
 }
 
-/// Tries everything on every object.
+/// Runs all checks on every object.
 pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Tally {
     let mut tally = Tally::default();
     let mut drifts = Vec::new();
@@ -56,7 +56,7 @@ pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) ->
     }
     drop(checked);
     if depth == Depth::WithDrift {
-        // CRDs last: a CRD that has drifted may refuse or lose its resources.
+        // CRDs last: a CRD with drift may reject or lose its resources.
         drifts.sort_by_key(|(target, _)| target.object.kind == CRD_KIND);
         for (target, denied) in &drifts {
             if context.is_over() {
@@ -169,7 +169,7 @@ async fn attempts(context: &Context<'_>, target: &Target) -> anyhow::Result<(Tal
     Ok((tally, denied))
 }
 
-/// Tries a removal; of a few that are denied, says whether they would have changed anything.
+/// Tries a removal. For a few denied ones, checks whether they would have changed anything.
 async fn removal(
     context: &Context<'_>,
     target: &Target,
@@ -194,8 +194,8 @@ async fn removal(
     Ok(tally)
 }
 
-/// In an order that has nothing to do with the manifest's, and is the same every time: what is left
-/// when the time is over is then no part in particular.
+/// In a fixed order unrelated to the manifest, so that what remains when the time is over is not a
+/// particular part.
 fn shuffled(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
     leaves.sort_by_cached_key(|leaf| {
         let mut hasher = DefaultHasher::new();
@@ -205,7 +205,7 @@ fn shuffled(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
     leaves
 }
 
-/// A few of many, from the beginning, the middle and the end.
+/// A sample from the beginning, the middle and the end.
 fn spread(mut all: Vec<Denied>) -> Vec<Denied> {
     all.sort_by(|a, b| a.leaf.path.cmp(&b.leaf.path));
     let step = (all.len() / DRIFTS).max(1);
@@ -236,8 +236,8 @@ async fn delete(context: &Context<'_>, target: &Target) -> anyhow::Result<Outcom
     })
 }
 
-/// Changes declared replicas through the scale subresource, which is another request to another
-/// entry of the webhook's registration.
+/// Changes declared replicas through the scale subresource, which goes to another entry of the
+/// registration.
 async fn scale(context: &Context<'_>, target: &Target) -> anyhow::Result<Option<Outcome>> {
     let object = &target.object;
     let declared = object

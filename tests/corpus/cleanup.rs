@@ -1,9 +1,8 @@
-//! Removes what a release has left behind, so that the next one starts from the same cluster: what
-//! Helm never removes (CRDs from `crds/`, hooks, kept objects) and what an end in the middle
-//! leaves.
+//! Removes what a release left behind, so that the next one starts from the same cluster: what Helm
+//! never removes (CRDs from `crds/`, hooks, kept objects), and the remains of an interrupted run.
 //!
-//! What was there before the first chart stays; all the rest of cluster scope goes, and in the
-//! namespaces that were there too.
+//! What existed before the first chart stays. Everything else is removed, cluster-scoped and in the
+//! original namespaces.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, Persist, eventually};
 
-/// Kinds that controllers make in their own time.
+/// Kinds whose objects controllers create at any time.
 const TRANSIENT: &[&str] = &[
     "events",
     "leases",
@@ -28,7 +27,7 @@ const TRANSIENT: &[&str] = &[
     "servicecidrs",
 ];
 
-/// What was in the cluster before the first chart, as paths.
+/// The paths of all objects before the first chart.
 pub struct Baseline {
     objects: HashSet<String>,
     namespaces: Vec<String>,
@@ -42,7 +41,7 @@ struct Kind {
 }
 
 impl Baseline {
-    /// Looks at a new cluster.
+    /// Reads a new cluster.
     pub async fn take(api: &Api) -> anyhow::Result<Self> {
         let namespaces = names(&api.get("/api/v1/namespaces").await?.body);
         let objects = everything(api, &namespaces).await?.into_iter().collect();
@@ -53,9 +52,9 @@ impl Baseline {
     }
 }
 
-/// Removes everything that was not there before, the given namespace first; says what does not go.
+/// Removes everything that did not exist before, the given namespace first; returns what remains.
 pub async fn sweep(api: &Api, baseline: &Baseline, namespace: &str) -> anyhow::Result<Vec<String>> {
-    // Records first: what no release declares any more nobody guards.
+    // Records first: without them the objects are no longer guarded.
     for secret in list(api, "/api/v1/secrets?labelSelector=owner%3Dhelm").await? {
         if let Some(path) = path_of(&secret, "/api/v1", "secrets") {
             api.delete(&path, Persist::Really).await?;
@@ -87,8 +86,8 @@ pub async fn sweep(api: &Api, baseline: &Baseline, namespace: &str) -> anyhow::R
     Ok(left)
 }
 
-/// Removes the webhooks of a release: the pods that would answer them run no image here, and what
-/// fails without them would fail every request. Helm makes them again at its next step.
+/// Removes the webhooks of a release: the pods that would answer them do not run here, and
+/// fail-closed ones would deny every request. Helm recreates them at its next step.
 pub async fn silence(api: &Api, baseline: &Baseline) -> anyhow::Result<()> {
     for kind in [
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
@@ -103,8 +102,8 @@ pub async fn silence(api: &Api, baseline: &Baseline) -> anyhow::Result<()> {
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-/// What is still there and should not be; each time it is asked for, it is deleted (again), without
-/// waiting for whoever was to take a finalizer off.
+/// What should not exist any more. Each call deletes it (again), without waiting for a controller
+/// to remove a finalizer.
 async fn remaining(api: &Api, baseline: &Baseline) -> anyhow::Result<Vec<String>> {
     let mut left = Vec::new();
     for path in everything(api, &baseline.namespaces).await? {
@@ -112,7 +111,7 @@ async fn remaining(api: &Api, baseline: &Baseline) -> anyhow::Result<Vec<String>
             continue;
         }
         if path.starts_with("/api/v1/namespaces/corpus-") && path.matches('/').count() == 4 {
-            // Ours. Going takes a namespace its time, and the next one has another name.
+            // Our own namespace. Deleting it takes time, and the next one has another name.
             api.delete(&path, Persist::Really).await?;
             continue;
         }
@@ -138,7 +137,7 @@ async fn everything(api: &Api, namespaces: &[String]) -> anyhow::Result<Vec<Stri
                 .and_then(Value::as_str);
             let ours = namespace.is_none_or(|name| namespaces.iter().any(|ours| ours == name));
             let owned = object.pointer("/metadata/ownerReferences").is_some();
-            // What has an owner goes with it; the API server's own groups come back by themselves.
+            // Objects with an owner are deleted with it; the API server's own groups come back by themselves.
             let automatic = object
                 .pointer("/metadata/labels/kube-aggregator.kubernetes.io~1automanaged")
                 .is_some();
@@ -183,7 +182,7 @@ async fn kinds(api: &Api) -> anyhow::Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-/// Takes the finalizers off the instances of a CRD: nobody here acts on them.
+/// Removes the finalizers of the instances of a CRD: no controller here acts on them.
 async fn remove_instances(api: &Api, crd: &Value) -> anyhow::Result<()> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
     let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
@@ -253,7 +252,7 @@ fn path_of(object: &Value, prefix: &str, plural: &str) -> Option<String> {
     let namespace = object
         .pointer("/metadata/namespace")
         .and_then(Value::as_str);
-    // A name may hold what a path may not: `system:node`, `a%b`.
+    // A name may contain characters that a path may not: `system:node`, `a%b`.
     let name = name.replace('%', "%25").replace(' ', "%20");
     Some(match namespace {
         Some(namespace) => format!("{prefix}/namespaces/{namespace}/{plural}/{name}"),

@@ -1,18 +1,18 @@
-//! Takes real charts through the life of a release, with the guard in Deny mode, and tries to get
-//! every declared field past it: the scoreboard of `make corpus CHARTS=DIR`.
+//! Takes real charts through the life of a release, with the guard in mode Deny, and tries to
+//! change every declared field: the scoreboard of `make corpus CHARTS=DIR`.
 //!
-//! For each chart and each Helm: install, upgrade, rollback, upgrade, uninstall; none may be refused.
+//! For each chart and each Helm: install, upgrade, rollback, upgrade, uninstall; none may be denied.
 //! After the install and before the uninstall an ordinary cluster-admin tries, by server-side dry run,
 //! to delete every declared object and to change and remove every declared field, which must be
-//! denied; and to write what changes nothing declared, which must pass.
+//! denied; and to make changes that touch nothing declared, which must be allowed.
 //!
-//! What a manifest declares, where that is in the live object and what is a change of it is decided
-//! here with no code of the guard's: kubectl parses the manifest, [`leaves`] pairs it with the live
-//! object by content, and the API server's own dry run says what a request would have done.
+//! Declared fields, their place in the live object and changes of them are determined here without
+//! the guard's code: kubectl parses the manifest, [`leaves`] pairs it with the live object by
+//! content, and the API server's own dry run says what a request would have done.
 //!
 //! Start at [`lifecycle::run_chart`], then [`checks::check`].
 
-// A program for the terminal: the table goes to standard output, progress to standard error.
+// The table goes to standard output, progress to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod api;
@@ -113,12 +113,12 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let log = Log::create(&log_file)?;
     let guard = match &args.guard {
         Some(guard) => guard.clone(),
-        None => beside_us()?,
+        None => sibling_binary()?,
     };
     let mut environment = Environment::start(guard)?;
     let mut rows = Vec::new();
     let ended = try_each(args, &charts, &log, &mut environment, &mut rows);
-    // What was found out is shown, however the run ended.
+    // The findings are shown, however the run ended.
     print!("{}", table::render(&rows));
     eprintln!("corpus: details in {}", log_file.display());
     ended.map(|()| table::verdict(&rows))
@@ -155,7 +155,7 @@ fn try_each(
     Ok(())
 }
 
-/// One chart that ends in an error must not end the others: it gets its row, and the next chart a new
+/// An error of one chart must not end the run: the chart gets its row, and the next chart a new
 /// environment.
 fn run_or_report(
     environment: &mut Environment,
@@ -166,7 +166,7 @@ fn run_or_report(
     let error = match catch_unwind(run) {
         Ok(Ok(row)) => return Ok(row),
         Ok(Err(error)) => format!("{error:#}"),
-        Err(_panic) => "a command did not end".to_owned(),
+        Err(_panic) => "a command did not finish".to_owned(),
     };
     let mut row = Row::new(&config.chart.name, config.version);
     row.tally.errors += 1;
@@ -176,7 +176,7 @@ fn run_or_report(
 }
 
 /// `target/PROFILE/examples/corpus` and `target/PROFILE/helm-guard` are of one build.
-fn beside_us() -> anyhow::Result<PathBuf> {
+fn sibling_binary() -> anyhow::Result<PathBuf> {
     let guard = built(2, "helm-guard")?;
     anyhow::ensure!(
         guard.is_file(),
@@ -186,7 +186,7 @@ fn beside_us() -> anyhow::Result<PathBuf> {
     Ok(guard)
 }
 
-/// A file so many folders above this program.
+/// A file this many folders above this program.
 fn built(above: usize, name: &str) -> anyhow::Result<PathBuf> {
     let us = std::env::current_exe().context("failed to find this program's own path")?;
     let dir = us.ancestors().nth(above);

@@ -1,5 +1,5 @@
 //! What a release's manifest declares, as Go parses it: kubectl reads the text, and the API server's
-//! discovery says under which path each object is.
+//! discovery gives the path of each object.
 
 use std::collections::HashMap;
 
@@ -17,18 +17,18 @@ pub struct Object {
     pub group: String,
     /// Kind.
     pub kind: String,
-    /// `KIND/NAME`, with the namespace where it has one: for people.
+    /// `KIND/NAME`, with the namespace if it has one: for people.
     pub title: String,
     /// Its path on the API server.
     pub path: String,
     /// The document.
     pub value: Value,
-    /// Why the guard is not asked about it, if it is not.
+    /// Why the guard is not called for it, if it is not.
     pub exempt: Option<&'static str>,
 }
 
 impl Object {
-    /// Whether the guard is asked when it is written: not for leases, which change hands all the time.
+    /// Whether the guard is called when it is written: not for Leases, which change constantly.
     pub fn is_evaluated_when_written(&self) -> bool {
         self.group != "coordination.k8s.io"
     }
@@ -41,8 +41,7 @@ struct Served {
     namespaced: bool,
 }
 
-/// What the API server serves, asked for once a version of a group, and again for a kind that is not
-/// known.
+/// What the API server serves, read once for each group version, and again for an unknown kind.
 #[derive(Default)]
 pub struct Discovery {
     known: Mutex<HashMap<String, HashMap<String, Served>>>,
@@ -166,7 +165,7 @@ async fn object(
     })
 }
 
-/// What no webhook is called for: the API server keeps its own way out.
+/// Kinds for which the API server calls no webhook, so that it can be repaired.
 fn exemption(group: &str) -> Option<&'static str> {
     (group == "admissionregistration.k8s.io").then_some("webhooks are not called for it")
 }

@@ -1,5 +1,5 @@
-//! Drift that has really happened, and the way back: a break-glass user changes a few declared fields,
-//! and an ordinary user writes the values back, one by one and all together. Each must pass.
+//! Real drift and its correction: a break-glass user changes a few declared fields, and an ordinary
+//! user restores the values, one by one and all together. Each must be allowed.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub struct Denied {
     pub object: Value,
 }
 
-/// Makes the changes to one object, and takes them back.
+/// Makes the changes to one object, and reverts them.
 pub async fn and_back(
     context: &Context<'_>,
     target: &Target,
@@ -36,7 +36,7 @@ pub async fn and_back(
     Ok(tally)
 }
 
-/// Makes all changes at once, or the first alone when they do not go together; says which it made.
+/// Makes all changes at once, or only the first if they conflict; returns the ones it made.
 async fn drift<'d>(
     context: &Context<'_>,
     target: &Target,
@@ -63,7 +63,7 @@ async fn drift<'d>(
     Ok(&[])
 }
 
-/// Writes the values of these fields back, and leaves the rest as it has become.
+/// Restores the values of these fields, and leaves the rest as it is.
 async fn write_back(
     context: &Context<'_>,
     target: &Target,
@@ -91,7 +91,7 @@ async fn write_back(
             "message": head(reply.message()),
         });
         context.report("false denial", &target.object, &details);
-        // Whoever may, puts it right: what comes next is to start from what is declared.
+        // The break-glass user restores it: the next check starts from the declared state.
         if persist == Persist::Really {
             write(context.emergency, target, restore, persist).await?;
         }
@@ -101,8 +101,8 @@ async fn write_back(
     Ok(tally)
 }
 
-/// Changes the object as it is now. When a controller writes between the read and the write, both are
-/// repeated: to write back what it changed would be a change of our own.
+/// Changes the object as it is now. If a controller writes between the read and the write, both are
+/// repeated: reverting its change would be a change of our own.
 async fn write(
     api: &Api,
     target: &Target,
@@ -123,7 +123,7 @@ async fn write(
     }
 }
 
-/// The beginning of a message, which names the fields.
+/// The start of a message, which names the fields.
 pub fn head(message: &str) -> String {
     message.chars().take(600).collect()
 }

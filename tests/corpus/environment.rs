@@ -16,9 +16,9 @@ use crate::{
 const SOMEBODY: &str = "bob@example.com";
 const EMERGENCY: &str = "emergency@example.com";
 
-/// Everything that runs, and who uses it. Helm is run by the testbed's ordinary user.
+/// Everything that runs, and its users. Helm is run by the testbed's ordinary user.
 pub struct Environment {
-    /// Dropped first: it takes its registration back.
+    /// Dropped first, because it removes its registration.
     guard: Option<Guard>,
     plane: ControlPlane,
     binary: PathBuf,
@@ -67,15 +67,15 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Starts everything anew, for when something is left that cannot be removed.
+    /// Starts everything again, if something remains that cannot be removed.
     pub fn renew(&mut self) -> anyhow::Result<()> {
-        eprintln!("corpus: something is left that does not go: starting anew");
+        eprintln!("corpus: something remains that cannot be removed: starting again");
         self.stop_guard();
         *self = Self::start(self.binary.clone())?;
         Ok(())
     }
 
-    /// Starts the guard, or a new one when it has ended.
+    /// Starts the guard, or a new one if it has exited.
     pub fn start_guard(&mut self) -> anyhow::Result<()> {
         let config = GuardConfig::new(&self.binary, self.plane.admin(), "Deny")
             .args(["--break-glass-user", EMERGENCY]);
@@ -83,7 +83,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Stops the guard, which takes its registration away.
+    /// Stops the guard, which removes its registration.
     pub fn stop_guard(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.stop();
@@ -97,7 +97,7 @@ impl Environment {
         })
     }
 
-    /// The guard's own words, for when something went wrong.
+    /// The guard's log, for errors.
     pub fn guard_log(&self) -> String {
         self.guard
             .as_ref()
@@ -105,7 +105,7 @@ impl Environment {
             .unwrap_or_default()
     }
 
-    /// Removes what a release has left behind; starts anew when something does not go.
+    /// Removes what a release left behind; starts again if something remains.
     pub fn clean_up(&mut self, namespace: &str) -> anyhow::Result<()> {
         let swept = cleanup::sweep(&self.emergency, &self.baseline, namespace);
         match self.runtime.block_on(swept) {
@@ -131,7 +131,7 @@ impl Environment {
         self.runtime.block_on(future)
     }
 
-    /// A namespace that no run before had, so that nobody waits for the last one to go.
+    /// A new namespace for each run, so that no run waits for the deletion of the last one.
     pub fn namespace(&mut self, chart: &str, version: HelmVersion) -> anyhow::Result<String> {
         self.namespaces += 1;
         let chart: String = chart.chars().take(40).collect();
@@ -142,7 +142,7 @@ impl Environment {
         Ok(name)
     }
 
-    /// Makes a namespace unless it is there. One of that name which is going is waited for.
+    /// Creates a namespace unless it exists. Waits for a terminating one of that name.
     pub fn create_namespace(&self, name: &str) -> anyhow::Result<()> {
         let object = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
@@ -211,7 +211,7 @@ impl Environment {
         }
     }
 
-    /// The ordinary user's kubeconfig with another default namespace: `--namespace` would refuse
+    /// The ordinary user's kubeconfig with another default namespace: `--namespace` would reject
     /// documents that name one.
     fn kubeconfig_for(&self, namespace: &str) -> anyhow::Result<PathBuf> {
         let text = fs::read_to_string(self.plane.alice())?;
@@ -228,7 +228,7 @@ impl Environment {
         Ok(path)
     }
 
-    /// Waits until the guard knows what is declared now: it hears of a release in its own time.
+    /// Waits until the guard knows the current manifest.
     pub fn settle(&self, objects: &[Object]) -> anyhow::Result<()> {
         let probe = objects.iter().find(|object| object.exempt.is_none());
         let Some(probe) = probe else {
@@ -242,8 +242,8 @@ impl Environment {
                 .await?;
             Ok(reply.denied_by_guard())
         }))?;
-        // The denial says that the guard knows the release, not that it has this revision's manifest
-        // at hand; the watch brings that within milliseconds.
+        // The denial shows that the guard knows the release, not that it has this revision's
+        // manifest; the watch brings that within milliseconds.
         std::thread::sleep(Duration::from_millis(300));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Writes that change nothing declared: each must pass.
+//! Writes that change nothing declared: each must be allowed.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ pub struct Write {
     pub object: Value,
 }
 
-/// Everything harmless that somebody may do to a live object.
+/// Every harmless change of a live object.
 pub fn writes(declared: &Object, live: &Value) -> Vec<Write> {
     let mut writes = vec![Write {
         what: "the live object unchanged".to_owned(),
@@ -74,7 +74,7 @@ fn is_built_in(group: &str) -> bool {
     matches!(group, "" | "apps" | "batch")
 }
 
-/// Adds a field to the object at a JSON pointer, making that object if it is not there.
+/// Adds a field to the object at a JSON pointer, creating that object if it is missing.
 fn insert(object: &mut Value, pointer: &str, key: &str, value: Value) -> bool {
     let mut here = object;
     for name in pointer.split('/').skip(1) {
@@ -103,7 +103,7 @@ fn append(what: &str, live: &Value, pointer: &str, item: Value) -> Option<Write>
     })
 }
 
-/// Lists whose items have names (or what stands for one), so that their order says nothing.
+/// Lists whose items have names or other keys, so that their order is irrelevant.
 const KEYED: &[&str] = &[
     "env",
     "ports",
@@ -117,8 +117,8 @@ const KEYED: &[&str] = &[
     "topologySpreadConstraints",
 ];
 
-/// Whether each item has an identity of its own: of two with one, the last is in force, so their order
-/// says something.
+/// Whether each item has its own identity: of two items with the same one, the last applies, so their
+/// order matters.
 fn all_differ(list: &Value) -> bool {
     let identity = |item: &Value| {
         let fields = [
@@ -145,9 +145,9 @@ fn reorder(live: &Value, value: &Value, pointer: &mut String, writes: &mut Vec<W
         pointer.push('/');
         pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
         let items = value.as_array().map_or(0, Vec::len);
-        // managedFields and status are not the user's to order.
+        // Users do not order managedFields and status.
         let ours = !pointer.starts_with("/metadata") && !pointer.starts_with("/status");
-        // A ServiceAccount's are one value, a pod's have names.
+        // The secrets of a ServiceAccount are one value, those of a Pod have names.
         let keyed = KEYED.contains(&name) && *pointer != "/imagePullSecrets";
         if ours && keyed && items > 1 && all_differ(value) {
             let mut object = live.clone();

@@ -1,8 +1,8 @@
 //! Every declared leaf of an object, and where it is in the live object.
 //!
-//! Items of lists are paired by content: an item that means the same wherever it stands, else the one
-//! with the same identifying fields, else the one at the same index. No list types are consulted, so a
-//! wrong table of the guard's shows here as a miss or a false denial.
+//! List items are paired by content: an equivalent item at any index, else the one with the same
+//! identifying fields, else the one at the same index. List types are not used, so an error in the
+//! guard's table shows as a miss or a false denial.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::semantics::satisfies;
 
-/// A step of the way to a value.
+/// A step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A field of an object.
@@ -19,7 +19,7 @@ pub enum Step {
     Item(usize),
 }
 
-/// What kind of thing is declared.
+/// The kind of a declared value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     /// A scalar.
@@ -35,17 +35,17 @@ pub enum Sort {
 pub struct Leaf {
     /// Its path in the manifest, for people.
     pub path: String,
-    /// Its path in the live object; nothing when a list item on the way is not there.
+    /// Its path in the live object; `None` if a list item on the way is missing.
     pub live: Option<Vec<Step>>,
     /// The value that the manifest declares.
     pub declared: Value,
-    /// What kind of thing it is.
+    /// Its kind.
     pub sort: Sort,
 }
 
 impl Leaf {
-    /// Whether it tells an item of a list from the others: changing it is to remove one item and to add
-    /// another, and so is changing it back.
+    /// Whether it identifies a list item: changing it removes one item and adds another, and so does
+    /// reverting it.
     pub fn is_identity(&self) -> bool {
         match self.live.as_deref() {
             Some([.., Step::Item(_), Step::Field(name)]) => {
@@ -126,7 +126,7 @@ fn walk(
         Value::Object(fields) if fields.is_empty() => found.push(leaf(Sort::Empty)),
         Value::Array(items) if items.is_empty() => found.push(leaf(Sort::Empty)),
         Value::Object(fields) => {
-            // Without metadata there is no object, so its own branch is not worth a try.
+            // An object without metadata cannot exist, so this branch is not tried.
             if depth > 1 && live.is_some() {
                 found.push(leaf(Sort::Branch));
             }
@@ -152,7 +152,7 @@ fn walk(
     }
 }
 
-/// Fields that tell the items of a list apart, the more telling ones first.
+/// Fields that identify list items, the more specific ones first.
 const IDENTIFYING: &[&str] = &[
     "name",
     "mountPath",
@@ -167,7 +167,7 @@ const IDENTIFYING: &[&str] = &[
     "type",
 ];
 
-/// For each declared item the index of its live counterpart.
+/// The index of the live counterpart of each declared item.
 fn pair(declared: &[Value], live: &[Value]) -> Vec<Option<usize>> {
     let mut pairs: Vec<Option<usize>> = vec![None; declared.len()];
     let mut taken = vec![false; live.len()];
@@ -177,7 +177,7 @@ fn pair(declared: &[Value], live: &[Value]) -> Vec<Option<usize>> {
             if pair.is_some() {
                 continue;
             }
-            // The same index first: it decides between equals.
+            // The same index first: it decides between equivalent items.
             let order = std::iter::once(index).chain(0..live.len());
             for candidate in order {
                 let free = taken.get(candidate).is_some_and(|taken| !taken);
@@ -225,7 +225,7 @@ pub fn get<'v>(value: &'v Value, path: &[Step]) -> Option<&'v Value> {
     })
 }
 
-/// Puts a value at a path, making the objects on the way. Says whether that was possible.
+/// Sets a value at a path, creating objects on the way. Returns whether that was possible.
 pub fn set(value: &mut Value, path: &[Step], new: Value) -> bool {
     let mut here = value;
     for step in path {
@@ -250,7 +250,7 @@ pub fn set(value: &mut Value, path: &[Step], new: Value) -> bool {
     true
 }
 
-/// Takes the value at a path away. Says whether it was there.
+/// Removes the value at a path. Returns whether it existed.
 pub fn remove(value: &mut Value, path: &[Step]) -> bool {
     let Some((last, parents)) = path.split_last() else {
         return false;

@@ -1,6 +1,6 @@
 //! The life of a release of one chart: install, upgrade, rollback, upgrade, uninstall, with the checks
-//! between, and the judgement of a step that fails. A step is refused when the guard's denial is in
-//! what Helm says, or when it fails with the guard and passes without.
+//! in between, and the analysis of failed steps. A step counts as denied if Helm's output contains the
+//! guard's denial, or if it fails with the guard and succeeds without it.
 
 use std::time::{Duration, Instant};
 
@@ -30,31 +30,31 @@ pub struct RunConfig<'a> {
     pub patience: Duration,
     /// How many fields of one object are tried at most.
     pub most_leaves: usize,
-    /// Which of how many charts, for progress.
+    /// The number of the chart and of all charts, for progress.
     pub position: (usize, usize),
     /// The log.
     pub log: &'a Log,
-    /// Whether the log also gets what the API server itself refused.
+    /// Whether the log also contains what the API server itself rejected.
     pub refusals: bool,
 }
 
-/// From which chart to which.
+/// The versions of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
     /// From the older version to the newer one.
     OlderToNewer,
-    /// The newer version all the time, with other values at the upgrade where that is harmless.
+    /// The newer version throughout, with other values for the upgrade if that is harmless.
     NewerOnly,
 }
 
-/// Whether the guard stands in the way.
+/// Whether the guard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guarded {
-    /// It does, and everything is tried on the objects.
+    /// It runs, and all checks are made.
     WithChecks,
-    /// It does.
+    /// It runs, without checks.
     Yes,
-    /// It is not there: does the chart itself work here?
+    /// It does not run: does the chart itself work here?
     No,
 }
 
@@ -67,7 +67,7 @@ const STEPS: [&str; 5] = [
     "uninstall",
 ];
 
-/// How far a life got.
+/// How far a life cycle got.
 struct Life {
     tally: Tally,
     passed: usize,
@@ -84,7 +84,7 @@ impl Failure {
         is_denial(&self.message)
     }
 
-    /// Helm's own words, without its warnings.
+    /// Helm's error output, without its warnings.
     fn headline(&self) -> String {
         let mut lines = self
             .message
@@ -92,7 +92,7 @@ impl Failure {
             .filter(|line| !line.trim().is_empty())
             .skip_while(|line| !line.starts_with("Error:"));
         let mut line = lines.next().unwrap_or_default().to_owned();
-        // "3 errors occurred:" says nothing without the first of them.
+        // "3 errors occurred:" is useless without the first of them.
         if line.ends_with(':') {
             line += lines.next().unwrap_or_default();
         }
@@ -101,7 +101,7 @@ impl Failure {
     }
 }
 
-/// Takes a chart through its life, and says how it went.
+/// Takes a chart through its life cycle, and returns the result.
 pub fn run_chart(
     environment: &mut Environment,
     config: &RunConfig<'_>,
@@ -124,7 +124,7 @@ pub fn run_chart(
     Ok(row)
 }
 
-/// Says whether the plan works here, with or without the guard.
+/// Returns whether the plan works here, with or without the guard.
 fn try_plan(
     environment: &mut Environment,
     config: &RunConfig<'_>,
@@ -154,7 +154,7 @@ fn try_plan(
         && bare.step <= failure.step
     {
         log_failure(config, bare, "without the guard");
-        // What was counted on the way to a failure of the chart's own stays counted.
+        // Counts made before a failure of the chart itself stay.
         row.passed = row.passed.max(life.passed);
         row.not_here.push(bare.headline());
         return Ok(false);
@@ -183,8 +183,8 @@ fn log_failure(config: &RunConfig<'_>, failure: &Failure, how: &str) {
     }));
 }
 
-/// One life from a clean cluster to a clean cluster; several, while the chart turns out to need
-/// something that can be given.
+/// One life cycle from a clean cluster to a clean cluster; repeated while the chart turns out to
+/// need something that can be provided.
 fn live(
     environment: &mut Environment,
     config: &RunConfig<'_>,
@@ -245,7 +245,7 @@ fn steps(
             1 | 3 => {
                 let upgrade = ["upgrade", &release, &newer];
                 let output = helm(&upgrade, &[args, &bump]);
-                // Other values can be wrong for a chart in ways that its own are not.
+                // Other values can be invalid for a chart where its own are not.
                 if output.status.success() || bump.is_empty() || is_denial(&output.stderr) {
                     output
                 } else {
@@ -276,7 +276,7 @@ fn steps(
                 (depth, deadline),
             )?;
             if depth == Depth::DryRuns {
-                // Half of the time for each of the two stages, unless the first leaves more.
+                // Half of the time for each of the two stages, or more for the second if the first leaves some.
                 deadline += config.patience.saturating_sub(began.elapsed()) / 2;
             }
         }
@@ -344,7 +344,7 @@ fn helm(
     setup: &Setup,
     (namespace, args): (&str, &[String]),
 ) -> testbed::Invocation {
-    // The time is for hooks alone: nothing waits for pods, whose images nobody runs.
+    // The time is for hooks only: nothing waits for pods, whose images do not run.
     let helm = environment.helm(config.version).args(args).args([
         "--namespace",
         namespace,
@@ -358,7 +358,7 @@ fn helm(
     }
 }
 
-/// Values that change a chart's objects and nothing that matters, by names that most charts share.
+/// Values that change a chart's objects in harmless ways, by names that most charts share.
 fn harmless_values(environment: &Environment, config: &RunConfig<'_>) -> Vec<String> {
     let chart = config.chart.newer.display().to_string();
     let output = environment
@@ -378,7 +378,7 @@ fn harmless_values(environment: &Environment, config: &RunConfig<'_>) -> Vec<Str
         .unwrap_or_default()
 }
 
-/// Names of releases are shorter than those of charts may be, and lower case.
+/// Release names are shorter than chart names may be, and lower case.
 fn release_name(chart: &str) -> String {
     let name: String = chart
         .to_ascii_lowercase()
@@ -422,7 +422,7 @@ fn check(
         config.log.write(&json!({
             "run": context.title, "what": "the guard does not serve", "log": environment.guard_log(),
         }));
-        eprintln!("corpus: the guard does not serve any more");
+        eprintln!("corpus: the guard no longer serves");
     }
     Ok(tally)
 }

@@ -20,7 +20,7 @@ use crate::{
     tally::Outcome,
 };
 
-/// Who tries what, and until when.
+/// The context of an attempt: users, log and deadline.
 pub struct Context<'a> {
     /// An ordinary cluster-admin, who did not install the release.
     pub somebody: &'a Api,
@@ -30,16 +30,16 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// Chart, Helm and stage, for the log.
     pub title: String,
-    /// Whether the log also gets the changes that the API server refused in all their variants.
+    /// Whether the log also contains the changes that the API server rejected in all variants.
     pub refusals: bool,
-    /// After this nothing more is tried.
+    /// After this time, nothing more is tried.
     pub deadline: Instant,
     /// How many fields of one object are tried at most.
     pub most_leaves: usize,
 }
 
 impl Context<'_> {
-    /// Writes to the log what went wrong with an object.
+    /// Logs what went wrong with an object.
     pub fn report(&self, what: &str, target: &Object, details: &Value) {
         let mut line = json!({"run": self.title, "what": what, "object": target.title});
         if let (Some(line), Some(details)) = (line.as_object_mut(), details.as_object()) {
@@ -54,14 +54,14 @@ impl Context<'_> {
     }
 }
 
-/// A declared object with what is there.
+/// A declared object and the live one.
 pub struct Target {
-    /// What is declared.
+    /// The declared object.
     pub object: Object,
-    /// What is there.
+    /// The live object.
     pub live: Value,
     version: Mutex<Option<Value>>,
-    /// Kinds differ in whether a write must name the version that it replaces.
+    /// Whether a write must name the version that it replaces depends on the kind.
     needs_version: AtomicBool,
 }
 
@@ -76,8 +76,7 @@ impl Target {
         }
     }
 
-    /// PUT. A controller that writes at the same time is no reason to fail: the write is repeated on
-    /// top of its version.
+    /// PUT. If a controller writes at the same time, the write is repeated with the new version.
     pub async fn put(&self, api: &Api, object: &Value, persist: Persist) -> anyhow::Result<Reply> {
         let mut object = object.clone();
         let mut tries = 0;
@@ -127,7 +126,7 @@ pub async fn change(
     };
     let mut last = Attempt::of(Outcome::Unchanged);
     for candidate in candidates(&target.live, path, &leaf.declared) {
-        // Before the copy: of a large CRD with thousands of fields, copies alone take minutes.
+        // Before the copy, because copies of a large CRD with thousands of fields take minutes.
         if context.is_over() {
             return Ok(Attempt::of(Outcome::NotTried));
         }
@@ -170,15 +169,15 @@ pub async fn remove(
     attempt(context, target, leaf, ("removed", None), object).await
 }
 
-/// What became of an attempt, and the object that was written.
+/// The outcome of an attempt, and the written object.
 pub struct Attempt {
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What was written.
+    /// The written object.
     pub object: Value,
-    /// The guard did not judge at first, and said so.
+    /// Whether the guard did not evaluate it at first, and said so.
     pub late: bool,
-    /// What the API server said of it.
+    /// The API server's message.
     said: String,
 }
 
@@ -240,8 +239,8 @@ async fn attempt(
     })
 }
 
-/// Whether the guard let a request pass with the warning that nobody could say in time: on a machine
-/// that is too busy it fails open, and says so. Asked again, it must know.
+/// Whether the guard allowed a request with the warning that it was not evaluated: on a machine that
+/// is too busy it fails open, and says so. A repeated request must be evaluated.
 pub fn is_not_evaluated(reply: &Reply) -> bool {
     let warnings = reply.warnings.iter();
     reply.is_ok()
@@ -263,7 +262,7 @@ fn judge(target: &Target, leaf: &Leaf, reply: &Reply) -> Outcome {
 }
 
 /// Whether the object that the API server would have stored differs from the live one in this leaf,
-/// other than towards what is declared.
+/// other than toward the declared value.
 fn has_changed(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
     if !leaf.path.starts_with(".status") && same_object(&target.live, stored) {
         return false;
@@ -278,15 +277,15 @@ fn has_changed(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
         .find(|other| other.path == leaf.path && other.sort == leaf.sort)
         .and_then(|other| other.live.as_ref())
         .and_then(|path| leaves::get(stored, path));
-    // `rules: []` of an aggregated role: without the rules that others put there it is as declared.
+    // `rules: []` of an aggregated role: without the rules that others add it is as declared.
     let was_filled = before
         .and_then(Value::as_array)
         .is_some_and(|items| !items.is_empty());
     let is_gone = after.is_none_or(Value::is_null);
     let emptied = leaf.declared == json!([]) && was_filled && is_gone;
     let is_as_declared = emptied || after.is_some() && satisfies(&leaf.declared, after);
-    // An item that moved is paired again by content, so the other leaves of its list say more than
-    // this one: then the whole list counts.
+    // A moved item is paired again by content, so the other leaves of its list matter more than
+    // this one: then the entire list counts.
     let moved = leaf.sort != Sort::Branch && before == after && in_list(leaf);
     if moved {
         return !list_is_kept(target, leaf, stored);
@@ -299,7 +298,7 @@ fn in_list(leaf: &Leaf) -> bool {
     leaf.live.as_ref().is_some_and(items)
 }
 
-/// Whether the outermost list that the leaf is in is as it was.
+/// Whether the outermost list that contains the leaf is unchanged.
 fn list_is_kept(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
     let list = leaf.live.as_ref().and_then(|path| {
         let end = path.iter().position(|step| matches!(step, Step::Item(_)))?;
@@ -308,7 +307,7 @@ fn list_is_kept(target: &Target, leaf: &Leaf, stored: &Value) -> bool {
     list.is_some_and(|list| leaves::get(&target.live, list) == leaves::get(stored, list))
 }
 
-/// Whether two objects are the same but for what every write or a controller changes.
+/// Whether two objects are equal except for fields that every write or a controller changes.
 pub fn same_object(a: &Value, b: &Value) -> bool {
     let strip = |value: &Value| {
         let mut value = value.clone();

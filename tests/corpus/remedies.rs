@@ -1,24 +1,24 @@
-//! What a chart turns out to need before it installs: namespaces, kinds that another chart would bring,
-//! hooks left out. Found out from what Helm says, once a chart.
+//! What a chart turns out to need for its installation: namespaces, kinds of other charts, skipped
+//! hooks. Derived from Helm's errors, once for each chart.
 
 use serde_json::{Value, json};
 
-/// What is prepared before a chart is installed.
+/// The preparation for the installation of a chart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// Namespaces that are made.
+    /// Namespaces to create.
     pub namespaces: Vec<String>,
     /// Kinds that get a CRD without a schema: (group, version, kind).
     pub kinds: Vec<(String, String, String)>,
-    /// Whether Helm is told to leave hooks out, because they do not end here.
+    /// Whether Helm skips hooks, because they do not finish here.
     pub no_hooks: bool,
-    /// Whether the chart's `crds/` is applied by kubectl, which takes what it can: some charts keep
+    /// Whether kubectl applies the chart's `crds/`, and skips what is invalid: some charts have
     /// more than CRDs there.
     pub crds_apart: bool,
 }
 
 impl Setup {
-    /// Adds what would help against an error; says whether there is anything.
+    /// Adds what would fix an error; returns whether there is anything.
     pub fn learn(&mut self, error: &str) -> bool {
         if error.contains("failed to install CRD") && !self.crds_apart {
             self.crds_apart = true;
@@ -33,7 +33,7 @@ impl Setup {
         for (kind, version) in missing_kinds(error) {
             if let Some((group, version)) = version.split_once('/') {
                 let known = (group.to_owned(), version.to_owned(), kind);
-                // A kind of Kubernetes itself that is gone cannot be brought back.
+                // A removed kind of Kubernetes itself cannot be restored.
                 let custom = group.contains('.') && !group.ends_with(".k8s.io");
                 let gateway = group == "gateway.networking.k8s.io" || group.ends_with(".x-k8s.io");
                 if (custom || gateway) && !self.kinds.contains(&known) {
@@ -51,7 +51,7 @@ impl Setup {
         *self != before
     }
 
-    /// What was prepared, for the table.
+    /// The preparation as text, for the table.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.no_hooks {
@@ -77,7 +77,7 @@ impl Setup {
                 "kind": "CustomResourceDefinition",
                 "metadata": {
                     "name": name,
-                    // The API server wants to see an approval for groups that end like its own.
+                    // The API server requires an approval for groups in its own domain.
                     "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
                 },
                 "spec": {

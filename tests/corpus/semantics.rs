@@ -1,9 +1,10 @@
-//! When two values mean the same to Kubernetes: a second opinion, on purpose not the guard's own code.
+//! When two values are equivalent to Kubernetes: an independent implementation, deliberately without the
+//! guard's code.
 
 use serde_json::Value;
 
-/// Whether the live value is what the manifest declares: every declared field is there and means the
-/// same. Fields that only the live value has do not matter.
+/// Whether the live value matches the manifest: every declared field exists and is equivalent.
+/// Additional live fields do not matter.
 pub fn satisfies(declared: &Value, live: Option<&Value>) -> bool {
     let Some(live) = live else {
         return is_nothing(declared);
@@ -24,7 +25,7 @@ pub fn satisfies(declared: &Value, live: Option<&Value>) -> bool {
     }
 }
 
-/// Whether the API server may keep it as absent.
+/// Whether the API server may drop it.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -54,7 +55,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The number that a Kubernetes quantity stands for.
+/// The number of a Kubernetes quantity.
 pub fn quantity(text: &str) -> Option<f64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

@@ -13,17 +13,17 @@ pub struct Row {
     pub chart: String,
     /// The Helm.
     pub helm: String,
-    /// Steps of Helm that passed, of the life that counted.
+    /// Helm steps that were allowed, in the counted life cycle.
     pub passed: usize,
-    /// Steps that were refused because of the guard.
+    /// Steps that were denied by the guard.
     pub refused: usize,
-    /// Why the chart does not install or upgrade here, guard or no guard.
+    /// Why the chart does not install or upgrade here, even without the guard.
     pub not_here: Vec<String>,
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
     /// How long it took.
     pub seconds: f64,
-    /// What else is worth saying.
+    /// Remarks.
     pub notes: Vec<String>,
 }
 
@@ -53,15 +53,15 @@ impl Row {
         let mut remarks = Vec::new();
         if self.passed < STEPS && self.refused == 0 {
             remarks.push(match self.passed {
-                0 => "does not install here, guard or no guard".to_owned(),
-                _ => "does not get through here, guard or no guard".to_owned(),
+                0 => "does not install here, even without the guard".to_owned(),
+                _ => "does not get through here, even without the guard".to_owned(),
             });
         }
         let tally = &self.tally;
         for (count, what) in [
             (tally.exempt, "exempt objects"),
             (tally.absent, "absent objects"),
-            (tally.late, "unjudged at first"),
+            (tally.late, "not evaluated at first"),
             (tally.errors, "errors"),
             (tally.not_tried(), "not tried"),
         ] {
@@ -191,7 +191,7 @@ fn totals(rows: &[Row]) -> Vec<String> {
     cells
 }
 
-/// One row in a line, for progress.
+/// One row as a line, for progress.
 pub fn summary(row: &Row) -> String {
     let tally = &row.tally;
     format!(
@@ -208,7 +208,7 @@ pub fn summary(row: &Row) -> String {
     )
 }
 
-/// Zero only when nothing was refused, missed or denied by mistake, and something was tried.
+/// Zero only if nothing was denied to Helm, missed or falsely denied, and something was tried.
 pub fn verdict(rows: &[Row]) -> ExitCode {
     let tried = rows.iter().any(|row| row.passed > 0);
     match (tried, rows.iter().all(Row::is_clean)) {

@@ -1,23 +1,23 @@
-//! What is counted.
+//! The counts of a run.
 
 use std::ops::AddAssign;
 
-/// What became of an attempt to change or remove a declared field.
+/// The outcome of an attempt to change or remove a declared field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The guard denied it.
     Denied,
-    /// The API server refused it by itself: invalid, or the field is immutable.
+    /// The API server itself rejected it: invalid, or the field is immutable.
     Api,
-    /// The API server took the request and nothing changed: it pruned the value or put it back.
+    /// The API server accepted the request and nothing changed: it pruned or restored the value.
     Unchanged,
-    /// It would have happened.
+    /// It would have been stored.
     Missed,
-    /// The time of the chart was over.
+    /// The time for the chart was over.
     NotTried,
 }
 
-/// How often each happened.
+/// The count of each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     /// Denied by the guard.
@@ -28,7 +28,7 @@ pub struct Outcomes {
     pub unchanged: usize,
     /// Got past the guard.
     pub missed: usize,
-    /// Not tried for want of time.
+    /// Not tried, because the time was over.
     pub not_tried: usize,
 }
 
@@ -55,14 +55,14 @@ impl AddAssign for Outcomes {
     }
 }
 
-/// What was counted of one object, one stage or one chart.
+/// The counts of one object, one stage or one chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Declared objects that were tried.
     pub objects: usize,
-    /// Declared objects of kinds and namespaces that no webhook or not this one is called for.
+    /// Declared objects of kinds and namespaces for which no webhook, or not this one, is called.
     pub exempt: usize,
-    /// Declared objects that are not there: a Job that its TTL removed, for one.
+    /// Missing declared objects, for example a Job that its TTL removed.
     pub absent: usize,
     /// Deletes of declared objects.
     pub deletes: Outcomes,
@@ -70,13 +70,13 @@ pub struct Tally {
     pub changed: Outcomes,
     /// Declared values, list items and whole branches removed.
     pub removed: Outcomes,
-    /// Writes that change nothing declared and passed.
+    /// Writes that change nothing declared and were allowed.
     pub writes_passed: usize,
-    /// Such writes that the API server refused by itself.
+    /// Such writes that the API server itself rejected.
     pub writes_api: usize,
-    /// Such writes that the guard denied, and denials of what would have changed nothing.
+    /// Such writes that the guard denied, and denials of requests that would have changed nothing.
     pub false_denials: usize,
-    /// Attempts that the guard let pass unjudged at first, with a warning: this machine was too busy.
+    /// Attempts that the guard allowed without evaluation at first, with a warning: the machine was too busy.
     pub late: usize,
     /// Objects that could not be tried because a request failed.
     pub errors: usize,
@@ -88,7 +88,7 @@ impl Tally {
         self.deletes.missed + self.changed.missed + self.removed.missed
     }
 
-    /// What was left when the time was over.
+    /// What remained when the time was over.
     pub fn not_tried(&self) -> usize {
         self.deletes.not_tried + self.changed.not_tried + self.removed.not_tried
     }

@@ -1,4 +1,4 @@
-//! The CRDs as the file has them: shared by what writes it and the test that it is up to date.
+//! The CRDs as text: shared by the generator and the test that the file is current.
 
 use helm_guard::cli::output;
 use helm_guard_core::api;

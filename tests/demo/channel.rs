@@ -11,13 +11,13 @@ use std::{
 
 use serde_json::Value;
 
-/// How long an alert may take.
+/// Timeout of an alert.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest alert.
+/// The maximum size of an alert.
 const LONGEST: u64 = 1 << 20;
 
-/// What came in.
+/// The received alerts.
 pub struct Channel {
     pub url: String,
     alerts: Receiver<Value>,
@@ -37,7 +37,7 @@ impl Channel {
         Ok(Self { url, alerts })
     }
 
-    /// The next alert, which must hold these words.
+    /// The next alert, which must contain these words.
     pub fn hear(&self, words: &[&str]) -> Result<Value, Box<dyn Error>> {
         let alert = self.alerts.recv_timeout(PATIENCE);
         let alert = alert.map_err(|_| "the channel should have heard of it by now")?;
@@ -49,7 +49,7 @@ impl Channel {
     }
 }
 
-/// One connection, which may carry several alerts. Whatever is no alert ends it.
+/// One connection, which may carry several alerts. Anything else ends it.
 fn take(stream: TcpStream, sender: &Sender<Value>) -> Option<()> {
     let mut answers = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);

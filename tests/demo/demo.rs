@@ -1,9 +1,8 @@
-//! `make demo`: the moments that a user of helm-guard cares about, shown on a real control plane.
-//! `make up`: the same set-up, left running for a person to play with.
+//! `make demo`: the main features of helm-guard, shown on a real control plane. `make up`: the same
+//! setup, left running to try things.
 //!
 //! `demo [up] [BINARY]`. The guard's binary is the one given, else `$HELM_GUARD_BIN`, else the one
-//! that was built beside this example. Every step checks that what it says is what happened: the
-//! status is 1 when one does not.
+//! built next to this example. Every step checks its outcome; the exit code is 1 if one fails.
 
 #![allow(
     clippy::print_stdout,
@@ -53,7 +52,7 @@ fn main() -> ExitCode {
 fn run(play: bool, binary: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let binary = match binary {
         Some(binary) => binary,
-        None => beside(&env::current_exe()?)?,
+        None => sibling_binary(&env::current_exe()?)?,
     };
     if !binary.is_file() {
         return Err(format!("{} is not there: run `make build`", binary.display()).into());
@@ -68,9 +67,9 @@ fn run(play: bool, binary: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Examples are built into a folder below the one of the binaries.
-fn beside(example: &Path) -> Result<PathBuf, Box<dyn Error>> {
+/// Examples are built into a subfolder of the binaries' folder.
+fn sibling_binary(example: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let folder = example.parent().and_then(Path::parent);
-    let folder = folder.ok_or("the demo does not know where it was built")?;
+    let folder = folder.ok_or("failed to find the folder of the demo")?;
     Ok(folder.join("helm-guard"))
 }

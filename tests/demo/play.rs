@@ -14,33 +14,33 @@ const THINGS_TO_TRY: [(&str, &str); 10] = [
     ("kubectl scale --replicas=0 deployment/myapp", "denied"),
     (
         "kubectl edit deployment/myapp",
-        "denied, or not: see what you change",
+        "depends on what you change",
     ),
     ("kubectl delete serviceaccount myapp", "denied"),
-    ("kubectl annotate deployment/myapp team=checkout", "passes"),
-    ("kubectl rollout restart deployment/myapp", "passes"),
+    ("kubectl annotate deployment/myapp team=checkout", "allowed"),
+    ("kubectl rollout restart deployment/myapp", "allowed"),
     (
         "helm-guard break-glass open -n shop --ticket INC-1 --output emergency.yaml",
         "a grant, and a token of the emergency account",
     ),
     (
         "kubectl --kubeconfig emergency.yaml -n shop scale --replicas=1 deployment/myapp",
-        "passes as break-glass, with a warning",
+        "allowed as break-glass, with a warning",
     ),
     (
         "helm upgrade myapp $CHART --set replicaCount=2 --force-conflicts",
-        "passes",
+        "allowed",
     ),
-    ("helm uninstall myapp", "passes"),
+    ("helm uninstall myapp", "allowed"),
 ];
 
-/// Installs the release, says what to try, and waits.
+/// Installs the release, prints what to try, and waits.
 pub fn until_interrupted(screen: Screen, shop: &Shop, binary: &Path) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // First of all: from here on a signal ends things in order.
+        // First, so that from here on a signal ends everything in order.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let install = "helm install myapp ./myapp --wait";
@@ -70,7 +70,7 @@ fn instructions(screen: Screen, shop: &Shop, binary: &Path) -> Result<(), Box<dy
     ] {
         symlink(program, bin.join(name))?;
     }
-    // A copy, so that the namespace is set without a word in each command.
+    // A copy, so that commands need no namespace flag.
     let kubeconfig = shop.plane.scratch().join("kubeconfig");
     fs::copy(&shop.alice.kubeconfig, &kubeconfig)?;
     let set = "kubectl config set-context --current";

@@ -1,11 +1,11 @@
-//! What the demo looks like: the command as typed, what it printed, and one line on what to see.
+//! The output of the demo: the command as typed, its output, and one line of explanation.
 
 use std::{
     env,
     io::{self, IsTerminal},
 };
 
-/// Colours only where a terminal shows them and nobody objects.
+/// Colors only on a terminal, and if they are not disabled.
 #[derive(Clone, Copy)]
 pub struct Screen {
     colours: bool,
@@ -32,7 +32,7 @@ impl Screen {
         println!("\n{}", self.paint("1", text));
     }
 
-    /// A command line, as who types it would see it.
+    /// A command line as the user would see it.
     pub fn command(self, who: &str, line: &str) {
         println!(
             "  {} {}",
@@ -41,18 +41,18 @@ impl Screen {
         );
     }
 
-    /// What to see in it: it came out as it should.
+    /// The explanation of a successful step.
     pub fn see(self, text: &str) {
         println!("  {} {text}", self.paint("32", "=>"));
     }
 }
 
-/// A sentence of ours.
+/// A sentence of the demo itself.
 pub fn say(text: &str) {
     println!("  {text}");
 }
 
-/// What a command printed.
+/// The output of a command.
 pub fn output(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");

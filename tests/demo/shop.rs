@@ -1,4 +1,4 @@
-//! The set-up: a control plane, a guard, the people, and a release.
+//! The setup: a control plane, a guard, the people, and a release.
 
 use std::{
     error::Error,
@@ -19,14 +19,14 @@ pub const NAMESPACE: &str = "shop";
 pub const RELEASE: &str = "myapp";
 pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:emergency-ops";
 
-/// What an application of one's own usually is: what `helm create` makes, with a few values set.
+/// A typical application: the chart of `helm create`, with a few values set.
 const VALUES: [(&str, &str); 3] = [
     ("replicaCount: 1", "replicaCount: 3"),
     ("tag: \"\"", "tag: \"2.0.0\""),
     ("resources: {}", "resources: {limits: {memory: 128Mi}}"),
 ];
 
-/// The manifests of `deploy/` but for the Deployment: here the guard runs outside the cluster.
+/// The manifests of `deploy/` except for the Deployment: here the guard runs outside the cluster.
 const MANIFESTS: [&str; 9] = [
     "manifests/00-namespace.yaml",
     "manifests/05-crds.yaml",
@@ -39,7 +39,7 @@ const MANIFESTS: [&str; 9] = [
     "break-glass/rights.yaml",
 ];
 
-/// Who may break the glass, and where: for the namespace of the demo.
+/// The break-glass policy, for the namespace of the demo.
 const POLICY: &str = "examples/break-glass.yaml";
 
 /// Somebody with a kubeconfig.
@@ -48,18 +48,18 @@ pub struct Person {
     pub kubeconfig: PathBuf,
 }
 
-/// All that is running. Fields go in this order: the guard before the cluster it guards.
+/// Everything that runs. Fields are dropped in this order: the guard before its cluster.
 pub struct Shop {
     pub guard: Guard,
     /// Runs Helm.
     pub alice: Person,
-    /// Is as much of a cluster-admin as Alice.
+    /// A cluster-admin like Alice.
     pub bob: Person,
-    /// Is on call: may ask for grants, and for tokens of the emergency account.
+    /// Is on call: may request grants and tokens of the emergency account.
     pub oscar: Person,
-    /// What whoever breaks the glass uses: the file that `break-glass open` writes.
+    /// The kubeconfig of the emergency account: the file that `break-glass open` writes.
     pub emergency: Person,
-    /// Where the incident channel hears of it.
+    /// The incident channel.
     pub channel: Channel,
     binary: PathBuf,
     pub chart: PathBuf,
@@ -134,8 +134,8 @@ impl Shop {
         })
     }
 
-    /// A command line as somebody types it: `helm` is Helm 4, `./myapp` is the chart, and everybody's
-    /// namespace is the shop's.
+    /// Runs a command line as typed: `helm` is Helm 4, `./myapp` is the chart, and the namespace is
+    /// always that of the shop.
     pub fn invocation(&self, who: &Person, line: &str) -> Invocation {
         let mut words = split(line).into_iter();
         let program = words.next().unwrap_or_default();
@@ -159,7 +159,7 @@ impl Shop {
 }
 
 impl Shop {
-    /// A command line of the guard itself: what it printed, and what of it is for programs.
+    /// Runs a command of the guard itself; returns its output, and the part for programs.
     pub fn guard_says(&self, who: &Person, line: &str) -> Result<(String, String), Box<dyn Error>> {
         let output = Command::new(&self.binary)
             .args(split(line).iter().skip(1))
@@ -177,7 +177,7 @@ impl Shop {
     }
 }
 
-/// A command of ours that has to succeed.
+/// Runs a command of the demo that must succeed.
 fn succeeded(output: &Output) -> Result<(), Box<dyn Error>> {
     if output.status.success() {
         Ok(())
@@ -199,7 +199,7 @@ fn adapt(chart: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     Ok(chart)
 }
 
-/// Words of a command line; single quotes hold blanks together.
+/// The words of a command line; single quotes group words.
 fn split(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;

@@ -9,13 +9,13 @@ use crate::{
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// How a command must go.
+/// The expected outcome of a command.
 enum Must<'a> {
-    /// It succeeds, and the guard is not even mentioned.
+    /// It succeeds, without a message of the guard.
     Pass,
-    /// It succeeds, and the guard's warning says all of this.
+    /// It succeeds, and the guard's warning contains all of these.
     Warn(&'a [&'a str]),
-    /// The guard refuses it, and says all of this.
+    /// The guard denies it, and the message contains all of these.
     BeDenied(&'a [&'a str]),
 }
 
@@ -24,7 +24,7 @@ const CHANGES: &str = "kubectl get emergencychanges";
 
 const SIDECAR: &str = r#"kubectl patch deployment myapp -p '{"spec":{"template":{"spec":{"containers":[{"name":"proxy","image":"envoy:1"}]}}}}'"#;
 
-/// Everything, in order. The first step that does not do what it says is the error.
+/// Runs all steps, in order. The first one with another outcome is the error.
 pub fn show(screen: Screen, shop: &Shop) -> Result {
     let demo = Demo { screen, shop };
     demo.install_and_upgrade()?;
@@ -35,7 +35,7 @@ pub fn show(screen: Screen, shop: &Shop) -> Result {
     demo.emergency()?;
     demo.settlement()?;
     demo.rollback_and_uninstall()?;
-    screen.title("That was all: each step did what it said.");
+    screen.title("That was all: each step had the expected outcome.");
     say("`make up` leaves all of this running, to try things yourself.");
     Ok(())
 }
@@ -72,7 +72,7 @@ impl Demo<'_> {
         }
     }
 
-    /// A value of an object, which must be this one.
+    /// Checks a value of an object.
     fn holds(&self, what: &str, path: &str, expected: &str) -> Result {
         let line = format!("kubectl get {what} -o jsonpath={path}");
         let found = self.shop.invocation(&self.shop.bob, &line).run().stdout;
@@ -83,7 +83,7 @@ impl Demo<'_> {
         }
     }
 
-    /// The guard learns of a release by a watch: waits until it knows this revision.
+    /// The guard learns of a release through a watch: waits until it knows this revision.
     fn await_revision(&self, revision: u32) -> Result {
         let line = "kubectl delete deployment myapp --dry-run=server";
         let known = format!("revision {revision},");
@@ -113,7 +113,7 @@ impl Demo<'_> {
         )?;
         self.holds("deployment/myapp", "{..image}", "nginx:2.1.0")?;
         self.await_revision(2)?;
-        self.screen.see("Helm notices nothing of the guard.");
+        self.screen.see("The guard does not affect Helm.");
         Ok(())
     }
 
@@ -139,8 +139,7 @@ impl Demo<'_> {
     }
 
     fn scale(&self) -> Result {
-        self.screen
-            .title("3. Somebody scales to zero on a first day");
+        self.screen.title("3. A newcomer scales to zero");
         self.run(
             &self.shop.bob,
             "kubectl scale --replicas=0 deployment/myapp",
@@ -148,7 +147,7 @@ impl Demo<'_> {
         )?;
         self.holds("deployment/myapp", "{.spec.replicas}", "3")?;
         self.screen
-            .see("Denied, though a scale request bears neither labels nor the object.");
+            .see("Denied, although a scale request contains neither labels nor the object.");
         Ok(())
     }
 
@@ -164,7 +163,7 @@ impl Demo<'_> {
         )?;
         self.holds("serviceaccount/myapp", "{.metadata.name}", "myapp")?;
         self.screen
-            .see("Denied: the release's manifest holds it. Pods, replica sets and endpoints are nobody's declaration.");
+            .see("Denied: the release's manifest holds it. Pods, ReplicaSets and endpoints are not declared.");
         Ok(())
     }
 
@@ -181,11 +180,11 @@ impl Demo<'_> {
         self.holds("deployment/myapp", names, "proxy myapp")
             .or_else(|_| self.holds("deployment/myapp", names, "myapp proxy"))?;
         self.screen
-            .see("Both pass: the chart declares nothing about them.");
+            .see("Both are allowed: the chart declares nothing about them.");
         Ok(())
     }
 
-    /// A command of the guard's own; what it prints for programs.
+    /// Runs a command of the guard itself; returns the output for programs.
     fn guard(&self, who: &Person, line: &str) -> Result<String> {
         self.screen.command(who.name, line);
         let (text, answer) = self.shop.guard_says(who, line)?;
@@ -193,7 +192,7 @@ impl Demo<'_> {
         Ok(answer)
     }
 
-    /// What the incident channel hears, in a line.
+    /// Prints an alert of the incident channel, as one line.
     fn hear(&self, words: &[&str]) -> Result {
         let alert = self.shop.channel.hear(words)?;
         say("The incident channel:");
@@ -204,7 +203,8 @@ impl Demo<'_> {
     fn emergency(&self) -> Result {
         self.screen
             .title("6. 3 AM: the memory limit must go up now. Oscar is on call");
-        // A patch that meets a write of the rollout is tried again by the API server: two changes on record.
+        // The API server retries a patch that conflicts with a write of the rollout, which would record two
+        // changes.
         let rollout = "kubectl rollout status deployment/myapp --timeout=60s";
         self.shop.invocation(&self.shop.bob, rollout).run();
         let oscar = &self.shop.oscar;
@@ -213,7 +213,7 @@ impl Demo<'_> {
             "helm-guard break-glass open --reason 'checkout OOM-killed' --ticket INC-4711 -n shop --for 1h",
         )?;
         self.screen
-            .see("A grant in his name, and a token of the emergency account that ends with it.");
+            .see("A grant in his name, and a token of the emergency account that expires with it.");
         self.run(
             &self.shop.emergency,
             "kubectl set resources deployment/myapp --containers=myapp --limits=memory=2Gi",
@@ -224,16 +224,16 @@ impl Demo<'_> {
                 ".resources.limits.memory: declared \"128Mi\", live \"128Mi\", requested \"2Gi\"",
             ]),
         )?;
-        self.screen.see("It passes, with a warning.");
+        self.screen.see("It is allowed, with a warning.");
         self.hear(&["INC-4711", EMERGENCY_OPS, "2Gi"])?;
         self.run(oscar, CHANGES, &Must::Pass)?;
         self.guard(oscar, "helm-guard break-glass changes -n shop --values")?;
         self.screen
-            .see("On record in the cluster: who, what, under which ticket, and what the chart would have to say.");
+            .see("Recorded in the cluster: who, what, under which ticket, and the values that the chart needs.");
         self.guard(oscar, &format!("helm-guard break-glass close {grant}"))?;
         let line = "kubectl get pods";
         self.screen.command("emergency", line);
-        // The API server remembers for ten seconds that it has accepted a token.
+        // The API server caches an accepted token for ten seconds.
         let started = std::time::Instant::now();
         let answer = loop {
             let answer = self.shop.invocation(&self.shop.emergency, line).run();
@@ -241,11 +241,12 @@ impl Demo<'_> {
                 break answer;
             }
             if started.elapsed().as_secs() > 30 {
-                return Err("the token should have ended with the grant".into());
+                return Err("the token should be invalid after the grant".into());
             }
         };
         output(&answer.stderr);
-        self.screen.see("The grant is over, and the token with it.");
+        self.screen
+            .see("The grant has ended, and the token with it.");
         Ok(())
     }
 
@@ -276,7 +277,7 @@ impl Demo<'_> {
     fn rollback_and_uninstall(&self) -> Result {
         self.screen.title("8. Helm rolls back, and uninstalls");
         let alice = &self.shop.alice;
-        // The emergency account owns the limit too: server-side apply asks whether to take it.
+        // The emergency account owns the limit, too: server-side apply reports a conflict.
         self.run(
             alice,
             "helm rollback myapp 1 --force-conflicts",
@@ -290,12 +291,12 @@ impl Demo<'_> {
             return Err("nothing should be left of the release".into());
         }
         self.screen
-            .see("Nothing is refused, nothing hangs, nothing is left.");
+            .see("Nothing is denied, nothing hangs, nothing is left.");
         Ok(())
     }
 }
 
-/// Helm prints the chart's notes after each command; they are not what the demo is about.
+/// Helm prints the chart's notes after each command; the demo leaves them out.
 fn shorten(text: &str) -> String {
     let lines = text.lines().take_while(|line| *line != "NOTES:");
     lines

@@ -64,7 +64,7 @@ fn a_port_number_with_two_protocols_survives_every_upgrade(
         "image=dns:3,tcp=tcp-53,metrics=true",
         "image=dns:3,tcp=tcp-53",
     ] {
-        // What its patch makes of the ports is for the API server to judge.
+        // What its patch makes of the ports is for the API server to evaluate.
         let output = scene
             .helm(&format!("upgrade dns {chart} {flags} --set {set}"))
             .run();
@@ -81,7 +81,7 @@ fn a_port_number_with_two_protocols_survives_every_upgrade(
     assert_unhindered(&scene);
 }
 
-/// Values: `first`, `second` of an env variable that stands twice; `twice`.
+/// Values: `first`, `second` of an env variable that occurs twice; `twice`.
 const ENV: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -200,7 +200,7 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
         "image=api:2,second=stats",
         "image=api:3,second=stats,alias=trail.example.com",
     ] {
-        // Which of the twins its patch keeps is for the API server to judge.
+        // Which of the twins its patch keeps is for the API server to evaluate.
         let output = scene
             .helm(&format!("upgrade api {chart} {flags} --set {set}"))
             .run();

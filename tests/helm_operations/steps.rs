@@ -83,7 +83,7 @@ pub fn status(scene: &Scene, release: &str, revision: u32) -> String {
         .to_owned()
 }
 
-/// Sets the colour of `settings` as Bob.
+/// Sets the color of `settings` as Bob.
 pub fn paint(scene: &Scene, colour: &str) -> testbed::Invocation {
     scene.patch(
         "configmap/settings",
@@ -92,7 +92,7 @@ pub fn paint(scene: &Scene, colour: &str) -> testbed::Invocation {
     )
 }
 
-/// A colour that no revision ever declares is refused; `newest` is the revision that says so.
+/// A color that no revision ever declares is refused; `newest` is the revision that says so.
 pub fn foreign_colour_is_denied(scene: &Scene, newest: u32) {
     scene.settled("configmap/settings", newest);
     paint(scene, "foreign").denied(&[".data.colour: declared"]);

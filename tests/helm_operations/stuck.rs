@@ -78,7 +78,7 @@ fn a_release_stuck_in_its_install_is_guarded_and_can_be_uninstalled(
     assert_unhindered(&scene);
 }
 
-/// The recipes that go round for a release that is pending for ever: both lose what the guard goes by.
+/// The recipes that go round for a release that is pending forever: both lose what the guard goes by.
 #[rstest]
 fn a_release_stuck_in_its_install_keeps_its_record_and_recovers_by_a_rollback(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

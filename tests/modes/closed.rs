@@ -105,7 +105,7 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
     refused("annotate configmap/settings note=b --overwrite");
     refused("delete configmap/settings");
     refused("delete secret/sh.helm.release.v1.settings.v1");
-    // What no chart declares, and what nobody ever judges, does not wait for the guard.
+    // What no chart declares, and what nobody ever evaluates, does not wait for the guard.
     closed.kubectl("create configmap other").ok();
     closed.kubectl("label configmap other a=b").ok();
     closed.kubectl("delete configmap other").ok();

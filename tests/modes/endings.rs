@@ -44,7 +44,7 @@ fn a_stopped_guard_removes_its_registration_and_exits_cleanly() {
     delete(&scene).quiet();
 }
 
-/// As in a rolling update: the registration stays, for the next replica, and this one judges until the
+/// As in a rolling update: the registration stays, for the next replica, and this one evaluates until the
 /// API server has had the time to learn of it.
 #[test]
 fn a_draining_guard_reports_it_and_still_evaluates() {
@@ -85,7 +85,7 @@ fn free_addresses() -> [String; 2] {
     listeners.map(|listener| listener.local_addr().unwrap().to_string())
 }
 
-/// The guard can not hurt the cluster by not being there.
+/// The guard cannot hurt the cluster by not being there.
 #[test]
 fn while_the_guard_is_down_writes_are_allowed_and_the_next_guard_resumes() {
     let turn = Turn::take();

@@ -124,7 +124,7 @@ impl ApiServer {
     }
 
     /// A connection on which a review of `size` bytes is announced. What is slow in a build without
-    /// optimisation has the time that the `timeout` says.
+    /// optimization has the time that the `timeout` says.
     fn announce(&self, size: usize, timeout: &str) -> Connection {
         let path = format!("{}?timeout={timeout}", self.path);
         self.caller.announce(&path, "", size).unwrap()

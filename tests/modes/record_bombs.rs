@@ -1,5 +1,5 @@
 //! Records that are small and become large: the guard answers or names each of them, within the memory
-//! that the shipped manifest gives it, and judges the rest of the cluster.
+//! that the shipped manifest gives it, and evaluates the rest of the cluster.
 
 use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::PathBuf};
 

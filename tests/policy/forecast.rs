@@ -69,7 +69,7 @@ fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
             .run();
         tried.says("helm-guard:").then_some(())
     });
-    // The API server tries a patch anew that meets a write of the deployment controller, and asks twice.
+    // The API server tries a patch again that meets a write of the deployment controller, and asks twice.
     scene
         .kubectl("rollout status deployment/myapp --timeout=60s")
         .ok();

@@ -85,7 +85,7 @@ fn yaml(manifest: &Manifest) -> String {
         } else {
             ("v1", "ConfigMap")
         };
-        // Writing to a string can not fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "---\napiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}\n",

@@ -1,6 +1,6 @@
 //! A model of a cluster in which Helm works, fails, is killed and overtaken, people and controllers
 //! edit, and watches of the guard's replicas are late, lossy and repetitive; the guard in it is the
-//! product's own index and judgement.
+//! product's own index and evaluation.
 //!
 //! What must hold at every step
 //! - No write of Helm is refused, but for the cases of [`Refusal`].
@@ -401,7 +401,7 @@ impl World {
                     self.fails("an index that has heard everything is not current");
                 }
             }
-            // The guard was away, or not yet there, or the glass was broken.
+            // The guard was away, or not yet there, or break-glass was used.
             _ => {
                 let object = self.dice.below(OBJECTS);
                 if let Some(live) = &mut self.cluster.objects[object] {

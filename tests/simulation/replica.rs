@@ -1,4 +1,4 @@
-//! One replica of the guard: the product's index, judgement and order of reads, in front of the
+//! One replica of the guard: the product's index, evaluation and order of reads, in front of the
 //! model's events and records.
 
 use std::{borrow::Cow, sync::Arc};
@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-/// What all judgements share.
+/// What all evaluations share.
 pub struct Rules {
     policy: Policy,
     redactor: Redactor,
@@ -171,7 +171,7 @@ impl Replica {
         }
     }
 
-    /// A body that was asked for comes, or can not be read for now.
+    /// A body that was asked for comes, or cannot be read for now.
     pub fn fetch(&mut self, cluster: &mut Cluster, dice: &mut Dice) {
         if self.fetches.is_empty() {
             return;

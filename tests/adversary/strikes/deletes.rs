@@ -1,4 +1,4 @@
-//! Deletions: one by one, as a collection, and by what a subresource makes of a POST.
+//! Deletions: single objects, collections, and POST requests to subresources.
 
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ pub fn strikes(target: &Target) -> Vec<Strike> {
     strikes
 }
 
-/// What a subresource takes.
+/// The body for a subresource.
 fn posted(target: &Target, sub: &str) -> Value {
     let name = target.place.name.as_deref().unwrap_or_default();
     let metadata = json!({"name": name, "namespace": target.place.namespace});

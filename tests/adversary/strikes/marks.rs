@@ -1,4 +1,4 @@
-//! Helm's marks: the label and the two annotations, by the object itself and by every subresource.
+//! Helm's marks: the label and the two annotations, changed through the object and through every subresource.
 
 use serde_json::json;
 
@@ -9,17 +9,17 @@ use crate::{
     target::{MANAGED_BY, OWNED_BY, Role, Target},
 };
 
-/// Where the label is.
+/// The path of the label.
 pub fn label() -> Vec<Step> {
     fields(&["metadata", "labels", MANAGED_BY])
 }
 
-/// Where the annotations are.
+/// The paths of the annotations.
 pub fn annotations() -> [Vec<Step>; 2] {
     OWNED_BY.map(|key| fields(&["metadata", "annotations", key]))
 }
 
-/// Takes all three off.
+/// Removes all three.
 pub fn all_off() -> Vec<Edit> {
     let [name, namespace] = annotations();
     vec![
@@ -29,7 +29,7 @@ pub fn all_off() -> Vec<Edit> {
     ]
 }
 
-/// Each mark alone and all of them, removed and changed, by every way to write.
+/// Each mark alone and all of them, removed and changed, with every verb.
 pub fn strikes(target: &Target) -> Vec<Strike> {
     if target.role != Role::Declared {
         return Vec::new();
@@ -55,7 +55,7 @@ pub fn strikes(target: &Target) -> Vec<Strike> {
     strikes
 }
 
-/// The same by the subresources that can be written.
+/// The same through writable subresources.
 pub fn by_subresources(target: &Target) -> Vec<Strike> {
     let mut strikes = Vec::new();
     for sub in &target.subresources {
@@ -70,7 +70,7 @@ pub fn by_subresources(target: &Target) -> Vec<Strike> {
     strikes
 }
 
-/// The set-ups of a pair: what a subresource may have taken off already.
+/// Setups in which a subresource removes marks first.
 pub fn stripped(place: &Place) -> Strike {
     Strike::edit(
         "stripped by a subresource",

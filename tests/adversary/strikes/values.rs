@@ -1,4 +1,4 @@
-//! Declared values: changed, removed, and selectors that select something else.
+//! Declared values: changed or removed, and selectors that select something else.
 
 use serde_json::json;
 
@@ -10,12 +10,13 @@ use crate::{
     target::{Role, Target},
 };
 
-/// Of each object, so that one with a hundred fields does not use up the time; the random part takes any.
+/// Leaves per object, so that an object with a hundred fields does not use up the time; the random part takes
+/// any.
 const MOST_LEAVES: usize = 10;
 
-/// Every way to write, turned over the leaves, and every way and version for one of them.
+/// Every verb, rotated over the leaves, and every verb and version for one leaf.
 pub fn strikes(target: &Target) -> Vec<Strike> {
-    if target.role == Role::Foundation {
+    if target.role == Role::Infrastructure {
         return Vec::new();
     }
     let leaves = declared(target);
@@ -62,7 +63,7 @@ pub fn one(target: &Target, verb: Verb) -> Option<Strike> {
     easy.find_map(|leaf| changed(target, leaf, (verb, target.place.clone())))
 }
 
-/// What can be changed at all: not what tells the object from others.
+/// The leaves that can be changed: not those that identify the object.
 pub fn declared(target: &Target) -> Vec<Leaf> {
     let mut leaves = leaves::leaves(&target.declared, &target.baseline);
     leaves.retain(|leaf| {
@@ -78,12 +79,12 @@ pub fn declared(target: &Target) -> Vec<Leaf> {
     leaves
 }
 
-/// Most fields that the API server lets nobody change are of these.
+/// Most immutable fields belong to these kinds.
 fn is_easy(leaf: &Leaf) -> bool {
     !leaf.path.contains("selector") && !leaf.path.contains("roleRef")
 }
 
-/// The ways to write that a kind takes.
+/// The verbs that a kind supports.
 pub fn ways(target: &Target) -> Vec<Verb> {
     let takes = |verb: &&Verb| **verb != Verb::Strategic || target.is_builtin();
     WRITES.iter().filter(takes).copied().collect()
@@ -101,7 +102,7 @@ pub fn changed(target: &Target, leaf: &Leaf, (verb, place): (Verb, Place)) -> Op
     })
 }
 
-/// No value; without the field, or without the item that it is in.
+/// Removes a value: the field, or the list item that contains it.
 pub fn removed(leaf: &Leaf, (verb, place): (Verb, Place)) -> Option<Strike> {
     let path = leaf.live.clone()?;
     let item = path.iter().rposition(|step| matches!(step, Step::Item(_)));
@@ -115,7 +116,7 @@ pub fn removed(leaf: &Leaf, (verb, place): (Verb, Place)) -> Option<Strike> {
     })
 }
 
-/// One key more, and something else is selected.
+/// An additional key, so that something else is selected.
 fn narrowed(target: &Target) -> Vec<Strike> {
     let leaves = leaves::leaves(&target.declared, &target.baseline);
     let selector = |leaf: &Leaf| {
@@ -140,7 +141,7 @@ fn narrowed(target: &Target) -> Vec<Strike> {
     leaves.iter().filter(wanted).filter_map(selector).collect()
 }
 
-/// A pod's resources are not changed by a patch of the pod.
+/// The resources of a Pod cannot be changed by a patch of the Pod.
 fn resized(target: &Target) -> Option<Strike> {
     let takes = target.subresources.iter().any(|sub| sub.name == "resize");
     let container = target.declared.pointer("/spec/containers/0/name")?;

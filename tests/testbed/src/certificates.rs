@@ -72,7 +72,7 @@ impl Authority {
         )
     }
 
-    /// A client certificate: Kubernetes reads the common name as the user and each organisation as a
+    /// A client certificate: Kubernetes reads the common name as the user and each organization as a
     /// group.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Result<Identity, Error> {
         self.sign(

@@ -122,7 +122,7 @@ impl Invocation {
         self
     }
 
-    /// Gives it something to read, a manifest for `kubectl apply -f -` for one.
+    /// Gives it something to read, a manifest for `kubectl apply -f -`, for example.
     #[must_use]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(text.into());

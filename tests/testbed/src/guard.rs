@@ -40,7 +40,7 @@ pub struct GuardConfig<'a> {
     pub mode: &'a str,
     /// How the API server reaches it.
     pub address: Address<'a>,
-    /// Further arguments, `--break-glass-user` for one.
+    /// Further arguments, `--break-glass-user`, for example.
     pub args: Vec<OsString>,
     /// Environment variables added to ours.
     pub env: Vec<(OsString, OsString)>,
@@ -172,7 +172,7 @@ impl Guard {
         &self.listen
     }
 
-    /// The address of an admin endpoint, `/metrics` for one.
+    /// The address of an admin endpoint, `/metrics`, for example.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
     }

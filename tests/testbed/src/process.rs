@@ -158,7 +158,7 @@ impl Process {
             .join("\n")
     }
 
-    /// Sends a signal by its name, `TERM` for one.
+    /// Sends a signal by its name, `TERM`, for example.
     pub fn signal(&mut self, name: &str) {
         if let Some(pipe) = &mut self.pipe {
             // A closed pipe means that the child has ended, which is what a signal is sent for.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// KWOK ends the pods of Jobs. A pod that says of itself that it runs once, as the hooks of `helm test`
-/// do, would run for ever.
+/// do, would run forever.
 const COMPLETE_BARE_POD: &str = r"
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
