@@ -12,9 +12,11 @@ use helm_guard_core::{
 use serde::Deserialize;
 
 use super::{
-    Body, ReadThrough, ReadThroughError, Releases,
+    body::Body,
     candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
+    handle::Releases,
     pack::PackError,
+    read_through::{ReadThrough, ReadThroughError},
     view::{Content, ReleaseView},
 };
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     cache::CacheKey,
-    directory::DeclaredKind,
+    declared_kind::DeclaredKind,
     object_key::ObjectKey,
     pack::{Entry, PackError, Packed},
     store::{Chart, Store},

@@ -19,7 +19,9 @@ use helm_guard_core::guard::{Reach, Trusts};
 use tokio::time::timeout_at;
 
 use super::{
-    Directory, ReadThrough, ReadThroughError, key::StorageKey, read_through::Answer,
+    directory::Directory,
+    key::StorageKey,
+    read_through::{Answer, ReadThrough, ReadThroughError},
     view::ReleaseView,
 };
 

@@ -20,6 +20,7 @@ use helm_guard_core::{
 
 use super::{
     body::Body,
+    declared_kind::DeclaredKind,
     elsewhere::Elsewhere,
     key::StorageKey,
     object_key::ObjectKey,
@@ -39,17 +40,6 @@ pub struct Directory {
     /// How many releases have an active record that can not be read, whole or in part.
     unreadable: AtomicU64,
     elsewhere: Elsewhere,
-}
-
-/// A kind in the version that a manifest has it in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeclaredKind {
-    /// API group, empty for core.
-    pub group: String,
-    /// Kind.
-    pub kind: String,
-    /// API version without the group.
-    pub version: String,
 }
 
 impl Default for Directory {

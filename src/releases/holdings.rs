@@ -25,10 +25,13 @@ use helm_guard_core::{
 use tokio::time::timeout_at;
 
 use super::{
-    Body, Directory, ReadThrough, ReadThroughError, Releases,
+    body::Body,
     candidates::{ELSEWHERE_AT_A_TIME, ELSEWHERE_PATIENCE},
+    directory::Directory,
+    handle::Releases,
     health::count,
     key::StorageKey,
+    read_through::{ReadThrough, ReadThroughError},
     view::{Content, ReleaseView},
 };
 

@@ -26,14 +26,15 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
-    Releases, Shared,
     directory::marked,
+    handle::Releases,
     health::count,
     index::Learned,
     key::{RecordKey, StorageKey, Version},
+    message::Message,
     reader::{Listing, ReadError},
+    shared::Shared,
     view::{Content, ReleaseView, RevisionView},
-    writer::Message,
 };
 use crate::cluster::{ApiFailure, hedge::Attempts};
 

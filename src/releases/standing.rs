@@ -12,8 +12,9 @@ use helm_guard_core::{
 };
 
 use super::{
-    Directory, Releases,
+    directory::Directory,
     directory::scope,
+    handle::Releases,
     view::{Content, ReleaseView},
 };
 

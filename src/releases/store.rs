@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::{
     cache::Cache,
-    directory::DeclaredKind,
+    declared_kind::DeclaredKind,
     intern::Interner,
     pack::{Draft, Model},
 };

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use helm_guard_core::{
-    guard::{Held, ObjectRef},
+    guard::{Claim, Held, ObjectRef},
     helm::{ReleaseName, storage::Driver},
 };
 use rstest::rstest;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use self::fake::Fake;
 use super::*;

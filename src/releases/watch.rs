@@ -29,8 +29,8 @@ use super::{
     health::{Counters, WatchHealth, count},
     index::Scope,
     lines::JUNK,
+    message::Message,
     reader::stored,
-    writer::Message,
 };
 use crate::cluster::ApiFailure;
 

@@ -13,31 +13,14 @@ use tokio::{
 };
 
 use super::{
-    Shared,
-    index::{Demand, Index, Learned, Scope},
-    key::{RecordKey, Stored, Version},
+    body::Body,
+    index::{Demand, Index},
+    key::{RecordKey, Version},
+    message::Message,
     reader::ReadError,
+    shared::Shared,
     view::Content,
 };
-
-/// What the writer is told.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// A watch begins to list.
-    RelistStarted(Scope),
-    /// A record of that list.
-    Listed(Scope, Stored),
-    /// The list is complete.
-    RelistDone(Scope),
-    /// A record was made or changed.
-    Applied(Stored),
-    /// A record was deleted.
-    Deleted(Stored),
-    /// A body was fetched, or can not be.
-    Read(RecordKey, Version, Content),
-    /// A read-through found this.
-    Learned(Learned),
-}
 
 /// Events taken at a time: after each such batch demands are served and progress is told.
 const BATCH: usize = 256;
@@ -190,7 +173,7 @@ impl Fetch {
     async fn attempt(
         &self,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<(Version, super::Body), ReadError> {
+    ) -> Result<(Version, Body), ReadError> {
         let _slot = match slot {
             Some(slot) => slot,
             None => Arc::clone(&self.slots)

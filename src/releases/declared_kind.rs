@@ -1,0 +1,12 @@
+//! The kinds that manifests declare.
+
+/// A kind in the version that a manifest has it in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeclaredKind {
+    /// API group, empty for core.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// API version without the group.
+    pub version: String,
+}

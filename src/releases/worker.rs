@@ -1,0 +1,38 @@
+//! What feeds the index: the watches and the writer.
+
+use std::sync::Arc;
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{message::Message, shared::Shared, watch::Watch, writer::Writer};
+
+/// What feeds the index.
+pub struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) index_bytes: usize,
+    pub(super) renew_watch_after: u32,
+}
+
+impl Worker {
+    /// Watches, fetches and writes. Does not return but by a panic of one of its parts; everything
+    /// it started stops when it is dropped.
+    pub async fn run(self) {
+        let mut tasks = JoinSet::new();
+        for health in &self.shared.watches {
+            let watch = Watch {
+                client: self.shared.reader.client().clone(),
+                renew_after: self.renew_watch_after,
+                health: Arc::clone(health),
+                counters: Arc::clone(&self.shared.counters),
+                messages: self.shared.messages.clone(),
+            };
+            tasks.spawn(watch.run());
+        }
+        let writer = Writer::new(self.shared, self.index_bytes);
+        tasks.spawn(writer.run(self.messages));
+        // None of them ends by itself: the first to do so takes the others with it, and whoever
+        // supervises this one learns of it.
+        tasks.join_next().await;
+    }
+}
