@@ -19,66 +19,35 @@ pub mod conversions;
 mod fresh_claims;
 mod helm_writes;
 mod location;
+mod object_review;
 mod objects;
 mod own_release;
 pub mod recorded;
 mod release_infrastructure;
+mod reviewer;
 mod schema;
 pub mod sources;
+mod undecided;
 mod witnesses;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use helm_guard_core::{
     api::Mode,
-    compare::redact::Redactor,
     guard::{
-        ConversionTargets, Decided, Decision, ObjectRef, Operation, Outcome, Own, Reason, Request,
-        Ruling, Verdict, decide, screen,
+        ConversionTargets, Decided, Decision, ObjectRef, Operation, Reason, Request, Ruling,
+        Verdict, decide, screen,
     },
-    policy::{Live, Policy},
+    policy::Policy,
 };
 
 pub use self::{
     break_glass::BreakGlassCheck,
     conversions::ActiveConversions,
+    reviewer::{Emergencies, Reviewer},
     sources::{SourceError, Sources},
 };
-use self::{location::LocatedObject, objects::ObjectReview};
-
-/// Kept back from the deadline when something is read from the API server, so that a request whose
-/// records come too late still gets an answer of its own.
-const READ_RESERVE: Duration = Duration::from_millis(200);
-
-/// Everything that a review depends on.
-#[derive(Debug)]
-pub struct Reviewer<S> {
-    /// What is known of the cluster.
-    pub sources: S,
-    /// The policy in force.
-    pub policy: Live,
-    /// Shows values.
-    pub redactor: Redactor,
-    /// The versions in which the API server makes calls of their own.
-    pub conversions: ActiveConversions,
-    /// The release that the guard is installed by, if any: what it declares in the guard's namespace
-    /// is not evaluated.
-    pub own: Option<Own>,
-    /// Whether break-glass identities get what the policy gives them.
-    pub emergencies: Emergencies,
-}
-
-/// Whether break-glass counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emergencies {
-    /// As the policy and the grants say.
-    Considered,
-    /// Everybody is treated alike: for commands that ask what a change would come to.
-    Ignored,
-}
+use self::{location::LocatedObject, object_review::ObjectReview, undecided::Undecided};
 
 /// Which entry of the registration a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,21 +94,6 @@ impl Review<'_> {
             verdict: &self.verdict,
             decision: self.decision,
             mode: self.mode,
-        }
-    }
-}
-
-impl<S> Reviewer<S> {
-    /// For commands that ask what a request would come to: nobody gets break-glass, nothing is the guard's
-    /// own, and there are no other calls.
-    pub fn for_questions(sources: S, policy: Policy, redactor: Redactor) -> Self {
-        Self {
-            sources,
-            policy: policy.live(),
-            redactor,
-            conversions: ActiveConversions::default(),
-            own: None,
-            emergencies: Emergencies::Ignored,
         }
     }
 }
@@ -244,26 +198,4 @@ fn unnamed(request: &Request<'_>, reason: Reason) -> Reason {
         (Reason::ObjectUnreadable, Some(unread), _) => unread.reason(),
         _ => reason,
     }
-}
-
-/// Why no verdict could be reached: always an indeterminate reason. Whatever passes is a [`Verdict`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Undecided(Reason);
-
-impl Undecided {
-    fn because(reason: Reason) -> Self {
-        debug_assert_eq!(reason.outcome(), Outcome::Indeterminate, "{reason}");
-        Self(reason)
-    }
-}
-
-impl From<Undecided> for Verdict {
-    fn from(Undecided(reason): Undecided) -> Self {
-        Self::because(reason)
-    }
-}
-
-/// When a read from the API server has to be over. The sources are not trusted to keep to it.
-fn read_until(deadline: Instant) -> Instant {
-    deadline.checked_sub(READ_RESERVE).unwrap_or(deadline)
 }

@@ -18,9 +18,8 @@ use serde_json::Value;
 use tokio::time::timeout_at;
 
 use super::{
-    Sources,
-    objects::ObjectReview,
-    sources::{FreshClaims, LiveOwner, ObjectSource},
+    object_review::ObjectReview,
+    sources::{FreshClaims, LiveOwner, ObjectSource, Sources},
     witnesses::{Attestation, attestations},
 };
 use crate::releases::{Autoscalers, Autoscaling, Wanted};

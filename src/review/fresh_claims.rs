@@ -10,10 +10,8 @@ use jiff::Timestamp;
 use tokio::time::timeout_at;
 
 use super::{
-    Sources,
-    objects::ObjectReview,
-    read_until,
-    sources::{FreshClaims, ObjectSource},
+    object_review::ObjectReview,
+    sources::{FreshClaims, ObjectSource, Sources, read_until},
 };
 use crate::releases::Wanted;
 

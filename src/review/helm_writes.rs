@@ -15,7 +15,7 @@ use helm_guard_core::{
 };
 use tokio::time::timeout_at;
 
-use super::{Sources, fresh_claims::CurrentClaims, objects::ObjectReview};
+use super::{fresh_claims::CurrentClaims, object_review::ObjectReview, sources::Sources};
 
 /// Whether a user may write records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use helm_guard_core::{
     guard::{ObjectRef, Reason, Request, Subject, subject},
 };
 
-use super::{Undecided, schema::custom_resource, sources::SchemaSource};
+use super::{schema::custom_resource, sources::SchemaSource, undecided::Undecided};
 
 /// The object that is evaluated.
 #[derive(Debug)]

@@ -1,35 +1,23 @@
 //! The verdict on an ordinary object: what is known of its kind, what the releases say of it, and say of
 //! it again before anything is denied.
 
-use std::time::Instant;
-
 use helm_guard_core::{
     guard::{
         Claim, Confidence, ConversionTargets, Outcome, Owner, Question, Reason, Request, Verdict,
         flight::service_account, judge, owner, settle,
     },
     helm::lifecycle::Phase,
-    policy::{Labels, Policy, license::Facts},
+    policy::{Labels, license::Facts},
 };
 
 use super::{
-    Reviewer, Sources, Undecided,
     cluster_facts::ClusterFacts,
     fresh_claims::{CurrentClaims, as_of_now},
-    location::LocatedObject,
+    object_review::ObjectReview,
     schema::KindSchema,
+    sources::Sources,
+    undecided::Undecided,
 };
-
-/// One request to an ordinary object.
-pub(super) struct ObjectReview<'r, S> {
-    pub reviewer: &'r Reviewer<S>,
-    pub policy: &'r Policy,
-    pub request: &'r Request<'r>,
-    pub located: &'r LocatedObject<'r>,
-    /// In which versions the same request is evaluated in other calls.
-    pub conversions: ConversionTargets<'r>,
-    pub deadline: Instant,
-}
 
 impl<S: Sources> ObjectReview<'_, S> {
     /// Evaluates: from the index, and from the records as they are now before anything but a pass.

@@ -5,7 +5,7 @@ use helm_guard_core::{
     helm::ReleaseName,
 };
 
-use super::{Reviewer, sources::IndexSource};
+use super::{reviewer::Reviewer, sources::IndexSource};
 
 impl<S: IndexSource> Reviewer<S> {
     /// The claims on an object, without that of the guard's own release on an object in its namespace;

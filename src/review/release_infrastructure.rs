@@ -10,39 +10,20 @@
 //! Start at [`verdict`].
 
 mod dependents;
+mod infrastructure_review;
 mod record_contents;
 mod record_writes;
 mod unread;
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use helm_guard_core::{
-    api::Mode,
-    guard::{ObjectRef, Operation, Reason, Request, Unread, Verdict, records::StoredRecord},
-    helm::ReleaseName,
-    policy::{
-        Act, Labels, Object, Place, Policy, Requester,
-        license::{Evidence, Facts},
-        records::Guarded,
-    },
+    guard::{ObjectRef, Operation, Reason, Request, Unread, Verdict},
+    policy::{Act, Labels, Policy, license::Facts},
 };
-use tokio::time::timeout_at;
 
-use super::{Reviewer, SourceError, Sources, Undecided, read_until};
-
-/// Releases or objects that a finding names; more are not named.
-const NAMED: usize = 16;
-
-/// One request to what releases depend on.
-struct InfrastructureReview<'r, S> {
-    reviewer: &'r Reviewer<S>,
-    policy: &'r Policy,
-    request: &'r Request<'r>,
-    object: &'r ObjectRef<'r>,
-    /// The labels of its namespace.
-    labels: Labels<'r>,
-    deadline: Instant,
-}
+use self::infrastructure_review::{InfrastructureReview, namespace_of};
+use super::{reviewer::Reviewer, sources::Sources, undecided::Undecided};
 
 /// Evaluates a request that came through the entries for release infrastructure.
 pub(super) async fn verdict<S: Sources>(
@@ -63,14 +44,6 @@ pub(super) async fn verdict<S: Sources>(
         deadline,
     };
     review.verdict().await.unwrap_or_else(Verdict::from)
-}
-
-/// The namespace that an object is in, or is.
-fn namespace_of<'o>(object: &'o ObjectRef<'_>) -> &'o str {
-    match object.kind {
-        "Namespace" => &object.name,
-        _ => object.namespace,
-    }
 }
 
 impl<S: Sources> InfrastructureReview<'_, S> {
@@ -114,95 +87,5 @@ impl<S: Sources> InfrastructureReview<'_, S> {
             }
             _ => Ok(Verdict::because(Reason::NotJudged)),
         }
-    }
-
-    /// In a namespace that is terminating nothing can be kept.
-    async fn unless_terminating(&self, verdict: Verdict) -> Result<Verdict, Undecided> {
-        let sources = &self.reviewer.sources;
-        let asking = sources.is_terminating(self.object.namespace, self.until());
-        Ok(if self.in_time("read a namespace", asking).await? {
-            Verdict::because(Reason::HelmsOwn)
-        } else {
-            verdict
-        })
-    }
-}
-
-impl<S> InfrastructureReview<'_, S> {
-    /// When reads have to be over.
-    fn until(&self) -> Instant {
-        read_until(self.deadline)
-    }
-
-    /// The object as policies see it. No manifest holds it, so no chart says anything of it.
-    fn policy_object<'a>(&'a self, release: &'a ReleaseName, chart: &'a str) -> Object<'a> {
-        Object {
-            place: Place {
-                group: self.object.group,
-                kind: self.object.kind,
-                namespace: namespace_of(self.object),
-                release,
-                chart,
-            },
-            version: &self.request.kind.version,
-            name: &self.object.name,
-            labels: self.labels,
-            manifest: None,
-        }
-    }
-
-    fn mode(&self, guarded: Guarded, release: &ReleaseName, chart: &str) -> Option<Mode> {
-        let otherwise = self.policy.mode(&self.policy_object(release, chart));
-        self.policy.records().mode(guarded, otherwise)
-    }
-
-    fn is_off(&self, guarded: Guarded) -> bool {
-        let records = self.policy.records();
-        records.mode(guarded, self.policy.default_mode()).is_none()
-    }
-
-    /// Whether the user may write the records of a release.
-    fn may_deploy(&self, release: &ReleaseName) -> bool {
-        let user = &self.request.user_info;
-        self.policy.records().may_deploy(user.identity(), release)
-    }
-
-    /// Under which rule somebody may do it: as far as that can be said without its release, of
-    /// which no more is known than what the name of a record tells.
-    fn exemption(&self, facts: Facts<'_>, act: Act<'_>) -> Option<Arc<str>> {
-        let record = self
-            .request
-            .old_object
-            .and_then(|old| StoredRecord::of(&self.request.kind, old));
-        let release = ReleaseName {
-            namespace: self.object.namespace.to_owned(),
-            name: record.map(|record| record.release).unwrap_or_default(),
-        };
-        let requester = Requester {
-            identity: self.request.user_info.identity(),
-            field_manager: None,
-            old_object: None,
-            evidence: Evidence {
-                manifests: &[],
-                facts,
-            },
-        };
-        let object = self.policy_object(&release, "");
-        self.policy.exemption(requester, &object, act)
-    }
-
-    /// What a source says, if it says it in time.
-    async fn in_time<T>(
-        &self,
-        what: &'static str,
-        asking: impl Future<Output = Result<T, SourceError>>,
-    ) -> Result<T, Undecided> {
-        let namespace = self.object.namespace;
-        match timeout_at(self.deadline.into(), asking).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => tracing::warn!(namespace, error, "failed to {what}"),
-            Err(_) => tracing::warn!(namespace, "failed to {what} in time"),
-        }
-        Err(Undecided::because(Reason::ReadThroughFailed))
     }
 }

@@ -8,7 +8,7 @@ use helm_guard_core::{
 };
 use tokio::time::timeout_at;
 
-use super::{Undecided, sources::SchemaSource};
+use super::{sources::SchemaSource, undecided::Undecided};
 
 /// The schema of a kind.
 pub(super) enum KindSchema {

@@ -1,6 +1,12 @@
 //! What a review asks of the modules that know the cluster, one trait a subsystem. All of it is reading.
 
-use std::{collections::BTreeMap, error::Error, future::Future, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use helm_guard_core::{
     api::BreakGlassGrant,
@@ -17,6 +23,15 @@ use crate::releases::{Autoscalers, Autoscaling, Wanted};
 /// Why a source could not answer. Only ever logged: what it means for the request is decided by
 /// the review.
 pub type SourceError = Box<dyn Error + Send + Sync>;
+
+/// Kept back from the deadline when something is read from the API server, so that a request whose
+/// records come too late still gets an answer of its own.
+const READ_RESERVE: Duration = Duration::from_millis(200);
+
+/// When a read from the API server has to be over. The sources are not trusted to keep to it.
+pub(super) fn read_until(deadline: Instant) -> Instant {
+    deadline.checked_sub(READ_RESERVE).unwrap_or(deadline)
+}
 
 /// Everything that is known of the cluster.
 pub trait Sources:

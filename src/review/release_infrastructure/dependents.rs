@@ -11,9 +11,10 @@ use helm_guard_core::{
 };
 use serde_json::Value;
 
-use super::{InfrastructureReview, Sources, Undecided};
+use super::infrastructure_review::InfrastructureReview;
 use crate::review::{
-    sources::FreshHolders,
+    sources::{FreshHolders, Sources},
+    undecided::Undecided,
     witnesses::{Attestation, attestations},
 };
 

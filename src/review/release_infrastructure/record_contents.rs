@@ -13,8 +13,8 @@ use helm_guard_core::{
 };
 use tokio::time::timeout_at;
 
-use super::{InfrastructureReview, Undecided};
-use crate::releases::decoding::Decoding;
+use super::infrastructure_review::InfrastructureReview;
+use crate::{releases::decoding::Decoding, review::undecided::Undecided};
 
 /// Which release a record is about.
 pub(super) struct RecordContents {

@@ -15,9 +15,10 @@ use helm_guard_core::{
 };
 
 use super::{
-    InfrastructureReview, NAMED, Sources, Undecided,
+    infrastructure_review::{InfrastructureReview, NAMED},
     record_contents::{RecordContents, claimed_bytes},
 };
+use crate::review::{sources::Sources, undecided::Undecided};
 
 impl<S: Sources> InfrastructureReview<'_, S> {
     pub(super) async fn record_write(&self) -> Result<Verdict, Undecided> {

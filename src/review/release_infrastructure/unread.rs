@@ -7,7 +7,7 @@ use helm_guard_core::{
     policy::records::Guarded,
 };
 
-use super::{InfrastructureReview, record_contents::RecordContents};
+use super::{infrastructure_review::InfrastructureReview, record_contents::RecordContents};
 
 impl<S> InfrastructureReview<'_, S> {
     /// The verdict by the name of the object alone.

@@ -1,0 +1,20 @@
+//! Why no verdict could be reached.
+
+use helm_guard_core::guard::{Outcome, Reason, Verdict};
+
+/// Why no verdict could be reached: always an indeterminate reason. Whatever passes is a [`Verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undecided(pub(super) Reason);
+
+impl Undecided {
+    pub(super) fn because(reason: Reason) -> Self {
+        debug_assert_eq!(reason.outcome(), Outcome::Indeterminate, "{reason}");
+        Self(reason)
+    }
+}
+
+impl From<Undecided> for Verdict {
+    fn from(Undecided(reason): Undecided) -> Self {
+        Self::because(reason)
+    }
+}
