@@ -1,12 +1,15 @@
-//! The webhook: what the API server talks to.
+//! The webhook: what the API server calls.
 //!
-//! A review comes in over [`accept`] (sockets, TLS, time limits, drain), is taken by [`intake`] (size,
-//! memory, time), read by [`envelope`],
-//! answered by `handler` from what [`crate::review`] decides, and leaves as [`answer`] writes it. The certificate that it is served with comes from
-//! [`certificates`] or from files, and lives in [`tls`]; [`registration`] tells the API server
-//! where to call and whom to trust; [`upkeep`] keeps the two in step, in the order that never lets
-//! a call fail; [`versions`] says which versions the API server shall convert objects to. [`admin`] answers probes and scrapes on a plain port of its own, and [`shutdown`]
-//! ends it all in the order that loses no call.
+//! A review arrives over [`accept`] (sockets, TLS, time limits, drain). [`intake`] grants it memory and time,
+//! [`envelope`] reads it, `handler` answers it with what [`crate::review`] decides, and [`answer`] words the
+//! response.
+//!
+//! The certificate comes from [`certificates`] or from files, and [`tls`] serves it. [`registration`] tells the
+//! API server where to call and which CA to trust, and [`versions`] to which versions to convert objects.
+//! [`registrar`] keeps certificate and registration in step, in an order in which no call fails.
+//!
+//! [`admin`] answers probes and scrapes on a port of its own. [`shutdown`] ends everything in an order in which
+//! no call is lost.
 
 pub mod accept;
 pub mod admin;
@@ -17,10 +20,10 @@ pub mod envelope;
 pub(crate) mod handler;
 pub mod intake;
 pub mod paths;
+pub mod registrar;
 pub mod registration;
 pub mod shutdown;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
-pub mod upkeep;
 pub mod versions;

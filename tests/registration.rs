@@ -21,12 +21,12 @@ use helm_guard::{
         certificates::secret,
         endpoint::Endpoint,
         paths::Paths,
+        registrar::{self, CertificateSource, Intervals, Registrar},
         registration::{
             self, Memory, Registration, Unregistered, Written,
             installation::{OtherInstallations, Takeover},
         },
         tls::{self, ServingCertificate},
-        upkeep::{self, Intervals, Source, Target, Upkeep},
     },
 };
 use kube::{
@@ -122,7 +122,7 @@ impl Calls {
 struct Recorder {
     runtime: Runtime,
     calls: Calls,
-    upkeep: Upkeep,
+    registrar: Registrar,
     client: Client,
 }
 
@@ -130,18 +130,16 @@ fn registered(plane: &ControlPlane) -> Recorder {
     let runtime = Runtime::new().unwrap();
     let calls = Calls::default();
     let recording = calls.clone();
-    let (upkeep, client) = runtime.block_on(async {
+    let (registrar, client) = runtime.block_on(async {
         let client = client(plane.admin()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let upkeep = Upkeep {
-            source: Source::Memory,
+        let registrar = Registrar {
+            source: CertificateSource::Memory,
             endpoint: Some(Endpoint::from_url(&url).unwrap()),
-            target: Some(Target {
-                client: client.clone(),
-            }),
+            client: Some(client.clone()),
             serving: ServingCertificate::new(),
-            registered: Arc::default(),
+            state: Arc::default(),
             paths: Paths::new(),
             conversions: Arc::default(),
             policy: helm_guard_core::policy::Policy::default().live(),
@@ -155,7 +153,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
                 ..Intervals::default()
             },
         };
-        let first = upkeep::begin(&upkeep).await.unwrap();
+        let first = registrar::start(&registrar).await.unwrap();
         let answer = post(move |body: Bytes| async move {
             recording
                 .record(&serde_json::from_slice(&body).unwrap())
@@ -163,7 +161,8 @@ fn registered(plane: &ControlPlane) -> Recorder {
         });
         let options = Options {
             protocol: Protocol::Tls(
-                tls::server_config(&upkeep.serving, tls::HttpVersions::Http1And2.into()).unwrap(),
+                tls::server_config(&registrar.serving, tls::HttpVersions::Http1And2.into())
+                    .unwrap(),
             ),
             limits: Limits::default(),
             stats: Arc::default(),
@@ -171,14 +170,14 @@ fn registered(plane: &ControlPlane) -> Recorder {
         let router = Router::new().fallback(answer);
         let never = CancellationToken::new();
         tokio::spawn(accept::serve(listener, router, options, never.clone()));
-        tokio::spawn(upkeep::keep(upkeep.clone(), first, never));
-        (upkeep, client)
+        tokio::spawn(registrar::run(registrar.clone(), first, never));
+        (registrar, client)
     });
-    until("the registration", || upkeep.registered.is_registered());
+    until("the registration", || registrar.state.is_registered());
     Recorder {
         runtime,
         calls,
-        upkeep,
+        registrar,
         client,
     }
 }
@@ -377,13 +376,16 @@ fn the_clusters_own_namespace_is_within_reach(scene: &Scene<'_>) {
 fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
     let Recorder {
         runtime,
-        upkeep,
+        registrar,
         client,
         ..
     } = recorder;
     let wanted = Registration {
-        ca_bundle: upkeep.serving.ca_bundle(),
-        ..Registration::new(upkeep.endpoint.clone().unwrap(), upkeep.paths.newest())
+        ca_bundle: registrar.serving.ca_bundle(),
+        ..Registration::new(
+            registrar.endpoint.clone().unwrap(),
+            registrar.paths.newest(),
+        )
     };
     let (paths, others) = (Paths::new(), OtherInstallations::default());
     let memory = Memory {
@@ -395,22 +397,22 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         .block_on(registration::ensure(client, &wanted, memory))
         .unwrap();
     assert_eq!(
-        (looked.written, upkeep.registered.writes()),
+        (looked.written, registrar.state.writes()),
         (Written::Unchanged, 1)
     );
 
     let admin = |arguments: &[&str]| plane.kubectl().cmd(plane.admin()).args(arguments).ok();
     admin(&["delete", CONFIGURATION]);
     until("the registration's return", || {
-        upkeep.registered.writes() == 2
+        registrar.state.writes() == 2
     });
     let open = r#"[{"op": "replace", "path": "/webhooks/0/objectSelector", "value": {}}]"#;
     admin(&["patch", CONFIGURATION, "--type=json", "-p", open]);
     until("the registration's repair", || {
-        upkeep.registered.writes() == 3
+        registrar.state.writes() == 3
     });
     assert_eq!(
-        runtime.block_on(upkeep::end(upkeep)).unwrap(),
+        runtime.block_on(registrar::unregister(registrar)).unwrap(),
         Unregistered::Deleted
     );
 }

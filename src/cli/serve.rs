@@ -32,7 +32,7 @@ use self::{
     listeners::{admin_port, client_auth, listen, listener_options, probes, warn_of_shown_paths},
     policy::{Keeper, Standing, Terms},
     recording::{audit_log, identity, keep_forecast, recorder},
-    registering::{register_when_ready, unregister, upkeep_of},
+    registering::{register_when_ready, registrar_of, unregister},
     tasks::BackgroundTasks,
     watchdog::Watchdog,
 };
@@ -49,8 +49,8 @@ use crate::{
         accept,
         handler::{self, Webhook},
         intake::Intake,
+        registrar::{self, Registrar, RegistrationState},
         shutdown::{self, Signals},
-        upkeep::{self, Registered, Upkeep},
         versions::{self, Following, Pace},
     },
 };
@@ -84,9 +84,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let client = api_server.pooled();
     let live = config.policy.clone().live();
     let role = watch::Sender::<Role>::default();
-    let upkeep = upkeep_of(&config, client, &live, &role);
+    let registrar = registrar_of(&config, client, &live, &role);
     let first = tokio::select! {
-        first = upkeep::begin(&upkeep) => first?,
+        first = registrar::start(&registrar) => first?,
         _ = signals.next() => return Ok(()),
     };
     warn_of_shown_paths(&config);
@@ -106,17 +106,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (events, announcer) = events::queue();
     background.keep("events", announcer.run(client.clone()));
     let sources = sources(&api_server, &releases, &mut background);
-    if upkeep.target.is_some() {
-        follow_versions(&sources, &upkeep, &mut background);
+    if registrar.client.is_some() {
+        follow_versions(&sources, &registrar, &mut background);
     }
     let admission = admission_policies(client, &mut background);
     let health = Health {
         releases: releases.clone(),
-        serving: Arc::clone(&upkeep.serving),
-        registered: upkeep
-            .target
+        serving: Arc::clone(&registrar.serving),
+        registered: registrar
+            .client
             .is_some()
-            .then(|| Arc::clone(&upkeep.registered)),
+            .then(|| Arc::clone(&registrar.state)),
         stop: background.stop.clone(),
         connections: Arc::default(),
         events,
@@ -132,7 +132,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
         recorder: Arc::clone(&recorder),
-        registered: Arc::clone(&upkeep.registered),
+        registered: Arc::clone(&registrar.state),
     };
     follow_policy(&config, told, client, &mut background)?;
     watch_itself(&health, &recorder, &mut background)?;
@@ -143,13 +143,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         &mut background,
     )?;
     let BackgroundTasks { mut tasks, stop } = background;
-    let options = listener_options(&config, &upkeep, clients, &health.connections)?;
+    let options = listener_options(&config, &registrar, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
     tasks.spawn("admin port", admin_port(admin_listener, probes, &stop)?);
     let registering = register_when_ready(
         releases,
         standing,
-        upkeep.clone(),
+        registrar.clone(),
         first,
         stop.finish.clone(),
     );
@@ -160,7 +160,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             sources,
             policy: live,
             redactor: Redactor::new(&key()?),
-            conversions: upkeep.conversions.active(),
+            conversions: registrar.conversions.active(),
             own: config.own_release,
             emergencies: Emergencies::Considered,
         },
@@ -168,20 +168,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         recorder,
         intake: Intake::default(),
     };
-    let router = handler::router(Arc::new(webhook), Arc::clone(&upkeep.paths));
+    let router = handler::router(Arc::new(webhook), Arc::clone(&registrar.paths));
     let server = accept::serve(listener, router, options, stop.drain.clone());
     let at_exit = config.registration.map(|registration| registration.at_exit);
-    let before_close = unregister(&upkeep, at_exit);
+    let before_close = unregister(&registrar, at_exit);
     Ok(shutdown::run(server, tasks, &mut signals, &stop, before_close).await?)
 }
 
 /// The versions that API servers convert declared objects to, which follow from what releases declare.
-fn follow_versions(sources: &LiveSources, upkeep: &Upkeep, background: &mut BackgroundTasks) {
+fn follow_versions(sources: &LiveSources, registrar: &Registrar, background: &mut BackgroundTasks) {
     let following = Following {
         client: sources.clients.pooled().clone(),
         releases: sources.releases.clone(),
         definitions: Arc::clone(&sources.crds),
-        conversions: Arc::clone(&upkeep.conversions),
+        conversions: Arc::clone(&registrar.conversions),
         pace: Pace::default(),
     };
     background.keep("versions", versions::follow(following));
@@ -210,7 +210,7 @@ struct Told {
     live: Live,
     standing: Arc<Standing>,
     recorder: Arc<Recorder>,
-    registered: Arc<Registered>,
+    registered: Arc<RegistrationState>,
 }
 
 /// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.

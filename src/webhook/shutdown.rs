@@ -12,7 +12,7 @@
 //!
 //! 1. A first signal, or a task that ended by itself, cancels [`Stop::drain`]. Readiness must
 //!    answer 503 from then on, and the server begins its drain.
-//! 2. When the server has answered what it had to, [`Stop::finish`] is cancelled: watches, upkeep
+//! 2. When the server has answered what it had to, [`Stop::finish`] is cancelled: watches, registrar
 //!    and the plain port end, within [`FINISH_TIMEOUT`].
 //! 3. A second signal at any time in between ends the wait at once.
 //!

@@ -1,7 +1,7 @@
 //! The certificate that is served, and how it is replaced while connections live on.
 //!
 //! Start at [`ServingCertificate`]: one for the process, read by every handshake, written by
-//! [`super::upkeep`] alone. A [`Pair`] is checked before it is installed: it must parse, its key
+//! [`super::registrar`] alone. A [`Pair`] is checked before it is installed: it must parse, its key
 //! must belong to its certificate, and it must be valid now; else the one before stays.
 //!
 //! ```text

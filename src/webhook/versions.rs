@@ -1,7 +1,7 @@
 //! The versions that the API server converts objects to, so that each manifest is compared in its
 //! own.
 //!
-//! [`follow`] works out what is needed from the index and from discovery, [`super::upkeep`] writes
+//! [`follow`] works out what is needed from the index and from discovery, [`super::registrar`] writes
 //! it into the registration, and a review asks [`Conversions::active`] whether a request will be
 //! evaluated in another call.
 //!

@@ -10,8 +10,8 @@ use helm_guard::{
     webhook::{
         accept::{self, Limits, Options, Protocol},
         endpoint::Endpoint,
+        registrar::{self, CertificateSource, Intervals, Registrar},
         tls::{self, ServingCertificate},
-        upkeep::{self, Intervals, Source, Upkeep},
     },
 };
 use serde_json::{Value, json};
@@ -43,12 +43,12 @@ fn serve() -> Runtime {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let serving = ServingCertificate::new();
-        let upkeep = Upkeep {
-            source: Source::Memory,
+        let registrar = Registrar {
+            source: CertificateSource::Memory,
             endpoint: Some(Endpoint::from_url(&url).unwrap()),
-            target: None,
+            client: None,
             serving: serving.clone(),
-            registered: Arc::default(),
+            state: Arc::default(),
             paths: helm_guard::webhook::paths::Paths::new(),
             conversions: Arc::default(),
             policy: Arc::default(),
@@ -59,7 +59,7 @@ fn serve() -> Runtime {
             takeover: helm_guard::webhook::registration::installation::Takeover::default(),
             intervals: Intervals::default(),
         };
-        upkeep::begin(&upkeep).await.unwrap();
+        registrar::start(&registrar).await.unwrap();
         let options = Options {
             protocol: Protocol::Tls(
                 tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),

@@ -20,9 +20,9 @@ use crate::{
     webhook::{
         accept,
         admin::{self, Check},
+        registrar::RegistrationState,
         shutdown::Stop,
         tls::{ServingCertificate, State},
-        upkeep::Registered,
     },
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Health {
     pub releases: Releases,
     pub serving: Arc<ServingCertificate>,
     /// `None` where somebody else registers the webhook.
-    pub registered: Option<Arc<Registered>>,
+    pub registered: Option<Arc<RegistrationState>>,
     pub stop: Stop,
     pub connections: Arc<accept::Stats>,
     pub events: Events,
@@ -187,7 +187,7 @@ impl Health {
 
 /// A registration that was in place once and can not be looked at now is no reason to take the
 /// guard out of service: the API server would then find nobody to call.
-fn registration(registered: &Registered) -> admin::Health {
+fn registration(registered: &RegistrationState) -> admin::Health {
     let error = registered.error();
     if registered.is_suspended() {
         let removed = "it was removed: the guard is suspended".to_owned();

@@ -12,9 +12,9 @@ use crate::{
     webhook::{
         accept::{self, Limits, Options, Protocol},
         admin::{self, Admin},
+        registrar::Registrar,
         shutdown::Stop,
         tls::{self, HttpVersions, TlsOptions, client_auth::ClientAuth},
-        upkeep::Upkeep,
     },
 };
 
@@ -45,16 +45,16 @@ pub(super) fn client_auth(
 /// What the webhook's listener speaks, and within which limits.
 pub(super) fn listener_options(
     config: &Config,
-    upkeep: &Upkeep,
+    registrar: &Registrar,
     clients: Option<Arc<ClientAuth>>,
     stats: &Arc<accept::Stats>,
 ) -> anyhow::Result<Options> {
     let tls_options = TlsOptions {
-        versions: HttpVersions::of(upkeep.endpoint.as_ref()),
+        versions: HttpVersions::of(registrar.endpoint.as_ref()),
         clients,
     };
     Ok(Options {
-        protocol: Protocol::Tls(tls::server_config(&upkeep.serving, tls_options)?),
+        protocol: Protocol::Tls(tls::server_config(&registrar.serving, tls_options)?),
         limits: Limits {
             drain_delay: config.drain_delay,
             ..Limits::default()

@@ -38,7 +38,7 @@ use super::config::PolicyNeed;
 use crate::{
     cluster::policies::{self, PolicyWatch, Seen},
     record::{Recorder, alerts::Alert},
-    webhook::upkeep::Registered,
+    webhook::registrar::RegistrationState,
 };
 
 /// How often the file is looked at. A mounted `ConfigMap` takes a minute to follow anyway.
@@ -84,7 +84,7 @@ pub(super) struct Keeper {
     /// Who is told, and where the sinks are to be known.
     recorder: Arc<Recorder>,
     /// What the kill switch takes away.
-    registered: Arc<Registered>,
+    registered: Arc<RegistrationState>,
     terms: Terms,
     /// The last good policy, whatever the kill switch says.
     base: Arc<Policy>,
@@ -98,7 +98,7 @@ impl Keeper {
         live: Live,
         standing: Arc<Standing>,
         recorder: Arc<Recorder>,
-        registered: Arc<Registered>,
+        registered: Arc<RegistrationState>,
         terms: Terms,
     ) -> Self {
         standing.set(|state| state.is_required = terms.need == PolicyNeed::Required);

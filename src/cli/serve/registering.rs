@@ -18,18 +18,18 @@ use crate::{
     webhook::{
         endpoint::Endpoint,
         paths::Paths,
+        registrar::{self, CertificateSource, Intervals, Registrar},
         registration::installation::Installation,
         tls::{self, ServingCertificate},
-        upkeep::{self, Intervals, Source, Target, Upkeep},
     },
 };
 
-pub(super) fn upkeep_of(
+pub(super) fn registrar_of(
     config: &Config,
     client: &Client,
     policy: &Live,
     role: &watch::Sender<Role>,
-) -> Upkeep {
+) -> Registrar {
     let endpoint = config
         .registration
         .as_ref()
@@ -38,23 +38,20 @@ pub(super) fn upkeep_of(
         Some(Endpoint::Service { namespace, .. }) => Some(namespace.clone()),
         _ => None,
     };
-    let target = endpoint.is_some().then(|| Target {
-        client: client.clone(),
-    });
     let source = match (&config.tls_files, namespace) {
-        (Some(files), _) => Source::Files(files.clone()),
-        (None, Some(namespace)) => Source::Secret {
+        (Some(files), _) => CertificateSource::Files(files.clone()),
+        (None, Some(namespace)) => CertificateSource::Secret {
             client: client.clone(),
             namespace,
         },
-        (None, None) => Source::Memory,
+        (None, None) => CertificateSource::Memory,
     };
-    Upkeep {
+    Registrar {
         source,
+        client: endpoint.is_some().then(|| client.clone()),
         endpoint,
-        target,
         serving: ServingCertificate::new(),
-        registered: Arc::default(),
+        state: Arc::default(),
         paths: Paths::new(),
         conversions: Arc::default(),
         policy: Arc::clone(policy),
@@ -77,7 +74,7 @@ pub(super) fn upkeep_of(
 pub(super) async fn register_when_ready(
     releases: Releases,
     policy: Arc<Standing>,
-    upkeep: Upkeep,
+    registrar: Registrar,
     first: tls::Pair,
     stop: CancellationToken,
 ) {
@@ -92,14 +89,14 @@ pub(super) async fn register_when_ready(
         unreadable = stats.unreadable,
         "the index is complete"
     );
-    upkeep::keep(upkeep, first, stop).await;
+    registrar::run(registrar, first, stop).await;
 }
 
-pub(super) async fn unregister(upkeep: &Upkeep, at_exit: Option<AtExit>) {
+pub(super) async fn unregister(registrar: &Registrar, at_exit: Option<AtExit>) {
     if at_exit != Some(AtExit::Remove) {
         return;
     }
-    match upkeep::end(upkeep).await {
+    match registrar::unregister(registrar).await {
         Ok(done) => tracing::info!(?done, "unregistered"),
         Err(error) => tracing::error!(%error, "the registration stays"),
     }

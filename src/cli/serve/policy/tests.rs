@@ -72,7 +72,7 @@ fn object(uid: &str, spec: &Value) -> Value {
 struct Scene {
     live: Live,
     standing: Arc<Standing>,
-    registered: Arc<Registered>,
+    registered: Arc<RegistrationState>,
 }
 
 impl Scene {

@@ -1,7 +1,7 @@
-//! The registration as it is in the cluster, watched, so that what somebody does to it is put right at
-//! once, and the paths that it has are answered at once.
+//! The registration as it is in the cluster, watched, so that changes by others are corrected at once,
+//! and the paths in it are answered at once.
 //!
-//! Where it cannot be watched it is looked at from time to time all the same.
+//! If it cannot be watched, it is still looked at from time to time.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use kube::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::Upkeep;
+use super::Registrar;
 use crate::webhook::registration::CONFIGURATION_NAME;
 
-/// Tells of changes of the registration.
+/// Reports changes of the registration.
 #[derive(Debug, Default)]
 pub(super) struct Changes(Notify);
 
@@ -30,12 +30,12 @@ impl Changes {
         sleep(pause).await;
     }
 
-    /// Watches for ever, where there is something to register.
-    pub(super) async fn follow(&self, upkeep: &Upkeep) {
-        let Some(target) = &upkeep.target else {
+    /// Watches without end, if there is something to register.
+    pub(super) async fn follow(&self, registrar: &Registrar) {
+        let Some(client) = registrar.client.clone() else {
             return std::future::pending().await;
         };
-        let api: Api<ValidatingWebhookConfiguration> = Api::all(target.client.clone());
+        let api: Api<ValidatingWebhookConfiguration> = Api::all(client);
         let config =
             watcher::Config::default().fields(&format!("metadata.name={CONFIGURATION_NAME}"));
         let events = watcher(api, config).default_backoff();
@@ -45,11 +45,11 @@ impl Changes {
             let now = Instant::now();
             match event {
                 Ok(Event::Apply(live) | Event::InitApply(live)) => {
-                    upkeep.paths.observe(Some(&live), now);
+                    registrar.paths.observe(Some(&live), now);
                     self.0.notify_one();
                 }
                 Ok(Event::Delete(_)) => {
-                    upkeep.paths.observe(None, now);
+                    registrar.paths.observe(None, now);
                     self.0.notify_one();
                 }
                 Ok(Event::Init | Event::InitDone) => is_failing = false,
@@ -58,7 +58,7 @@ impl Changes {
                 }
                 Err(error) => {
                     is_failing = true;
-                    tracing::warn!(%error, "failed to watch the registration: it is looked at every minute");
+                    tracing::warn!(%error, "failed to watch the registration: looking at it every minute");
                 }
             }
         }

@@ -1,13 +1,16 @@
 use std::path::Path;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::*;
+use super::{certificate::current, *};
 use crate::webhook::{
     certificates::issue,
     registration::pins::{Others, Pin},
     testing::api::{Store, api},
+    tls::files::Files,
+    versions::Needed,
 };
 
 /// A directory as a kubelet mounts a Secret: files are links through `..data` to a directory that
@@ -66,13 +69,13 @@ fn made() -> Pair {
     issue(&endpoint(), None, SystemTime::now()).unwrap()
 }
 
-fn upkeep(source: Source, target: Option<Target>) -> Upkeep {
-    Upkeep {
+fn registrar(source: CertificateSource, client: Option<Client>) -> Registrar {
+    Registrar {
         source,
         endpoint: Some(endpoint()),
-        target,
+        client,
         serving: ServingCertificate::new(),
-        registered: Arc::default(),
+        state: Arc::default(),
         paths: Paths::new(),
         conversions: Arc::default(),
         policy: helm_guard_core::policy::Policy::default().live(),
@@ -117,11 +120,11 @@ fn registered_ca(store: &Mutex<Store>) -> Option<String> {
 async fn a_swapped_link_is_noticed_and_a_bad_pair_is_counted_once() {
     let (first, second) = (made(), made());
     let mut mounted = Mounted::new(&first);
-    let upkeep = upkeep(Source::Files(mounted.files()), None);
-    let serving = Arc::clone(&upkeep.serving);
-    let begun = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Files(mounted.files()), None);
+    let serving = Arc::clone(&registrar.serving);
+    let begun = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+    let kept = tokio::spawn(run(registrar, begun, stop.clone()));
 
     mounted.swap(&Pair {
         key: first.key.clone(),
@@ -149,7 +152,7 @@ async fn a_missing_file_ends_the_start_with_its_name() {
         certificate: "/nowhere/tls.crt".into(),
         key: "/nowhere/tls.key".into(),
     };
-    let error = begin(&upkeep(Source::Files(files), None))
+    let error = start(&registrar(CertificateSource::Files(files), None))
         .await
         .unwrap_err()
         .to_string();
@@ -164,13 +167,12 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
     let (client, store) = api();
     let first = made();
     let mut mounted = Mounted::new(&first);
-    let target = Target { client };
-    let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
-    let serving = Arc::clone(&upkeep.serving);
-    let registered = Arc::clone(&upkeep.registered);
-    let begun = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Files(mounted.files()), Some(client));
+    let serving = Arc::clone(&registrar.serving);
+    let registered = Arc::clone(&registrar.state);
+    let begun = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+    let kept = tokio::spawn(run(registrar, begun, stop.clone()));
     until(|| registered.is_registered()).await;
     assert_eq!(registered_ca(&store), first.ca_bundle);
 
@@ -199,11 +201,10 @@ async fn the_api_server_trusts_a_new_ca_before_its_leaf_is_served() {
 async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads() {
     let (client, store) = api();
     let mounted = Mounted::new(&made());
-    let mut upkeep = upkeep(Source::Files(mounted.files()), Some(Target { client }));
-    let leader = begin(&upkeep).await.unwrap();
-    let needed = upkeep.conversions.needed();
-    let wanted = || (leader.ca_bundle.clone(), PathKey::of(&leader));
-    register(&upkeep, wanted(), &needed).await;
+    let mut registrar = registrar(CertificateSource::Files(mounted.files()), Some(client));
+    let leader = start(&registrar).await.unwrap();
+    let needed = registrar.conversions.needed();
+    register(&registrar, &leader, &needed).await;
     let written_by = "/metadata/annotations/helm-guard.dev~1written-by-version";
     let age = |store: &Mutex<Store>| {
         let mut object = store.lock().object.clone().unwrap();
@@ -211,72 +212,65 @@ async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads(
         store.lock().put(object);
     };
     let (role, election) = watch::channel(Role::Follower);
-    upkeep.role = election;
-    upkeep.registered = Arc::default();
+    registrar.role = election;
+    registrar.state = Arc::default();
     age(&store);
-    let outcome = register(&upkeep, wanted(), &needed).await;
+    let outcome = register(&registrar, &leader, &needed).await;
     assert_eq!(outcome, Outcome::Behind);
     role.send_replace(Role::Leader);
-    let outcome = register(&upkeep, wanted(), &needed).await;
-    assert_eq!((outcome, upkeep.registered.writes()), (Outcome::Current, 1));
-    assert!(
-        upkeep
-            .registered
-            .take_disturbances(Duration::ZERO)
-            .is_empty()
-    );
+    let outcome = register(&registrar, &leader, &needed).await;
+    assert_eq!((outcome, registrar.state.writes()), (Outcome::Current, 1));
+    assert!(registrar.state.take_disturbances(Duration::ZERO).is_empty());
 
     age(&store);
-    register(&upkeep, wanted(), &needed).await;
-    let found = upkeep.registered.take_disturbances(Duration::ZERO);
+    register(&registrar, &leader, &needed).await;
+    let found = registrar.state.take_disturbances(Duration::ZERO);
     assert_eq!(found, ["changed: labels and annotations"]);
 }
 
 #[tokio::test]
 async fn a_deleted_registration_comes_back_until_it_is_ended() {
     let (client, store) = api();
-    let target = Target { client };
     let mut mounted = Mounted::new(&made());
-    let upkeep = upkeep(Source::Files(mounted.files()), Some(target));
-    let begun = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Files(mounted.files()), Some(client));
+    let begun = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep.clone(), begun, stop.clone()));
-    until(|| upkeep.registered.writes() == 1).await;
+    let kept = tokio::spawn(run(registrar.clone(), begun, stop.clone()));
+    until(|| registrar.state.writes() == 1).await;
     store.lock().object = None;
-    until(|| upkeep.registered.writes() == 2).await;
+    until(|| registrar.state.writes() == 2).await;
 
-    assert_eq!(end(&upkeep).await.unwrap(), Unregistered::Deleted);
-    // A new certificate shows that upkeep goes on.
+    assert_eq!(unregister(&registrar).await.unwrap(), Unregistered::Deleted);
+    // A new certificate shows that registrar goes on.
     mounted.swap(&made());
-    until(|| upkeep.serving.reloads() == 2).await;
+    until(|| registrar.serving.reloads() == 2).await;
     stop.cancel();
     kept.await.unwrap();
-    assert!(store.lock().object.is_none() && !upkeep.registered.is_registered());
+    assert!(store.lock().object.is_none() && !registrar.state.is_registered());
 }
 
 #[tokio::test]
 async fn a_certificate_in_memory_is_kept_until_it_ends() {
-    let upkeep = upkeep(Source::Memory, None);
-    let first = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Memory, None);
+    let first = start(&registrar).await.unwrap();
     let now = SystemTime::now();
     let late = now + Duration::from_secs(300 * 24 * 60 * 60);
-    assert_eq!(current(&upkeep, Some(&first), now).await.unwrap(), first);
-    let next = current(&upkeep, Some(&first), late).await.unwrap();
+    assert_eq!(current(&registrar, Some(&first), now).await.unwrap(), first);
+    let next = current(&registrar, Some(&first), late).await.unwrap();
     assert!(next.ca_bundle.unwrap().contains(&first.ca_bundle.unwrap()));
 }
 
 #[tokio::test]
 async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on() {
     let (client, store) = api();
-    let target = Target { client };
-    let mut upkeep = upkeep(Source::Memory, Some(target));
+    let mut registrar = registrar(CertificateSource::Memory, Some(client));
     // Only the need itself can be the reason to write.
-    upkeep.intervals.certificate = Duration::from_secs(3600);
-    upkeep.intervals.registration = Duration::from_secs(3600);
-    let conversions = Arc::clone(&upkeep.conversions);
-    let begun = begin(&upkeep).await.unwrap();
+    registrar.intervals.certificate = Duration::from_secs(3600);
+    registrar.intervals.registration = Duration::from_secs(3600);
+    let conversions = Arc::clone(&registrar.conversions);
+    let begun = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep, begun, stop.clone()));
+    let kept = tokio::spawn(run(registrar, begun, stop.clone()));
     // Of the one version; none while nothing is registered.
     let entries = || -> Option<usize> {
         let live = store.lock().object.clone()?;
@@ -325,12 +319,11 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
 #[tokio::test]
 async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_is_on_again() {
     let (client, store) = api();
-    let target = Target { client };
-    let upkeep = upkeep(Source::Memory, Some(target));
-    let registered = Arc::clone(&upkeep.registered);
-    let first = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Memory, Some(client));
+    let registered = Arc::clone(&registrar.state);
+    let first = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep, first, stop.clone()));
+    let kept = tokio::spawn(run(registrar, first, stop.clone()));
     until(|| registered.is_registered()).await;
 
     registered.suspend(true);
@@ -358,12 +351,11 @@ async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_i
 #[tokio::test]
 async fn a_guard_that_starts_suspended_never_registers() {
     let (client, store) = api();
-    let target = Target { client };
-    let upkeep = upkeep(Source::Memory, Some(target));
-    upkeep.registered.suspend(true);
-    let first = begin(&upkeep).await.unwrap();
+    let registrar = registrar(CertificateSource::Memory, Some(client));
+    registrar.state.suspend(true);
+    let first = start(&registrar).await.unwrap();
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(keep(upkeep, first, stop.clone()));
+    let kept = tokio::spawn(run(registrar, first, stop.clone()));
     until(|| store.lock().requests.len() > 3).await;
     assert!(store.lock().object.is_none());
     assert!(
@@ -382,8 +374,8 @@ async fn a_guard_that_starts_suspended_never_registers() {
 async fn the_start_waits_for_an_api_server_that_cannot_answer_yet() {
     let (client, store) = api();
     store.lock().refuse = Some(503);
-    let upkeep = upkeep(
-        Source::Secret {
+    let registrar = registrar(
+        CertificateSource::Secret {
             client,
             namespace: "ops".to_owned(),
         },
@@ -393,11 +385,11 @@ async fn the_start_waits_for_an_api_server_that_cannot_answer_yet() {
         until(|| store.lock().requests.len() > 3).await;
         store.lock().refuse = None;
     };
-    let (begun, ()) = tokio::join!(begin(&upkeep), recovering);
-    assert_eq!(Some(begun.unwrap().chain), upkeep_chain(&store));
+    let (begun, ()) = tokio::join!(start(&registrar), recovering);
+    assert_eq!(Some(begun.unwrap().chain), shared_chain(&store));
 }
 
-fn upkeep_chain(store: &Mutex<Store>) -> Option<String> {
+fn shared_chain(store: &Mutex<Store>) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let object = store.lock().object.clone()?;
     let encoded = object["data"]["tls.crt"].as_str()?;
@@ -408,11 +400,11 @@ fn upkeep_chain(store: &Mutex<Store>) -> Option<String> {
 async fn the_start_ends_where_the_api_server_refuses() {
     let (client, store) = api();
     store.lock().refuse = Some(403);
-    let source = Source::Secret {
+    let source = CertificateSource::Secret {
         client,
         namespace: "ops".to_owned(),
     };
-    let error = begin(&upkeep(source, None)).await.unwrap_err();
+    let error = start(&registrar(source, None)).await.unwrap_err();
     assert!(error.to_string().contains("Forbidden"), "{error}");
     assert_eq!(store.lock().requests.len(), 1);
 }

@@ -1,0 +1,203 @@
+//! One look at the registration: what is wanted, what was done, and what it means for calls.
+
+use kube::Client;
+use tokio::time::timeout;
+
+use super::{API_TIMEOUT, Registrar, state::RegistrationState};
+use crate::{
+    cluster::lease::Role,
+    webhook::{
+        paths::PathKey,
+        registration::{
+            self, Ensured, Memory, Registration, RegistrationError, Unregistered, Written,
+            emergencies::Watched, installation::Takeover, owner::Owner, pins::Wanted,
+            writer::Mandate,
+        },
+        tls::Pair,
+        versions::Needed,
+    },
+};
+
+/// The part of the certificate that the API server knows.
+pub(super) struct Announced {
+    pub(super) ca_bundle: Option<String>,
+    pub(super) paths: PathKey,
+}
+
+impl From<&Pair> for Announced {
+    fn from(pair: &Pair) -> Self {
+        Self {
+            ca_bundle: pair.ca_bundle.clone(),
+            paths: PathKey::of(pair),
+        }
+    }
+}
+
+impl Registrar {
+    /// What this replica may change. One that cannot take part in an election registers all the same: a
+    /// cluster without a registration is not guarded.
+    fn mandate(&self) -> Mandate {
+        let role = *self.role.borrow();
+        if matches!(role, Role::Unknown | Role::Follower) {
+            self.state.follows();
+            return Mandate::WhatIsMissing;
+        }
+        if self.state.leads_since().elapsed() >= self.intervals.before_undoing_newer {
+            Mandate::Everything
+        } else {
+            Mandate::UnlessNewer
+        }
+    }
+
+    /// A registration is taken over once: two guards with `--take-over` must not overwrite each other forever.
+    fn takeover(&self) -> Takeover {
+        if self.state.was_registered() {
+            Takeover::Never
+        } else {
+            self.takeover
+        }
+    }
+
+    /// The users and groups whose every request is recorded.
+    pub(super) fn watched(&self) -> Watched {
+        let (users, groups) = self.policy.load().emergencies().who();
+        Watched { users, groups }
+    }
+
+    /// What is to be registered, without its owner; none if nothing is called.
+    pub(super) fn wanted(&self, announced: Announced, pins: Wanted) -> Option<Registration> {
+        Some(Registration {
+            ca_bundle: announced.ca_bundle,
+            pins,
+            watched: self.watched(),
+            fail_closed: self.fail_closed.clone(),
+            mandate: self.mandate(),
+            installation: self.installation.clone(),
+            takeover: self.takeover(),
+            ..Registration::new(self.endpoint.clone()?, announced.paths)
+        })
+    }
+
+    /// What owns the registration now. If that cannot be read, the registration is written without: a cluster
+    /// without one is not guarded.
+    async fn owner(&self, client: &Client) -> Owner {
+        let Some(name) = &self.owner else {
+            return Owner::AsItIs;
+        };
+        match Owner::read(client, name).await {
+            Ok(owner) => owner,
+            Err(error) => {
+                tracing::warn!(%error, name, "failed to read the ClusterRole that owns the registration");
+                Owner::AsItIs
+            }
+        }
+    }
+}
+
+/// The result of a look at the registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It could not be read or written, or calls go elsewhere.
+    Failed,
+    /// Calls come to this guard and trust it; the replica that leads corrects the rest.
+    Behind,
+    /// It is as wanted, or none is wanted.
+    Current,
+}
+
+/// Looks at the registration, and writes it if it is not as wanted.
+pub(super) async fn register(
+    registrar: &Registrar,
+    announced: impl Into<Announced>,
+    needed: &Needed,
+) -> Outcome {
+    let wanted = registrar.wanted(announced.into(), needed.wanted());
+    let (Some(client), Some(mut wanted)) = (&registrar.client, wanted) else {
+        return Outcome::Current;
+    };
+    let state = &registrar.state;
+    let Some(_writing) = state.write().await else {
+        return Outcome::Current;
+    };
+    if state.is_suspended() {
+        return withdraw(state, client, &wanted).await;
+    }
+    state.wants(&wanted);
+    let memory = Memory {
+        paths: &registrar.paths,
+        others: &state.others,
+    };
+    let look = async {
+        wanted.owner = registrar.owner(client).await;
+        registration::ensure(client, &wanted, memory).await
+    };
+    let ensured = timeout(API_TIMEOUT, look)
+        .await
+        .unwrap_or(Err(RegistrationError::Unanswered));
+    match ensured {
+        Ok(ensured) => {
+            log(&ensured, needed);
+            state.looked(&ensured);
+            outcome(&ensured)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the webhook is not registered");
+            state.failed(&error);
+            Outcome::Failed
+        }
+    }
+}
+
+fn outcome(ensured: &Ensured) -> Outcome {
+    match ensured.written {
+        _ if ensured.missed.is_some() => Outcome::Failed,
+        Written::Left(_) | Written::Announced => Outcome::Behind,
+        Written::Unchanged | Written::Created | Written::Replaced(_) => Outcome::Current,
+    }
+}
+
+fn log(ensured: &Ensured, needed: &Needed) {
+    match &ensured.written {
+        Written::Unchanged => {}
+        Written::Left(what) => {
+            let missed = ensured.missed.as_deref();
+            tracing::debug!(
+                what,
+                missed,
+                "left the registration to the replica that leads"
+            );
+        }
+        Written::Created => tracing::info!("registered the webhook"),
+        Written::Announced => tracing::info!("added the CA of this replica to the registration"),
+        Written::Replaced(registration::VERSIONS) => {
+            let versions = needed.pins.len();
+            tracing::info!(versions, "registered the versions to convert objects to");
+        }
+        Written::Replaced(registration::EXPIRED_CA) => {
+            tracing::info!("removed a CA from the registration that no replica uses any more");
+        }
+        Written::Replaced(what) => tracing::warn!(what, "corrected the webhook's registration"),
+    }
+}
+
+/// Removes the registration while the guard is suspended: the API server then waits for nobody.
+async fn withdraw(state: &RegistrationState, client: &Client, wanted: &Registration) -> Outcome {
+    let removal = registration::remove(client, wanted, &state.others);
+    let done = timeout(API_TIMEOUT, removal)
+        .await
+        .unwrap_or(Err(RegistrationError::Unanswered));
+    match &done {
+        Ok(Unregistered::Deleted) => {
+            tracing::warn!("removed the webhook's registration: the guard is suspended");
+        }
+        Ok(Unregistered::Absent | Unregistered::NotOurs) => {}
+        Err(error) => {
+            tracing::error!(%error, "the guard is suspended, and its registration is still there");
+        }
+    }
+    state.withdrawn(done.as_ref().err());
+    match done {
+        Ok(_) => Outcome::Current,
+        Err(_) => Outcome::Failed,
+    }
+}

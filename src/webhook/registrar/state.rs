@@ -1,0 +1,253 @@
+//! What is known of the registration: for readiness, metrics and alerts.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Mutex as AsyncMutex, MutexGuard, watch},
+    time::Instant,
+};
+
+use crate::webhook::registration::{
+    self, Ensured, Registration, RegistrationError, Written,
+    installation::{Installation, OtherInstallations},
+    writer::Mandate,
+};
+
+/// Changes by others that are remembered until they are reported.
+const MAX_DISTURBANCES: usize = 16;
+
+/// What this process knows of the registration.
+#[derive(Debug, Default)]
+pub struct RegistrationState {
+    is_in_place: AtomicBool,
+    was_in_place: AtomicBool,
+    writes: AtomicU64,
+    failures: AtomicU64,
+    error: Mutex<Option<String>>,
+    /// Whether the kill switch is on: then the registration is removed, and not written.
+    suspended: watch::Sender<bool>,
+    /// Whether what this process wrote should be there.
+    is_expected: AtomicBool,
+    /// What this process wanted last, and whether it led.
+    wanted: Mutex<Option<(bool, ValidatingWebhookConfiguration)>>,
+    /// What others exclude by requirements that are tolerated.
+    foreign: Mutex<Vec<String>>,
+    /// Since when this replica leads.
+    leads_since: Mutex<Option<Instant>>,
+    /// Other installations of the guard.
+    pub(super) others: OtherInstallations,
+    /// Changes by others and when they were seen, until they are reported.
+    disturbances: Mutex<Vec<(Instant, String)>>,
+    /// Whether the registration was removed for good. Locked while it is written.
+    has_ended: AsyncMutex<bool>,
+}
+
+/// For readiness, metrics and alerts.
+impl RegistrationState {
+    /// Whether it was in place and correct at the last look.
+    pub fn is_registered(&self) -> bool {
+        self.is_in_place.load(Ordering::Acquire)
+    }
+
+    /// Whether it was in place at any time since the start.
+    pub fn was_registered(&self) -> bool {
+        self.was_in_place.load(Ordering::Acquire)
+    }
+
+    /// How often it was created or corrected.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// How often it could not be read or written.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether the kill switch is on.
+    pub fn is_suspended(&self) -> bool {
+        *self.suspended.borrow()
+    }
+
+    /// What others exclude by requirements that are tolerated.
+    pub fn foreign(&self) -> Vec<String> {
+        self.foreign.lock().clone()
+    }
+
+    /// Why it is not in place, if an error is the reason.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().clone()
+    }
+
+    /// Changes by others that were seen at least this long ago, once each. A younger one may be by another
+    /// replica that already knows a new policy or certificate.
+    pub fn take_disturbances(&self, ago: Duration) -> Vec<String> {
+        let mut disturbances = self.disturbances.lock();
+        let old = disturbances
+            .iter()
+            .take_while(|(at, _)| at.elapsed() >= ago);
+        let old = old.count();
+        disturbances.drain(..old).map(|(_, what)| what).collect()
+    }
+}
+
+/// For the kill switch.
+impl RegistrationState {
+    /// Turns it on or off. While it is on, the registration is removed at once and not written again.
+    pub fn suspend(&self, is_suspended: bool) {
+        self.suspended.send_if_modified(|was_suspended| {
+            let is_new = *was_suspended != is_suspended;
+            *was_suspended = is_suspended;
+            is_new
+        });
+    }
+
+    pub(super) fn suspended(&self) -> watch::Receiver<bool> {
+        self.suspended.subscribe()
+    }
+
+    /// Notes that the registration was removed, or why not.
+    pub(super) fn withdrawn(&self, error: Option<&RegistrationError>) {
+        if error.is_some() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.error.lock() = error.map(ToString::to_string);
+        self.is_in_place.store(false, Ordering::Release);
+        self.is_expected.store(false, Ordering::Release);
+    }
+}
+
+/// For the registrar.
+impl RegistrationState {
+    /// The right to write the registration, until it is dropped; none once it was removed for good.
+    pub(super) async fn write(&self) -> Option<MutexGuard<'_, bool>> {
+        let has_ended = self.has_ended.lock().await;
+        (!*has_ended).then_some(has_ended)
+    }
+
+    /// Takes that right from everybody, and the right to remove the registration.
+    pub(super) async fn end(&self) -> MutexGuard<'_, bool> {
+        let mut has_ended = self.has_ended.lock().await;
+        *has_ended = true;
+        has_ended
+    }
+
+    pub(super) fn removed(&self) {
+        self.is_in_place.store(false, Ordering::Release);
+    }
+
+    /// When this replica began to lead: now, unless it led before.
+    pub(super) fn leads_since(&self) -> Instant {
+        *self.leads_since.lock().get_or_insert_with(Instant::now)
+    }
+
+    pub(super) fn follows(&self) {
+        *self.leads_since.lock() = None;
+    }
+
+    /// Notes what this process wants from now on. If that is another registration than before, the other
+    /// replicas want it too, and some of them know sooner: what they changed is no disturbance. Nor is what the
+    /// previous leader left: another version, or another order of CAs.
+    pub(super) fn wants(&self, registration: &Registration) {
+        // Without the versions, which come and go with the releases, and without the owner, which cannot
+        // always be read.
+        let mut next = registration::configuration(registration, &BTreeSet::new());
+        next.metadata.owner_references = None;
+        let next = (registration.mandate != Mandate::WhatIsMissing, next);
+        let mut wanted = self.wanted.lock();
+        if wanted.as_ref() != Some(&next) {
+            *wanted = Some(next);
+            self.is_expected.store(false, Ordering::Release);
+            self.disturbances.lock().clear();
+        }
+    }
+
+    /// Notes the result of a look.
+    pub(super) fn looked(&self, ensured: &Ensured) {
+        if !matches!(ensured.written, Written::Unchanged | Written::Left(_)) {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.excluded(&ensured.foreign);
+        if let Some(other) = &ensured.other {
+            self.lost_to(other);
+        }
+        self.misses(ensured.missed.clone());
+        let is_in_place = ensured.missed.is_none();
+        self.is_in_place.store(is_in_place, Ordering::Release);
+        if is_in_place {
+            self.disturbed(&ensured.written);
+            self.was_in_place.store(true, Ordering::Release);
+            self.is_expected.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that there was no result.
+    pub(super) fn failed(&self, error: &RegistrationError) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        *self.error.lock() = Some(error.to_string());
+        self.is_in_place.store(false, Ordering::Release);
+    }
+
+    /// What others did to what this process had written.
+    fn disturbed(&self, written: &Written) {
+        let what = match written {
+            Written::Unchanged
+            | Written::Announced
+            | Written::Left(_)
+            | Written::Replaced(registration::VERSIONS | registration::EXPIRED_CA) => return,
+            Written::Created => "deleted".to_owned(),
+            Written::Replaced(what) => format!("changed: {what}"),
+        };
+        if self.is_expected.load(Ordering::Acquire) {
+            self.remember(what);
+        }
+    }
+
+    /// Another installation has it. If this one had it before, that is reported like a change.
+    fn lost_to(&self, other: &Installation) {
+        if self.is_expected.swap(false, Ordering::AcqRel) {
+            self.remember(format!("taken over by the installation {other}"));
+        }
+    }
+
+    /// What others exclude. What is new is logged once, and reported like a change.
+    fn excluded(&self, found: &[String]) {
+        let mut foreign = self.foreign.lock();
+        if *foreign == found {
+            return;
+        }
+        if !found.is_empty() {
+            let what = found.join("; ");
+            tracing::warn!(
+                what,
+                "tolerating requirements that others added to the registration"
+            );
+            self.remember(format!("changed: {what}"));
+        }
+        *foreign = found.to_vec();
+    }
+
+    fn remember(&self, what: String) {
+        let mut disturbances = self.disturbances.lock();
+        if disturbances.len() < MAX_DISTURBANCES {
+            disturbances.push((Instant::now(), what));
+        }
+    }
+
+    /// Why calls do not come to this guard. What is new is logged.
+    fn misses(&self, reason: Option<String>) {
+        let mut error = self.error.lock();
+        if let Some(reason) = &reason
+            && error.as_ref() != Some(reason)
+        {
+            tracing::warn!(reason, "the API server does not call this guard");
+        }
+        *error = reason;
+    }
+}
