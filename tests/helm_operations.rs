@@ -1,9 +1,9 @@
-//! Helm's own operations, and the other rightful writers of a cluster, in front of a guard in mode
-//! Deny: none of their steps is refused, and inside and after each of them a foreign value still is.
+//! Helm's own operations, and other legitimate writers of a cluster, with a guard in mode Deny: none
+//! of their steps is denied, and during and after each of them a foreign value still is.
 //!
-//! A control plane and a guard of this binary's own. What the people of the stories meet, and the plain
-//! course of each operation, is in `tests/cluster`; here is where operations fail, are killed, meet
-//! other writers, or take a way that few charts need. Start at [`steps`].
+//! This program has its own control plane and guard. The stories, and the normal course of each
+//! operation, are in `tests/cluster`. Here operations fail, are killed, conflict with other writers, or
+//! use rare options. Start at [`steps`].
 //!
 //! "Scenario N" is row N of the table in tests/README.md.
 

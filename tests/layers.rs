@@ -1,10 +1,10 @@
-//! The structure that ARCHITECTURE.md promises, as far as Cargo and the compiler do not hold it already.
+//! The structure in ARCHITECTURE.md, where Cargo and the compiler do not enforce it already.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::process::Command;
 
-/// Crates with which code could reach a network, a runtime or a cluster.
+/// Crates that give access to a network, a runtime or a cluster.
 const IO: [&str; 7] = [
     "hyper",
     "kube-client",

@@ -1,5 +1,5 @@
-//! What a real API server calls a registered webhook for, and what it keeps away; and how a
-//! registration and a shared certificate hold against it.
+//! For which requests a real API server calls the registered webhook, and for which not; and how
+//! the registration and a shared certificate work with it.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ fn leading() -> watch::Receiver<Role> {
 
 const CONFIGURATION: &str = "validatingwebhookconfiguration/helm-guard";
 
-/// Every call that came: operation, resource with subresource, name, user.
+/// Every call: operation, resource with subresource, name, user.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<Vec<Call>>>);
 
@@ -73,7 +73,7 @@ impl Calls {
         self.0.lock().unwrap().push(Call {
             operation: text("/operation").to_owned(),
             resource: resource.join("/").trim_end_matches('/').to_owned(),
-            // An object of a collection has its name in the old object only.
+            // In a delete-collection request, only the old object has a name.
             name: [text("/name"), text("/oldObject/metadata/name")]
                 .into_iter()
                 .find(|name| !name.is_empty())
@@ -88,8 +88,8 @@ impl Calls {
         })
     }
 
-    /// Takes what alice did since the last time. A write that meets a controller's is tried again
-    /// by the API server, which then asks again.
+    /// Takes Alice's calls since the last time, without repetitions. The API server retries a write
+    /// that conflicts with a controller's, and calls again.
     fn of_alice(&self) -> Vec<String> {
         let mut calls = self.0.lock().unwrap();
         let hers = calls.extract_if(.., |call| call.user == "alice@example.com");
@@ -100,7 +100,7 @@ impl Calls {
         seen
     }
 
-    /// The same with each call, however often it came.
+    /// The same including repeated calls.
     fn all_of_alice(&self) -> Vec<String> {
         let mut calls = self.0.lock().unwrap();
         let hers = calls.extract_if(.., |call| call.user == "alice@example.com");
@@ -118,7 +118,7 @@ impl Calls {
     }
 }
 
-/// A webhook that allows everything and remembers it, registered as the guard registers itself.
+/// A webhook that allows and records every request, registered like the guard.
 struct Recorder {
     runtime: Runtime,
     calls: Calls,
@@ -199,7 +199,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// One registration and one namespace, in which alice does what a test says.
+/// One registration and one namespace in which Alice acts.
 struct Scene<'a> {
     plane: &'a ControlPlane,
     namespace: &'a str,
@@ -235,7 +235,8 @@ fn object(api_version: &str, kind: &str, name: &str) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})
 }
 
-/// One test: the configuration is the cluster's, and its parts would meet each other's calls.
+/// A single test, because the configuration applies to the whole cluster and its parts would see each other's
+/// calls.
 #[test]
 fn every_served_subresource_is_evaluated_or_writes_no_declared_field() {
     perimeter::every_served_subresource_is_seen_or_harmless(shared());
@@ -252,7 +253,7 @@ fn the_api_server_calls_the_webhook_for_declared_objects_and_not_for_copies() {
         calls: &recorder.calls,
     };
 
-    // The API server learns of a new configuration a moment later.
+    // The API server notices a new configuration a moment later.
     scene.apply(&object("v1", "ConfigMap", "declared"));
     until("the first call", || {
         scene.kubectl("annotate configmap declared --overwrite seen=not-yet");
@@ -314,7 +315,7 @@ fn copies_of_controllers_bring_none(scene: &Scene<'_>) {
     scene.apply(&deployment);
     scene.apply(&service);
     scene.kubectl("rollout status deployment web --timeout=60s");
-    // Its Scale has no labels and is seen.
+    // Its Scale has no labels, and the webhook is called.
     scene.kubectl("scale deployment web --replicas=3");
     scene.seen(&["UPDATE deployments/scale web"]);
     scene.kubectl("set image deployment web web=registry.example/web:2");
@@ -392,7 +393,7 @@ fn the_registration_holds(plane: &ControlPlane, recorder: &Recorder) {
         paths: &paths,
         others: &others,
     };
-    // What the API server fills in is no difference: it was written once, however often looked at.
+    // Defaults of the API server are not drift: the registration was written once.
     let looked = runtime
         .block_on(registration::ensure(client, &wanted, memory))
         .unwrap();
@@ -433,7 +434,7 @@ fn replicas_agree_on_one_certificate(recorder: &Recorder, namespace: &str) {
     assert!(made.0 == made.1 && renewed.0 == renewed.1 && made.0 != renewed.0);
 }
 
-/// Whom a Service's selector or a label tells to write to endpoints that a release declares.
+/// A Service's selector, or a label, can make controllers write to declared endpoints.
 fn a_declared_object_is_not_a_copy(scene: &Scene<'_>) {
     let marked = |api_version: &str, kind: &str| {
         let mut marked = object(api_version, kind, "partner");

@@ -49,7 +49,7 @@ async fn client(plane: &ControlPlane) -> Client {
     .unwrap()
 }
 
-/// Waits until `now` gives something, and gives that.
+/// Waits until `now` returns a value, and returns it.
 async fn until<T>(what: &str, mut now: impl FnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
@@ -161,7 +161,7 @@ fn a_release_is_followed_from_install_to_uninstall(
         assert_eq!(claim.release.namespace, space);
 
         block_in_place(|| helm(&["upgrade", "paint", chart, "--set", "colour=blue"]));
-        // Whatever the watch has told so far.
+        // Whatever the watch has delivered so far.
         let deadline = Instant::now() + Duration::from_secs(10);
         let claims = releases.claims("", "ConfigMap", space, "settings");
         let wanted = Wanted {

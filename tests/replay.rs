@@ -1,11 +1,11 @@
 //! Replays recorded admission reviews, in the order in which an API server sent them, through the
-//! library: release records feed the index, and every line is reviewed by what the index says at that
-//! moment. Each line has to get the verdict of the table in [`expected`].
+//! library: release records feed the index, and every line is reviewed with the index of that moment.
+//! Each line must get the verdict of the table in [`expected`].
 //!
 //! `tests/data/reviews` holds a small recording that is always replayed. A folder of larger ones is
 //! taken from `HELM_GUARD_REVIEWS`, else from `../shared/admission-reviews` if it is there.
 
-// A test may fail where it stands.
+// Helpers of tests may panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod replay {
@@ -38,22 +38,22 @@ use helm_guard_core::{
 };
 use replay::{recording, records::Records};
 
-/// Nothing is waited for: no cluster is asked.
+/// No timeout is needed, because no cluster is involved.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a line has to come to.
+/// The expected verdict of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
-    /// It passes, with this reason.
+    /// It is allowed, with this reason.
     Passes(Reason),
-    /// It is a violation at these paths; a delete has none.
+    /// It is a violation at these paths; for a delete, there are none.
     Violates(Reason, Vec<String>),
 }
 
-/// The kinds that controllers make and keep for what a release declares; no release declares them.
+/// Kinds whose objects controllers create for declared objects; no release declares them.
 const MADE_BY_CONTROLLERS: &[&str] = &["Pod", "ReplicaSet", "EndpointSlice"];
 
-/// Who changed what in the recordings, and what must come of it.
+/// The expected verdicts, by user and change.
 fn expected(request: &Request<'_>) -> Expected {
     let user = &*request.user_info.username;
     let by_kubectl = user.starts_with("alice");
@@ -61,14 +61,14 @@ fn expected(request: &Request<'_>) -> Expected {
     let (kind, operation) = (&*request.kind.kind, request.operation);
     let texts = [request.old_object, request.object].map(|object| object.map(Raw::get));
     match (operation, &*request.sub_resource) {
-        // Judged as the Pod that is bound, and no release declares one here.
+        // Evaluated as the bound Pod, and no release declares one here.
         (Operation::Create, "binding") => Expected::Passes(Reason::NotDeclared),
         (Operation::Create | Operation::Connect, _) => Expected::Passes(Reason::NotJudged),
         (Operation::Update, "scale") if by_kubectl => {
             Expected::Violates(Reason::FieldsChanged, vec![".spec.replicas".to_owned()])
         }
         (Operation::Update, _) if texts[0] == texts[1] => Expected::Passes(Reason::Unchanged),
-        // Controllers report there and leave the metadata of what a release declares as it is.
+        // Controllers write the status, and leave the metadata of declared objects unchanged.
         (Operation::Update, "status") if !MADE_BY_CONTROLLERS.contains(&kind) => {
             Expected::Passes(Reason::NothingDeclaredChanges)
         }
@@ -140,8 +140,8 @@ fn violated(verdict: &Verdict) -> Vec<String> {
     changes.map(|change| change.path.to_string()).collect()
 }
 
-/// What the recorded Helms wrote to their records, followed: the rule for records must find nothing in
-/// it. Gives the number of updates and of deletions.
+/// Follows the record writes of the recorded Helms: the rule for records must find no violation.
+/// Returns the number of updates and deletions.
 fn helms_own(lines: &[String]) -> [usize; 2] {
     let mut histories: BTreeMap<String, BTreeMap<u32, Status>> = BTreeMap::new();
     let mut seen = [0, 0];
@@ -151,7 +151,7 @@ fn helms_own(lines: &[String]) -> [usize; 2] {
         let (old, new) = (stored(request.old_object), stored(request.object));
         if let (Operation::Update, Some(old)) = (request.operation, &old) {
             let edited = edit(old, new.as_ref(), &Limits::default());
-            // Helm stores some states twice: only a label of its own, the time, differs then.
+            // Helm stores some states twice, which differ only in its time label.
             assert!(
                 matches!(edited, Edit::Helms | Edit::Beside),
                 "{}: {edited:?}",
@@ -206,7 +206,7 @@ async fn each_review_of_external_recordings_gets_its_verdict() {
     let folder = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from);
     let beside = root().join("../shared/admission-reviews");
     let Some(folder) = folder.or_else(|| beside.is_dir().then_some(beside)) else {
-        eprintln!("no folder of recorded reviews: set HELM_GUARD_REVIEWS to replay one");
+        eprintln!("no folder of recorded reviews found: set HELM_GUARD_REVIEWS to replay one");
         return;
     };
     let lines = recording::read(&folder);

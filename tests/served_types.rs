@@ -1,4 +1,4 @@
-//! The table of built-in types, held against the OpenAPI documents of a live API server.
+//! Compares the table of built-in types with the OpenAPI documents of a live API server.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,14 +38,14 @@ fn documents(plane: &ControlPlane) -> Vec<String> {
         .collect()
 }
 
-/// The part of a table that these kinds need.
+/// The part of a table for these kinds.
 fn reached(mut table: Table, kinds: &BTreeMap<KindName, String>) -> Table {
     table.kinds.retain(|name, _| kinds.contains_key(name));
     let roots: Vec<&str> = kinds.values().map(String::as_str).collect();
     table.prune(&roots)
 }
 
-/// Lines that only the first of two printed tables has, each with the type that it is a field of.
+/// Lines that only the first of two printed tables contains, each with the type of the field.
 fn only_in(text: &str, other: &str) -> Vec<String> {
     let lines = |text: &str| {
         let mut ty = String::new();

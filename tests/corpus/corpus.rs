@@ -63,7 +63,7 @@ struct Args {
     helm: Option<String>,
 
     /// Where every refusal, miss and false denial is written, a JSON object a line [default:
-    /// corpus.log.jsonl beside the builds]
+    /// corpus.log.jsonl next to the builds]
     #[arg(long)]
     log: Option<PathBuf>,
 
@@ -72,7 +72,7 @@ struct Args {
     #[arg(long)]
     log_refusals: bool,
 
-    /// The helm-guard to test [default: the one built beside this program]
+    /// The helm-guard to test [default: the one built next to this program]
     #[arg(long)]
     guard: Option<PathBuf>,
 

@@ -210,7 +210,7 @@ async fn attempt(
     }
     if late > 0 {
         let details = json!({"how": how, "path": leaf.path, "tries": late});
-        context.report("unjudged for want of time", &target.object, &details);
+        context.report("not evaluated in time", &target.object, &details);
     }
     if outcome == Outcome::Missed {
         let again = put().await?;

@@ -1,4 +1,5 @@
-//! Ways of writing: conflicts of server-side apply, replacing, taking over, moving between the Helms.
+//! Ways to write: conflicts of server-side apply, replacing, taking ownership, switching between the Helm
+//! versions.
 
 use rstest::rstest;
 use serde_json::json;
@@ -56,7 +57,7 @@ fn fields_applied_by_others_do_not_conflict_and_survive(
     assert_unhindered(&scene);
 }
 
-/// Scenario 18, with a whole application and with drift in what is declared.
+/// Scenario 18, with a complete application and with drift in declared fields.
 #[rstest]
 #[case::helm3(HelmVersion::V3, "", "--force")]
 #[case::helm4(
@@ -95,7 +96,7 @@ fn a_replacing_upgrade_undoes_all_drift(
     assert_unhindered(&scene);
 }
 
-/// Two releases that go on claiming one object, as a take-over leaves them.
+/// Two releases that both claim one object, as after a takeover.
 #[rstest]
 fn an_object_of_two_releases_may_have_either_value_and_no_third(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -115,7 +116,7 @@ fn an_object_of_two_releases_may_have_either_value_and_no_third(
     paint(&scene, "blue").quiet();
     paint(&scene, "red").quiet();
     paint(&scene, "foreign").denied(&[]);
-    // Each goes on with what it declares.
+    // Each continues with its own values.
     scene
         .helm(&format!(
             "upgrade new {chart} --take-ownership --set colour=green"
@@ -124,14 +125,14 @@ fn an_object_of_two_releases_may_have_either_value_and_no_third(
         .ok();
     assert_eq!(scene.at("configmap/settings", "/data/colour"), "green");
     paint(&scene, "red").denied(&[]);
-    // What the old owner no longer declares is the new one's alone: here its history ends.
+    // Only the new owner declares the object once the old one's history ends.
     scene.oncall("delete secret sh.helm.release.v1.old.v1").ok();
     scene.helm("uninstall new").ok();
     assert!(!scene.holds("configmap/settings"));
     assert_unhindered(&scene);
 }
 
-/// Scenario 17, and back again: the managed fields change hands at each step.
+/// Scenario 17, and back again: the managed fields change owners at each step.
 #[test]
 fn a_release_may_move_to_server_side_apply_and_back_over_drift() {
     world();

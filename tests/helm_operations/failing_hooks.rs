@@ -1,4 +1,4 @@
-//! Hooks that fail, at each point where a chart can have one.
+//! Failing hooks, at each point at which a chart can have one.
 
 use rstest::rstest;
 use testbed::{Chart, HelmVersion};
@@ -9,7 +9,7 @@ use crate::{
     world::world,
 };
 
-/// The API server refuses it, so the hook fails at once.
+/// The API server rejects it, so the hook fails at once.
 const BROKEN: &str = "\
 {{- if .Values.broken }}
 apiVersion: v1
@@ -67,7 +67,7 @@ fn an_upgrade_with_a_failed_hook_leaves_two_active_revisions_and_may_be_repeated
     for colour in ["blue", "green", left] {
         paint(&scene, colour).quiet();
     }
-    // Whoever wrote last owns the field: server-side apply wants to be told.
+    // The last writer owns the field, so server-side apply needs the flag.
     let force = crate::steps::force_conflicts(version);
     scene.helm(&upgrade).args(force).ok();
     assert_eq!(scene.at("configmap/settings", "/data/colour"), "green");
@@ -75,7 +75,7 @@ fn an_upgrade_with_a_failed_hook_leaves_two_active_revisions_and_may_be_repeated
     assert_unhindered(&scene);
 }
 
-/// An upgrade that fails at its end, with the flag that takes it back.
+/// An upgrade that fails at its end, with the flag that rolls it back.
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--atomic --cleanup-on-fail")]
 #[case::helm4(HelmVersion::V4, "--rollback-on-failure --cleanup-on-fail")]
@@ -109,7 +109,7 @@ metadata: {name: added}
     assert_unhindered(&scene);
 }
 
-/// Nothing is recorded then: the release stays pending.
+/// Helm records nothing then: the release stays pending.
 #[rstest]
 fn a_rollback_with_a_failed_last_hook_may_be_repeated_without_hooks(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

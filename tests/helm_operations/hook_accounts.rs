@@ -1,4 +1,4 @@
-//! Hooks that change what their own chart declares, with the ServiceAccount that their Job runs as.
+//! Hooks that change objects of their own chart, with the ServiceAccount of their Job.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{
     world::world,
 };
 
-/// The account, what it may do, and a migration that runs before each upgrade: it recreates `settings`.
+/// The account, its rights, and a migration that runs before each upgrade: it recreates `settings`.
 const MIGRATION: &str = "\
 apiVersion: v1
 kind: ServiceAccount
@@ -44,8 +44,7 @@ spec:
       containers: [{name: migrate, image: migrate}]
 ";
 
-/// The Job is a real one, and its Pod waits for a node; what it would do is done with a token of its
-/// account.
+/// The Job is real, and its Pod waits for a node; the test acts with a token of its account instead.
 #[rstest]
 fn only_a_pre_upgrade_migration_may_replace_objects_of_its_chart(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

@@ -46,7 +46,7 @@ fn helm_requests_rewritten_by_a_mutating_webhook_are_allowed(
         Verdict::allowed("in-flight")
     );
 
-    // Settled: whoever leaves the rewritten values alone may write, and nobody may write others.
+    // After the operation: writes that keep the rewritten values are allowed, and other values are denied.
     scene.settled("deployment/web", 2);
     scene.kubectl("annotate deployment/web seen=yes").quiet();
     scene.kubectl("rollout restart deployment/web").quiet();
@@ -62,7 +62,7 @@ fn helm_requests_rewritten_by_a_mutating_webhook_are_allowed(
     assert_unhindered(&scene);
 }
 
-/// A user who may change the Deployments of the namespace, and whatever else `rights` say.
+/// A user who may change the Deployments of the namespace, and has these additional rights.
 fn developer(scene: &Scene, rights: &[(&str, &str)]) -> PathBuf {
     let user = format!("developer-{}", scene.ns);
     let admin = |line: String| scene.kubectl_as(shared().admin(), &line).ok();
@@ -78,7 +78,7 @@ fn developer(scene: &Scene, rights: &[(&str, &str)]) -> PathBuf {
     shared().user(&user, &[]).unwrap()
 }
 
-/// Scenario 56, with the door ajar: the release is pending.
+/// Scenario 56 while the release is pending.
 #[rstest]
 fn a_rewritten_value_is_denied_if_the_user_only_claims_to_be_helm(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -102,11 +102,11 @@ fn a_rewritten_value_is_denied_if_the_user_only_claims_to_be_helm(
     let elsewhere = mirrored("nginx:9");
     set(&developer, &elsewhere, "helm").denied(&["(revisions 2, 1, "]);
     set(&developer, &elsewhere, "helm-controller").denied(&[]);
-    // The right to write records is not enough either: the request must be Helm's.
+    // The right to write records is not enough: the request must look like Helm's.
     scene
         .kubectl(&format!("set image deployment/web server={elsewhere}"))
         .denied(&[]);
-    // Both together are what Helm itself has, and more is not asked of it.
+    // Both together are what Helm itself has; more is not required.
     scene
         .kubectl(&format!(
             "set image deployment/web server={elsewhere} --field-manager=helm"
@@ -125,8 +125,8 @@ fn a_rewritten_value_is_denied_if_the_user_only_claims_to_be_helm(
     assert_eq!(developers.len(), 2, "{developers:?}");
 }
 
-/// Records in another namespace than the release, as Flux keeps them: the right to write Secrets
-/// beside the release is then no right to write its records.
+/// Records in another namespace than the release, as Flux stores them: the right to write Secrets
+/// next to the release is then not a right to write its records.
 #[test]
 fn writing_secrets_outside_the_namespace_of_the_records_proves_nothing() {
     world();

@@ -1,5 +1,5 @@
-//! Helm is killed in the middle of an operation, without a chance to write anything down; and what
-//! is refused while it is still in the middle.
+//! Helm is killed during an operation, without a chance to record anything; and what is denied
+//! while the operation runs.
 
 use rstest::rstest;
 use testbed::{HelmVersion, shared};
@@ -38,7 +38,7 @@ fn while_an_upgrade_waits_foreign_values_are_denied_and_it_completes(
     assert_unhindered(&scene);
 }
 
-/// The upgrade gives up waiting, and rolls back while others try their luck.
+/// The upgrade times out, and rolls back while others try foreign values.
 #[rstest]
 #[case::helm3(HelmVersion::V3, "--atomic")]
 #[case::helm4(HelmVersion::V4, "--rollback-on-failure")]
@@ -78,10 +78,10 @@ fn a_killed_upgrade_may_be_repeated_after_its_record_is_deleted(
     foreign_image_is_denied(&scene);
     let pending = record_name("web", 2);
     scene.oncall(&format!("delete secret {pending}")).ok();
-    // Now the live object follows a revision of which nothing is left.
+    // Now the live object matches a revision whose record is gone.
     scene.settled("deployment/web", 1);
     foreign_image_is_denied(&scene);
-    // What only the forgotten revision declared stays: Helm 3 knows nothing of it.
+    // Fields that only the deleted revision declared stay: Helm 3 does not know them.
     release(&scene);
     scene.helm(&format!("{upgrade} {WAIT}")).ok();
     scene.settled("deployment/web", 2);
@@ -146,7 +146,7 @@ fn a_killed_rollback_may_be_repeated_to_any_revision(
     assert_unhindered(&scene);
 }
 
-/// Scenario 28: `uninstalling` lets deletes through, and nothing else.
+/// Scenario 28: `uninstalling` allows deletes, and nothing else.
 #[rstest]
 fn a_killed_uninstall_may_be_repeated_and_still_denies_foreign_values(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -175,8 +175,8 @@ fn a_killed_uninstall_may_be_repeated_and_still_denies_foreign_values(
     assert_unhindered(&scene);
 }
 
-/// Everything that the chart installs runs, and the claim that it waits for never comes: the release stays
-/// pending, and people look for a way to unlock it.
+/// Everything in the chart runs, except that its volume claim is never bound: the release stays pending,
+/// and people look for a way to unlock it.
 #[rstest]
 fn a_killed_install_cannot_be_unlocked_by_hand_but_by_a_rollback_to_itself(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

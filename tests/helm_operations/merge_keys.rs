@@ -1,4 +1,4 @@
-//! Charts that repeat a merge key, so that Helm's own patches lose items or mix them up.
+//! Charts that repeat a merge key, so that Helm's own patches lose or confuse items.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     world::world,
 };
 
-/// A name server's ports, one number in two protocols; values: `tcp`, the name of the second one.
+/// The ports of a name server: one number with two protocols; values: `tcp`, the name of the second one.
 const PORTS: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -41,7 +41,7 @@ spec:
     - {name: '{{ .Values.tcp }}', port: 53, protocol: TCP, targetPort: '{{ .Values.tcp }}'}
 ";
 
-/// A strategic merge patch knows ports by their number alone (kubernetes#39188).
+/// A strategic merge patch identifies ports by their number only (kubernetes#39188).
 #[rstest]
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4_on_the_client(HelmVersion::V4, "--server-side=false")]
@@ -64,7 +64,7 @@ fn a_port_number_with_two_protocols_survives_every_upgrade(
         "image=dns:3,tcp=tcp-53,metrics=true",
         "image=dns:3,tcp=tcp-53",
     ] {
-        // What its patch makes of the ports is for the API server to evaluate.
+        // The API server may reject the ports that result from the patch.
         let output = scene
             .helm(&format!("upgrade dns {chart} {flags} --set {set}"))
             .run();
@@ -102,7 +102,7 @@ spec:
             {{- end }}
 ";
 
-/// Scenario 79, through the patches that Helm makes of it (helm#12438).
+/// Scenario 79, through the patches that Helm creates for it (helm#12438).
 #[rstest]
 #[case::helm3(HelmVersion::V3, "")]
 #[case::helm4(HelmVersion::V4, "--server-side=false")]
@@ -161,7 +161,7 @@ spec:
             - {name: '{{ .Values.second }}', containerPort: 8080}
 ";
 
-fn twins() -> testbed::Chart {
+fn duplicates() -> testbed::Chart {
     single(TWINS).values("image: api:1\nsecond: metrics\nalias: audit.example.com\n")
 }
 
@@ -173,8 +173,8 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
     #[case] flags: &str,
 ) {
     world();
-    let scene = Scene::new("twins", version);
-    let chart = testbed::shared().chart(&twins());
+    let scene = Scene::new("duplicates", version);
+    let chart = testbed::shared().chart(&duplicates());
     let chart = chart.display();
     scene.helm(&format!("install api {chart} {flags}")).ok();
     scene.settled("deployment/api", 1);
@@ -200,7 +200,7 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
         "image=api:2,second=stats",
         "image=api:3,second=stats,alias=trail.example.com",
     ] {
-        // Which of the twins its patch keeps is for the API server to evaluate.
+        // The API server may reject the items that its patch keeps.
         let output = scene
             .helm(&format!("upgrade api {chart} {flags} --set {set}"))
             .run();
@@ -217,12 +217,12 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
     assert_unhindered(&scene);
 }
 
-/// A server-side apply takes a key once, so no release has twins that was made by one.
+/// Server-side apply accepts a key only once, so it creates no release with repeated keys.
 #[test]
 fn the_api_server_rejects_applying_items_with_a_shared_merge_key() {
     world();
-    let scene = Scene::new("twins-applied", HelmVersion::V4);
-    let chart = testbed::shared().chart(&twins());
+    let scene = Scene::new("duplicates-applied", HelmVersion::V4);
+    let chart = testbed::shared().chart(&duplicates());
     let install = format!("install api {} --server-side=true", chart.display());
     let output = scene.helm(&install).refused();
     assert!(

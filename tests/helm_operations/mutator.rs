@@ -1,5 +1,5 @@
-//! A mutating webhook as clusters have them: it sends images through a mirror, and lets pods tolerate
-//! the taint of a node pool. One for all tests of this binary, in force in the namespaces that ask.
+//! A typical mutating webhook: it rewrites images to a mirror, and adds a toleration for a node pool.
+//! All tests of this program share it; it applies to namespaces that opt in.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +23,7 @@ use crate::scene::{Scene, eventually};
 
 pub const MIRROR: &str = "mirror.example.com/";
 
-/// From now on the webhook sees what is written to this namespace.
+/// From now on the webhook is called for writes to this namespace.
 pub fn mutates(scene: &Scene) {
     static SERVER: OnceLock<Runtime> = OnceLock::new();
     SERVER.get_or_init(serve);

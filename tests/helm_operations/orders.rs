@@ -1,4 +1,4 @@
-//! Lists with merge keys whose order means something: Helm may change it, and nobody else.
+//! Lists with merge keys whose order matters: only Helm may change it.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     world::world,
 };
 
-/// Values: `image`; `turned`, by which both lists are in another order.
+/// Values: `image`; `turned`, which reorders both lists.
 const STEPS: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -58,7 +58,7 @@ fn replace(scene: &Scene, list: &str, items: &Value) -> testbed::Invocation {
     scene.patch("deployment/web", "json", &change)
 }
 
-/// Whatever the order is, it may not be turned round; an item that nobody declares may stand anywhere.
+/// No order may be reversed; an undeclared item may be at any index.
 fn only_helm_orders(scene: &Scene, revision: u32) {
     scene.settled("deployment/web", revision);
     for (list, field) in [

@@ -1,6 +1,6 @@
-//! Writers besides Helm that are in their right. Not one line of the guard's log is about them.
+//! Legitimate writers other than Helm. The guard's log has no line about them.
 //!
-//! What each controller does by itself is in `tests/cluster/friends.rs`.
+//! Each controller alone is in `tests/cluster/friends.rs`.
 
 use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
@@ -17,7 +17,7 @@ fn scene(stem: &str) -> Scene {
     Scene::new(stem, HelmVersion::V4)
 }
 
-/// Not even a denial of Bob's.
+/// Not even a denial for Bob.
 fn assert_silence(scene: &Scene) {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| {
@@ -28,7 +28,7 @@ fn assert_silence(scene: &Scene) {
     assert_eq!(lines, Vec::<Value>::new());
 }
 
-/// A release that somebody has drifted, and its manifest.
+/// A release with drift, and its manifest.
 fn drifted(scene: &Scene) -> String {
     scene.install("myapp", &myapp("1.0.0"));
     let drift = json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [
@@ -78,7 +78,7 @@ fn flux_may_detect_and_correct_the_drift_of_a_release() {
     assert_corrected(&scene);
 }
 
-/// As Flux does with `--override-manager`, and Helm 4 when it takes a release of Helm 3 over.
+/// As Flux does with `--override-manager`, and Helm 4 when it adopts a release of Helm 3.
 #[test]
 fn the_managed_fields_may_be_rewritten() {
     let scene = scene("managed-fields");
@@ -106,7 +106,7 @@ fn applying_the_same_manifest_corrects_drift_without_a_warning() {
         let scene = scene("apply");
         let manifest = drifted(&scene);
         for _ in 0..2 {
-            // A replacement without the marks of ownership would take them off.
+            // A replacement without the marks of ownership would remove them.
             let manifest = if apply.starts_with("replace") {
                 let line = "apply --server-side --dry-run=server --force-conflicts -o json -f -";
                 let mut wanted = scene.kubectl(line).stdin(manifest.clone()).ok().json();
@@ -169,7 +169,7 @@ spec:
     scene
         .helm(&format!("upgrade data {} --set size=2Gi", chart.display()))
         .ok();
-    // The resizer reports through the status, which nobody guards.
+    // The resizer reports through the status, which is not guarded.
     let status = json!({"status": {"capacity": {"storage": "2Gi"}}});
     scene
         .patch("pvc/data", "merge", &status)
@@ -185,7 +185,7 @@ spec:
     assert_unhindered(&scene);
 }
 
-/// Scenarios 69 and 70: whether the records go first or last is chance.
+/// Scenarios 69 and 70: the order in which the records are deleted is random.
 #[test]
 fn deleting_a_namespace_with_releases_causes_no_message() {
     let scene = scene("going");
@@ -200,14 +200,14 @@ fn deleting_a_namespace_with_releases_causes_no_message() {
     scene
         .kubectl("wait --for=condition=Available deployment --all --timeout=60s")
         .ok();
-    // Anybody else is told to uninstall first.
+    // Other users must uninstall first.
     scene
         .oncall(&format!("delete namespace {} --timeout=120s", scene.ns))
         .ok();
     assert_silence(&scene);
 }
 
-/// Everything that the workload controllers make of what a chart declares: scenarios 3, 4, 68 and 70.
+/// Everything that the workload controllers do for declared objects: scenarios 3, 4, 68 and 70.
 #[test]
 fn controllers_of_declared_workloads_cause_no_message() {
     let scene = scene("workloads");

@@ -1,4 +1,4 @@
-//! Objects and records in places where few look for them.
+//! Objects and records in unusual namespaces.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rstest::rstest;
@@ -20,11 +20,11 @@ fn create(object: &Value) {
         .ok();
 }
 
-/// The version of a chart whose records were moved, by which the guard shows which ones it has read.
+/// The chart version in moved records, which shows whether the guard has read them.
 const MOVED: &str = "0.0.0-moved";
 
 /// Moves all records of a release that declares `object` to another namespace, where Helm itself does
-/// not look. The copies count once the release's own namespace has no records of it any more.
+/// not look. The copies count once the release's own namespace has none of its records.
 pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str) {
     let records = scene.get(&format!("secret -l owner=helm,name={release}"));
     for record in records["items"].as_array().unwrap() {
@@ -48,12 +48,12 @@ pub fn move_records(scene: &Scene, release: &str, object: &str, namespace: &str)
     });
 }
 
-/// A record's body as Helm stored it before it compressed records.
+/// A record's uncompressed body, as older Helm versions stored it.
 fn encode(body: &Value) -> String {
     BASE64_STANDARD.encode(BASE64_STANDARD.encode(body.to_string()))
 }
 
-/// An upgrade as Flux does it, with its records in a namespace of Flux's own.
+/// An upgrade as by Flux, with the records in Flux's namespace.
 #[test]
 fn an_upgrade_with_records_in_another_namespace_is_allowed() {
     world();
@@ -156,7 +156,7 @@ metadata: {{name: farther, namespace: {there}}}
     assert_unhindered(&scene);
 }
 
-/// What is kept belongs to nobody until a release declares it again.
+/// A kept object belongs to no release until one declares it again.
 #[rstest]
 fn a_kept_object_may_change_until_the_next_install_adopts_it(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -183,8 +183,8 @@ data: {colour: blue}
     assert_unhindered(&scene);
 }
 
-/// CRDs in `crds/` belong to no release: Helm 3 leaves an older one alone, Helm 4 updates it;
-/// and the resources that they define are guarded by what they say now.
+/// CRDs in `crds/` belong to no release: Helm 3 keeps an older one, Helm 4 updates it. Custom
+/// resources are guarded by their current CRD.
 #[rstest]
 #[case::helm3(HelmVersion::V3, false)]
 #[case::helm4(HelmVersion::V4, true)]
@@ -233,7 +233,7 @@ spec:
             {"name": "b", "weight": 2}, {"name": "c", "weight": 3}, {"name": "a", "weight": 1},
         ]}});
         scene.patch(&widget, "merge", &parts).quiet();
-        // A merge patch of Helm's names what changes between the manifests, and no drift.
+        // A merge patch of Helm contains the changes between the manifests, and no drift.
         let drift = json!({"spec": {"shape": "round", "colour": "red"}});
         scene.drift(&widget, "merge", &drift);
         scene

@@ -1,5 +1,5 @@
-//! What several tests do and demand: charts that can be held half-way, the foreign value that is
-//! always refused, and the log that knows of nothing else.
+//! Shared steps and assertions: charts that can be held halfway, the foreign value that is always
+//! denied, and the log that contains nothing else.
 
 use std::process::Child;
 
@@ -24,8 +24,8 @@ metadata: {name: settings}
 data: {colour: '{{ .Values.colour }}'}
 ";
 
-/// A Deployment `web`; values: `image`, and `hold`, by which its pods find no node, so that whoever
-/// waits for them waits until [`release`].
+/// A Deployment `web`; values: `image`, and `hold`, which keeps its pods unscheduled, so that a
+/// wait lasts until [`release`].
 pub fn web() -> Chart {
     single(WEB).values("image: nginx:1.0.0\nhold: false\n")
 }
@@ -49,7 +49,7 @@ spec:
 
 pub const WEB_IMAGE: &str = "/spec/template/spec/containers/0/image";
 
-/// Lets pods find a node that were held by `hold`.
+/// Lets the pods held by `hold` be scheduled.
 pub fn release(scene: &Scene) {
     let node = format!("label node node-a hold-{}=over", scene.ns);
     scene.kubectl_as(shared().admin(), &node).ok();
@@ -65,7 +65,7 @@ pub fn await_image(scene: &Scene, image: &str) {
     });
 }
 
-/// SIGKILL, in the middle of what it does.
+/// SIGKILL in the middle of an operation.
 pub fn kill(mut helm: Child) {
     assert!(
         helm.try_wait().unwrap().is_none(),
@@ -75,7 +75,7 @@ pub fn kill(mut helm: Child) {
     helm.wait().unwrap();
 }
 
-/// The status that a release's record says.
+/// The status in a release's record.
 pub fn status(scene: &Scene, release: &str, revision: u32) -> String {
     scene.record(release, revision)["info"]["status"]
         .as_str()
@@ -92,21 +92,21 @@ pub fn paint(scene: &Scene, colour: &str) -> testbed::Invocation {
     )
 }
 
-/// A color that no revision ever declares is refused; `newest` is the revision that says so.
+/// A color that no revision declares is denied; `newest` is the revision in the denial.
 pub fn foreign_colour_is_denied(scene: &Scene, newest: u32) {
     scene.settled("configmap/settings", newest);
     paint(scene, "foreign").denied(&[".data.colour: declared"]);
 }
 
-/// An image that no revision ever declares is refused.
+/// An image that no revision declares is denied.
 pub fn foreign_image_is_denied(scene: &Scene) {
     scene
         .kubectl("set image deployment/web server=foreign:1")
         .denied(&[".spec.template.spec.containers[name=server].image: declared"]);
 }
 
-/// Every decision in a namespace that did not simply pass, but for Bob's, take-overs, which are told
-/// of, and what the emergency identity does, by which tests make drift.
+/// Every decision in a namespace that was not simply allowed, except for Bob's, for takeovers, which
+/// are reported, and for the emergency identity, with which tests create drift.
 pub fn remarks(scene: &Scene) -> Vec<Value> {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| {
@@ -119,18 +119,18 @@ pub fn remarks(scene: &Scene) -> Vec<Value> {
     lines
 }
 
-/// Nothing that anybody but Bob did was denied, or passed only because nobody could say. That Bob was
-/// is in the log, so it is heard.
+/// No request of anyone but Bob was denied or indeterminate. Bob's denials are in the log, which
+/// shows that the log works.
 pub fn assert_unhindered(scene: &Scene) {
     assert_eq!(remarks(scene), Vec::<Value>::new());
-    // A line that could not be written at once comes after the answer.
+    // A delayed line arrives after the answer.
     eventually("Bob's denials in the log", || {
         let is_bobs = |line: &Value| line["decision"] == "denied" && line["user"]["name"] == BOB;
         log_about(scene.ns.name()).iter().any(is_bobs).then_some(())
     });
 }
 
-/// What Helm 4 needs where others own a field that the chart declares.
+/// The flag that Helm 4 needs if others own a declared field.
 pub fn force_conflicts(version: HelmVersion) -> &'static [&'static str] {
     match version {
         HelmVersion::V3 => &[],

@@ -1,4 +1,4 @@
-//! Releases that stand in a state in which no operation of Helm's runs, and the ways out of it.
+//! Releases stuck in a pending state, and how to recover them.
 
 use rstest::rstest;
 use testbed::HelmVersion;
@@ -11,12 +11,12 @@ use crate::{
     world::world,
 };
 
-/// Scenarios 21 and 26: pending is no gate, with two revisions that count.
+/// Scenarios 21 and 26: a pending release allows nothing else, and has two active revisions.
 #[rstest]
 #[case::upgrade("pending-upgrade", true)]
 #[case::rollback("pending-rollback", true)]
-#[case::upgrade_forgotten("pending-upgrade", false)]
-#[case::rollback_forgotten("pending-rollback", false)]
+#[case::upgrade_with_deleted_record("pending-upgrade", false)]
+#[case::rollback_with_deleted_record("pending-rollback", false)]
 fn a_release_stuck_in_an_upgrade_is_guarded_and_can_be_recovered(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
     #[case] stuck: &str,
@@ -78,7 +78,7 @@ fn a_release_stuck_in_its_install_is_guarded_and_can_be_uninstalled(
     assert_unhindered(&scene);
 }
 
-/// The recipes that go round for a release that is pending forever: both lose what the guard goes by.
+/// The common recipes for a release that is pending forever: both lose the record that the guard uses.
 #[rstest]
 fn a_release_stuck_in_its_install_keeps_its_record_and_recovers_by_a_rollback(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -114,7 +114,7 @@ fn a_release_stuck_in_its_install_keeps_its_record_and_recovers_by_a_rollback(
     assert_unhindered(&scene);
 }
 
-/// Without its record the release does not exist; its object is adopted by the next install.
+/// Without its record the release does not exist; the next install adopts its object.
 #[rstest]
 fn a_release_without_its_pending_install_record_may_be_installed_again(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -137,7 +137,7 @@ fn a_release_without_its_pending_install_record_may_be_installed_again(
     assert_unhindered(&scene);
 }
 
-/// Helm prunes the history before it begins: what it works from is the one deployed record.
+/// Helm prunes the history before it starts, so only the deployed record is left.
 #[rstest]
 fn with_history_max_1_failures_and_rollbacks_are_allowed(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -173,7 +173,7 @@ spec: {type: NodePort, ports: [{port: 80, nodePort: 1}]}
     assert_unhindered(&scene);
 }
 
-/// A name whose history was kept, used again, and rolled back into that history.
+/// A release name with kept history, reused, and rolled back into that history.
 #[rstest]
 fn a_replaced_release_may_be_rolled_back_to_its_earlier_history(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,

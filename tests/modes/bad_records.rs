@@ -1,4 +1,4 @@
-//! Records that nobody can read: they are seen, and harm no other release.
+//! Unreadable records: they are reported, and affect no other release.
 
 use std::io::Write;
 
@@ -68,7 +68,7 @@ fn an_unreadable_record_is_reported_and_other_releases_stay_guarded(#[case] body
     });
 }
 
-/// Helm would have refused it, but somebody may have written the record by hand.
+/// Helm would have rejected it, but somebody may have written the record by hand.
 #[test]
 fn an_invalid_yaml_document_is_reported_and_the_others_stay_guarded() {
     let turn = Turn::take();
@@ -88,7 +88,7 @@ fn an_invalid_yaml_document_is_reported_and_the_others_stay_guarded() {
     assert_eq!(guard.admin_get("/readyz").status, 200);
 }
 
-/// "Bad input" of a whole release: as large as a record can be.
+/// A release that is as large as a record can be.
 #[test]
 fn every_object_of_a_release_with_five_hundred_is_guarded() {
     let turn = Turn::take();

@@ -1,4 +1,4 @@
-//! A client of the guard's own port, beside the API server.
+//! A client of the guard's port other than the API server.
 
 use std::{
     io::{self, Read, Write},
@@ -19,14 +19,14 @@ pub const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 
 pub type Connection = StreamOwned<ClientConnection, TcpStream>;
 
-/// Whoever reaches the port.
+/// A client that can reach the port.
 pub struct Caller {
     tls: Arc<ClientConfig>,
     address: String,
 }
 
 impl Caller {
-    /// One that trusts the CA of the registration.
+    /// A client that trusts the CA of the registration.
     pub fn new(guard: &Guard, scene: &Scene) -> Self {
         let configuration = scene.get(REGISTRATION);
         let bundle = &configuration["webhooks"][0]["clientConfig"]["caBundle"];
@@ -52,7 +52,7 @@ impl Caller {
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let tls = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
         let stream = TcpStream::connect(&self.address)?;
-        // Nothing that the guard does or does not do may hang a test.
+        // The guard's behavior must not hang a test.
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         let mut connection = StreamOwned::new(tls, stream);
@@ -64,13 +64,13 @@ impl Caller {
         Ok(connection)
     }
 
-    /// Sends `body` and returns what is answered until the connection is closed.
+    /// Sends `body` and returns the answer up to the end of the connection.
     pub fn post(&self, path: &str, body: &str) -> io::Result<String> {
         let mut connection = self.announce(path, "connection: close\r\n", body.len())?;
-        // The answer may be there before the body is sent.
+        // The answer may arrive before the body is sent.
         let _ = connection.write_all(body.as_bytes());
         let mut answer = String::new();
-        // The server may close without a goodbye of TLS.
+        // The server may close without a TLS close_notify.
         let _ = connection.read_to_string(&mut answer);
         Ok(answer)
     }

@@ -54,7 +54,7 @@ pub fn write_leaf_for(
     params.not_after = rcgen::date_time_ymd(year, 12, 31);
     let issuer = rcgen::Issuer::from_params(&authority.params, &authority.key);
     let leaf = params.signed_by(key, &issuer).unwrap();
-    // The key first: for a moment the pair does not match, which must do no harm.
+    // The key first: for a moment the pair does not match, which must be harmless.
     fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
     fs::write(dir.join("tls.crt"), leaf.pem()).unwrap();
 }

@@ -44,7 +44,7 @@ fn with_a_client_ca_only_the_api_server_is_answered() {
     assert_eq!(handshake_failures(&guard), 0);
     guard.stop().expect("the guard ends by itself");
 
-    // The very same call, from a client with another name.
+    // The same call from a client with another name.
     let guard = turn.start(config("somebody-else"));
     delete().ok();
     assert!(handshake_failures(&guard) > 0);

@@ -1,4 +1,4 @@
-//! Namespaces that fail closed, on a real API server: what is refused while no guard answers, and what is
+//! Namespaces that fail closed, on a real API server: what is denied while no guard answers, and what is
 //! not.
 
 use std::{
@@ -41,7 +41,7 @@ fn config() -> GuardConfig<'static> {
         .args(["--guard-namespace", "closed-guard"])
 }
 
-/// A namespace with a release, and the label where it is wanted.
+/// A namespace with a release, optionally labeled.
 fn scene(stem: &str, is_closed: bool) -> Scene {
     let scene = Scene::new(stem, HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
@@ -55,7 +55,7 @@ fn close(namespace: &str) {
     admin(&format!("label namespace {namespace} {LABEL} --overwrite")).ok();
 }
 
-/// Until the API servers have learnt of the registration.
+/// Waits until the API server knows the registration.
 fn until_denied(scene: &Scene, by: &str) {
     eventually("a denial by the right entry", || {
         let output = scene
@@ -93,7 +93,7 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
     let mut guard = turn.start(config());
     until_denied(&closed, "fail-closed.");
     until_denied(&open, "");
-    // What violates nothing passes, and is asked about once.
+    // A change without a violation is allowed, and evaluated once.
     closed.kubectl("annotate configmap/settings note=a").quiet();
 
     guard.signal("KILL");
@@ -105,7 +105,7 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
     refused("annotate configmap/settings note=b --overwrite");
     refused("delete configmap/settings");
     refused("delete secret/sh.helm.release.v1.settings.v1");
-    // What no chart declares, and what nobody ever evaluates, does not wait for the guard.
+    // Undeclared objects, and requests that are never evaluated, do not wait for the guard.
     closed.kubectl("create configmap other").ok();
     closed.kubectl("label configmap other a=b").ok();
     closed.kubectl("delete configmap other").ok();
@@ -117,7 +117,7 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
         .ok();
     open.kubectl("delete configmap/settings").ok();
 
-    // Neither the guard's own namespace nor what starts a cluster again.
+    // Neither the guard's own namespace nor the namespaces that a cluster needs to restart.
     for namespace in [own, "kube-system"] {
         admin(&format!(
             "annotate -n {namespace} configmap of-the-guard note=b"
@@ -136,7 +136,7 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
     admin("label namespace kube-system team.example.com/closed-").ok();
     admin(&format!("delete namespace {own}")).ok();
 
-    // The way out: the Namespace itself is never closed.
+    // The escape: the Namespace object itself never fails closed.
     admin(&format!(
         "label namespace {} team.example.com/closed-",
         closed.ns.name()
@@ -149,11 +149,11 @@ fn without_a_replica_only_labeled_namespaces_deny_writes() {
         output.status.success().then_some(())
     });
     drop(guard);
-    // A guard that ends well takes its registration along; this one did not end well.
+    // A guard that exits cleanly removes its registration; this one was killed.
     admin("delete validatingwebhookconfiguration helm-guard").ok();
 }
 
-/// A node with Helm's marks: as closed as its namespace could be, if it had one.
+/// A Node with Helm's marks: cluster-scoped, so it never fails closed.
 fn node() -> String {
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -194,7 +194,7 @@ fn indeterminate_requests_are_denied_only_in_labeled_namespaces() {
     }
     let counted = r#"verdict="fail-closed",reason="record-unreadable"}"#;
     assert!(guard.admin_get("/metrics").body.contains(counted));
-    // The API server counts it too, as a call that failed and was refused.
+    // The API server counts it, too, as a failed call that was denied.
     let metrics = admin("get --raw /metrics").ok().stdout;
     let rejected = metrics.lines().any(|line| {
         line.starts_with("apiserver_admission_webhook_rejection_count")
@@ -204,8 +204,8 @@ fn indeterminate_requests_are_denied_only_in_labeled_namespaces() {
     assert!(rejected);
 }
 
-/// Replicas behind one address, as behind a Service: new connections go to the newest one, those that are
-/// there stay.
+/// Replicas behind one address, as behind a Service: new connections go to the newest one, existing ones
+/// stay.
 #[derive(Clone)]
 struct Service {
     address: String,
@@ -223,7 +223,7 @@ impl Service {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let address = backend.lock().unwrap().clone();
-                // Nobody listens there: the caller sees a connection that ends.
+                // Nothing listens there: the caller sees a closed connection.
                 if let Ok(server) = TcpStream::connect(address) {
                     let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
                     thread::spawn(move || forward((client, server)));
@@ -295,7 +295,7 @@ fn a_rolling_upgrade_denies_no_legitimate_write_and_evaluates_every_one() {
     let writes = thread::scope(|threads| {
         let writing = threads.spawn(|| {
             let mut writes = 0;
-            // Some more after the end, which nobody but the new replica can answer.
+            // Some more after the end, which only the new replica can answer.
             let mut left = 3;
             while left > 0 {
                 left -= u32::from(over.load(Ordering::Acquire));
@@ -312,7 +312,7 @@ fn a_rolling_upgrade_denies_no_legitimate_write_and_evaluates_every_one() {
         old.signal("TERM");
         let status = old
             .wait(Duration::from_secs(60))
-            .expect("it ends by itself");
+            .expect("it exits by itself");
         assert_eq!(status.code(), Some(0), "{}", old.tail());
         is_over.store(true, Ordering::Release);
         let writes = writing.join().unwrap();

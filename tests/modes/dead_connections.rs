@@ -1,4 +1,4 @@
-//! Connections to the API server that die without a word.
+//! Connections to the API server that die silently.
 
 use std::{fs, path::PathBuf};
 
@@ -12,7 +12,7 @@ use crate::{
     turn::Turn,
 };
 
-/// The administrator's kubeconfig, by way of the proxy.
+/// The administrator's kubeconfig, through the proxy.
 fn through(proxy: &Proxy) -> PathBuf {
     let admin = fs::read(shared().admin()).unwrap();
     let mut config: Value = serde_json::from_slice(&admin).unwrap();
@@ -45,7 +45,7 @@ fn a_violation_is_denied_even_if_every_pooled_connection_is_dead() {
 
     assert!(proxy.hang() > 0, "the pool should hold a connection");
     paint("red").denied(&["blue"]);
-    // The watch has died too, or has not come back: the guard learns of this revision by reading alone.
+    // The watch is dead, too: the guard learns of this revision by a read-through only.
     proxy.hang();
     let upgrade = format!("upgrade myapp {} --set colour=green", chart.display());
     scene.helm(&upgrade).quiet();

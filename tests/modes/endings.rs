@@ -1,4 +1,4 @@
-//! How a guard ends, and what that means for the cluster.
+//! How a guard exits, and what that means for the cluster.
 
 use std::{
     ffi::OsString,
@@ -38,14 +38,14 @@ fn a_stopped_guard_removes_its_registration_and_exits_cleanly() {
     let guard = turn.guard("Deny");
     assert!(scene.holds(REGISTRATION));
     delete(&scene).denied(&[]);
-    let status = guard.stop().expect("it ends by itself");
+    let status = guard.stop().expect("it exits by itself");
     assert_eq!(status.code(), Some(0));
     assert!(!scene.holds(REGISTRATION));
     delete(&scene).quiet();
 }
 
-/// As in a rolling update: the registration stays, for the next replica, and this one evaluates until the
-/// API server has had the time to learn of it.
+/// As in a rolling update: the registration stays for the next replica, and this one evaluates until the
+/// API server has had time to notice.
 #[test]
 fn a_draining_guard_reports_it_and_still_evaluates() {
     let _turn = Turn::take();
@@ -75,7 +75,7 @@ fn a_draining_guard_reports_it_and_still_evaluates() {
     delete(&scene).denied(&[]);
     let status = guard
         .wait(Duration::from_secs(60))
-        .expect("it ends by itself");
+        .expect("it exits by itself");
     assert_eq!(status.code(), Some(0), "{}", guard.tail());
     scene.kubectl(&format!("delete {REGISTRATION}")).ok();
 }
@@ -85,7 +85,7 @@ fn free_addresses() -> [String; 2] {
     listeners.map(|listener| listener.local_addr().unwrap().to_string())
 }
 
-/// The guard cannot hurt the cluster by not being there.
+/// A missing guard does not harm the cluster.
 #[test]
 fn while_the_guard_is_down_writes_are_allowed_and_the_next_guard_resumes() {
     let turn = Turn::take();
@@ -106,7 +106,7 @@ fn while_the_guard_is_down_writes_are_allowed_and_the_next_guard_resumes() {
     delete(&scene).denied(&["(revision 2, "]);
 }
 
-/// Somebody throws the kill switch, or tidies up too much.
+/// Somebody deletes the registration, on purpose or by accident.
 #[test]
 fn a_removed_registration_is_restored_at_the_next_start() {
     let turn = Turn::take();

@@ -1,4 +1,4 @@
-//! A client that knows no path of the registration, and does what it can to keep the guard busy.
+//! A client without a registered path that tries to keep the guard busy.
 
 use std::{
     collections::VecDeque,
@@ -22,8 +22,8 @@ use crate::{
 /// Connections that the client opens, one after the other.
 const CONNECTIONS: usize = 5000;
 
-/// As many as it holds: more than the guard lets one address have, fewer than files that a process may
-/// open.
+/// Connections held open: more than the guard allows one address, fewer than a process may have open
+/// files.
 const HELD: usize = 600;
 
 /// Threads that open them.
@@ -31,7 +31,7 @@ const HOLDERS: usize = 2;
 
 const PATHS: [&str; 3] = ["/validate", "/grants", "/policies"];
 
-/// A flood that ends when this goes, be it by a test that fails.
+/// A flood that ends when this value is dropped, even if the test fails.
 struct Flood<'f>(&'f AtomicBool);
 
 impl Drop for Flood<'_> {
@@ -40,7 +40,7 @@ impl Drop for Flood<'_> {
     }
 }
 
-/// What the API server has counted of its calls of the guard.
+/// The API server's counters of its calls to the guard.
 pub fn counted(scene: &Scene, metric: &str) -> f64 {
     let metrics = scene.kubectl("get --raw /metrics").ok().stdout;
     let start = format!("apiserver_admission_webhook_{metric}{{");
@@ -74,7 +74,7 @@ fn a_flood_from_one_client_does_not_block_the_api_server() {
             threads.spawn(|| {
                 let mut held = VecDeque::new();
                 while !ended.load(SeqCst) {
-                    // A request that is never sent to its end.
+                    // A request that is never completed.
                     if let Ok(connection) = caller.announce("/x", "", 1) {
                         held.push_back(connection);
                         opened.fetch_add(1, SeqCst);
@@ -122,7 +122,7 @@ fn a_flood_from_one_client_does_not_block_the_api_server() {
     });
     assert_eq!(answered.load(SeqCst), 0, "forged reviews are not answered");
     assert!((counted(&scene, "fail_open_count") - before).abs() < 0.5);
-    // The calls themselves are counted under the same names: a sum of nothing would say nothing.
+    // The calls are counted under the same names: a sum without series would prove nothing.
     assert!(counted(&scene, "request_total") > 0.5);
     let metrics = guard.admin_get("/metrics").body;
     let refused = r#"helm_guard_rejected_envelopes_total{kind="unknown-path"}"#;

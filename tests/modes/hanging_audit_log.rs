@@ -1,4 +1,4 @@
-//! An audit log that does not take its lines.
+//! An audit log whose writes block.
 
 use std::{
     fs::{File, OpenOptions},
@@ -19,7 +19,7 @@ use crate::{
 /// `open(2)` on Linux.
 const O_NONBLOCK: i32 = 0o4000;
 
-/// A pipe that is full and that nobody reads: a write to it hangs.
+/// A full pipe without a reader: a write to it blocks.
 struct FullPipe {
     path: PathBuf,
     end: File,
@@ -49,7 +49,7 @@ impl FullPipe {
         }
     }
 
-    /// Reads all there is.
+    /// Reads everything available.
     fn read(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let error = self.end.read_to_end(&mut bytes).unwrap_err();

@@ -1,5 +1,5 @@
-//! Records of another namespace that change faster than they can be read, or that are too many to be read:
-//! they void no denial of a release that they have nothing to do with.
+//! Records of another namespace that change faster than they can be read, or are too many to be read: they
+//! do not prevent denials of unrelated releases.
 
 use std::{
     fs,
@@ -32,20 +32,20 @@ use crate::{
 
 const MALLORY: &str = "mallory@example.com";
 
-/// Releases whose record is made, rewritten and deleted all the time.
+/// Releases whose record is constantly created, rewritten and deleted.
 const RESTLESS: usize = 4;
 
-/// How often that must have happened before it is over, and denials that must have come.
+/// The number of rewrites and denials to wait for.
 const ROUNDS: usize = 60;
 const DENIALS: usize = 60;
 
-/// Longer than a busy machine takes for these.
+/// Longer than a busy machine needs for these.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// More records of one release than are listed (5,000).
 const MANY: u32 = 6_000;
 
-/// Who may do everything in one namespace, and only change `ConfigMaps` in that of the release.
+/// A user who may do everything in one namespace, and only change `ConfigMaps` in that of the release.
 async fn mallory(scene: &Scene, evil: &Namespace<'_>) -> Client {
     let admin = |namespace: &str, line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());
@@ -99,7 +99,7 @@ fn secret(name: &str, revision: u32, status: &str, body: &str) -> Secret {
     serde_json::from_value(secret).unwrap()
 }
 
-/// Makes, rewrites and deletes a record until it is told to stop, and counts how often it did.
+/// Creates, rewrites and deletes a record until it is stopped, and counts the rounds.
 async fn churn(
     secrets: Api<Secret>,
     name: String,
@@ -127,7 +127,7 @@ async fn churn(
     }
 }
 
-/// What an attacker asks of the ConfigMap, naming a release of their own as its owner.
+/// An attacker's change of the ConfigMap, which names their own release as its owner.
 fn attacks(evil: &Namespace<'_>, name: &str) -> [(&'static str, Value); 3] {
     let annotations = json!({
         "meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": evil.name(),
@@ -147,7 +147,7 @@ fn attacks(evil: &Namespace<'_>, name: &str) -> [(&'static str, Value); 3] {
     ]
 }
 
-/// Whether the guard refused it.
+/// Whether the guard denied it.
 async fn is_denied(config_maps: &Api<ConfigMap>, (manager, patch): &(&str, Value)) -> bool {
     let params = PatchParams {
         field_manager: Some((*manager).to_owned()),
@@ -174,7 +174,7 @@ fn a_constantly_changing_record_does_not_prevent_denials_of_another_release() {
     let scene = Scene::new("restless", HelmVersion::V4);
     let evil = shared().namespace("evil");
     scene.install("settings", &single(CONFIG_MAP));
-    // Under the default policy nobody rewrites a record: here the guard does not look at them.
+    // The default policy denies rewriting a record; here the guard does not guard them.
     let policy = json!({
         "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
         "metadata": {"name": "default"},
@@ -236,8 +236,8 @@ fn a_constantly_changing_record_does_not_prevent_denials_of_another_release() {
     assert_eq!(guard.admin_get("/readyz").status, 200);
 }
 
-/// The newest record of a release in its own namespace says that it was uninstalled; and is none, though an
-/// administrator wrote it.
+/// An object in the release's own namespace claims that the release was uninstalled; it is not a record,
+/// although an administrator wrote it.
 #[rstest]
 #[case::in_a_config_map("ConfigMap", ("owner", "helm"))]
 #[case::without_the_owner("Secret", ("team", "helm"))]
@@ -285,7 +285,7 @@ fn an_object_that_helm_does_not_read_as_a_record_allows_nothing(
     scene.helm("uninstall settings").quiet();
 }
 
-/// Helm would take it for one of another release or revision.
+/// Helm would read it as a record of another release or revision.
 #[rstest]
 #[case::of_another_release("name", "other", ".metadata.labels.name")]
 #[case::of_another_revision("version", "98", ".metadata.labels.version")]

@@ -1,4 +1,4 @@
-//! Two installations of the guard in one cluster: one is registered, and the other one knows.
+//! Two installations of the guard in one cluster: one is registered, and the other one waits.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn waits_for(guard: &Guard, other: &Scene, status: u16) {
         Duration::from_secs(30),
         "a guard that waits for another installation",
         || {
-            // It may not listen yet.
+            // It may not be listening yet.
             let readiness = http_get(&guard.admin_url("/readyz")).ok()?;
             (readiness.status == status && readiness.body.contains(&reason)).then_some(())
         },
@@ -99,7 +99,7 @@ fn an_installation_takes_over_only_with_the_flag_and_the_other_one_reports_it() 
     });
     denies(&first);
 
-    // What is left behind is not removed by the one that does not own it.
+    // A registration is not removed by an installation that does not own it.
     assert!(replaced.stop().is_some_and(|status| status.success()));
     assert_eq!(registered_by(&first), identity(&second));
     assert!(replacing.stop().is_some_and(|status| status.success()));

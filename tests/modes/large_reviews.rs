@@ -1,5 +1,5 @@
-//! Reviews larger than any object should be: through the API server, by an object that is padded with
-//! what Go writes in six bytes; and straight to the endpoint, as an API server would write them.
+//! Oversized reviews: through the API server, with an object padded with characters that Go writes in
+//! six bytes; and directly to the endpoint, in the API server's format.
 
 use std::{
     fs,
@@ -78,7 +78,7 @@ fn padding_an_object_does_not_hide_a_change(#[case] mode: &str) {
     assert_eq!(line["decision"], decision);
 }
 
-/// A guard that may have no more memory than the shipped one.
+/// A guard with the memory limit of the shipped one.
 fn limited(turn: &Turn, folder: &std::path::Path) -> Guard {
     let script = folder.join("helm-guard");
     let text = format!(
@@ -93,7 +93,7 @@ fn limited(turn: &Turn, folder: &std::path::Path) -> Guard {
     })
 }
 
-/// The most memory that the guard has had, in KiB.
+/// The guard's peak memory, in KiB.
 fn peak(guard: &Guard) -> usize {
     let [_, pid] = guard.pids()[..] else {
         panic!("a watchdog and a guard");
@@ -123,14 +123,14 @@ impl ApiServer {
         }
     }
 
-    /// A connection on which a review of `size` bytes is announced. What is slow in a build without
-    /// optimization has the time that the `timeout` says.
+    /// A connection on which a review of `size` bytes is announced. Slow steps of an unoptimized
+    /// build have the time in `timeout`.
     fn announce(&self, size: usize, timeout: &str) -> Connection {
         let path = format!("{}?timeout={timeout}", self.path);
         self.caller.announce(&path, "", size).unwrap()
     }
 
-    /// The parts of a review that changes a declared value, with room for padding between them.
+    /// The parts of a review that changes a declared value; padding goes between them.
     fn parts(&self) -> [String; 3] {
         let namespace = &self.namespace;
         let object = |colour: &str| {
@@ -152,11 +152,15 @@ impl ApiServer {
     fn review(&self, size: usize) -> Value {
         let parts = self.parts();
         let bare: usize = parts.iter().map(String::len).sum();
-        let room = (size - bare) / PAD.len();
-        let bytes = bare + room * PAD.len();
+        let padding = (size - bare) / PAD.len();
+        let bytes = bare + padding * PAD.len();
         let mut connection = self.announce(bytes, "30s");
         let [head, middle, end] = &parts;
-        for (text, pads) in [(head, room / 2), (middle, room - room / 2), (end, 0)] {
+        for (text, pads) in [
+            (head, padding / 2),
+            (middle, padding - padding / 2),
+            (end, 0),
+        ] {
             connection.write_all(text.as_bytes()).unwrap();
             let pad = PAD.repeat(10_000);
             for left in (0..pads).rev().step_by(10_000).map(|last| last + 1) {
@@ -169,7 +173,7 @@ impl ApiServer {
     }
 }
 
-/// The response of the review that answers.
+/// The response in the answering review.
 fn answer(connection: &mut Connection) -> Value {
     let mut text = String::new();
     let mut buffer = [0; 4096];
@@ -238,7 +242,7 @@ fn truncated_reviews_are_answered_and_block_nothing() {
     std::thread::scope(|threads| {
         for connection in &mut halves {
             threads.spawn(|| {
-                // A body that there is no room for is not read for a while.
+                // A body that exceeds the budget is not read for a while.
                 connection.write_all(half.as_bytes()).unwrap();
             });
         }

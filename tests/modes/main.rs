@@ -1,7 +1,7 @@
-//! The guard as a process: its modes, how it starts, serves, reloads and ends, on a real API server.
+//! The guard as a process: its modes, how it starts, serves, reloads and exits, on a real API server.
 //!
-//! Each test runs a guard of its own. A webhook configuration counts for the whole cluster, so the
-//! tests take turns: see [`turn::Turn`].
+//! Each test runs its own guard. A webhook configuration applies to the whole cluster, so the tests
+//! take turns: see [`turn::Turn`].
 
 #![allow(
     clippy::unwrap_used,

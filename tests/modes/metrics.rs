@@ -1,4 +1,4 @@
-//! `/metrics` of a guard that has something to tell.
+//! `/metrics` of a guard with some activity.
 
 use testbed::HelmVersion;
 

@@ -74,7 +74,7 @@ fn in_mode_audit_a_violation_is_only_recorded() {
     assert_eq!(line["releases"][0]["fields"][0]["new"], "0");
 }
 
-/// Scenario 50: a dry run leaves no trace in any mode.
+/// Scenario 50: a dry run leaves no record in any mode.
 #[test]
 fn in_mode_warn_a_dry_run_warns_and_leaves_no_record() {
     let turn = Turn::take();
@@ -90,7 +90,7 @@ fn in_mode_warn_a_dry_run_warns_and_leaves_no_record() {
     assert_eq!(line["releases"][0]["fields"][0]["new"], "1", "{line}");
 }
 
-/// Story 4 as it is told: the edits are older than the guard.
+/// Story 4 literally: the edits are older than the guard.
 #[test]
 fn a_guard_installed_after_drift_breaks_nothing() {
     let turn = Turn::take();

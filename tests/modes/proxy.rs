@@ -1,4 +1,4 @@
-//! A TCP proxy whose connections die without a word: what is written into them vanishes.
+//! A TCP proxy whose connections die silently: written data vanishes.
 
 use std::{
     io::{Read, Write},
@@ -15,12 +15,12 @@ type Open = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 /// The proxy. It runs until the process ends.
 pub struct Proxy {
     address: SocketAddr,
-    /// Those that work, by what tells them to stop.
+    /// The working connections, by their stop flags.
     open: Open,
 }
 
 impl Proxy {
-    /// In front of a server.
+    /// Starts a proxy in front of a server.
     pub fn start(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -38,18 +38,18 @@ impl Proxy {
         Self { address, open }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Kills the connections that are open, and says how many those are. New ones work.
+    /// Kills the open connections, and returns their number. New ones work.
     pub fn hang(&self) -> usize {
         let open = std::mem::take(&mut *self.open.lock().unwrap());
         for is_dead in &open {
             is_dead.store(true, SeqCst);
         }
-        // Both directions hold one each while they are open.
+        // Each direction holds one reference while it is open.
         open.iter()
             .filter(|open| Arc::strong_count(open) > 1)
             .count()
@@ -65,7 +65,7 @@ fn copy(from: &TcpStream, to: &TcpStream, is_dead: &Arc<AtomicBool>) {
         loop {
             let read = from.read(&mut bytes).unwrap_or(0);
             if is_dead.load(SeqCst) {
-                // Even its end is not passed on, as long as the other side waits.
+                // Not even its end is forwarded while the other side waits.
                 if read == 0 {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What a guard says before it is ready.
+//! What a guard reports before it is ready.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use crate::{
     turn::Turn,
 };
 
-/// All that the guard needs, but no records.
+/// All rights that the guard needs, except for records.
 const BLIND: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -66,7 +66,7 @@ fn a_guard_without_access_to_records_reports_not_ready_and_recovers() {
     });
     assert!(text.contains("index"), "{text}");
     assert_eq!(guard.admin_get("/livez").status, 200);
-    // A guard of before may have left its registration behind.
+    // An earlier guard may have left its registration.
     let bundle = BASE64_STANDARD.encode(authority.certificate.pem());
     let path = PathKey::of(&Pair {
         chain: String::new(),

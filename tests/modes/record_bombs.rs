@@ -1,5 +1,5 @@
-//! Records that are small and become large: the guard answers or names each of them, within the memory
-//! that the shipped manifest gives it, and evaluates the rest of the cluster.
+//! Decompression bombs in records: the guard reads or reports each of them within the memory limit of
+//! the shipped manifest, and evaluates the rest of the cluster.
 
 use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -21,7 +21,7 @@ use crate::{
 /// The limit of the container in `deploy/manifests/40-deployment.yaml`.
 const LIMIT_MIB: u64 = 512;
 
-/// What counts as data of the process and is not in memory: the stacks of its threads, 2 MiB each.
+/// Counted as data of the process without using memory: the stacks of its threads, 2 MiB each.
 const STACKS_MIB: u64 = 128;
 
 const MIB: usize = 1 << 20;
@@ -56,7 +56,7 @@ fn config_map(name: &str, data: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n{data}\n")
 }
 
-/// A record of each kind, by its name.
+/// Records of each kind, by name.
 fn bombs(scene: &Scene) -> Vec<(&'static str, Vec<u8>)> {
     let packed =
         |name: &str, manifest: &str| gzip(release(scene, name, manifest).to_string().as_bytes());
@@ -99,8 +99,8 @@ fn bombs(scene: &Scene) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The guard, with a limit of the kernel on its memory. A control group would be closer to the
-/// container's, but is not for everybody to make.
+/// The guard with a kernel limit on its memory. A control group would be closer to the container's
+/// limit, but needs privileges.
 fn limited() -> PathBuf {
     let path = shared().scratch().join("helm-guard-limited");
     let script = format!(
@@ -113,7 +113,7 @@ fn limited() -> PathBuf {
     path
 }
 
-/// The most memory that the guard has had at any time.
+/// The guard's peak memory.
 fn peak_mib(guard: &Guard) -> u64 {
     let pid = guard.pids()[1];
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -132,7 +132,7 @@ pub fn create(scene: &Scene, objects: &[Value]) {
     scene.kubectl("create -f -").stdin(list.to_string()).ok();
 }
 
-/// Empty records of one name. `HELM_GUARD_EMPTY_RECORDS=100000` takes some minutes.
+/// The number of empty records of one name. `HELM_GUARD_EMPTY_RECORDS=100000` takes some minutes.
 fn empty_records() -> u32 {
     let asked = std::env::var("HELM_GUARD_EMPTY_RECORDS");
     asked.map_or(2_000, |number| number.parse().expect("a number of records"))
@@ -172,7 +172,7 @@ fn decompression_bombs_are_reported_and_the_rest_is_evaluated_within_the_memory_
         .map(|(name, gzip)| secret(name, 1, "deployed", gzip))
         .collect();
     create(&scene, &records);
-    // Of a name with very many records all are superseded but one.
+    // All but one of the many records of a name are superseded.
     create_empty(&scene, empty_records());
 
     let binary = limited();
@@ -180,7 +180,7 @@ fn decompression_bombs_are_reported_and_the_rest_is_evaluated_within_the_memory_
         binary: &binary,
         ..Turn::config("Deny")
     };
-    // Else the allocator asks for a gibibyte at once, which counts before it is used.
+    // Otherwise the allocator reserves a gibibyte at once, which counts before it is used.
     config
         .env
         .push(("MIMALLOC_ARENA_EAGER_COMMIT".into(), "0".into()));
@@ -221,7 +221,7 @@ fn decompression_bombs_are_reported_and_the_rest_is_evaluated_within_the_memory_
     eventually("a guard that has tried them all", || {
         is_named(&last).then_some(())
     });
-    // Somebody relabels one: both states of it would be read.
+    // Somebody relabels one: both of its states would be read.
     for name in ["thousandfold", "largest", "lies", "hooks"] {
         let name = record_name(name, 1);
         let line = format!("label secret {name} status=superseded --overwrite");

@@ -1,4 +1,4 @@
-//! Two processes of the guard behind one Service: one certificate, one registration, and no call lost when
+//! Two processes of the guard behind one Service: one certificate, one registration, and no lost call if
 //! the certificate's Secret is deleted.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{
 const SECRET: &str = "secret/helm-guard-tls";
 const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 
-/// A Service whose endpoints are made and removed here, as a kubelet's probes would have it.
+/// A Service whose endpoints are added and removed here, as readiness probes would do it.
 struct Service<'s> {
     scene: &'s Scene,
     name: String,
@@ -44,7 +44,7 @@ impl<'s> Service<'s> {
         apply.stdin(object.to_string()).ok();
     }
 
-    /// Starts a replica, and lets calls come to it once it is ready.
+    /// Starts a replica, and adds it to the Service once it is ready.
     fn start(&self, turn: &Turn, replica: &str) -> Guard {
         let mut config = Turn::config("Deny");
         config.address = Address::Service(&self.name);
@@ -61,7 +61,7 @@ impl<'s> Service<'s> {
         guard
     }
 
-    /// Lets no more calls come to a replica, then stops it. What was on its way is answered in its drain.
+    /// Removes a replica from the Service, then stops it. Requests in flight are answered while it drains.
     fn stop(&self, guard: Guard, replica: &str) {
         let line = format!("delete endpointslice {replica}");
         self.scene.kubectl(&line).ok();
@@ -69,7 +69,7 @@ impl<'s> Service<'s> {
     }
 }
 
-/// How many denials this replica has answered.
+/// The number of denials that this replica has answered.
 fn denials(guard: &Guard) -> f64 {
     let metrics = guard.admin_get("/metrics").body;
     let lines = metrics
@@ -111,7 +111,7 @@ fn both_replicas_answer_and_only_the_leader_writes_the_registration() {
     let before = counted(&scene, "fail_open_count");
     let second = service.start(&turn, "second");
     within(Duration::from_secs(60), "denials of both replicas", || {
-        // At the same time: one after the other, they would all go over the one connection that is open.
+        // Concurrently: sequential requests would all use the one open connection.
         thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| try_to_drift(&scene));
@@ -132,7 +132,7 @@ fn both_replicas_answer_and_only_the_leader_writes_the_registration() {
     scene.kubectl(&format!("delete {REGISTRATION}")).ok();
 }
 
-/// A pair that the replicas share: its certificate.
+/// The certificate that the replicas share.
 fn certificate(scene: &Scene) -> Option<Value> {
     let secret = scene.kubectl(&format!("get {SECRET} -o json --ignore-not-found"));
     let secret = secret.ok().stdout;
@@ -141,8 +141,8 @@ fn certificate(scene: &Scene) -> Option<Value> {
     (certificate != "").then_some(certificate)
 }
 
-/// Deletes the Secret and waits for another certificate in it. Replicas that are about to serve a new one
-/// look at the Secret again only then, a minute later.
+/// Deletes the Secret and waits for another certificate in it. A replica that is about to serve a new
+/// certificate reads the Secret again only then, a minute later.
 fn delete_certificate(scene: &Scene) {
     let before = certificate(scene);
     scene.kubectl(&format!("delete {SECRET}")).ok();
@@ -169,8 +169,8 @@ fn deleting_the_certificate_secret_loses_no_call_of_any_replica() {
                 writes.fetch_add(1, SeqCst);
             }
         });
-        // Twice, before the first new certificate is served, and once more while a replica is away that
-        // comes back with a certificate that the other one does not know.
+        // Twice before the first new certificate is served, and once while a replica is stopped that
+        // restarts with a certificate that the other one does not know.
         delete_certificate(&scene);
         delete_certificate(&scene);
         service.stop(second, "second");

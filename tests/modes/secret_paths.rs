@@ -1,4 +1,4 @@
-//! Whoever reaches the port and knows no path of the registration learns nothing.
+//! A client that reaches the port without a registered path learns nothing.
 
 use serde_json::{Value, json};
 use testbed::HelmVersion;
@@ -10,14 +10,14 @@ use crate::{
     turn::Turn,
 };
 
-/// What a pod on the network of the guard is answered, but for the time of day.
+/// The answer to a pod on the guard's network, except for the date.
 fn post(stranger: &Caller, path: &str, body: &Value) -> String {
     let answer = stranger.post(path, &body.to_string()).unwrap();
     let lines = answer.lines().filter(|line| !line.starts_with("date:"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A review that nobody asked for: it would tell whether `guess` is what the release declares.
+/// A forged review: its answer would reveal whether `guess` is the declared value.
 pub fn forged(namespace: &str, guess: &str) -> Value {
     let object = |colour: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -76,9 +76,9 @@ fn forged_dry_runs_do_not_reveal_declared_values() {
     scene
         .kubectl("delete configmap settings --dry-run=server")
         .denied(&[]);
-    let told = format!("{}{}", guard.stdout(), guard.stderr());
+    let output = format!("{}{}", guard.stdout(), guard.stderr());
     let token = path.rsplit('/').next().unwrap();
-    assert!(!told.contains(token), "the token is in the log");
+    assert!(!output.contains(token), "the token is in the log");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A registration that somebody else applies: `helm-guard registration`.
+//! A registration applied by an administrator: `helm-guard registration`.
 
 use std::{
     ffi::OsString,
@@ -101,7 +101,7 @@ fn an_unregistered_guard_answers_the_registration_printed_by_the_command() {
     let delete = || scene.kubectl("delete configmap settings --dry-run=server");
     delete().denied(&[]);
 
-    // A certificate that is renewed with its key leaves the manifest as it is.
+    // Renewing a certificate with the same key does not change the manifest.
     write_leaf_for(&["127.0.0.1"], &dir, (&authority, &key), 2041);
     let again = printed(&[&["--url", &*url][..], &FILES].concat(), &dir);
     assert_eq!(again, manifest);
@@ -119,7 +119,7 @@ fn an_unregistered_guard_answers_the_registration_printed_by_the_command() {
 
 #[test]
 fn the_certificate_is_also_read_from_the_secret_of_the_service() {
-    // There is one registration, also for a dry run.
+    // There is only one registration, also for a dry run.
     let _turn = Turn::take();
     let scene = Scene::new("printed", HelmVersion::V3);
     let namespace = scene.ns.name();

@@ -11,11 +11,11 @@ use crate::scene::ONCALL_GROUP;
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The right to run a guard, and how the guards of these tests are run.
+/// The lock for running a guard, and the configuration of the guards of these tests.
 pub struct Turn(#[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 impl Turn {
-    /// Waits for the others. A test that failed does not keep the rest from running.
+    /// Waits for other tests. A failed test does not block the rest.
     pub fn take() -> Self {
         Self(TURN.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -35,7 +35,7 @@ impl Turn {
     }
 
     /// Starts a guard of this configuration and waits until it is ready.
-    #[allow(clippy::unused_self, reason = "who has no turn starts no guard")]
+    #[allow(clippy::unused_self, reason = "holding the lock is the point")]
     pub fn start(&self, config: GuardConfig<'_>) -> Guard {
         Guard::start(shared(), config).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -1,11 +1,11 @@
-//! What the API server itself refuses, by the definitions in deploy/.
+//! What the API server itself rejects, by the CRDs in deploy/.
 
 use std::{path::Path, sync::OnceLock};
 
 use serde_json::{Value, json};
 use testbed::{Invocation, Output, shared};
 
-/// Installs the definitions, once.
+/// Installs the CRDs, once.
 pub fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {

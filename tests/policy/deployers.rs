@@ -1,7 +1,7 @@
-//! Who may deploy, and who may delete a namespace all the same: `spec.records.deployers`, exemptions for
-//! the owners of a namespace, and the night shift.
+//! Who may deploy, and who may still delete a namespace: `spec.records.deployers`, exemptions for the
+//! owners of a namespace, and break-glass identities.
 //!
-//! Alice deploys everywhere: other tests, which install as she does, may be getting ready meanwhile.
+//! Alice may deploy everywhere, because other tests may install as Alice at the same time.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,8 +29,8 @@ fn carol() -> &'static Path {
     })
 }
 
-/// A release in a namespace that has a pipeline, an owner and a night shift. All may do everything, as
-/// far as RBAC goes.
+/// A release in a namespace with a pipeline, an owner and a night shift. RBAC allows all of them
+/// everything.
 struct Team {
     scene: Scene,
     chart: PathBuf,
@@ -66,7 +66,7 @@ impl Team {
         format!("system:serviceaccount:{}:{name}", self.ns())
     }
 
-    /// What the policy says where who deploys is known.
+    /// A policy that names the deployers.
     fn policy(&self, deployers_mode: &str) -> Value {
         let account = |name: &str| json!({"serviceAccounts": [format!("{}/{name}", self.ns())]});
         json!({
@@ -108,7 +108,7 @@ impl Team {
         self.scene.holds(&format!("secret/{name}"))
     }
 
-    /// What the API server's audit log says of a write to a record.
+    /// The guard's verdict about a write to a record, from the API server's audit log.
     fn verdict(&self, user: &str, verb: &str, revision: u32) -> Verdict {
         let name = record_name("myapp", revision);
         verdict(user, verb, ("secrets", self.ns(), &name))
@@ -129,7 +129,7 @@ fn only_the_pipeline_deploys(#[values(HelmVersion::V3, HelmVersion::V4)] version
     team.by_carol("rollback myapp 1").denied(&says);
     team.by_carol(&format!("install other {}", team.chart.display()))
         .denied(&says);
-    // Helm goes on when it cannot mark the record: what the release declares stays all the same.
+    // Helm continues if it cannot mark the record: the declared objects stay anyway.
     team.by_carol("uninstall myapp").refused();
     assert!(team.has_record(1) && !team.has_record(2));
     assert_eq!(team.replicas(), 3);
@@ -147,7 +147,7 @@ fn only_the_pipeline_deploys(#[values(HelmVersion::V3, HelmVersion::V4)] version
     assert_eq!(said, Verdict::allowed("helms-own"));
 
     team.scene.settled("deployment/myapp", 5);
-    // Whoever clears a namespace is no deployer either, and need not be.
+    // The namespace controller is not a deployer, and need not be.
     let delete = format!("delete namespace {} --timeout=120s", team.ns());
     team.scene.kubectl(&delete).denied(&["holds Helm releases"]);
     team.by_pipeline("uninstall myapp").quiet();
@@ -215,7 +215,7 @@ fn the_owners_of_a_namespace_may_delete_it_with_its_releases() {
     assert_eq!(said, Verdict::exempt("owners"));
 }
 
-/// A record of its own namespace that claims objects of another one.
+/// A record that claims objects of another namespace.
 #[rstest]
 fn a_pipeline_cannot_deploy_into_a_namespace_outside_its_scope(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
@@ -248,7 +248,7 @@ fn a_pipeline_cannot_deploy_into_a_namespace_outside_its_scope(
             .denied(&says);
     }
     assert!(!team.has_record(2));
-    // By hand: the record of another release, which would be its own where it is stored.
+    // By hand: a record of another release, stored in the pipeline's own namespace.
     let forged = team.scene.rewritten_record("myapp", 1, |body| {
         body["version"] = json!(9);
         body["namespace"] = json!(away.name());
@@ -262,7 +262,7 @@ fn a_pipeline_cannot_deploy_into_a_namespace_outside_its_scope(
         .kubectl_as(&team.pipeline, "create -f -")
         .stdin(forged.to_string())
         .denied(&[&who]);
-    // Who deploys everywhere may.
+    // A deployer for all namespaces may.
     let chart = shared().chart(&single(&reaching));
     team.scene
         .helm(&format!("install reaching {}", chart.display()))

@@ -1,5 +1,5 @@
-//! What Deny would do, from Warn to Deny: people edit, the forecast says what they would need, and with
-//! that in force their edits pass.
+//! From Warn to Deny: people edit, the forecast suggests the exemptions that they need, and with these
+//! in force their edits are allowed.
 
 use std::{
     fs,
@@ -69,14 +69,15 @@ fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
             .run();
         tried.says("helm-guard:").then_some(())
     });
-    // The API server tries a patch again that meets a write of the deployment controller, and asks twice.
+    // The API server retries a patch that conflicts with a write of the deployment controller, and calls the
+    // webhook twice.
     scene
         .kubectl("rollout status deployment/myapp --timeout=60s")
         .ok();
     for edit in edits(&scene, &robot, 5) {
         edit.warned(&[]);
     }
-    // What was counted is written at the end, if not before.
+    // The counts are written at exit at the latest.
     let ended = guard.stop().expect("it ends by itself");
     assert!(ended.success());
 
@@ -119,7 +120,7 @@ fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
     for edit in edits(&scene, &robot, 7) {
         edit.quiet();
     }
-    // Nobody else may, nor may they do anything else.
+    // Others may not, and they may do nothing else.
     scene
         .kubectl("set image deployment/myapp server=nginx:8")
         .denied(&[]);

@@ -1,4 +1,4 @@
-//! What a policy does to people.
+//! The effects of a policy on users.
 
 use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion, http_get, shared};
@@ -22,7 +22,7 @@ fn colour(scene: &Scene, colour: &str) -> testbed::Invocation {
     scene.patch("configmap/myapp", "merge", &patch)
 }
 
-/// Whether the guard refuses to let a declared object go.
+/// Whether the guard denies deleting a declared object.
 fn refuses(scene: &Scene) -> bool {
     let line = "delete configmap/myapp --dry-run=server";
     scene.kubectl(line).run().says("denied the request")
@@ -116,7 +116,7 @@ fn an_exemption_covers_one_service_account_and_one_path() {
     scene.kubectl_as(&robot, replicas).denied(&[]);
 }
 
-/// What a scrape says of the policy in force.
+/// The policy in force, from `/metrics`.
 fn policy_line(metrics: &str) -> &str {
     let mut lines = metrics.lines();
     let found = lines.find(|line| line.starts_with("helm_guard_policy_info{"));

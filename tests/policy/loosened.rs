@@ -1,5 +1,5 @@
-//! Who loosens a rule: the chart where the policy lets it, a field manager by name, and nobody on the
-//! live object.
+//! Who may loosen a rule: the chart if the policy honors it, a field manager by name, and nobody
+//! through the live object.
 
 use serde_json::json;
 use testbed::HelmVersion;
@@ -43,7 +43,7 @@ fn only_a_chart_may_loosen_a_rule_and_only_if_the_policy_honors_it() {
     set(&scene, "configmap/theme", "colour", "red").warned(&[".data.colour"]);
     set(&scene, "configmap/settings", "size", "large").quiet();
     set(&scene, "configmap/settings", "colour", "red").denied(&[".data.colour"]);
-    // What Bob writes on the object is not the chart's word.
+    // An annotation that Bob writes on the live object does not count.
     scene
         .kubectl("annotate configmap/settings helm-guard.dev/mode=Audit")
         .quiet();
@@ -74,6 +74,6 @@ fn fields_of_a_trusted_field_manager_are_ignored() {
     apply("tuner", "settings", "large").quiet();
     apply("tuner", "settings", "larger").quiet();
     set(&scene, "configmap/settings", "colour", "red").denied(&[".data.colour"]);
-    // As in Argo CD, what it has written is not looked at any more, whoever writes it next.
+    // As in Argo CD, its fields are ignored from then on, whoever writes them next.
     set(&scene, "configmap/settings", "size", "huge").quiet();
 }

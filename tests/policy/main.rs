@@ -1,7 +1,7 @@
-//! Policies on a real API server: what the definitions refuse, what each part of a policy does, and how
-//! it is taken over.
+//! Policies on a real API server: what the CRDs reject, what each part of a policy does, and how a
+//! policy comes into force.
 //!
-//! Each test that runs a guard runs one of its own, and they take turns: see [`turn::Turn`].
+//! Each test that runs a guard runs its own, and they take turns: see [`turn::Turn`].
 
 #![allow(
     clippy::unwrap_used,

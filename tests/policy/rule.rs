@@ -1,4 +1,4 @@
-//! A policy in the cluster, and a guard that follows it.
+//! A policy in the cluster, and a guard that uses it.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,14 +14,14 @@ use crate::{
     turn::Turn,
 };
 
-/// A guard under the policy of the cluster, as long as this lives.
+/// A guard with the policy of the cluster, for the lifetime of this value.
 pub struct Rule {
     pub guard: Guard,
     _turn: Turn,
 }
 
 impl Rule {
-    /// Writes the policy, starts a guard, and waits until the one is in force in the other.
+    /// Writes the policy, starts a guard, and waits until the policy is in force.
     pub fn new(spec: &Value) -> Self {
         Self::with(spec, config("Deny"))
     }
@@ -44,7 +44,7 @@ pub fn change(spec: &Value) {
     in_force(true);
 }
 
-/// Waits until the guard has read the policy as it is now, and returns what it says of it.
+/// Waits until the guard has read the current policy, and returns the status that it reports.
 pub fn in_force(expected: bool) -> Value {
     eventually("a policy that the guard has read", || {
         let object = admin("get guardpolicy default -o json").ok().json();
@@ -64,7 +64,7 @@ fn remove() {
     let _ = admin("delete guardpolicy default --ignore-not-found").run();
 }
 
-/// As an administrator, without flags that would say what a policy says.
+/// As an administrator, without flags that a policy would replace.
 pub fn config(mode: &str) -> GuardConfig<'_> {
     let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
     GuardConfig::new(binary, shared().admin(), mode)
@@ -94,14 +94,14 @@ fn owner() -> &'static Path {
     })
 }
 
-/// A policy that the guard itself refuses.
+/// Asserts that the guard itself rejects a policy.
 pub fn refused(spec: &Value) -> Output {
     let output = write(spec).refused();
     assert!(output.says("policies.helm-guard.dev"), "{}", output.stderr);
     output
 }
 
-/// A policy that goes past the webhook, as it would while no guard runs.
+/// Writes a policy without the webhook, as happens while no guard runs.
 pub fn smuggle(spec: &Value) {
     let configuration = "validatingwebhookconfiguration/helm-guard";
     let hide = json!([{"op": "test", "path": "/webhooks/3/name", "value": "policies.helm-guard.dev"},

@@ -1,4 +1,4 @@
-//! The kill switch: one command, that every guard follows at once, and that stays off.
+//! The kill switch: one command that suspends every guard at once, until it is revoked.
 
 use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion, Response, shared};

@@ -1,5 +1,5 @@
-//! What the API server calls for beside plain writes of labeled objects: either mark, subresources,
-//! evictions and bindings; and that no match condition fails on the way.
+//! What the API server calls the webhook for, besides plain writes of labeled objects: either mark,
+//! subresources, evictions and bindings. No match condition fails.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn either_mark_brings_one_call(scene: &Scene<'_>) {
         scene.seen(&[]);
         scene.kubectl("label configmap annotated team=shop");
         scene.seen(&["UPDATE configmaps annotated"]);
-        // The entry for labeled objects takes over and gives back.
+        // The entry for labeled objects takes over, and hands back.
         scene.kubectl("label configmap annotated app.kubernetes.io/managed-by=Helm");
         assert_eq!(scene.calls.all_of_alice(), ["UPDATE configmaps annotated"]);
         scene.kubectl("label configmap annotated app.kubernetes.io/managed-by-");
@@ -61,7 +61,7 @@ fn each_annotated_object_of_a_collection_brings_a_call(scene: &Scene<'_>) {
     scene.seen(&["DELETE configmaps annotated"]);
 }
 
-/// Metadata that is null, empty, or not there.
+/// Metadata that is null, empty, or missing.
 fn odd_objects_bring_neither_calls_nor_errors(scene: &Scene<'_>) {
     let group = format!("{}.example.com", scene.namespace);
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -111,7 +111,7 @@ fn odd_objects_bring_neither_calls_nor_errors(scene: &Scene<'_>) {
     scene.kubectl(&format!("delete {crd}"));
 }
 
-/// One object of each kind with a status, labeled as Helm's.
+/// One object of each kind with a status, with Helm's label.
 fn objects_with_a_status(name: &str) -> Vec<Value> {
     let pods = |app: &str| {
         json!({"metadata": {"labels": {"app": app}}, "spec": {"nodeSelector": {"no": "where"},
@@ -243,7 +243,7 @@ fn a_status_write_brings_a_call_where_more_than_the_status_is_kept(scene: &Scene
             let is_kept = ["labels", "annotations", "ownerReferences"]
                 .iter()
                 .any(|field| before[field] != after[field]);
-            // What releases hang on is asked about twice: as an object, and as that.
+            // Release infrastructure is evaluated twice: as an object, and as infrastructure.
             let mut calls = scene.calls.all_of_alice();
             calls.dedup();
             assert_eq!(
@@ -279,7 +279,7 @@ fn a_write_of_the_status_alone_brings_none(scene: &Scene<'_>) {
         json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}),
     );
     scene.seen(&[]);
-    // As load balancer controllers do it.
+    // As load balancer controllers do.
     let finalizers = |names: Value| json!({"metadata": {"finalizers": names}});
     patch(
         "status",
@@ -355,7 +355,7 @@ fn evictions_and_bindings_bring_a_call(scene: &Scene<'_>) {
     scene.seen(&["CREATE pods/eviction bound"]);
 }
 
-/// A condition that fails skips its webhook, and only this counter tells.
+/// A failing condition skips its webhook, and only this counter shows it.
 fn no_condition_failed(plane: &ControlPlane) {
     let kubectl = plane.kubectl().cmd(plane.admin());
     let metrics = kubectl.args(["get", "--raw", "/metrics"]).ok().stdout;
@@ -371,10 +371,9 @@ fn no_condition_failed(plane: &ControlPlane) {
     );
 }
 
-/// Subresources that write no declared field: what the API server does for them is not a change of the
-/// object (docs/limits.md).
+/// Subresources that write no declared field: they do not change the object (docs/limits.md).
 const HARMLESS: [&str; 8] = [
-    // CONNECT: what goes through does not change the Pod, the Service or the Node.
+    // CONNECT: it does not change the Pod, the Service or the Node.
     "pods/attach",
     "pods/exec",
     "pods/portforward",
@@ -387,7 +386,7 @@ const HARMLESS: [&str; 8] = [
     "pods/log",
 ];
 
-/// A subresource that a new version of Kubernetes brings has to be looked at.
+/// A new subresource of a future Kubernetes version must be reviewed.
 pub fn every_served_subresource_is_seen_or_harmless(plane: &ControlPlane) {
     let endpoint = Endpoint::from_url("https://127.0.0.1").unwrap();
     let registration = Registration::new(endpoint, a_key());

@@ -1,4 +1,4 @@
-//! Recorded admission reviews, one a line, in the order in which they came.
+//! Recorded admission reviews, one per line, in their original order.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ pub fn read(folder: &Path) -> Vec<String> {
         }
         let text = fs::read_to_string(file).expect("a recording is readable");
         let mut recorded: Vec<String> = text.lines().map(str::to_owned).collect();
-        // This file goes on with a later upgrade, made after what files 05 to 09 hold.
+        // This file continues with a later upgrade, after files 05 to 09.
         if name.starts_with("04-") {
             let later = recorded
                 .iter()

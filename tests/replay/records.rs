@@ -37,8 +37,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records as they were before the first line: what is updated or deleted without having
-    /// been created was there.
+    /// The records before the first line: those that are updated or deleted without having been
+    /// created.
     pub fn from_before(lines: &[String]) -> Self {
         let directory = Arc::new(Directory::default());
         let mut records = Self {
@@ -94,7 +94,7 @@ impl Records {
         }
     }
 
-    /// The versions in the recording are those before each write: these count the writes.
+    /// The resource versions in the recording are those before each write, so writes are counted instead.
     fn read(&mut self, object: Option<Raw<'_>>) -> Option<(Stored, Secret)> {
         let secret: Secret = serde_json::from_str(object?.get()).expect("a record is a Secret");
         let mut metadata = secret.metadata.clone();

@@ -1,4 +1,4 @@
-//! All that a guard does: each of these takes one of its rights.
+//! Everything that a guard does: each action needs one of its rights.
 
 use std::{
     ffi::OsString,
@@ -28,8 +28,8 @@ pub fn admin(line: &str) -> Invocation {
     kubectl.args(line.split_whitespace())
 }
 
-/// Applies all of `deploy/`, and what is there for sinks, for records in `ConfigMaps` and for a custom
-/// resource. Twice, as with every update: an aggregated role is nobody's conflict.
+/// Applies all of `deploy/`, with the options for sinks, records in `ConfigMaps` and a custom resource.
+/// Twice, as with every update: an aggregated role causes no conflict.
 pub fn install() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     admin("apply --server-side -f")
@@ -73,7 +73,7 @@ fn account() -> PathBuf {
 }
 
 /// As its Deployment runs it: the certificate in a Secret, the registration by Service. Nothing routes to
-/// that Service here, so no review comes.
+/// that Service here, so no review arrives.
 pub fn behind_a_service() {
     let listener = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [listen, probes] = listener.map(|one| one.local_addr().unwrap().to_string());
@@ -103,7 +103,7 @@ pub fn behind_a_service() {
         let answer = http_get(&format!("http://{probes}/readyz")).ok()?;
         (answer.status == 200).then_some(())
     });
-    // A Secret that lost its certificate is mended.
+    // A Secret without its certificate is repaired.
     let version = |text: &Value| text["metadata"]["resourceVersion"].clone();
     let secret = || {
         admin("get secret helm-guard-tls -n helm-guard -o json")
@@ -114,23 +114,23 @@ pub fn behind_a_service() {
         .arg(r#"{"data":{"ca.crt":""}}"#)
         .ok();
     let edited = secret();
-    eventually("a Secret that is mended", || {
+    eventually("a Secret that is repaired", || {
         (version(&secret()) != version(&edited)).then_some(())
     });
-    // So is a registration that somebody edited.
+    // So is an edited registration.
     let edit = r#"[{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":1}]"#;
     let configuration = "validatingwebhookconfiguration helm-guard";
     admin(&format!("patch {configuration} --type=json -p"))
         .arg(edit)
         .ok();
-    eventually("a registration that is mended", || {
+    eventually("a registration that is repaired", || {
         let live = admin(&format!("get {configuration} -o json")).ok().json();
         (live["webhooks"][0]["timeoutSeconds"] == 3).then_some(())
     });
     guard.signal("TERM");
     let status = guard
         .wait(Duration::from_secs(60))
-        .expect("it ends by itself");
+        .expect("it exits by itself");
     assert_eq!(status.code(), Some(0), "{}", guard.tail());
 }
 
@@ -168,12 +168,12 @@ pub fn guard(account: &Path) -> Guard {
     Guard::start(shared(), config).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Reviews of every kind, and what follows from them.
+/// Reviews of every kind, and their consequences.
 pub fn on_duty() {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": {"name": "helm-guard-alerts", "namespace": "helm-guard"},
-        // Nobody listens there: it is the reading of the Secret that counts.
+        // Nothing listens there: only reading the Secret matters.
         "stringData": {"url": "https://127.0.0.1:1/"},
     });
     admin("apply -f -").stdin(secret.to_string()).ok();
@@ -198,7 +198,7 @@ pub fn on_duty() {
     guard.stop();
 }
 
-/// One that is gone is looked for before it counts no more.
+/// The guard confirms that a policy is gone before it stops applying it.
 fn misses_its_policy() {
     admin("delete guardpolicy default").ok();
     eventually("a look for the policy", || {
@@ -221,7 +221,7 @@ fn recorded_in_config_maps() {
     scene.settled("configmap/others", 1);
 }
 
-/// Somebody sends what Helm might have sent, while an operation is pending.
+/// Somebody imitates Helm while an operation is pending.
 fn asks_who_may_write_records(scene: &Scene) {
     let chart = single(&CONFIG_MAP.replace("settings", "pending"));
     scene.install("pending", &chart);
@@ -229,7 +229,7 @@ fn asks_who_may_write_records(scene: &Scene) {
     let secret = scene.rewritten_record("pending", 1, |body| {
         body["info"]["status"] = "pending-upgrade".into();
     });
-    // As cluster-admin with the guard looking on: it is a status that Helm sets too.
+    // As cluster-admin, with the guard running: Helm sets this status, too.
     emergency(scene, "replace -f -").stdin(secret).ok();
     eventually("a question for the rights of who writes", || {
         let patch = scene.kubectl("patch configmap/pending --field-manager=helm --type=merge -p");
@@ -244,7 +244,7 @@ fn asks_who_may_write_records(scene: &Scene) {
     });
 }
 
-/// A record elsewhere claims what it may own: the live object says whom it belongs to.
+/// A record in another namespace claims an object: the live object decides who owns it.
 fn looks_at_owners(scene: &Scene) {
     let manifest = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 1\n  \
@@ -266,7 +266,7 @@ pub fn emergency(scene: &Scene, line: &str) -> Invocation {
     scene.kubectl_as(&kubeconfig, line)
 }
 
-/// Changes, the same again for the count of its event, a grant that ends, and what comes of it all.
+/// Emergency changes, a repeated one for the count of its event, a grant that ends, and their resolution.
 fn emergencies(scene: &Scene) {
     for colour in ["red", "green"] {
         emergency(scene, "patch configmap/settings --type=merge -p")

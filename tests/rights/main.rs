@@ -1,5 +1,5 @@
-//! The rights of `deploy/`, to the verb: a guard under its own account does all that it ever does on a real API
-//! server, whose audit log says which of the rights it took.
+//! The rights of `deploy/`, to the verb: a guard with its own account does everything that it can do on a real
+//! API server, whose audit log shows which rights it used.
 //!
 //! Start at [`every_request_is_granted_and_every_right_is_needed`].
 
@@ -29,10 +29,10 @@ use std::sync::{Mutex, Once};
 
 use rights::{Right, granted, requests};
 
-/// One guard at a time: the registration is the cluster's.
+/// One guard at a time: the registration applies to the whole cluster.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// What no run of an hour can show, and why it is needed.
+/// Rights that a short run cannot exercise, and why they are needed.
 const NOT_SEEN: [(&str, &str, &str); 3] = [
     (
         "breakglassgrants",
@@ -47,7 +47,7 @@ const NOT_SEEN: [(&str, &str, &str); 3] = [
     (
         "emergencychanges",
         "get",
-        "two changes of one object whose names collide are told apart",
+        "two changes of one object whose names collide are distinguished",
     ),
 ];
 
@@ -56,7 +56,8 @@ fn every_request_is_granted_and_every_right_is_needed() {
     first();
 }
 
-/// Before any other guard runs: what is there already is not made again, and so no right is needed for it.
+/// Before any other guard runs: existing objects are not created again, so the right to create them would not
+/// be used.
 fn first() {
     static FIRST: Once = Once::new();
     FIRST.call_once(compare);
@@ -77,7 +78,7 @@ fn compare() {
         .collect();
     assert!(refused.is_empty(), "requests without a right: {refused:#?}");
 
-    // Which of the built-in kinds are looked at is up to what emergencies change: one by one, by name.
+    // Which built-in kinds are read depends on the emergency changes: one object at a time, by name.
     let (live, others): (Vec<Right>, Vec<Right>) = granted()
         .into_iter()
         .partition(|right| right.role == "helm-guard-live");

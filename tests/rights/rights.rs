@@ -1,4 +1,4 @@
-//! What is granted, by the cluster's own roles, and what was asked for, by its audit log.
+//! The granted rights, from the cluster's roles, and the used ones, from its audit log.
 
 use std::fs;
 
@@ -9,16 +9,16 @@ use crate::duties::admin;
 
 const ACCOUNT: &str = "system:serviceaccount:helm-guard:helm-guard";
 
-/// One verb on one resource, by one rule.
+/// One verb on one resource, granted by one rule.
 #[derive(Debug)]
 pub struct Right {
     pub role: String,
-    /// Of the binding; none for the whole cluster.
+    /// The namespace of the binding; `None` for the whole cluster.
     namespace: Option<String>,
     group: String,
     /// With its subresource.
     pub resource: String,
-    /// None for every name.
+    /// `None` for every name.
     name: Option<String>,
     pub verb: String,
 }
@@ -42,9 +42,9 @@ impl Request {
 }
 
 impl Right {
-    /// Whether a request needs it, or could do with it.
+    /// Whether a request needs it or is covered by it.
     pub fn covers(&self, request: &Request) -> bool {
-        // Server-side apply asks for the right to create when nothing is there.
+        // Server-side apply needs the right to create if the object is missing.
         let is_verb = request.verb == self.verb || request.has_created && self.verb == "create";
         is_verb
             && self.group == request.group
@@ -64,7 +64,7 @@ fn strings(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What the bindings in the cluster give the account.
+/// The rights that the bindings in the cluster grant the account.
 pub fn granted() -> Vec<Right> {
     let list = admin("get clusterrolebindings,rolebindings -A -o json")
         .ok()
@@ -126,7 +126,7 @@ fn of_rule(holder: &str, namespace: Option<&str>, rule: &Value) -> Vec<Right> {
     rights
 }
 
-/// What the account asked the API server for. Discovery, which everybody may read, is left out.
+/// The requests of the account. Discovery, which everybody may read, is left out.
 pub fn requests() -> Vec<Request> {
     let log = fs::read_to_string(shared().audit_log_path()).unwrap();
     let events = log

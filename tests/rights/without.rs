@@ -1,4 +1,4 @@
-//! A guard without the rights of what is not used: it works, and says what it cannot do.
+//! A guard without optional rights: it works, and logs what it cannot do.
 
 use std::sync::PoisonError;
 
@@ -12,7 +12,7 @@ use crate::{
     scene::{Scene, Screen},
 };
 
-/// Bound to what `deploy/` always gives, and to none of the options.
+/// Bound to the rights that `deploy/` always grants, without the options.
 fn lesser() -> std::path::PathBuf {
     let account = shared().service_account("helm-guard", "lesser").unwrap();
     let line = "--serviceaccount=helm-guard:lesser";

@@ -15,15 +15,15 @@ use helm_guard_core::helm::{ReleaseName, lifecycle::Status, manifest, storage::D
 
 pub const NAMESPACE: &str = "shop";
 pub const RELEASES: [&str; 2] = ["one", "two"];
-/// Objects that there may be.
+/// The number of possible objects.
 pub const OBJECTS: usize = 5;
-/// Fields that a manifest may declare of an object.
+/// The number of fields that a manifest may declare of an object.
 pub const FIELDS: usize = 3;
 
 /// The declared or the live value of each field.
 pub type Fields = [Option<u8>; FIELDS];
 
-/// What a manifest says of an object.
+/// An object in a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Said {
     pub fields: Fields,
@@ -31,16 +31,16 @@ pub struct Said {
     pub keep: bool,
 }
 
-/// A manifest: what it says of each object that it declares.
+/// A manifest: the declared fields of each object.
 pub type Manifest = [Option<Said>; OBJECTS];
 
-/// An object as it stands in the cluster.
+/// A live object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
     pub fields: Fields,
     /// The release that its annotations name.
     pub owner: Option<usize>,
-    /// Something that nobody declares.
+    /// An undeclared value.
     pub extra: Option<u8>,
 }
 
@@ -122,14 +122,14 @@ impl Record {
     }
 }
 
-/// What a watch tells.
+/// An event of a watch.
 #[derive(Clone, Debug)]
 pub enum Event {
     Written(Stored),
     Deleted(Stored),
 }
 
-/// The cluster as it truly is.
+/// The true state of the cluster.
 pub struct Cluster {
     pub objects: [Option<Object>; OBJECTS],
     pub records: [BTreeMap<u32, Record>; RELEASES.len()],
@@ -182,7 +182,7 @@ impl Cluster {
         })
     }
 
-    /// Everything that a list of the records holds.
+    /// Everything that a list of the records returns.
     pub fn list(&self) -> Vec<Stored> {
         (0..RELEASES.len())
             .flat_map(|release| self.list_of(release))
@@ -215,12 +215,13 @@ impl Cluster {
             version: self.version,
         };
         self.records[release].insert(revision, record);
-        self.tell(release, revision);
+        self.notify(release, revision);
         true
     }
 
-    /// PUT of a record without a resource version; false if there is none. Helm puts the whole of what
-    /// it holds: where another call has made a record of that number meanwhile, its `manifest` goes.
+    /// PUT of a record without a resource version; false if there is none. Helm writes its complete
+    /// copy: if another call has created a record of that number meanwhile, that call's `manifest` is
+    /// overwritten.
     pub fn set(
         &mut self,
         release: usize,
@@ -236,7 +237,7 @@ impl Cluster {
         record.status = status;
         record.manifest = manifest.unwrap_or(record.manifest);
         record.version = version;
-        self.tell(release, revision);
+        self.notify(release, revision);
         true
     }
 
@@ -253,12 +254,12 @@ impl Cluster {
         true
     }
 
-    fn tell(&mut self, release: usize, revision: u32) {
+    fn notify(&mut self, release: usize, revision: u32) {
         let stored = self.stored(release, revision);
         self.events.extend(stored.map(Event::Written));
     }
 
-    /// The body of a manifest, as the product reads it.
+    /// The body of a manifest, in the product's format.
     pub fn body(&mut self, release: usize, manifest: &Manifest) -> Arc<Body> {
         let store = &self.store;
         let body = self.bodies.entry((release, *manifest)).or_insert_with(|| {

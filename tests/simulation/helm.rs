@@ -1,5 +1,5 @@
-//! Helm's operations, as the order of their writes to records and objects (`pkg/action` of Helm 3
-//! and 4): install, upgrade, rollback, uninstall, and what each of them does when it fails.
+//! Helm's operations, as the sequence of their writes to records and objects (`pkg/action` of Helm
+//! 3 and 4): install, upgrade, rollback, uninstall, and what each of them does when it fails.
 
 use std::collections::VecDeque;
 
@@ -16,9 +16,9 @@ pub enum Method {
     /// A patch from old manifest, new manifest and live object; of the two manifests alone for
     /// custom resources.
     ClientSide,
-    /// Every object is sent, and what the old manifest had is taken away.
+    /// Every object is sent, and fields of the old manifest are removed.
     ServerSide,
-    /// `--force`: the object is replaced by what the manifest says.
+    /// `--force`: the object is replaced by the manifest.
     Replace,
 }
 
@@ -39,7 +39,7 @@ pub struct Flags {
     pub atomic: bool,
     pub cleanup_on_fail: bool,
     pub keep_history: bool,
-    /// Helm 4: uninstall leaves alone what carries another release's annotations.
+    /// Helm 4: uninstall keeps objects with another release's annotations.
     pub checks_owner: bool,
     pub history_max: usize,
 }
@@ -92,14 +92,14 @@ pub enum Write {
     Delete(usize),
 }
 
-/// What a step comes to.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Step {
-    /// Done, as far as the records are concerned.
+    /// Only records were written.
     Done,
-    /// This must be asked of the API server; then [`Process::wrote`].
+    /// This request must be sent to the API server; then [`Process::wrote`].
     Request(Write),
-    /// The process is over.
+    /// The process has ended.
     Over,
 }
 
@@ -109,21 +109,21 @@ pub struct Process {
     pub release: usize,
     pub operation: Operation,
     pub flags: Flags,
-    /// The manifest that Helm takes for the one in the cluster, and its revision.
+    /// The manifest that Helm assumes to be in the cluster, and its revision.
     current: Option<(u32, Manifest)>,
     /// The revision that it writes, and the manifest of it.
     pub revision: u32,
     pub manifest: Manifest,
-    /// Objects that were there before and are taken into the release.
+    /// Objects that existed before and are adopted by the release.
     adopted: [bool; OBJECTS],
     created: [bool; OBJECTS],
     plan: VecDeque<Act>,
     pub act: Option<Act>,
     /// The record that it wrote last, by its uid, and the status that it gave it.
     written: Option<(u64, Status)>,
-    /// It was told to stop, has recorded that it failed, and still has requests under way.
+    /// It got SIGTERM, has recorded the failure, and still has requests in flight.
     pub is_late: bool,
-    /// Acts until something fails that is not the guard's doing.
+    /// The number of acts until something fails for another reason than the guard.
     fails_in: Option<usize>,
 }
 
@@ -151,7 +151,7 @@ impl Process {
         }
     }
 
-    /// `helm install`: refused where there is a release, unless it is to replace one that is gone.
+    /// `helm install`: rejected if the release exists, unless it replaces an uninstalled one.
     pub fn install(cluster: &Cluster, release: usize, dice: &mut Dice) -> Option<Self> {
         let last = cluster
             .newest(release)
@@ -183,7 +183,7 @@ impl Process {
         Some(process)
     }
 
-    /// `helm upgrade`: refused while the last revision is pending.
+    /// `helm upgrade`: rejected while the last revision is pending.
     pub fn upgrade(cluster: &Cluster, release: usize, dice: &mut Dice) -> Option<Self> {
         let (last, record) = cluster.newest(release)?;
         if record.status.is_pending() {
@@ -214,7 +214,7 @@ impl Process {
         Some(process)
     }
 
-    /// `helm rollback`: asks nothing of the last revision but that there is one.
+    /// `helm rollback`: only requires that there is a last revision.
     pub fn rollback(
         cluster: &Cluster,
         release: usize,
@@ -269,8 +269,7 @@ impl Process {
         Some(process)
     }
 
-    /// Looks at what is there already: what is not the release's is an error, unless Helm is told
-    /// to take it.
+    /// Checks existing objects: those of others are an error, unless Helm may take ownership.
     fn adopt(&mut self, cluster: &Cluster) -> Option<()> {
         for object in 0..OBJECTS {
             let is_new = self.manifest[object].is_some() && self.was(object).is_none();
@@ -285,7 +284,7 @@ impl Process {
         Some(())
     }
 
-    /// The common part of all that apply a manifest.
+    /// The common part of all operations that apply a manifest.
     fn begin(&mut self, status: Status) {
         self.plan
             .extend([Act::Prune, Act::Create(status), Act::Hook]);
@@ -309,8 +308,8 @@ impl Process {
         }
     }
 
-    /// Whether another call has written the release's records since: both are Helm, and neither
-    /// knows of the other. The other may have come to the same status with a manifest of its own.
+    /// Whether another call has written the release's records since: neither call knows of the
+    /// other. The other may have reached the same status with its own manifest.
     pub fn is_overtaken(&self, cluster: &Cluster) -> bool {
         let Some(written) = self.written else {
             return false;
@@ -411,7 +410,7 @@ impl Process {
         };
         let was = self.was(object);
         if was.is_none() && !self.adopted[object] {
-            // It came into being after Helm had looked.
+            // It was created after Helm had checked.
             return self.fail(cluster, Act::Apply(object));
         }
         let two_way = super::cluster::is_custom(object) && self.flags.method == Method::ClientSide;
@@ -445,14 +444,14 @@ impl Process {
         Step::Request(Write::Update(object, new))
     }
 
-    /// The API server has done what was asked.
+    /// The API server has executed the request.
     pub fn wrote(&mut self, write: &Write) {
         if let Write::Create(object, _) = write {
             self.created[*object] = true;
         }
     }
 
-    /// The API server has refused what was asked.
+    /// The API server has denied the request.
     pub fn refused(&mut self, cluster: &mut Cluster) {
         if let Some(act @ (Act::Apply(_) | Act::Remove(_))) = self.act
             && self.operation != Operation::Uninstall
@@ -461,7 +460,7 @@ impl Process {
         }
     }
 
-    /// An act fails: what Helm does then.
+    /// Continues after a failed act, as Helm does.
     fn fail(&mut self, cluster: &Cluster, act: Act) -> Step {
         self.plan.clear();
         self.fails_in = None;
@@ -558,7 +557,7 @@ fn newest_deployed(cluster: &Cluster, release: usize) -> Option<u32> {
         .copied()
 }
 
-/// Before a record is made the oldest go, but never the last that is deployed.
+/// Before a record is created, the oldest are pruned, but never the last deployed one.
 fn prune(cluster: &mut Cluster, release: usize, history_max: usize) {
     let deployed = newest_deployed(cluster, release);
     let revisions: Vec<u32> = cluster.records[release].keys().copied().collect();
@@ -574,7 +573,7 @@ fn prune(cluster: &mut Cluster, release: usize, history_max: usize) {
     }
 }
 
-/// The objects that a release's chart may hold: one of them both releases may claim.
+/// The objects that a release's chart may contain: one of them may be claimed by both releases.
 fn chart(release: usize) -> std::ops::Range<usize> {
     if release == 0 { 0..3 } else { 2..OBJECTS }
 }

@@ -1,11 +1,11 @@
 //! A model of a cluster in which Helm works, fails, is killed and overtaken, people and controllers
-//! edit, and watches of the guard's replicas are late, lossy and repetitive; the guard in it is the
-//! product's own index and evaluation.
+//! edit, and the watches of the guard's replicas are late and lose or repeat events. The guard in
+//! it uses the product's own index and evaluation.
 //!
 //! What must hold at every step
-//! - No write of Helm is refused, but for the cases of [`Refusal`].
-//! - No foreign value is admitted, but through a [`Window`].
-//! - Nothing legitimate is refused, whoever asks.
+//! - No write of Helm is denied, except in the cases of [`Refusal`].
+//! - No foreign value is admitted, except through a [`Window`].
+//! - No legitimate request is denied, whoever sends it.
 //!
 //! `HELM_GUARD_SEED` repeats a run, `SIMULATION_STEPS` makes a longer one.
 
@@ -14,7 +14,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a test that can not go on should stop, and say why; clippy sees test functions only"
+    reason = "helpers of tests may panic; clippy exempts test functions only"
 )]
 
 mod cluster;
@@ -30,43 +30,43 @@ use dice::Dice;
 use helm::{Act, Process, Step, Write};
 use replica::{Answer, Ask, Basis, Replica, Rules};
 
-/// Steps of a run, of all worlds together.
+/// Steps of a run, over all worlds.
 const STEPS: usize = 1_000_000;
 
 /// Steps of one world.
 const WORLD: usize = 2_000;
 
-/// A write that is refused although it is Helm's, or legitimate by the records.
+/// A write that is denied although it is Helm's, or legitimate by the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Refusal {
-    /// Another release declares the object that is to be deleted (helm#32218).
+    /// Another release declares the deleted object (helm#32218).
     HeldByAnother,
     /// `--cleanup-on-fail` deletes an object that the upgrade created, although the deployed
     /// revision declares it too: it had been missing before.
     CleanUpOfTheDeployed,
     /// Another call of Helm has written a newer record of the same release meanwhile.
     Overtaken,
-    /// Helm was told to stop and has recorded that it failed; a request that was under way takes a
-    /// field away that another release declares too.
+    /// Helm got SIGTERM and has recorded the failure; a request in flight removes a field that
+    /// another release declares, too.
     TooLate,
-    /// A person follows a second release that claims the object, of which the index has not heard
-    /// and which the object does not name.
+    /// A person applies the value of a second release that claims the object, which the index does
+    /// not know yet and the object does not name.
     UnheardOf,
 }
 
-/// How a foreign value may get in.
+/// How a foreign value may be admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Window {
     /// The index is older than the records and does not know yet that a release declares the
     /// object.
     NotYetDeclared,
-    /// The index is older than the records, and what they said then allows the request.
+    /// The index is older than the records, and the older records allow the request.
     StillAllowed,
-    /// The records could not be read, so that nobody could say; it passes with a warning.
+    /// The records could not be read, so the verdict is indeterminate; the request is allowed with a warning.
     Unread,
 }
 
-/// What happened, how often.
+/// Counts of events.
 #[derive(Debug, Default)]
 struct Tally {
     helm_writes: usize,
@@ -96,7 +96,7 @@ impl Tally {
     }
 }
 
-/// How rough a world is: once in how many steps.
+/// How unreliable a world is: failures once in this many steps.
 struct Weather {
     deliveries: usize,
     accidents: usize,
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// Somebody calls Helm. Two calls for one release may run at a time.
+    /// Starts a Helm call. Two calls for one release may run at the same time.
     fn start(&mut self) {
         let release = self.dice.below(RELEASES.len());
         if self.processes.len() > 1 && !self.dice.once_in(8) {
@@ -230,14 +230,14 @@ impl World {
         let refusal = self.refusal(process, &ask);
         let Some(refusal) = refusal else {
             self.fails(&format!(
-                "a write of Helm is refused: {ask:?} of {process:?}"
+                "a write of Helm is denied: {ask:?} of {process:?}"
             ));
         };
         *self.tally.refusals.entry(refusal).or_default() += 1;
         process.refused(&mut self.cluster);
     }
 
-    /// Whether a refusal is one of those that are meant.
+    /// Whether a denial is one of the accepted ones.
     fn refusal(&self, process: &Process, ask: &Ask) -> Option<Refusal> {
         if process.is_overtaken(&self.cluster) {
             return Some(Refusal::Overtaken);
@@ -257,7 +257,7 @@ impl World {
         (cleans_up && !holders.is_empty()).then_some(Refusal::CleanUpOfTheDeployed)
     }
 
-    /// A person edits, restores, breaks or deletes an object.
+    /// A person edits, restores, damages or deletes an object.
     fn person(&mut self) {
         let object = self.dice.below(OBJECTS);
         let Some(old) = self.cluster.objects[object] else {
@@ -295,7 +295,7 @@ impl World {
         Some(new)
     }
 
-    /// A controller writes what nobody declares.
+    /// A controller writes an undeclared value.
     fn controller(&mut self) {
         let object = self.dice.below(OBJECTS);
         let Some(old) = self.cluster.objects[object] else {
@@ -330,7 +330,7 @@ impl World {
             (false, false, _) if !is_current && is_shared => {
                 *self.tally.refusals.entry(Refusal::UnheardOf).or_default() += 1;
             }
-            (false, false, _) => self.fails(&format!("a legitimate write is refused: {ask:?}")),
+            (false, false, _) => self.fails(&format!("a legitimate write is denied: {ask:?}")),
             (true, true, Basis::Unread) => self.passes_through(Window::Unread),
             (true, true, Basis::Unclaimed) if !is_current => {
                 self.passes_through(Window::NotYetDeclared);
@@ -373,7 +373,7 @@ impl World {
         }
     }
 
-    /// Something reaches a replica.
+    /// Delivers something to a replica.
     fn watches(&mut self) {
         let replica = &mut self.replicas[self.dice.below(2)];
         for _ in 0..self.weather.deliveries {
@@ -398,10 +398,10 @@ impl World {
                 replica.relist(&self.cluster);
                 replica.catch_up(&mut self.cluster);
                 if !replica.is_current(&self.cluster) {
-                    self.fails("an index that has heard everything is not current");
+                    self.fails("an index with all events is not current");
                 }
             }
-            // The guard was away, or not yet there, or break-glass was used.
+            // The guard was down, or not installed yet, or break-glass was used.
             _ => {
                 let object = self.dice.below(OBJECTS);
                 if let Some(live) = &mut self.cluster.objects[object] {
@@ -489,7 +489,7 @@ fn no_interleaving_denies_helm_or_admits_a_foreign_value() {
         sum.add(tally);
     }
     println!("{sum:#?}");
-    // What never happens is not shown to be harmless.
+    // A window or refusal that never occurs is not tested.
     assert!(
         sum.helm_writes > steps / 100 && sum.foreign > steps / 100,
         "{sum:?}"

@@ -1,5 +1,5 @@
-//! The decision of the design, said a second time, on the model's own types and without any of the
-//! product's code but Helm's words for statuses.
+//! A second implementation of the decision, on the model's own types and without the product's
+//! code, except for Helm's status names.
 
 use helm_guard_core::helm::lifecycle::Status;
 
@@ -44,7 +44,7 @@ pub fn active(cluster: &Cluster, release: usize) -> Option<(Phase, Vec<Manifest>
     Some((phase, manifests))
 }
 
-/// The releases of which at least one active manifest holds the object.
+/// The releases with at least one active manifest that declares the object.
 fn claims(cluster: &Cluster, object: usize) -> Vec<(usize, Phase, Vec<Manifest>)> {
     (0..RELEASES.len())
         .filter_map(|release| {
@@ -60,7 +60,7 @@ pub fn claimants(cluster: &Cluster, object: usize) -> usize {
     claims(cluster, object).len()
 }
 
-/// What a manifest of a release declares at a path: the fields, then the annotation and the label.
+/// The declared value at a path of a manifest: the fields, then the annotation and the label.
 fn declared(manifest: &Manifest, release: usize, object: usize, path: usize) -> Option<u8> {
     let said = manifest[object]?;
     if path < FIELDS {
@@ -78,7 +78,7 @@ fn live(object: &Object, path: usize) -> Option<u8> {
     }
 }
 
-/// The releases of which an update takes a declared field to a value that nobody declares.
+/// The releases of which an update changes a declared field to an undeclared value.
 pub fn objections(cluster: &Cluster, object: usize, old: &Object, new: &Object) -> Vec<usize> {
     let claims = claims(cluster, object);
     let objects = |(release, phase, manifests): &&(usize, Phase, Vec<Manifest>)| {
@@ -109,8 +109,8 @@ pub fn objections(cluster: &Cluster, object: usize, old: &Object, new: &Object) 
         .collect()
 }
 
-/// Another release that claims the object declares the value, or is taking the object over and
-/// does not declare the field.
+/// Another release that claims the object declares the value, or takes ownership and does not
+/// declare the field.
 fn is_excused(
     claims: &[(usize, Phase, Vec<Manifest>)],
     release: usize,
@@ -131,7 +131,7 @@ fn is_excused(
         })
 }
 
-/// The releases that hold an object in every active manifest, and are not being uninstalled.
+/// The releases that declare an object in every active manifest, and are not being uninstalled.
 pub fn holders(cluster: &Cluster, object: usize) -> Vec<usize> {
     claims(cluster, object)
         .into_iter()

@@ -1,5 +1,5 @@
-//! One replica of the guard: the product's index, evaluation and order of reads, in front of the
-//! model's events and records.
+//! One replica of the guard: the product's index, evaluation and order of reads, on the model's
+//! events and records.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -32,7 +32,7 @@ use super::{
     dice::Dice,
 };
 
-/// What is asked of the guard.
+/// A request to the guard.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask {
     Update {
@@ -46,16 +46,16 @@ pub enum Ask {
     },
 }
 
-/// What the answer rests on.
+/// The basis of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// The index: no release in it claims the object.
+    /// The index: none of its releases claims the object.
     Unclaimed,
-    /// The index: nothing in it objects.
+    /// The index: it contains no violation.
     Index,
     /// The records, read after the request came.
     Records,
-    /// Neither: the index objects, and the records could not be read.
+    /// Neither: the index finds a violation, and the records could not be read.
     Unread,
 }
 
@@ -63,7 +63,7 @@ pub enum Basis {
 pub struct Answer {
     pub allowed: bool,
     pub basis: Basis,
-    /// The releases of which the records were read.
+    /// The releases whose records were read.
     pub read: Vec<usize>,
 }
 
@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-/// What all evaluations share.
+/// The shared inputs of all evaluations.
 pub struct Rules {
     policy: Policy,
     redactor: Redactor,
@@ -95,15 +95,15 @@ impl Rules {
 pub struct Replica {
     index: Index,
     directory: Arc<Directory>,
-    /// Events that it has had.
+    /// The number of received events.
     seen: usize,
     fetches: Vec<(RecordKey, Version)>,
-    /// What read-throughs found, on its way to the writer.
+    /// Results of read-throughs, on their way to the writer.
     learned: Vec<Learned>,
 }
 
 impl Replica {
-    /// A replica that has just listed the records, and read none of them.
+    /// A replica that has listed the records, and read none of them.
     pub fn started(cluster: &Cluster) -> Self {
         let directory = Arc::<Directory>::default();
         let mut replica = Self {
@@ -131,7 +131,7 @@ impl Replica {
         self.demands();
     }
 
-    /// The next event of the watch; false when it has had all.
+    /// Receives the next event of the watch; false if there is none.
     pub fn hear(&mut self, cluster: &Cluster) -> bool {
         let Some(event) = cluster.events.get(self.seen) else {
             return false;
@@ -141,12 +141,12 @@ impl Replica {
         true
     }
 
-    /// An event gets lost.
+    /// Loses an event.
     pub fn miss(&mut self, cluster: &Cluster) {
         self.seen = (self.seen + 1).min(cluster.events.len());
     }
 
-    /// Events that it has had already come again.
+    /// Repeats events.
     pub fn hear_again(&mut self, cluster: &Cluster, dice: &mut Dice) {
         let from = self.seen.saturating_sub(1 + dice.below(6));
         for event in &cluster.events[from..self.seen] {
@@ -171,7 +171,7 @@ impl Replica {
         }
     }
 
-    /// A body that was asked for comes, or cannot be read for now.
+    /// Delivers a requested body, or fails to read it.
     pub fn fetch(&mut self, cluster: &mut Cluster, dice: &mut Dice) {
         if self.fetches.is_empty() {
             return;
@@ -186,7 +186,7 @@ impl Replica {
         self.demands();
     }
 
-    /// The writer takes what a read-through found.
+    /// The writer applies the result of a read-through.
     pub fn learn(&mut self) {
         if !self.learned.is_empty() {
             let learned = self.learned.remove(0);
@@ -195,7 +195,7 @@ impl Replica {
         }
     }
 
-    /// Everything that is on its way arrives.
+    /// Delivers everything in flight.
     pub fn catch_up(&mut self, cluster: &mut Cluster) {
         while self.hear(cluster) {}
         while !self.learned.is_empty() {
@@ -209,7 +209,7 @@ impl Replica {
         }
     }
 
-    /// Whether the index holds just what the records say.
+    /// Whether the index matches the records.
     pub fn is_current(&self, cluster: &Cluster) -> bool {
         (0..RELEASES.len()).all(|release| {
             let records = &cluster.records[release];
@@ -231,7 +231,7 @@ impl Replica {
         })
     }
 
-    /// Answers as the webhook does: from the index what passes, from the records what does not.
+    /// Answers as the webhook does: allows from the index, denies from the records.
     pub fn answer(
         &mut self,
         cluster: &mut Cluster,
@@ -386,7 +386,7 @@ fn active(cluster: &Cluster, release: usize) -> Option<lifecycle::ActiveSet> {
     lifecycle::active_set(&statuses)
 }
 
-/// A release as its records say now: what a read-through finds.
+/// A release from its current records, as a read-through finds it.
 fn view(cluster: &mut Cluster, storage: &Arc<StorageKey>) -> ReleaseView {
     let release = release_of(storage);
     let active = active(cluster, release);

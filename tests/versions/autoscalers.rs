@@ -66,7 +66,7 @@ fn an_edit_through_v2_is_compared_with_the_manifest_in_v1() {
         edit.stderr
     );
 
-    // What v1 has no field for is nothing that the manifest declares; and nobody is warned.
+    // Fields that v1 does not have are not declared by the manifest; there is no warning.
     let behavior = json!({"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}});
     scene.await_silence("hpa/web", &behavior);
     let passes = scene.patch("hpa/web", &behavior).ok();
@@ -79,7 +79,7 @@ fn an_edit_through_v2_is_compared_with_the_manifest_in_v1() {
             .contains("judged-in-declared-version")
     );
 
-    // Through v1 it is the same, and only the one entry is called for it.
+    // Through v1 the result is the same, and only one entry is called.
     let path = format!(
         "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers/web",
         scene.namespace
@@ -89,7 +89,7 @@ fn an_edit_through_v2_is_compared_with_the_manifest_in_v1() {
     let put = scene.kubectl(&["replace", "--raw", &path, "-f", "-"]);
     let put = put.stdin(live.to_string()).refused();
     assert!(put.says(".spec.maxReplicas"), "{}", put.stderr);
-    // One that lost Helm's label is converted as long as it names its release.
+    // An object without Helm's label is converted while it names its release.
     let unlabel = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
     let admin = plane.kubectl().cmd(plane.admin());
     admin

@@ -101,7 +101,7 @@ fn the_conversion_webhook_decides_a_field_in_the_version_of_the_manifest() {
     scene.helm(HelmVersion::V4, &["upgrade", "web", &chart]);
 }
 
-/// `spec.conversion` that calls this process.
+/// A `spec.conversion` that calls this process.
 fn conversion() -> Value {
     let (address, ca) = converter();
     json!({

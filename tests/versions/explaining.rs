@@ -1,4 +1,4 @@
-//! `helm-guard explain` against a real cluster. It needs no guard that serves.
+//! `helm-guard explain` against a real cluster. It needs no running guard.
 
 use std::process::{Command, Output};
 
@@ -115,7 +115,7 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
         assert!(before.contains(words), "{words}\n{before}");
     }
 
-    // The guard of the other tests may be there already; the admin of the cluster may pass it.
+    // The guard of the other tests may run already; the cluster admin is exempt.
     let drift = json!({"data": {"colour": "red", "mine": "yes"}}).to_string();
     let kubectl = plane.kubectl().cmd(plane.admin());
     kubectl
@@ -138,7 +138,7 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
     let object = json(namespace, &["configmaps/settings"]);
     assert_eq!(object["ifChanged"][0]["reason"], "object-deleted");
 
-    // In the version of the manifest, which kubectl would not read it in.
+    // In the version of the manifest, not in kubectl's preferred one.
     let scaler = json(namespace, &["hpa/web", ".spec.maxReplicas"]);
     assert_eq!(scaler["apiVersion"], "autoscaling/v1");
     assert_eq!(scaler["ifChanged"][0]["verdict"], "denied");

@@ -9,8 +9,7 @@ use std::{
 use serde_json::Value;
 use testbed::{ControlPlane, Guard, GuardConfig, HelmVersion, Invocation, Output, shared};
 
-/// As long as the guard may take to see a release, to discover, and to have an entry registered and
-/// known.
+/// How long the guard may take to see a release, to run discovery, and to register an entry.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The guard of this process.
@@ -26,7 +25,7 @@ pub(crate) fn guard() -> &'static Guard {
     started.as_ref().unwrap()
 }
 
-/// What alice does in a namespace.
+/// Alice, acting in a namespace.
 pub(crate) struct Scene<'a> {
     pub(crate) plane: &'a ControlPlane,
     pub(crate) namespace: &'a str,
@@ -49,39 +48,36 @@ impl Scene<'_> {
         self.kubectl(&["patch", object, "--type=merge", "-p", &patch])
     }
 
-    /// Waits until a rehearsal of the change is refused with these words: from then on the API server
+    /// Waits until a dry run of the change is denied with these words: from then on the API server
     /// converts for this kind.
     pub(crate) fn await_refusal(&self, object: &str, patch: &Value, words: &str) {
-        self.await_dry_run(object, patch, |rehearsal| {
-            !rehearsal.status.success() && rehearsal.says(words)
+        self.await_dry_run(object, patch, |dry_run| {
+            !dry_run.status.success() && dry_run.says(words)
         });
     }
 
-    /// Waits until a rehearsal of the change passes without a word: from then on the call in the
-    /// version of the request leaves it to the one in the version of the manifest.
+    /// Waits until a dry run of the change is allowed without a warning: from then on the call in
+    /// the version of the request defers to the one in the version of the manifest.
     pub(crate) fn await_silence(&self, object: &str, patch: &Value) {
-        self.await_dry_run(object, patch, |rehearsal| {
-            rehearsal.status.success() && rehearsal.stderr.is_empty()
+        self.await_dry_run(object, patch, |dry_run| {
+            dry_run.status.success() && dry_run.stderr.is_empty()
         });
     }
 
     fn await_dry_run(&self, object: &str, patch: &Value, accepts: impl Fn(&Output) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let rehearsal = self.patch(object, patch).arg("--dry-run=server").run();
-            if accepts(&rehearsal) {
+            let dry_run = self.patch(object, patch).arg("--dry-run=server").run();
+            if accepts(&dry_run) {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{patch}: in the end {rehearsal:?}"
-            );
+            assert!(Instant::now() < deadline, "{patch}: in the end {dry_run:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 }
 
-/// The names of the entries for one version each that are registered now.
+/// The names of the registered version entries.
 pub(crate) fn entries(plane: &ControlPlane) -> Vec<String> {
     let kubectl = plane.kubectl().cmd(plane.admin());
     let live = kubectl

@@ -1,4 +1,4 @@
-//! Manifests in one API version and edits through another, on a real API server: it converts, and the
+//! Manifests in one API version and edits through another, on a real API server, which converts; the
 //! guard compares in the version of the manifest.
 
 #![allow(

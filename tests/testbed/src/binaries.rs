@@ -1,13 +1,13 @@
 //! The programs of the control plane and its clients: given by the environment, or built once.
 //!
-//! Looked for in this order:
+//! Searched in this order:
 //! 1. `HELM_GUARD_TEST_<NAME>`, the program's name in capitals with `_` for `-`;
 //! 2. `KUBEBUILDER_ASSETS`, a directory with kube-apiserver, etcd and kubectl;
 //! 3. the cache: `HELM_GUARD_TEST_CACHE`, else `$XDG_CACHE_HOME/helm-guard-testbed`, else
-//!    `~/.cache/helm-guard-testbed`. What is not there yet is built into it with the Go toolchain from
-//!    the pinned modules under `go/`.
+//!    `~/.cache/helm-guard-testbed`. Missing programs are built into it with the Go toolchain from the
+//!    pinned modules under `go/`.
 //!
-//! Whatever comes from the environment is used as it is, whatever its version.
+//! Programs from the environment are used as they are, whatever their version.
 
 mod build;
 
@@ -15,7 +15,7 @@ use std::{env, ffi::OsString, path::PathBuf};
 
 use crate::error::Error;
 
-/// Where each program is.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     /// etcd.
@@ -28,7 +28,7 @@ pub struct Binaries {
     pub kube_scheduler: PathBuf,
     /// kubectl.
     pub kubectl: PathBuf,
-    /// Plays the part of the kubelets.
+    /// Simulates the kubelets.
     pub kwok: PathBuf,
     /// How KWOK moves nodes, pods and volumes from state to state: the `Stage` objects of its module.
     pub kwok_stages: PathBuf,
@@ -39,12 +39,12 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds every program, building those that nobody gave. The first build takes several minutes and
-    /// tells about itself on standard error; two processes that ask at once build once.
+    /// Finds every program, and builds those that are not given. The first build takes several minutes
+    /// and reports progress on standard error; two processes at the same time build once.
     ///
     /// # Errors
-    /// When an environment variable names a file that is not there, when the cache cannot be written,
-    /// when there is no Go toolchain, or when it fails.
+    /// When an environment variable names a missing file, when the cache cannot be written, or when
+    /// the Go toolchain is missing or fails.
     pub fn locate_or_build() -> Result<Self, Error> {
         let given = |name: &str| given(name, |variable| env::var_os(variable));
         let missing: Vec<&'static str> = build::ARTIFACTS
@@ -78,12 +78,12 @@ impl Binaries {
     }
 }
 
-/// The environment variable that gives a program.
+/// The environment variable for a program.
 pub(crate) fn variable(name: &str) -> String {
     format!("HELM_GUARD_TEST_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// A path from the environment, absolute: programs are not all run from the same directory.
+/// A path from the environment, absolute: programs run from different directories.
 fn absolute(path: OsString) -> PathBuf {
     let path = PathBuf::from(path);
     std::path::absolute(&path).unwrap_or(path)
@@ -101,7 +101,7 @@ fn given(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pa
             })
         };
     }
-    // An assets directory often holds only some of the three: the others are then built.
+    // An assets directory often contains only some of the three; the others are built.
     Ok(env("KUBEBUILDER_ASSETS")
         .filter(|_| ["kube-apiserver", "etcd", "kubectl"].contains(&name))
         .map(|dir| absolute(dir).join(name))

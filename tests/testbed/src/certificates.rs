@@ -1,7 +1,7 @@
-//! The authority of a control plane, and what it signs.
+//! The CA of a control plane, and its certificates.
 //!
 //! Keys are ECDSA P-256. Validity is rcgen's default, far in both directions: an environment lives for
-//! minutes, and a wrong clock should not be what fails a test.
+//! minutes, and a wrong clock should not fail a test.
 
 use std::{
     fs,
@@ -115,11 +115,11 @@ pub(crate) struct Files {
     pub(crate) server_key: PathBuf,
     pub(crate) service_account_key: PathBuf,
     pub(crate) service_account_public_key: PathBuf,
-    /// What the API server shows to webhooks that ask for a certificate.
+    /// The certificate that the API server presents to webhooks that request one.
     pub(crate) webhook_client: Identity,
 }
 
-/// The common name of the certificate that the API server shows to webhooks.
+/// The common name of the certificate that the API server presents to webhooks.
 pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhook-client";
 
 impl Files {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::error::{Error, on_file};
 
-/// A chart to be written: its templates are all the test says, nothing is added but `Chart.yaml`.
+/// A chart to be written: the templates of the test, and a `Chart.yaml`.
 #[derive(Debug, Clone)]
 pub struct Chart {
     name: String,
@@ -16,7 +16,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// A chart with no templates yet.
+    /// A chart without templates.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.to_owned(),

@@ -1,7 +1,7 @@
-//! Runs Helm and kubectl as a user would, and says how it went.
+//! Runs Helm and kubectl as a user would, and reports the result.
 //!
-//! The commands know nothing of the home directory, the configuration and the caches of whoever runs
-//! the tests: discovery documents cached for another cluster on the same port would be believed.
+//! The commands do not see the home directory, configuration and caches of the user who runs the
+//! tests: discovery documents cached for another cluster on the same port would be used.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -44,7 +44,7 @@ impl fmt::Display for HelmVersion {
 /// A Helm to run commands with.
 #[derive(Debug, Clone)]
 pub struct Helm {
-    /// Which one it is.
+    /// The version.
     pub version: HelmVersion,
     pub(crate) program: PathBuf,
     pub(crate) home: PathBuf,
@@ -77,7 +77,7 @@ impl Kubectl {
     }
 }
 
-/// A command line that has not run yet.
+/// A command line to run.
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
@@ -122,7 +122,7 @@ impl Invocation {
         self
     }
 
-    /// Gives it something to read, a manifest for `kubectl apply -f -`, for example.
+    /// Sets its standard input, for example a manifest for `kubectl apply -f -`.
     #[must_use]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(text.into());
@@ -140,14 +140,14 @@ impl Invocation {
         child.unwrap_or_else(|error| panic!("failed to run {}: {error}", self.line()))
     }
 
-    /// Runs it to its end, whatever that is. Panics when it does not start or does not end.
+    /// Runs it to its end, whether it succeeds or fails. Panics if it does not start or does not end.
     pub fn run(self) -> Output {
         let line = self.line();
         self.try_run()
             .unwrap_or_else(|error| panic!("failed to run {line}: {error}"))
     }
 
-    /// Runs it to its end, or says why that cannot be done.
+    /// Runs it to its end, or returns why that failed.
     pub(crate) fn try_run(mut self) -> io::Result<Output> {
         let line = self.line();
         let stdin = if self.stdin.is_some() {
@@ -165,7 +165,7 @@ impl Invocation {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         thread::scope(|scope| {
             if let (Some(mut pipe), Some(text)) = (stdin, self.stdin.as_deref()) {
-                // It need not read all of it: a refusal may come first, and shows in the status.
+                // It need not read all of it: it may fail first, which shows in the status.
                 scope.spawn(move || drop(pipe.write_all(text)));
             }
             let stdout = scope.spawn(|| read(stdout));
@@ -215,13 +215,13 @@ impl Invocation {
 fn read(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        // What was read before an error is still worth showing.
+        // Output read before an error is still useful.
         let _ = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// std has no wait with a limit.
+/// std has no wait with a timeout.
 fn wait(child: &mut Child) -> io::Result<ExitStatus> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -229,7 +229,7 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
             Some(status) => return Ok(status),
             None if Instant::now() < deadline => thread::sleep(Duration::from_millis(3)),
             None => {
-                // The readers of its output end with it.
+                // The threads that read its output end with it.
                 child.kill()?;
                 child.wait()?;
                 return Err(io::Error::other(format!(
@@ -240,16 +240,16 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// How a command went.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command line, for messages.
     pub line: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error: errors, and the warnings of the API server.
+    /// Its standard error: errors, and the warnings of the API server.
     pub stderr: String,
 }
 
@@ -286,7 +286,7 @@ impl Output {
         })
     }
 
-    /// Whether either output holds the text.
+    /// Whether either output contains the text.
     pub fn says(&self, text: &str) -> bool {
         self.stderr.contains(text) || self.stdout.contains(text)
     }

@@ -29,13 +29,13 @@ use crate::{
 /// clusters, and not a member of `system:masters`.
 pub const ALICE: &str = "alice@example.com";
 
-/// Several times what it takes on a machine that also builds.
+/// Several times the normal duration on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which of Kubernetes' APIs a control plane serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Apis {
-    /// Those that are on by default, as on most clusters.
+    /// The default ones, as on most clusters.
     #[default]
     Default,
     /// Every version, alpha and beta too, with every feature that an API needs.
@@ -46,20 +46,20 @@ pub enum Apis {
 /// removes its directory.
 #[derive(Debug)]
 pub struct ControlPlane {
-    /// Last started first, which is the order in which they are dropped.
+    /// Last started first, which is the drop order.
     components: Vec<Process>,
     binaries: Binaries,
     authority: Authority,
     server: String,
     admin: PathBuf,
     alice: PathBuf,
-    // After the components: its directory goes when they are gone.
+    // After the components: the directory is removed after them.
     scratch: Scratch,
 }
 
 /// The control plane of this process, started when first asked for. The tests of one binary share it,
-/// each in a [`Namespace`] of its own. It ends with the process. Panics when it cannot start; tests that
-/// ask later hear the same reason at once.
+/// each in a [`Namespace`] of its own. It ends with the process. Panics when it cannot start; later
+/// tests get the same reason at once.
 pub fn shared() -> &'static ControlPlane {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
     match SHARED.get_or_init(|| ControlPlane::start().map_err(|error| error.to_string())) {
@@ -69,12 +69,12 @@ pub fn shared() -> &'static ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts everything and waits until a pod can run: the API server is ready, the nodes are, and the
-    /// default ServiceAccount is made. About 10 s.
+    /// Starts everything and waits until a pod can run: the API server and the nodes are ready, and the
+    /// default ServiceAccount exists. About 10 s.
     ///
     /// # Errors
-    /// When a binary is missing and cannot be built, a component ends (with the end of its log), or
-    /// something is not ready in two minutes.
+    /// When a binary is missing and cannot be built, a component exits (with the end of its log),
+    /// or something is not ready within two minutes.
     pub fn start() -> Result<Self, Error> {
         Self::start_serving(Apis::Default)
     }
@@ -85,7 +85,7 @@ impl ControlPlane {
     /// As [`ControlPlane::start`].
     pub fn start_serving(apis: Apis) -> Result<Self, Error> {
         let binaries = Binaries::locate_or_build()?;
-        // Between choosing a free port and listening on it, somebody else can take it.
+        // Between choosing a free port and listening on it, another process can take it.
         let mut tries = 0;
         loop {
             tries += 1;
@@ -176,7 +176,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Repeats a kubectl command until it succeeds, as long as every component runs.
+    /// Repeats a kubectl command until it succeeds, while every component runs.
     fn await_command(&mut self, what: &str, args: &[&str]) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -197,7 +197,7 @@ impl ControlPlane {
         }
     }
 
-    /// Fails when a component has ended, with the end of its log.
+    /// Fails if a component has exited, with the end of its log.
     ///
     /// # Errors
     /// [`Error::Ended`].
@@ -215,7 +215,7 @@ impl ControlPlane {
         self.authority.certificate()
     }
 
-    /// The kubeconfig of a member of `system:masters`, whom no authorizer is asked about.
+    /// The kubeconfig of a member of `system:masters`, who bypasses authorization.
     pub fn admin(&self) -> &Path {
         &self.admin
     }
@@ -230,7 +230,7 @@ impl ControlPlane {
         &self.binaries
     }
 
-    /// Its directory: logs, kubeconfigs, charts. It goes with the control plane.
+    /// Its directory: logs, kubeconfigs, charts. It is removed with the control plane.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -265,12 +265,12 @@ impl ControlPlane {
         self.scratch().join("home")
     }
 
-    /// A new namespace, named after the stem. Panics when it cannot be made.
+    /// A new namespace, named after the stem. Panics if it cannot be created.
     pub fn namespace(&self, stem: &str) -> Namespace<'_> {
         Namespace::create(self, stem)
     }
 
-    /// Writes a chart to a directory that no other chart has. Panics when it cannot.
+    /// Writes a chart to a directory of its own. Panics when it cannot.
     pub fn chart(&self, chart: &Chart) -> PathBuf {
         chart
             .write(&self.chart_dir())
@@ -295,7 +295,7 @@ impl ControlPlane {
         self.scratch().join("charts").join(number())
     }
 
-    /// The kubeconfig of a user by client certificate, with no rights but those of its groups.
+    /// The kubeconfig of a user by client certificate, with only the rights of its groups.
     ///
     /// # Errors
     /// When the certificate or the file cannot be made.
@@ -307,11 +307,11 @@ impl ControlPlane {
         )
     }
 
-    /// The kubeconfig of a ServiceAccount, made when it is not there yet, with a token that the API
-    /// server issued for a day. It has the rights that somebody binds to it, at first none.
+    /// The kubeconfig of a ServiceAccount, created if missing, with a token that is valid for a
+    /// day. It has no rights until some are bound to it.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// When the API server denies it.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
         self.apply(&json!({
             "apiVersion": "v1",
@@ -348,8 +348,8 @@ impl ControlPlane {
         components::audit_log(self.scratch())
     }
 
-    /// Waits for an event of the audit log that the predicate accepts, since the log is written while
-    /// the answer is on its way. Panics when none comes in 10 s.
+    /// Waits for an event of the audit log that the predicate accepts, because the log is written
+    /// concurrently with the answer. Panics when none comes in 10 s.
     pub fn await_audit_event(&self, what: &str, accepts: impl Fn(&Value) -> bool) -> Value {
         let path = self.audit_log_path();
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -389,7 +389,7 @@ impl ControlPlane {
             .map(drop)
     }
 
-    /// A kubectl command of ours, not of a test: as admin, and a refusal is an error.
+    /// A kubectl command of the testbed itself: as admin, and a failure is an error.
     fn set_up(&self, args: &[&str], stdin: Option<String>) -> Result<String, Error> {
         let command = self.kubectl().cmd(&self.admin).args(args);
         let command = match stdin {
@@ -413,13 +413,13 @@ impl ControlPlane {
     }
 }
 
-/// A number that nothing else of this process has.
+/// A number that is unique in this process.
 pub(crate) fn number() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
-/// User names hold characters that file and object names may not.
+/// User names may contain characters that file and object names may not.
 fn file_name(name: &str) -> String {
     name.chars()
         .map(|c| {
@@ -432,8 +432,7 @@ fn file_name(name: &str) -> String {
         .collect()
 }
 
-/// An address of this machine that is not loopback: an `EndpointSlice` takes no other. Nothing is sent to find
-/// it out.
+/// An address of this machine other than loopback, as an `EndpointSlice` requires. Finding it sends nothing.
 pub(crate) fn host_address() -> Result<IpAddr, Error> {
     let failed = |source| Error::File {
         action: "find an address other than loopback for",
@@ -441,7 +440,7 @@ pub(crate) fn host_address() -> Result<IpAddr, Error> {
         source,
     };
     let socket = UdpSocket::bind("0.0.0.0:0").map_err(failed)?;
-    // TEST-NET-1 of RFC 5737: whichever route would lead there.
+    // TEST-NET-1 of RFC 5737: the address of the route to it.
     socket.connect("192.0.2.1:9").map_err(failed)?;
     Ok(socket.local_addr().map_err(failed)?.ip())
 }
@@ -458,7 +457,7 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     for port in &mut ports {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
         *port = listener.local_addr().map_err(failed)?.port();
-        // Held until all are chosen, so that none is chosen twice.
+        // Held until all are chosen, so that they are distinct.
         listeners.push(listener);
     }
     Ok(ports)

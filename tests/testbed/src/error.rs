@@ -1,4 +1,4 @@
-//! What can go wrong while the environment is set up.
+//! Errors while the environment is set up.
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -8,7 +8,7 @@ pub enum Error {
     /// A file or directory could not be used.
     #[error("failed to {action} {path:?}: {source}")]
     File {
-        /// What was tried, as a verb.
+        /// The action, as a verb.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -16,30 +16,30 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// No directory to keep built binaries in.
+    /// There is no directory for built binaries.
     #[error(
         "failed to choose a cache directory: set HELM_GUARD_TEST_CACHE, XDG_CACHE_HOME or HOME"
     )]
     NoCache,
 
-    /// An environment variable names a binary that is not there.
+    /// An environment variable names a missing binary.
     #[error("failed to use {variable}: there is no file {path:?}")]
     MissingBinary {
         /// The environment variable.
         variable: String,
-        /// Where it points.
+        /// Its value.
         path: PathBuf,
     },
 
-    /// The Go toolchain is needed and absent.
+    /// The Go toolchain is needed and missing.
     #[error(
         "failed to build {binary}: there is no `go` on PATH. Install Go 1.26 or newer (https://go.dev/dl), \
          or give the binary with {variable}"
     )]
     NoGo {
-        /// What was to be built.
+        /// The artifact.
         binary: &'static str,
-        /// The environment variable that gives the binary instead.
+        /// The environment variable for a prebuilt binary.
         variable: String,
     },
 
@@ -57,22 +57,22 @@ pub enum Error {
     Build {
         /// What was to be built.
         binary: &'static str,
-        /// How go ended.
+        /// The exit status of go.
         status: ExitStatus,
-        /// What it printed.
+        /// Its output.
         output: String,
     },
 
     /// A certificate could not be made.
     #[error("failed to make a certificate for {name}: {source}")]
     Certificate {
-        /// Whom it was for.
+        /// The subject.
         name: String,
-        /// Why not.
+        /// The cause.
         source: rcgen::Error,
     },
 
-    /// A component ended although it was to go on.
+    /// A component exited unexpectedly.
     #[error(
         "failed to keep {component} running: it ended with {status}; the end of its log:\n{tail}"
     )]
@@ -85,30 +85,30 @@ pub enum Error {
         tail: String,
     },
 
-    /// Something that was waited for did not come.
+    /// A condition did not come true in time.
     #[error("failed to see {what} within {waited:?}; last seen:\n{tail}")]
     NotReady {
-        /// What was waited for.
+        /// The condition.
         what: String,
-        /// How long.
+        /// The timeout.
         waited: Duration,
         /// The last answer or the last lines of the log.
         tail: String,
     },
 
-    /// A command that sets up the environment was refused.
+    /// A command that sets up the environment failed.
     #[error("failed to set up the control plane: {0}")]
     SetUp(String),
 }
 
 impl Error {
-    /// Whether trying again with other ports may help.
+    /// Whether a retry with other ports may help.
     pub(crate) fn port_was_taken(&self) -> bool {
         matches!(self, Self::Ended { tail, .. } if tail.contains("address already in use"))
     }
 }
 
-/// Adds to an I/O error what was tried on which file.
+/// Adds the action and the file to an I/O error.
 pub(crate) fn on_file<T>(
     result: io::Result<T>,
     action: &'static str,

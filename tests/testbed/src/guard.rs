@@ -22,9 +22,9 @@ use crate::{
 /// How the API server reaches a guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Address<'a> {
-    /// By a URL on loopback.
+    /// Through a URL on loopback.
     Url,
-    /// By a Service, `NAMESPACE/NAME`, that somebody else makes, with an `EndpointSlice` of
+    /// Through a Service, `NAMESPACE/NAME`, that the test creates, with an `EndpointSlice` of
     /// [`Guard::listen_addr`].
     Service(&'a str),
 }
@@ -34,20 +34,20 @@ pub enum Address<'a> {
 pub struct GuardConfig<'a> {
     /// The binary; `env!("CARGO_BIN_EXE_helm-guard")` in an integration test.
     pub binary: &'a Path,
-    /// As whom it speaks to the API server.
+    /// The kubeconfig for the API server.
     pub kubeconfig: &'a Path,
-    /// `Deny`, `Warn` or `Audit`; empty where a policy says it.
+    /// `Deny`, `Warn` or `Audit`; empty if a policy sets it.
     pub mode: &'a str,
     /// How the API server reaches it.
     pub address: Address<'a>,
-    /// Further arguments, `--break-glass-user`, for example.
+    /// Further arguments, for example `--break-glass-user`.
     pub args: Vec<OsString>,
     /// Environment variables added to ours.
     pub env: Vec<(OsString, OsString)>,
 }
 
 impl<'a> GuardConfig<'a> {
-    /// In the given mode, with no further arguments.
+    /// A guard in this mode, without further arguments.
     pub fn new(binary: &'a Path, kubeconfig: &'a Path, mode: &'a str) -> Self {
         Self {
             binary,
@@ -76,21 +76,21 @@ pub struct Guard {
     admin: String,
 }
 
-/// As long as a first look at every release may take on a busy machine.
+/// How long the first read of all releases may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Guard {
     /// Starts it on free ports of loopback and waits until its `/readyz` says yes.
     ///
     /// # Errors
-    /// When it ends, or is not ready in a minute; with the end of its log.
+    /// When it exits, or is not ready within a minute; with the end of its log.
     pub fn start(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
         let mut guard = Self::spawn(plane, config)?;
         guard.await_ready()?;
         Ok(guard)
     }
 
-    /// Starts it and does not wait, for tests of what it does before it is ready.
+    /// Starts it and does not wait, for tests of its behavior before it is ready.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -121,7 +121,7 @@ impl Guard {
             }
         }
         args.extend(["--kubeconfig".into(), config.kubeconfig.into()]);
-        // Of several replicas, one that ends must not take the registration of the others away.
+        // One of several replicas must not remove the registration of the others when it exits.
         if config.address == Address::Url {
             args.push("--unregister-on-exit".into());
         }
@@ -172,7 +172,7 @@ impl Guard {
         &self.listen
     }
 
-    /// The address of an admin endpoint, `/metrics`, for example.
+    /// The address of an admin endpoint, for example `/metrics`.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
     }
@@ -184,12 +184,12 @@ impl Guard {
             .unwrap_or_else(|error| panic!("failed to get {url}: {error}\n{}", self.process.tail()))
     }
 
-    /// What it has written to standard output so far.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         self.process.stdout()
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
@@ -225,12 +225,12 @@ impl Guard {
         self.process.pids()
     }
 
-    /// Sends a signal by its name, `TERM` for one, and does not wait.
+    /// Sends a signal by name, for example `TERM`, and does not wait.
     pub fn signal(&mut self, name: &str) {
         self.process.signal(name);
     }
 
-    /// Asks it to end by SIGTERM and says how it did; nothing when it had to be killed after 30 s.
+    /// Sends SIGTERM and returns the exit status; `None` if it had to be killed after 30 s.
     pub fn stop(mut self) -> Option<ExitStatus> {
         self.process.signal("TERM");
         self.process.wait(Duration::from_secs(30))

@@ -15,11 +15,11 @@ pub struct Response {
     pub body: String,
 }
 
-/// Gets an `http://HOST:PORT/PATH` address. HTTP/1.0, so that the answer is neither chunked nor
-/// followed by anything: it ends where the connection does.
+/// Gets an `http://HOST:PORT/PATH` address. HTTP/1.0, so that the answer is not chunked and ends
+/// with the connection.
 ///
 /// # Errors
-/// When the address is not one, nobody answers within 10 s, or the answer is not HTTP.
+/// When the address is invalid, there is no answer within 10 s, or the answer is not HTTP.
 pub fn http_get(url: &str) -> io::Result<Response> {
     let invalid = |text: &str| {
         io::Error::new(

@@ -27,7 +27,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) authority: &'a str,
 }
 
-/// Writes `dir/name.kubeconfig`, readable by us alone since kubectl and Helm warn otherwise.
+/// Writes `dir/name.kubeconfig`, readable by this user only, because kubectl and Helm warn otherwise.
 pub(crate) fn write(
     dir: &Path,
     name: &str,

@@ -1,10 +1,10 @@
-//! A namespace of a test's own.
+//! A namespace for one test.
 
 use std::{ffi::OsStr, fmt};
 
 use crate::{ControlPlane, control_plane::number};
 
-/// A namespace that is deleted when the value goes. Nobody waits for the deletion.
+/// A namespace that is deleted when the value is dropped, without waiting for the deletion.
 #[derive(Debug)]
 pub struct Namespace<'a> {
     plane: &'a ControlPlane,
@@ -16,7 +16,7 @@ impl<'a> Namespace<'a> {
         let name = format!("{stem}-{}", number());
         let kubectl = || plane.kubectl().cmd(plane.admin());
         kubectl().args(["create", "namespace", &name]).ok();
-        // Pods made before are refused, and a test's first command may make one.
+        // Pods created before that are rejected, and a test's first command may create one.
         kubectl()
             .args([
                 "wait",
@@ -48,8 +48,7 @@ impl AsRef<OsStr> for Namespace<'_> {
     }
 }
 
-/// A guard under test refuses to let a namespace go while it holds releases, whoever asks, but for this
-/// one, who clears it.
+/// A guard under test denies deleting a namespace with releases, except for this user, who cleans up.
 const NAMESPACE_CONTROLLER: &str = "--as=system:serviceaccount:kube-system:namespace-controller";
 
 impl Drop for Namespace<'_> {
@@ -62,7 +61,7 @@ impl Drop for Namespace<'_> {
             NAMESPACE_CONTROLLER,
             "--ignore-not-found",
         ];
-        // A test may be panicking, the control plane may be gone: neither is worth a second panic.
+        // The test may be panicking already, or the control plane may be gone: no second panic.
         let _ = self
             .plane
             .kubectl()

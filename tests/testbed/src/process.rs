@@ -1,10 +1,11 @@
-//! Child processes that cannot outlive us.
+//! Child processes that cannot outlive this process.
 //!
 //! Each child runs under a small shell, its watchdog, which holds the read end of a pipe whose only
-//! write end is ours. The kernel closes our end however we end, SIGKILL included; the watchdog then
-//! kills the child. The pipe also carries the names of signals to send, so that we never signal a
-//! process id that may by then belong to somebody else. Watchdog and child have a process group of
-//! their own: Ctrl-C on the terminal reaches us alone, and we decide the order in which things stop.
+//! write end is ours. The kernel closes our end whenever this process ends, even by SIGKILL; the
+//! watchdog then kills the child. The pipe also carries the names of signals to send, so that we
+//! never signal a process id that may by then belong to somebody else. Watchdog and child have a
+//! process group of their own: Ctrl-C on the terminal reaches us alone, and we decide the order in
+//! which things stop.
 
 use std::{
     ffi::OsString,
@@ -41,10 +42,10 @@ exit "$status"
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// What to start, and where its output goes: `DIR/NAME.stdout`, `DIR/NAME.stderr`, `DIR/NAME.pid`.
+/// What to start, and the files for its output: `DIR/NAME.stdout`, `DIR/NAME.stderr`, `DIR/NAME.pid`.
 #[derive(Debug)]
 pub struct ProcessConfig<'a> {
-    /// The name it has in errors and in the names of its files.
+    /// The name in errors and file names.
     pub name: &'a str,
     /// The program.
     pub program: &'a Path,
@@ -69,8 +70,8 @@ impl Process {
     /// Starts the child under its watchdog.
     ///
     /// # Errors
-    /// When its files cannot be made or the shell cannot be started. A program that is not there shows
-    /// as a child that ends at once, with status 127.
+    /// When its files cannot be made or the shell cannot be started. A missing program shows as a
+    /// child that exits at once with status 127.
     pub fn start(config: ProcessConfig<'_>) -> Result<Self, Error> {
         let files = config.dir.join(config.name);
         let stdout = files.with_extension("stdout");
@@ -105,13 +106,13 @@ impl Process {
         &self.name
     }
 
-    /// What it has written to standard output so far.
+    /// Its standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         read(&self.files.with_extension("stdout"))
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         read(&self.files.with_extension("stderr"))
@@ -126,13 +127,13 @@ impl Process {
             .collect()
     }
 
-    /// How the child ended, or nothing while it runs. A child ended by signal N shows as 128 + N.
+    /// The exit status of the child, or `None` while it runs. A child killed by signal N shows as 128 + N.
     #[must_use]
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.watchdog.try_wait().ok().flatten()
     }
 
-    /// Fails when the child has ended, with the end of its log.
+    /// Fails if the child has exited, with the end of its log.
     ///
     /// # Errors
     /// [`Error::Ended`].
@@ -158,15 +159,15 @@ impl Process {
             .join("\n")
     }
 
-    /// Sends a signal by its name, `TERM`, for example.
+    /// Sends a signal by name, for example `TERM`.
     pub fn signal(&mut self, name: &str) {
         if let Some(pipe) = &mut self.pipe {
-            // A closed pipe means that the child has ended, which is what a signal is sent for.
+            // A closed pipe means that the child has exited, which is what the signal is for.
             let _ = writeln!(pipe, "{name}").and_then(|()| pipe.flush());
         }
     }
 
-    /// Waits for the child to end by itself; nothing when it still runs after `patience`.
+    /// Waits for the child to exit by itself; `None` if it still runs after `patience`.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
@@ -178,7 +179,7 @@ impl Process {
         }
     }
 
-    /// Asks the child to end, kills it when it has not after `patience`, and says how it ended.
+    /// Asks the child to exit, kills it after `patience`, and returns its exit status.
     pub fn stop(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.signal("TERM");
         self.wait(patience).or_else(|| {
@@ -194,7 +195,7 @@ impl Drop for Process {
     }
 }
 
-/// A log is shown to people: what is not there, or not text, must not hide the rest.
+/// A log is shown to people: a missing file, or bytes that are not text, must not hide the rest.
 fn read(path: &Path) -> String {
     fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

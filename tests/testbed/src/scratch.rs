@@ -1,4 +1,4 @@
-//! The temporary directory of a control plane, removed however we end.
+//! The temporary directory of a control plane, removed however this process ends.
 
 use std::{
     os::unix::process::CommandExt,
@@ -22,8 +22,8 @@ until rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ]; do
 done
 "#;
 
-/// A directory that goes when this value or this process does. `HELM_GUARD_TEST_KEEP=1` keeps it, to
-/// read the logs of a failure.
+/// A directory that is removed with this value or this process. `HELM_GUARD_TEST_KEEP=1` keeps it,
+/// to read the logs of a failure.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     dir: TempDir,
@@ -73,7 +73,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some((mut janitor, pipe)) = self.janitor.take() {
             drop(pipe);
-            // The directory value removes what is left, should the janitor have failed.
+            // Dropping the directory removes the rest, if the janitor has failed.
             let _ = janitor.wait();
         }
     }

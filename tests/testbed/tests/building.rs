@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A cache and a `go` that writes what it was asked to a file and makes an empty program.
+/// A cache and a `go` that logs its arguments to a file and creates an empty program.
 struct Workshop {
     dir: TempDir,
 }
@@ -129,7 +129,7 @@ fn a_build_reports_progress_and_ignores_user_settings() {
             "{line}"
         );
     }
-    // A second run finds everything.
+    // A second run finds all programs.
     let output = workshop.build(&workshop.path()).output().unwrap();
     assert_eq!(
         (output.status.success(), text(&output.stderr).as_str()),

@@ -41,7 +41,7 @@ fn start() -> Starter {
             .map(PathBuf::from)
     });
     let dir = dir.expect("`testbed up` should say where its directory is");
-    // The reader of the output must live as long as the writer, or the writer fails.
+    // The reader of the output must outlive the writer, or the writer fails.
     thread::spawn(move || lines.for_each(drop));
     let pids: Vec<u32> = fs::read_dir(dir.join("logs"))
         .unwrap()

@@ -1,12 +1,12 @@
 //! Builds the programs from the Go modules under `go/`.
 //!
-//! Each of those modules holds nothing but a `go.mod` with `tool` lines and a `go.sum`: what to build,
+//! Each of those modules contains only a `go.mod` with `tool` lines and a `go.sum`: what to build,
 //! which versions, and their checksums. They are part of this library, so that a build needs no source
 //! checkout. Helm and KWOK have modules of their own because Go selects one version of each dependency
-//! per module, and theirs are not those of the control plane.
+//! per module, and theirs differ from those of the control plane.
 //!
-//! A cache entry's name holds a hash of everything that decides its content. Programs are built under a
-//! temporary name and renamed, so an entry that exists is whole.
+//! A cache entry's name contains a hash of everything that determines its content. Programs are built
+//! under a temporary name and renamed, so an existing entry is complete.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -25,7 +25,7 @@ pub(super) struct Artifact {
     pub(super) name: &'static str,
     module: &'static Module,
     source: Source,
-    /// How long it takes on two processors with an empty Go cache, for those who wait.
+    /// How long it takes on two processors with an empty Go cache, to tell the user.
     usual: &'static str,
 }
 
@@ -61,7 +61,7 @@ static HELM3: Module = module!("helm3");
 static HELM4: Module = module!("helm4");
 static KWOK: Module = module!("kwok");
 
-/// Without these the programs call themselves v0.0.0, and clients believe them.
+/// Without these the programs report v0.0.0, and clients believe them.
 const KUBERNETES_VERSION: &str = "-s -w \
     -X k8s.io/component-base/version.gitVersion=v1.36.3 \
     -X k8s.io/component-base/version.gitMajor=1 \
@@ -94,7 +94,7 @@ const fn package(
     }
 }
 
-/// Everything that can be built, in the order in which it is.
+/// Everything that can be built, in build order.
 pub(super) static ARTIFACTS: [Artifact; 9] = [
     package(
         "etcd",
@@ -162,7 +162,7 @@ pub(super) static ARTIFACTS: [Artifact; 9] = [
 
 impl Artifact {
     fn dir(&self, cache: &Path) -> PathBuf {
-        // The hash need not be the same under every compiler: another one only means another build.
+        // The hash may differ between compilers: another hash only means another build.
         let mut hasher = DefaultHasher::new();
         self.module.hash(&mut hasher);
         for artifact in ARTIFACTS
@@ -241,7 +241,7 @@ impl Artifact {
     }
 }
 
-/// Where an artifact is once it is built.
+/// The path of a built artifact.
 pub(super) fn path(cache: &Path, name: &str) -> PathBuf {
     ARTIFACTS
         .iter()
@@ -249,7 +249,7 @@ pub(super) fn path(cache: &Path, name: &str) -> PathBuf {
         .map_or_else(|| cache.join(name), |artifact| artifact.path(cache))
 }
 
-/// Builds those of the named artifacts that the cache lacks.
+/// Builds the named artifacts that are missing in the cache.
 pub(super) fn ensure(cache: &Path, names: &[&str]) -> Result<(), Error> {
     let lacking = || {
         ARTIFACTS
@@ -280,7 +280,7 @@ pub(super) fn ensure(cache: &Path, names: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The system releases the lock when the file is closed, also when we are killed.
+/// The system releases the lock when the file is closed, even if this process is killed.
 fn lock(path: &Path) -> Result<File, Error> {
     let file = on_file(File::create(path), "create", path)?;
     match file.try_lock() {
@@ -294,8 +294,8 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// A go command in a module of ours: outside of any workspace, without a C compiler, and with an answer
-/// to every question that would otherwise depend on the user's settings.
+/// A go command in one of the modules: outside of any workspace, without a C compiler, and independent
+/// of the user's settings.
 fn go(module_dir: &Path) -> Command {
     let mut command = Command::new("go");
     command
@@ -329,7 +329,7 @@ fn run(mut go: Command, binary: &'static str) -> Result<String, Error> {
     })
 }
 
-/// The `fast` stages: a node, pod or volume becomes ready as soon as KWOK sees it. The files beside them
+/// The `fast` stages: a node, pod or volume becomes ready as soon as KWOK sees it. The other files there
 /// are of other kinds, for other tools.
 fn stages(dir: &Path) -> Result<String, Error> {
     let mut documents = Vec::new();

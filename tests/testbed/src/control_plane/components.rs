@@ -14,7 +14,7 @@ use crate::{
     process::{Process, ProcessConfig},
 };
 
-/// A component that is not running yet.
+/// A component to start.
 pub(super) struct Component {
     name: &'static str,
     program: PathBuf,
@@ -53,7 +53,7 @@ pub(super) fn etcd(binaries: &Binaries, dir: &Path, port: u16, peer_port: u16) -
             flag("listen-peer-urls", &peer),
             flag("initial-advertise-peer-urls", &peer),
             flag("initial-cluster", format!("default={peer}")),
-            // A crash of the machine may lose the data: it is worthless then anyway.
+            // A crash of the machine may lose the data, which is worthless then.
             "--unsafe-no-fsync".into(),
         ],
     }
@@ -100,10 +100,10 @@ pub(super) fn apiserver(
             flag("service-account-issuer", "https://kubernetes.default.svc"),
             flag("service-cluster-ip-range", "10.0.0.0/16"),
             flag("allow-privileged", "true"),
-            // A webhook's Service leads to its endpoints: no kube-proxy runs here that would send on what
-            // comes to the address of the Service.
+            // The API server connects to a Service's endpoints directly: no kube-proxy runs here to
+            // forward its cluster IP.
             flag("enable-aggregator-routing", "true"),
-            // What kubeadm sets on top of the API server's defaults.
+            // What kubeadm sets in addition to the API server's defaults.
             flag("authorization-mode", "Node,RBAC"),
             flag("enable-admission-plugins", "NodeRestriction"),
             flag("admission-control-config-file", &admission),
@@ -123,7 +123,7 @@ pub(super) fn apiserver(
 }
 
 /// Kubernetes documentation, "Dynamic Admission Control", "Authenticate API servers". A webhook that
-/// asks for no certificate never sees it.
+/// requests no certificate never sees it.
 fn webhook_client(dir: &Path, files: &Files) -> Result<PathBuf, Error> {
     let write = |name: &str, content: String| {
         let path = dir.join(name);
@@ -153,7 +153,7 @@ fn webhook_client(dir: &Path, files: &Files) -> Result<PathBuf, Error> {
     write("admission.json", configuration.to_string())
 }
 
-/// Every request once, when it is answered, without bodies: those may hold Secrets.
+/// Every request once, when it is answered, without bodies, which may contain Secrets.
 const AUDIT_POLICY: &str = r#"{
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -182,7 +182,7 @@ pub(super) fn controller_manager(
                 &files.service_account_key,
             ),
             flag("root-ca-file", &files.authority),
-            // Each controller then shows as its own user, as on real clusters.
+            // Each controller then acts as its own user, as on real clusters.
             flag("use-service-account-credentials", "true"),
             flag("controllers", "*"),
             // Under the default limit it takes 5 s to fetch the credentials of all controllers.
@@ -219,7 +219,7 @@ pub(super) fn kwok(binaries: &Binaries, stages: &Path, kubeconfig: &Path) -> Com
             flag("cidr", "10.244.0.0/16"),
             flag("node-ip", "127.0.0.1"),
             flag("node-lease-duration-seconds", "40"),
-            // It would serve the kubelets' API on all addresses otherwise.
+            // Otherwise it would serve the kubelets' API on all addresses.
             flag("node-port", "0"),
         ],
     }

@@ -1,4 +1,4 @@
-//! The nodes that KWOK plays, and how pods fare on them.
+//! The nodes that KWOK simulates, and the life cycle of their pods.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use crate::{
     error::{Error, on_file},
 };
 
-/// KWOK ends the pods of Jobs. A pod that says of itself that it runs once, as the hooks of `helm test`
-/// do, would run forever.
+/// KWOK ends the pods of Jobs. Other pods that should run only once, such as the hooks of `helm test`,
+/// would run forever.
 const COMPLETE_BARE_POD: &str = r"
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
@@ -65,8 +65,7 @@ pub(super) fn stages(binaries: &Binaries, dir: &Path) -> Result<PathBuf, Error> 
     Ok(path)
 }
 
-/// Two nodes, so that what wants to be spread can be, and the storage class whose volumes KWOK's stages
-/// provide.
+/// Two nodes, so that pods can be spread, and the storage class whose volumes KWOK's stages provide.
 pub(super) fn objects() -> Value {
     let resources =
         json!({ "cpu": "256", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "1000" });
