@@ -13,6 +13,7 @@ mod health;
 mod listeners;
 mod logging;
 mod policy;
+mod readings;
 mod recording;
 mod registering;
 mod tasks;

@@ -1,12 +1,12 @@
 //! Metrics in the Prometheus text format.
 //!
-//! What the webhook counts as it goes lives in [`Metrics`]. What other rooms know anyway (index,
-//! certificates, registration) is asked for at scrape time through [`Figures`], so that those
-//! rooms need not know this one.
+//! What the webhook counts as it goes lives in [`Metrics`]. What other modules know anyway (index,
+//! certificates, registration) is read at each scrape as [`reading::Reading`]s, so that those modules need
+//! not know this one.
 //!
 //! Labels are bounded: no user, no object name. Units are base units.
 
-pub mod figures;
+pub mod reading;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,10 +17,10 @@ use helm_guard_core::{
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
-pub use self::figures::Figures;
+use self::reading::{AtScrape, Reading};
 
 /// From what a request that needs no judgement takes to the timeout of the webhook.
 const LATENCY_SECONDS: [f64; 16] = [
@@ -89,9 +89,27 @@ impl Drop for InFlight {
     }
 }
 
+/// Enters a metric that begins at nothing.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn duration(registry: &mut Registry) -> Histogram {
+    let duration = Histogram::new(LATENCY_SECONDS);
+    registry.register_with_unit(
+        "helm_guard_request_duration",
+        "Time from the last byte of a review to its answer",
+        Unit::Seconds,
+        duration.clone(),
+    );
+    duration
+}
+
 impl Metrics {
-    /// A registry with everything in it; `figures` is asked at every scrape.
-    pub fn new(mode: Mode, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
+    /// A registry with everything in it; `readings` is asked at every scrape.
+    pub fn new(mode: Mode, readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "helm_guard_build",
@@ -101,96 +119,71 @@ impl Metrics {
                 ("mode", mode.as_str()),
             ]),
         );
-        let decisions = Family::default();
-        registry.register(
-            "helm_guard_decisions",
-            "Answers, by decision and reason",
-            decisions.clone(),
-        );
-        let exemptions = Family::default();
-        registry.register(
-            "helm_guard_exemptions",
-            "Requests allowed by a named exemption",
-            exemptions.clone(),
-        );
-        let rejected = Family::default();
-        registry.register(
-            "helm_guard_rejected_envelopes",
-            "Requests rejected with an HTTP error because the body is not a valid AdmissionReview",
-            rejected.clone(),
-        );
-        let break_glass = Family::default();
-        registry.register(
-            "helm_guard_break_glass",
-            "Violations allowed for a break-glass identity",
-            break_glass.clone(),
-        );
-        let changes = Family::default();
-        registry.register(
-            "helm_guard_emergency_changes_recorded",
-            "Emergency changes recorded, by whether the record could be stored in the cluster",
-            changes.clone(),
-        );
-        let followed = Family::default();
-        registry.register(
-            "helm_guard_emergency_changes",
-            "Emergency changes in the cluster, by state; reported by the leader only",
-            followed.clone(),
-        );
-        let settled = Family::default();
-        registry.register(
-            "helm_guard_emergency_changes_settled",
-            "Emergency changes settled by this process, by final state",
-            settled.clone(),
-        );
-        let audit_errors = Counter::default();
-        registry.register(
-            "helm_guard_audit_errors",
-            "Audit lines that failed to be written to their sink",
-            audit_errors.clone(),
-        );
-        let panics = Counter::default();
-        registry.register(
-            "helm_guard_panics",
-            "Requests that panicked (HTTP 500)",
-            panics.clone(),
-        );
-        let duration = Histogram::new(LATENCY_SECONDS);
-        registry.register_with_unit(
-            "helm_guard_request_duration",
-            "Time from the last byte of a review to its answer",
-            Unit::Seconds,
-            duration.clone(),
-        );
-        let in_flight = Gauge::default();
-        registry.register(
-            "helm_guard_requests_in_flight",
-            "Reviews in flight",
-            in_flight.clone(),
-        );
-        registry.register_collector(Box::new(figures::AtScrape::new(figures)));
-        Self {
+        let mut metrics = Self {
+            decisions: register(
+                &mut registry,
+                "helm_guard_decisions",
+                "Answers, by decision and reason",
+            ),
+            exemptions: register(
+                &mut registry,
+                "helm_guard_exemptions",
+                "Requests allowed by a named exemption",
+            ),
+            rejected: register(
+                &mut registry,
+                "helm_guard_rejected_envelopes",
+                "Requests rejected with an HTTP error because the body is not a valid AdmissionReview",
+            ),
+            break_glass: register(
+                &mut registry,
+                "helm_guard_break_glass",
+                "Violations allowed for a break-glass identity",
+            ),
+            changes: register(
+                &mut registry,
+                "helm_guard_emergency_changes_recorded",
+                "Emergency changes recorded, by whether the record could be stored in the cluster",
+            ),
+            followed: register(
+                &mut registry,
+                "helm_guard_emergency_changes",
+                "Emergency changes in the cluster, by state; reported by the leader only",
+            ),
+            settled: register(
+                &mut registry,
+                "helm_guard_emergency_changes_settled",
+                "Emergency changes settled by this process, by final state",
+            ),
+            audit_errors: register(
+                &mut registry,
+                "helm_guard_audit_errors",
+                "Audit lines that failed to be written to their sink",
+            ),
+            panics: register(
+                &mut registry,
+                "helm_guard_panics",
+                "Requests that panicked (HTTP 500)",
+            ),
+            duration: duration(&mut registry),
+            in_flight: register(
+                &mut registry,
+                "helm_guard_requests_in_flight",
+                "Reviews in flight",
+            ),
             registry,
-            decisions,
-            exemptions,
-            rejected,
-            break_glass,
-            changes,
-            followed,
-            settled,
-            audit_errors,
-            panics,
-            duration,
-            in_flight,
-        }
+        };
+        let at_scrape = AtScrape(readings);
+        metrics.registry.register_collector(Box::new(at_scrape));
+        metrics
     }
 
-    /// The registry, for what other rooms count themselves.
+    /// The registry, for what other modules count themselves.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The registry, for the counters of other rooms.
+    /// The registry, for the counters of other modules.
     pub fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
     }
@@ -301,4 +294,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,17 +6,16 @@ use std::{
 };
 
 use helm_guard_core::policy::Live;
-use jiff::Timestamp;
 
-use super::{logging::Log, policy::Standing};
+use super::{
+    logging::Log,
+    policy::Standing,
+    readings::{self, Expiry, Lost},
+};
 use crate::{
     cluster::admission::AdmissionPolicies,
-    record::{
-        audit::AuditLog,
-        events::Events,
-        metrics::figures::{Connections, Figures, Index, PolicyFigures, Release},
-    },
-    releases::{ReleaseInfo, Releases},
+    record::{audit::AuditLog, events::Events, metrics::reading::Reading},
+    releases::Releases,
     webhook::{
         accept,
         admin::{self, Check},
@@ -125,63 +124,30 @@ impl Health {
     }
 
     /// What a scrape shows.
-    pub fn figures(&self) -> Figures {
-        let stats = self.releases.stats();
-        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        Figures {
-            index: Index {
-                releases: of(stats.releases),
-                revisions: of(stats.revisions),
-                objects: of(stats.objects),
-                bytes: of(stats.bytes),
-                last_event_age: stats.last_event_age,
-                copies: of(stats.copies),
-                unreadable: of(stats.unreadable),
-                outlined: of(stats.outlined),
-                over_budget: of(stats.over_budget),
-                document_problems: of(stats.document_problems),
-                decode_errors: stats.decode_errors,
-                fetch_errors: stats.fetch_errors,
-                metadata_errors: stats.metadata_errors,
-                watch_errors: stats.watch_errors,
-                watches: of(stats.watches),
-                watches_healthy: of(stats.watches_healthy),
-            },
-            read_throughs: vec![
-                ("ok", stats.read_throughs),
-                ("error", stats.read_through_errors),
-            ],
-            ca_not_after: self.serving.ca_not_after().and_then(at),
-            leaf_not_after: self.serving.leaf_not_after().and_then(at),
-            certificate_reloads: vec![
-                ("ok", self.serving.reloads()),
-                ("error", self.serving.failures()),
-            ],
-            registered: self
-                .registered
-                .as_ref()
-                .map(|registered| registered.is_registered()),
-            foreign_requirements: self
-                .registered
-                .as_ref()
-                .map_or(0, |registered| of(registered.foreign().len())),
-            policy: Some(PolicyFigures {
-                mode: self.live.load().default_mode().as_str(),
-                ..self.policy.figures()
-            }),
-            events_dropped: self.events.dropped(),
-            audit_stalled: self.audit.is_stalled(),
-            log_lines_dropped: self.log.dropped(),
-            connections: Connections {
-                open: self.connections.open(),
-                accepted: self.connections.accepted(),
-                accept_errors: self.connections.accept_errors(),
-                handshake_failures: self.connections.handshake_failures(),
-                timeouts: self.connections.timeouts(),
-                evicted: self.connections.evicted(),
-            },
-            releases: self.releases.release_infos().map(release).collect(),
-        }
+    pub fn readings(&self) -> Vec<Reading> {
+        let serving = &self.serving;
+        let expiry = Expiry {
+            ca: serving.ca_not_after(),
+            leaf: serving.leaf_not_after(),
+        };
+        let reloads = (serving.reloads(), serving.failures());
+        let registered = self.registered.as_deref();
+        let lost = Lost {
+            events: self.events.dropped(),
+            log_lines: self.log.dropped(),
+            is_audit_stalled: self.audit.is_stalled(),
+        };
+        let mode = self.live.load().default_mode().as_str();
+        [
+            readings::index(&self.releases.stats()),
+            readings::certificates(expiry, reloads),
+            registered.map(readings::registration).unwrap_or_default(),
+            readings::policy(&self.policy.get(), mode),
+            readings::lost(lost),
+            readings::connections(&self.connections),
+            readings::releases(self.releases.release_infos()),
+        ]
+        .concat()
     }
 }
 
@@ -208,21 +174,5 @@ fn registration(registered: &RegistrationState) -> admin::Health {
         (false, false, error) => {
             admin::Health::Missing(error.unwrap_or_else(|| "not written yet".to_owned()))
         }
-    }
-}
-
-fn at(second: i64) -> Option<Timestamp> {
-    Timestamp::from_second(second).ok()
-}
-
-fn release(info: ReleaseInfo) -> Release {
-    Release {
-        release: info.release,
-        namespace: info.namespace,
-        chart: info.chart,
-        chart_version: info.chart_version,
-        app_version: info.app_version,
-        status: info.status.as_str(),
-        last_deployed: info.last_deployed.and_then(|text| text.parse().ok()),
     }
 }

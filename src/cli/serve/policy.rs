@@ -32,8 +32,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, api::DynamicObject};
 
-pub(super) use self::standing::Standing;
 use self::standing::{Loaded, Origin};
+pub(super) use self::standing::{PolicyState, Standing};
 use super::config::PolicyNeed;
 use crate::{
     cluster::policies::{self, PolicyWatch, Seen},

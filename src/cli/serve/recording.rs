@@ -28,8 +28,8 @@ pub(super) fn recorder(
     health: &Health,
     (audit, forecast): (AuditLog, Arc<Gathered>),
 ) -> Recorder {
-    let figures = health.clone();
-    let mut metrics = Metrics::new(config.policy.default_mode(), move || figures.figures());
+    let read = health.clone();
+    let mut metrics = Metrics::new(config.policy.default_mode(), move || read.readings());
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
     let alerts = Alerts::new(client.clone(), &config.guard_namespace, counters);

@@ -54,7 +54,7 @@ use crate::{
         emergency_alerts::EmergencyAlerts,
         events::{self, Announcer},
         forecast::Gathered,
-        metrics::{Figures, Metrics},
+        metrics::Metrics,
     },
     releases::{Autoscalers, Autoscaling, Wanted},
     review::{

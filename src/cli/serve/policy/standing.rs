@@ -5,11 +5,11 @@ use std::time::Duration;
 use helm_guard_core::policy::suspension::Suspension;
 use parking_lot::Mutex;
 
-use crate::{record::metrics::figures::PolicyFigures, webhook::admin::Health};
+use crate::webhook::admin::Health;
 
 /// Where the policy comes from that is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::cli::serve) enum Origin {
     #[default]
     Flags,
     File,
@@ -18,7 +18,7 @@ pub(super) enum Origin {
 
 impl Origin {
     /// The word in metrics.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::cli::serve) fn as_str(self) -> &'static str {
         match self {
             Self::Flags => "flags",
             Self::File => "file",
@@ -26,7 +26,7 @@ impl Origin {
         }
     }
 
-    pub(super) fn describe(self) -> &'static str {
+    pub(in crate::cli::serve) fn describe(self) -> &'static str {
         match self {
             Self::Flags => "the flags",
             Self::File => "the file",
@@ -37,15 +37,15 @@ impl Origin {
 
 /// Which policy it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Loaded {
-    pub(super) origin: Origin,
+pub(in crate::cli::serve) struct Loaded {
+    pub(in crate::cli::serve) origin: Origin,
     /// An object that is made anew begins again at generation 1.
-    pub(super) uid: String,
-    pub(super) generation: i64,
+    pub(in crate::cli::serve) uid: String,
+    pub(in crate::cli::serve) generation: i64,
 }
 
 impl Loaded {
-    pub(super) fn from(origin: Origin) -> Self {
+    pub(in crate::cli::serve) fn from(origin: Origin) -> Self {
         Self {
             origin,
             ..Self::default()
@@ -53,35 +53,36 @@ impl Loaded {
     }
 }
 
+/// Which policy is in force, and what is wrong with what should be.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
-    pub(super) loaded: Loaded,
+pub(in crate::cli::serve) struct PolicyState {
+    pub(in crate::cli::serve) loaded: Loaded,
     /// Whether it has been found out what there is.
-    pub(super) has_looked: bool,
+    pub(in crate::cli::serve) has_looked: bool,
     /// Whether the guard is to work without an object.
-    pub(super) is_required: bool,
+    pub(in crate::cli::serve) is_required: bool,
     /// Whether the object of the policy in force has vanished.
-    pub(super) is_missing: bool,
+    pub(in crate::cli::serve) is_missing: bool,
     /// In what the flags are laxer than the object that was there before.
-    pub(super) laxer: Option<String>,
+    pub(in crate::cli::serve) laxer: Option<String>,
     /// Why nothing is evaluated.
-    pub(super) suspension: Option<Suspension>,
+    pub(in crate::cli::serve) suspension: Option<Suspension>,
     /// What is wrong with what was read last.
-    pub(super) error: Option<String>,
-    pub(super) taken: u64,
-    pub(super) refused: u64,
+    pub(in crate::cli::serve) error: Option<String>,
+    pub(in crate::cli::serve) taken: u64,
+    pub(in crate::cli::serve) refused: u64,
 }
 
 /// What is known of the policy in force.
 #[derive(Debug, Default)]
-pub(in crate::cli::serve) struct Standing(Mutex<State>);
+pub(in crate::cli::serve) struct Standing(Mutex<PolicyState>);
 
 impl Standing {
-    pub(super) fn get(&self) -> State {
+    pub(in crate::cli::serve) fn get(&self) -> PolicyState {
         self.0.lock().clone()
     }
 
-    pub(super) fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn set<T>(&self, change: impl FnOnce(&mut PolicyState) -> T) -> T {
         change(&mut self.0.lock())
     }
 
@@ -113,20 +114,6 @@ impl Standing {
     /// Why nothing is evaluated, if the kill switch is on.
     pub(in crate::cli::serve) fn suspension(&self) -> Option<String> {
         self.0.lock().suspension.as_ref().map(ToString::to_string)
-    }
-
-    /// All but the mode, which the policy itself knows.
-    pub(in crate::cli::serve) fn figures(&self) -> PolicyFigures {
-        let state = self.get();
-        PolicyFigures {
-            source: state.loaded.origin.as_str(),
-            generation: state.loaded.generation,
-            mode: "",
-            last_reload_successful: state.error.is_none(),
-            is_suspended: state.suspension.is_some(),
-            is_missing: state.is_missing,
-            reloads: vec![("ok", state.taken), ("error", state.refused)],
-        }
     }
 
     /// Until it is known what there is: a guard must not refuse what the policy would let pass.

@@ -113,7 +113,7 @@ impl Scene {
     fn is_suspended(&self) -> bool {
         let is_on = self.live.load().suspension().is_some();
         assert_eq!(is_on, self.registered.is_suspended());
-        assert_eq!(is_on, self.standing.figures().is_suspended);
+        assert_eq!(is_on, self.standing.get().suspension.is_some());
         is_on
     }
 }
@@ -133,10 +133,10 @@ async fn a_file_is_followed_and_a_bad_one_keeps_the_last_good_one() {
     std::fs::write(&path, policy("Audit")).unwrap();
     turns(|| scene.mode() == Mode::Audit).await;
     turns(|| matches!(scene.standing.health(), admin::Health::Ok)).await;
-    assert_eq!(scene.standing.figures().source, "file");
+    assert_eq!(scene.standing.get().loaded.origin, Origin::File);
 
     std::fs::write(&path, policy("Denny")).unwrap();
-    turns(|| !scene.standing.figures().last_reload_successful).await;
+    turns(|| scene.standing.get().error.is_some()).await;
     assert_eq!(scene.mode(), Mode::Audit);
     assert!(
         matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("Denny"))
@@ -145,7 +145,7 @@ async fn a_file_is_followed_and_a_bad_one_keeps_the_last_good_one() {
     std::fs::remove_file(&path).unwrap();
     turns(|| matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("read"))).await;
     std::fs::write(&path, policy("Deny")).unwrap();
-    turns(|| scene.standing.figures().last_reload_successful).await;
+    turns(|| scene.standing.get().error.is_none()).await;
     assert_eq!(scene.mode(), Mode::Deny);
     following.abort();
 }
@@ -187,7 +187,7 @@ async fn a_policy_that_vanishes_stays_until_it_is_surely_gone() {
     turns(|| scene.mode() == Mode::Deny).await;
 
     *there.lock() = None;
-    turns(|| scene.standing.figures().is_missing).await;
+    turns(|| scene.standing.get().is_missing).await;
     assert_eq!(scene.mode(), Mode::Deny);
     assert!(matches!(
         scene.standing.health(),
@@ -197,13 +197,13 @@ async fn a_policy_that_vanishes_stays_until_it_is_surely_gone() {
     // Made anew with the generation that the first one had.
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
-    turns(|| !scene.standing.figures().is_missing).await;
+    turns(|| !scene.standing.get().is_missing).await;
 
     *there.lock() = None;
     let gone = tokio::time::Instant::now();
     turns(|| scene.mode() == Mode::Audit).await;
     assert!(gone.elapsed() >= Duration::from_secs(300));
-    turns(|| !scene.standing.figures().is_missing).await;
+    turns(|| !scene.standing.get().is_missing).await;
     assert!(
         matches!(scene.standing.health(), admin::Health::Degraded(what) if what.contains("mode: Warn to Audit"))
     );
@@ -220,7 +220,7 @@ async fn a_guard_that_requires_a_policy_waits_for_one_and_keeps_it() {
     turns(|| scene.mode() == Mode::Deny).await;
     assert_eq!(scene.standing.health(), admin::Health::Ok);
     *there.lock() = None;
-    turns(|| scene.standing.figures().is_missing).await;
+    turns(|| scene.standing.get().is_missing).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(scene.mode(), Mode::Deny);
     following.abort();

@@ -7,11 +7,7 @@ use helm_guard_core::{
 };
 
 use crate::record::{
-    Recorder,
-    audit::AuditLog,
-    emergency_alerts::EmergencyAlerts,
-    events,
-    metrics::{Figures, Metrics},
+    Recorder, audit::AuditLog, emergency_alerts::EmergencyAlerts, events, metrics::Metrics,
 };
 
 use super::*;
@@ -29,7 +25,7 @@ fn told() -> Told {
     })));
     let (events, _announcer) = events::queue();
     let recorder = Recorder {
-        metrics: Metrics::new(Mode::Deny, Figures::default),
+        metrics: Metrics::new(Mode::Deny, Vec::new),
         audit: AuditLog::new("p-1", io::sink()),
         events,
         alerts: scene.alerts.clone(),

@@ -1,0 +1,296 @@
+//! What each scrape reads of the modules, name, help and value in one line. What the webhook counts as it
+//! goes is in [`crate::record::metrics`].
+
+use jiff::Timestamp;
+
+use super::policy::PolicyState;
+use crate::{
+    record::metrics::reading::{Reading, SampleLabels, SampleValue},
+    releases::{ReleaseInfo, Stats},
+    webhook::{accept, registrar::Registered},
+};
+
+/// The index.
+pub(super) fn index(stats: &Stats) -> Vec<Reading> {
+    let are_healthy = stats.watches > 0 && stats.watches == stats.watches_healthy;
+    let mut readings = vec![
+        Reading::gauge(
+            "helm_guard_index_releases",
+            "Releases in the index",
+            stats.releases,
+        ),
+        Reading::gauge(
+            "helm_guard_index_revisions",
+            "Release records in the index",
+            stats.revisions,
+        ),
+        Reading::gauge(
+            "helm_guard_index_objects",
+            "Declared objects in the index",
+            stats.objects,
+        ),
+        Reading::gauge(
+            "helm_guard_index_bytes",
+            "Bytes of compressed declared objects in memory",
+            stats.bytes,
+        ),
+        Reading::gauge(
+            "helm_guard_index_record_copies",
+            "Records of a release outside its namespace, while it has records there too; they do not count",
+            stats.copies,
+        ),
+        Reading::gauge(
+            "helm_guard_index_unreadable",
+            "Active revisions whose record cannot be read",
+            stats.unreadable,
+        ),
+        Reading::gauge(
+            "helm_guard_index_outlined",
+            "Active revisions that are read anew for each request, because the index has no room for them",
+            stats.outlined,
+        ),
+        Reading::gauge(
+            "helm_guard_index_over_budget",
+            "Active revisions that are not guarded, because the index has no room for them",
+            stats.over_budget,
+        ),
+        Reading::gauge(
+            "helm_guard_index_document_problems",
+            "Documents of active manifests that do not parse",
+            stats.document_problems,
+        ),
+        Reading::gauge(
+            "helm_guard_index_watches",
+            "Watches of release records",
+            stats.watches,
+        ),
+        Reading::gauge(
+            "helm_guard_index_watch_healthy",
+            "Whether every watch of release records works",
+            are_healthy,
+        ),
+    ];
+    readings.extend(stats.last_event_age.map(|age| {
+        Reading::gauge(
+            "helm_guard_index_last_event_age_seconds",
+            "Seconds since the last watch event; grows while nothing changes",
+            age,
+        )
+    }));
+    readings.extend([
+        Reading::counter(
+            "helm_guard_index_decode_errors",
+            "Release records that could not be decoded",
+            stats.decode_errors,
+        ),
+        Reading::counter(
+            "helm_guard_index_fetch_errors",
+            "Attempts to fetch a release record that failed",
+            stats.fetch_errors,
+        ),
+        Reading::counter(
+            "helm_guard_index_metadata_errors",
+            "Objects labeled as release records that are not valid ones",
+            stats.metadata_errors,
+        ),
+        Reading::counter(
+            "helm_guard_index_watch_errors",
+            "Failures of the watches of release records",
+            stats.watch_errors,
+        ),
+        Reading::results(
+            "helm_guard_read_throughs",
+            "Read-throughs of a release's records before a denial",
+            stats.read_throughs,
+            stats.read_through_errors,
+        ),
+    ]);
+    readings
+}
+
+/// When a certificate expires, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expiry {
+    pub(super) ca: Option<i64>,
+    pub(super) leaf: Option<i64>,
+}
+
+/// The certificates, and how often they were read again: with success, and without.
+pub(super) fn certificates(expiry: Expiry, (ok, error): (u64, u64)) -> Vec<Reading> {
+    let samples = [("ca", expiry.ca), ("leaf", expiry.leaf)];
+    let samples = samples.into_iter().filter_map(|(certificate, not_after)| {
+        let seconds = u64::try_from(not_after?).ok()?;
+        Some((
+            vec![("certificate", certificate.to_owned())],
+            seconds.into(),
+        ))
+    });
+    vec![
+        Reading::gauges(
+            "helm_guard_certificate_not_after_timestamp_seconds",
+            "Expiry of the certificate, in seconds since 1970",
+            samples,
+        ),
+        Reading::results(
+            "helm_guard_certificate_reloads",
+            "Certificate reloads",
+            ok,
+            error,
+        ),
+    ]
+}
+
+/// The registration, where this process writes it.
+pub(super) fn registration(registered: &Registered) -> Vec<Reading> {
+    vec![
+        Reading::gauge(
+            "helm_guard_registered",
+            "Whether the ValidatingWebhookConfiguration is installed and unmodified",
+            registered.is_registered(),
+        ),
+        Reading::gauge(
+            "helm_guard_registration_foreign_requirements",
+            "Namespace selector requirements added by others that the guard tolerates",
+            registered.foreign().len(),
+        ),
+    ]
+}
+
+/// The policy in force.
+pub(super) fn policy(state: &PolicyState, mode: &'static str) -> Vec<Reading> {
+    let source = vec![
+        ("source", state.loaded.origin.as_str().to_owned()),
+        ("generation", state.loaded.generation.to_string()),
+        ("mode", mode.to_owned()),
+    ];
+    vec![
+        Reading::info(
+            "helm_guard_policy",
+            "Source of the policy in force, and its default mode",
+            [source],
+        ),
+        Reading::gauge(
+            "helm_guard_policy_last_reload_successful",
+            "Whether the latest policy is in force; if not, the last good one is",
+            state.error.is_none(),
+        ),
+        Reading::gauge(
+            "helm_guard_suspended",
+            "Whether the kill switch is on: every request is allowed without evaluation",
+            state.suspension.is_some(),
+        ),
+        Reading::gauge(
+            "helm_guard_policy_missing",
+            "Whether the GuardPolicy in force has vanished from the cluster",
+            state.is_missing,
+        ),
+        Reading::results(
+            "helm_guard_policy_reloads",
+            "Policy reloads",
+            state.taken,
+            state.refused,
+        ),
+    ]
+}
+
+/// What was lost on the way to where it is recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lost {
+    pub(super) events: u64,
+    pub(super) log_lines: u64,
+    pub(super) is_audit_stalled: bool,
+}
+
+/// Events, audit log and log.
+pub(super) fn lost(lost: Lost) -> Vec<Reading> {
+    vec![
+        Reading::counter(
+            "helm_guard_events_dropped",
+            "Kubernetes events dropped before they were sent",
+            lost.events,
+        ),
+        Reading::gauge(
+            "helm_guard_audit_stalled",
+            "Whether the audit log is stalled and its lines go to standard error",
+            lost.is_audit_stalled,
+        ),
+        Reading::counter(
+            "helm_guard_log_lines_dropped",
+            "Log lines dropped because standard error was blocked",
+            lost.log_lines,
+        ),
+    ]
+}
+
+/// The connections of the webhook's listener.
+pub(super) fn connections(stats: &accept::Stats) -> Vec<Reading> {
+    let counter = Reading::counter;
+    vec![
+        Reading::gauge(
+            "helm_guard_connections_open",
+            "Open connections to the webhook",
+            stats.open(),
+        ),
+        counter(
+            "helm_guard_connections",
+            "Connections accepted by the webhook",
+            stats.accepted(),
+        ),
+        counter(
+            "helm_guard_accept_errors",
+            "Failures to accept a connection",
+            stats.accept_errors(),
+        ),
+        counter(
+            "helm_guard_handshake_failures",
+            "TLS handshakes that failed or took too long",
+            stats.handshake_failures(),
+        ),
+        counter(
+            "helm_guard_timeouts",
+            "Connections and requests that timed out",
+            stats.timeouts(),
+        ),
+        counter(
+            "helm_guard_connections_evicted",
+            "Connections closed to make room for another one",
+            stats.evicted(),
+        ),
+    ]
+}
+
+/// The releases, labeled as the alert rules that people already have expect it.
+pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>) -> Vec<Reading> {
+    let (mut releases, mut deployed) = (Vec::new(), Vec::new());
+    for info in infos {
+        let name: SampleLabels = vec![
+            ("release", info.release),
+            ("namespace", info.namespace),
+            ("chart", info.chart),
+        ];
+        if let Some(at) = info.last_deployed.and_then(|text| text.parse().ok()) {
+            deployed.push((name.clone(), since_1970(at)));
+        }
+        let about = [
+            ("chart_version", info.chart_version),
+            ("app_version", info.app_version),
+            ("status", info.status.as_str().to_owned()),
+        ];
+        releases.push(name.into_iter().chain(about).collect());
+    }
+    vec![
+        Reading::info("helm_release", "Helm releases in the cluster", releases),
+        Reading::gauges(
+            "helm_release_last_deployed_timestamp",
+            "Time of the last deployment of the release, in seconds since 1970",
+            deployed,
+        ),
+    ]
+}
+
+fn since_1970(at: Timestamp) -> SampleValue {
+    u64::try_from(at.as_second()).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests;
