@@ -7,7 +7,7 @@ use super::policy::PolicyState;
 use crate::{
     record::metrics::reading::{Reading, SampleLabels, SampleValue},
     releases::{ReleaseInfo, Stats},
-    webhook::{accept, registrar::Registered},
+    webhook::{accept, registrar::RegistrationState},
 };
 
 /// The index.
@@ -141,7 +141,7 @@ pub(super) fn certificates(expiry: Expiry, (ok, error): (u64, u64)) -> Vec<Readi
 }
 
 /// The registration, where this process writes it.
-pub(super) fn registration(registered: &Registered) -> Vec<Reading> {
+pub(super) fn registration(registered: &RegistrationState) -> Vec<Reading> {
     vec![
         Reading::gauge(
             "helm_guard_registered",

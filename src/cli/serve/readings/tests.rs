@@ -34,7 +34,7 @@ fn everything() -> Vec<Reading> {
     [
         index(&stats),
         certificates(expiry, (1, 0)),
-        registration(&Registered::default()),
+        registration(&RegistrationState::default()),
         policy(&PolicyState::default(), "Deny"),
         lost(Lost::default()),
         connections(&accept::Stats::default()),
