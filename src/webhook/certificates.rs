@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -104,19 +105,11 @@ pub fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
         .is_ok_and(|checked| lasts(&checked) && checked.verify(&endpoint.names(), now).is_ok())
 }
 
-/// RFC 7468: base64 in lines of 64.
+/// RFC 7468, with the line ends that a shell and kubectl expect.
 pub(crate) fn to_pem(der: &CertificateDer<'_>) -> String {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    let encoded = BASE64_STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for (index, character) in encoded.char_indices() {
-        if index > 0 && index % 64 == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem.push_str("\n-----END CERTIFICATE-----\n");
-    pem
+    let block = Pem::new("CERTIFICATE", der.as_ref());
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&block, config)
 }
 
 #[cfg(test)]
