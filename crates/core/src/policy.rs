@@ -12,6 +12,7 @@
 pub mod alerts;
 mod always;
 mod challenge;
+pub mod control_plane;
 pub mod document;
 pub mod emergency;
 pub mod identity;

@@ -4,6 +4,13 @@
 //! condition fails, without a word; so each field is asked for with `has` before it is read, and each
 //! object is compared with null (`object` is null on DELETE, `oldObject` on CREATE).
 
+use helm_guard_core::policy::control_plane::{
+    DAEMON_SET_CONTROLLER, DEPLOYMENT_CONTROLLER, ENDPOINT_CONTROLLER, ENDPOINTSLICE_CONTROLLER,
+    ENDPOINTSLICEMIRRORING_CONTROLLER, GENERIC_GARBAGE_COLLECTOR, JOB_CONTROLLER,
+    KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, NODE_CONTROLLER, POD_GARBAGE_COLLECTOR,
+    REPLICASET_CONTROLLER, REPLICATION_CONTROLLER, STATEFULSET_CONTROLLER,
+    TAINT_EVICTION_CONTROLLER, TTL_AFTER_FINISHED_CONTROLLER,
+};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::MANAGED_BY;
@@ -110,10 +117,10 @@ pub(super) fn reaches_declared_fields() -> MatchCondition {
 pub(super) fn not_a_rollouts_revision() -> MatchCondition {
     condition(
         "not-a-rollouts-revision",
-        "!(request.resource.group == 'apps' && request.resource.resource == 'deployments' && \
-         request.userInfo.username in ['system:kube-controller-manager', \
-         'system:serviceaccount:kube-system:deployment-controller'])"
-            .to_owned(),
+        format!(
+            "!(request.resource.group == 'apps' && request.resource.resource == 'deployments' && \
+             request.userInfo.username in ['{KUBE_CONTROLLER_MANAGER}', '{DEPLOYMENT_CONTROLLER}'])"
+        ),
     )
 }
 
@@ -170,24 +177,24 @@ pub(super) fn copied_marks() -> [MatchCondition; 2] {
 
 /// As the controller manager calls itself with and without `--use-service-account-credentials`.
 const COPYING_CONTROLLERS: [&str; 12] = [
-    "system:kube-controller-manager",
-    "system:serviceaccount:kube-system:daemon-set-controller",
-    "system:serviceaccount:kube-system:deployment-controller",
-    "system:serviceaccount:kube-system:endpoint-controller",
-    "system:serviceaccount:kube-system:endpointslice-controller",
-    "system:serviceaccount:kube-system:endpointslicemirroring-controller",
-    "system:serviceaccount:kube-system:generic-garbage-collector",
-    "system:serviceaccount:kube-system:job-controller",
-    "system:serviceaccount:kube-system:replicaset-controller",
-    "system:serviceaccount:kube-system:replication-controller",
-    "system:serviceaccount:kube-system:statefulset-controller",
-    "system:serviceaccount:kube-system:ttl-after-finished-controller",
+    KUBE_CONTROLLER_MANAGER,
+    DAEMON_SET_CONTROLLER,
+    DEPLOYMENT_CONTROLLER,
+    ENDPOINT_CONTROLLER,
+    ENDPOINTSLICE_CONTROLLER,
+    ENDPOINTSLICEMIRRORING_CONTROLLER,
+    GENERIC_GARBAGE_COLLECTOR,
+    JOB_CONTROLLER,
+    REPLICASET_CONTROLLER,
+    REPLICATION_CONTROLLER,
+    STATEFULSET_CONTROLLER,
+    TTL_AFTER_FINISHED_CONTROLLER,
 ];
 
 /// Who deletes Pods because of their node, and the scheduler, which preempts them.
 const NODE_CONTROLLERS: [&str; 4] = [
-    "system:kube-scheduler",
-    "system:serviceaccount:kube-system:node-controller",
-    "system:serviceaccount:kube-system:pod-garbage-collector",
-    "system:serviceaccount:kube-system:taint-eviction-controller",
+    KUBE_SCHEDULER,
+    NODE_CONTROLLER,
+    POD_GARBAGE_COLLECTOR,
+    TAINT_EVICTION_CONTROLLER,
 ];

@@ -3,35 +3,49 @@
 
 use std::sync::OnceLock;
 
-use super::{Change, Object, identity::UserIdentity, pattern::Pattern};
+use super::{
+    Change, Object,
+    control_plane::{
+        APISERVER, ATTACHDETACH_CONTROLLER, CLOUD_CONTROLLER_MANAGER,
+        CLOUD_CONTROLLER_MANAGER_USER, CRONJOB_CONTROLLER, DAEMON_SET_CONTROLLER,
+        DEPLOYMENT_CONTROLLER, DISRUPTION_CONTROLLER, ENDPOINT_CONTROLLER,
+        ENDPOINTSLICE_CONTROLLER, EXPAND_CONTROLLER, JOB_CONTROLLER, KUBE_CONTROLLER_MANAGER,
+        KUBE_SCHEDULER, LEGACY_SERVICE_ACCOUNT_TOKEN_CLEANER, NODE_CONTROLLER,
+        PERSISTENT_VOLUME_BINDER, PV_PROTECTION_CONTROLLER, PVC_PROTECTION_CONTROLLER,
+        REPLICASET_CONTROLLER, REPLICATION_CONTROLLER, SERVICE_ACCOUNT_CONTROLLER,
+        SERVICE_CONTROLLER, STATEFULSET_CONTROLLER,
+    },
+    identity::UserIdentity,
+    pattern::Pattern,
+};
 
 /// Who writes for the cluster itself what it needs. Exact names, none of which an ordinary user could
 /// mint; to declared fields they have no more right than anyone.
 const CONTROL_PLANE: &[&str] = &[
-    "system:apiserver",
-    "system:kube-controller-manager",
-    "system:kube-scheduler",
-    "system:cloud-controller-manager",
-    "system:serviceaccount:kube-system:attachdetach-controller",
-    "system:serviceaccount:kube-system:cloud-controller-manager",
-    "system:serviceaccount:kube-system:cronjob-controller",
-    "system:serviceaccount:kube-system:daemon-set-controller",
-    "system:serviceaccount:kube-system:deployment-controller",
-    "system:serviceaccount:kube-system:disruption-controller",
-    "system:serviceaccount:kube-system:endpoint-controller",
-    "system:serviceaccount:kube-system:endpointslice-controller",
-    "system:serviceaccount:kube-system:expand-controller",
-    "system:serviceaccount:kube-system:job-controller",
-    "system:serviceaccount:kube-system:legacy-service-account-token-cleaner",
-    "system:serviceaccount:kube-system:node-controller",
-    "system:serviceaccount:kube-system:persistent-volume-binder",
-    "system:serviceaccount:kube-system:pv-protection-controller",
-    "system:serviceaccount:kube-system:pvc-protection-controller",
-    "system:serviceaccount:kube-system:replicaset-controller",
-    "system:serviceaccount:kube-system:replication-controller",
-    "system:serviceaccount:kube-system:service-account-controller",
-    "system:serviceaccount:kube-system:service-controller",
-    "system:serviceaccount:kube-system:statefulset-controller",
+    APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    CLOUD_CONTROLLER_MANAGER_USER,
+    ATTACHDETACH_CONTROLLER,
+    CLOUD_CONTROLLER_MANAGER,
+    CRONJOB_CONTROLLER,
+    DAEMON_SET_CONTROLLER,
+    DEPLOYMENT_CONTROLLER,
+    DISRUPTION_CONTROLLER,
+    ENDPOINT_CONTROLLER,
+    ENDPOINTSLICE_CONTROLLER,
+    EXPAND_CONTROLLER,
+    JOB_CONTROLLER,
+    LEGACY_SERVICE_ACCOUNT_TOKEN_CLEANER,
+    NODE_CONTROLLER,
+    PERSISTENT_VOLUME_BINDER,
+    PV_PROTECTION_CONTROLLER,
+    PVC_PROTECTION_CONTROLLER,
+    REPLICASET_CONTROLLER,
+    REPLICATION_CONTROLLER,
+    SERVICE_ACCOUNT_CONTROLLER,
+    SERVICE_CONTROLLER,
+    STATEFULSET_CONTROLLER,
 ];
 
 /// Of every kind: what kubectl writes beside what it is asked for.

@@ -5,19 +5,16 @@ use super::{
     Grant::{Challenges, Change, Delete, Grow, Remove, Scale},
     Preset,
 };
+use crate::policy::control_plane::{
+    CLUSTERROLE_AGGREGATION_CONTROLLER, GENERIC_GARBAGE_COLLECTOR, HORIZONTAL_POD_AUTOSCALER,
+    KUBE_CONTROLLER_MANAGER, NAMESPACE_CONTROLLER, TTL_AFTER_FINISHED_CONTROLLER,
+};
 use crate::policy::license::License::{
     self, Annotation, AnnotationValue, Autoscaler, Field, NotNeeded, Owner, Policy,
     TerminatingNamespace,
 };
 
-/// The user of every controller when kube-controller-manager runs without
-/// `--use-service-account-credentials`.
-const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
-
-const GARBAGE_COLLECTOR: &[&str] = &[
-    "system:serviceaccount:kube-system:generic-garbage-collector",
-    CONTROLLER_MANAGER,
-];
+const GARBAGE_COLLECTOR: &[&str] = &[GENERIC_GARBAGE_COLLECTOR, KUBE_CONTROLLER_MANAGER];
 
 const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
 const STATEFUL_SET: (&str, &str) = ("apps", "StatefulSet");
@@ -81,10 +78,7 @@ pub const ALL: &[Preset] = &[
         about: "the autoscaler sets the replicas of what it scales",
         is_default: true,
         entries: &[Entry {
-            users: &[
-                "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
-                CONTROLLER_MANAGER,
-            ],
+            users: &[HORIZONTAL_POD_AUTOSCALER, KUBE_CONTROLLER_MANAGER],
             kinds: &[],
             grants: &[Scale],
             license: Autoscaler,
@@ -95,10 +89,7 @@ pub const ALL: &[Preset] = &[
         about: "the namespace controller deletes everything in a terminating namespace",
         is_default: true,
         entries: &[Entry {
-            users: &[
-                "system:serviceaccount:kube-system:namespace-controller",
-                CONTROLLER_MANAGER,
-            ],
+            users: &[NAMESPACE_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[],
             grants: &[Delete],
             license: TerminatingNamespace,
@@ -131,10 +122,7 @@ pub const ALL: &[Preset] = &[
         about: "the TTL controller deletes a finished Job when its time to live is over",
         is_default: true,
         entries: &[Entry {
-            users: &[
-                "system:serviceaccount:kube-system:ttl-after-finished-controller",
-                CONTROLLER_MANAGER,
-            ],
+            users: &[TTL_AFTER_FINISHED_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[("batch", "Job")],
             grants: &[Delete],
             license: Field("/spec/ttlSecondsAfterFinished"),
@@ -145,10 +133,7 @@ pub const ALL: &[Preset] = &[
         about: "the aggregation controller replaces the rules of an aggregated ClusterRole",
         is_default: true,
         entries: &[Entry {
-            users: &[
-                "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
-                CONTROLLER_MANAGER,
-            ],
+            users: &[CLUSTERROLE_AGGREGATION_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[("rbac.authorization.k8s.io", "ClusterRole")],
             grants: &[Change("/rules")],
             license: Field("/aggregationRule"),
