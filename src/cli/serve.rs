@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use self::{
     config::Config,
-    emergencies::follow_emergencies,
+    emergencies::{emergency_records, follow_emergencies},
     health::Health,
     listeners::{admin_port, client_auth, listen, listener_options, probes, warn_of_shown_paths},
     policy::{Keeper, Standing, Terms},
@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     cluster::{Clients, admission::AdmissionPolicies, client, lease::Role},
-    record::{Recorder, changes::Changes, events},
+    record::{Recorder, events},
     releases::{self, Releases},
     review::{Emergencies, Reviewer},
     webhook::{
@@ -143,6 +143,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         (&recorder, role),
         &mut background,
     )?;
+    let changes = emergency_records(client, &mut background);
     let BackgroundTasks { mut tasks, stop } = background;
     let options = listener_options(&config, &registrar, clients, &health.connections)?;
     let probes = probes(health, Arc::clone(&recorder));
@@ -165,7 +166,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             own: config.own_release,
             emergencies: Emergencies::Considered,
         },
-        emergencies: Box::new(Changes::new(client.clone())),
+        emergencies: Box::new(changes),
         recorder,
         intake: Intake::default(),
     };

@@ -1,11 +1,13 @@
 //! Writes emergency changes into the cluster, before they are answered.
 
-use std::time::Instant;
+pub mod census;
+
+use std::{fmt, sync::Arc, time::Instant};
 
 use helm_guard_core::{
     api::{EmergencyChange, EmergencyChangeSpec},
     breakglass::{
-        recorded::{MOST_CHANGES, document},
+        recorded::{Limits, document},
         retried,
     },
 };
@@ -15,17 +17,19 @@ use kube::{
 };
 use tokio::time::timeout_at;
 
+use self::census::{Census, Count};
 use crate::cluster::ApiFailure;
 
 /// Where emergency changes are kept.
 #[derive(Clone)]
 pub struct Changes {
     client: Client,
-    most: usize,
+    census: Arc<Census>,
+    limits: Limits,
 }
 
-impl std::fmt::Debug for Changes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Changes")
     }
 }
@@ -55,8 +59,13 @@ pub enum Unkept {
     #[error("EmergencyChange is not installed")]
     NotInstalled,
     /// There are too many already.
-    #[error("{0} emergency changes are kept already, and no more than {0} are")]
-    Full(usize),
+    #[error("{limit} emergency changes {scope} are on record, and no more are kept")]
+    Full {
+        /// What is full.
+        scope: Scope,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The API server refused or did not answer.
     #[error("{0}")]
     Failed(#[from] ApiFailure),
@@ -65,12 +74,34 @@ pub enum Unkept {
     Late,
 }
 
+/// What a limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All records.
+    Cluster,
+    /// Those of the release's namespace.
+    Namespace,
+    /// Those of the user.
+    Identity,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cluster => "of the cluster",
+            Self::Namespace => "of this namespace",
+            Self::Identity => "of this user",
+        })
+    }
+}
+
 impl Changes {
     /// Keeps changes through `client`, which needs `create`, `get` and `list` on `emergencychanges`.
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, census: Arc<Census>) -> Self {
         Self {
             client,
-            most: MOST_CHANGES,
+            census,
+            limits: Limits::default(),
         }
     }
 
@@ -85,14 +116,21 @@ impl Changes {
     }
 
     async fn write(&self, spec: &EmergencyChangeSpec) -> Result<Persisted, Unkept> {
-        self.has_room().await?;
         let api: Api<EmergencyChange> =
             Api::namespaced(self.client.clone(), &spec.release.namespace);
+        match self.has_room(spec).await {
+            Ok(()) => {}
+            Err(full @ Unkept::Full { .. }) => return known(&api, spec).await.ok_or(full),
+            Err(error) => return Err(error),
+        }
         let mut taken = None;
         for name in retried::names(spec) {
             let document = document(spec.clone(), &name);
             match api.create(&PostParams::default(), &document).await {
-                Ok(_) => return Ok(Persisted::New(name)),
+                Ok(written) => {
+                    self.census.add(&written);
+                    return Ok(Persisted::New(name));
+                }
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     let there = api.get_opt(&name).await.map_err(ApiFailure::from)?;
                     if there.is_some_and(|there| retried::is_of(&there, spec)) {
@@ -106,20 +144,50 @@ impl Changes {
         Err(taken.map_or(Unkept::Late, Unkept::Failed))
     }
 
-    /// One item and the number of the others: the API server counts what it stores.
-    async fn has_room(&self) -> Result<(), Unkept> {
+    async fn has_room(&self, spec: &EmergencyChangeSpec) -> Result<(), Unkept> {
+        let (user, namespace) = (&spec.user, &spec.release.namespace);
+        let count = match self.census.count(user, namespace) {
+            Some(count) => count,
+            None => self.ask().await?,
+        };
+        let Limits {
+            in_cluster,
+            in_namespace,
+            of_identity,
+        } = self.limits;
+        let full = [
+            (Scope::Identity, count.of_identity, of_identity),
+            (Scope::Namespace, count.in_namespace, in_namespace),
+            (Scope::Cluster, count.in_cluster, in_cluster),
+        ]
+        .into_iter()
+        .find(|(_, count, limit)| count >= limit);
+        match full {
+            Some((scope, _, limit)) => Err(Unkept::Full { scope, limit }),
+            None => Ok(()),
+        }
+    }
+
+    /// One item and the number of the others: the API server counts what it stores, though not whose it is.
+    async fn ask(&self) -> Result<Count, Unkept> {
         let api: Api<EmergencyChange> = Api::all(self.client.clone());
         let params = ListParams::default().limit(1);
         let list = api.list_metadata(&params).await;
         let list = list.map_err(|error| failed(&error))?;
         let more = list.metadata.remaining_item_count.unwrap_or_default();
-        let all = list.items.len() + usize::try_from(more).unwrap_or_default();
-        if all < self.most {
-            Ok(())
-        } else {
-            Err(Unkept::Full(self.most))
-        }
+        Ok(Count {
+            in_cluster: list.items.len() + usize::try_from(more).unwrap_or_default(),
+            in_namespace: 0,
+            of_identity: 0,
+        })
     }
+}
+
+/// What is retried needs no room.
+async fn known(api: &Api<EmergencyChange>, spec: &EmergencyChangeSpec) -> Option<Persisted> {
+    let name = retried::names(spec).next()?;
+    let there = api.get_opt(&name).await.ok()??;
+    retried::is_of(&there, spec).then_some(Persisted::Known(name))
 }
 
 /// A path that is not there has no details; a namespace that is not there is named in them.

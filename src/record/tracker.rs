@@ -24,7 +24,10 @@ use std::{
 use futures_util::StreamExt;
 use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State},
-    breakglass::settle::{self, Next, Sight},
+    breakglass::{
+        recorded::MOST_VOID,
+        settle::{self, Next, Sight},
+    },
     compare::{
         schema::{Shape, builtin::builtin},
         values::Empties,
@@ -174,6 +177,8 @@ impl Tracker {
                         let sweeping = self.sweep(&book);
                         let _ = tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await;
                     }
+                    let sweeping = self.sweep_void(&book);
+                    let _ = tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await;
                     self.recorder.metrics.emergency_changes(Some(&book.by_state()));
                 }
             }
@@ -330,17 +335,29 @@ impl Tracker {
         }
     }
 
+    /// Removes the oldest of what never came to be, where there is very much of it.
+    async fn sweep_void(&self, book: &Book) {
+        let surplus = book.surplus_void(MOST_VOID, Timestamp::now());
+        for change in surplus.into_iter().take(ROUND) {
+            self.remove(change).await;
+        }
+    }
+
+    async fn remove(&self, change: &EmergencyChange) {
+        let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
+        let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
+        let name = change.metadata.name.clone().unwrap_or_default();
+        let removed = api
+            .delete(&name, &unchanged(change.metadata.uid.clone()))
+            .await;
+        said("emergency change", &name, removed.err());
+    }
+
     /// Removes what nobody asks about any more.
     async fn sweep(&self, book: &Book) {
         let now = Timestamp::now();
         for change in book.settled_before(now, RETENTION) {
-            let namespace = change.metadata.namespace.as_deref().unwrap_or_default();
-            let api: Api<EmergencyChange> = Api::namespaced(self.client.clone(), namespace);
-            let name = change.metadata.name.clone().unwrap_or_default();
-            let removed = api
-                .delete(&name, &unchanged(change.metadata.uid.clone()))
-                .await;
-            said("emergency change", &name, removed.err());
+            self.remove(change).await;
         }
         let deadline = Instant::now() + SWEEP_TIMEOUT;
         let Ok(before) = now.checked_sub(RETENTION) else {

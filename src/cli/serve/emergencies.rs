@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use helm_guard_core::policy::Live;
+use kube::Client;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use crate::{
     },
     record::{
         Recorder,
+        changes::{Changes, census::Census},
         tokens::Tokens,
         tracker::{self, Tracker},
     },
@@ -57,6 +59,16 @@ pub(super) fn follow_emergencies(
         candidate.lead(work, finish).await;
     });
     Ok(())
+}
+
+/// Where emergency changes are put on record, with the watch that counts what is there.
+pub(super) fn emergency_records(client: &Client, background: &mut BackgroundTasks) -> Changes {
+    let census = Arc::<Census>::default();
+    let (followed, by) = (Arc::clone(&census), client.clone());
+    background.keep("records of emergencies", async move {
+        followed.follow(by).await;
+    });
+    Changes::new(client.clone(), census)
 }
 
 /// Tells of what waits to be told together, and of the rest of it at the end.

@@ -32,7 +32,7 @@ fn changes(store: &Arc<Mutex<Store>>) -> Changes {
             Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
         }
     });
-    Changes::new(Client::new(service, "default"))
+    Changes::new(Client::new(service, "default"), Arc::default())
 }
 
 fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16, Value) {
@@ -54,7 +54,8 @@ fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16,
         Method::GET => {
             let asked = parts.uri.path().rsplit('/').next().unwrap();
             let found = store.kept.iter().find(|kept| name(kept) == asked);
-            (200, found.unwrap().clone())
+            let missing = || (404, status(404, "NotFound", &json!({})));
+            found.map_or_else(missing, |found| (200, found.clone()))
         }
         _ => {
             let new: Value = serde_json::from_slice(body).unwrap();
@@ -163,13 +164,54 @@ async fn a_name_that_another_change_has_is_left_to_it() {
 #[tokio::test]
 async fn ten_thousand_changes_are_the_most_that_are_kept() {
     let store = Arc::new(Mutex::new(Store {
-        others: MOST_CHANGES - 1,
+        others: Limits::default().in_cluster - 1,
         ..Store::default()
     }));
     let changes = changes(&store);
     changes.keep(&spec("u-1"), soon()).await.unwrap();
     let full = changes.keep(&to_another_value("u-2"), soon()).await;
-    assert_eq!(full, Err(Unkept::Full(MOST_CHANGES)));
+    let (scope, limit) = (Scope::Cluster, 10_000);
+    assert_eq!(full, Err(Unkept::Full { scope, limit }));
+    // What is retried needs no room.
+    let retried = changes.keep(&spec("u-3"), soon()).await;
+    assert!(matches!(retried, Ok(Persisted::Known(_))), "{retried:?}");
+}
+
+fn by(user: &str, namespace: &str, uid: &str) -> EmergencyChangeSpec {
+    let mut spec = spec(uid);
+    spec.user = user.to_owned();
+    spec.release.namespace = namespace.to_owned();
+    spec.patch = Some(uid.to_owned());
+    spec
+}
+
+#[rstest]
+#[case::by_one_identity("ada", "new", Some((Scope::Identity, 3)))]
+#[case::in_one_namespace("bob", "shop", Some((Scope::Namespace, 4)))]
+#[case::elsewhere("bob", "new", None)]
+#[tokio::test]
+async fn no_identity_and_no_namespace_takes_the_room_of_all(
+    #[case] user: &str,
+    #[case] namespace: &str,
+    #[case] full: Option<(Scope, usize)>,
+) {
+    let store: Arc<Mutex<Store>> = Arc::default();
+    let mut changes = changes(&store);
+    changes.census.complete();
+    changes.limits = Limits {
+        in_cluster: 100,
+        in_namespace: 4,
+        of_identity: 3,
+    };
+    for (number, user) in ["ada", "ada", "ada", "eve"].iter().enumerate() {
+        let spec = by(user, "shop", &format!("u-{number}"));
+        changes.keep(&spec, soon()).await.unwrap();
+    }
+    let kept = changes.keep(&by(user, namespace, "u-9"), soon()).await;
+    match full {
+        Some((scope, limit)) => assert_eq!(kept, Err(Unkept::Full { scope, limit })),
+        None => assert!(kept.is_ok(), "{kept:?}"),
+    }
 }
 
 #[rstest]
@@ -199,7 +241,7 @@ async fn an_api_server_that_does_not_answer_holds_up_no_request() {
     let service = tower::service_fn(|_: Request<Body>| {
         std::future::pending::<Result<Response<Body>, Infallible>>()
     });
-    let changes = Changes::new(Client::new(service, "default"));
+    let changes = Changes::new(Client::new(service, "default"), Arc::default());
     let deadline = Instant::now() + Duration::from_millis(20);
     assert_eq!(
         changes.keep(&spec("u-1"), deadline).await,

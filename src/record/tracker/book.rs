@@ -10,7 +10,10 @@ use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertRate};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
-use super::grouping::{self, Untold};
+use super::{
+    announcing,
+    grouping::{self, Untold},
+};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,6 +150,21 @@ impl Book {
             *counts.entry(state(&entry.change)).or_default() += 1;
         }
         counts
+    }
+
+    /// The oldest of those that never came to be and were told, beyond so many.
+    pub(super) fn surplus_void(&self, most: usize, now: Timestamp) -> Vec<&EmergencyChange> {
+        let changes = self.entries.values().map(|entry| &entry.change);
+        let is_void = |change: &&EmergencyChange| state(change) == State::Void;
+        let mut void: Vec<_> = changes.filter(is_void).collect();
+        let surplus = void.len().saturating_sub(most);
+        if surplus == 0 {
+            return Vec::new();
+        }
+        void.retain(|change| announcing::next(change, now).is_none());
+        void.sort_by_key(|change| change.spec.at.0);
+        void.truncate(surplus);
+        void
     }
 
     /// Those that were settled longer ago than this.

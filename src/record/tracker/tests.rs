@@ -1,6 +1,7 @@
 //! The book of changes, and what is told. The whole way is shown on a real API server
 //! (`tests/break_glass`).
 
+use helm_guard_core::api::policy::alerts::AlertKind;
 use serde_json::json;
 
 use super::*;
@@ -93,6 +94,29 @@ fn only_what_has_long_been_settled_is_removed() {
         .map(|change| Key::of(change).to_string())
         .collect();
     assert_eq!(old, ["shop/old"]);
+}
+
+#[test]
+fn the_oldest_of_what_never_came_to_be_is_removed_once_it_was_told() {
+    let now: Timestamp = "2026-11-21T04:00:00Z".parse().unwrap();
+    let mut book = Book::default();
+    for (number, state) in ["Void", "Open", "Void", "Void", "Void"].iter().enumerate() {
+        let mut change = change(&format!("c-{number}"), "1", state, SINCE);
+        change.spec.at.0 = now - SignedDuration::from_mins(50 - i64::try_from(number).unwrap());
+        if number > 0 {
+            let told = [AlertKind::BreakGlass, AlertKind::Settled];
+            change.status.as_mut().unwrap().announced = told.to_vec();
+        }
+        book.put(change, Instant::now());
+    }
+    let surplus = |most| -> Vec<String> {
+        let surplus = book.surplus_void(most, now).into_iter();
+        surplus.map(|change| Key::of(change).to_string()).collect()
+    };
+    assert!(surplus(4).is_empty());
+    assert_eq!(surplus(2), ["shop/c-2", "shop/c-3"]);
+    // The first one was told to nobody yet.
+    assert_eq!(surplus(0), ["shop/c-2", "shop/c-3", "shop/c-4"]);
 }
 
 #[test]

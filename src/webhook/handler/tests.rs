@@ -50,7 +50,7 @@ use crate::{
         Recorder,
         alerts::Alerts,
         audit::AuditLog,
-        changes::{Persisted, Unkept},
+        changes::{Persisted, Scope, Unkept},
         emergency_alerts::EmergencyAlerts,
         events::{self, Announcer},
         forecast::Gathered,

@@ -1,7 +1,7 @@
 //! The record of an emergency change: what [`crate::api::EmergencyChange`] says of it.
 //!
 //! It is small on purpose, since it is written to etcd before the change is answered: values are cut
-//! where messages cut them, and the patch is left out where it is long. With [`MOST_CHANGES`] of them,
+//! where messages cut them, and the patch is left out where it is long. With [`Limits::in_cluster`] of them,
 //! each of at most some 60 KiB and usually of 2, the cluster's store stays in reach of its limits.
 
 use jiff::Timestamp;
@@ -20,8 +20,31 @@ use crate::{
     policy::emergency::Emergencies,
 };
 
-/// So many changes are kept in a cluster, settled ones included; more are as good as unrecordable.
-pub const MOST_CHANGES: usize = 10_000;
+/// So many changes are on record, settled ones included; more are as good as unrecordable. Those that never
+/// came to be do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All of them.
+    pub in_cluster: usize,
+    /// Of releases of one namespace.
+    pub in_namespace: usize,
+    /// By one user, so that none takes the room of all others.
+    pub of_identity: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_cluster: 10_000,
+            in_namespace: 2_000,
+            // Many clusters have one emergency account for everybody.
+            of_identity: 4_000,
+        }
+    }
+}
+
+/// So many changes that never came to be are kept; the oldest are removed first.
+pub const MOST_VOID: usize = 1_000;
 
 /// The longest patch in a record, in bytes. The audit line may have a longer one.
 const PATCH_BYTES: usize = 32 * 1024;
