@@ -1,8 +1,7 @@
-//! The API server: the client, what its failures may say, what it serves, the schemas of custom
-//! resources.
+//! Access to the API server: the client, its failures, discovery, the schemas of custom resources.
 //!
-//! Invariant: no error of this room carries the content of an object, whatever the client library
-//! puts into its own messages.
+//! Invariant: no error of this module contains the content of an object, whatever the client
+//! library puts into its messages.
 //!
 //! Start at [`client::connect`]; [`crds::Crds`] for the types of custom resources.
 

@@ -1,7 +1,7 @@
 //! Asks the API server what a user may do.
 //!
-//! Asked in one case only: while a release is pending, to tell Helm's own request, rewritten by a
-//! mutating webhook, from a foreign one. So answers are kept for a moment, not for long.
+//! Used in one case only: while a release is pending, to distinguish Helm's own request, rewritten
+//! by a mutating webhook, from a foreign one. So answers are cached only briefly.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 
 use super::{ApiFailure, Clients};
 
-/// An upgrade of many objects asks the same question for each of them; a right that is taken away
-/// is noticed this much later.
+/// An upgrade of many objects asks the same question for each of them; a revoked right is noticed
+/// this much later.
 const KEEP: Duration = Duration::from_secs(10);
 
-/// More askers than this within [`KEEP`] are not kept, only asked about.
+/// If more users than this ask within [`KEEP`], their answers are not cached.
 const MOST_KEPT: usize = 1024;
 
 /// The question: may this user write the records of a release?
@@ -31,7 +31,7 @@ pub struct RecordWriter {
     pub user: String,
     /// The user's groups.
     pub groups: Vec<String>,
-    /// The authenticator's further words on the user; scopes of a token restrict by them.
+    /// Extra attributes from the authenticator; token scopes use them to restrict rights.
     pub extra: BTreeMap<String, Vec<String>>,
     /// The kind of object that the records are stored in.
     pub driver: Driver,
@@ -41,7 +41,7 @@ pub struct RecordWriter {
     pub record: String,
 }
 
-/// Asks, and remembers the answers for a moment.
+/// Asks, and caches the answers briefly.
 pub struct AccessReviews {
     clients: Clients,
     answers: Mutex<HashMap<RecordWriter, (Instant, bool)>>,
@@ -65,7 +65,7 @@ impl AccessReviews {
     /// Whether the user may update the record, which Helm does at the end of every operation.
     ///
     /// # Errors
-    /// When the API server does not answer; then nothing is known, and nobody is let through.
+    /// When the API server does not answer. Then nothing is allowed.
     pub async fn may_write(&self, question: RecordWriter) -> Result<bool, ApiFailure> {
         if let Some(answer) = self.remembered(&question) {
             return Ok(answer);

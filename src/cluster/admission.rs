@@ -1,4 +1,4 @@
-//! Whether the admission policies of `deploy/` are in place, which keep grants honest while no guard runs.
+//! Whether the admission policies of `deploy/` are in place, which validate grants while no guard runs.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,29 +11,29 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ApiFailure;
 
-/// A policy without its binding does nothing, and a binding without its policy neither; they are applied
+/// A policy without its binding has no effect, nor has a binding without its policy; they are applied
 /// from one file.
 const BINDINGS: [&str; 2] = ["helm-guard-grants", "helm-guard-emergency-changes"];
 
-/// How often is looked.
+/// How often the cluster is checked.
 const PACE: Duration = Duration::from_secs(60);
 
-/// How long one look may take.
+/// Timeout of one check.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What was seen last.
+/// The result of the last check.
 #[derive(Debug, Default)]
 pub struct AdmissionPolicies {
     missing: AtomicBool,
 }
 
 impl AdmissionPolicies {
-    /// Whether the API server has none, be it that it does not know the kind. Not so while nobody can say.
+    /// Whether policies are missing, or the API server does not know the kind. False while this is unknown.
     pub fn are_missing(&self) -> bool {
         self.missing.load(Ordering::Relaxed)
     }
 
-    /// Looks, for as long as it is polled.
+    /// Checks repeatedly while it is polled.
     pub async fn watch(&self, client: Client) {
         let api: Api<ValidatingAdmissionPolicyBinding> = Api::all(client);
         let mut ticks = interval(PACE);
@@ -43,7 +43,7 @@ impl AdmissionPolicies {
             match timeout(LOOK_TIMEOUT, are_missing(&api)).await {
                 Ok(Ok(missing)) => self.missing.store(missing, Ordering::Relaxed),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "failed to look for the admission policies");
+                    tracing::debug!(%error, "failed to read the admission policies");
                 }
                 Err(_) => {}
             }
@@ -96,7 +96,7 @@ mod tests {
     #[case::one_removed(&["helm-guard-emergency-changes"], 404, Ok(true))]
     #[case::forbidden(&[], 403, Err(()))]
     #[tokio::test]
-    async fn policies_that_are_not_there_are_missing_and_an_error_says_nothing(
+    async fn missing_policies_are_reported_and_an_error_proves_nothing(
         #[case] there: &'static [&'static str],
         #[case] code: u16,
         #[case] expected: Result<bool, ()>,

@@ -13,14 +13,14 @@ use kube::{
 
 use super::Clients;
 
-/// How the guard names itself to the API server; audit logs show it.
+/// The guard's user agent, which audit logs show.
 const AGENT: &str = concat!("helm-guard/", env!("CARGO_PKG_VERSION"));
 
-/// A connection that takes longer is a dead address: read-throughs must learn of it well inside
-/// the webhook's deadline of 3 seconds.
+/// A connection that takes longer is a dead address: read-throughs must notice well within the
+/// webhook's deadline of 3 seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which API server, as whom.
+/// The API server and the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// A kubeconfig file. Without one: `$KUBECONFIG`, `~/.kube/config`, then the Pod's own
@@ -30,10 +30,10 @@ pub struct Target {
     pub context: Option<String>,
 }
 
-/// Why there is no client.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The file named, or the context in it.
+    /// The named file or its context is invalid.
     #[error("failed to use kubeconfig {}: {source}", path.display())]
     Kubeconfig {
         /// The file.
@@ -41,7 +41,7 @@ pub enum ConnectError {
         /// Why.
         source: Box<KubeconfigError>,
     },
-    /// The context in the default kubeconfig.
+    /// The context in the default kubeconfig is invalid.
     #[error("failed to use context {context:?}: {source}")]
     Context {
         /// The context.
@@ -49,13 +49,13 @@ pub enum ConnectError {
         /// Why.
         source: Box<KubeconfigError>,
     },
-    /// Neither a kubeconfig nor a Pod's ServiceAccount.
+    /// There is neither a kubeconfig nor a Pod's ServiceAccount.
     #[error("failed to find a cluster: no kubeconfig, and not in a Pod: {0}")]
     NoCluster(Box<InferConfigError>),
-    /// In a Pod whose ServiceAccount cannot be used.
+    /// The Pod's ServiceAccount cannot be used.
     #[error("failed to use the Pod's ServiceAccount: {0}")]
     InCluster(Box<InClusterError>),
-    /// The credentials or certificates that the configuration names.
+    /// The credentials or certificates of the configuration are invalid.
     #[error("failed to set up the client: {0}")]
     Client(Box<kube::Error>),
 }
@@ -65,7 +65,7 @@ pub async fn connect(target: &Target) -> Result<Client, ConnectError> {
     client(configuration(target).await?)
 }
 
-/// The same with a second client that shares no connection with it, and keeps none.
+/// The same with a second client that shares no connection with it and does not pool connections.
 pub async fn connect_twice(target: &Target) -> Result<Clients, ConnectError> {
     let config = configuration(target).await?;
     let mut unpooled = config.clone();
@@ -107,8 +107,8 @@ async fn configuration(target: &Target) -> Result<Config, ConnectError> {
                     source: Box::new(source),
                 })
         }
-        // In a Pod the ServiceAccount is meant, whatever file the image may hold; a variable that
-        // names a kubeconfig is a clear wish.
+        // In a Pod, the ServiceAccount is used, even if the image contains a kubeconfig file; only
+        // a variable that names a kubeconfig overrides it.
         (None, None)
             if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
                 && std::env::var_os("KUBECONFIG").is_none() =>

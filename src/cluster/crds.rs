@@ -1,13 +1,13 @@
-//! The list types of custom resources, read from their definitions when first needed.
+//! The list types of custom resources, read from their CRDs on first use.
 //!
-//! One definition at a time: a cluster's whole OpenAPI is tens of megabytes, while a guard meets a
-//! few dozen custom kinds, each of which is a few kilobytes once it is reduced to list types.
+//! One CRD at a time: a cluster's whole OpenAPI is tens of megabytes, while a guard sees a few
+//! dozen custom kinds, each of which takes a few kilobytes once it is reduced to list types.
 //!
 //! Invariants
-//! - A failure is never taken for "no such definition", nor the other way round.
-//! - What is kept is dropped when its definition changes. While no watch tells of changes, it is
-//!   kept for [`UNWATCHED_FOR`] only.
-//! - A definition that changed while it was being read is used once and not kept.
+//! - A failure is never treated as "no such CRD", nor the reverse.
+//! - A cached CRD is dropped when it changes. While no watch reports changes, it is cached for
+//!   [`UNWATCHED_FOR`] only.
+//! - A CRD that changed while it was being read is used once and not cached.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,51 +36,50 @@ use tokio::time::Instant;
 
 use super::{ApiFailure, Clients};
 
-/// Definitions kept. A reduced definition is a few kilobytes; more kinds than this in use at a
-/// time only cost calls.
+/// The maximum number of cached CRDs. A reduced CRD takes a few kilobytes; more kinds than this in
+/// use only cost calls.
 const KEPT: usize = 512;
 
-/// How long a definition is believed while no watch would tell of its change, and how long it is
-/// believed that there is none.
+/// How long a CRD is cached while no watch reports its changes, and how long its absence is.
 const UNWATCHED_FOR: Duration = Duration::from_secs(60);
 
 /// Longer than any deadline of a request.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads of one definition at a time; of several definitions, as many as hash to different locks.
+/// Locks for reads: one CRD is read once at a time; several CRDs concurrently, if they hash to different locks.
 const LOCKS: usize = 16;
 
-/// Seconds after which a quiet watch is renewed.
+/// Seconds after which a watch without events is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
-/// Why the types of a custom resource are not known.
+/// Why the types of a custom resource are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CrdError {
     /// The call failed.
     #[error("failed to get CustomResourceDefinition {name:?}: {failure}")]
     Get {
-        /// The definition.
+        /// The CRD.
         name: String,
         /// Why.
         failure: ApiFailure,
     },
-    /// The definition is not what it should be.
+    /// The CRD is invalid.
     #[error("failed to read CustomResourceDefinition {name:?}: {source}")]
     Schema {
-        /// The definition.
+        /// The CRD.
         name: String,
         /// Why.
         source: SchemaError,
     },
-    /// Reading the definition panicked.
+    /// Reading the CRD panicked.
     #[error("failed to read CustomResourceDefinition {name:?}: the reader stopped")]
     Stopped {
-        /// The definition.
+        /// The CRD.
         name: String,
     },
 }
 
-/// The definitions met so far. Shared.
+/// The cached CRDs. Shared.
 pub struct Crds {
     clients: Clients,
     cache: Mutex<Cache>,
@@ -90,30 +89,29 @@ pub struct Crds {
 
 #[derive(Default)]
 struct Cache {
-    /// By the definition's name, `<plural>.<group>`.
+    /// By the CRD's name, `<plural>.<group>`.
     kept: HashMap<Box<str>, Kept>,
-    /// Counts uses, to know the least recently used.
+    /// Counts uses, to find the least recently used one.
     clock: u64,
-    /// Counts what the watch told, to know whether a read is of before or after.
+    /// Counts watch events, to know whether a read happened before or after one.
     events: u64,
     is_watched: bool,
-    /// While the watch lists: what it has listed.
+    /// While the watch lists: the CRDs listed so far.
     listed: HashSet<Box<str>>,
 }
 
 struct Kept {
-    /// `None` when there is no such definition.
+    /// `None` if there is no such CRD.
     shape: Option<Arc<CrdShape>>,
     identity: Identity,
     since: Instant,
     used: u64,
 }
 
-/// What is known of a name: its definition, or that there is none.
+/// The cached result for a name: its CRD, or its absence.
 struct Known(Option<Arc<CrdShape>>);
 
-/// What changes when a definition's `spec` does. Its status, which changes more often, does not
-/// count.
+/// Identifies the `spec` of a CRD. Changes of its status, which are more frequent, do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Identity {
@@ -136,7 +134,7 @@ impl From<&ObjectMeta> for Identity {
 }
 
 impl Crds {
-    /// Nothing known yet.
+    /// An empty cache.
     pub fn new(clients: impl Into<Clients>) -> Self {
         Self {
             clients: clients.into(),
@@ -146,15 +144,14 @@ impl Crds {
         }
     }
 
-    /// The custom resource at `/apis/<group>/.../<plural>`, if its definition is known already.
-    /// Never waits.
+    /// The custom resource at `/apis/<group>/.../<plural>`, if its CRD is cached. Never waits.
     pub fn cached(&self, group: &str, plural: &str) -> Option<Arc<CrdShape>> {
         let Known(shape) = self.cache.lock().get(&name(group, plural)?)?;
         shape
     }
 
     /// The custom resource at `/apis/<group>/.../<plural>`; `None` when there is no such
-    /// definition, as for the kinds of aggregated API servers.
+    /// CRD, as for the kinds of aggregated API servers.
     pub async fn shape(
         &self,
         group: &str,
@@ -191,7 +188,7 @@ impl Crds {
             failure,
         };
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
-        // As text: the typed definition would be ten times its size in memory, to be reduced to
+        // As text: the typed CRD would be ten times its size in memory, to be reduced to
         // next to nothing.
         let call = self.clients.call(|client| {
             let request = http::Request::get(&path).body(Vec::new());
@@ -228,12 +225,12 @@ impl Crds {
         }
     }
 
-    /// Another number whenever the watch told of a definition: it may be served otherwise now.
+    /// A number that changes whenever the watch reports a CRD, which may be served differently now.
     pub fn generation(&self) -> u64 {
         self.cache.lock().events
     }
 
-    /// Watches the metadata of all definitions and drops what changed. Does not return.
+    /// Watches the metadata of all CRDs and drops changed ones. Does not return.
     pub async fn watch(&self) {
         let api: Api<PartialObjectMeta<CustomResourceDefinition>> =
             Api::all(self.clients.pooled().clone());
@@ -247,7 +244,7 @@ impl Crds {
                 Ok(event) => self.cache.lock().take(&event),
                 Err(error) => {
                     let error = ApiFailure::from(&error);
-                    tracing::warn!(%error, "the watch of custom resource definitions failed; trying again");
+                    tracing::warn!(%error, "the watch of CRDs failed, retrying");
                     self.cache.lock().is_watched = false;
                 }
             }
@@ -265,8 +262,8 @@ impl Crds {
 impl Cache {
     fn get(&mut self, name: &str) -> Option<Known> {
         let kept = self.kept.get_mut(name)?;
-        let is_told_of_changes = self.is_watched && kept.shape.is_some();
-        if !is_told_of_changes && kept.since.elapsed() >= UNWATCHED_FOR {
+        let is_notified_of_changes = self.is_watched && kept.shape.is_some();
+        if !is_notified_of_changes && kept.since.elapsed() >= UNWATCHED_FOR {
             return None;
         }
         self.clock += 1;
@@ -317,7 +314,7 @@ impl Cache {
         }
     }
 
-    /// Drops what is kept of a definition that is not that one any more.
+    /// Drops the cached CRD if it is not this one any more.
     fn compare(&mut self, metadata: &ObjectMeta) {
         let name = metadata.name.as_deref().unwrap_or_default();
         if self
@@ -330,8 +327,8 @@ impl Cache {
     }
 }
 
-/// The definition's name. `None` for what can not name one: the core group has no definitions, and
-/// only names of the API server's own form go into a path.
+/// The CRD's name. `None` if it is invalid: the core group has no CRDs, and only valid names may go
+/// into a path.
 fn name(group: &str, plural: &str) -> Option<String> {
     (names::is_subdomain(group) && names::is_label(plural)).then(|| format!("{plural}.{group}"))
 }

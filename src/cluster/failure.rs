@@ -1,21 +1,21 @@
-//! What may be said about a failed call.
+//! Failed calls, without the content of objects.
 
 use kube::runtime::watcher;
 
-/// A failed call to the API server, told without any content of an object.
+/// A failed call to the API server, described without any content of an object.
 ///
-/// Parse errors of the client library quote what they could not parse, which may be a Secret's
-/// value; so they are cut to their bare fact here.
+/// Parse errors of the client library quote the unparsable text, which may be a Secret's value; so
+/// only the fact of the failure is kept here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiFailure {
-    /// The HTTP status, where the API server answered.
+    /// The HTTP status, if the API server answered.
     pub code: Option<u16>,
     text: String,
 }
 
 impl ApiFailure {
-    /// A call that did not answer in time.
+    /// A call without an answer in time.
     pub fn timeout() -> Self {
         Self {
             code: None,
@@ -23,7 +23,7 @@ impl ApiFailure {
         }
     }
 
-    /// What the API server answered makes no sense.
+    /// The API server's answer is invalid.
     pub fn unreadable() -> Self {
         Self {
             code: None,
@@ -31,7 +31,7 @@ impl ApiFailure {
         }
     }
 
-    /// There are more of these than are looked at.
+    /// There are more of these than the guard reads.
     pub fn too_many(what: &str) -> Self {
         Self {
             code: None,
@@ -39,18 +39,18 @@ impl ApiFailure {
         }
     }
 
-    /// The API server says that there is no such object.
+    /// Whether the API server reported that there is no such object.
     pub fn is_not_found(&self) -> bool {
         self.code == Some(404)
     }
 
-    /// Asking again would lead to the same answer: the API server refused the question.
+    /// Whether a retry would get the same answer: the API server rejected the request.
     pub fn is_final(&self) -> bool {
         self.code
             .is_some_and(|code| (400..500).contains(&code) && code != 429)
     }
 
-    /// The API server does not let the guard do this: RBAC is missing.
+    /// Whether the guard lacks the RBAC right.
     pub fn is_forbidden(&self) -> bool {
         matches!(self.code, Some(401 | 403))
     }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parse_error_does_not_quote_what_it_read() {
+    fn a_parse_error_does_not_quote_its_input() {
         let error = serde_json::from_str::<u32>("\"hunter2\"").unwrap_err();
         assert!(
             error.to_string().contains("hunter2"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_servers_own_words_are_kept() {
+    fn the_message_of_the_api_server_is_kept() {
         let status = kube::core::Status {
             code: 403,
             reason: "Forbidden".into(),

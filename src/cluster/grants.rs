@@ -1,11 +1,10 @@
-//! The break-glass grants, as they are now.
+//! The current break-glass grants.
 //!
-//! They are listed whenever one counts and never remembered: a grant that was made a second ago must
-//! count, and one that was revoked a second ago must not. Only a break-glass identity makes the guard ask,
-//! so this is rare.
+//! They are listed whenever they matter and never cached: a grant that was created a second ago must
+//! count, and one that was revoked a second ago must not. Only break-glass identities cause this, so it is
+//! rare.
 //!
-//! Grants that have ended are kept for some time, and of those there may be any number: they are passed
-//! over page by page.
+//! Ended grants stay for some time, in any number: they are skipped page by page.
 
 use std::time::Instant;
 
@@ -16,20 +15,20 @@ use tokio::time::timeout_at;
 
 use super::ApiFailure;
 
-/// Of more than this the rest is not looked at: then nobody could say that none covers a change.
+/// If there are more than this, the read fails: otherwise a grant that covers the change could be missed.
 const MOST_GRANTS: usize = 5_000;
 
-/// Ended grants that are kept, so that a refusal can say what became of one.
+/// Ended grants to return, so that a denial can say why one does not count.
 const MOST_ENDED: usize = 200;
 
-/// Grants in one answer of the API server.
+/// Grants in one page of the list.
 const PAGE: u32 = 500;
 
-/// The grants that are neither revoked nor expired, and some of the others; none where the cluster has no
-/// such kind.
+/// The grants that are neither revoked nor expired, and some of the others; empty if the cluster does not
+/// have the kind.
 ///
 /// # Errors
-/// When the API server refuses, does not answer in time, or has more than can be looked at.
+/// When the API server denies it, does not answer in time, or has more grants than are read.
 pub async fn grants(
     client: &Client,
     deadline: Instant,
@@ -44,7 +43,7 @@ pub async fn grants(
     .await
 }
 
-/// The grants that one person has asked for, ended or not.
+/// The grants that one user has requested, ended or not.
 ///
 /// # Errors
 /// As for [`grants`].
@@ -56,7 +55,7 @@ pub async fn requested_by(
     list(client, deadline, |grant| grant.spec.requested_by == user).await
 }
 
-/// The grants that have expired before a time.
+/// The grants that expired before a time.
 ///
 /// # Errors
 /// As for [`grants`].

@@ -1,12 +1,12 @@
 //! Calls that a decision waits for: made once more, on a new connection, if no answer comes.
 //!
-//! Connections die without a word: a control plane node or a NAT goes away, and whoever writes into one
-//! waits in vain. Pools keep such connections for minutes, so a second attempt from the same pool may
-//! meet the next dead one.
+//! Connections die silently: a control plane node or a NAT goes away, and a request on them never gets
+//! an answer. Pools keep such connections for minutes, so a second attempt from the same pool may get
+//! another dead one.
 //!
 //! Invariants
-//! - The second attempt never uses a connection that was there before.
-//! - An answer that the API server means is never asked for twice ([`ApiFailure::is_final`]).
+//! - The second attempt never uses an existing connection.
+//! - A call with a definite answer of the API server is never repeated ([`ApiFailure::is_final`]).
 //!
 //! Start at [`Clients::call`]; [`Attempts`] for several calls in a row.
 
@@ -21,11 +21,11 @@ use tokio::time::timeout;
 
 use super::ApiFailure;
 
-/// How long the first attempt may take before the second begins. Within the webhook's deadline there is
+/// How long the first attempt may take before the second starts. Within the webhook's deadline there is
 /// time for one dead connection, and for the answers.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Two ways to the API server that share no connection. Cheap to clone.
+/// Two clients that share no connection. Cheap to clone.
 #[derive(Clone)]
 pub struct Clients {
     pooled: Client,
@@ -33,17 +33,17 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// `unpooled` makes a connection for each call.
+    /// `unpooled` opens a connection for each call.
     pub fn new(pooled: Client, unpooled: Client) -> Self {
         Self { pooled, unpooled }
     }
 
-    /// The one for everything else.
+    /// The client for everything else.
     pub fn pooled(&self) -> &Client {
         &self.pooled
     }
 
-    /// One call that may be made twice: it must change nothing, or the same.
+    /// One call that may be made twice: it must be idempotent.
     pub async fn call<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, ApiFailure>
     where
         F: Future<Output = Result<T, ApiFailure>>,
@@ -51,8 +51,8 @@ impl Clients {
         self.attempts().call(call).await
     }
 
-    /// For calls that follow one another: after a connection that did not answer, the others do not
-    /// try their luck with the pool.
+    /// For consecutive calls: after a connection that did not answer, the others do not use the
+    /// pool.
     pub fn attempts(&self) -> Attempts<'_> {
         Attempts {
             clients: self,
@@ -61,8 +61,8 @@ impl Clients {
         }
     }
 
-    /// Calls that are made once: for what nobody waits for, and what would add to the load of an API
-    /// server that is slow already.
+    /// Calls that are made once: for background work, which would add to the load of an API server
+    /// that is slow already.
     pub fn once(&self) -> Attempts<'_> {
         Attempts {
             has_second: false,
@@ -86,13 +86,13 @@ pub struct Attempts<'c> {
 }
 
 impl Attempts<'_> {
-    /// The first answer of two calls, the second of which starts if the first fails or takes long.
+    /// The first answer of two calls; the second one starts if the first fails or is slow.
     pub async fn call<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, ApiFailure>
     where
         F: Future<Output = Result<T, ApiFailure>>,
     {
         let Clients { pooled, unpooled } = self.clients;
-        // On the heap: two calls in one future make it large.
+        // On the heap: two calls make a future large.
         let attempt = |client: &Client| Box::pin(call(client.clone()));
         let mut first = if self.pool_is_slow.load(Relaxed) {
             attempt(unpooled)
@@ -158,7 +158,7 @@ mod tests {
     #[case::there_is_no_such_object(Some(404), Some(200), Err(Some(404)), 0)]
     #[case::too_many_requests(Some(429), Some(200), Ok(()), 0)]
     #[tokio::test(start_paused = true)]
-    async fn a_call_without_an_answer_is_made_on_a_new_connection(
+    async fn a_call_without_an_answer_is_repeated_on_a_new_connection(
         #[case] pooled: Option<u16>,
         #[case] unpooled: Option<u16>,
         #[case] expected: Result<(), Option<u16>>,
@@ -169,7 +169,7 @@ mod tests {
         let answer = clients.call(get).await;
         let answer = answer.map(|_| ()).map_err(|failure| failure.code);
         assert_eq!(answer, expected);
-        // The timer's own resolution.
+        // The resolution of the timer.
         let took = started.elapsed();
         let expected = Duration::from_millis(millis);
         assert!(
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_connection_that_hung_the_pool_is_left_alone() {
+    async fn after_a_hanging_connection_the_pool_is_not_used() {
         let clients = Clients::new(client(None), client(Some(200)));
         let attempts = clients.attempts();
         let started = Instant::now();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_waits_for_is_asked_once() {
+    async fn background_calls_are_made_once() {
         let clients = Clients::new(client(None), client(Some(200)));
         let attempts = clients.once();
         let asking = timeout(Duration::from_secs(60), attempts.call(get));

@@ -1,7 +1,7 @@
-//! One leader of many replicas: a Lease of coordination.k8s.io, as Kubernetes' own controllers hold it.
+//! One leader of many replicas: a Lease of coordination.k8s.io, as Kubernetes' own controllers use it.
 //!
-//! Clocks of machines are not compared: a holder is taken for dead when its lease has not changed for as
-//! long as the lease is good for, by this machine's own clock since it last saw it change
+//! Clocks of machines are not compared: a holder counts as dead if its lease has not changed for the
+//! lease duration, by this machine's own clock since it last saw a change
 //! (`k8s.io/client-go/tools/leaderelection`).
 
 use std::{
@@ -32,23 +32,23 @@ use super::ApiFailure;
 /// The name of the Lease that the replicas of one installation elect their leader with.
 pub const LEASE_NAME: &str = "helm-guard";
 
-/// The field manager of a lease that is made.
+/// The field manager of a created lease.
 const MANAGER: &str = "helm-guard";
 
-/// How leadership is kept.
+/// The timing of the election.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// How long a lease is good for after its holder was last heard of.
+    /// How long a lease is valid after its last renewal.
     pub duration: Duration,
-    /// How often the holder writes it, and the others look.
+    /// How often the holder renews it, and the others read it.
     pub retry: Duration,
-    /// A holder that could not write for so long stops leading; less than `duration`, so that it has
-    /// stopped when the next one starts.
+    /// A holder that failed to renew for this long stops leading; less than `duration`, so that it
+    /// has stopped before the next one starts.
     pub renew_within: Duration,
 }
 
 impl Default for Terms {
-    /// As Kubernetes' controllers have them.
+    /// The values of Kubernetes' controllers.
     fn default() -> Self {
         Self {
             duration: Duration::from_secs(15),
@@ -58,40 +58,40 @@ impl Default for Terms {
     }
 }
 
-/// What a candidate knows of the election.
+/// The state of the election as a candidate sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// It has not looked yet.
+    /// The lease has not been read yet.
     #[default]
     Unknown,
-    /// It leads.
+    /// This candidate leads.
     Leader,
-    /// Another one leads, or led until a moment ago.
+    /// Another candidate leads, or led until recently.
     Follower,
-    /// Nobody can be elected as far as it knows: the lease cannot be read or written.
+    /// The lease cannot be read or written.
     Unelected,
 }
 
-/// Somebody who wants to lead.
+/// A candidate for leadership.
 #[derive(Clone)]
 pub struct Candidate {
     /// Needs `get`, `create`, `patch` and `update` on the lease.
     pub client: Client,
-    /// Where the lease is.
+    /// The namespace of the lease.
     pub namespace: String,
-    /// What it is called.
+    /// The name of the lease.
     pub name: String,
-    /// Who this is: a name that no other process has.
+    /// The identity of this candidate, unique among processes.
     pub identity: String,
-    /// How leadership is kept.
+    /// The timing of the election.
     pub terms: Terms,
-    /// Whether somebody leads, as far as this one knows: it, or who holds a lease that is good.
+    /// Whether some candidate leads: this one, or the holder of a valid lease.
     pub is_led: Arc<AtomicBool>,
-    /// What this one is, for whoever acts by it.
+    /// This candidate's role, for code that depends on it.
     pub role: watch::Sender<Role>,
 }
 
-/// What is seen of the holder, and since when it has not changed.
+/// The last seen lease, and since when it has not changed.
 struct Seen {
     holder: String,
     renewed: Option<Timestamp>,
@@ -99,20 +99,20 @@ struct Seen {
 }
 
 impl Candidate {
-    /// Runs `work` for as long as this one leads, anew each time; until `stop`, when the lease is let go.
+    /// Runs `work` while this candidate leads, from the start each time; at `stop`, the lease is released.
     pub async fn lead<W: Future>(&self, work: impl Fn() -> W, stop: CancellationToken) {
         let mut seen = None;
-        let mut said = None;
+        let mut logged = None;
         loop {
             tokio::select! {
-                () = self.win(&mut seen, &mut said) => {}
+                () = self.win(&mut seen, &mut logged) => {}
                 () = stop.cancelled() => return,
             }
             tracing::info!(lease = self.name, identity = self.identity, "leading");
             tokio::select! {
                 _ = work() => {}
                 () = self.lose(&mut seen) => {
-                    tracing::warn!(lease = self.name, "not leading any more");
+                    tracing::warn!(lease = self.name, "lost leadership");
                 }
                 () = stop.cancelled() => {
                     self.release().await;
@@ -122,18 +122,22 @@ impl Candidate {
         }
     }
 
-    /// Returns once this one leads.
-    async fn win(&self, seen: &mut Option<Seen>, said: &mut Option<String>) {
+    /// Returns once this candidate leads.
+    async fn win(&self, seen: &mut Option<Seen>, logged: &mut Option<String>) {
         loop {
             match self.attempt(seen).await {
                 Ok(true) => return,
-                Ok(false) => *said = None,
+                Ok(false) => *logged = None,
                 Err(error) => {
                     let error = error.to_string();
-                    // A right that is missing would be said every other second.
-                    if said.as_ref() != Some(&error) {
-                        tracing::warn!(lease = self.name, error, "failed to look after the lease");
-                        *said = Some(error);
+                    // A missing right would be logged every other second.
+                    if logged.as_ref() != Some(&error) {
+                        tracing::warn!(
+                            lease = self.name,
+                            error,
+                            "failed to acquire or renew the lease"
+                        );
+                        *logged = Some(error);
                     }
                 }
             }
@@ -141,7 +145,7 @@ impl Candidate {
         }
     }
 
-    /// Returns once this one leads no more.
+    /// Returns once this candidate no longer leads.
     async fn lose(&self, seen: &mut Option<Seen>) {
         let mut renewed = Instant::now();
         while renewed.elapsed() < self.terms.renew_within {
@@ -156,7 +160,7 @@ impl Candidate {
         }
     }
 
-    /// Takes or renews the lease, if it may: whether it is ours now.
+    /// Takes or renews the lease, if possible; returns whether this candidate holds it now.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
         let attempt = timeout(self.terms.retry, self.take(seen));
         let taken = attempt.await.unwrap_or_else(|_| Err(ApiFailure::timeout()));
@@ -207,14 +211,14 @@ impl Candidate {
             }
         }
         lease.spec = Some(self.spec(Some(&spec)));
-        // The resource version of what was read: of two who try, one wins.
+        // With the resource version that was read: of two candidates, one wins.
         won(api
             .replace(&self.name, &PostParams::default(), &lease)
             .await)
     }
 
-    /// Makes a lease that nobody holds: who does is a matter of resource versions. By server-side apply,
-    /// since RBAC limits that to a name, and two who do it at once make the same one.
+    /// Creates a lease without a holder; the holder is decided by resource versions. By server-side
+    /// apply, because RBAC can limit that to a name, and concurrent creations have the same result.
     async fn begin(&self, api: &Api<Lease>) -> Result<Lease, ApiFailure> {
         let lease = Lease {
             metadata: ObjectMeta {
@@ -252,7 +256,7 @@ impl Candidate {
         }
     }
 
-    /// So that the next one need not wait. Only ever a courtesy.
+    /// So that the next leader need not wait. Failures are ignored.
     async fn release(&self) {
         let letting_go = async {
             let api = self.api();
@@ -273,7 +277,7 @@ impl Candidate {
     }
 }
 
-/// Somebody else was faster: that is no failure.
+/// Another candidate was faster, which is not a failure.
 fn won(written: kube::Result<Lease>) -> Result<bool, ApiFailure> {
     match written {
         Ok(_) => Ok(true),
@@ -307,7 +311,7 @@ mod tests {
         }
     }
 
-    /// Says when it begins to lead.
+    /// Sends its name when it starts to lead.
     fn start(
         candidate: Candidate,
         said: &mpsc::Sender<String>,
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_leads_until_it_lets_go() {
+    async fn a_leader_leads_until_it_releases_the_lease() {
         let (client, _store) = api();
         let (sender, mut leading) = mpsc::channel(8);
         let (one, stop_one) = start(candidate(&client, "one"), &sender);
@@ -341,19 +345,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_heard_of_any_more_is_followed() {
+    async fn a_dead_leader_is_replaced() {
         let (client, _store) = api();
         let (sender, mut leading) = mpsc::channel(8);
         let (one, _stop) = start(candidate(&client, "one"), &sender);
         assert_eq!(leading.recv().await.unwrap(), "one");
-        // As if its machine had gone.
+        // As if its machine had failed.
         one.abort();
         let (_two, _stop_two) = start(candidate(&client, "two"), &sender);
         assert_eq!(leading.recv().await.unwrap(), "two");
     }
 
     #[tokio::test]
-    async fn who_cannot_renew_stops_before_another_starts() {
+    async fn a_leader_that_cannot_renew_stops_before_another_starts() {
         let (client, store) = api();
         let (sender, mut leading) = mpsc::channel(8);
         let (_one, _stop) = start(candidate(&client, "one"), &sender);
@@ -362,7 +366,7 @@ mod tests {
         store.lock().refuse = Some(503);
         tokio::time::sleep(Duration::from_millis(600)).await;
         store.lock().refuse = None;
-        // It leads again: the work that was cut short is begun anew.
+        // It leads again: the aborted work starts again.
         assert_eq!(leading.recv().await.unwrap(), "one");
         assert_eq!(ours["spec"]["holderIdentity"], "one");
     }

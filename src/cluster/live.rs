@@ -1,4 +1,4 @@
-//! Objects of any kind, as they are now.
+//! Live objects of any kind.
 //!
 //! They are read as text and parsed here: the client library would log or quote what it cannot parse,
 //! and an object may be a Secret.
@@ -20,10 +20,10 @@ use tokio::time::timeout;
 
 use super::{ApiFailure, Clients};
 
-/// An object that does not come in this time is asked for again later.
+/// Timeout of one read; the object is read again later.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which object.
+/// The identity of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// Group and version, as in a manifest.
@@ -36,10 +36,10 @@ pub struct Wanted<'a> {
     pub name: &'a str,
 }
 
-/// The release that an object says it belongs to, by its metadata; none if there is no such object.
+/// The release that an object names as its owner in its metadata; `None` if there is no such object.
 ///
 /// # Errors
-/// When the API server does not say.
+/// When the API server does not answer.
 pub async fn owner(
     client: &Client,
     resource: &guard::Resource<'_>,
@@ -53,7 +53,7 @@ pub async fn owner(
             group => format!("{group}/{}", resource.version),
         },
         kind: object.kind.to_owned(),
-        // A Binding is of a Pod.
+        // A Binding belongs to a Pod.
         plural: match (&*resource.group, object.kind) {
             ("", "Pod") => "pods".to_owned(),
             _ => resource.resource.to_string(),
@@ -68,7 +68,7 @@ pub async fn owner(
     Ok(metadata.and_then(|metadata| owner_of(&metadata.annotations.unwrap_or_default())))
 }
 
-/// Reads objects, and remembers the resources of their kinds.
+/// Reads objects, and caches the resources of their kinds.
 pub struct Objects {
     clients: Clients,
     resources: Mutex<HashMap<(String, String), Resource>>,
@@ -82,7 +82,7 @@ struct Resource {
 }
 
 impl Objects {
-    /// Reads through `clients`, which need `get` on what is asked for.
+    /// Reads through `clients`, which need `get` on the objects.
     pub fn new(clients: impl Into<Clients>) -> Self {
         Self {
             clients: clients.into(),
@@ -90,7 +90,7 @@ impl Objects {
         }
     }
 
-    /// The object; none if there is none, or no such kind.
+    /// The object; `None` if there is no such object or kind.
     pub async fn get(&self, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
         let reading = self.clients.call(|client| self.read(client, wanted));
         let reading = timeout(CALL_TIMEOUT, reading);
@@ -100,11 +100,11 @@ impl Objects {
         }
     }
 
-    /// The release that an object says it belongs to, by its metadata; none if there is no such object, or
-    /// no such kind. Where the version is not served, another one is asked for.
+    /// The release that an object names as its owner in its metadata; `None` if there is no such object or
+    /// kind. If the version is not served, another one is read.
     ///
     /// # Errors
-    /// When the API server does not say.
+    /// When the API server does not answer.
     pub async fn owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
         let reading = self.clients.call(|client| self.read_owner(client, wanted));
         let reading = timeout(CALL_TIMEOUT, reading);
@@ -132,7 +132,7 @@ impl Objects {
         Ok(owner_of(&annotations.unwrap_or_default()))
     }
 
-    /// The kind in a version that is served, and whether it is namespaced.
+    /// The kind in a served version, and whether it is namespaced.
     async fn served(
         &self,
         client: &Client,
@@ -280,7 +280,7 @@ mod tests {
     #[case::no_such_kind("apps/v1", "Widget", "shop", "db", None)]
     #[case::no_such_group("example.com/v1", "Widget", "shop", "db", None)]
     #[tokio::test]
-    async fn an_object_is_read_where_it_is(
+    async fn an_object_is_read_by_kind_and_namespace(
         #[case] api_version: &str,
         #[case] kind: &str,
         #[case] namespace: &str,
@@ -306,7 +306,7 @@ mod tests {
     #[case::no_such_kind("apps/v1", "Widget", "shop", "web", false)]
     #[case::no_such_group("example.com/v1", "Widget", "shop", "web", false)]
     #[tokio::test]
-    async fn an_object_says_whose_it_is(
+    async fn an_object_names_its_release(
         #[case] api_version: &str,
         #[case] kind: &str,
         #[case] namespace: &str,

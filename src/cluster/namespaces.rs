@@ -1,7 +1,7 @@
-//! The labels of namespaces, which a policy may go by, and which of them are terminating.
+//! The labels of namespaces, which policies may select, and which namespaces are terminating.
 //!
-//! Invariant: what is not known is said to be unknown. A namespace of which the watch has not told yet,
-//! or not any more, has no entry.
+//! Invariant: unknown is never reported as empty. A namespace that the watch has not listed, or no
+//! longer lists, has no entry.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 
 use super::ApiFailure;
 
-/// Seconds after which a quiet watch is renewed.
+/// Seconds after which a watch without events is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
 type Labels = HashMap<String, Known>;
@@ -33,7 +33,7 @@ struct Known {
     is_terminating: bool,
 }
 
-/// The labels of all namespaces, as far as the watch has told.
+/// The labels of all namespaces that the watch has reported.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     known: RwLock<Labels>,
@@ -52,8 +52,8 @@ impl Namespaces {
         known.get(name).is_some_and(|known| known.is_terminating)
     }
 
-    /// Watches the metadata of all namespaces. Does not return. While the watch fails, what was known
-    /// last counts: labels change seldom, and a mode must not flap with the connection.
+    /// Watches the metadata of all namespaces. Does not return. While the watch fails, the last known
+    /// labels count: labels change rarely, and a mode must not flap with the connection.
     pub async fn watch(&self, client: Client) {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
         let config = watcher::Config {
@@ -67,7 +67,7 @@ impl Namespaces {
                 Ok(event) => self.take(event, &mut listed),
                 Err(error) => {
                     let error = ApiFailure::from(&error);
-                    tracing::warn!(%error, "the watch of namespaces failed; trying again");
+                    tracing::warn!(%error, "the watch of namespaces failed, retrying");
                 }
             }
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_those_that_the_watch_told_of_last() {
+    fn labels_are_those_of_the_last_watch_event() {
         let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
         assert_eq!(tier(&namespaces, "shop"), None);
         namespaces.take(Event::Init, &mut listed);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_terminating_once_it_has_a_time_of_deletion() {
+    fn a_namespace_is_terminating_once_it_has_a_deletion_timestamp() {
         let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
         namespaces.take(Event::Apply(namespace("shop", "dev")), &mut listed);
         assert!(!namespaces.is_terminating("shop"));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_a_new_list_lacks_is_gone() {
+    fn a_namespace_missing_in_a_new_list_is_removed() {
         let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
         namespaces.take(Event::Apply(namespace("old", "dev")), &mut listed);
         namespaces.take(Event::Init, &mut listed);

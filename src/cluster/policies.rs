@@ -1,7 +1,7 @@
-//! The policy object in the cluster, as a watch tells of it.
+//! The policy object in the cluster, through a watch.
 //!
-//! One that was there is not believed to be gone before reads have said so for some time: a definition that
-//! is made anew, or an API server that restarts, shows nothing for a while too.
+//! An existing policy counts as gone only after reads have confirmed it for some time: a CRD that is
+//! recreated, or an API server that restarts, also returns nothing for a while.
 
 use std::time::Duration;
 
@@ -20,31 +20,31 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ApiFailure;
 
-/// Seconds after which a quiet watch is renewed.
+/// Seconds after which a watch without events is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
-/// For one read of the object.
+/// Timeout of one read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest time between two reads while it is not there.
+/// The longest time between two reads while it is missing.
 const READ_AGAIN: Duration = Duration::from_secs(15);
 
-/// What there is. The object is not read into the types here: one that does not fit them must be
-/// reported, and not stop the watch.
+/// The state of the policy object. The object is not parsed here: an invalid one must be reported,
+/// and not stop the watch.
 #[derive(Clone, Debug)]
 pub enum Seen {
-    /// This.
+    /// The object.
     Object(Box<DynamicObject>),
-    /// Nothing now, though there was something: it may come back. Said once.
+    /// It is missing, but existed before and may come back. Reported once.
     Missing,
-    /// Nothing, or the kind is not even installed. Where there was something, reads have said so for the
-    /// whole of the grace.
+    /// There is none, or the kind is not installed. If there was one, reads have confirmed this for the
+    /// entire grace period.
     Absent,
-    /// It cannot be looked at, now or for want of rights.
+    /// It cannot be read: the call failed, or the right is missing.
     Unknown(ApiFailure),
 }
 
-/// The watch of the object that counts.
+/// The watch of the policy object.
 pub struct PolicyWatch {
     client: Client,
     events: BoxStream<'static, watcher::Result<Event<DynamicObject>>>,
@@ -53,18 +53,18 @@ pub struct PolicyWatch {
     grace: Duration,
 }
 
-/// What is known of whether the object is there.
+/// What is known about the existence of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
-    /// It was not there when last looked at, or nobody has looked.
+    /// It did not exist at the last read, or has not been read.
     No,
-    /// It was.
+    /// It existed.
     Yes,
-    /// It was, and is not seen now.
+    /// It existed, and is missing now.
     Missing {
-        /// Since when every read has said so.
+        /// Since when every read has confirmed it.
         since: Instant,
-        /// When it is read again.
+        /// The time of the next read.
         read: Instant,
     },
 }
@@ -78,7 +78,7 @@ fn objects(client: Client) -> Api<DynamicObject> {
 }
 
 impl PolicyWatch {
-    /// Begins to watch. An object that vanishes is [`Seen::Absent`] when it was not there for `grace`.
+    /// Starts the watch. An object that vanishes is [`Seen::Absent`] after it has been missing for `grace`.
     pub fn new(client: Client, grace: Duration) -> Self {
         let config = watcher::Config {
             timeout: Some(RENEW_WATCH_AFTER),
@@ -95,17 +95,17 @@ impl PolicyWatch {
         }
     }
 
-    /// What is to be said next; `None` never comes, as the watch does not end.
+    /// The next state to report. Never `None`, because the watch does not end.
     pub async fn next(&mut self) -> Option<Seen> {
         loop {
             let seen = if let Presence::Missing { since, read } = self.presence {
                 tokio::select! {
-                    event = self.events.next() => self.told(event?),
+                    event = self.events.next() => self.on_event(event?),
                     () = sleep_until(read) => Some(self.read(since).await),
                 }
             } else {
                 let event = self.events.next().await?;
-                self.told(event)
+                self.on_event(event)
             };
             if let Some(seen) = seen.and_then(|seen| self.weigh(seen)) {
                 return Some(seen);
@@ -113,7 +113,7 @@ impl PolicyWatch {
         }
     }
 
-    fn told(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Option<Seen> {
+    fn on_event(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Option<Seen> {
         match event {
             Ok(Event::Init) => {
                 self.listed = None;
@@ -137,7 +137,7 @@ impl PolicyWatch {
         }
     }
 
-    /// Reads the object that is not there. What cannot be read is not known to be absent.
+    /// Reads the missing object. A failed read does not confirm that it is missing.
     async fn read(&mut self, since: Instant) -> Seen {
         let api = objects(self.client.clone());
         let read = timeout(READ_TIMEOUT, api.get_opt(api::POLICY_NAME)).await;
@@ -159,7 +159,7 @@ impl PolicyWatch {
         Presence::Missing { since, read }
     }
 
-    /// What it means beside what was seen before, if it is worth saying.
+    /// The state to report, given the state before; `None` if there is nothing new.
     fn weigh(&mut self, seen: Seen) -> Option<Seen> {
         match (&seen, self.presence) {
             (Seen::Object(_), _) => self.presence = Presence::Yes,
@@ -176,10 +176,10 @@ impl PolicyWatch {
     }
 }
 
-/// Writes what the guard says of the object.
+/// Writes the status of the object.
 ///
 /// # Errors
-/// Whatever the API server says.
+/// The error of the API server.
 pub async fn set_status(client: Client, status: &GuardPolicyStatus) -> Result<(), ApiFailure> {
     let patch = Patch::Merge(json!({ "status": status }));
     objects(client)

@@ -1,5 +1,5 @@
-//! Which kinds the API server serves, and in which versions: discovery, for the groups asked about
-//! alone. Every authenticated user may read it (`system:discovery`).
+//! Which kinds the API server serves, and in which versions: discovery, only for the requested
+//! groups. Every authenticated user may read it (`system:discovery`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,20 +11,20 @@ use kube::Client;
 
 use super::ApiFailure;
 
-/// An aggregated API server that is down takes the others' answers no longer than this.
+/// An aggregated API server that is down delays the others' answers no longer than this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The kinds of some groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served {
-    /// By group and kind; only of groups that have more than one version.
+    /// By group and kind; only for groups with more than one version.
     pub kinds: BTreeMap<(String, String), ServedKind>,
-    /// Groups that could not be looked at, an aggregated API server that is down for one. Nothing
-    /// is known of them.
+    /// Groups that could not be read, for example because an aggregated API server is down. Nothing
+    /// is known about them.
     pub unknown: BTreeSet<String>,
 }
 
-/// How one kind is served.
+/// A served kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedKind {
     /// Its resource: `horizontalpodautoscalers`.
@@ -33,10 +33,10 @@ pub struct ServedKind {
     pub versions: BTreeSet<String>,
 }
 
-/// Looks at `groups`. Groups with one version cost no call of their own.
+/// Reads `groups`. Groups with one version need no call of their own.
 ///
 /// # Errors
-/// When the list of groups can not be had. A single group that fails is in [`Served::unknown`].
+/// When the list of groups cannot be read. A single group that fails is in [`Served::unknown`].
 pub async fn served(client: &Client, groups: &BTreeSet<String>) -> Result<Served, ApiFailure> {
     let mut served = Served::default();
     let all = within(client.list_api_groups()).await?;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_is_asked_for_is_looked_at_and_a_failure_is_no_absence() {
+    async fn only_requested_groups_are_read_and_a_failure_is_not_an_absence() {
         let groups = ["apps", "autoscaling", "broken", "nowhere"];
         let groups = groups.map(str::to_owned).into();
         let served = served(&client(), &groups).await.unwrap();

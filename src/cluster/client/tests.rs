@@ -34,7 +34,7 @@ async fn a_missing_kubeconfig_is_named() {
 }
 
 #[tokio::test]
-async fn a_context_that_is_not_in_the_kubeconfig_is_an_error() {
+async fn a_context_missing_in_the_kubeconfig_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kubeconfig");
     std::fs::write(
@@ -50,10 +50,10 @@ async fn a_context_that_is_not_in_the_kubeconfig_is_an_error() {
     assert!(error.to_string().contains("prod"), "{error}");
 }
 
-/// Calls that are under way at a time, and so connections that the pool keeps.
+/// Concurrent calls, and so the number of pooled connections.
 const POOLED: usize = 4;
 
-/// A server whose connections of a time stop answering.
+/// A server whose connections stop answering from a certain time on.
 struct Server {
     accepted: AtomicUsize,
     /// Its first connections wait for each other.
@@ -93,7 +93,7 @@ impl Server {
         (server, connect_twice(&target).await.unwrap())
     }
 
-    /// Answers as Go's server does: it closes a connection if the client says so.
+    /// Answers like Go's server: it closes a connection if the client asks for that.
     async fn answer(self: Arc<Self>, number: usize, mut stream: TcpStream) {
         let mut head = Vec::new();
         let mut is_first = number < POOLED;
@@ -136,7 +136,7 @@ async fn get(client: Client) -> Result<String, ApiFailure> {
 }
 
 #[tokio::test]
-async fn a_second_attempt_meets_none_of_the_connections_that_died() {
+async fn a_second_attempt_uses_no_dead_connection() {
     let (server, clients) = Server::start().await;
     for answer in join_all((0..POOLED).map(|_| get(clients.pooled().clone()))).await {
         answer.unwrap();
@@ -151,7 +151,7 @@ async fn a_second_attempt_meets_none_of_the_connections_that_died() {
         attempts.call(get).await.unwrap();
         assert_eq!(server.accepted(), POOLED + made, "none is kept");
     }
-    // One attempt that hung, of three calls: without the second client there would be two at least.
+    // One hanging attempt in three calls: without the second client there would be at least two.
     let took = started.elapsed();
     assert!(took < Duration::from_millis(1400), "{took:?}");
 }

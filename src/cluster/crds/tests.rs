@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::*;
 
-/// An API server with one definition, `widgets.example.com`, of a generation that tests set.
+/// An API server with one CRD, `widgets.example.com`, of a generation that tests set.
 struct Server {
     generation: Mutex<i64>,
     status: Mutex<u16>,
@@ -29,7 +29,7 @@ impl Server {
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let response = answering.answer(request.uri().path());
             async move {
-                // As a network would, so that concurrent readers do meet.
+                // Like a network, so that reads are concurrent.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 Ok::<_, Infallible>(response)
             }
@@ -42,7 +42,7 @@ impl Server {
         let status = *self.status.lock();
         let is_there = path.ends_with("/customresourcedefinitions/widgets.example.com");
         let (status, object) = match status {
-            200 if is_there => (200, definition(*self.generation.lock())),
+            200 if is_there => (200, crd(*self.generation.lock())),
             200 => (404, failure(404, "NotFound")),
             other => (other, failure(other, "Injected")),
         };
@@ -63,7 +63,7 @@ fn failure(code: u16, reason: &str) -> serde_json::Value {
     })
 }
 
-fn definition(generation: i64) -> serde_json::Value {
+fn crd(generation: i64) -> serde_json::Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": { "name": "widgets.example.com", "uid": "u", "generation": generation },
@@ -78,7 +78,7 @@ fn definition(generation: i64) -> serde_json::Value {
     })
 }
 
-fn told(generation: i64) -> PartialObjectMeta<CustomResourceDefinition> {
+fn metadata(generation: i64) -> PartialObjectMeta<CustomResourceDefinition> {
     ObjectMeta {
         name: Some("widgets.example.com".into()),
         uid: Some("u".into()),
@@ -88,11 +88,11 @@ fn told(generation: i64) -> PartialObjectMeta<CustomResourceDefinition> {
     .into_response_partial()
 }
 
-/// The watch has listed everything and lives.
+/// The watch has listed everything and is alive.
 fn listed(crds: &Crds, generation: i64) {
     let mut cache = crds.cache.lock();
     cache.take(&Event::Init);
-    cache.take(&Event::InitApply(told(generation)));
+    cache.take(&Event::InitApply(metadata(generation)));
     cache.take(&Event::InitDone);
 }
 
@@ -102,7 +102,7 @@ async fn version(crds: &Crds) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_definition_is_read_once_however_many_ask() {
+async fn concurrent_requests_read_a_crd_once() {
     let (server, crds) = Server::start();
     assert!(crds.cached("example.com", "widgets").is_none());
     let asking: Vec<_> = (0..20)
@@ -122,29 +122,29 @@ async fn a_definition_is_read_once_however_many_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_definition_is_read_again_and_an_unchanged_one_is_not() {
+async fn a_crd_is_read_again_only_if_it_changed() {
     let (server, crds) = Server::start();
     listed(&crds, 1);
     assert_eq!(version(&crds).await, "v1");
-    crds.cache.lock().take(&Event::Apply(told(1)));
+    crds.cache.lock().take(&Event::Apply(metadata(1)));
     assert!(
         crds.cached("example.com", "widgets").is_some(),
         "only its status changed"
     );
 
     *server.generation.lock() = 2;
-    crds.cache.lock().take(&Event::Apply(told(2)));
+    crds.cache.lock().take(&Event::Apply(metadata(2)));
     assert!(crds.cached("example.com", "widgets").is_none());
     assert_eq!(version(&crds).await, "v2");
     assert_eq!(server.reads(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_definition_is_forgotten_also_when_only_a_list_tells() {
+async fn a_deleted_crd_is_dropped_even_if_only_a_list_shows_it() {
     let (_server, crds) = Server::start();
     listed(&crds, 1);
     version(&crds).await;
-    crds.cache.lock().take(&Event::Delete(told(1)));
+    crds.cache.lock().take(&Event::Delete(metadata(1)));
     assert!(crds.cached("example.com", "widgets").is_none());
 
     version(&crds).await;
@@ -154,7 +154,7 @@ async fn a_deleted_definition_is_forgotten_also_when_only_a_list_tells() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_watch_a_definition_is_believed_for_a_minute() {
+async fn without_a_watch_a_crd_is_cached_for_a_minute() {
     let (server, crds) = Server::start();
     version(&crds).await;
     *server.generation.lock() = 2;
@@ -169,7 +169,7 @@ async fn without_a_watch_a_definition_is_believed_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_definition_that_changes_while_it_is_read_is_not_kept() {
+async fn a_crd_that_changes_while_it_is_read_is_not_cached() {
     let (_server, crds) = Server::start();
     listed(&crds, 1);
     let reading = tokio::spawn({
@@ -177,13 +177,13 @@ async fn a_definition_that_changes_while_it_is_read_is_not_kept() {
         async move { version(&crds).await }
     });
     tokio::time::sleep(Duration::from_millis(1)).await;
-    crds.cache.lock().take(&Event::Apply(told(2)));
+    crds.cache.lock().take(&Event::Apply(metadata(2)));
     assert_eq!(reading.await.unwrap(), "v1");
     assert!(crds.cached("example.com", "widgets").is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_definition_is_an_answer_and_a_failure_is_none() {
+async fn a_missing_crd_is_cached_and_a_failure_is_not() {
     let (server, crds) = Server::start();
     assert!(
         crds.shape("metrics.k8s.io", "pods")
@@ -207,7 +207,7 @@ async fn no_definition_is_an_answer_and_a_failure_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_not_name_a_definition_is_not_asked_for() {
+async fn an_invalid_crd_name_is_not_requested() {
     let (server, crds) = Server::start();
     for (group, plural) in [
         ("", "pods"),
@@ -221,7 +221,7 @@ async fn what_can_not_name_a_definition_is_not_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_are_kept_than_the_limit_and_the_least_used_goes_first() {
+async fn the_cache_is_limited_and_evicts_the_least_recently_used_crd() {
     let (_server, crds) = Server::start();
     version(&crds).await;
     for n in 0..2 * KEPT {
@@ -230,7 +230,7 @@ async fn no_more_are_kept_than_the_limit_and_the_least_used_goes_first() {
             .unwrap();
         assert!(
             crds.cached("example.com", "widgets").is_some(),
-            "used again and again"
+            "used repeatedly"
         );
     }
     assert_eq!(crds.cache.lock().kept.len(), KEPT);
