@@ -1,20 +1,20 @@
-//! The index of declared objects: which release says what about an object.
+//! The index of declared objects: which release declares an object, and with which values.
 //!
-//! Metadata-only watches of release records feed one writer task ([`index::Index`]); bodies are
-//! fetched for revisions in an active set alone, decoded off the request path, and kept compressed
-//! ([`pack`]), releases of one chart by what they differ in; objects are unpacked one by one when they
-//! are asked for, and the last of them stay at hand ([`cache`]). Readers go through
-//! [`directory::Directory`] and never wait for the writer. Before a denial the records are read again ([`ReadThrough`]).
+//! Metadata-only watches of release records feed one writer task ([`index::Index`]); bodies are fetched only
+//! for active revisions, decoded off the request path, and stored compressed ([`pack`]); releases of one chart
+//! are stored as differences. Objects are unpacked one by one on demand, and the most recent ones are cached
+//! ([`cache`]). Readers go through [`directory::Directory`] and never wait for the writer. Before a denial the
+//! records are read again ([`ReadThrough`]).
 //!
 //! Invariants
-//! - Nothing is denied on the strength of this room's memory alone.
-//! - A record that can not be seen, fetched or decoded is counted, logged and named in the
-//!   readiness detail; it is never the same as a record that declares nothing.
-//! - No chart and no body of an inactive revision stays in memory. Manifests stay there compressed: as
-//!   text only objects in the bounded cache, and what serves a chart's others as a model, which has no
-//!   Secret in it.
+//! - Nothing is denied on the basis of the index alone.
+//! - A record that cannot be listed, fetched or decoded is counted, logged and named in the
+//!   readiness detail. It is never treated as a record that declares nothing.
+//! - No chart and no body of an inactive revision stays in memory. Manifests stay compressed. Only
+//!   objects in the bounded cache, and the models of charts, which contain no Secrets, are stored as
+//!   text.
 //!
-//! Start at [`Releases::new`]: it gives the readers' side and the [`Worker`] that feeds it. Then
+//! Start at [`Releases::new`]: it returns the readers' side and the [`Worker`] that fills it. Then
 //! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
 
 use std::sync::Arc;
@@ -69,19 +69,19 @@ use health::{Progress, WatchHealth};
 use reader::Reader;
 use shared::Shared;
 
-/// What to index.
+/// The configuration of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The namespaces whose records are read; all when empty.
+    /// The namespaces whose records are read; all if empty.
     pub namespaces: Vec<String>,
-    /// What records are stored in (`HELM_DRIVER`).
+    /// The storage drivers of records (`HELM_DRIVER`).
     pub drivers: Vec<Driver>,
-    /// How big a record may be.
+    /// The size limits of a record.
     pub limits: Limits,
-    /// Bytes that may be kept of what releases declare.
+    /// The memory limit for declared objects, in bytes.
     pub index_bytes: usize,
-    /// Seconds after which a quiet watch is renewed, and so how long a connection that died
-    /// silently goes unnoticed.
+    /// Seconds after which a watch without events is renewed, and so how long a silently dead
+    /// connection goes unnoticed.
     pub renew_watch_after: u32,
 }
 
@@ -99,7 +99,7 @@ impl Default for Config {
     }
 }
 
-/// Events that may wait for the writer; more make the watches wait.
+/// The queue of events for the writer; if it is full, the watches wait.
 const QUEUE: usize = 1024;
 
 impl Releases {

@@ -1,7 +1,7 @@
 //! Whether a release declares the autoscaler of an object.
 //!
-//! Asked only when an autoscaler changes declared replicas. Manifests know their kinds and namespaces, so
-//! only the few that have an autoscaler in the object's namespace are read.
+//! Needed only when an autoscaler changes declared replicas. The index knows the kinds and namespaces of
+//! each manifest, so only the few with an autoscaler in the object's namespace are read.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -20,10 +20,10 @@ use super::{
     view::{Content, ReleaseView},
 };
 
-/// Reads under way at a time, so that one request does not flood the API server.
+/// Concurrent reads, so that one request does not flood the API server.
 const AT_A_TIME: usize = 8;
 
-/// Kinds whose `spec.scaleTargetRef` names what they scale. KEDA makes a `HorizontalPodAutoscaler` of its
+/// Kinds whose `spec.scaleTargetRef` names their target. KEDA creates a `HorizontalPodAutoscaler` for its
 /// own kinds.
 const KINDS: [(&str, &str); 3] = [
     ("autoscaling", "HorizontalPodAutoscaler"),
@@ -31,10 +31,10 @@ const KINDS: [(&str, &str); 3] = [
     ("http.keda.sh", "HTTPScaledObject"),
 ];
 
-/// Why nobody can say.
+/// Why the result is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum AutoscalerError {
-    /// A record could not be read again.
+    /// A record could not be read.
     #[error(transparent)]
     Read(#[from] ReadThroughError),
     /// A release in the namespace has a record that cannot be read.
@@ -42,28 +42,28 @@ pub enum AutoscalerError {
     Unreadable,
 }
 
-/// What the index says of an object's autoscaler.
+/// Whether the index contains an object's autoscaler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Autoscaling {
     /// A release declares it.
     Declared,
-    /// A release with records elsewhere may: its claim needs a witness.
+    /// A release with records elsewhere may declare it: its claim needs a witness.
     InQuestion,
-    /// None does.
+    /// No release declares it.
     Undeclared,
 }
 
-/// What the records say of an object's autoscaler.
+/// Whether the records declare an object's autoscaler.
 #[derive(Debug, Default)]
 pub struct Autoscalers {
-    /// A release declares it whose claim counts.
+    /// A release whose claim counts declares it.
     pub is_declared: bool,
     /// Releases with records elsewhere that declare it; the autoscalers are the witnesses.
     pub in_question: Vec<Claimant>,
 }
 
 impl Releases {
-    /// Whether the index knows of a release that declares the object's autoscaler.
+    /// Whether the index contains a release that declares the object's autoscaler.
     pub fn autoscaling(&self, object: &ObjectRef<'_>, trusts: Trusts<'_>) -> Autoscaling {
         let directory = &self.shared.directory;
         let mut answer = Autoscaling::Undeclared;
@@ -84,12 +84,12 @@ impl Releases {
 }
 
 impl ReadThrough {
-    /// Whether a release declares the object's autoscaler, by its records as they are now. Asked of those
-    /// with records or objects in the namespace by the index. Records elsewhere that cannot be read
+    /// Whether a release declares the object's autoscaler, by its current records. Reads the releases
+    /// that have records or objects in the namespace, by the index. Records elsewhere that cannot be read
     /// declare nothing.
     ///
     /// # Errors
-    /// When none is found and not all could be read that would count.
+    /// When none is found, and some records that would count could not be read.
     pub async fn autoscalers(
         &self,
         object: &ObjectRef<'_>,
@@ -128,7 +128,7 @@ impl ReadThrough {
             ControlFlow::Continue(())
         });
         if let Err(late) = reading.await {
-            tracing::debug!(error = %late, "failed to read what may declare an autoscaler elsewhere");
+            tracing::debug!(error = %late, "failed to read records elsewhere that may declare an autoscaler");
         }
         match failure {
             Some(failure) if found.in_question.is_empty() => Err(failure),
@@ -138,12 +138,13 @@ impl ReadThrough {
 }
 
 impl ReleaseView {
-    /// Whether it may declare autoscalers in a namespace, without a look at each object.
+    /// Whether it may declare autoscalers in a namespace, without unpacking each object.
     fn has_autoscalers_in(&self, namespace: &str) -> bool {
         self.phase.is_some() && self.bodies().any(|body| body.has_autoscalers_in(namespace))
     }
 
-    /// Whether an active manifest declares the object's autoscaler; none if one that may cannot be read.
+    /// Whether an active manifest declares the object's autoscaler; `None` if one that may declare it cannot be
+    /// read.
     fn autoscales(&self, object: &ObjectRef<'_>) -> Option<bool> {
         self.phase?;
         let mut is_readable = true;
@@ -160,7 +161,7 @@ impl ReleaseView {
         is_readable.then_some(false)
     }
 
-    /// The release, if an active manifest declares the object's autoscaler, and that as its witness.
+    /// The release, if an active manifest declares the object's autoscaler, with the autoscaler as its witness.
     fn autoscaler_of(&self, object: &ObjectRef<'_>) -> Option<Claimant> {
         self.phase?;
         let bodies = self.bodies();
@@ -220,7 +221,7 @@ struct Spec {
     scale_target_ref: Target,
 }
 
-/// KEDA's kinds leave out what says Deployment.
+/// KEDA's kinds may leave out `apiVersion` and `kind` for a Deployment.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
@@ -238,7 +239,7 @@ fn targets(autoscaler: &str, object: &ObjectRef<'_>) -> bool {
     let target = spec.scale_target_ref;
     let kind = target.kind.as_deref().unwrap_or("Deployment");
     let name = target.name.or(target.deployment);
-    // Deployments were in `extensions` once, and autoscalers still say so.
+    // Deployments used to be in `extensions`, and autoscalers may still say so.
     let is_group = target.api_version.as_deref().is_none_or(|version| {
         let group = version.split_once('/').map_or("", |(group, _)| group);
         group == object.group || (group == "extensions" && object.group == "apps")
@@ -264,7 +265,7 @@ mod tests {
     #[case::other_kind(json!({"kind": "StatefulSet", "name": "web"}), false)]
     #[case::other_group(json!({"apiVersion": "example.com/v1", "kind": "Deployment", "name": "web"}), false)]
     #[case::nothing(json!({}), false)]
-    fn an_autoscaler_names_what_it_scales(#[case] target: Value, #[case] expected: bool) {
+    fn an_autoscaler_names_its_target(#[case] target: Value, #[case] expected: bool) {
         let object = ObjectRef {
             group: "apps",
             kind: "Deployment",

@@ -1,7 +1,7 @@
-//! What is kept of a record's body: the release it belongs to, its chart, its declared objects.
+//! The stored part of a record's body: its release, its chart, its declared objects.
 //!
-//! The manifest's text, the chart and the values are gone once it is made, and the objects are packed
-//! (see [`super::pack`]): they are unpacked one by one when they are asked for.
+//! The manifest's text, the chart and the values are dropped, and the objects are packed (see
+//! [`super::pack`]): they are unpacked one by one on demand.
 
 use std::{fmt, sync::Arc};
 
@@ -20,7 +20,7 @@ use super::{
     store::{Chart, Store},
 };
 
-/// Chart and times, as the record has them; for metrics and messages.
+/// Chart and times from the record; for metrics and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// Chart name.
@@ -29,45 +29,45 @@ pub struct About {
     pub chart_version: Arc<str>,
     /// The chart's `appVersion`.
     pub app_version: Arc<str>,
-    /// `info.last_deployed`, RFC 3339, where the record has one.
+    /// `info.last_deployed`, RFC 3339, if the record has one.
     pub last_deployed: Option<Box<str>>,
-    /// `info.deleted`: when its uninstallation began.
+    /// `info.deleted`: when its uninstall started.
     pub deleted: Option<Timestamp>,
     /// How Helm applies its objects.
     pub apply_method: ApplyMethod,
-    /// Of a pending revision: the service accounts that its hooks run as.
+    /// The service accounts of the hooks of a pending revision.
     pub hook_accounts: Arc<[Box<str>]>,
 }
 
-/// The kept part of one record's body.
+/// The stored part of one record's body.
 pub struct Body {
-    /// Of no other body.
+    /// Unique among bodies.
     number: u64,
     release: Arc<ReleaseName>,
     chart: Arc<Chart>,
     about: Arc<About>,
     objects: Packed,
-    /// Sorted; those of a chart mostly have the same.
+    /// Sorted; mostly the same for all releases of a chart.
     kinds: Arc<[DeclaredKind]>,
-    /// Those that its objects are in, if they are namespaced.
+    /// The namespaces of its objects, if they are namespaced.
     namespaces: Box<[Arc<str>]>,
     problems: u32,
     cost: usize,
-    /// Of an outline: the cost of the whole.
-    whole: Option<usize>,
+    /// For an outline: the cost of the full body.
+    full_size: Option<usize>,
     store: Arc<Store>,
 }
 
-/// What a body and an object of it take beside what is packed, in bytes: names, tables, entries.
+/// The overhead of a body and of an object in addition to the packed text, in bytes: names, tables, entries.
 const BODY: usize = 1024;
 const OBJECT: usize = 64;
 
-/// Bytes of names that nearly every body has, mostly the same as others.
+/// Bytes of names that nearly every body has, and mostly shares with others.
 const NAMES: usize = 4096;
 
-/// What a [`Body`] is made of.
+/// The parts of a [`Body`].
 pub struct Parts {
-    /// The release, by the body.
+    /// The release, from the body.
     pub release: ReleaseName,
     /// Chart and times.
     pub about: About,
@@ -78,7 +78,7 @@ pub struct Parts {
 }
 
 impl Body {
-    /// Keeps `parts`, and shares what other bodies in `store` have too.
+    /// Stores `parts`, and shares what other bodies in `store` have, too.
     pub fn new(parts: Parts, store: &Arc<Store>) -> Self {
         let Parts {
             release,
@@ -86,7 +86,7 @@ impl Body {
             mut objects,
             problems,
         } = parts;
-        // What is alike comes together. Objects equal in these stay in the order of the manifest.
+        // Similar objects are next to each other. Objects with equal keys stay in the order of the manifest.
         objects.sort_by(|a, b| by_name(a).cmp(&by_name(b)));
         let mut kinds: Vec<DeclaredKind> = objects.iter().map(kind_of).collect();
         kinds.sort_unstable();
@@ -127,26 +127,26 @@ impl Body {
             namespaces,
             problems: u32::try_from(problems).unwrap_or(u32::MAX),
             cost,
-            whole: None,
+            full_size: None,
             store: Arc::clone(store),
         }
     }
 
-    /// What it takes in the index, in bytes.
+    /// Its size in the index, in bytes.
     pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// Of an outline, what the whole body takes.
-    pub fn whole(&self) -> Option<usize> {
-        self.whole
+    /// For an outline, the size of the full body.
+    pub fn full_size(&self) -> Option<usize> {
+        self.full_size
     }
 
-    /// The same without the objects: it knows which objects it declares, and not as what. None, if it is
-    /// one, or if that saves nothing.
+    /// The same without the objects' content: only their names. `None` if it is an outline already, or
+    /// if that saves nothing.
     pub(super) fn outline(&self) -> Option<Self> {
         let saved = self.objects.bytes();
-        if self.whole.is_some() || saved == 0 {
+        if self.full_size.is_some() || saved == 0 {
             return None;
         }
         let store = &self.store;
@@ -161,7 +161,7 @@ impl Body {
             namespaces: self.namespaces.clone(),
             problems: self.problems,
             cost: self.cost.saturating_sub(saved),
-            whole: Some(self.cost),
+            full_size: Some(self.cost),
             store: Arc::clone(store),
         })
     }
@@ -191,7 +191,7 @@ impl Body {
         self.objects.objects()
     }
 
-    /// The kinds of the declared objects, in the versions that the manifest has.
+    /// The kinds of the declared objects, in the versions of the manifest.
     pub fn kinds(&self) -> &Arc<[DeclaredKind]> {
         &self.kinds
     }
@@ -201,7 +201,7 @@ impl Body {
         self.namespaces.iter().any(|known| **known == *namespace)
     }
 
-    /// The keys of the declared objects, sorted; an object that is declared twice is there twice.
+    /// The keys of the declared objects, sorted; an object that is declared twice occurs twice.
     pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
         self.objects.entries().iter().map(|entry| entry.key)
     }
@@ -211,16 +211,16 @@ impl Body {
         usize::try_from(self.problems).unwrap_or(usize::MAX)
     }
 
-    /// The object that the manifest declares under this name, if it does.
+    /// The object that the manifest declares under this name, if any.
     ///
-    /// `namespace` is that of the live object and so tells its scope: where it is empty the object
-    /// is cluster-scoped, and a namespace in the document has no meaning. Else the document's
-    /// namespace counts, and the release's where the document names none (cli-runtime
-    /// `DefaultNamespace`). Of several documents for one object the last wins, as Helm applies them
-    /// in order.
+    /// `namespace` is that of the live object and so determines its scope: if it is empty, the
+    /// object is cluster-scoped, and a namespace in the document is ignored. Otherwise the
+    /// document's namespace counts, or the release's if the document names none (cli-runtime
+    /// `DefaultNamespace`). Of several documents for one object the last one wins, because Helm
+    /// applies them in order.
     ///
     /// # Errors
-    /// When it declares an object that may be this one and can not be read.
+    /// When it declares an object that may be this one and cannot be unpacked.
     pub fn find(
         &self,
         group: &str,
@@ -248,10 +248,10 @@ impl Body {
         Ok(None)
     }
 
-    /// Logs what must not happen: not that there is no memory for an object.
-    pub(super) fn tell(&self, error: PackError) {
+    /// Logs an unexpected error; a missing object due to the memory limit is expected.
+    pub(super) fn log(&self, error: PackError) {
         if error != PackError::LeftOut {
-            tracing::error!(release = %self.release, %error, "a kept manifest can not be read");
+            tracing::error!(release = %self.release, %error, "failed to read a stored manifest");
         }
     }
 
@@ -265,14 +265,14 @@ impl Body {
             return Ok(object);
         }
         let read = self.objects.object(entry.place);
-        let object = read.inspect_err(|error| self.tell(*error))?;
+        let object = read.inspect_err(|error| self.log(*error))?;
         let object = Arc::new(object);
         cache.insert(key, &object);
         Ok(object)
     }
 }
 
-/// Bytes that names take of which whoever writes a record may choose as many and as long ones as he likes.
+/// The size of names that the writer of a record may choose in any number and length, in bytes.
 fn names(kinds: &[DeclaredKind], namespaces: &[Arc<str>], about: &About) -> usize {
     let kinds = kinds.iter().map(|kind| {
         size_of::<DeclaredKind>() + kind.group.len() + kind.kind.len() + kind.version.len()
@@ -282,12 +282,12 @@ fn names(kinds: &[DeclaredKind], namespaces: &[Arc<str>], about: &About) -> usiz
         .map(|name| size_of::<Arc<str>>() + name.len());
     let accounts = about.hook_accounts.iter().map(|name| name.len());
     let chart = about.chart.len() + about.chart_version.len();
-    // Once more as the chart's label.
+    // Counted again as the chart's label.
     let about = 2 * chart + about.app_version.len();
     kinds.chain(namespaces).chain(accounts).sum::<usize>() + about
 }
 
-/// The last of `entries` by its place, of those before one of them.
+/// The last of `entries` by its position, among those before the given one.
 fn last<'e>(entries: &'e [Entry], before: Option<&Entry>) -> Option<&'e Entry> {
     entries
         .iter()

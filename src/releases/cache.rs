@@ -1,12 +1,12 @@
-//! The objects that were asked for last, unpacked: the same few are asked for again and again.
+//! A cache of the most recently used objects, unpacked: the same few are needed again and again.
 //!
-//! Two generations: what is asked for is in the young one, and when that is full it becomes the old
-//! one, whose place it takes. So each step takes the same short time however much is held, and what
-//! was not asked for while a whole generation went by is gone.
+//! Two generations: used objects are in the young one; when it is full, it replaces the old one. So
+//! each step takes constant time whatever the size, and objects not used for a full generation are
+//! dropped.
 //!
 //! Invariants
-//! - No more than [`Cache::new`] allows, by [`cost`], whatever is asked for.
-//! - No lock is held while anything is unpacked or freed.
+//! - The total [`cost`] never exceeds the limit of [`Cache::new`].
+//! - No lock is held while something is unpacked or freed.
 
 use std::{
     collections::HashMap,
@@ -16,21 +16,21 @@ use std::{
 use helm_guard_core::helm::identity::DeclaredObject;
 use parking_lot::Mutex;
 
-/// Which object: the number of its body, which no other body ever has, and its place in there.
+/// An object: the number of its body, which is never reused, and its position in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     /// [`Cache::number`].
     pub body: u64,
-    /// Any number that is the object's own within the body.
+    /// A number that is unique within the body.
     pub place: u64,
 }
 
-/// What names and tables take of an object, in bytes.
+/// The overhead of an object for names and tables, in bytes.
 const NAMES: usize = 384;
 
 /// The cache.
 pub struct Cache {
-    /// Bytes that one generation may hold.
+    /// The limit of one generation, in bytes.
     limit: usize,
     generations: Mutex<Generations>,
     bodies: AtomicU64,
@@ -49,7 +49,7 @@ struct Generation {
 }
 
 impl Cache {
-    /// An empty one that holds so many bytes at most.
+    /// An empty cache with this limit in bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
             limit: bytes / 2,
@@ -58,7 +58,7 @@ impl Cache {
         }
     }
 
-    /// Whether one that holds so many bytes takes an object with so many bytes of JSON.
+    /// Whether a cache with this limit accepts an object with this many bytes of JSON.
     pub const fn takes(bytes: usize, json: usize) -> bool {
         json + NAMES <= bytes / 2
     }
@@ -69,7 +69,7 @@ impl Cache {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The object, if it is there.
+    /// The object, if it is cached.
     pub fn get(&self, key: CacheKey) -> Option<Arc<DeclaredObject>> {
         let mut generations = self.generations.lock();
         if let Some(object) = generations.young.objects.get(&key) {
@@ -82,7 +82,7 @@ impl Cache {
         Some(object)
     }
 
-    /// Keeps an object. One that is too large is not kept.
+    /// Caches an object, unless it is too large.
     pub fn insert(&self, key: CacheKey, object: &Arc<DeclaredObject>) {
         if cost(object) > self.limit {
             return;
@@ -95,7 +95,7 @@ impl Cache {
 }
 
 impl Generations {
-    /// Returns what is to be freed, for the caller to do so without the lock.
+    /// Returns what must be freed, so that the caller can do it without the lock.
     fn keep(
         &mut self,
         key: CacheKey,
@@ -114,7 +114,7 @@ impl Generations {
     }
 }
 
-/// What an object takes, in bytes: its text, and as much for names and tables as these take.
+/// The size of an object in bytes: its text, and the overhead for names and tables.
 pub fn cost(object: &DeclaredObject) -> usize {
     object.json.len() + NAMES
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_holds_more_than_it_may_and_has_what_came_last() {
+    fn the_cache_stays_within_its_limit_and_has_the_latest_objects() {
         let limit = 20 * cost(&object(1000));
         let cache = Cache::new(limit);
         for place in 0..1000 {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_again_and_again_stays() {
+    fn frequently_used_objects_stay_cached() {
         let cache = Cache::new(20 * cost(&object(1000)));
         let hot = object(1000);
         cache.insert(key(0), &hot);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_not_kept_and_drives_nothing_out() {
+    fn an_oversized_object_is_not_cached_and_evicts_nothing() {
         let cache = Cache::new(4 * cost(&object(100)));
         cache.insert(key(1), &object(100));
         cache.insert(key(2), &object(100_000));

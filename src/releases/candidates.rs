@@ -1,11 +1,12 @@
-//! Releases that may have a claim other than on an object: which of them are read, and in which order.
+//! Releases that may have a claim on something other than an object: which of them are read, and in which
+//! order.
 //!
 //! Invariants
-//! - Those whose claim counts by where their records are come first, and are read whatever the others
-//!   cost: records elsewhere can neither displace them nor hold them up.
-//! - Of records elsewhere a few are read, from each namespace in turn: whoever may write records in one
-//!   namespace does not keep those of another from being read.
-//! - Copies are not read at all, see [`super::elsewhere`].
+//! - Those whose claim counts because of the namespace of their records come first, and are read
+//!   whatever the others cost: records elsewhere can neither displace nor delay them.
+//! - A few records elsewhere are read, from each namespace in turn: writing records in one namespace
+//!   does not keep those of another from being read.
+//! - Copies are not read, see [`super::elsewhere`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,26 +29,26 @@ use super::{
 /// Releases with records elsewhere that are read for one request.
 const MOST_ELSEWHERE: usize = 16;
 
-/// All of them at once: one that takes long must not hold up the others.
+/// All of them at once: a slow one must not delay the others.
 pub(super) const ELSEWHERE_AT_A_TIME: usize = MOST_ELSEWHERE;
 
-/// How long these reads may take: then witnesses are to be asked.
+/// How long these reads may take: time for the witnesses must remain.
 pub(super) const ELSEWHERE_PATIENCE: Duration = Duration::from_millis(1200);
 
-/// Where the records of candidates are.
+/// The storages of candidates.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Of releases that may count without a witness.
+    /// Storages of releases that may count without a witness.
     pub counting: Vec<Arc<StorageKey>>,
-    /// Of releases that need one, at most [`MOST_ELSEWHERE`].
+    /// Storages of releases that need one, at most [`MOST_ELSEWHERE`].
     pub elsewhere: Vec<Arc<StorageKey>>,
-    /// There are more of these.
+    /// Whether there are more of these.
     pub is_cut: bool,
 }
 
 impl Directory {
-    /// The candidates among all releases. `concerns` says of a release whether it may have a claim and, if
-    /// so, whether that may be on something in the namespace of its records.
+    /// The candidates among all releases. `concerns` returns whether a release may have a claim and, if
+    /// so, whether it may be on something in the namespace of its records.
     pub(super) fn whose_records_speak(
         &self,
         trusts: Trusts<'_>,
@@ -73,7 +74,7 @@ impl Directory {
         candidates
     }
 
-    /// How far the records of a release reach, if what they claim is in their own namespace or not.
+    /// How far the records of a release reach, for a claim inside or outside of their own namespace.
     pub(super) fn reach(&self, view: &ReleaseView, is_own: bool, trusts: Trusts<'_>) -> Reach {
         let release = view.elsewhere();
         let is_copy = release.is_some_and(|release| self.is_recorded(release));
@@ -86,7 +87,7 @@ impl Directory {
     }
 }
 
-/// One of each namespace, then a second one, and so on, and whether that are not all.
+/// One of each namespace, then a second one, and so on; and whether some are left out.
 fn in_turn<T>(mut by_namespace: BTreeMap<Box<str>, VecDeque<T>>) -> (Vec<T>, bool) {
     let mut taken = Vec::new();
     while !by_namespace.is_empty() {
@@ -102,7 +103,7 @@ fn in_turn<T>(mut by_namespace: BTreeMap<Box<str>, VecDeque<T>>) -> (Vec<T>, boo
 }
 
 impl ReadThrough {
-    /// Reads the records of each release as they are now, so many at a time, until `take` has enough.
+    /// Reads the current records of each release, this many at a time, until `take` has enough.
     ///
     /// # Errors
     /// When the time is over.

@@ -1,6 +1,6 @@
 //! The kinds that manifests declare.
 
-/// A kind in the version that a manifest has it in.
+/// A kind in the version of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeclaredKind {
     /// API group, empty for core.

@@ -1,14 +1,13 @@
-//! The memory that decoding records may take, all together.
+//! The shared memory budget for decoding records.
 //!
-//! A record is whatever somebody wrote: a few kilobytes may inflate a thousandfold and hold many small
-//! things. [`Limits`](helm_guard_core::helm::record::Limits) bound one record; here is what bounds several at
-//! once, for the index, read-throughs and reviews of records alike.
+//! Anyone may have written a record: a few kilobytes may inflate a thousandfold and contain many small
+//! values. [`Limits`](helm_guard_core::helm::record::Limits) limit one record; this limits several at once,
+//! for the index, read-throughs and reviews of records alike.
 //!
 //! Invariants
-//! - A record is decoded only while its part of the budget is taken, also when nobody waits for the
+//! - A record is decoded only while its part of the budget is held, even if nobody waits for the
 //!   result any more.
-//! - Whoever decodes two records takes the budget for both at once, so that nobody waits for another
-//!   who waits.
+//! - Decoding two records takes the budget for both at once, to avoid a deadlock.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,22 +16,22 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-/// The whole budget, in bytes.
+/// The entire budget, in bytes.
 const BUDGET: usize = 64 << 20;
 
-/// A permit is a kibibyte of it: permits are counted in 32 bits.
+/// A permit is one kibibyte, because permits are counted in 32 bits.
 const PERMIT: usize = 1 << 10;
 
-/// What a record of any size may take: trees are larger than their text.
+/// The maximum for any record: trees are larger than their text.
 const EACH: usize = 12 << 20;
 
-/// What can be said of a payload before it is decoded: its size as JSON, once for the JSON and once
+/// The estimate for a payload before it is decoded: its size as JSON, once for the JSON and once
 /// for the manifest in it.
 fn weight(claimed: usize) -> usize {
     claimed.saturating_mul(2).saturating_add(EACH)
 }
 
-/// Memory is of the process, and so is the budget.
+/// The budget is per process, like the memory.
 static OF_PROCESS: LazyLock<Decoding> = LazyLock::new(Decoding::default);
 
 /// The budget. Cheap to clone; all clones share it.
@@ -50,13 +49,13 @@ impl Default for Decoding {
 }
 
 impl Decoding {
-    /// The one that all share.
+    /// The shared budget.
     pub fn of_process() -> &'static Self {
         &OF_PROCESS
     }
 
-    /// Computes on a thread that may block, as soon as there is room for records that claim so many
-    /// bytes of JSON in all.
+    /// Computes on a thread that may block, as soon as the budget allows records of this many bytes
+    /// of JSON in total.
     ///
     /// # Errors
     /// When the computation panics.
@@ -67,7 +66,7 @@ impl Decoding {
     ) -> Result<T, JoinError> {
         let permits = (weight(claimed) / PERMIT).min(BUDGET / PERMIT);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        // The semaphore is never closed; without it the bound of one record would still hold.
+        // The semaphore is never closed; without it, the limit of one record would still apply.
         let taken = Arc::clone(&self.permits).acquire_many_owned(permits).await;
         spawn_blocking(move || {
             let computed = compute();
@@ -96,7 +95,7 @@ mod tests {
     #[case::as_large_as_may_be(16 << 20, 1)]
     #[case::that_claim_anything(usize::MAX, 1)]
     #[tokio::test]
-    async fn no_more_records_are_decoded_at_once_than_there_is_room_for(
+    async fn concurrent_decoding_stays_within_the_budget(
         #[case] claimed: usize,
         #[case] most: usize,
     ) {
@@ -119,14 +118,14 @@ mod tests {
         assert!((1..=most).contains(&peak.load(SeqCst)), "{peak:?}");
     }
 
-    /// The bound is not for who waits, it is for what is in memory.
+    /// The budget limits memory, whether somebody waits or not.
     #[tokio::test]
-    async fn what_nobody_waits_for_any_more_still_takes_its_room() {
+    async fn an_abandoned_decode_still_holds_its_budget() {
         let decoding = Decoding::default();
         let (go_on, may_end) = mpsc::channel::<()>();
         let (tell, begun) = tokio::sync::oneshot::channel();
         let may_end = Mutex::new(may_end);
-        let whole = tokio::spawn({
+        let task = tokio::spawn({
             let decoding = decoding.clone();
             async move {
                 let compute = move || {
@@ -137,15 +136,15 @@ mod tests {
             }
         });
         begun.await.unwrap();
-        whole.abort();
-        assert!(whole.await.unwrap_err().is_cancelled());
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
         assert_eq!(decoding.permits.available_permits(), 0);
         go_on.send(()).unwrap();
         decoding.run(usize::MAX, || ()).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_panic_gives_its_room_back() {
+    async fn a_panic_releases_its_budget() {
         let decoding = Decoding::default();
         let died = decoding.run(usize::MAX, || panic!("as a decoder")).await;
         assert!(died.unwrap_err().is_panic());

@@ -1,9 +1,9 @@
 //! The readers' side of the index: which releases claim an object.
 //!
-//! Objects are known here by a hash of their names ([`super::object_key`]), and point at the releases
-//! that may declare them; each of these then searches its own bodies. So what no release declares is
-//! answered without any manifest being unpacked. A colliding hash costs a search, never a wrong answer,
-//! and no name is stored twice.
+//! Objects are known here by a hash of their names ([`super::object_key`]), and point to the releases
+//! that may declare them; each of these then searches its own bodies. So undeclared objects are
+//! answered without unpacking a manifest. A colliding hash costs a search, never a wrong answer, and no
+//! name is stored twice.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -31,13 +31,13 @@ use super::{
 
 const RELEASE_SHARDS: usize = 64;
 
-/// What lookups read. Never waits for the writer.
+/// The data for lookups. Never waits for the writer.
 pub struct Directory {
     objects: ObjectMap,
     releases: SnapshotMap<Arc<StorageKey>, Arc<Cell>>,
     relists: AtomicU64,
     generation: AtomicU64,
-    /// How many releases have an active record that can not be read, whole or in part.
+    /// How many releases have an active record that cannot be read, entirely or in part.
     unreadable: AtomicU64,
     elsewhere: Elsewhere,
 }
@@ -56,10 +56,10 @@ impl Default for Directory {
 }
 
 impl Directory {
-    /// The releases' say about an object: one claim for each release that declares it.
+    /// The claims on an object: one for each release that declares it.
     ///
     /// `namespace` is the request's; it is empty for cluster-scoped objects. A request for a
-    /// Namespace names itself as its namespace; that is seen through here.
+    /// Namespace names the object itself as its namespace; this is handled here.
     pub fn claims(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Vec<Claim> {
         let namespace = scope(group, kind, namespace);
         self.candidates(group, kind, namespace, name)
@@ -69,8 +69,8 @@ impl Directory {
             .collect()
     }
 
-    /// Whether this release has records in its own namespace. Records there may be of another release that
-    /// has its name (Flux: `spec.storageNamespace`).
+    /// Whether this release has records in its own namespace. Records there may belong to another release
+    /// of the same name (Flux: `spec.storageNamespace`).
     pub fn is_recorded(&self, release: &ReleaseName) -> bool {
         stores(&release.namespace, &release.name).any(|storage| {
             self.release(&storage)
@@ -78,7 +78,7 @@ impl Directory {
         })
     }
 
-    /// Storages outside the namespace of their release, which has records there too.
+    /// Storages outside the namespace of a release that has records in its own namespace, too.
     pub fn copies(&self) -> Vec<(Arc<ReleaseName>, Arc<StorageKey>)> {
         if self.elsewhere.is_empty() {
             return Vec::new();
@@ -86,12 +86,12 @@ impl Directory {
         self.elsewhere.copies(|release| self.is_recorded(release))
     }
 
-    /// Where the records are that decide whether a request may be refused: those of `claims`, and those
-    /// of the releases that the object names as its own, before the request and after it.
+    /// The storages whose records decide whether a request may be denied: those of `claims`, and those
+    /// of the releases that the object names as its owner, before and after the request.
     ///
-    /// `helm install --take-ownership` writes its record and at once the object, which another
-    /// release declares: the watch need not have told of the record, and only the object says whose
-    /// it is going to be. What it says proves nothing; it is where to look.
+    /// `helm install --take-ownership` writes its record and then immediately the object, which
+    /// another release declares: the watch may not have reported the record yet, and only the
+    /// object names the new owner. This proves nothing; it only shows where to look.
     pub fn to_read(&self, claims: &[Claim], named: &[ReleaseName]) -> ToRead {
         let mut to_read = ToRead::default();
         for claim in claims {
@@ -100,7 +100,8 @@ impl Directory {
                 namespace: claim.records.namespace.clone(),
                 name: claim.release.name.as_str().into(),
             });
-            // Where a record is a copy, if the release has records in its own namespace by now.
+            // The own namespace of the release of a record elsewhere: if it has records there now, the others
+            // are copies.
             let is_elsewhere = *storage.namespace != *claim.release.namespace;
             let own = is_elsewhere.then(|| stores(&claim.release.namespace, &storage.name));
             to_read.named.extend(own.into_iter().flatten());
@@ -109,8 +110,8 @@ impl Directory {
             }
         }
         for named in named {
-            // Flux may keep its records elsewhere; of a release that nobody has heard of, Helm keeps
-            // them in its own namespace.
+            // Flux may store records elsewhere; for an unknown release, Helm stores them in its own
+            // namespace.
             to_read.named.extend(stores(&named.namespace, &named.name));
             to_read
                 .named
@@ -128,7 +129,7 @@ impl Directory {
         Some(self.releases.get(storage)?.view())
     }
 
-    /// All releases, those that are not guarded too.
+    /// All releases, including those that are not guarded.
     pub fn releases(&self) -> Vec<Arc<ReleaseView>> {
         self.releases
             .values()
@@ -137,7 +138,7 @@ impl Directory {
             .collect()
     }
 
-    /// Another number whenever the bodies of active revisions changed.
+    /// A number that changes whenever the bodies of active revisions change.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -147,7 +148,7 @@ impl Directory {
         let (mut kinds, mut seen) = (BTreeSet::new(), HashSet::new());
         for view in self.releases() {
             for body in view.bodies() {
-                // Most releases of a chart have the very same.
+                // Most releases of a chart share the same ones.
                 if seen.insert(Arc::clone(body.kinds())) {
                     kinds.extend(body.kinds().iter().cloned());
                 }
@@ -160,8 +161,8 @@ impl Directory {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether a release of this name, kept in its own namespace, has an active record that can
-    /// not be read, whole or in part: then nobody can say which objects it declares.
+    /// Whether a release of this name, stored in its own namespace, has an active record that
+    /// cannot be read, entirely or in part: then the objects that it declares are unknown.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         stores(namespace, name).any(|storage| {
             self.release(&storage)
@@ -174,12 +175,12 @@ impl Directory {
         self.unreadable.load(Ordering::Acquire) > 0
     }
 
-    /// How many relists the index has taken to their end.
+    /// How many relists the index has completed.
     pub fn relists(&self) -> u64 {
         self.relists.load(Ordering::Acquire)
     }
 
-    /// A relist is at its end. For the one writer only.
+    /// Counts a completed relist. For the only writer.
     pub(super) fn relisted(&self) {
         self.relists.fetch_add(1, Ordering::AcqRel);
     }
@@ -190,14 +191,14 @@ impl Directory {
             .cells(&ObjectKey::wanted(group, kind, namespace, name))
     }
 
-    /// Makes a release's new state visible. For the one writer only.
+    /// Makes a release's new state visible. For the only writer.
     ///
-    /// New objects are entered before the state is swapped and old ones taken out after it, so
-    /// that at each moment every object of the visible state is found.
+    /// New objects are added before the state is swapped and old ones removed after it, so that
+    /// every object of the visible state is found at any time.
     pub(super) fn publish(&self, view: ReleaseView) {
         let storage = Arc::clone(&view.storage);
         self.place(&view);
-        // Before the state is seen: who sees it must not find that there is none.
+        // Before the state becomes visible: its readers must find this set.
         if view.may_declare_more() {
             self.unreadable.fetch_add(1, Ordering::AcqRel);
         }
@@ -230,7 +231,7 @@ impl Directory {
         self.moved();
     }
 
-    /// Keeps in mind which records are outside the namespace of their release.
+    /// Tracks which records are outside the namespace of their release.
     fn place(&self, view: &ReleaseView) {
         let known = self.releases.get(&view.storage).map(|cell| cell.view());
         let was = known.as_ref().and_then(|known| known.elsewhere());
@@ -251,14 +252,14 @@ impl Directory {
         }
     }
 
-    /// A state is not seen any more.
+    /// Updates the tables after a state became invisible.
     fn forget(&self, old: &ReleaseView) {
         if old.may_declare_more() {
             self.unreadable.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
-    /// Takes a release out. For the one writer only.
+    /// Removes a release. For the only writer.
     pub(super) fn remove(&self, storage: &Arc<StorageKey>) {
         let Some(cell) = self.releases.get(storage) else {
             return;
@@ -275,19 +276,20 @@ impl Directory {
     }
 }
 
-/// Storages to be read before a denial.
+/// The storages to read before a denial.
 #[derive(Debug, Default)]
 pub struct ToRead {
-    /// Of the releases that claim the object.
+    /// The storages of the releases that claim the object.
     pub claimants: Vec<Arc<StorageKey>>,
-    /// Of what the object names, and of the claimants' own namespaces: they may not be there.
+    /// The storages of releases that the object names, and of the claimants' own namespaces: they may not
+    /// exist.
     pub named: Vec<Arc<StorageKey>>,
 }
 
-/// Of a release that an object names, so many storages outside its namespace are looked at.
+/// The maximum number of storages outside its namespace that are read for a release that an object names.
 const MOST_ELSEWHERE: usize = 8;
 
-/// The claim, as a copy if it rests on one.
+/// The claim, marked as a copy if it is based on one.
 pub(super) fn marked(mut claim: Claim, is_recorded: impl Fn(&ReleaseName) -> bool) -> Claim {
     let is_elsewhere = *claim.records.namespace != *claim.release.namespace;
     if is_elsewhere && is_recorded(&claim.release) {
@@ -296,7 +298,7 @@ pub(super) fn marked(mut claim: Claim, is_recorded: impl Fn(&ReleaseName) -> boo
     claim
 }
 
-/// The keys of the objects of `bodies`, each once, sorted.
+/// The keys of the objects of `bodies`, sorted and without duplicates.
 fn keys<'b>(bodies: impl Iterator<Item = &'b Arc<Body>>) -> Vec<ObjectKey> {
     let mut keys: Vec<ObjectKey> = bodies.flat_map(|body| body.keys()).collect();
     keys.sort_unstable();
@@ -304,7 +306,7 @@ fn keys<'b>(bodies: impl Iterator<Item = &'b Arc<Body>>) -> Vec<ObjectKey> {
     keys
 }
 
-/// What of `keys` is not in `others`; both sorted.
+/// The `keys` that are not in `others`; both sorted.
 fn without(keys: &[ObjectKey], others: &[ObjectKey]) -> Vec<ObjectKey> {
     keys.iter()
         .copied()
@@ -312,7 +314,7 @@ fn without(keys: &[ObjectKey], others: &[ObjectKey]) -> Vec<ObjectKey> {
         .collect()
 }
 
-/// Where a release may keep its records in its own namespace.
+/// The storages that a release may have in its own namespace.
 fn stores(namespace: &str, name: &str) -> impl Iterator<Item = Arc<StorageKey>> {
     [Driver::Secret, Driver::ConfigMap]
         .into_iter()
@@ -325,8 +327,8 @@ fn stores(namespace: &str, name: &str) -> impl Iterator<Item = Arc<StorageKey>> 
         })
 }
 
-/// The namespace that tells an object's scope: a Namespace is cluster-scoped, although requests
-/// for it carry its own name as namespace.
+/// The namespace that determines an object's scope: a Namespace is cluster-scoped, although
+/// requests for it contain its own name as namespace.
 pub(super) fn scope<'a>(group: &str, kind: &str, namespace: &'a str) -> &'a str {
     if group.is_empty() && kind == "Namespace" {
         ""

@@ -1,8 +1,8 @@
-//! Records that are stored in another namespace than their release.
+//! Records that are stored outside the namespace of their release.
 //!
-//! Flux keeps them so (`spec.storageNamespace`); a restored or copied namespace has them by mistake.
-//! Where the release has records of that name in its own namespace too, those elsewhere are copies.
-//! They are logged once here; who asks [`Elsewhere::copies`] names them.
+//! Flux stores them so (`spec.storageNamespace`); a restored or copied namespace contains them by
+//! mistake. If the release has records of that name in its own namespace, too, those elsewhere are
+//! copies. They are logged once here; [`Elsewhere::copies`] lists them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use super::key::StorageKey;
 /// The storages of one release.
 type Storages = BTreeSet<Arc<StorageKey>>;
 
-/// Releases with records outside their own namespace. Few; the lock is never held over work.
+/// Releases with records outside their own namespace. There are few; the lock is never held over work.
 #[derive(Default)]
 pub struct Elsewhere {
     known: Mutex<Known>,
@@ -30,8 +30,8 @@ struct Known {
 }
 
 impl Elsewhere {
-    /// The records in `storage` were of the one release, and are of the other now; none where they are in
-    /// the namespace of their release, or gone.
+    /// Updates the release of the records in `storage`, from the old to the new one; `None` if they are
+    /// in the namespace of their release, or deleted.
     pub fn set(
         &self,
         storage: &Arc<StorageKey>,
@@ -63,14 +63,14 @@ impl Elsewhere {
         self.known.lock().storages.is_empty()
     }
 
-    /// Where records of this release are, outside its namespace; at most so many.
+    /// The storages of this release outside its namespace, up to a limit.
     pub fn of(&self, release: &ReleaseName, most: usize) -> Vec<Arc<StorageKey>> {
         let known = self.known.lock();
         let storages = known.storages.get(release).into_iter().flatten();
         storages.take(most).cloned().collect()
     }
 
-    /// The storages of releases that have records of their own, as `is_recorded` says.
+    /// The storages of releases that have records in their own namespace, according to `is_recorded`.
     pub fn copies(
         &self,
         is_recorded: impl Fn(&ReleaseName) -> bool,
@@ -86,7 +86,7 @@ impl Elsewhere {
         copies
     }
 
-    /// Says once in the log that these are copies.
+    /// Logs once that these are copies.
     pub fn log(&self, release: &Arc<ReleaseName>) {
         let mut known = self.known.lock();
         let storages = known.storages.get(release).cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The index without a cluster: records and manifests that were kept in files.
+//! The index without a cluster: records and manifests from files.
 //!
-//! What is read here goes into the same [`Index`] that watches feed, so that a judgement from files
-//! is the judgement of the webhook.
+//! They go into the same [`Index`] that watches feed, so that an evaluation from files equals that
+//! of the webhook.
 
 use std::sync::Arc;
 
@@ -26,23 +26,23 @@ use super::{
     view::Content,
 };
 
-/// Why an object can not be taken for a record.
+/// Why an object is not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Its metadata has another form than the API server's.
+    /// Its metadata is invalid.
     #[error("failed to read the metadata of a {0}")]
     Metadata(&'static str),
-    /// It is labelled as a record and is none.
+    /// It is labeled as a record but is not one.
     #[error(transparent)]
     Record(#[from] MetadataError),
 }
 
-/// What an object turned out to be.
+/// What kind of object was added.
 #[derive(Debug)]
 pub enum Added {
-    /// A record, now in the index.
+    /// A record, added to the index.
     Record(RecordKey),
-    /// A record that can not be decoded: in the index as unreadable.
+    /// A record that cannot be decoded: added to the index as unreadable.
     Unreadable(RecordKey, ReadError),
     /// Something else.
     Other,
@@ -57,7 +57,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// No records yet.
+    /// An empty collection.
     pub fn new(limits: Limits) -> Self {
         let directory = Arc::<Directory>::default();
         Self {
@@ -68,10 +68,10 @@ impl Files {
         }
     }
 
-    /// Adds a Secret or `ConfigMap`, as the API server shows it.
+    /// Adds a Secret or `ConfigMap` in the API server's format.
     pub fn add(&mut self, object: &Value) -> Result<Added, FileError> {
         let (driver, payload) = match object.get("kind").and_then(Value::as_str) {
-            // Whatever else bears the labels of a record is none: see `SECRET_TYPE`.
+            // Other objects with the labels of a record are not records: see `SECRET_TYPE`.
             Some("Secret") if object.get("type").is_some_and(|of| of == SECRET_TYPE) => {
                 (Driver::Secret, secret_payload(object))
             }
@@ -80,7 +80,7 @@ impl Files {
         };
         let metadata = object.get("metadata").cloned().unwrap_or_default();
         let metadata: ObjectMeta = serde_json::from_value(metadata)
-            // The library's words quote what they could not read.
+            // The library's messages quote what they could not parse.
             .map_err(|_quotes| FileError::Metadata(driver.kind()))?;
         let Some(stored) = stored(driver, &metadata)? else {
             return Ok(Added::Other);
@@ -103,8 +103,8 @@ impl Files {
         })
     }
 
-    /// Adds a manifest (`helm get manifest`, `helm template`) as revision 1 of a release that is
-    /// deployed. Returns what of it can not be read.
+    /// Adds a manifest (`helm get manifest`, `helm template`) as revision 1 of a deployed release.
+    /// Returns the documents that cannot be read.
     pub fn add_manifest(&mut self, release: ReleaseName, text: &str) -> Vec<DocumentProblem> {
         let manifest = manifest::parse(text, &release);
         let key = RecordKey {
@@ -133,7 +133,7 @@ impl Files {
         manifest.problems
     }
 
-    /// What was collected, for look-ups.
+    /// The collected records, for lookups.
     pub fn directory(self) -> Arc<Directory> {
         self.directory
     }
@@ -143,7 +143,7 @@ fn data(object: &Value) -> Option<&str> {
     object.get("data")?.get(DATA_KEY)?.as_str()
 }
 
-/// A Secret wraps its values in base64 once more. One written by hand may have them plain.
+/// A Secret encodes its values in base64 once more. One written by hand may have plain text.
 fn secret_payload(object: &Value) -> Option<String> {
     if let Some(data) = data(object) {
         let packed: String = data.split_ascii_whitespace().collect();
@@ -163,7 +163,7 @@ mod tests {
 
     const MANIFEST: &str = "---\n# Source: web/templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  a: b\n";
 
-    /// A record as `kubectl get secret -o json` shows it.
+    /// A record as `kubectl get secret -o json` prints it.
     fn record(revision: u32, status: &str, wrap: fn(&str) -> String) -> Value {
         let body = json!({
             "name": "web", "namespace": "shop", "version": revision,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn records_from_files_make_the_active_set_that_a_cluster_would() {
+    fn records_from_files_have_the_same_active_set_as_in_a_cluster() {
         let mut files = Files::new(Limits::default());
         let wrap = |body: &str| STANDARD.encode(body);
         for (revision, status) in [(1, "superseded"), (2, "deployed"), (3, "pending-upgrade")] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_does_not_decode_is_no_absence_and_other_objects_are_none_at_all() {
+    fn an_undecodable_record_is_unreadable_and_other_objects_are_ignored() {
         let mut files = Files::new(Limits::default());
         let garbage = |_: &str| STANDARD.encode("garbage");
         let added = files.add(&record(1, "deployed", garbage)).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_a_deployed_release_of_its_own() {
+    fn a_manifest_counts_as_a_deployed_release() {
         let mut files = Files::new(Limits::default());
         let release = ReleaseName {
             namespace: "shop".to_owned(),

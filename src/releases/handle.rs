@@ -1,4 +1,4 @@
-//! The index, for readers: claims, readiness and figures.
+//! The index, for readers: claims, readiness and statistics.
 
 use std::{
     collections::BTreeSet,
@@ -22,24 +22,24 @@ pub struct Releases {
     pub(super) shared: Arc<Shared>,
 }
 
-/// Names in one line of the readiness detail.
+/// The maximum number of names in one line of the readiness detail.
 const NAMES_SHOWN: usize = 10;
 
 impl Releases {
-    /// The releases' say about an object: one claim for each release that declares it; empty when
-    /// none does. Never waits. `namespace` is empty for cluster-scoped objects.
+    /// The claims on an object: one for each release that declares it; empty if none does. Never
+    /// waits. `namespace` is empty for cluster-scoped objects.
     pub fn claims(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Vec<Claim> {
         self.shared.directory.claims(group, kind, namespace, name)
     }
 
-    /// Whether the release of this namespace and name has an active record that can not be read, whole
-    /// or in part, so that nobody can say which objects it declares: for objects that carry the release's
+    /// Whether the release of this namespace and name has an active record that cannot be read, entirely
+    /// or in part, so that the objects that it declares are unknown. For objects that carry the release's
     /// annotations and that no readable record declares.
     pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         self.shared.directory.is_unreadable(namespace, name)
     }
 
-    /// Whether there is any such release at all. Never waits.
+    /// Whether there is any such release. Never waits.
     pub fn any_unreadable(&self) -> bool {
         self.shared.directory.any_unreadable()
     }
@@ -56,17 +56,17 @@ impl Releases {
         watches.any(|watch| watch.scope().driver == driver)
     }
 
-    /// Another number whenever what is declared changed. Never waits.
+    /// A number that changes whenever the declared objects change. Never waits.
     pub fn generation(&self) -> u64 {
         self.shared.directory.generation()
     }
 
-    /// The kinds that active revisions declare, in the versions that their manifests have.
+    /// The kinds that active revisions declare, in the versions of their manifests.
     pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
         self.shared.directory.declared_kinds()
     }
 
-    /// Whether every record has been seen and every body needed read, and what is wrong.
+    /// Whether every record has been seen and every needed body read, and the problems.
     pub fn readiness(&self) -> Readiness {
         let shared = &self.shared;
         let mut readiness = Readiness {
@@ -114,11 +114,11 @@ impl Releases {
                 incomplete,
             ),
             (
-                "releases that are read anew for each request, since the index has no room for them",
+                "releases that are read again for each request because the index has no room for them",
                 outlined,
             ),
             (
-                "releases that are not guarded, since the index has no room for them",
+                "releases that are not guarded because the index has no room for them",
                 over_budget,
             ),
         ];
@@ -138,7 +138,7 @@ impl Releases {
         readiness
     }
 
-    /// Figures for metrics.
+    /// Statistics for metrics.
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
         let last_event = shared
@@ -175,7 +175,7 @@ impl Releases {
             for content in contents {
                 match content {
                     Content::Body(body) => {
-                        stats.outlined += usize::from(body.whole().is_some());
+                        stats.outlined += usize::from(body.full_size().is_some());
                     }
                     Content::Unreadable => stats.unreadable += 1,
                     Content::OverBudget { .. } => stats.over_budget += 1,
@@ -187,7 +187,7 @@ impl Releases {
         stats
     }
 
-    /// All releases that have a record, for the metrics that say which there are.
+    /// All releases with a record, for the metrics that list them.
     pub fn release_infos(&self) -> impl Iterator<Item = ReleaseInfo> {
         let directory = &self.shared.directory;
         let copies: BTreeSet<_> = directory.copies().into_iter().map(|(_, at)| at).collect();
@@ -213,7 +213,7 @@ impl Releases {
     }
 }
 
-/// The releases by name, as many as fit in a line; none if there are none.
+/// The releases by name, as many as fit in a line; `None` if there are none.
 fn named<'v>(views: impl Iterator<Item = &'v Arc<ReleaseView>>) -> Option<String> {
     let mut names = views.map(|view| &view.storage).peekable();
     names.peek()?;

@@ -1,4 +1,4 @@
-//! What the room tells of itself: readiness, counters, the state of its watches.
+//! The health of the index: readiness, counters, the state of its watches.
 
 use std::{
     sync::atomic::{
@@ -17,33 +17,33 @@ use crate::cluster::ApiFailure;
 /// Whether requests can be answered from the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Every record has been seen, and every body needed was read or found unreadable, at least
-    /// once since the start. Does not fall back: a guard that lost its watch still judges, with a
-    /// read-through before each denial.
+    /// Every record has been seen, and every body needed was read or found unreadable, at least once
+    /// since the start. Stays true: a guard that lost its watch still evaluates, with a read-through
+    /// before each denial.
     pub ready: bool,
     /// What readiness waits for.
     pub missing: Vec<String>,
-    /// What is wrong without holding readiness back: watches that fail, records that can not be
-    /// read. Names only.
+    /// Problems that do not affect readiness: watches that fail, records that cannot be read. Names
+    /// only.
     pub warnings: Vec<String>,
 }
 
-/// Figures for metrics.
+/// Statistics for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Releases that have a record.
+    /// Releases with a record.
     pub releases: usize,
     /// Records.
     pub revisions: usize,
     /// Objects declared by active revisions, counted once for each revision.
     pub objects: usize,
-    /// Bytes that are held for declared objects: packed ones, and the models of charts.
+    /// Memory of declared objects, in bytes: packed ones, and the models of charts.
     pub bytes: usize,
-    /// Storages outside the namespace of their release, which has records there too.
+    /// Storages outside the namespace of a release that has records in its own namespace, too.
     pub copies: usize,
-    /// Active revisions whose record can not be read.
+    /// Active revisions with an unreadable record.
     pub unreadable: usize,
-    /// Active revisions of which only the names of their objects are kept.
+    /// Active revisions of which only the names of objects are stored.
     pub outlined: usize,
     /// Active revisions that the index has no room for.
     pub over_budget: usize,
@@ -51,30 +51,30 @@ pub struct Stats {
     pub document_problems: usize,
     /// Bodies still to be read.
     pub wanted: usize,
-    /// Since the last event of any watch; `None` before the first.
+    /// Time since the last event of any watch; `None` before the first.
     pub last_event_age: Option<Duration>,
-    /// Watches that work, of all.
+    /// Watches that work.
     pub watches_healthy: usize,
     /// All watches.
     pub watches: usize,
     /// Since the start: records whose body does not decode.
     pub decode_errors: u64,
-    /// Since the start: objects labelled as records whose name or labels make no sense.
+    /// Since the start: objects labeled as records with an invalid name or invalid labels.
     pub metadata_errors: u64,
-    /// Since the start: bodies that could not be fetched, by attempt.
+    /// Since the start: failed attempts to fetch a body.
     pub fetch_errors: u64,
     /// Since the start: failures of watches and their lists.
     pub watch_errors: u64,
-    /// Since the start: read-throughs that gave an answer.
+    /// Since the start: successful read-throughs.
     pub read_throughs: u64,
-    /// Since the start: read-throughs that failed.
+    /// Since the start: failed read-throughs.
     pub read_through_errors: u64,
     /// Since the start: lists made for read-throughs; fewer than read-throughs where concurrent
     /// ones shared a list.
     pub read_through_lists: u64,
 }
 
-/// One release, for the metrics that say which releases there are.
+/// One release, for the metrics that list releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseInfo {
     /// The release's name.
@@ -89,7 +89,7 @@ pub struct ReleaseInfo {
     pub app_version: String,
     /// The newest revision's status.
     pub status: Status,
-    /// When it was deployed last: RFC 3339, as the record has it.
+    /// When it was deployed last: RFC 3339, from the record.
     pub last_deployed: Option<String>,
 }
 
@@ -113,15 +113,15 @@ pub(super) fn count(counter: &AtomicU64) {
 /// The state of the writer.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Latched: everything was read once.
+    /// Latched: everything has been read once.
     pub complete: AtomicBool,
     /// Bodies still to be read.
     pub wanted: AtomicU64,
 }
 
-/// A watch that fails on is seen at least this often: its retries back off to 30 seconds, with
-/// jitter. A watch that worked again after an error tells so only by its next event, which may
-/// be hours away, so an older error counts as overcome.
+/// A watch that keeps failing reports an error at least this often: its retries back off to 30
+/// seconds, with jitter. A recovered watch shows that only by its next event, which may be hours
+/// away, so an older error counts as resolved.
 const ERROR_MEMORY: Duration = Duration::from_secs(90);
 
 /// The state of one watch.
@@ -165,12 +165,12 @@ impl WatchHealth {
         state.is_forbidden = failure.is_forbidden();
     }
 
-    /// The API server does not let the guard list these records, and never has.
+    /// Whether the guard has never been allowed to list these records.
     pub fn is_forbidden(&self) -> bool {
         !self.is_listed() && self.state.lock().is_forbidden
     }
 
-    /// The index holds everything that the first list held.
+    /// The index contains everything of the first list.
     pub fn listed(&self) {
         self.listed.store(true, Release);
     }
@@ -189,7 +189,7 @@ impl WatchHealth {
         (when.elapsed() < ERROR_MEMORY || !self.is_listed()).then(|| error.clone())
     }
 
-    /// What this watch reads, for people.
+    /// A description of what this watch reads.
     pub fn name(&self) -> String {
         let kind = match self.scope.driver {
             helm_guard_core::helm::storage::Driver::Secret => "Secrets",

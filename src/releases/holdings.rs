@@ -1,10 +1,10 @@
-//! What depends on releases other than their own objects: who would lose something with a namespace or a
-//! definition, and which records a release has.
+//! Dependents: which releases would lose something with a namespace or a CRD, and which records a
+//! release has.
 //!
-//! A release holds what *each* of its active revisions holds, as with the deletion of an object: while
-//! Helm is at work it may take away what only the old manifest has, and after a failed upgrade what only
-//! the new one has. Records speak for their own namespace: what they say of another one, or of
-//! cluster-scoped instances, needs a witness ([`helm_guard_core::guard::claimant`]), which the caller looks at.
+//! A release protects what *each* of its active revisions declares, as with the deletion of an object: during
+//! an operation, Helm may remove what only the old manifest declares, and after a failed upgrade what only the
+//! new one declares. Records count in their own namespace: claims on another one, or on cluster-scoped
+//! instances, need a witness ([`helm_guard_core::guard::claimant`]), which the caller reads.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -35,20 +35,20 @@ use super::{
     view::{Content, ReleaseView},
 };
 
-/// Reads under way at a time, so that one deletion does not flood the API server.
+/// Concurrent reads, so that one deletion does not flood the API server.
 const AT_A_TIME: usize = 8;
 
-/// Who would lose something.
+/// The affected releases.
 #[derive(Debug, Default)]
 pub struct Holdings {
     /// The releases; some count only with a witness.
     pub holders: Vec<Holder>,
-    /// Why there may be more.
+    /// Why there may be more of them.
     pub failure: Option<ReadThroughError>,
 }
 
 impl Releases {
-    /// The releases that have records in this namespace and are not uninstalled.
+    /// The releases with records in this namespace that are not uninstalled.
     pub fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>> {
         let views = self.shared.directory.releases();
         let here = views
@@ -59,8 +59,8 @@ impl Releases {
 }
 
 impl ReadThrough {
-    /// The releases that would lose something, by their records as they are now. Asked of those that
-    /// would by the index; what is so young that no watch has told of it is not found.
+    /// The releases that would lose something, by their current records. Reads those that would
+    /// according to the index; a release that no watch has reported yet is not found.
     pub async fn holders(
         &self,
         stake: Stake<'_>,
@@ -105,7 +105,7 @@ impl ReadThrough {
         let reading = self.read_each(storages, at_a_time, until, |answer| {
             match answer {
                 Ok(view) => found.holders.extend(directory.holder(&view, stake, trusts)),
-                // It stays so: size is not a reason to let go of anything.
+                // This is permanent: size is not a reason to allow a deletion.
                 Err(ReadThroughError::TooManyRecords { release }) => {
                     let known = directory.release(&release);
                     let holder = known.and_then(|view| directory.holder(&view, stake, trusts));
@@ -121,7 +121,7 @@ impl ReadThrough {
         found
     }
 
-    /// The revisions of which there are records now, with the status that their labels say.
+    /// The revisions with records, with the status of their labels.
     pub async fn history(
         &self,
         storage: &Arc<StorageKey>,
@@ -168,7 +168,7 @@ fn by_name(holder: &Holder) -> (&str, &str) {
 }
 
 impl Directory {
-    /// The release, by what its records say now, if it would lose something. Copies lose nothing.
+    /// The release, by its current records, if it would lose something. Copies lose nothing.
     pub(super) fn holder(
         &self,
         view: &ReleaseView,
@@ -184,7 +184,7 @@ impl Directory {
         let (reach, held) = match stake {
             Stake::Namespace(namespace) => {
                 let reach = self.reach(view, home == namespace, trusts);
-                // Not looked at where nobody needs to know.
+                // Only read where it matters.
                 let needed = reach == Reach::Elsewhere;
                 (reach, if needed { held() } else { Vec::new() })
             }
@@ -226,7 +226,7 @@ impl Directory {
     }
 }
 
-/// Those that the guard may read most likely come first.
+/// The ones that the guard can most likely read come first.
 fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness> {
     let is_builtin = |object: &DeclaredObject| {
         let (group, version, kind) = (&object.group, &object.version, &object.kind);
@@ -252,7 +252,7 @@ fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness
 }
 
 impl ReleaseView {
-    /// The release, by its records; by where they are, if none can be read.
+    /// The release, by its records; by their storage, if none can be read.
     fn release(&self) -> Arc<ReleaseName> {
         match self.bodies().next() {
             Some(body) => Arc::clone(body.release()),
@@ -263,7 +263,7 @@ impl ReleaseView {
         }
     }
 
-    /// Whether the release would lose something. One that is being uninstalled gives up all.
+    /// Whether the release would lose something. A release that is being uninstalled protects nothing.
     fn holds(&self, stake: Stake<'_>) -> bool {
         let is_active = self.phase.is_some_and(|phase| phase != Phase::Uninstalling);
         is_active
@@ -275,7 +275,7 @@ impl ReleaseView {
             }
     }
 
-    /// Whether that may be something in the namespace of its records, without a look at each object.
+    /// Whether that may be something in the namespace of its records, without unpacking each object.
     fn may_hold_its_own(&self, stake: Stake<'_>) -> bool {
         let home = &*self.storage.namespace;
         match stake {
@@ -286,7 +286,7 @@ impl ReleaseView {
         }
     }
 
-    /// Whether it is so in every active revision, of which there is at least one.
+    /// Whether this holds for every active revision, of which there must be at least one.
     fn each(&self, holds: impl Fn(&Body) -> bool) -> bool {
         !self.revisions.is_empty()
             && self.revisions.iter().all(|known| match &known.content {
@@ -303,10 +303,10 @@ impl Body {
         kinds.any(|known| (&*known.group, &*known.kind) == (group, kind))
     }
 
-    /// What would be lost, each with its namespace, if its kind is namespaced. None, where the objects
-    /// cannot be read.
+    /// The objects that would be lost, each with its namespace, if its kind is namespaced. `None` if
+    /// the objects cannot be read.
     fn held(&self, stake: Stake<'_>) -> Vec<(String, DeclaredObject)> {
-        let objects = self.objects().inspect_err(|error| self.tell(*error));
+        let objects = self.objects().inspect_err(|error| self.log(*error));
         let objects = objects.unwrap_or_default().into_iter().map(|object| {
             let namespace = match object.namespace.as_deref() {
                 None | Some("") => &*self.release().namespace,
@@ -324,8 +324,8 @@ impl Body {
         objects.filter(is_held).collect()
     }
 
-    /// As a message calls it. Whether the kind is namespaced is not known, so the namespace is said
-    /// where the document says one.
+    /// The name in messages. Whether the kind is namespaced is unknown, so the namespace is
+    /// included if the document contains one.
     fn called(&self, object: &DeclaredObject) -> String {
         let (kind, name) = (&object.kind, &object.name);
         match object.namespace.as_deref() {

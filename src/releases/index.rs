@@ -1,19 +1,19 @@
 //! The writer's side of the index: which records there are, and which bodies are needed.
 //!
-//! A plain struct without I/O: events and bodies go in ([`Index::apply`], [`Index::delete`],
-//! [`Index::insert_body`], …), demands for bodies come out ([`Index::take_demands`]), and each
-//! change is published to the [`Directory`] that readers hold.
+//! A plain struct without I/O: it takes events and bodies ([`Index::apply`], [`Index::delete`],
+//! [`Index::insert_body`], …), returns demands for bodies ([`Index::take_demands`]), and publishes
+//! each change to the [`Directory`] of the readers.
 //!
 //! Invariants
-//! - Any event may come late, twice, or not at all: states are ordered by their resource version,
+//! - Any event may arrive late, twice, or never: states are ordered by their resource version,
 //!   never by the order of arrival, and a relist removes what it does not list.
 //! - A body is used only for the record it was read from, at that state or an earlier one, and is
-//!   dropped when its revision leaves the active set. One exception: while nothing is known of any
-//!   active revision, the newest body of an earlier one stands in, so that objects do not fall out
-//!   of the index for the moment that a fetch takes. Nothing is denied on its strength, because
-//!   the records are read again before any denial.
-//! - What is kept of all releases together is within a [`budget`]. A record that gives way is kept as an
-//!   outline of names, by which its release still claims its objects, or as [`Content::OverBudget`].
+//!   dropped when its revision leaves the active set. One exception: while no body of an active
+//!   revision is known, the newest body of an earlier one is used, so that objects do not drop out
+//!   of the index during a fetch. Nothing is denied because of it, because the records are read
+//!   again before any denial.
+//! - The memory for all releases is within a [`budget`]. An evicted record is stored as an outline of
+//!   names, by which its release still claims its objects, or as [`Content::OverBudget`].
 
 pub mod budget;
 mod records;
@@ -39,7 +39,7 @@ use super::{
 pub struct Scope {
     /// Secrets or `ConfigMap`s.
     pub driver: Driver,
-    /// The namespace; `None` for all.
+    /// The namespace; `None` for all namespaces.
     pub namespace: Option<Box<str>>,
 }
 
@@ -54,23 +54,23 @@ impl Scope {
     }
 }
 
-/// What the index asks of whoever can fetch.
+/// A demand of the index to the fetcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Fetch this record's body, at this state or a later one.
     Fetch(RecordKey, Version),
-    /// The body is of no use any more.
+    /// The body is not needed any more.
     Forget(RecordKey),
 }
 
-/// What a consistent read of one release's records found.
+/// The result of a consistent read of one release's records.
 #[derive(Clone, Debug)]
 pub struct Learned {
     /// The release.
     pub storage: Arc<StorageKey>,
     /// The resource version of the list.
     pub list_version: Box<str>,
-    /// How many relists the index had seen to their end before the list was asked for
+    /// How many relists the index had completed before the list was requested
     /// ([`Directory::relists`]).
     pub relists: u64,
     /// All its records.
@@ -83,14 +83,14 @@ pub struct Learned {
 pub struct Index {
     directory: Arc<Directory>,
     releases: HashMap<Arc<StorageKey>, Records>,
-    /// Relists under way, and what they have listed so far.
+    /// Running relists, and what they have listed so far.
     relists: HashMap<Scope, HashSet<RecordKey>>,
     demands: Vec<Demand>,
     wanted: HashSet<RecordKey>,
-    /// The newest state at which a record is known to have been deleted: a list read before it
-    /// may hold ghosts.
+    /// The newest state at which a record is known to have been deleted: an older list may contain
+    /// deleted records.
     deleted_up_to: HashMap<Driver, u64>,
-    /// While a batch is taken: the releases that it changed.
+    /// During a batch: the releases that it changed.
     batch: Option<HashSet<Arc<StorageKey>>>,
     budget: Budget,
 }
@@ -101,7 +101,7 @@ impl Index {
         Self::within(budget::DEFAULT, directory)
     }
 
-    /// One that keeps no more than so many bytes of what releases declare.
+    /// An empty index with a memory limit for declared objects, in bytes.
     pub fn within(bytes: usize, directory: Arc<Directory>) -> Self {
         Self {
             directory,
@@ -115,20 +115,20 @@ impl Index {
         }
     }
 
-    /// What comes until [`Index::end_batch`] is published together: a release of very many records is
-    /// worked out once for all that changed, and not once for each.
+    /// Changes until [`Index::end_batch`] are published together: a release with very many records is
+    /// computed once for all changes, not once for each.
     pub fn begin_batch(&mut self) {
         self.batch.get_or_insert_default();
     }
 
-    /// Publishes what the batch changed.
+    /// Publishes the changes of the batch.
     pub fn end_batch(&mut self) {
         for storage in self.batch.take().unwrap_or_default() {
             self.refresh(&storage);
         }
     }
 
-    /// A record is there, in this state.
+    /// A record exists in this state.
     pub fn apply(&mut self, stored: Stored) {
         let storage = Arc::clone(&stored.key.storage);
         if self.upsert(stored) {
@@ -157,7 +157,7 @@ impl Index {
         }
     }
 
-    /// A watch begins to list all records of `scope`.
+    /// A watch starts to list all records of `scope`.
     pub fn relist_started(&mut self, scope: Scope) {
         self.relists.insert(scope, HashSet::new());
     }
@@ -170,7 +170,7 @@ impl Index {
         self.apply(stored);
     }
 
-    /// The list of `scope` is complete: what it does not hold is gone.
+    /// The list of `scope` is complete: records that it does not contain are deleted.
     pub fn relist_done(&mut self, scope: &Scope) {
         let Some(seen) = self.relists.remove(scope) else {
             return;
@@ -198,13 +198,13 @@ impl Index {
         self.directory.relisted();
     }
 
-    /// A record's body was read, or can not be.
+    /// A record's body was read, or cannot be read.
     pub fn insert_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
         self.keep_body(key, version, content);
         self.changed(&key.storage);
     }
 
-    /// Takes over what a read-through found, unless the watch knows better already.
+    /// Applies the result of a read-through, unless the watch has newer data already.
     pub fn learn(&mut self, learned: Learned) {
         let Learned {
             storage,
@@ -213,8 +213,8 @@ impl Index {
             records,
             bodies,
         } = learned;
-        // A relist does not tell when what it lacks was deleted: a list from before it may hold
-        // ghosts that no event would ever take away.
+        // A relist does not show when a missing record was deleted: an older list may contain
+        // deleted records that no event would ever remove.
         if relists != self.directory.relists() {
             return;
         }
@@ -258,7 +258,7 @@ impl Index {
                 storage: Arc::clone(&storage),
                 revision,
             };
-            // Else each request about a release for which there is no room would make others give way.
+            // Otherwise each request about a release that exceeds the budget would evict others.
             if !self.gave_way(&key, &version) {
                 self.keep_body(&key, &version, content);
             }
@@ -266,7 +266,7 @@ impl Index {
         self.changed(&storage);
     }
 
-    /// What has become needed, or has ceased to be, since the last call.
+    /// The demands that changed since the last call.
     pub fn take_demands(&mut self) -> Vec<Demand> {
         for key in self.budget.readmit() {
             let records = self.releases.get_mut(&key.storage);
@@ -279,7 +279,7 @@ impl Index {
         std::mem::take(&mut self.demands)
     }
 
-    /// How many bodies of active revisions are still to be read in their present state.
+    /// How many bodies of active revisions must still be read in their current state.
     pub fn wanted(&self) -> usize {
         self.wanted.len()
     }
@@ -348,7 +348,7 @@ impl Index {
         }
     }
 
-    /// Whether the record is known in this state and made room for others.
+    /// Whether the record is known in this state and was evicted.
     fn gave_way(&self, key: &RecordKey, version: &Version) -> bool {
         let records = self.releases.get(&key.storage);
         let record = records.and_then(|records| records.get(key.revision));
@@ -356,7 +356,7 @@ impl Index {
         read.is_some_and(|read| read.version == *version && read.content.missing().is_some())
     }
 
-    /// Keeps less of a record.
+    /// Evicts a record.
     fn give_way(&mut self, key: &RecordKey) {
         let records = self.releases.get_mut(&key.storage);
         let record = records.and_then(|records| records.get_mut(key.revision));
@@ -366,14 +366,14 @@ impl Index {
         let less = read.content.less();
         self.budget.replace(key, Some(&read.content), Some(&less));
         read.content = less;
-        if OVER_BUDGET.may_tell(&key.storage.namespace) {
-            let whole = read.content.missing();
-            tracing::warn!(record = %key, whole, "the index has no room for a release record");
+        if OVER_BUDGET.may_log(&key.storage.namespace) {
+            let full_size = read.content.missing();
+            tracing::warn!(record = %key, full_size, "the index has no room for a release record");
         }
         self.changed(&key.storage);
     }
 
-    /// A release's records are not what they were.
+    /// A release's records have changed.
     fn changed(&mut self, storage: &Arc<StorageKey>) {
         match &mut self.batch {
             Some(batch) => {
@@ -385,12 +385,12 @@ impl Index {
         }
     }
 
-    /// Works out a release's active set again, what it needs, and what readers see.
+    /// Computes a release's active set again, its demands, and the state that readers see.
     fn refresh(&mut self, storage: &Arc<StorageKey>) {
         let Some((known, _)) = self.releases.get_key_value(storage) else {
             return;
         };
-        // One copy of the name, however many events have come with their own.
+        // One copy of the name, although each event has its own.
         let storage = &Arc::clone(known);
         let Some(records) = self.releases.get_mut(storage) else {
             return;

@@ -1,7 +1,7 @@
-//! One copy of what many bodies have alike: names of charts, sets of kinds.
+//! One copy of values that many bodies share: names of charts, sets of kinds.
 //!
-//! Invariant: what nobody but the table has leaves it by the time that the table has grown to twice
-//! what was in use. A request that still holds a value keeps it alive for itself alone.
+//! Invariant: values that only the table holds are removed by the time that the table has grown to
+//! twice the values in use. A request that still holds a value keeps only its own copy alive.
 
 use std::{collections::HashSet, hash::Hash, sync::Arc};
 
@@ -14,11 +14,11 @@ pub struct Interner<T: ?Sized> {
 
 struct Table<T: ?Sized> {
     values: HashSet<Arc<T>>,
-    /// At so many values those that nobody has are looked for.
+    /// The number of values at which unused ones are removed.
     sweep_at: usize,
 }
 
-/// Not worth looking for fewer.
+/// The minimum number of values for a cleanup.
 const FIRST_SWEEP: usize = 64;
 
 impl<T: ?Sized> Default for Interner<T> {
@@ -34,14 +34,14 @@ impl<T: ?Sized> Default for Interner<T> {
 }
 
 impl<T: ?Sized + Hash + Eq> Interner<T> {
-    /// The one copy of `value`.
+    /// The shared copy of `value`.
     pub fn intern<V: AsRef<T> + Into<Arc<T>>>(&self, value: V) -> Arc<T> {
         let mut table = self.table.lock();
         if let Some(known) = table.values.get(value.as_ref()) {
             return Arc::clone(known);
         }
         if table.values.len() >= table.sweep_at {
-            // Under the lock nobody can take another copy of what only the table has.
+            // Under the lock nobody can take a copy of a value that only the table holds.
             table.values.retain(|value| Arc::strong_count(value) > 1);
             table.sweep_at = (2 * table.values.len()).max(FIRST_SWEEP);
         }
@@ -50,12 +50,12 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
         value
     }
 
-    /// Number of values, those that nobody has any more too.
+    /// Number of values, including unused ones.
     pub fn len(&self) -> usize {
         self.table.lock().values.len()
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_are_one() {
+    fn equal_values_are_shared() {
         let interner = Interner::<str>::default();
         let (one, two) = (interner.intern("web"), interner.intern("web".to_owned()));
         assert!(Arc::ptr_eq(&one, &two));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_any_more_does_not_stay_for_ever() {
+    fn unused_values_are_removed() {
         let interner = Interner::<str>::default();
         let kept = interner.intern("kept");
         for number in 0..10_000 {

@@ -1,4 +1,4 @@
-//! What names a stored record: where a release keeps its records, and one revision of it.
+//! Identifies a stored record: the storage of a release, and the revision.
 
 use std::{fmt, sync::Arc};
 
@@ -7,10 +7,10 @@ use helm_guard_core::helm::{
     storage::{Driver, record_name},
 };
 
-/// Where a release keeps its records.
+/// Where a release stores its records.
 ///
 /// Not the release's own name: Flux may store records in another namespace than the release's
-/// (`spec.storageNamespace`), and two storages may hold records of one and the same release.
+/// (`spec.storageNamespace`), and two storages may contain records of the same release.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StorageKey {
     /// Secrets or `ConfigMap`s.
@@ -49,12 +49,12 @@ impl fmt::Display for RecordKey {
     }
 }
 
-/// One state of a record's object: a body read at one version tells nothing about another.
+/// One state of a record's object: a body read at one version says nothing about another.
 ///
-/// There is one for each record of each release, so it is kept small.
+/// There is one for each record of each release, so it is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// `metadata.uid`: a deleted and re-created record is another one.
+    /// `metadata.uid`: a deleted and recreated record is another one.
     pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub resource_version: ResourceVersion,
@@ -66,7 +66,7 @@ pub struct Uid(UidForm);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum UidForm {
-    /// As API servers make them.
+    /// As API servers generate them.
     Uuid([u8; 16]),
     Other(Box<str>),
 }
@@ -84,7 +84,7 @@ impl From<String> for Uid {
 }
 
 impl Default for Uid {
-    /// That of an object that has none.
+    /// The value for an object without one.
     fn default() -> Self {
         "".into()
     }
@@ -116,13 +116,13 @@ pub struct ResourceVersion(ResourceVersionForm);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ResourceVersionForm {
-    /// A decimal number as it is usually written, without leading zeros.
+    /// A decimal number in its canonical form, without leading zeros.
     Number(u64),
     Other(Box<str>),
 }
 
 impl ResourceVersion {
-    /// As a number, where it looks like one.
+    /// As a number, if it looks like one.
     pub fn number(&self) -> Option<u64> {
         match &self.0 {
             ResourceVersionForm::Number(number) => Some(*number),
@@ -156,11 +156,11 @@ impl Default for ResourceVersion {
 }
 
 impl Version {
-    /// Whether this state is surely earlier than `other`, of the same record or of one that was
-    /// deleted and made again under its name.
+    /// Whether this state is certainly earlier than `other`, of the same record or of one that was
+    /// deleted and recreated under its name.
     ///
     /// Resource versions of one resource are ordered decimal numbers (Kubernetes API concepts,
-    /// "Resource versions"; etcd's revisions); where they do not look so, nothing is known.
+    /// "Resource versions"; etcd's revisions); otherwise the order is unknown.
     pub fn is_before(&self, other: &Self) -> bool {
         match (
             self.resource_version.number(),
@@ -172,17 +172,17 @@ impl Version {
     }
 }
 
-/// A resource version as a number, where it looks like one.
+/// A resource version as a number, if it looks like one.
 pub fn number(resource_version: &str) -> Option<u64> {
     resource_version.parse().ok()
 }
 
-/// What the metadata of a record says.
+/// The metadata of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Which record it is.
+    /// The record.
     pub key: RecordKey,
-    /// The revision's status, from the label that Helm keeps in step with the body.
+    /// The revision's status, from the label, which Helm keeps in sync with the body.
     pub status: Status,
     /// The state of the object.
     pub version: Version,
@@ -204,7 +204,7 @@ mod tests {
     #[case::more("c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c888")]
     #[case::no_digits("c5d3f1b0-7a64-4c1d-9a53-2b1f0e6d7c8g")]
     #[case::nothing("")]
-    fn uids_are_equal_when_their_texts_are(#[case] other: &str) {
+    fn uids_are_equal_if_their_texts_are_equal(#[case] other: &str) {
         assert_eq!(Uid::from(UUID), Uid::from(UUID.to_owned()));
         assert_eq!(Uid::from(other), Uid::from(other));
         assert!(Uid::from(UUID) != Uid::from(other));
@@ -217,7 +217,7 @@ mod tests {
     #[case::larger("18446744073709551616", None)]
     #[case::no_number("a7", None)]
     #[case::nothing("", None)]
-    fn resource_versions_are_numbers_where_they_look_so(
+    fn resource_versions_are_parsed_as_numbers_if_possible(
         #[case] text: &str,
         #[case] number: Option<u64>,
     ) {

@@ -1,10 +1,10 @@
-//! How many lines of the log may be about the records of one namespace: whoever writes records, again and
-//! again, must not fill the log. The metrics count on.
+//! Limits the log lines about the records of one namespace, so that writing records repeatedly cannot
+//! fill the log. The metrics still count everything.
 //!
 //! Invariants
-//! - No namespace gets more than [`MOST`] lines in a [`WINDOW`], and all together no more than
-//!   [`NAMESPACES`] times as many.
-//! - What was left out is counted, and told by the first line of a later window.
+//! - No namespace gets more than [`MOST`] lines in a [`WINDOW`], and all namespaces together no
+//!   more than [`NAMESPACES`] times as many.
+//! - Omitted lines are counted, and the first line of a later window reports them.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Lines about one namespace in a window: more than an operator reads.
+/// Lines about one namespace in a window: more than an operator would read.
 const MOST: u64 = 100;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Namespaces that are counted each for itself; the others share one count.
+/// Namespaces that are counted separately; the others share one count.
 const NAMESPACES: usize = 256;
 
-/// Lines of one kind.
+/// Log lines of one kind.
 #[derive(Default)]
 pub(super) struct Lines {
     namespaces: Mutex<HashMap<Box<str>, Count>>,
@@ -30,42 +30,42 @@ pub(super) struct Lines {
 
 struct Count {
     since: Instant,
-    told: u64,
+    logged: u64,
 }
 
-/// Records that can not be read.
+/// Unreadable records.
 pub(super) static UNREADABLE: LazyLock<Lines> = LazyLock::new(Lines::default);
 
-/// Objects that are labelled as records and are none.
+/// Objects that are labeled as records but are not records.
 pub(super) static JUNK: LazyLock<Lines> = LazyLock::new(Lines::default);
 
-/// Documents of manifests that can not be read.
+/// Unreadable documents of manifests.
 pub(super) static DOCUMENTS: LazyLock<Lines> = LazyLock::new(Lines::default);
 
-/// Records that are not kept whole.
+/// Records that are not stored in full.
 pub(super) static OVER_BUDGET: LazyLock<Lines> = LazyLock::new(Lines::default);
 
 impl Lines {
-    /// Whether there may be one more line about records in `namespace`.
-    pub fn may_tell(&self, namespace: &str) -> bool {
-        let (may_tell, left_out) = self.count(namespace, Instant::now());
+    /// Whether one more line about records in `namespace` may be logged.
+    pub fn may_log(&self, namespace: &str) -> bool {
+        let (may_log, left_out) = self.count(namespace, Instant::now());
         if left_out > 0 {
             tracing::warn!(
                 namespace,
                 left_out,
-                "left out log lines about release records"
+                "omitted log lines about release records"
             );
         }
-        may_tell
+        may_log
     }
 
-    /// Whether there may be one more, and how many were left out in an earlier window.
+    /// Whether one more line may be logged, and how many were omitted in an earlier window.
     fn count(&self, namespace: &str, now: Instant) -> (bool, u64) {
         let is_past = |count: &Count| now.duration_since(count.since) >= WINDOW;
         let mut namespaces = self.namespaces.lock();
         if namespaces.len() >= NAMESPACES && !namespaces.contains_key(namespace) {
-            // What was left out is told when its namespace is heard of again.
-            namespaces.retain(|_, count| !is_past(count) || count.told > MOST);
+            // Omitted lines are reported with the next line of their namespace.
+            namespaces.retain(|_, count| !is_past(count) || count.logged > MOST);
         }
         let of = if namespaces.len() < NAMESPACES || namespaces.contains_key(namespace) {
             namespace
@@ -74,18 +74,18 @@ impl Lines {
         };
         let count = namespaces.entry(of.into()).or_insert(Count {
             since: now,
-            told: 0,
+            logged: 0,
         });
         let mut left_out = 0;
         if is_past(count) {
-            left_out = count.told.saturating_sub(MOST);
+            left_out = count.logged.saturating_sub(MOST);
             *count = Count {
                 since: now,
-                told: 0,
+                logged: 0,
             };
         }
-        count.told += 1;
-        (count.told <= MOST, left_out)
+        count.logged += 1;
+        (count.logged <= MOST, left_out)
     }
 }
 
@@ -94,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_fills_its_own_lines_alone_and_what_is_left_out_is_told_later() {
+    fn log_lines_are_limited_per_namespace_and_omitted_ones_are_reported_later() {
         let (lines, start) = (Lines::default(), Instant::now());
-        let told = (0..100_000).filter(|_| lines.count("evil", start).0);
-        assert_eq!(told.count(), 100);
+        let logged = (0..100_000).filter(|_| lines.count("evil", start).0);
+        assert_eq!(logged.count(), 100);
         assert_eq!(lines.count("shop", start), (true, 0));
         let later = start + WINDOW;
         assert_eq!(lines.count("evil", later), (true, 99_900));
@@ -109,8 +109,8 @@ mod tests {
     fn very_many_namespaces_share_one_count() {
         let (lines, start) = (Lines::default(), Instant::now());
         let names = (0..100_000).map(|number| format!("evil-{number}"));
-        let told = names.filter(|name| lines.count(name, start).0).count();
-        assert_eq!(told, NAMESPACES + 100);
+        let logged = names.filter(|name| lines.count(name, start).0).count();
+        assert_eq!(logged, NAMESPACES + 100);
         assert!(lines.namespaces.lock().len() <= NAMESPACES + 1);
         let later = start + WINDOW;
         assert_eq!(lines.count("shop", later), (true, 0));

@@ -1,4 +1,4 @@
-//! What the writer of the index is told.
+//! The messages to the writer of the index.
 
 use super::{
     index::{Learned, Scope},
@@ -6,21 +6,21 @@ use super::{
     view::Content,
 };
 
-/// What the writer is told.
+/// A message to the writer.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A watch begins to list.
+    /// A watch starts to list.
     RelistStarted(Scope),
     /// A record of that list.
     Listed(Scope, Stored),
     /// The list is complete.
     RelistDone(Scope),
-    /// A record was made or changed.
+    /// A record was created or changed.
     Applied(Stored),
     /// A record was deleted.
     Deleted(Stored),
-    /// A body was fetched, or can not be.
+    /// A body was fetched, or cannot be.
     Read(RecordKey, Version, Content),
-    /// A read-through found this.
+    /// The result of a read-through.
     Learned(Learned),
 }

@@ -1,10 +1,10 @@
-//! What finds an object in the index: hashes of its name, in one word.
+//! The key of an object in the index: hashes of its names, in one word.
 //!
 //! The upper half is of group, kind and name, the lower half of the namespace: so the key of a
-//! namespaced object is one number, and all objects of one name are neighbours when keys are sorted.
+//! namespaced object is one number, and all objects of one name are adjacent when keys are sorted.
 //!
-//! Invariant: equal names have equal keys. Other names may have the same key; whoever finds one looks
-//! at the object itself.
+//! Invariant: equal names have equal keys. Different names may have the same key, so the object
+//! itself must be checked.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -14,11 +14,11 @@ use std::{
 
 use helm_guard_core::helm::identity::current_group;
 
-/// One for the process, since bodies are made where no directory is; another in each process, so
-/// that nobody can choose names that collide.
+/// One per process, because bodies are created without a directory; random, so that nobody can
+/// choose names that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Bits of the namespace's half.
+/// The bits of the namespace's half.
 const NAMESPACE_BITS: u32 = 32;
 const NAMESPACE_MASK: u64 = (1 << NAMESPACE_BITS) - 1;
 
@@ -27,7 +27,7 @@ const NAMESPACE_MASK: u64 = (1 << NAMESPACE_BITS) - 1;
 pub struct ObjectKey(u64);
 
 impl ObjectKey {
-    /// Of an object in a namespace. A kind that moved has one key, by whichever group it is named.
+    /// The key of an object in a namespace. A kind that moved to another group has one key under either group.
     pub fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
         let group = current_group(group, kind);
         let named = HASHER.hash_one((group, kind, name));
@@ -35,9 +35,9 @@ impl ObjectKey {
         Self(named & !NAMESPACE_MASK | namespace & NAMESPACE_MASK)
     }
 
-    /// The keys under which an object may be known: one in a namespace, and where `namespace` is
-    /// empty, so that the object is cluster-scoped, those of every namespace that a document may
-    /// name without any meaning.
+    /// The keys under which an object may be stored: one in a namespace; if `namespace` is empty,
+    /// so that the object is cluster-scoped, those of every namespace, because a document may name
+    /// one that is ignored.
     pub fn wanted(
         group: &str,
         kind: &str,
@@ -52,9 +52,9 @@ impl ObjectKey {
         }
     }
 
-    /// One of so many parts that keys are spread over; the same for all objects of one name.
+    /// The part of the map for a key; the same for all objects of one name.
     pub fn part_of(self, parts: usize) -> usize {
-        // Truncation is fine: any bits of a hash will do.
+        // Truncation is fine: any bits of a hash work.
         #[allow(clippy::cast_possible_truncation)]
         let named = (self.0 >> NAMESPACE_BITS) as usize;
         named % parts.max(1)
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_of_one_name_are_neighbours_and_a_namespace_tells_them_apart() {
+    fn objects_of_one_name_are_adjacent_and_distinguished_by_namespace() {
         let key = |namespace| ObjectKey::new("apps", "Deployment", namespace, "web");
         let wanted = |namespace| ObjectKey::wanted("apps", "Deployment", namespace, "web");
         assert!(wanted("shop").contains(&key("shop")));

@@ -1,7 +1,7 @@
-//! Which releases may declare an object, by its key: read without waiting while one writer changes it.
+//! Which releases may declare an object, by its key: readers do not wait while one writer changes it.
 //!
 //! Sorted slices of keys and cells, 16 bytes for each object of each release. A change copies the
-//! slices that it touches and swaps them in; a reader sees each as it was before or after, never in
+//! slices that it touches and swaps them in; a reader sees each before or after a change, never in
 //! between, and takes no lock.
 
 use std::{ops::RangeInclusive, sync::Arc};
@@ -18,7 +18,7 @@ const PARTS: usize = 1024;
 
 /// The map.
 pub struct ObjectMap {
-    /// By key; several entries may have the same.
+    /// By key; several entries may have the same key.
     parts: Box<[ArcSwap<Vec<Entry>>]>,
 }
 
@@ -31,7 +31,7 @@ impl Default for ObjectMap {
 }
 
 impl ObjectMap {
-    /// The cells at these keys, which are all of one name; each once.
+    /// The cells at these keys, which all belong to one name, without duplicates.
     pub fn cells(&self, wanted: &RangeInclusive<ObjectKey>) -> Vec<Arc<Cell>> {
         let Some(part) = self.parts.get(wanted.start().part_of(PARTS)) else {
             return Vec::new();
@@ -52,7 +52,7 @@ impl ObjectMap {
         cells
     }
 
-    /// Enters a cell at these keys. For the one writer only: of two changes at a time one would be
+    /// Adds a cell at these keys. For the only writer: of two concurrent changes, one would be
     /// lost.
     pub fn enter(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
         self.change(keys, |part, keys| {
@@ -64,7 +64,7 @@ impl ObjectMap {
         });
     }
 
-    /// Takes a cell away from these keys. For the one writer only.
+    /// Removes a cell from these keys. For the only writer.
     pub fn leave(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
         self.change(keys, |part, keys| {
             let goes =
@@ -76,7 +76,7 @@ impl ObjectMap {
         });
     }
 
-    /// Changes each part that has some of the keys; these are sorted.
+    /// Changes each part that contains some of the keys, which are sorted.
     fn change(
         &self,
         mut keys: Vec<ObjectKey>,

@@ -1,13 +1,12 @@
-//! Declared objects as they are kept: compressed, many together.
+//! The storage format of declared objects: compressed, several in a block.
 //!
-//! A block is the text of some objects one after the other, each a header with its names and then its
-//! own JSON, compressed by zstd. Alone, objects would compress worse; all of a large manifest
-//! together would take too long to be read. Where a model is known, the text of another block that is
-//! like this one, only what differs from it takes room.
+//! A block is the text of some objects in sequence, each a header with its names and then its JSON,
+//! compressed by zstd. Single objects would compress worse; a large manifest in one block would take
+//! too long to read. With a model, the text of a similar block, only the differences take memory.
 //!
 //! Invariants
-//! - A block keeps its model: it can always be read.
-//! - What can not be read is an error, and never an object that is not there.
+//! - A block holds its model, so it can always be read.
+//! - An unreadable object is an error, never a missing object.
 //!
 //! Start at [`Packed::new`].
 
@@ -19,34 +18,34 @@ use zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 use super::object_key::ObjectKey;
 
-/// Bytes of text in a block, but for objects that are larger: some 60 us to read.
+/// Bytes of text in a block, except for larger objects: some 60 us to read.
 const BLOCK: usize = 64 << 10;
 
-/// zstd's. Levels above it take three to six times as long for a twentieth less.
+/// The zstd level. Higher levels take three to six times as long for 5% less.
 const LEVEL: i32 = 3;
 
-/// Allocators have few sizes for large pieces, and round up by a tenth on average. This one they all
-/// have.
+/// Allocators have few size classes for large blocks, and round up by a tenth on average. All of
+/// them have this size.
 const PIECE: usize = 2048;
 
-/// Why kept objects can not be read: nothing that a record or a request could bring about.
+/// Why stored objects cannot be read. Neither a record nor a request can cause this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackError {
     /// The block does not decompress to what it was made from.
     #[error("failed to read declared objects: their block does not decompress")]
     Block,
-    /// There is no object at this place of it.
+    /// There is no object at this position.
     #[error("failed to read a declared object: there is none where it should be")]
     Object,
-    /// Only its key is kept.
+    /// Only its key is stored.
     #[error("failed to read a declared object: there is no memory to keep it")]
     LeftOut,
 }
 
-/// Text that others are like, for as long as one of them is kept.
+/// The text of a model, for as long as a block that uses it is stored.
 pub type Model = Arc<[u8]>;
 
-/// Where an object is: the number of its block, and the byte of its text at which it begins.
+/// The position of an object: the number of its block, and the offset in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     block: u32,
@@ -65,7 +64,7 @@ impl Place {
 pub struct Entry {
     /// Its key.
     pub key: ObjectKey,
-    /// Where it is. Of objects of one name, the later in the manifest is at the later place.
+    /// Its position. Of objects of one name, the later one in the manifest has the later position.
     pub place: Place,
 }
 
@@ -75,7 +74,7 @@ pub struct Packed {
     /// Sorted.
     entries: Box<[Entry]>,
     blocks: Box<[Block]>,
-    /// Only the keys are kept.
+    /// Only the keys are stored.
     is_outline: bool,
 }
 
@@ -87,7 +86,7 @@ struct Block {
     model: Option<Model>,
 }
 
-/// The names of an object, and the length of its JSON. Owned when read, borrowed when written.
+/// The header: the names of an object, and the length of its JSON. Owned when read, borrowed when written.
 #[derive(Serialize, Deserialize)]
 struct Header<S> {
     #[serde(rename = "g")]
@@ -111,9 +110,8 @@ struct Header<S> {
 }
 
 impl Packed {
-    /// Packs objects in the order given, each under its key. `model` says what the text of a block
-    /// is like, if anything is: it gets the block's number and the block, which may become the model
-    /// of others.
+    /// Packs objects in the order given, each under its key. `model` returns the model of a block,
+    /// if any: it gets the block's number and the block, which may become the model of others.
     pub fn new(
         objects: &[(ObjectKey, DeclaredObject)],
         mut model: impl FnMut(usize, &Draft) -> Option<Model>,
@@ -146,7 +144,7 @@ impl Packed {
         }
     }
 
-    /// The same keys without the objects.
+    /// The same keys, without the objects.
     #[must_use]
     pub fn outline(&self) -> Self {
         Self {
@@ -167,7 +165,7 @@ impl Packed {
         pieces.map(|piece| piece.len()).sum()
     }
 
-    /// The object at a place.
+    /// The object at a position.
     pub fn object(&self, place: Place) -> Result<DeclaredObject, PackError> {
         if self.is_outline {
             return Err(PackError::LeftOut);
@@ -178,7 +176,7 @@ impl Packed {
         read(&text, place)
     }
 
-    /// All objects in their order.
+    /// All objects in order.
     pub fn objects(&self) -> Result<Vec<DeclaredObject>, PackError> {
         if self.is_outline {
             return Err(PackError::LeftOut);
@@ -202,7 +200,7 @@ impl Packed {
 
 #[cfg(test)]
 impl Packed {
-    /// As what must never happen: no block can be read any more.
+    /// Makes every block unreadable, for tests.
     pub(super) fn break_blocks(&mut self) {
         for block in &mut self.blocks {
             block.length += 1;
@@ -210,16 +208,16 @@ impl Packed {
     }
 }
 
-/// A block's text while it is put together.
+/// The text of a block under construction.
 #[derive(Default)]
 pub struct Draft {
     text: Vec<u8>,
-    /// Where Secrets are: they are no part of a model, which is kept as it is.
+    /// The ranges of Secrets: a model, which is stored as text, does not contain them.
     secrets: Vec<std::ops::Range<usize>>,
 }
 
 impl Draft {
-    /// Its text as a model of others, without Secrets.
+    /// Its text as a model for others, without Secrets.
     pub(super) fn model(&self) -> Vec<u8> {
         let mut model = Vec::with_capacity(self.text.len());
         let mut from = 0;
@@ -254,7 +252,7 @@ impl Draft {
 
     fn pack(&self, number: usize, model: &mut impl FnMut(usize, &Draft) -> Option<Model>) -> Block {
         let model = model(number, self);
-        // A failure, which there is none of but for want of memory, makes a block that is not readable.
+        // Only fails when out of memory; then the block is unreadable.
         let bytes = compress(&self.text, model.as_deref()).unwrap_or_default();
         Block {
             length: index(self.text.len()),
@@ -278,7 +276,7 @@ fn compress(text: &[u8], model: Option<&[u8]>) -> Option<Vec<u8>> {
     context
         .set_parameter(CParameter::CompressionLevel(LEVEL))
         .ok()?;
-    // Known anyway.
+    // The length is known anyway.
     context
         .set_parameter(CParameter::ContentSizeFlag(false))
         .ok()?;
@@ -325,7 +323,7 @@ fn read(text: &[u8], place: Place) -> Result<DeclaredObject, PackError> {
     })
 }
 
-/// The objects of a manifest are 16 MiB at most. If there were more, its objects would not be readable.
+/// The objects of a manifest are 16 MiB at most. Larger ones would not be readable.
 fn index(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,15 +1,15 @@
 //! Reads a release's records again, from the API server, before anything is denied.
 //!
-//! Helm writes the record before it touches an object, so one consistent list always shows the
+//! Helm writes the record before it touches an object, so a consistent list always contains the
 //! operation that a request belongs to; a watch may be milliseconds or minutes late.
 //!
 //! Invariants
-//! - A request only uses a list that began after the request arrived. One already under way may
-//!   miss a record that was written just before the request was sent.
-//! - For each release at most one list is under way, and one more may wait for it; however many
-//!   requests come, they share that next one.
-//! - A failure is a failure: it never looks like "no record".
-//! - A connection that died without a word costs a moment, and not the answer ([`crate::cluster::hedge`]).
+//! - A request only uses a list that started after the request arrived. A running one may miss a
+//!   record that was written just before the request was sent.
+//! - For each release, at most one list runs and one more may wait for it; any number of requests
+//!   share the next one.
+//! - A failure is never treated as "no record".
+//! - A silently dead connection causes a delay, not a failure ([`crate::cluster::hedge`]).
 
 use std::{
     collections::HashMap,
@@ -38,18 +38,18 @@ use super::{
 };
 use crate::cluster::{ApiFailure, hedge::Attempts};
 
-/// Why the records could not be read again.
+/// Why the records could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadThroughError {
     /// The list failed.
     #[error("failed to list the records of release {release}: {failure}")]
     List {
-        /// Where the records are.
+        /// The storage of the records.
         release: Arc<StorageKey>,
         /// Why.
         failure: ApiFailure,
     },
-    /// A record that the list holds could not be fetched.
+    /// A listed record could not be fetched.
     #[error("failed to read release record {record}: {cause}")]
     Get {
         /// The record.
@@ -57,71 +57,71 @@ pub enum ReadThroughError {
         /// Why.
         cause: Arc<ReadError>,
     },
-    /// The records changed each time while they were read.
+    /// The records changed during every attempt.
     #[error("failed to read the records of release {release}: they keep changing")]
     Unsteady {
         /// Where the records are.
         release: Arc<StorageKey>,
     },
-    /// More records than any history has.
+    /// There are more records than in any real history.
     #[error("failed to read the records of release {release}: there are too many")]
     TooManyRecords {
         /// Where the records are.
         release: Arc<StorageKey>,
     },
-    /// More releases claim the object than are read.
+    /// There are more claiming releases than are read.
     #[error("failed to read the records of all releases that claim the object: there are too many")]
     TooManyClaims,
-    /// No answer before the deadline.
+    /// There was no answer before the deadline.
     #[error("failed to read release records in time")]
     Deadline,
-    /// The task that read stopped.
+    /// The reading task stopped.
     #[error("failed to read release records: the reader stopped")]
     Stopped,
 }
 
-/// Whose records to read.
+/// The releases to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The claims that count by the index, those that matter most first.
+    /// The claims that count according to the index, the most relevant first.
     pub claims: &'a [Claim],
-    /// The releases that the object names as its own, before the request and after it.
+    /// The releases that the object names as its owner, before and after the request.
     pub named: &'a [ReleaseName],
 }
 
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Fresh {
-    /// What the releases say that could be read.
+    /// The claims of the releases that could be read.
     pub claims: Vec<Claim>,
-    /// The others.
+    /// The failures of the others.
     pub unread: Vec<Unread>,
 }
 
 /// Records that could not be read.
 #[derive(Debug)]
 pub struct Unread {
-    /// Where they are.
+    /// Their storage.
     pub storage: Arc<StorageKey>,
     /// Why.
     pub error: ReadThroughError,
 }
 
-/// Claimants, and others that an object names, that are read for one request. An object that more
-/// releases claim is no accident.
+/// The maximum number of claimants, and of releases that an object names, that are read for one
+/// request. More claims on an object do not occur by accident.
 const MOST_READ: usize = 16;
 
-/// How long a release that only the object names may take: nobody is kept from an answer by a name.
+/// Timeout for a release that only the object names: a name must not delay the answer.
 const NAMED_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A list whose records vanish before their bodies are read is made again so many times.
+/// How often a list is repeated if its records vanish before their bodies are read.
 const TRIES: usize = 3;
 
-/// Nobody waits longer than the webhook's deadline of a few seconds; this only keeps a stuck call
-/// from holding up the next list for ever.
+/// Requests wait no longer than the webhook's deadline of a few seconds; this only keeps a stuck
+/// call from blocking the next list forever.
 const LONGEST_READ: Duration = Duration::from_secs(10);
 
-/// Access to the records as they are now. Cheap to clone.
+/// Access to the current records. Cheap to clone.
 #[derive(Clone)]
 pub struct ReadThrough {
     state: Arc<State>,
@@ -129,7 +129,7 @@ pub struct ReadThrough {
 
 struct State {
     releases: Arc<Shared>,
-    /// The releases that are being read, and who waits for the next read of each.
+    /// The releases that are being read, and the waiters for the next read of each.
     flights: Mutex<HashMap<Arc<StorageKey>, Vec<Waiter>>>,
 }
 
@@ -137,7 +137,7 @@ pub(super) type Answer = Result<Arc<ReleaseView>, ReadThroughError>;
 type Waiter = oneshot::Sender<Answer>;
 
 impl ReadThrough {
-    /// Reads for the index `releases`, and lets it know what it learns.
+    /// Reads for the index `releases`, and passes it the results.
     pub fn new(releases: &Releases) -> Self {
         let state = State {
             releases: Arc::clone(&releases.shared),
@@ -148,8 +148,8 @@ impl ReadThrough {
         }
     }
 
-    /// What the releases that claim an object, and those that it names, say about it now. Each is read
-    /// for itself: one that cannot be read takes nothing away from the others.
+    /// The current claims of the releases that claim an object, and of those that it names. Each is
+    /// read separately: a failure does not affect the others.
     pub async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
@@ -161,7 +161,7 @@ impl ReadThrough {
         let left_out = to_read
             .claimants
             .split_off(MOST_READ.min(to_read.claimants.len()));
-        // Where the guard is not meant to look, a name in an object is no reason to.
+        // A name in an object does not make the guard read outside of its scope.
         to_read.named.retain(|storage| self.is_watched(storage));
         to_read.named.truncate(MOST_READ);
         let soon = deadline.min(Instant::now() + NAMED_PATIENCE);
@@ -234,7 +234,7 @@ impl ReadThrough {
         answer.await.unwrap_or(Err(ReadThroughError::Stopped))
     }
 
-    /// Promises `waiter` the answer of the next read that has not begun yet.
+    /// Registers `waiter` for the next read that has not started yet.
     fn enqueue(&self, storage: &Arc<StorageKey>, waiter: Waiter) {
         let mut flights = self.state.flights.lock();
         if let Some(waiting) = flights.get_mut(storage) {
@@ -246,12 +246,12 @@ impl ReadThrough {
             storage: Arc::clone(storage),
             state: Arc::downgrade(&self.state),
         };
-        // A task of its own: the request that started it may give up, others may not.
+        // A separate task: the request that started it may give up, while others wait.
         tokio::spawn(flight.run(Arc::clone(&self.state.releases), vec![waiter]));
     }
 }
 
-/// The reads of one release, one after the other while anyone waits.
+/// Reads one release, repeatedly while anyone waits.
 struct Flight {
     storage: Arc<StorageKey>,
     state: Weak<State>,
@@ -263,14 +263,14 @@ impl Flight {
             let read = tokio::time::timeout(LONGEST_READ, read(&releases, &self.storage)).await;
             let answer = read.unwrap_or(Err(ReadThroughError::Deadline));
             for waiter in waiters {
-                // A waiter that is gone has given up.
+                // A missing waiter has given up.
                 let _ = waiter.send(answer.clone());
             }
             waiters = self.next_waiters();
         }
     }
 
-    /// Those who came while the last read was under way. When there are none the flight is over.
+    /// The waiters that arrived during the last read. Without any, the flight ends.
     fn next_waiters(&self) -> Vec<Waiter> {
         let Some(state) = self.state.upgrade() else {
             return Vec::new();
@@ -287,7 +287,7 @@ impl Flight {
 }
 
 impl Drop for Flight {
-    /// After a panic nobody may wait for this flight for ever.
+    /// After a panic, nobody must wait for this flight forever.
     fn drop(&mut self) {
         if std::thread::panicking()
             && let Some(state) = self.state.upgrade()
@@ -316,7 +316,7 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
             });
         }
         for error in &listing.refused {
-            tracing::warn!(release = %storage, %error, "ignored an object that is labelled as a release record");
+            tracing::warn!(release = %storage, %error, "ignored an object that is labeled as a release record");
         }
         if let Some(view) = view(releases, storage, &listing, &attempts).await? {
             let learned = Learned {
@@ -326,7 +326,7 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
                 records: listing.records,
                 bodies: view.revisions.clone(),
             };
-            // The watch will tell the same sooner or later; a full queue is no reason to wait.
+            // The watch will report the same sooner or later, so a full queue is not worth waiting for.
             let _ = releases.messages.try_send(Message::Learned(learned));
             return Ok(Arc::new(view));
         }
@@ -336,7 +336,7 @@ async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
     })
 }
 
-/// The release as `listing` has it; `None` when a record vanished in the meantime.
+/// The release as in `listing`; `None` if a record vanished in the meantime.
 async fn view(
     releases: &Shared,
     storage: &Arc<StorageKey>,

@@ -26,26 +26,26 @@ use super::{
 };
 use crate::cluster::{ApiFailure, Clients, hedge::Attempts};
 
-/// A record is 1 MiB at most; an API server that takes longer for it is as good as down.
+/// A record is 1 MiB at most; an API server that takes longer for it counts as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// From so many bytes of JSON on, a record is named in the log when it is decoded.
+/// From this size of its JSON on, a record is logged before it is decoded.
 const LARGE: usize = 4 << 20;
 
 /// Records in one page of a list: more than nearly any release has.
 const PAGE: u32 = 500;
 
-/// Records of one release that are read. Helm itself reads every one of them at each step, with its
-/// body, so that no release with so many is in use.
+/// The maximum number of records of one release that are read. Helm itself reads all of them at
+/// each step, with their bodies, so a release with this many is not usable.
 const MOST_RECORDS: usize = 5000;
 
-/// Why a record's body is not known.
+/// Why a record's body is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The call failed; another one may not.
+    /// The call failed; a retry may succeed.
     #[error("failed to get the record: {0}")]
     Get(#[from] ApiFailure),
-    /// The record is not there any more.
+    /// The record does not exist any more.
     #[error("failed to get the record: it is gone")]
     Gone,
     /// The API server's answer does not parse.
@@ -54,10 +54,10 @@ pub enum ReadError {
     /// The object has no `release` key.
     #[error("failed to read the record: it has no `{DATA_KEY}` key")]
     Empty,
-    /// The body is not what Helm writes.
+    /// The body is invalid.
     #[error("failed to decode the record: {0}")]
     Decode(#[from] DecodeError),
-    /// The body is of another release or revision than the object's name says.
+    /// The body belongs to another release or revision than the object's name says.
     #[error("failed to trust the record: its body is of another release or revision")]
     Mismatch,
     /// Decoding panicked; the process goes on.
@@ -66,21 +66,21 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether trying again may help though the record stays as it is.
+    /// Whether a retry may succeed although the record is unchanged.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Decoder)
     }
 }
 
-/// All records of one release at one moment.
+/// All records of one release at one point in time.
 pub struct Listing {
-    /// The moment.
+    /// The resource version of the list.
     pub version: Box<str>,
     /// The records.
     pub records: Vec<Stored>,
-    /// Objects that look like records of the release and can not be taken for one.
+    /// Objects that look like records of the release, but are not.
     pub refused: Vec<MetadataError>,
-    /// There are more than are read.
+    /// Whether there are more than are read.
     pub is_cut: bool,
 }
 
@@ -129,7 +129,7 @@ impl Reader {
         let params = ListParams::default().labels(&selector).limit(PAGE);
         let namespace = &*storage.namespace;
         let (version, metadata, is_cut) = match storage.driver {
-            // The label alone is anyone's to set: see `SECRET_TYPE`.
+            // Anyone may set the label: see `SECRET_TYPE`.
             Driver::Secret => {
                 let params = params.fields(&format!("type={SECRET_TYPE}"));
                 list_of::<Secret>(attempts, namespace, params).await
@@ -152,7 +152,7 @@ impl Reader {
         Ok(listing)
     }
 
-    /// A record's body, and the state of the record that it is of.
+    /// A record's body, and the state of the record.
     pub async fn body(
         &self,
         key: &RecordKey,
@@ -161,7 +161,7 @@ impl Reader {
         let (version, payload) = payload(key, attempts).await?;
         let (limits, store, key) = (self.limits, Arc::clone(&self.store), key.clone());
         let claimed = limits.claimed_bytes(&payload);
-        // Before the work begins: should it be the last thing that this process does, one knows why.
+        // Before the work starts: if the process dies during it, the log shows why.
         if claimed < LARGE {
             tracing::debug!(record = %key, claimed, "decoding a release record");
         } else {
@@ -196,7 +196,7 @@ where
         });
         let list = page.await?;
         metadata.extend(list.items.into_iter().map(|item| item.metadata));
-        // Pages are of one moment, that of the first.
+        // All pages are of the time of the first one.
         let version = list.metadata.resource_version.unwrap_or_default().into();
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             None => return Ok((version, metadata, false)),
@@ -222,8 +222,8 @@ async fn payload(
     }
 }
 
-/// Reads the object as text and parses it here: the client library, asked for a typed object,
-/// logs the whole text of one that does not parse.
+/// Reads the object as text and parses it here: for typed objects, the client library logs the
+/// entire text if it does not parse.
 async fn get<K, P>(key: &RecordKey, attempts: &Attempts<'_>) -> Result<(Version, P), ReadError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -245,7 +245,7 @@ where
         }
     })?;
     let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
-    // Deleted, and something else made under its name: a record's type never changes.
+    // Deleted and replaced by something else of its name: a record's type never changes.
     if object.secret_type.is_some_and(|of| *of != *SECRET_TYPE) {
         return Err(ReadError::Gone);
     }
@@ -266,11 +266,11 @@ where
     ))
 }
 
-/// The parts of a Secret or `ConfigMap` that a record is made of.
+/// The parts of a Secret or `ConfigMap` that a record consists of.
 #[derive(Deserialize)]
 struct Object<P> {
     metadata: Metadata,
-    /// Of a Secret.
+    /// The type of a Secret.
     #[serde(default, rename = "type")]
     secret_type: Option<Box<str>>,
     data: Option<Data<P>>,
@@ -283,7 +283,7 @@ struct Metadata {
     resource_version: Box<str>,
 }
 
-/// Its one field is [`DATA_KEY`].
+/// The only field is [`DATA_KEY`].
 #[derive(Deserialize)]
 struct Data<P> {
     release: Option<P>,
@@ -309,24 +309,24 @@ pub(super) fn decode(
     }
     let text = std::mem::take(&mut record.manifest);
     let manifest = manifest::parse(&text, &record.release);
-    // Before its objects are packed.
+    // Logged before its objects are packed.
     drop(text);
-    let told = manifest
+    let logged = manifest
         .problems
         .iter()
-        .filter(|_| DOCUMENTS.may_tell(&key.storage.namespace));
-    for problem in told {
+        .filter(|_| DOCUMENTS.may_log(&key.storage.namespace));
+    for problem in logged {
         tracing::warn!(
             record = %key,
             line = problem.line,
             source = problem.source.as_deref().unwrap_or_default(),
             error = %problem.error,
-            "a document of a manifest can not be read; what it declares is not guarded"
+            "failed to read a document of a manifest, its objects are not guarded"
         );
     }
     if manifest.more_problems > 0 {
         let more = manifest.more_problems;
-        tracing::warn!(record = %key, more, "more documents of this manifest can not be read");
+        tracing::warn!(record = %key, more, "failed to read more documents of this manifest");
     }
     let about = about(&record);
     let parts = Parts {
@@ -355,7 +355,7 @@ fn about(record: &Record) -> About {
     }
 }
 
-/// What an object's metadata tells of a record; `None` when it is none.
+/// The record in an object's metadata; `None` if it is not a record.
 pub fn stored(driver: Driver, metadata: &ObjectMeta) -> Result<Option<Stored>, MetadataError> {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();

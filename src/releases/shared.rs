@@ -1,4 +1,4 @@
-//! What the readers of the index, its writer and its watches share.
+//! The state that the index's readers, writer and watches share.
 
 use std::sync::{
     Arc,
@@ -30,20 +30,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A body could not be read.
+    /// Counts and logs a body that could not be read.
     pub(super) fn read_failed(&self, record: &RecordKey, error: &ReadError) {
         match error {
             ReadError::Get(_) | ReadError::Gone => count(&self.counters.fetch_errors),
             _ => count(&self.counters.decode_errors),
         }
-        if UNREADABLE.may_tell(&record.storage.namespace) {
-            tracing::warn!(%record, %error, "a release record can not be read");
+        if UNREADABLE.may_log(&record.storage.namespace) {
+            tracing::warn!(%record, %error, "failed to read a release record");
         }
     }
 
-    /// The writer has taken a batch, in which the lists of these scopes were completed.
+    /// Called after a batch of the writer, in which the lists of these scopes were completed.
     pub(super) fn progress(&self, listed: &[Scope], wanted: usize) {
-        // Before the lists are seen as done: who sees that must not find that nothing is wanted.
+        // Before the lists count as complete: readers of that state must see the demands.
         self.progress.wanted.store(wanted as u64, Release);
         for watch in self
             .watches
@@ -55,9 +55,9 @@ impl Shared {
         self.is_complete();
     }
 
-    /// Latched: every record has been seen, and every body needed was read. A driver that the guard may not
-    /// read anywhere is left out, if another one is read: then nobody keeps records in it, or nobody
-    /// wants them guarded.
+    /// Latched: every record has been seen, and every needed body was read. A driver that the guard may not
+    /// read anywhere is skipped if another one is read: then it is not used, or its records should not be
+    /// guarded.
     pub(super) fn is_complete(&self) -> bool {
         let is_done =
             |watch: &Arc<WatchHealth>| watch.is_listed() || self.is_left_out(watch.scope().driver);

@@ -1,8 +1,7 @@
-//! A map that is read without waiting while its one writer changes it.
+//! A map whose readers do not wait while its only writer changes it.
 //!
-//! The map is cut into shards; the writer copies the shards that a change touches and swaps them
-//! in. A reader sees each shard as it was before or after a change, never in between, and takes no
-//! lock.
+//! The map is split into shards; the writer copies the shards that a change touches and swaps them
+//! in. A reader sees each shard before or after a change, never in between, and takes no lock.
 
 use std::{
     collections::HashMap,
@@ -19,7 +18,7 @@ pub struct SnapshotMap<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
-    /// An empty map of `shards` shards: more make a change cheaper, and an empty map bigger.
+    /// An empty map of `shards` shards: more shards make a change cheaper, and an empty map larger.
     pub fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards.max(1)).map(|_| ArcSwap::default()).collect(),
@@ -44,8 +43,8 @@ impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
             .collect()
     }
 
-    /// Changes the entries of `keys`: `change` gets the value that is there and says what is to be
-    /// there. For the one writer only: of two changes at a time one would be lost.
+    /// Changes the entries of `keys`: `change` gets the current value and returns the new one. For
+    /// the only writer: of two concurrent changes, one would be lost.
     pub fn change(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -72,7 +71,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
     }
 
     fn shard_of(&self, key: &K) -> usize {
-        // Truncation is fine: any bits of a hash will do.
+        // Truncation is fine: any bits of a hash work.
         #[allow(clippy::cast_possible_truncation)]
         let hash = self.hasher.hash_one(key) as usize;
         hash % self.shards.len()

@@ -1,4 +1,4 @@
-//! What a release says of one object now, for what happened to the object before.
+//! The current state of a release for one object, to resolve earlier emergency changes.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::{
     view::{Content, ReleaseView},
 };
 
-/// What a release says of an object.
+/// The state of a release for an object.
 #[derive(Clone, Debug)]
 pub enum Standing {
-    /// Helm is at work on it, its newest revision failed, its record cannot be read, whole or in part, or
-    /// there are records of it in several namespaces and none in its own.
+    /// A Helm operation runs, the newest revision failed, a record cannot be read entirely or in part, or
+    /// there are records in several namespaces and none in its own.
     Unsaid,
-    /// It has no record, or was uninstalled.
+    /// The release has no record, or was uninstalled.
     Gone,
     /// This revision is deployed.
     Deployed {
@@ -36,14 +36,14 @@ pub enum Standing {
 }
 
 impl Releases {
-    /// What a release says of an object. Only means something once the index is complete.
+    /// The state of a release for an object. Only meaningful once the index is complete.
     pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
         self.shared.directory.standing(release, object)
     }
 }
 
 impl Directory {
-    /// By the records of its own namespace, where there are any; else by those of another one.
+    /// By the records in its own namespace, if any; else by those in another one.
     pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
         let mut views = self.releases();
         views.retain(|view| *view.storage.name == *release.name);
@@ -55,17 +55,17 @@ impl Directory {
             // The others are copies.
             views.retain(is_own);
         }
-        // A record whose body is not known may well be this release's.
+        // A record with an unknown body may belong to this release.
         let is_dark = |view: &ReleaseView| view.phase.is_some() && view.bodies().next().is_none();
         let are_dark = views.iter().any(|view| is_dark(view));
         views.retain(|view| view.is_of(release));
         let view = match views.as_slice() {
             [view] => view,
-            // Kept by two drivers.
+            // Stored by two drivers.
             [view, ..] if has_own => view,
             [] if are_dark => return Standing::Unsaid,
             [] => return Standing::Gone,
-            // Records in several namespaces: nobody can say which are the release's.
+            // Records in several namespaces: it is unknown which are the release's.
             _ => return Standing::Unsaid,
         };
         let newest = view.revisions.first();

@@ -1,8 +1,8 @@
-//! What bodies have in common: the models of charts, words and kinds that many of them have, and the
-//! objects that were asked for last.
+//! The data that bodies share: the models of charts, common names and kinds, and the most recently
+//! used objects.
 //!
-//! Releases of one chart are alike, all but their names and some values. So the text of one body
-//! serves the next ones of its chart as a model (see [`super::pack`]). While few are known a model
+//! Releases of one chart are alike, except for their names and some values. So the text of one body
+//! serves the next ones of its chart as a model (see [`super::pack`]). With few bodies, a model
 //! would take more than it saves.
 
 use std::{
@@ -23,23 +23,23 @@ use super::{
     pack::{Draft, Model},
 };
 
-/// Bytes of unpacked objects that are kept for the next request.
+/// Bytes of unpacked objects that are cached.
 const CACHE: usize = 8 << 20;
 
-// Every object that a manifest may declare fits, so none is unpacked for each request anew.
+// Every object that a manifest may declare fits, so none is unpacked for every request.
 const _: () = assert!(Cache::takes(CACHE, OBJECT_BYTES));
 
-/// Bodies of a chart from which on there is a model: what it saves is a tenth of its size for each, and
-/// most of it where releases differ in little.
+/// The number of bodies of a chart from which on there is a model: it saves a tenth of its size for
+/// each body, and most of it if releases differ little.
 const MODEL_FROM: usize = 8;
 
-/// Bytes of the models of all charts. Without one, bodies take the room that they take in the budget of
-/// the index; what models take is in no release's.
+/// Bytes of the models of all charts. The size of a model counts for no release; without a model,
+/// bodies have the size that counts in the budget of the index.
 const MODELS: usize = 32 << 20;
 
-/// What bodies have in common.
+/// The data that bodies share.
 pub struct Store {
-    /// The objects that were asked for last.
+    /// The most recently used objects.
     pub cache: Cache,
     /// Names and versions of charts, namespaces.
     pub words: Interner<str>,
@@ -57,7 +57,7 @@ struct Charts {
     sweep_at: usize,
 }
 
-/// A chart in one version, for as long as a body of it is kept.
+/// A chart in one version, for as long as one of its bodies is stored.
 pub struct Chart {
     /// `name-version`.
     pub label: Arc<str>,
@@ -82,12 +82,12 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Bytes that are held for declared objects: packed ones and models.
+    /// Memory of declared objects, in bytes: packed ones and models.
     pub fn bytes(&self) -> usize {
         self.packed.load(Relaxed) + self.models.load(Relaxed)
     }
 
-    /// Bodies that are held.
+    /// The number of stored bodies.
     pub fn bodies(&self) -> usize {
         self.bodies.load(Relaxed)
     }
@@ -99,7 +99,7 @@ impl Store {
             return Arc::clone(known);
         }
         if charts.by_label.len() >= charts.sweep_at {
-            // Under the lock nobody can take another copy of what only the table has.
+            // Under the lock nobody can take a copy of a value that only the table holds.
             charts
                 .by_label
                 .retain(|_, chart| Arc::strong_count(chart) > 1);
@@ -115,13 +115,13 @@ impl Store {
         chart
     }
 
-    /// A body with so many packed bytes is held from now on.
+    /// Counts a stored body with this many packed bytes.
     pub(super) fn enters(&self, packed: usize) {
         self.bodies.fetch_add(1, Relaxed);
         self.packed.fetch_add(packed, Relaxed);
     }
 
-    /// It is gone.
+    /// Counts a dropped body.
     pub(super) fn leaves(&self, packed: usize) {
         self.bodies.fetch_sub(1, Relaxed);
         self.packed.fetch_sub(packed, Relaxed);
@@ -129,14 +129,14 @@ impl Store {
 }
 
 impl Chart {
-    /// The model of the block of this number; `draft` becomes it, if it is time that there is one.
-    /// For who holds the chart.
+    /// The model of the block with this number; `draft` becomes the model if one is due. For
+    /// holders of the chart.
     pub(super) fn model(self: &Arc<Self>, number: usize, draft: &Draft) -> Option<Model> {
         let mut models = self.models.lock();
         if let Some(Some(model)) = models.get(number) {
             return Some(Arc::clone(model));
         }
-        // The table has it too.
+        // The table holds it, too.
         let bodies = Arc::strong_count(self) - 1;
         if bodies < MODEL_FROM {
             return None;
@@ -157,7 +157,7 @@ impl Chart {
         Some(model)
     }
 
-    /// The chart for who needs its name alone.
+    /// The chart, for callers that only need its name.
     pub(super) fn without_models(&self) -> Arc<Self> {
         Arc::new(Self {
             label: Arc::clone(&self.label),

@@ -55,7 +55,7 @@ const DEPLOYMENT: ObjectRef<'static> = ObjectRef {
 };
 
 impl Running {
-    /// Waits until `condition` holds; time is virtual, so this costs none.
+    /// Waits until `condition` holds; time is virtual.
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let wait = async {
             while !condition(self) {
@@ -68,7 +68,7 @@ impl Running {
     }
 
     fn indexed(&self) -> Vec<(u32, String)> {
-        said(&self.releases.claims("apps", "Deployment", "shop", "web"))
+        images(&self.releases.claims("apps", "Deployment", "shop", "web"))
     }
 
     async fn fresh(&self) -> Result<Vec<(u32, String)>, ReadThroughError> {
@@ -84,7 +84,7 @@ impl Running {
         let mut fresh = reading.await;
         match fresh.unread.pop() {
             Some(unread) => Err(unread.error),
-            None => Ok(said(&fresh.claims)),
+            None => Ok(images(&fresh.claims)),
         }
     }
 
@@ -93,8 +93,8 @@ impl Running {
     }
 }
 
-/// Each revision's image, `-` where it does not declare the object, `?` where it is unreadable.
-fn said(claims: &[Claim]) -> Vec<(u32, String)> {
+/// Each revision's image: `-` if it does not declare the object, `?` if it is unreadable.
+fn images(claims: &[Claim]) -> Vec<(u32, String)> {
     let image = |held: &Held| match held {
         Held::Declared(object) => {
             let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
@@ -110,7 +110,7 @@ fn said(claims: &[Claim]) -> Vec<(u32, String)> {
         .collect()
 }
 
-fn says(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+fn expected_images(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
     pairs
         .iter()
         .map(|(revision, word)| (*revision, (*word).to_owned()))
@@ -131,7 +131,7 @@ async fn records_are_indexed_and_only_active_bodies_are_fetched() {
         .until("ready", |r| r.releases.readiness().ready)
         .await;
 
-    assert_eq!(running.indexed(), says(&[(10, "a:1")]));
+    assert_eq!(running.indexed(), expected_images(&[(10, "a:1")]));
     assert_eq!(
         running.releases.readiness(),
         Readiness {
@@ -160,16 +160,20 @@ async fn records_are_indexed_and_only_active_bodies_are_fetched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_told_by_the_watch_reaches_the_index() {
+async fn an_upgrade_reported_by_the_watch_reaches_the_index() {
     let running = deployed().await;
     running.fake.put(2, "pending-upgrade", "a:2");
     running
-        .until("both", |r| r.indexed() == says(&[(2, "a:2"), (1, "a:1")]))
+        .until("both", |r| {
+            r.indexed() == expected_images(&[(2, "a:2"), (1, "a:1")])
+        })
         .await;
     running.fake.put(1, "superseded", "a:1");
     running.fake.put(2, "deployed", "a:2");
     running
-        .until("the new one", |r| r.indexed() == says(&[(2, "a:2")]))
+        .until("the new one", |r| {
+            r.indexed() == expected_images(&[(2, "a:2")])
+        })
         .await;
     running.fake.delete(1);
     running.fake.delete(2);
@@ -180,7 +184,7 @@ async fn an_upgrade_told_by_the_watch_reaches_the_index() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_rights_hold_readiness_back_and_are_named_until_they_are_given() {
+async fn missing_rights_prevent_readiness_and_are_reported_until_granted() {
     let (fake, client) = Fake::start();
     fake.put(1, "deployed", "a:1");
     fake.fail("/configmaps?", 500, 5);
@@ -196,7 +200,7 @@ async fn missing_rights_hold_readiness_back_and_are_named_until_they_are_given()
     running
         .until("ready", |r| r.releases.readiness().ready)
         .await;
-    // A driver that is forbidden does not hold readiness back, so its failures may come later.
+    // A forbidden driver does not delay readiness, so its failures may come later.
     running
         .until("each failure is counted", |r| {
             r.releases.stats().watch_errors == 10
@@ -204,9 +208,9 @@ async fn missing_rights_hold_readiness_back_and_are_named_until_they_are_given()
         .await;
 }
 
-/// Nobody keeps records in it, or nobody wants them guarded.
+/// The driver is not used, or its records should not be guarded.
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_may_not_be_read_is_left_out_and_named() {
+async fn a_forbidden_driver_is_skipped_and_reported() {
     let (fake, client) = Fake::start();
     fake.put(1, "deployed", "a:1");
     fake.fail("/configmaps?", 403, 1000);
@@ -220,11 +224,11 @@ async fn a_driver_that_may_not_be_read_is_left_out_and_named() {
             warnings.contains("ConfigMaps of all namespaces: not read") && warnings.contains("403")
         })
         .await;
-    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+    assert_eq!(running.indexed(), expected_images(&[(1, "a:1")]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_that_may_read_no_driver_is_not_ready() {
+async fn a_guard_without_a_readable_driver_is_not_ready() {
     let (fake, client) = Fake::start();
     fake.fail("/configmaps?", 403, 1000);
     fake.fail("/secrets?", 403, 1000);
@@ -236,14 +240,16 @@ async fn a_guard_that_may_read_no_driver_is_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_watch_lists_again_and_forgets_what_vanished() {
+async fn an_expired_watch_relists_and_drops_deleted_records() {
     let running = deployed().await;
     running.fake.mute();
     running.fake.delete(1);
     running.fake.put(2, "deployed", "a:2");
     running.fake.expire_watches();
     running
-        .until("listed again", |r| r.indexed() == says(&[(2, "a:2")]))
+        .until("listed again", |r| {
+            r.indexed() == expected_images(&[(2, "a:2")])
+        })
         .await;
     assert_eq!(running.releases.stats().revisions, 1);
     assert!(
@@ -257,7 +263,7 @@ async fn an_expired_watch_lists_again_and_forgets_what_vanished() {
 #[case::no_json("bm90IGpzb24=")]
 #[case::another_release(&fake::payload(7, "deployed", "a:1"))]
 #[tokio::test(start_paused = true)]
-async fn a_record_that_does_not_decode_is_seen_and_heals(#[case] payload: &str) {
+async fn an_undecodable_record_is_reported_and_recovers(#[case] payload: &str) {
     let (fake, client) = Fake::start();
     fake.put_payload(1, "deployed", payload);
     let running = start(fake, client);
@@ -273,14 +279,14 @@ async fn a_record_that_does_not_decode_is_seen_and_heals(#[case] payload: &str) 
 
     running.fake.put(1, "deployed", "a:1");
     running
-        .until("healed", |r| r.indexed() == says(&[(1, "a:1")]))
+        .until("healed", |r| r.indexed() == expected_images(&[(1, "a:1")]))
         .await;
     assert_eq!(running.releases.stats().unreadable, 0);
 }
 
-/// Of three documents one is read.
+/// One of three documents is read.
 #[tokio::test(start_paused = true)]
-async fn documents_that_are_not_read_are_named_and_counted_and_their_neighbors_are_declared() {
+async fn unreadable_documents_are_reported_and_counted_and_the_others_count() {
     let (fake, client) = Fake::start();
     let large = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{a: {}}}\n",
@@ -293,7 +299,7 @@ async fn documents_that_are_not_read_are_named_and_counted_and_their_neighbors_a
         .until("ready", |r| r.releases.readiness().ready)
         .await;
 
-    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+    assert_eq!(running.indexed(), expected_images(&[(1, "a:1")]));
     let warnings = running.releases.readiness().warnings;
     let expected = "release records with documents that are not read: shop/web";
     assert_eq!(warnings, [expected]);
@@ -310,7 +316,7 @@ async fn documents_that_are_not_read_are_named_and_counted_and_their_neighbors_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_can_not_be_fetched_is_tried_until_it_can() {
+async fn a_failed_fetch_is_retried_until_it_succeeds() {
     let (fake, client) = Fake::start();
     fake.put(1, "deployed", "a:1");
     fake.fail("/secrets/", 500, 6);
@@ -320,33 +326,36 @@ async fn a_record_that_can_not_be_fetched_is_tried_until_it_can() {
         .await;
     assert!(running.releases.is_unreadable("shop", "web"));
     running
-        .until("fetched", |r| r.indexed() == says(&[(1, "a:1")]))
+        .until("fetched", |r| r.indexed() == expected_images(&[(1, "a:1")]))
         .await;
     assert_eq!(running.releases.stats().fetch_errors, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_through_sees_what_the_watch_has_not_told_and_the_index_learns_it() {
+async fn a_read_through_is_ahead_of_the_watch_and_updates_the_index() {
     let running = deployed().await;
     running.fake.mute();
     running.fake.put(2, "pending-upgrade", "a:2");
-    assert_eq!(running.indexed(), says(&[(1, "a:1")]));
+    assert_eq!(running.indexed(), expected_images(&[(1, "a:1")]));
     assert_eq!(
         running.fresh().await.unwrap(),
-        says(&[(2, "a:2"), (1, "a:1")])
+        expected_images(&[(2, "a:2"), (1, "a:1")])
     );
     running
         .until("learned", |r| {
-            r.indexed() == says(&[(2, "a:2"), (1, "a:1")])
+            r.indexed() == expected_images(&[(2, "a:2"), (1, "a:1")])
         })
         .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_through_fetches_only_bodies_that_are_not_known_in_this_state() {
+async fn a_read_through_fetches_only_unknown_bodies() {
     let running = deployed().await;
     let before = running.fake.requests("/secrets/").len();
-    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:1")]));
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        expected_images(&[(1, "a:1")])
+    );
     assert_eq!(running.fake.requests("/secrets/").len(), before);
     let list = running.fake.requests("/namespaces/shop/secrets?").remove(0);
     assert!(list.contains("owner%3Dhelm%2Cname%3Dweb"), "{list}");
@@ -358,11 +367,14 @@ async fn a_read_through_fetches_only_bodies_that_are_not_known_in_this_state() {
 
     running.fake.mute();
     running.fake.put(1, "deployed", "rewritten");
-    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "rewritten")]));
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        expected_images(&[(1, "rewritten")])
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_whose_release_is_gone_is_claimed_no_more() {
+async fn an_object_of_a_deleted_release_is_not_claimed() {
     let running = deployed().await;
     running.fake.mute();
     running.fake.delete(1);
@@ -370,7 +382,7 @@ async fn an_object_whose_release_is_gone_is_claimed_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_read_through_is_an_error_and_not_an_absence() {
+async fn a_failed_read_through_is_an_error_and_not_a_missing_record() {
     let running = deployed().await;
     running.fake.fail("/namespaces/shop/secrets?", 500, 2);
     let error = running.fresh().await.unwrap_err();
@@ -386,18 +398,21 @@ async fn a_failed_read_through_is_an_error_and_not_an_absence() {
 
     assert_eq!(
         running.fresh().await.unwrap(),
-        says(&[(1, "a:2")]),
+        expected_images(&[(1, "a:2")]),
         "the next one works"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_vanishes_between_list_and_fetch_makes_it_list_again() {
+async fn a_record_deleted_between_list_and_fetch_causes_another_list() {
     let running = deployed().await;
     running.fake.mute();
     running.fake.put(1, "deployed", "a:2");
     running.fake.fail("/secrets/", 404, 1);
-    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:2")]));
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        expected_images(&[(1, "a:2")])
+    );
     assert_eq!(running.lists(), 2);
 
     running.fake.put(1, "deployed", "a:3");
@@ -410,7 +425,7 @@ async fn a_record_that_vanishes_between_list_and_fetch_makes_it_list_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_hangs_costs_no_more_than_the_deadline() {
+async fn a_hanging_api_server_delays_no_longer_than_the_deadline() {
     let running = deployed().await;
     let gate = running.fake.gate();
     let started = Instant::now();
@@ -420,13 +435,13 @@ async fn an_api_server_that_hangs_costs_no_more_than_the_deadline() {
     gate.add_permits(100);
     assert_eq!(
         running.fresh().await.unwrap(),
-        says(&[(1, "a:1")]),
+        expected_images(&[(1, "a:1")]),
         "the next one works"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_read_throughs_share_a_list_that_began_after_them() {
+async fn concurrent_read_throughs_share_a_list_started_after_them() {
     let running = Arc::new(deployed().await);
     let gate = running.fake.gate();
     let ask = |running: &Arc<Running>| {
@@ -438,42 +453,48 @@ async fn concurrent_read_throughs_share_a_list_that_began_after_them() {
         .until("the first list under way", |r| r.lists() == 1)
         .await;
 
-    // Written after the first list was answered, before the others ask.
+    // Written after the first list was answered, before the other requests.
     running.fake.mute();
     running.fake.put(2, "pending-upgrade", "a:2");
     let others: Vec<_> = (0..50).map(|_| ask(&running)).collect();
     tokio::task::yield_now().await;
     gate.add_permits(100);
 
-    assert_eq!(first.await.unwrap(), says(&[(1, "a:1")]));
+    assert_eq!(first.await.unwrap(), expected_images(&[(1, "a:1")]));
     for other in others {
-        assert_eq!(other.await.unwrap(), says(&[(2, "a:2"), (1, "a:1")]));
+        assert_eq!(
+            other.await.unwrap(),
+            expected_images(&[(2, "a:2"), (1, "a:1")])
+        );
     }
     assert_eq!(running.lists(), 2);
     assert_eq!(running.releases.stats().read_through_lists, 2);
     assert_eq!(running.releases.stats().read_throughs, 51);
 }
 
-/// A call that fails once, or a connection that died, costs a moment.
+/// A call that fails once, or a dead connection, only causes a delay.
 #[rstest]
 #[case::a_list("/namespaces/shop/secrets?")]
 #[case::a_record("/secrets/")]
 #[tokio::test(start_paused = true)]
-async fn a_read_that_fails_once_is_made_again(#[case] line: &str) {
+async fn a_read_that_fails_once_is_retried(#[case] line: &str) {
     let running = deployed().await;
     running.fake.mute();
     running.fake.put(1, "deployed", "a:2");
     running.fake.fail(line, 500, 1);
-    assert_eq!(running.fresh().await.unwrap(), says(&[(1, "a:2")]));
+    assert_eq!(
+        running.fresh().await.unwrap(),
+        expected_images(&[(1, "a:2")])
+    );
 }
 
-/// The first call that gets no answer is the last that relies on the pool.
+/// After the first call without an answer, the pool is not used.
 #[rstest]
 #[case::a_list("/namespaces/shop/secrets?", 1)]
 #[case::bodies("/secrets/", 1)]
 #[case::everything("/namespaces/shop/", 1)]
 #[tokio::test(start_paused = true)]
-async fn a_read_that_hangs_is_made_on_another_connection(#[case] line: &str, #[case] hung: usize) {
+async fn a_hanging_read_is_repeated_on_another_connection(#[case] line: &str, #[case] hung: usize) {
     let (fake, pooled, unpooled) = Fake::start_twice();
     fake.put(1, "deployed", "a:1");
     let running = start(fake, Clients::new(pooled, unpooled));
@@ -485,15 +506,15 @@ async fn a_read_that_hangs_is_made_on_another_connection(#[case] line: &str, #[c
     running.fake.put(2, "pending-upgrade", "a:3");
     running.fake.hang_pooled(line);
     let started = Instant::now();
-    let expected = says(&[(2, "a:3"), (1, "a:2")]);
+    let expected = expected_images(&[(2, "a:3"), (1, "a:2")]);
     assert_eq!(running.fresh().await.unwrap(), expected);
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(running.fake.hung(), hung);
 }
 
-/// Whoever changes an object can name any release in it.
+/// Whoever changes an object may name any release in it.
 #[tokio::test(start_paused = true)]
-async fn a_named_release_that_cannot_be_read_takes_nothing_from_the_others() {
+async fn an_unreadable_named_release_does_not_affect_the_others() {
     let running = deployed().await;
     running.fake.fail("/namespaces/evil/", 500, 100);
     let claims = running.releases.claims("apps", "Deployment", "shop", "web");
@@ -510,7 +531,7 @@ async fn a_named_release_that_cannot_be_read_takes_nothing_from_the_others() {
         .read_through
         .fresh_claims(&DEPLOYMENT, &wanted, deadline.into_std());
     let fresh = reading.await;
-    assert_eq!(said(&fresh.claims), says(&[(1, "a:1")]));
+    assert_eq!(images(&fresh.claims), expected_images(&[(1, "a:1")]));
     assert!(
         fresh
             .unread

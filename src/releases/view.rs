@@ -1,4 +1,4 @@
-//! One release as readers see it: its active revisions, and what they say about an object.
+//! One release as readers see it: its active revisions, and their claims on an object.
 
 use std::{fmt, sync::Arc};
 
@@ -19,21 +19,21 @@ use super::{
 /// The state of one release, replaced as a whole.
 #[derive(Debug)]
 pub struct ReleaseView {
-    /// Where its records are.
+    /// The storage of its records.
     pub storage: Arc<StorageKey>,
     /// The newest revision.
     pub newest: u32,
     /// The newest revision's status.
     pub status: Status,
-    /// What that says; `None` when the release is not guarded.
+    /// The phase of that status; `None` if the release is not guarded.
     pub phase: Option<Phase>,
-    /// The active revisions of which something is known, newest first. A revision whose body is
-    /// still being fetched is left out: with fewer manifests to allow a change the judgement can
-    /// only become stricter, and before it denies anything the records are read again.
+    /// The active revisions with a known body, newest first. A revision whose body is still being
+    /// fetched is left out: fewer manifests can only make the evaluation stricter, and before a
+    /// denial the records are read again.
     pub revisions: Vec<RevisionView>,
     /// How many records the release has.
     pub records: usize,
-    /// Chart and times of the newest body known, for what metrics say about the release.
+    /// Chart and times of the newest known body, for metrics.
     pub latest: Option<Arc<About>>,
 }
 
@@ -44,26 +44,26 @@ pub struct RevisionView {
     pub revision: u32,
     /// The state of the record that `content` was read from.
     pub version: Version,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
-/// What reading a record's body gave.
+/// The result of reading a record's body.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// The body.
     Body(Arc<Body>),
-    /// It can not be fetched or decoded.
+    /// The body cannot be fetched or decoded.
     Unreadable,
-    /// The index has no room for it.
+    /// The index has no room for the body.
     OverBudget {
-        /// Bytes that it would take.
-        whole: usize,
+        /// Its full size in bytes.
+        full_size: usize,
     },
 }
 
 impl Content {
-    /// Bytes that it takes in the index.
+    /// Its size in the index, in bytes.
     pub fn cost(&self) -> usize {
         match self {
             Self::Body(body) => body.cost(),
@@ -71,22 +71,22 @@ impl Content {
         }
     }
 
-    /// Bytes that it would take as a whole, where it is not kept as a whole.
+    /// Its full size in bytes, if it is not stored in full.
     pub fn missing(&self) -> Option<usize> {
         match self {
-            Self::Body(body) => body.whole(),
+            Self::Body(body) => body.full_size(),
             Self::Unreadable => None,
-            Self::OverBudget { whole } => Some(*whole),
+            Self::OverBudget { full_size } => Some(*full_size),
         }
     }
 
-    /// The same, with less of it kept: the names of objects, or nothing.
+    /// The same, reduced to the names of objects, or to nothing.
     pub(super) fn less(&self) -> Self {
         match self {
             Self::Body(body) => match body.outline() {
                 Some(outline) => Self::Body(Arc::new(outline)),
                 None => Self::OverBudget {
-                    whole: body.whole().unwrap_or_else(|| body.cost()),
+                    full_size: body.full_size().unwrap_or_else(|| body.cost()),
                 },
             },
             Self::Unreadable | Self::OverBudget { .. } => self.clone(),
@@ -95,11 +95,11 @@ impl Content {
 }
 
 impl ReleaseView {
-    /// The release's say about an object; `None` when no active revision declares it.
+    /// The release's claim on an object; `None` if no active revision declares it.
     pub fn claim(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Claim> {
         let phase = self.phase?;
         let mut declaring = None;
-        // What one manifest says is not the whole truth while the other is not at hand.
+        // One manifest is not enough while the other one is not available.
         let is_outlined = self.is_outlined();
         let revisions = self
             .revisions
@@ -108,7 +108,7 @@ impl ReleaseView {
                 let held = match &revision.content {
                     Content::Unreadable | Content::OverBudget { .. } => Held::Unreadable,
                     Content::Body(body) => match body.find(group, kind, namespace, name) {
-                        // It may be in what could not be read.
+                        // It may be in the part that could not be read.
                         Ok(None) if body.problems() > 0 => Held::Unreadable,
                         Ok(None) => Held::Absent,
                         Ok(Some(object)) => {
@@ -119,7 +119,7 @@ impl ReleaseView {
                                 Held::Declared(object)
                             }
                         }
-                        // As if the record could not be read, but that it is known to matter.
+                        // Like an unreadable record, except that it is known to be relevant.
                         Err(_logged) => {
                             declaring = declaring.or(Some(body));
                             Held::Unreadable
@@ -150,7 +150,7 @@ impl ReleaseView {
         })
     }
 
-    /// The accounts of hooks of the newest revision, if its record can be read.
+    /// The service accounts of hooks of the newest revision, if its record can be read.
     fn hook_accounts(&self) -> Arc<[Box<str>]> {
         match self.revisions.first().map(|newest| &newest.content) {
             Some(Content::Body(body)) => Arc::clone(&body.about().hook_accounts),
@@ -158,23 +158,23 @@ impl ReleaseView {
         }
     }
 
-    /// The release that its records are of, where that is in another namespace than they are.
+    /// The release of the records, if it is in another namespace than they are.
     pub fn elsewhere(&self) -> Option<&Arc<ReleaseName>> {
         let release = self.bodies().next()?.release();
         (*release.namespace != *self.storage.namespace).then_some(release)
     }
 
-    /// Whether it is this release, by what its records say.
+    /// Whether it is this release, by its records.
     pub fn is_of(&self, release: &ReleaseName) -> bool {
         self.bodies().any(|body| **body.release() == *release)
     }
 
-    /// The same, or nothing is known of what they say.
+    /// The same, or the content of its records is unknown.
     pub fn may_be_of(&self, release: &ReleaseName) -> bool {
         self.bodies().next().is_none() || self.is_of(release)
     }
 
-    /// The bodies known of active revisions, newest first.
+    /// The known bodies of active revisions, newest first.
     pub fn bodies(&self) -> impl Iterator<Item = &Arc<Body>> {
         self.revisions
             .iter()
@@ -184,9 +184,9 @@ impl ReleaseView {
             })
     }
 
-    /// Whether of an active revision only the names of its objects are kept.
+    /// Whether only the names of objects are stored for an active revision.
     pub fn is_outlined(&self) -> bool {
-        self.bodies().any(|body| body.whole().is_some())
+        self.bodies().any(|body| body.full_size().is_some())
     }
 
     /// Whether the index has no room for an active revision.
@@ -195,55 +195,55 @@ impl ReleaseView {
         contents.any(|content| matches!(content, Content::OverBudget { .. }))
     }
 
-    /// Whether an active revision's record can not be read.
+    /// Whether an active revision's record cannot be read.
     pub fn is_unreadable(&self) -> bool {
         self.revisions
             .iter()
             .any(|revision| matches!(revision.content, Content::Unreadable))
     }
 
-    /// Whether an active revision's manifest has documents that can not be read.
+    /// Whether an active revision's manifest has documents that cannot be read.
     pub fn has_problems(&self) -> bool {
         self.bodies().any(|body| body.problems() > 0)
     }
 
-    /// Whether it may declare objects of which nothing is known.
+    /// Whether it may declare unknown objects.
     pub fn may_declare_more(&self) -> bool {
         self.is_unreadable() || self.is_over_budget() || self.has_problems()
     }
 
-    /// The whole body of `revision`, if it was read from exactly this state of the record.
+    /// The full body of `revision`, if it was read from exactly this state of the record.
     pub fn body_at(&self, revision: u32, version: &Version) -> Option<&Arc<Body>> {
         self.revisions
             .iter()
             .find(|known| known.revision == revision && known.version == *version)
             .and_then(|known| match &known.content {
-                Content::Body(body) => body.whole().is_none().then_some(body),
+                Content::Body(body) => body.full_size().is_none().then_some(body),
                 Content::Unreadable | Content::OverBudget { .. } => None,
             })
     }
 }
 
-/// The place of a release: what lookups by object point at, so that a change of the release's
-/// state is one swap here, whatever number of objects it has.
+/// The cell of a release: lookups by object point to it, so that a change of the release's state is
+/// one swap here, however many objects it has.
 pub struct Cell {
     view: ArcSwap<ReleaseView>,
 }
 
 impl Cell {
-    /// A place holding `view`.
+    /// A cell with `view`.
     pub fn new(view: ReleaseView) -> Self {
         Self {
             view: ArcSwap::from_pointee(view),
         }
     }
 
-    /// The state now.
+    /// The current state.
     pub fn view(&self) -> Arc<ReleaseView> {
         self.view.load_full()
     }
 
-    /// Puts another state in.
+    /// Replaces the state.
     pub(super) fn store(&self, view: Arc<ReleaseView>) {
         self.view.store(view);
     }

@@ -1,7 +1,7 @@
-//! Watches the metadata of release records and tells the writer of each event.
+//! Watches the metadata of release records and passes each event to the writer.
 //!
-//! Metadata only: a record is up to 1 MiB and a release keeps ten of them, while its name and
-//! labels say all that the life cycle needs.
+//! Metadata only: a record is up to 1 MiB and a release has ten of them, while its name and labels
+//! are enough for the life cycle.
 //!
 //! Invariant: a watch never ends. Each failure is logged, counted, shown in the readiness detail,
 //! and followed by another attempt after a pause (0.8 to 30 seconds).
@@ -34,17 +34,17 @@ use super::{
 };
 use crate::cluster::ApiFailure;
 
-/// The API server indexes Secrets by their type, so that it need not look at the others at all.
+/// The API server indexes Secrets by type, so that it need not read the others.
 const OF_HELM: &str = "type=helm.sh/release.v1";
 
 /// Metadata of a record is about 1 KiB.
 const PAGE_SIZE: u32 = 500;
 
-/// How to watch.
+/// The configuration of a watch.
 pub(super) struct Watch {
     pub client: Client,
-    /// Seconds after which a quiet watch is renewed: also how long a connection that silently died
-    /// goes unnoticed.
+    /// Seconds after which a watch without events is renewed: also how long a silently dead
+    /// connection goes unnoticed.
     pub renew_after: u32,
     pub health: Arc<WatchHealth>,
     pub counters: Arc<Counters>,
@@ -100,7 +100,7 @@ impl Watch {
 
     fn message<K>(&self, event: Event<PartialObjectMeta<K>>) -> Option<Message> {
         let scope = || self.health.scope().clone();
-        // A list begins before the API server has said anything.
+        // A list starts before the API server has answered.
         if !matches!(event, Event::Init) {
             self.health.event();
         }
@@ -125,11 +125,11 @@ impl Watch {
             Err(error) => {
                 count(&self.counters.metadata_errors);
                 let namespace = metadata.namespace.as_deref().unwrap_or_default();
-                if JUNK.may_tell(namespace) {
+                if JUNK.may_log(namespace) {
                     tracing::warn!(
                         namespace,
                         %error,
-                        "ignored an object that is labelled as a release record"
+                        "ignored an object that is labeled as a release record"
                     );
                 }
                 None
@@ -140,12 +140,12 @@ impl Watch {
     fn failed(&self, error: &watcher::Error) {
         let failure = ApiFailure::from(error);
         count(&self.counters.watch_errors);
-        tracing::warn!(watch = self.health.name(), error = %failure, "a watch failed; trying again");
+        tracing::warn!(watch = self.health.name(), error = %failure, "a watch failed, retrying");
         self.health.failed(&failure);
     }
 }
 
-/// The scopes to watch: every namespace given, or all at once, for each driver.
+/// The scopes to watch: every given namespace, or all at once, for each driver.
 pub(super) fn scopes(namespaces: &[String], drivers: &[Driver]) -> Vec<Scope> {
     let namespaces: Vec<Option<Box<str>>> = if namespaces.is_empty() {
         vec![None]

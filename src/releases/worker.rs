@@ -1,4 +1,4 @@
-//! What feeds the index: the watches and the writer.
+//! The tasks that fill the index: the watches and the writer.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{message::Message, shared::Shared, watch::Watch, writer::Writer};
 
-/// What feeds the index.
+/// The tasks that fill the index.
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) messages: mpsc::Receiver<Message>,
@@ -15,8 +15,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Watches, fetches and writes. Does not return but by a panic of one of its parts; everything
-    /// it started stops when it is dropped.
+    /// Watches, fetches and writes. Only returns after a panic of one of its tasks; all tasks stop
+    /// when it is dropped.
     pub async fn run(self) {
         let mut tasks = JoinSet::new();
         for health in &self.shared.watches {
@@ -31,8 +31,8 @@ impl Worker {
         }
         let writer = Writer::new(self.shared, self.index_bytes);
         tasks.spawn(writer.run(self.messages));
-        // None of them ends by itself: the first to do so takes the others with it, and whoever
-        // supervises this one learns of it.
+        // None of them ends by itself: if one does, all are stopped, and the supervisor of this
+        // task notices.
         tasks.join_next().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The one task that owns the index: takes what watches, fetches and read-throughs tell, and
+//! The task that owns the index: it applies the events of watches, fetches and read-throughs, and
 //! starts the fetches that the index demands.
 
 use std::{
@@ -22,22 +22,22 @@ use super::{
     view::Content,
 };
 
-/// Events taken at a time: after each such batch demands are served and progress is told.
+/// Events per batch: after each batch, demands are served and progress is reported.
 const BATCH: usize = 256;
 
-/// Bodies fetched at a time. Each is up to 1 MiB, and as much again while it is decoded.
+/// Concurrent fetches of bodies. Each is up to 1 MiB, and as much again while it is decoded.
 const FETCHES: usize = 8;
 
-/// Quick attempts before a record that can not be fetched is called unreadable.
+/// Quick attempts before a record that cannot be fetched counts as unreadable.
 const QUICK_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// How often a record that could not be fetched is tried again.
+/// How often a record that could not be fetched is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
     index: Index,
-    /// What is to be fetched when there is room for it: a task is many times as large as its name.
+    /// The queued fetches: a task is many times as large as a name.
     waiting: BTreeMap<RecordKey, Version>,
     fetches: JoinSet<()>,
     fetching: HashMap<RecordKey, AbortHandle>,
@@ -68,7 +68,7 @@ impl Writer {
                 },
                 slot = slots.acquire_owned(), if !self.waiting.is_empty() => match slot {
                     Ok(slot) => self.fetch(slot),
-                    // It is never closed.
+                    // The semaphore is never closed.
                     Err(_) => return,
                 },
             }
@@ -105,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// Starts one of the fetches that wait.
+    /// Starts one of the queued fetches.
     fn fetch(&mut self, slot: OwnedSemaphorePermit) {
         let Some((key, version)) = self.waiting.pop_first() else {
             return;
@@ -133,8 +133,8 @@ fn take(index: &mut Index, message: Message) {
     }
 }
 
-/// The fetch of one body: goes on until it has one, until trying again is of no use, or until the
-/// writer stops it because the body is not needed any more.
+/// The fetch of one body: it continues until it succeeds, until a retry cannot help, or until the
+/// writer stops it because the body is no longer needed.
 struct Fetch {
     key: RecordKey,
     version: Version,
@@ -143,27 +143,27 @@ struct Fetch {
 }
 
 impl Fetch {
-    /// Holds a slot while it reads, and none while it pauses.
+    /// Holds a slot while it reads, but not while it waits.
     async fn run(self, slot: OwnedSemaphorePermit) {
         let mut pause = FIRST_PAUSE;
         let mut slot = Some(slot);
         for attempt in 1.. {
             let error = match self.attempt(slot.take()).await {
                 Ok((version, body)) => {
-                    return self.tell(version, Content::Body(Arc::new(body))).await;
+                    return self.report(version, Content::Body(Arc::new(body))).await;
                 }
-                // The watch is about to tell of it.
+                // The watch is about to report it.
                 Err(ReadError::Gone) => {
-                    return self.tell(self.version.clone(), Content::Unreadable).await;
+                    return self.report(self.version.clone(), Content::Unreadable).await;
                 }
                 Err(error) => error,
             };
             self.shared.read_failed(&self.key, &error);
             if !error.is_transient() {
-                return self.tell(self.version.clone(), Content::Unreadable).await;
+                return self.report(self.version.clone(), Content::Unreadable).await;
             }
             if attempt == QUICK_ATTEMPTS {
-                self.tell(self.version.clone(), Content::Unreadable).await;
+                self.report(self.version.clone(), Content::Unreadable).await;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3).min(LONGEST_PAUSE);
@@ -185,8 +185,8 @@ impl Fetch {
         reader.body(&self.key, &reader.once()).await
     }
 
-    async fn tell(&self, version: Version, content: Content) {
-        // A writer that is gone needs no body.
+    async fn report(&self, version: Version, content: Content) {
+        // A stopped writer needs no body.
         let _ = self
             .shared
             .messages

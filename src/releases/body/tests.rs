@@ -61,7 +61,7 @@ fn the_last_document_for_an_object_wins(
 }
 
 #[test]
-fn an_object_is_unpacked_once_while_it_is_asked_for() {
+fn an_object_in_use_is_unpacked_once() {
     let body = body(vec![object(None, "a", "1"), object(None, "b", "2")]);
     let find = |name| body.find("apps", "Deployment", "shop", name);
     let (first, again) = (find("a").unwrap().unwrap(), find("a").unwrap().unwrap());
@@ -69,7 +69,7 @@ fn an_object_is_unpacked_once_while_it_is_asked_for() {
 }
 
 #[test]
-fn bodies_that_follow_each_other_never_answer_for_one_another() {
+fn a_new_body_never_gets_cached_objects_of_an_old_one() {
     let store = Arc::<Store>::default();
     for number in 0..100 {
         let json = number.to_string();
@@ -80,10 +80,10 @@ fn bodies_that_follow_each_other_never_answer_for_one_another() {
 }
 
 #[test]
-fn keys_that_collide_cost_a_look_and_change_no_answer() {
+fn colliding_keys_cost_a_lookup_and_change_no_answer() {
     let mut body = body(Vec::new());
     let names = ["a", "b", "c"];
-    // As if the hash of all names were that of "b".
+    // As if all names hashed like "b".
     let key = ObjectKey::new("apps", "Deployment", "shop", "b");
     let objects: Vec<_> = names
         .iter()
@@ -99,7 +99,7 @@ fn keys_that_collide_cost_a_look_and_change_no_answer() {
 }
 
 #[test]
-fn what_can_not_be_unpacked_is_an_error_and_not_absent() {
+fn an_object_that_cannot_be_unpacked_is_an_error_and_not_absent() {
     let mut body = body(vec![object(None, "web", "1")]);
     body.objects.break_blocks();
     let found = body.find("apps", "Deployment", "shop", "web");
@@ -118,7 +118,7 @@ fn kinds_and_namespaces_are_known_without_unpacking() {
     assert_eq!((kinds, body.count()), (vec!["Deployment"], 2));
 }
 
-/// As large as a manifest may declare one.
+/// As large as a manifest allows.
 #[test]
 fn the_largest_object_is_unpacked_once_and_not_for_each_request() {
     let json = "x".repeat(helm_guard_core::helm::manifest::OBJECT_BYTES);

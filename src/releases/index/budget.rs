@@ -1,36 +1,35 @@
-//! The memory that the index may use for what releases declare, and which record is evicted.
+//! The memory that the index may use for declared objects, and which record is evicted.
 //!
-//! Eviction begins with the namespace that uses the most, and there with the largest record. So whoever
-//! fills the index from one namespace evicts his own records, and what stays does not depend on the order
-//! of arrival: all replicas agree, after a restart too.
+//! Eviction starts with the namespace that uses the most memory, and there with the largest record. So
+//! filling the index from one namespace evicts records of that namespace, and the result does not depend
+//! on the order of arrival: all replicas agree, also after a restart.
 //!
 //! Invariants
-//! - What [`Budget::excess`] names is within what was [counted](Budget::replace), so giving way comes to
-//!   an end.
-//! - A record that made room is never forgotten: it waits in here until it is replaced, or read again
-//!   because there is room ([`Budget::readmit`]).
+//! - [`Budget::excess`] only names [counted](Budget::replace) records, so eviction terminates.
+//! - An evicted record is never forgotten: it waits here until it is replaced, or read again because
+//!   there is room ([`Budget::readmit`]).
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::releases::{key::RecordKey, view::Content};
 
-/// The index may keep so many bytes unless it is told otherwise: some 20,000 releases of ordinary size,
-/// and less than a third of the memory that the shipped Deployment allows.
+/// The default memory limit in bytes: some 20,000 releases of ordinary size, and less than a third of
+/// the memory limit of the shipped Deployment.
 pub const DEFAULT: usize = 160 << 20;
 
-/// Records are read again while less than this part of the limit is taken, so that they do not come
-/// and go.
+/// Records are read again while less than this part of the limit is used, so that they are not
+/// evicted again at once.
 const READMIT_BELOW: (usize, usize) = (7, 8);
 
-/// What is taken, by namespace and record.
+/// The used memory, by namespace and record.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
     total: usize,
     namespaces: HashMap<Box<str>, Share>,
-    /// The namespaces by what they take.
+    /// The namespaces by used memory.
     weights: BTreeSet<(usize, Box<str>)>,
-    /// Records that made room, by what they take as a whole.
+    /// Evicted records, by their full size.
     waiting: BTreeSet<(usize, RecordKey)>,
 }
 
@@ -51,13 +50,13 @@ impl Budget {
         }
     }
 
-    /// Of a record, `new` is kept in place of `old`.
+    /// Replaces the stored content `old` of a record by `new`.
     pub fn replace(&mut self, key: &RecordKey, old: Option<&Content>, new: Option<&Content>) {
-        if let Some(whole) = old.and_then(Content::missing) {
-            self.waiting.remove(&(whole, key.clone()));
+        if let Some(full_size) = old.and_then(Content::missing) {
+            self.waiting.remove(&(full_size, key.clone()));
         }
-        if let Some(whole) = new.and_then(Content::missing) {
-            self.waiting.insert((whole, key.clone()));
+        if let Some(full_size) = new.and_then(Content::missing) {
+            self.waiting.insert((full_size, key.clone()));
         }
         let (old, new) = (old.map_or(0, Content::cost), new.map_or(0, Content::cost));
         if old == new {
@@ -78,7 +77,7 @@ impl Budget {
         }
     }
 
-    /// The record that has to make room, while too much is kept.
+    /// The record to evict, while the limit is exceeded.
     pub fn excess(&self) -> Option<RecordKey> {
         if self.total <= self.limit {
             return None;
@@ -88,15 +87,15 @@ impl Budget {
         Some(key.clone())
     }
 
-    /// The records for which there is room again, the smallest first.
+    /// The evicted records that fit again, the smallest first.
     pub fn readmit(&mut self) -> Vec<RecordKey> {
         let (part, of) = READMIT_BELOW;
         let mut room = (self.limit / of * part).saturating_sub(self.total);
         let mut keys = Vec::new();
-        while let Some((whole, key)) = self.waiting.first().cloned()
-            && whole <= room
+        while let Some((full_size, key)) = self.waiting.first().cloned()
+            && full_size <= room
         {
-            room -= whole;
+            room -= full_size;
             self.waiting.pop_first();
             keys.push(key);
         }

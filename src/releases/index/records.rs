@@ -6,20 +6,20 @@ use helm_guard_core::helm::lifecycle::Status;
 
 use crate::releases::{body::About, key::Version, view::Content};
 
-/// One record. Most are of superseded revisions, of which nothing but the metadata is known: what
-/// only the others have is boxed.
+/// One record. Most are of superseded revisions, of which only the metadata is known; the other
+/// fields are boxed.
 pub(super) struct Record {
     pub revision: u32,
     pub status: Status,
     pub version: Version,
     pub read: Option<Box<Read>>,
-    /// Stays when the body goes: metrics tell of uninstalled releases too.
+    /// Stays when the body is dropped: metrics include uninstalled releases.
     pub about: Option<Arc<About>>,
-    /// The state for which a fetch is demanded.
+    /// The state for which a fetch is requested.
     pub requested: Option<Box<Version>>,
 }
 
-/// What was read of a record, and at which state.
+/// The content read from a record, and its state.
 pub(super) struct Read {
     pub version: Version,
     pub content: Content,
@@ -37,21 +37,21 @@ impl Record {
         }
     }
 
-    /// Whether what was read is of the record's present state, or a later one of which the watch
-    /// has not told yet.
+    /// Whether the content is of the record's current state, or of a later one that the watch has
+    /// not reported yet.
     pub fn is_read(&self) -> bool {
         self.read.as_ref().is_some_and(|read| {
             read.version == self.version || self.version.is_before(&read.version)
         })
     }
 
-    /// It could not be read, and nobody tries any more: its fetch was stopped when it left the active
-    /// set, to which it may come back when a later revision is deleted.
+    /// It could not be read, and is no longer retried: its fetch was stopped when it left the active
+    /// set, to which it may return when a later revision is deleted.
     pub fn is_given_up(&self) -> bool {
         self.is_unreadable() && self.requested.is_none()
     }
 
-    /// What was read.
+    /// The content.
     pub fn content(&self) -> Option<&Content> {
         self.read.as_ref().map(|read| &read.content)
     }
@@ -62,8 +62,8 @@ impl Record {
     }
 }
 
-/// The records of a release, by their revisions: ten or so, so that a sorted list is smaller than any
-/// tree and as fast.
+/// The records of a release, by revision: about ten, so a sorted list is smaller than a tree and as
+/// fast.
 #[derive(Default)]
 pub(super) struct Records {
     sorted: Vec<Record>,
@@ -88,7 +88,7 @@ impl Records {
         self.sorted.get_mut(at)
     }
 
-    /// Takes the place of one of the same revision.
+    /// Replaces one of the same revision.
     pub fn insert(&mut self, record: Record) {
         match self.find(record.revision) {
             Ok(at) => {
@@ -97,7 +97,7 @@ impl Records {
                 }
             }
             Err(at) => {
-                // A vector that grows by itself has room for four at first.
+                // A growing vector starts with a capacity of four.
                 if self.sorted.len() < 4 {
                     self.sorted.reserve_exact(1);
                 }

@@ -20,7 +20,7 @@ use crate::releases::Body;
 mod holdings;
 mod standing;
 
-/// An index, and what a reader and a fetcher would hold.
+/// An index, with the parts of a reader and a fetcher.
 struct Fixture {
     index: Index,
     directory: Arc<Directory>,
@@ -120,7 +120,7 @@ impl Fixture {
         Content::Body(Arc::new(Body::new(parts, &self.store)))
     }
 
-    /// One in which this many documents could not be read.
+    /// A body in which this many documents could not be read.
     fn body_with_problems(&self, objects: Vec<DeclaredObject>, problems: usize) -> Content {
         let release = ReleaseName {
             namespace: "shop".into(),
@@ -157,14 +157,13 @@ impl Fixture {
         claims.remove(0)
     }
 
-    /// What each active revision says of a Deployment: its image, `-` for absent, `?` for
-    /// unreadable.
-    fn said(&self, name: &str) -> Vec<(u32, String)> {
-        said(&self.claim(name))
+    /// The image of a Deployment in each active revision: `-` for absent, `?` for unreadable.
+    fn images(&self, name: &str) -> Vec<(u32, String)> {
+        images(&self.claim(name))
     }
 }
 
-fn said(claim: &Claim) -> Vec<(u32, String)> {
+fn images(claim: &Claim) -> Vec<(u32, String)> {
     let word = |held: &Held| match held {
         Held::Declared(object) => {
             let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
@@ -180,7 +179,7 @@ fn said(claim: &Claim) -> Vec<(u32, String)> {
         .collect()
 }
 
-fn says(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+fn expected_images(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
     pairs
         .iter()
         .map(|(revision, word)| (*revision, (*word).to_owned()))
@@ -188,7 +187,7 @@ fn says(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
 }
 
 #[test]
-fn a_deployed_release_claims_what_its_manifest_holds_and_nothing_else() {
+fn a_deployed_release_claims_only_the_objects_of_its_manifest() {
     let mut f = fixture();
     f.put(
         &record(3, Status::Deployed, 10),
@@ -203,7 +202,7 @@ fn a_deployed_release_claims_what_its_manifest_holds_and_nothing_else() {
         ("shop", "web")
     );
     assert_eq!((&*claim.chart, claim.phase), ("web-1.0.0", Phase::Settled));
-    assert_eq!(said(&claim), says(&[(3, "a:1")]));
+    assert_eq!(images(&claim), expected_images(&[(3, "a:1")]));
     assert!(f.claims("other").is_empty());
     assert!(
         f.directory
@@ -254,7 +253,7 @@ fn the_namespace_of_a_document(
 }
 
 #[test]
-fn a_namespace_is_cluster_scoped_though_its_requests_name_it_as_their_namespace() {
+fn a_namespace_is_cluster_scoped_although_its_requests_name_it_as_namespace() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 10),
@@ -265,7 +264,7 @@ fn a_namespace_is_cluster_scoped_though_its_requests_name_it_as_their_namespace(
 }
 
 #[test]
-fn records_kept_in_another_namespace_claim_in_the_namespace_of_the_body() {
+fn records_in_another_namespace_claim_in_the_namespace_of_the_body() {
     let mut f = fixture();
     let body = f.body_of("apps", "web", vec![deployment("web", "a:1")]);
     let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
@@ -289,14 +288,14 @@ fn two_storages_of_one_release_both_claim() {
             body,
         );
     }
-    let mut images: Vec<_> = f.claims("web").iter().flat_map(said).collect();
+    let mut images: Vec<_> = f.claims("web").iter().flat_map(images).collect();
     images.sort();
-    assert_eq!(images, says(&[(1, "a:0"), (1, "a:1")]));
+    assert_eq!(images, expected_images(&[(1, "a:0"), (1, "a:1")]));
 }
 
 /// The storage namespace of one release is the target namespace of another one of that name.
 #[test]
-fn records_of_another_release_of_that_name_make_no_copies() {
+fn records_of_another_release_of_the_same_name_are_not_copies() {
     let mut f = fixture();
     let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
     f.put(&flux, vec![deployment("web", "a:1")]);
@@ -304,7 +303,7 @@ fn records_of_another_release_of_that_name_make_no_copies() {
     f.put_body(&record(1, Status::Deployed, 11), guest);
     assert_eq!(f.claim("web").reach, Reach::Elsewhere);
     assert!(f.directory.copies().is_empty());
-    // Once it has records of its own there, the others are copies.
+    // Once the release has records in its own namespace, the others are copies.
     let own = f.body(vec![deployment("web", "a:1")]);
     f.put_body(&record(2, Status::Deployed, 12), own);
     let reaches: Vec<_> = f.claims("web").iter().map(|claim| claim.reach).collect();
@@ -312,7 +311,7 @@ fn records_of_another_release_of_that_name_make_no_copies() {
 }
 
 #[test]
-fn a_release_that_leaves_does_not_take_another_ones_claim_along() {
+fn removing_a_release_keeps_the_claims_of_others() {
     let mut f = fixture();
     let other = at(&storage_in("shop", "other"), 1, Status::Deployed, 11);
     f.put(
@@ -330,7 +329,7 @@ fn a_release_that_leaves_does_not_take_another_ones_claim_along() {
 }
 
 #[test]
-fn of_two_documents_for_one_object_the_last_counts() {
+fn the_last_of_two_documents_for_an_object_counts() {
     let mut f = fixture();
     let objects = vec![
         deployment("web", "first"),
@@ -338,11 +337,11 @@ fn of_two_documents_for_one_object_the_last_counts() {
         object("Deployment", Some("shop"), "web", "last"),
     ];
     f.put(&record(1, Status::Deployed, 10), objects);
-    assert_eq!(f.said("web"), says(&[(1, "last")]));
+    assert_eq!(f.images("web"), expected_images(&[(1, "last")]));
 }
 
 #[test]
-fn an_upgrade_is_followed_through_all_its_states() {
+fn an_upgrade_is_tracked_through_all_its_states() {
     use Status::{Deployed, PendingUpgrade, Superseded};
     let mut f = fixture();
     f.put(
@@ -354,11 +353,11 @@ fn an_upgrade_is_followed_through_all_its_states() {
         vec![deployment("web", "a:2"), deployment("new", "a:2")],
     );
     assert_eq!(f.claim("web").phase, Phase::Pending);
-    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
-    assert_eq!(f.said("old"), says(&[(4, "-"), (3, "a:1")]));
-    assert_eq!(f.said("new"), says(&[(4, "a:2"), (3, "-")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "a:2"), (3, "a:1")]));
+    assert_eq!(f.images("old"), expected_images(&[(4, "-"), (3, "a:1")]));
+    assert_eq!(f.images("new"), expected_images(&[(4, "a:2"), (3, "-")]));
 
-    // Helm supersedes the old revision before it marks the new one deployed.
+    // Helm marks the old revision superseded before the new one deployed.
     f.index.apply(record(3, Superseded, 12));
     let fetched_again = f.body(vec![deployment("web", "a:1"), deployment("old", "a:1")]);
     f.index.insert_body(
@@ -366,18 +365,18 @@ fn an_upgrade_is_followed_through_all_its_states() {
         &version_of(3, 12),
         fetched_again,
     );
-    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "a:2"), (3, "a:1")]));
 
     f.put(
         &record(4, Deployed, 13),
         vec![deployment("web", "a:2"), deployment("new", "a:2")],
     );
-    assert_eq!(f.said("web"), says(&[(4, "a:2")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "a:2")]));
     assert!(f.claims("old").is_empty());
 }
 
 #[test]
-fn an_uninstalled_release_is_not_guarded_and_keeps_no_body() {
+fn an_uninstalled_release_is_not_guarded_and_stores_no_body() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 10),
@@ -393,7 +392,7 @@ fn an_uninstalled_release_is_not_guarded_and_keeps_no_body() {
 }
 
 #[test]
-fn bodies_are_demanded_for_active_revisions_only_and_once() {
+fn bodies_are_requested_once_and_only_for_active_revisions() {
     let mut f = fixture();
     for revision in 1..=8 {
         f.index
@@ -420,7 +419,7 @@ fn bodies_are_demanded_for_active_revisions_only_and_once() {
 }
 
 #[test]
-fn a_rewritten_record_is_fetched_again_and_the_old_body_serves_meanwhile() {
+fn a_rewritten_record_is_fetched_again_and_the_old_body_is_used_meanwhile() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 10),
@@ -432,14 +431,14 @@ fn a_rewritten_record_is_fetched_again_and_the_old_body_serves_meanwhile() {
         f.index.take_demands(),
         [Demand::Fetch(key.clone(), version_of(1, 15))]
     );
-    assert_eq!(f.said("web"), says(&[(1, "a:1")]));
+    assert_eq!(f.images("web"), expected_images(&[(1, "a:1")]));
     let body = f.body(vec![deployment("web", "a:2")]);
     f.index.insert_body(&key, &version_of(1, 15), body);
-    assert_eq!(f.said("web"), says(&[(1, "a:2")]));
+    assert_eq!(f.images("web"), expected_images(&[(1, "a:2")]));
 }
 
 #[test]
-fn a_body_read_from_a_later_state_than_the_watch_has_told_is_not_fetched_twice() {
+fn a_body_newer_than_the_watch_is_not_fetched_twice() {
     let mut f = fixture();
     f.index.apply(record(1, Status::PendingInstall, 10));
     f.index.take_demands();
@@ -454,7 +453,7 @@ fn a_body_read_from_a_later_state_than_the_watch_has_told_is_not_fetched_twice()
 }
 
 #[test]
-fn a_body_of_an_earlier_state_does_not_replace_a_later_one() {
+fn an_older_body_does_not_replace_a_newer_one() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 20),
@@ -466,7 +465,7 @@ fn a_body_of_an_earlier_state_does_not_replace_a_later_one() {
         &version_of(1, 10),
         late,
     );
-    assert_eq!(f.said("web"), says(&[(1, "a:2")]));
+    assert_eq!(f.images("web"), expected_images(&[(1, "a:2")]));
 }
 
 #[test]
@@ -477,12 +476,12 @@ fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
         vec![deployment("web", "a:1")],
     );
     f.index.apply(record(4, Status::PendingUpgrade, 11));
-    assert_eq!(f.said("web"), says(&[(3, "a:1")]), "pending");
+    assert_eq!(f.images("web"), expected_images(&[(3, "a:1")]), "pending");
     f.index.apply(record(3, Status::Superseded, 12));
     f.index.apply(record(4, Status::Deployed, 13));
     assert_eq!(
-        f.said("web"),
-        says(&[(3, "a:1")]),
+        f.images("web"),
+        expected_images(&[(3, "a:1")]),
         "deployed, still not fetched"
     );
     let body = f.body(vec![deployment("web", "a:2")]);
@@ -491,18 +490,18 @@ fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
         &version_of(4, 13),
         body,
     );
-    assert_eq!(f.said("web"), says(&[(4, "a:2")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "a:2")]));
 }
 
 #[test]
-fn an_unreadable_revision_says_so_beside_a_readable_one() {
+fn an_unreadable_revision_is_reported_next_to_a_readable_one() {
     let mut f = fixture();
     f.put(
         &record(3, Status::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     f.put_body(&record(4, Status::Failed, 11), Content::Unreadable);
-    assert_eq!(f.said("web"), says(&[(4, "?"), (3, "a:1")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "?"), (3, "a:1")]));
     assert!(f.directory.is_unreadable("shop", "web") && f.directory.any_unreadable());
 }
 
@@ -527,7 +526,7 @@ fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
 }
 
 #[test]
-fn the_fetch_of_an_unreadable_record_is_stopped_when_the_record_goes() {
+fn the_fetch_of_an_unreadable_record_stops_when_the_record_is_deleted() {
     let mut f = fixture();
     f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
     f.index.delete(&record(1, Status::Deployed, 11));
@@ -550,7 +549,7 @@ fn an_unreadable_record_that_becomes_active_again_is_fetched_again() {
 }
 
 #[test]
-fn a_relist_removes_what_it_does_not_list() {
+fn a_relist_removes_missing_records() {
     let mut f = fixture();
     let gone = at(&storage_in("shop", "gone"), 1, Status::Deployed, 11);
     f.put(&record(1, Status::Superseded, 10), vec![]);
@@ -565,14 +564,14 @@ fn a_relist_removes_what_it_does_not_list() {
     assert_eq!(f.claims("gone").len(), 1, "not before the list is complete");
     f.index.relist_done(&ALL);
     assert!(f.claims("gone").is_empty());
-    assert_eq!(f.said("web"), says(&[(2, "a:1")]));
+    assert_eq!(f.images("web"), expected_images(&[(2, "a:1")]));
     assert_eq!(f.directory.releases().len(), 1);
     assert_eq!(f.directory.releases()[0].records, 1);
     assert_eq!(f.index.take_demands(), []);
 }
 
 #[test]
-fn a_relist_of_one_scope_leaves_the_others_alone() {
+fn a_relist_of_one_scope_does_not_affect_others() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 10),
@@ -595,7 +594,7 @@ fn a_relist_of_one_scope_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_list_that_breaks_off_removes_nothing() {
+fn an_aborted_list_removes_nothing() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 10),
@@ -609,7 +608,7 @@ fn a_list_that_breaks_off_removes_nothing() {
 }
 
 #[test]
-fn late_events_do_not_turn_back_time() {
+fn late_events_do_not_restore_older_states() {
     let mut f = fixture();
     f.put(
         &record(1, Status::Deployed, 20),
@@ -628,14 +627,14 @@ fn late_events_do_not_turn_back_time() {
 }
 
 #[test]
-fn a_deletion_of_an_unknown_record_is_nothing() {
+fn deleting_an_unknown_record_does_nothing() {
     let mut f = fixture();
     f.index.delete(&record(1, Status::Deployed, 5));
     assert!(f.directory.releases().is_empty());
 }
 
 #[test]
-fn a_cluster_scoped_object_of_several_documents_is_one_claim_and_goes_as_one() {
+fn a_cluster_scoped_object_of_several_documents_is_one_claim() {
     let mut f = fixture();
     let documents = |namespaces: [Option<&str>; 3]| {
         let object = |(n, namespace)| object("ClusterRole", namespace, "r", &format!("a:{n}"));
@@ -663,7 +662,7 @@ fn a_cluster_scoped_object_of_several_documents_is_one_claim_and_goes_as_one() {
 }
 
 #[test]
-fn releases_of_one_chart_share_what_they_have_alike() {
+fn releases_of_one_chart_share_common_data() {
     let mut f = fixture();
     let text = |release: u32| format!("{release} of {}", noise(4_000));
     let name = |release: u32| format!("web-{release}");
@@ -694,7 +693,7 @@ fn releases_of_one_chart_share_what_they_have_alike() {
     assert_eq!(f.store.bodies(), 0);
 }
 
-/// Text of so many bytes that does not compress.
+/// Incompressible text of this many bytes.
 fn noise(bytes: usize) -> String {
     let mut state = 1_u64;
     let mut letters = std::iter::repeat_with(|| {
@@ -724,7 +723,7 @@ fn a_thousand_upgrades_leave_one_body() {
         }
     }
     assert_eq!(f.store.bodies(), 1);
-    assert_eq!(f.said("web"), says(&[(1000, "a:1000")]));
+    assert_eq!(f.images("web"), expected_images(&[(1000, "a:1000")]));
     assert_eq!(f.directory.releases()[0].records, 10);
 }
 
@@ -746,7 +745,7 @@ fn learned(list_version: u32, records: Vec<Stored>, bodies: Vec<(u32, u32, Conte
 }
 
 #[test]
-fn what_a_read_through_finds_is_taken_over_before_the_watch_tells() {
+fn the_result_of_a_read_through_is_applied_before_the_watch_reports_it() {
     let mut f = fixture();
     f.put(
         &record(3, Status::Deployed, 10),
@@ -761,14 +760,14 @@ fn what_a_read_through_finds_is_taken_over_before_the_watch_tells() {
         ],
         vec![(4, 11, body)],
     ));
-    assert_eq!(f.said("web"), says(&[(4, "a:2"), (3, "a:1")]));
+    assert_eq!(f.images("web"), expected_images(&[(4, "a:2"), (3, "a:1")]));
     assert_eq!(f.index.take_demands(), []);
     f.index.apply(record(4, Status::PendingUpgrade, 11));
     assert_eq!(f.index.take_demands(), [], "the watch's own event, late");
 }
 
 #[test]
-fn a_read_through_that_is_older_than_a_deletion_raises_no_ghost() {
+fn a_read_through_older_than_a_deletion_does_not_restore_the_record() {
     let mut f = fixture();
     f.put(
         &record(3, Status::Deployed, 10),
@@ -785,7 +784,7 @@ fn a_read_through_that_is_older_than_a_deletion_raises_no_ghost() {
 }
 
 #[test]
-fn a_read_through_that_is_older_than_a_relist_raises_no_ghost() {
+fn a_read_through_older_than_a_relist_does_not_restore_a_record() {
     let mut f = fixture();
     let stale = learned(12, vec![record(3, Status::Deployed, 10)], vec![]);
     f.index.relist_started(ALL);
@@ -800,7 +799,7 @@ fn a_read_through_that_is_older_than_a_relist_raises_no_ghost() {
 }
 
 #[test]
-fn before_a_denial_the_releases_that_the_object_names_are_read_too() {
+fn a_read_through_also_reads_the_releases_that_the_object_names() {
     let mut f = fixture();
     f.put(
         &record(3, Status::Deployed, 10),
@@ -843,7 +842,7 @@ fn before_a_denial_the_releases_that_the_object_names_are_read_too() {
             "Secret shop/flux",
             "ConfigMap shop/flux"
         ],
-        "where it keeps its records, and where others look for them"
+        "the namespace of its records, and the usual one"
     );
     let unheard_of = [
         "Secret shop/new".to_owned(),
@@ -856,7 +855,7 @@ fn before_a_denial_the_releases_that_the_object_names_are_read_too() {
 }
 
 #[test]
-fn a_read_through_removes_what_it_did_not_list_but_not_what_came_after_it() {
+fn a_read_through_removes_unlisted_records_but_not_newer_ones() {
     let mut f = fixture();
     f.put(&record(3, Status::Superseded, 9), vec![]);
     f.put(
@@ -870,9 +869,9 @@ fn a_read_through_removes_what_it_did_not_list_but_not_what_came_after_it() {
     assert_eq!((view.newest, view.records), (5, 2));
 }
 
-/// What nobody could read may declare it.
+/// The unreadable document may declare it.
 #[test]
-fn what_a_manifest_with_a_document_that_is_not_read_lacks_is_not_absent() {
+fn an_object_missing_in_a_partly_unreadable_manifest_is_not_absent() {
     let mut fixture = fixture();
     fixture.put(
         &record(1, Status::Deployed, 10),
@@ -908,7 +907,7 @@ fn what_a_manifest_with_a_document_that_is_not_read_lacks_is_not_absent() {
 }
 
 #[test]
-fn what_a_batch_changes_is_published_when_it_ends() {
+fn changes_of_a_batch_are_published_at_its_end() {
     let mut fixture = fixture();
     let first = record(1, Status::Deployed, 10);
     fixture.put(&first, vec![deployment("front", "a:1")]);
@@ -930,9 +929,9 @@ fn what_a_batch_changes_is_published_when_it_ends() {
     assert_eq!(revisions, [2]);
 }
 
-/// Worked out anew for each of them, it would take minutes.
+/// Computing it again for each of them would take minutes.
 #[test]
-fn a_release_of_very_many_records_is_indexed() {
+fn a_release_with_very_many_records_is_indexed() {
     const RECORDS: u32 = 100_000;
     let mut fixture = fixture();
     fixture.index.relist_started(ALL);
@@ -945,6 +944,6 @@ fn a_release_of_very_many_records_is_indexed() {
     fixture.index.relist_done(&ALL);
     let view = fixture.directory.release(&storage()).unwrap();
     assert_eq!((view.records, view.newest), (100_000, RECORDS));
-    // Of the newest alone the body is wanted.
+    // Only the newest body is requested.
     assert_eq!(fixture.index.take_demands().len(), 1);
 }

@@ -66,7 +66,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_packed_comes_out_as_it_was(objects in objects(), model in any::<Option<Vec<u8>>>()) {
+    fn unpacking_restores_the_packed_objects(objects in objects(), model in any::<Option<Vec<u8>>>()) {
         let model = model.map(Model::from);
         let packed = packed(&objects, model.as_ref());
         prop_assert_eq!(packed.objects(), Ok(objects.clone()));
@@ -82,7 +82,7 @@ proptest! {
 }
 
 #[test]
-fn a_large_manifest_is_packed_in_blocks_that_are_read_alone() {
+fn the_blocks_of_a_large_manifest_are_read_independently() {
     let objects: Vec<_> = (0..40)
         .map(|n| object("ConfigMap", &format!("a-{n}"), &hex(n, 10_000)))
         .chain([object("ConfigMap", "large", &hex(0, 3 * BLOCK))])
@@ -95,7 +95,7 @@ fn a_large_manifest_is_packed_in_blocks_that_are_read_alone() {
     assert!(*largest > index(3 * BLOCK));
     assert_eq!(packed.objects().as_ref(), Ok(&objects));
 
-    // What befalls one block is nothing to the others.
+    // Damage to one block does not affect the others.
     packed.blocks[0].pieces = Box::default();
     let found = packed
         .entries()
@@ -108,7 +108,7 @@ fn a_large_manifest_is_packed_in_blocks_that_are_read_alone() {
 }
 
 #[test]
-fn what_is_like_a_model_takes_next_to_nothing() {
+fn a_block_similar_to_its_model_takes_little_memory() {
     let text = hex(7, 20_000);
     let model: Model = text.as_bytes().into();
     let objects = [object("ConfigMap", "a", &text)];
@@ -124,7 +124,7 @@ fn what_is_like_a_model_takes_next_to_nothing() {
 }
 
 #[test]
-fn a_block_keeps_its_model_and_is_unreadable_with_another() {
+fn a_block_holds_its_model_and_is_unreadable_with_another() {
     let model: Model = hex(7, 20_000).into_bytes().into();
     let objects = [object("ConfigMap", "a", &hex(7, 20_000))];
     let mut packed = packed(&objects, Some(&model));
@@ -138,7 +138,7 @@ fn a_block_keeps_its_model_and_is_unreadable_with_another() {
 }
 
 #[test]
-fn a_place_where_no_object_begins_is_an_error() {
+fn a_position_without_an_object_is_an_error() {
     let packed = packed(&[object("ConfigMap", "a", "{}")], None);
     for (block, at) in [(0, 1), (0, 10_000), (1, 0), (u32::MAX, 0)] {
         let found = packed.object(Place { block, at });
@@ -147,7 +147,7 @@ fn a_place_where_no_object_begins_is_an_error() {
 }
 
 #[test]
-fn secrets_are_no_part_of_a_model() {
+fn a_model_contains_no_secrets() {
     let objects = [
         object("ConfigMap", "a", r#"{"first":1}"#),
         object("Secret", "b", r#"{"data":{"password":"aHVudGVyMg=="}}"#),

@@ -1,5 +1,5 @@
-//! An API server of release records that fails, lags and hangs on demand: what a real one will
-//! not do when asked. The real one has its own tests.
+//! A fake API server of release records that fails, lags and hangs on demand. The real one has its
+//! own tests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,10 +20,10 @@ use tokio::sync::{Semaphore, mpsc};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// The server's state. Records are Secrets unless said otherwise.
+/// The server's state. Records are Secrets unless stated otherwise.
 pub struct Fake {
     state: Mutex<State>,
-    /// Each namespaced list takes one permit, when this is set.
+    /// If set, each namespaced list takes one permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
@@ -40,7 +40,7 @@ struct State {
     failures: VecDeque<Failure>,
 }
 
-/// What happens to the next requests whose line contains a text.
+/// What happens to the next requests whose request line contains a text.
 struct Failure {
     line: String,
     status: u16,
@@ -53,7 +53,7 @@ impl Fake {
         (fake, client)
     }
 
-    /// With a client whose connections may die, and one whose never do.
+    /// With a client whose connections may die, and one whose connections never do.
     pub fn start_twice() -> (Arc<Self>, Client, Client) {
         let fake = Arc::new(Self {
             state: Mutex::default(),
@@ -129,7 +129,7 @@ impl Fake {
             "ADDED"
         };
         state.objects.insert(key, object.clone());
-        state.tell(event, &object);
+        state.notify(event, &object);
     }
 
     pub fn delete(&self, revision: u32) {
@@ -142,10 +142,10 @@ impl Fake {
         );
         let mut object = state.objects.remove(&key).unwrap();
         object["metadata"]["resourceVersion"] = json!(state.version.to_string());
-        state.tell("DELETED", &object);
+        state.notify("DELETED", &object);
     }
 
-    /// From now on watches tell nothing.
+    /// From now on watches report nothing.
     pub fn mute(&self) {
         self.state.lock().is_mute = true;
     }
@@ -194,7 +194,7 @@ impl Fake {
         let line = uri.to_string();
         self.state.lock().requests.push(line.clone());
         if let Some(status) = self.failure(&line) {
-            // Clients go by the reason.
+            // Clients use the reason.
             let reason = if status == 404 {
                 "NotFound"
             } else {
@@ -294,7 +294,7 @@ impl Fake {
 }
 
 impl State {
-    fn tell(&mut self, event: &str, object: &Value) {
+    fn notify(&mut self, event: &str, object: &Value) {
         self.send(event, Some("secrets"), &metadata_of(object));
     }
 

@@ -1,4 +1,4 @@
-//! Who would lose something with a namespace or a definition.
+//! Which releases depend on a namespace or a CRD.
 
 use helm_guard_core::guard::{
     Claimant, Reach, Trusts,
@@ -50,13 +50,13 @@ impl Fixture {
     }
 }
 
-/// A Deployment in a namespace that is not the release's.
+/// A Deployment outside the namespace of the release.
 fn away() -> Vec<DeclaredObject> {
     vec![object("Deployment", Some("elsewhere"), "web", "a:1")]
 }
 
 #[test]
-fn a_release_holds_what_each_of_its_active_revisions_does() {
+fn a_release_depends_on_what_each_active_revision_declares() {
     let mut fixture = fixture();
     fixture.put(&record(1, Status::Deployed, 1), away());
     assert_eq!(fixture.hold(), [true, true]);
@@ -64,7 +64,7 @@ fn a_release_holds_what_each_of_its_active_revisions_does() {
         fixture.held_by(Stake::Definition(&deployments(false))),
         [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
     );
-    // An upgrade that takes it out of the chart deletes it before it is done.
+    // An upgrade that removes it from the chart deletes it before the upgrade completes.
     fixture.put(&record(2, Status::PendingUpgrade, 2), Vec::new());
     assert_eq!(fixture.hold(), [false, false]);
     fixture.put(&record(2, Status::Failed, 3), Vec::new());
@@ -74,7 +74,7 @@ fn a_release_holds_what_each_of_its_active_revisions_does() {
 }
 
 #[test]
-fn a_release_that_is_being_uninstalled_holds_nothing() {
+fn a_release_being_uninstalled_protects_nothing() {
     let mut fixture = fixture();
     for (version, status) in [(1, Status::Uninstalling), (2, Status::Uninstalled)] {
         fixture.put(&record(1, status, version), away());
@@ -85,7 +85,7 @@ fn a_release_that_is_being_uninstalled_holds_nothing() {
 }
 
 #[test]
-fn a_namespace_holds_the_releases_that_are_recorded_in_it() {
+fn a_namespace_is_protected_by_the_releases_recorded_in_it() {
     let mut fixture = fixture();
     fixture.put(&record(1, Status::Failed, 1), Vec::new());
     let home = Stake::Namespace("shop");
@@ -100,7 +100,7 @@ fn a_namespace_holds_the_releases_that_are_recorded_in_it() {
 #[case::home("shop", false, (Reach::Own, 0))]
 #[case::away("elsewhere", false, (Reach::Elsewhere, 1))]
 #[case::of_the_cluster("shop", true, (Reach::Elsewhere, 1))]
-fn what_is_not_in_the_namespace_of_the_records_needs_a_witness(
+fn an_object_outside_the_namespace_of_the_records_needs_a_witness(
     #[case] namespace: &str,
     #[case] is_cluster_scoped: bool,
     #[case] expected: (Reach, usize),
@@ -120,7 +120,7 @@ fn what_is_not_in_the_namespace_of_the_records_needs_a_witness(
 }
 
 #[test]
-fn an_object_without_a_namespace_is_no_witness_in_the_namespace_of_its_release() {
+fn a_cluster_scoped_object_is_not_a_witness_for_the_namespace_of_its_release() {
     let mut fixture = fixture();
     let mut role = object("ClusterRole", None, "web", "");
     role.group = "rbac.authorization.k8s.io".to_owned();
@@ -132,9 +132,9 @@ fn an_object_without_a_namespace_is_no_witness_in_the_namespace_of_its_release()
     assert_eq!(kinds, ["Deployment"]);
 }
 
-/// A restored namespace: its own records hold nothing, wherever they are.
+/// A restored namespace: the copied records protect nothing, wherever they are.
 #[test]
-fn copies_hold_nothing() {
+fn copies_protect_nothing() {
     let mut fixture = fixture();
     let home = Stake::Namespace("shop");
     let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);

@@ -1,10 +1,10 @@
-//! What the index does when it has no room for all that releases declare.
+//! What the index does when declared objects exceed its budget.
 
 use std::fmt::Write as _;
 
 use super::*;
 
-/// Text that does not compress.
+/// Incompressible text.
 fn noise(seed: u64, bytes: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = String::new();
@@ -19,21 +19,21 @@ fn noise(seed: u64, bytes: usize) -> String {
 
 const KIB: usize = 1024;
 
-struct Room {
+struct BudgetFixture {
     fixture: Fixture,
     seed: u64,
 }
 
-/// What is known of a release's Deployment.
+/// What the index knows about a release's Deployment.
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
     Whole,
-    /// That it is declared.
+    /// Only that it is declared.
     Outline,
     Nothing,
 }
 
-impl Room {
+impl BudgetFixture {
     fn of(bytes: usize) -> Self {
         let mut fixture = fixture();
         fixture.index = Index::within(bytes, Arc::clone(&fixture.directory));
@@ -47,7 +47,7 @@ impl Room {
         self.fixture.body_of(namespace, name, objects)
     }
 
-    /// A release of its own, whose one Deployment takes so many bytes.
+    /// A separate release with one Deployment of this many bytes.
     fn put(&mut self, namespace: &str, name: &str, bytes: usize) -> Stored {
         let stored = at(&storage_in(namespace, name), 1, Status::Deployed, 10);
         let content = self.content(namespace, name, bytes);
@@ -77,61 +77,61 @@ impl Room {
 }
 
 #[test]
-fn who_fills_the_index_from_one_namespace_pushes_out_none_of_another() {
-    let mut room = Room::of(1000 * KIB);
+fn filling_the_index_from_one_namespace_evicts_nothing_of_another() {
+    let mut budget = BudgetFixture::of(1000 * KIB);
     for number in 0..4 {
-        room.put("shop", &format!("web-{number}"), 50 * KIB);
+        budget.put("shop", &format!("web-{number}"), 50 * KIB);
     }
     for number in 0..50 {
-        room.put("evil", &format!("junk-{number}"), 60 * KIB);
+        budget.put("evil", &format!("junk-{number}"), 60 * KIB);
     }
     for number in 4..8 {
-        room.put("shop", &format!("web-{number}"), 50 * KIB);
+        budget.put("shop", &format!("web-{number}"), 50 * KIB);
     }
     for number in 0..8 {
-        assert_eq!(room.known("shop", &format!("web-{number}")), Known::Whole);
+        assert_eq!(budget.known("shop", &format!("web-{number}")), Known::Whole);
     }
     let whole = (0..50)
-        .filter(|number| room.known("evil", &format!("junk-{number}")) == Known::Whole)
+        .filter(|number| budget.known("evil", &format!("junk-{number}")) == Known::Whole)
         .count();
     assert!((5..=10).contains(&whole), "{whole} of 50");
-    // The others still claim what they declare, so that their records are read for each request.
+    // The others still claim their objects, so that their records are read for each request.
     for number in 0..50 {
-        assert!(room.known("evil", &format!("junk-{number}")) != Known::Nothing);
+        assert!(budget.known("evil", &format!("junk-{number}")) != Known::Nothing);
     }
-    // All of it but the model of their chart.
-    assert!(room.fixture.store.bytes() <= 1200 * KIB);
+    // All of it except the model of their chart.
+    assert!(budget.fixture.store.bytes() <= 1200 * KIB);
 }
 
 #[test]
-fn the_largest_record_of_the_heaviest_namespace_makes_room_whatever_came_first() {
+fn the_largest_record_of_the_largest_namespace_is_evicted_in_any_order() {
     let sizes = [("a", 300), ("b", 100), ("c", 250), ("d", 120)];
     for turn in 0..sizes.len() {
-        let mut room = Room::of(550 * KIB);
-        room.put("other", "web", 150 * KIB);
+        let mut budget = BudgetFixture::of(550 * KIB);
+        budget.put("other", "web", 150 * KIB);
         for (name, kib) in sizes.iter().cycle().skip(turn).take(sizes.len()) {
-            room.put("shop", name, kib * KIB);
+            budget.put("shop", name, kib * KIB);
         }
-        let known = |name| room.known("shop", name);
+        let known = |name| budget.known("shop", name);
         assert_eq!(
             [known("a"), known("b"), known("c"), known("d")],
             [Known::Outline, Known::Whole, Known::Outline, Known::Whole],
             "from {turn} on"
         );
-        assert_eq!(room.known("other", "web"), Known::Whole);
+        assert_eq!(budget.known("other", "web"), Known::Whole);
     }
 }
 
 #[test]
-fn a_record_for_which_not_even_names_have_room_is_a_problem_of_its_release() {
-    let mut room = Room::of(20 * KIB);
+fn a_record_whose_names_exceed_the_budget_makes_its_release_unreadable() {
+    let mut budget = BudgetFixture::of(20 * KIB);
     for number in 0..100 {
-        room.put("evil", &format!("junk-{number}"), KIB);
+        budget.put("evil", &format!("junk-{number}"), KIB);
     }
-    let directory = &room.fixture.directory;
+    let directory = &budget.fixture.directory;
     let unknown: Vec<String> = (0..100)
         .map(|number| format!("junk-{number}"))
-        .filter(|name| room.known("evil", name) == Known::Nothing)
+        .filter(|name| budget.known("evil", name) == Known::Nothing)
         .collect();
     assert!(unknown.len() > 50, "{}", unknown.len());
     // Requests about their objects are indeterminate, and not "not declared".
@@ -143,35 +143,37 @@ fn a_record_for_which_not_even_names_have_room_is_a_problem_of_its_release() {
 }
 
 #[test]
-fn a_record_that_made_room_is_asked_for_again_when_there_is_some() {
-    let mut room = Room::of(500 * KIB);
-    room.put("shop", "web", 300 * KIB);
-    let junk = room.put("shop", "junk", 400 * KIB);
-    assert_eq!(room.known("shop", "junk"), Known::Outline);
-    assert_eq!(room.known("shop", "web"), Known::Whole);
-    let large = room.put("shop", "large", 460 * KIB);
-    assert_eq!(room.fetches(), []);
+fn an_evicted_record_is_fetched_again_when_memory_is_free() {
+    let mut budget = BudgetFixture::of(500 * KIB);
+    budget.put("shop", "web", 300 * KIB);
+    let junk = budget.put("shop", "junk", 400 * KIB);
+    assert_eq!(budget.known("shop", "junk"), Known::Outline);
+    assert_eq!(budget.known("shop", "web"), Known::Whole);
+    let large = budget.put("shop", "large", 460 * KIB);
+    assert_eq!(budget.fetches(), []);
 
-    room.fixture.index.delete(&large);
-    assert_eq!(room.fetches(), [], "still no room");
-    room.fixture
+    budget.fixture.index.delete(&large);
+    assert_eq!(budget.fetches(), [], "still no room");
+    budget
+        .fixture
         .index
         .delete(&at(&storage_in("shop", "web"), 1, Status::Deployed, 10));
-    assert_eq!(room.fetches(), std::slice::from_ref(&junk.key));
-    assert_eq!(room.fetches(), [], "asked for once");
-    let content = room.content("shop", "junk", 400 * KIB);
-    room.fixture
+    assert_eq!(budget.fetches(), std::slice::from_ref(&junk.key));
+    assert_eq!(budget.fetches(), [], "asked for once");
+    let content = budget.content("shop", "junk", 400 * KIB);
+    budget
+        .fixture
         .index
         .insert_body(&junk.key, &junk.version, content);
-    assert_eq!(room.known("shop", "junk"), Known::Whole);
+    assert_eq!(budget.known("shop", "junk"), Known::Whole);
 }
 
 #[test]
-fn what_a_request_reads_of_a_release_without_room_pushes_out_no_other() {
-    let mut room = Room::of(500 * KIB);
-    room.put("shop", "web", 400 * KIB);
-    let junk = room.put("shop", "junk", 450 * KIB);
-    let content = room.content("shop", "junk", 300 * KIB);
+fn a_read_through_of_an_evicted_release_evicts_no_other() {
+    let mut budget = BudgetFixture::of(500 * KIB);
+    budget.put("shop", "web", 400 * KIB);
+    let junk = budget.put("shop", "junk", 450 * KIB);
+    let content = budget.content("shop", "junk", 300 * KIB);
     let learned = Learned {
         storage: Arc::clone(&junk.key.storage),
         list_version: "50".into(),
@@ -183,21 +185,22 @@ fn what_a_request_reads_of_a_release_without_room_pushes_out_no_other() {
             content,
         }],
     };
-    room.fixture.index.learn(learned);
-    assert_eq!(room.known("shop", "junk"), Known::Outline);
-    assert_eq!(room.known("shop", "web"), Known::Whole);
+    budget.fixture.index.learn(learned);
+    assert_eq!(budget.known("shop", "junk"), Known::Outline);
+    assert_eq!(budget.known("shop", "web"), Known::Whole);
 }
 
 #[test]
-fn of_two_active_revisions_neither_is_believed_while_one_is_an_outline() {
-    let mut room = Room::of(500 * KIB);
+fn neither_active_revision_counts_while_one_is_an_outline() {
+    let mut budget = BudgetFixture::of(500 * KIB);
     let web = storage_in("shop", "web");
     for (revision, status, bytes) in [(1, Status::Deployed, 100), (2, Status::Failed, 450)] {
-        let content = room.content("shop", "web", bytes * KIB);
-        room.fixture
+        let content = budget.content("shop", "web", bytes * KIB);
+        budget
+            .fixture
             .put_body(&at(&web, revision, status, 10 + revision), content);
     }
-    let claims = room
+    let claims = budget
         .fixture
         .directory
         .claims("apps", "Deployment", "shop", "web");
@@ -207,32 +210,32 @@ fn of_two_active_revisions_neither_is_believed_while_one_is_an_outline() {
 }
 
 #[test]
-fn a_release_that_goes_gives_its_room_back() {
-    let mut room = Room::of(500 * KIB);
+fn a_removed_release_releases_its_memory() {
+    let mut budget = BudgetFixture::of(500 * KIB);
     for number in 0..100 {
         let name = format!("web-{number}");
-        let stored = room.put("shop", &name, 200 * KIB);
-        assert_eq!(room.known("shop", &name), Known::Whole, "{number}");
-        room.fixture.index.delete(&stored);
+        let stored = budget.put("shop", &name, 200 * KIB);
+        assert_eq!(budget.known("shop", &name), Known::Whole, "{number}");
+        budget.fixture.index.delete(&stored);
     }
     for revision in 1..100 {
         let stored = at(&storage(), revision, Status::Deployed, 100 + revision);
-        let content = room.content("shop", "web", 200 * KIB);
-        room.fixture.put_body(&stored, content);
-        assert_eq!(room.known("shop", "web"), Known::Whole, "{revision}");
+        let content = budget.content("shop", "web", 200 * KIB);
+        budget.fixture.put_body(&stored, content);
+        assert_eq!(budget.known("shop", "web"), Known::Whole, "{revision}");
     }
 }
 
-/// Names of kinds compress well, and are kept as they are.
+/// Names of kinds compress well, but are stored uncompressed.
 #[test]
-fn names_without_end_count() {
-    let mut room = Room::of(200 * KIB);
+fn very_long_names_count_in_the_budget() {
+    let mut budget = BudgetFixture::of(200 * KIB);
     let objects = (0..1000)
         .map(|number| object(&format!("{}{number}", "K".repeat(1000)), None, "a", "b"))
         .collect();
-    let content = room.fixture.body_of("evil", "names", objects);
+    let content = budget.fixture.body_of("evil", "names", objects);
     assert!(content.cost() > 1000 * KIB, "{}", content.cost());
     let stored = at(&storage_in("evil", "names"), 1, Status::Deployed, 10);
-    room.fixture.put_body(&stored, content);
-    assert!(room.fixture.directory.is_unreadable("evil", "names"));
+    budget.fixture.put_body(&stored, content);
+    assert!(budget.fixture.directory.is_unreadable("evil", "names"));
 }

@@ -1,4 +1,4 @@
-//! What a release says of an object, where there are records of it in several namespaces.
+//! The state of a release with records in several namespaces.
 
 use super::*;
 use crate::releases::Standing;
@@ -37,9 +37,9 @@ fn elsewhere(namespace: &str, revision: u32) -> Stored {
     )
 }
 
-/// A forged record elsewhere would settle an emergency change.
+/// Otherwise a forged record elsewhere could resolve an emergency change.
 #[test]
-fn the_records_of_its_own_namespace_speak_for_a_release() {
+fn records_in_the_own_namespace_decide_the_state_of_a_release() {
     let mut f = fixture();
     assert_eq!(f.standing(), "gone");
     f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
@@ -55,9 +55,9 @@ fn the_records_of_its_own_namespace_speak_for_a_release() {
     assert_eq!(f.standing(), "gone");
 }
 
-/// Flux keeps them there. Of two such namespaces nobody can say which is the right one.
+/// Flux stores them there. With two such namespaces, the right one is unknown.
 #[test]
-fn records_elsewhere_speak_for_a_release_that_has_none_of_its_own() {
+fn records_elsewhere_count_if_the_own_namespace_has_none() {
     let mut f = fixture();
     f.put(&elsewhere("flux", 3), vec![deployment("web", "a:3")]);
     assert_eq!(f.standing(), r#"3 {"image":"a:3"}"#);
