@@ -1,15 +1,15 @@
-//! The review of a request: from what was asked to a verdict, and from the verdict to a decision. The
-//! webhook, `check`, `explain` and the replay of recordings all ask here.
+//! The review of a request: from the request to a verdict, and from the verdict to a decision. The
+//! webhook, `check`, `explain` and the replay of recordings all use it.
 //!
 //! The steps, in order: the early exits ([`helm_guard_core::guard::screen`]), the object and its kind
 //! (`location`, `schema`), the verdict (`objects`, or `release_infrastructure` for what releases
 //! depend on), break-glass (`break_glass`), the decision ([`helm_guard_core::guard::decide`]).
 //!
 //! Invariants
-//! - No HTTP and nothing that is recorded: a review changes nothing, so asking is free of side effects.
-//! - No denial comes from the index: before anything but a pass is returned, the records are read again
-//!   and the request is evaluated again.
-//! - A failure to reach a verdict has a type of its own (`Undecided`), so that no pass is an error.
+//! - No HTTP and no recording: a review has no side effects.
+//! - No denial comes from the index: before any verdict other than "allowed" is returned, the records
+//!   are read again and the request is evaluated again.
+//! - A failure to reach a verdict has its own type (`Undecided`), so that an allowed request is never an error.
 //!
 //! Start at [`Reviewer::review`].
 
@@ -49,18 +49,18 @@ pub use self::{
 };
 use self::{location::LocatedObject, object_review::ObjectReview, undecided::Undecided};
 
-/// Which entry of the registration a request comes from.
+/// The entry of the registration through which a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// One that takes requests in the version they are made in.
+    /// An entry for requests in their original version.
     AsRequested,
-    /// One for a single version, which others are converted to.
+    /// An entry for a single version, to which others are converted.
     OneVersion,
-    /// One for what releases depend on: their records, namespaces, CRDs.
+    /// An entry for release infrastructure: records, namespaces, CRDs.
     ReleaseInfrastructure,
 }
 
-/// What a review came to: all that is answered and recorded.
+/// The result of a review: everything that is answered and recorded.
 #[derive(Debug)]
 pub struct Review<'r> {
     /// The policy that was in force.
@@ -69,7 +69,7 @@ pub struct Review<'r> {
     pub verdict: Verdict,
     /// The enforcement mode that applies.
     pub mode: Mode,
-    /// What follows from both.
+    /// The decision that follows from both.
     pub decision: Decision,
     /// Whether break-glass was used.
     pub break_glass: BreakGlassCheck,
@@ -77,12 +77,12 @@ pub struct Review<'r> {
 }
 
 impl Review<'_> {
-    /// The object that was evaluated, as far as it is known.
+    /// The evaluated object, if it is known.
     pub fn object(&self) -> Option<ObjectRef<'_>> {
         self.located.as_ref().map(LocatedObject::object)
     }
 
-    /// All of it together with its request.
+    /// Combines it with its request.
     pub fn decided<'a>(
         &'a self,
         request: &'a Request<'a>,
@@ -175,7 +175,7 @@ impl<S: Sources> Reviewer<S> {
     }
 }
 
-/// Why there is nothing to evaluate, by the request alone.
+/// Why there is nothing to evaluate, based on the request alone.
 fn screened(request: &Request<'_>, entry: Entry) -> Option<Reason> {
     match entry {
         Entry::AsRequested => screen(request),
@@ -184,14 +184,14 @@ fn screened(request: &Request<'_>, entry: Entry) -> Option<Reason> {
     }
 }
 
-/// An entry for one version is for requests made in another: the others are evaluated as they are.
-/// Its match condition keeps them away, where nobody took that off.
+/// An entry for one version is for requests made in another one: requests in that version are
+/// evaluated by the ordinary entry. The match condition excludes them, unless somebody removed it.
 fn unconverted(request: &Request<'_>) -> Option<Reason> {
     let original = request.request_kind.as_ref().unwrap_or(&request.kind);
     (*original == request.kind).then_some(Reason::NotJudged)
 }
 
-/// What is not named and was not read is not what nobody can read: its size must not let it pass.
+/// An unread object without a name differs from an unreadable one: its size must not allow it.
 fn unnamed(request: &Request<'_>, reason: Reason) -> Reason {
     match (reason, request.unread, request.operation) {
         (Reason::ObjectUnreadable, Some(_), Operation::Create) => Reason::NotJudged,

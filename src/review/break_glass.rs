@@ -1,6 +1,6 @@
 //! Whether break-glass covers a violation.
 //!
-//! Costs nothing but for a break-glass identity that violates something.
+//! Only has a cost for a break-glass identity that violates something.
 
 use std::time::Instant;
 
@@ -14,19 +14,19 @@ use tokio::time::timeout_at;
 
 use super::sources::GrantSource;
 
-/// What break-glass says of a request.
+/// The result of the break-glass check.
 #[derive(Debug)]
 pub enum BreakGlassCheck {
-    /// It is no violation, or not by a break-glass identity.
+    /// There is no violation, or not by a break-glass identity.
     NotUsed,
-    /// It covers the violation.
+    /// Break-glass covers the violation.
     Granted(Leave),
-    /// A break-glass identity may not do this.
+    /// Break-glass does not cover the violation of this break-glass identity.
     Denied(Refusal),
 }
 
 impl BreakGlassCheck {
-    /// What the decision depends on.
+    /// The input for the decision.
     pub(super) fn access(&self) -> EmergencyAccess {
         match self {
             Self::Granted(_) => EmergencyAccess::Granted,
@@ -34,7 +34,7 @@ impl BreakGlassCheck {
         }
     }
 
-    /// Why a break-glass identity is treated like anyone here.
+    /// Why a break-glass identity is treated like any other user.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Denied(refusal) => Some(refusal),
@@ -43,7 +43,7 @@ impl BreakGlassCheck {
     }
 }
 
-/// Checks whether this violation of this object may pass.
+/// Checks whether break-glass covers this violation.
 pub(super) async fn authorize<S: GrantSource>(
     sources: &S,
     policy: &Policy,
@@ -72,7 +72,7 @@ pub(super) async fn authorize<S: GrantSource>(
         places: &places,
         now: Timestamp::now(),
     };
-    // The source is not trusted to keep to its deadline.
+    // The source is not trusted to keep its deadline.
     let grants = match timeout_at(deadline.into(), sources.grants(deadline)).await {
         Ok(Ok(grants)) => grants,
         Ok(Err(error)) => return without_grants(&question, &error.to_string()),
@@ -84,8 +84,8 @@ pub(super) async fn authorize<S: GrantSource>(
     }
 }
 
-/// Where a grant is needed, one that nobody can read covers nothing. Where none is, it would only have
-/// named the ticket.
+/// If a grant is required, an unreadable one covers nothing. If none is required, it would only have
+/// provided the ticket.
 fn without_grants(question: &grant::Question<'_>, error: &str) -> BreakGlassCheck {
     tracing::warn!(error, "failed to read the break-glass grants");
     match grant::leave(question, []) {

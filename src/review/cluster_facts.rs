@@ -1,11 +1,11 @@
-//! What has to be found out about the cluster before an exempt controller may act, or before an owner
+//! Facts about the cluster that are needed before an exempt controller may act, or before an owner
 //! reference counts as a deletion.
 //!
 //! Invariants
-//! - Only asked where it can matter: for the controllers that need such a license, and for requests with
-//!   owner references that are in question.
-//! - What could not be found out licenses nobody. Where that would refuse a controller because of a
-//!   failure of the cluster, [`ClusterFacts::failed`] says so.
+//! - Only read where they can matter: for the controllers that need such a license, and for requests
+//!   with relevant owner references.
+//! - An unknown fact gives no license. If that would deny a controller because of a failure of the
+//!   cluster, [`ClusterFacts::failed`] reports it.
 
 use std::{borrow::Cow, time::Instant};
 
@@ -24,19 +24,19 @@ use super::{
 };
 use crate::releases::{Autoscalers, Autoscaling, Wanted};
 
-/// Owners of a request that are looked up; no object has more of them.
+/// The maximum number of owners that are looked up for a request; real objects do not have more.
 const OWNERS: usize = 8;
 
-/// What was found out.
+/// The known facts.
 #[derive(Debug, Default)]
 pub(super) struct ClusterFacts {
     is_terminating: bool,
     owners: Vec<String>,
     unknown_owners: Vec<String>,
     autoscaler: Autoscaler,
-    /// Records elsewhere may declare the autoscaler: a witness has to be looked at.
+    /// Records elsewhere may declare the autoscaler: a witness must be read.
     pub is_autoscaler_in_question: bool,
-    /// A controller may lack its license only because the cluster did not answer.
+    /// A controller may lack its license because the cluster did not answer.
     pub failed: bool,
 }
 
@@ -50,7 +50,7 @@ impl ClusterFacts {
         }
     }
 
-    /// What is known without asking the API server.
+    /// The facts known without a call to the API server.
     pub(super) fn known<S: Sources>(review: &ObjectReview<'_, S>) -> Self {
         let sources = &review.reviewer.sources;
         let object = review.located.object();
@@ -70,7 +70,7 @@ impl ClusterFacts {
         }
     }
 
-    /// What the API server says now.
+    /// The current facts from the API server.
     pub(super) async fn now<S: Sources>(
         review: &ObjectReview<'_, S>,
         claims: &[Claim],
@@ -126,7 +126,7 @@ impl ClusterFacts {
                 .await
             {
                 OwnerState::Live(uid) if uid == owner.uid => self.owners.push(uid),
-                // What deleted the owner was judged itself.
+                // The deletion of the owner was evaluated itself.
                 OwnerState::Gone if is_delete => self.owners.push(owner.uid.to_owned()),
                 OwnerState::Undeclared | OwnerState::Live(_) | OwnerState::Gone => {}
                 OwnerState::Unknown => self.unknown_owners.push(owner.uid.to_owned()),
@@ -140,7 +140,7 @@ async fn is_declared<S: ObjectSource>(sources: &S, found: &Autoscalers, until: I
     found.is_declared || attestations.await.contains(&Attestation::Counts)
 }
 
-/// Whether the requester is a controller that needs this license for what it asks.
+/// Whether the requester is a controller that needs this license for its request.
 fn asks<S>(review: &ObjectReview<'_, S>, license: License) -> bool {
     let request = review.request;
     let is_it = match license {
@@ -153,7 +153,7 @@ fn asks<S>(review: &ObjectReview<'_, S>, license: License) -> bool {
             .has_license(request.user_info.identity(), license)
 }
 
-/// What an owner reference names.
+/// The target of an owner reference.
 struct ReferencedOwner<'o> {
     api_version: &'o str,
     kind: &'o str,
@@ -161,15 +161,15 @@ struct ReferencedOwner<'o> {
     uid: &'o str,
 }
 
-/// What became of it.
+/// The state of an owner.
 enum OwnerState {
     /// No claiming release declares it.
     Undeclared,
-    /// Declared, and there with this uid.
+    /// Declared, and exists with this uid.
     Live(String),
-    /// Declared, and not there.
+    /// Declared, and missing.
     Gone,
-    /// It could not be found out.
+    /// Unknown.
     Unknown,
 }
 
@@ -184,7 +184,7 @@ impl<'o> ReferencedOwner<'o> {
         })
     }
 
-    /// Looks for it in the namespace of its dependent, then among cluster-scoped objects.
+    /// Looks it up in the namespace of its dependent, then among cluster-scoped objects.
     async fn look_up<S: Sources>(
         &self,
         sources: &S,

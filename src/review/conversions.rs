@@ -1,14 +1,14 @@
-//! The versions in which the API server makes a call of its own about a request, so that each manifest is
+//! The versions in which the API server makes a separate call about a request, so that each manifest is
 //! compared in its own version.
 
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-/// What is in place now; [`crate::webhook::versions`] keeps it up to date.
+/// The current state; [`crate::webhook::versions`] updates it.
 pub type ActiveConversions = Arc<ArcSwap<ConvertedVersions>>;
 
-/// The versions of each kind that objects are converted to.
+/// The versions of each kind to which objects are converted.
 #[derive(Debug, Default)]
 pub struct ConvertedVersions {
     groups: HashMap<Box<str>, KindVersions>,
@@ -18,7 +18,7 @@ pub struct ConvertedVersions {
 type KindVersions = HashMap<Box<str>, Vec<Box<str>>>;
 
 impl ConvertedVersions {
-    /// Of groups, kinds and versions.
+    /// From groups, kinds and versions.
     pub fn of<'v>(converted: impl IntoIterator<Item = (&'v str, &'v str, &'v str)>) -> Self {
         let mut groups: HashMap<Box<str>, KindVersions> = HashMap::new();
         for (group, kind, version) in converted {
@@ -28,7 +28,7 @@ impl ConvertedVersions {
         Self { groups }
     }
 
-    /// Those of a kind.
+    /// The versions of a kind.
     pub fn versions(&self, group: &str, kind: &str) -> &[Box<str>] {
         let kinds = self.groups.get(group);
         kinds

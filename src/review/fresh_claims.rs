@@ -1,4 +1,4 @@
-//! What the releases say of an object by their records as they are now.
+//! The claims of releases on an object, by their current records.
 
 use std::time::Instant;
 
@@ -15,21 +15,21 @@ use super::{
 };
 use crate::releases::Wanted;
 
-/// The claims on an object, as far as the records could be read again.
+/// The claims on an object, for the records that could be read again.
 pub(super) struct CurrentClaims {
     /// The claims that count.
     pub counting: Vec<Claim>,
-    /// Those that do not, as far as it is known.
+    /// The known claims that do not count.
     pub others: Vec<Claim>,
-    /// Claims that count by the index, or would if the object's owner were known, and could not be
-    /// confirmed.
+    /// Claims that count according to the index, or would if the object's owner were known, and
+    /// could not be confirmed.
     pub doubtful: Vec<Claim>,
-    /// When further reads have to be over.
+    /// The deadline of further reads.
     pub until: Instant,
 }
 
 impl CurrentClaims {
-    /// Reads the records of the claims by the index, and of the releases that the object names.
+    /// Reads the records of the claims in the index, and of the releases that the object names.
     pub(super) async fn read<S: Sources>(
         review: &ObjectReview<'_, S>,
         indexed: Vec<Claim>,
@@ -74,7 +74,7 @@ impl CurrentClaims {
             );
             for claim in indexed.iter().filter(|claim| unread.is_of(claim)) {
                 let claim = unproven(claim.clone());
-                // It stays so: size is not a reason to pass.
+                // This is permanent: size is not a reason to allow the request.
                 if unread.is_too_large {
                     current.counting.push(claim);
                 } else {
@@ -89,7 +89,7 @@ impl CurrentClaims {
     fn sort(&mut self, policy: &Policy, claims: Vec<Claim>, owner: &Owner) {
         let trusts = |namespace: &str| policy.records().trusts(namespace);
         if *owner == Owner::Unseen {
-            // Some may count, if the object could be looked at.
+            // Some may count if the object could be read.
             let proven = settle(claims, &Owner::Known(None), trusts);
             let possible = settle(proven.others, owner, trusts);
             self.counting = proven.counting;
@@ -103,13 +103,13 @@ impl CurrentClaims {
     }
 }
 
-/// A claim by the index that no record confirms: it counts for what the index says.
+/// A claim in the index that no record confirms: it counts as in the index.
 fn unproven(mut claim: Claim) -> Claim {
     claim.reach = Reach::Trusted;
     claim
 }
 
-/// The claims, of which the policy may have given up an uninstallation by now.
+/// The claims, of which the policy may have timed out an uninstall by now.
 pub(super) fn as_of_now(policy: &Policy, mut claims: Vec<Claim>) -> Vec<Claim> {
     if let Some(age) = policy.uninstalling_max_age() {
         let now = Timestamp::now();

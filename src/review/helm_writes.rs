@@ -1,8 +1,8 @@
-//! Violations that are Helm's own work: a mutating webhook may have rewritten what Helm sent, a hook of
-//! the chart is at work, or Helm takes an object over.
+//! Violations by Helm itself: a mutating webhook may have rewritten Helm's request, a hook of the chart
+//! runs, or Helm takes ownership of an object.
 //!
-//! The field manager says that it is Helm, which anyone can say. Whether the user may write the records
-//! of each release in question shows that nothing is gained by saying so.
+//! The field manager claims to be Helm, which anyone can do. The right to write the records of each
+//! release in question shows that the user gains nothing by claiming it.
 
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ impl RecordAccess {
 }
 
 impl<S: Sources> ObjectReview<'_, S> {
-    /// The verdict on a violation that is Helm's own, or may be; none on any other.
+    /// The verdict on a violation that is, or may be, Helm's own; `None` on any other.
     pub(super) async fn written_by_helm(
         &self,
         current: &CurrentClaims,
@@ -59,12 +59,12 @@ impl<S: Sources> ObjectReview<'_, S> {
         access.verdict(|| passing)
     }
 
-    /// Whether the user may write the records of all of these.
+    /// Whether the user may write the records of all these releases.
     async fn record_access(&self, claims: &[&Claim], until: Instant) -> RecordAccess {
         let user = &self.request.user_info;
         let records = self.policy.records();
         for claim in claims {
-            // Where the policy names who may deploy, nobody else is Helm.
+            // If the policy names deployers, nobody else counts as Helm.
             if !records.may_deploy(user.identity(), &claim.release) {
                 return RecordAccess::No;
             }
@@ -86,11 +86,11 @@ impl<S: Sources> ObjectReview<'_, S> {
     }
 }
 
-/// `helm upgrade --take-ownership` of what a release in another namespace declares, or of a
-/// cluster-scoped object: a pending release, which the new object names as its owner, declares what is
-/// written. Where the policy trusts the namespace of its records, the user must be able to write those;
-/// elsewhere nothing says that it may, but that the user may write the records of those that lose it.
-/// Also returned is the verdict by which it passes, which names the take-over.
+/// `helm upgrade --take-ownership` of an object of a release in another namespace, or of a
+/// cluster-scoped object: a pending release, which the new object names as its owner, declares the
+/// written values. If the policy trusts the namespace of its records, the user must be able to write
+/// those; otherwise, the user must be able to write the records of the releases that lose the object.
+/// Also returns the verdict that allows it, which names the takeover.
 fn taken_over<'c>(
     request: &Request<'_>,
     current: &'c CurrentClaims,

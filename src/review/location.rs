@@ -1,4 +1,4 @@
-//! Which object a request is about.
+//! Finds the object that a request is about.
 
 use std::{borrow::Cow, time::Instant};
 
@@ -9,14 +9,14 @@ use helm_guard_core::{
 
 use super::{schema::custom_resource, sources::SchemaSource, undecided::Undecided};
 
-/// The object that is evaluated.
+/// The evaluated object.
 #[derive(Debug)]
 pub(super) struct LocatedObject<'r> {
     group: &'r str,
     kind: Cow<'r, str>,
     namespace: &'r str,
     name: Cow<'r, str>,
-    /// Where the parent of a Scale keeps its replicas.
+    /// The path of the replicas in the parent of a Scale.
     pub replicas_path: Vec<String>,
 }
 
@@ -31,8 +31,8 @@ impl LocatedObject<'_> {
     }
 }
 
-/// Finds out which object a request is about. Only a scale of a custom resource needs to be looked
-/// up, since it names the resource and not the kind.
+/// Finds the object that a request is about. Only a scale of a custom resource needs a lookup,
+/// because it names the resource and not the kind.
 pub(super) async fn locate<'r, S: SchemaSource>(
     sources: &S,
     request: &'r Request<'_>,
@@ -61,7 +61,7 @@ pub(super) async fn locate<'r, S: SchemaSource>(
                 kind,
                 namespace,
                 name,
-                // The API server allows field names only (`specReplicasPath` of
+                // The API server only allows field names (`specReplicasPath` of
                 // CustomResourceSubresourceScale).
                 replicas_path: path.split('.').skip(1).map(str::to_owned).collect(),
             })

@@ -1,4 +1,4 @@
-//! One request to an ordinary object, with what it is evaluated by.
+//! One request to an ordinary object, with the inputs of its evaluation.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ pub(super) struct ObjectReview<'r, S> {
     pub policy: &'r Policy,
     pub request: &'r Request<'r>,
     pub located: &'r LocatedObject<'r>,
-    /// In which versions the same request is evaluated in other calls.
+    /// The versions in which other calls evaluate the same request.
     pub conversions: ConversionTargets<'r>,
     pub deadline: Instant,
 }

@@ -1,5 +1,5 @@
-//! The verdict on an ordinary object: what is known of its kind, what the releases say of it, and say of
-//! it again before anything is denied.
+//! The verdict on an ordinary object: its schema, the claims of the index, and the claims of the current
+//! records before a denial.
 
 use helm_guard_core::{
     guard::{
@@ -20,10 +20,10 @@ use super::{
 };
 
 impl<S: Sources> ObjectReview<'_, S> {
-    /// Evaluates: from the index, and from the records as they are now before anything but a pass.
+    /// Evaluates from the index, and again from the current records unless the request is allowed.
     ///
-    /// A break-glass change is not held up by records that cannot be read. What the index alone says of a
-    /// violation is therefore a verdict too, with [`Confidence::IndexOnly`].
+    /// Unreadable records do not block a break-glass change. A violation found by the index alone is
+    /// therefore a verdict, too, with [`Confidence::IndexOnly`].
     pub(super) async fn verdict(&self) -> Verdict {
         let (request, sources) = (self.request, &self.reviewer.sources);
         let object = self.located.object();
@@ -60,7 +60,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         };
         let known = ClusterFacts::known(self);
         let verdict = judge(&claims, known.facts());
-        // A release elsewhere may declare the autoscaler that would be named.
+        // A release elsewhere may declare the autoscaler that would be reported.
         let is_in_question =
             verdict.reason == Reason::UndeclaredAutoscaler && known.is_autoscaler_in_question;
         if verdict.reason.outcome() == Outcome::Pass && !is_in_question {
@@ -69,7 +69,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         self.confirmed(claims, owner, &judge).await
     }
 
-    /// The verdict by the records as they are now.
+    /// The verdict by the current records.
     async fn confirmed(
         &self,
         indexed: Vec<Claim>,
@@ -97,7 +97,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         if current.doubtful.is_empty() {
             return verdict;
         }
-        // What could not be read excuses nothing, and may be violated.
+        // Claims that could not be read excuse nothing, and may be violated.
         let verdict = judge(&[current.counting, current.doubtful].concat());
         match verdict.reason.outcome() {
             Outcome::Violation => Verdict {
@@ -108,8 +108,8 @@ impl<S: Sources> ObjectReview<'_, S> {
         }
     }
 
-    /// When by the records as they are now another call is to evaluate the request, it may be one that
-    /// has already left it to this one: then nobody can say.
+    /// If, by the current records, another call should evaluate the request, that call may already
+    /// have deferred to this one: then the verdict is indeterminate.
     fn not_left_to_each_other(&self, verdict: Verdict) -> Verdict {
         match (verdict.reason, self.conversions) {
             (Reason::JudgedInDeclaredVersion, ConversionTargets::AllOthers) => {
@@ -119,16 +119,15 @@ impl<S: Sources> ObjectReview<'_, S> {
         }
     }
 
-    /// Nobody claims the object. As long as not all records have been read, somebody still may. When it
-    /// says that it belongs to a release whose record cannot be
-    /// read, it may well be declared. What an object says of itself is good enough to warn, and is
-    /// never used to deny.
+    /// No release claims the object. Until all records have been read, one still may. If the object
+    /// names a release whose record cannot be read, it may be declared. An object's own annotations are
+    /// enough for a warning, but never for a denial.
     fn unclaimed(&self) -> Reason {
         let sources = &self.reviewer.sources;
         if !sources.is_complete() {
             return Reason::IndexIncomplete;
         }
-        // Nearly always, and then the object need not be looked into.
+        // Nearly always true; then the object need not be parsed.
         if !sources.any_unreadable() {
             return Reason::NotDeclared;
         }
@@ -146,7 +145,7 @@ impl<S: Sources> ObjectReview<'_, S> {
     }
 }
 
-/// A ServiceAccount that violates a pending release may be that of a hook: the message says what it
+/// A ServiceAccount that violates a pending release may belong to a hook: the message says what it
 /// would need.
 fn hinted(mut verdict: Verdict, request: &Request<'_>, claims: &[Claim]) -> Verdict {
     let account = match verdict.reason {

@@ -1,4 +1,5 @@
-//! What is not evaluated because the guard's own release declares it ([`helm_guard_core::guard::own`]).
+//! Objects that are not evaluated because the guard's own release declares them
+//! ([`helm_guard_core::guard::own`]).
 
 use helm_guard_core::{
     guard::{Claim, ObjectRef, Own},
@@ -9,7 +10,7 @@ use super::{reviewer::Reviewer, sources::IndexSource};
 
 impl<S: IndexSource> Reviewer<S> {
     /// The claims on an object, without that of the guard's own release on an object in its namespace;
-    /// none where nobody else claims it.
+    /// `None` if no other release claims it.
     pub(super) fn without_own(
         &self,
         object: &ObjectRef<'_>,
@@ -35,7 +36,7 @@ impl<S: IndexSource> Reviewer<S> {
                 namespace: &own.namespace,
                 name: service.into(),
             };
-            // A record elsewhere may say that it is of any release.
+            // A record elsewhere may claim to be of any release.
             self.sources.claims(&service).iter().any(|claim| {
                 *claim.release == *release && *claim.records.namespace == *own.namespace
             })

@@ -1,5 +1,5 @@
-//! What reviews ask of a cluster, answered from release records and CRDs that were read before. No cluster
-//! is asked, so what only one could say is an error.
+//! Sources for reviews without a cluster: release records and CRDs from files. What only a cluster could
+//! answer is an error.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -26,7 +26,7 @@ pub struct RecordedSources {
 }
 
 impl RecordedSources {
-    /// Of the records in `directory`.
+    /// From the records in `directory`.
     pub fn new(directory: Arc<Directory>, crds: impl IntoIterator<Item = CrdShape>) -> Self {
         let crds = crds.into_iter().map(|shape| {
             let name = (shape.group.clone(), shape.plural.clone());
@@ -53,14 +53,14 @@ impl IndexSource for RecordedSources {
         Vec::new()
     }
 
-    /// Nobody can say of a cluster that is not asked, and a pass without a name is worse than one with one.
+    /// Unknown without a cluster; reporting it is better than allowing it without a reason.
     fn autoscaling(&self, _object: &ObjectRef<'_>, _trusts: Trusts<'_>) -> Autoscaling {
         Autoscaling::Undeclared
     }
 }
 
 impl RecordSource for RecordedSources {
-    /// Nothing changes meanwhile.
+    /// Nothing changes in the meantime.
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
@@ -73,7 +73,7 @@ impl RecordSource for RecordedSources {
         }
     }
 
-    /// Recorded reviews are evaluated as those of objects.
+    /// Recorded reviews are evaluated as reviews of ordinary objects.
     async fn fresh_holders(
         &self,
         _stake: Stake<'_>,
@@ -82,7 +82,7 @@ impl RecordSource for RecordedSources {
     ) -> FreshHolders {
         FreshHolders {
             holders: Vec::new(),
-            failure: Some("no cluster is asked".into()),
+            failure: Some("no cluster is available".into()),
         }
     }
 
@@ -92,7 +92,7 @@ impl RecordSource for RecordedSources {
         _release: &str,
         _deadline: Instant,
     ) -> Result<Vec<(u32, Status)>, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 
     async fn autoscalers(
@@ -101,19 +101,19 @@ impl RecordSource for RecordedSources {
         _trusts: Trusts<'_>,
         _deadline: Instant,
     ) -> Result<Autoscalers, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 }
 
 impl ObjectSource for RecordedSources {
-    /// Records do not show what a review does not.
+    /// Records contain no live objects.
     async fn owner_now(
         &self,
         _resource: &Resource<'_>,
         _object: &ObjectRef<'_>,
         _deadline: Instant,
     ) -> Result<Option<ReleaseName>, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 
     async fn sighting(
@@ -121,7 +121,7 @@ impl ObjectSource for RecordedSources {
         _witness: &Witness,
         _deadline: Instant,
     ) -> Result<Sighting, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 
     async fn live_uid(
@@ -129,7 +129,7 @@ impl ObjectSource for RecordedSources {
         _owner: &LiveOwner<'_>,
         _deadline: Instant,
     ) -> Result<Option<String>, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 }
 
@@ -139,18 +139,18 @@ impl NamespaceSource for RecordedSources {
         _namespace: &str,
         _deadline: Instant,
     ) -> Result<bool, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 }
 
 impl AccessSource for RecordedSources {
-    /// Records do not say who may do what.
+    /// Records contain no rights.
     async fn may_write_records(
         &self,
         _claim: &Claim,
         _user: &User<'_>,
     ) -> Result<bool, SourceError> {
-        Err("no cluster is asked".into())
+        Err("no cluster is available".into())
     }
 }
 
@@ -161,7 +161,7 @@ impl GrantSource for RecordedSources {
 }
 
 impl SchemaSource for RecordedSources {
-    /// A CRD that is in no file may well exist.
+    /// A CRD that is in no file may exist.
     async fn custom_resource(
         &self,
         group: &str,
@@ -170,7 +170,7 @@ impl SchemaSource for RecordedSources {
         let name = (group.to_owned(), plural.to_owned());
         match self.crds.get(&name) {
             Some(shape) => Ok(Some(Arc::clone(shape))),
-            None => Err(format!("no file has the definition {plural}.{group}").into()),
+            None => Err(format!("no file contains the CRD {plural}.{group}").into()),
         }
     }
 }

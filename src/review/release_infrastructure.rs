@@ -1,11 +1,11 @@
-//! Requests to what releases depend on: their records, namespaces, CRDs.
+//! Requests to release infrastructure: records, namespaces, CRDs.
 //!
 //! Invariants
-//! - As everywhere nothing is denied from the index: what a denial rests on is in the request itself or
-//!   was read after it came.
-//! - What Helm may have done passes, whoever did it ([`helm_guard_core::guard::records`]).
+//! - Nothing is denied from the index: a denial is based on the request itself, or on reads after its
+//!   arrival.
+//! - What Helm may have done is allowed, whoever did it ([`helm_guard_core::guard::records`]).
 //! - A record is decoded on a thread that may block, within the budget of all decoding
-//!   ([`crate::releases::decoding`]), and shown to nobody.
+//!   ([`crate::releases::decoding`]), and its content is shown to nobody.
 //!
 //! Start at [`verdict`].
 
@@ -49,7 +49,7 @@ pub(super) async fn verdict<S: Sources>(
 impl<S: Sources> InfrastructureReview<'_, S> {
     async fn verdict(&self) -> Result<Verdict, Undecided> {
         let request = self.request;
-        // Both keep the metadata of a namespace or a CRD as they get it.
+        // Both store the metadata of a namespace or a CRD as they receive it.
         let is_evaluated = match &*request.sub_resource {
             "" => true,
             "status" | "finalize" => request.operation == Operation::Update,
@@ -68,7 +68,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         {
             return Ok(Verdict::exempt(rule));
         }
-        // The deletion of a namespace is evaluated by its name.
+        // The deletion of a namespace is evaluated by name.
         let is_named = (self.object.kind, request.operation) == ("Namespace", Operation::Delete);
         if let Some(unread) = request.unread
             && !(is_named && unread != Unread::Late)

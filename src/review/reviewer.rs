@@ -1,4 +1,4 @@
-//! Everything that a review depends on.
+//! The dependencies of a review.
 
 use helm_guard_core::{
     compare::redact::Redactor,
@@ -11,33 +11,32 @@ use super::conversions::ActiveConversions;
 /// Everything that a review depends on.
 #[derive(Debug)]
 pub struct Reviewer<S> {
-    /// What is known of the cluster.
+    /// The sources of cluster state.
     pub sources: S,
     /// The policy in force.
     pub policy: Live,
-    /// Shows values.
+    /// Redacts values.
     pub redactor: Redactor,
-    /// The versions in which the API server makes calls of their own.
+    /// The versions in which the API server makes separate calls.
     pub conversions: ActiveConversions,
-    /// The release that the guard is installed by, if any: what it declares in the guard's namespace
-    /// is not evaluated.
+    /// The guard's own release, if any: its objects in the guard's namespace are not evaluated.
     pub own: Option<Own>,
-    /// Whether break-glass identities get what the policy gives them.
+    /// Whether break-glass applies.
     pub emergencies: Emergencies,
 }
 
-/// Whether break-glass counts.
+/// Whether break-glass applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emergencies {
-    /// As the policy and the grants say.
+    /// According to the policy and the grants.
     Considered,
-    /// Everybody is treated alike: for commands that ask what a change would come to.
+    /// Never, for commands that show the outcome of a change.
     Ignored,
 }
 
 impl<S> Reviewer<S> {
-    /// For commands that ask what a request would come to: nobody gets break-glass, nothing is the guard's
-    /// own, and there are no other calls.
+    /// For commands that show the outcome of a request: without break-glass, without the guard's own
+    /// release, and without other calls.
     pub fn for_questions(sources: S, policy: Policy, redactor: Redactor) -> Self {
         Self {
             sources,

@@ -1,4 +1,4 @@
-//! What is known of the fields of a request's kind.
+//! The schema of a request's kind.
 
 use std::{sync::Arc, time::Instant};
 
@@ -31,11 +31,11 @@ impl KindSchema {
         }
     }
 
-    /// Looks it up, where the request needs one at all. A schema that could not be read is
+    /// Looks it up, if the request needs one. A schema that could not be read is
     /// [`KindSchema::Unavailable`].
     ///
     /// # Errors
-    /// When it did not come in time.
+    /// When it was not read in time.
     pub(super) async fn of<S: SchemaSource>(
         sources: &S,
         request: &Request<'_>,
@@ -48,7 +48,7 @@ impl KindSchema {
             Some(Effect::Update | Effect::UpdateMetadata)
         );
         if !is_compared || request.unread.is_some() {
-            // Nothing is compared but the existence or a number.
+            // Only the existence or a number is compared.
             return Ok(Self::Builtin(Shape::plain()));
         }
         if let Some(shape) = builtin().lookup(group, version, object.kind) {
@@ -65,7 +65,7 @@ impl KindSchema {
     }
 }
 
-/// The custom resource that a request is about; none for the kinds of aggregated API servers.
+/// The custom resource of a request; `None` for the kinds of aggregated API servers.
 pub(super) async fn custom_resource<S: SchemaSource>(
     sources: &S,
     request: &Request<'_>,

@@ -1,4 +1,4 @@
-//! What a review asks of the modules that know the cluster, one trait a subsystem. All of it is reading.
+//! The state that a review reads from other modules, one trait for each subsystem. All methods only read.
 
 use std::{
     collections::BTreeMap,
@@ -20,20 +20,19 @@ use helm_guard_core::{
 
 use crate::releases::{Autoscalers, Autoscaling, Wanted};
 
-/// Why a source could not answer. Only ever logged: what it means for the request is decided by
-/// the review.
+/// Why a source could not answer. Only logged: the review decides what it means for the request.
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
-/// Kept back from the deadline when something is read from the API server, so that a request whose
-/// records come too late still gets an answer of its own.
+/// Reserved before the deadline when something is read from the API server, so that a request whose
+/// records arrive too late still gets an answer.
 const READ_RESERVE: Duration = Duration::from_millis(200);
 
-/// When a read from the API server has to be over. The sources are not trusted to keep to it.
+/// The deadline of a read from the API server. The sources are not trusted to keep it.
 pub(super) fn read_until(deadline: Instant) -> Instant {
     deadline.checked_sub(READ_RESERVE).unwrap_or(deadline)
 }
 
-/// Everything that is known of the cluster.
+/// All sources of cluster state.
 pub trait Sources:
     IndexSource
     + RecordSource
@@ -62,27 +61,27 @@ impl<S> Sources for S where
 {
 }
 
-/// The index of release records: known at once, and perhaps a moment old.
+/// The index of release records: available at once, and perhaps slightly outdated.
 pub trait IndexSource {
-    /// What the releases say of an object.
+    /// The claims of releases on an object.
     fn claims(&self, object: &ObjectRef<'_>) -> Vec<Claim>;
 
-    /// Whether this release has an active record that cannot be read, so that nobody can say what
-    /// it declares.
+    /// Whether this release has an active record that cannot be read, so that its objects are
+    /// unknown.
     fn is_unreadable(&self, namespace: &str, release: &str) -> bool;
 
-    /// Whether there is any such release at all.
+    /// Whether there is any such release.
     fn any_unreadable(&self) -> bool {
         true
     }
 
-    /// Whether every release record has been read: before that, what no release is known to declare
-    /// may be declared all the same.
+    /// Whether every release record has been read: before that, an object without a claim may still
+    /// be declared.
     fn is_complete(&self) -> bool {
         true
     }
 
-    /// Whether records of this driver are read at all.
+    /// Whether records of this driver are read.
     fn reads(&self, _driver: Driver) -> bool {
         true
     }
@@ -96,8 +95,8 @@ pub trait IndexSource {
 
 /// Release records, read from the API server after the call began.
 pub trait RecordSource {
-    /// What the records say of an object: those of the releases that claim it, and of those that it
-    /// names as its own. Each release is read separately.
+    /// The claims on an object by the records of the releases that claim it, and of those that it
+    /// names as its owner. Each release is read separately.
     fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
@@ -121,7 +120,7 @@ pub trait RecordSource {
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<(u32, Status)>, SourceError>> + Send;
 
-    /// Who declares the object's autoscaler.
+    /// The release that declares the object's autoscaler.
     fn autoscalers(
         &self,
         object: &ObjectRef<'_>,
@@ -132,8 +131,8 @@ pub trait RecordSource {
 
 /// Live objects.
 pub trait ObjectSource {
-    /// The release that the live object of this name says it belongs to: for a request that does not
-    /// show the object.
+    /// The release that the live object of this name names as its owner, for a request without the
+    /// object.
     fn owner_now(
         &self,
         resource: &Resource<'_>,
@@ -148,7 +147,7 @@ pub trait ObjectSource {
         deadline: Instant,
     ) -> impl Future<Output = Result<Sighting, SourceError>> + Send;
 
-    /// The uid of an object as it is now; none where there is none.
+    /// The current uid of an object; `None` if it does not exist.
     fn live_uid(
         &self,
         owner: &LiveOwner<'_>,
@@ -158,18 +157,17 @@ pub trait ObjectSource {
 
 /// Namespaces.
 pub trait NamespaceSource {
-    /// The labels of a namespace, as far as they are known.
+    /// The labels of a namespace, if they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
         None
     }
 
-    /// Whether a namespace is known to be terminating, without asking anybody. It never comes back
-    /// from that.
+    /// Whether a namespace is known to be terminating, without a call. This state is final.
     fn is_known_terminating(&self, _namespace: &str) -> bool {
         false
     }
 
-    /// Whether a namespace is terminating, or is no more.
+    /// Whether a namespace is terminating or deleted.
     fn is_terminating(
         &self,
         namespace: &str,
@@ -177,7 +175,7 @@ pub trait NamespaceSource {
     ) -> impl Future<Output = Result<bool, SourceError>> + Send;
 }
 
-/// Who may do what, as the API server says.
+/// Access rights, from the API server.
 pub trait AccessSource {
     /// Whether the user may write the records of the claiming release.
     fn may_write_records(
@@ -189,13 +187,13 @@ pub trait AccessSource {
 
 /// Break-glass grants, read after the call began.
 pub trait GrantSource: Sync {
-    /// All of them.
+    /// All grants.
     fn grants(
         &self,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<BreakGlassGrant>, SourceError>> + Send;
 
-    /// Those that somebody has asked for, ended ones included.
+    /// The grants that a user has requested, including ended ones.
     fn grants_of(
         &self,
         user: &str,
@@ -235,40 +233,40 @@ pub struct LiveOwner<'a> {
     pub name: &'a str,
 }
 
-/// What was read of the records of an object's releases.
+/// The result of reading the records of an object's releases.
 #[derive(Debug, Default)]
 pub struct FreshClaims {
-    /// What those say that could be read.
+    /// The claims of those that could be read.
     pub claims: Vec<Claim>,
-    /// The others.
+    /// The failures of the others.
     pub unread: Vec<UnreadRelease>,
 }
 
 /// A release whose records could not be read.
 #[derive(Debug)]
 pub struct UnreadRelease {
-    /// Where its records are.
+    /// The namespace of its records.
     pub records: RecordsAt,
     /// Its name.
     pub release: String,
-    /// It has more records than are read, so that another attempt would fail too.
+    /// It has more records than are read, so that a retry would fail, too.
     pub is_too_large: bool,
     /// Why.
     pub error: SourceError,
 }
 
 impl UnreadRelease {
-    /// Whether this claim rests on those records.
+    /// Whether this claim is based on those records.
     pub fn is_of(&self, claim: &Claim) -> bool {
         self.records == claim.records && self.release == claim.release.name
     }
 }
 
-/// Who would lose something, by the records that could be read.
+/// The affected releases, by the records that could be read.
 #[derive(Debug, Default)]
 pub struct FreshHolders {
     /// The releases; some count only with a witness.
     pub holders: Vec<Holder>,
-    /// Why there may be more.
+    /// Why there may be more of them.
     pub failure: Option<SourceError>,
 }

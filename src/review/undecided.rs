@@ -2,7 +2,7 @@
 
 use helm_guard_core::guard::{Outcome, Reason, Verdict};
 
-/// Why no verdict could be reached: always an indeterminate reason. Whatever passes is a [`Verdict`].
+/// Why no verdict could be reached: always an indeterminate reason. Every allowed request has a [`Verdict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Undecided(pub(super) Reason);
 

@@ -1,8 +1,8 @@
 //! Whether live objects confirm what records elsewhere claim ([`helm_guard_core::guard::claimant`]).
 //!
 //! Invariants
-//! - At most a few witnesses of a few claimants are looked at, all within the request's deadline.
-//! - A claimant that no witness names does not count. Where that cannot be found out, the caller decides.
+//! - At most a few witnesses of a few claimants are read, all within the request's deadline.
+//! - A claimant that no witness names does not count. If that is unknown, the caller decides.
 
 use std::time::Instant;
 
@@ -12,20 +12,20 @@ use tokio::time::timeout_at;
 
 use super::sources::ObjectSource;
 
-/// What is known of a claim.
+/// The result for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Attestation {
     /// No witness names the release.
     Unnamed,
-    /// The guard may not look at its witnesses.
+    /// The guard may not read its witnesses.
     Forbidden,
-    /// The API server did not say.
+    /// The API server did not answer.
     Unknown,
-    /// It counts.
+    /// The claim counts.
     Counts,
 }
 
-/// What is known of each claim, in their order.
+/// The result for each claim, in order.
 pub(super) async fn attestations<S: ObjectSource>(
     sources: &S,
     claimants: impl Iterator<Item = &Claimant>,

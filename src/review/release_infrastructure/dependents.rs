@@ -40,7 +40,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         self.held(stake, (Guarded::Definitions, reason)).await
     }
 
-    /// A new owner reference is evaluated as the deletion that it leads to.
+    /// A new owner reference is evaluated as the deletion that it causes.
     pub(super) async fn new_owner(&self) -> Result<Verdict, Undecided> {
         let changes = new_owners(
             &owner_references(self.request.old_object),
@@ -106,9 +106,9 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
     }
 
-    /// The releases that would lose something. What the guard may not look at still holds a CRD, since
-    /// no instance that goes with it is asked about, and no namespace: whoever may write records anywhere
-    /// could keep it from being deleted.
+    /// The releases that would lose something. Instances that the guard may not read still protect a CRD,
+    /// because no webhook is called for instances that are deleted with it. They do not protect a
+    /// namespace: otherwise anyone who may write records anywhere could block its deletion.
     async fn holders(&self, stake: Stake<'_>) -> Result<Vec<Holder>, Undecided> {
         let sources = &self.reviewer.sources;
         let trusts = |namespace: &str| self.policy.records().trusts(namespace);

@@ -1,4 +1,4 @@
-//! One request to what releases depend on, with what it is evaluated by.
+//! One request to release infrastructure, with the inputs of its evaluation.
 
 use std::{sync::Arc, time::Instant};
 
@@ -20,10 +20,10 @@ use crate::review::{
     undecided::Undecided,
 };
 
-/// Releases or objects that a finding names; more are not named.
+/// The maximum number of releases or objects that a finding names.
 pub(super) const NAMED: usize = 16;
 
-/// One request to what releases depend on.
+/// One request to release infrastructure.
 pub(super) struct InfrastructureReview<'r, S> {
     pub(super) reviewer: &'r Reviewer<S>,
     pub(super) policy: &'r Policy,
@@ -35,7 +35,7 @@ pub(super) struct InfrastructureReview<'r, S> {
 }
 
 impl<S: Sources> InfrastructureReview<'_, S> {
-    /// In a namespace that is terminating nothing can be kept.
+    /// Nothing can be protected in a terminating namespace.
     pub(super) async fn unless_terminating(&self, verdict: Verdict) -> Result<Verdict, Undecided> {
         let sources = &self.reviewer.sources;
         let asking = sources.is_terminating(self.object.namespace, self.until());
@@ -48,12 +48,12 @@ impl<S: Sources> InfrastructureReview<'_, S> {
 }
 
 impl<S> InfrastructureReview<'_, S> {
-    /// When reads have to be over.
+    /// The deadline of reads.
     pub(super) fn until(&self) -> Instant {
         read_until(self.deadline)
     }
 
-    /// The object as policies see it. No manifest holds it, so no chart says anything of it.
+    /// The object as policies see it. No manifest declares it, so no chart settings apply.
     pub(super) fn policy_object<'a>(
         &'a self,
         release: &'a ReleaseName,
@@ -95,8 +95,8 @@ impl<S> InfrastructureReview<'_, S> {
         self.policy.records().may_deploy(user.identity(), release)
     }
 
-    /// Under which rule somebody may do it: as far as that can be said without its release, of
-    /// which no more is known than what the name of a record tells.
+    /// The rule that allows it, as far as it can be determined without the release, of which only
+    /// the name in the record is known.
     pub(super) fn exemption(&self, facts: Facts<'_>, act: Act<'_>) -> Option<Arc<str>> {
         let record = self
             .request
@@ -119,7 +119,7 @@ impl<S> InfrastructureReview<'_, S> {
         self.policy.exemption(requester, &object, act)
     }
 
-    /// What a source says, if it says it in time.
+    /// The answer of a source, if it comes in time.
     pub(super) async fn in_time<T>(
         &self,
         what: &'static str,
@@ -135,7 +135,7 @@ impl<S> InfrastructureReview<'_, S> {
     }
 }
 
-/// The namespace that an object is in, or is.
+/// The namespace of an object, or the object itself if it is a namespace.
 pub(super) fn namespace_of<'o>(object: &'o ObjectRef<'_>) -> &'o str {
     match object.kind {
         "Namespace" => &object.name,

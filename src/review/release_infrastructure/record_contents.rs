@@ -1,4 +1,4 @@
-//! What a release record says: which release it is of, and where else that one declares objects.
+//! The content of a release record: its release, and the other namespaces in which it declares objects.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,20 +16,20 @@ use tokio::time::timeout_at;
 use super::infrastructure_review::InfrastructureReview;
 use crate::{releases::decoding::Decoding, review::undecided::Undecided};
 
-/// Which release a record is about.
+/// The release of a record.
 pub(super) struct RecordContents {
     pub release: ReleaseName,
     pub chart: String,
     pub revision: u32,
     pub is_readable: bool,
-    /// What or who else a finding is about.
+    /// The other objects and users of a finding.
     pub involved: Vec<String>,
-    /// Namespaces other than the release's own that its manifest names, and an object in each.
+    /// The namespaces in the manifest other than the release's own, with an object in each.
     pub declares: Vec<(String, String)>,
 }
 
 impl RecordContents {
-    /// By where the record is stored, since its body cannot be read or says nothing.
+    /// Based on the storage of the record, because its body is unreadable or empty.
     pub(super) fn unreadable(namespace: &str, name: String, revision: u32) -> Self {
         Self {
             release: ReleaseName {
@@ -46,7 +46,7 @@ impl RecordContents {
 }
 
 impl<S> InfrastructureReview<'_, S> {
-    /// The contents by the record's body; by where it is stored, if that cannot be read.
+    /// The contents of the record's body; if it cannot be read, based on its storage.
     pub(super) async fn contents(&self, stored: StoredRecord) -> Result<RecordContents, Undecided> {
         let namespace = self.object.namespace.to_owned();
         let looks = !self.is_off(Guarded::Deployers);
@@ -69,7 +69,7 @@ impl<S> InfrastructureReview<'_, S> {
         .await
     }
 
-    /// Computes away from the threads that answer, once there is room for so many bytes of JSON.
+    /// Computes outside of the request threads, once the budget allows this many bytes of JSON.
     pub(super) async fn decoding<T: Send + 'static>(
         &self,
         claimed: usize,
@@ -83,7 +83,7 @@ impl<S> InfrastructureReview<'_, S> {
         }
     }
 
-    /// That the request violates what is guarded, if the policy guards it for this release.
+    /// A violation, if the policy guards this for the release.
     pub(super) fn violation(
         &self,
         contents: RecordContents,
@@ -106,7 +106,7 @@ impl<S> InfrastructureReview<'_, S> {
     }
 }
 
-/// What the records say that they inflate to, together.
+/// The total inflated size that the records claim.
 pub(super) fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredRecord>) -> usize {
     let payloads = records.into_iter().filter_map(StoredRecord::payload);
     payloads
@@ -114,8 +114,8 @@ pub(super) fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredReco
         .sum()
 }
 
-/// The namespaces other than the release's own that a manifest names. What is cluster-scoped is in none,
-/// and counts for its release only while it says that it belongs to it.
+/// The namespaces in a manifest other than the release's own. A cluster-scoped object is in none, and
+/// counts for its release only while its annotations name it.
 fn declares(record: &Record) -> Vec<(String, String)> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for object in manifest::parse(&record.manifest, &record.release).objects {

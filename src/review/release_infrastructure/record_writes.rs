@@ -41,7 +41,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
         match (request.operation, old, new) {
             (Operation::Update, Some(old), new) => self.changed(old, new).await,
-            // An object that becomes a record by its label is as good as one that is created.
+            // An object that becomes a record by its label counts as created.
             (Operation::Create | Operation::Update, None, Some(new))
                 if !self.is_off(Guarded::Deployers) =>
             {
@@ -52,7 +52,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
     }
 
-    /// A Secret that Helm would believe, and that it never writes so.
+    /// A Secret that Helm would read, but never writes in this form.
     fn forged(&self, forged: Forged) -> Verdict {
         let namespace = self.object.namespace;
         let contents = RecordContents::unreadable(namespace, forged.release, forged.revision);
@@ -63,7 +63,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         self.violation(contents, violated, vec![forged.change])
     }
 
-    /// A record that is created: whether the user may write it, and may deploy all that it declares.
+    /// A created record: whether the user may write it, and may deploy everything that it declares.
     fn created(&self, mut contents: RecordContents) -> Verdict {
         if !self.may_deploy(&contents.release) {
             return self.written_by_helm(contents);
@@ -103,7 +103,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
                 let violated = (Guarded::Records, Reason::RecordTampered);
                 Ok(self.violation(self.contents(old).await?, violated, changes))
             }
-            // Nobody guards what a record says: then what it says now is as good as created.
+            // The content of records is not guarded: then the new content counts as created.
             (Edit::Tampering(_) | Edit::Unreadable, Some(new)) => {
                 let old = self.contents(old).await?;
                 if !self.may_deploy(&old.release) {
@@ -115,7 +115,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
     }
 
-    /// As Helm writes it: whether the user may.
+    /// Written as by Helm: whether the user may.
     fn written_by_helm(&self, mut contents: RecordContents) -> Verdict {
         if self.may_deploy(&contents.release) {
             return Verdict::because(Reason::HelmsOwn);
@@ -145,7 +145,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
         let mut contents = self.contents(old).await?;
         if !contents.is_readable {
-            // Nobody knows what the release holds, not even Helm: deleting it is how to repair it.
+            // Not even Helm can read the release: deleting the record is how to repair it.
             return Err(Undecided::because(Reason::RecordUnreadable));
         }
         if request.name.is_empty() {
@@ -158,8 +158,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         self.unless_terminating(verdict).await
     }
 
-    /// A deletion as Helm does it: whoever deploys may delete, and anybody else may not even seem to
-    /// prune.
+    /// A deletion as by Helm: deployers may delete; others may not even prune.
     async fn deleted_by_helm(
         &self,
         removed: Removal,

@@ -1,5 +1,5 @@
-//! Requests whose objects were not read: what they change is not known, so they violate what may be
-//! violated, whatever it is.
+//! Requests whose objects were not read: the change is unknown, so it counts as a violation of
+//! everything that it may violate.
 
 use helm_guard_core::{
     guard::{Operation, Reason, Unread, Verdict},
@@ -29,7 +29,7 @@ impl<S> InfrastructureReview<'_, S> {
             "Secret" => Driver::Secret,
             _ => Driver::ConfigMap,
         };
-        // What is not called like a record is none.
+        // An object without the name of a record is not one.
         let Ok(Some(stored)) = RecordMeta::from_metadata(driver, "", &self.object.name, []) else {
             return Verdict::because(Reason::NotJudged);
         };
