@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod envelope;
 pub(crate) mod handler;
 pub mod intake;
+mod marks;
 pub mod paths;
 pub mod registrar;
 pub mod registration;

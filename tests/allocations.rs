@@ -11,7 +11,7 @@ use std::{
 use helm_guard_core::{
     compare::{
         Agreement, Comparison, Declared, Json, compare, path::FieldPath, redact::Redactor,
-        schema::builtin::builtin, undo::undo, values::Empties,
+        rules::Empties, schema::builtin::builtin, undo::undo,
     },
     guard::{
         Claim, ConversionTargets, Held, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,

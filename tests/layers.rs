@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-use std::process::Command;
+#[path = "layers/circles.rs"]
+mod circles;
+#[path = "layers/modules.rs"]
+mod modules;
+
+use std::{path::Path, process::Command};
+
+use rstest::rstest;
 
 /// Crates that give access to a network, a runtime or a cluster.
 const IO: [&str; 7] = [
@@ -43,4 +50,40 @@ fn the_core_crate_depends_on_no_runtime_and_no_client() {
     assert!(names.contains(&"serde_json"), "{tree}");
     let found: Vec<_> = names.iter().filter(|name| IO.contains(name)).collect();
     assert!(found.is_empty(), "helm-guard-core depends on {found:?}");
+}
+
+#[rstest]
+#[case::core("crates/core/src")]
+#[case::guard("src")]
+fn no_module_uses_a_sibling_that_uses_it(#[case] sources: &str) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
+    let uses = modules::uses(&sources);
+    let count: usize = uses.values().map(std::collections::BTreeSet::len).sum();
+    assert!(
+        uses.len() > 50 && count > 100,
+        "{} modules, {count} uses",
+        uses.len()
+    );
+    let found = circles::circles(&uses);
+    assert!(found.is_empty(), "circles:\n{}", found.join("\n"));
+}
+
+#[rstest]
+#[case::none(&[("a", "b"), ("b", "c")], &[])]
+#[case::two(&[("a", "b"), ("b", "a")], &[": a, b"])]
+#[case::by_way_of_a_third(&[("a", "b"), ("b", "c"), ("c", "a")], &[": a, b, c"])]
+#[case::below(&[("a::b::x", "a::c::y"), ("a::c::z", "a::b")], &["a: b, c"])]
+#[case::child_and_parent(&[("a", "a::b"), ("a::b", "a")], &[])]
+#[case::two_circles(&[("a", "b"), ("b", "a"), ("b", "c"), ("c", "d"), ("d", "c")], &[": a, b", ": c, d"])]
+fn circles_are_found(#[case] uses: &[(&str, &str)], #[case] expected: &[&str]) {
+    let module = |path: &str| {
+        path.split("::")
+            .map(str::to_owned)
+            .collect::<modules::Module>()
+    };
+    let mut graph = modules::Uses::new();
+    for (user, used) in uses {
+        graph.entry(module(user)).or_default().insert(module(used));
+    }
+    assert_eq!(circles::circles(&graph), expected);
 }

@@ -13,7 +13,7 @@ use helm_guard_core::compare::{
     path::FieldPath,
     schema::{ListKind, Node, Shape, builtin::builtin},
     undo::undo,
-    values::Empties,
+    rules::Empties,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};

@@ -6,7 +6,7 @@
 use helm_guard_core::{compare::{
         Agreement, Comparison, Declared, Json, compare,
         schema::{Shape, builtin::builtin},
-        values::Empties,
+        rules::Empties,
     }, helm::{ReleaseName, manifest}};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -12,6 +12,7 @@
 
 mod announcing;
 mod book;
+mod change;
 mod grouping;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,8 @@ use helm_guard_core::{
         settle::{self, Next, Sight},
     },
     compare::{
+        rules::Empties,
         schema::{Shape, builtin::builtin},
-        values::Empties,
     },
     guard::ObjectRef,
     helm::{ObjectId, ReleaseName},
@@ -45,10 +46,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use self::{
-    announcing::Announcements,
-    book::{Book, Key},
-};
+use self::{announcing::Announcements, book::Book, change::Key};
 use super::{
     Recorder,
     events::{NOTE_BYTES, Note},

@@ -7,17 +7,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
-use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
 use super::{
     endpoint::Endpoint,
-    tls::{self, Checked, Pair},
+    tls::{self, Checked, Pair, pem::to_pem},
 };
 
 pub mod secret;
@@ -103,13 +101,6 @@ pub fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
     };
     tls::check(pair, now)
         .is_ok_and(|checked| lasts(&checked) && checked.verify(&endpoint.names(), now).is_ok())
-}
-
-/// RFC 7468, with the line ends that a shell and kubectl expect.
-pub(crate) fn to_pem(der: &CertificateDer<'_>) -> String {
-    let block = Pem::new("CERTIFICATE", der.as_ref());
-    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
-    pem::encode_config(&block, config)
 }
 
 #[cfg(test)]

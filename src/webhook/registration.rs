@@ -34,6 +34,7 @@ use thiserror::Error;
 
 use super::{
     endpoint::Endpoint,
+    marks::{FIELD_MANAGER, MANAGED_BY, own_labels},
     paths::{PathKey, Paths, Route},
 };
 
@@ -76,10 +77,6 @@ pub const POLICIES_WEBHOOK: &str = "policies.helm-guard.dev";
 /// because with `failurePolicy: Ignore` a dead guard costs each write this much.
 pub const TIMEOUT_SECONDS: i32 = 3;
 
-/// The label that says who made an object.
-pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Our field manager, and the value of [`MANAGED_BY`] on what we made.
-pub(crate) const FIELD_MANAGER: &str = "helm-guard";
 /// As a label and as an annotation it tells the AKS admissions enforcer to leave us as we are.
 const ENFORCER_DISABLED: &str = "admissions.enforcer/disabled";
 /// Set on each Namespace by the API server itself, so nobody can take or fake it. Guards before this
@@ -217,7 +214,7 @@ pub fn configuration(
     if let Some(fail_closed) = &registration.fail_closed {
         webhooks = closed::divide(webhooks, fail_closed, registration);
     }
-    let mut labels = our_labels();
+    let mut labels = own_labels();
     labels.insert(ENFORCER_DISABLED.to_owned(), "true".to_owned());
     let mut annotations = BTreeMap::from([
         (ENFORCER_DISABLED.to_owned(), "true".to_owned()),
@@ -238,11 +235,8 @@ pub fn configuration(
     }
 }
 
-pub(crate) fn our_labels() -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("app.kubernetes.io/name".to_owned(), "helm-guard".to_owned()),
-        (MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned()),
-    ])
+fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {
+    configuration.webhooks.as_deref().unwrap_or_default()
 }
 
 /// The label that Helm puts on every object of a release.
@@ -375,7 +369,7 @@ pub async fn ensure(
             Some(live) => live,
             None => match begin(&api).await {
                 Ok(begun) => {
-                    is_new = drift::entries(&begun).is_empty();
+                    is_new = entries(&begun).is_empty();
                     begun
                 }
                 Err(error) if is_status(&error, 409) => continue,
@@ -412,7 +406,7 @@ fn other_owner(
 ) -> Option<Installation> {
     let other = Installation::other(registration.installation.as_ref(), live)?;
     let wanted = configuration(registration, &BTreeSet::new());
-    let is_elsewhere = !drift::entries(live).is_empty() && drift::missed(live, &wanted).is_some();
+    let is_elsewhere = !entries(live).is_empty() && drift::missed(live, &wanted).is_some();
     is_elsewhere.then_some(other)
 }
 

@@ -36,6 +36,7 @@ use super::endpoint::Endpoint;
 
 pub mod client_auth;
 pub mod files;
+pub mod pem;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@
 pub mod budget;
 mod items;
 pub mod json;
+pub mod lists;
 mod members;
 mod open;
 mod pairs;
@@ -22,6 +23,7 @@ pub mod positions;
 pub mod quantity;
 pub mod redact;
 mod respelled;
+pub mod rules;
 pub mod scalar;
 pub mod scan;
 pub mod schema;

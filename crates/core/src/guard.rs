@@ -9,6 +9,7 @@
 mod change;
 pub mod claim;
 pub mod claimant;
+mod counting;
 pub mod decision;
 pub mod deputies;
 mod excuse;
@@ -16,6 +17,7 @@ pub mod flight;
 pub mod judge;
 pub mod own;
 mod ownership;
+pub mod question;
 pub mod reach;
 pub mod records;
 pub mod request;
@@ -26,11 +28,13 @@ pub mod verdict;
 
 pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
 pub use claimant::{Claimant, Sighting, Trusts, Witness};
+pub use counting::settle;
 pub use decision::{Decided, Decision, EmergencyAccess, Ruling, decide};
 pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
-pub use judge::{ConversionTargets, Knowledge, Question, judge};
+pub use judge::judge;
 pub use own::{KnownBy, Own};
-pub use reach::{Owner, Reach, settle};
+pub use question::{ConversionTargets, Knowledge, Question};
+pub use reach::{Owner, Reach};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};
 pub use subject::{
     Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,

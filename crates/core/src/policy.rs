@@ -117,6 +117,13 @@ pub struct Object<'a> {
     pub manifest: Option<&'a Tree<'a>>,
 }
 
+impl Object<'_> {
+    /// Whether a path of the object is one of the pattern's, or below one.
+    fn has_at(&self, pattern: &pattern::Pattern, path: &FieldPath) -> bool {
+        pattern.covers(path, |parents, step| self.manifest?.position(parents, step))
+    }
+}
+
 /// The labels of a namespace.
 #[derive(Clone, Copy, Debug)]
 pub enum Labels<'a> {

@@ -10,12 +10,12 @@ use std::{
 };
 
 use helm_guard_core::api::{
-    EmergencyChange, State,
+    EmergencyChange,
     policy::alerts::{AlertKind, AlertRate},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Book, Key, ROUND, Tracker, book::state};
+use super::{Book, Key, ROUND, Tracker, change::state};
 use crate::record::alerts::{
     Alert, Delivery, Receipt,
     summary::{ChangeSummary, Trace},
@@ -23,9 +23,6 @@ use crate::record::alerts::{
 
 /// Before what no sink has taken is told again: the sinks' own tries are over then.
 const AGAIN: Duration = Duration::from_secs(600);
-
-/// A change that was settled longer ago, and of which nobody was told, is from before this was noted.
-const OLD: SignedDuration = SignedDuration::from_hours(2);
 
 /// Alerts that are under way.
 #[derive(Default)]
@@ -42,29 +39,6 @@ struct Together {
     at: Instant,
     /// Those in which it is not noted yet.
     changes: Vec<Key>,
-}
-
-/// What the sinks are to be told next.
-pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind> {
-    let status = change.status.clone().unwrap_or_default();
-    let since = status.since.as_ref().unwrap_or(&change.spec.at).0;
-    let is_old = now.duration_since(since) > OLD;
-    if status.state.is_settled() && status.announced.is_empty() && is_old {
-        return None;
-    }
-    let is_due = |kind: AlertKind| match kind {
-        AlertKind::BreakGlass => true,
-        AlertKind::Overdue => status.state == State::Overdue,
-        AlertKind::Settled => status.state.is_settled(),
-        _ => false,
-    };
-    [
-        AlertKind::BreakGlass,
-        AlertKind::Overdue,
-        AlertKind::Settled,
-    ]
-    .into_iter()
-    .find(|kind| is_due(*kind) && !status.announced.contains(kind))
 }
 
 impl Tracker {
@@ -212,38 +186,5 @@ fn alert(change: &EmergencyChange, kind: AlertKind) -> Alert {
         AlertKind::Overdue => Alert::overdue(spec, now),
         AlertKind::Settled => Alert::settled(spec, status.state, status.revision, now),
         _ => Alert::broke_glass(spec),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-    use crate::record::tracker::tests::change;
-
-    const SINCE: &str = "2026-11-21T03:00:00Z";
-
-    #[rstest]
-    #[case::new("Pending", &[], 0, Some(AlertKind::BreakGlass))]
-    #[case::told("Open", &[AlertKind::BreakGlass], 0, None)]
-    #[case::overdue("Overdue", &[AlertKind::BreakGlass], 0, Some(AlertKind::Overdue))]
-    #[case::overdue_before_anybody_was_told("Overdue", &[], 48, Some(AlertKind::BreakGlass))]
-    #[case::overdue_and_told("Overdue", &[AlertKind::BreakGlass, AlertKind::Overdue], 48, None)]
-    #[case::settled("Absorbed", &[AlertKind::BreakGlass], 48, Some(AlertKind::Settled))]
-    #[case::settled_before_anybody_was_told("Reverted", &[], 1, Some(AlertKind::BreakGlass))]
-    #[case::settled_before_this_was_noted("Reverted", &[], 3, None)]
-    #[case::over("Void", &[AlertKind::BreakGlass, AlertKind::Settled], 0, None)]
-    fn what_is_not_noted_is_told(
-        #[case] state: &str,
-        #[case] announced: &[AlertKind],
-        #[case] hours: i64,
-        #[case] expected: Option<AlertKind>,
-    ) {
-        let mut change = change("a", "1", state, SINCE);
-        change.status.as_mut().unwrap().announced = announced.to_vec();
-        let since: Timestamp = SINCE.parse().unwrap();
-        let now = since + SignedDuration::from_hours(hours);
-        assert_eq!(next(&change, now), expected);
     }
 }

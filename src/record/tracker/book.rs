@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
     time::Instant,
 };
 
@@ -11,31 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
 use super::{
-    announcing,
+    change::{Key, state},
     grouping::{self, Untold},
 };
-
-/// Namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    namespace: String,
-    name: String,
-}
-
-impl Key {
-    pub(super) fn of(change: &EmergencyChange) -> Self {
-        Self {
-            namespace: change.metadata.namespace.clone().unwrap_or_default(),
-            name: change.metadata.name.clone().unwrap_or_default(),
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 struct Entry {
     change: EmergencyChange,
@@ -49,14 +26,6 @@ pub(super) struct Book {
     /// Those that the list under way has named so far.
     listed: Option<HashSet<Key>>,
     is_complete: bool,
-}
-
-pub(super) fn state(change: &EmergencyChange) -> State {
-    change
-        .status
-        .as_ref()
-        .map(|status| status.state)
-        .unwrap_or_default()
 }
 
 impl Book {
@@ -161,7 +130,7 @@ impl Book {
         if surplus == 0 {
             return Vec::new();
         }
-        void.retain(|change| announcing::next(change, now).is_none());
+        void.retain(|change| grouping::next(change, now).is_none());
         void.sort_by_key(|change| change.spec.at.0);
         void.truncate(surplus);
         void

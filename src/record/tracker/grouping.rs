@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use helm_guard_core::api::{
-    EmergencyChange,
+    EmergencyChange, State,
     policy::alerts::{AlertKind, AlertRate},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    announcing,
-    book::{Key, state},
-};
+use super::change::{Key, state};
+
+/// A change that was settled longer ago, and of which nobody was told, is from before this was noted.
+const OLD: SignedDuration = SignedDuration::from_hours(2);
 
 /// What the sinks were not told yet.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,29 @@ pub(super) struct Untold {
     pub alone: Vec<(Key, AlertKind)>,
     /// Of many changes of an identity.
     pub together: BTreeMap<(String, AlertKind), Vec<Key>>,
+}
+
+/// What the sinks are to be told next.
+pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind> {
+    let status = change.status.clone().unwrap_or_default();
+    let since = status.since.as_ref().unwrap_or(&change.spec.at).0;
+    let is_old = now.duration_since(since) > OLD;
+    if status.state.is_settled() && status.announced.is_empty() && is_old {
+        return None;
+    }
+    let is_due = |kind: AlertKind| match kind {
+        AlertKind::BreakGlass => true,
+        AlertKind::Overdue => status.state == State::Overdue,
+        AlertKind::Settled => status.state.is_settled(),
+        _ => false,
+    };
+    [
+        AlertKind::BreakGlass,
+        AlertKind::Overdue,
+        AlertKind::Settled,
+    ]
+    .into_iter()
+    .find(|kind| is_due(*kind) && !status.announced.contains(kind))
 }
 
 type Dated<'c> = (Timestamp, &'c Key, &'c EmergencyChange);
@@ -35,7 +58,7 @@ pub(super) fn untold<'c>(
     now: Timestamp,
 ) -> Untold {
     let next = changes.clone().filter_map(|(key, change)| {
-        announcing::next(change, now).map(|kind| (key, change.spec.user.as_str(), kind))
+        next(change, now).map(|kind| (key, change.spec.user.as_str(), kind))
     });
     let next: Vec<(&Key, &str, AlertKind)> = next.collect();
     if next.is_empty() {
@@ -87,6 +110,7 @@ fn beyond_rate<'s, 'c>(
 mod tests {
     use helm_guard_core::api::Span;
     use jiff::SignedDuration;
+    use rstest::rstest;
 
     use super::*;
     use crate::record::tracker::tests::change;
@@ -189,5 +213,30 @@ mod tests {
         let (alone, together) = told(&all);
         assert_eq!(alone.len(), 2);
         assert_eq!(together[0].0, "ada Overdue");
+    }
+
+    const SINCE: &str = "2026-11-21T03:00:00Z";
+
+    #[rstest]
+    #[case::new("Pending", &[], 0, Some(AlertKind::BreakGlass))]
+    #[case::told("Open", &[AlertKind::BreakGlass], 0, None)]
+    #[case::overdue("Overdue", &[AlertKind::BreakGlass], 0, Some(AlertKind::Overdue))]
+    #[case::overdue_before_anybody_was_told("Overdue", &[], 48, Some(AlertKind::BreakGlass))]
+    #[case::overdue_and_told("Overdue", &[AlertKind::BreakGlass, AlertKind::Overdue], 48, None)]
+    #[case::settled("Absorbed", &[AlertKind::BreakGlass], 48, Some(AlertKind::Settled))]
+    #[case::settled_before_anybody_was_told("Reverted", &[], 1, Some(AlertKind::BreakGlass))]
+    #[case::settled_before_this_was_noted("Reverted", &[], 3, None)]
+    #[case::over("Void", &[AlertKind::BreakGlass, AlertKind::Settled], 0, None)]
+    fn what_is_not_noted_is_told(
+        #[case] state: &str,
+        #[case] announced: &[AlertKind],
+        #[case] hours: i64,
+        #[case] expected: Option<AlertKind>,
+    ) {
+        let mut change = change("a", "1", state, SINCE);
+        change.status.as_mut().unwrap().announced = announced.to_vec();
+        let since: Timestamp = SINCE.parse().unwrap();
+        let now = since + SignedDuration::from_hours(hours);
+        assert_eq!(next(&change, now), expected);
     }
 }

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::{IssueError, issue, will_do};
 use crate::webhook::{
     endpoint::Endpoint,
-    registration::{FIELD_MANAGER, MANAGED_BY, our_labels},
+    marks::{FIELD_MANAGER, MANAGED_BY, own_labels},
     tls::Pair,
 };
 
@@ -204,7 +204,7 @@ fn secret(pair: &Pair, namespace: &str, resource_version: Option<String>) -> Sec
         metadata: ObjectMeta {
             name: Some(SECRET_NAME.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some(our_labels()),
+            labels: Some(own_labels()),
             resource_version,
             ..ObjectMeta::default()
         },

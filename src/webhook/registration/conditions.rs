@@ -13,7 +13,7 @@ use helm_guard_core::policy::control_plane::{
 };
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
-use super::MANAGED_BY;
+use crate::webhook::marks::MANAGED_BY;
 
 /// Helm writes both; each alone says that an object belongs to a release
 /// (`pkg/action/validate.go`).

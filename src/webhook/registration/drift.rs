@@ -11,10 +11,11 @@ use k8s_openapi::{
 };
 
 use super::{
-    FIELD_MANAGER, MANAGED_BY, owner,
+    entries, owner,
     pins::is_pin,
     trust::{self, Trust},
 };
+use crate::webhook::marks::{FIELD_MANAGER, MANAGED_BY};
 
 /// The difference that comes and goes with the releases, and that nobody else made.
 pub const VERSIONS: &str = "the versions to convert to";
@@ -247,8 +248,4 @@ pub(super) fn is_ours(
             address(&entry.client_config) == address(&expected(entry))
                 && trust::holds(entry.client_config.ca_bundle.as_ref(), ca_bundle)
         })
-}
-
-pub(super) fn entries(configuration: &ValidatingWebhookConfiguration) -> &[ValidatingWebhook] {
-    configuration.webhooks.as_deref().unwrap_or_default()
 }

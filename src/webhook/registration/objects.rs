@@ -10,13 +10,14 @@ use k8s_openapi::{
 };
 
 use super::{
-    MANAGED_BY, Registration,
+    Registration,
     conditions::{
         copied_marks, marked, not_a_rollouts_revision, only_annotated, reaches_declared_fields,
         sets_metadata,
     },
     entry, of_helm,
 };
+use crate::webhook::marks::MANAGED_BY;
 
 /// The entry that sees objects of releases.
 pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";

@@ -16,8 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use super::{
     Registration, client_config,
     conditions::{condition, copied_marks, marked},
-    drift::entries,
-    entry,
+    entries, entry,
 };
 use crate::webhook::paths::Route;
 

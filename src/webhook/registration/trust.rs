@@ -21,8 +21,8 @@ use k8s_openapi::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::drift;
-use crate::webhook::{certificates::to_pem, tls};
+use super::entries;
+use crate::webhook::tls::{self, pem::to_pem};
 
 /// The annotation that says when each CA that is not the writer's was announced last: pairs of a fingerprint
 /// and a Unix time in seconds.
@@ -130,11 +130,7 @@ pub fn holds(live: Option<&ByteString>, own: Option<&str>) -> bool {
 
 /// The bundle of the first entry: all have the same.
 fn live_bundle(live: &Configuration) -> Option<String> {
-    let bundle = drift::entries(live)
-        .first()?
-        .client_config
-        .ca_bundle
-        .as_ref()?;
+    let bundle = entries(live).first()?.client_config.ca_bundle.as_ref()?;
     String::from_utf8(bundle.0.clone()).ok()
 }
 

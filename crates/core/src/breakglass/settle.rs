@@ -23,9 +23,10 @@ use crate::{
         Json,
         budget::Budget,
         path::{FieldPath, Step},
+        rules::{Empties, Rules},
         schema::{ListKind, Node, Shape},
         select::select_all,
-        values::{Against, Empties, Rules, satisfies},
+        values::{Against, satisfies},
     },
 };
 

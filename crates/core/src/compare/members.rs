@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{json::Json, open::unquoted, values::Rules};
+use super::{json::Json, open::unquoted, rules::Rules};
 
 /// The items of a list in which only values count.
 pub struct Members<'l, 'a> {

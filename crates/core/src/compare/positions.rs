@@ -1,17 +1,11 @@
 //! Where the items of a list stand, by what paths call them. Each list is gone through once, however
 //! many paths lead into it: a request may violate as many paths as an object has items.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{
-    path::Step,
-    select::{self, child},
-};
-
-/// A list of fewer items is searched.
-const SHORT: usize = 16;
+use super::path::Step;
 
 /// Items may leave merge keys to their defaults, each others; so many different ways are told apart.
 const MOST_WAYS: usize = 64;
@@ -124,41 +118,13 @@ pub fn unquoted(text: &str) -> String {
         .unwrap_or_else(|| text.to_owned())
 }
 
-/// The positions in the lists of one document that does not change.
-#[derive(Default)]
-pub struct Lists {
-    /// By where the list is in memory.
-    known: RefCell<HashMap<*const Value, Positions>>,
-}
-
-impl Lists {
-    /// The value that `steps` lead to.
-    pub fn select<'v>(&self, document: &'v Value, steps: &[Step]) -> Option<&'v Value> {
-        steps
-            .iter()
-            .try_fold(document, |parent, step| match parent {
-                Value::Array(items) => items.get(self.position(items, step)?),
-                parent => child(parent, step),
-            })
-    }
-
-    /// Where in a list of the document `step` leads to.
-    pub fn position(&self, items: &[Value], step: &Step) -> Option<usize> {
-        if items.len() < SHORT || matches!(step, Step::Index(_)) {
-            return select::position(items, step);
-        }
-        let mut known = self.known.borrow_mut();
-        let positions = known.entry(items.as_ptr()).or_default();
-        positions.of(items, step).first().copied()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
     use serde_json::json;
 
     use super::*;
+    use crate::compare::select;
 
     fn item(keys: &[(&str, &str)]) -> Step {
         let owned = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
@@ -199,28 +165,6 @@ mod tests {
             select::position(items, &step).filter(|_| first.is_some()),
             first
         );
-    }
-
-    #[test]
-    fn a_long_list_is_searched_as_a_short_one_is() {
-        let ports: Vec<Value> = (0..100)
-            .map(|n| json!({"port": n, "name": format!("p{n}")}))
-            .collect();
-        let document = json!({"spec": {"ports": ports}});
-        let lists = Lists::default();
-        let path = ".spec.ports[port=77,protocol=TCP].name";
-        let path: crate::compare::path::FieldPath = path.parse().unwrap();
-        for _ in 0..2 {
-            assert_eq!(lists.select(&document, path.steps()), Some(&json!("p77")));
-        }
-        let steps = [
-            Step::Field("spec".to_owned()),
-            Step::Field("ports".to_owned()),
-        ];
-        let items = lists.select(&document, &steps).unwrap().as_array().unwrap();
-        assert_eq!(lists.position(items, &item(&[("port", "5")])), Some(5));
-        assert_eq!(lists.position(items, &item(&[("port", "100")])), None);
-        assert_eq!(lists.position(items, &Step::Index(7)), Some(7));
     }
 
     #[test]

@@ -1,37 +1,16 @@
 //! Whether two values are the same to Kubernetes, and whether a value satisfies a declaration.
 
 use super::{
-    budget::Budget,
     items::KeyedList,
     json::Json,
     members::Members,
     open::{Fields, Opened, open, open_beside, present},
     pairs::have_counterparts,
     respelled::is_respelled,
+    rules::{Empties, Rules},
     scalar::same_scalar,
     schema::{ListKind, Node, Shape},
 };
-
-/// What happens to an empty list that a client sends.
-///
-/// Built-in kinds are stored as protocol buffers, which can not tell an empty list from none; custom
-/// resources are stored as they were sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Empties {
-    /// Dropped: `[]` is no list.
-    Dropped,
-    /// Kept: `[]` is a value.
-    Kept,
-}
-
-/// How values are held against each other.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'b> {
-    /// What happens to empty values.
-    pub empties: Empties,
-    /// The steps that are left; once it is spent, nothing is the same or satisfied any more.
-    pub budget: &'b Budget,
-}
 
 /// Old and new value are the same: nothing changes here.
 pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, rules: Rules<'_>) -> bool {

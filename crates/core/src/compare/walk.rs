@@ -15,8 +15,9 @@ use super::{
     json::Json,
     open::{Fields, Opened, present},
     path::FieldPath,
+    rules::{Empties, Rules},
     schema::{Node, Shape},
-    values::{Against, Empties, Rules, is_zero, may_be_filled_in, same, satisfies},
+    values::{Against, is_zero, may_be_filled_in, same, satisfies},
 };
 
 /// Which of the active manifests must declare a path for a change of it to be a violation.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use super::{
     claim::{Claim, Held, RevisionClaim},
     excuse::Others,
-    judge::{Knowledge, Question},
+    question::{Knowledge, Question},
     verdict::{Change, Finding, Reason},
 };
 use crate::{

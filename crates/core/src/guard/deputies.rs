@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{
     change::at,
     claim::{Claim, Deletion},
-    judge::{ClaimContext, Question, is_being_deleted},
+    question::{ClaimContext, Question},
     request::{Operation, Raw, Request},
     verdict::{Change, Finding, Outcome, Reason, Verdict},
 };
@@ -69,7 +69,7 @@ pub(super) fn judge_deputies(
     if steering.is_empty() {
         return None;
     }
-    let is_leaving = is_being_deleted(question.request);
+    let is_leaving = question.is_deleted_already();
     let mut findings = Vec::new();
     let (mut undecided, mut exempt, mut is_deletion) = (None, None, false);
     for claim in question.claims {

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, collections::HashMap};
 
 use super::{
     claim::{Claim, Held},
-    judge::Question,
+    question::Question,
 };
 use crate::{
     compare::{
@@ -12,8 +12,9 @@ use crate::{
         budget::Budget,
         open,
         path::Step,
+        rules::{Empties, Rules},
         schema::{ListKind, Node, Shape},
-        values::{Against, Empties, Rules, satisfies},
+        values::{Against, satisfies},
     },
     helm::lifecycle::Phase,
 };

@@ -7,7 +7,7 @@
 
 use super::{
     claim::Claim,
-    judge::Question,
+    question::Question,
     subject::owner,
     verdict::{Change, Finding, Outcome, Reason, Verdict},
 };

@@ -5,7 +5,7 @@ use super::{
     change::{Judged, at, conclude, manifests, policy_change, shown},
     claim::Claim,
     excuse::Others,
-    judge::Question,
+    question::Question,
 };
 use crate::{
     compare::{Comparison, Json, Violation, compare, path::FieldPath, schema::Shape},

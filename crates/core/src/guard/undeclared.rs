@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     claim::{Claim, Held},
-    judge::{ClaimContext, Question},
+    question::{ClaimContext, Question},
     verdict::{Change, Finding, Reason, Verdict},
 };
 use crate::{

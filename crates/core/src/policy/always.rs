@@ -85,7 +85,7 @@ pub(super) fn passes(identity: UserIdentity<'_>, object: &Object<'_>, change: Ch
     let covers = |patterns: &[Pattern]| {
         patterns
             .iter()
-            .any(|pattern| pattern.covers(change.path, object.manifest))
+            .any(|pattern| object.has_at(pattern, change.path))
     };
     let is_service = (object.place.group, object.place.kind) == ("", "Service");
     CONTROL_PLANE.contains(&identity.user)

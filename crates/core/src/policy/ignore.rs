@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Change, Object, Requester, managers::owns, pattern::Pattern, problem::Problems, query::Query,
-    rules::patterns, scope::covers, target::Target,
+    Change, Object, Requester, pattern::Pattern, problem::Problems, query::Query, rules::patterns,
+    scope::covers, target::Target,
 };
 use crate::api::{
     Scope,
@@ -102,11 +102,11 @@ impl Ignored {
             && (self
                 .paths
                 .iter()
-                .any(|path| path.covers(change.path, object.manifest))
+                .any(|path| object.has_at(path, change.path))
                 || object.manifest.is_some_and(|manifest| {
                     self.queries
                         .iter()
-                        .any(|query| query.covers(change.path, manifest))
+                        .any(|query| manifest.selects(query, change.path))
                 })
                 || self.is_managed(by, change))
     }
@@ -119,7 +119,7 @@ impl Ignored {
             && (by.field_manager.is_some_and(is_trusted)
                 || by
                     .old_object
-                    .is_some_and(|old| owns(old, &self.managers, change.path)))
+                    .is_some_and(|old| old.is_owned_by(&self.managers, change.path)))
     }
 }
 
@@ -136,7 +136,7 @@ pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
         patterns.take(MOST_BY_CHART).collect()
     };
     let mut patterns = manifest.patterns(read).iter();
-    let is_ignored = patterns.any(|path| path.covers(change.path, object.manifest));
+    let is_ignored = patterns.any(|path| object.has_at(path, change.path));
     is_ignored.then(|| BY_CHART.into())
 }
 
@@ -169,6 +169,6 @@ impl Exception {
             && self
                 .paths
                 .iter()
-                .any(|path| path.covers(change.path, object.manifest))
+                .any(|path| object.has_at(path, change.path))
     }
 }

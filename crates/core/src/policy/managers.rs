@@ -4,7 +4,6 @@ use std::{cell::RefCell, collections::HashMap};
 
 use serde_json::{Map, Value};
 
-use super::tree::Tree;
 use crate::compare::{
     path::{FieldPath, Step},
     positions::unquoted,
@@ -12,23 +11,6 @@ use crate::compare::{
 
 /// A list's items have the same merge keys; so many sets of them are looked at.
 const MOST_KEYS: usize = 16;
-
-/// Whether one of the managers owns the path in this object.
-pub fn owns(object: &Tree<'_>, managers: &[String], path: &FieldPath) -> bool {
-    let entries = object.value().pointer("/metadata/managedFields");
-    let Some(entries) = entries.and_then(Value::as_array) else {
-        return false;
-    };
-    let owners = object.owners();
-    let own = managers
-        .iter()
-        .filter_map(|manager| owners.by_manager.get(manager));
-    own.flatten().any(|at| {
-        let fields = entries.get(*at).and_then(|entry| entry.get("fieldsV1"));
-        let fields = fields.and_then(Value::as_object);
-        fields.is_some_and(|fields| owners.hold(fields, path))
-    })
-}
 
 /// Who owns which fields of one object: read once, however many paths are asked about.
 pub(super) struct Owners {
@@ -52,6 +34,22 @@ impl Owners {
             by_manager,
             items: RefCell::default(),
         }
+    }
+
+    /// Whether one of the managers owns the path in the object, which is always the same one.
+    pub(super) fn include(&self, managers: &[String], object: &Value, path: &FieldPath) -> bool {
+        let entries = object.pointer("/metadata/managedFields");
+        let Some(entries) = entries.and_then(Value::as_array) else {
+            return false;
+        };
+        let own = managers
+            .iter()
+            .filter_map(|manager| self.by_manager.get(manager));
+        own.flatten().any(|at| {
+            let fields = entries.get(*at).and_then(|entry| entry.get("fieldsV1"));
+            let fields = fields.and_then(Value::as_object);
+            fields.is_some_and(|fields| self.hold(fields, path))
+        })
     }
 
     /// Whether a set of fields (`FieldsV1`) has the path, or what it is part of as a whole.
@@ -152,6 +150,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::policy::tree::Tree;
 
     #[rstest]
     #[case::leaf(".spec.replicas", true)]
@@ -178,7 +177,8 @@ mod tests {
         ]}})
         .to_string();
         let path = path.parse().unwrap();
-        assert_eq!(owns(&Tree::of(&object), &["keda".to_owned()], &path), owned);
+        let object = Tree::of(&object);
+        assert_eq!(object.is_owned_by(&["keda".to_owned()], &path), owned);
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             "1",
         ] {
             let object = Tree::of(object);
-            assert!(!owns(&object, &[String::new()], &FieldPath::of(["spec"])));
+            assert!(!object.is_owned_by(&[String::new()], &FieldPath::of(["spec"])));
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use serde_json::Value;
 
-use super::tree::Tree;
 use crate::compare::{
     path::{FieldPath, PathError, Step},
     select,
@@ -67,17 +66,20 @@ impl Pattern {
         Ok(Self(path.steps().iter().map(part).collect()))
     }
 
-    /// Whether `path` is one of these paths or below one. `manifest` is the object as its release
-    /// declares it.
-    pub fn covers(&self, path: &FieldPath, manifest: Option<&Tree<'_>>) -> bool {
+    /// Whether `path` is one of these paths or below one. `position` finds the item that a step names, in
+    /// the list of the manifest that the steps before it lead to.
+    pub fn covers(
+        &self,
+        path: &FieldPath,
+        position: impl Fn(&[Step], &Step) -> Option<usize>,
+    ) -> bool {
         let steps = path.steps();
         steps.len() >= self.0.len()
             && self.0.iter().enumerate().all(|(depth, part)| {
                 let (Some(step), Some(parents)) = (steps.get(depth), steps.get(..depth)) else {
                     return false;
                 };
-                let position = || manifest?.position(parents, step);
-                part.is(step, position)
+                part.is(step, || position(parents, step))
             })
     }
 }
@@ -155,6 +157,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::policy::tree::Tree;
 
     const MANIFEST: &str = r#"{"spec":{"ports":[{"port":80},{"port":443}],
         "containers":[{"name":"web","args":["a"]},{"name":"sidecar"}]}}"#;
@@ -215,7 +218,10 @@ mod tests {
         let manifest = Tree::of(MANIFEST);
         let path = path.parse().unwrap();
         let pattern = Pattern::new(pattern).unwrap();
-        assert_eq!(pattern.covers(&path, Some(&manifest)), covered);
+        assert_eq!(
+            pattern.covers(&path, |parents, step| manifest.position(parents, step)),
+            covered
+        );
     }
 
     #[rstest]

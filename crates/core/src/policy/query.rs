@@ -28,7 +28,6 @@ use std::{
 use regex::Regex;
 use serde_json::Value;
 
-use super::tree::Tree;
 use crate::compare::path::{FieldPath, Step};
 
 pub use parse::QueryError;
@@ -86,16 +85,6 @@ impl Query {
         parse::query(text).map(|pipelines| Self(pipelines.into()))
     }
 
-    /// Whether it selects `path`, or something above it, in the manifest.
-    pub fn covers(&self, path: &FieldPath, manifest: &Tree<'_>) -> bool {
-        let wanted = segments(path, manifest);
-        let selected = manifest.selected(self);
-        (0..=wanted.len()).any(|depth| {
-            let above = wanted.get(..depth);
-            above.is_some_and(|above| selected.contains(above))
-        })
-    }
-
     fn select(&self, document: &Value) -> HashSet<Vec<Seg>> {
         let mut found = HashSet::new();
         for pipeline in self.0.iter() {
@@ -129,8 +118,11 @@ impl Selected {
     }
 }
 
-/// As far as the manifest has what the path names.
-fn segments(path: &FieldPath, manifest: &Tree<'_>) -> Vec<Seg> {
+/// A path in a document, as far as the document has what the path names. `position` finds list items.
+pub(super) fn segments(
+    path: &FieldPath,
+    position: impl Fn(&[Step], &Step) -> Option<usize>,
+) -> Vec<Seg> {
     let steps = path.steps();
     let mut segments = Vec::with_capacity(steps.len());
     for (depth, step) in steps.iter().enumerate() {
@@ -139,7 +131,7 @@ fn segments(path: &FieldPath, manifest: &Tree<'_>) -> Vec<Seg> {
             Step::Index(index) => Some(Seg::At(*index)),
             Step::Item(_) | Step::Value(_) => steps
                 .get(..depth)
-                .and_then(|parents| manifest.position(parents, step))
+                .and_then(|parents| position(parents, step))
                 .map(Seg::At),
         };
         match segment {
@@ -250,6 +242,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::policy::tree::Tree;
 
     const MANIFEST: &str = r#"{"metadata":{"annotations":{"a.b/c":"x"}},"spec":{"replicas":1,
         "containers":[{"name":"web","image":"nginx:1"},{"name":"sidecar","image":"envoy:2"}]}}"#;
@@ -330,7 +323,7 @@ mod tests {
     ) {
         let manifest = Tree::of(MANIFEST);
         let query = Query::new(query).unwrap();
-        assert_eq!(query.covers(&path.parse().unwrap(), &manifest), covered);
+        assert_eq!(manifest.selects(&query, &path.parse().unwrap()), covered);
     }
 
     #[rstest]
@@ -363,6 +356,6 @@ mod tests {
         let wide = format!("[{}]", vec!["[[1],[2]]"; 50_000].join(","));
         let manifest = Tree::of(&wide);
         let query = Query::new(".[][][]").unwrap();
-        assert!(!query.covers(&FieldPath::of(["spec"]), &manifest));
+        assert!(!manifest.selects(&query, &FieldPath::of(["spec"])));
     }
 }

@@ -120,7 +120,7 @@ impl Acts {
             Act::Delete => self.delete,
             Act::Scale => self.scale,
             Act::Change(change) => {
-                let covers = |pattern: &Pattern| pattern.covers(change.path, object.manifest);
+                let covers = |pattern: &Pattern| object.has_at(pattern, change.path);
                 self.change.iter().any(covers)
                     || self.grow.iter().any(covers) && is_growth(change.old, change.new)
                     || change.new.is_none() && self.remove.iter().any(covers)

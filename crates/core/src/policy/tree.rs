@@ -12,9 +12,12 @@ use serde_json::Value;
 use super::{
     managers::Owners,
     pattern::Pattern,
-    query::{Query, Selected, Ways},
+    query::{self, Query, Selected},
 };
-use crate::compare::{path::Step, positions::Lists};
+use crate::compare::{
+    lists::Lists,
+    path::{FieldPath, Step},
+};
 
 /// An object, as JSON text and, once that is asked for, as a tree.
 pub struct Tree<'a> {
@@ -52,15 +55,20 @@ impl<'a> Tree<'a> {
         self.lists.position(list, step)
     }
 
-    /// Who owns which of its fields.
-    pub(super) fn owners(&self) -> &Owners {
-        self.owners.get_or_init(|| Owners::of(self.value()))
+    /// Whether one of the field managers owns the path in it.
+    pub fn is_owned_by(&self, managers: &[String], path: &FieldPath) -> bool {
+        let owners = self.owners.get_or_init(|| Owners::of(self.value()));
+        owners.include(managers, self.value(), path)
     }
 
-    /// Where it has what an expression selects.
-    pub(super) fn selected(&self, query: &Query) -> Ways {
-        let mut selected = self.selected.borrow_mut();
-        selected.by(query, self.value())
+    /// Whether an expression selects the path in it, or something above the path.
+    pub fn selects(&self, query: &Query, path: &FieldPath) -> bool {
+        let wanted = query::segments(path, |parents, step| self.position(parents, step));
+        let selected = self.selected.borrow_mut().by(query, self.value());
+        (0..=wanted.len()).any(|depth| {
+            let above = wanted.get(..depth);
+            above.is_some_and(|above| selected.contains(above))
+        })
     }
 
     /// The paths that `read` finds in it, which is always the same function.

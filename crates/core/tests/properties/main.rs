@@ -316,7 +316,7 @@ const MAPS: [&str; 6] = [
 /// Something is lost with the value of this name: a scalar, an object (empty, it still stands there), or
 /// an empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
 fn says_something(subject: &Subject, ty: &Ty, (name, value): (&str, &Value)) -> bool {
-    use helm_guard_core::compare::values::Empties;
+    use helm_guard_core::compare::rules::Empties;
     let is_custom = subject.empties == Empties::Kept;
     match value {
         Value::Array(items) => !items.is_empty(),

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use helm_guard_core::compare::{
+    rules::Empties,
     schema::{Shape, builtin::builtin, crd::CrdShape},
-    values::Empties,
 };
 use proptest::{collection, option, prelude::*};
 use serde_json::{Map, Value, json};

@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use helm_guard_core::compare::values::Empties;
+use helm_guard_core::compare::rules::Empties;
 use serde_json::{Map, Value, json};
 
 use super::model::{Key, Ty, identity};

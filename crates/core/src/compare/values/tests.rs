@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{json::Json, schema::text};
+use crate::compare::{budget::Budget, json::Json, schema::text};
 
 const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  atomic atomic map\n  \
                      keyed keyed(name,protocol=\"TCP\")\n  list list\n  map map\n  \

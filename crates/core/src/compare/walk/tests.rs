@@ -8,7 +8,7 @@ mod items;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{json::Json, schema::builtin::builtin, values::Empties};
+use crate::compare::{json::Json, rules::Empties, schema::builtin::builtin};
 
 /// Group, version, kind.
 type Kind = (&'static str, &'static str, &'static str);

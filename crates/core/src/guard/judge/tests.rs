@@ -12,11 +12,17 @@ mod selectors;
 use super::*;
 use crate::{
     api::Mode,
-    compare::{path::FieldPath, redact::Shown},
+    compare::{
+        path::FieldPath,
+        redact::{Redactor, Shown},
+        schema::Shape,
+    },
     guard::{
-        Change, HELM_WRITERS, Held, Reach, RecordsAt, RevisionClaim, in_flight, screen, subject,
+        Change, ConversionTargets, HELM_WRITERS, Held, Knowledge, ObjectRef, Reach, RecordsAt,
+        Request, RevisionClaim, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
+    policy::{Labels, Policy, license::Facts},
 };
 
 fn object(version: &str, value: &Value) -> Held {

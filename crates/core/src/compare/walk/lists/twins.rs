@@ -11,7 +11,8 @@ use crate::compare::schema::Shape;
 use crate::compare::{
     json::Json,
     pairs::pair,
-    values::{Against, Rules, same, satisfies},
+    rules::Rules,
+    values::{Against, same, satisfies},
 };
 
 impl<'a> Walk<'a, '_> {

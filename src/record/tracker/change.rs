@@ -1,0 +1,35 @@
+//! One change: its key and its state.
+
+use std::fmt;
+
+use helm_guard_core::api::{EmergencyChange, State};
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    namespace: String,
+    name: String,
+}
+
+impl Key {
+    pub(super) fn of(change: &EmergencyChange) -> Self {
+        Self {
+            namespace: change.metadata.namespace.clone().unwrap_or_default(),
+            name: change.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+pub(super) fn state(change: &EmergencyChange) -> State {
+    change
+        .status
+        .as_ref()
+        .map(|status| status.state)
+        .unwrap_or_default()
+}
