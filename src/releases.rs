@@ -60,8 +60,8 @@ pub use directory::Directory;
 pub use handle::Releases;
 pub use health::{Readiness, ReleaseInfo, Stats};
 pub use holdings::Holdings;
-pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, Wanted};
-pub use standing::Standing;
+pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, WantedRecords};
+pub use standing::ReleaseState;
 pub use worker::Worker;
 
 use crate::cluster::Clients;

@@ -17,7 +17,7 @@ use helm_guard::{
         Crds,
         client::{Target, connect},
     },
-    releases::{Config, ReadThrough, Releases, Wanted},
+    releases::{Config, ReadThrough, Releases, WantedRecords},
 };
 use helm_guard_core::{
     guard::{Claim, Held, ObjectRef},
@@ -164,7 +164,7 @@ fn a_release_is_followed_from_install_to_uninstall(
         // Whatever the watch has delivered so far.
         let deadline = Instant::now() + Duration::from_secs(10);
         let claims = releases.claims("", "ConfigMap", space, "settings");
-        let wanted = Wanted {
+        let wanted = WantedRecords {
             claims: &claims,
             named: &[],
         };

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use helm_guard_core::api::Span;
 
-use self::{open::Open, token::TokenArgs};
+use self::{open::OpenArgs, token::TokenArgs};
 use super::{output::Format, process, target::TargetArgs};
 use crate::cluster::client::{self, Target};
 
@@ -37,7 +37,7 @@ pub struct BreakGlass {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Request a grant, and write a kubeconfig with a token of the emergency account
-    Open(Box<Open>),
+    Open(Box<OpenArgs>),
     /// List the grants
     List {
         /// Output format
@@ -74,7 +74,7 @@ pub enum Command {
         name: String,
     },
     /// List unresolved emergency changes
-    Changes(changes::Changes),
+    Changes(changes::ChangesArgs),
 }
 
 /// Runs it.

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use self::{
     change::changes,
     report::{Consequence, Declaration, Explanation, table},
-    resource::Resource,
+    resource::KnownResource,
     writer::last_writer,
 };
 use super::{
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     let target = Target::from(&args.target);
     let explanation = process::runtime()?.block_on(async {
         let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
-        let resource = Resource::find(&cluster.client, kind).await?;
+        let resource = KnownResource::find(&cluster.client, kind).await?;
         let given = args.namespace.as_deref();
         let given = given.unwrap_or_else(|| cluster.client.default_namespace());
         let subject = Subject {
@@ -113,7 +113,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
 }
 
 struct Subject<'a> {
-    resource: &'a Resource,
+    resource: &'a KnownResource,
     namespace: &'a str,
     name: &'a str,
 }

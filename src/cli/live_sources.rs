@@ -25,7 +25,7 @@ use crate::{
         live::{self, Objects},
     },
     releases::{
-        self, Autoscalers, Autoscaling, ReadThrough, ReadThroughError, Releases, Wanted,
+        self, Autoscalers, Autoscaling, ReadThrough, ReadThroughError, Releases, WantedRecords,
         key::StorageKey,
     },
     review::sources::{
@@ -96,7 +96,7 @@ impl RecordSource for LiveSources {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedRecords<'_>,
         deadline: Instant,
     ) -> FreshClaims {
         let read = self.read_through.fresh_claims(object, wanted, deadline);
@@ -173,7 +173,7 @@ impl ObjectSource for LiveSources {
         witness: &Witness,
         deadline: Instant,
     ) -> Result<Sighting, SourceError> {
-        let wanted = live::Wanted {
+        let wanted = live::WantedObject {
             api_version: &witness.api_version,
             kind: &witness.kind,
             namespace: &witness.namespace,
@@ -192,7 +192,7 @@ impl ObjectSource for LiveSources {
         owner: &LiveOwner<'_>,
         deadline: Instant,
     ) -> Result<Option<String>, SourceError> {
-        let wanted = live::Wanted {
+        let wanted = live::WantedObject {
             api_version: owner.api_version,
             kind: owner.kind,
             namespace: owner.namespace,

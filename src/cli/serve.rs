@@ -31,7 +31,7 @@ use self::{
     emergencies::{emergency_records, follow_emergencies},
     health::Health,
     listeners::{admin_port, client_auth, listen, listener_options, probes, warn_of_shown_paths},
-    policy::{Keeper, Standing, Terms},
+    policy::{PolicyKeeper, PolicyStatus, PolicyTerms},
     recording::{audit_log, identity, keep_forecast, recorder},
     registering::{register_when_ready, registrar_of, unregister},
     tasks::BackgroundTasks,
@@ -101,7 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "listening"
     );
 
-    let standing = Arc::<Standing>::default();
+    let standing = Arc::<PolicyStatus>::default();
     let (releases, worker) = Releases::new(api_server.clone(), &index(&config));
     background.keep("release index", worker.run());
     let (events, announcer) = events::queue();
@@ -129,7 +129,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let forecast = keep_forecast(&config, client, &mut background)?;
     let recorder = Arc::new(recorder(&config, client, &health, (audit, forecast)));
-    let told = Told {
+    let told = PolicyAudience {
         live: Arc::clone(&live),
         standing: Arc::clone(&standing),
         recorder: Arc::clone(&recorder),
@@ -208,9 +208,9 @@ fn watch_itself(
 }
 
 /// Who is told of the policy in force.
-struct Told {
+struct PolicyAudience {
     live: Live,
-    standing: Arc<Standing>,
+    standing: Arc<PolicyStatus>,
     recorder: Arc<Recorder>,
     registered: Arc<RegistrationState>,
 }
@@ -218,11 +218,11 @@ struct Told {
 /// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.
 fn follow_policy(
     config: &Config,
-    told: Told,
+    told: PolicyAudience,
     client: &Client,
     background: &mut BackgroundTasks,
 ) -> anyhow::Result<()> {
-    let terms = Terms {
+    let terms = PolicyTerms {
         grace: config.policy_grace,
         need: config.policy_need,
     };
@@ -235,7 +235,7 @@ fn follow_policy(
         told.recorder.alerts.apply(policy.alerts());
         told.live.store(Arc::new(policy.clone()));
     }
-    let keeper = Keeper::new(
+    let keeper = PolicyKeeper::new(
         told.live,
         told.standing,
         told.recorder,

@@ -109,7 +109,7 @@ struct Kept {
 }
 
 /// The cached result for a name: its CRD, or its absence.
-struct Known(Option<Arc<CrdShape>>);
+struct CachedCrd(Option<Arc<CrdShape>>);
 
 /// Identifies the `spec` of a CRD. Changes of its status, which are more frequent, do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -146,7 +146,7 @@ impl Crds {
 
     /// The custom resource at `/apis/<group>/.../<plural>`, if its CRD is cached. Never waits.
     pub fn cached(&self, group: &str, plural: &str) -> Option<Arc<CrdShape>> {
-        let Known(shape) = self.cache.lock().get(&name(group, plural)?)?;
+        let CachedCrd(shape) = self.cache.lock().get(&name(group, plural)?)?;
         shape
     }
 
@@ -160,7 +160,7 @@ impl Crds {
         let Some(name) = name(group, plural) else {
             return Ok(None);
         };
-        if let Some(Known(known)) = self.cache.lock().get(&name) {
+        if let Some(CachedCrd(known)) = self.cache.lock().get(&name) {
             return Ok(known);
         }
         let Some(lock) = self.locks.get(self.lock_of(&name)) else {
@@ -169,7 +169,7 @@ impl Crds {
         let _turn = lock.lock().await;
         let events = {
             let mut cache = self.cache.lock();
-            if let Some(Known(known)) = cache.get(&name) {
+            if let Some(CachedCrd(known)) = cache.get(&name) {
                 return Ok(known);
             }
             cache.events
@@ -260,7 +260,7 @@ impl Crds {
 }
 
 impl Cache {
-    fn get(&mut self, name: &str) -> Option<Known> {
+    fn get(&mut self, name: &str) -> Option<CachedCrd> {
         let kept = self.kept.get_mut(name)?;
         let is_notified_of_changes = self.is_watched && kept.shape.is_some();
         if !is_notified_of_changes && kept.since.elapsed() >= UNWATCHED_FOR {
@@ -268,7 +268,7 @@ impl Cache {
         }
         self.clock += 1;
         kept.used = self.clock;
-        Some(Known(kept.shape.clone()))
+        Some(CachedCrd(kept.shape.clone()))
     }
 
     fn put(&mut self, name: &str, shape: Option<Arc<CrdShape>>, identity: Identity) {

@@ -92,7 +92,7 @@ pub struct Candidate {
 }
 
 /// The last seen lease, and since when it has not changed.
-struct Seen {
+struct SeenLease {
     holder: String,
     renewed: Option<Timestamp>,
     at: Instant,
@@ -123,7 +123,7 @@ impl Candidate {
     }
 
     /// Returns once this candidate leads.
-    async fn win(&self, seen: &mut Option<Seen>, logged: &mut Option<String>) {
+    async fn win(&self, seen: &mut Option<SeenLease>, logged: &mut Option<String>) {
         loop {
             match self.attempt(seen).await {
                 Ok(true) => return,
@@ -146,7 +146,7 @@ impl Candidate {
     }
 
     /// Returns once this candidate no longer leads.
-    async fn lose(&self, seen: &mut Option<Seen>) {
+    async fn lose(&self, seen: &mut Option<SeenLease>) {
         let mut renewed = Instant::now();
         while renewed.elapsed() < self.terms.renew_within {
             sleep(self.terms.retry).await;
@@ -161,7 +161,7 @@ impl Candidate {
     }
 
     /// Takes or renews the lease, if possible; returns whether this candidate holds it now.
-    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
+    async fn attempt(&self, seen: &mut Option<SeenLease>) -> Result<bool, ApiFailure> {
         let attempt = timeout(self.terms.retry, self.take(seen));
         let taken = attempt.await.unwrap_or_else(|_| Err(ApiFailure::timeout()));
         self.is_led.store(taken.is_ok(), Ordering::Release);
@@ -178,7 +178,7 @@ impl Candidate {
         taken
     }
 
-    async fn take(&self, seen: &mut Option<Seen>) -> Result<bool, ApiFailure> {
+    async fn take(&self, seen: &mut Option<SeenLease>) -> Result<bool, ApiFailure> {
         let api = self.api();
         let mut lease = match api.get_opt(&self.name).await? {
             Some(lease) => lease,
@@ -192,7 +192,7 @@ impl Candidate {
                 .as_ref()
                 .is_some_and(|seen| seen.holder == holder && seen.renewed == renewed);
             if !is_as_seen {
-                *seen = Some(Seen {
+                *seen = Some(SeenLease {
                     holder,
                     renewed,
                     at: Instant::now(),

@@ -25,7 +25,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The identity of an object.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct WantedObject<'a> {
     /// Group and version, as in a manifest.
     pub api_version: &'a str,
     /// Kind.
@@ -71,12 +71,12 @@ pub async fn owner(
 /// Reads objects, and caches the resources of their kinds.
 pub struct Objects {
     clients: Clients,
-    resources: Mutex<HashMap<(String, String), Resource>>,
+    resources: Mutex<HashMap<(String, String), LiveResource>>,
 }
 
 /// How a kind is served.
 #[derive(Clone)]
-struct Resource {
+struct LiveResource {
     plural: String,
     is_namespaced: bool,
 }
@@ -91,7 +91,7 @@ impl Objects {
     }
 
     /// The object; `None` if there is no such object or kind.
-    pub async fn get(&self, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
+    pub async fn get(&self, wanted: &WantedObject<'_>) -> Result<Option<Value>, ApiFailure> {
         let reading = self.clients.call(|client| self.read(client, wanted));
         let reading = timeout(CALL_TIMEOUT, reading);
         match reading.await.unwrap_or_else(|_| Err(ApiFailure::timeout())) {
@@ -105,7 +105,10 @@ impl Objects {
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub async fn owner(&self, wanted: &Wanted<'_>) -> Result<Option<ReleaseName>, ApiFailure> {
+    pub async fn owner(
+        &self,
+        wanted: &WantedObject<'_>,
+    ) -> Result<Option<ReleaseName>, ApiFailure> {
         let reading = self.clients.call(|client| self.read_owner(client, wanted));
         let reading = timeout(CALL_TIMEOUT, reading);
         match reading.await.unwrap_or_else(|_| Err(ApiFailure::timeout())) {
@@ -117,7 +120,7 @@ impl Objects {
     async fn read_owner(
         &self,
         client: Client,
-        wanted: &Wanted<'_>,
+        wanted: &WantedObject<'_>,
     ) -> Result<Option<ReleaseName>, ApiFailure> {
         let Some((kind, is_namespaced)) = self.served(&client, wanted).await? else {
             return Ok(None);
@@ -136,9 +139,9 @@ impl Objects {
     async fn served(
         &self,
         client: &Client,
-        wanted: &Wanted<'_>,
+        wanted: &WantedObject<'_>,
     ) -> Result<Option<(ApiResource, bool)>, ApiFailure> {
-        let named = |api_version: &str, found: Resource| {
+        let named = |api_version: &str, found: LiveResource| {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
             let kind = ApiResource {
                 group: group.to_owned(),
@@ -170,9 +173,13 @@ impl Objects {
         Ok(None)
     }
 
-    async fn read(&self, client: Client, wanted: &Wanted<'_>) -> Result<Option<Value>, ApiFailure> {
+    async fn read(
+        &self,
+        client: Client,
+        wanted: &WantedObject<'_>,
+    ) -> Result<Option<Value>, ApiFailure> {
         let resource = self.resource(&client, wanted.api_version, wanted.kind);
-        let Some(Resource { plural, .. }) = resource.await? else {
+        let Some(LiveResource { plural, .. }) = resource.await? else {
             return Ok(None);
         };
         let root = if wanted.api_version.contains('/') {
@@ -201,7 +208,7 @@ impl Objects {
         client: &Client,
         api_version: &str,
         kind: &str,
-    ) -> Result<Option<Resource>, ApiFailure> {
+    ) -> Result<Option<LiveResource>, ApiFailure> {
         let key = (api_version.to_owned(), kind.to_owned());
         if let Some(known) = self.resources.lock().get(&key) {
             return Ok(Some(known.clone()));
@@ -215,7 +222,7 @@ impl Objects {
             .resources
             .into_iter()
             .find(|resource| resource.kind == kind && !resource.name.contains('/'));
-        let found = found.map(|resource| Resource {
+        let found = found.map(|resource| LiveResource {
             plural: resource.name,
             is_namespaced: resource.namespaced,
         });
@@ -287,7 +294,7 @@ mod tests {
         #[case] name: &str,
         #[case] expected: Option<u32>,
     ) {
-        let wanted = Wanted {
+        let wanted = WantedObject {
             api_version,
             kind,
             namespace,
@@ -313,7 +320,7 @@ mod tests {
         #[case] name: &str,
         #[case] is_named: bool,
     ) {
-        let wanted = Wanted {
+        let wanted = WantedObject {
             api_version,
             kind,
             namespace,

@@ -25,10 +25,10 @@ use super::ApiFailure;
 /// Seconds after which a watch without events is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
-type Labels = HashMap<String, Known>;
+type NamespaceLabels = HashMap<String, KnownNamespace>;
 
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownNamespace {
     labels: Arc<BTreeMap<String, String>>,
     is_terminating: bool,
 }
@@ -36,7 +36,7 @@ struct Known {
 /// The labels of all namespaces that the watch has reported.
 #[derive(Debug, Default)]
 pub struct Namespaces {
-    known: RwLock<Labels>,
+    known: RwLock<NamespaceLabels>,
 }
 
 impl Namespaces {
@@ -61,7 +61,7 @@ impl Namespaces {
             ..watcher::Config::default()
         };
         let mut events = watcher::watcher(api, config).default_backoff().boxed();
-        let mut listed = Labels::new();
+        let mut listed = NamespaceLabels::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.take(event, &mut listed),
@@ -73,7 +73,7 @@ impl Namespaces {
         }
     }
 
-    fn take(&self, event: Event<PartialObjectMeta<Namespace>>, listed: &mut Labels) {
+    fn take(&self, event: Event<PartialObjectMeta<Namespace>>, listed: &mut NamespaceLabels) {
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(namespace) => listed.extend(entry(namespace)),
@@ -87,9 +87,9 @@ impl Namespaces {
     }
 }
 
-fn entry(namespace: PartialObjectMeta<Namespace>) -> Option<(String, Known)> {
+fn entry(namespace: PartialObjectMeta<Namespace>) -> Option<(String, KnownNamespace)> {
     let metadata = namespace.metadata;
-    let known = Known {
+    let known = KnownNamespace {
         labels: Arc::new(metadata.labels.unwrap_or_default()),
         is_terminating: metadata.deletion_timestamp.is_some(),
     };
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn labels_are_those_of_the_last_watch_event() {
-        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        let (namespaces, mut listed) = (Namespaces::default(), NamespaceLabels::new());
         assert_eq!(tier(&namespaces, "shop"), None);
         namespaces.take(Event::Init, &mut listed);
         namespaces.take(Event::InitApply(namespace("shop", "dev")), &mut listed);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_namespace_is_terminating_once_it_has_a_deletion_timestamp() {
-        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        let (namespaces, mut listed) = (Namespaces::default(), NamespaceLabels::new());
         namespaces.take(Event::Apply(namespace("shop", "dev")), &mut listed);
         assert!(!namespaces.is_terminating("shop"));
         let mut leaving = namespace("shop", "dev");
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_namespace_missing_in_a_new_list_is_removed() {
-        let (namespaces, mut listed) = (Namespaces::default(), Labels::new());
+        let (namespaces, mut listed) = (Namespaces::default(), NamespaceLabels::new());
         namespaces.take(Event::Apply(namespace("old", "dev")), &mut listed);
         namespaces.take(Event::Init, &mut listed);
         namespaces.take(Event::InitApply(namespace("new", "dev")), &mut listed);

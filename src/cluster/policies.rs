@@ -32,7 +32,7 @@ const READ_AGAIN: Duration = Duration::from_secs(15);
 /// The state of the policy object. The object is not parsed here: an invalid one must be reported,
 /// and not stop the watch.
 #[derive(Clone, Debug)]
-pub enum Seen {
+pub enum SeenPolicy {
     /// The object.
     Object(Box<DynamicObject>),
     /// It is missing, but existed before and may come back. Reported once.
@@ -78,7 +78,7 @@ fn objects(client: Client) -> Api<DynamicObject> {
 }
 
 impl PolicyWatch {
-    /// Starts the watch. An object that vanishes is [`Seen::Absent`] after it has been missing for `grace`.
+    /// Starts the watch. An object that vanishes is [`SeenPolicy::Absent`] after it has been missing for `grace`.
     pub fn new(client: Client, grace: Duration) -> Self {
         let config = watcher::Config {
             timeout: Some(RENEW_WATCH_AFTER),
@@ -96,7 +96,7 @@ impl PolicyWatch {
     }
 
     /// The next state to report. Never `None`, because the watch does not end.
-    pub async fn next(&mut self) -> Option<Seen> {
+    pub async fn next(&mut self) -> Option<SeenPolicy> {
         loop {
             let seen = if let Presence::Missing { since, read } = self.presence {
                 tokio::select! {
@@ -113,7 +113,7 @@ impl PolicyWatch {
         }
     }
 
-    fn on_event(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Option<Seen> {
+    fn on_event(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Option<SeenPolicy> {
         match event {
             Ok(Event::Init) => {
                 self.listed = None;
@@ -123,31 +123,35 @@ impl PolicyWatch {
                 self.listed = Some(Box::new(object));
                 None
             }
-            Ok(Event::InitDone) => Some(self.listed.take().map_or(Seen::Missing, Seen::Object)),
-            Ok(Event::Apply(object)) => Some(Seen::Object(Box::new(object))),
-            Ok(Event::Delete(_)) => Some(Seen::Missing),
+            Ok(Event::InitDone) => Some(
+                self.listed
+                    .take()
+                    .map_or(SeenPolicy::Missing, SeenPolicy::Object),
+            ),
+            Ok(Event::Apply(object)) => Some(SeenPolicy::Object(Box::new(object))),
+            Ok(Event::Delete(_)) => Some(SeenPolicy::Missing),
             Err(error) => {
                 let failure = ApiFailure::from(&error);
                 Some(if failure.is_not_found() {
-                    Seen::Missing
+                    SeenPolicy::Missing
                 } else {
-                    Seen::Unknown(failure)
+                    SeenPolicy::Unknown(failure)
                 })
             }
         }
     }
 
     /// Reads the missing object. A failed read does not confirm that it is missing.
-    async fn read(&mut self, since: Instant) -> Seen {
+    async fn read(&mut self, since: Instant) -> SeenPolicy {
         let api = objects(self.client.clone());
         let read = timeout(READ_TIMEOUT, api.get_opt(api::POLICY_NAME)).await;
         let now = Instant::now();
         let (seen, since) = match read {
-            Ok(Ok(Some(object))) => return Seen::Object(Box::new(object)),
-            Ok(Ok(None)) if now.duration_since(since) >= self.grace => return Seen::Absent,
-            Ok(Ok(None)) => (Seen::Missing, since),
-            Ok(Err(error)) => (Seen::Unknown(ApiFailure::from(&error)), now),
-            Err(_) => (Seen::Unknown(ApiFailure::timeout()), now),
+            Ok(Ok(Some(object))) => return SeenPolicy::Object(Box::new(object)),
+            Ok(Ok(None)) if now.duration_since(since) >= self.grace => return SeenPolicy::Absent,
+            Ok(Ok(None)) => (SeenPolicy::Missing, since),
+            Ok(Err(error)) => (SeenPolicy::Unknown(ApiFailure::from(&error)), now),
+            Err(_) => (SeenPolicy::Unknown(ApiFailure::timeout()), now),
         };
         self.presence = self.missing(since, now);
         seen
@@ -160,17 +164,17 @@ impl PolicyWatch {
     }
 
     /// The state to report, given the state before; `None` if there is nothing new.
-    fn weigh(&mut self, seen: Seen) -> Option<Seen> {
+    fn weigh(&mut self, seen: SeenPolicy) -> Option<SeenPolicy> {
         match (&seen, self.presence) {
-            (Seen::Object(_), _) => self.presence = Presence::Yes,
-            (Seen::Absent, _) => self.presence = Presence::No,
-            (Seen::Missing, Presence::No) => return Some(Seen::Absent),
-            (Seen::Missing, Presence::Yes) => {
+            (SeenPolicy::Object(_), _) => self.presence = Presence::Yes,
+            (SeenPolicy::Absent, _) => self.presence = Presence::No,
+            (SeenPolicy::Missing, Presence::No) => return Some(SeenPolicy::Absent),
+            (SeenPolicy::Missing, Presence::Yes) => {
                 let now = Instant::now();
                 self.presence = self.missing(now, now);
             }
-            (Seen::Missing, Presence::Missing { .. }) => return None,
-            (Seen::Unknown(_), _) => {}
+            (SeenPolicy::Missing, Presence::Missing { .. }) => return None,
+            (SeenPolicy::Unknown(_), _) => {}
         }
         Some(seen)
     }

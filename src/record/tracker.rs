@@ -54,9 +54,9 @@ use super::{
 use crate::{
     cluster::{
         ApiFailure, grants,
-        live::{Objects, Wanted},
+        live::{Objects, WantedObject},
     },
-    releases::{Releases, Standing},
+    releases::{ReleaseState, Releases},
 };
 
 /// Settled changes and ended grants are kept this long: an incident's review comes weeks after it.
@@ -227,7 +227,7 @@ impl Tracker {
         let object = &change.spec.object;
         let live = self
             .objects
-            .get(&Wanted {
+            .get(&WantedObject {
                 api_version: &object.api_version,
                 kind: &object.kind,
                 namespace: &object.namespace,
@@ -250,24 +250,24 @@ impl Tracker {
         };
         let standing = self.releases.standing(&release, &named);
         let declared: Option<Value> = match &standing {
-            Standing::Deployed {
+            ReleaseState::Deployed {
                 object: Some(object),
                 ..
             } => serde_json::from_str(&object.json).ok(),
             _ => None,
         };
         let standing = match &standing {
-            Standing::Gone => settle::Standing::Gone,
+            ReleaseState::Gone => settle::Standing::Gone,
             // What is declared in another version does not compare.
-            Standing::Deployed {
+            ReleaseState::Deployed {
                 object: Some(object),
                 ..
             } if object.version != version => settle::Standing::Unsaid,
-            Standing::Deployed { revision, .. } => settle::Standing::Deployed {
+            ReleaseState::Deployed { revision, .. } => settle::Standing::Deployed {
                 revision: *revision,
                 object: declared.as_ref(),
             },
-            Standing::Unsaid => settle::Standing::Unsaid,
+            ReleaseState::Unsaid => settle::Standing::Unsaid,
         };
         let shape = builtin().lookup(group, version, &object.kind);
         Ok(settle::settle(&Sight {

@@ -17,7 +17,7 @@ use super::{
     handle::Releases,
     pack::PackError,
     read_through::{ReadThrough, ReadThroughError},
-    view::{Content, ReleaseView},
+    view::{ReleaseView, RevisionContent},
 };
 
 /// Concurrent reads, so that one request does not flood the API server.
@@ -150,12 +150,14 @@ impl ReleaseView {
         let mut is_readable = true;
         for revision in &self.revisions {
             match &revision.content {
-                Content::Body(body) => match body.autoscalers(object) {
+                RevisionContent::Body(body) => match body.autoscalers(object) {
                     Ok(found) if !found.is_empty() => return Some(true),
                     Ok(_) => {}
                     Err(_logged) => is_readable = false,
                 },
-                Content::Unreadable | Content::OverBudget { .. } => is_readable = false,
+                RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => {
+                    is_readable = false;
+                }
             }
         }
         is_readable.then_some(false)
@@ -211,20 +213,20 @@ fn is_autoscaler(group: &str, kind: &str) -> bool {
 }
 
 #[derive(Deserialize)]
-struct Autoscaler {
-    spec: Spec,
+struct AutoscalerManifest {
+    spec: AutoscalerSpec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
-    scale_target_ref: Target,
+struct AutoscalerSpec {
+    scale_target_ref: ScaleTarget,
 }
 
 /// KEDA's kinds may leave out `apiVersion` and `kind` for a Deployment.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Target {
+struct ScaleTarget {
     api_version: Option<String>,
     kind: Option<String>,
     name: Option<String>,
@@ -233,7 +235,7 @@ struct Target {
 }
 
 fn targets(autoscaler: &str, object: &ObjectRef<'_>) -> bool {
-    let Ok(Autoscaler { spec }) = serde_json::from_str(autoscaler) else {
+    let Ok(AutoscalerManifest { spec }) = serde_json::from_str(autoscaler) else {
         return false;
     };
     let target = spec.scale_target_ref;

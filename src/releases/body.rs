@@ -16,8 +16,8 @@ use super::{
     cache::CacheKey,
     declared_kind::DeclaredKind,
     object_key::ObjectKey,
-    pack::{Entry, PackError, Packed},
-    store::{Chart, Store},
+    pack::{PackError, Packed, PackedObject},
+    store::{ChartModels, Store},
 };
 
 /// Chart and times from the record; for metrics and messages.
@@ -44,7 +44,7 @@ pub struct Body {
     /// Unique among bodies.
     number: u64,
     release: Arc<ReleaseName>,
-    chart: Arc<Chart>,
+    chart: Arc<ChartModels>,
     about: Arc<About>,
     objects: Packed,
     /// Sorted; mostly the same for all releases of a chart.
@@ -255,7 +255,7 @@ impl Body {
         }
     }
 
-    fn object(&self, entry: &Entry) -> Result<Arc<DeclaredObject>, PackError> {
+    fn object(&self, entry: &PackedObject) -> Result<Arc<DeclaredObject>, PackError> {
         let key = CacheKey {
             body: self.number,
             place: entry.place.number(),
@@ -288,7 +288,10 @@ fn names(kinds: &[DeclaredKind], namespaces: &[Arc<str>], about: &About) -> usiz
 }
 
 /// The last of `entries` by its position, among those before the given one.
-fn last<'e>(entries: &'e [Entry], before: Option<&Entry>) -> Option<&'e Entry> {
+fn last<'e>(
+    entries: &'e [PackedObject],
+    before: Option<&PackedObject>,
+) -> Option<&'e PackedObject> {
     entries
         .iter()
         .filter(|entry| before.is_none_or(|before| entry.place < before.place))

@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 use super::{
     directory::Directory,
     key::StorageKey,
-    read_through::{Answer, ReadThrough, ReadThroughError},
+    read_through::{ReadAnswer, ReadThrough, ReadThroughError},
     view::ReleaseView,
 };
 
@@ -112,7 +112,7 @@ impl ReadThrough {
         storages: Vec<Arc<StorageKey>>,
         at_a_time: usize,
         deadline: Instant,
-        mut take: impl FnMut(Answer) -> ControlFlow<()>,
+        mut take: impl FnMut(ReadAnswer) -> ControlFlow<()>,
     ) -> Result<(), ReadThroughError> {
         let mut reads = futures_util::stream::iter(storages)
             .map(|storage| async move { self.read(&storage).await })

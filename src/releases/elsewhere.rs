@@ -20,11 +20,11 @@ type Storages = BTreeSet<Arc<StorageKey>>;
 /// Releases with records outside their own namespace. There are few; the lock is never held over work.
 #[derive(Default)]
 pub struct Elsewhere {
-    known: Mutex<Known>,
+    known: Mutex<RecordsElsewhere>,
 }
 
 #[derive(Default)]
-struct Known {
+struct RecordsElsewhere {
     storages: BTreeMap<Arc<ReleaseName>, Storages>,
     logged: Storages,
 }

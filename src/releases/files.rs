@@ -20,10 +20,10 @@ use super::{
     body::{About, Body, Parts},
     directory::Directory,
     index::Index,
-    key::{RecordKey, StorageKey, Stored, Version},
+    key::{RecordKey, RecordVersion, StorageKey, Stored},
     reader::{ReadError, decode, stored},
     store::Store,
-    view::Content,
+    view::RevisionContent,
 };
 
 /// Why an object is not a record.
@@ -92,12 +92,13 @@ impl Files {
             .and_then(|text| decode(text.as_bytes(), self.limits, &self.store, &key));
         Ok(match body {
             Ok(body) => {
-                let content = Content::Body(Arc::new(body));
+                let content = RevisionContent::Body(Arc::new(body));
                 self.index.insert_body(&key, &version, content);
                 Added::Record(key)
             }
             Err(error) => {
-                self.index.insert_body(&key, &version, Content::Unreadable);
+                self.index
+                    .insert_body(&key, &version, RevisionContent::Unreadable);
                 Added::Unreadable(key, error)
             }
         })
@@ -115,7 +116,7 @@ impl Files {
             }),
             revision: 1,
         };
-        let version = Version::default();
+        let version = RecordVersion::default();
         self.index.apply(Stored {
             key: key.clone(),
             status: Status::Deployed,
@@ -128,7 +129,7 @@ impl Files {
             objects: manifest.objects,
         };
         let body = Body::new(parts, &self.store);
-        let content = Content::Body(Arc::new(body));
+        let content = RevisionContent::Body(Arc::new(body));
         self.index.insert_body(&key, &version, content);
         manifest.problems
     }

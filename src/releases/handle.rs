@@ -13,7 +13,7 @@ use super::{
     declared_kind::DeclaredKind,
     health::{Readiness, ReleaseInfo, Stats},
     shared::Shared,
-    view::{Content, ReleaseView},
+    view::{ReleaseView, RevisionContent},
 };
 
 /// The index, for readers. Cheap to clone.
@@ -174,11 +174,11 @@ impl Releases {
             let contents = view.revisions.iter().map(|revision| &revision.content);
             for content in contents {
                 match content {
-                    Content::Body(body) => {
+                    RevisionContent::Body(body) => {
                         stats.outlined += usize::from(body.full_size().is_some());
                     }
-                    Content::Unreadable => stats.unreadable += 1,
-                    Content::OverBudget { .. } => stats.over_budget += 1,
+                    RevisionContent::Unreadable => stats.unreadable += 1,
+                    RevisionContent::OverBudget { .. } => stats.over_budget += 1,
                 }
             }
             stats.objects += view.bodies().map(|body| body.count()).sum::<usize>();

@@ -11,7 +11,7 @@ use std::{
 use helm_guard_core::helm::lifecycle::Status;
 use parking_lot::Mutex;
 
-use super::index::Scope;
+use super::index::WatchScope;
 use crate::cluster::ApiFailure;
 
 /// Whether requests can be answered from the index.
@@ -127,7 +127,7 @@ const ERROR_MEMORY: Duration = Duration::from_secs(90);
 /// The state of one watch.
 #[derive(Debug)]
 pub(super) struct WatchHealth {
-    scope: Scope,
+    scope: WatchScope,
     listed: AtomicBool,
     state: Mutex<WatchState>,
 }
@@ -140,7 +140,7 @@ struct WatchState {
 }
 
 impl WatchHealth {
-    pub fn new(scope: Scope) -> Self {
+    pub fn new(scope: WatchScope) -> Self {
         Self {
             scope,
             listed: AtomicBool::new(false),
@@ -148,7 +148,7 @@ impl WatchHealth {
         }
     }
 
-    pub fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &WatchScope {
         &self.scope
     }
 

@@ -32,7 +32,7 @@ use super::{
     health::count,
     key::StorageKey,
     read_through::{ReadThrough, ReadThroughError},
-    view::{Content, ReleaseView},
+    view::{ReleaseView, RevisionContent},
 };
 
 /// Concurrent reads, so that one deletion does not flood the API server.
@@ -290,8 +290,8 @@ impl ReleaseView {
     fn each(&self, holds: impl Fn(&Body) -> bool) -> bool {
         !self.revisions.is_empty()
             && self.revisions.iter().all(|known| match &known.content {
-                Content::Body(body) => holds(body),
-                Content::Unreadable | Content::OverBudget { .. } => false,
+                RevisionContent::Body(body) => holds(body),
+                RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => false,
             })
     }
 }

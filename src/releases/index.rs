@@ -13,7 +13,7 @@
 //!   of the index during a fetch. Nothing is denied because of it, because the records are read
 //!   again before any denial.
 //! - The memory for all releases is within a [`budget`]. An evicted record is stored as an outline of
-//!   names, by which its release still claims its objects, or as [`Content::OverBudget`].
+//!   names, by which its release still claims its objects, or as [`RevisionContent::OverBudget`].
 
 pub mod budget;
 mod records;
@@ -25,25 +25,25 @@ use std::{
 
 use budget::Budget;
 use helm_guard_core::helm::{lifecycle, storage::Driver};
-use records::{Read, Record, Records};
+use records::{Read, Record, ReleaseRecords};
 
 use super::{
     directory::Directory,
-    key::{RecordKey, StorageKey, Stored, Version, number},
+    key::{RecordKey, RecordVersion, StorageKey, Stored, number},
     lines::OVER_BUDGET,
-    view::{Content, ReleaseView, RevisionView},
+    view::{ReleaseView, RevisionContent, RevisionView},
 };
 
 /// All records that a watch sees: those of one driver, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope {
+pub struct WatchScope {
     /// Secrets or `ConfigMap`s.
     pub driver: Driver,
     /// The namespace; `None` for all namespaces.
     pub namespace: Option<Box<str>>,
 }
 
-impl Scope {
+impl WatchScope {
     /// Whether the watch sees the records in `storage`.
     pub fn covers(&self, storage: &StorageKey) -> bool {
         self.driver == storage.driver
@@ -58,7 +58,7 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Fetch this record's body, at this state or a later one.
-    Fetch(RecordKey, Version),
+    Fetch(RecordKey, RecordVersion),
     /// The body is not needed any more.
     Forget(RecordKey),
 }
@@ -82,9 +82,9 @@ pub struct Learned {
 /// The records of all releases. One task owns it.
 pub struct Index {
     directory: Arc<Directory>,
-    releases: HashMap<Arc<StorageKey>, Records>,
+    releases: HashMap<Arc<StorageKey>, ReleaseRecords>,
     /// Running relists, and what they have listed so far.
-    relists: HashMap<Scope, HashSet<RecordKey>>,
+    relists: HashMap<WatchScope, HashSet<RecordKey>>,
     demands: Vec<Demand>,
     wanted: HashSet<RecordKey>,
     /// The newest state at which a record is known to have been deleted: an older list may contain
@@ -158,12 +158,12 @@ impl Index {
     }
 
     /// A watch starts to list all records of `scope`.
-    pub fn relist_started(&mut self, scope: Scope) {
+    pub fn relist_started(&mut self, scope: WatchScope) {
         self.relists.insert(scope, HashSet::new());
     }
 
     /// A record is in the list of `scope`.
-    pub fn listed(&mut self, scope: &Scope, stored: Stored) {
+    pub fn listed(&mut self, scope: &WatchScope, stored: Stored) {
         if let Some(seen) = self.relists.get_mut(scope) {
             seen.insert(stored.key.clone());
         }
@@ -171,7 +171,7 @@ impl Index {
     }
 
     /// The list of `scope` is complete: records that it does not contain are deleted.
-    pub fn relist_done(&mut self, scope: &Scope) {
+    pub fn relist_done(&mut self, scope: &WatchScope) {
         let Some(seen) = self.relists.remove(scope) else {
             return;
         };
@@ -199,7 +199,12 @@ impl Index {
     }
 
     /// A record's body was read, or cannot be read.
-    pub fn insert_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
+    pub fn insert_body(
+        &mut self,
+        key: &RecordKey,
+        version: &RecordVersion,
+        content: RevisionContent,
+    ) {
         self.keep_body(key, version, content);
         self.changed(&key.storage);
     }
@@ -231,7 +236,7 @@ impl Index {
             .releases
             .get(&storage)
             .into_iter()
-            .flat_map(Records::iter)
+            .flat_map(ReleaseRecords::iter)
             .filter(|record| {
                 let version = record.version.resource_version.number();
                 !listed.contains(&record.revision)
@@ -319,7 +324,7 @@ impl Index {
         self.wanted.remove(key);
     }
 
-    fn keep_body(&mut self, key: &RecordKey, version: &Version, content: Content) {
+    fn keep_body(&mut self, key: &RecordKey, version: &RecordVersion, content: RevisionContent) {
         let Some((storage, _)) = self.releases.get_key_value(&key.storage) else {
             return;
         };
@@ -335,7 +340,7 @@ impl Index {
         if *version != record.version && !record.version.is_before(version) {
             return;
         }
-        if let Content::Body(body) = &content {
+        if let RevisionContent::Body(body) = &content {
             record.about = Some(Arc::clone(body.about()));
         }
         self.budget.replace(&key, record.content(), Some(&content));
@@ -349,7 +354,7 @@ impl Index {
     }
 
     /// Whether the record is known in this state and was evicted.
-    fn gave_way(&self, key: &RecordKey, version: &Version) -> bool {
+    fn gave_way(&self, key: &RecordKey, version: &RecordVersion) -> bool {
         let records = self.releases.get(&key.storage);
         let record = records.and_then(|records| records.get(key.revision));
         let read = record.and_then(|record| record.read.as_ref());

@@ -53,7 +53,7 @@ impl fmt::Display for RecordKey {
 ///
 /// There is one for each record of each release, so it is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Version {
+pub struct RecordVersion {
     /// `metadata.uid`: a deleted and recreated record is another one.
     pub uid: Uid,
     /// `metadata.resourceVersion`.
@@ -155,7 +155,7 @@ impl Default for ResourceVersion {
     }
 }
 
-impl Version {
+impl RecordVersion {
     /// Whether this state is certainly earlier than `other`, of the same record or of one that was
     /// deleted and recreated under its name.
     ///
@@ -185,7 +185,7 @@ pub struct Stored {
     /// The revision's status, from the label, which Helm keeps in sync with the body.
     pub status: Status,
     /// The state of the object.
-    pub version: Version,
+    pub version: RecordVersion,
 }
 
 #[cfg(test)]

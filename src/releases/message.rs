@@ -1,26 +1,26 @@
 //! The messages to the writer of the index.
 
 use super::{
-    index::{Learned, Scope},
-    key::{RecordKey, Stored, Version},
-    view::Content,
+    index::{Learned, WatchScope},
+    key::{RecordKey, RecordVersion, Stored},
+    view::RevisionContent,
 };
 
 /// A message to the writer.
 #[derive(Debug)]
 pub(super) enum Message {
     /// A watch starts to list.
-    RelistStarted(Scope),
+    RelistStarted(WatchScope),
     /// A record of that list.
-    Listed(Scope, Stored),
+    Listed(WatchScope, Stored),
     /// The list is complete.
-    RelistDone(Scope),
+    RelistDone(WatchScope),
     /// A record was created or changed.
     Applied(Stored),
     /// A record was deleted.
     Deleted(Stored),
     /// A body was fetched, or cannot be.
-    Read(RecordKey, Version, Content),
+    Read(RecordKey, RecordVersion, RevisionContent),
     /// The result of a read-through.
     Learned(Learned),
 }

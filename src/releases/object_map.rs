@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::{object_key::ObjectKey, view::Cell};
 
-type Entry = (ObjectKey, Arc<Cell>);
+type KeyedCell = (ObjectKey, Arc<Cell>);
 
 /// At 1024 a change to a release of 50 objects copies 50 slices: some ten thousand entries in an
 /// index of 250,000 objects.
@@ -19,7 +19,7 @@ const PARTS: usize = 1024;
 /// The map.
 pub struct ObjectMap {
     /// By key; several entries may have the same key.
-    parts: Box<[ArcSwap<Vec<Entry>>]>,
+    parts: Box<[ArcSwap<Vec<KeyedCell>>]>,
 }
 
 impl Default for ObjectMap {
@@ -67,8 +67,9 @@ impl ObjectMap {
     /// Removes a cell from these keys. For the only writer.
     pub fn leave(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
         self.change(keys, |part, keys| {
-            let goes =
-                |(key, known): &&Entry| Arc::ptr_eq(known, cell) && keys.binary_search(key).is_ok();
+            let goes = |(key, known): &&KeyedCell| {
+                Arc::ptr_eq(known, cell) && keys.binary_search(key).is_ok()
+            };
             let mut new = Vec::with_capacity(part.len());
             new.extend(part.iter().filter(|entry| !goes(entry)).cloned());
             new.shrink_to_fit();
@@ -80,7 +81,7 @@ impl ObjectMap {
     fn change(
         &self,
         mut keys: Vec<ObjectKey>,
-        change: impl Fn(&[Entry], &[ObjectKey]) -> Vec<Entry>,
+        change: impl Fn(&[KeyedCell], &[ObjectKey]) -> Vec<KeyedCell>,
     ) {
         keys.sort_unstable_by_key(|key| (key.part_of(PARTS), *key));
         for keys in keys.chunk_by(|a, b| a.part_of(PARTS) == b.part_of(PARTS)) {

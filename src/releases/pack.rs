@@ -47,12 +47,12 @@ pub type Model = Arc<[u8]>;
 
 /// The position of an object: the number of its block, and the offset in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct PackedPlace {
     block: u32,
     at: u32,
 }
 
-impl Place {
+impl PackedPlace {
     /// As one number.
     pub fn number(self) -> u64 {
         u64::from(self.block) << 32 | u64::from(self.at)
@@ -61,18 +61,18 @@ impl Place {
 
 /// An object of a [`Packed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct PackedObject {
     /// Its key.
     pub key: ObjectKey,
     /// Its position. Of objects of one name, the later one in the manifest has the later position.
-    pub place: Place,
+    pub place: PackedPlace,
 }
 
 /// Objects, packed.
 #[derive(Debug, Default)]
 pub struct Packed {
     /// Sorted.
-    entries: Box<[Entry]>,
+    entries: Box<[PackedObject]>,
     blocks: Box<[Block]>,
     /// Only the keys are stored.
     is_outline: bool,
@@ -124,9 +124,9 @@ impl Packed {
                 blocks.push(draft.pack(blocks.len(), &mut model));
                 draft = Draft::default();
             }
-            entries.push(Entry {
+            entries.push(PackedObject {
                 key: *key,
-                place: Place {
+                place: PackedPlace {
                     block: index(blocks.len()),
                     at: index(draft.text.len()),
                 },
@@ -155,7 +155,7 @@ impl Packed {
     }
 
     /// The objects, sorted by their keys.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[PackedObject] {
         &self.entries
     }
 
@@ -166,7 +166,7 @@ impl Packed {
     }
 
     /// The object at a position.
-    pub fn object(&self, place: Place) -> Result<DeclaredObject, PackError> {
+    pub fn object(&self, place: PackedPlace) -> Result<DeclaredObject, PackError> {
         if self.is_outline {
             return Err(PackError::LeftOut);
         }
@@ -181,7 +181,7 @@ impl Packed {
         if self.is_outline {
             return Err(PackError::LeftOut);
         }
-        let mut places: Vec<Place> = self.entries.iter().map(|entry| entry.place).collect();
+        let mut places: Vec<PackedPlace> = self.entries.iter().map(|entry| entry.place).collect();
         places.sort_unstable();
         let mut objects = Vec::with_capacity(places.len());
         for places in places.chunk_by(|a, b| a.block == b.block) {
@@ -298,7 +298,7 @@ fn decompress(packed: &[u8], length: usize, model: Option<&[u8]>) -> Option<Vec<
     Some(text)
 }
 
-fn read(text: &[u8], place: Place) -> Result<DeclaredObject, PackError> {
+fn read(text: &[u8], place: PackedPlace) -> Result<DeclaredObject, PackError> {
     let at = usize::try_from(place.at).map_err(|_| PackError::Object)?;
     let text = text.get(at..).ok_or(PackError::Object)?;
     let mut headers = serde_json::Deserializer::from_slice(text).into_iter::<Header<String>>();

@@ -30,11 +30,11 @@ use super::{
     handle::Releases,
     health::count,
     index::Learned,
-    key::{RecordKey, StorageKey, Version},
+    key::{RecordKey, RecordVersion, StorageKey},
     message::Message,
     reader::{Listing, ReadError},
     shared::Shared,
-    view::{Content, ReleaseView, RevisionView},
+    view::{ReleaseView, RevisionContent, RevisionView},
 };
 use crate::cluster::{ApiFailure, hedge::Attempts};
 
@@ -82,7 +82,7 @@ pub enum ReadThroughError {
 
 /// The releases to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct WantedRecords<'a> {
     /// The claims that count according to the index, the most relevant first.
     pub claims: &'a [Claim],
     /// The releases that the object names as its owner, before and after the request.
@@ -124,22 +124,22 @@ const LONGEST_READ: Duration = Duration::from_secs(10);
 /// Access to the current records. Cheap to clone.
 #[derive(Clone)]
 pub struct ReadThrough {
-    state: Arc<State>,
+    state: Arc<ReadState>,
 }
 
-struct State {
+struct ReadState {
     releases: Arc<Shared>,
     /// The releases that are being read, and the waiters for the next read of each.
     flights: Mutex<HashMap<Arc<StorageKey>, Vec<Waiter>>>,
 }
 
-pub(super) type Answer = Result<Arc<ReleaseView>, ReadThroughError>;
-type Waiter = oneshot::Sender<Answer>;
+pub(super) type ReadAnswer = Result<Arc<ReleaseView>, ReadThroughError>;
+type Waiter = oneshot::Sender<ReadAnswer>;
 
 impl ReadThrough {
     /// Reads for the index `releases`, and passes it the results.
     pub fn new(releases: &Releases) -> Self {
-        let state = State {
+        let state = ReadState {
             releases: Arc::clone(&releases.shared),
             flights: Mutex::default(),
         };
@@ -153,7 +153,7 @@ impl ReadThrough {
     pub async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedRecords<'_>,
         deadline: Instant,
     ) -> Fresh {
         let directory = &self.state.releases.directory;
@@ -228,7 +228,7 @@ impl ReadThrough {
         watches.iter().any(|watch| watch.scope().covers(storage))
     }
 
-    pub(super) async fn read(&self, storage: &Arc<StorageKey>) -> Answer {
+    pub(super) async fn read(&self, storage: &Arc<StorageKey>) -> ReadAnswer {
         let (waiter, answer) = oneshot::channel();
         self.enqueue(storage, waiter);
         answer.await.unwrap_or(Err(ReadThroughError::Stopped))
@@ -254,7 +254,7 @@ impl ReadThrough {
 /// Reads one release, repeatedly while anyone waits.
 struct Flight {
     storage: Arc<StorageKey>,
-    state: Weak<State>,
+    state: Weak<ReadState>,
 }
 
 impl Flight {
@@ -297,7 +297,7 @@ impl Drop for Flight {
     }
 }
 
-async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> Answer {
+async fn read(releases: &Shared, storage: &Arc<StorageKey>) -> ReadAnswer {
     let attempts = releases.reader.attempts();
     for _ in 0..TRIES {
         count(&releases.counters.read_through_lists);
@@ -364,7 +364,10 @@ async fn view(
             .as_ref()
             .and_then(|view| view.body_at(revision, &stored.version));
         let read = match body {
-            Some(body) => Some((stored.version.clone(), Content::Body(Arc::clone(body)))),
+            Some(body) => Some((
+                stored.version.clone(),
+                RevisionContent::Body(Arc::clone(body)),
+            )),
             None => fetch(releases, &stored.key, &stored.version, attempts).await?,
         };
         let Some((version, content)) = read else {
@@ -390,11 +393,11 @@ async fn view(
 async fn fetch(
     releases: &Shared,
     key: &RecordKey,
-    version: &Version,
+    version: &RecordVersion,
     attempts: &Attempts<'_>,
-) -> Result<Option<(Version, Content)>, ReadThroughError> {
+) -> Result<Option<(RecordVersion, RevisionContent)>, ReadThroughError> {
     match releases.reader.body(key, attempts).await {
-        Ok((version, body)) => Ok(Some((version, Content::Body(Arc::new(body))))),
+        Ok((version, body)) => Ok(Some((version, RevisionContent::Body(Arc::new(body))))),
         Err(ReadError::Gone) => Ok(None),
         Err(error) if error.is_transient() => Err(ReadThroughError::Get {
             record: key.clone(),
@@ -402,7 +405,7 @@ async fn fetch(
         }),
         Err(error) => {
             releases.read_failed(key, &error);
-            Ok(Some((version.clone(), Content::Unreadable)))
+            Ok(Some((version.clone(), RevisionContent::Unreadable)))
         }
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     body::{About, Body, Parts},
     decoding::Decoding,
-    key::{RecordKey, StorageKey, Stored, Version},
+    key::{RecordKey, RecordVersion, StorageKey, Stored},
     lines::DOCUMENTS,
     store::Store,
 };
@@ -157,7 +157,7 @@ impl Reader {
         &self,
         key: &RecordKey,
         attempts: &Attempts<'_>,
-    ) -> Result<(Version, Body), ReadError> {
+    ) -> Result<(RecordVersion, Body), ReadError> {
         let (version, payload) = payload(key, attempts).await?;
         let (limits, store, key) = (self.limits, Arc::clone(&self.store), key.clone());
         let claimed = limits.claimed_bytes(&payload);
@@ -209,7 +209,7 @@ where
 async fn payload(
     key: &RecordKey,
     attempts: &Attempts<'_>,
-) -> Result<(Version, Vec<u8>), ReadError> {
+) -> Result<(RecordVersion, Vec<u8>), ReadError> {
     match key.storage.driver {
         Driver::Secret => {
             let (version, ByteString(payload)) = get::<Secret, ByteString>(key, attempts).await?;
@@ -224,7 +224,10 @@ async fn payload(
 
 /// Reads the object as text and parses it here: for typed objects, the client library logs the
 /// entire text if it does not parse.
-async fn get<K, P>(key: &RecordKey, attempts: &Attempts<'_>) -> Result<(Version, P), ReadError>
+async fn get<K, P>(
+    key: &RecordKey,
+    attempts: &Attempts<'_>,
+) -> Result<(RecordVersion, P), ReadError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     P: DeserializeOwned,
@@ -244,7 +247,8 @@ where
             ReadError::Get(failure)
         }
     })?;
-    let object: Object<P> = serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
+    let object: RecordObject<P> =
+        serde_json::from_str(&text).map_err(|_quotes| ReadError::Object)?;
     // Deleted and replaced by something else of its name: a record's type never changes.
     if object.secret_type.is_some_and(|of| *of != *SECRET_TYPE) {
         return Err(ReadError::Gone);
@@ -253,12 +257,12 @@ where
         .data
         .and_then(|data| data.release)
         .ok_or(ReadError::Empty)?;
-    let Metadata {
+    let RecordMetadata {
         uid,
         resource_version,
     } = object.metadata;
     Ok((
-        Version {
+        RecordVersion {
             uid: (&*uid).into(),
             resource_version: (&*resource_version).into(),
         },
@@ -268,8 +272,8 @@ where
 
 /// The parts of a Secret or `ConfigMap` that a record consists of.
 #[derive(Deserialize)]
-struct Object<P> {
-    metadata: Metadata,
+struct RecordObject<P> {
+    metadata: RecordMetadata,
     /// The type of a Secret.
     #[serde(default, rename = "type")]
     secret_type: Option<Box<str>>,
@@ -278,7 +282,7 @@ struct Object<P> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct RecordMetadata {
     uid: Box<str>,
     resource_version: Box<str>,
 }
@@ -379,8 +383,8 @@ pub fn stored(driver: Driver, metadata: &ObjectMeta) -> Result<Option<Stored>, M
     }))
 }
 
-fn version(metadata: &ObjectMeta) -> Version {
-    Version {
+fn version(metadata: &ObjectMeta) -> RecordVersion {
+    RecordVersion {
         uid: metadata.uid.as_deref().unwrap_or_default().into(),
         resource_version: metadata
             .resource_version

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     directory::Directory,
     health::{Counters, Progress, WatchHealth, count},
-    index::Scope,
+    index::WatchScope,
     key::RecordKey,
     lines::UNREADABLE,
     message::Message,
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     /// Called after a batch of the writer, in which the lists of these scopes were completed.
-    pub(super) fn progress(&self, listed: &[Scope], wanted: usize) {
+    pub(super) fn progress(&self, listed: &[WatchScope], wanted: usize) {
         // Before the lists count as complete: readers of that state must see the demands.
         self.progress.wanted.store(wanted as u64, Release);
         for watch in self

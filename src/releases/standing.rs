@@ -15,12 +15,12 @@ use super::{
     directory::Directory,
     directory::scope,
     handle::Releases,
-    view::{Content, ReleaseView},
+    view::{ReleaseView, RevisionContent},
 };
 
 /// The state of a release for an object.
 #[derive(Clone, Debug)]
-pub enum Standing {
+pub enum ReleaseState {
     /// A Helm operation runs, the newest revision failed, a record cannot be read entirely or in part, or
     /// there are records in several namespaces and none in its own.
     Unsaid,
@@ -37,14 +37,14 @@ pub enum Standing {
 
 impl Releases {
     /// The state of a release for an object. Only meaningful once the index is complete.
-    pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
+    pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
         self.shared.directory.standing(release, object)
     }
 }
 
 impl Directory {
     /// By the records in its own namespace, if any; else by those in another one.
-    pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> Standing {
+    pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
         let mut views = self.releases();
         views.retain(|view| *view.storage.name == *release.name);
         let is_own = |view: &Arc<ReleaseView>| {
@@ -63,28 +63,28 @@ impl Directory {
             [view] => view,
             // Stored by two drivers.
             [view, ..] if has_own => view,
-            [] if are_dark => return Standing::Unsaid,
-            [] => return Standing::Gone,
+            [] if are_dark => return ReleaseState::Unsaid,
+            [] => return ReleaseState::Gone,
             // Records in several namespaces: it is unknown which are the release's.
-            _ => return Standing::Unsaid,
+            _ => return ReleaseState::Unsaid,
         };
         let newest = view.revisions.first();
         match (view.phase, newest.map(|newest| &newest.content)) {
-            (None, _) => Standing::Gone,
-            (Some(Phase::Settled), Some(Content::Body(body)))
+            (None, _) => ReleaseState::Gone,
+            (Some(Phase::Settled), Some(RevisionContent::Body(body)))
                 if view.status == Status::Deployed =>
             {
                 let namespace = scope(object.group, object.kind, object.namespace);
                 match body.find(object.group, object.kind, namespace, &object.name) {
-                    Ok(None) if body.problems() > 0 => Standing::Unsaid,
-                    Ok(object) => Standing::Deployed {
+                    Ok(None) if body.problems() > 0 => ReleaseState::Unsaid,
+                    Ok(object) => ReleaseState::Deployed {
                         revision: view.newest,
                         object,
                     },
-                    Err(_logged) => Standing::Unsaid,
+                    Err(_logged) => ReleaseState::Unsaid,
                 }
             }
-            _ => Standing::Unsaid,
+            _ => ReleaseState::Unsaid,
         }
     }
 }

@@ -53,12 +53,12 @@ pub struct Store {
 
 #[derive(Default)]
 struct Charts {
-    by_label: HashMap<Arc<str>, Arc<Chart>>,
+    by_label: HashMap<Arc<str>, Arc<ChartModels>>,
     sweep_at: usize,
 }
 
 /// A chart in one version, for as long as one of its bodies is stored.
-pub struct Chart {
+pub struct ChartModels {
     /// `name-version`.
     pub label: Arc<str>,
     /// By the number of the block.
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// The chart of this label.
-    pub(super) fn chart(&self, label: &str) -> Arc<Chart> {
+    pub(super) fn chart(&self, label: &str) -> Arc<ChartModels> {
         let mut charts = self.charts.lock();
         if let Some(known) = charts.by_label.get(label) {
             return Arc::clone(known);
@@ -106,7 +106,7 @@ impl Store {
             charts.sweep_at = (2 * charts.by_label.len()).max(64);
         }
         let label: Arc<str> = label.into();
-        let chart = Arc::new(Chart {
+        let chart = Arc::new(ChartModels {
             label: Arc::clone(&label),
             models: Mutex::default(),
             together: Arc::clone(&self.models),
@@ -128,7 +128,7 @@ impl Store {
     }
 }
 
-impl Chart {
+impl ChartModels {
     /// The model of the block with this number; `draft` becomes the model if one is due. For
     /// holders of the chart.
     pub(super) fn model(self: &Arc<Self>, number: usize, draft: &Draft) -> Option<Model> {
@@ -172,7 +172,7 @@ impl Chart {
     }
 }
 
-impl Drop for Chart {
+impl Drop for ChartModels {
     fn drop(&mut self) {
         self.together.fetch_sub(self.bytes(), Relaxed);
     }

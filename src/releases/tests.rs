@@ -74,7 +74,7 @@ impl Running {
     async fn fresh(&self) -> Result<Vec<(u32, String)>, ReadThroughError> {
         let deadline = Instant::now() + Duration::from_secs(2);
         let claims = self.releases.claims("apps", "Deployment", "shop", "web");
-        let wanted = Wanted {
+        let wanted = WantedRecords {
             claims: &claims,
             named: &[],
         };
@@ -522,7 +522,7 @@ async fn an_unreadable_named_release_does_not_affect_the_others() {
         namespace: "evil".into(),
         name: "x".into(),
     }];
-    let wanted = Wanted {
+    let wanted = WantedRecords {
         claims: &claims,
         named: &named,
     };

@@ -13,7 +13,7 @@ use helm_guard_core::{
 
 use super::{
     body::{About, Body},
-    key::{StorageKey, Version},
+    key::{RecordVersion, StorageKey},
 };
 
 /// The state of one release, replaced as a whole.
@@ -43,14 +43,14 @@ pub struct RevisionView {
     /// The revision.
     pub revision: u32,
     /// The state of the record that `content` was read from.
-    pub version: Version,
+    pub version: RecordVersion,
     /// Its content.
-    pub content: Content,
+    pub content: RevisionContent,
 }
 
 /// The result of reading a record's body.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum RevisionContent {
     /// The body.
     Body(Arc<Body>),
     /// The body cannot be fetched or decoded.
@@ -62,7 +62,7 @@ pub enum Content {
     },
 }
 
-impl Content {
+impl RevisionContent {
     /// Its size in the index, in bytes.
     pub fn cost(&self) -> usize {
         match self {
@@ -106,8 +106,10 @@ impl ReleaseView {
             .iter()
             .map(|revision| {
                 let held = match &revision.content {
-                    Content::Unreadable | Content::OverBudget { .. } => Held::Unreadable,
-                    Content::Body(body) => match body.find(group, kind, namespace, name) {
+                    RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => {
+                        Held::Unreadable
+                    }
+                    RevisionContent::Body(body) => match body.find(group, kind, namespace, name) {
                         // It may be in the part that could not be read.
                         Ok(None) if body.problems() > 0 => Held::Unreadable,
                         Ok(None) => Held::Absent,
@@ -153,8 +155,10 @@ impl ReleaseView {
     /// The service accounts of hooks of the newest revision, if its record can be read.
     fn hook_accounts(&self) -> Arc<[Box<str>]> {
         match self.revisions.first().map(|newest| &newest.content) {
-            Some(Content::Body(body)) => Arc::clone(&body.about().hook_accounts),
-            Some(Content::Unreadable | Content::OverBudget { .. }) | None => Arc::default(),
+            Some(RevisionContent::Body(body)) => Arc::clone(&body.about().hook_accounts),
+            Some(RevisionContent::Unreadable | RevisionContent::OverBudget { .. }) | None => {
+                Arc::default()
+            }
         }
     }
 
@@ -179,8 +183,8 @@ impl ReleaseView {
         self.revisions
             .iter()
             .filter_map(|revision| match &revision.content {
-                Content::Body(body) => Some(body),
-                Content::Unreadable | Content::OverBudget { .. } => None,
+                RevisionContent::Body(body) => Some(body),
+                RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => None,
             })
     }
 
@@ -192,14 +196,14 @@ impl ReleaseView {
     /// Whether the index has no room for an active revision.
     pub fn is_over_budget(&self) -> bool {
         let mut contents = self.revisions.iter().map(|revision| &revision.content);
-        contents.any(|content| matches!(content, Content::OverBudget { .. }))
+        contents.any(|content| matches!(content, RevisionContent::OverBudget { .. }))
     }
 
     /// Whether an active revision's record cannot be read.
     pub fn is_unreadable(&self) -> bool {
         self.revisions
             .iter()
-            .any(|revision| matches!(revision.content, Content::Unreadable))
+            .any(|revision| matches!(revision.content, RevisionContent::Unreadable))
     }
 
     /// Whether an active revision's manifest has documents that cannot be read.
@@ -213,13 +217,13 @@ impl ReleaseView {
     }
 
     /// The full body of `revision`, if it was read from exactly this state of the record.
-    pub fn body_at(&self, revision: u32, version: &Version) -> Option<&Arc<Body>> {
+    pub fn body_at(&self, revision: u32, version: &RecordVersion) -> Option<&Arc<Body>> {
         self.revisions
             .iter()
             .find(|known| known.revision == revision && known.version == *version)
             .and_then(|known| match &known.content {
-                Content::Body(body) => body.full_size().is_none().then_some(body),
-                Content::Unreadable | Content::OverBudget { .. } => None,
+                RevisionContent::Body(body) => body.full_size().is_none().then_some(body),
+                RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => None,
             })
     }
 }

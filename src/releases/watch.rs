@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use super::{
     health::{Counters, WatchHealth, count},
-    index::Scope,
+    index::WatchScope,
     lines::JUNK,
     message::Message,
     reader::stored,
@@ -146,7 +146,7 @@ impl Watch {
 }
 
 /// The scopes to watch: every given namespace, or all at once, for each driver.
-pub(super) fn scopes(namespaces: &[String], drivers: &[Driver]) -> Vec<Scope> {
+pub(super) fn scopes(namespaces: &[String], drivers: &[Driver]) -> Vec<WatchScope> {
     let namespaces: Vec<Option<Box<str>>> = if namespaces.is_empty() {
         vec![None]
     } else {
@@ -158,7 +158,7 @@ pub(super) fn scopes(namespaces: &[String], drivers: &[Driver]) -> Vec<Scope> {
     namespaces
         .into_iter()
         .flat_map(|namespace| {
-            drivers.iter().map(move |&driver| Scope {
+            drivers.iter().map(move |&driver| WatchScope {
                 driver,
                 namespace: namespace.clone(),
             })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{message::Message, shared::Shared, watch::Watch, writer::Writer};
+use super::{message::Message, shared::Shared, watch::Watch, writer::IndexWriter};
 
 /// The tasks that fill the index.
 pub struct Worker {
@@ -29,7 +29,7 @@ impl Worker {
             };
             tasks.spawn(watch.run());
         }
-        let writer = Writer::new(self.shared, self.index_bytes);
+        let writer = IndexWriter::new(self.shared, self.index_bytes);
         tasks.spawn(writer.run(self.messages));
         // None of them ends by itself: if one does, all are stopped, and the supervisor of this
         // task notices.

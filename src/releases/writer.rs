@@ -15,11 +15,11 @@ use tokio::{
 use super::{
     body::Body,
     index::{Demand, Index},
-    key::{RecordKey, Version},
+    key::{RecordKey, RecordVersion},
     message::Message,
     reader::ReadError,
     shared::Shared,
-    view::Content,
+    view::RevisionContent,
 };
 
 /// Events per batch: after each batch, demands are served and progress is reported.
@@ -34,17 +34,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How often a record that could not be fetched is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-pub(super) struct Writer {
+pub(super) struct IndexWriter {
     shared: Arc<Shared>,
     index: Index,
     /// The queued fetches: a task is many times as large as a name.
-    waiting: BTreeMap<RecordKey, Version>,
+    waiting: BTreeMap<RecordKey, RecordVersion>,
     fetches: JoinSet<()>,
     fetching: HashMap<RecordKey, AbortHandle>,
     slots: Arc<Semaphore>,
 }
 
-impl Writer {
+impl IndexWriter {
     pub fn new(shared: Arc<Shared>, index_bytes: usize) -> Self {
         Self {
             index: Index::within(index_bytes, Arc::clone(&shared.directory)),
@@ -81,7 +81,7 @@ impl Writer {
         for message in batch.drain(..) {
             match &message {
                 Message::RelistDone(scope) => listed.push(scope.clone()),
-                Message::Read(key, _, Content::Body(_)) => drop(self.fetching.remove(key)),
+                Message::Read(key, _, RevisionContent::Body(_)) => drop(self.fetching.remove(key)),
                 _ => {}
             }
             take(&mut self.index, message);
@@ -137,7 +137,7 @@ fn take(index: &mut Index, message: Message) {
 /// writer stops it because the body is no longer needed.
 struct Fetch {
     key: RecordKey,
-    version: Version,
+    version: RecordVersion,
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
 }
@@ -150,20 +150,27 @@ impl Fetch {
         for attempt in 1.. {
             let error = match self.attempt(slot.take()).await {
                 Ok((version, body)) => {
-                    return self.report(version, Content::Body(Arc::new(body))).await;
+                    return self
+                        .report(version, RevisionContent::Body(Arc::new(body)))
+                        .await;
                 }
                 // The watch is about to report it.
                 Err(ReadError::Gone) => {
-                    return self.report(self.version.clone(), Content::Unreadable).await;
+                    return self
+                        .report(self.version.clone(), RevisionContent::Unreadable)
+                        .await;
                 }
                 Err(error) => error,
             };
             self.shared.read_failed(&self.key, &error);
             if !error.is_transient() {
-                return self.report(self.version.clone(), Content::Unreadable).await;
+                return self
+                    .report(self.version.clone(), RevisionContent::Unreadable)
+                    .await;
             }
             if attempt == QUICK_ATTEMPTS {
-                self.report(self.version.clone(), Content::Unreadable).await;
+                self.report(self.version.clone(), RevisionContent::Unreadable)
+                    .await;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3).min(LONGEST_PAUSE);
@@ -173,7 +180,7 @@ impl Fetch {
     async fn attempt(
         &self,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<(Version, Body), ReadError> {
+    ) -> Result<(RecordVersion, Body), ReadError> {
         let _slot = match slot {
             Some(slot) => slot,
             None => Arc::clone(&self.slots)
@@ -185,7 +192,7 @@ impl Fetch {
         reader.body(&self.key, &reader.once()).await
     }
 
-    async fn report(&self, version: Version, content: Content) {
+    async fn report(&self, version: RecordVersion, content: RevisionContent) {
         // A stopped writer needs no body.
         let _ = self
             .shared

@@ -22,7 +22,7 @@ use super::{
     sources::{FreshClaims, LiveOwner, ObjectSource, Sources},
     witnesses::{Attestation, attestations},
 };
-use crate::releases::{Autoscalers, Autoscaling, Wanted};
+use crate::releases::{Autoscalers, Autoscaling, WantedRecords};
 
 /// The maximum number of owners that are looked up for a request; real objects do not have more.
 const OWNERS: usize = 8;
@@ -212,7 +212,7 @@ impl<'o> ReferencedOwner<'o> {
                 |claim: &Claim| releases.contains(&claim.release) && claim.reach != Reach::Copy;
             let mut indexed = sources.claims(&object);
             indexed.retain(declares);
-            let wanted = Wanted {
+            let wanted = WantedRecords {
                 claims: &indexed,
                 named: releases,
             };

@@ -13,7 +13,7 @@ use super::{
     object_review::ObjectReview,
     sources::{FreshClaims, ObjectSource, Sources, read_until},
 };
-use crate::releases::Wanted;
+use crate::releases::WantedRecords;
 
 /// The claims on an object, for the records that could be read again.
 pub(super) struct CurrentClaims {
@@ -46,7 +46,7 @@ impl CurrentClaims {
             until,
         };
         let named = owners(request);
-        let wanted = Wanted {
+        let wanted = WantedRecords {
             claims: &indexed,
             named: &named,
         };

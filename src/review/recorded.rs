@@ -16,7 +16,7 @@ use super::sources::{
     AccessSource, FreshClaims, FreshHolders, GrantSource, IndexSource, LiveOwner, NamespaceSource,
     ObjectSource, RecordSource, SchemaSource, SourceError,
 };
-use crate::releases::{Autoscalers, Autoscaling, Directory, Wanted};
+use crate::releases::{Autoscalers, Autoscaling, Directory, WantedRecords};
 
 /// Records and CRDs.
 pub struct RecordedSources {
@@ -64,7 +64,7 @@ impl RecordSource for RecordedSources {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        _wanted: &Wanted<'_>,
+        _wanted: &WantedRecords<'_>,
         _deadline: Instant,
     ) -> FreshClaims {
         FreshClaims {

@@ -18,7 +18,7 @@ use helm_guard_core::{
     helm::{ReleaseName, lifecycle::Status, storage::Driver},
 };
 
-use crate::releases::{Autoscalers, Autoscaling, Wanted};
+use crate::releases::{Autoscalers, Autoscaling, WantedRecords};
 
 /// Why a source could not answer. Only logged: the review decides what it means for the request.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -100,7 +100,7 @@ pub trait RecordSource {
     fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedRecords<'_>,
         deadline: Instant,
     ) -> impl Future<Output = FreshClaims> + Send;
 

@@ -13,7 +13,7 @@ use helm_guard::{
         key::{RecordKey, Stored},
         reader,
         store::Store,
-        view::Content,
+        view::RevisionContent,
     },
     webhook::envelope,
 };
@@ -88,7 +88,7 @@ impl Records {
         self.index.apply(stored);
         for demand in self.index.take_demands() {
             if let Demand::Fetch(key, version) = demand {
-                let content = Content::Body(Arc::new(self.body(&key)));
+                let content = RevisionContent::Body(Arc::new(self.body(&key)));
                 self.index.insert_body(&key, &version, content);
             }
         }

@@ -8,7 +8,7 @@ use std::{
 
 use helm_guard::releases::{
     body::{About, Body, Parts},
-    key::{RecordKey, StorageKey, Stored, Version},
+    key::{RecordKey, RecordVersion, StorageKey, Stored},
     store::Store,
 };
 use helm_guard_core::helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver};
@@ -114,8 +114,8 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn state(&self) -> Version {
-        Version {
+    pub fn state(&self) -> RecordVersion {
+        RecordVersion {
             uid: self.uid.to_string().into(),
             resource_version: self.version.to_string().into(),
         }

@@ -5,9 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use helm_guard::releases::{
     Directory,
-    index::{Demand, Index, Learned, Scope},
-    key::{RecordKey, StorageKey, Version},
-    view::{Content, ReleaseView, RevisionView},
+    index::{Demand, Index, Learned, WatchScope},
+    key::{RecordKey, RecordVersion, StorageKey},
+    view::{ReleaseView, RevisionContent, RevisionView},
 };
 use helm_guard_core::{
     compare::{
@@ -97,7 +97,7 @@ pub struct Replica {
     directory: Arc<Directory>,
     /// The number of received events.
     seen: usize,
-    fetches: Vec<(RecordKey, Version)>,
+    fetches: Vec<(RecordKey, RecordVersion)>,
     /// Results of read-throughs, on their way to the writer.
     learned: Vec<Learned>,
 }
@@ -118,7 +118,7 @@ impl Replica {
     }
 
     pub fn relist(&mut self, cluster: &Cluster) {
-        let scope = Scope {
+        let scope = WatchScope {
             driver: Driver::Secret,
             namespace: None,
         };
@@ -178,7 +178,8 @@ impl Replica {
         }
         let (key, version) = self.fetches.swap_remove(dice.below(self.fetches.len()));
         if dice.once_in(40) {
-            self.index.insert_body(&key, &version, Content::Unreadable);
+            self.index
+                .insert_body(&key, &version, RevisionContent::Unreadable);
             self.fetches.push((key, version));
         } else if let Some(read) = read(cluster, &key) {
             self.index.insert_body(&key, &read.version, read.content);
@@ -220,7 +221,7 @@ impl Replica {
             };
             known.is_some_and(|view| {
                 let revisions = view.revisions.iter().map(|known| {
-                    let is_body = matches!(known.content, Content::Body(_));
+                    let is_body = matches!(known.content, RevisionContent::Body(_));
                     is_body.then(|| (known.revision, known.version.clone()))
                 });
                 let truth = active
@@ -374,7 +375,7 @@ fn read(cluster: &mut Cluster, key: &RecordKey) -> Option<RevisionView> {
     Some(RevisionView {
         revision: key.revision,
         version,
-        content: Content::Body(cluster.body(release, &manifest)),
+        content: RevisionContent::Body(cluster.body(release, &manifest)),
     })
 }
 

@@ -6,12 +6,12 @@ use kube::Client;
 use crate::cluster::ApiFailure;
 
 /// A failed call, told without the content of an object.
-pub(super) trait Told<T> {
-    fn told(self, what: &str) -> anyhow::Result<T>;
+pub(super) trait CallResult<T> {
+    fn failed_to(self, what: &str) -> anyhow::Result<T>;
 }
 
-impl<T> Told<T> for kube::Result<T> {
-    fn told(self, what: &str) -> anyhow::Result<T> {
+impl<T> CallResult<T> for kube::Result<T> {
+    fn failed_to(self, what: &str) -> anyhow::Result<T> {
         self.map_err(ApiFailure::from)
             .with_context(|| format!("failed to {what}"))
     }
@@ -27,7 +27,7 @@ pub(super) async fn myself(client: &Client) -> anyhow::Result<String> {
             &SelfSubjectReview::default(),
         )
         .await
-        .told("ask the API server who we are")?;
+        .failed_to("ask the API server who we are")?;
     review
         .status
         .and_then(|status| status.user_info)

@@ -9,12 +9,12 @@ use helm_guard_core::{
 };
 use kube::{Api, Client, api::ListParams};
 
-use super::{api_calls::Told, values};
+use super::{api_calls::CallResult, values};
 use crate::cli::output::{self, Format, columns, print};
 
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]
-pub struct Changes {
+pub struct ChangesArgs {
     /// Namespace of the releases; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
@@ -35,14 +35,14 @@ pub struct Changes {
     pub output: Format,
 }
 
-pub(super) async fn list(client: &Client, args: &Changes) -> anyhow::Result<()> {
+pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<()> {
     let api: Api<EmergencyChange> = match &args.namespace {
         _ if args.all_namespaces => Api::all(client.clone()),
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::default_namespaced(client.clone()),
     };
     let listed = api.list(&ListParams::default()).await;
-    let mut changes = listed.told("list the emergency changes")?.items;
+    let mut changes = listed.failed_to("list the emergency changes")?.items;
     changes.retain(|change| args.all || !state(change).is_settled());
     if let Some(user) = &args.user {
         changes.retain(|change| change.spec.user == *user);

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    api_calls::{Told, myself},
+    api_calls::{CallResult, myself},
     token,
 };
 use crate::cli::output::{self, Format, columns, print, say};
@@ -24,12 +24,12 @@ fn api(client: &Client) -> Api<BreakGlassGrant> {
 
 pub(super) async fn get(client: &Client, name: &str) -> anyhow::Result<BreakGlassGrant> {
     let got = api(client).get(name).await;
-    got.told(&format!("get the grant {name}"))
+    got.failed_to(&format!("get the grant {name}"))
 }
 
 pub(super) async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
     let grants = api(client).list(&ListParams::default()).await;
-    let grants = grants.told("list the grants")?.items;
+    let grants = grants.failed_to("list the grants")?.items;
     let text = match output::encode(format, &grants)? {
         Some(text) => text,
         None => table(&grants, Timestamp::now()),
@@ -94,7 +94,7 @@ pub(super) async fn close(client: &Client, name: &str) -> anyhow::Result<()> {
     let patched = api(client)
         .patch(name, &PatchParams::default(), &revoked)
         .await;
-    let grant = patched.told(&format!("revoke the grant {name}"))?;
+    let grant = patched.failed_to(&format!("revoke the grant {name}"))?;
     say(&format!("grant {name} revoked"));
     token::end(client, &grant).await;
     Ok(())
@@ -113,7 +113,7 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
     let replaced = api(client)
         .replace_status(name, &PostParams::default(), &grant)
         .await;
-    replaced.told(&format!("approve the grant {name}"))?;
+    replaced.failed_to(&format!("approve the grant {name}"))?;
     say(&format!("grant {name} approved; it has {count} approvals"));
     Ok(())
 }

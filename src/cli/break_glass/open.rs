@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, api::PostParams};
 
 use super::{
-    api_calls::{Told, myself},
+    api_calls::{CallResult, myself},
     grants, kubeconfig,
     token::{self, TokenArgs},
 };
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// `helm-guard break-glass open`
 #[derive(Debug, Parser)]
-pub struct Open {
+pub struct OpenArgs {
     /// Reason for the emergency access
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -64,7 +64,7 @@ pub struct Open {
     pub token: TokenArgs,
 }
 
-pub(super) async fn open(client: &Client, target: &Target, args: &Open) -> anyhow::Result<()> {
+pub(super) async fn open(client: &Client, target: &Target, args: &OpenArgs) -> anyhow::Result<()> {
     let scope = scope(args)?;
     kubeconfig::check_room(&args.token)?;
     let policy = policy(client).await;
@@ -120,7 +120,7 @@ async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<Brea
     grant.metadata.name = None;
     grant.metadata.generate_name = Some("grant-".to_owned());
     let made = api.create(&PostParams::default(), &grant).await;
-    let made = made.told("make a break-glass grant")?;
+    let made = made.failed_to("make a break-glass grant")?;
     say(&format!(
         "grant {} made, good until {}",
         name(&made),
@@ -240,7 +240,7 @@ fn split(account: &str) -> anyhow::Result<(&str, &str)> {
     }
 }
 
-fn scope(args: &Open) -> anyhow::Result<Scope> {
+fn scope(args: &OpenArgs) -> anyhow::Result<Scope> {
     if args.namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
         bail!("say what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
     }
@@ -288,7 +288,7 @@ mod tests {
         ]})
     )]
     fn a_grant_is_for_what_is_named(#[case] arguments: &[&str], #[case] expected: Value) {
-        let args = Open::try_parse_from([&["open"], arguments].concat()).unwrap();
+        let args = OpenArgs::try_parse_from([&["open"], arguments].concat()).unwrap();
         let scope = serde_json::to_value(scope(&args).unwrap()).unwrap();
         assert_eq!(scope, expected);
     }
@@ -315,7 +315,7 @@ mod tests {
         #[case] expected: Result<&str, &str>,
     ) {
         let policy = serde_json::from_value(policy).unwrap();
-        let args = Open::try_parse_from(["open", "-A"]).unwrap();
+        let args = OpenArgs::try_parse_from(["open", "-A"]).unwrap();
         match (account(Some(&policy), &args.token), expected) {
             (Ok(account), Ok(expected)) => assert_eq!(account, expected),
             (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
@@ -327,7 +327,7 @@ mod tests {
     #[case::nothing(&[], "say what the grant is for")]
     #[case::half_a_release(&["--release", "web"], "expected NAMESPACE/NAME")]
     fn what_it_is_for_must_be_said(#[case] arguments: &[&str], #[case] says: &str) {
-        let args = Open::try_parse_from([&["open"], arguments].concat()).unwrap();
+        let args = OpenArgs::try_parse_from([&["open"], arguments].concat()).unwrap();
         let error = scope(&args).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }

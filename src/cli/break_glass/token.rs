@@ -20,7 +20,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::api_calls::Told;
+use super::api_calls::CallResult;
 use crate::cli::output::say;
 
 /// The token of the emergency account, and where it goes.
@@ -57,7 +57,7 @@ pub(super) async fn request(
         ..Secret::default()
     };
     let made = secrets.create(&PostParams::default(), &secret).await;
-    let made = made.told(&format!(
+    let made = made.failed_to(&format!(
         "make the Secret {namespace}/{grant} that the token is to end with"
     ))?;
     let asked = TokenRequest {
@@ -77,7 +77,7 @@ pub(super) async fn request(
     let answered = accounts
         .create_token_request(account, &PostParams::default(), &asked)
         .await
-        .told(&format!("get a token of {namespace}/{account}"))?;
+        .failed_to(&format!("get a token of {namespace}/{account}"))?;
     let token = answered
         .status
         .context("failed to get a token: the API server sent none")?

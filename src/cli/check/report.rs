@@ -23,7 +23,7 @@ use crate::review::Review;
 pub(super) struct Report {
     uid: String,
     operation: &'static str,
-    object: Object,
+    object: ReportedObject,
     user: String,
     verdict: &'static str,
     reason: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct Report {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Object {
+struct ReportedObject {
     api_version: String,
     kind: String,
     namespace: String,
@@ -52,11 +52,11 @@ struct Objection {
     release: String,
     namespace: String,
     revisions: Vec<u32>,
-    fields: Vec<Field>,
+    fields: Vec<ReportedField>,
 }
 
 #[derive(Debug, Serialize)]
-struct Field {
+struct ReportedField {
     path: String,
     declared: Value,
     live: Value,
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-fn object(request: &Request<'_>, review: &Review<'_>) -> Object {
+fn object(request: &Request<'_>, review: &Review<'_>) -> ReportedObject {
     let found = review.object();
     let (group, version) = if request.sub_resource.is_empty() {
         (&request.kind.group, &request.kind.version)
@@ -105,7 +105,7 @@ fn object(request: &Request<'_>, review: &Review<'_>) -> Object {
     let name = found
         .as_ref()
         .map_or(&*request.name, |object| &*object.name);
-    Object {
+    ReportedObject {
         api_version: match &**group {
             "" => version.to_string(),
             group => format!("{group}/{version}"),
@@ -126,8 +126,8 @@ fn objection(finding: &Finding) -> Objection {
     }
 }
 
-fn field(change: &Change) -> Field {
-    Field {
+fn field(change: &Change) -> ReportedField {
+    ReportedField {
         path: change.path.to_string(),
         declared: value(&change.declared),
         live: value(&change.live),
@@ -195,7 +195,7 @@ pub(super) fn summary(reports: &[Report]) -> String {
 
 // Writing to a string cannot fail.
 fn write_report(text: &mut String, report: &Report) {
-    let Object {
+    let ReportedObject {
         kind,
         namespace,
         name,
@@ -225,7 +225,7 @@ fn write_report(text: &mut String, report: &Report) {
             objection.namespace,
             revisions.join(", ")
         );
-        for Field {
+        for ReportedField {
             path,
             declared,
             live,

@@ -52,26 +52,26 @@ pub(super) fn line_of(manifest: &str, start: u32, steps: &[Step]) -> Option<u32>
 }
 
 /// A node of a document, and the line that it starts on.
-struct Node {
+struct YamlNode {
     line: u32,
-    content: Content,
+    content: NodeContent,
 }
 
-enum Content {
+enum NodeContent {
     Scalar(String),
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// Keys and values in turn.
-    Map(Vec<Node>),
+    Map(Vec<YamlNode>),
 }
 
-impl Node {
+impl YamlNode {
     fn is(&self, text: &str) -> bool {
-        matches!(&self.content, Content::Scalar(found) if found == text)
+        matches!(&self.content, NodeContent::Scalar(found) if found == text)
     }
 
     /// The value of a field, and the line of its key.
     fn field(&self, name: &str) -> Option<(u32, &Self)> {
-        let Content::Map(nodes) = &self.content else {
+        let NodeContent::Map(nodes) = &self.content else {
             return None;
         };
         let mut fields = nodes.chunks_exact(2).rev();
@@ -85,7 +85,7 @@ impl Node {
     fn child(&self, step: &Step) -> Option<(u32, &Self)> {
         let items = match (&self.content, step) {
             (_, Step::Field(name)) => return self.field(name),
-            (Content::List(items), _) => items,
+            (NodeContent::List(items), _) => items,
             _ => return None,
         };
         let found = match step {
@@ -105,29 +105,29 @@ impl Node {
 }
 
 /// The nodes of a document, with the nesting on a stack of its own.
-fn tree(text: &str) -> Option<Node> {
+fn tree(text: &str) -> Option<YamlNode> {
     let options = granit_parser::options! {
         emit_comments: false,
     };
-    let mut open: Vec<Node> = Vec::new();
+    let mut open: Vec<YamlNode> = Vec::new();
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.ok()?;
-        let node = |content| Node {
+        let node = |content| YamlNode {
             line: u32::try_from(span.start.line()).unwrap_or(u32::MAX),
             content,
         };
         let complete = match event {
             Event::MappingStart(..) => {
-                open.push(node(Content::Map(Vec::new())));
+                open.push(node(NodeContent::Map(Vec::new())));
                 None
             }
             Event::SequenceStart(..) => {
-                open.push(node(Content::List(Vec::new())));
+                open.push(node(NodeContent::List(Vec::new())));
                 None
             }
             Event::MappingEnd | Event::SequenceEnd => open.pop(),
-            Event::Scalar(text, ..) => Some(node(Content::Scalar(text.into_owned()))),
-            Event::Alias(..) => Some(node(Content::Scalar(String::new()))),
+            Event::Scalar(text, ..) => Some(node(NodeContent::Scalar(text.into_owned()))),
+            Event::Alias(..) => Some(node(NodeContent::Scalar(String::new()))),
             _ => None,
         };
         if open.len() > MAX_DEPTH {
@@ -137,8 +137,8 @@ fn tree(text: &str) -> Option<Node> {
             continue;
         };
         match open.last_mut().map(|parent| &mut parent.content) {
-            Some(Content::List(nodes) | Content::Map(nodes)) => nodes.push(complete),
-            Some(Content::Scalar(_)) => return None,
+            Some(NodeContent::List(nodes) | NodeContent::Map(nodes)) => nodes.push(complete),
+            Some(NodeContent::Scalar(_)) => return None,
             None => return Some(complete),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::writer::Writer;
+use super::writer::FieldWriter;
 
 /// What is said of an object.
 #[derive(Debug, Serialize)]
@@ -21,7 +21,7 @@ pub(super) struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) live: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_writer: Option<Writer>,
+    pub(super) last_writer: Option<FieldWriter>,
     pub(super) if_changed: Vec<Consequence>,
 }
 
@@ -121,8 +121,8 @@ pub(super) fn table(explanation: &Explanation) -> String {
     text
 }
 
-fn written_by(writer: &Writer) -> String {
-    let Writer {
+fn written_by(writer: &FieldWriter) -> String {
+    let FieldWriter {
         manager,
         operation,
         time,

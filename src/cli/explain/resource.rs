@@ -10,7 +10,7 @@ use crate::cluster::ApiFailure;
 
 /// One resource of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Resource {
+pub(super) struct KnownResource {
     pub(super) group: String,
     pub(super) kind: String,
     plural: String,
@@ -55,7 +55,7 @@ fn is_version(text: &str) -> bool {
     bytes.next() == Some(b'v') && bytes.next().is_some_and(|byte| byte.is_ascii_digit())
 }
 
-impl Resource {
+impl KnownResource {
     /// Asks discovery, group after group in the API server's order, as kubectl prefers them.
     pub(super) async fn find(client: &Client, kind: &str) -> anyhow::Result<Self> {
         let given = Given::of(kind);

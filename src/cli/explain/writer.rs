@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The writer of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Writer {
+pub(super) struct FieldWriter {
     /// The field manager: what the client called itself.
     pub(super) manager: String,
     /// `Apply` or `Update`.
@@ -17,14 +17,14 @@ pub(super) struct Writer {
 
 /// The manager that owns the field, and wrote last of those that do. None for a field that nobody
 /// set: it is a default.
-pub(super) fn last_writer(object: &Value, steps: &[Step]) -> Option<Writer> {
+pub(super) fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
     entries
         .iter()
         .filter(|entry| entry.get("fieldsV1").is_some_and(|set| owns(set, steps)))
         .filter_map(|entry| {
-            Some(Writer {
+            Some(FieldWriter {
                 manager: text(entry, "manager")?,
                 operation: text(entry, "operation")?,
                 time: text(entry, "time"),

@@ -9,7 +9,7 @@ use crate::cli::output::{self, Format, print};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct ShownPreset {
     name: &'static str,
     about: &'static str,
     default: bool,
@@ -30,9 +30,9 @@ struct ShownEntry {
 
 /// Lists them.
 pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
-    let presets: Vec<Shown> = ALL
+    let presets: Vec<ShownPreset> = ALL
         .iter()
-        .map(|preset| Shown {
+        .map(|preset| ShownPreset {
             name: preset.name,
             about: preset.about,
             default: preset.is_default,
@@ -68,7 +68,7 @@ fn entry(entry: &Entry) -> ShownEntry {
     }
 }
 
-fn table(presets: &[Shown]) -> String {
+fn table(presets: &[ShownPreset]) -> String {
     let width = presets.iter().map(|preset| preset.name.len()).max();
     let width = width.unwrap_or_default().max(4);
     let mut text = format!("{:width$}  DEFAULT  ABOUT\n", "NAME");

@@ -9,7 +9,7 @@ use helm_guard_core::policy::Live;
 
 use super::{
     logging::Log,
-    policy::Standing,
+    policy::PolicyStatus,
     readings::{self, Expiry, Lost},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) struct Health {
     pub stop: Stop,
     pub connections: Arc<accept::Stats>,
     pub events: Events,
-    pub policy: Arc<Standing>,
+    pub policy: Arc<PolicyStatus>,
     pub audit: AuditLog,
     /// The policy in force, and whether the API server keeps its grants honest.
     pub live: Live,

@@ -33,10 +33,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, api::DynamicObject};
 
 use self::standing::{Loaded, Origin};
-pub(super) use self::standing::{PolicyState, Standing};
+pub(super) use self::standing::{PolicyState, PolicyStatus};
 use super::config::PolicyNeed;
 use crate::{
-    cluster::policies::{self, PolicyWatch, Seen},
+    cluster::policies::{self, PolicyWatch, SeenPolicy},
     record::{Recorder, alerts::Alert},
     webhook::registrar::RegistrationState,
 };
@@ -70,7 +70,7 @@ fn compiled(text: &str) -> Result<Policy, PolicyError> {
 
 /// How the object in the cluster is followed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct PolicyTerms {
     /// How long it must have been absent to be taken for gone.
     pub(super) grace: Duration,
     /// Whether the guard works without one.
@@ -78,28 +78,28 @@ pub(super) struct Terms {
 }
 
 /// The one that keeps the policy in force up to date.
-pub(super) struct Keeper {
+pub(super) struct PolicyKeeper {
     live: Live,
-    standing: Arc<Standing>,
+    standing: Arc<PolicyStatus>,
     /// Who is told, and where the sinks are to be known.
     recorder: Arc<Recorder>,
     /// What the kill switch takes away.
     registered: Arc<RegistrationState>,
-    terms: Terms,
+    terms: PolicyTerms,
     /// The last good policy, whatever the kill switch says.
     base: Arc<Policy>,
     /// The kill switch of the object in the cluster, as it was seen last.
     switch: Option<Suspension>,
 }
 
-impl Keeper {
+impl PolicyKeeper {
     /// Begins with what is in force now.
     pub(super) fn new(
         live: Live,
-        standing: Arc<Standing>,
+        standing: Arc<PolicyStatus>,
         recorder: Arc<Recorder>,
         registered: Arc<RegistrationState>,
-        terms: Terms,
+        terms: PolicyTerms,
     ) -> Self {
         standing.set(|state| state.is_required = terms.need == PolicyNeed::Required);
         Self {
@@ -269,15 +269,15 @@ impl Keeper {
     }
 
     /// With a policy in a file, nothing but the switch of the object counts.
-    async fn look_at_switch(&mut self, seen: Seen, failing: &mut Option<String>) {
+    async fn look_at_switch(&mut self, seen: SeenPolicy, failing: &mut Option<String>) {
         let notice = match seen {
-            Seen::Object(object) => {
+            SeenPolicy::Object(object) => {
                 let spec = object.data.get("spec").unwrap_or(&serde_json::Value::Null);
                 self.turn(Suspension::in_document(spec)).await
             }
-            Seen::Absent => self.turn(None).await,
-            Seen::Missing => None,
-            Seen::Unknown(failure) => return self.unknown(&failure, failing),
+            SeenPolicy::Absent => self.turn(None).await,
+            SeenPolicy::Missing => None,
+            SeenPolicy::Unknown(failure) => return self.unknown(&failure, failing),
         };
         *failing = None;
         self.standing.set(|state| state.has_looked = true);
@@ -293,10 +293,10 @@ impl Keeper {
         let mut failing = None;
         while let Some(seen) = watch.next().await {
             match seen {
-                Seen::Object(object) => self.found(&client, &object).await,
-                Seen::Missing => self.missing().await,
-                Seen::Absent => self.absent(&flags).await,
-                Seen::Unknown(failure) => {
+                SeenPolicy::Object(object) => self.found(&client, &object).await,
+                SeenPolicy::Missing => self.missing().await,
+                SeenPolicy::Absent => self.absent(&flags).await,
+                SeenPolicy::Unknown(failure) => {
                     self.unknown(&failure, &mut failing);
                     continue;
                 }

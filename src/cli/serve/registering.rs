@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::{AtExit, Config},
     health,
-    policy::Standing,
+    policy::PolicyStatus,
 };
 use crate::{
     cluster::lease::Role,
@@ -73,7 +73,7 @@ pub(super) fn registrar_of(
 
 pub(super) async fn register_when_ready(
     releases: Releases,
-    policy: Arc<Standing>,
+    policy: Arc<PolicyStatus>,
     registrar: Registrar,
     first: tls::Pair,
     stop: CancellationToken,

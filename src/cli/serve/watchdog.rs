@@ -71,7 +71,7 @@ impl Watchdog {
         }
     }
 
-    fn look(&self) -> Seen {
+    fn look(&self) -> WatchedCondition {
         // A process that ends is not ready, and no reason to tell anybody.
         let missing = self.health.checks().into_iter().filter_map(|check| {
             let admin::Health::Missing(what) = check.health else {
@@ -80,7 +80,7 @@ impl Watchdog {
             (check.name != "process").then(|| format!("{}: {what}", check.name))
         });
         let registered = self.health.registered.as_ref();
-        Seen {
+        WatchedCondition {
             missing: missing.collect(),
             is_stalled: self.health.audit.is_stalled(),
             audit_errors: self.recorder.metrics.audit_failures(),
@@ -93,7 +93,7 @@ impl Watchdog {
 
 /// What a look shows.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct WatchedCondition {
     /// What the guard waits for.
     missing: Vec<String>,
     is_stalled: bool,
@@ -113,7 +113,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn weigh(&mut self, seen: &Seen, now: Instant, at: Timestamp) -> Vec<Alert> {
+    fn weigh(&mut self, seen: &WatchedCondition, now: Instant, at: Timestamp) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for what in &seen.registration {
             let summary = format!(
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// What is said at each of these seconds.
-    fn said(looks: &[(u64, Seen)]) -> Vec<(u64, AlertKind, Status)> {
+    fn said(looks: &[(u64, WatchedCondition)]) -> Vec<(u64, AlertKind, Status)> {
         let (mut conditions, start) = (conditions(), Instant::now());
         let mut said = Vec::new();
         for (second, seen) in looks {
@@ -245,10 +245,10 @@ mod tests {
         said
     }
 
-    fn unready() -> Seen {
-        Seen {
+    fn unready() -> WatchedCondition {
+        WatchedCondition {
             missing: vec!["index: no list yet".to_owned()],
-            ..Seen::default()
+            ..WatchedCondition::default()
         }
     }
 
@@ -260,8 +260,8 @@ mod tests {
             (120, unready()),
             (600, unready()),
             (1920, unready()),
-            (1922, Seen::default()),
-            (1924, Seen::default()),
+            (1922, WatchedCondition::default()),
+            (1924, WatchedCondition::default()),
         ];
         assert_eq!(
             said(&looks),
@@ -277,7 +277,7 @@ mod tests {
     fn a_guard_that_is_ready_now_and_then_begins_anew() {
         let looks = [
             (0, unready()),
-            (100, Seen::default()),
+            (100, WatchedCondition::default()),
             (130, unready()),
             (200, unready()),
         ];
@@ -286,11 +286,11 @@ mod tests {
 
     #[test]
     fn audit_lines_that_go_astray_are_told_until_they_arrive_for_some_time() {
-        let failed = |audit_errors| Seen {
+        let failed = |audit_errors| WatchedCondition {
             audit_errors,
-            ..Seen::default()
+            ..WatchedCondition::default()
         };
-        let stalled = Seen {
+        let stalled = WatchedCondition {
             is_stalled: true,
             ..failed(1)
         };
@@ -312,9 +312,9 @@ mod tests {
 
     #[test]
     fn what_others_do_to_the_registration_is_told() {
-        let seen = Seen {
+        let seen = WatchedCondition {
             registration: vec!["deleted".to_owned(), "changed: the rules".to_owned()],
-            ..Seen::default()
+            ..WatchedCondition::default()
         };
         let alerts = conditions().weigh(&seen, Instant::now(), Timestamp::UNIX_EPOCH);
         let summaries: Vec<&str> = alerts.iter().map(|alert| &*alert.summary).collect();

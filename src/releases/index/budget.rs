@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::releases::{key::RecordKey, view::Content};
+use crate::releases::{key::RecordKey, view::RevisionContent};
 
 /// The default memory limit in bytes: some 20,000 releases of ordinary size, and less than a third of
 /// the memory limit of the shipped Deployment.
@@ -51,14 +51,22 @@ impl Budget {
     }
 
     /// Replaces the stored content `old` of a record by `new`.
-    pub fn replace(&mut self, key: &RecordKey, old: Option<&Content>, new: Option<&Content>) {
-        if let Some(full_size) = old.and_then(Content::missing) {
+    pub fn replace(
+        &mut self,
+        key: &RecordKey,
+        old: Option<&RevisionContent>,
+        new: Option<&RevisionContent>,
+    ) {
+        if let Some(full_size) = old.and_then(RevisionContent::missing) {
             self.waiting.remove(&(full_size, key.clone()));
         }
-        if let Some(full_size) = new.and_then(Content::missing) {
+        if let Some(full_size) = new.and_then(RevisionContent::missing) {
             self.waiting.insert((full_size, key.clone()));
         }
-        let (old, new) = (old.map_or(0, Content::cost), new.map_or(0, Content::cost));
+        let (old, new) = (
+            old.map_or(0, RevisionContent::cost),
+            new.map_or(0, RevisionContent::cost),
+        );
         if old == new {
             return;
         }

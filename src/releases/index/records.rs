@@ -4,29 +4,29 @@ use std::sync::Arc;
 
 use helm_guard_core::helm::lifecycle::Status;
 
-use crate::releases::{body::About, key::Version, view::Content};
+use crate::releases::{body::About, key::RecordVersion, view::RevisionContent};
 
 /// One record. Most are of superseded revisions, of which only the metadata is known; the other
 /// fields are boxed.
 pub(super) struct Record {
     pub revision: u32,
     pub status: Status,
-    pub version: Version,
+    pub version: RecordVersion,
     pub read: Option<Box<Read>>,
     /// Stays when the body is dropped: metrics include uninstalled releases.
     pub about: Option<Arc<About>>,
     /// The state for which a fetch is requested.
-    pub requested: Option<Box<Version>>,
+    pub requested: Option<Box<RecordVersion>>,
 }
 
 /// The content read from a record, and its state.
 pub(super) struct Read {
-    pub version: Version,
-    pub content: Content,
+    pub version: RecordVersion,
+    pub content: RevisionContent,
 }
 
 impl Record {
-    pub fn new(revision: u32, status: Status, version: Version) -> Self {
+    pub fn new(revision: u32, status: Status, version: RecordVersion) -> Self {
         Self {
             revision,
             status,
@@ -52,24 +52,24 @@ impl Record {
     }
 
     /// The content.
-    pub fn content(&self) -> Option<&Content> {
+    pub fn content(&self) -> Option<&RevisionContent> {
         self.read.as_ref().map(|read| &read.content)
     }
 
     pub fn is_unreadable(&self) -> bool {
         let read = self.read.as_ref();
-        read.is_some_and(|read| matches!(read.content, Content::Unreadable))
+        read.is_some_and(|read| matches!(read.content, RevisionContent::Unreadable))
     }
 }
 
 /// The records of a release, by revision: about ten, so a sorted list is smaller than a tree and as
 /// fast.
 #[derive(Default)]
-pub(super) struct Records {
+pub(super) struct ReleaseRecords {
     sorted: Vec<Record>,
 }
 
-impl Records {
+impl ReleaseRecords {
     pub fn iter(&self) -> std::slice::Iter<'_, Record> {
         self.sorted.iter()
     }
@@ -122,19 +122,19 @@ mod tests {
     use super::*;
 
     fn record(revision: u32, status: Status) -> Record {
-        Record::new(revision, status, Version::default())
+        Record::new(revision, status, RecordVersion::default())
     }
 
     #[test]
     fn records_are_sorted_and_each_revision_is_there_once() {
-        let mut records = Records::default();
+        let mut records = ReleaseRecords::default();
         for revision in [3, 1, 10, 2, 3] {
             records.insert(record(revision, Status::Superseded));
         }
         records.insert(record(10, Status::Deployed));
         let revisions: Vec<u32> = records.iter().map(|record| record.revision).collect();
         assert_eq!(revisions, [1, 2, 3, 10]);
-        let status = |records: &Records, revision| records.get(revision).map(|r| r.status);
+        let status = |records: &ReleaseRecords, revision| records.get(revision).map(|r| r.status);
         assert_eq!(status(&records, 10), Some(Status::Deployed));
         assert!(records.remove(2).is_some() && records.remove(2).is_none());
         assert_eq!(status(&records, 2), None);

@@ -38,7 +38,7 @@ fn fixture() -> Fixture {
 
 mod room;
 
-const ALL: Scope = Scope {
+const ALL: WatchScope = WatchScope {
     driver: Driver::Secret,
     namespace: None,
 };
@@ -67,8 +67,8 @@ fn at(storage: &Arc<StorageKey>, revision: u32, status: Status, version: u32) ->
     }
 }
 
-fn version_of(revision: u32, version: u32) -> Version {
-    Version {
+fn version_of(revision: u32, version: u32) -> RecordVersion {
+    RecordVersion {
         uid: format!("uid-{revision}").into(),
         resource_version: version.to_string().into(),
     }
@@ -97,11 +97,16 @@ fn deployment(name: &str, image: &str) -> DeclaredObject {
 }
 
 impl Fixture {
-    fn body(&self, objects: Vec<DeclaredObject>) -> Content {
+    fn body(&self, objects: Vec<DeclaredObject>) -> RevisionContent {
         self.body_of("shop", "web", objects)
     }
 
-    fn body_of(&self, namespace: &str, name: &str, objects: Vec<DeclaredObject>) -> Content {
+    fn body_of(
+        &self,
+        namespace: &str,
+        name: &str,
+        objects: Vec<DeclaredObject>,
+    ) -> RevisionContent {
         let release = ReleaseName {
             namespace: namespace.into(),
             name: name.into(),
@@ -117,11 +122,11 @@ impl Fixture {
             objects,
             problems: 0,
         };
-        Content::Body(Arc::new(Body::new(parts, &self.store)))
+        RevisionContent::Body(Arc::new(Body::new(parts, &self.store)))
     }
 
     /// A body in which this many documents could not be read.
-    fn body_with_problems(&self, objects: Vec<DeclaredObject>, problems: usize) -> Content {
+    fn body_with_problems(&self, objects: Vec<DeclaredObject>, problems: usize) -> RevisionContent {
         let release = ReleaseName {
             namespace: "shop".into(),
             name: "web".into(),
@@ -132,7 +137,7 @@ impl Fixture {
             objects,
             problems,
         };
-        Content::Body(Arc::new(Body::new(parts, &self.store)))
+        RevisionContent::Body(Arc::new(Body::new(parts, &self.store)))
     }
 
     /// Applies a record and answers the demand for its body.
@@ -141,7 +146,7 @@ impl Fixture {
         self.put_body(stored, body);
     }
 
-    fn put_body(&mut self, stored: &Stored, body: Content) {
+    fn put_body(&mut self, stored: &Stored, body: RevisionContent) {
         self.index.apply(stored.clone());
         self.index.insert_body(&stored.key, &stored.version, body);
         self.index.take_demands();
@@ -413,7 +418,7 @@ fn bodies_are_requested_once_and_only_for_active_revisions() {
     f.index.insert_body(
         &record(9, Status::Deployed, 20).key,
         &version_of(9, 20),
-        Content::Unreadable,
+        RevisionContent::Unreadable,
     );
     assert_eq!(f.index.wanted(), 0);
 }
@@ -500,7 +505,7 @@ fn an_unreadable_revision_is_reported_next_to_a_readable_one() {
         &record(3, Status::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.put_body(&record(4, Status::Failed, 11), Content::Unreadable);
+    f.put_body(&record(4, Status::Failed, 11), RevisionContent::Unreadable);
     assert_eq!(f.images("web"), expected_images(&[(4, "?"), (3, "a:1")]));
     assert!(f.directory.is_unreadable("shop", "web") && f.directory.any_unreadable());
 }
@@ -508,7 +513,10 @@ fn an_unreadable_revision_is_reported_next_to_a_readable_one() {
 #[test]
 fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
     let mut f = fixture();
-    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    f.put_body(
+        &record(1, Status::Deployed, 10),
+        RevisionContent::Unreadable,
+    );
     assert!(f.claims("web").is_empty());
     assert!(f.directory.is_unreadable("shop", "web") && f.directory.any_unreadable());
     assert!(!f.directory.is_unreadable("shop", "other"));
@@ -528,7 +536,10 @@ fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
 #[test]
 fn the_fetch_of_an_unreadable_record_stops_when_the_record_is_deleted() {
     let mut f = fixture();
-    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    f.put_body(
+        &record(1, Status::Deployed, 10),
+        RevisionContent::Unreadable,
+    );
     f.index.delete(&record(1, Status::Deployed, 11));
     assert_eq!(
         f.index.take_demands(),
@@ -539,7 +550,10 @@ fn the_fetch_of_an_unreadable_record_stops_when_the_record_is_deleted() {
 #[test]
 fn an_unreadable_record_that_becomes_active_again_is_fetched_again() {
     let mut f = fixture();
-    f.put_body(&record(1, Status::Deployed, 10), Content::Unreadable);
+    f.put_body(
+        &record(1, Status::Deployed, 10),
+        RevisionContent::Unreadable,
+    );
     f.index.apply(record(2, Status::Deployed, 11));
     f.index.take_demands();
     f.index.delete(&record(2, Status::Deployed, 12));
@@ -578,11 +592,11 @@ fn a_relist_of_one_scope_does_not_affect_others() {
         vec![deployment("web", "a:1")],
     );
     for scope in [
-        Scope {
+        WatchScope {
             driver: Driver::ConfigMap,
             namespace: None,
         },
-        Scope {
+        WatchScope {
             driver: Driver::Secret,
             namespace: Some("other".into()),
         },
@@ -727,7 +741,11 @@ fn a_thousand_upgrades_leave_one_body() {
     assert_eq!(f.directory.releases()[0].records, 10);
 }
 
-fn learned(list_version: u32, records: Vec<Stored>, bodies: Vec<(u32, u32, Content)>) -> Learned {
+fn learned(
+    list_version: u32,
+    records: Vec<Stored>,
+    bodies: Vec<(u32, u32, RevisionContent)>,
+) -> Learned {
     Learned {
         storage: storage(),
         list_version: list_version.to_string().into(),

@@ -141,7 +141,7 @@ fn a_block_holds_its_model_and_is_unreadable_with_another() {
 fn a_position_without_an_object_is_an_error() {
     let packed = packed(&[object("ConfigMap", "a", "{}")], None);
     for (block, at) in [(0, 1), (0, 10_000), (1, 0), (u32::MAX, 0)] {
-        let found = packed.object(Place { block, at });
+        let found = packed.object(PackedPlace { block, at });
         assert_eq!(found, Err(PackError::Object), "{block} {at}");
     }
 }

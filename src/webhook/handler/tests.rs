@@ -56,7 +56,7 @@ use crate::{
         forecast::Gathered,
         metrics::Metrics,
     },
-    releases::{Autoscalers, Autoscaling, Wanted},
+    releases::{Autoscalers, Autoscaling, WantedRecords},
     review::{
         Emergencies, Reviewer,
         sources::{

@@ -62,7 +62,7 @@ pub(super) struct Remedies {
 }
 
 /// A part of an exemption: who, what kind, and whose.
-type Part<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
+type FieldPart<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
 /// Paths, whether Scale, whether Delete.
 type Allowed<'a> = (BTreeSet<&'a str>, bool, bool);
@@ -71,7 +71,7 @@ impl Remedies {
     /// For rows, the most important first.
     pub(super) fn of(rows: &[&What]) -> Self {
         let mut remedies = Self::default();
-        let mut parts: BTreeMap<Part<'_>, Allowed<'_>> = BTreeMap::new();
+        let mut parts: BTreeMap<FieldPart<'_>, Allowed<'_>> = BTreeMap::new();
         for what in rows {
             let need = need(what);
             match &need {
@@ -143,7 +143,7 @@ impl Remedies {
 
 /// The same allowed to the same identity in several releases is one exemption: what it lets pass is no
 /// more than the sum of its parts.
-fn exemptions(parts: BTreeMap<Part<'_>, Allowed<'_>>) -> Vec<Exemption> {
+fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
     type Alike<'a> = (&'a str, &'a str, &'a str, Allowed<'a>);
     let mut alike: BTreeMap<Alike<'_>, Vec<ReleaseRef>> = BTreeMap::new();
     for ((user, group, kind, namespace, release), (paths, scale, delete)) in parts {

@@ -66,7 +66,7 @@ struct Summary {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+struct ReportDocument<'a> {
     /// The first day that counts, UTC.
     from: Date,
     /// Since when is counted at all.
@@ -267,9 +267,9 @@ impl<'a> Report<'a> {
         .collect()
     }
 
-    fn document(&self) -> Document<'_> {
+    fn document(&self) -> ReportDocument<'_> {
         let rows = self.rows.iter().zip(&self.remedies.needs);
-        Document {
+        ReportDocument {
             from: self.from,
             counted_since: self.since,
             summary: self.summary,

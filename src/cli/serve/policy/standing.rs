@@ -75,9 +75,9 @@ pub(in crate::cli::serve) struct PolicyState {
 
 /// What is known of the policy in force.
 #[derive(Debug, Default)]
-pub(in crate::cli::serve) struct Standing(Mutex<PolicyState>);
+pub(in crate::cli::serve) struct PolicyStatus(Mutex<PolicyState>);
 
-impl Standing {
+impl PolicyStatus {
     pub(in crate::cli::serve) fn get(&self) -> PolicyState {
         self.0.lock().clone()
     }

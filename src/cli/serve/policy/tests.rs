@@ -71,12 +71,12 @@ fn object(uid: &str, spec: &Value) -> Value {
 /// A keeper, and what is seen of it.
 struct Scene {
     live: Live,
-    standing: Arc<Standing>,
+    standing: Arc<PolicyStatus>,
     registered: Arc<RegistrationState>,
 }
 
 impl Scene {
-    fn new(policy: Policy, need: PolicyNeed) -> (Self, Keeper) {
+    fn new(policy: Policy, need: PolicyNeed) -> (Self, PolicyKeeper) {
         let (events, _unsent) = events::queue();
         let recorder = Arc::new(Recorder {
             metrics: Metrics::new(Mode::Deny, Default::default),
@@ -92,11 +92,11 @@ impl Scene {
             standing: Arc::default(),
             registered: Arc::default(),
         };
-        let terms = Terms {
+        let terms = PolicyTerms {
             grace: Duration::from_secs(300),
             need,
         };
-        let keeper = Keeper::new(
+        let keeper = PolicyKeeper::new(
             Arc::clone(&scene.live),
             Arc::clone(&scene.standing),
             recorder,

@@ -40,7 +40,7 @@ impl BudgetFixture {
         Self { fixture, seed: 0 }
     }
 
-    fn content(&mut self, namespace: &str, name: &str, bytes: usize) -> Content {
+    fn content(&mut self, namespace: &str, name: &str, bytes: usize) -> RevisionContent {
         self.seed += 1;
         let image = noise(self.seed, 2 * bytes);
         let objects = vec![object("Deployment", None, name, &image)];

@@ -1,7 +1,7 @@
 //! The state of a release with records in several namespaces.
 
 use super::*;
-use crate::releases::Standing;
+use crate::releases::ReleaseState;
 
 impl Fixture {
     fn standing(&self) -> String {
@@ -16,9 +16,9 @@ impl Fixture {
             name: "web".into(),
         };
         match self.directory.standing(&release, &object) {
-            Standing::Unsaid => "unsaid".to_owned(),
-            Standing::Gone => "gone".to_owned(),
-            Standing::Deployed { revision, object } => {
+            ReleaseState::Unsaid => "unsaid".to_owned(),
+            ReleaseState::Gone => "gone".to_owned(),
+            ReleaseState::Deployed { revision, object } => {
                 format!(
                     "{revision} {}",
                     object.map_or("-".into(), |object| object.json.clone())

@@ -179,7 +179,7 @@ impl RecordSource for Handmade {
     async fn fresh_claims(
         &self,
         object: &ObjectRef<'_>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedRecords<'_>,
         _deadline: Instant,
     ) -> FreshClaims {
         self.reads.fetch_add(1, Ordering::Relaxed);
