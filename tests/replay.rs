@@ -2,8 +2,8 @@
 //! library: release records feed the index, and every line is reviewed with the index of that moment.
 //! Each line must get the verdict of the table in [`expected`].
 //!
-//! `tests/data/reviews` holds a small recording that is always replayed. A folder of larger ones is
-//! taken from `HELM_GUARD_REVIEWS`, else from `../shared/admission-reviews` if it is there.
+//! `tests/data/reviews` holds a small recording that is always replayed. `HELM_GUARD_REVIEWS` names a folder of
+//! further ones.
 
 // Helpers of tests may panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -203,10 +203,8 @@ async fn each_review_of_the_committed_recording_gets_its_verdict() {
 
 #[tokio::test]
 async fn each_review_of_external_recordings_gets_its_verdict() {
-    let folder = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from);
-    let beside = root().join("../shared/admission-reviews");
-    let Some(folder) = folder.or_else(|| beside.is_dir().then_some(beside)) else {
-        eprintln!("no folder of recorded reviews found: set HELM_GUARD_REVIEWS to replay one");
+    let Some(folder) = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from) else {
+        eprintln!("set HELM_GUARD_REVIEWS to a folder of recorded reviews to replay them");
         return;
     };
     let lines = recording::read(&folder);

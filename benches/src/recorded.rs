@@ -1,13 +1,9 @@
-//! Reviews that a real API server sent, where a folder of recordings is there: `$HELM_GUARD_REVIEWS`,
-//! else `../shared/admission-reviews`. A fresh clone has none, and measures the generated streams.
+//! Reviews that a real API server sent, from the folder of recordings that `HELM_GUARD_REVIEWS` names. Without
+//! it, only the generated streams are measured.
 //!
 //! The recordings contain every request. The guard's registration filters them, and so does [`load`].
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -34,15 +30,13 @@ impl Recording {
     }
 }
 
-/// Reads the recordings; none where there are none.
+/// Reads the recordings; none unless a folder is named.
 pub fn load() -> Result<Option<Recording>> {
-    let folder = std::env::var_os("HELM_GUARD_REVIEWS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/admission-reviews"),
-        PathBuf::from,
-    );
-    let Ok(entries) = fs::read_dir(&folder) else {
+    let Some(folder) = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from) else {
         return Ok(None);
     };
+    let entries = fs::read_dir(&folder)
+        .with_context(|| format!("failed to read HELM_GUARD_REVIEWS={}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| {
         path.extension()
