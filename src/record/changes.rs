@@ -105,6 +105,12 @@ impl Changes {
         }
     }
 
+    /// The same within other limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Writes a change, unless it is there: what is retried is one record.
     pub async fn keep(
         &self,

@@ -26,6 +26,7 @@ mod scene;
 #[path = "../modes/turn.rs"]
 mod turn;
 
+mod census;
 mod flood;
 mod grants;
 mod night;

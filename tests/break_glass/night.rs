@@ -34,7 +34,8 @@ pub struct People {
     pub vera: PathBuf,
     /// The emergency account.
     pub emergency: PathBuf,
-    guard: PathBuf,
+    /// The guard itself.
+    pub guard: PathBuf,
 }
 
 pub fn people() -> &'static People {

@@ -196,13 +196,12 @@ async fn no_identity_and_no_namespace_takes_the_room_of_all(
     #[case] full: Option<(Scope, usize)>,
 ) {
     let store: Arc<Mutex<Store>> = Arc::default();
-    let mut changes = changes(&store);
-    changes.census.complete();
-    changes.limits = Limits {
+    let changes = changes(&store).within(Limits {
         in_cluster: 100,
         in_namespace: 4,
         of_identity: 3,
-    };
+    });
+    changes.census.complete();
     for (number, user) in ["ada", "ada", "ada", "eve"].iter().enumerate() {
         let spec = by(user, "shop", &format!("u-{number}"));
         changes.keep(&spec, soon()).await.unwrap();

@@ -1,0 +1,62 @@
+//! A replica that starts learns from the API server whose records there are.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use helm_guard::{
+    cluster::client::{Target, connect},
+    record::changes::{Changes, Scope, Unkept, census::Census},
+};
+use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::Limits};
+use serde_json::json;
+use testbed::shared;
+use tokio::runtime::Runtime;
+
+use crate::{night::people, scene::eventually, turn::Turn};
+
+#[test]
+fn another_replica_counts_the_records_of_each_user() {
+    let _turn = Turn::take();
+    people();
+    let namespace = shared().namespace("census");
+    let spec = |user: &str, patch: &str| -> EmergencyChangeSpec {
+        let spec = json!({
+            "user": user, "at": "2026-01-01T00:00:00Z", "requestUid": patch, "operation": "Update",
+            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
+            "release": {"name": "a", "namespace": namespace.name(), "chart": "a-1", "revision": 1},
+            "patch": patch, "reconcileBy": "2026-01-01T00:00:00Z",
+        });
+        serde_json::from_value(spec).unwrap()
+    };
+    let limits = Limits {
+        of_identity: 1,
+        ..Limits::default()
+    };
+    let runtime = Runtime::new().unwrap();
+    let client = runtime.block_on(connect(&Target {
+        kubeconfig: Some(people().guard.clone()),
+        context: None,
+    }));
+    let client = client.unwrap();
+    let keep = |changes: &Changes, spec: EmergencyChangeSpec| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        runtime.block_on(changes.keep(&spec, deadline))
+    };
+    let first = Changes::new(client.clone(), Arc::default()).within(limits);
+    keep(&first, spec("census-ada", "[]")).unwrap();
+
+    let census = Arc::<Census>::default();
+    let (followed, by) = (Arc::clone(&census), client.clone());
+    runtime.spawn(async move { followed.follow(by).await });
+    let second = Changes::new(client, census).within(limits);
+    let full = eventually("a count of the records", || {
+        // Until then all are counted by the API server, and nobody's are full.
+        let patch = jiff::Timestamp::now().to_string();
+        keep(&second, spec("census-ada", &patch)).err()
+    });
+    let (scope, limit) = (Scope::Identity, 1);
+    assert_eq!(full, Unkept::Full { scope, limit });
+    keep(&second, spec("census-bob", "[]")).unwrap();
+}
