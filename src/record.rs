@@ -265,3 +265,6 @@ fn object(decided: &Decided<'_>) -> String {
         format!("{kind} {namespace}/{name}")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ mod post;
 mod rate;
 mod receipt;
 mod render;
-mod secrets;
+pub mod secrets;
 pub mod summary;
 mod worker;
 
@@ -32,7 +32,6 @@ use helm_guard_core::{
     policy::alerts::{Plan, Sink, template::Detail},
 };
 use jiff::Timestamp;
-use kube::Client;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
@@ -44,13 +43,13 @@ pub use self::{
     alert::{Alert, Tampering},
     counters::{Counters, Outcome},
     receipt::{Delivery, Receipt},
+    secrets::SecretSource,
     worker::Pace,
 };
 use self::{
     alert::{Denials, Status},
     post::{Dial, Tcp},
     rate::Rate,
-    secrets::SecretReader,
     worker::{Orders, Queued, Worker},
 };
 
@@ -121,25 +120,18 @@ impl Default for Alerts {
 }
 
 impl Alerts {
-    /// Nobody hears of anything until [`Alerts::apply`]. Secrets that sinks name are read from
-    /// `namespace`, which is the guard's own.
-    pub fn new(client: Client, namespace: &str, counters: Counters) -> Self {
-        Self::over(Tcp, client, namespace, counters, Pace::default())
+    /// Nobody hears of anything until [`Alerts::apply`]. Secrets that sinks name are read from `secrets`.
+    pub fn new(secrets: impl SecretSource, counters: Counters) -> Self {
+        Self::over(Tcp, secrets, counters, Pace::default())
     }
 
     /// The same over connections made by `dial`, in another pace.
-    fn over<D: Dial>(
-        dial: D,
-        client: Client,
-        namespace: &str,
-        counters: Counters,
-        pace: Pace,
-    ) -> Self {
+    fn over<D: Dial>(dial: D, secrets: impl SecretSource, counters: Counters, pace: Pace) -> Self {
         let (tasks, counted) = (TaskTracker::new(), counters.clone());
-        let (spawner, namespace) = (tasks.clone(), namespace.to_owned());
+        let spawner = tasks.clone();
         let start = Box::new(move |orders| {
-            let secrets = SecretReader::new(client.clone(), namespace.clone());
-            let worker = Worker::new(orders, dial.clone(), secrets, counted.clone(), pace);
+            let (dial, secrets) = (dial.clone(), secrets.clone());
+            let worker = Worker::new(orders, dial, secrets, counted.clone(), pace);
             spawner.spawn(worker.run());
         });
         Self::started_by(start, counters, tasks)

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     cli::process::key,
+    cluster::secrets::OwnSecrets,
     record::{
         Recorder,
         alerts::{Alerts, Counters},
@@ -32,7 +33,11 @@ pub(super) fn recorder(
     let mut metrics = Metrics::new(config.policy.default_mode(), move || read.readings());
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
-    let alerts = Alerts::new(client.clone(), &config.guard_namespace, counters);
+    let secrets = OwnSecrets {
+        client: client.clone(),
+        namespace: config.guard_namespace.clone(),
+    };
+    let alerts = Alerts::new(secrets, counters);
     Recorder {
         metrics,
         audit,

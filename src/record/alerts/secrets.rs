@@ -1,20 +1,10 @@
 //! Keys of Secrets in the guard's own namespace.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error, future::Future};
 
 use helm_guard_core::api::policy::alerts::SecretKey;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{
-    Client, Resource,
-    api::{GetParams, Request},
-};
+use k8s_openapi::ByteString;
 use serde::Deserialize;
-use tokio::time::timeout;
-
-use crate::cluster::ApiFailure;
-
-/// An API server that takes longer is as good as down.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest value that a header or an address may have, in bytes.
 const VALUE_BYTES: usize = 4096;
@@ -22,6 +12,15 @@ const VALUE_BYTES: usize = 4096;
 /// The only type that is read: the others (`kubernetes.io/tls`, tokens, release records) are made for
 /// one purpose, and a policy must not be a way to send them elsewhere.
 const OPAQUE: &str = "Opaque";
+
+/// Where Secrets are. An implementation keeps what it reads out of logs and errors.
+pub trait SecretSource: Clone + Send + Sync + 'static {
+    /// The Secret of this name in the guard's own namespace, as JSON.
+    fn get(&self, name: &str) -> impl Future<Output = Result<String, SourceFailure>> + Send;
+}
+
+/// A call that failed; another one may not. It says nothing of what is in a Secret.
+pub type SourceFailure = Box<dyn Error + Send + Sync>;
 
 /// Why a value is not known. Names the key, never says anything of its value.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub enum SecretError {
         name: String,
         /// Why.
         #[source]
-        source: ApiFailure,
+        source: SourceFailure,
     },
     /// The answer does not parse.
     #[error("failed to read the Secret {0}: it does not parse")]
@@ -65,15 +64,7 @@ impl Held {
     }
 }
 
-/// Access to the Secrets of one namespace.
-#[derive(Clone)]
-pub struct SecretReader {
-    client: Client,
-    namespace: String,
-}
-
-/// Parsed here: the client library, asked for a typed object, logs the whole text of one that does not
-/// parse.
+/// Parsed here: a library that is asked for a typed object may log the whole text of one that does not parse.
 #[derive(Deserialize)]
 struct Object {
     #[serde(rename = "type")]
@@ -82,49 +73,35 @@ struct Object {
     data: BTreeMap<String, ByteString>,
 }
 
-impl SecretReader {
-    /// For this namespace.
-    pub fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
-    }
-
-    /// Reads these keys, each Secret once.
-    pub async fn read<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k SecretKey>,
-    ) -> Result<Held, SecretError> {
-        let mut held = Held::default();
-        let mut objects: BTreeMap<&str, Object> = BTreeMap::new();
-        for key in keys {
-            if !objects.contains_key(key.name.as_str()) {
-                objects.insert(&key.name, self.object(&key.name).await?);
-            }
-            let data = objects.get(key.name.as_str()).map(|object| &object.data);
-            let value = data.and_then(|data| data.get(&key.key));
-            let text = value.and_then(line).ok_or_else(|| missing(key))?;
-            held.0.insert((key.name.clone(), key.key.clone()), text);
+/// Reads these keys, each Secret once.
+pub(super) async fn read<'k>(
+    source: &impl SecretSource,
+    keys: impl Iterator<Item = &'k SecretKey>,
+) -> Result<Held, SecretError> {
+    let mut held = Held::default();
+    let mut objects: BTreeMap<&str, Object> = BTreeMap::new();
+    for key in keys {
+        if !objects.contains_key(key.name.as_str()) {
+            objects.insert(&key.name, object(source, &key.name).await?);
         }
-        Ok(held)
+        let data = objects.get(key.name.as_str()).map(|object| &object.data);
+        let value = data.and_then(|data| data.get(&key.key));
+        let text = value.and_then(line).ok_or_else(|| missing(key))?;
+        held.0.insert((key.name.clone(), key.key.clone()), text);
     }
+    Ok(held)
+}
 
-    async fn object(&self, name: &str) -> Result<Object, SecretError> {
-        let failed = |source| SecretError::Get {
-            name: name.to_owned(),
-            source,
-        };
-        let request = Request::new(Secret::url_path(&(), Some(&self.namespace)))
-            .get(name, &GetParams::default())
-            .map_err(|error| failed(ApiFailure::from(kube::Error::BuildRequest(error))))?;
-        let text = match timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
-            Ok(answer) => answer.map_err(|error| failed(error.into()))?,
-            Err(_elapsed) => return Err(failed(ApiFailure::timeout())),
-        };
-        let object: Object =
-            serde_json::from_str(&text).map_err(|_quotes| SecretError::Object(name.to_owned()))?;
-        match object.secret_type.as_deref() {
-            None | Some(OPAQUE) => Ok(object),
-            Some(_) => Err(SecretError::Type(name.to_owned())),
-        }
+async fn object(source: &impl SecretSource, name: &str) -> Result<Object, SecretError> {
+    let text = source.get(name).await.map_err(|source| SecretError::Get {
+        name: name.to_owned(),
+        source,
+    })?;
+    let object: Object =
+        serde_json::from_str(&text).map_err(|_quotes| SecretError::Object(name.to_owned()))?;
+    match object.secret_type.as_deref() {
+        None | Some(OPAQUE) => Ok(object),
+        Some(_) => Err(SecretError::Type(name.to_owned())),
     }
 }
 

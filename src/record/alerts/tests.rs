@@ -8,7 +8,7 @@
     reason = "what json! makes is passed as it is"
 )]
 
-mod decisions;
+mod server;
 mod sockets;
 
 use std::{
@@ -27,10 +27,10 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
-use tower::service_fn;
 
 use super::{
     alert::tests::{at, change},
+    secrets::SourceFailure,
     *,
 };
 
@@ -115,13 +115,40 @@ struct Scene {
 }
 
 fn scene(answers: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Scene {
-    scene_with(answers, |_, _| (404, json!({})))
+    scene_with(answers, |_, _| None)
 }
 
-/// With an API server that answers so for a Secret's path, and how often it was asked.
+/// What there is of the Secret of a name, when it is asked for so often.
+type Answer = dyn Fn(&str, usize) -> Option<Value> + Send + Sync;
+
+/// Secrets that are there, or are not.
+#[derive(Clone)]
+struct Secrets {
+    answer: Arc<Answer>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Secrets {
+    fn new(answer: impl Fn(&str, usize) -> Option<Value> + Send + Sync + 'static) -> Self {
+        Self {
+            answer: Arc::new(answer),
+            asked: Arc::default(),
+        }
+    }
+}
+
+impl SecretSource for Secrets {
+    async fn get(&self, name: &str) -> Result<String, SourceFailure> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let secret = (self.answer)(name, asked).ok_or("404 NotFound")?;
+        Ok(secret.to_string())
+    }
+}
+
+/// With a source of Secrets that answers so for a name, and how often it was asked.
 fn scene_with(
     answers: impl Fn(usize) -> Reply + Send + Sync + 'static,
-    secrets: impl Fn(&str, usize) -> (u16, Value) + Send + Sync + 'static,
+    secrets: impl Fn(&str, usize) -> Option<Value> + Send + Sync + 'static,
 ) -> Scene {
     let (sender, got) = mpsc::unbounded_channel();
     let requests = Arc::new(AtomicUsize::new(0));
@@ -130,19 +157,10 @@ fn scene_with(
         requests: Arc::clone(&requests),
         got: sender,
     };
-    let (secrets, asked) = (Arc::new(secrets), Arc::new(AtomicUsize::new(0)));
-    let api = service_fn(move |request: Request<kube::client::Body>| {
-        let (status, body) = secrets(request.uri().path(), asked.fetch_add(1, Ordering::SeqCst));
-        let body = kube::client::Body::from(body.to_string().into_bytes());
-        let response = Response::builder().status(status).body(body).unwrap();
-        async move { Ok::<_, Infallible>(response) }
-    });
     let counters = Counters::default();
-    let client = Client::new(api, "default");
     let alerts = Alerts::over(
         pipe,
-        client,
-        "helm-guard",
+        Secrets::new(secrets),
         counters.clone(),
         Pace::default(),
     );
@@ -529,7 +547,7 @@ async fn the_end_does_not_wait_for_a_sink_that_is_down(#[case] answers: fn(usize
     tokio::time::sleep(Duration::from_secs(60)).await;
     let begin = Instant::now();
     scene.alerts.close().await;
-    let limit = crate::webhook::shutdown::FINISH_TIMEOUT;
+    let limit = 2 * Pace::default().drain + Duration::from_millis(1);
     assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
     let [sent, failed, dropped, _] = scene.outcomes(AlertKind::BreakGlass);
     assert_eq!((sent, failed + dropped, scene.queued()), (0, 100, 0));
@@ -553,9 +571,9 @@ fn secretive() -> Plan {
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_read_again_when_it_may_have_changed() {
     // Read once for many alerts; after a refusal once more.
-    let secrets = |path: &str, asked: usize| {
-        assert_eq!(path, "/api/v1/namespaces/helm-guard/secrets/alerts");
-        (200, secret(["old", "new"][asked.min(1)]))
+    let secrets = |name: &str, asked: usize| {
+        assert_eq!(name, "alerts");
+        Some(secret(["old", "new"][asked.min(1)]))
     };
     let mut scene = scene_with(
         |request| Reply::Status([200, 200, 401, 200][request.min(3)]),
@@ -578,16 +596,10 @@ async fn a_secret_is_read_again_when_it_may_have_changed() {
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_not_there_yet_is_waited_for() {
     let secrets = |_: &str, asked: usize| match asked {
-        0 => (
-            404,
-            json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "no"}),
-        ),
-        1 => (
-            200,
-            json!({"type": "kubernetes.io/tls", "data": {"token": "eA=="}}),
-        ),
-        2 => (200, json!({"type": "Opaque", "data": {"other": "eA=="}})),
-        _ => (200, secret("now")),
+        0 => None,
+        1 => Some(json!({"type": "kubernetes.io/tls", "data": {"token": "eA=="}})),
+        2 => Some(json!({"type": "Opaque", "data": {"other": "eA=="}})),
+        _ => Some(secret("now")),
     };
     let mut scene = scene_with(|_| Reply::Status(200), secrets);
     scene.alerts.apply(&secretive());

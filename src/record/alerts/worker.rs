@@ -22,7 +22,7 @@ use super::{
     post::{self, Dial, PostError},
     receipt::Receipt,
     render,
-    secrets::{SecretError, SecretReader},
+    secrets::{self, SecretError, SecretSource},
 };
 
 /// How long things may take.
@@ -39,8 +39,7 @@ pub struct Pace {
     /// How old an alert may become while its sink is down.
     pub keep: Duration,
     /// How long the request to a sink that is taken away may still take, and after it the rest of the
-    /// queue. Twice this is less than the process has at its end
-    /// (`webhook::shutdown::FINISH_TIMEOUT`).
+    /// queue. Twice this must be less than the process has at its end.
     pub drain: Duration,
 }
 
@@ -140,10 +139,10 @@ struct Known {
 }
 
 /// The task of one sink.
-pub(super) struct Worker<D> {
+pub(super) struct Worker<D, S> {
     orders: Orders,
     dial: D,
-    secrets: SecretReader,
+    secrets: S,
     counters: Counters,
     pace: Pace,
     known: Option<Known>,
@@ -155,14 +154,8 @@ pub(super) struct Worker<D> {
     not_before: Instant,
 }
 
-impl<D: Dial> Worker<D> {
-    pub(super) fn new(
-        orders: Orders,
-        dial: D,
-        secrets: SecretReader,
-        counters: Counters,
-        pace: Pace,
-    ) -> Self {
+impl<D: Dial, S: SecretSource> Worker<D, S> {
+    pub(super) fn new(orders: Orders, dial: D, secrets: S, counters: Counters, pace: Pace) -> Self {
         Self {
             orders,
             dial,
@@ -369,9 +362,9 @@ impl<D: Dial> Worker<D> {
 async fn known(
     sink: Arc<Sink>,
     trust: Arc<ClientConfig>,
-    secrets: &SecretReader,
+    secrets: &impl SecretSource,
 ) -> Result<Known, DeliveryError> {
-    let held = secrets.read(sink.secrets()).await?;
+    let held = secrets::read(secrets, sink.secrets()).await?;
     let target = match &sink.address {
         Address::Known(target) => target.clone(),
         Address::Secret(key) => sink.target(held.value(key)?)?,

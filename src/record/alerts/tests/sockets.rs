@@ -2,13 +2,10 @@
 
 use std::io::Write;
 
-use axum::{Router, extract::State, response::IntoResponse};
-use kube::client::Body as KubeBody;
 use rustls::ClientConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    sync::mpsc::UnboundedSender,
 };
 
 use super::{
@@ -16,75 +13,9 @@ use super::{
         post::{Answer, PostError, post, trust},
         worker::Pace,
     },
+    server::{Issued, issued, start, start_tls},
     *,
 };
-use crate::webhook::{
-    accept::{self, Limits, Options, Protocol},
-    testing::{issued, tls_protocol},
-    tls::Pair,
-};
-
-/// A sink on a port of its own.
-struct Server {
-    url: String,
-    got: mpsc::UnboundedReceiver<Got>,
-    stop: CancellationToken,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// Answers with `status`, `Location` and, like some debugging pages, with all that was sent.
-async fn start(protocol: Protocol, status: u16) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let scheme = match protocol {
-        Protocol::Plain => "http",
-        Protocol::Tls(_) => "https",
-    };
-    let url = format!(
-        "{scheme}://127.0.0.1:{}",
-        listener.local_addr().unwrap().port()
-    );
-    let (sender, got) = mpsc::unbounded_channel();
-    let router = Router::new()
-        .fallback(
-            move |State(sender): State<UnboundedSender<Got>>, request: Request<Body>| {
-                echo(sender, request, status)
-            },
-        )
-        .with_state(sender);
-    let stop = CancellationToken::new();
-    let options = Options {
-        protocol,
-        limits: Limits::default(),
-        stats: Arc::default(),
-    };
-    tokio::spawn(accept::serve(listener, router, options, stop.clone()));
-    Server { url, got, stop }
-}
-
-async fn echo(
-    sender: UnboundedSender<Got>,
-    request: Request<Body>,
-    status: u16,
-) -> impl IntoResponse {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let said = format!("{} {:?} {body:?}", parts.uri, parts.headers);
-    let got = Got {
-        at: Instant::now(),
-        host: String::new(),
-        path: parts.uri.to_string(),
-        headers: parts.headers,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
-    };
-    let _ = sender.send(got);
-    let status = StatusCode::from_u16(status).unwrap();
-    (status, [(header::LOCATION, "/elsewhere")], said)
-}
 
 fn target(url: &str) -> Target {
     Target::parse(url).unwrap()
@@ -94,11 +25,6 @@ async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<Answer, PostErro
     post(&Tcp, trust, &target(url), HeaderMap::new(), "{}".to_owned()).await
 }
 
-/// What a sink of the policy is made of that trusts the CA of `pair`.
-fn trusting(pair: &Pair) -> Value {
-    json!(pair.ca_bundle)
-}
-
 fn sinks(sinks: Value) -> Plan {
     let alerts = json!({"sinks": sinks});
     Plan::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
@@ -106,19 +32,15 @@ fn sinks(sinks: Value) -> Plan {
 
 const PATH: &str = "/services/T0/hunter2";
 
-/// An API server with one Secret that holds all that sinks need.
-fn client(url: &str) -> Client {
+/// One Secret that holds all that sinks need.
+fn secrets(url: &str) -> Secrets {
     let value = |text: &str| json!(k8s_openapi::ByteString(text.as_bytes().to_vec()));
     let secret = json!({"type": "Opaque", "data": {
         "url": value(&format!("{url}{PATH}")),
         "key": value("r0utingk3y"),
         "token": value("Bearer t0psecret"),
     }});
-    let api = service_fn(move |_: Request<KubeBody>| {
-        let body = KubeBody::from(secret.to_string().into_bytes());
-        async move { Ok::<_, Infallible>(Response::new(body)) }
-    });
-    Client::new(api, "default")
+    Secrets::new(move |_, _| Some(secret.clone()))
 }
 
 fn quick() -> Pace {
@@ -133,24 +55,18 @@ fn quick() -> Pace {
 
 #[tokio::test]
 async fn a_sink_of_each_type_gets_its_alert() {
-    let mut plain = start(Protocol::Plain, 200).await;
-    let (pair, serving) = issued();
-    let mut tls = start(tls_protocol(&serving), 202).await;
-    let alerts = Alerts::over(
-        Tcp,
-        client(&tls.url),
-        "helm-guard",
-        Counters::default(),
-        quick(),
-    );
+    let mut plain = start(200).await;
+    let pair = issued();
+    let mut tls = start_tls(&pair, 202).await;
+    let alerts = Alerts::over(Tcp, secrets(&tls.url), Counters::default(), quick());
     let key = |key: &str| json!({"name": "alerts", "key": key});
     alerts.apply(&sinks(json!([
         {"name": "am", "type": "alertmanager", "url": plain.url},
-        {"name": "chat", "type": "slack", "urlFrom": key("url"), "caBundle": trusting(&pair)},
+        {"name": "chat", "type": "slack", "urlFrom": key("url"), "caBundle": pair.ca},
         {"name": "pager", "type": "pagerduty", "url": format!("{}/v2/enqueue", tls.url),
-            "routingKeyFrom": key("key"), "caBundle": trusting(&pair)},
+            "routingKeyFrom": key("key"), "caBundle": pair.ca},
         {"name": "tickets", "type": "http", "url": format!("{}/issues", tls.url),
-            "headersFrom": {"Authorization": key("token")}, "caBundle": trusting(&pair),
+            "headersFrom": {"Authorization": key("token")}, "caBundle": pair.ca,
             "body": r#"{"title": "{{summary}}"}"#},
     ])));
     let alert = Alert::broke_glass(&change());
@@ -189,12 +105,12 @@ async fn a_sink_of_each_type_gets_its_alert() {
 
 #[tokio::test]
 async fn only_a_certificate_of_a_trusted_ca_for_that_host_will_do() {
-    let (pair, serving) = issued();
-    let mut server = start(tls_protocol(&serving), 200).await;
-    let (other, _) = issued();
-    let trusting = |pair: &Pair| {
+    let pair = issued();
+    let mut server = start_tls(&pair, 200).await;
+    let other = issued();
+    let trusting = |pair: &Issued| {
         let plan = sinks(json!([{"name": "a", "type": "slack", "url": server.url,
-            "caBundle": pair.ca_bundle}]));
+            "caBundle": pair.ca}]));
         trust(&plan.sinks[0].ca_bundle).unwrap()
     };
     let unknown = posted(&server.url, &trusting(&other)).await;
@@ -221,8 +137,8 @@ async fn only_a_certificate_of_a_trusted_ca_for_that_host_will_do() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let mut server = start(Protocol::Plain, 307).await;
-    let alerts = Alerts::over(Tcp, client(""), "helm-guard", Counters::default(), quick());
+    let mut server = start(307).await;
+    let alerts = Alerts::over(Tcp, secrets(""), Counters::default(), quick());
     alerts.apply(&sinks(
         json!([{"name": "a", "type": "slack", "url": server.url}]),
     ));
@@ -285,7 +201,7 @@ async fn a_sink_that_never_answers_is_given_up() {
         ..quick()
     };
     let counters = Counters::default();
-    let alerts = Alerts::over(Tcp, client(""), "helm-guard", counters.clone(), pace);
+    let alerts = Alerts::over(Tcp, secrets(""), counters.clone(), pace);
     alerts.apply(&sinks(json!([{"name": "a", "type": "slack", "url": url}])));
     alerts.raise(Alert::broke_glass(&change()));
     server.await.unwrap();
@@ -335,10 +251,10 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
     // for good (`tracing_core::callsite`, `has_just_one`).
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let _logging = tracing::subscriber::set_default(subscriber);
-    let (pair, serving) = issued();
-    let (other, _) = issued();
-    let refusing = start(tls_protocol(&serving), 401).await;
-    let failing = start(tls_protocol(&serving), 500).await;
+    let pair = issued();
+    let other = issued();
+    let refusing = start_tls(&pair, 401).await;
+    let failing = start_tls(&pair, 500).await;
     let expected = [
         "sink=\"tickets\"",
         "the sink answered 401",
@@ -352,15 +268,9 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
         tracing::callsite::rebuild_interest_cache();
         for (server, ca) in [(&refusing, &pair), (&failing, &pair), (&refusing, &other)] {
             let counters = Counters::default();
-            let alerts = Alerts::over(
-                Tcp,
-                client(&server.url),
-                "helm-guard",
-                counters.clone(),
-                quick(),
-            );
+            let alerts = Alerts::over(Tcp, secrets(&server.url), counters.clone(), quick());
             alerts.apply(&sinks(json!([{"name": "tickets", "type": "http",
-                "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca_bundle,
+                "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca,
                 "headersFrom": {"Authorization": {"name": "alerts", "key": "token"}}}])));
             alerts.raise(Alert::broke_glass(&change()));
             while counters.queued("tickets").get() > 0 {

@@ -1,39 +1,72 @@
 //! What a sink hears of decisions.
 
+use std::io;
+
+use axum::{Router, extract::State, http::StatusCode};
 use helm_guard_core::{
     api::Mode,
     guard::{Decided, Decision, Finding, ObjectRef, Reason, Request, Verdict},
     helm::ReleaseName,
+    policy::alerts::Plan,
+};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
 };
 
-use crate::record::{
-    Recorder, audit::AuditLog, emergency_alerts::EmergencyAlerts, events, metrics::Metrics,
+use super::{
+    alerts::{
+        Pace,
+        counters::Counters,
+        secrets::{SecretSource, SourceFailure},
+    },
+    *,
 };
+use crate::webhook::shutdown::FINISH_TIMEOUT;
 
-use super::*;
+/// A policy that needs none.
+#[derive(Clone)]
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    async fn get(&self, _name: &str) -> Result<String, SourceFailure> {
+        Err("there is none".into())
+    }
+}
 
 struct Told {
     recorder: Recorder,
-    scene: Scene,
+    got: UnboundedReceiver<Value>,
 }
 
-fn told() -> Told {
-    let scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({
+/// A recorder whose alerts go to a sink that takes all of them.
+async fn told() -> Told {
+    let (sender, got) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let take = |State(sender): State<UnboundedSender<Value>>, body: String| async move {
+        sender.send(serde_json::from_str(&body).unwrap()).unwrap();
+        StatusCode::OK
+    };
+    let router = Router::new().fallback(take).with_state(sender);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let alerts = Alerts::new(NoSecrets, Counters::default());
+    let policy = json!({"sinks": [{"name": "tickets", "type": "http", "url": url,
         "events": ["RecordsTampered"],
-        "body": r#"{"summary": {{summary}}, "release": {{release}}}"#,
-    })));
+        "body": r#"{"summary": {{summary}}, "release": {{release}}}"#}]});
+    alerts.apply(&Plan::compile(&serde_json::from_value(policy).unwrap(), None).unwrap());
     let (events, _announcer) = events::queue();
     let recorder = Recorder {
         metrics: Metrics::new(Mode::Deny, Vec::new),
         audit: AuditLog::new("p-1", io::sink()),
         events,
-        alerts: scene.alerts.clone(),
+        alerts,
         emergency_alerts: EmergencyAlerts::default(),
         forecast: Arc::default(),
         is_led: Arc::default(),
     };
-    Told { recorder, scene }
+    Told { recorder, got }
 }
 
 impl Told {
@@ -80,19 +113,24 @@ impl Told {
     }
 
     /// All that the sink was sent.
-    async fn heard(&mut self) -> Vec<Value> {
-        self.scene.settled().await;
+    async fn heard(mut self) -> Vec<Value> {
+        self.recorder.close().await;
         let mut heard = Vec::new();
-        while let Ok(got) = self.scene.got.try_recv() {
-            heard.push(got.body);
+        while let Ok(body) = self.got.try_recv() {
+            heard.push(body);
         }
         heard
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[test]
+fn the_sinks_end_before_the_process_does() {
+    assert!(2 * Pace::default().drain < FINISH_TIMEOUT);
+}
+
+#[tokio::test]
 async fn a_sink_hears_once_of_a_history_that_somebody_deletes() {
-    let mut told = told();
+    let told = told().await;
     for revision in 1..=3 {
         let name = json!({"name": format!("sh.helm.release.v1.web.v{revision}")});
         told.record(Reason::RecordDeleted, Decision::Deny, name)
@@ -104,7 +142,7 @@ async fn a_sink_hears_once_of_a_history_that_somebody_deletes() {
     assert_eq!(told.heard().await, [expected]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
     for decision in [
         Decision::Deny,
@@ -112,7 +150,7 @@ async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
         Decision::Audit,
         Decision::BreakGlass,
     ] {
-        let mut told = told();
+        let told = told().await;
         let update = json!({"operation": "UPDATE"});
         told.record(Reason::RecordTampered, decision, update).await;
         let heard = told.heard().await;
@@ -125,9 +163,9 @@ async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_sink_for_tampering_hears_of_nothing_else() {
-    let mut told = told();
+    let told = told().await;
     for reason in [
         Reason::ObjectDeleted,
         Reason::NotADeployer,
