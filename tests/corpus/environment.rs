@@ -79,7 +79,10 @@ impl Environment {
     pub fn start_guard(&mut self) -> anyhow::Result<()> {
         let config = GuardConfig::new(&self.binary, self.plane.admin(), "Deny")
             .args(["--break-glass-user", EMERGENCY]);
-        self.guard = Some(Guard::start(&self.plane, config)?);
+        let mut guard = Guard::start(&self.plane, config)?;
+        // A change that nobody evaluated is a finding of the check that made it.
+        guard.may_miss_calls();
+        self.guard = Some(guard);
         Ok(())
     }
 

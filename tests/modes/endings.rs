@@ -96,7 +96,10 @@ fn while_the_guard_is_down_writes_are_allowed_and_the_next_guard_resumes() {
     let url = guard.admin_url("/livez");
     eventually("a guard that is gone", || http_get(&url).err().map(drop));
     assert!(scene.holds(REGISTRATION));
+    let before = shared().failed_open();
     delete(&scene).quiet();
+    // It is counted, so that no other test can miss a call unnoticed.
+    assert!(shared().failed_open() > before);
     let chart = shared().chart(&single(&CONFIG_MAP.replace("blue", "green")));
     scene
         .helm(&format!("upgrade settings {}", chart.display()))

@@ -1,13 +1,14 @@
 //! The control plane: etcd, the API server, the controllers, the scheduler, and KWOK for the kubelets.
 
 mod components;
+mod fail_open;
 mod nodes;
 
 use std::{
     net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -15,6 +16,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
+
+pub(crate) use fail_open::FailOpen;
 
 use crate::{
     Binaries, Chart, Helm, HelmVersion, Kubectl, Namespace,
@@ -31,6 +34,9 @@ pub const ALICE: &str = "alice@example.com";
 
 /// Several times the normal duration on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The home directory of Helm and kubectl, in the scratch directory.
+const HOME: &str = "home";
 
 /// Which of Kubernetes' APIs a control plane serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +59,7 @@ pub struct ControlPlane {
     server: String,
     admin: PathBuf,
     alice: PathBuf,
+    fail_open: Arc<FailOpen>,
     // After the components: the directory is removed after them.
     scratch: Scratch,
 }
@@ -119,7 +126,12 @@ impl ControlPlane {
         let scheduler = user("scheduler", "system:kube-scheduler", &[])?;
         let kubelets = user("kwok", "kwok", &["system:masters"])?;
 
+        let kubectl = Kubectl {
+            program: binaries.kubectl.clone(),
+            home: scratch.path().join(HOME),
+        };
         let mut plane = Self {
+            fail_open: Arc::new(FailOpen::new(kubectl, admin.clone())),
             components: Vec::new(),
             binaries: binaries.clone(),
             authority,
@@ -262,7 +274,17 @@ impl ControlPlane {
     }
 
     fn home(&self) -> PathBuf {
-        self.scratch().join("home")
+        self.scratch().join(HOME)
+    }
+
+    /// How often the API server allowed a request because a guard did not answer
+    /// (`apiserver_admission_webhook_fail_open_count`). Panics if it does not say.
+    pub fn failed_open(&self) -> u64 {
+        self.fail_open.count()
+    }
+
+    pub(crate) fn fail_open(&self) -> &Arc<FailOpen> {
+        &self.fail_open
     }
 
     /// A new namespace, named after the stem. Panics if it cannot be created.

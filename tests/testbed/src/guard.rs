@@ -5,6 +5,7 @@ use std::{
     fmt::Write,
     path::Path,
     process::ExitStatus,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     ControlPlane, Response,
-    control_plane::{free_ports, host_address, number},
+    control_plane::{FailOpen, free_ports, host_address, number},
     error::Error,
     http_get,
     process::{Process, ProcessConfig},
@@ -74,6 +75,9 @@ pub struct Guard {
     process: Process,
     listen: String,
     admin: String,
+    fail_open: Arc<FailOpen>,
+    /// Whether a call that it does not answer is a finding: from when it is ready until it is told to exit.
+    must_answer: bool,
 }
 
 /// How long the first read of all releases may take on a busy machine.
@@ -137,6 +141,8 @@ impl Guard {
             process,
             listen,
             admin,
+            fail_open: Arc::clone(plane.fail_open()),
+            must_answer: false,
         })
     }
 
@@ -151,6 +157,10 @@ impl Guard {
             self.process.check()?;
             let answer = http_get(&url);
             if answer.as_ref().is_ok_and(|response| response.status == 200) {
+                if !self.must_answer {
+                    self.must_answer = true;
+                    self.fail_open.begin();
+                }
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -225,14 +235,34 @@ impl Guard {
         self.process.pids()
     }
 
-    /// Sends a signal by name, for example `TERM`, and does not wait.
+    /// From now on, the API server may get no answer from it. Panics if it already missed one.
+    pub fn may_miss_calls(&mut self) {
+        if !self.must_answer {
+            return;
+        }
+        self.must_answer = false;
+        let missed = self.fail_open.end();
+        // A failed test has given its own reason.
+        if !thread::panicking() {
+            missed.report();
+        }
+    }
+
+    /// Sends a signal by name, for example `TERM`, and does not wait. The guard may miss calls from then on.
     pub fn signal(&mut self, name: &str) {
+        self.may_miss_calls();
         self.process.signal(name);
     }
 
     /// Sends SIGTERM and returns the exit status; `None` if it had to be killed after 30 s.
     pub fn stop(mut self) -> Option<ExitStatus> {
-        self.process.signal("TERM");
+        self.signal("TERM");
         self.process.wait(Duration::from_secs(30))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.may_miss_calls();
     }
 }
