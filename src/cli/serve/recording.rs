@@ -76,8 +76,8 @@ pub(super) fn keep_forecast(
         None if is_in_pod(config) => client.default_namespace().to_owned(),
         None => {
             tracing::info!(
-                "no forecast is background, for want of a namespace: see --guard-namespace; the audit log \
-                 has the same"
+                "no forecast is kept, because the namespace is unknown (--guard-namespace); the audit log \
+                 has the same data"
             );
             return Ok(Arc::default());
         }
