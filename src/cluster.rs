@@ -17,7 +17,6 @@ pub mod leaving;
 pub mod live;
 pub mod namespaces;
 pub mod policies;
-pub mod secrets;
 pub mod served;
 
 pub use crds::{CrdError, Crds};

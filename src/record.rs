@@ -15,6 +15,7 @@ pub mod emergency_alerts;
 pub mod events;
 pub mod forecast;
 pub mod metrics;
+pub mod own_secrets;
 pub mod tokens;
 pub mod tracker;
 

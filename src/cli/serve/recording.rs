@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     cli::process::key,
-    cluster::secrets::OwnSecrets,
     record::{
         Recorder,
         alerts::{Alerts, Counters},
@@ -20,6 +19,7 @@ use crate::{
         emergency_alerts::EmergencyAlerts,
         forecast::{Gathered, keeper::Keeper},
         metrics::Metrics,
+        own_secrets::OwnSecrets,
     },
 };
 

@@ -9,8 +9,8 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use super::ApiFailure;
-use crate::record::alerts::secrets::{SecretSource, SourceFailure};
+use super::alerts::secrets::{SecretSource, SourceFailure};
+use crate::cluster::ApiFailure;
 
 /// An API server that takes longer is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
