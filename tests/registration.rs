@@ -24,6 +24,7 @@ use helm_guard::{
         registrar::{self, CertificateSource, Intervals, Registrar},
         registration::{
             self, Memory, Registration, Unregistered, Written,
+            foreign::ForeignRequirements,
             installation::{OtherInstallations, Takeover},
         },
         tls::{self, ServingCertificate},
@@ -144,6 +145,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
             conversions: Arc::default(),
             policy: helm_guard_core::policy::Policy::default().live(),
             fail_closed: None,
+            foreign: ForeignRequirements::default(),
             role: leading(),
             installation: None,
             owner: None,

@@ -31,7 +31,10 @@ use crate::{
         certificates::secret,
         endpoint::Endpoint,
         paths::PathKey,
-        registration::{Registration, closed::FailClosed, configuration, emergencies::Watched},
+        registration::{
+            Registration, closed::FailClosed, configuration, emergencies::Watched,
+            foreign::ToleratedLabels,
+        },
         tls::{
             self, Pair,
             files::{self, Files},
@@ -110,7 +113,7 @@ fn registration(
         .fail_closed_namespaces
         .as_deref()
         .map(|label| {
-            FailClosed::new(label, own_namespace.as_deref())
+            FailClosed::new(label, own_namespace.as_deref(), &ToleratedLabels::default())
                 .with_context(|| format!("--fail-closed-namespaces {label:?}"))
         })
         .transpose()?;

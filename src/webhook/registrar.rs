@@ -36,6 +36,7 @@ use super::{
         self, RegistrationError, Unregistered,
         closed::FailClosed,
         emergencies::Watched,
+        foreign::ForeignRequirements,
         installation::{Installation, Takeover},
         pins::Wanted,
     },
@@ -115,6 +116,8 @@ pub struct Registrar {
     pub policy: Live,
     /// The namespaces where a request is denied if no replica answers.
     pub fail_closed: Option<FailClosed>,
+    /// What stays of what others add to the registration.
+    pub foreign: ForeignRequirements,
     /// Whether this replica leads.
     pub role: watch::Receiver<Role>,
     /// The installation that this guard is part of, as far as the flags say.

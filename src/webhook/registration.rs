@@ -42,6 +42,7 @@ pub mod closed;
 mod conditions;
 mod drift;
 pub mod emergencies;
+pub mod foreign;
 pub mod installation;
 mod objects;
 pub mod owner;
@@ -57,6 +58,7 @@ pub use drift::VERSIONS;
 /// The difference of a CA that no replica has announced for so long: nobody else made it.
 pub const EXPIRED_CA: &str = "a CA that no replica uses any more";
 use emergencies::{EMERGENCIES_WEBHOOK, Watched};
+use foreign::{ForeignRequirements, Handling, OWN_REQUIREMENTS};
 use installation::{INSTALLATION, Installation, OtherInstallations, Takeover};
 pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
@@ -100,6 +102,8 @@ pub struct Registration {
     pub watched: Watched,
     /// Where a request that nobody answers is refused.
     pub fail_closed: Option<FailClosed>,
+    /// What stays of what others add to its entries.
+    pub foreign: ForeignRequirements,
     /// How much of it this guard may change.
     pub mandate: Mandate,
     /// What owns it.
@@ -120,6 +124,7 @@ impl Registration {
             pins: Wanted::default(),
             watched: Watched::default(),
             fail_closed: None,
+            foreign: ForeignRequirements::default(),
             mandate: Mandate::default(),
             owner: Owner::default(),
             installation: None,
@@ -174,7 +179,7 @@ pub enum Written {
 pub struct Ensured {
     /// What it did.
     pub written: Written,
-    /// Requirements of others on namespaces that are tolerated, each with its entry.
+    /// Requirements and conditions of others that stay, each with its entry.
     pub foreign: Vec<String>,
     /// Why calls do not come to this guard, where that is so.
     pub missed: Option<String>,
@@ -222,6 +227,13 @@ pub fn configuration(
     ]);
     if let Some(installation) = &registration.installation {
         annotations.insert(INSTALLATION.to_owned(), installation.to_string());
+    }
+    if registration.foreign.handling == Handling::Report {
+        // Entries of versions come and go, and all have the same conditions.
+        let version = Pin::example().entry(registration);
+        let own = webhooks.iter().filter(|entry| !is_pin(entry));
+        let own = foreign::fingerprints(own.chain(&version));
+        annotations.insert(OWN_REQUIREMENTS.to_owned(), own);
     }
     ValidatingWebhookConfiguration {
         metadata: ObjectMeta {
@@ -461,7 +473,7 @@ fn step(
         ..registration.clone()
     };
     let wanted = configuration(&united, &registration.pins.at(Some(&live)));
-    let foreign = drift::tolerated(&live, &wanted);
+    let (wanted, foreign) = foreign::keep(&live, wanted, &registration.foreign);
     let done = |written, missed| Ensured {
         written,
         foreign,

@@ -53,6 +53,7 @@ fn serve() -> Runtime {
             conversions: Arc::default(),
             policy: Arc::default(),
             fail_closed: None,
+            foreign: helm_guard::webhook::registration::foreign::ForeignRequirements::default(),
             role: tokio::sync::watch::channel(Role::Leader).1,
             installation: None,
             owner: None,

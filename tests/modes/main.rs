@@ -29,6 +29,7 @@ mod closed;
 mod dead_connections;
 mod endings;
 mod flood;
+mod foreign;
 mod full_index;
 mod hanging_audit_log;
 mod hostile_records;

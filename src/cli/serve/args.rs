@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Parser, ValueEnum};
 use helm_guard_core::api::Mode;
 
-use crate::cli::target::{StorageDriver, TargetArgs, kubeconfig_help};
+use crate::{
+    cli::target::{StorageDriver, TargetArgs, kubeconfig_help},
+    webhook::registration::foreign::AKS_LABELS,
+};
 
 /// `helm-guard serve`
 #[derive(Debug, Parser)]
@@ -71,6 +74,25 @@ pub struct Serve {
     /// own namespace
     #[arg(long, value_name = "LABEL", requires = "endpoint")]
     pub fail_closed_namespaces: Option<String>,
+    /// Labels, separated by commas, by which others may exclude namespaces from the registration: KEY or
+    /// KEY=VALUE; empty for none
+    #[arg(
+        long,
+        value_name = "LABEL",
+        value_delimiter = ',',
+        default_values = AKS_LABELS,
+        requires = "endpoint"
+    )]
+    pub tolerate_namespace_requirements: Vec<String>,
+    /// What to do with other selector requirements and match conditions that somebody adds to the
+    /// registration: correct or report
+    #[arg(
+        long,
+        value_name = "HANDLING",
+        default_value = "correct",
+        requires = "endpoint"
+    )]
+    pub foreign_requirements: ForeignHandling,
     /// Certificate chain (PEM) to serve with, instead of a generated one; a ca.crt in the same folder
     /// goes into the registration
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -145,6 +167,15 @@ pub struct Serve {
     /// Threads that answer requests; default: one per CPU, from 2 to 8
     #[arg(long, value_name = "N")]
     pub worker_threads: Option<usize>,
+}
+
+/// What happens to foreign requirements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForeignHandling {
+    /// Remove them
+    Correct,
+    /// Leave them, and report them in /readyz, a metric and an alert
+    Report,
 }
 
 /// How log lines look.

@@ -22,14 +22,18 @@ pub(in crate::cli) use self::values::own_namespace;
 use self::values::{
     MAX_DRAIN_DELAY, MAX_POLICY_GRACE, duration, filter, own_release, policy, worker_threads,
 };
-use super::args::{LogFormat, Serve};
+use super::args::{ForeignHandling, LogFormat, Serve};
 use crate::{
     cli::target::StorageDriver,
     cluster::client::Target,
     record::audit::file::Retention,
     webhook::{
         endpoint::Endpoint,
-        registration::{closed::FailClosed, installation::Takeover},
+        registration::{
+            closed::FailClosed,
+            foreign::{ForeignRequirements, Handling, ToleratedLabels},
+            installation::Takeover,
+        },
         tls::{client_auth::ClientCertificates, files::Files},
     },
 };
@@ -103,6 +107,8 @@ pub struct Registration {
     pub takeover: Takeover,
     /// The ClusterRole that owns it.
     pub owner: Option<String>,
+    /// What stays of what others add to it.
+    pub foreign: ForeignRequirements,
 }
 
 /// What happens to the registration when the process ends.
@@ -129,6 +135,21 @@ fn owner(given: Option<String>) -> Result<Option<String>, ConfigError> {
         Some(name) if !names::is_path_segment(&name) => Err(ConfigError::OwnerClusterRole(name)),
         given => Ok(given),
     }
+}
+
+fn foreign(args: &Serve) -> Result<ForeignRequirements, ConfigError> {
+    let labels = args.tolerate_namespace_requirements.iter();
+    let tolerated = match &*args.tolerate_namespace_requirements {
+        [nothing] if nothing.is_empty() => ToleratedLabels::parse([]),
+        _ => ToleratedLabels::parse(labels.map(String::as_str)),
+    };
+    Ok(ForeignRequirements {
+        tolerated: tolerated.map_err(ConfigError::ToleratedLabel)?,
+        handling: match args.foreign_requirements {
+            ForeignHandling::Correct => Handling::Correct,
+            ForeignHandling::Report => Handling::Report,
+        },
+    })
 }
 
 fn takeover(args: &Serve) -> Takeover {
@@ -165,6 +186,7 @@ impl Config {
         let policy = policy(&args)?;
         let at_exit = AtExit::of(&args);
         let takeover = takeover(&args);
+        let foreign = foreign(&args)?;
         let owner = owner(args.owner_cluster_role)?;
         let endpoint = match (args.register_url, args.register_service) {
             (Some(url), _) => Some(Endpoint::from_url(&url)?),
@@ -198,7 +220,7 @@ impl Config {
         };
         let fail_closed = match args.fail_closed_namespaces {
             Some(label) => Some(
-                FailClosed::new(&label, own_namespace.as_deref())
+                FailClosed::new(&label, own_namespace.as_deref(), &foreign.tolerated)
                     .map_err(|error| ConfigError::FailClosed(label, error))?,
             ),
             None => None,
@@ -235,6 +257,7 @@ impl Config {
                 at_exit,
                 takeover,
                 owner,
+                foreign,
             }),
             tls_files,
             clients: args.client_ca_file.map(|ca_file| ClientCertificates {

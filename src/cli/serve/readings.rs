@@ -150,7 +150,7 @@ pub(super) fn registration(registered: &RegistrationState) -> Vec<Reading> {
         ),
         Reading::gauge(
             "helm_guard_registration_foreign_requirements",
-            "Namespace selector requirements added by others that the guard tolerates",
+            "Selector requirements and match conditions added by others that the guard leaves in place",
             registered.foreign().len(),
         ),
     ]

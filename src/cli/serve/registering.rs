@@ -56,6 +56,11 @@ pub(super) fn registrar_of(
         conversions: Arc::default(),
         policy: Arc::clone(policy),
         fail_closed: config.fail_closed.clone(),
+        foreign: config
+            .registration
+            .as_ref()
+            .map(|registration| registration.foreign.clone())
+            .unwrap_or_default(),
         role: role.subscribe(),
         installation: config.own_namespace.clone().map(Installation::new),
         owner: config

@@ -116,9 +116,7 @@ impl Conditions {
     fn weigh(&mut self, seen: &WatchedCondition, now: Instant, at: Timestamp) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for what in &seen.registration {
-            let summary = format!(
-                "somebody else touched the webhook's registration ({what}); it was put right"
-            );
+            let summary = format!("somebody else touched the webhook's registration: {what}");
             // The second of two attempts is another matter than the first.
             let key = format!("{}/{what}", at.as_second());
             alerts.push(Alert::of_guard(
@@ -313,7 +311,10 @@ mod tests {
     #[test]
     fn what_others_do_to_the_registration_is_told() {
         let seen = WatchedCondition {
-            registration: vec!["deleted".to_owned(), "changed: the rules".to_owned()],
+            registration: vec![
+                "deleted; it was created again".to_owned(),
+                "changed: the rules; it was corrected".to_owned(),
+            ],
             ..WatchedCondition::default()
         };
         let alerts = conditions().weigh(&seen, Instant::now(), Timestamp::UNIX_EPOCH);
@@ -321,8 +322,8 @@ mod tests {
         assert_eq!(
             summaries,
             [
-                "somebody else touched the webhook's registration (deleted); it was put right",
-                "somebody else touched the webhook's registration (changed: the rules); it was put right",
+                "somebody else touched the webhook's registration: deleted; it was created again",
+                "somebody else touched the webhook's registration: changed: the rules; it was corrected",
             ]
         );
     }

@@ -71,6 +71,7 @@ impl Registrar {
             pins,
             watched: self.watched(),
             fail_closed: self.fail_closed.clone(),
+            foreign: self.foreign.clone(),
             mandate: self.mandate(),
             installation: self.installation.clone(),
             takeover: self.takeover(),

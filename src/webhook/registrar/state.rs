@@ -36,7 +36,7 @@ pub struct RegistrationState {
     is_expected: AtomicBool,
     /// What this process wanted last, and whether it led.
     wanted: Mutex<Option<(bool, ValidatingWebhookConfiguration)>>,
-    /// What others exclude by requirements that are tolerated.
+    /// What others exclude by requirements that stay.
     foreign: Mutex<Vec<String>>,
     /// Since when this replica leads.
     leads_since: Mutex<Option<Instant>>,
@@ -75,7 +75,7 @@ impl RegistrationState {
         *self.suspended.borrow()
     }
 
-    /// What others exclude by requirements that are tolerated.
+    /// What others exclude by requirements that stay.
     pub fn foreign(&self) -> Vec<String> {
         self.foreign.lock().clone()
     }
@@ -201,8 +201,8 @@ impl RegistrationState {
             | Written::Announced
             | Written::Left(_)
             | Written::Replaced(registration::VERSIONS | registration::EXPIRED_CA) => return,
-            Written::Created => "deleted".to_owned(),
-            Written::Replaced(what) => format!("changed: {what}"),
+            Written::Created => "deleted; it was created again".to_owned(),
+            Written::Replaced(what) => format!("changed: {what}; it was corrected"),
         };
         if self.is_expected.load(Ordering::Acquire) {
             self.remember(what);
@@ -226,9 +226,9 @@ impl RegistrationState {
             let what = found.join("; ");
             tracing::warn!(
                 what,
-                "tolerating requirements that others added to the registration"
+                "leaving requirements that others added to the registration"
             );
-            self.remember(format!("changed: {what}"));
+            self.remember(format!("changed: {what}; this stays"));
         }
         *foreign = found.to_vec();
     }

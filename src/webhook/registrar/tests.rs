@@ -80,6 +80,7 @@ fn registrar(source: CertificateSource, client: Option<Client>) -> Registrar {
         conversions: Arc::default(),
         policy: helm_guard_core::policy::Policy::default().live(),
         fail_closed: None,
+        foreign: ForeignRequirements::default(),
         role: watch::channel(Role::Leader).1,
         installation: None,
         owner: None,
@@ -225,7 +226,7 @@ async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads(
     age(&store);
     register(&registrar, &leader, &needed).await;
     let found = registrar.state.take_disturbances(Duration::ZERO);
-    assert_eq!(found, ["changed: labels and annotations"]);
+    assert_eq!(found, ["changed: labels and annotations; it was corrected"]);
 }
 
 #[tokio::test]
@@ -343,7 +344,8 @@ async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_i
 
     store.lock().object = None;
     until(|| store.lock().object.is_some()).await;
-    until(|| registered.take_disturbances(Duration::ZERO) == ["deleted"]).await;
+    until(|| registered.take_disturbances(Duration::ZERO) == ["deleted; it was created again"])
+        .await;
     stop.cancel();
     kept.await.unwrap();
 }

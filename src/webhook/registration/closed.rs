@@ -31,8 +31,8 @@ use thiserror::Error;
 
 use super::{
     NAMESPACE_NAME, OBJECTS_WEBHOOK, Registration, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
-    UNLABELED_WEBHOOK, client_config, conditions::condition, drift, pins::is_pin,
-    release_infrastructure::RECORDS_WEBHOOK, route_of,
+    UNLABELED_WEBHOOK, client_config, conditions::condition, foreign::ToleratedLabels,
+    pins::is_pin, release_infrastructure::RECORDS_WEBHOOK, route_of,
 };
 
 /// Namespaces that never fail closed: what starts a cluster again, and the leases of its nodes.
@@ -65,23 +65,29 @@ pub enum FailClosedError {
     /// The API server would refuse the whole registration.
     #[error("{0:?} is not a valid label")]
     Label(String),
-    /// A requirement on it is left in place as the platform's.
+    /// Requirements of others on it stay.
     #[error(
-        "{0:?} is a label of the platform, which leaves namespaces out by it: choose another one"
+        "{0:?} is in --tolerate-namespace-requirements, so others may exclude namespaces by it: choose another \
+         label"
     )]
-    Platform(String),
+    Tolerated(String),
 }
 
 impl FailClosed {
-    /// From a label as `kubectl -l` takes it, and the namespace of the guard, if it is known.
-    pub fn new(text: &str, own_namespace: Option<&str>) -> Result<Self, FailClosedError> {
+    /// From a label as `kubectl -l` takes it, and the namespace of the guard, if it is known. It must not be
+    /// one by which others may exclude namespaces.
+    pub fn new(
+        text: &str,
+        own_namespace: Option<&str>,
+        tolerated: &ToleratedLabels,
+    ) -> Result<Self, FailClosedError> {
         let selector = Selector::parse(text)?;
         let (key, values) = selector
             .single_label()
             .ok_or(FailClosedError::NotOneLabel)?;
         let wrong = values.iter().find(|value| !names::is_label_value(value));
-        if drift::TOLERATED_KEYS.contains(&key) {
-            return Err(FailClosedError::Platform(key.to_owned()));
+        if tolerated.has_key(key) {
+            return Err(FailClosedError::Tolerated(key.to_owned()));
         }
         if let Some(wrong) = wrong
             .map(String::as_str)

@@ -1,4 +1,4 @@
-//! What a configuration in the cluster says otherwise than wanted, and what of it is kept.
+//! What a configuration in the cluster says otherwise than wanted.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,13 @@ use k8s_openapi::{
     api::admissionregistration::v1::{
         ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
 use super::{
-    entries, owner,
+    entries,
+    foreign::OWN_REQUIREMENTS,
+    owner,
     pins::is_pin,
     trust::{self, Trust},
 };
@@ -23,7 +25,8 @@ pub const VERSIONS: &str = "the versions to convert to";
 /// The difference of the CA bundles.
 pub(super) const CA_BUNDLE: &str = "the CA bundle";
 
-/// What of `live` is not as wanted, if anything: others' additions are not a difference.
+/// What of `live` is not as wanted, if anything: labels, annotations and owners of others are not a
+/// difference. Their requirements that stay are in `wanted` ([`super::foreign`]).
 pub(super) fn difference(
     live: &ValidatingWebhookConfiguration,
     wanted: &ValidatingWebhookConfiguration,
@@ -73,7 +76,8 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     if live.client_config != wanted.client_config {
         return Some("the address");
     }
-    if !is_intact(live, wanted) {
+    let namespaces = |entry: &ValidatingWebhook| entry.namespace_selector.clone().map(compact);
+    if namespaces(live).unwrap_or_default() != namespaces(wanted).unwrap_or_default() {
         return Some("the namespace selector");
     }
     let rest = |entry: &ValidatingWebhook| ValidatingWebhook {
@@ -83,97 +87,28 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     (rest(live) != rest(wanted)).then_some("the rules")
 }
 
-/// Requirements on namespaces that platforms add to every webhook, and that stay. Any other could exclude
-/// every namespace there is while the registration looks healthy, and is put right.
-pub(super) const TOLERATED_KEYS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
-
-/// It may only leave namespaces out that have the label: AKS marks its own with it.
-fn is_tolerated(requirement: &LabelSelectorRequirement) -> bool {
-    TOLERATED_KEYS.contains(&requirement.key.as_str())
-        && matches!(requirement.operator.as_str(), "NotIn" | "DoesNotExist")
+/// Without what is empty.
+fn compact(selector: LabelSelector) -> LabelSelector {
+    LabelSelector {
+        match_expressions: selector.match_expressions.filter(|all| !all.is_empty()),
+        match_labels: selector.match_labels.filter(|all| !all.is_empty()),
+    }
 }
 
-/// Whether nothing of the namespace selector excludes what it should not: all of ours is there, and nothing
-/// else but what is tolerated.
-fn is_intact(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> bool {
-    let selector = live.namespace_selector.clone().unwrap_or_default();
-    let (ours, live) = (requirements(wanted), requirements(live));
-    ours.iter().all(|requirement| live.contains(requirement))
-        && live
-            .iter()
-            .all(|known| ours.contains(known) || is_tolerated(known))
-        && selector.match_labels.is_none_or(|labels| labels.is_empty())
-}
-
-/// The requirements that others added to the namespace selector, and that stay.
-fn added(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
-    let ours = requirements(wanted);
-    let mut theirs = requirements(live);
-    theirs.retain(|known| !ours.contains(known) && is_tolerated(known));
-    theirs
-}
-
-/// The same of all entries, for people.
-pub(super) fn tolerated(
-    live: &ValidatingWebhookConfiguration,
-    wanted: &ValidatingWebhookConfiguration,
-) -> Vec<String> {
-    let text = |entry: &str, requirement: LabelSelectorRequirement| {
-        let LabelSelectorRequirement {
-            key,
-            operator,
-            values,
-        } = requirement;
-        let values = values.unwrap_or_default().join(", ");
-        format!("{entry} asks only where {key} {operator} ({values})")
-    };
-    let pairs = entries(wanted).iter().filter_map(|wanted| {
-        let live = entries(live).iter().find(|live| live.name == wanted.name)?;
-        Some((live, wanted))
-    });
-    pairs
-        .flat_map(|(live, wanted)| {
-            let added = added(live, wanted).into_iter();
-            added.map(|requirement| text(&wanted.name, requirement))
-        })
-        .collect()
-}
-
-fn requirements(entry: &ValidatingWebhook) -> Vec<LabelSelectorRequirement> {
-    let selector = entry.namespace_selector.as_ref();
-    selector
-        .and_then(|selector| selector.match_expressions.clone())
-        .unwrap_or_default()
-}
-
-/// `wanted` at the place of `live`, with what others added to it.
+/// `wanted` at the place of `live`, with the labels, annotations and owners of others.
 pub(super) fn merged(
     live: ValidatingWebhookConfiguration,
     wanted: ValidatingWebhookConfiguration,
     other_cas: Option<String>,
 ) -> ValidatingWebhookConfiguration {
-    let webhooks = entries(&wanted)
-        .iter()
-        .map(|wanted| {
-            let found = entries(&live).iter().find(|live| live.name == wanted.name);
-            let mut expressions = requirements(wanted);
-            expressions.extend(found.map_or_else(Vec::new, |live| added(live, wanted)));
-            let selector = LabelSelector {
-                match_expressions: (!expressions.is_empty()).then_some(expressions),
-                match_labels: None,
-            };
-            ValidatingWebhook {
-                namespace_selector: Some(selector),
-                ..wanted.clone()
-            }
-        })
-        .collect();
     let mut metadata = live.metadata;
     metadata
         .labels
         .get_or_insert_default()
         .extend(wanted.metadata.labels.unwrap_or_default());
     let annotations = metadata.annotations.get_or_insert_default();
+    // A list of what an earlier configuration had would make the guard's own requirements foreign.
+    annotations.remove(OWN_REQUIREMENTS);
     annotations.extend(wanted.metadata.annotations.unwrap_or_default());
     announce(annotations, other_cas);
     metadata.owner_references =
@@ -181,7 +116,7 @@ pub(super) fn merged(
     metadata.managed_fields = None;
     ValidatingWebhookConfiguration {
         metadata,
-        webhooks: Some(webhooks),
+        webhooks: wanted.webhooks,
     }
 }
 

@@ -35,6 +35,15 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Any.
+    pub(super) fn example() -> Self {
+        Self {
+            group: "example.com".to_owned(),
+            version: "v1".to_owned(),
+            plural: "examples".to_owned(),
+        }
+    }
+
     /// The name of its entry; none where it would be longer than the API server takes.
     pub fn entry_name(&self) -> Option<String> {
         let Self {

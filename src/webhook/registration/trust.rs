@@ -175,8 +175,8 @@ fn text(others: &BTreeMap<String, u64>) -> Option<String> {
 }
 
 /// The first eight bytes: they tell CAs of one cluster apart, and nobody gains by two that have the same.
-fn fingerprint(der: &CertificateDer<'_>) -> String {
-    let hash = digest(&SHA256, der);
+pub(super) fn fingerprint(bytes: &[u8]) -> String {
+    let hash = digest(&SHA256, bytes);
     let bytes = hash.as_ref().first_chunk().copied().unwrap_or_default();
     format!("{:016x}", u64::from_be_bytes(bytes))
 }

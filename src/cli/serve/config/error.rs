@@ -2,7 +2,10 @@
 
 use helm_guard_core::policy::PolicyError;
 
-use crate::webhook::{endpoint::EndpointError, registration::closed::FailClosedError};
+use crate::webhook::{
+    endpoint::EndpointError,
+    registration::{closed::FailClosedError, foreign::ToleratedLabelError},
+};
 
 /// The most worker threads: more than any machine has CPUs.
 pub(super) const MAX_WORKER_THREADS: usize = 1024;
@@ -34,6 +37,9 @@ pub enum ConfigError {
     /// `--owner-cluster-role`
     #[error("--owner-cluster-role {0:?} is not a valid name of a ClusterRole")]
     OwnerClusterRole(String),
+    /// `--tolerate-namespace-requirements`
+    #[error("--tolerate-namespace-requirements: {0}")]
+    ToleratedLabel(#[source] ToleratedLabelError),
     /// `--guard-namespace`
     #[error("--guard-namespace {0:?} is no name of a namespace")]
     GuardNamespace(String),

@@ -41,6 +41,29 @@ fn records_are_read_from_what_the_flag_names(#[case] flags: &[&str], #[case] exp
     );
 }
 
+#[rstest]
+#[case::of_aks(&[], ToleratedLabels::default())]
+#[case::none(&["--tolerate-namespace-requirements="], ToleratedLabels::parse([]).unwrap())]
+#[case::two(
+    &["--tolerate-namespace-requirements", "team,control-plane=true"],
+    ToleratedLabels::parse(["team", "control-plane=true"]).unwrap()
+)]
+fn the_flag_replaces_the_tolerated_labels(
+    #[case] flags: &[&str],
+    #[case] tolerated: ToleratedLabels,
+) {
+    let config = resolve(&[&URL[..], flags].concat()).unwrap();
+    let foreign = config.registration.unwrap().foreign;
+    let handling = Handling::Correct;
+    assert_eq!(
+        foreign,
+        ForeignRequirements {
+            tolerated,
+            handling
+        }
+    );
+}
+
 #[test]
 fn files_are_enough_where_somebody_else_registers() {
     let config = resolve(&["--tls-cert", "tls.crt", "--tls-key", "tls.key"]).unwrap();
@@ -78,6 +101,13 @@ fn a_denial_names_the_runbook_rather_than_the_identity() {
 #[case::namespace(&["--watch-namespace", "Shop"], "--watch-namespace")]
 #[case::own_release(&["--own-release", "guard"], "--own-release")]
 #[case::owner(&["--owner-cluster-role", "../guard"], "--owner-cluster-role")]
+#[case::tolerated_label(&["--tolerate-namespace-requirements", "team,a in (b)"], "\"a in (b)\"")]
+#[case::no_tolerated_label(&["--tolerate-namespace-requirements", "team,"], "\"\" is not a label")]
+#[case::foreign_requirements(&["--foreign-requirements", "ignore"], "correct, report")]
+#[case::tolerated_and_closed(
+    &["--tolerate-namespace-requirements=team", "--fail-closed-namespaces=team=shop"],
+    "choose another label"
+)]
 #[case::namespaces_without_a_label(&["--fail-closed-namespaces", "!a"], "one label")]
 #[case::labels(&["--fail-closed-namespaces", "a=b,c=d"], "one label")]
 #[case::storage_driver(&["--storage-drivers", "secrets,sql"], "secrets, configmaps")]

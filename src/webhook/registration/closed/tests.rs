@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use rstest::rstest;
 
 use super::*;
 use crate::webhook::{
     endpoint::Endpoint,
     paths::{PathKey, Route},
-    registration::{configuration, emergencies::Watched, pins::Pin},
+    registration::{
+        configuration, drift,
+        emergencies::Watched,
+        foreign::{ForeignRequirements, Handling, keep},
+        pins::Pin,
+    },
     tls::Pair,
 };
 
@@ -26,7 +30,9 @@ fn registration(label: Option<&str>) -> Registration {
     };
     Registration {
         watched: named,
-        fail_closed: label.map(|label| FailClosed::new(label, Some("guard")).unwrap()),
+        fail_closed: label.map(|label| {
+            FailClosed::new(label, Some("guard"), &ToleratedLabels::default()).unwrap()
+        }),
         ..Registration::new(endpoint, PathKey::of(&pair))
     }
 }
@@ -168,25 +174,30 @@ fn each_entry_has_a_path_of_its_own_and_is_known_by_it() {
     assert_ne!(Route::Validate.closed(), Route::Validate);
 }
 
-/// It would look like an exclusion that a platform added.
+/// It would look like an exclusion that somebody added.
 #[rstest]
-#[case::no_more(None)]
-#[case::another(Some("other"))]
-fn the_label_of_before_is_no_exclusion_that_stays(#[case] next: Option<&str>) {
-    let live = configuration(&registration(Some("a in (b,c)")), &BTreeSet::new());
-    let wanted = registration(next);
-    let wanted = configuration(&wanted, &BTreeSet::new());
-    assert!(super::super::drift::difference(&live, &wanted).is_some());
-    let next = super::super::drift::merged(live, wanted.clone(), None);
-    let selectors = |all: &ValidatingWebhookConfiguration| -> Vec<usize> {
-        let entries = all.webhooks.iter().flatten();
-        let selectors = entries.map(|entry| entry.namespace_selector.clone().unwrap_or_default());
-        selectors
-            .map(|one| one.match_expressions.unwrap_or_default().len())
-            .collect()
+fn the_label_of_before_is_no_exclusion_that_stays(
+    #[values(None, Some("other"))] next: Option<&str>,
+    #[values(Handling::Correct, Handling::Report)] handling: Handling,
+) {
+    let foreign = ForeignRequirements {
+        handling,
+        ..ForeignRequirements::default()
     };
-    assert_eq!(selectors(&next), selectors(&wanted));
-    assert_eq!(super::super::drift::difference(&next, &wanted), None);
+    let written = |label: Option<&str>| {
+        let registration = Registration {
+            foreign: foreign.clone(),
+            ..registration(label)
+        };
+        configuration(&registration, &BTreeSet::new())
+    };
+    let (live, wanted) = (written(Some("a in (b,c)")), written(next));
+    let (kept, found) = keep(&live, wanted.clone(), &foreign);
+    assert_eq!(found, Vec::<String>::new());
+    assert!(drift::difference(&live, &kept).is_some());
+    let next = drift::merged(live, kept.clone(), None);
+    assert_eq!(next.webhooks, wanted.webhooks);
+    assert_eq!(drift::difference(&next, &kept), None);
     assert_eq!(next.metadata.annotations, wanted.metadata.annotations);
 }
 
@@ -202,5 +213,8 @@ fn the_label_of_before_is_no_exclusion_that_stays(#[case] next: Option<&str>) {
 #[case::long_value("a=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")]
 #[case::end("a=b-")]
 fn what_is_no_single_label_is_refused(#[case] label: &str) {
-    assert!(FailClosed::new(label, None).is_err(), "{label}");
+    assert!(
+        FailClosed::new(label, None, &ToleratedLabels::default()).is_err(),
+        "{label}"
+    );
 }
