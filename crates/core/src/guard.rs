@@ -1,10 +1,10 @@
-//! The judgement: a request, what the releases declare about its object, and the policy go in; a
-//! verdict with its reasons comes out.
+//! The decision: from a request, what the releases declare about its object, and the policy, to a
+//! verdict with its reason.
 //!
-//! Pure: no client, no clock, no I/O. The webhook, the scanner and the command line all ask here,
-//! so there is one place where a rule of the decision stands.
+//! Pure: no client, no clock, no I/O. The webhook, the scanner and the command line all use it, so
+//! each rule of the decision exists once.
 //!
-//! The steps, in order: [`screen`], [`subject`], the caller's look-up of claims, [`judge`].
+//! The steps, in order: [`screen`], [`subject`], the caller's lookup of claims, [`judge`].
 
 mod change;
 pub mod claim;

@@ -1,4 +1,4 @@
-//! What one release says of an UPDATE: the comparison, and what is taken off it again.
+//! The result of an UPDATE for one release: the comparison, and which of its violations are allowed after all.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,17 +19,17 @@ use crate::{
     policy::{Act, Change as PolicyChange},
 };
 
-/// What one release says.
+/// The result for one release.
 pub(super) enum Judged {
-    /// Nothing against it.
+    /// No violation.
     Passes,
-    /// All that is against it is exempt under this rule.
+    /// This rule exempts all violations.
     Exempt(Arc<str>),
-    /// An autoscaler that no release declares changes the replicas, which this rule lets pass.
+    /// An autoscaler that no release declares changes the replicas, which this rule allows.
     Autoscaled(Arc<str>, Vec<Change>),
-    /// Another call says it, in the version of the manifest.
+    /// Another call of the webhook decides, in the version of the manifest.
     DeferredToOtherVersion,
-    /// It can not be said.
+    /// The result is unknown.
     Undecided(Reason),
     /// These declared fields change.
     Violates(Vec<Change>),
@@ -68,7 +68,7 @@ impl Claim {
     }
 }
 
-/// The manifests of a claim that can be compared, and what stands against comparing all of them.
+/// The manifests of a claim that can be compared, and why the others cannot.
 pub(super) struct Manifests<'c> {
     pub(super) declared: Option<Declared<'c>>,
     pub(super) doubt: Option<Reason>,
@@ -99,7 +99,7 @@ pub(super) fn manifests<'c>(
         (Some(Some(one)), None) => Some(Declared::One(one)),
         (Some(first), Some(second)) if first.is_some() || second.is_some() => {
             Some(match (first, second, doubt) {
-                // What can be compared is compared; the doubt decides what happens to a violation.
+                // Compare what can be compared; the doubt decides what happens to a violation.
                 (Some(one), None, Some(_)) | (None, Some(one), Some(_)) => Declared::One(one),
                 (first, second, _) => Declared::Two(first, second),
             })
@@ -109,7 +109,7 @@ pub(super) fn manifests<'c>(
     Manifests { declared, doubt }
 }
 
-/// Judges an UPDATE of the object itself.
+/// Evaluates an UPDATE of the object itself.
 pub(super) fn judge_update(
     question: &Question<'_>,
     claim: &Claim,
@@ -149,7 +149,7 @@ pub(super) fn judge_update(
             (true, true) => Judged::Passes,
         };
     }
-    // Whatever else a manifest says, it declares that the object is this release's.
+    // Every manifest declares that the object belongs to its release.
     if doubt == Reason::RecordUnreadable && at(new, &["metadata"]).is_some() {
         let marks = marks(&claim.release).to_string();
         let comparison = Comparison {
@@ -203,7 +203,7 @@ pub(super) fn at<'a>(json: Json<'a>, path: &[&str]) -> Option<Json<'a>> {
         .try_fold(json, |json, field| member(json, field))
 }
 
-/// Takes off the violations that are none after all, and concludes from the rest.
+/// Drops the violations that are allowed after all, and concludes from the rest.
 fn weigh(
     question: &Question<'_>,
     claim: &Claim,
@@ -235,10 +235,10 @@ fn weigh(
 /// The path of the whole object.
 static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
 
-/// The change as policies see it.
+/// The change in the form that policies match on.
 pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
     PolicyChange {
-        // Of what was not compared to its end, only a rule for the whole object covers all.
+        // If the comparison was not finished, only a rule for the whole object covers everything.
         path: if violation.too_complex {
             &WHOLE_OBJECT
         } else {
@@ -249,7 +249,7 @@ pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v
     }
 }
 
-/// What is left of the violations decides.
+/// Decides by the remaining violations.
 pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) -> Judged {
     let unsure = |violation: &&Violation<'_>| {
         violation.unknown_list && matches!(question.knowledge, Knowledge::Unavailable)
@@ -259,7 +259,7 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
         .filter(|violation| !unsure(violation))
         .map(|violation| shown(question, violation))
         .collect();
-    // Several keys of one value are one change of it.
+    // Changes of several keys of one value are one change.
     changes.dedup_by(|later, earlier| later.path == earlier.path);
     if !changes.is_empty() {
         return Judged::Violates(changes);
@@ -271,7 +271,7 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
     }
 }
 
-/// As a finding shows it.
+/// The violation in the form that a finding shows.
 pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let whole = violation.whole.as_ref();
@@ -295,7 +295,7 @@ pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Chang
     }
 }
 
-/// Stands for the value that could not be compared to its end.
+/// Shown instead of a value whose comparison was not finished.
 const TOO_COMPLEX: &str = "<too complex to compare>";
 
 fn is_finalizer(path: &FieldPath) -> bool {
@@ -306,8 +306,8 @@ fn is_finalizer(path: &FieldPath) -> bool {
     )
 }
 
-/// Finalizers come off an object that is being deleted. Nothing else of it is let through for that:
-/// to skip such objects altogether was CVE-2023-34091 of Kyverno.
+/// Finalizers may be removed from an object that is being deleted, and nothing else may change:
+/// skipping such objects altogether was CVE-2023-34091 of Kyverno.
 fn is_deleting(old: Json<'_>, new: Json<'_>) -> bool {
     [old, new]
         .iter()

@@ -1,4 +1,4 @@
-//! What the releases say about one object: the input of the judgement.
+//! What the releases declare about one object: the input of the decision.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::{
     policy::tree::Tree,
 };
 
-/// One release's say about one object: a claim is made by every release of whose active
-/// revisions at least one declares the object.
+/// What one release declares about one object. A release has a claim if at least one of its active
+/// revisions declares the object.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The release.
     pub release: Arc<ReleaseName>,
     /// Where its records are stored.
     pub records: RecordsAt,
-    /// How that relates to where the object is.
+    /// How the place of the records relates to that of the object.
     pub reach: Reach,
     /// Chart name and version of the newest revision, as `name-version`.
     pub chart: Arc<str>,
-    /// What the newest revision's status says.
+    /// The phase, from the status of the newest revision.
     pub phase: Phase,
-    /// When its uninstallation began, where the record says so (`info.deleted`).
+    /// When its uninstallation began, if the record has that (`info.deleted`).
     pub uninstalling_since: Option<Timestamp>,
-    /// How Helm applies its objects: by the newest revision, as `helm upgrade` goes by it.
+    /// How Helm applies its objects. From the newest revision, as in `helm upgrade`.
     pub apply_method: ApplyMethod,
     /// The service accounts, in the release's namespace, that hooks of the newest revision run as.
     pub hook_accounts: Arc<[Box<str>]>,
@@ -47,13 +47,13 @@ impl Claim {
             .unwrap_or_default()
     }
 
-    /// The API version in which the newest active revision that declares the object does so: the
-    /// version to compare in. `None` when no revision that can be read declares it.
+    /// The API version to compare in: that of the newest active revision that declares the object.
+    /// `None` if no readable revision declares it.
     pub fn version(&self) -> Option<&str> {
         self.declared().map(|object| &*object.version)
     }
 
-    /// The object as the newest active revision that declares it does.
+    /// The object, from the newest active revision that declares it.
     pub fn declared(&self) -> Option<&DeclaredObject> {
         self.revisions
             .iter()
@@ -65,9 +65,9 @@ impl Claim {
 }
 
 impl Claim {
-    /// Takes an uninstallation that began longer than `age` ago for one that failed. Helm leaves a
-    /// release `uninstalling` for ever when it does not get through (`pkg/action/uninstall.go`), and
-    /// for as long anyone could delete what it declares. Another `helm uninstall` begins anew.
+    /// Treats an uninstallation that began longer than `age` ago as failed. If an uninstallation
+    /// fails, Helm leaves the release `uninstalling` forever (`pkg/action/uninstall.go`), and until
+    /// then anyone could delete what it declares. Another `helm uninstall` starts over.
     pub fn give_up_uninstalling(&mut self, age: SignedDuration, now: Timestamp) {
         let since = self.uninstalling_since;
         let is_over = since.is_some_and(|since| now.duration_since(since) > age);
@@ -76,7 +76,7 @@ impl Claim {
         }
     }
 
-    /// The object as the newest manifest that declares it has it, for rules that look at it.
+    /// The object from the newest manifest that declares it, for rules that look at it.
     pub(super) fn tree(&self) -> Tree<'_> {
         Tree::of(self.declared().map_or("null", |object| &object.json))
     }
@@ -92,10 +92,10 @@ impl Claim {
     }
 }
 
-/// What a release says about a deletion of the object.
+/// The result of a deletion for one release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deletion {
-    /// It gives the object up, for this reason.
+    /// The release gives the object up, for this reason.
     Free(Reason),
     /// One of its records cannot be read.
     Unreadable,
@@ -104,7 +104,7 @@ pub(super) enum Deletion {
 }
 
 impl Claim {
-    /// What the release says about a deletion of the object.
+    /// The result of a deletion of the object for this release.
     pub(super) fn deletion(&self) -> Deletion {
         if self.phase == Phase::Uninstalling {
             return Deletion::Free(Reason::Uninstalling);
@@ -129,7 +129,7 @@ pub struct RecordsAt {
     pub namespace: Box<str>,
 }
 
-/// One active revision's say about the object.
+/// What one active revision declares about the object.
 #[derive(Clone, Debug)]
 pub struct RevisionClaim {
     /// Revision number.
@@ -141,11 +141,11 @@ pub struct RevisionClaim {
 /// Whether a revision's manifest holds an object.
 #[derive(Clone, Debug)]
 pub enum Held {
-    /// It does.
+    /// It holds this object.
     Declared(Arc<DeclaredObject>),
-    /// It does not.
+    /// It does not hold the object.
     Absent,
-    /// The record could not be read or decoded, so nobody can say. An object is never denied on
-    /// the strength of such a revision, and the outcome has its own name and counter.
+    /// Unknown: the record could not be read or decoded. Nothing is denied because of such a
+    /// revision, and the outcome has its own name and counter.
     Unreadable,
 }

@@ -1,9 +1,9 @@
 //! A release whose records claim something that is not one of its objects: that a namespace or a
-//! definition is needed, or that an autoscaler is declared.
+//! CRD is needed, or that an autoscaler is declared.
 //!
-//! The rule is that of [`super::reach`]: records speak for their own namespace. Elsewhere the release must
-//! be named by the ownership annotations of a live object, here one of those that it declares where the
-//! claim is about, a [`Witness`].
+//! The rule is that of [`super::reach`]: records speak for their own namespace. Elsewhere, the ownership
+//! annotations of a live object must name the release. Here, that object is one that the release declares
+//! in the claimed place: a [`Witness`].
 //!
 //! Start at [`Claimant::is_named_by`].
 
@@ -15,7 +15,7 @@ use crate::helm::{ReleaseName, identity::DeclaredObject};
 /// Whether the policy trusts the release records of a namespace.
 pub type Trusts<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// Witnesses of one claimant: each costs a request.
+/// The most witnesses of one claimant: each costs a request.
 pub const WITNESSES: usize = 3;
 
 /// A release with a claim.
@@ -23,13 +23,13 @@ pub const WITNESSES: usize = 3;
 pub struct Claimant {
     /// The release.
     pub release: Arc<ReleaseName>,
-    /// How its records relate to what is claimed.
+    /// How the place of its records relates to what is claimed.
     pub reach: Reach,
-    /// Where the release is [`Reach::Elsewhere`]: objects that may name it, at most [`WITNESSES`].
+    /// If the release is [`Reach::Elsewhere`]: objects that may name it, at most [`WITNESSES`].
     pub witnesses: Vec<Witness>,
 }
 
-/// A declared object whose live annotations say which release it belongs to.
+/// A declared object whose live annotations name its release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// Group and version, as in a manifest.
@@ -42,10 +42,10 @@ pub struct Witness {
     pub name: String,
 }
 
-/// What became known of the live object that is a witness.
+/// What is known of a witness, the live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// It names this release, or none. An object that is not there names none.
+    /// It names this release, or none. A missing object names none.
     Names(Option<ReleaseName>),
     /// The guard may not read such objects.
     Forbidden,

@@ -1,4 +1,4 @@
-//! Which claims count: those whose record may speak for the object.
+//! Which claims count: those whose records may speak for the object.
 
 use super::{
     claim::Claim,
@@ -14,7 +14,7 @@ pub struct Settled {
     pub others: Vec<Claim>,
 }
 
-/// Tells the claims that count from the others.
+/// Separates the claims that count from the others.
 pub fn settle(claims: Vec<Claim>, owner: &Owner, trusts: impl Fn(&str) -> bool) -> Settled {
     let mut settled = Settled::default();
     for mut claim in claims {
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(settled.others.is_empty(), expected.is_some());
     }
 
-    /// Two releases of one name, each of which declares the object.
+    /// Two releases with the same name that both declare the object.
     #[test]
     fn of_two_releases_of_one_name_the_one_counts_that_the_object_names() {
         let claims = || {
@@ -113,7 +113,7 @@ mod tests {
         let settled = settle(claims(), &owner, |_| false);
         let counting = settled.counting.iter().map(|claim| &*claim.release);
         assert_eq!(counting.collect::<Vec<_>>(), [&name("team/web")]);
-        // One annotation alone names nobody.
+        // One annotation alone names no release.
         let settled = settle(claims(), &Owner::Known(None), |_| false);
         assert!(settled.counting.is_empty());
     }

@@ -1,4 +1,4 @@
-//! From a verdict to a decision: the one place where modes and break-glass count.
+//! From a verdict to a decision: the only place where modes and break-glass count.
 
 use super::{Confidence, ObjectRef, Outcome, Reason, Request, Verdict};
 use crate::api::Mode;
@@ -8,23 +8,23 @@ use crate::api::Mode;
 pub enum Decision {
     /// It violates nothing.
     Allow,
-    /// It is unknown whether it does: allowed with a warning, and counted.
+    /// The verdict is indeterminate: allowed with a warning, and counted.
     Indeterminate,
-    /// It is unknown whether it does, in a namespace that fails closed: the API server gets an
-    /// error instead of an answer, and refuses it.
+    /// The verdict is indeterminate, in a namespace that fails closed: the API server gets an error
+    /// instead of an answer, and denies the request.
     FailClosed,
-    /// It is refused.
+    /// It is denied.
     Deny,
-    /// It passes with a kubectl warning, as the mode says.
+    /// Allowed with a kubectl warning, by the mode.
     Warn,
-    /// It passes; only the record knows, as the mode says.
+    /// Allowed and only recorded, by the mode.
     Audit,
-    /// It passes because of who asks, with a warning and a record.
+    /// Allowed for a break-glass identity, with a warning and a record.
     BreakGlass,
 }
 
 impl Decision {
-    /// The word for metrics, audit annotations and logs.
+    /// Its name in metrics, audit annotations and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allowed",
@@ -37,12 +37,12 @@ impl Decision {
         }
     }
 
-    /// Whether the request goes on.
+    /// Whether the request is allowed.
     pub fn allows(self) -> bool {
         !matches!(self, Self::Deny | Self::FailClosed)
     }
 
-    /// The same by an entry that fails closed: there is no passing without a verdict.
+    /// The same in an entry that fails closed: without a verdict, nothing is allowed.
     #[must_use]
     pub fn closed(self) -> Self {
         match self {
@@ -52,16 +52,16 @@ impl Decision {
     }
 }
 
-/// A request with all that was decided about it: what is answered and recorded.
+/// A request and what was decided about it: the input of the answer and of the record.
 #[derive(Clone, Copy, Debug)]
 pub struct Decided<'a> {
-    /// What was asked.
+    /// The request.
     pub request: &'a Request<'a>,
-    /// The object that was judged (of a scale request: the scaled one), as far as it is known.
+    /// The object that was evaluated, if it is known. For a scale request, the scaled object.
     pub object: Option<&'a ObjectRef<'a>>,
-    /// The judgement.
+    /// The verdict.
     pub verdict: &'a Verdict,
-    /// What happens to it.
+    /// The decision.
     pub decision: Decision,
     /// The mode in force.
     pub mode: Mode,
@@ -70,26 +70,26 @@ pub struct Decided<'a> {
 /// Whether break-glass covers a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmergencyAccess {
-    /// It does not, or it is not needed.
+    /// It does not cover one, or it is not needed.
     None,
-    /// It does.
+    /// It covers the violation.
     Granted,
 }
 
-/// A verdict, and what follows from it.
+/// A verdict, and the decision that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
-    /// The verdict, as far as something may follow from it.
+    /// The verdict, if a decision may follow from it.
     pub verdict: Verdict,
     /// The mode that applies: that of what is violated, or the default one.
     pub mode: Mode,
-    /// What follows.
+    /// The decision.
     pub decision: Decision,
 }
 
-/// Decides. Break-glass counts in every mode, since what it changes is recorded; a request that violates
-/// nothing is not an emergency. A violation by the index alone is never denied: without break-glass, it
-/// counts as one whose records could not be read.
+/// Decides. Break-glass counts in every mode, because its changes are recorded. A request without a
+/// violation is not an emergency. A violation from the index alone is never denied: without break-glass,
+/// it is treated as unreadable records.
 pub fn decide(verdict: Verdict, default_mode: Mode, access: EmergencyAccess) -> Ruling {
     let is_violation = verdict.reason.outcome() == Outcome::Violation;
     let verdict = match (verdict.confidence, access) {

@@ -1,16 +1,16 @@
 //! Changes that would make an exempt controller change or delete what a release declares.
 //!
 //! None of them touches a declared field: an owner reference, a time to live, an annotation that steers
-//! an injector. Each is judged as what it leads to, whether or not the policy cares about undeclared
+//! an injector. Each is evaluated as the change that it leads to, even if the policy ignores undeclared
 //! fields:
 //!
 //! - A new **owner reference** is a deletion: the garbage collector deletes an object when its owner is
-//!   gone, and takes an owner that it cannot find by name and uid for gone. It is legitimate if a manifest
+//!   gone, and treats an owner that it cannot find by name and uid as gone. It is legitimate if a manifest
 //!   declares the reference, or if a claiming release declares the owner itself.
-//! - A new **license** of a preset ([`License::fields`]) is what the preset lets its controller do. It is
-//!   legitimate if a manifest declares it.
+//! - A new **license** of a preset ([`License::fields`]) is the change that the preset allows its
+//!   controller. It is legitimate if a manifest declares it.
 //!
-//! What a deletion would be allowed for is allowed here too: an object that is being deleted, or that a
+//! Where a deletion would be allowed, these changes are too: an object that is being deleted, or that a
 //! release gives up.
 //!
 //! [`License::fields`]: crate::policy::license::License::fields
@@ -35,7 +35,7 @@ use crate::{
     policy::{Act, Change as PolicyChange, license::is_same_owner, tree::Tree},
 };
 
-/// So many new owner references are looked at; with more of them the object is not read by a person.
+/// The most new owner references that are listed. A person reads no more.
 const OWNERS: usize = 64;
 
 /// The changes of one release's object, and what they lead to.
@@ -55,11 +55,11 @@ struct Steering {
     new: String,
     leads_to: String,
     is_deletion: bool,
-    /// It cannot be said whether it is legitimate.
+    /// It is unknown whether it is legitimate.
     is_unknown: bool,
 }
 
-/// The verdict on what an UPDATE would make controllers do; none where it changes nothing of the kind.
+/// The verdict on what an UPDATE would make controllers do; `None` if it changes nothing that steers one.
 pub(super) fn judge_deputies(
     question: &Question<'_>,
     old: Json<'_>,
@@ -102,7 +102,7 @@ pub(super) fn judge_deputies(
     }
 }
 
-/// Both verdicts as one: a violation outweighs what cannot be decided, and that outweighs a pass.
+/// The more severe of two verdicts: a violation, then an indeterminate one, then a pass.
 pub(super) fn joined(fields: Verdict, deputies: Option<Verdict>) -> Verdict {
     let Some(deputies) = deputies else {
         return fields;
@@ -190,7 +190,7 @@ fn shown(question: &Question<'_>, one: &Steering) -> Change {
 
 fn steering(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steering> {
     let mut steering = owners(question, old, new);
-    // No two claims differ in kind and place, which are all that a license is bound to.
+    // All claims have the same kind and place, and a license depends on nothing else.
     if let Some(claim) = question.claims.first() {
         let of = question.of(claim);
         let object = question.object(claim, &of.manifest);
@@ -207,7 +207,7 @@ fn steering(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steeri
                 if !is_new || manifests.iter().any(|tree| has(tree, &field)) {
                     continue;
                 }
-                // An annotation that steers nothing declared is like any other.
+                // An annotation that steers nothing declared is an ordinary one.
                 let is_structural = field.first() != Some(&"metadata");
                 if is_structural || manifests.iter().any(|tree| rule.touches(tree)) {
                     steering.push(Steering {
@@ -232,7 +232,7 @@ fn has(tree: &Tree<'_>, field: &[&str]) -> bool {
     found.is_some_and(|value| !value.is_null())
 }
 
-/// The owner references that a request adds, or turns to another owner.
+/// The owner references that a request adds, or points to another owner.
 fn owners(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steering> {
     const LIST: [&str; 2] = ["metadata", "ownerReferences"];
     let Some(after) = at(new, &LIST) else {
@@ -273,8 +273,9 @@ fn owners(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Vec<Steering
 const OWNER: &str = "the garbage collector deletes an object when its owner is gone, and takes an \
                      owner that it cannot find for gone";
 
-/// The owner references in `new` that are not in `old`, each with its uid and what stood there before.
-/// One that becomes the controller's counts as new: controllers take objects for theirs by that flag.
+/// The owner references in `new` that are not in `old`, each with its uid and the previous value. A
+/// reference that becomes the controller reference counts as new: controllers adopt objects by that
+/// flag.
 pub fn added_owners<'v>(
     old: &'v [Value],
     new: &'v [Value],
@@ -282,7 +283,7 @@ pub fn added_owners<'v>(
     let is_controller =
         |owner: &Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
     let uid = |owner: &'v Value| owner.get("uid").and_then(Value::as_str).unwrap_or_default();
-    // By uid, since lists are as long as somebody made them.
+    // Indexed by uid, because the lists may be of any length.
     let mut known: HashMap<&'v str, Vec<&'v Value>> = HashMap::new();
     for owner in old {
         let of_uid = known.entry(uid(owner)).or_default();
@@ -300,14 +301,14 @@ pub fn added_owners<'v>(
     })
 }
 
-/// Where an owner reference stands.
+/// The position of an owner reference.
 pub fn owner_path(uid: &str) -> FieldPath {
     FieldPath::of(["metadata", "ownerReferences"])
         .join(Step::Item(vec![("uid".to_owned(), uid.to_owned())]))
 }
 
 /// The owner references of the request's objects that could matter to the garbage collector: those that
-/// an UPDATE adds, or that an object has that is deleted.
+/// an UPDATE adds, or those of a deleted object.
 pub fn owners_in_question(request: &Request<'_>) -> Vec<Value> {
     let read = |object: Option<Raw<'_>>| -> Vec<Value> {
         let list = object

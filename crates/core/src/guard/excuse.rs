@@ -1,4 +1,4 @@
-//! What takes a violation back: the word of another release that claims the same object.
+//! Shared ownership: a change is no violation if another release that claims the same object declares it.
 
 use std::{cell::OnceCell, collections::HashMap};
 
@@ -57,15 +57,15 @@ impl<'q> Others<'q> {
         }
     }
 
-    /// Another release declares the very value, or is taking the object over and does not declare the
-    /// field.
+    /// Whether another release declares exactly this value, or is taking the object over and does not
+    /// declare the field.
     pub(super) fn excuse(&mut self, violation: &Violation<'_>) -> bool {
         let rules = Rules {
             empties: self.empties,
             budget: &self.budget,
         };
         let mut manifests = self.manifests.iter_mut();
-        // Of what was not compared to its end nobody knows what changes.
+        // If the comparison was not finished, the changes are unknown.
         !violation.too_complex
             && manifests.any(
                 |manifest| match manifest.object.find(violation.path.steps()) {
@@ -82,22 +82,22 @@ impl<'q> Others<'q> {
     }
 }
 
-/// Finds values in a manifest's object, and keeps open what it went through: violations come in the
-/// order of the manifest, so each object and list is opened once for all that are in it.
+/// Finds values in a manifest's object and keeps the levels on the way open. Violations come in the
+/// order of the manifest, so each object and list is opened once.
 struct Finder<'a> {
     root: Level<'a>,
-    /// What the steps of the last path lead to, each with its step.
+    /// The values along the last path, each with its step.
     levels: Vec<(Step, Level<'a>)>,
 }
 
-/// A value that the way leads through.
+/// A value along the path.
 struct Level<'a> {
     value: Json<'a>,
     shape: Shape<'a>,
     children: OnceCell<Children<'a>>,
 }
 
-/// What is in a value, by the steps to it.
+/// The children of a value, by their steps.
 enum Children<'a> {
     Fields(Fields<'a>),
     Items(Vec<Json<'a>>),

@@ -1,10 +1,9 @@
-//! Helm's own requests while an operation runs: what would be a violation, and may be Helm's own write
-//! rewritten by a mutating webhook, or that of a hook of the chart.
+//! Helm's own requests while an operation runs. What would be a violation may be Helm's own write that
+//! a mutating webhook changed, or the write of a chart's hook.
 //!
 //! Invariants
-//! - The question is asked of every release that is violated: one pending release opens nothing of
-//!   another.
-//! - The marks of ownership are never changed in flight: without them the object is out of sight.
+//! - Every violated release is checked: a pending release allows nothing in another one.
+//! - The marks of ownership never change in flight: without them, the guard loses sight of the object.
 
 use super::{
     claim::Claim,
@@ -20,15 +19,15 @@ use crate::{
 /// ends with its version).
 pub const HELM_WRITERS: &[&str] = &["helm", "helm-controller", "terraform-provider-helm*"];
 
-/// Labels and annotations by which an object is known as Helm's.
+/// The labels and annotations that mark an object as Helm's.
 const MARKS: [[&str; 3]; 3] = [
     ["metadata", "labels", "app.kubernetes.io/managed-by"],
     ["metadata", "annotations", "meta.helm.sh/release-name"],
     ["metadata", "annotations", "meta.helm.sh/release-namespace"],
 ];
 
-/// Whether the client calls itself one of `writers`. It proves nothing: whoever relies on it asks the API
-/// server whether the user may write the records.
+/// Whether the client calls itself one of `writers`. This proves nothing: callers also ask the API server
+/// whether the user may write the records.
 pub fn is_helm_writer(request: &Request<'_>, writers: &[&str]) -> bool {
     let Some(manager) = request.field_manager() else {
         return false;
@@ -39,10 +38,10 @@ pub fn is_helm_writer(request: &Request<'_>, writers: &[&str]) -> bool {
     })
 }
 
-/// Whether a violation may be a request of the operations that run: every violated release is pending,
-/// and the request comes from one of `writers` or from the ServiceAccount of one of its hooks. The
-/// claims returned are those whose records the user must be able to write, which the caller asks the
-/// API server; a hook's account is named by the record itself.
+/// Whether a violation may belong to a running operation: every violated release is pending, and the
+/// request comes from one of `writers` or from the ServiceAccount of one of its hooks. The claims
+/// returned are those whose records the user must be able to write, which the caller asks the API
+/// server. For a hook's account the list is empty, because the record itself names it.
 pub fn in_flight<'c>(
     request: &Request<'_>,
     verdict: &Verdict,
@@ -93,7 +92,7 @@ fn is_hook_account(claim: &Claim, user: &str) -> bool {
     })
 }
 
-/// Namespace and name of the ServiceAccount that a user is.
+/// Namespace and name of the user's ServiceAccount, if it is one.
 pub fn service_account(user: &str) -> Option<(&str, &str)> {
     user.strip_prefix("system:serviceaccount:")?.split_once(':')
 }

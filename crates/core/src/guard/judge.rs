@@ -1,4 +1,4 @@
-//! The rule of the decision, as a whole:
+//! All rules of the decision:
 //!
 //! - **DELETE** is a violation when every active manifest of a release holds the object, unless
 //!   `helm uninstall` runs for that release.
@@ -8,14 +8,14 @@
 //! - **A status write**, and each other subresource that keeps metadata, is an UPDATE of the metadata
 //!   alone. An **eviction** is the DELETE of the Pod ([`super::subject::effect`]).
 //!
-//! - An UPDATE that would make an exempt controller delete or change the object is judged as that (see
-//!   [`super::deputies`]).
-//! - An UPDATE that is none may still change what no release declares; where a policy wants to know,
+//! - An UPDATE that would make an exempt controller delete or change the object is evaluated as that
+//!   change (see [`super::deputies`]).
+//! - An UPDATE without a violation may still change undeclared fields; if the policy guards them,
 //!   that is a violation too (see [`super::undeclared`]).
 //!
-//! Each release that claims the object judges for itself, so that one release cannot open what
-//! another declares; yet a value that *any* claiming release declares is legitimate, or
-//! `--take-ownership` could not hand an object over.
+//! Each release that claims the object is evaluated separately, so that one release cannot allow
+//! what another forbids. Yet a value that *any* claiming release declares is legitimate; otherwise
+//! `--take-ownership` could not transfer an object.
 
 #[cfg(test)]
 mod tests;
@@ -33,13 +33,13 @@ use super::{
 };
 use crate::{compare::Json, policy::Act};
 
-/// Judges a request that [`super::screen`] let through.
+/// Evaluates a request that [`super::screen`] did not answer.
 pub fn judge(question: &Question<'_>) -> Verdict {
     if question.claims.is_empty() {
         return Verdict::because(Reason::NotDeclared);
     }
     match (effect(question.request), question.request.unread) {
-        // A deletion is judged by the name of its object.
+        // A deletion is evaluated by the name of its object.
         (Some(Effect::Delete), _) => judge_delete(question),
         (Some(_), Some(unread)) => judge_unread(question, unread.reason()),
         (Some(write), None) => judge_write(question, write),
@@ -49,7 +49,7 @@ pub fn judge(question: &Question<'_>) -> Verdict {
 
 fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     let request = question.request;
-    // A binding adds to metadata that it does not show.
+    // A binding adds to metadata that is not in the request.
     let unknown = || is_binding(request).then(|| Json::of("{}"));
     let (Some(old), Some(new)) = (request.old_json().or_else(unknown), request.new_json()) else {
         return Verdict::because(Reason::ObjectUnreadable);
@@ -81,8 +81,7 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     named(question, verdict, (old, new))
 }
 
-/// A write of which nobody knows what it changes: it violates what every active manifest of a release
-/// holds.
+/// A write with unknown changes: a violation if every active manifest of a release holds the object.
 fn judge_unread(question: &Question<'_>, reason: Reason) -> Verdict {
     let guarding = question.claims.iter().filter(|claim| !claim.leaves_free());
     let findings: Vec<_> = guarding
@@ -94,7 +93,7 @@ fn judge_unread(question: &Question<'_>, reason: Reason) -> Verdict {
     Verdict::with_findings(reason, findings)
 }
 
-/// An object that has nothing but the metadata of this one.
+/// An object with the metadata of this one and nothing else.
 fn metadata_alone(object: Json<'_>) -> String {
     let metadata = at(object, &["metadata"]).map_or("{}", Json::text);
     format!(r#"{{"metadata":{metadata}}}"#)
@@ -126,7 +125,7 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
     }
 }
 
-/// One verdict of what each release says: a violation outweighs what nobody can say, and that
+/// Combines the results of all releases: a violation outweighs an indeterminate result, which
 /// outweighs a pass.
 fn sum_up<'c>(
     question: &Question<'_>,

@@ -1,30 +1,30 @@
-//! The guard's own release: what it must never stand in the way of, so that it can always be scaled
+//! The guard's own release. The guard never blocks changes of it, so that it can always be scaled
 //! down, repaired and removed.
 //!
-//! Only objects in the guard's own namespace are exempt, and only as far as its own release declares
-//! them: other releases in that namespace are guarded.
+//! Only objects in the guard's own namespace that its own release declares are exempt. Other
+//! releases in that namespace are guarded.
 
 use crate::helm::ReleaseName;
 
-/// The name of the chart, where the release is known by nothing else.
+/// The name of the chart, if nothing else identifies the release.
 const CHART: &str = "helm-guard-";
 
-/// Which release the guard is installed by.
+/// Which release installed the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// The guard's namespace.
     pub namespace: String,
-    /// How its release is known.
+    /// How its release is identified.
     pub known_by: KnownBy,
 }
 
-/// How the own release is known. Each way takes a record in the guard's own namespace, and whoever may
-/// write one there can read the guard's key pair too.
+/// How the guard's own release is identified. Each way needs a record in the guard's own namespace,
+/// and anyone who may write one there can also read the guard's key pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownBy {
     /// By its name (`--own-release`).
     Name(String),
-    /// By the Service that it declares, the one that the API server calls (`--register-service`).
+    /// By the Service that it declares and that the API server calls (`--register-service`).
     Service(String),
     /// By the name of its chart.
     Chart,

@@ -1,9 +1,9 @@
-//! An object changes hands: its ownership annotations name another release than before, while a release
-//! declares it. Helm's `--take-ownership` does so, and whoever writes a pending release record can have
-//! the same allowed; so it may pass, and is never silent.
+//! Transfers of an object: its ownership annotations change to another release while a release declares
+//! it. Helm's `--take-ownership` does so, but anyone who writes a pending release record can do the
+//! same. So it may pass, but never silently.
 //!
-//! Invariant: what passes with the reason [`Reason::OwnershipTaken`] has a finding for each release that
-//! loses the object, which says who takes it.
+//! Invariant: a verdict with the reason [`Reason::OwnershipTaken`] has a finding for each release that
+//! loses the object, and the finding names the new owner.
 
 use super::{
     claim::Claim,
@@ -16,20 +16,20 @@ use crate::{
     helm::ReleaseName,
 };
 
-/// The annotations by which Helm knows whose an object is.
+/// The annotations in which Helm stores the owner of an object.
 const ANNOTATIONS: [&str; 2] = [
     "meta.helm.sh/release-name",
     "meta.helm.sh/release-namespace",
 ];
 
-/// The same verdict; a pass names what changes hands.
+/// The same verdict; a pass names the transferred object.
 pub(super) fn named(
     question: &Question<'_>,
     verdict: Verdict,
     (old, new): (Json<'_>, Json<'_>),
 ) -> Verdict {
     // The marks of the only release that claims an object do not change without a violation, unless a rule
-    // of the policy lets them.
+    // of the policy allows it.
     let is_sole = question.claims.len() < 2 && verdict.exemption.is_none();
     if is_sole || verdict.reason.outcome() != Outcome::Pass {
         return verdict;
@@ -58,7 +58,7 @@ pub(super) fn named(
 /// The release that the object names after the request and did not name before.
 fn taker(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Option<ReleaseName> {
     let annotations = |object| super::change::at(object, &["metadata", "annotations"]);
-    // Nearly always, and then nothing is read.
+    // The usual case, in which nothing is parsed.
     if annotations(old).map(Json::text) == annotations(new).map(Json::text) {
         return None;
     }

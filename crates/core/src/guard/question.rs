@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What is known of the fields of the request's kind.
+/// What is known about the fields of the request's kind.
 #[derive(Clone, Copy, Debug)]
 pub enum Knowledge<'a> {
     /// A built-in kind.
@@ -20,7 +20,7 @@ pub enum Knowledge<'a> {
     /// A custom resource, or a kind of an aggregated API; lists are atomic where its schema says
     /// nothing.
     Custom(Shape<'a>),
-    /// A custom resource whose schema could not be read. What hangs on it is not denied.
+    /// A custom resource whose schema could not be read. Nothing that depends on the schema is denied.
     Unavailable,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Knowledge<'a> {
     }
 }
 
-/// The versions of the object's kind to which the API server converts this request for calls of their
-/// own.
+/// The versions of the object's kind for which the API server calls the webhook again, with converted
+/// objects.
 ///
 /// A manifest in autoscaling/v1 and an edit through v2 do not compare, so the registration has an
 /// entry for v1 alone, and the API server converts the objects of the edit for it. Each claim is
@@ -50,12 +50,12 @@ impl<'a> Knowledge<'a> {
 pub enum ConversionTargets<'a> {
     /// These; none, where nothing of the kind is registered.
     Versions(&'a [Box<str>]),
-    /// All but this call's own, which is one of an entry for a single version.
+    /// All but this call's own version, which has an entry for a single version.
     AllOthers,
 }
 
 impl ConversionTargets<'_> {
-    /// Whether a call of its own, other than this one, has this version.
+    /// Whether another call than this one has this version.
     fn has(self, version: &str) -> bool {
         match self {
             Self::Versions(versions) => versions.iter().any(|other| **other == *version),
@@ -64,33 +64,33 @@ impl ConversionTargets<'_> {
     }
 }
 
-/// Everything that a judgement depends on.
+/// Everything that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
     /// The request.
     pub request: &'q Request<'q>,
-    /// The object that is judged: the parent, for a scale request.
+    /// The object that is evaluated: the parent, for a scale request.
     pub object: &'q ObjectRef<'q>,
-    /// What the releases say of it.
+    /// What the releases declare about it.
     pub claims: &'q [Claim],
-    /// What is known of its kind.
+    /// What is known about its kind.
     pub knowledge: Knowledge<'q>,
-    /// In which versions the request is evaluated in other calls.
+    /// The versions in which other calls evaluate the request.
     pub conversions: ConversionTargets<'q>,
-    /// Where the parent keeps its replicas, as field names; for a scale request.
+    /// The path of the parent's replicas, as field names; for a scale request.
     pub replicas_path: &'q [&'q str],
     /// The rules in force.
     pub policy: &'q Policy,
     /// The labels of the object's namespace.
     pub labels: Labels<'q>,
-    /// What was found out about the cluster for exempt controllers.
+    /// Facts about the cluster for exempt controllers.
     pub facts: Facts<'q>,
-    /// Shows values.
+    /// Shows or redacts values.
     pub redactor: &'q Redactor,
 }
 
 impl Question<'_> {
-    /// The object as one release has it.
+    /// The place of the object, from the view of one release.
     pub(super) fn object<'c>(&'c self, claim: &'c Claim, manifest: &'c Tree<'c>) -> Object<'c> {
         Object {
             place: Place {
@@ -107,13 +107,13 @@ impl Question<'_> {
         }
     }
 
-    /// The rule under which this passes as far as one release is concerned.
+    /// The rule under which this change is allowed for one release.
     pub(super) fn exemption(&self, of: &ClaimContext<'_>, act: Act<'_>) -> Option<Arc<str>> {
         let object = self.object(of.claim, &of.manifest);
         self.policy.exemption(self.requester(of), &object, act)
     }
 
-    /// The rule that lets an autoscaler through although no release declares it.
+    /// The rule that allows an autoscaler that no release declares.
     pub(super) fn undeclared_autoscaler(&self, of: &ClaimContext<'_>) -> Option<Arc<str>> {
         let object = self.object(of.claim, &of.manifest);
         self.policy
@@ -129,7 +129,7 @@ impl Question<'_> {
         }
     }
 
-    /// What rules are asked of, for one release.
+    /// What rules match on, for one release.
     pub(super) fn of<'c>(&'c self, claim: &'c Claim) -> ClaimContext<'c> {
         ClaimContext {
             claim,
@@ -139,13 +139,13 @@ impl Question<'_> {
         }
     }
 
-    /// Whether the object is being deleted already, so that deleting it takes nothing away.
+    /// Whether the object is already being deleted, so that deleting it changes nothing.
     pub(super) fn is_deleted_already(&self) -> bool {
         let old = self.request.old_object;
         old.is_some_and(|old| dig(old.get(), &["metadata", "deletionTimestamp"]).is_some())
     }
 
-    /// Whether another call evaluates what this release says of the object.
+    /// Whether another call evaluates this release's claim on the object.
     pub(super) fn is_deferred(&self, claim: &Claim) -> bool {
         claim.version().is_some_and(|version| {
             version != self.request.kind.version && self.conversions.has(version)
@@ -153,7 +153,7 @@ impl Question<'_> {
     }
 }
 
-/// A claim with what rules look at: the declared object, and the live one.
+/// A claim with the objects that rules look at: the declared one and the live one.
 pub(super) struct ClaimContext<'c> {
     pub(super) claim: &'c Claim,
     pub(super) manifest: Tree<'c>,
@@ -163,7 +163,7 @@ pub(super) struct ClaimContext<'c> {
 }
 
 impl ClaimContext<'_> {
-    /// Where the license of an exempt controller is looked for.
+    /// Where a license of an exempt controller may be.
     pub(super) fn evidence<'e>(&'e self, question: &Question<'e>) -> Evidence<'e> {
         Evidence {
             manifests: &self.manifests,

@@ -1,11 +1,11 @@
-//! How far a record speaks: for its own namespace, and elsewhere only for objects that say themselves
-//! that they belong to the release.
+//! How far a record reaches: in its own namespace, and elsewhere only to objects whose annotations
+//! name the release.
 //!
-//! Whoever may write a Secret can write what looks like a release record, and its manifest may name
-//! any object. So a claim on an object outside the namespace that holds the record counts only if the
-//! ownership annotations of the *old* object name that release (Helm sets them on everything it
-//! writes), or if the policy trusts the namespace of the records (`spec.records.trustedNamespaces`).
-//! A claim that rests on trust alone guards, and never excuses what violates another release.
+//! Anyone who may write a Secret can write a release record, and its manifest may name any object. So
+//! a claim on an object outside the namespace that holds the record counts only if the ownership
+//! annotations of the *old* object name that release (Helm sets them on everything it writes), or if
+//! the policy trusts the namespace of the records (`spec.records.trustedNamespaces`). A claim that
+//! rests on trust alone guards its object, and never excuses a violation of another release.
 //!
 //! Start at [`super::settle`].
 
@@ -28,12 +28,13 @@ pub enum Reach {
     /// The record is in another namespace, or the object is cluster-scoped.
     Elsewhere,
     /// The record is in another namespace than its release, which has records of that name in its own
-    /// namespace: a restored or copied namespace, most often.
+    /// namespace: a restored or copied namespace, usually.
     Copy,
 }
 
 impl Reach {
-    /// Of a record in `storage` on an object in `namespace`, which is empty for a cluster-scoped one.
+    /// The reach of a record in the namespace `storage` to an object in `namespace`, which is empty for a
+    /// cluster-scoped one.
     pub fn of(storage: &str, namespace: &str) -> Self {
         if storage == namespace {
             Self::Own
@@ -42,27 +43,27 @@ impl Reach {
         }
     }
 
-    /// Whether the claim may take back what violates another release.
+    /// Whether the claim may excuse a violation of another release.
     pub fn excuses(self) -> bool {
         matches!(self, Self::Named | Self::Own)
     }
 }
 
-/// Whom an object belongs to, as it says itself before the request.
+/// The release that the object named before the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This release, or none.
     Known(Option<ReleaseName>),
-    /// The request does not show the object: a Scale has none of its parent's annotations.
+    /// The request does not contain the object: a Scale has none of its parent's annotations.
     Unseen,
 }
 
 impl Owner {
-    /// As the request's old object says.
+    /// The owner that the request's old object names.
     pub fn of(request: &Request<'_>) -> Self {
         let shows = match &*request.sub_resource {
             "scale" => false,
-            // An eviction is created; the Pod is not in it.
+            // An eviction is a CREATE without the Pod.
             _ => request.operation != Operation::Create,
         };
         match request.old_object {

@@ -1,12 +1,13 @@
-//! Helm's own records, and what releases hang on: what Helm does to them, and what it never does.
+//! Requests for Helm's own records, and for namespaces and CRDs that releases need: what Helm does, and what it
+//! never does.
 //!
 //! A record is a Secret or `ConfigMap` that Helm writes for each revision. Nothing in a request proves
-//! that Helm sends it, so the judgement is about content: whatever Helm would never do is a violation,
-//! whoever does it, and what it might have done is Helm's own, whoever did it.
+//! that Helm sent it, so the verdict depends on the content: what Helm would never do is a violation,
+//! and what Helm might have done counts as Helm's, whoever the user is.
 //!
-//! - [`edit`]: an UPDATE may move a record along in its life, and changes nothing else of it.
+//! - [`edit`]: an UPDATE may change the state of a record, and nothing else.
 //! - [`removal`]: a DELETE belongs to an uninstallation, or takes the oldest record of a long history.
-//! - [`Stake`]: a namespace and a definition may not go while releases hang on them.
+//! - [`Stake`]: a namespace or a CRD may not be deleted while releases depend on it.
 //!
 //! Start at [`StoredRecord::of`].
 
@@ -32,7 +33,7 @@ use crate::helm::{
     storage::{Driver, RecordMeta, SECRET_TYPE},
 };
 
-/// A release record, as a request has it.
+/// A release record in a request.
 pub struct StoredRecord {
     /// The kind of its object.
     pub driver: Driver,
@@ -44,13 +45,13 @@ pub struct StoredRecord {
     pub revision: u32,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Nobody can write it any more, Helm included.
+    /// It is immutable: nobody can write it anymore, not even Helm.
     pub is_immutable: bool,
-    /// It is on its way out already.
+    /// It is already being deleted.
     pub is_leaving: bool,
     /// Its owner references, which Helm never writes.
     pub owners: Vec<Value>,
-    /// What is in it, as the API shows it: with base64 around it in a Secret.
+    /// Its content as the API shows it: base64-encoded in a Secret.
     text: Option<String>,
 }
 
@@ -75,7 +76,7 @@ struct Metadata {
     owner_references: Option<Vec<Value>>,
 }
 
-/// Its one field is [`crate::helm::storage::DATA_KEY`].
+/// Its only field is [`crate::helm::storage::DATA_KEY`].
 #[derive(Deserialize)]
 struct Data {
     #[serde(default)]
@@ -97,7 +98,7 @@ impl StoredRecord {
         if !is_helms || (driver == Driver::Secret && !is_typed) {
             return None;
         }
-        // The name alone: a label that contradicts it is for the judgement to see.
+        // By the name alone: whether a label contradicts it is decided later.
         let meta = RecordMeta::from_metadata(driver, "", &object.metadata.name, []).ok()??;
         Some(Self {
             driver,
@@ -112,7 +113,7 @@ impl StoredRecord {
         })
     }
 
-    /// The status that its label says.
+    /// The status from its label.
     pub fn status(&self) -> Status {
         let word = self.labels.get("status");
         Status::from_word(word.map_or("", String::as_str))
@@ -127,13 +128,13 @@ impl StoredRecord {
         }
     }
 
-    /// Whether both hold the same text.
+    /// Whether both contain the same text.
     pub fn has_body_of(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-/// Shows nothing of what is in it.
+/// Shows nothing of its content.
 impl std::fmt::Debug for StoredRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoredRecord")
@@ -143,12 +144,12 @@ impl std::fmt::Debug for StoredRecord {
     }
 }
 
-/// What releases hang on beside their own objects.
+/// What releases depend on, besides their own objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stake<'a> {
-    /// A namespace: with it go the records and the objects in it.
+    /// A namespace: its deletion deletes the records and objects in it.
     Namespace(&'a str),
-    /// A definition: with it go all instances, and no admission webhook is asked about them.
+    /// A CRD: its deletion deletes all instances, without admission.
     Definition(&'a Defined),
 }
 
@@ -161,14 +162,14 @@ pub struct Holder {
     pub chart: Arc<str>,
     /// Its active revisions, newest first.
     pub revisions: Vec<u32>,
-    /// The instances that it declares, as far as [`NAMED`] goes.
+    /// The instances that it declares, at most [`NAMED`].
     pub objects: Vec<String>,
 }
 
-/// So many instances of a release are named.
+/// The most instances of a release that are named.
 pub const NAMED: usize = 5;
 
-/// Whether the object of a request is on its way out already: then nobody can stop it any more.
+/// Whether the object of a request is already being deleted, which nobody can stop anymore.
 pub fn is_leaving(object: Raw<'_>) -> bool {
     #[derive(Deserialize)]
     struct Any {
@@ -188,12 +189,12 @@ pub struct Defined {
     pub kind: String,
     /// They are in no namespace.
     pub is_cluster_scoped: bool,
-    /// A version in which they are served, if the definition says so.
+    /// A version in which they are served, if there is one.
     pub version: Option<String>,
 }
 
 impl Defined {
-    /// What a definition says of them.
+    /// The instances of the CRD in a request.
     pub fn by(definition: Raw<'_>) -> Option<Self> {
         #[derive(Deserialize)]
         struct Definition {

@@ -1,4 +1,4 @@
-//! An admission request as the judgement sees it: borrowed, objects unparsed.
+//! An admission request: borrowed from the body, with unparsed objects.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -11,7 +11,7 @@ use crate::{
     policy::identity::UserIdentity,
 };
 
-/// A credential's name is short; what is longer is cut.
+/// The longest credential name that is kept; real ones are short.
 const CREDENTIAL_CHARS: usize = 256;
 
 /// What the request does.
@@ -22,7 +22,7 @@ pub enum Operation {
     Create,
     /// Update, patch and apply
     Update,
-    /// Delete, one by one or one object of a collection
+    /// Delete of one object, alone or as part of a collection
     Delete,
     /// Exec, attach, port-forward, proxy
     Connect,
@@ -30,7 +30,7 @@ pub enum Operation {
     Unknown,
 }
 
-/// By way of a string: an enum of serde's own takes an object too, and calls it a fault of the syntax.
+/// By way of a string: a derived enum also accepts an object, and reports it as a syntax error.
 impl From<String> for Operation {
     fn from(word: String) -> Self {
         Self::of(&word)
@@ -38,7 +38,7 @@ impl From<String> for Operation {
 }
 
 impl Operation {
-    /// The operation that the API server means by this word.
+    /// The operation with this name in the API.
     pub fn of(word: &str) -> Self {
         match word {
             "CREATE" => Self::Create,
@@ -49,7 +49,7 @@ impl Operation {
         }
     }
 
-    /// The API server's word for it; also the metric label.
+    /// Its name in the API, which is also the metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
@@ -89,13 +89,13 @@ pub struct Resource<'a> {
     pub resource: Cow<'a, str>,
 }
 
-/// An object of the request, as its JSON text: nothing in it has been read, and what it holds may be no
-/// JSON, if it is not an API server that sends it.
+/// An object of the request, as its JSON text. It is not parsed yet, and may be invalid JSON if the
+/// sender is not an API server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a>(&'a str);
 
 impl<'a> Raw<'a> {
-    /// The object of this text, which has no space around it.
+    /// The object of this text, without surrounding space.
     pub fn of(text: &'a str) -> Self {
         Self(text)
     }
@@ -112,7 +112,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// Says nothing of what is in it: it may be a Secret.
+/// Shows nothing of its content: it may be a Secret.
 impl fmt::Debug for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Raw({} bytes)", self.0.len())
@@ -128,13 +128,13 @@ pub struct User<'a> {
     /// Groups.
     #[serde(borrow, default)]
     pub groups: Vec<Cow<'a, str>>,
-    /// What else the authenticator says of the user, such as the scopes of a token.
+    /// Extra attributes from the authenticator, such as the scopes of a token.
     #[serde(borrow, default)]
     pub extra: Option<Raw<'a>>,
 }
 
 impl User<'_> {
-    /// As a policy sees it.
+    /// The identity that a policy matches on.
     pub fn identity(&self) -> UserIdentity<'_> {
         UserIdentity {
             user: &self.username,
@@ -142,8 +142,8 @@ impl User<'_> {
         }
     }
 
-    /// The token that the user came with (`authentication.kubernetes.io/credential-id`, a `JTI=…` for a
-    /// ServiceAccount's): impersonation carries none along
+    /// The token that the user authenticated with (`authentication.kubernetes.io/credential-id`, a
+    /// `JTI=…` for a ServiceAccount's): impersonation does not pass it on
     /// (`k8s.io/apiserver/pkg/authentication/serviceaccount/util.go`).
     pub fn credential_id(&self) -> Option<String> {
         let extra: BTreeMap<Cow<'_, str>, Vec<Cow<'_, str>>> =
@@ -154,11 +154,11 @@ impl User<'_> {
     }
 }
 
-/// The parts of `request.options` that the judgement reads.
+/// The parts of `request.options` that the decision depends on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options<'a> {
-    /// The field manager: chosen by the client, so good for messages and never for trust.
+    /// The field manager. The client chooses it, so use it for messages and never for trust.
     #[serde(borrow, default)]
     pub field_manager: Option<Cow<'a, str>>,
     /// Of a DELETE: what happens to dependents.
@@ -172,13 +172,12 @@ pub struct Options<'a> {
     pub preconditions: Option<IgnoredAny>,
 }
 
-/// Why the objects of a request are not known: its review was not read beyond what stands before them.
-/// Sizes are in bytes.
+/// Why the objects of a request are unknown: its review was not read far enough. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// The review is larger than any that is evaluated.
     TooLarge {
-        /// The size of the review, as far as it was received.
+        /// The size of the review, or of the received part.
         size: u64,
         /// The largest review that is evaluated.
         limit: usize,
@@ -213,19 +212,19 @@ pub struct Request<'a> {
     /// The kind of `object` and `old_object`; `Scale` for a scale request.
     #[serde(borrow, default)]
     pub kind: Kind<'a>,
-    /// The resource that the request went to, after conversion to what the rule matched.
+    /// The resource of the request, after conversion to what the rule matched.
     #[serde(borrow, default)]
     pub resource: Resource<'a>,
-    /// The kind of the original request, where the API server converted it.
+    /// The kind of the original request, if the API server converted it.
     #[serde(borrow, default)]
     pub request_kind: Option<Kind<'a>>,
     /// `scale`, `status`, …; empty for the object itself.
     #[serde(borrow, default)]
     pub sub_resource: Cow<'a, str>,
-    /// Empty for each object of a collection delete: take the name from `old_object`.
+    /// Empty for each object of a collection delete: the name is in `old_object`.
     #[serde(borrow, default)]
     pub name: Cow<'a, str>,
-    /// Empty for cluster-scoped objects, except that a request for a Namespace names itself here.
+    /// Empty for cluster-scoped objects, except that a request for a Namespace has its own name here.
     #[serde(borrow, default)]
     pub namespace: Cow<'a, str>,
     /// What the request does.
@@ -233,10 +232,10 @@ pub struct Request<'a> {
     /// Who asks.
     #[serde(borrow, default)]
     pub user_info: User<'a>,
-    /// The object as it would be; null on DELETE.
+    /// The object after the request; null on DELETE.
     #[serde(borrow, default)]
     pub object: Option<Raw<'a>>,
-    /// The object as it is; null on CREATE.
+    /// The object before the request; null on CREATE.
     #[serde(borrow, default)]
     pub old_object: Option<Raw<'a>>,
     /// Nothing will be persisted, so nothing may be recorded either.
@@ -245,15 +244,15 @@ pub struct Request<'a> {
     /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`.
     #[serde(borrow, default)]
     pub options: Option<Options<'a>>,
-    /// Why there are no objects, where the review has some that were not read.
+    /// Why there are no objects, if the review has some that were not read.
     #[serde(skip)]
     pub unread: Option<Unread>,
-    /// What the two objects fall into, where that was found out on the way to their ends.
+    /// The fields of the two objects, if they were found while looking for their ends.
     #[serde(skip)]
     pub parts: Parts<'a>,
 }
 
-/// The fields of a request's objects: names, without their quotes, and values by turns.
+/// The fields of a request's objects: alternating names, without their quotes, and values.
 #[derive(Clone, Default)]
 pub struct Parts<'a> {
     /// Of [`Request::object`].
@@ -262,7 +261,7 @@ pub struct Parts<'a> {
     pub old_object: Vec<&'a str>,
 }
 
-/// Says nothing of what is in them: it may be a Secret.
+/// Shows nothing of their content: it may be a Secret.
 impl fmt::Debug for Parts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Parts")
@@ -270,19 +269,19 @@ impl fmt::Debug for Parts<'_> {
 }
 
 impl Request<'_> {
-    /// [`Self::object`], to be looked into.
+    /// [`Self::object`] as JSON.
     pub fn new_json(&self) -> Option<Json<'_>> {
         let object = self.object?;
         Some(Json::with_parts(object.get(), &self.parts.object))
     }
 
-    /// [`Self::old_object`], to be looked into.
+    /// [`Self::old_object`] as JSON.
     pub fn old_json(&self) -> Option<Json<'_>> {
         let object = self.old_object?;
         Some(Json::with_parts(object.get(), &self.parts.old_object))
     }
 
-    /// A text of the metadata of the request's object, such as its uid. A Scale has its parent's.
+    /// A string in the metadata of the request's object, such as its uid. A Scale has its parent's.
     pub fn metadata_text(&self, field: &str) -> Option<String> {
         let object = self.old_object.or(self.object)?;
         serde_json::from_str(dig(object.get(), &["metadata", field])?).ok()

@@ -1,5 +1,4 @@
-//! What one release says of a scale request: its declared replicas of the parent, against those of
-//! the two Scale objects.
+//! The result of a scale request for one release.
 
 use super::{
     change::{Judged, at, conclude, manifests, policy_change, shown},
@@ -12,7 +11,7 @@ use crate::{
     policy::Act,
 };
 
-/// Judges a scale request: the parent's declared replicas against those of the two Scale objects.
+/// Evaluates a scale request: the parent's declared replicas against those of the two Scale objects.
 pub(super) fn judge_replicas(
     question: &Question<'_>,
     claim: &Claim,
@@ -29,7 +28,7 @@ pub(super) fn judge_replicas(
     let Some(declared) = declared else {
         return whole.doubt.map_or(Judged::Passes, Judged::Undecided);
     };
-    // A Scale without replicas asks for none.
+    // A Scale without replicas means 0.
     let zero = Json::of("0");
     let requested = |scale| at(scale, &["spec", "replicas"]).unwrap_or(zero);
     let comparison = Comparison {
@@ -47,7 +46,7 @@ pub(super) fn judge_replicas(
     for violation in &mut violations {
         violation.path = FieldPath::of(question.replicas_path.iter().copied());
     }
-    // Whoever may change the replicas may do it here too.
+    // A rule that allows changing the replicas allows it here too.
     let of = question.of(claim);
     let by_path =
         |violation: &Violation<'_>| question.exemption(&of, Act::Change(policy_change(violation)));

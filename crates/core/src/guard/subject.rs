@@ -1,4 +1,4 @@
-//! Which object a request is about, and the exits that need no look-up.
+//! Which object a request is about, and the answers that need no lookup.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -19,9 +19,9 @@ pub enum Subject<'r> {
         group: &'r str,
         /// The parent's resource: `deployments`.
         resource: &'r str,
-        /// Its namespace.
+        /// The namespace of both.
         namespace: &'r str,
-        /// Its name.
+        /// The name of both.
         name: Cow<'r, str>,
     },
 }
@@ -31,9 +31,9 @@ pub enum Subject<'r> {
 pub enum Effect {
     /// Writes the object.
     Update,
-    /// Writes a subresource whose storage takes labels, annotations, finalizers and owner references
-    /// from the request, and the declared rest from the stored object (`PrepareForUpdate` of the
-    /// kind's status strategy).
+    /// Writes a subresource: labels, annotations, finalizers and owner references come from the
+    /// request, everything else that can be declared from the stored object (`PrepareForUpdate` of
+    /// the kind's status strategy).
     UpdateMetadata,
     /// Writes the replicas of a parent through a Scale object.
     Scale,
@@ -43,9 +43,9 @@ pub enum Effect {
 
 /// What a request does; `None` if it cannot change or delete a declared object.
 ///
-/// A Binding sets its labels and annotations on the Pod, over those that are there
-/// (`setPodNodeAndMetadata` in `pkg/registry/core/pod/storage/storage.go`).
-/// The API server deletes a Pod for an Eviction without another admission request
+/// A Binding sets its labels and annotations on the Pod, over existing ones
+/// (`setPodNodeAndMetadata` in `pkg/registry/core/pod/storage/storage.go`). The API server deletes
+/// a Pod for an Eviction without another admission request
 /// (`pkg/registry/core/pod/storage/eviction.go`), so creating one counts as the deletion.
 pub fn effect(request: &Request<'_>) -> Option<Effect> {
     match (request.operation, &*request.sub_resource) {
@@ -92,14 +92,14 @@ pub fn screen(request: &Request<'_>) -> Option<Reason> {
         return Some(Reason::NotJudged);
     };
     if let Some(unread) = request.unread {
-        // Judged without its objects, as far as it names the one that it is about.
+        // It is evaluated without its objects if it names the one that it is about.
         let is_judged = unread != Unread::Late && !request.name.is_empty();
         return (!is_judged).then(|| unread.reason());
     }
     match (effect, request.old_object, request.object) {
         (Effect::Delete, Some(_), _) => None,
-        // A deletion that names its object can be judged without it; an old API server sends none,
-        // and an eviction has none.
+        // A deletion that names its object needs no old object; an old API server sends none, and
+        // an eviction has none.
         (Effect::Delete, None, _) if !request.name.is_empty() => None,
         (_, Some(old), Some(new)) if old.get() == new.get() => Some(Reason::Unchanged),
         (_, Some(_), Some(_)) => None,
@@ -143,14 +143,14 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
     }))
 }
 
-/// The release that an object says it belongs to. Anyone can write that, so it tells where to look
-/// and never what is true; what could not be the name of a namespace or a release is nothing.
+/// The release that an object names as its owner. Anyone can write that, so it is only a hint where
+/// to look. Invalid names of namespaces or releases are ignored.
 pub fn owner(object: Raw<'_>) -> Option<ReleaseName> {
     let annotations = dig(object.get(), &["metadata", "annotations"])?;
     named(|key| serde_json::from_str(dig(annotations, &[key])?).ok())
 }
 
-/// The same, by its annotations.
+/// The same, from its annotations.
 pub fn owner_of(annotations: &BTreeMap<String, String>) -> Option<ReleaseName> {
     named(|key| annotations.get(key).cloned())
 }
@@ -162,7 +162,7 @@ fn named(annotation: impl Fn(&str) -> Option<String>) -> Option<ReleaseName> {
         .then_some(ReleaseName { namespace, name })
 }
 
-/// The releases that a request's object says it belongs to, before and after the request.
+/// The releases that a request's object names as its owners, before and after the request.
 pub fn owners(request: &Request<'_>) -> Vec<ReleaseName> {
     let mut owners: Vec<_> = [request.old_object, request.object]
         .into_iter()
@@ -173,7 +173,7 @@ pub fn owners(request: &Request<'_>) -> Vec<ReleaseName> {
     owners
 }
 
-/// Whether an eviction is a dry run by its own delete options, of which the request says nothing.
+/// Whether an eviction is a dry run by its own delete options, which `request.dryRun` does not reflect.
 pub fn is_dry_run_eviction(request: &Request<'_>) -> bool {
     let options = || dig(request.object?.get(), &["deleteOptions", "dryRun"]);
     is_eviction(request)

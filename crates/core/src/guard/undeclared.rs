@@ -1,8 +1,9 @@
-//! Changes of what no release declares, where a policy wants to know of them. Evaluated last: a request that
-//! violates a declared field is refused for that.
+//! Changes of fields that no release declares, if a policy guards them. Evaluated last: a request that
+//! violates a declared field is denied for that.
 //!
-//! While Helm may be at work (a release is pending, a record cannot be read, the object is judged in
-//! another version), nothing is said: its three-way patches write what the manifest does not hold.
+//! While Helm may be at work (a release is pending, a record is unreadable, another version is
+//! evaluated), nothing is reported: Helm's three-way patches write fields that the manifest does not
+//! contain.
 
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::{
     policy::{Act, Change as PolicyChange, tree::Tree},
 };
 
-/// The verdict on what is not declared; none where nothing is against it, or nobody wants to know.
+/// The verdict on undeclared fields; `None` if there is no violation, or no policy guards them.
 pub(super) fn judge_undeclared(
     question: &Question<'_>,
     (old, new): (&str, &str),
@@ -65,7 +66,7 @@ pub(super) fn judge_undeclared(
     (!findings.is_empty()).then(|| Verdict::with_findings(reason, findings))
 }
 
-/// What happens to it as far as one release is concerned: at most what happens to a violation there.
+/// The mode for one release: never stricter than that of a violation there.
 fn mode(question: &Question<'_>, of: &ClaimContext<'_>) -> Option<Mode> {
     let object = question.object(of.claim, &of.manifest);
     let mode = question.policy.mode(&object);
@@ -76,7 +77,7 @@ fn mode(question: &Question<'_>, of: &ClaimContext<'_>) -> Option<Mode> {
     }
 }
 
-/// The object in each active manifest that has it; none if one cannot be read.
+/// The object in each active manifest that has it; `None` if one cannot be read.
 fn declared(claim: &Claim) -> Option<Vec<Tree<'_>>> {
     let mut trees = Vec::new();
     for revision in &claim.revisions {

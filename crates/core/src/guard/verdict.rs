@@ -1,4 +1,4 @@
-//! What comes out of the judgement.
+//! The verdict on a request.
 
 use std::{fmt, sync::Arc};
 
@@ -8,15 +8,15 @@ use crate::{
     helm::{ReleaseName, record::ApplyMethod},
 };
 
-/// The judgement of one request, before any mode or break-glass identity is considered.
+/// The verdict on one request, before any mode or break-glass identity is considered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// The preset, exemption or ignore rule that covers the change, where one does.
+    /// The preset, exemption or ignore rule that covers the change, if there is one.
     pub exemption: Option<Arc<str>>,
-    /// What is violated, one entry a release that objects; what an undeclared autoscaler changes; what a
-    /// release loses to another. Empty otherwise.
+    /// The violations, one entry for each release that objects; what an undeclared autoscaler changes;
+    /// what a release loses to another. Empty otherwise.
     pub findings: Vec<Finding>,
     /// How sure it is.
     pub confidence: Confidence,
@@ -25,11 +25,11 @@ pub struct Verdict {
 /// What a verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Confidence {
-    /// On all that has to be known: for a violation, the records as they are now.
+    /// On current data: for a violation, the records were read again.
     #[default]
     Confirmed,
-    /// On the index, since the records could not be read again. That is enough to record a break-glass
-    /// change, and never enough to deny one.
+    /// On the index, because the records could not be read again. That is enough to record a
+    /// break-glass change, and never enough to deny one.
     IndexOnly,
 }
 
@@ -49,7 +49,7 @@ impl Verdict {
         }
     }
 
-    /// It passes under this rule of the policy.
+    /// This rule of the policy exempts it.
     pub fn exempt(rule: Arc<str>) -> Self {
         Self {
             exemption: Some(rule),
@@ -57,7 +57,7 @@ impl Verdict {
         }
     }
 
-    /// The strictest mode of what is violated; none where nothing is.
+    /// The strictest mode of all violations; `None` without one.
     pub fn mode(&self) -> Option<Mode> {
         self.findings.iter().map(|finding| finding.mode).min()
     }
@@ -70,61 +70,61 @@ pub enum Outcome {
     Pass,
     /// It changes, removes or deletes something that a release declares.
     Violation,
-    /// Nobody can say; it passes with a warning and is counted under its own reason.
+    /// Unknown; allowed with a warning and counted under its own reason.
     Indeterminate,
 }
 
 /// Why a request got its verdict. Each is a metric label, an audit annotation and a word in logs,
-/// so the words are part of the interface.
+/// so the names are an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// An operation or a subresource that changes no declared object ([`super::effect`]).
     NotJudged,
-    /// No active revision's manifest holds the object.
+    /// No active revision declares the object.
     NotDeclared,
     /// The kill switch is on.
     Suspended,
     /// Old and new object are the same.
     Unchanged,
-    /// No declared value moves away from what is declared.
+    /// No declared field moves away from its declared value.
     NothingDeclaredChanges,
     /// `helm uninstall` runs for the release.
     Uninstalling,
     /// A rule of the policy covers the change: a preset, an exemption, an ignored field.
     Exempt,
-    /// An autoscaler that no release declares sets declared replicas, which the policy lets pass.
+    /// An autoscaler that no release declares sets declared replicas, which the policy allows.
     UndeclaredAutoscaler,
-    /// Helm itself writes, and a mutating webhook rewrote what it sent.
+    /// Helm's own write, changed by a mutating webhook.
     InFlight,
-    /// The object's ownership annotations change to another release, as `--take-ownership` has them.
+    /// The object's ownership annotations change to another release, as with `--take-ownership`.
     OwnershipTaken,
-    /// The manifest's API version is not this call's, and the API server makes another call in which
-    /// it is: that one judges.
+    /// The manifest has another API version than this call, and the API server makes another call in
+    /// that version, which is evaluated instead.
     JudgedInDeclaredVersion,
     /// A record is written or deleted as Helm does it.
     HelmsOwn,
     /// The guard's own release declares it, in the guard's own namespace.
     OwnRelease,
-    /// An emergency identity does it: put on record, and not judged here.
+    /// Done by an emergency identity: recorded, and not evaluated here.
     EmergencyIdentity,
     /// Declared fields change.
     FieldsChanged,
     /// A declared object is deleted.
     ObjectDeleted,
-    /// A controller would delete the declared object because of what changes: an owner reference, a time
+    /// A controller would delete the declared object because of the change: an owner reference, a time
     /// to live.
     LeadsToDeletion,
-    /// A controller would change declared fields because of what changes.
+    /// A controller would change declared fields because of the change.
     LeadsToChange,
-    /// Something changes that no release declares, and the policy wants to know of that.
+    /// A field changes that no release declares, and the policy guards such fields.
     UndeclaredChanged,
-    /// A release record is changed as Helm never does it.
+    /// A release record is changed in a way that Helm never does.
     RecordTampered,
     /// A release record is deleted that Helm would keep.
     RecordDeleted,
-    /// A release record is written by somebody whom the policy does not let deploy.
+    /// A release record is written by a user whom the policy does not allow to deploy.
     NotADeployer,
-    /// A release record declares objects where its writer may not deploy.
+    /// A release record declares objects in a place where its writer may not deploy.
     DeclaresOutsideScope,
     /// A namespace is deleted in which releases have records or objects.
     NamespaceHoldsReleases,
@@ -132,31 +132,30 @@ pub enum Reason {
     DefinitionInUse,
     /// A declared object is written by a request whose review is too large to be evaluated.
     TooLarge,
-    /// The same, by a review for which there was no memory left.
+    /// The same, by a review for which no memory was left.
     OverBudget,
-    /// The manifest's API version is not the request's, so their fields do not compare.
+    /// The manifest and the request have different API versions, so their fields cannot be compared.
     VersionDiffers,
-    /// The record of an active revision can not be read or decoded.
+    /// The record of an active revision cannot be read or decoded.
     RecordUnreadable,
-    /// The object in the request is not what it should be (no JSON object, no name).
+    /// The object in the request is invalid (not a JSON object, or without a name).
     ObjectUnreadable,
-    /// The schema of a custom resource could not be read, and the verdict hangs on it.
+    /// The schema of a custom resource could not be read, and the verdict depends on it.
     SchemaUnavailable,
     /// The records could not be read again before a denial.
     ReadThroughFailed,
-    /// A new owner reference names an object that the release declares, and whether it has that uid could
-    /// not be found out.
+    /// A new owner reference names an object that the release declares, and its uid could not be checked.
     OwnerUnknown,
-    /// Whether the request is Helm's own could not be found out.
+    /// It could not be determined whether the request is Helm's own.
     AccessUnknown,
-    /// The answer was not ready inside the deadline.
+    /// The answer was not ready before the deadline.
     DeadlineExceeded,
     /// No release is known to declare the object, and not all release records have been read yet.
     IndexIncomplete,
 }
 
 impl Reason {
-    /// What kind of answer it is: the one place that says so.
+    /// The kind of answer: the only place that assigns it.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::NotJudged
@@ -198,7 +197,7 @@ impl Reason {
         }
     }
 
-    /// The word for metrics, annotations and logs.
+    /// Its name in metrics, annotations and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotJudged => "not-judged",
@@ -256,21 +255,21 @@ pub struct Finding {
     pub chart: Arc<str>,
     /// How Helm applies its objects.
     pub apply_method: ApplyMethod,
-    /// What the policy makes of it.
+    /// The mode that applies to it.
     pub mode: Mode,
-    /// The active revisions that were asked, newest first.
+    /// The active revisions that were compared, newest first.
     pub revisions: Vec<u32>,
     /// The declared fields that change; empty when the object is deleted.
     pub changes: Vec<Change>,
-    /// What or who else it is about: the instances of a definition, the releases whose records go too,
-    /// those who may deploy, what a change leads to, the release that takes the object.
+    /// What or who else it is about: the instances of a CRD, the releases whose records are deleted
+    /// too, those who may deploy, what a change leads to, the release that takes the object.
     pub involved: Vec<String>,
 }
 
 /// One declared field that a request moves away from its declared value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
+    /// Its path.
     pub path: FieldPath,
     /// The value that the manifest declares (the newest active revision's, where they differ).
     pub declared: Shown,
@@ -284,7 +283,7 @@ pub struct Change {
 mod tests {
     use super::*;
 
-    /// Dashboards and alerts are made of these words.
+    /// Dashboards and alerts use these names.
     #[test]
     fn each_reason_has_its_word_and_its_kind_of_answer() {
         let (pass, violation, unknown) =

@@ -645,7 +645,7 @@ fn violating(releases: &str, paths: &[&str]) -> Verdict {
     )
 }
 
-/// Another release that is pending opens nothing, and without its marks an object is out of sight.
+/// Another pending release allows nothing, and an object without its marks is out of sight.
 #[rstest::rstest]
 #[case::the_pending_one("web", &["spec.replicas"], Some(1))]
 #[case::the_settled_one("api", &["spec.replicas"], None)]
@@ -694,7 +694,7 @@ fn the_account_of_a_hook_is_in_flight_while_its_release_is_pending(
     assert_eq!(found.map(|claims| claims.len()), expected.then_some(0));
 }
 
-/// Whatever a release in another namespace declares, it opens nothing here.
+/// A release in another namespace allows nothing here, whatever it declares.
 #[test]
 fn a_claim_that_rests_on_trust_alone_excuses_nothing() {
     let mut other = claim("other", Phase::Pending, vec![declares(4)]);

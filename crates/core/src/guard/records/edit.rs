@@ -1,9 +1,9 @@
-//! What an UPDATE does to a record.
+//! Evaluates an UPDATE of a record.
 //!
-//! Helm writes a record whole, again and again, while it works: the status moves on, hooks get times,
-//! and Helm 3 and 4 leave out what they do not know of each other's fields. What the revision *is*
-//! stays: its name, number, chart, values, manifest and hooks (`pkg/action` makes them before the first
-//! write and never again).
+//! Helm rewrites a record several times during an operation: the status changes, hooks get times, and
+//! Helm 3 and 4 drop fields of each other that they do not know. What the revision *is* stays: its
+//! name, number, chart, values, manifest and hooks (`pkg/action` makes them before the first write and
+//! never again).
 
 use serde_json::Value;
 
@@ -20,26 +20,26 @@ use crate::{
     },
 };
 
-/// What is made of an UPDATE.
+/// The result of an UPDATE.
 #[derive(Debug)]
 pub enum Edit {
-    /// Nothing of what Helm keeps there changes.
+    /// Nothing that Helm stores there changes.
     Beside,
     /// Helm may have done it.
     Helms,
     /// Helm never does it.
     Tampering(Vec<Change>),
-    /// The old record can not be read, so nobody can say.
+    /// Unknown: the old record cannot be read.
     Unreadable,
 }
 
-/// The labels that say which record it is, and that Helm never changes.
+/// The labels that identify the record, which Helm never changes.
 const FIXED_LABELS: [&str; 3] = ["owner", "name", "version"];
 
-/// Judges an UPDATE of a record. Computation only, of up to tens of milliseconds for a big record.
+/// Evaluates an UPDATE of a record. Computation only; up to tens of milliseconds for a big record.
 pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> Edit {
     let Some(new) = new else {
-        // The API server lets neither name nor type change: what made it a record was its label.
+        // The API server allows changing neither name nor type, so its label made it a record.
         return Edit::Tampering(vec![label("owner", Some("helm"), None)]);
     };
     let mut changes: Vec<Change> = FIXED_LABELS
@@ -49,7 +49,7 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> 
             (was != is).then(|| label(key, was.map(String::as_str), is.map(String::as_str)))
         })
         .collect();
-    // A deletion by the garbage collector, which Helm never asks for.
+    // It leads to a deletion by the garbage collector, which Helm never requests.
     if !old.is_leaving {
         changes.extend(new_owners(&old.owners, &new.owners));
     }
@@ -92,8 +92,8 @@ fn read(stored: &StoredRecord, limits: Limits) -> Option<Whole> {
     decode_whole(&stored.payload()?, &limits).ok()
 }
 
-/// What differs of that which Helm never changes. No values: they may be Secrets. In words and not in
-/// JSON: no path leads to it in the object, where all of it is one text.
+/// The differences in what Helm never changes. Without values, which may be Secrets. In words, not
+/// JSON, because the whole record is one text in the object and has no paths.
 fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
     let (old, new) = (&before.record, &after.record);
     let mut changes = Vec::new();
@@ -131,9 +131,9 @@ fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
     changes
 }
 
-/// Whether Helm may write the one status over the other.
+/// Whether Helm may replace the one status by the other.
 ///
-/// More than the arrows of a text book: an operation that was told to stop may still mark its revision
+/// More than the textbook transitions: an operation that was told to stop may still mark its revision
 /// deployed after it was marked failed, `helm test` writes back the status that it read, and Flux marks
 /// a pending revision failed to unlock it. Yet an operation begins with a new record, never with an old
 /// one, and nothing is uninstalled that was not being uninstalled.
@@ -166,7 +166,7 @@ fn parts(hook: &Hook) -> (&str, &str, &str, &str, &[String]) {
     )
 }
 
-/// The owner references that an UPDATE adds, each of which leads to a deletion.
+/// The owner references that an UPDATE adds. Each leads to a deletion.
 pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
     added_owners(old, new)
         .map(|(uid, earlier, owner)| Change {
@@ -178,7 +178,7 @@ pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
         .collect()
 }
 
-/// As JSON, like all values that are in the object as they are shown.
+/// As JSON, like all values that appear in the object itself.
 fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
     let shown = |value: Option<&str>| match value {
         Some(value) => Shown::Text(Value::from(value).to_string()),

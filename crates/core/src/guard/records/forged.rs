@@ -1,9 +1,9 @@
-//! Secrets that Helm would take for release records, and that it never writes so.
+//! Secrets that Helm would mistake for release records, in a form that it never writes.
 //!
 //! Helm finds the records of a release by their labels alone (`pkg/storage/driver/secrets.go`, `Query`),
-//! whatever their type and name. It writes them with its own type and under one kind of name
-//! (`pkg/storage/storage.go`, `makeKey`), and the guard counts no others: so such a Secret is no record
-//! here, and one in the eyes of the next `helm upgrade`.
+//! whatever their type and name. It writes them with its own type and a fixed form of name
+//! (`pkg/storage/storage.go`, `makeKey`), and the guard accepts no others. So the guard would ignore
+//! such a Secret, but the next `helm upgrade` would use it.
 
 use serde::Deserialize;
 
@@ -17,19 +17,19 @@ use crate::{
     helm::storage::{Driver, MetadataError, RecordMeta, SECRET_TYPE},
 };
 
-/// A Secret that bears the labels of a record.
+/// A Secret with the labels of a record.
 #[derive(Debug)]
 pub struct Forged {
-    /// The release that it would be taken for one of.
+    /// The release that Helm would assign it to.
     pub release: String,
     /// The revision, by its label.
     pub revision: u32,
-    /// What tells it from a record.
+    /// How it differs from a record.
     pub change: Change,
 }
 
 impl Forged {
-    /// The Secret of a request, if it is one.
+    /// The Secret of a request, if it is forged.
     pub fn of(kind: &Kind<'_>, object: Raw<'_>) -> Option<Self> {
         #[derive(Deserialize)]
         struct Object {
@@ -143,7 +143,7 @@ mod tests {
         let path = forged.as_ref().map(|forged| forged.change.path.to_string());
         assert_eq!(path, differs.map(|path| format!(".{path}")));
         if let Some(forged) = forged {
-            // By its name, where that says it.
+            // From its name, if possible.
             let release = if name.contains("api") { "api" } else { "web" };
             let revision = if name.ends_with("v8") { 8 } else { 9 };
             assert_eq!((&*forged.release, forged.revision), (release, revision));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{guard::request::Request, helm::record::Limits};
 
-/// As Helm writes it, but not compressed, which Helm reads too.
+/// In Helm's format, but uncompressed, which Helm also reads.
 fn body() -> Value {
     json!({
         "name": "web", "namespace": "shop", "version": 3,
@@ -56,7 +56,7 @@ fn edited(driver: Driver, old: &Value, new: &Value) -> Edit {
     edit(&old, stored(driver, new).as_ref(), &Limits::default())
 }
 
-/// What an edit of the body comes to: the paths that Helm would not have touched.
+/// The result of an edit of the body: the paths that Helm would not have touched.
 fn tampered(edit: Edit) -> Vec<String> {
     match edit {
         Edit::Tampering(changes) => changes
@@ -193,7 +193,7 @@ fn a_record_that_could_not_be_read_before_is_nobodys_verdict() {
     ));
 }
 
-/// Somebody who put a wrong label on it once does not hold Helm up for ever.
+/// A wrong label that somebody once set does not block Helm forever.
 #[test]
 fn a_label_that_was_wrong_before_may_stay_or_be_put_right() {
     let wrong = with(

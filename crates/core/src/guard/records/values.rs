@@ -1,16 +1,16 @@
-//! Whether the values of two records are the same, as Go reads and writes them again: numbers as 64-bit
-//! floats.
+//! Whether the values of two records are the same after Go has read and rewritten them: numbers are
+//! 64-bit floats.
 //!
-//! Invariant: however large they are, that takes no more memory than a tree of [`TREE_BYTES`] of text.
-//! Helm writes the keys of an object sorted and without spaces, so what it has written twice differs in
-//! numbers alone, and needs no tree.
+//! Invariant: however large they are, this takes no more memory than a tree of [`TREE_BYTES`] of text.
+//! Helm writes the keys of an object sorted and without spaces, so two texts from Helm differ in
+//! numbers alone, and need no tree.
 
 use serde_json::Value;
 
-/// Bytes of JSON up to which a tree is made of them. It may take fifty times as much.
+/// The most bytes of JSON that are parsed into a tree, which may take fifty times as much memory.
 const TREE_BYTES: usize = 1 << 20;
 
-/// Whether two texts of JSON are the same values.
+/// Whether two JSON texts have the same value.
 pub(super) fn same(old: &str, new: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
     old == new
@@ -37,7 +37,7 @@ fn same_values(old: &Value, new: &Value) -> bool {
     }
 }
 
-/// Whether two texts are the same but for how equal numbers are written.
+/// Whether two texts are the same except for the notation of equal numbers.
 fn differ_in_numbers_alone(mut old: &[u8], mut new: &[u8]) -> bool {
     let (mut is_string, mut is_escaped) = (false, false);
     loop {
@@ -89,8 +89,7 @@ fn number(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     (Some(number), rest)
 }
 
-/// Nothing where it is no number: then nothing is equal to it. The readers of records have seen that
-/// there is none such.
+/// `None` if it is not a number, which equals nothing. The readers of records have ruled that out.
 fn float(number: &[u8]) -> Option<f64> {
     str::from_utf8(number).ok()?.parse().ok()
 }

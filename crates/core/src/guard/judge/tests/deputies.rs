@@ -146,7 +146,7 @@ fn a_declared_owner_reference_passes_and_so_does_one_to_a_declared_owner() {
         reason(&review, &declares_it),
         Reason::NothingDeclaredChanges
     );
-    // Helm is on its way to a manifest that declares it.
+    // An upgrade to a manifest that declares it is pending.
     let upgrade = [claim(
         "web",
         Phase::Pending,
@@ -237,7 +237,7 @@ fn the_namespace_controller_deletes_only_in_a_terminating_namespace() {
     }
 }
 
-/// A second delete takes nothing away that is not gone already.
+/// A second delete removes nothing more.
 #[test]
 fn an_object_that_is_being_deleted_may_be_deleted_again() {
     let claims = [settled(&replicas(3))];
@@ -448,7 +448,7 @@ fn an_autoscaler_that_no_release_declares_passes_and_is_named() {
     );
     let person = scaled("alice", Autoscaler::Declared, &allow).reason;
     assert_eq!(person, Reason::FieldsChanged);
-    // A policy may say that this very autoscaler is meant.
+    // A policy may allow this very autoscaler.
     let exempting = policy(
         json!({"presets": {"undeclaredAutoscalers": "Deny"}, "exemptions": [{
             "name": "hpa", "subjects": {"users": [hpa]}, "operations": ["Scale"],
@@ -459,7 +459,7 @@ fn an_autoscaler_that_no_release_declares_passes_and_is_named() {
     assert_eq!(exempt.exemption.as_deref(), Some("hpa"));
 }
 
-/// Whatever a record says that cannot be read, its release owns the object.
+/// An unreadable record still shows that its release owns the object.
 #[test]
 fn the_marks_of_ownership_are_guarded_while_a_record_cannot_be_read() {
     let marks = |label: &str, release: &str| {

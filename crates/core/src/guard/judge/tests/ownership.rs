@@ -1,4 +1,4 @@
-//! What changes hands is named.
+//! A transferred object is named.
 
 use super::*;
 

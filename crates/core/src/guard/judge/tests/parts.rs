@@ -1,4 +1,4 @@
-//! What is taken off a comparison, and what is said where it cannot be made.
+//! Which violations are dropped, and the verdicts where no comparison is possible.
 
 use super::*;
 use crate::compare::schema::builtin::builtin;
@@ -29,8 +29,8 @@ fn scale(user: &str, from: u32, to: u32) -> Value {
     as_user(user, review)
 }
 
-/// Reason and paths of an UPDATE of an object whose kind is built in; where two releases object to
-/// one path, it is there once.
+/// Reason and paths of an UPDATE of an object whose kind is built in; if two releases object to one
+/// path, it is listed once.
 fn changed(
     kind: (&str, &str),
     claims: &[Claim],

@@ -1,4 +1,4 @@
-//! Selectors are one value to the API; presets let the controllers of progressive delivery switch them.
+//! Selectors are one value to the API; presets allow the controllers of progressive delivery to switch them.
 
 use rstest::rstest;
 
