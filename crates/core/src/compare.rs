@@ -1,13 +1,13 @@
-//! Compares what a release declares with what a request would make of an object.
+//! Compares what a release declares with the object before and after a request.
 //!
 //! Everything here works on JSON text ([`json::Json`]) and opens an object one level at a time,
-//! only where old and new differ and the manifest has something to say.
+//! only where old and new differ and the manifest declares something.
 //!
 //! Invariants
 //! - Pure: no client, no clock, no configuration; the list types come in as a [`schema::Shape`].
 //! - A path that no manifest declares is never reported.
 //! - A path that does not change is never reported, whatever its value.
-//! - Values of Secrets leave this room only through [`redact::Redactor`].
+//! - Values of Secrets leave this module only through [`redact::Redactor`].
 //!
 //! Start at [`walk::compare`].
 

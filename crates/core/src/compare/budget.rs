@@ -1,19 +1,19 @@
-//! How much work one comparison may be: the last net under the bounds of each part.
+//! A limit on the work of one comparison: the safety net below the bounds of each part.
 //!
-//! Nothing in a comparison is quadratic in what people write. Somebody may still make up an object that
-//! is, so every step is counted, and a comparison that runs out of steps ends. It never ends as "no
-//! drift": what is left of the object counts as changed.
+//! No comparison of realistic objects is quadratic. A crafted object may still be, so every step is
+//! counted, and a comparison that runs out of steps ends. It never ends as "no drift": the rest of the
+//! object counts as changed.
 
 use std::cell::Cell;
 
-/// Enough for an object of the largest size that an API server stores, nested as deep as people nest:
-/// well under a second.
+/// Enough for the largest object that an API server stores, with realistic nesting: well under a
+/// second.
 const MOST_STEPS: u64 = 10_000_000;
 
-/// Bytes that are run over in one step.
+/// Bytes that are scanned in one step.
 const BYTES_A_STEP: usize = 32;
 
-/// The steps that are left. One for each comparison; shared by all that takes part in it.
+/// The remaining steps of one comparison, shared by all of its parts.
 #[derive(Debug)]
 pub struct Budget {
     left: Cell<u64>,
@@ -27,7 +27,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// So many steps.
+    /// A budget of this many steps.
     pub fn of(most: u64) -> Self {
         Self {
             left: Cell::new(most),
@@ -40,7 +40,7 @@ impl Budget {
         self.take(1)
     }
 
-    /// Takes the steps to run over so much text, which is done to open it.
+    /// Takes the steps for scanning a text of this length, which opening it needs.
     pub fn read(&self, bytes: usize) -> bool {
         self.take((bytes / BYTES_A_STEP) as u64 + 1)
     }
@@ -51,12 +51,12 @@ impl Budget {
         left > 0
     }
 
-    /// No step is left: what was found since cannot be relied on.
+    /// Whether no step is left: later results are unreliable.
     pub fn is_spent(&self) -> bool {
         self.left.get() == 0
     }
 
-    /// How many steps were taken.
+    /// The number of steps taken.
     pub fn spent(&self) -> u64 {
         self.most - self.left.get()
     }

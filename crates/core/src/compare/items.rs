@@ -1,4 +1,4 @@
-//! How the items of a keyed list find their counterparts in another version of the list.
+//! How items of a keyed list match those in another version of the list.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -18,7 +18,7 @@ pub struct Keyed<'a> {
 }
 
 impl<'a> Keyed<'a> {
-    /// What an item of the name would be found by, in a list with that one merge key.
+    /// An item with this name, for lookups in a list with that single merge key.
     pub fn named<'n>(&self, name: &'n str) -> Keyed<'n>
     where
         'a: 'n,
@@ -29,7 +29,7 @@ impl<'a> Keyed<'a> {
         }
     }
 
-    /// The step of a path that names this item.
+    /// The path step that names this item.
     pub fn step(&self, keys: &[MergeKey]) -> Step {
         let pairs = keys
             .iter()
@@ -43,11 +43,11 @@ impl<'a> Keyed<'a> {
     }
 }
 
-/// A keyed list: its items in their order, and found by their keys.
+/// A keyed list: its items in order, with an index of their keys.
 #[derive(Debug, Default)]
 pub struct KeyedList<'a> {
     items: Vec<Keyed<'a>>,
-    /// The positions of the items, sorted by key; where a key is repeated, by position.
+    /// The positions of the items, sorted by key, then by position.
     by_key: Vec<usize>,
 }
 
@@ -65,12 +65,12 @@ impl<'a> KeyedList<'a> {
         Some(Self { items, by_key })
     }
 
-    /// All items, in their order.
+    /// All items, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Keyed<'a>> {
         self.items.iter()
     }
 
-    /// One item of each key, in their order.
+    /// One item for each key, in order.
     pub fn distinct(&self) -> impl Iterator<Item = &Keyed<'a>> {
         let is_first = |(at, item): &(usize, &Keyed<'a>)| self.positions(item).first() == Some(at);
         self.items
@@ -80,8 +80,8 @@ impl<'a> KeyedList<'a> {
             .map(|(_, item)| item)
     }
 
-    /// The items that `wanted` stands for, in their order: more than one where a list repeats a
-    /// key, as environment variables may.
+    /// The items with the key of `wanted`, in order. There are several if a list repeats a key, as
+    /// environment variables may.
     pub fn counterparts(&self, wanted: &Keyed<'_>) -> Vec<Json<'a>> {
         let positions = self.positions(wanted).iter();
         positions
@@ -90,12 +90,12 @@ impl<'a> KeyedList<'a> {
             .collect()
     }
 
-    /// There is an item that `wanted` stands for.
+    /// Whether there is an item with the key of `wanted`.
     pub fn holds(&self, wanted: &Keyed<'_>) -> bool {
         !self.positions(wanted).is_empty()
     }
 
-    /// Where the first item stands that `wanted` stands for.
+    /// The position of the first item with the key of `wanted`.
     pub fn position(&self, wanted: &Keyed<'_>) -> Option<usize> {
         self.positions(wanted).first().copied()
     }
@@ -120,7 +120,7 @@ fn keyed<'a>(item: Json<'a>, keys: &'a [MergeKey]) -> Option<Keyed<'a>> {
                 found = true;
                 unquoted(value.text())
             }
-            // The API server fills the default in before it merges.
+            // The API server fills in the default before it merges.
             None => key.default.as_deref().map_or(Cow::Borrowed(""), unquoted),
         })
         .collect();

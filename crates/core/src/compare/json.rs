@@ -1,42 +1,42 @@
-//! JSON text, opened where somebody looks into it.
+//! JSON text that is opened lazily.
 //!
-//! An object is never turned into a tree: a [`Json`] is its text, and its children are found by running
-//! over it once, many bytes at a time. The walk opens a level only where two texts differ, so most of
-//! an object is only ever compared as text.
+//! An object never becomes a tree: a [`Json`] is its text, and its children are found in one scan, many
+//! bytes at a time. The walk opens a level only where two texts differ, so most of an object is only
+//! ever compared as text.
 //!
 //! Invariants
-//! - What is not looked into is not read: JSON that is only compared as text costs nothing.
+//! - Unopened JSON is not scanned: comparing it as text costs nothing.
 //! - Nothing here recurses, and nothing that does so over a [`Json`] goes deeper than [`MAX_DEPTH`].
-//! - Text that is no JSON is a scalar, which equals only itself.
+//! - Invalid JSON is a scalar that equals only itself.
 
 use std::fmt;
 
 use super::scan::{skip_signs, value_end, value_end_beside};
 
-/// An object or list nested deeper than this is not looked into: it is one value, by its text. The
-/// deepest that people write are schemas in custom resource definitions, with some dozens. It also
-/// bounds how often a byte is run over: once for each level that is opened around it.
+/// An object or list nested deeper than this is not opened: it is one value, compared as text. The
+/// deepest in practice are schemas in CRDs, with some dozens of levels. This also bounds how often
+/// a byte is scanned: once for each open level around it.
 const MAX_DEPTH: usize = 256;
 
 /// A JSON value: of a request, or of a manifest.
 #[derive(Clone, Copy)]
 pub struct Json<'a> {
     text: &'a str,
-    /// How many objects and lists are around it.
+    /// The number of objects and lists around it.
     depth: usize,
-    /// The values in it, if they are known already.
+    /// Its children, if they are already known.
     parts: &'a [&'a str],
-    /// It is an object or list that ends somewhere in the text.
+    /// Whether it is an object or list whose end is in the text.
     is_open_ended: bool,
 }
 
 impl<'a> Json<'a> {
-    /// The value of this text, which has no space around it. Nothing is read yet.
+    /// The value with this text, without surrounding space. Nothing is parsed yet.
     pub fn of(text: &'a str) -> Self {
         Self::with_parts(text, &[])
     }
 
-    /// The object of this text, of which the names and values are known already, by turns.
+    /// The object with this text and these children: alternating names and values.
     pub fn with_parts(text: &'a str, parts: &'a [&'a str]) -> Self {
         Self {
             text,
@@ -55,23 +55,23 @@ impl<'a> Json<'a> {
         end.and_then(|end| self.text.get(..end)).unwrap_or_default()
     }
 
-    /// About how long its text is, which takes no look at it.
+    /// The approximate length of its text, without scanning it.
     pub(super) fn length(self) -> usize {
         self.text.len()
     }
 
-    /// It is `null`, which to Kubernetes is the same as being absent.
+    /// Whether it is `null`, which to Kubernetes is the same as absent.
     pub fn is_null(self) -> bool {
         !self.is_open_ended && self.text == "null"
     }
 
-    /// The first byte of its text, which tells what it is.
+    /// The first byte of its text, which determines its type.
     pub(super) fn first(self) -> u8 {
         self.text.as_bytes().first().copied().unwrap_or_default()
     }
 
-    /// The values in it: the items of a list; of an object names and values by turns. `None` if it is
-    /// neither, or is not looked into.
+    /// Its children: the items of a list, or alternating names and values of an object. `None` if it
+    /// is neither, or nested too deep.
     pub(super) fn children(self) -> Option<Children<'a>> {
         let is_open = matches!(self.first(), b'{' | b'[') && self.depth < MAX_DEPTH;
         is_open.then_some(Children {
@@ -84,14 +84,14 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Says nothing of what is in it: it may be a Secret.
+/// Shows nothing of its content: it may be a Secret.
 impl fmt::Debug for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Json({} bytes)", self.text.len())
     }
 }
 
-/// The text around it is no JSON.
+/// The surrounding text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -100,19 +100,19 @@ pub(super) struct Children<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    /// What is left of the parts that are known already.
+    /// The remaining known children.
     parts: &'a [&'a str],
     is_open_ended: bool,
 }
 
 impl<'a> Children<'a> {
-    /// The next value, which `other` stands beside.
+    /// The next value, next to `other` in another state of the same parent.
     pub(super) fn next_beside(
         &mut self,
         other: Option<Json<'_>>,
     ) -> Option<Result<Json<'a>, Malformed>> {
         if let Some((part, rest)) = self.parts.split_first() {
-            // With the last of them, all that is left of the text is the closing bracket.
+            // After the last child, only the closing bracket remains.
             self.at = self.text.len() - 1;
             self.parts = rest;
             return Some(Ok(self.child(part)));
@@ -135,7 +135,7 @@ impl<'a> Children<'a> {
         Some(Ok(self.child(text)))
     }
 
-    /// The next value, where nobody wants what comes after it: it is not run over to find its end.
+    /// The next value if the following ones are not needed: it is not scanned for its end.
     pub(super) fn last_value(mut self) -> Option<Result<Json<'a>, Malformed>> {
         let start = skip_signs(self.text.as_bytes(), self.at);
         let rest = self.text.get(start..)?;
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(format!("{json:?}"), "Json(22 bytes)");
     }
 
-    /// The value, read level by level.
+    /// The value, parsed level by level.
     fn read(json: Json<'_>) -> Value {
         match open(json) {
             Opened::Object(fields) => fields
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Any JSON, but for nulls in objects, which are no fields.
+    /// Any JSON without nulls in objects, which are not fields.
     fn values() -> impl Strategy<Value = Value> {
         let text = || proptest::string::string_regex(r#"[a-c"\\\{\}\[\]:,\n é😀]{0,20}"#).unwrap();
         let scalar = prop_oneof![
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(depth_of(&nested(MAX_DEPTH + 2)), (MAX_DEPTH, nested(2)));
         assert_eq!(depth_of(&nested(20_000)).0, MAX_DEPTH);
 
-        // What comes after it is found all the same.
+        // The following values are found nevertheless.
         let text = format!(r#"{{"a":{},"b":2}}"#, nested(1_000));
         let document = Json::of(&text);
         let fields = Fields::of(document).unwrap();

@@ -1,5 +1,5 @@
-//! Paths in one document that does not change: long lists are searched once, however many paths lead into
-//! them.
+//! Lookups of paths in one document that does not change. Long lists are indexed once, however many paths
+//! lead into them.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -11,18 +11,18 @@ use super::{
     select::{self, child},
 };
 
-/// A shorter list is searched each time.
+/// A shorter list is searched linearly each time.
 const SHORT: usize = 16;
 
 /// The positions in the lists of one document that does not change.
 #[derive(Default)]
 pub struct Lists {
-    /// By where the list is in memory.
+    /// By the address of the list in memory.
     known: RefCell<HashMap<*const Value, Positions>>,
 }
 
 impl Lists {
-    /// The value that `steps` lead to.
+    /// The value at the path `steps`.
     pub fn select<'v>(&self, document: &'v Value, steps: &[Step]) -> Option<&'v Value> {
         steps
             .iter()
@@ -32,7 +32,7 @@ impl Lists {
             })
     }
 
-    /// Where in a list of the document `step` leads to.
+    /// The position of `step` in a list of the document.
     pub fn position(&self, items: &[Value], step: &Step) -> Option<usize> {
         if items.len() < SHORT || matches!(step, Step::Index(_)) {
             return select::position(items, step);

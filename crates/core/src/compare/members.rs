@@ -1,17 +1,17 @@
-//! The members of a set, found by their values.
+//! Finds the members of a set by their values.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{json::Json, open::unquoted, rules::Rules};
 
-/// The items of a list in which only values count.
+/// The items of a list whose items are identified by value.
 pub struct Members<'l, 'a> {
     items: &'l [Json<'a>],
     by_value: HashMap<Cow<'a, str>, Json<'a>>,
 }
 
 impl<'l, 'a> Members<'l, 'a> {
-    /// Of the items of a list.
+    /// The members of this list.
     pub fn of(items: &'l [Json<'a>]) -> Self {
         Self {
             items,
@@ -22,8 +22,8 @@ impl<'l, 'a> Members<'l, 'a> {
         }
     }
 
-    /// The member that is `one`: by its value, and where that is written in another way, the first that
-    /// `is_it`. Texts are written in one way only.
+    /// The member equal to `one`: by its text, or, if its text may be spelled differently, the first
+    /// for which `is_it` holds. Strings have only one spelling.
     pub fn find(
         &self,
         one: Json<'_>,

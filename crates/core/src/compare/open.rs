@@ -18,12 +18,12 @@ pub enum Opened<'a> {
     Scalar(&'a str),
 }
 
-/// Opens `json`; what can not be opened is a scalar, which equals only itself.
+/// Opens `json`. What cannot be opened is a scalar that equals only itself.
 pub fn open(json: Json<'_>) -> Opened<'_> {
     open_beside(json, None)
 }
 
-/// Opens `json` beside another state of the same value: what both have in common is not run over again.
+/// Opens `json` next to another state of the same value: common parts are not scanned again.
 pub fn open_beside<'a>(json: Json<'a>, other: Option<&Opened<'_>>) -> Opened<'a> {
     let opened = json
         .children()
@@ -44,13 +44,13 @@ fn items<'a>(mut children: Children<'a>, others: &[Json<'_>]) -> Option<Vec<Json
     Some(items)
 }
 
-/// `json`, unless it is null: to Kubernetes a null field is an absent field.
+/// `json`, unless it is null: to Kubernetes, a null field is absent.
 pub fn present(json: Option<Json<'_>>) -> Option<Json<'_>> {
     json.filter(|json| !json.is_null())
 }
 
-/// The fields of an object that are not null, sorted by name. Of a name that is repeated the last
-/// one counts, as in Go.
+/// The non-null fields of an object, sorted by name. If a name is repeated, the last field counts,
+/// as in Go.
 #[derive(Debug, Default)]
 pub struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `None` if it is not names and values by turns.
+    /// `None` if the children are not alternating names and values.
     fn read(mut names_and_values: Children<'a>, others: &Fields<'_>) -> Option<Self> {
         let mut fields = Vec::with_capacity(16);
         while let Some(name) = names_and_values.next() {
@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
             let value = names_and_values.next_beside(others.get(&name))?.ok()?;
             fields.push((name, value));
         }
-        // Go writes maps sorted and structs in declaration order.
+        // Go writes maps in sorted order and structs in declaration order.
         if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             fields.dedup_by(|later, earlier| {
@@ -86,9 +86,8 @@ impl<'a> Fields<'a> {
         Some(Self(fields))
     }
 
-    /// Those fields of `json`, an object of a manifest, that have one of these names, which are sorted:
-    /// reads no further than to the last of them, since no name is repeated there. `None` if it is not an
-    /// object.
+    /// The fields of `json`, an object of a manifest, that have one of these sorted names. Scans only up
+    /// to the last of them, because a manifest repeats no name. `None` if it is not an object.
     pub fn named(json: Json<'a>, names: &[&str]) -> Option<Self> {
         let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
         let mut fields = Vec::with_capacity(names.len());
@@ -111,7 +110,7 @@ impl<'a> Fields<'a> {
         Some(Self(fields))
     }
 
-    /// The names of the fields that `self` and `other` do not have alike, sorted.
+    /// The names of the fields that differ between `self` and `other`, sorted.
     pub fn differing<'n>(&'n self, other: &'n Self) -> Vec<&'n str> {
         let is_other = |fields: &Self, name: &str, value: Json<'_>| {
             fields.get(name).map(Json::text) != Some(value.text())
@@ -139,14 +138,14 @@ impl<'a> Fields<'a> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// There is no field, or none but nulls.
+    /// Whether there is no non-null field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The value of one field of `json`, unless it is absent or null: what [`Fields::get`] finds, for who
-/// wants no other.
+/// The value of one field of `json`, unless it is absent or null: like [`Fields::get`], for callers
+/// that need only this one.
 pub fn member<'a>(json: Json<'a>, name: &str) -> Option<Json<'a>> {
     let mut names_and_values = json.children().filter(|_| json.first() == b'{')?;
     let mut found = None;
@@ -160,7 +159,7 @@ pub fn member<'a>(json: Json<'a>, name: &str) -> Option<Json<'a>> {
     present(found)
 }
 
-/// What a JSON string says, however it was escaped; other text as it is.
+/// The unescaped content of a JSON string; any other text unchanged.
 pub fn unquoted(json: &str) -> Cow<'_, str> {
     let inner = json
         .strip_prefix('"')
@@ -173,7 +172,7 @@ pub fn unquoted(json: &str) -> Cow<'_, str> {
 }
 
 /// The text of the value at a path of fields of the JSON object `text`, unless it is absent or null.
-/// Reads no further than to it, and only the first field of a name.
+/// Scans only up to it, and uses the first field of each name.
 pub fn dig<'a>(text: &'a str, path: &[&str]) -> Option<&'a str> {
     let found = path
         .iter()
@@ -182,7 +181,7 @@ pub fn dig<'a>(text: &'a str, path: &[&str]) -> Option<&'a str> {
     found.get(..end).filter(|value| *value != "null")
 }
 
-/// From the value of a field of the object that `text` begins with.
+/// The text from the value of a field on; `text` begins with the object.
 fn first_member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let bytes = text.as_bytes();
     let mut at = 1;
@@ -249,7 +248,7 @@ mod tests {
         let names = old.differing(&new);
         assert_eq!(names, ["b", "c", "d", "e"]);
         let manifest = Json::of(r#"{"a":0,"b":null,"c":{"x":{}},"e":[1],"z":{"#);
-        // Nothing stands behind the last of them as far as it is read: `z` does not end.
+        // Nothing after the last of them is scanned: `z` does not end.
         let Some(fields) = Fields::named(manifest, &["c", "e"]) else {
             panic!("an object")
         };

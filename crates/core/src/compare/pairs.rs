@@ -1,14 +1,14 @@
-//! Pairs the items of two lists in which order has no meaning.
+//! Matches the items of two lists whose order is irrelevant.
 //!
-//! Items that are the same text are paired by a hash, those that fit at the same position next, and only
-//! what is left over is searched for. An item may fit several, and a short declaration must not take the
-//! only counterpart of a longer one, so items that were placed are moved on where that makes room
-//! (augmenting paths, breadth first; no recursion, since the lists are as long as somebody made them).
+//! Items with the same text are matched by a hash, then those that fit at the same position, and only
+//! the rest is searched. An item may fit several, and a short declaration must not take the only match
+//! of a longer one. So matched items are moved where that makes room (augmenting paths, breadth first;
+//! no recursion, because the lists may have any length).
 
 use std::collections::{HashMap, VecDeque};
 
-/// For each item of `wanted`, the position of the item of `given` that is its own: as many as possible
-/// have one. `text` is what equal items have in common; `fits` is `None` when the search is to end.
+/// A maximum matching: for each item of `wanted`, the position of its own item of `given`. Equal items
+/// have the same `text`; `fits` returns `None` to end the search.
 pub fn pair<'t, T>(
     wanted: &[T],
     given: &[T],
@@ -33,7 +33,7 @@ pub fn pair<'t, T>(
     pairs.slots
 }
 
-/// Whether every item of `wanted` has an item of `given` of its own that it fits.
+/// Whether every item of `wanted` fits an item of `given` of its own.
 pub fn have_counterparts<'t, T>(
     wanted: &[T],
     given: &[T],
@@ -43,11 +43,11 @@ pub fn have_counterparts<'t, T>(
     wanted.len() <= given.len() && pair(wanted, given, text, fits).iter().all(Option::is_some)
 }
 
-/// Who has whom.
+/// The matching so far.
 struct Pairs {
-    /// Of each wanted item its slot.
+    /// The slot of each wanted item.
     slots: Vec<Option<usize>>,
-    /// Of each slot the wanted item that has it.
+    /// The wanted item of each slot.
     owners: Vec<Option<usize>>,
 }
 
@@ -58,7 +58,7 @@ impl Pairs {
             owners: vec![None; given.len()],
         };
         let mut by_text: HashMap<&str, Vec<usize>> = HashMap::new();
-        // The last one is taken first.
+        // Taken from the end.
         for (slot, other) in given.iter().enumerate().rev() {
             by_text.entry(text(other)).or_default().push(slot);
         }
@@ -78,7 +78,7 @@ impl Pairs {
         self.owners.get(slot).copied().flatten()
     }
 
-    /// The item and the slot at this position are both without the other.
+    /// Neither the item nor the slot at this position is matched.
     fn is_free(&self, at: usize) -> bool {
         self.slot(at).is_none() && self.owner(at).is_none()
     }
@@ -90,7 +90,7 @@ impl Pairs {
         }
     }
 
-    /// Finds a slot for an item, and moves others on for that. `None` when the search is to end.
+    /// Finds a slot for an item, and moves others if necessary. `None` ends the search.
     fn place<T>(
         &mut self,
         item: usize,
@@ -119,14 +119,14 @@ impl Pairs {
                 };
                 moving.push_back(owner);
             }
-            // Whoever counts the steps says so at the next one too.
+            // The step counter reports it again at the next step.
             let (one, other) = wanted.get(mover).zip(given.first())?;
             fits(one, other)?;
         }
         Some(())
     }
 
-    /// From a free slot back to the item that looked for one: each takes the slot that it reached.
+    /// Walks from a free slot back to the searching item: each takes the slot that it reached.
     fn move_along(&mut self, mut slot: usize, reached_by: &HashMap<usize, usize>) {
         while let Some(mover) = reached_by.get(&slot).copied() {
             let left = self.slot(mover);
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// A wanted item fits what holds all its letters.
+    /// A wanted item fits any item that contains all of its letters.
     #[allow(clippy::unnecessary_wraps, reason = "a search may be told to end")]
     fn fits(one: &&str, other: &&str) -> Option<bool> {
         Some(one.chars().all(|letter| other.contains(letter)))

@@ -1,4 +1,4 @@
-//! Field paths in Kubernetes' own style: `.spec.template.spec.containers[name=web].image`.
+//! Field paths in the style of Kubernetes: `.spec.template.spec.containers[name=web].image`.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ pub enum Step {
     Item(Vec<(String, String)>),
     /// An item of a set, by its value.
     Value(String),
-    /// An item of any other list, counted from 0.
+    /// An item of any other list, by its position from 0.
     Index(usize),
 }
 
-/// Where in an object a value stands.
+/// The position of a value in an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FieldPath(Vec<Step>);
 
 impl FieldPath {
-    /// The path of the object itself.
+    /// The path of the whole object.
     pub fn root() -> Self {
         Self::default()
     }
@@ -39,7 +39,7 @@ impl FieldPath {
         )
     }
 
-    /// This path and one step more.
+    /// This path with one more step.
     #[must_use]
     pub fn join(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
@@ -85,7 +85,7 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// Keys with dots or slashes in them (labels, file names) are quoted, as JSON path expressions do.
+/// Keys with dots or slashes (labels, file names) are quoted, as in JSON path expressions.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name

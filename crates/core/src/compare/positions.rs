@@ -1,4 +1,4 @@
-//! Where the items of a list stand, by what paths call them. Each list is gone through once, however
+//! The positions of list items, by the path steps that name them. Each list is indexed once, however
 //! many paths lead into it: a request may violate as many paths as an object has items.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::path::Step;
 
-/// Items may leave merge keys to their defaults, each others; so many different ways are told apart.
+/// The most combinations of present merge keys that are indexed: each item may leave others at their defaults.
 const MOST_WAYS: usize = 64;
 
 /// The positions in one list.
@@ -16,15 +16,15 @@ pub struct Positions {
     by_names: HashMap<Vec<String>, Vec<Way>>,
 }
 
-/// The items that have the same ones of the wanted keys.
+/// The items that have the same subset of the wanted keys.
 struct Way {
     has: Vec<bool>,
     at: HashMap<Vec<String>, Vec<usize>>,
 }
 
 impl Positions {
-    /// Where the items of `items`, which is always the same list, stand that `step` leads to: several,
-    /// where the list repeats a key.
+    /// The positions of the items that `step` names in `items`, which is always the same list. There
+    /// are several if the list repeats a key.
     pub fn of(&mut self, items: &[Value], step: &Step) -> Vec<usize> {
         match step {
             Step::Field(_) => Vec::new(),
@@ -43,7 +43,7 @@ impl Positions {
         }
     }
 
-    /// A name that is empty stands for the item itself.
+    /// An empty name means the item itself.
     fn find(&mut self, items: &[Value], keys: &[(&str, &str)]) -> Vec<usize> {
         let names: Vec<String> = keys.iter().map(|(name, _)| (*name).to_owned()).collect();
         let ways = self
@@ -57,8 +57,8 @@ impl Positions {
                 way.at.get(&own).cloned()
             };
             let is_whole = |way: &&Way| way.has.iter().all(|has| *has);
-            // A key that an item leaves to its default is not in it; yet where another item has it, that
-            // one is meant.
+            // An item may omit a key with a default; but if another item has the key, that item is
+            // meant.
             ways.iter()
                 .filter(is_whole)
                 .find_map(at)
@@ -82,7 +82,7 @@ fn ways(items: &[Value], names: &[String]) -> Vec<Way> {
             .collect();
         let has: Vec<bool> = own.iter().map(Option::is_some).collect();
         let texts: Vec<String> = own.into_iter().flatten().collect();
-        // An item without any key is named by none.
+        // An item without any key has no name.
         if texts.is_empty() {
             continue;
         }
@@ -102,14 +102,14 @@ fn ways(items: &[Value], names: &[String]) -> Vec<Way> {
     ways
 }
 
-/// As a path has it: JSON text, but without the quotes of a string.
+/// In the form of a path: JSON text, but a string without its quotes.
 pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The string that a text is in quotes; else the text.
+/// The JSON string of this content.
 pub fn unquoted(text: &str) -> String {
     let is_quoted = text.starts_with('"');
     is_quoted

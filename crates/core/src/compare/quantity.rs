@@ -1,18 +1,18 @@
-//! `resource.Quantity`, exactly: when two spellings are one amount.
+//! Exact comparison of `resource.Quantity`: whether two spellings are the same amount.
 //!
 //! Follows `ParseQuantity` of `k8s.io/apimachinery/pkg/api/resource`: decimal suffixes, binary
-//! suffixes or an exponent; amounts under a billionth round away from zero; binary amounts stop at
-//! the largest `int64`. No floats anywhere: an amount is a whole number times a power of ten.
+//! suffixes or an exponent; amounts under a billionth round away from zero; binary amounts are
+//! capped at the largest `int64`. No floats: an amount is an integer times a power of ten.
 
 use std::cmp::Ordering;
 
-/// Longer texts are not read: nothing that an API server prints comes near.
+/// Longer texts are not parsed: an API server prints nothing nearly as long.
 const MAX_LEN: usize = 128;
 
 /// `resource.Nano`: the smallest power of ten that a quantity keeps.
 const NANO: i32 = -9;
 
-/// An amount in one form only, so that equal amounts are equal values: `coefficient` has no factor
+/// An amount in canonical form, so that equal amounts are equal values: `coefficient` has no factor
 /// of ten, and zero is `(false, 0, 0)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Amount {
@@ -21,19 +21,19 @@ struct Amount {
     exponent: i32,
 }
 
-/// Whether two quantities are the same amount; `None` if either is not a quantity, or is one of
-/// more digits than any API object can hold.
+/// Whether two quantities are the same amount. `None` if either is not a quantity, or has more
+/// digits than any API object can hold.
 ///
 /// The texts are those of a JSON string without its quotes, or of a JSON number.
 pub fn equal(a: &str, b: &str) -> Option<bool> {
     Some(parse(a)? == parse(b)?)
 }
 
-/// How two quantities compare; `None` as in [`equal`].
+/// The order of two quantities; `None` as in [`equal`].
 pub fn order(a: &str, b: &str) -> Option<Ordering> {
     let (a, b) = (parse(a)?, parse(b)?);
     let sizes = |a: Amount, b: Amount| {
-        // Beyond what can be counted in the other's unit, it is the larger one.
+        // Too large to express in the other's unit, so it is the larger one.
         let scaled = |amount: Amount, to: i32| {
             let by = u32::try_from(amount.exponent - to).ok()?;
             amount.coefficient.checked_mul(10_u128.checked_pow(by)?)
@@ -164,11 +164,11 @@ impl Amount {
     }
 }
 
-/// What a suffix multiplies by.
+/// The multiplier of a suffix.
 #[derive(Clone, Copy)]
 enum Suffix {
     Ten(i32),
-    /// The same, written as `e3`.
+    /// The same in the notation `e3`.
     Exponent(i32),
     Two(u32),
 }
@@ -185,7 +185,7 @@ impl Suffix {
             "G" => Self::Ten(9),
             "T" => Self::Ten(12),
             "P" => Self::Ten(15),
-            // Alone it is exa; before digits it is an exponent.
+            // `E` alone is exa; before digits it is an exponent.
             "E" => Self::Ten(18),
             "Ki" => Self::Two(10),
             "Mi" => Self::Two(20),
@@ -198,7 +198,7 @@ impl Suffix {
     }
 }
 
-/// "If you want some resources, you should get some resources": what is lost counts as one more.
+/// "If you want some resources, you should get some resources": a lost fraction rounds up.
 fn round_up_to_nano(coefficient: u128, exponent: i32) -> (u128, i32) {
     if exponent >= NANO {
         return (coefficient, exponent);

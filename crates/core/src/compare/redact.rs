@@ -1,7 +1,7 @@
-//! How values are shown, and how those of Secrets are not.
+//! Shows values, and redacts those of Secrets.
 //!
-//! The value of a Secret leaves the process only as a short keyed hash: two equal values still look
-//! equal in a message, and without the key nobody can try passwords against it.
+//! The value of a Secret leaves the process only as a short keyed hash: equal values still look
+//! equal in a message, and nobody can guess passwords against it without the key.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::path::{FieldPath, Step};
 
-/// Longest value that a message shows, in characters; a status message is no place for a file.
+/// The longest value that a message shows, in characters.
 const SHOWN_CHARS: usize = 120;
 
-/// The fields of a Secret that hold its values.
+/// The fields with the values of a Secret.
 const SECRET_FIELDS: [&str; 2] = ["data", "stringData"];
 
-/// `kubectl apply` keeps a whole copy of what it applied here, values included.
+/// `kubectl apply` stores a full copy of the applied object here, values included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A value as it may be shown to anyone.
@@ -41,14 +41,14 @@ impl fmt::Display for Shown {
 /// The object whose values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sensitivity {
-    /// Its values may be read by whoever may read the message.
+    /// Anyone who may read the message may read its values.
     Open,
     /// A Secret.
     Secret,
 }
 
 impl Sensitivity {
-    /// Of an object of this kind.
+    /// For an object of this kind.
     pub fn of(group: &str, kind: &str) -> Self {
         if group.is_empty() && kind == "Secret" {
             Self::Secret
@@ -58,7 +58,7 @@ impl Sensitivity {
     }
 }
 
-/// Shows values, with a key of its own for those that it must not show.
+/// Shows values, and hashes those that it must not show with its own key.
 pub struct Redactor {
     key: hmac::Key,
 }
@@ -70,14 +70,14 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Hashes with `key`: random for a process, so that hashes of different days do not compare.
+    /// Hashes with `key`: random for each process, so that hashes of different runs cannot be compared.
     pub fn new(key: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
         }
     }
 
-    /// The value `json`, standing at `path`, as it may be shown.
+    /// The value `json` at `path`, in a form that may be shown.
     pub fn show(&self, sensitivity: Sensitivity, path: &FieldPath, json: Option<&str>) -> Shown {
         let Some(json) = json.filter(|json| *json != "null") else {
             return Shown::Absent;
@@ -88,8 +88,8 @@ impl Redactor {
         Shown::Text(cut(json))
     }
 
-    /// Replaces every value of a Secret by its mark. To be called before anything is derived from
-    /// the object: never redact what was derived (fluxcd/flux2#925 wrote its own mask back).
+    /// Replaces every value of a Secret by its mark. Call it before deriving anything from the
+    /// object, never afterwards (fluxcd/flux2#925 wrote its own mask back).
     pub fn mask_secret(&self, secret: &mut Value) {
         for field in SECRET_FIELDS {
             match secret.get_mut(field) {
@@ -110,8 +110,8 @@ impl Redactor {
         }
     }
 
-    /// The mark of a value: base64 that decodes is hashed decoded, so that line breaks and
-    /// `stringData` make no difference.
+    /// The mark of a value. Valid base64 is decoded first, so that line breaks and `stringData`
+    /// make no difference.
     fn mark(&self, json: &str) -> String {
         let text: Option<String> = serde_json::from_str(json).ok();
         let packed: Option<String> = text
@@ -135,7 +135,7 @@ fn is_sensitive(path: &FieldPath) -> bool {
     match path.steps() {
         [] => true,
         [Step::Field(first), ..] if SECRET_FIELDS.contains(&first.as_str()) => true,
-        // The map as a whole, or the one annotation in it.
+        // The whole map, or this annotation in it.
         [Step::Field(metadata)] => metadata == "metadata",
         [Step::Field(metadata), Step::Field(map)] => metadata == "metadata" && map == "annotations",
         [

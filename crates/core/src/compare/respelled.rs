@@ -1,4 +1,4 @@
-//! Values that a controller writes in the canonical form of its Go type, having read them in another.
+//! Values that a controller read in one form and writes back in the canonical form of their Go type.
 //!
 //! An operator that reads its custom resource into a struct and writes it back turns a declared `90m`
 //! into `1h30m0s` and `1000m` into `1`. A schema rarely says which strings are durations and quantities.
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::quantity;
 
-/// Longer texts are neither.
+/// Longer texts are neither a duration nor a quantity.
 const MAX_LEN: usize = 64;
 
 /// Whether `new` is the canonical form of `declared`: both are texts of JSON scalars, and are not the
@@ -30,7 +30,7 @@ pub fn is_respelled(declared: &str, new: &str) -> bool {
 
 fn string(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    // Neither has a character that JSON escapes, but for the micro sign.
+    // Neither contains a character that JSON escapes, except the micro sign.
     if inner.contains('\\') {
         serde_json::from_str::<String>(json).ok().map(Cow::Owned)
     } else {
@@ -38,7 +38,7 @@ fn string(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `time.Duration` as Go reads and prints it.
+/// `time.Duration` as Go parses and prints it.
 mod duration {
     const SECOND: u64 = 1_000_000_000;
 
@@ -127,7 +127,7 @@ mod duration {
         }
     }
 
-    /// A number of units without zeros at its end.
+    /// A number of units without trailing zeros.
     fn decimal(nanoseconds: u64, unit: u64) -> String {
         let (whole, fraction) = (nanoseconds / unit, nanoseconds % unit);
         if fraction == 0 {

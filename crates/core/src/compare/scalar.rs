@@ -1,7 +1,7 @@
-//! When two JSON scalars are one value to the API server.
+//! Whether two JSON scalars are the same value to the API server.
 //!
-//! Values come as JSON text. What is equal as text is equal at once and costs nothing; the rest is
-//! read by what the schema says of the place, and an unreadable text is equal to itself only.
+//! Values come as JSON text. Equal texts are equal at no cost. Others are parsed by the type in the
+//! schema, and an invalid text equals only itself.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::schema::Node;
 
 /// Whether the JSON scalars `a` and `b` are the same value at a place of type `node`.
 ///
-/// Both are texts of one JSON value, without space around. A string is never a number ("as
+/// Both are the text of one JSON value, without surrounding space. A string is never a number ("as
 /// written", the rule of int-or-string), except where the schema says quantity.
 pub fn same_scalar(node: &Node, a: &str, b: &str) -> bool {
     if a == b {
@@ -39,7 +39,7 @@ fn is_string(json: &str) -> bool {
     json.starts_with('"')
 }
 
-/// Go's encoder writes `<`, `>`, `&` and the two Unicode line separators as escapes; others do not.
+/// Go's encoder escapes `<`, `>`, `&` and the two Unicode line separators; other encoders do not.
 fn same_string(a: &str, b: &str) -> bool {
     if !a.contains('\\') && !b.contains('\\') {
         return false;
@@ -47,7 +47,7 @@ fn same_string(a: &str, b: &str) -> bool {
     matches!((unquote(a), unquote(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// What a JSON string says, borrowed where it has no escapes.
+/// The content of a JSON string, borrowed if it has no escapes.
 fn unquote(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -69,7 +69,7 @@ fn same_quantity(a: &str, b: &str) -> Option<bool> {
     quantity::equal(&text(a)?, &text(b)?)
 }
 
-/// As Go decodes `[]byte`: padding is due, the bits left over in the last character do not count.
+/// As Go decodes `[]byte`: padding is required, and unused bits in the last character are ignored.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -85,7 +85,7 @@ fn same_bytes(a: &str, b: &str) -> Option<bool> {
 }
 
 /// Whole numbers that an `int64` holds are exact, however they are written. All others are floats
-/// to the API server (`sigs.k8s.io/json`), so two texts of one float are one value.
+/// to the API server (`sigs.k8s.io/json`), so two texts of the same float are equal.
 fn same_number(a: &str, b: &str) -> bool {
     let (Some(x), Some(y)) = (Decimal::parse(a), Decimal::parse(b)) else {
         return false;
@@ -102,7 +102,7 @@ fn same_number(a: &str, b: &str) -> bool {
     )
 }
 
-/// A number in one form only: digits without zeros at either end, times a power of ten.
+/// A number in canonical form: digits without leading or trailing zeros, times a power of ten.
 #[derive(PartialEq, Eq)]
 struct Decimal {
     negative: bool,

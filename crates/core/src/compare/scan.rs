@@ -1,11 +1,11 @@
 //! Finds the ends of JSON values, 64 bytes at a time.
 //!
-//! For text that is JSON, as the API server and this program write it: what is none gives some end or
+//! For valid JSON, as the API server and this program write it. Invalid text results in some end or
 //! none, and nothing worse.
 
 use wide::u8x64;
 
-/// After the value that starts at `at`; `None` if it does not end, or no value starts there.
+/// The end of the value that starts at `at`; `None` if it does not end, or no value starts there.
 pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => string_end(bytes, at),
@@ -14,10 +14,10 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// After the value that starts at `at`, where another one stands beside it that may well be the same:
-/// what is the same text ends where that one does, and need not be run over.
+/// The end of the value that starts at `at`, given another value that is probably equal: equal text
+/// ends at the same length and need not be scanned.
 pub fn value_end_beside(bytes: &[u8], at: usize, other: &str) -> Option<usize> {
-    // A number may go on where the other one ends.
+    // A number may continue where the other one ends.
     let ends_itself = other.starts_with(['{', '[', '"']);
     let rest = bytes.get(at..)?;
     if ends_itself && rest.starts_with(other.as_bytes()) {
@@ -26,7 +26,7 @@ pub fn value_end_beside(bytes: &[u8], at: usize, other: &str) -> Option<usize> {
     value_end(bytes, at)
 }
 
-/// After the string that starts at `at`; `None` if it does not end.
+/// The end of the string that starts at `at`; `None` if it does not end.
 pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
@@ -38,7 +38,7 @@ pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// After the string that starts at `at`; `None` if it does not end, or has a backslash in it.
+/// The end of the string that starts at `at`; `None` if it does not end, or contains a backslash.
 pub fn plain_end(bytes: &[u8], at: usize) -> Option<usize> {
     let end = quote_or_backslash(bytes, at + 1)?;
     (bytes.get(end)? == &b'"').then_some(end + 1)
@@ -67,7 +67,7 @@ const fn bytes_equal(word: u64, byte: u8) -> u64 {
     zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
 }
 
-/// After the number or literal that starts at `at`.
+/// The end of the number or literal that starts at `at`.
 pub fn scalar_end(bytes: &[u8], at: usize) -> usize {
     let is_end = |byte: &u8| {
         matches!(
@@ -79,14 +79,14 @@ pub fn scalar_end(bytes: &[u8], at: usize) -> usize {
     at + rest.iter().position(is_end).unwrap_or(rest.len())
 }
 
-/// After space, commas and colons.
+/// The next position that is not space, a comma or a colon.
 pub fn skip_signs(bytes: &[u8], at: usize) -> usize {
     let is_skipped = |byte: &u8| matches!(byte, b',' | b':' | b' ' | b'\n' | b'\t' | b'\r');
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().take_while(|byte| is_skipped(byte)).count()
 }
 
-/// After the object or list that starts at `at`; `None` if it does not end.
+/// The end of the object or list that starts at `at`; `None` if it does not end.
 pub fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut strings = Strings::default();
     let mut depth = 0_u32;
@@ -98,7 +98,7 @@ pub fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
         if closing < depth {
             depth = depth + opens.count_ones() - closing;
         } else {
-            // It may end here: one bracket after the other.
+            // It may end in this block: check one bracket after the other.
             let mut brackets = opens | closes;
             while brackets != 0 {
                 let bracket = brackets & brackets.wrapping_neg();
@@ -119,7 +119,7 @@ pub fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 const BLOCK: usize = 64;
 
-/// Which of 64 bytes are what; the first is the lowest bit.
+/// Bit masks of 64 bytes; the first byte is the lowest bit.
 struct Block {
     quotes: u64,
     backslashes: u64,
@@ -128,7 +128,7 @@ struct Block {
 }
 
 impl Block {
-    /// The bytes from `at` on; as many blanks as are missing at the end. `None` if there are none.
+    /// The bytes from `at` on, padded with blanks. `None` at the end.
     fn at(bytes: &[u8], at: usize) -> Option<Self> {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
         if let Some(whole) = rest.first_chunk::<BLOCK>() {
@@ -142,7 +142,7 @@ impl Block {
     fn of(bytes: [u8; BLOCK]) -> Self {
         let bytes = u8x64::from(bytes);
         let are = |bytes: u8x64, byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
-        // `[` and `{` differ in this bit alone, and so do `]` and `}`.
+        // `[` and `{` differ only in this bit, and so do `]` and `}`.
         let braces = bytes | u8x64::splat(b'{' ^ b'[');
         Self {
             quotes: are(bytes, b'"'),
@@ -153,17 +153,17 @@ impl Block {
     }
 }
 
-/// Where strings begin and end, from block to block.
+/// The string state, from block to block.
 #[derive(Default)]
 struct Strings {
-    /// All bits, if the last block ended within a string.
+    /// All bits set if the last block ended within a string.
     open: u64,
-    /// The lowest bit, if the last block ended with a backslash that escapes.
+    /// The lowest bit set if the last block ended with an escaping backslash.
     escaping: u64,
 }
 
 impl Strings {
-    /// The bytes of the block that are in strings, opening quotes among them.
+    /// The bytes of the block within strings, including the opening quotes.
     fn inside(&mut self, block: &Block) -> u64 {
         let quotes = block.quotes & !self.escaped(block.backslashes);
         // Each bit becomes the parity of the quotes up to it.
@@ -176,7 +176,7 @@ impl Strings {
         inside
     }
 
-    /// The bytes that a backslash stands before which is not escaped itself.
+    /// The bytes after a backslash that is not escaped itself.
     fn escaped(&mut self, backslashes: u64) -> u64 {
         let mut escaped = self.escaping;
         let mut left = backslashes & !escaped;

@@ -1,12 +1,12 @@
-//! What the walk must know of a kind's fields: which lists have merge keys or are sets, which
-//! values are quantities or base64. Everything else compares as plain JSON.
+//! What the walk must know about a kind's fields: which lists have merge keys or are sets, which
+//! values are quantities or base64. Everything else is compared as plain JSON.
 //!
-//! A [`Schema`] is an arena of nodes: only types that lead to something worth knowing are in it,
-//! so a `ConfigMap` needs none at all and a whole pod template a few dozen.
+//! A [`Schema`] is an arena of nodes: it contains only types that lead to special comparisons, so a
+//! `ConfigMap` needs none and a pod template a few dozen.
 //!
 //! Types are first gathered by name in a [`table::Table`], from the OpenAPI documents of an API
-//! server ([`openapi`]), their text form ([`text`]) or a custom resource's definition ([`crd`]),
-//! and then compiled. Those of Kubernetes itself are [`builtin`].
+//! server ([`openapi`]), their text form ([`text`]) or a CRD ([`crd`]), and then compiled. Those of
+//! Kubernetes itself are [`builtin`].
 
 pub mod builtin;
 pub mod crd;
@@ -22,7 +22,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u32);
 
-/// What is known of a value.
+/// What is known about a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// Nothing: objects compare key by key, lists as atomic, scalars by value.
@@ -31,10 +31,10 @@ pub enum Node {
     Quantity,
     /// Base64 of bytes: line breaks do not count.
     Bytes,
-    /// A number or a text that means something else than the number (`IntOrString`).
+    /// A number, or a string with another meaning than the number (`IntOrString`).
     IntOrString,
-    /// An object that is one value to the API, with all that is in it: a key that nobody declares may
-    /// not be added to it. A [`Shape`] never stops here but at the node inside.
+    /// An atomic object, one value to the API with everything in it: undeclared keys may not be added
+    /// to it. A [`Shape`] never stops here, but at the node inside.
     Atomic(NodeId),
     /// An object whose named fields are known; the others are `Plain`.
     Struct(Vec<(Box<str>, NodeId)>),
@@ -42,33 +42,33 @@ pub enum Node {
     MapOf(NodeId),
     /// A list.
     List {
-        /// How items find their counterparts.
+        /// How items are matched.
         kind: ListKind,
         /// The type of an item.
         item: NodeId,
     },
 }
 
-/// How the items of a list find their counterparts in another version of the list.
+/// How the items of a list are matched with those in another version of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListKind {
     /// By position; the list is one value.
     Atomic,
-    /// One value, but order has no meaning (HPA metrics, which the API server reorders).
+    /// One value, but the order is irrelevant (HPA metrics, which the API server reorders).
     Unordered,
     /// By their values.
     Set,
     /// By the values of these fields; a key that an item lacks has the default given here, as JSON
     /// text (`protocol` defaults to `"TCP"`).
     Keyed(Vec<MergeKey>),
-    /// As `Keyed`, and the order means something too: see [`order`].
+    /// As `Keyed`, and the order is significant too: see [`order`].
     Sequence(Vec<MergeKey>),
-    /// As `Keyed`, and of one key the last item counts: variables, which may refer to those before them.
+    /// As `Keyed`, and the last item with a key counts: variables, which may refer to those before them.
     Variables(Vec<MergeKey>),
 }
 
 impl ListKind {
-    /// The merge keys by which items find their counterparts, where they do.
+    /// The merge keys by which items are matched, if there are any.
     pub fn keys(&self) -> Option<&[MergeKey]> {
         match self {
             Self::Keyed(keys) | Self::Sequence(keys) | Self::Variables(keys) => Some(keys),
@@ -92,7 +92,7 @@ pub enum SchemaError {
     /// Not JSON, or not of the expected form.
     #[error("failed to read {what}")]
     Json {
-        /// What was read.
+        /// The type of document.
         what: String,
         /// Where and why.
         #[source]
@@ -104,18 +104,18 @@ pub enum SchemaError {
         /// The type.
         name: String,
     },
-    /// A type is used and nowhere defined.
+    /// A type is used but not defined.
     #[error("failed to find the type {name}")]
     Undefined {
         /// The type.
         name: String,
     },
-    /// A line of the text form makes no sense.
+    /// A line of the text form is invalid.
     #[error("failed to read line {line} of the table: {reason}")]
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error.
         reason: &'static str,
     },
 }
@@ -129,7 +129,7 @@ pub enum Scope {
     Cluster,
 }
 
-/// The types of one kind or of many kinds, in one arena.
+/// The types of one or more kinds, in one arena.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     nodes: Vec<Node>,
@@ -141,13 +141,13 @@ impl Schema {
         Self { nodes }
     }
 
-    /// The node at `id`; [`Node::Plain`] for an id that is not of this schema.
+    /// The node at `id`; [`Node::Plain`] for an id of another schema.
     pub fn node(&self, id: NodeId) -> &Node {
         self.nodes.get(id.0 as usize).unwrap_or(&Node::Plain)
     }
 }
 
-/// A place in a schema: what is known of the value that the walk stands at.
+/// A place in a schema: what is known about the current value of the walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape<'s> {
     schema: &'s Schema,
@@ -177,7 +177,7 @@ impl<'s> Shape<'s> {
         .to(Some(node))
     }
 
-    /// One step down; below something atomic all is.
+    /// One step down. Everything below an atomic value is atomic.
     fn to(self, node: Option<NodeId>) -> Self {
         match node.map(|id| self.schema.node(id)) {
             Some(Node::Atomic(inner)) => Self {
@@ -189,7 +189,7 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// Whether this is, or is part of, an object that is one value.
+    /// Whether this is an atomic object, or part of one.
     pub fn is_atomic(self) -> bool {
         self.is_atomic
     }

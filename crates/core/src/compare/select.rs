@@ -1,4 +1,4 @@
-//! What stands at a path of an object that was read as a tree, for what is shown to people.
+//! Looks up paths in an object that was parsed into a tree, for values that are shown to people.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use super::{
     positions::{self, Positions, unquoted},
 };
 
-/// The value that `steps` lead to.
+/// The value at the path `steps`.
 pub fn select<'v>(object: &'v Value, steps: &[Step]) -> Option<&'v Value> {
     steps.iter().try_fold(object, child)
 }
 
-/// The values that `steps` lead to: several, where a list repeats a merge key.
+/// The values at the path `steps`: several if a list repeats a merge key.
 pub fn select_all<'v>(object: &'v Value, steps: &[Step]) -> Vec<&'v Value> {
     let below = |parents: Vec<&'v Value>, step: &Step| {
         let children = parents.into_iter().flat_map(|parent| match parent {
@@ -36,7 +36,7 @@ pub fn child<'v>(parent: &'v Value, step: &Step) -> Option<&'v Value> {
     }
 }
 
-/// The value one step further, to be changed.
+/// The value one step further, mutable.
 pub fn child_mut<'v>(parent: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
     match (parent, step) {
         (Value::Object(fields), Step::Field(name)) => fields.get_mut(name),
@@ -48,7 +48,7 @@ pub fn child_mut<'v>(parent: &'v mut Value, step: &Step) -> Option<&'v mut Value
     }
 }
 
-/// Where in a list a step leads to.
+/// The position of a step in a list.
 pub fn position(items: &[Value], step: &Step) -> Option<usize> {
     match step {
         Step::Field(_) => None,
@@ -64,14 +64,14 @@ pub fn position(items: &[Value], step: &Step) -> Option<usize> {
                         })
                 })
             };
-            // A key that an item leaves to its default is not in it; yet where another item has it,
-            // that one is meant.
+            // An item may omit a key with a default; but if another item has the key, that item is
+            // meant.
             find(false).or_else(|| find(true))
         }
     }
 }
 
-/// Whether a value is this JSON text, with or without quotes.
+/// Whether a value has this JSON text, with or without quotes.
 pub fn is(value: &Value, text: &str) -> bool {
     let own = positions::text(value);
     own == text || value.is_string() && own == unquoted(text)

@@ -1,9 +1,9 @@
-//! What a request changes that no manifest declares: the opposite of [`super::walk`], and only asked
-//! where a policy wants to know.
+//! Changes of fields that no manifest declares: the opposite of [`super::walk`], only computed if a
+//! policy guards such fields.
 //!
-//! It works on trees, since both objects have to be looked at as a whole anyway. Objects are followed to
-//! their leaves, so that a rule can except one key of a map; lists with merge keys item by item; any
-//! other list counts as one value.
+//! It works on trees, because both objects must be read completely anyway. Objects are followed to their
+//! leaves, so that a rule can exempt one key of a map. Lists with merge keys are compared item by item;
+//! any other list is one value.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,10 +14,10 @@ use super::{
     schema::{ListKind, MergeKey, Node, Shape},
 };
 
-/// The most changes that are told: more help nobody, and a request may hold very many.
+/// The most changes that are reported: more help nobody, and a request may contain very many.
 const MOST: usize = 256;
 
-/// A change of something that no manifest declares.
+/// A change of an undeclared field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undeclared<'v> {
     /// Where.
@@ -28,9 +28,8 @@ pub struct Undeclared<'v> {
     pub new: Option<&'v Value>,
 }
 
-/// What changes between `old` and `new` that none of `declared` has. The object's status and the part
-/// of its metadata that belongs to the API server and to controllers is left out: of the metadata only
-/// labels and annotations count.
+/// The changes between `old` and `new` in fields that none of `declared` has. Without the status, and
+/// without the metadata of the API server and controllers: only labels and annotations count there.
 pub fn undeclared<'v>(
     declared: &[&Value],
     old: &'v Value,
@@ -74,7 +73,7 @@ struct Walk<'v> {
     found: Vec<Undeclared<'v>>,
 }
 
-/// The names of the fields of either, each once.
+/// The names of the fields of both, each once.
 fn names<'v>(old: Option<&'v Value>, new: Option<&'v Value>) -> Vec<&'v str> {
     let fields = |value: Option<&'v Value>| value.and_then(Value::as_object).into_iter().flatten();
     let mut names: Vec<&str> = fields(old)
@@ -148,7 +147,7 @@ impl<'v> Walk<'v> {
         }
     }
 
-    /// `None` when an item has no key, so that the list counts as one value.
+    /// `None` if an item has no key, so that the list is one value.
     fn keyed(
         &mut self,
         declared: &[&Value],
@@ -191,7 +190,7 @@ impl<'v> Walk<'v> {
                 .unwrap_or_default()
         };
         let (old, new) = (items(old), items(new));
-        // An API server keeps a set as it is sent, so equal members are equal texts.
+        // An API server stores a set as it is sent, so equal members have equal texts.
         let texts = |items: &[Value]| items.iter().map(Value::to_string).collect::<HashSet<_>>();
         let (olds, news) = (texts(old), texts(new));
         let gone = old.iter().filter(|item| !news.contains(&item.to_string()));
@@ -226,7 +225,7 @@ fn by_key<'v>(list: Option<&'v Value>, keys: &[MergeKey]) -> Option<BTreeMap<Key
                     found = true;
                     text(value)
                 }
-                // The API server fills the default in before it merges.
+                // The API server fills in the default before it merges.
                 None => key
                     .default
                     .as_deref()

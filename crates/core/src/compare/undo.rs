@@ -1,4 +1,4 @@
-//! The patch that takes a change of some fields back.
+//! The patch that reverts a change of some fields.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,11 +10,11 @@ use super::{
     positions::{Positions, text},
 };
 
-/// From `new` to an object in which the fields at `paths` are as they were in `old`, RFC 6902.
-/// Everything else that the change did stays. Where a list repeats a merge key, all items of the key go
-/// back: a path cannot tell them apart.
+/// The patch (RFC 6902) from `new` to an object whose fields at `paths` are as in `old`. All other
+/// changes stay. If a list repeats a merge key, all items with the key are reverted, because a path
+/// cannot distinguish them.
 ///
-/// Both objects go into the patch as they are: mask a Secret before.
+/// Values of both objects appear in the patch: mask a Secret first.
 pub fn undo<'p>(old: &Value, new: &Value, paths: impl IntoIterator<Item = &'p FieldPath>) -> Patch {
     let mut wanted = Wanted::default();
     for path in paths {
@@ -25,10 +25,10 @@ pub fn undo<'p>(old: &Value, new: &Value, paths: impl IntoIterator<Item = &'p Fi
     json_patch::diff(new, &undone)
 }
 
-/// What is to go back: paths by their steps, so that each object and list is gone through once.
+/// The paths to revert as a tree, so that each object and list is visited once.
 #[derive(Default)]
 struct Wanted<'p> {
-    /// All that is here.
+    /// Everything below this step.
     whole: bool,
     below: BTreeMap<&'p Step, Wanted<'p>>,
 }
@@ -42,7 +42,7 @@ impl<'p> Wanted<'p> {
         at.whole = true;
     }
 
-    /// The steps are of objects, or of lists.
+    /// Whether the steps are those of an object or of a list.
     fn fits(&self, value: &Value) -> bool {
         let mut are_fields = self.below.keys().map(|step| matches!(step, Step::Field(_)));
         match value {
@@ -52,7 +52,7 @@ impl<'p> Wanted<'p> {
         }
     }
 
-    /// Makes what is wanted of `at` as it was in `was`.
+    /// Reverts the wanted parts of `at` to `was`.
     fn restore(&self, at: &mut Value, was: Option<&Value>) {
         if self.whole {
             if let Some(was) = was {
@@ -61,7 +61,7 @@ impl<'p> Wanted<'p> {
             return;
         }
         if !self.fits(at) {
-            // What held the fields went with them, and comes back with them.
+            // The parent of the fields was removed with them, and returns with them.
             if let Some(was) = was.filter(|was| self.fits(was)) {
                 at.clone_from(was);
             }
@@ -114,14 +114,14 @@ impl<'p> Wanted<'p> {
     }
 }
 
-/// A list in which items go back.
+/// A list whose items are reverted.
 struct List<'v> {
     was: &'v [Value],
-    /// The items of today; none, where one goes.
+    /// The current items; `None` for a removed one.
     slots: Vec<Option<Value>>,
-    /// What comes behind so many of today's items.
+    /// The items to insert after this many current items.
     behind: BTreeMap<usize, Vec<&'v Value>>,
-    /// The items that have to find their place, by where they were, with the step to them.
+    /// The items to place, by their old position, with their step.
     lost: BTreeMap<usize, Step>,
 }
 
@@ -139,7 +139,7 @@ impl<'v> List<'v> {
         self.slots.get_mut(at)?.as_mut()
     }
 
-    /// The items at `now` become those that were at `before`.
+    /// Replaces the items at `now` by those that were at `before`.
     fn swap(&mut self, step: &Step, now: &[usize], before: &[usize]) {
         let items = before.iter().filter_map(|at| self.was.get(*at));
         let mut items = items.collect::<Vec<_>>().into_iter();
@@ -161,7 +161,7 @@ impl<'v> List<'v> {
         }
     }
 
-    /// A lost item comes behind the one that it stood behind.
+    /// A lost item is inserted after its old predecessor.
     fn put_together(mut self) -> Vec<Value> {
         if let Some(step) = self.lost.values().next() {
             let slots = self.slots.iter().enumerate();
@@ -191,7 +191,7 @@ impl<'v> List<'v> {
     }
 }
 
-/// What an item is known by among steps of this kind: what else is in it may have changed.
+/// What identifies an item among steps of this kind: its other fields may have changed.
 fn name(item: &Value, step: &Step) -> Vec<String> {
     match step {
         Step::Item(keys) => {

@@ -1,4 +1,4 @@
-//! Whether two values are the same to Kubernetes, and whether a value satisfies a declaration.
+//! Whether two values are equal to Kubernetes, and whether a value satisfies a declaration.
 
 use super::{
     items::KeyedList,
@@ -12,7 +12,7 @@ use super::{
     schema::{ListKind, Node, Shape},
 };
 
-/// Old and new value are the same: nothing changes here.
+/// Whether the old and the new value are the same.
 pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, rules: Rules<'_>) -> bool {
     let (a, b) = match (present(a), present(b)) {
         (None, None) => return true,
@@ -67,7 +67,7 @@ fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, rules: Rules<'_>
             let (Some(a), Some(b)) = (KeyedList::of(a, keys), KeyedList::of(b, keys)) else {
                 return pairwise(a, b);
             };
-            // Of variables of one name the last one counts, so their order is not free.
+            // If variables share a name, the last one counts, so their order is significant.
             let twins_are_ordered = matches!(kind, ListKind::Variables(_));
             a.distinct().all(|one| {
                 let (a, b) = (a.counterparts(one), b.counterparts(one));
@@ -84,18 +84,18 @@ fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, rules: Rules<'_>
     }
 }
 
-/// What a value is held against.
+/// What a value is compared with.
 #[derive(Clone, Copy)]
 pub struct Against<'a> {
-    /// The value before the request, where one stands at the same place: it tells whether the API
+    /// The value before the request in the same place, if there is one. It shows whether the API
     /// server keeps an empty value that the manifest declares.
     pub old: Option<Json<'a>>,
-    /// The value that is held against the declaration.
+    /// The value that is compared with the declaration.
     pub new: Option<Json<'a>>,
 }
 
-/// The new value satisfies the declaration: every declared part of it is there with its declared
-/// value. Parts that are not declared do not matter, unless they are in an object that is one value.
+/// Whether the new value satisfies the declaration: every declared part is present with its declared
+/// value. Undeclared parts do not matter, unless they are in an atomic object.
 pub fn satisfies(
     declared: Json<'_>,
     against: Against<'_>,
@@ -116,7 +116,7 @@ pub fn satisfies(
             let old = present(against.old).and_then(Fields::of);
             let is_there = declared.iter().all(|(name, value)| {
                 let against = Against {
-                    // Where there is no old object to tell, an absent empty value is forgiven.
+                    // Without an old object to show it, an absent empty value is accepted.
                     old: old.as_ref().and_then(|old| old.get(name)),
                     new: new.get(name),
                 };
@@ -143,8 +143,8 @@ pub fn satisfies(
     }
 }
 
-/// Of an object that is one value: it has nothing that is not declared, but for what it had before and
-/// for what the API server may have filled in.
+/// For an atomic object: whether it has only declared keys, keys that it had before, and keys that the
+/// API server may have filled in.
 fn holds_no_more(
     declared: &Fields<'_>,
     old: Option<&Fields<'_>>,
@@ -159,17 +159,18 @@ fn holds_no_more(
     unexplained.next().is_none()
 }
 
-/// Whether the API server, or a controller that writes a struct back, may have put this value into an
+/// Whether the API server, or a controller that writes a struct back, may have added this value to an
 /// object of this shape: structs have defaults and zero values, maps have neither.
 pub(super) fn may_be_filled_in(value: Json<'_>, object: Shape<'_>) -> bool {
     let is_map = matches!(object.node(), Node::MapOf(_));
     !is_map && (!matches!(value.first(), b'{' | b'[') || is_zero(value))
 }
 
-/// An absent value satisfies an empty declaration. Of a built-in kind not where the old value shows
-/// that the API server keeps it (`emptyDir: {}`, `automountServiceAccountToken: false`). A custom
-/// resource is stored as it is sent, and its operator leaves zero values out when it writes it back;
-/// all but empty structs, which stand for a choice (`selfSigned: {}` of an issuer).
+/// Whether an absent value satisfies an empty declaration. Not in a built-in kind whose old value
+/// shows that the API server keeps it (`emptyDir: {}`, `automountServiceAccountToken: false`). A
+/// custom resource is stored as it is sent, and its operator omits zero values when it writes the
+/// resource back. Only empty structs remain, because they are a choice (`selfSigned: {}` of an
+/// issuer).
 fn satisfied_by_absence(
     declared: Json<'_>,
     old: Option<Json<'_>>,
@@ -188,7 +189,7 @@ fn satisfied_by_absence(
     is_zero(declared) && (is_left_out || !is_kept())
 }
 
-/// Go's zero value of whatever type this is, which `omitempty` leaves out.
+/// Go's zero value of this type, which `omitempty` omits.
 pub(super) fn is_zero(declared: Json<'_>) -> bool {
     match open(declared) {
         Opened::Object(fields) => fields.iter().all(|(_, value)| is_zero(value)),
@@ -212,7 +213,7 @@ fn satisfied_items(
         };
         satisfies(declared, against, item, rules)
     };
-    // Items line up with old ones only where the list has kept its length.
+    // Items correspond to old ones only if the list has kept its length.
     let old_at = |index: usize| {
         (old.len() == new.len())
             .then(|| old.get(index).copied())
@@ -268,7 +269,7 @@ fn satisfied_keyed(
         let old = old.counterparts(one).first().copied();
         let (declared, new) = (declared.counterparts(one), new.counterparts(one));
         if matches!(kind, ListKind::Variables(_)) {
-            // Of one name the last one counts, and any declared one of it will do.
+            // If a name is repeated, the last item counts, and it may be any of the declared ones.
             let holds_last = |new: &Json<'_>| {
                 declared
                     .iter()

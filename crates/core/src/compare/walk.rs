@@ -1,8 +1,8 @@
-//! The walk: which declared paths does a request move away from every declared value?
+//! The walk: which declared paths a request moves away from every declared value.
 //!
-//! Declared, old and new object are walked side by side. A branch is left as soon as old and new
-//! are the same text, or as soon as one manifest that must agree declares nothing there. What a
-//! violation is, is said once, in [`Walk::leaf`].
+//! The declared, old and new objects are walked in parallel. A branch ends as soon as old and new
+//! have the same text, or as soon as one manifest that must agree declares nothing there. Only
+//! [`Walk::leaf`] decides what is a violation.
 
 mod lists;
 mod place;
@@ -23,19 +23,19 @@ use super::{
 /// Which of the active manifests must declare a path for a change of it to be a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
-    /// Every one: while Helm may be at work, what one of them leaves free is free.
+    /// Every one: while Helm may be at work, a field that one of them does not declare is free.
     Every,
-    /// Any one: after a failure no Helm operation is running, so a path that only one of the two
-    /// declares is guarded too, though it may be removed.
+    /// Any one: after a failure, no Helm operation is running, so a path that only one of the two
+    /// declares is guarded too, but may be removed.
     Any,
 }
 
-/// The manifests' say at one place: of one manifest, or of two while one replaces the other.
+/// The declarations at one place: of one manifest, or of two while one replaces the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Declared<'a> {
     /// One active manifest.
     One(Json<'a>),
-    /// Two active manifests; the newest first. `None`: it declares nothing here.
+    /// Two active manifests; the newest first. `None` if it declares nothing here.
     Two(Option<Json<'a>>, Option<Json<'a>>),
 }
 
@@ -56,7 +56,7 @@ impl<'a> Declared<'a> {
         !matches!(self, Self::Two(None, _) | Self::Two(_, None))
     }
 
-    /// What each manifest declares at a place that `of` finds; `None` if none declares it.
+    /// The declarations at the place that `of` finds; `None` if there are none.
     pub fn map(self, of: impl Fn(Json<'a>) -> Option<Json<'a>>) -> Option<Self> {
         match self {
             Self::One(one) => present(of(one)).map(Self::One),
@@ -76,22 +76,22 @@ impl<'a> Declared<'a> {
 pub struct Comparison<'a> {
     /// The declared object, in each active manifest.
     pub declared: Declared<'a>,
-    /// How many of them must agree.
+    /// Which of them must agree.
     pub agreement: Agreement,
     /// The object before the request.
     pub old: Json<'a>,
     /// The object after it.
     pub new: Json<'a>,
-    /// What is known of the kind's fields.
+    /// What is known about the kind's fields.
     pub shape: Shape<'a>,
-    /// What happens to empty lists.
+    /// How empty lists are stored.
     pub empties: Empties,
 }
 
 /// A declared path that the request moves away from every value declared for it.
 #[derive(Clone, Debug)]
 pub struct Violation<'a> {
-    /// Where; for something removed as a whole, the topmost place that is gone.
+    /// Its path; for a removed subtree, the topmost removed place.
     pub path: FieldPath,
     /// The newest active manifest's value.
     pub declared: Json<'a>,
@@ -99,17 +99,17 @@ pub struct Violation<'a> {
     pub old: Option<Json<'a>>,
     /// The value after it.
     pub new: Option<Json<'a>>,
-    /// The path goes through, or ends at, a list of which nothing is known. With the schema at
-    /// hand the list might turn out to have merge keys, and the change to be none.
+    /// Whether the path goes through, or ends at, a list of unknown type. With the schema, the list
+    /// might have merge keys, and there might be no violation.
     pub unknown_list: bool,
-    /// For a key that no manifest declares, in an object that is one value: that object. Rules are
-    /// asked about the key, and people are told of the object.
+    /// For an undeclared key in an atomic object: that object. Rules match the key, and messages
+    /// show the object.
     pub whole: Option<Whole<'a>>,
-    /// The comparison was given up here: what is left of the object counts as changed.
+    /// Whether the comparison was aborted here: the rest of the object counts as changed.
     pub too_complex: bool,
 }
 
-/// An object that is one value to the API.
+/// An atomic object.
 #[derive(Clone, Debug)]
 pub struct Whole<'a> {
     /// Where.
@@ -127,7 +127,7 @@ pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
     compare_within(comparison, &Budget::default())
 }
 
-/// [`compare`] in so many steps.
+/// [`compare`] with a budget of steps.
 pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &Budget) -> Vec<Violation<'a>> {
     let mut walk = Walk {
         agreement: comparison.agreement,
@@ -151,7 +151,7 @@ pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &Budget) -> Vec<V
     walk.found
 }
 
-/// An object without a field, or with none but nulls.
+/// Whether this is an object without non-null fields.
 fn is_empty(object: Json<'_>) -> bool {
     let mut names_and_values = object.children().into_iter().flatten();
     loop {
@@ -163,8 +163,8 @@ fn is_empty(object: Json<'_>) -> bool {
     }
 }
 
-/// What Kubernetes calls maps: where a definition says nothing of its fields, an operator's are called so
-/// too.
+/// The names of maps in Kubernetes. If a CRD does not describe its fields, an operator's fields with
+/// these names count as maps too.
 const MAPS: &[&str] = &[
     "annotations",
     "labels",
@@ -244,7 +244,7 @@ impl<'a> Walk<'a, '_> {
             }
             return self.empty_object(declared, place, &old);
         }
-        // What does not change is no violation, and most of a manifest does not: it is not read.
+        // Unchanged fields are no violation, and most of a manifest is unchanged: it is not parsed.
         let changed = old.differing(&new);
         let manifests = declared.each();
         let manifests = manifests.filter_map(|json| Fields::named(json, &changed));
@@ -281,12 +281,12 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// An object that is one value has what is declared and nothing else: keys that a request adds or
-    /// changes and that no manifest declares; `changed` are the declared fields that change. What others
-    /// added before does not matter, and may be taken away.
+    /// An atomic object must contain what is declared and nothing else. Finds undeclared keys that a
+    /// request adds or changes; `changed` are the declared fields that change. Keys that were added
+    /// before do not matter, and may be removed.
     ///
-    /// The API server fills defaults into a struct that comes anew or becomes another one, so what may
-    /// be a default counts only where nothing else of the struct changes.
+    /// The API server fills defaults into a struct that is created or changed, so a possible default
+    /// is a violation only if nothing else in the struct changes.
     fn added(
         &mut self,
         declared: Declared<'a>,
@@ -328,17 +328,17 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// `emptyDir: {}` says that the object is there, and nothing about what is in it: removing it is
-    /// a change, with all that was added to it. Not so `annotations: {}` of a built-in kind: an
-    /// empty map is dropped, so removing what was added to it restores what is declared.
+    /// `emptyDir: {}` declares that the object is present, and nothing about its content: removing
+    /// it, with everything that was added, is a change. `annotations: {}` of a built-in kind is
+    /// different: an empty map is dropped, so removing additions restores what is declared.
     fn empty_object(&mut self, declared: Declared<'a>, place: Place<'a, '_>, old: &Fields<'_>) {
         let is_map = match place.shape.node() {
             Node::MapOf(_) => true,
             Node::Plain => place.trail.ends_in(MAPS),
             _ => false,
         };
-        // An operator leaves an empty map out of its custom resource; of a built-in kind, one that
-        // stands there empty is kept.
+        // An operator omits an empty map of its custom resource; in a built-in kind, an existing
+        // empty map is kept.
         let is_satisfied = is_map && (self.rules.empties == Empties::Kept || !old.is_empty());
         if place.new.is_none() && !is_satisfied {
             let is_unknown = matches!(place.shape.node(), Node::Plain);
@@ -352,8 +352,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// A value that is judged as a whole. It is violated when the request changes it, no manifest
-    /// declares what it becomes, and it is not merely gone where only one manifest wants it.
+    /// A value that is compared as a whole. It is violated if the request changes it, no manifest
+    /// declares the new value, and it is not merely removed while only one manifest declares it.
     fn leaf(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         let against = Against {
             old: place.old,
@@ -375,14 +375,14 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// A value that is gone. While only one of two manifests wants it, it may go.
+    /// A removed value. While only one of two manifests declares it, it may be removed.
     fn removed(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         if declared.is_unanimous() {
             self.report(declared, place);
         }
     }
 
-    /// No step is left: whatever is here, and all that was not looked at yet, counts as changed.
+    /// No step is left: this value, and everything not compared yet, counts as changed.
     fn give_up(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         let Some(newest) = declared.newest().filter(|_| !self.is_over) else {
             return;
@@ -407,7 +407,7 @@ impl<'a> Walk<'a, '_> {
             Some(gone) => (gone.trail.path(), gone.declared, Some(gone.old)),
             None => (place.trail.path(), newest, place.old),
         };
-        // Everything below something that is gone is one violation.
+        // Everything below a removed value is one violation.
         if self.found.last().is_none_or(|last| last.path != path) {
             self.found.push(Violation {
                 path,

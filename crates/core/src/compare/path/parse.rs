@@ -1,19 +1,19 @@
-//! A path as somebody wrote it, in the style in which paths are shown.
+//! Parses a path in the style in which paths are shown.
 
 use std::str::FromStr;
 
 use super::{FieldPath, Step};
 
-/// Why a text is no path.
+/// Why a text is not a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// Nothing between two dots, or nothing at all.
+    /// Nothing between two dots, or an empty path.
     #[error("failed to read the path: a field has no name")]
     Empty,
     /// A bracket that is not closed, or closed too early.
     #[error("failed to read the path: a bracket does not match")]
     Bracket,
-    /// `["…"]` that is no JSON string.
+    /// `["…"]` that is not a JSON string.
     #[error("failed to read the path: a quoted name does not end")]
     Quote,
 }

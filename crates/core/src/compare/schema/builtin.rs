@@ -1,8 +1,8 @@
-//! What is known of the kinds of Kubernetes itself, without asking a cluster.
+//! What is known about the built-in kinds of Kubernetes, without a cluster.
 //!
 //! The knowledge is `builtin.txt`, generated from the OpenAPI documents of one Kubernetes release.
 //! It serves clusters of other releases too: the list types of a served version do not change, and
-//! a field that this release does not have yet is [`Node::Plain`](super::Node::Plain).
+//! a field that this release does not have is [`Node::Plain`](super::Node::Plain).
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use super::table::Table;
 use super::{NodeId, Schema, Scope, Shape, text};
 
 static BUILTIN: LazyLock<Builtin> =
-    // The text is part of the program and a test reads it: the empty table is never seen.
+    // The text is part of the program and a test parses it: the empty table is never used.
     LazyLock::new(|| Builtin::new(&text::parse(TEXT).unwrap_or_default()));
 
-/// The table as it is generated; a test holds it against a live API server.
+/// The generated table; a test compares it with a live API server.
 pub const TEXT: &str = include_str!("builtin.txt");
 
 /// The built-in kinds.
@@ -24,7 +24,7 @@ pub fn builtin() -> &'static Builtin {
 /// Kinds and their types; from [`builtin`].
 pub struct Builtin {
     schema: Schema,
-    /// In the order of group, kind, version.
+    /// Sorted by group, kind, version.
     kinds: Vec<Entry>,
 }
 
@@ -57,8 +57,8 @@ impl Builtin {
         }
     }
 
-    /// The shape of a kind's objects in a version; the core group is the empty one. `None` if
-    /// Kubernetes has no such kind, or the release of the table not this version of it.
+    /// The shape of a kind's objects in a version; the core group is empty. `None` if Kubernetes
+    /// has no such kind, or the table's release does not have this version of it.
     pub fn lookup(&self, group: &str, version: &str, kind: &str) -> Option<Shape<'_>> {
         let entry = self
             .versions(group, kind)
@@ -82,7 +82,7 @@ impl Builtin {
     pub fn knows_group(&self, group: &str) -> bool {
         self.kinds
             .binary_search_by(|entry| {
-                // Any one entry of the group will do.
+                // Any entry of the group is enough.
                 (*entry.group).cmp(group)
             })
             .is_ok()

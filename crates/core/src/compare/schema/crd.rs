@@ -1,8 +1,7 @@
 //! A custom resource's types, from its `CustomResourceDefinition`.
 //!
-//! Only list types, merge keys, quantities and base64 stay: of a definition of some hundred
-//! kilobytes a few dozen nodes. All versions are in one arena, so versions that are alike share
-//! their nodes.
+//! Only list types, merge keys, quantities and base64 stay: a CRD of some hundred kilobytes becomes
+//! a few dozen nodes. All versions are in one arena, so equal versions share their nodes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use super::json::{Definitions, JsonSchema, OBJECT_META, Reduction};
 use super::table::{Fields, Table, Type};
 use super::{ListKind, MergeKey, NodeId, Schema, SchemaError, Scope, Shape};
 
-/// What the comparison needs to know of a custom resource.
+/// What the comparison needs to know about a custom resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrdShape {
     /// The API group.
@@ -23,9 +22,9 @@ pub struct CrdShape {
     pub plural: String,
     /// Whether it lives in a namespace.
     pub scope: Scope,
-    /// How one version becomes another.
+    /// How one version is converted to another.
     pub conversion: Conversion,
-    /// All versions, in the order of the definition.
+    /// All versions, in the order of the CRD.
     pub versions: Vec<CrdVersion>,
     schema: Schema,
 }
@@ -36,7 +35,7 @@ pub enum Conversion {
     /// Only `apiVersion` changes: a field is at the same path in every version.
     #[default]
     None,
-    /// A webhook converts: nothing is known of one version from another.
+    /// A webhook converts: one version says nothing about another.
     Webhook,
 }
 
@@ -47,14 +46,14 @@ pub struct CrdVersion {
     pub name: String,
     /// Whether the API server serves it.
     pub served: bool,
-    /// Where the `scale` subresource has the replicas, as a path such as `.spec.replicas`; `None`
-    /// if this version has no such subresource.
+    /// The path of the replicas in the `scale` subresource, such as `.spec.replicas`; `None` if
+    /// this version has no such subresource.
     pub spec_replicas_path: Option<String>,
     root: Option<NodeId>,
 }
 
 impl CrdShape {
-    /// Reduces a definition, `apiextensions.k8s.io/v1`, as JSON text.
+    /// Reduces a CRD, `apiextensions.k8s.io/v1`, from its JSON text.
     pub fn from_json(definition: &str) -> Result<Self, SchemaError> {
         let Definition { spec } =
             serde_json::from_str(definition).map_err(|source| SchemaError::Json {
@@ -180,7 +179,7 @@ fn types(versions: &[Version]) -> BTreeMap<String, Fields> {
         reduction.define(&version.name, &version.schema.root, &definitions);
         if let Some(fields) = reduction.types.get_mut(&version.name) {
             fields.insert("metadata".to_owned(), Type::Named(OBJECT_META.to_owned()));
-            // Without the subresource, status is written like any other field.
+            // Without the subresource, the status is written like any other field.
             if version.subresources.status.is_some() {
                 fields.remove("status");
             }
@@ -192,7 +191,7 @@ fn types(versions: &[Version]) -> BTreeMap<String, Fields> {
     reduction.types
 }
 
-/// The API server serves `metadata` as its own type, whatever a definition says of it.
+/// The API server serves `metadata` as its own type, whatever a CRD says about it.
 fn object_meta() -> Fields {
     let list = |kind| Type::List(kind, Box::new(Type::Plain));
     let map = || Type::Map(Box::new(Type::Plain));

@@ -1,6 +1,6 @@
 //! JSON schemas as Kubernetes writes them, reduced to what a [`Table`](super::table::Table) holds.
 //!
-//! The one reading of the `x-kubernetes-` extensions, for [`super::openapi`] and [`super::crd`].
+//! The only reader of the `x-kubernetes-` extensions, for [`super::openapi`] and [`super::crd`].
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ enum SchemaOrBool {
     Bool(#[expect(dead_code, reason = "no schema, so nothing is known")] bool),
 }
 
-/// The kinds that a type is the type of.
+/// The kinds that have this type.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct GroupVersionKind {
     pub(super) group: String,
@@ -57,20 +57,19 @@ pub(super) struct GroupVersionKind {
     pub(super) kind: String,
 }
 
-/// The type of `metadata`, wherever a whole object is.
+/// The type of `metadata` in every whole object.
 pub(super) const OBJECT_META: &str = "meta.v1.ObjectMeta";
 
-/// What controller-gen gives as the pattern of a `resource.Quantity`, up to the suffixes.
+/// The pattern that controller-gen generates for a `resource.Quantity`, up to the suffixes.
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(";
 
-/// Gathers types from schemas. Objects that are defined in place become types of their own, named
-/// by where they stand.
+/// Gathers types from schemas. Inline objects become types of their own, named by their place.
 #[derive(Default)]
 pub(super) struct Reduction {
     pub(super) types: BTreeMap<String, Fields>,
 }
 
-/// The schemas that references lead to, by full name.
+/// The referenced schemas, by full name.
 pub(super) type Definitions = BTreeMap<String, JsonSchema>;
 
 impl Reduction {
@@ -92,7 +91,7 @@ impl Reduction {
         self.types.insert(name.to_owned(), fields);
     }
 
-    /// The type of a schema that stands at `name`.
+    /// The type of the schema at `name`.
     fn reduce(&mut self, name: &str, schema: &JsonSchema, definitions: &Definitions) -> Type {
         let ty = self.reduce_value(name, schema, definitions);
         if schema.is_atomic_map(definitions) {
@@ -135,7 +134,7 @@ impl Reduction {
         Type::Plain
     }
 
-    /// Two places read alike where a field's own name has a dot in it.
+    /// Two places have the same name if a field's own name contains a dot.
     fn free_name(&self, name: &str) -> String {
         let mut name = name.to_owned();
         while self.types.contains_key(&name) {
@@ -146,7 +145,7 @@ impl Reduction {
 }
 
 impl JsonSchema {
-    /// The full name of the definition that this stands for; one with a default has it in `allOf`.
+    /// The full name of the referenced definition; with a default, the reference is in `allOf`.
     fn reference(&self) -> Option<&str> {
         let reference = match (&self.reference, self.all_of.as_slice()) {
             (Some(reference), _) => reference,
@@ -162,14 +161,14 @@ impl JsonSchema {
             .unwrap_or(self)
     }
 
-    /// A field may say otherwise than its type does: a volume's `claimRef` is granular.
+    /// A field may override its type: a volume's `claimRef` is granular.
     fn is_atomic_map(&self, definitions: &Definitions) -> bool {
         let map_type = self.map_type.as_ref();
         let map_type = map_type.or_else(|| self.resolve(definitions).map_type.as_ref());
         map_type.is_some_and(|map_type| map_type == "atomic")
     }
 
-    /// controller-gen puts the pattern beside the type, a value validation in `allOf` or `anyOf`
+    /// controller-gen writes the pattern next to the type; a value validation in `allOf` or `anyOf`
     /// never has it.
     fn is_quantity(&self) -> bool {
         self.pattern
@@ -186,9 +185,9 @@ pub(super) fn short_name(full: &str) -> &str {
         .unwrap_or(full)
 }
 
-/// Server-side apply and strategic merge need not agree on a list. Items have counterparts if one
-/// of the two finds them, and the keys of server-side apply, which name more (`containerPort` *and*
-/// `protocol`), go first: what either Helm leaves alone then counts as left alone.
+/// Server-side apply and strategic merge may disagree on a list. Items match if one of the two
+/// matches them. The keys of server-side apply are more specific (`containerPort` *and* `protocol`)
+/// and take precedence: what either Helm leaves alone then counts as unchanged.
 fn list_kind(list: &JsonSchema, item: &JsonSchema) -> ListKind {
     let merges = list
         .patch_strategy

@@ -1,5 +1,5 @@
 //! Kubernetes' own types, from the OpenAPI v3 documents that an API server serves under
-//! `/openapi/v3`, one a group version.
+//! `/openapi/v3`, one for each group version.
 //!
 //! This makes the table that [`super::builtin`] reads; at run time no OpenAPI document is fetched.
 
@@ -36,15 +36,15 @@ struct Operation {
     kind: Option<GroupVersionKind>,
 }
 
-/// Lists whose order means nothing, which no extension says: the API server moves the metrics of a
-/// `HorizontalPodAutoscaler` when it converts between versions.
+/// Lists whose order is irrelevant, which no extension declares: the API server moves the metrics
+/// of a `HorizontalPodAutoscaler` when it converts between versions.
 const UNORDERED: [(&str, &str); 1] = [("autoscaling.v2.HorizontalPodAutoscalerSpec", "metrics")];
 
 /// The table of all kinds in these documents (JSON texts) whose objects can be updated.
 ///
-/// Reviews, bindings and other kinds that are only ever created are not in it, nor are lists and
-/// the kinds of subresources. Fails on a document that is not OpenAPI v3, on documents that do not
-/// agree on a type, and on types that are used and not defined.
+/// Without reviews, bindings and other kinds that are only created, and without lists and the kinds
+/// of subresources. Fails on a document that is not OpenAPI v3, on documents that define a type
+/// differently, and on types that are used but not defined.
 pub fn reduce<D: AsRef<str>>(documents: impl IntoIterator<Item = D>) -> Result<Table, SchemaError> {
     let mut table = Table::default();
     for document in documents {
@@ -93,7 +93,7 @@ fn types(definitions: &Definitions) -> BTreeMap<String, Fields> {
     reduction.types
 }
 
-/// Kinds are told from the paths of single objects that can be PUT; these also tell the scope.
+/// Kinds are those with a PUT path of a single object; the path also has the scope.
 fn kinds(document: &Document) -> impl Iterator<Item = (KindName, Kind)> {
     document.paths.iter().filter_map(|(path, operations)| {
         let collection = path.strip_suffix("/{name}")?;

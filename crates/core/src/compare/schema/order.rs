@@ -1,7 +1,7 @@
-//! Keyed lists whose order means something, which no extension says.
+//! Keyed lists whose order is significant, which no extension declares.
 //!
-//! The API finds the items of a keyed list by their keys, so their order is free to it; yet to what reads
-//! the list it may mean something. Each keyed list of Kubernetes was looked at:
+//! The API finds the items of a keyed list by their keys and ignores their order, but the readers of the
+//! list may not. Each keyed list of Kubernetes was checked:
 //!
 //! | list | the order |
 //! |---|---|
@@ -17,12 +17,12 @@
 //! | `variables` of admission policies | one that refers to a later one is refused by the API server: free |
 //! | `ownerReferences`, `drivers`, `claims`, `podGroupTemplates` | found by key alone: free |
 //!
-//! Lists whose order means most (arguments, rules, `envFrom`, projected sources) are atomic anyway.
-//! Custom resources hold pod specs too, so fields of pods are told by their names.
+//! Lists whose order matters most (arguments, rules, `envFrom`, projected sources) are atomic
+//! anyway. Custom resources contain pod specs too, so fields of pods are recognized by name.
 
 use super::{ListKind, MergeKey};
 
-/// The kind of the list in `field` of the type `of`, which has these merge keys.
+/// The kind of the list in `field` of the type `of`, with these merge keys.
 pub(super) fn keyed(of: &str, field: &str, keys: Vec<MergeKey>) -> ListKind {
     let by_name = matches!(keys.as_slice(), [key] if &*key.field == "name");
     match field {

@@ -1,14 +1,14 @@
-//! Types by name: the form that is reduced, printed and compared, before it is compiled into a
+//! Types by name: the form that is reduced, printed and compared before it is compiled into a
 //! [`Schema`].
 //!
-//! Invariant: a type has no type inside it but by name, so that cycles (`JSONSchemaProps`) need
-//! nothing special and every type prints as a few lines.
+//! Invariant: a type contains other types only by name, so that cycles (`JSONSchemaProps`) need no
+//! special case and every type prints as a few lines.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{ListKind, Node, NodeId, Schema, SchemaError, Scope};
 
-/// Named types and the kinds that they are the types of.
+/// Named types, and the kinds that have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The fields of each object type, by the type's name.
@@ -17,7 +17,7 @@ pub struct Table {
     pub kinds: BTreeMap<KindName, Kind>,
 }
 
-/// The fields of an object of which something is known.
+/// The known fields of an object.
 pub type Fields = BTreeMap<String, Type>;
 
 /// A kind in one version.
@@ -31,7 +31,7 @@ pub struct KindName {
     pub kind: String,
 }
 
-/// What is known of a kind.
+/// What is known about a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Whether it lives in a namespace.
@@ -40,7 +40,7 @@ pub struct Kind {
     pub ty: String,
 }
 
-/// What is known of a value, with objects by name: see [`Node`].
+/// What is known about a value, with objects by name: see [`Node`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
     /// Nothing.
@@ -49,9 +49,9 @@ pub enum Type {
     Quantity,
     /// Base64 of bytes.
     Bytes,
-    /// A number or a text.
+    /// A number or a string.
     IntOrString,
-    /// One value, with all that is in it.
+    /// An atomic value, with everything in it.
     Atomic(Box<Type>),
     /// An object of this type.
     Named(String),
@@ -61,7 +61,7 @@ pub enum Type {
     List(ListKind, Box<Type>),
 }
 
-/// A table's types as a schema, and where each type is in it.
+/// A table's types as a schema, with the node of each type.
 pub struct Compiled {
     /// The types; equal ones share a node.
     pub schema: Schema,
@@ -70,8 +70,9 @@ pub struct Compiled {
 }
 
 impl Table {
-    /// Drops what leads to nothing worth knowing: fields that compare as plain JSON, types without
-    /// other fields, and all types that are not reached from `roots`. The roots themselves stay.
+    /// Drops what needs no special comparison: fields that are compared as plain JSON, types with
+    /// only such fields, and all types that are unreachable from `roots`. The roots themselves
+    /// stay.
     #[must_use]
     pub fn prune(mut self, roots: &[&str]) -> Self {
         let useful = self.useful(roots);
@@ -85,8 +86,8 @@ impl Table {
         self
     }
 
-    /// The least set of types that hold something worth knowing, in themselves or in another of the
-    /// set: a cycle that holds nothing is not in it.
+    /// The least set of types that need a special comparison, directly or through another type of
+    /// the set. A cycle without one is not in it.
     fn useful(&self, roots: &[&str]) -> BTreeSet<String> {
         let mut useful: BTreeSet<String> = roots.iter().map(|root| (*root).to_owned()).collect();
         loop {
@@ -117,7 +118,7 @@ impl Table {
         reached
     }
 
-    /// Fails unless every type that is named exists.
+    /// Fails unless every named type exists.
     pub fn check(&self) -> Result<(), SchemaError> {
         let kinds = self.kinds.values().map(|kind| kind.ty.as_str());
         let fields = self.types.values().flat_map(BTreeMap::values);
@@ -130,7 +131,7 @@ impl Table {
         }
     }
 
-    /// The schema of these types. A name that is not defined is [`Node::Plain`].
+    /// The schema of these types. An undefined name is [`Node::Plain`].
     pub fn compile(&self) -> Compiled {
         let twins = Twins::of(&self.types);
         let mut arena = Arena::default();
@@ -166,7 +167,7 @@ impl Type {
             Self::Plain => false,
             Self::Named(name) => useful.contains(name),
             Self::List(ListKind::Atomic, value) => value.is_useful(useful),
-            // A map of anything is worth knowing as a map: the API server drops an empty one.
+            // A map of anything must be known as a map: the API server drops an empty one.
             Self::Map(_)
             | Self::Quantity
             | Self::Bytes
@@ -210,16 +211,16 @@ impl Type {
     }
 }
 
-/// Types without their twins: the containers and init containers of a custom resource are two types
+/// Removes duplicate types: the containers and init containers of a custom resource are two types
 /// by name and one by content.
 struct Twins {
     types: BTreeMap<String, Fields>,
-    /// From a type that was dropped to its twin.
+    /// From each dropped type to its equal.
     dropped: BTreeMap<String, String>,
 }
 
 impl Twins {
-    /// Each round makes the types equal that name only equal types.
+    /// Each round unifies types that refer only to equal types.
     fn of(types: &BTreeMap<String, Fields>) -> Self {
         let mut types = types.clone();
         let mut dropped = BTreeMap::new();
@@ -243,7 +244,7 @@ impl Twins {
         }
     }
 
-    /// A twin may itself have been dropped in a later round.
+    /// Its equal may have been dropped in a later round.
     fn resolve<'n>(&'n self, mut name: &'n str) -> &'n str {
         while let Some(other) = self.dropped.get(name) {
             name = other;
@@ -270,7 +271,7 @@ impl Arena {
         id
     }
 
-    /// A place for a type, before types that name it are defined.
+    /// Reserves a node for a type before types that refer to it are defined.
     fn reserve(&mut self, name: &str) {
         let id = self.push(Node::Plain);
         self.named.insert(name.to_owned(), id);

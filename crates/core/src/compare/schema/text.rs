@@ -1,5 +1,5 @@
-//! A [`Table`] as text: one line a kind, one line a field, in order, so that what changed between
-//! two Kubernetes releases reads as a diff.
+//! A [`Table`] as text: one line for each kind and each field, sorted, so that changes between two
+//! Kubernetes releases read as a diff.
 //!
 //! ```text
 //! kind apps/v1 Deployment Namespaced apps.v1.Deployment
@@ -9,10 +9,10 @@
 //!   ports keyed(port,protocol="TCP")
 //! ```
 //!
-//! After a field's name stands its type: `quantity`, `bytes`, `int-or-string`, a type's name, or one
-//! of `map`, `list` (atomic), `unordered`, `set`, `keyed(...)`, `sequence(...)` and `variables(...)`
-//! with the type of the items after it, which is left out where nothing is known of them. Before the
-//! type of an object that is one value stands `atomic`. Lines that start with `#` are comments.
+//! A field's name is followed by its type: `quantity`, `bytes`, `int-or-string`, a type's name, or
+//! one of `map`, `list` (atomic), `unordered`, `set`, `keyed(...)`, `sequence(...)` and
+//! `variables(...)` followed by the type of the items, if it is known. `atomic` precedes the type of
+//! an atomic object. Lines that start with `#` are comments.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use super::table::{Fields, Kind, KindName, Table, Type};
 use super::{ListKind, MergeKey, SchemaError, Scope};
 
-/// The text form, in the order of names.
+/// The text form, sorted by name.
 pub fn print(table: &Table) -> String {
     let mut out = String::from(
         "# What helm-guard knows of Kubernetes' own types: list types, merge keys, value types.\n\
@@ -94,7 +94,7 @@ fn print_keys(out: &mut String, word: &str, keys: &[MergeKey]) {
     out.push(')');
 }
 
-/// Reads the text form. Fails on the first line that makes no sense, and on names without a type.
+/// Reads the text form. Fails on the first invalid line, and on names without a type.
 pub fn parse(text: &str) -> Result<Table, SchemaError> {
     let mut table = Table::default();
     let mut current: Option<&str> = None;
@@ -150,7 +150,7 @@ fn parse_kind(text: &str) -> Option<(KindName, Kind)> {
 
 type OfKeys = fn(Vec<MergeKey>) -> ListKind;
 
-/// The words before the merge keys of a list.
+/// The keywords before the merge keys of a list.
 const KEYED: [(&str, OfKeys); 3] = [
     ("keyed(", ListKind::Keyed),
     ("sequence(", ListKind::Sequence),
@@ -182,8 +182,8 @@ fn parse_type(text: &str) -> Option<Type> {
     }
 }
 
-/// The keys up to the closing parenthesis, and what follows it. A default is any JSON value, so it
-/// is read as one.
+/// The keys up to the closing parenthesis, and the text after it. A default is any JSON value, so
+/// it is parsed as one.
 fn parse_keys(mut text: &str) -> Option<(Vec<MergeKey>, &str)> {
     let mut keys = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Each rule of sameness and satisfaction alone, on a type that has every kind of field.
+//! Each rule of equality and satisfaction by itself, on a type with every kind of field.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn an_empty_list_is_none_where_it_is_dropped() {
     assert!(!are_same(&empty, &none, Empties::Kept));
 }
 
-/// `expected`: for custom resources, and for built-in kinds.
+/// `expected`: for custom resources and for built-in kinds.
 fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
     let texts = [declared, old, new].map(Value::to_string);
     let [declared, old, new] = texts.each_ref().map(|text| Json::of(text));
@@ -116,12 +116,12 @@ fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
 #[case::items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1, "w": 1}]}), true)]
 #[case::more_items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1}, {"w": 1}]}), false)]
 fn satisfaction(#[case] declared: Value, #[case] new: Value, #[case] expected: bool) {
-    // Nothing stood there before that could tell of an empty value.
+    // There was no old value that could show an empty one.
     assert_eq!(satisfied(&declared, &json!({}), &new), [expected; 2]);
     assert_eq!(satisfied(&declared, &declared, &declared), [true; 2]);
 }
 
-/// An operator leaves zero values out of its custom resource, whatever stood there.
+/// An operator omits zero values of its custom resource, whatever was there.
 #[rstest]
 #[case(json!(false))]
 #[case(json!(0))]
@@ -136,7 +136,7 @@ fn an_absent_value_satisfies_a_zero_of_a_custom_resource(#[case] zero: Value) {
     assert!(!satisfied(&declared, &declared, &json!({"a": 1, "e": "x"}))[0]);
 }
 
-/// A map that nobody put anything into is left out; a struct stands for a choice.
+/// An empty map is omitted; an empty struct is a choice.
 #[test]
 fn an_absent_map_satisfies_an_empty_one_of_a_custom_resource() {
     let empty = |field: &str| json!({field: {}});
@@ -169,7 +169,7 @@ fn a_port_number_is_no_port_name_where_the_schema_knows_both() {
     );
 }
 
-/// A value as a whole: what is not declared may not be in it, unless it was there, or may be a default.
+/// An atomic value: it may contain nothing undeclared, except what was there before or may be a default.
 #[rstest]
 #[case::a_key_more(json!({"atomic": {"a": "1"}}), json!({}), json!({"atomic": {"a": "1", "b": "2"}}), false)]
 #[case::a_key_less(json!({"atomic": {"a": "1"}}), json!({}), json!({"atomic": {}}), false)]
@@ -191,7 +191,7 @@ fn an_atomic_object_is_satisfied_by_what_is_declared_alone(
     assert_eq!(satisfied(&declared, &old, &new), [expected; 2]);
 }
 
-/// Of a built-in kind, what stands there empty is kept by the API server, so removing it is a change.
+/// In a built-in kind, the API server keeps an existing empty value, so removing it is a change.
 #[rstest]
 #[case::stood_there(json!({"e": {}}), json!({"e": {}}), json!({}), false)]
 #[case::had_grown(json!({"e": {}}), json!({"e": {"a": 1}}), json!({}), true)]

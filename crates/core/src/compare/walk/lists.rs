@@ -1,4 +1,4 @@
-//! Lists: how items find their counterparts decides what of a list is declared.
+//! Lists: how items are matched decides which parts of a list are declared.
 
 mod order;
 mod twins;
@@ -25,12 +25,12 @@ struct Keyed<'a, 'l> {
     new: &'l [Json<'a>],
 }
 
-/// The items of one key.
+/// The items with one key.
 #[derive(Clone, Copy)]
 struct Items<'a, 'i> {
-    /// In the newest manifest, or the only one.
+    /// In the newest or only manifest.
     firsts: &'i [Json<'a>],
-    /// In the other one, where two are active.
+    /// In the other one, if two are active.
     seconds: Option<&'i [Json<'a>]>,
     olds: &'i [Json<'a>],
     news: &'i [Json<'a>],
@@ -47,7 +47,7 @@ impl<'a> Walk<'a, '_> {
         let (Some(old), Some(new)) = (items(old), items(new)) else {
             return self.leaf(declared, place);
         };
-        // An empty list has no items that could be missed, yet custom resources keep it.
+        // An empty list has no items that could be missing, but custom resources keep it.
         if place.new.is_none() && declared.each().all(|json| json.text() == "[]") {
             return self.leaf(declared, place);
         }
@@ -76,8 +76,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// Items are found by their merge keys; items that no manifest declares do not matter, nor does
-    /// the order, but for lists in which it means something. `None` when an item has no key.
+    /// Items are matched by their merge keys. Undeclared items do not matter, and neither does the
+    /// order, except in lists where it is significant. `None` if an item has no key.
     fn keyed_list(
         &mut self,
         declared: Declared<'a>,
@@ -133,7 +133,7 @@ impl<'a> Walk<'a, '_> {
         Some(())
     }
 
-    /// One variable, which may stand in the list more than once under its name; the last one counts.
+    /// One variable, whose name may occur several times in the list; the last one counts.
     fn variable(&mut self, place: Place<'a, '_>, items: Items<'a, '_>) {
         let Items {
             firsts,
@@ -153,8 +153,8 @@ impl<'a> Walk<'a, '_> {
         };
         let repeats = firsts.len().max(seconds.map_or(0, <[_]>::len)) > 1;
         if !repeats || (olds.len() == news.len() && news.len() == firsts.len()) {
-            // One item more than declared is a second word on the same thing. So each is held against
-            // the declaration.
+            // One more item than declared is a second declaration of the same thing. So each is
+            // compared with the declaration.
             for index in 0..firsts.len().max(news.len()).max(1) {
                 if let Some(declared) = declared(index) {
                     let values = (olds.get(index).copied(), news.get(index).copied());
@@ -170,8 +170,8 @@ impl<'a> Walk<'a, '_> {
             }
             return;
         }
-        // A repeated name: the API server and Helm's own patches keep now the one, now the other
-        // (helm#12438). Whichever is declared will do.
+        // A repeated name: the API server and Helm's own patches keep either one (helm#12438). Any
+        // declared one is accepted.
         let any: Vec<Json<'a>> = firsts
             .iter()
             .chain(seconds.into_iter().flatten())
@@ -197,7 +197,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// Members that no manifest declares do not matter, nor does the order.
+    /// Undeclared members do not matter, and neither does the order.
     fn set(
         &mut self,
         declared: Declared<'a>,
@@ -247,10 +247,10 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// An atomic list is one value. Yet where nothing was added or taken away, each position is
-    /// judged alone: then drift that one item has already does not block a change to another, and
-    /// the path names the item. Of two manifests, one whose list has another length says nothing of
-    /// single positions.
+    /// An atomic list is one value. But if nothing was added or removed, each position is compared
+    /// separately: existing drift in one item then does not block a change of another, and the path
+    /// names the item. If one of two manifests has a list of another length, it declares nothing
+    /// about single positions.
     fn positions(
         &mut self,
         declared: Declared<'a>,
@@ -268,7 +268,7 @@ impl<'a> Walk<'a, '_> {
             Declared::One(one) => (lines_up(one), None),
             Declared::Two(first, second) => (first.and_then(lines_up), second.and_then(lines_up)),
         };
-        // While only one of two manifests has the list, its positions are no more unanimous than it.
+        // If only one of two manifests has the list, they do not agree on its positions either.
         let is_alone = !declared.is_unanimous();
         let slots: Vec<Declared<'a>> = match (first, second) {
             (Some(first), Some(second)) => first

@@ -1,4 +1,4 @@
-//! Where the walk stands, and the way that led there.
+//! The current place of the walk, and its path.
 
 use crate::compare::{
     items::Keyed,
@@ -8,8 +8,8 @@ use crate::compare::{
     schema::{MergeKey, Shape},
 };
 
-/// The way from the root to where the walk stands: on the stack, so that a walk that finds nothing
-/// builds no path.
+/// The path from the root to the current place. It is on the stack, so that a walk without
+/// violations allocates no path.
 pub(super) enum Trail<'t> {
     Root,
     Field(&'t Trail<'t>, &'t str),
@@ -39,13 +39,13 @@ impl Trail<'_> {
 }
 
 impl Trail<'_> {
-    /// The last step is a field of one of these names.
+    /// Whether the last step is a field with one of these names.
     pub(super) fn ends_in(&self, names: &[&str]) -> bool {
         matches!(self, Trail::Field(_, name) if names.contains(name))
     }
 }
 
-/// The topmost place above the walk that the request removes.
+/// The topmost place on the path that the request removes.
 #[derive(Clone, Copy)]
 pub(super) struct Gone<'a, 't> {
     pub(super) trail: &'t Trail<'t>,
@@ -53,7 +53,7 @@ pub(super) struct Gone<'a, 't> {
     pub(super) old: Json<'a>,
 }
 
-/// The object around the walk that is one value to the API.
+/// The atomic object around the current place.
 pub(super) struct OneValue<'a, 't> {
     pub(super) trail: &'t Trail<'t>,
     pub(super) declared: Json<'a>,
@@ -61,7 +61,7 @@ pub(super) struct OneValue<'a, 't> {
     pub(super) new: Option<Json<'a>>,
 }
 
-/// Where the walk stands.
+/// The current place of the walk.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a, 't> {
     pub(super) old: Option<Json<'a>>,
@@ -74,14 +74,14 @@ pub(super) struct Place<'a, 't> {
 }
 
 impl<'a> Place<'a, '_> {
-    /// What is there before and after the request, opened.
+    /// The value there before and after the request, opened.
     pub(super) fn open(self) -> (Option<Opened<'a>>, Option<Opened<'a>>) {
         let old = self.old.map(open);
         let new = self.new.map(|new| open_beside(new, old.as_ref()));
         (old, new)
     }
 
-    /// One step down, to a value that `old` and `new` hold there.
+    /// One step down, to a value of `old` and `new`.
     pub(super) fn below<'n>(
         self,
         trail: &'n Trail<'n>,

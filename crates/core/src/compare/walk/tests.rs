@@ -1,4 +1,4 @@
-//! What is a violation, and what is none.
+//! What is a violation, and what is not.
 
 mod atomic;
 mod bounds;
@@ -368,7 +368,7 @@ fn an_empty_object_is_declared_to_be_there_and_nothing_more() {
         one(kind, [declared(), added, json!({"spec": {}})]),
         [".spec.selfSigned"]
     );
-    // A built-in kind: the defaults in an object go with it, an empty map is none.
+    // A built-in kind: the defaults in an object are removed with it, and an empty map is dropped.
     let stateful = ("apps", "v1", "StatefulSet");
     let strategy = |rolling: Value| json!({"spec": {"updateStrategy": rolling}});
     let removed = one(

@@ -155,7 +155,7 @@ fn metadata_is_that_of_every_object() {
     let crd = with_spec(&json!({"template": template}));
     let config_map = builtin::builtin().lookup("", "v1", "ConfigMap").unwrap();
     for field in ["finalizers", "ownerReferences", "labels"] {
-        // Two arenas have other numbers for the node of a map's values.
+        // Two arenas number the node of a map's values differently.
         let sort = |shown: String| shown.split('(').next().map(str::to_owned);
         let expected = sort(show(config_map.field("metadata").field(field)));
         for metadata in ["metadata", "spec.template.metadata"] {

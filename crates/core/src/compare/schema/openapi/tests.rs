@@ -58,7 +58,7 @@ fn document(properties: &str) -> String {
 
 const PORTS: &str = r##""type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/io.k8s.api.test.v1.Port"}], "default": {}}"##;
 
-/// What the table says of the one property `at`, or nothing.
+/// The type of the only property, `at`, in the table.
 fn reduced(property: &str) -> String {
     let table = reduce([document(&format!(r#""at": {{{property}}}"#))]).unwrap();
     let printed = text::print(&table);

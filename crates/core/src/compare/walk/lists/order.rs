@@ -1,4 +1,4 @@
-//! Whether a request changes an order that means something, in a list whose items have keys.
+//! Whether a request changes a significant order, in a list whose items have keys.
 
 use crate::compare::{
     items::KeyedList,
@@ -6,8 +6,8 @@ use crate::compare::{
     schema::ListKind,
 };
 
-/// The order is no manifest's, and is not the one that was there before. Items that only some of the
-/// lists have do not matter, wherever they stand.
+/// Whether the order is neither that of a manifest nor the previous one. Items that only some of the
+/// lists have do not matter.
 pub(super) fn is_broken(
     kind: &ListKind,
     manifests: &[&KeyedList<'_>],
@@ -23,7 +23,7 @@ pub(super) fn is_broken(
     }
 }
 
-/// Where the items of a list stand in a manifest, in the list's order.
+/// The positions of a list's items in a manifest, in the list's order.
 fn places(manifest: &KeyedList<'_>, list: &KeyedList<'_>) -> Vec<usize> {
     list.iter()
         .filter_map(|item| manifest.position(item))
@@ -34,10 +34,10 @@ fn is_in_order(manifest: &KeyedList<'_>, list: &KeyedList<'_>) -> bool {
     places(manifest, list).is_sorted()
 }
 
-/// Declared items run in an order that is neither the manifest's nor the one before.
+/// Whether the order of the declared items is neither the manifest's nor the previous one.
 fn moved(manifest: &KeyedList<'_>, old: &KeyedList<'_>, new: &KeyedList<'_>) -> bool {
     let now = places(manifest, new);
-    // A name that a manifest repeats stands where it stands there.
+    // A name that a manifest repeats has the manifest's positions.
     if now.is_sorted() || now == places(manifest, manifest) {
         return false;
     }
@@ -53,7 +53,7 @@ fn moved(manifest: &KeyedList<'_>, old: &KeyedList<'_>, new: &KeyedList<'_>) -> 
     kept != stayed || !came_in_order(&now, &stayed)
 }
 
-/// Each place that is not among `stayed` comes after all smaller and before all greater ones.
+/// Whether each place outside `stayed` comes after all smaller and before all greater ones.
 fn came_in_order(now: &[usize], stayed: &[usize]) -> bool {
     let mut known = stayed.to_vec();
     known.sort_unstable();
@@ -73,7 +73,7 @@ fn came_in_order(now: &[usize], stayed: &[usize]) -> bool {
     from_the_left && from_the_right
 }
 
-/// A variable that refers to another one stands on another side of it than in the manifest and before.
+/// Whether a variable that refers to another one is on another side of it than in the manifest and before.
 fn unsettled(manifest: &KeyedList<'_>, old: &KeyedList<'_>, new: &KeyedList<'_>) -> bool {
     manifest.distinct().any(|item| {
         let value = member(item.item, "value").map(|value| unquoted(value.text()));

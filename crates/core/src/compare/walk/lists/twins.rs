@@ -1,8 +1,8 @@
-//! Items of one merge key of which each stands for itself: two names of one port, two aliases of one
-//! address. The API server takes such twins, and what reads the list sees both.
+//! Separate items with the same merge key: two names of one port, two aliases of one address. The
+//! API server accepts such twins, and readers of the list see both.
 //!
-//! Losing one of two that are declared is a change, and so is renaming one; their order is none, and one
-//! more that nobody declares is as free as any other item.
+//! Losing or renaming one of two declared twins is a change. Their order is irrelevant, and another
+//! undeclared twin is as free as any other item.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ impl<'a> Walk<'a, '_> {
         let (spare_olds, spare_news) = (spare(olds, &own_old), spare(news, &own_new));
         let came = without(&spare_news, &spare_olds);
         let went = without(&spare_olds, &spare_news);
-        // Helm's own patch, which knows ports by their number alone, may leave one of several.
+        // Helm's own patch identifies ports by their number alone, and may leave one of several.
         let is_collapsed = seconds.is_some()
             && self.agreement == Agreement::Every
             && !news.is_empty()
@@ -64,8 +64,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// One item. That it is gone is a change, though each of its values may be missing: of a custom
-    /// resource `{port: 0}` has none that says anything.
+    /// One item. Removing it is a change even if each of its values may be absent: in a custom
+    /// resource, `{port: 0}` has no value that must be present.
     fn one(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
         let before = self.found.len();
         self.at(declared, place);
@@ -75,7 +75,7 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// What is declared, each item once: of two manifests with its counterpart in the other.
+/// The declared items, each once; with two manifests, together with its match in the other one.
 fn slots<'a>(
     firsts: &[Json<'a>],
     seconds: Option<&[Json<'a>]>,
@@ -103,7 +103,7 @@ fn slots<'a>(
     slots
 }
 
-/// For each slot the position of the item that satisfies it.
+/// For each slot, the position of the item that satisfies it.
 fn owned<'a>(
     slots: &[Declared<'a>],
     given: &[Json<'a>],
@@ -126,7 +126,7 @@ fn owned<'a>(
     pair(slots, &given, text, fits)
 }
 
-/// The items that nobody owns.
+/// The unmatched items.
 fn spare<'a>(items: &[Json<'a>], owned: &[Option<usize>]) -> Vec<Json<'a>> {
     let mut is_owned = vec![false; items.len()];
     for at in owned.iter().flatten() {
@@ -139,7 +139,7 @@ fn spare<'a>(items: &[Json<'a>], owned: &[Option<usize>]) -> Vec<Json<'a>> {
     spare.map(|(item, _)| *item).collect()
 }
 
-/// Those of `items` that are not in `others` too, as often as they are.
+/// The items of `items` without those of `others`, with multiplicity.
 fn without<'a>(items: &[Json<'a>], others: &[Json<'a>]) -> Vec<Json<'a>> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for other in others {

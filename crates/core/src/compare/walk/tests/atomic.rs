@@ -1,4 +1,4 @@
-//! Objects that are one value to the API.
+//! Atomic objects.
 
 use rstest::rstest;
 
@@ -11,7 +11,7 @@ fn service(selector: &Value) -> Value {
     json!({"spec": {"selector": selector}})
 }
 
-/// The paths that rules are asked about, and those that people are told.
+/// The paths that rules match, and those that messages show.
 fn parts(kind: Kind, [declared, old, new]: [Value; 3]) -> Vec<(String, Option<String>)> {
     let texts = [declared, old, new].map(|value| value.to_string());
     let [declared, old, new] = texts.each_ref().map(|text| Json::of(text));

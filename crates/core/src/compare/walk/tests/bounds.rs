@@ -1,4 +1,4 @@
-//! How much work a comparison is, counted in steps.
+//! The work of a comparison, counted in steps.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn steps(kind: Kind, [declared, old, new]: [&Value; 3]) -> (Vec<String>, u64) {
     (paths, budget.spent())
 }
 
-/// A few steps for each item, and those to run over the text.
+/// A few steps for each item, and those to scan the text.
 const STEPS_AN_ITEM: usize = 100;
 
 #[track_caller]

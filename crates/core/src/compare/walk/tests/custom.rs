@@ -66,7 +66,7 @@ fn anything_else_in_a_custom_resource_is_a_change(
     assert_eq!(found, [path]);
 }
 
-/// The API server stores what a built-in kind says, so another spelling is another text.
+/// The API server stores the text of a `ConfigMap`, so another spelling is another text.
 #[test]
 fn a_config_map_says_what_it_says() {
     let data = |text: &str| json!({"data": {"timeout": text}});

@@ -1,4 +1,4 @@
-//! Items that share a merge key, and orders that mean something.
+//! Items that share a merge key, and significant orders.
 
 use rstest::rstest;
 
@@ -7,7 +7,7 @@ use super::*;
 const WEB: &str = ".spec.template.spec.containers[name=web]";
 const PORT: &str = ".ports[containerPort=8080,protocol=TCP]";
 
-/// The ports of a container, by name, all of one number.
+/// The ports of a container, by name, all with the same number.
 fn ports(names: &[&str]) -> Value {
     let port = |name: &&str| json!({"name": name, "containerPort": 8080, "protocol": "TCP"});
     let ports: Vec<Value> = names.iter().map(port).collect();
@@ -222,7 +222,7 @@ fn a_variable_stays_after_those_that_it_refers_to(
     assert!(in_pod(&declared, &env(new), &env(new)).is_empty());
 }
 
-/// One item of an atomic list is put right, and another stays as it drifted.
+/// One item of an atomic list is restored, and another stays drifted.
 #[test]
 fn a_correction_beside_drift_passes_while_two_manifests_are_active() {
     let role = ("rbac.authorization.k8s.io", "v1", "Role");
