@@ -1,11 +1,11 @@
-//! Emergencies: who may break the glass, what is recorded of it, and when it is settled. Pure.
+//! Emergencies: who has break-glass, what is recorded, and how a change is resolved. Pure.
 //!
 //! Invariants
 //! - A [`RedactedPatch`] holds no Secret value: it is redacted when it is made.
 //! - Time is an argument.
 //!
-//! Start at [`grant::leave`] for who may, at [`recorded::record`] for what is kept, at
-//! [`settle::settle`] for what happens to it.
+//! Start at [`grant::leave`] for who may act, at [`recorded::record`] for the record, at
+//! [`settle::settle`] for its resolution.
 
 pub mod grant;
 pub mod grant_validation;

@@ -3,15 +3,15 @@
 //! Pure: no client, no clock. The bytes of a Secret or `ConfigMap` come in, typed data goes out.
 //!
 //! Invariants
-//! - The release record is the truth; labels, annotations and field managers of live objects are
-//!   the client's to choose and are never consulted here.
-//! - Decoding is bounded: a record can not make the process allocate more than its limit.
-//! - One document that does not parse costs that document, never its neighbours.
+//! - The release record is authoritative. Clients choose the labels, annotations and field managers
+//!   of live objects, so these are never consulted here.
+//! - Decoding is bounded: a record cannot make the process allocate more than its limit.
+//! - A document that does not parse is skipped, never its neighbors.
 //!
 //! - No error and no `Debug` here shows a value from a record or a manifest: they hold Secrets.
 //!
 //! Start at [`record::decode`], then [`manifest::parse`], then [`lifecycle::active_set`].
-//! [`storage::RecordMeta`] is what a record's metadata alone tells.
+//! [`storage::RecordMeta`] is what a record's metadata alone contains.
 
 pub mod hooks;
 pub mod identity;

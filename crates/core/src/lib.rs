@@ -1,4 +1,4 @@
-//! What decides in helm-guard: release records, manifests, the comparison, the policy and the rule.
+//! The decision of helm-guard: release records, manifests, the comparison, the policy and the rule.
 //!
 //! The modules, in the direction in which data flows; a module uses only those above it:
 //!
@@ -15,8 +15,8 @@
 //! | [`breakglass`] | the identities that may pass in an emergency, and what is recorded of it |
 //!
 //! Invariants
-//! - No client, no socket, no file, no clock: all that is known comes in as an argument. The
-//!   dependencies see to it, and `tests/layers.rs` sees to the dependencies.
+//! - No client, no socket, no file, no clock: all facts are arguments. The dependencies ensure it,
+//!   and `tests/layers.rs` checks the dependencies.
 //!
 //! Start reading at [`guard::judge`]: it is the rule that the rest serves.
 

@@ -1,4 +1,4 @@
-//! Names as the API server takes them. Also what keeps a name from being more than a name in a
+//! Names that the API server accepts. The same checks keep a name from having another meaning in a
 //! selector, a path or an expression.
 
 /// The longest name of an object.

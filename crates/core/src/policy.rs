@@ -1,11 +1,11 @@
-//! Who may do what, where. Pure.
+//! The compiled policy: who may do what, where. Pure.
 //!
 //! Invariants
-//! - A [`Policy`] is checked whole when it is made, and never changes; the one in force is replaced
-//!   whole ([`Live`]), so that a request sees one policy from beginning to end.
+//! - A [`Policy`] is validated completely when it is compiled, and is immutable; the one in force
+//!   is replaced as a whole ([`Live`]), so that each request sees one policy throughout.
 //! - Identities match exactly, and only the user of the review counts, which is the effective one
 //!   after impersonation.
-//! - Nothing here is asked before something is violated, so a policy costs a harmless request nothing.
+//! - Policies are consulted only after a violation, so a harmless request pays nothing for them.
 //!
 //! Start at [`Policy`].
 
@@ -66,10 +66,10 @@ use crate::{
 /// The policy in force.
 pub type Live = Arc<ArcSwap<Policy>>;
 
-/// On an object of a manifest: the mode of violations of it, `Warn` or `Audit`.
+/// The annotation of a declared object with the mode for its violations, `Warn` or `Audit`.
 const MODE_ANNOTATION: &str = "helm-guard.dev/mode";
 
-/// A policy, ready to be asked.
+/// A compiled policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
     spec: Arc<GuardPolicySpec>,
@@ -87,7 +87,7 @@ pub struct Policy {
     alerts: Plan,
 }
 
-/// Whose object it is, and where.
+/// The owner and the place of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// API group of the object.
@@ -102,10 +102,10 @@ pub struct Place<'a> {
     pub chart: &'a str,
 }
 
-/// An object, and what rules look at of it. No `Debug`: it may be a Secret.
+/// An object with everything that rules match on. No `Debug`: it may be a Secret.
 #[derive(Clone, Copy)]
 pub struct Object<'a> {
-    /// Whose it is, and where.
+    /// Its owner and place.
     pub place: Place<'a>,
     /// The API version in which it is declared.
     pub version: &'a str,
@@ -113,12 +113,12 @@ pub struct Object<'a> {
     pub name: &'a str,
     /// The labels of its namespace.
     pub labels: Labels<'a>,
-    /// The object as the newest active manifest of the release has it.
+    /// The object from the newest active manifest of the release.
     pub manifest: Option<&'a Tree<'a>>,
 }
 
 impl Object<'_> {
-    /// Whether a path of the object is one of the pattern's, or below one.
+    /// Whether a path of the object matches the pattern, or is below a match.
     fn has_at(&self, pattern: &pattern::Pattern, path: &FieldPath) -> bool {
         pattern.covers(path, |parents, step| self.manifest?.position(parents, step))
     }
@@ -129,11 +129,11 @@ impl Object<'_> {
 pub enum Labels<'a> {
     /// These.
     Known(&'a BTreeMap<String, String>),
-    /// Nobody has told of them yet: then the strictest of what may count does.
+    /// Not known yet: then the strictest candidate applies.
     Unknown,
 }
 
-/// Who asks for a change, and how.
+/// Who requests a change, and how.
 #[derive(Clone, Copy)]
 pub struct Requester<'a> {
     /// The user.
@@ -142,11 +142,11 @@ pub struct Requester<'a> {
     pub field_manager: Option<&'a str>,
     /// The object before the change.
     pub old_object: Option<&'a Tree<'a>>,
-    /// Where the license of an exempt controller is looked for.
+    /// Where a license of an exempt controller may be.
     pub evidence: Evidence<'a>,
 }
 
-/// What somebody does to an object.
+/// An operation on an object.
 #[derive(Clone, Copy)]
 pub enum Act<'a> {
     /// Delete it.
@@ -160,7 +160,7 @@ pub enum Act<'a> {
 /// A change of a path.
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
-    /// Which.
+    /// The path.
     pub path: &'a FieldPath,
     /// The value there before it, as JSON text.
     pub old: Option<&'a str>,
@@ -168,18 +168,18 @@ pub struct Change<'a> {
     pub new: Option<&'a str>,
 }
 
-/// Whom to turn to when a change cannot wait.
+/// The hint for a change that cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmergencyHint<'a> {
-    /// No break-glass identity and no runbook is configured, so nothing is said.
+    /// Neither a break-glass identity nor a runbook is configured, so there is no hint.
     None,
-    /// There is a break-glass identity, but no page that says how to use it.
+    /// There is a break-glass identity, but no runbook.
     BreakGlass,
-    /// The page to read: it says how to use the identities, so it is named alone.
+    /// The runbook, which explains how to use the identities, so only it is named.
     Runbook(&'a str),
 }
 
-/// What is in force where nobody says anything.
+/// The default policy.
 impl Default for Policy {
     fn default() -> Self {
         Self::of(&GuardPolicySpec::default(), &mut Problems::default())
@@ -187,10 +187,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Checks a policy, and makes it ready to be asked.
+    /// Validates and compiles a policy.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All problems of the policy.
     pub fn compile(spec: &GuardPolicySpec) -> Result<Self, PolicyError> {
         let mut problems = Problems::default();
         let policy = Self::of(spec, &mut problems);
@@ -202,7 +202,7 @@ impl Policy {
         if let Some(url) = &spec.runbook_url
             && !is_url(url)
         {
-            problems.add("spec.runbookURL", format!("{url:?} is no URL"));
+            problems.add("spec.runbookURL", format!("{url:?} is not a URL"));
         }
         let presets = presets::compile(&spec.presets, problems);
         let alerts = Plan::compile(&spec.alerts, spec.runbook_url.as_deref());
@@ -228,7 +228,7 @@ impl Policy {
         Arc::new(ArcSwap::from_pointee(self))
     }
 
-    /// The document that it was made from.
+    /// The document that it was compiled from.
     pub fn spec(&self) -> &GuardPolicySpec {
         &self.spec
     }
@@ -247,13 +247,12 @@ impl Policy {
         }
     }
 
-    /// The mode where nothing more specific is said.
+    /// The default mode.
     pub fn default_mode(&self) -> Mode {
         self.modes.default_mode()
     }
 
-    /// What happens to a violation there. Where the policy lets charts say so, the object's own manifest
-    /// may loosen it.
+    /// The mode for a violation there. If the policy allows it, the object's own manifest may loosen it.
     pub fn mode(&self, object: &Object<'_>) -> Mode {
         let mode = self.modes.mode(object);
         if self.chart_annotations == ChartAnnotations::Ignore {
@@ -266,22 +265,22 @@ impl Policy {
         own.map_or(mode, |own| mode.max(own))
     }
 
-    /// For how long an uninstallation may delete.
+    /// How long an uninstallation may delete objects.
     pub fn uninstalling_max_age(&self) -> Option<SignedDuration> {
         self.uninstalling_max_age
     }
 
-    /// What becomes there of changes to what no release declares.
+    /// What happens there to changes of undeclared fields.
     pub fn undeclared(&self, object: &Object<'_>) -> UndeclaredMode {
         self.modes.undeclared(object)
     }
 
-    /// Whether changes to what no release declares count anywhere.
+    /// Whether changes of undeclared fields count anywhere.
     pub fn guards_undeclared(&self) -> bool {
         self.modes.guards_undeclared()
     }
 
-    /// Whether this undeclared change passes although others do not.
+    /// Whether this undeclared change is exempt.
     pub fn excepts(
         &self,
         identity: UserIdentity<'_>,
@@ -320,8 +319,8 @@ impl Policy {
         }
     }
 
-    /// The rules in force for objects of this kind and place that need a field of the object itself as
-    /// their license: whoever may write that field could make a controller act.
+    /// The rules in force for objects of this kind and place whose license is a field of the object
+    /// itself: anyone who may write that field could make a controller act.
     pub fn licensed<'p>(&'p self, object: &'p Object<'_>) -> impl Iterator<Item = &'p Rule> {
         let is_licensed = |rule: &&Rule| {
             matches!(
@@ -335,14 +334,14 @@ impl Policy {
             .filter(|rule| rule.is_about(object))
     }
 
-    /// Whether the user is a controller that acts for objects of another kind (an autoscaler), or
-    /// because of what happens to a namespace: then it has to be found out whether it has its license.
+    /// Whether the user is a controller that acts because of objects of another kind (an autoscaler)
+    /// or of the state of a namespace: then its license must be looked up.
     pub fn has_license(&self, identity: UserIdentity<'_>, license: License) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| rule.license == license && rule.holds(identity))
     }
 
-    /// The rule that lets an autoscaler through that no release declares.
+    /// The rule that allows an autoscaler that no release declares.
     pub fn undeclared_autoscaler(
         &self,
         by: Requester<'_>,
@@ -359,12 +358,12 @@ impl Policy {
         Some(Arc::clone(rule.name()))
     }
 
-    /// Who may break the glass, where, and what is asked of them.
+    /// The break-glass identities, their scope, and the requirements.
     pub fn emergencies(&self) -> &Emergencies {
         &self.emergencies
     }
 
-    /// Who hears of what.
+    /// The alert sinks.
     pub fn alerts(&self) -> &Plan {
         &self.alerts
     }

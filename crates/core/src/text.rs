@@ -1,10 +1,10 @@
-//! Text for people: messages, lists and times, with a bound on what somebody else wrote.
+//! Text for people: messages, lists and times, with a bound on foreign text.
 
 use std::{borrow::Cow, fmt::Display};
 
 use jiff::Timestamp;
 
-/// Stands where something is cut off.
+/// Marks where a text was cut.
 const MARK: &str = "…";
 
 /// Cuts a text to at most `bytes`, between characters, and marks the cut.

@@ -1,14 +1,14 @@
 //! YAML as Helm reads it: YAML 1.1, by the rules of Go's `sigs.k8s.io/yaml` over `go-yaml` v2.
 //!
-//! `granit-parser` finds the nodes; what they mean is decided here, since no library for Rust has
-//! Go's rules: `yes` and `0644`, keys of any scalar type as strings, the last of two equal keys,
-//! `<<` in the order in which Go merges, whole floats as the integers that Go's JSON prints.
-//! `tests/yaml-golden` proves the result against Go, and lists where it differs.
+//! `granit-parser` finds the nodes; their meaning is decided here, because no Rust library has Go's
+//! rules: `yes` and `0644`, keys of any scalar type as strings, the last of two equal keys, `<<` in
+//! Go's order of merging, integral floats as the integers that Go's JSON prints.
+//! `tests/yaml-golden` checks the result against Go, and lists the differences.
 //!
 //! Invariants
-//! - No recursion and no alias makes more of a document than the [`Allowance`] holds: what a value costs
-//!   is taken before the value is made.
-//! - An error carries a place and a kind, and no text of the document.
+//! - No recursion, and no alias expands a document beyond its [`Allowance`]: the cost of a value is
+//!   deducted before the value is built.
+//! - An error has a place and a kind, and no text of the document.
 //!
 //! Start at [`read`]; [`scalar`] has the rules for plain words.
 
@@ -21,23 +21,23 @@ mod scalar;
 
 pub use scalar::number;
 
-/// Levels of nesting that are read: fewer than the 128 at which JSON parsers stop, so that
-/// whatever is declared can be parsed again. A CRD's schema has about 60.
+/// The deepest nesting: less than the 128 levels at which JSON parsers stop, so that every declared
+/// object can be parsed again. A CRD's schema has about 60.
 const MAX_DEPTH: usize = 120;
 
-/// Bytes that all documents may expand to, each value costing its text and [`VALUE_COST`]: ten times
-/// the largest records that are known. Bounds the time that reading takes.
+/// The most bytes that all documents may expand to, where each value costs its text and
+/// [`VALUE_COST`]: ten times the largest known records. Bounds the parsing time.
 const EXPANDED_BYTES: usize = 128 << 20;
 
-/// The same for one document of a manifest: bounds the memory, as one tree is there at a time. A
-/// dozen times the largest object that etcd takes.
+/// The same for one document of a manifest: bounds the memory, because only one tree exists at a
+/// time. A dozen times the largest object that etcd accepts.
 const DOCUMENT_BYTES: usize = 32 << 20;
 
-/// Bytes that aliases may add to one manifest. Without a limit of their own, a record of a few
-/// kilobytes would be kept as many mebibytes.
+/// The most bytes that aliases may add to one manifest. Without their own limit, a record of a few
+/// kilobytes could take many mebibytes.
 const ALIASED_BYTES: usize = 3 << 20;
 
-/// What a value takes in memory beside its text, in bytes.
+/// The memory of a value in addition to its text, in bytes.
 const VALUE_COST: usize = 48;
 
 /// What is wrong with a document's YAML.
@@ -49,13 +49,13 @@ pub enum Fault {
     /// A tag that does not fit its value: `!!int five`.
     #[error("a tag does not fit its value")]
     Tag,
-    /// A key that JSON can not have: null, a list, an object, or an integer over 63 bits.
+    /// A key that JSON cannot have: null, a list, an object, or an integer over 63 bits.
     #[error("a key is null, a list, an object or too big a number")]
     Key,
     /// `<<` on something that is neither an object nor a list of objects.
     #[error("a merge key has neither an object nor a list of objects as its value")]
     Merge,
-    /// An alias to nothing, or to what it is part of.
+    /// An alias to nothing, or to a value that contains it.
     #[error("an alias has no anchor before it")]
     Alias,
     /// `.inf` or `.nan`: JSON has none.
@@ -66,7 +66,7 @@ pub enum Fault {
     TooMuch,
 }
 
-/// Why a document can not be read as YAML.
+/// Why a document cannot be read as YAML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} (line {line} of the document)")]
 pub struct YamlError {
@@ -76,14 +76,14 @@ pub struct YamlError {
     pub line: usize,
 }
 
-/// What is left of the bytes that documents may expand to.
+/// The remaining bytes that documents may expand to.
 #[derive(Debug)]
 pub struct Allowance {
-    /// All of them.
+    /// For all documents.
     all: Cell<usize>,
-    /// The one that is being read.
+    /// For the current document.
     document: Cell<usize>,
-    /// What aliases add.
+    /// For aliases.
     aliases: Cell<usize>,
     each_document: usize,
 }
@@ -96,7 +96,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// For the manifest of a record, which anybody may have written.
+    /// For the manifest of a record, which anyone may have written.
     pub fn for_manifest() -> Self {
         Self::new(DOCUMENT_BYTES, ALIASED_BYTES)
     }
@@ -110,17 +110,17 @@ impl Allowance {
         }
     }
 
-    /// Another document is read.
+    /// Starts another document.
     fn begin(&self) {
         self.document.set(self.each_document);
     }
 
-    /// Takes the cost of one value with that many bytes of text.
+    /// Deducts the cost of one value with this many bytes of text.
     fn value(&self, text: usize) -> Result<(), Fault> {
         self.spend(text.saturating_add(VALUE_COST))
     }
 
-    /// Takes the cost of what an alias stands for.
+    /// Deducts the cost of an alias' value.
     fn alias(&self, cost: usize) -> Result<(), Fault> {
         take(&self.aliases, cost)?;
         self.spend(cost)
@@ -143,8 +143,8 @@ fn take(from: &Cell<usize>, cost: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads one document; blank and comment-only text is null. What follows the end of the document
-/// (`...`) is not looked at, as in Go.
+/// Reads one document; blank and comment-only text is null. Text after the end of the document
+/// (`...`) is ignored, as in Go.
 pub fn read(document: &str, allowance: &Allowance) -> Result<Value, YamlError> {
     allowance.begin();
     compose::compose(document, allowance)

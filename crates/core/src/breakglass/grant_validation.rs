@@ -1,8 +1,7 @@
-//! Whether a grant may be made, approved or ended in this way: the rules that need to know who asks,
-//! which the schema of the custom resource cannot have.
+//! Validates the creation, approval and end of grants: the rules that depend on the user, which the
+//! schema of the CRD cannot express.
 //!
-//! What is wrong is said at once, not only the first of it, as far as
-//! [`SHOWN`](crate::policy::problem::SHOWN) goes.
+//! All problems are reported at once, up to [`SHOWN`](crate::policy::problem::SHOWN).
 
 use jiff::Timestamp;
 
@@ -19,7 +18,7 @@ use crate::{
 /// The longest reason, in bytes; the schema counts characters.
 pub const REASON_BYTES: usize = 1024;
 
-/// What is wrong with a new grant.
+/// The problems of a new grant.
 pub fn new_grant(
     rules: &Emergencies,
     grant: &BreakGlassGrant,
@@ -74,13 +73,13 @@ pub fn new_grant(
     wrong.lines()
 }
 
-/// One person's grants that are in force at the same time: a loop is stopped, an incident is not.
+/// The most grants of one user in force at the same time: enough for an incident, too few for a loop.
 const MOST_IN_FORCE: usize = 32;
-/// One person's grants of as many days as they are kept.
+/// The most stored grants of one user.
 const MOST_KEPT: usize = 500;
 
-/// What is wrong with one more grant of somebody who has these. Whoever has thousands could keep the
-/// guard from finding the one that matters.
+/// The problems of another grant for a user with these grants. With thousands of grants, a user
+/// could keep the guard from finding the one that matters.
 pub fn one_more(theirs: &[BreakGlassGrant], now: Timestamp) -> Option<String> {
     let in_force = theirs
         .iter()
@@ -96,8 +95,8 @@ pub fn one_more(theirs: &[BreakGlassGrant], now: Timestamp) -> Option<String> {
     })
 }
 
-/// What is wrong with a change of a grant: it may be revoked, and nothing else. The definition says so
-/// too; this is for a cluster where somebody took that out.
+/// The problems of a change of a grant: it may only be revoked. The CRD has the same rule; this covers
+/// a cluster where somebody removed it.
 pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String> {
     let mut allowed = old.spec.clone();
     allowed.revoked = true;
@@ -108,7 +107,7 @@ pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String
     }
 }
 
-/// What is wrong with a change of a grant's approvals: who writes one says so in their own name.
+/// The problems of a change of a grant's approvals: a user may only approve in their own name.
 pub fn approved_grant(
     rules: &Emergencies,
     (old, new): (&BreakGlassGrant, &BreakGlassGrant),
@@ -202,7 +201,7 @@ mod tests {
             },
             "status": {"approvals": []},
         });
-        // The empty pointer is the grant as it is.
+        // The empty pointer is the unchanged grant.
         if !pointer.is_empty() {
             *grant.pointer_mut(pointer).unwrap() = value;
         }

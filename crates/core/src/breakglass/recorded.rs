@@ -1,8 +1,8 @@
-//! The record of an emergency change: what [`crate::api::EmergencyChange`] says of it.
+//! The record of an emergency change: the content of [`crate::api::EmergencyChange`].
 //!
-//! It is small on purpose, since it is written to etcd before the change is answered: values are cut
-//! where messages cut them, and the patch is left out where it is long. With [`Limits::in_cluster`] of them,
-//! each of at most some 60 KiB and usually of 2, the cluster's store stays in reach of its limits.
+//! It is small on purpose, because it is written to etcd before the request is answered: values are cut as
+//! in messages, and a long patch is omitted. With [`Limits::in_cluster`] of them, each of at most some 60
+//! KiB and usually of 2, the cluster's store stays in reach of its limits.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -59,10 +59,10 @@ const NAME_CHARS: usize = 46;
 pub const RELEASE_LABEL: &str = "helm-guard.dev/release";
 /// The label with the kind of the object.
 pub const KIND_LABEL: &str = "helm-guard.dev/kind";
-/// The label with the name of the object, where it can be a label.
+/// The label with the name of the object, if it is a valid label value.
 pub const OBJECT_LABEL: &str = "helm-guard.dev/object";
 
-/// What is known of the object before the change.
+/// What is known about the object before the change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Before {
     /// Group and version, as in a manifest.
@@ -73,7 +73,7 @@ pub struct Before {
     pub resource_version: Option<String>,
 }
 
-/// The record of a change that is about to pass; none for one that violates nothing.
+/// The record of a change before it is allowed; `None` if it violates nothing.
 pub fn record(
     decided: &Decided<'_>,
     (leave, made): (&Leave, &RedactedPatch),
@@ -103,7 +103,7 @@ pub fn record(
         operation: match effect(request) {
             Some(Effect::Delete) => ChangeOperation::Delete,
             Some(Effect::Scale) => ChangeOperation::Scale,
-            // A record that is created is a change of its release.
+            // Creating a release record is a change of its release.
             Some(Effect::Update | Effect::UpdateMetadata) | None => ChangeOperation::Update,
         },
         object: ChangedObject {
@@ -151,7 +151,7 @@ fn text(shown: &Shown) -> Option<String> {
     }
 }
 
-/// The object that holds a record, under one of its names ([`super::retried::names`]).
+/// The object with a record, under one of its names ([`super::retried::names`]).
 pub fn document(spec: EmergencyChangeSpec, name: &str) -> EmergencyChange {
     let mut document = EmergencyChange::new(name, spec);
     let (spec, labels) = (
@@ -172,9 +172,9 @@ pub fn document(spec: EmergencyChangeSpec, name: &str) -> EmergencyChange {
     document
 }
 
-/// The name of an object as the first part of a record's name.
+/// The name of an object, as the first part of a record's name.
 pub(super) fn object_name(object: &str) -> String {
-    // A name of an object need not be a DNS name (`system:reader`); that of a custom resource must.
+    // The name of an object need not be a DNS name (`system:reader`), but that of a custom resource must be.
     let object: String = object
         .chars()
         .take(NAME_CHARS)
@@ -190,7 +190,7 @@ pub(super) fn object_name(object: &str) -> String {
     }
 }
 
-/// A time that says nothing, for comparisons.
+/// A placeholder time, for comparisons.
 pub(super) fn never() -> Time {
     Time(Timestamp::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! What an emergency change did to an object, as a patch that can be kept and shown.
+//! What an emergency change did to an object, as a patch that may be stored and shown.
 
 use json_patch::PatchOperation;
 use serde::Serialize;
@@ -6,32 +6,32 @@ use serde_json::Value;
 
 use crate::guard::{Raw, Request};
 
-/// The longest patch that is kept whole, in bytes of JSON. A log line or an event sink takes that
-/// much; an object may be a hundred times larger.
+/// The longest patch that is kept complete, in bytes of JSON. A log line or an event sink accepts
+/// this much; an object may be a hundred times larger.
 const PATCH_BYTES: usize = 64 * 1024;
 
-/// Paths kept of a patch that is too long.
+/// The most paths that are kept of a patch that is too long.
 const PATHS: usize = 200;
 
-/// What the API server writes by itself with every change: in a patch it only hides the change.
+/// Fields that the API server updates with every change: in a patch, they only hide the change.
 const NOISE: [&str; 4] = ["managedFields", "resourceVersion", "generation", "uid"];
 
 /// A change to an object, with every Secret value in it masked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RedactedPatch {
-    /// From the old object to the new one, RFC 6902; of a scale request from the old Scale to the
-    /// new one. Absent for a delete, and where an object could not be read.
+    /// From the old object to the new one, RFC 6902; for a scale request, from the old Scale to the
+    /// new one. Absent for a delete, and if an object could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<json_patch::Patch>,
-    /// Where the change is, for a patch too long to keep.
+    /// The paths of the change, for a patch that is too long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
 }
 
 impl RedactedPatch {
-    /// Takes the change from the two objects of a request. `mask` replaces what may not be shown
-    /// in an object of this kind, in such a way that equal values stay equal.
+    /// Computes the change from the two objects of a request. `mask` replaces what may not be shown
+    /// in an object of this kind, so that equal values stay equal.
     pub fn of(request: &Request<'_>, mask: impl Fn(&mut Value)) -> Self {
         let read = |raw: Option<Raw<'_>>| -> Option<Value> {
             let mut object = serde_json::from_str(raw?.get()).ok()?;
@@ -39,8 +39,8 @@ impl RedactedPatch {
             if request.sub_resource == "scale" {
                 show_zero(&mut object);
             }
-            // Before the two are compared: afterwards it would be too late to tell which values
-            // of the patch are secret.
+            // Before the comparison: afterwards, nobody could tell which values of the patch are
+            // secret.
             mask(&mut object);
             Some(object)
         };
@@ -69,8 +69,8 @@ fn path(operation: &PatchOperation) -> String {
     operation.path().to_string()
 }
 
-/// A Scale to zero comes without `spec.replicas` (it is `omitempty`), and a patch that removes the
-/// field would not say what was asked for.
+/// A Scale to zero has no `spec.replicas` (it is `omitempty`), and a patch that removes the field
+/// would not show the requested number.
 fn show_zero(scale: &mut Value) {
     if let Some(Value::Object(spec)) = scale.get_mut("spec") {
         spec.entry("replicas").or_insert_with(|| Value::from(0));

@@ -1,9 +1,10 @@
-//! Whether two records are of one change: requests are retried.
+//! Whether two records are of the same change: requests are retried.
 //!
-//! The API server asks its webhooks again, in a request with another uid, if an object was written by
-//! somebody else in between. Clients repeat what was not answered. Each of these is the same change.
+//! The API server calls its webhooks again, with another request uid, if somebody else wrote the
+//! object in between. Clients repeat unanswered requests. Each repetition is the same change.
 //!
-//! A record has the name of what it records, so that two replicas that are asked at once write one.
+//! The name of a record is derived from its content, so that two replicas that are called at once write only
+//! one.
 
 use aws_lc_rs::digest;
 use jiff::SignedDuration;
@@ -13,19 +14,19 @@ use crate::api::{
     change::{ChangeOperation, ChangedObject},
 };
 
-/// Within this time after a change, the same again is a retry. The API server gives up a request after a
-/// minute, so that the last retry has taken effect before [`super::settle::GRACE`] is over.
+/// Within this time after a change, the same again is a retry. The API server aborts a request after a
+/// minute, so the last retry has taken effect before [`super::settle::GRACE`] is over.
 pub const RETRY_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 
-/// Hexadecimal digits of the hash in a record's name. Two changes of one object share them once in four
+/// Hexadecimal digits of the hash in a record's name. Two changes of one object collide once in four
 /// billion times.
 const DIGITS: usize = 8;
 
-/// The same content comes so often under a numbered name; after that, the name is the request's own.
+/// The most numbered names for the same content; after that, the name comes from the request's uid.
 pub const NUMBERED: usize = 8;
 
-/// What is done, as a hash: who does what to which object of which release under which grant. None if the
-/// record does not hold the whole change, so that another one would look the same.
+/// A hash of the change: who does what to which object of which release under which grant. `None` if the
+/// record does not contain the whole change, so that another change could look the same.
 pub fn content(spec: &EmergencyChangeSpec) -> Option<String> {
     let is_whole = match spec.operation {
         ChangeOperation::Delete => spec.object.uid.is_some(),
@@ -49,8 +50,8 @@ pub fn content(spec: &EmergencyChangeSpec) -> Option<String> {
     Some(hash(&json))
 }
 
-/// The names of a record, in the order in which they are tried. The first that is free, or has the record of
-/// the same change, is the one.
+/// The names of a record, in the order of the attempts. The first name that is free, or has a record of the
+/// same change, is used.
 pub fn names(spec: &EmergencyChangeSpec) -> impl Iterator<Item = String> {
     let object = super::recorded::object_name(&spec.object.name);
     let request = hash(spec.request_uid.as_bytes());
@@ -66,7 +67,7 @@ pub fn names(spec: &EmergencyChangeSpec) -> impl Iterator<Item = String> {
     numbered.chain([last])
 }
 
-/// Whether what is on record is this very change, asked about once more.
+/// Whether the existing record is of this very change, requested again.
 pub fn is_of(known: &EmergencyChange, spec: &EmergencyChangeSpec) -> bool {
     if known.spec.request_uid == spec.request_uid {
         return true;

@@ -1,15 +1,15 @@
-//! When an emergency change is settled: the change, the object as it is, what the release declares
-//! now, and the time go in; the state comes out.
+//! How an emergency change is resolved: from the change, the live object, what the release declares
+//! now, and the time, to the new state.
 //!
-//! The rule is that of drift: a change is settled when the object is again as the newest revision
-//! declares it, at every field that was changed. Whether the chart took the value (`Absorbed`) or the
-//! value went back (`Reverted`) is told by the value itself; of a Secret, whose values are recorded as
-//! marks alone, by whether a later revision did it.
+//! The rule is that of drift: a change is resolved when every changed field of the object is again as
+//! the newest revision declares it. The value shows whether the chart adopted it (`Absorbed`) or it
+//! was reverted (`Reverted`). The values of a Secret are recorded only as marks, so there a later
+//! revision decides.
 //!
-//! While Helm is at work, or where nobody can say what is declared, nothing is settled.
+//! While Helm is at work, or if the declared state is unknown, nothing is resolved.
 //!
-//! What releases hang on (a record of theirs, a namespace, a definition) is in no manifest, so that no
-//! chart can take the change: it stays open until it is taken back or a later revision stands.
+//! What releases depend on (a record, a namespace, a CRD) is in no manifest, so no chart can adopt the
+//! change: it stays open until it is reverted or a later revision is deployed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// A change that nobody has seen in the cluster after this time never came to be: the API server has
-/// long given up any request that it asked about.
+/// A change that is not visible in the cluster after this time was never persisted: the API server
+/// has long aborted the request.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(90);
 
 /// Everything that the state depends on.
@@ -41,58 +41,58 @@ pub struct Sight<'a> {
     pub change: &'a EmergencyChangeSpec,
     /// The state so far.
     pub state: State,
-    /// The object as it is; none if it is gone.
+    /// The live object; `None` if it is gone.
     pub live: Option<&'a Value>,
-    /// What the release says of it.
+    /// What the release declares about it.
     pub standing: Standing<'a>,
-    /// What is known of the kind's fields.
+    /// What is known about the kind's fields.
     pub shape: Shape<'a>,
-    /// What happens to empty lists of the kind.
+    /// How empty lists of the kind are stored.
     pub empties: Empties,
     /// Now.
     pub now: Timestamp,
 }
 
-/// What the release says of the object now.
+/// What the release now declares about the object.
 #[derive(Clone, Copy, Debug)]
 pub enum Standing<'a> {
     /// Helm is at work on it, or its record cannot be read or compared.
     Unsaid,
-    /// There is no such release any more.
+    /// The release no longer exists.
     Gone,
     /// This revision is deployed.
     Deployed {
         /// Its number.
         revision: u32,
-        /// What it declares of the object; none if it does not hold it.
+        /// The object in it; `None` if it does not declare the object.
         object: Option<&'a Value>,
     },
 }
 
-/// A state that a change has come to.
+/// A new state of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
     /// The state.
     pub state: State,
     /// Why.
     pub message: String,
-    /// The revision that settled it.
+    /// The revision that resolved it.
     pub revision: Option<u32>,
 }
 
-/// How the object looks at one of the changed fields.
+/// How one of the changed fields of the object compares.
 struct Look {
-    /// As the change made it; none where values are marks.
+    /// Equal to the new value of the change; `None` if values are marks.
     made: Option<bool>,
-    /// As it was before the change.
+    /// Equal to the value before the change.
     before: Option<bool>,
-    /// As the release declared it then.
+    /// Equal to what the release declared then.
     declared_then: Option<bool>,
-    /// As the release declares it now, or no longer does.
+    /// Equal to what the release declares now, or no longer declares.
     declared_now: bool,
 }
 
-/// The state that the change is in now; none if that is the one it has been in.
+/// The new state of the change; `None` if it is unchanged.
 pub fn settle(sight: &Sight<'_>) -> Option<Next> {
     if sight.state.is_settled() {
         return None;
@@ -104,7 +104,7 @@ pub fn settle(sight: &Sight<'_>) -> Option<Next> {
     (next.state != sight.state).then_some(next)
 }
 
-/// The state of a change whose object cannot be looked at: all that is known of it is the time.
+/// The state of a change whose object cannot be read: only the time is known.
 pub fn blind(
     change: &EmergencyChangeSpec,
     state: State,
@@ -114,7 +114,7 @@ pub fn blind(
     let is_over = now >= change.reconcile_by.0;
     (is_over && matches!(state, State::Pending | State::Open)).then(|| Next {
         state: State::Overdue,
-        message: format!("the object cannot be looked at: {why}"),
+        message: format!("the object cannot be read: {why}"),
         revision: None,
     })
 }
@@ -145,7 +145,7 @@ fn of_delete(sight: &Sight<'_>) -> Option<Next> {
         _ if is_there || sight.live.is_none() => Some(in_place(sight)),
         _ => Some(Next {
             state: State::Reverted,
-            message: "the object is there again".to_owned(),
+            message: "the object exists again".to_owned(),
             revision: later(sight),
         }),
     }
@@ -224,7 +224,7 @@ fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<
     let wanted = declared.map(values).unwrap_or_default();
     let is = |recorded: &Option<String>| reads(&found, recorded.as_deref());
     let made = match is(&field.new) {
-        // One of several items of a key is gone, while the others are there.
+        // Whether one of several items with a key is gone, while the others remain.
         Some(false) if field.new.is_none() && wanted.len() > 1 => {
             is(&field.old).map(|is_there| !is_there)
         }
@@ -234,15 +234,15 @@ fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<
         made,
         before: is(&field.old),
         declared_then: is(&field.declared),
-        // A path that cannot be read is never satisfied: somebody has to look.
+        // An invalid path is never satisfied: a person has to look.
         declared_now: !steps.is_empty() && are_satisfied(sight, steps, &wanted, &found),
     }
 }
 
-/// So many items of one merge key are looked at.
+/// The most items with one merge key that are compared.
 const MOST_TWINS: usize = 64;
 
-/// Whether a value that was recorded as text is there; none where the text is a mark or was cut.
+/// Whether a recorded value is present; `None` if the text is a mark or was cut.
 fn reads(found: &[&Value], recorded: Option<&str>) -> Option<bool> {
     let Some(text) = recorded else {
         return Some(found.is_empty());
@@ -251,8 +251,8 @@ fn reads(found: &[&Value], recorded: Option<&str>) -> Option<bool> {
     Some(found.iter().any(|found| **found == recorded))
 }
 
-/// Every declared value is there. Of environment variables of one name any will do, since Helm's own
-/// patch may keep only one.
+/// Whether every declared value is present. For environment variables with one name, any is enough,
+/// because Helm's own patch may keep only one.
 fn are_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &[&Value], found: &[&Value]) -> bool {
     let is_there = |wanted: &&Value| match found {
         [] => is_satisfied(sight, steps, wanted, None),
@@ -298,7 +298,7 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
     satisfies(wanted, against, shape, rules)
 }
 
-/// The change is not to be seen: it is under way, it never came to be, or it was taken back.
+/// The change is not visible: it is in progress, was never persisted, or was reverted.
 fn undone(sight: &Sight<'_>, message: &str) -> Option<Next> {
     if sight.state == State::Pending {
         return unseen(sight);
@@ -314,7 +314,7 @@ fn unseen(sight: &Sight<'_>) -> Option<Next> {
     let is_late = sight.now.duration_since(sight.change.at.0) >= GRACE;
     (sight.state == State::Pending && is_late).then(|| Next {
         state: State::Void,
-        message: "nobody has seen it in the cluster: the request failed after it was recorded"
+        message: "it never appeared in the cluster: the request failed after it was recorded"
             .to_owned(),
         revision: None,
     })

@@ -1,17 +1,18 @@
-//! Tokens of the emergency account and what ends them.
+//! Tokens of the emergency account, and when they end.
 //!
-//! A token is bound to a Secret that was made for its grant: once the Secret is gone, the API server takes
-//! the token for invalid (`k8s.io/kubernetes/pkg/serviceaccount/claims.go`). The Secret holds nothing.
+//! A token is bound to a Secret that was made for its grant: once the Secret is gone, the API server
+//! treats the token as invalid (`k8s.io/kubernetes/pkg/serviceaccount/claims.go`). The Secret is
+//! empty.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::grant::end;
 use crate::api::BreakGlassGrant;
 
-/// The label of such a Secret: the name of the grant, which is the name of the Secret too.
+/// The label of such a Secret: the name of the grant, which is also the name of the Secret.
 pub const GRANT_LABEL: &str = "helm-guard.dev/grant";
 
-/// Whether the tokens of a grant are to end: it is gone, was revoked, or its time is over.
+/// Whether the tokens of a grant must end: it was deleted or revoked, or it has expired.
 pub fn is_over(grant: Option<&BreakGlassGrant>, longest: SignedDuration, now: Timestamp) -> bool {
     grant.is_none_or(|grant| {
         grant.spec.revoked || end(grant, longest).is_none_or(|(end, _)| end <= now)

@@ -1,18 +1,18 @@
-//! What hooks run as: a chart's own Job may delete or patch what the chart declares.
+//! The service accounts of hooks: a chart's own Job may delete or patch what the chart declares.
 
 use serde_json::Value;
 
 use super::{manifest, record::Record};
 use crate::names;
 
-/// Hooks that are looked at; more are as if they named no account.
+/// The most hooks that are read; further ones count as naming no account.
 const MOST: usize = 32;
 
-/// Bytes of the manifest of such a hook, likewise.
+/// The most bytes of such a hook's manifest, likewise.
 const LARGEST: usize = 64 << 10;
 
 /// The service accounts, in the release's namespace, that Jobs and Pods among the hooks of a pending
-/// revision name. Of a revision that is not pending no hook of an operation runs, so none is kept.
+/// revision name. If a revision is not pending, none of its hooks runs, so none is kept.
 pub fn accounts(record: &Record) -> Vec<Box<str>> {
     if !record.status.is_pending() {
         return Vec::new();
@@ -42,7 +42,7 @@ pub fn accounts(record: &Record) -> Vec<Box<str>> {
     accounts
 }
 
-/// Where objects of a kind have their Pod's spec.
+/// The path of the Pod's spec in objects of a kind.
 fn pod_spec(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some("/spec"),
@@ -76,7 +76,7 @@ mod tests {
         #[case] spec: &str,
         #[case] expected: &[&str],
     ) {
-        // As Helm writes it: with the annotation that makes it a hook.
+        // In Helm's format: with the annotation that makes it a hook.
         let manifest = format!(
             "# Source: web/templates/hook.yaml\napiVersion: v1\nkind: {kind}\n\
              metadata: {{name: migrate, annotations: {{helm.sh/hook: pre-upgrade}}}}\n{spec}\n"

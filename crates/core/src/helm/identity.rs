@@ -1,9 +1,9 @@
-//! The names of things: an object as an admission request and a manifest both name it, a release,
-//! a declared object.
+//! The names of things: an object in an admission request or a manifest, a release, a declared
+//! object.
 
 use std::{fmt, sync::Arc};
 
-/// What names an object in a cluster.
+/// The identity of an object in a cluster.
 ///
 /// The API version is left out on purpose: Helm matches objects between revisions by name,
 /// namespace, group and kind alone (`pkg/kube/resource.go`), and so does the guard.
@@ -52,7 +52,7 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// A release by its own namespace and name, as the record's body has them.
+/// A release by its own namespace and name, from the record's body.
 ///
 /// The record may be stored in another namespace (Flux `storageNamespace`), so the namespace of
 /// the Secret does not stand in for it.
@@ -70,19 +70,19 @@ impl fmt::Display for ReleaseName {
     }
 }
 
-/// One object that a manifest declares, normalised to what Helm sends to the API server.
+/// One object that a manifest declares, normalized to what Helm sends to the API server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeclaredObject {
     /// API group, empty for the core group. Of a kind that moved, the group in which it lives now
     /// ([`current_group`]), whatever the document says.
     pub group: String,
     /// API version without the group: `v1`. A version of the old group, where the kind moved: it is
-    /// the current group's version of that name, where there is one.
+    /// the current group's version of that name, if there is one.
     pub version: String,
     /// Kind.
     pub kind: String,
-    /// The namespace that the document names, if it names one. Which namespace the object has in
-    /// the end depends on the kind's scope: see `releases`.
+    /// The namespace that the document names, if it names one. The actual namespace depends on the
+    /// kind's scope: see `releases`.
     pub namespace: Option<String>,
     /// `metadata.name`.
     pub name: String,
@@ -98,7 +98,7 @@ pub struct DeclaredObject {
     pub json: Arc<str>,
 }
 
-/// Says which object it is, and nothing of what is in it: it may be a Secret.
+/// Shows which object it is, and nothing of its content: it may be a Secret.
 impl fmt::Debug for DeclaredObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?} (line {})", self.kind, self.name, self.line)

@@ -2,14 +2,14 @@
 //!
 //! Helm writes the record before it touches an object, and supersedes the old revision before it
 //! marks the new one deployed (facts of `pkg/action/{install,upgrade,rollback,uninstall}.go`).
-//! [`active_set`] turns the statuses into the manifests that a live object may rightly follow.
+//! [`active_set`] turns the statuses into the manifests that a live object may follow.
 
 use std::{fmt, str::FromStr};
 
 /// A revision's status: the `status` label of the record, equal to `info.status` in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// `unknown`, and any word that Helm does not know.
+    /// `unknown`, and any status that Helm does not know.
     Unknown,
     /// `deployed`
     Deployed,
@@ -38,8 +38,7 @@ impl Status {
         )
     }
 
-    /// The status that Helm's word stands for. A word that Helm does not know is no error, for Helm
-    /// itself reads any.
+    /// The status with this name. An unknown name is not an error, because Helm itself accepts any.
     pub fn from_word(word: &str) -> Self {
         match word {
             "deployed" => Self::Deployed,
@@ -54,7 +53,7 @@ impl Status {
         }
     }
 
-    /// Helm's word for it.
+    /// Its name in Helm.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -84,7 +83,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What the newest revision's status says about Helm right now.
+/// The current phase of Helm, from the status of the newest revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Deployed, or superseded/unknown in transit: one manifest counts.
@@ -93,7 +92,7 @@ pub enum Phase {
     Pending,
     /// The newest revision failed. No Helm operation is running.
     Failed,
-    /// `helm uninstall` runs: deletes pass.
+    /// `helm uninstall` runs: deletes are allowed.
     Uninstalling,
 }
 
@@ -102,9 +101,9 @@ pub enum Phase {
 pub struct ActiveSet {
     /// The newest revision.
     pub newest: u32,
-    /// The revision that the newest one is replacing, while both may be found in the cluster.
+    /// The revision that the newest one is replacing, while objects of both may be in the cluster.
     pub base: Option<u32>,
-    /// What the newest revision's status says.
+    /// The phase, from the newest revision's status.
     pub phase: Phase,
 }
 

@@ -1,12 +1,12 @@
 //! The manifest of a revision: the YAML documents that Helm sent to the API server.
 //!
 //! Invariants
-//! - What Helm applies is what is declared: documents are split, read, and expanded from lists
-//!   by the rules of the code that Helm runs (apimachinery, cli-runtime, `sigs.k8s.io/yaml`).
-//! - One document that can not be read is one problem; its neighbours are declared all the same.
-//! - A manifest is whatever somebody wrote: an object is [`OBJECT_BYTES`] at most, all of them
-//!   [`MANIFEST_BYTES`] and [`OBJECTS`]. What is beyond is a problem and takes no memory.
-//! - Hooks are not declared: Helm creates and deletes them when it pleases.
+//! - Declared is what Helm applies: documents are split, read, and expanded from lists by the rules
+//!   of the code that Helm runs (apimachinery, cli-runtime, `sigs.k8s.io/yaml`).
+//! - A document that cannot be read is one problem; its neighbors are declared nevertheless.
+//! - Anyone may have written a manifest: an object has at most [`OBJECT_BYTES`], all of them
+//!   [`MANIFEST_BYTES`] and [`OBJECTS`]. Anything beyond is a problem and takes no memory.
+//! - Hooks are not declared: Helm creates and deletes them during its operations.
 //!
 //! Start at [`parse`].
 
@@ -26,14 +26,14 @@ mod split;
 
 use split::Document;
 
-/// Bytes of JSON that a declared object may have: twice what etcd takes.
+/// The most bytes of JSON of a declared object: twice what etcd accepts.
 pub const OBJECT_BYTES: usize = 3 << 20;
 
-/// Bytes that a manifest may have, and the JSON of its objects together: more than twice the largest
-/// record that is known.
+/// The most bytes of a manifest, and of the JSON of its objects together: more than twice the
+/// largest known record.
 pub const MANIFEST_BYTES: usize = 16 << 20;
 
-/// Objects that a manifest may declare.
+/// The most objects that a manifest may declare.
 pub const OBJECTS: usize = 10_000;
 
 /// The longest namespace, kind and version, all of them labels of DNS.
@@ -42,23 +42,23 @@ const LABEL_BYTES: usize = 63;
 /// The longest group and, of most kinds, the longest name; those of RBAC have no limit.
 const NAME_BYTES: usize = 1024;
 
-/// Problems that are kept one by one; more are counted.
+/// The most problems that are kept; more are counted.
 const PROBLEMS: usize = 32;
 
-/// What a manifest declares.
+/// The content of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// The declared objects in the order of the manifest, each once: of two documents for one
-    /// object the last is in force, as Helm applies both in order.
+    /// The declared objects in the order of the manifest, each once: if two documents are for one
+    /// object, the last counts, because Helm applies both in order.
     pub objects: Vec<DeclaredObject>,
-    /// The documents, or items of lists, that are no objects: the first of them.
+    /// The first documents, or items of lists, that are not objects.
     pub problems: Vec<DocumentProblem>,
-    /// How many more of these there are.
+    /// The number of further ones.
     pub more_problems: usize,
 }
 
 impl Manifest {
-    /// How many documents, or items of lists, are no objects.
+    /// The number of documents, or items of lists, that are not objects.
     pub fn problem_count(&self) -> usize {
         self.problems.len() + self.more_problems
     }
@@ -76,7 +76,7 @@ impl Manifest {
     }
 }
 
-/// A document, or an item of a list, that can not be taken for an object.
+/// A document, or an item of a list, that is not an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentProblem {
     /// The line of the manifest on which the document starts, counted from 1.
@@ -87,7 +87,7 @@ pub struct DocumentProblem {
     pub error: DocumentError,
 }
 
-/// What is wrong with a document. Shows nothing of its content.
+/// The problem of a document. Shows nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// Not readable as YAML.
@@ -96,7 +96,7 @@ pub enum DocumentError {
     /// A scalar or a list where an object should be.
     #[error("failed to read the document as an object")]
     NotAnObject,
-    /// A field that names the object is missing, empty, or no string.
+    /// A field that names the object is missing, empty, or not a string.
     #[error("failed to read the object's {0}")]
     Field(&'static str),
     /// A field that names the object is longer than Kubernetes allows.
@@ -108,7 +108,7 @@ pub enum DocumentError {
     /// The object is larger than any that the API server stores.
     #[error("the object is larger than {OBJECT_BYTES} bytes")]
     ObjectTooLarge,
-    /// The objects before this one are all that a manifest may declare.
+    /// The objects before this one have reached the limit of a manifest.
     #[error(
         "the manifest is larger than {MANIFEST_BYTES} bytes or has more than {OBJECTS} objects"
     )]
@@ -117,12 +117,12 @@ pub enum DocumentError {
 
 /// Reads a manifest as Helm reads it.
 ///
-/// Never fails as a whole: what can not be read is in [`Manifest::problems`].
+/// Never fails as a whole: what cannot be read is in [`Manifest::problems`].
 pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
     read(manifest, release, Hooks::LeftOut)
 }
 
-/// Reads the manifest of a hook, all of whose objects are one.
+/// Reads the manifest of a hook, all of whose objects are hooks.
 pub fn parse_hook(manifest: &str, release: &ReleaseName) -> Manifest {
     read(manifest, release, Hooks::Read)
 }
@@ -174,18 +174,18 @@ fn read(manifest: &str, release: &ReleaseName, hooks: Hooks) -> Manifest {
     found
 }
 
-/// The texts of the documents of any YAML stream that hold more than blank lines and comments, each
-/// with the line on which it starts, counted from 1.
+/// The documents of a YAML stream with more than blank lines and comments, each with its first
+/// line, counted from 1.
 pub fn documents(stream: &str) -> impl Iterator<Item = (u32, &str)> {
     split::documents(stream).map(|document| (document.line, document.text))
 }
 
 type Item = Result<Map<String, Value>, DocumentError>;
 
-/// The objects in a document: itself, or what its `items` hold, however deep.
+/// The objects in a document: itself, or those in its `items`, at any depth.
 ///
-/// Helm tells a list by `items`, not by its kind (`unstructuredJSONScheme` of apimachinery), and
-/// an item without kind and version gets those of the list (`PodList` holds Pods).
+/// Helm recognizes a list by `items`, not by its kind (`unstructuredJSONScheme` of apimachinery),
+/// and an item without kind and version gets those of the list (`PodList` holds Pods).
 fn flatten(value: Value) -> Vec<Item> {
     let Value::Object(mut object) = value else {
         return vec![Err(DocumentError::NotAnObject)];
@@ -253,7 +253,7 @@ fn declare(
     })
 }
 
-/// The object as JSON. Its tree is gone before the text is copied to where it stays.
+/// The object as JSON. Its tree is freed before the text is copied.
 fn text_of(object: Map<String, Value>) -> Result<Arc<str>, DocumentError> {
     let mut text = Bounded::default();
     serde_json::to_writer(&mut text, &object).map_err(|_full| DocumentError::ObjectTooLarge)?;
@@ -262,7 +262,7 @@ fn text_of(object: Map<String, Value>) -> Result<Arc<str>, DocumentError> {
     Ok(text.into())
 }
 
-/// Takes [`OBJECT_BYTES`] and no more.
+/// Accepts at most [`OBJECT_BYTES`].
 #[derive(Default)]
 struct Bounded {
     bytes: Vec<u8>,
@@ -282,8 +282,8 @@ impl io::Write for Bounded {
     }
 }
 
-/// Of several documents for one object only the last stays. A document without a namespace and
-/// one with the release's name the same object, whatever the scope of the kind.
+/// If several documents are for one object, only the last stays. A document without a namespace and
+/// one with the release's namespace name the same object, whatever the scope of the kind.
 fn keep_last(objects: &mut Vec<DeclaredObject>, release: &ReleaseName) {
     let key = |object: &DeclaredObject| {
         (
@@ -308,9 +308,9 @@ fn keep_last(objects: &mut Vec<DeclaredObject>, release: &ReleaseName) {
     objects.retain(|object| last.get(&key(object)).copied() == position.next());
 }
 
-/// Helm takes hooks out before it stores a manifest; a post-renderer of Helm 3 can put the
-/// annotation on an object afterwards, which Helm then creates and never thinks of as a hook, yet
-/// its author meant one, so it is left alone.
+/// Helm removes hooks before it stores a manifest. A post-renderer of Helm 3 can add the annotation
+/// to an object afterwards. Helm then creates it as an ordinary object, but its author meant a
+/// hook, so it is not guarded.
 fn is_hook(object: &Map<String, Value>) -> bool {
     object
         .get("metadata")
@@ -318,7 +318,7 @@ fn is_hook(object: &Map<String, Value>) -> bool {
         .is_some_and(|metadata| annotation(metadata, "helm.sh/hook").is_some())
 }
 
-/// A name is kept as it is, apart from the object that is compressed.
+/// A name is stored as it is, separately from the compressed object.
 fn short(name: &str, bytes: usize, field: &'static str) -> Result<String, DocumentError> {
     if name.len() > bytes {
         return Err(DocumentError::TooLong(field));
@@ -330,7 +330,7 @@ fn annotation<'a>(metadata: &'a Map<String, Value>, key: &str) -> Option<&'a Val
     metadata.get("annotations")?.as_object()?.get(key)
 }
 
-/// A string that is not empty.
+/// A non-empty string.
 fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     object.get(key)?.as_str().filter(|text| !text.is_empty())
 }

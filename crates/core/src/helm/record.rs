@@ -1,15 +1,15 @@
 //! The body of a release record.
 //!
 //! Helm stores base64 of gzip of JSON under the key `release` (`pkg/storage/driver/util.go`). A
-//! Secret adds the API's own base64 around it, which the client library has taken off already, so
-//! Secrets and `ConfigMap`s arrive here alike. Records from before compression are plain JSON
+//! Secret adds the API's own base64 around it, which the client library has already removed, so
+//! Secrets and `ConfigMap`s look the same here. Records from before compression are plain JSON
 //! inside the base64.
 //!
 //! Invariants
-//! - Decoding allocates no more than [`Limits`] allow; a record is whatever somebody wrote.
-//! - Only the fields of [`Record`] are materialised: chart templates, files and values, most of
-//!   a record's size, are skipped over.
-//! - Neither `Debug` nor an error shows content: manifests and values hold Secrets.
+//! - Decoding allocates no more than [`Limits`] allow; anyone may have written a record.
+//! - Only the fields of [`Record`] are materialized: chart templates, files and values, most of a
+//!   record's size, are skipped.
+//! - Neither `Debug` nor an error shows content: manifests and values contain Secrets.
 //!
 //! Start at [`decode`].
 
@@ -25,13 +25,13 @@ pub use envelope::EnvelopeError;
 /// How big a record may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of JSON that a record may inflate to.
+    /// The most bytes of JSON that a record may inflate to.
     pub inflated_bytes: usize,
 }
 
 impl Default for Limits {
-    /// 16 MiB: an object holds at most 1 MiB, real records inflate to about ten times their size
-    /// (6.6 MB is the largest reported), and gzip can reach a thousand times.
+    /// 16 MiB: an object has at most 1 MiB, real records inflate to about ten times their size (6.6
+    /// MB is the largest reported), and gzip can reach a thousand times.
     fn default() -> Self {
         Self {
             inflated_bytes: 16 << 20,
@@ -42,11 +42,11 @@ impl Default for Limits {
 /// How Helm applies the release's objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ApplyMethod {
-    /// Patches made from the old manifest, the new one and the live object: `csa`, and every
-    /// release that says nothing.
+    /// Patches made from the old manifest, the new one and the live object: `csa`, and releases
+    /// without a method.
     #[default]
     ClientSide,
-    /// Server-side apply: `ssa`, the default of releases born under Helm 4.
+    /// Server-side apply: `ssa`, the default of releases created by Helm 4.
     ServerSide,
 }
 
@@ -101,13 +101,13 @@ pub struct Record {
     pub last_deployed: Option<String>,
     /// When its uninstallation began, likewise.
     pub deleted: Option<String>,
-    /// What Helm says about the revision: `Upgrade complete`.
+    /// Helm's description of the revision: `Upgrade complete`.
     pub description: Option<String>,
     /// How Helm applies the objects.
     pub apply_method: ApplyMethod,
     /// The revision that a rollback went back to (Helm 4).
     pub rollback_revision: Option<u32>,
-    /// The objects, as YAML documents; what Helm applied but for its own labels and annotations.
+    /// The objects, as YAML documents; what Helm applied, without its own labels and annotations.
     pub manifest: String,
     /// The hooks.
     pub hooks: Vec<Hook>,
@@ -137,25 +137,25 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// Why a record can not be read. The caller says which record.
+/// Why a record cannot be read. The caller says which record.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The wrapping is broken, or holds too much.
+    /// The envelope is invalid, or contains too much.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// What is inside is not the JSON of a release.
+    /// The content is not the JSON of a release.
     #[error(
         "failed to parse the record as JSON of a release: {fault} at byte {column} of line {line}"
     )]
     Json {
-        /// What is wrong, without any of the content.
+        /// The error, without any of the content.
         fault: &'static str,
         /// Line of the JSON.
         line: usize,
         /// Column of the JSON.
         column: usize,
     },
-    /// A release that lacks what names it.
+    /// A release without a name, namespace or revision.
     #[error("failed to read the record: it has no {field}")]
     Incomplete {
         /// The field of the JSON.
@@ -170,8 +170,9 @@ pub enum DecodeError {
 }
 
 impl Limits {
-    /// Bytes of JSON that a payload says it inflates to, for whoever allots memory before decoding:
-    /// [`decode`] takes no more. It is zero where decoding fails before anything is inflated.
+    /// The bytes of JSON that a payload claims to inflate to, for callers that reserve memory
+    /// before decoding: [`decode`] takes no more. Zero if decoding fails before anything is
+    /// inflated.
     pub fn claimed_bytes(self, payload: &[u8]) -> usize {
         let claimed = envelope::claimed_bytes(payload);
         if claimed > self.inflated_bytes {
@@ -184,22 +185,22 @@ impl Limits {
 
 /// Reads the value of a record's `release` key.
 ///
-/// `payload` is base64 text: the string in a `ConfigMap`, the bytes in a Secret after the API's
-/// base64 is off.
+/// `payload` is base64 text: the string in a `ConfigMap`, the bytes in a Secret after removing the
+/// API's base64.
 pub fn decode(payload: &[u8], limits: &Limits) -> Result<Record, DecodeError> {
     let json = envelope::open(payload, *limits)?;
     body::parse(&json)
 }
 
-/// A record with the values that its chart was rendered with, for who compares two of them.
+/// A record with the values that its chart was rendered with, to compare two records.
 pub struct Whole {
     /// The record.
     pub record: Record,
-    /// The values as JSON text; an empty object where there are none.
+    /// The values as JSON text; an empty object if there are none.
     pub values: String,
 }
 
-/// The record alone: values hold Secrets.
+/// Shows the record alone: values contain Secrets.
 impl fmt::Debug for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.record.fmt(f)

@@ -1,12 +1,11 @@
-//! What the metadata of a release record tells, without its body.
+//! What the metadata of a release record contains, without its body.
 //!
-//! Helm keeps one object a revision, named `sh.helm.release.v1.<release>.v<revision>`
+//! Helm stores one object for each revision, named `sh.helm.release.v1.<release>.v<revision>`
 //! (`pkg/storage/storage.go`), and sets the labels `name`, `status` and `version` last, so that
-//! they always agree with the body. An index over metadata is therefore right, and cheap.
+//! they always agree with the body. So an index over metadata is correct, and cheap.
 //!
 //! Invariants
-//! - The object's name says which revision it is; a label that contradicts it is an error, never
-//!   a choice between two truths.
+//! - The object's name identifies the revision; a label that contradicts it is an error.
 //! - Custom labels (`helm --labels`) and the unreliable `createdAt`/`modifiedAt` have no effect.
 //!
 //! Start at [`RecordMeta::from_metadata`].
@@ -15,14 +14,14 @@ use std::fmt;
 
 use crate::helm::lifecycle::Status;
 
-/// What the names of all release records begin with.
+/// The prefix of the names of all release records.
 pub const NAME_PREFIX: &str = "sh.helm.release.v1.";
 
 /// The data key that holds a record's body, in Secrets and `ConfigMap`s alike.
 pub const DATA_KEY: &str = "release";
 
-/// The type of Secrets that hold records (`pkg/storage/driver/secrets.go`). A Secret of another type that
-/// bears the labels of a record is none, whoever believes it: its type cannot change.
+/// The type of Secrets that hold records (`pkg/storage/driver/secrets.go`). A Secret of another type with
+/// the labels of a record is not a record: its type cannot change.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
 
 /// The label selector of every release record; Helm 2 wrote `OWNER=TILLER` and is not matched.
@@ -53,7 +52,7 @@ impl fmt::Display for Driver {
     }
 }
 
-/// A release record, as far as its metadata tells.
+/// A release record, from its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordMeta {
     /// The release's name.
@@ -63,18 +62,18 @@ pub struct RecordMeta {
     pub storage_namespace: String,
     /// Revision number, from 1.
     pub revision: u32,
-    /// The `status` label; [`Status::Unknown`] where it is missing.
+    /// The `status` label; [`Status::Unknown`] if it is missing.
     pub status: Status,
-    /// What the record is stored in.
+    /// The kind of object that stores the record.
     pub driver: Driver,
     /// The name of the object.
     pub object_name: String,
 }
 
-/// Why an object that is labelled and named as a release record can not be taken for one.
+/// Why an object with the label and name of a release record is not accepted as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    /// The name has Helm's prefix, and then no release and revision.
+    /// The name has Helm's prefix, but no release and revision after it.
     #[error("failed to read a release and a revision from the name of {driver} {object_name:?}")]
     Name {
         /// What kind of object.
@@ -97,8 +96,8 @@ pub enum MetadataError {
 impl RecordMeta {
     /// Reads the metadata of an object that carries the label `owner=helm`.
     ///
-    /// `Ok(None)` is an object that is no record of Helm 3 or 4: something else that carries the
-    /// label, or a record of Helm 2.
+    /// `Ok(None)` for an object that is not a record of Helm 3 or 4: something else with the label,
+    /// or a record of Helm 2.
     pub fn from_metadata<'a>(
         driver: Driver,
         namespace: &str,

@@ -1,9 +1,9 @@
-//! Who hears of what, checked: sinks whose addresses, headers and bodies make sense.
+//! Alert sinks, compiled: their addresses, headers and bodies are valid.
 //!
 //! Invariants
 //! - The value of a Secret never goes over plain HTTP: a sink that names one has an `https` address.
 //! - A [`Template`] always renders to JSON, whatever the values are.
-//! - Nothing here holds the value of a Secret, only where it is kept.
+//! - Nothing here holds the value of a Secret, only where it is stored.
 //!
 //! Start at [`Plan::compile`].
 
@@ -28,16 +28,16 @@ use crate::{
     names,
 };
 
-/// Sinks of a policy. Each has a task and a queue of its own.
+/// The most sinks of a policy. Each has its own task and queue.
 const SINKS: usize = 16;
 
-/// Headers of a sink, of both sorts.
+/// The most headers of a sink, of both kinds.
 const HEADERS: usize = 32;
 
 /// The longest value of a header in a policy, in bytes.
 const HEADER_BYTES: usize = 4096;
 
-/// Denials that are counted at most: each is remembered for as long as the window is.
+/// The most denials that are counted: each is remembered for the whole window.
 const DENIALS: u32 = 10_000;
 
 /// So many emergency changes of one identity are told by themselves, unless the policy says otherwise.
@@ -52,14 +52,14 @@ const ALONE: u32 = 1_000;
 /// The longest that emergency changes may wait to be told together.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
-/// Where `PagerDuty` takes events, outside its EU region
+/// The address of `PagerDuty`'s Events API, outside its EU region
 /// (<https://developer.pagerduty.com/docs/send-alert-event>).
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
-/// Where Alertmanager takes alerts, below its own URL (its `api/v2/openapi.yaml`).
+/// The path of alerts in Alertmanager, below its own URL (its `api/v2/openapi.yaml`).
 const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
 
-/// What HTTP itself writes: set by hand, these make one request look like two.
+/// Headers that the HTTP client writes: set in a policy, they could make one request look like two.
 const RESERVED: [&str; 9] = [
     "connection",
     "content-length",
@@ -72,57 +72,57 @@ const RESERVED: [&str; 9] = [
     "upgrade",
 ];
 
-/// Everything about alerts that a policy says.
+/// The alerts of a policy, compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Where alerts go, by name.
     pub sinks: Vec<Arc<Sink>>,
-    /// So many denials in so much time are an alert.
+    /// The rate of denials that raises an alert.
     pub denials: Option<AlertRate>,
     /// More emergency changes of one identity are told together, if the policy says when.
     pub break_glass: Option<AlertRate>,
-    /// The page that says what to do.
+    /// The runbook.
     pub runbook_url: Option<String>,
 }
 
-/// One place that alerts go to.
+/// A destination of alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sink {
     /// Its name in logs and metrics.
     pub name: String,
-    /// What it wants to hear of; everything where this is empty.
+    /// The alerts that it receives; all if this is empty.
     pub events: BTreeSet<AlertKind>,
-    /// What speaks there.
+    /// The type of service at its address.
     pub speaks: Speaks,
     /// Where.
     pub address: Address,
     /// Headers of each request.
     pub headers: Vec<(HeaderName, Value)>,
-    /// CA certificates to trust there, beside those of the system.
+    /// CA certificates to trust there, in addition to those of the system.
     pub ca_bundle: Vec<CertificateDer<'static>>,
 }
 
-/// What is spoken with a sink.
+/// The protocol of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Speaks {
     /// Slack's incoming webhooks.
     Slack,
-    /// `PagerDuty`'s Events v2, with the routing key that is kept there.
+    /// `PagerDuty`'s Events v2, with the place of the routing key.
     PagerDuty(SecretKey),
     /// Alertmanager's API v2.
     Alertmanager,
     /// A POST of the alert as JSON.
     Json,
-    /// A POST of a body of one's own.
+    /// A POST of a custom body.
     Template(Template),
 }
 
-/// Where a sink is.
+/// The address of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// There.
     Known(Target),
-    /// Where this key says.
+    /// The address is the value of this key.
     Secret(SecretKey),
 }
 
@@ -131,23 +131,23 @@ pub enum Address {
 pub enum Value {
     /// This.
     Known(HeaderValue),
-    /// What this key says.
+    /// The value of this key.
     Secret(SecretKey),
 }
 
-/// Alerts that cannot be meant.
+/// Invalid alerts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AlertsError {
     /// More sinks than there may be.
     #[error("failed to read spec.alerts.sinks: there are more than {SINKS}")]
     TooMany,
-    /// Two sinks of one name.
-    #[error("failed to read spec.alerts.sinks: there are two of the name {0:?}")]
+    /// Two sinks with the same name.
+    #[error("failed to read spec.alerts.sinks: there are two with the name {0:?}")]
     Twice(String),
-    /// A rate that is out of bounds.
+    /// A rate out of bounds.
     #[error("failed to read spec.alerts.denials.above: it must be from 1 to {DENIALS}")]
     Denials,
-    /// Emergency changes that would wait for too long, or flood the sinks.
+    /// A grouping of emergency changes that would delay alerts for too long, or flood the sinks.
     #[error(
         "failed to read spec.alerts.breakGlass: above must be from 1 to {ALONE}, within at most 24h"
     )]
@@ -163,17 +163,17 @@ pub enum AlertsError {
     },
 }
 
-/// A sink that cannot be meant.
+/// An invalid sink.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkError {
-    /// Names are labels of metrics and words in logs.
-    #[error("its name is no DNS label of at most 63 characters")]
+    /// Names are used in metrics and logs.
+    #[error("its name is not a DNS label of at most 63 characters")]
     Name,
     /// No address, or two of them.
     #[error("it must have either url or urlFrom")]
     Address,
-    /// An address that is none.
-    #[error("its url is of no use: {0}")]
+    /// An invalid address.
+    #[error("its url is invalid: {0}")]
     Url(#[from] TargetError),
     /// A Secret over plain HTTP.
     #[error("it would send the value of a Secret over plain http: its url must be https")]
@@ -182,12 +182,12 @@ pub enum SinkError {
     #[error("routingKeyFrom is for the type pagerduty, which needs it")]
     RoutingKey,
     /// A body for a type that has its own.
-    #[error("a body of one's own is for the type http")]
+    #[error("a custom body needs the type http")]
     Body,
-    /// A template that does not work.
-    #[error("its body is of no use: {0}")]
+    /// An invalid template.
+    #[error("its body is invalid: {0}")]
     Template(#[from] TemplateError),
-    /// A header that HTTP does not allow, or that is not for a policy to set.
+    /// A header that HTTP does not allow, or that a policy must not set.
     #[error("its header {0:?} may not be set, or has a value that may not be sent")]
     Header(String),
     /// One name in both lists.
@@ -196,13 +196,13 @@ pub enum SinkError {
     /// More headers than there may be.
     #[error("it has more than {HEADERS} headers")]
     TooManyHeaders,
-    /// A bundle without certificates, or one that is of no use.
+    /// A bundle without certificates, or one without TLS.
     #[error("its caBundle holds no certificate in PEM, or its url is not https")]
     CaBundle,
 }
 
 impl Plan {
-    /// Checks what a policy says. `runbook_url` is the policy's own.
+    /// Compiles the alerts of a policy. `runbook_url` is the policy's own.
     pub fn compile(alerts: &api::Alerts, runbook_url: Option<&str>) -> Result<Self, AlertsError> {
         if alerts.sinks.len() > SINKS {
             return Err(AlertsError::TooMany);
@@ -269,12 +269,12 @@ impl Sink {
         Ok(compiled)
     }
 
-    /// Whether it wants to hear of this.
+    /// Whether it receives this kind of alert.
     pub fn wants(&self, kind: AlertKind) -> bool {
         self.events.is_empty() || self.events.contains(&kind)
     }
 
-    /// The Secrets' keys that a request needs.
+    /// The keys of Secrets that a request needs.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretKey> {
         let address = match &self.address {
             Address::Secret(key) => Some(key),
@@ -291,7 +291,7 @@ impl Sink {
         address.into_iter().chain(routing).chain(headers)
     }
 
-    /// Reads an address that a Secret holds, as this sink's.
+    /// Parses an address from a Secret, as this sink's.
     pub fn target(&self, url: &str) -> Result<Target, SinkError> {
         let target = located(&self.speaks, url)?;
         if target.is_tls() {
@@ -383,7 +383,7 @@ fn ca_bundle(pem: Option<&str>) -> Result<Vec<CertificateDer<'static>>, SinkErro
     }
 }
 
-/// For messages: a name that is refused may be of any length.
+/// For messages: a rejected name may have any length.
 fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }

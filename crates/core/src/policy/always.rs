@@ -1,5 +1,4 @@
-//! What passes although no release declares it, however strict a policy is: a cluster does not work
-//! without.
+//! Undeclared changes that every policy allows, because a cluster does not work without them.
 
 use std::sync::OnceLock;
 
@@ -19,8 +18,8 @@ use super::{
     pattern::Pattern,
 };
 
-/// Who writes for the cluster itself what it needs. Exact names, none of which an ordinary user could
-/// mint; to declared fields they have no more right than anyone.
+/// The identities that write for the cluster itself. Exact names that no ordinary user can obtain.
+/// They have no special right to declared fields.
 const CONTROL_PLANE: &[&str] = &[
     APISERVER,
     KUBE_CONTROLLER_MANAGER,
@@ -48,13 +47,13 @@ const CONTROL_PLANE: &[&str] = &[
     STATEFULSET_CONTROLLER,
 ];
 
-/// Of every kind: what kubectl writes beside what it is asked for.
+/// Of every kind: what kubectl writes in addition to the requested change.
 const ANYWHERE: &[&str] = &[
     "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
     "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
 ];
 
-/// Of Services: what the API server allocates, and takes back with the type.
+/// Of Services: what the API server allocates, and releases with the type.
 const OF_SERVICES: &[&str] = &[
     "/spec/clusterIP",
     "/spec/clusterIPs",
@@ -80,7 +79,7 @@ fn always() -> &'static Always {
     })
 }
 
-/// Whether it passes.
+/// Whether the change is allowed.
 pub(super) fn passes(identity: UserIdentity<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
     let covers = |patterns: &[Pattern]| {
         patterns

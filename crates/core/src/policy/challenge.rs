@@ -1,19 +1,19 @@
-//! cert-manager's edit-in-place of an Ingress: the routes of an HTTP-01 challenge come and go.
+//! cert-manager's edit-in-place of an Ingress: it adds and removes the routes of HTTP-01 challenges.
 //!
-//! cert-manager puts the route before the others of its host, or appends a rule of its own where the
-//! Ingress has none for that host (`addChallengePathToIngress` in
-//! `pkg/issuer/acme/http/ingress.go`). Both lists are atomic to the API, so the change shows as one of
-//! the whole list. It is legitimate if nothing but such routes differs.
+//! cert-manager puts the route before the others of its host, or appends its own rule if the Ingress
+//! has none for that host (`addChallengePathToIngress` in `pkg/issuer/acme/http/ingress.go`). Both
+//! lists are atomic to the API, so the change is one of the whole list. It is legitimate if only
+//! such routes differ.
 
 use serde_json::Value;
 
 use super::Change;
 use crate::compare::path::Step;
 
-/// Under this path the certificate authority looks for the answer (RFC 8555, section 8.3).
+/// The path where the certificate authority fetches the response (RFC 8555, section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// cert-manager names the Services of its solvers so.
+/// The prefix of cert-manager's solver Services.
 const SOLVER: &str = "cm-acme-http-solver-";
 
 /// Whether a change of an Ingress only adds or removes routes to solvers.

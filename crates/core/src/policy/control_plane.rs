@@ -1,8 +1,7 @@
-//! The names under which the control plane writes, each once: exact names, none of which an ordinary user
-//! could mint.
+//! The user names of the control plane, each once: exact names that no ordinary user can obtain.
 //!
 //! A controller has its own ServiceAccount if the controller manager runs with
-//! `--use-service-account-credentials`, and else the name of that.
+//! `--use-service-account-credentials`. Otherwise it has the name of the controller manager.
 
 macro_rules! controllers {
     ($($constant:ident = $name:literal;)*) => {
@@ -15,11 +14,11 @@ macro_rules! controllers {
 
 /// The API server itself.
 pub const APISERVER: &str = "system:apiserver";
-/// Every controller without an account of its own.
+/// Every controller without its own account.
 pub const KUBE_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 /// The scheduler.
 pub const KUBE_SCHEDULER: &str = "system:kube-scheduler";
-/// Every controller of the cloud without an account of its own.
+/// Every cloud controller without its own account.
 pub const CLOUD_CONTROLLER_MANAGER_USER: &str = "system:cloud-controller-manager";
 
 controllers! {

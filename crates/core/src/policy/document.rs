@@ -1,5 +1,5 @@
-//! A policy as it is written: a file, or the object in the cluster. Nothing is guessed: what is not
-//! known is an error, with its place.
+//! Reads the document of a policy: a file, or the object in the cluster. Nothing is guessed:
+//! anything unknown is an error, with its place.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ struct Document {
     _status: Value,
 }
 
-/// Of the metadata only the name counts.
+/// Only the name in the metadata matters.
 #[derive(Default, Deserialize)]
 struct Metadata {
     #[serde(default)]
@@ -38,7 +38,7 @@ struct Metadata {
 /// Reads the text of a file: YAML or JSON, one document.
 ///
 /// # Errors
-/// Everything that can be told to be wrong with its form.
+/// All problems of its form.
 pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
     let mut problems = Problems::default();
     if text.len() > MAX_BYTES {
@@ -72,10 +72,10 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
     spec
 }
 
-/// Reads a spec, each of its parts by itself, so that all that is wrong is said, and where.
+/// Reads each part of a spec separately, so that all problems are reported with their places.
 ///
 /// # Errors
-/// What does not fit.
+/// The parts that do not match the schema.
 pub fn spec(value: &Value) -> Result<GuardPolicySpec, PolicyError> {
     let mut problems = Problems::default();
     let nothing = Map::new();
@@ -83,7 +83,7 @@ pub fn spec(value: &Value) -> Result<GuardPolicySpec, PolicyError> {
         Value::Object(fields) => fields,
         Value::Null => &nothing,
         _ => {
-            problems.add("spec", "is no object");
+            problems.add("spec", "is not an object");
             return Err(problems.into_error());
         }
     };

@@ -1,4 +1,4 @@
-//! Who may break the glass, where, and what is asked of them: `spec.breakGlass`, compiled.
+//! Break-glass identities, their scopes and the requirements: `spec.breakGlass`, compiled.
 
 use std::collections::BTreeSet;
 
@@ -15,18 +15,18 @@ use crate::api::{
     policy::breakglass::{BreakGlass, OnRecordFailure},
 };
 
-/// Everything that the policy says of emergencies.
+/// The rules for emergencies.
 #[derive(Clone, Debug, Default)]
 pub struct Emergencies {
     identities: Vec<(Identities, Scope)>,
-    /// Who may approve a grant; anyone whom RBAC lets where it is none.
+    /// Who may approve a grant; `None` for anyone whom RBAC allows.
     pub approvers: Option<Identities>,
-    /// What is asked of them, as it was written.
+    /// The requirements, as written.
     pub rules: BreakGlass,
 }
 
 impl Emergencies {
-    /// What was written, where nothing may be wrong with it.
+    /// Compiles a spec that must be valid.
     #[cfg(test)]
     pub fn compile(rules: &BreakGlass) -> Result<Self, super::PolicyError> {
         let mut problems = Problems::default();
@@ -35,7 +35,7 @@ impl Emergencies {
         Ok(emergencies)
     }
 
-    /// What was written; what is wrong with it is noted.
+    /// Compiles a spec and reports its problems.
     pub fn of(rules: &BreakGlass, problems: &mut Problems) -> Self {
         let mut identities = Vec::with_capacity(rules.identities.len());
         for (n, identity) in rules.identities.iter().enumerate() {
@@ -60,23 +60,23 @@ impl Emergencies {
         }
     }
 
-    /// Nobody may break the glass.
+    /// Whether there is no break-glass identity.
     pub fn is_empty(&self) -> bool {
         self.identities.iter().all(|(who, _)| who.is_empty())
     }
 
-    /// Whether this is somebody who may break the glass anywhere.
+    /// Whether this is a break-glass identity anywhere.
     pub fn names(&self, identity: UserIdentity<'_>) -> bool {
         self.identities.iter().any(|(who, _)| who.hold(identity))
     }
 
-    /// Whether this is somebody who may break the glass there.
+    /// Whether this is a break-glass identity there.
     pub fn reaches(&self, identity: UserIdentity<'_>, place: &Place<'_>) -> bool {
         let mut identities = self.identities.iter();
         identities.any(|(who, scope)| who.hold(identity) && covers(scope, place))
     }
 
-    /// The users and the groups who may break the glass anywhere.
+    /// The users and groups with break-glass anywhere.
     pub fn who(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let all = || self.identities.iter().map(|(who, _)| who);
         let owned = str::to_owned;
@@ -86,7 +86,7 @@ impl Emergencies {
         )
     }
 
-    /// The namespaces of the service accounts who may break the glass.
+    /// The namespaces of the break-glass service accounts.
     pub fn account_namespaces(&self) -> BTreeSet<String> {
         let all = self.identities.iter().map(|(who, _)| who);
         let accounts = all.flat_map(Identities::accounts);
@@ -95,7 +95,7 @@ impl Emergencies {
             .collect()
     }
 
-    /// Those of `subjects` that are no break-glass identities.
+    /// Those of `subjects` that are not break-glass identities.
     pub fn strangers<'s>(&self, subjects: &'s Identities) -> Vec<&'s str> {
         let known = |name: &str, holds: fn(&Identities, &str) -> bool| {
             self.identities.iter().any(|(who, _)| holds(who, name))
@@ -109,19 +109,18 @@ impl Emergencies {
         users.chain(groups).collect()
     }
 
-    /// Whether nobody breaks the glass without a grant: each thing that only a grant can tell asks
-    /// for one.
+    /// Whether break-glass needs a grant: every requirement that only a grant can meet implies it.
     pub fn ask_for_a_grant(&self) -> bool {
         let rules = &self.rules;
         rules.require_grant || rules.require_reason || rules.require_ticket || rules.approvals > 0
     }
 
-    /// The longest that a grant is good for.
+    /// The longest duration of a grant.
     pub fn longest(&self) -> SignedDuration {
         self.rules.max_duration.get()
     }
 
-    /// In which time a change must be in the chart or gone.
+    /// How long a change may stay outside of the chart.
     pub fn reconcile_within(&self) -> SignedDuration {
         self.rules.reconcile_within.get()
     }
@@ -132,7 +131,7 @@ impl Emergencies {
     }
 }
 
-/// The identities that a document names.
+/// The identities in a document.
 pub fn identities(subjects: &Subjects) -> Result<Identities, super::identity::IdentityError> {
     let users = subjects.users.iter().chain(&subjects.service_accounts);
     Identities::new(users.cloned(), subjects.groups.iter().cloned())

@@ -1,4 +1,4 @@
-//! Who somebody is: exact names of users, groups and service accounts.
+//! Identities: exact names of users, groups and service accounts.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::{api::Subjects, names};
 /// The prefix of a service account's user name (`k8s.io/apiserver/pkg/authentication/serviceaccount`).
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// The group of all service accounts of a namespace begins like this.
+/// The prefix of the group of all service accounts of a namespace.
 const SERVICE_ACCOUNTS_OF: &str = "system:serviceaccounts:";
 
-/// Everyone, or everyone without a name: named in a policy they would switch the guard off.
+/// Groups of everyone, or of all anonymous users: in a policy they would switch the guard off.
 const EVERYONE: [&str; 4] = [
     "system:authenticated",
     "system:unauthenticated",
@@ -19,7 +19,7 @@ const EVERYONE: [&str; 4] = [
     "system:serviceaccounts",
 ];
 
-/// A configured name that can not be meant.
+/// An invalid configured name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// An empty name, or one with blanks around it.
@@ -28,24 +28,24 @@ pub enum IdentityError {
     /// A pattern, where only exact names match.
     #[error("the name {0:?} has a \"*\" in it: names match exactly, there are no patterns")]
     Pattern(String),
-    /// A name that everybody has.
+    /// A name that applies to everybody.
     #[error("the name {0:?} stands for everyone")]
     Everyone(String),
-    /// A group that whoever may make service accounts in a namespace can put new members into.
+    /// A group that anyone who may create service accounts in a namespace can join.
     #[error(
         "the group {0:?} holds whatever service account somebody makes in that namespace: name the \
          service accounts"
     )]
     Mintable(String),
     /// `system:serviceaccount:` without a namespace and a name.
-    #[error("{0:?} is no service account: expected NAMESPACE/NAME")]
+    #[error("{0:?} is not a service account: expected NAMESPACE/NAME")]
     ServiceAccount(String),
     /// No user, no group, no service account.
     #[error("names nobody")]
     Nobody,
 }
 
-/// Who asks: the user of a review, which is the effective one after impersonation.
+/// The user of a review: the effective one after impersonation.
 #[derive(Clone, Copy, Debug)]
 pub struct UserIdentity<'a> {
     /// The user's name.
@@ -62,8 +62,8 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Takes user names, and group names. A user written `namespace/name`, both parts being valid
-    /// Kubernetes names, is that service account.
+    /// From user names and group names. A user `namespace/name`, both valid Kubernetes names, is
+    /// that service account.
     pub fn new(
         users: impl IntoIterator<Item = String>,
         groups: impl IntoIterator<Item = String>,
@@ -73,7 +73,7 @@ impl Identities {
         Ok(Self { users, groups })
     }
 
-    /// The subjects of a document; what is wrong with them is noted.
+    /// The subjects of a document; reports their problems.
     pub fn of(subjects: &Subjects, at: &str, problems: &mut Problems) -> Self {
         let mut identities = Self::default();
         for (n, name) in subjects.users.iter().enumerate() {
@@ -97,7 +97,7 @@ impl Identities {
         identities
     }
 
-    /// As [`Identities::of`], where nobody is too few.
+    /// As [`Identities::of`], but empty subjects are a problem.
     pub fn required(subjects: &Subjects, at: &str, problems: &mut Problems) -> Self {
         if *subjects == Subjects::default() {
             problems.add(at, IdentityError::Nobody);
@@ -105,7 +105,7 @@ impl Identities {
         Self::of(subjects, at, problems)
     }
 
-    /// Exact user names that were checked when they were written.
+    /// Exact user names that were validated before.
     pub(super) fn of_users(users: &[&str]) -> Self {
         Self {
             users: users.iter().map(|&name| name.to_owned()).collect(),
@@ -113,12 +113,12 @@ impl Identities {
         }
     }
 
-    /// Nobody is configured.
+    /// Whether nobody is configured.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.groups.is_empty()
     }
 
-    /// The names of the users, service accounts among them as users.
+    /// The names of the users, including service accounts.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         self.users.iter().map(String::as_str)
     }
@@ -136,7 +136,7 @@ impl Identities {
         })
     }
 
-    /// Whether this user is named, not by a group.
+    /// Whether this user is named itself, not through a group.
     pub fn names_user(&self, user: &str) -> bool {
         self.users.contains(user)
     }
@@ -146,7 +146,7 @@ impl Identities {
         self.groups.contains(group)
     }
 
-    /// Whether this user, or one of the groups, is among them.
+    /// Whether this user or one of its groups is named.
     pub fn hold(&self, identity: UserIdentity<'_>) -> bool {
         self.users.contains(identity.user)
             || identity
@@ -206,7 +206,7 @@ fn expand_service_account(name: String) -> String {
     }
 }
 
-/// As the API server reads the names of its service accounts (`serviceaccount.SplitUsername`).
+/// As the API server parses the names of service accounts (`serviceaccount.SplitUsername`).
 fn is_account(namespace: &str, account: &str) -> bool {
     names::is_label(namespace) && names::is_subdomain(account)
 }
@@ -286,7 +286,7 @@ mod tests {
         ] {
             let user = Identities::new([name.to_owned()], []);
             let said = user.unwrap_err().to_string();
-            assert!(said.contains("no service account"), "{said}");
+            assert!(said.contains("not a service account"), "{said}");
         }
     }
 

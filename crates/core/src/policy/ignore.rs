@@ -1,5 +1,4 @@
-//! Fields that anyone may change: by path, by a jq expression, by field manager, or because the chart
-//! says so.
+//! Fields that anyone may change: by path, jq expression, field manager, or annotation of the chart.
 
 use std::sync::Arc;
 
@@ -15,13 +14,13 @@ use crate::api::{
     },
 };
 
-/// On an object of a manifest: paths of it that anyone may change, separated by commas.
+/// The annotation of a declared object with the paths that anyone may change, separated by commas.
 const IGNORE_ANNOTATION: &str = "helm-guard.dev/ignore";
 
-/// So many paths of it count: each is held against each change.
+/// The most paths of it that count: each is compared with each change.
 const MOST_BY_CHART: usize = 256;
 
-/// The name under which it is reported.
+/// The name of the rule in reports.
 const BY_CHART: &str = "chart-annotation";
 
 /// Fields of some objects that anyone may change.
@@ -35,7 +34,7 @@ pub struct Ignored {
     scope: Scope,
 }
 
-/// Checks the rules of a policy.
+/// Compiles the rules of a policy.
 pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
     let mut compiled = Vec::with_capacity(rules.len());
     for (n, rule) in rules.iter().enumerate() {
@@ -95,7 +94,7 @@ impl Ignored {
         &self.name
     }
 
-    /// Whether this change is nobody's business.
+    /// Whether this change is ignored.
     pub fn covers(&self, by: Requester<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
         covers(&self.scope, &object.place)
             && self.target.holds(object)
@@ -111,8 +110,8 @@ impl Ignored {
                 || self.is_managed(by, change))
     }
 
-    /// Argo CD trusts the managers of the live object. Here it is the one who writes, or the one who
-    /// wrote what is overwritten.
+    /// Argo CD trusts the managers of the live object. Here, it is the manager that writes, or the
+    /// one that owns the overwritten value.
     fn is_managed(&self, by: Requester<'_>, change: Change<'_>) -> bool {
         let is_trusted = |manager: &str| self.managers.iter().any(|one| one == manager);
         !self.managers.is_empty()
@@ -123,14 +122,13 @@ impl Ignored {
     }
 }
 
-/// Whether the object's own manifest says that anyone may change this. What is no path there counts for
-/// nothing: a chart is no place to find that out.
+/// Whether the object's own manifest allows anyone to change this. Invalid paths there are ignored.
 pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
     let manifest = object.manifest?;
     let read = || {
         let paths = manifest.metadata("annotations", IGNORE_ANNOTATION);
         let paths = paths.into_iter().flat_map(|paths| paths.split(','));
-        // Nobody means the whole object by a comma too many.
+        // An extra comma does not mean the whole object.
         let paths = paths.map(str::trim).filter(|path| !path.is_empty());
         let patterns = paths.filter_map(|path| Pattern::new(path).ok());
         patterns.take(MOST_BY_CHART).collect()
@@ -140,14 +138,14 @@ pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
     is_ignored.then(|| BY_CHART.into())
 }
 
-/// Undeclared fields of some objects that pass all the same.
+/// Undeclared fields of some objects that are allowed nevertheless.
 #[derive(Clone, Debug)]
 pub struct Exception {
     paths: Vec<Pattern>,
     target: Target,
 }
 
-/// Checks the exceptions of a policy.
+/// Compiles the exceptions of a policy.
 pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exception> {
     let compile = |(n, document): (usize, &Except)| {
         let at = format!("spec.undeclared.except[{n}]");
@@ -163,7 +161,7 @@ pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exceptio
 }
 
 impl Exception {
-    /// Whether this passes.
+    /// Whether this change is allowed.
     pub fn covers(&self, object: &Object<'_>, change: Change<'_>) -> bool {
         self.target.holds(object)
             && self

@@ -1,11 +1,11 @@
-//! What gives an exempt controller its license to act on an object.
+//! The license of an exempt controller to act on an object.
 //!
-//! Many controllers act where a field of the object tells them to: the garbage collector follows owner
-//! references, the TTL controller a time to live. Whoever may write that field can make the controller do
-//! what they may not do themselves. So an exemption of such a controller holds only while a release
-//! declares the field, or a policy exempts the controller explicitly.
+//! Many controllers act because of a field of the object: the garbage collector follows owner references,
+//! the TTL controller a time to live. Anyone who may write that field can make the controller do what
+//! they may not do themselves. So an exemption of such a controller holds only while a release declares
+//! the field, or a policy exempts the controller explicitly.
 //!
-//! Invariant: what is not known counts as missing. [`Facts::default`] licenses nobody.
+//! Invariant: unknown facts count as missing. [`Facts::default`] licenses nobody.
 
 use serde_json::Value;
 
@@ -14,9 +14,9 @@ use super::tree::Tree;
 /// What an exemption of a controller depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum License {
-    /// Nothing: no field that a user may write leads the controller to an object. The text says why.
+    /// Nothing: no field that a user may write steers the controller to an object. The text is the reason.
     NotNeeded(&'static str),
-    /// The policy that enables the preset. The text says what leads the controller to an object.
+    /// The policy that enables the preset. The text says what steers the controller to an object.
     Policy(&'static str),
     /// An active manifest declares the field at this JSON pointer.
     Field(&'static str),
@@ -29,24 +29,24 @@ pub enum License {
     Owner,
     /// The namespace is terminating.
     TerminatingNamespace,
-    /// A release declares the autoscaler of the object. One that no release declares passes too, under a
-    /// reason of its own, unless the policy denies it.
+    /// A release declares the autoscaler of the object. An undeclared one is allowed too, under its own
+    /// reason, unless the policy denies it.
     Autoscaler,
 }
 
 /// Whether a release declares the autoscaler of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Autoscaler {
-    /// Nobody has looked yet.
+    /// Not looked up.
     #[default]
     Unknown,
-    /// One does.
+    /// A release does.
     Declared,
-    /// None does.
+    /// No release does.
     Undeclared,
 }
 
-/// What was found out about the cluster for one request.
+/// Facts about the cluster for one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
     /// The namespace of the object is terminating.
@@ -59,7 +59,7 @@ pub struct Facts<'a> {
     pub autoscaler: Autoscaler,
 }
 
-/// Where a license is looked for. No `Debug`: a manifest may hold a Secret.
+/// Where a license may be. No `Debug`: a manifest may hold a Secret.
 #[derive(Clone, Copy, Default)]
 pub struct Evidence<'a> {
     /// The object in every active manifest of the claiming releases.
@@ -85,7 +85,7 @@ impl License {
         }
     }
 
-    /// Whether a manifest declares what this license is about.
+    /// Whether a manifest declares the field of this license.
     fn is_in(self, manifest: &Tree<'_>) -> bool {
         let annotation = |name| manifest.metadata("annotations", name);
         match self {
@@ -99,7 +99,7 @@ impl License {
         }
     }
 
-    /// The fields of an object, as field names, that a user could write to issue the license.
+    /// The fields of an object, as field names, with which a user could issue the license.
     pub fn fields(self) -> Vec<Vec<&'static str>> {
         let annotation = |name| vec!["metadata", "annotations", name];
         match self {
@@ -114,7 +114,7 @@ impl License {
         }
     }
 
-    /// For people: what has to be there.
+    /// The requirement, for people.
     pub fn describe(self) -> String {
         match self {
             Self::NotNeeded(why) => format!("none needed: {why}"),
@@ -162,8 +162,8 @@ pub fn owner_references(object: &Value) -> impl Iterator<Item = &Value> {
     list.into_iter().flatten()
 }
 
-/// Whether two owner references lead the garbage collector to the same owner. It looks the owner up by
-/// kind and name, and takes one with another uid for gone (`isDangling` in
+/// Whether two owner references lead the garbage collector to the same owner. It looks up the owner by
+/// kind and name, and treats one with another uid as gone (`isDangling` in
 /// `pkg/controller/garbagecollector/garbagecollector.go`).
 pub fn is_same_owner(one: &Value, other: &Value) -> bool {
     let text = |owner: &Value, field: &str| {
@@ -218,7 +218,7 @@ mod tests {
         };
         assert_eq!(evidence(&[other, Tree::of(&text)]), expected);
         assert!(!evidence(&[]));
-        // The live object is never evidence: anyone may have written it.
+        // The live object is never evidence, because anyone may have written it.
         let live = Tree::of(&text);
         assert!(!license.holds(&Evidence::default(), Some(&live)));
     }

@@ -1,9 +1,9 @@
-//! What becomes laxer when one policy takes the place of another.
+//! Which parts become laxer when one policy replaces another.
 //!
 //! Invariant: a difference counts as laxer unless it is known to be stricter or to change no verdict, so a
-//! part of the policy that nobody thought of here is reported rather than missed.
+//! new part of the policy is reported rather than missed.
 //!
-//! Start at [`between`]; [`sinks`] is about who hears of alerts.
+//! Start at [`between`]; [`sinks`] is about alert sinks.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::{api::GuardPolicySpec, text};
 /// The most differences that are named.
 const MOST: usize = 20;
 
-/// Parts that change no verdict: who is told, and the kill switch, which has an alert of its own.
+/// Parts that change no verdict: the alert sinks, and the kill switch, which has its own alert.
 const NO_VERDICT: [&str; 4] = ["alerts", "runbookURL", "suspend", "suspendReason"];
 
-/// Lists of what is allowed to somebody: an item more is laxer, an item less is stricter.
+/// Lists of permissions: an additional item is laxer, a removed item is stricter.
 const ALLOWANCES: [&str; 8] = [
     "ignore",
     "exemptions",
@@ -30,12 +30,12 @@ const ALLOWANCES: [&str; 8] = [
     "trustedNamespaces",
 ];
 
-/// Words, strictest first.
+/// Values, strictest first.
 const MODES: [&str; 4] = ["Deny", "Warn", "Audit", "Off"];
 /// Likewise, of `undeclared`.
 const UNDECLARED: [&str; 3] = ["Deny", "Warn", "Allow"];
 
-/// What of `new` is laxer than `old`, a line each: `mode: Deny to Audit`.
+/// The parts of `new` that are laxer than in `old`, one per line: `mode: Deny to Audit`.
 pub fn between(old: &GuardPolicySpec, new: &GuardPolicySpec) -> Vec<String> {
     let (Ok(old), Ok(new)) = (serde_json::to_value(old), serde_json::to_value(new)) else {
         return vec!["the policies could not be compared".to_owned()];
@@ -45,7 +45,7 @@ pub fn between(old: &GuardPolicySpec, new: &GuardPolicySpec) -> Vec<String> {
     shortened(looser)
 }
 
-/// The sinks of `old` that are gone or changed in `new`, and the rate of denials, a line each.
+/// The sinks of `old` that are gone or changed in `new`, and the rate of denials, one per line.
 pub fn sinks(old: &Plan, new: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
     for sink in &old.sinks {
@@ -109,9 +109,9 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
     };
     let ranked = |words| match (rank(words, old), rank(words, new)) {
         (Some(old), Some(new)) => new < old,
-        // Nothing said is the policy's own mode: the strictest alone cannot be laxer than that.
+        // Absent means the policy's own mode: only the strictest value cannot be laxer than that.
         (None, Some(new)) => old.is_null() && new == 0,
-        // And nothing is laxer than not to look.
+        // Nothing is laxer than `Off`.
         (Some(_), None) => new.is_null() && old == "Off",
         _ => false,
     };
@@ -128,7 +128,7 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
             new == true
         }
         "breakGlass.approvals" => new.as_u64() > old.as_u64(),
-        // A shorter time, or one where there was none.
+        // A shorter duration, or a new limit.
         "uninstallingMaxAge" | "breakGlass.maxDuration" | "breakGlass.reconcileWithin" => {
             match (span(old), span(new)) {
                 (Some(old), Some(new)) => new < old,
@@ -150,13 +150,13 @@ fn allowances(at: &str, old: &Value, new: &Value, looser: &mut Vec<String>) {
         (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) => {
             added(at, old, new, "added", looser);
         }
-        // Approvers: anyone whom RBAC lets, unless given.
+        // Approvers: anyone whom RBAC allows, unless given.
         (Value::Null, _) => {}
         _ => looser.push(format!("{at}: changed")),
     }
 }
 
-/// What `new` has and `old` has not.
+/// The items of `new` that are not in `old`.
 fn added(at: &str, old: &Value, new: &Value, what: &str, looser: &mut Vec<String>) {
     let old: BTreeSet<String> = items(old).map(Value::to_string).collect();
     for item in items(new) {
@@ -166,7 +166,7 @@ fn added(at: &str, old: &Value, new: &Value, what: &str, looser: &mut Vec<String
     }
 }
 
-/// An override is laxer if it was added or taken away, unless it is known to be the strict part.
+/// An added or removed override is laxer, unless it is known to be stricter.
 fn overrides(old: &Value, new: &Value, looser: &mut Vec<String>) {
     let strictness = |item: &Value| {
         let is = |name: &str, word: &str| item.get(name).is_none_or(|mode| mode == word);
@@ -191,12 +191,12 @@ fn overrides(old: &Value, new: &Value, looser: &mut Vec<String>) {
     }
 }
 
-/// Where nobody is named, everybody may deploy.
+/// If nobody is named, everybody may deploy.
 fn deployers(old: &Value, new: &Value, looser: &mut Vec<String>) {
     let at = "records.deployers";
     match (items(old).next(), items(new).next()) {
         (Some(_), None) => looser.push(format!(
-            "{at}: nobody is named any more, so anyone may deploy"
+            "{at}: nobody is named anymore, so anyone may deploy"
         )),
         (Some(_), Some(_)) => added(at, old, new, "added", looser),
         (None, _) => {}
@@ -207,7 +207,7 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A value in a few words: its name where it has one.
+/// A value in a few words: its name, if it has one.
 fn shown(value: &Value) -> String {
     const CHARS: usize = 120;
     let text = match value {

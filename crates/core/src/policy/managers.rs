@@ -9,14 +9,14 @@ use crate::compare::{
     positions::unquoted,
 };
 
-/// A list's items have the same merge keys; so many sets of them are looked at.
+/// The most sets of merge keys that are checked; the items of a list usually have the same.
 const MOST_KEYS: usize = 16;
 
-/// Who owns which fields of one object: read once, however many paths are asked about.
+/// The owners of one object's fields: parsed once, however many paths are checked.
 pub(super) struct Owners {
     /// The entries of each manager.
     by_manager: HashMap<String, Vec<usize>>,
-    /// The items of the sets of fields that were looked at, by where these are in memory.
+    /// The items of the visited field sets, by their addresses in memory.
     items: RefCell<HashMap<*const Map<String, Value>, Items>>,
 }
 
@@ -36,7 +36,7 @@ impl Owners {
         }
     }
 
-    /// Whether one of the managers owns the path in the object, which is always the same one.
+    /// Whether one of the managers owns the path in the object, which must always be the same one.
     pub(super) fn include(&self, managers: &[String], object: &Value, path: &FieldPath) -> bool {
         let entries = object.pointer("/metadata/managedFields");
         let Some(entries) = entries.and_then(Value::as_array) else {
@@ -52,7 +52,7 @@ impl Owners {
         })
     }
 
-    /// Whether a set of fields (`FieldsV1`) has the path, or what it is part of as a whole.
+    /// Whether a field set (`FieldsV1`) contains the path, or a whole value that contains it.
     fn hold(&self, fields: &Map<String, Value>, path: &FieldPath) -> bool {
         let mut at = fields;
         for (depth, step) in path.steps().iter().enumerate() {
@@ -75,12 +75,12 @@ impl Owners {
                 None => return false,
             }
         }
-        // `.` says that the map or item itself is owned, and not only what is in it.
+        // `.` means that the map or item itself is owned, and not only its content.
         at.is_empty() || at.contains_key(".")
     }
 }
 
-/// The items in a set of fields: how each is called there, by what paths call it.
+/// The items in a field set: the name of each there, by the path step that names it.
 #[derive(Default)]
 struct Items {
     by_value: HashMap<String, String>,
@@ -88,7 +88,7 @@ struct Items {
     by_keys: Vec<(Vec<String>, ByValues)>,
 }
 
-/// Names in the set of fields, by the values of the merge keys.
+/// Names in the field set, by the values of the merge keys.
 type ByValues = HashMap<Vec<String>, String>;
 
 impl Items {

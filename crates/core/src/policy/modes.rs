@@ -1,10 +1,10 @@
-//! In which mode what is guarded: the most specific override that says something counts.
+//! The enforcement mode for an object: from the most specific override that sets one.
 //!
-//! What is given in an override's `match` makes its weight, most weighty first: release names, chart
-//! with version, chart, release namespaces, namespace names, namespace labels, kinds. The weightiest
-//! part of two overrides decides; where they share it the next one does, so that of `release` and
-//! `release + kind` the latter counts. Two overrides of one weight that one object could meet, and
-//! that say different things, are refused when the policy is made.
+//! The parts of an override's `match` determine its precedence, from the highest: release names,
+//! chart with version, chart, release namespaces, namespace names, namespace labels, kinds. Two
+//! overrides are compared by their highest part, then by the next, so that `release + kind` precedes
+//! `release`. A policy is rejected if two overrides with the same precedence could match one object
+//! and set different values.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::api::{
 pub struct Modes {
     mode: Mode,
     undeclared: UndeclaredMode,
-    /// The weightiest first.
+    /// By precedence, the highest first.
     overrides: Vec<Compiled>,
 }
 
@@ -54,17 +54,17 @@ struct Chart {
     version: Option<VersionReq>,
 }
 
-/// Whether an override is about an object.
+/// Whether an override matches an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meets {
     Yes,
     No,
-    /// It hangs on labels of a namespace that nobody has told of yet.
+    /// It depends on the labels of a namespace, which are not known yet.
     Unknown,
 }
 
 impl Modes {
-    /// Checks the modes of a policy.
+    /// Compiles the modes of a policy.
     pub fn compile(spec: &GuardPolicySpec, problems: &mut Problems) -> Self {
         let mut overrides: Vec<Compiled> = spec
             .overrides
@@ -85,19 +85,19 @@ impl Modes {
         }
     }
 
-    /// The mode where nothing more specific is said.
+    /// The default mode.
     pub fn default_mode(&self) -> Mode {
         self.mode
     }
 
-    /// What happens to a violation there.
+    /// The mode for a violation there.
     pub fn mode(&self, object: &Object<'_>) -> Mode {
         self.strictest(object, self.mode, |one| one.mode)
     }
 
-    /// What becomes there of changes to what no release declares.
+    /// What happens there to changes of undeclared fields.
     pub fn undeclared(&self, object: &Object<'_>) -> UndeclaredMode {
-        // Of these the strictest is the greatest.
+        // The strictest is the greatest.
         let default = Reverse(self.undeclared);
         self.strictest(object, default, |one| one.undeclared.map(Reverse))
             .0
@@ -113,8 +113,8 @@ impl Modes {
                 .any(|one| one.undeclared.is_some_and(guards))
     }
 
-    /// What the weightiest override says. While the labels of a namespace are not known, the strictest
-    /// of what may count.
+    /// The value of the override with the highest precedence. While the labels of a namespace are
+    /// unknown, the strictest candidate.
     fn strictest<T: Copy + Ord>(
         &self,
         object: &Object<'_>,
@@ -203,12 +203,12 @@ impl Matches {
                 .as_ref()
                 .is_none_or(|n| n.selector.is_none())
         {
-            problems.add(at, "matches everything: say the mode in spec.mode instead");
+            problems.add(at, "matches everything: set spec.mode instead");
         }
         matches
     }
 
-    /// What is given, a bit each.
+    /// The given parts, one bit each.
     fn weight(&self) -> u8 {
         let chart = self.chart.as_ref();
         [
@@ -238,7 +238,7 @@ impl Matches {
         match (&self.labels, object.labels, is_met) {
             (_, _, false) => Meets::No,
             (None, _, true) => Meets::Yes,
-            // What is in no namespace has no labels of one.
+            // A cluster-scoped object has no namespace labels.
             (Some(_), _, true) if object.place.namespace.is_empty() => Meets::No,
             (Some(_), Labels::Unknown, true) => Meets::Unknown,
             (Some(selector), Labels::Known(labels), true) => {
@@ -251,7 +251,7 @@ impl Matches {
         }
     }
 
-    /// Whether no object meets both, as far as that can be told from the two alone.
+    /// Whether no object can match both, as far as the two overrides show.
     fn excludes(&self, other: &Self) -> bool {
         fn disjoint<T: PartialEq>(these: &[T], other: &[T]) -> bool {
             !these.is_empty() && !other.is_empty() && !these.iter().any(|one| other.contains(one))
@@ -268,8 +268,8 @@ impl Matches {
 }
 
 impl Chart {
-    /// Whether `name-version` is this chart. What follows the name must be a version, or `web` would
-    /// be `web-api-1.0.0` too.
+    /// Whether `name-version` is this chart. The name must be followed by a version, or `web` would
+    /// match `web-api-1.0.0` too.
     fn is(&self, chart: &str) -> bool {
         let Some(version) = chart
             .strip_prefix(self.name.as_str())

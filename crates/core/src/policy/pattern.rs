@@ -1,8 +1,8 @@
-//! Paths as a policy writes them: JSON pointers in which `*` stands for any one step, or paths as
-//! denials show them.
+//! Path patterns of a policy: JSON pointers in which `*` matches any one step, or paths as denials
+//! show them.
 //!
-//! A number in a JSON pointer counts the items of a list as the release's *manifest* has them: nobody
-//! can reorder those, and a list with merge keys has no other order that means anything.
+//! A number in a JSON pointer is the position in the list of the release's *manifest*: nobody can
+//! reorder that one, and no other order of a list with merge keys is meaningful.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub struct Pattern(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// Any one step.
+    /// Matches any one step.
     Any,
     /// A step of a JSON pointer: a field, or a position in the manifest's list.
     Token(String),
@@ -25,24 +25,24 @@ enum Part {
     Step(Step),
 }
 
-/// Why a text is no path.
+/// Why a text is not a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// RFC 6901 wants a slash before each step.
+    /// RFC 6901 requires a slash before each step.
     #[error(
-        "{0:?} is no path: it begins with neither a slash (a JSON pointer) nor a dot (a path as denials show it)"
+        "{0:?} is not a path: it starts with neither a slash (a JSON pointer) nor a dot (a path as denials show it)"
     )]
     Start(String),
     /// `~` stands for nothing unless 0 or 1 follows.
     #[error("{0:?} is no JSON pointer: in it, ~ is written ~0 and / is written ~1")]
     Escape(String),
-    /// A path as denials show it, with something wrong in it.
-    #[error("{0:?} is no path: {1}")]
+    /// An invalid path in the style of denials.
+    #[error("{0:?} is not a path: {1}")]
     Path(String, PathError),
 }
 
 impl Pattern {
-    /// Reads one. An empty text is the object as a whole.
+    /// Parses a pattern. An empty text matches the whole object.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
@@ -66,8 +66,8 @@ impl Pattern {
         Ok(Self(path.steps().iter().map(part).collect()))
     }
 
-    /// Whether `path` is one of these paths or below one. `position` finds the item that a step names, in
-    /// the list of the manifest that the steps before it lead to.
+    /// Whether `path` is one of these paths or below one. `position` finds the item that a step names in
+    /// the manifest's list at the steps before it.
     pub fn covers(
         &self,
         path: &FieldPath,
@@ -143,7 +143,7 @@ impl Part {
             (Self::Token(text), Step::Field(name)) => text == name,
             (Self::Token(text), _) => text.parse().is_ok_and(is_at),
             (Self::Step(Step::Index(index)), _) => is_at(*index),
-            // Ports have two merge keys, and people write the one that they think of.
+            // Ports have two merge keys, and people usually write only one.
             (Self::Step(Step::Item(wanted)), Step::Item(keys)) => {
                 wanted.iter().all(|key| keys.contains(key))
             }

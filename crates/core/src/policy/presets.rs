@@ -1,14 +1,13 @@
-//! The writers that clusters have anyway, and what exactly each of them may change.
+//! Presets: well-known writers in clusters, and exactly what each may change.
 //!
-//! A preset names identity *and* kind *and* path. Identities are exact names, never prefixes, and
-//! none is a name that an ordinary user could mint: those under `kube-system` belong to the control
-//! plane, the others are where a controller's own chart or manifests put it by default, which a policy
-//! can say otherwise. Those that are on by themselves are writers that a cluster cannot do without;
-//! each can be switched off. Many legitimate writers need no entry here, because they change only what
-//! no chart declares.
+//! A preset names identity *and* kind *and* path. Identities are exact names, never prefixes, and no
+//! ordinary user can obtain one: those under `kube-system` belong to the control plane, the others are
+//! the defaults of a controller's own chart or manifests, which a policy can replace. The presets that
+//! are on by default are writers that a cluster needs; each can be switched off. Many legitimate
+//! writers need no preset, because they change only undeclared fields.
 //!
-//! Each entry says what licenses it ([`License`]), so that nobody can make an exempt controller do what
-//! they may not do themselves.
+//! Each entry has its license ([`License`]), so that nobody can make an exempt controller do what they
+//! may not do themselves.
 
 mod all;
 #[cfg(test)]
@@ -31,9 +30,9 @@ use crate::api::{GroupKind, Scope, Subjects, policy::exemptions::PresetChoice};
 pub struct Preset {
     /// Its name in policies, audit annotations and metrics.
     pub name: &'static str,
-    /// What it is for, in a sentence.
+    /// Its purpose, in a sentence.
     pub about: &'static str,
-    /// Whether it is in force unless a policy turns it off.
+    /// Whether it is on by default.
     pub is_default: bool,
     /// Who may do what.
     pub entries: &'static [Entry],
@@ -48,11 +47,11 @@ pub struct Entry {
     pub kinds: &'static [(&'static str, &'static str)],
     /// What it allows.
     pub grants: &'static [Grant],
-    /// What has to be there for it.
+    /// The license that it needs.
     pub license: License,
 }
 
-/// What a preset lets its identities do.
+/// What a preset allows its identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// Delete the objects.
@@ -61,9 +60,9 @@ pub enum Grant {
     Scale,
     /// Change this path, a JSON pointer with `*`, and everything below it.
     Change(&'static str),
-    /// Make the quantity at this path greater.
+    /// Increase the quantity at this path.
     Grow(&'static str),
-    /// Remove what is at this path, or below it.
+    /// Remove the value at this path, or one below it.
     Remove(&'static str),
     /// Add and remove the routes of ACME challenges to and from an Ingress.
     Challenges,
@@ -113,8 +112,9 @@ pub fn is_one(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// The preset that would let this very identity do it. One for anyone is left out: it would let others do
-/// it too. So is one whose license no release declares, since enabling it changes nothing.
+/// The preset that would allow this change for this identity. Not a preset for everyone, which would
+/// allow it for others too, and not one without a declared license, because enabling it would change
+/// nothing.
 pub fn fitting(
     identity: UserIdentity<'_>,
     object: &Object<'_>,
@@ -180,7 +180,7 @@ impl Entry {
             match grant {
                 Grant::Delete => acts.delete = true,
                 Grant::Scale => acts.scale = true,
-                // A test says that all of them are paths.
+                // A test checks that all of them are valid paths.
                 Grant::Change(path) => acts.change.extend(Pattern::new(path)),
                 Grant::Grow(path) => acts.grow.extend(Pattern::new(path)),
                 Grant::Remove(path) => acts.remove.extend(Pattern::new(path)),

@@ -1,28 +1,28 @@
-//! What is wrong with a policy, each thing with its place, so that one look is enough.
+//! The problems of a policy, each with its place, all at once.
 //!
-//! Invariant: however much is wrong, what is kept of it is bounded: [`SHOWN`] problems of [`TEXT_CHARS`]
+//! Invariant: the number and the size of the problems are bounded: [`SHOWN`] problems of [`TEXT_CHARS`]
 //! characters each. The others are counted.
 
 use std::{borrow::Cow, fmt};
 
 use crate::text;
 
-/// Problems that are kept and shown; more are counted.
+/// The most problems that are kept and shown; more are counted.
 pub const SHOWN: usize = 32;
 
-/// Characters of a text in a message: more than any that this crate writes by itself, so only what
-/// somebody put into a document is ever cut.
+/// The most characters of a text in a message: more than this crate writes by itself, so only texts
+/// from a document are ever cut.
 pub const TEXT_CHARS: usize = 512;
 
-/// A text that somebody else wrote, for a message.
+/// A text from a document, for a message.
 pub fn shortened(text: &str) -> Cow<'_, str> {
     text::shortened(text, TEXT_CHARS)
 }
 
-/// One thing that is wrong with a policy.
+/// One problem of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, as a path of the document: `spec.overrides[2].match.releases.chart.version`.
+    /// Its place, as a path of the document: `spec.overrides[2].match.releases.chart.version`.
     pub at: String,
     /// What.
     pub what: String,
@@ -34,7 +34,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was found so far.
+/// The problems found so far.
 #[derive(Debug, Default)]
 pub struct Problems {
     shown: Vec<Problem>,
@@ -42,7 +42,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Notes one.
+    /// Adds a problem.
     pub fn add(&mut self, at: impl Into<String>, what: impl fmt::Display) {
         if self.shown.len() == SHOWN {
             self.more += 1;
@@ -54,12 +54,12 @@ impl Problems {
         });
     }
 
-    /// The value, or what is wrong with it.
+    /// The value, or `None` after adding its problem.
     pub fn take<T, E: fmt::Display>(&mut self, at: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(at, error)).ok()
     }
 
-    /// Whether all is well, or everything that is not.
+    /// The result: no problem, or all of them.
     pub fn conclude(self) -> Result<(), PolicyError> {
         if self.is_empty() {
             Ok(())
@@ -68,7 +68,7 @@ impl Problems {
         }
     }
 
-    /// Where it is known already that not all is well.
+    /// The error; there must be a problem.
     pub fn into_error(self) -> PolicyError {
         PolicyError {
             problems: self.shown,
@@ -76,7 +76,7 @@ impl Problems {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.shown.is_empty()
     }
@@ -87,12 +87,12 @@ impl Problems {
     }
 }
 
-/// A policy that cannot be meant.
+/// An invalid policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PolicyError {
-    /// What is wrong, [`SHOWN`] problems at most.
+    /// The problems, at most [`SHOWN`].
     pub problems: Vec<Problem>,
-    /// How many more there are.
+    /// The number of further problems.
     pub more: usize,
 }
 

@@ -1,13 +1,13 @@
 //! jq expressions that select fields, as Argo CD's `jqPathExpressions` have them: the part of jq that
-//! always ends.
+//! always terminates.
 //!
-//! jq is a programming language, and no budget can tell a slow program from one that does not end. So
-//! only what steps down a document is understood: fields, items, `[]`, `select` with comparisons. Every
-//! step makes the document smaller, so the work is bounded by its size. Everything else (`def`,
-//! `recurse`, `range`, `env`, …) is refused by name when the policy is made.
+//! jq is a programming language, and no budget can distinguish a slow program from an endless one. So
+//! only steps down a document are supported: fields, items, `[]`, `select` with comparisons. Every step
+//! narrows the document, so the work is bounded by its size. Everything else (`def`, `recurse`,
+//! `range`, `env`, …) is rejected by name when the policy is compiled.
 //!
-//! An expression is run on the release's *manifest*: of a live object anyone could change what an
-//! expression selects.
+//! An expression runs on the release's *manifest*: in a live object, anyone could change what it
+//! selects.
 //!
 //! | understood | |
 //! |---|---|
@@ -32,10 +32,10 @@ use crate::compare::path::{FieldPath, Step};
 
 pub use parse::QueryError;
 
-/// The most fields that an expression selects: far more than a manifest of a mebibyte has worth naming.
+/// The most fields that an expression selects: far more than a manifest of a mebibyte needs.
 const MOST: usize = 10_000;
 
-/// An expression, ready to be run.
+/// A compiled expression.
 #[derive(Clone, Debug)]
 pub struct Query(Arc<[Pipeline]>);
 
@@ -55,7 +55,7 @@ enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),
     Not(Box<Condition>),
-    /// Some value that the stages lead to passes the test.
+    /// Some value that the stages select passes the test.
     Test(Pipeline, Test),
 }
 
@@ -101,16 +101,16 @@ impl Query {
     }
 }
 
-/// What expressions select in one document: each is run once, however many paths are asked about.
+/// The selections in one document: each expression runs once, however many paths are checked.
 #[derive(Default)]
 pub(super) struct Selected(HashMap<*const Pipeline, (Query, Ways)>);
 
-/// The ways to what an expression selects.
+/// The paths that an expression selects.
 pub(super) type Ways = Rc<HashSet<Vec<Seg>>>;
 
 impl Selected {
     pub(super) fn by(&mut self, query: &Query, document: &Value) -> Ways {
-        // The expression is kept with what it selects, so that no other comes to its address.
+        // The expression is kept with its selection, so that no other gets its address.
         let known = self.0.entry(query.0.as_ptr());
         let (_, selected) =
             known.or_insert_with(|| (query.clone(), Rc::new(query.select(document))));
@@ -118,7 +118,7 @@ impl Selected {
     }
 }
 
-/// A path in a document, as far as the document has what the path names. `position` finds list items.
+/// A path in a document, up to where the document has it. `position` finds list items.
 pub(super) fn segments(
     path: &FieldPath,
     position: impl Fn(&[Step], &Step) -> Option<usize>,
@@ -155,7 +155,7 @@ impl<'v> Spot<'v> {
     }
 }
 
-/// Hands everything that the stages lead to from `at` to `found`.
+/// Passes everything that the stages select from `at` to `found`.
 fn run<'v>(stages: &[Stage], at: Spot<'v>, found: &mut dyn FnMut(Spot<'v>), left: &mut usize) {
     let Some((stage, rest)) = stages.split_first() else {
         if *left > 0 {
@@ -214,7 +214,7 @@ impl Condition {
                     passes |= test.passes(spot.value);
                 };
                 run(stages, at, &mut look, &mut { MOST });
-                // To jq what is not there is null.
+                // To jq, a missing value is null.
                 passes || !is_there && test.passes(&Value::Null)
             }
         }

@@ -15,20 +15,20 @@ use crate::{
     names,
 };
 
-/// What is guarded beside the objects of releases.
+/// What is guarded in addition to the objects of releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
-    /// Release records, against whatever Helm never does.
+    /// Release records, against changes that Helm never makes.
     Records,
     /// Namespaces that hold releases.
     Namespaces,
-    /// Definitions whose instances releases declare.
+    /// CRDs whose instances releases declare.
     Definitions,
-    /// Release records, against who is no deployer.
+    /// Release records, against users who are not deployers.
     Deployers,
 }
 
-/// That part of a policy, ready to be asked.
+/// `spec.records`, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     mode: Option<RecordMode>,
@@ -47,7 +47,7 @@ struct Deployers {
 }
 
 impl Records {
-    /// Checks it; what is wrong with it is noted.
+    /// Compiles it and reports its problems.
     pub fn compile(spec: &document::Records, problems: &mut Problems) -> Self {
         let deployers = spec.deployers.iter().enumerate().map(|(n, deployers)| {
             Deployers::compile(deployers, &format!("spec.records.deployers[{n}]"), problems)
@@ -62,7 +62,7 @@ impl Records {
         }
     }
 
-    /// Whether this is somebody who may deploy objects into a namespace: anyone, where nobody is named.
+    /// Whether this user may deploy objects into a namespace: anyone, if nobody is named.
     pub fn may_reach(&self, identity: UserIdentity<'_>, namespace: &str) -> bool {
         self.deployers.is_empty()
             || self
@@ -77,8 +77,7 @@ impl Records {
         trusted.any(|trusted| *trusted == *namespace)
     }
 
-    /// What happens to a violation, where the rest of the policy says `otherwise`; `None` where nobody
-    /// looks.
+    /// The mode for a violation; `otherwise` is the default of the policy. `None` if it is off.
     pub fn mode(&self, guarded: Guarded, otherwise: Mode) -> Option<Mode> {
         let chosen = match guarded {
             Guarded::Records => self.mode,
@@ -96,7 +95,7 @@ impl Records {
         }
     }
 
-    /// Who may write the records of this release, by name; nobody, where nobody is named for it.
+    /// Who may write the records of this release, by name; empty if nobody is named for it.
     pub fn deployers(&self, release: &ReleaseName) -> Vec<String> {
         let covering = self
             .deployers
@@ -110,8 +109,7 @@ impl Records {
         names.into_iter().collect()
     }
 
-    /// Whether this is somebody who may write the records of this release: anyone, where nobody is
-    /// named.
+    /// Whether this user may write the records of this release: anyone, if nobody is named.
     pub fn may_deploy(&self, identity: UserIdentity<'_>, release: &ReleaseName) -> bool {
         self.deployers.is_empty()
             || self
@@ -121,7 +119,7 @@ impl Records {
     }
 }
 
-/// Names as they are: a pattern would be taken for one, and match nothing.
+/// Exact names: a pattern would be mistaken for a name, and match nothing.
 fn trusted(namespaces: &[String], problems: &mut Problems) -> Vec<String> {
     for (n, name) in namespaces.iter().enumerate() {
         if !names::is_label(name) {
@@ -144,7 +142,7 @@ impl Deployers {
         if !document.scope.kinds.is_empty() {
             problems.add(
                 format!("{at}.scope.kinds"),
-                "only namespaces and releases mean anything here",
+                "only namespaces and releases have an effect here",
             );
         }
         Self {
@@ -154,7 +152,7 @@ impl Deployers {
         }
     }
 
-    /// By the release's own namespace: where its records are stored is the deployer's choice.
+    /// By the release's own namespace: the deployer chooses where its records are stored.
     fn covers(&self, release: &ReleaseName) -> bool {
         let is_it = |named: &ReleaseRef| {
             named.namespace == release.namespace

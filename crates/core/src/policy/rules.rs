@@ -1,8 +1,6 @@
-//! Who may do what nobody else may: the exemptions of a policy, and the presets, which are the same
-//! thing under names that come with the guard.
+//! Exemptions: those of a policy, and the presets, which are exemptions that come with the guard.
 //!
-//! A rule names identity *and* kind *and* what may be done: none of the three is ever left open in an
-//! exemption that somebody writes.
+//! A rule names identity *and* kind *and* permission: an exemption in a policy must give all three.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -24,21 +22,21 @@ use crate::{
     names,
 };
 
-/// Lets somebody do something.
+/// One exemption.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(super) name: Arc<str>,
     pub(super) who: Who,
-    /// None: every kind.
+    /// `None` for every kind.
     pub(super) kinds: Vec<GroupKind>,
     pub(super) acts: Acts,
     pub(super) scope: Scope,
     pub(super) license: License,
-    /// What it is for, where it comes with the guard.
+    /// Its purpose, if it comes with the guard.
     pub(super) about: &'static str,
 }
 
-/// Whom a rule is for.
+/// The identities that a rule applies to.
 #[derive(Clone, Debug)]
 pub(super) enum Who {
     Anyone,
@@ -62,17 +60,17 @@ impl Rule {
         &self.name
     }
 
-    /// Whether it lets them do it there: the rule is for them, and its license exists.
+    /// Whether it allows the act: it applies, and its license exists.
     pub fn allows(&self, by: Requester<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
         self.is_for(by.identity, object, act) && self.license.holds(&by.evidence, by.old_object)
     }
 
-    /// Whether it is for them, this object and this act, whether or not its license exists.
+    /// Whether it applies to this user, object and act, regardless of its license.
     pub fn is_for(&self, identity: UserIdentity<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
         self.holds(identity) && self.is_about(object) && self.acts.hold(object, act)
     }
 
-    /// Whether it is for them.
+    /// Whether it applies to this user.
     pub fn holds(&self, identity: UserIdentity<'_>) -> bool {
         match &self.who {
             Who::Anyone => true,
@@ -85,23 +83,23 @@ impl Rule {
         self.license
     }
 
-    /// What it is for; empty for the rules of a policy.
+    /// Its purpose; empty for the rules of a policy.
     pub fn about(&self) -> &'static str {
         self.about
     }
 
-    /// Whether it is for objects of this kind in this place.
+    /// Whether it applies to objects of this kind in this place.
     pub fn is_about(&self, object: &Object<'_>) -> bool {
         (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
             && covers(&self.scope, &object.place)
     }
 
-    /// Whether it lets a controller delete the object.
+    /// Whether it allows a controller to delete the object.
     pub fn deletes(&self) -> bool {
         self.acts.delete
     }
 
-    /// Whether the rule lets a controller touch what the manifest declares.
+    /// Whether it allows a controller to change declared fields.
     pub fn touches(&self, manifest: &Tree<'_>) -> bool {
         let acts = &self.acts;
         let rules = || manifest.value().pointer("/spec/rules").is_some();
@@ -137,7 +135,7 @@ fn is_growth(old: Option<&str>, new: Option<&str>) -> bool {
         == Some(Ordering::Greater)
 }
 
-/// Checks the exemptions of a policy.
+/// Compiles the exemptions of a policy.
 pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(exemptions.len());
     for (n, exemption) in exemptions.iter().enumerate() {
@@ -197,7 +195,7 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
     rules
 }
 
-/// Reads paths, each with its place.
+/// Compiles paths, each with its place.
 pub(super) fn patterns(paths: &[String], at: &str, problems: &mut Problems) -> Vec<Pattern> {
     let read =
         |(n, path): (usize, &String)| problems.take(&format!("{at}[{n}]"), Pattern::new(path));

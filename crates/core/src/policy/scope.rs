@@ -1,4 +1,4 @@
-//! Where a rule holds: kinds, and scopes of namespaces, releases and kinds.
+//! Where a rule applies: kinds, and scopes of namespaces, releases and kinds.
 
 use super::Place;
 use crate::api::{GroupKind, Scope};
@@ -10,8 +10,7 @@ pub(super) fn holds_kind(kinds: &[GroupKind], place: &Place<'_>) -> bool {
         .any(|one| one.group == place.group && one.kind == place.kind)
 }
 
-/// Whether a scope holds for a place: every list that is given must, and an empty one holds for
-/// everything.
+/// Whether a scope covers a place: every list must, and an empty list covers everything.
 pub fn covers(scope: &Scope, place: &Place<'_>) -> bool {
     let in_namespace = || {
         let mut namespaces = scope.namespaces.iter();

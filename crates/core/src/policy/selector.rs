@@ -1,4 +1,4 @@
-//! Label selectors, as Kubernetes objects have them and as `kubectl -l` takes them.
+//! Label selectors, from Kubernetes objects and from the syntax of `kubectl -l`.
 
 use crate::api::policy::overrides::{Operator, Selector as Document};
 
@@ -20,11 +20,11 @@ enum Test {
     Absent,
 }
 
-/// A selector that selects nothing that can be meant.
+/// An invalid selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// Neither letter, digit, dash, underscore, dot nor slash.
-    #[error("{0:?} is no name of a label")]
+    #[error("{0:?} is not the name of a label")]
     Key(String),
     /// `In` and `NotIn` compare with values.
     #[error("In and NotIn need values ({0})")]
@@ -32,8 +32,8 @@ pub enum SelectorError {
     /// `Exists` and `DoesNotExist` do not.
     #[error("Exists and DoesNotExist take no values ({0})")]
     Values(String),
-    /// A text that `kubectl -l` would not take.
-    #[error("{0:?} is no requirement such as a=b, a!=b, a in (b,c), a notin (b), a or !a")]
+    /// A text that `kubectl -l` would reject.
+    #[error("{0:?} is not a requirement such as a=b, a!=b, a in (b,c), a notin (b), a or !a")]
     Requirement(String),
 }
 
@@ -66,14 +66,14 @@ impl Selector {
         Ok(Self(requirements))
     }
 
-    /// From the text that `kubectl -l` takes.
+    /// From the syntax of `kubectl -l`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let requirements = split(text).into_iter().map(Requirement::parse);
         requirements.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The one label that it asks for, and the values that will do: any where there are none. Nothing
-    /// where it asks for more labels than one, or for the absence of one.
+    /// The only label that it requires, with the accepted values: any if there are none. `None` if it
+    /// requires several labels, or the absence of one.
     pub fn single_label(&self) -> Option<(&str, &[String])> {
         match self.0.as_slice() {
             [only] => match &only.test {
@@ -85,7 +85,7 @@ impl Selector {
         }
     }
 
-    /// Whether labels, or annotations, meet it.
+    /// Whether labels, or annotations, match it.
     pub fn holds<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.0.iter().all(|requirement| {
             let found = value(&requirement.key);
@@ -98,7 +98,7 @@ impl Selector {
         })
     }
 
-    /// Whether no labels meet both: the same label would need two values.
+    /// Whether no labels can match both: one label would need two values.
     pub fn excludes(&self, other: &Self) -> bool {
         self.0.iter().any(|one| {
             other.0.iter().any(|another| {
@@ -176,7 +176,7 @@ impl Requirement {
     }
 }
 
-/// At the commas that stand outside parentheses.
+/// Splits at the commas outside of parentheses.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     text.split(|char| {

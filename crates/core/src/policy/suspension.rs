@@ -1,7 +1,7 @@
 //! The kill switch: whether a document says that nothing is to be evaluated.
 //!
-//! Invariant: it is read from the raw document, so that nothing else that is wrong with a policy keeps
-//! anybody from switching the guard off.
+//! Invariant: it is read from the raw document, so that the guard can be switched off even if the rest
+//! of the policy is invalid.
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ pub struct Suspension {
 }
 
 impl Suspension {
-    /// That of a policy.
+    /// The suspension of a policy.
     pub fn of(spec: &GuardPolicySpec) -> Option<Self> {
         let reason = spec.suspend_reason.as_deref();
         spec.suspend
             .then(|| Self::because(reason.unwrap_or_default()))
     }
 
-    /// That of the `spec` of a document, valid or not.
+    /// The suspension in the `spec` of a document, valid or not.
     pub fn in_document(spec: &Value) -> Option<Self> {
         let is_on = spec.get("suspend").and_then(Value::as_bool) == Some(true);
         let reason = spec.get("suspendReason").and_then(Value::as_str);

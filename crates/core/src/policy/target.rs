@@ -1,4 +1,4 @@
-//! Some objects, as a rule names them.
+//! The objects that a rule selects.
 
 use regex::{Regex, RegexBuilder};
 
@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Checks one.
+    /// Compiles a target.
     pub fn compile(document: &Document, at: &str, problems: &mut Problems) -> Self {
         let mut expression = |field: &str, text: &Option<String>| {
             let text = text.as_ref()?;
@@ -45,8 +45,8 @@ impl Target {
         target
     }
 
-    /// Whether the object is one of them. Labels and annotations are those of the release's manifest:
-    /// the live object's could be anyone's.
+    /// Whether the object is selected. Labels and annotations are those of the release's manifest:
+    /// anyone could have written those of the live object.
     pub fn holds(&self, object: &Object<'_>) -> bool {
         let is = |expression: &Option<Regex>, text: &str| {
             expression

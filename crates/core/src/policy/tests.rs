@@ -1,4 +1,4 @@
-//! Policies as people write them, asked as the judgement asks.
+//! Policies as people write them, used as the decision uses them.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ pub(super) fn policy(spec: Value) -> Policy {
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
-/// A question to a policy.
+/// A request to a policy.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) user: &'a str,
@@ -272,15 +272,15 @@ fn a_chart_may_loosen_its_own_objects_only_where_the_policy_lets_it() {
 #[case::prefix(json!({"breakGlass": {"identities": [{"subjects": {"users": ["system:serviceaccount:ops:*"]}}]}}),
     &["spec.breakGlass.identities[0].subjects.users[0]: the name"])]
 #[case::no_account(json!({"exemptions": [{"name": "a", "subjects": {"serviceAccounts": ["emergency"]}, "kinds": [{"kind": "Pod"}], "paths": ["/spec"]}]}),
-    &["serviceAccounts[0]: \"emergency\" is no service account: expected NAMESPACE/NAME"])]
+    &["serviceAccounts[0]: \"emergency\" is not a service account: expected NAMESPACE/NAME"])]
 #[case::nobody(json!({"exemptions": [{"name": "a", "subjects": {}, "kinds": [{"kind": "Pod"}], "paths": ["/spec"]}]}),
     &["spec.exemptions[0].subjects: names nobody"])]
 #[case::nothing_allowed(json!({"exemptions": [{"name": "a", "subjects": {"users": ["ada"]}, "kinds": [{"kind": "Pod"}]}]}),
     &["spec.exemptions[0]: says neither paths nor operations"])]
-#[case::no_path(json!({"ignore": [{"paths": ["/a", "b"]}]}), &["spec.ignore[0].paths[1]: \"b\" is no path"])]
+#[case::no_path(json!({"ignore": [{"paths": ["/a", "b"]}]}), &["spec.ignore[0].paths[1]: \"b\" is not a path"])]
 #[case::empty_rule(json!({"ignore": [{"target": {"kind": "Pod"}}]}), &["spec.ignore[0]: says neither paths"])]
 #[case::endless_jq(json!({"ignore": [{"jqPathExpressions": ["def f: f; f"]}]}),
-    &["spec.ignore[0].jqPathExpressions[0]: \"def\" is not understood"])]
+    &["spec.ignore[0].jqPathExpressions[0]: \"def\" is not supported"])]
 #[case::no_expression(json!({"ignore": [{"paths": ["/a"], "target": {"name": "a("}}]}), &["spec.ignore[0].target.name: "])]
 #[case::huge_expression(json!({"ignore": [{"paths": ["/a"], "target": {"name": "((a{100}){100}){100}"}}]}), &["target.name: "])]
 #[case::no_selector(json!({"ignore": [{"paths": ["/a"], "target": {"labelSelector": "a b"}}]}), &["target.labelSelector: "])]
@@ -299,7 +299,7 @@ fn a_chart_may_loosen_its_own_objects_only_where_the_policy_lets_it() {
     {"match": {"kinds": [{"kind": "Pod"}]}, "mode": "Warn"},
     {"match": {"kinds": [{"kind": "Pod"}, {"kind": "Secret"}]}, "mode": "Deny"}]}),
     &["spec.overrides[1]: ties with spec.overrides[0]"])]
-#[case::runbook(json!({"runbookURL": "see the wiki"}), &["spec.runbookURL: \"see the wiki\" is no URL"])]
+#[case::runbook(json!({"runbookURL": "see the wiki"}), &["spec.runbookURL: \"see the wiki\" is not a URL"])]
 fn what_cannot_be_meant_is_refused_with_its_place(#[case] spec: Value, #[case] says: &[&str]) {
     let error = Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap_err();
     assert_eq!(error.problems.len(), says.len(), "{error}");

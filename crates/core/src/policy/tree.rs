@@ -1,7 +1,7 @@
-//! An object that is read when a rule asks for it, and then once for all rules.
+//! An object that is parsed when a rule needs it, and then once for all rules.
 //!
-//! Rules are only asked about violations, so no harmless request pays for this. No `Debug`: it may be a
-//! Secret.
+//! Rules are consulted only about violations, so no harmless request pays for this. No `Debug`: it may
+//! be a Secret.
 
 mod deep;
 
@@ -19,7 +19,7 @@ use crate::compare::{
     path::{FieldPath, Step},
 };
 
-/// An object, as JSON text and, once that is asked for, as a tree.
+/// An object as JSON text and, once needed, as a tree.
 pub struct Tree<'a> {
     text: &'a str,
     value: OnceCell<Value>,
@@ -30,8 +30,8 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The object that this text is; null where it is no JSON. What is nested deeper than a parser
-    /// goes is one value, by its text.
+    /// The object with this text; null if it is not JSON. Values nested too deep for a parser are
+    /// kept as text.
     pub fn of(text: &'a str) -> Self {
         Self {
             text,
@@ -49,13 +49,13 @@ impl<'a> Tree<'a> {
             .get_or_init(|| deep::parse(self.text).unwrap_or_default())
     }
 
-    /// Where it has the item that `step` names, in the list that `parents` lead to.
+    /// The position of the item that `step` names in the list at `parents`.
     pub(super) fn position(&self, parents: &[Step], step: &Step) -> Option<usize> {
         let list = self.lists.select(self.value(), parents)?.as_array()?;
         self.lists.position(list, step)
     }
 
-    /// Whether one of the field managers owns the path in it.
+    /// Whether one of the field managers owns this path.
     pub fn is_owned_by(&self, managers: &[String], path: &FieldPath) -> bool {
         let owners = self.owners.get_or_init(|| Owners::of(self.value()));
         owners.include(managers, self.value(), path)
@@ -71,7 +71,7 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// The paths that `read` finds in it, which is always the same function.
+    /// The paths that `read` finds in it; `read` must always be the same function.
     pub(super) fn patterns(&self, read: impl FnOnce() -> Vec<Pattern>) -> &[Pattern] {
         self.patterns.get_or_init(read)
     }

@@ -1,5 +1,5 @@
-//! From the parser's events to a value, without recursion: the nesting of a document is data here,
-//! and never the depth of the stack.
+//! Builds a value from the parser's events, without recursion: the nesting of a document is data
+//! here, never the depth of the call stack.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -13,9 +13,9 @@ use super::{
 
 /// Reads the first document of a text.
 ///
-/// Go takes a continuation line of a quoted scalar at any column, the parser only right of the
-/// block around it. The spaces at its start mean nothing, so more are put there until it stands
-/// where the parser wants it; each time costs the text again.
+/// Go accepts a continuation line of a quoted scalar at any column, the parser only right of the
+/// surrounding block. Leading spaces are insignificant there, so more are inserted until the parser
+/// accepts the line; each attempt costs the text again.
 pub(super) fn compose(document: &str, allowance: &Allowance) -> Result<Value, YamlError> {
     let mut text = Cow::Borrowed(document);
     loop {
@@ -32,14 +32,14 @@ pub(super) fn compose(document: &str, allowance: &Allowance) -> Result<Value, Ya
     }
 }
 
-/// Why a text was not read to its end.
+/// Why parsing stopped early.
 enum Stop {
     Error(YamlError),
-    /// A line of a quoted scalar begins left of where the parser wants it.
+    /// A line of a quoted scalar starts too far left for the parser.
     Outdented {
-        /// Where the line's first character stands, in bytes.
+        /// The byte offset of the line's first character.
         at: usize,
-        /// A column that is not left of the block around the scalar.
+        /// A column within the block around the scalar.
         column: usize,
         line: usize,
     },
@@ -89,19 +89,18 @@ fn stop(error: &ScanError, column: usize, text: &str) -> Stop {
     Stop::Error(YamlError { fault, line })
 }
 
-/// A node that is complete. Scalars keep the type that Go sees, for as a key each type prints in
-/// its own way.
+/// A complete node. Scalars keep Go's type, because each type is printed differently as a key.
 #[derive(Clone)]
 enum Node {
     Scalar(Scalar),
     Collection(Value),
 }
 
-/// A collection whose end has not come.
+/// An unfinished collection.
 struct Open {
     /// The parser's number for its anchor; 0 for none.
     anchor: usize,
-    /// What was left of the allowance when it began.
+    /// The remaining allowance at its start.
     before: usize,
     kind: OpenKind,
 }
@@ -110,7 +109,7 @@ enum OpenKind {
     List(Vec<Value>),
     Map {
         entries: Map<String, Value>,
-        /// The key whose value comes next.
+        /// The key of the next value.
         key: Option<Key>,
     },
 }
@@ -120,7 +119,7 @@ enum Key {
     Merge,
 }
 
-/// What an alias stands for.
+/// The value of an alias.
 struct Anchored {
     node: Node,
     cost: usize,
@@ -171,7 +170,7 @@ impl Composer<'_> {
         }
     }
 
-    /// Where the key goes of the map that is open, if one is.
+    /// The pending key of the open map, if there is one.
     fn key_slot(&mut self) -> Option<&mut Option<Key>> {
         match &mut self.open.last_mut()?.kind {
             OpenKind::Map { key, .. } => Some(key),
@@ -204,8 +203,8 @@ impl Composer<'_> {
         self.complete(Node::Collection(value), open.anchor, open.before)
     }
 
-    /// A node has ended: remembers it if it is anchored, and puts it where it belongs. The copy
-    /// that is remembered costs as much as the node.
+    /// Finishes a node: stores it if it is anchored, and adds it to its parent. The stored copy
+    /// costs as much as the node.
     fn complete(&mut self, node: Node, anchor: usize, before: usize) -> Result<(), Fault> {
         if anchor != 0 {
             let cost = before.saturating_sub(self.allowance.left());
@@ -249,8 +248,8 @@ fn key_text(node: Node) -> Result<String, Fault> {
     }
 }
 
-/// Merges where the key stands, over what is there already, and of several objects the first one
-/// last, so that it wins (`decoder.merge` of go-yaml v2).
+/// Merges at the position of the key, over existing entries. Of several objects, the first is
+/// merged last, so that it wins (`decoder.merge` of go-yaml v2).
 fn merge(value: Value, into: &mut Map<String, Value>) -> Result<(), Fault> {
     let maps = match value {
         Value::Array(items) => items,

@@ -1,5 +1,5 @@
-//! What a scalar means: `resolve` of go-yaml v2, and how `sigs.k8s.io/yaml` prints the result as
-//! JSON and as the key of an object.
+//! The meaning of a scalar: `resolve` of go-yaml v2, and how `sigs.k8s.io/yaml` prints the result
+//! as JSON and as an object's key.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ pub(super) enum Scalar {
     Null,
     Bool(bool),
     Int(i64),
-    /// An integer that takes 64 bits without a sign.
+    /// An unsigned 64-bit integer.
     Uint(u64),
     Float(f64),
     Text(String),
 }
 
-/// The tags that have a say.
+/// The tags with an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     Str,
@@ -31,7 +31,7 @@ pub(super) enum Tag {
     Timestamp,
     Binary,
     Merge,
-    /// Any other tag, `!` too: the scalar is text.
+    /// Any other tag, including `!`: the scalar is text.
     Other,
 }
 
@@ -51,7 +51,7 @@ impl Tag {
     }
 }
 
-/// The meaning of a scalar; `plain` is one without quotes that is no block.
+/// The meaning of a scalar; a `plain` one has no quotes and is not a block.
 pub(super) fn resolve(text: Cow<'_, str>, plain: bool, tag: Option<Tag>) -> Result<Scalar, Fault> {
     let scalar = match tag {
         None if plain => untagged(&text),
@@ -75,7 +75,7 @@ pub(super) fn resolve(text: Cow<'_, str>, plain: bool, tag: Option<Tag>) -> Resu
     }
 }
 
-/// What a word without quotes is, if not text. Dates are text.
+/// The meaning of an unquoted word, if it is not text. Dates are text.
 fn untagged(text: &str) -> Option<Scalar> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Some(Scalar::Null),
@@ -109,8 +109,8 @@ fn without_underscores(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `strconv.ParseInt` with base 0, then `ParseUint`: a leading zero means octal, and only what
-/// has no sign may take 64 bits.
+/// `strconv.ParseInt` with base 0, then `ParseUint`: a leading zero means octal, and only an
+/// unsigned number may take 64 bits.
 fn integer(text: &str) -> Option<Scalar> {
     let (sign, unsigned) = match text.as_bytes().first()? {
         b'-' => ("-", text.get(1..)?),
@@ -146,7 +146,7 @@ fn float(text: &str) -> Option<Scalar> {
     float.is_finite().then_some(Scalar::Float(float))
 }
 
-/// The text in base64; Go's JSON prints a replacement for each byte that is no text.
+/// The decoded base64; Go's JSON replaces each byte that is not valid UTF-8.
 fn binary(text: &str) -> Result<String, Fault> {
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     let bytes = BASE64_STANDARD.decode(text).map_err(|_| Fault::Tag)?;
@@ -159,7 +159,7 @@ fn binary(text: &str) -> Result<String, Fault> {
 }
 
 impl Scalar {
-    /// `None` for a number that JSON has not.
+    /// `None` for a number that JSON does not have.
     pub(super) fn into_json(self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -171,7 +171,7 @@ impl Scalar {
         })
     }
 
-    /// `None` for what `sigs.k8s.io/yaml` refuses as a key.
+    /// `None` for values that `sigs.k8s.io/yaml` rejects as keys.
     pub(super) fn into_key(self) -> Option<String> {
         match self {
             Self::Null | Self::Uint(_) => None,
@@ -183,10 +183,10 @@ impl Scalar {
     }
 }
 
-/// A float as Go's JSON prints it and the API server reads it again: whole floats are integers
-/// where they fit in 64 bits. `None` for what is not finite.
+/// A float as Go's JSON prints it and the API server reads it again: integral floats become
+/// integers if they fit in 64 bits. `None` if it is not finite.
 pub fn number(value: f64) -> Option<Number> {
-    // Both bounds are exact as floats; what lies between them converts without loss.
+    // Both bounds are exact as floats; the values between them convert without loss.
     const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     if value.fract() == 0.0 && (-TWO_TO_63..TWO_TO_63).contains(&value) {
         #[expect(

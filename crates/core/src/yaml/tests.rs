@@ -6,9 +6,9 @@ use std::{
 
 use super::*;
 
-/// Cases that Go reads otherwise, and why that stands. A case that comes to agree must leave.
+/// Cases that Go reads differently, with the reason. A case that agrees must be removed.
 ///
-/// What Go refuses is in no manifest, for Helm refused it too.
+/// What Go rejects is in no manifest, because Helm rejected it too.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("double-quoted-escapes", "Go refuses the escape `\\/`"),
     ("json", "Go refuses the escape `\\/`"),
@@ -44,7 +44,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/yaml-golden")
 }
 
-/// Go prints whole floats as integers, but for those beyond 64 bits, which read as floats again.
+/// Go prints integral floats as integers, except those beyond 64 bits, which are read as floats again.
 fn whole(value: Value) -> Value {
     match value {
         Value::Number(n) if n.is_f64() => number(n.as_f64().unwrap()).unwrap().into(),

@@ -1,7 +1,7 @@
-//! A document as Helm and the API server make an object of it, before defaults.
+//! Turns a document into the object that Helm and the API server make of it, before defaults.
 //!
-//! Both sides of a comparison must say the same thing in the same way; this is the declared side.
-//! What the API server adds is no concern of it: only what is declared is ever compared.
+//! Both sides of a comparison must have the same form; this is the declared side. Additions of the
+//! API server do not matter: only declared fields are compared.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ const SERVER_METADATA: &[&str] = &[
     "uid",
 ];
 
-/// Normalises an object of the given kind; the core group is empty.
+/// Normalizes an object of the given kind; the core group is empty.
 pub(super) fn normalize(
     object: &mut Map<String, Value>,
     group: &str,
@@ -50,7 +50,7 @@ pub(super) fn normalize(
     drop_nulls(object);
 }
 
-/// Helm forces these over whatever the chart says (`pkg/action/validate.go`).
+/// Helm overwrites these, whatever the chart has (`pkg/action/validate.go`).
 fn own(metadata: &mut Map<String, Value>, release: &ReleaseName) {
     let mut labels = take(metadata, "labels");
     labels.insert("app.kubernetes.io/managed-by".into(), "Helm".into());
@@ -67,14 +67,14 @@ fn own(metadata: &mut Map<String, Value>, release: &ReleaseName) {
     metadata.insert("annotations".into(), annotations.into());
 }
 
-/// The part of an object that every manifest of a release declares, whatever else is in it.
+/// The part of an object that every manifest of a release declares.
 pub fn marks(release: &ReleaseName) -> Value {
     let mut metadata = Map::new();
     own(&mut metadata, release);
     json!({ "metadata": metadata })
 }
 
-/// Takes the object under `key` out; an empty one where there is none.
+/// Removes and returns the object under `key`; an empty one if there is none.
 fn take(parent: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
     match parent.remove(key) {
         Some(Value::Object(map)) => map,
@@ -123,7 +123,7 @@ fn fold_string_data(secret: &mut Map<String, Value>) {
                 let value = match value {
                     Value::String(text) => BASE64_STANDARD.encode(text).into(),
                     Value::Null => Value::String(String::new()),
-                    // The API server refuses it; kept so that the comparison sees what was said.
+                    // The API server rejects it; kept for the comparison.
                     other => other,
                 };
                 data.insert(key, value);

@@ -1,13 +1,13 @@
-//! Where the documents of a manifest begin and end.
+//! Splits a manifest into its documents.
 //!
-//! Helm has split the templates already when it stores a manifest, with a rule of its own in each
-//! major version (`(?:^|\s*\n)---\s*` and `(?m)^---[ \t]*`), and joins the documents as
-//! `---\n# Source: <path>\n<document>\n`. What goes to the API server is then read line by line
-//! (`YAMLReader` of apimachinery): a line that begins with `---` ends a document. That line rule
-//! is used here; on what Helm stores, all three read the same documents. Text that follows `---`
-//! on its line belongs to the next document, as in both of Helm's rules.
+//! Helm has already split the templates when it stores a manifest, with a different rule in each
+//! major version (`(?:^|\s*\n)---\s*` and `(?m)^---[ \t]*`), and joins the documents as `---\n#
+//! Source: <path>\n<document>\n`. What goes to the API server is then read line by line
+//! (`YAMLReader` of apimachinery): a line that begins with `---` ends a document. That line rule is
+//! used here; on manifests from Helm, all three find the same documents. Text that follows `---` on
+//! its line belongs to the next document, as in both of Helm's rules.
 
-/// A longer path is none that a chart has.
+/// The longest path of a template: no chart has a longer one.
 const SOURCE_BYTES: usize = 1024;
 
 /// One document of a manifest.
@@ -15,13 +15,13 @@ const SOURCE_BYTES: usize = 1024;
 pub(super) struct Document<'a> {
     /// The line of the manifest on which its text starts, counted from 1.
     pub line: u32,
-    /// The template that made it, where Helm's comment says so.
+    /// The template that made it, from Helm's comment.
     pub source: Option<&'a str>,
     /// Its text, without the separators.
     pub text: &'a str,
 }
 
-/// The documents that hold more than blank lines and comments.
+/// The documents with more than blank lines and comments.
 pub(super) fn documents(manifest: &str) -> impl Iterator<Item = Document<'_>> {
     Chunks {
         rest: Some(manifest),
@@ -35,7 +35,7 @@ pub(super) fn documents(manifest: &str) -> impl Iterator<Item = Document<'_>> {
     })
 }
 
-/// The text between separators, with the line that it starts on.
+/// The text between separators, with its first line.
 struct Chunks<'a> {
     rest: Option<&'a str>,
     line: u32,
@@ -52,7 +52,7 @@ impl<'a> Iterator for Chunks<'a> {
             if let Some(after) = line.strip_prefix("---") {
                 let next = end + (line.len() - opening(after).len());
                 self.rest = rest.get(next..);
-                // What follows on the separator's own line starts there; else a line has ended.
+                // Text on the separator's own line starts there; otherwise on the next line.
                 self.line += u32::from(opening(after).is_empty() && line.ends_with('\n'));
                 break;
             }
@@ -63,7 +63,7 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// What a separator's line says of the document that it opens: nothing, mostly.
+/// The text on a separator's line, which belongs to the next document: usually empty.
 fn opening(after: &str) -> &str {
     let text = after.trim_start_matches([' ', '\t']);
     if text.trim_end().is_empty() || text.starts_with('#') {
@@ -78,8 +78,8 @@ fn is_content(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
-/// Helm's comment is above the first line of content; a template may have comments of its own
-/// above or below it.
+/// Helm's comment is above the first line of content; a template may have its own comments above or
+/// below it.
 fn source(text: &str) -> Option<&str> {
     text.lines()
         .take_while(|line| !is_content(line))

@@ -361,7 +361,7 @@ fn what_aliases_add_to_all_documents_together_is_bounded() {
     );
 }
 
-/// A few are what templates have.
+/// Templates have a few.
 #[test]
 fn aliases_of_what_templates_repeat_are_read() {
     let found = read(
@@ -406,7 +406,7 @@ fn an_object_may_be_as_large_as_any_that_is_stored(#[case] more: usize, #[case] 
     assert_eq!(errors, Vec::from_iter(problem));
 }
 
-/// It is the JSON that counts: a text of control characters is six times as large there.
+/// The JSON counts: a text of control characters is six times as large there.
 #[test]
 fn an_object_that_is_too_large_as_json_only_is_a_problem() {
     let text = "\\0".repeat(1 << 20);
@@ -443,7 +443,7 @@ fn a_manifest_that_is_too_large_declares_what_fits() {
         .collect();
     let found = read(&documents.concat());
     assert_eq!((found.objects.len(), found.problem_count()), (7, 0));
-    // Each text is twice as large as JSON as it is here.
+    // Each text is twice as large in JSON.
     let text = "\\t".repeat(1 << 20).replace("\\t", "\t\t");
     let documents: Vec<_> = (0..6)
         .map(|n| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\ndata:\n  a: |-\n    x{text}\n"))

@@ -21,11 +21,10 @@ const CHART_CHARS: usize = 256;
 /// The longest time that is kept: RFC 3339 with nanoseconds has 35.
 const TIME_BYTES: usize = 64;
 
-/// Hooks that a record may have. Where a record holds many small things, they take many times as much
-/// memory as their JSON.
+/// The most hooks of a record. Many small items take many times as much memory as their JSON.
 const HOOKS: usize = 4096;
 
-/// Events that a hook may have; Helm knows nine.
+/// The most events of a hook; Helm knows nine.
 const EVENTS: usize = 64;
 
 #[derive(Deserialize)]
@@ -163,17 +162,17 @@ pub(super) fn values(json: &[u8]) -> Result<String, DecodeError> {
     Ok(config.map_or("{}", RawValue::get).to_owned())
 }
 
-/// Helm 3 writes a time that is not set as an empty string, Helm 4 leaves it out.
+/// Helm 3 writes an unset time as an empty string, Helm 4 omits it.
 fn written(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// What is longer is no time.
+/// A longer text is not a time.
 fn time(text: Option<String>) -> Option<String> {
     written(text).filter(|text| text.len() <= TIME_BYTES)
 }
 
-/// Charts have names and versions of any length.
+/// Names and versions of charts may have any length.
 fn cut(mut text: String) -> String {
     if let Some((at, _)) = text.char_indices().nth(CHART_CHARS) {
         text.truncate(at);
@@ -199,7 +198,7 @@ fn hook(body: HookBody) -> Hook {
     }
 }
 
-/// The place and the kind of the fault only: the parser's own text quotes the value it stands at.
+/// Only the place and the kind of the error: the parser's own message quotes the value.
 fn json_error(error: &serde_json::Error) -> DecodeError {
     use serde_json::error::Category;
     DecodeError::Json {

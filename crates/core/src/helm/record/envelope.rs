@@ -1,4 +1,4 @@
-//! The wrapping of a record: base64, and gzip inside it.
+//! The envelope of a record: base64, and gzip inside it.
 
 use std::{borrow::Cow, io::Read};
 
@@ -7,16 +7,16 @@ use flate2::read::MultiGzDecoder;
 
 use super::Limits;
 
-/// How Helm tells a compressed record from an old plain one (`pkg/storage/driver/util.go`).
+/// How Helm distinguishes a compressed record from an old plain one (`pkg/storage/driver/util.go`).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
 
-/// Why the wrapping of a record can not be taken off.
+/// Why the envelope of a record cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not base64.
     #[error("failed to decode the record: it is not base64")]
     Base64(#[source] base64::DecodeError),
-    /// Starts like gzip, and then is not, or is cut off.
+    /// Starts like gzip, but is invalid or truncated.
     #[error("failed to inflate the record")]
     Gzip(#[source] std::io::Error),
     /// More JSON than [`Limits`] allow.
@@ -25,12 +25,12 @@ pub enum EnvelopeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// More JSON than the payload says that it holds.
+    /// More JSON than the payload claims.
     #[error("failed to inflate the record: it holds more than it says")]
     MoreThanClaimed,
 }
 
-/// What [`open`] makes of a payload, as far as that can be told from its ends.
+/// The size of the result of [`open`], as far as the two ends of the payload show it.
 pub(super) fn claimed_bytes(payload: &[u8]) -> usize {
     let head: Vec<u8> = significant(payload.iter()).take(4).collect();
     let is_gzip = BASE64_STANDARD
@@ -71,7 +71,7 @@ pub(super) fn open(payload: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeEr
     Ok(json)
 }
 
-/// Go's decoder skips line breaks; Helm writes none, but a hand-edited record may hold some.
+/// Go's decoder skips line breaks; Helm writes none, but a hand-edited record may contain some.
 fn without_line_breaks(payload: &[u8]) -> Cow<'_, [u8]> {
     if payload.iter().any(|byte| is_line_break(*byte)) {
         significant(payload.iter()).collect()
@@ -80,19 +80,20 @@ fn without_line_breaks(payload: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The size of what is inside, in the last four bytes (RFC 1952, ISIZE), which may say anything.
+/// The size of the content, from the last four bytes (RFC 1952, ISIZE), which may be wrong.
 fn isize_of(gzip: &[u8]) -> usize {
     let said = gzip.last_chunk().copied().map_or(0, u32::from_le_bytes);
     usize::try_from(said).unwrap_or(usize::MAX)
 }
 
-/// Deflate makes no more of its input than this.
+/// The largest expansion factor of Deflate.
 fn most_of(bytes: usize) -> usize {
     bytes.saturating_mul(1032)
 }
 
-/// What says that it is too large is not begun, and what is larger than it says is given up: Helm
-/// writes one gzip member, whose size is right. So nothing takes more memory than was allotted to it.
+/// A payload that claims to be too large is not inflated, and one that is larger than it claims is
+/// aborted: Helm writes one gzip member with the correct size. So nothing takes more memory than was
+/// reserved for it.
 fn inflate(gzip: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeError> {
     let (claimed, limit) = (isize_of(gzip), limits.inflated_bytes);
     if claimed > limit {

@@ -24,7 +24,7 @@ fn read(body: &Value) -> Result<Record, DecodeError> {
     decode(&encode(body), &Limits::default())
 }
 
-/// As Helm 3.22 writes it.
+/// In the format of Helm 3.22.
 fn helm_3() -> Value {
     json!({
         "name": "web",
@@ -178,7 +178,7 @@ fn a_gzip_bomb_is_stopped_at_the_limit() {
     ));
 }
 
-/// As gzip has it at its end, little-endian.
+/// As at the end of gzip, little-endian.
 fn claiming(json: &[u8], size: u32) -> Vec<u8> {
     let mut gzip = gzip(json);
     let end = gzip.len() - 4;

@@ -1,4 +1,4 @@
-//! An address that requests are sent to.
+//! The address of an alert sink.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::uri::{Authority, Parts, PathAndQuery, Scheme, Uri};
 /// The longest URL, in bytes.
 const URL_BYTES: usize = 2048;
 
-/// An `http` or `https` URL with a host and nothing else that could surprise.
+/// An `http` or `https` URL with a host, without user or password.
 ///
 /// `Debug` and errors show no part of it: the URL of an incoming webhook is its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub struct Target {
     port: u16,
 }
 
-/// A text that is no address.
+/// An invalid address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It does not parse, or is too long.
-    #[error("it is no URL of at most {URL_BYTES} characters")]
+    #[error("it is not a URL of at most {URL_BYTES} characters")]
     Url,
     /// Another scheme, or none.
     #[error("it must begin with https:// or http://")]
@@ -50,15 +50,15 @@ impl Target {
         let port = match authority.port_u16() {
             Some(port) => port,
             None if authority.as_str() == authority.host() => port,
-            // A port that is none.
+            // An invalid port.
             None => return Err(TargetError::Host),
         };
-        // A host in brackets is an IPv6 address, which sockets and certificates want without them.
+        // A host in brackets is an IPv6 address; sockets and certificates use it without them.
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         Ok(Self { uri, host, port })
     }
 
-    /// The same with `suffix` at the end of its path, unless it is there.
+    /// The same with `suffix` at the end of its path, unless it is already there.
     pub fn ending_in(self, suffix: &str) -> Result<Self, TargetError> {
         let path = self.uri.path().trim_end_matches('/');
         if path.ends_with(suffix) {
@@ -75,12 +75,12 @@ impl Target {
         Ok(Self { uri, ..self })
     }
 
-    /// Whether it is `https`.
+    /// Whether the scheme is `https`.
     pub fn is_tls(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 
-    /// The host to connect to, and to see a certificate of.
+    /// The host to connect to, and to verify in its certificate.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -90,12 +90,12 @@ impl Target {
         self.port
     }
 
-    /// What the `Host` header says.
+    /// The value of the `Host` header.
     pub fn authority(&self) -> &str {
         self.uri.authority().map_or("", Authority::as_str)
     }
 
-    /// What the request line says.
+    /// The path and query of the request line.
     pub fn path_and_query(&self) -> &str {
         self.uri.path_and_query().map_or("/", PathAndQuery::as_str)
     }

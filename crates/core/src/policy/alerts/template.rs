@@ -1,8 +1,7 @@
-//! Bodies of one's own: JSON with `{{name}}` where a value goes.
+//! Custom bodies: JSON with `{{name}}` in place of values.
 //!
-//! Outside a string `{{name}}` becomes a JSON string, quotes included; inside one it becomes the text,
-//! escaped. So a value can never end the string that it is in, and whatever it is, the body stays JSON
-//! and keeps its shape.
+//! Outside a string, `{{name}}` becomes a JSON string with quotes; inside one, it becomes the escaped
+//! text. So a value can never end its string, and the body is always JSON of the same shape.
 
 use std::borrow::Cow;
 
@@ -12,10 +11,10 @@ use serde_json::Value;
 /// The longest template, in bytes.
 const TEMPLATE_BYTES: usize = 64 * 1024;
 
-/// Values in one template: each may be 64 kB long.
+/// The most values in one template: each may be 64 kB long.
 const PLACEHOLDERS: usize = 64;
 
-/// Names a set of words once, for reading and for writing them.
+/// Defines an enum with names for parsing and printing.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal,)+ }) => {
         $(#[$doc])*
@@ -28,7 +27,7 @@ macro_rules! names {
             /// All of them, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word in templates and documents.
+            /// Its name in templates and documents.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
@@ -39,29 +38,29 @@ macro_rules! names {
 }
 
 names! {
-    /// What an alert always has.
+    /// The fields of every alert.
     Head {
-        /// What it is about: `BreakGlass`, `Overdue` and so on.
+        /// Its kind: `BreakGlass`, `Overdue` and so on.
         Kind => "kind",
         /// `firing` or `resolved`.
         Status => "status",
         /// `critical`, `warning` or `info`.
         Severity => "severity",
-        /// What the alerts of one matter have in common.
+        /// The key that related alerts share.
         Key => "key",
-        /// A sentence.
+        /// A summary in one sentence.
         Summary => "summary",
-        /// When, RFC 3339.
+        /// The time, RFC 3339.
         At => "at",
     }
 }
 
 names! {
-    /// What an alert may have beside, in the order in which it is shown.
+    /// The optional fields of an alert, in display order.
     Detail {
-        /// Who did it, after impersonation.
+        /// The user, after impersonation.
         User => "user",
-        /// The token that they came with; empty for who was impersonated.
+        /// The user's token; empty for an impersonated user.
         CredentialId => "credentialId",
         /// The grant that covered it.
         Grant => "grant",
@@ -69,43 +68,43 @@ names! {
         Ticket => "ticket",
         /// The grant's reason.
         Reason => "reason",
-        /// What was done: `Update`, `Delete`, `Scale`.
+        /// The operation: `Update`, `Delete`, `Scale`.
         Operation => "operation",
-        /// To what: `Deployment shop/web`.
+        /// The object: `Deployment shop/web`.
         Object => "object",
         /// The namespace of the release that declares it.
         Namespace => "namespace",
-        /// That release.
+        /// The name of that release.
         Release => "release",
         /// Its chart, `name-version`.
         Chart => "chart",
         /// Its revision.
         Revision => "revision",
-        /// The declared fields that changed, a line each.
+        /// The declared fields that changed, one per line.
         Fields => "fields",
         /// The change, RFC 6902.
         Patch => "patch",
-        /// By when it must be in the chart or gone.
+        /// When it must be in the chart or reverted.
         ReconcileBy => "reconcileBy",
-        /// Where the change stands.
+        /// The state of the change.
         State => "state",
-        /// How many emergency changes are told together.
+        /// How many emergency changes the alert covers.
         Count => "count",
-        /// More than so many denials, or emergency changes of one identity.
+        /// The threshold of denials, or of emergency changes of one identity.
         Above => "above",
-        /// In how much time.
+        /// The window of the threshold.
         Within => "within",
-        /// The page that says what to do.
+        /// The runbook.
         Runbook => "runbook",
     }
 }
 
-/// What a placeholder stands for.
+/// The meaning of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// Always there.
+    /// Always present.
     Head(Head),
-    /// An empty text where an alert has none.
+    /// Empty if an alert does not have it.
     Detail(Detail),
 }
 
@@ -123,13 +122,13 @@ enum Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Where JSON wants a value.
+    /// In place of a JSON value.
     Free,
     /// Between the quotes of a string.
     Quoted,
 }
 
-/// A template that does not work.
+/// An invalid template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// Longer than it may be.
@@ -138,14 +137,11 @@ pub enum TemplateError {
     /// More values than there may be.
     #[error("it has more than {PLACEHOLDERS} placeholders")]
     TooMany,
-    /// No end of a placeholder.
+    /// An unterminated placeholder.
     #[error("a {{{{ has no }}}} after it")]
     Open,
-    /// A name that stands for nothing.
-    #[error(
-        "it has {{{{{word}}}}}, which stands for nothing: known are {}",
-        known()
-    )]
+    /// An unknown name.
+    #[error("it has {{{{{word}}}}}, which is unknown; use one of {}", known())]
     Unknown {
         /// The name.
         word: String,
@@ -155,7 +151,7 @@ pub enum TemplateError {
     Escaped,
     /// Not JSON, with whatever values.
     #[error(
-        "it is no JSON, with strings in place of the placeholders: line {line} column {column}"
+        "it is not JSON, with strings in place of the placeholders: line {line} column {column}"
     )]
     NoJson {
         /// Of the rendered text.
@@ -166,7 +162,7 @@ pub enum TemplateError {
 }
 
 impl Template {
-    /// Reads a template, and sees that it works.
+    /// Parses and validates a template.
     pub fn compile(text: &str) -> Result<Self, TemplateError> {
         if text.len() > TEMPLATE_BYTES {
             return Err(TemplateError::TooLong);
@@ -188,7 +184,7 @@ impl Template {
             return Err(TemplateError::TooMany);
         }
         let template = Self { parts };
-        // No digit of any number, so that `\u00{{key}}` and `1{{key}}` are found out.
+        // Not a digit, so that `\u00{{key}}` and `1{{key}}` are rejected.
         let example = template.render(|_| Cow::Borrowed("text"));
         match serde_json::from_str::<IgnoredAny>(&example) {
             Ok(_) => Ok(template),
@@ -199,7 +195,7 @@ impl Template {
         }
     }
 
-    /// The body, with what `value` says for each name.
+    /// The body, with the `value` of each name.
     pub fn render<'v>(&self, value: impl Fn(Name) -> Cow<'v, str>) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -242,8 +238,8 @@ impl Name {
     }
 }
 
-/// Where a text stands with regard to JSON strings. Values never change that: they are whole strings,
-/// or parts of one without quotes.
+/// Whether a position is inside a JSON string. Values never change that: they are whole strings, or
+/// parts of one without quotes.
 #[derive(Default)]
 struct Quotes {
     inside: bool,

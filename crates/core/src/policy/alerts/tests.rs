@@ -1,4 +1,4 @@
-//! What may be written, and what may not.
+//! Which alerts are valid, and which are not.
 
 #![allow(
     clippy::needless_pass_by_value,

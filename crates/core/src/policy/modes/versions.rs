@@ -1,17 +1,17 @@
-//! Ranges of versions that have nothing in common.
+//! Disjoint ranges of versions.
 
 use semver::{Comparator, Op, VersionReq};
 
 type Number = (u64, u64, u64);
 
-/// From, and up to but not with; the end may be open.
+/// The lower bound, inclusive, and the upper bound, exclusive; the upper bound may be absent.
 struct Interval {
     from: Number,
     to: Option<Number>,
 }
 
-/// Whether no release version is in both. Pre-releases are left out of account, and so may be called
-/// apart only by the versions around them.
+/// Whether no release version is in both. Pre-releases are ignored: they are disjoint if the
+/// versions around them are.
 pub(super) fn apart(one: &VersionReq, other: &VersionReq) -> bool {
     let all = one.comparators.iter().chain(&other.comparators);
     let mut common = Interval {
@@ -34,7 +34,7 @@ fn interval(comparator: &Comparator) -> Interval {
     let minor = comparator.minor.unwrap_or(0);
     let patch = comparator.patch.unwrap_or(0);
     let at = (major, minor, patch);
-    // The first version after all that the comparator's own digits name.
+    // The first version after all versions that start with the comparator's digits.
     let after = match (comparator.minor, comparator.patch) {
         (None, _) => (major + 1, 0, 0),
         (Some(minor), None) => (major, minor + 1, 0),
@@ -53,7 +53,7 @@ fn interval(comparator: &Comparator) -> Interval {
         Op::Caret if major > 0 || comparator.minor.is_none() => between(at, (major + 1, 0, 0)),
         Op::Caret if minor > 0 || comparator.patch.is_none() => between(at, (0, minor + 1, 0)),
         Op::Exact | Op::Wildcard | Op::Tilde | Op::Caret => between(at, after),
-        // What a later version of the library adds: not known to exclude anything.
+        // A variant that a later version of the library adds: not known to exclude anything.
         _ => Interval {
             from: (0, 0, 0),
             to: None,

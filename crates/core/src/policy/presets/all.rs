@@ -1,4 +1,4 @@
-//! The table of presets. Each entry was read from the source or the manifests of the writer itself.
+//! The table of presets. Each entry was taken from the source code or the manifests of the writer itself.
 
 use super::{
     Entry,
@@ -56,7 +56,7 @@ const IMAGES: &[super::Grant] = &[
     Change("/spec/template/spec/initContainers/*/image"),
 ];
 
-/// What tells cert-manager's injector which CA to put into an object.
+/// The annotations that tell cert-manager's injector which CA to put into an object.
 const INJECT_CA: License = Annotation(&[
     "cert-manager.io/inject-ca-from",
     "cert-manager.io/inject-ca-from-secret",
@@ -230,7 +230,7 @@ pub const ALL: &[Preset] = &[
     },
     Preset {
         name: "reloader",
-        about: "Reloader rolls workloads out anew when a ConfigMap or Secret changes",
+        about: "Reloader restarts workloads when a ConfigMap or Secret changes",
         is_default: false,
         entries: &[Entry {
             users: &["system:serviceaccount:reloader:reloader-reloader"],
@@ -243,7 +243,7 @@ pub const ALL: &[Preset] = &[
                 Change("/spec/template/spec/initContainers/*/env"),
             ],
             license: Policy(
-                "annotations name what to reload; it rolls out anew and changes no image or command",
+                "annotations name what to reload; it restarts and changes no image or command",
             ),
         }],
     },
@@ -275,7 +275,7 @@ pub const ALL: &[Preset] = &[
     },
     Preset {
         name: "pvc-growth",
-        about: "anyone may make a claim greater than it is: volumes grow and never shrink",
+        about: "anyone may increase the size of a claim: volumes grow and never shrink",
         is_default: false,
         entries: &[Entry {
             users: &[],

@@ -165,7 +165,7 @@ fn every_preset_is_well_made() {
             }
             for grant in entry.grants {
                 let (Grant::Change(path) | Grant::Grow(path) | Grant::Remove(path)) = grant else {
-                    // Who may delete or scale everything is part of the control plane or named so.
+                    // Only the control plane, or a writer named accordingly, may delete or scale everything.
                     assert!(!entry.users.is_empty(), "{}", preset.name);
                     continue;
                 };

@@ -1,35 +1,35 @@
-//! Reads an expression: words first, then stages and conditions.
+//! Parses an expression: tokens first, then stages and conditions.
 
 use regex::RegexBuilder;
 use serde_json::{Deserializer, Value};
 
 use super::{Condition, Pipeline, Stage, Test};
 
-/// Parentheses within parentheses: nobody writes more, and the reader is recursive.
+/// The deepest nesting of parentheses: more than anyone writes. The parser is recursive.
 const DEPTH: usize = 16;
 
 const EXPRESSION_BYTES: usize = 64 << 10;
 
-/// Why an expression is refused.
+/// Why an expression is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// A construct that may not end, or that is not one of selecting.
+    /// A construct that may not terminate, or does not select.
     #[error(
-        "{0:?} is not understood: of jq, fields, items, [] and select() with comparisons are, because \
+        "{0:?} is not supported: only fields, items, [] and select() with comparisons are, because \
          they always end"
     )]
     Unknown(String),
-    /// More was expected.
+    /// Unexpected end.
     #[error("it ends too early")]
     End,
-    /// A text without its second quote.
+    /// A string without its closing quote.
     #[error("a string does not end")]
     Text,
     /// Too many parentheses.
     #[error("more than {DEPTH} parentheses within each other")]
     Deep,
     /// `test("…")`
-    #[error("{0:?} is no regular expression")]
+    #[error("{0:?} is not a regular expression")]
     Expression(String),
 }
 
@@ -74,7 +74,7 @@ fn words(text: &str) -> Result<Vec<Word>, QueryError> {
                 name => Word::Name(name.to_owned()),
             });
         } else {
-            // What is no sign here is refused in its turn, like any other word that is not understood.
+            // Unknown signs are rejected later, like any other unsupported word.
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
             length = sign.map_or(first.len_utf8(), |sign| sign.len());
             words.push(match sign {
@@ -203,7 +203,7 @@ impl Reader {
     fn field(&mut self) -> Result<Option<Stage>, QueryError> {
         let name = match self.peek() {
             Some(Word::Name(name) | Word::Literal(Value::String(name))) => name.clone(),
-            // Words of the language are names of fields behind a dot.
+            // After a dot, keywords are names of fields.
             Some(Word::Literal(word @ (Value::Bool(_) | Value::Null))) => word.to_string(),
             Some(word @ Word::Literal(_)) => return Err(unknown(word)),
             _ => return Ok(None),
@@ -242,7 +242,7 @@ impl Reader {
         }
         self.depth -= 1;
         let condition = Condition::Any(any);
-        // `… | not` is about all that stands before it.
+        // `… | not` applies to everything before it.
         if self.is_at("|") && self.words.get(self.at + 1) == Some(&Word::Name("not".to_owned())) {
             self.at += 2;
             return Ok(Condition::Not(Box::new(condition)));

@@ -1,8 +1,8 @@
-//! Reads JSON of any depth: what is nested too deep to be read is one value, by its text.
+//! Parses JSON of any depth: values nested too deep are kept as text.
 //!
-//! `serde_json` refuses a document that is nested deeper than 128. To a rule such an object would have
-//! no labels, and of two of them nothing would differ. Skipping over a value does not recurse, so the
-//! text of what is too deep costs one run over it.
+//! `serde_json` rejects a document that is nested deeper than 128 levels. For a rule, such an object
+//! would have no labels, and two of them would be equal. Skipping a value does not recurse, so a value
+//! that is too deep costs one scan of its text.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-/// Objects and lists around a value that is not opened any more; below the limit of `serde_json`.
+/// The depth at which values are no longer parsed; below the limit of `serde_json`.
 const MAX_DEPTH: usize = 120;
 
 /// Reads a document.
 pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
-    // Nearly every object is read so, and faster.
+    // The fast way, for nearly every object.
     serde_json::from_str(text).or_else(|_| {
         let mut reader = serde_json::Deserializer::from_str(text);
         let value = Level(0).deserialize(&mut reader)?;
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     })
 }
 
-/// A value, and how many objects and lists are around it.
+/// A value, and the number of objects and lists around it.
 #[derive(Clone, Copy)]
 struct Level(usize);
 

@@ -1,4 +1,4 @@
-//! Lists that are given up when they turn out to be too long, before they take memory.
+//! Lists that are rejected when they turn out to be too long, before they take memory.
 
 use std::{fmt, marker::PhantomData};
 
