@@ -1,8 +1,11 @@
+use kube::Client;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{emergencies::Watched, pins::Others, *};
-use crate::webhook::{testing::api::api, tls::Pair};
+use crate::webhook::{
+    paths::Paths, registration::installation::OtherInstallations, testing::api::api, tls::Pair,
+};
 
 fn paths() -> PathKey {
     PathKey::of(&Pair {

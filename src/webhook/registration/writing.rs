@@ -1,0 +1,377 @@
+//! Reads, writes and removes the configuration in the cluster.
+//!
+//! [`ensure`] writes the wanted configuration if the one in the cluster differs, and leaves alone what others
+//! added to it. [`unregister`] removes it if this guard wrote it, [`remove`] whatever it says.
+
+use std::{
+    collections::BTreeSet,
+    time::{Instant, SystemTime},
+};
+
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingWebhook, ValidatingWebhookConfiguration,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+};
+use thiserror::Error;
+
+use super::{
+    CONFIGURATION_NAME, Registration, client_config, configuration, drift, entries, foreign,
+    installation::{Installation, OtherInstallations, Takeover},
+    owner::Owner,
+    route_of,
+    trust::{self, Trust},
+};
+use crate::webhook::{marks::FIELD_MANAGER, paths::Paths};
+
+/// The difference of a CA that no replica has announced for so long: nobody else made it.
+pub const EXPIRED_CA: &str = "a CA that no replica uses any more";
+
+/// Each lost race means that somebody else wrote.
+const ATTEMPTS: u32 = 5;
+
+/// The configuration could not be read, written or deleted.
+#[derive(Debug, Error)]
+pub enum RegistrationError {
+    /// The API server refused or did not answer.
+    #[error("failed to {verb} the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: {source}")]
+    Api {
+        /// read, create, replace or delete
+        verb: &'static str,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error(
+        "failed to read or write the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: the API \
+         server did not answer in time"
+    )]
+    Unanswered,
+    /// Others kept changing it.
+    #[error(
+        "failed to write the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: it was changed \
+         by others {ATTEMPTS} times meanwhile"
+    )]
+    Contended,
+}
+
+/// What [`ensure`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was there as wanted.
+    Unchanged,
+    /// It was not there.
+    Created,
+    /// It said something else about this.
+    Replaced(&'static str),
+    /// It lacked the CA of this replica, and has it now.
+    Announced,
+    /// It says something else about this, and that stays: another replica leads, or a newer one wrote it.
+    Left(&'static str),
+}
+
+/// What [`ensure`] did, and what it left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    /// What it did.
+    pub written: Written,
+    /// Requirements and conditions of others that stay, each with its entry.
+    pub foreign: Vec<String>,
+    /// Why calls do not come to this guard, where that is so.
+    pub missed: Option<String>,
+    /// The other installation that calls go to, where that is so.
+    pub other: Option<Installation>,
+}
+
+/// What [`unregister`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unregistered {
+    /// Deleted.
+    Deleted,
+    /// There was none.
+    Absent,
+    /// It is not the one that we wrote, so it stays.
+    NotOurs,
+}
+
+/// What one process remembers of the registration from one look to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'m> {
+    /// The paths that are answered.
+    pub paths: &'m Paths,
+    /// Other installations of the guard.
+    pub others: &'m OtherInstallations,
+}
+
+/// Writes the wanted configuration, unless it is there already, or belongs to another installation that runs.
+/// The paths that are there are answered from now on.
+pub async fn ensure(
+    client: &Client,
+    registration: &Registration,
+    Memory { paths, others }: Memory<'_>,
+) -> Result<Ensured, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
+    let mut is_new = false;
+    for _ in 0..ATTEMPTS {
+        let live = api
+            .get_opt(CONFIGURATION_NAME)
+            .await
+            .map_err(failed("read"))?;
+        paths.observe(live.as_ref(), Instant::now());
+        if let Owner::Gone(name) = &registration.owner {
+            return Ok(uninstalled(name));
+        }
+        let live = match live {
+            Some(live) => live,
+            None => match begin(&api).await {
+                Ok(begun) => {
+                    is_new = entries(&begun).is_empty();
+                    begun
+                }
+                Err(error) if is_status(&error, 409) => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        if let Some(other) = other_owner(registration, &live)
+            && registration.takeover == Takeover::Never
+        {
+            if others.is_running(client, &other).await {
+                return Ok(left_to(other));
+            }
+            tracing::warn!(installation = %other, "replacing the registration of an installation that does not run");
+        }
+        let (next, written) = match step(registration, live, is_new, SystemTime::now()) {
+            Step::Nothing(ensured) => return Ok(ensured),
+            Step::Write(next, written) => (next, written),
+        };
+        let replaced = api.replace(CONFIGURATION_NAME, &params, &next).await;
+        match replaced.map_err(failed("replace")) {
+            Ok(_) => return Ok(written),
+            Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RegistrationError::Contended)
+}
+
+/// The other installation that the registration belongs to, if calls go there. One that moves keeps its
+/// Service, and then its address is the same.
+fn other_owner(
+    registration: &Registration,
+    live: &ValidatingWebhookConfiguration,
+) -> Option<Installation> {
+    let other = Installation::other(registration.installation.as_ref(), live)?;
+    let wanted = configuration(registration, &BTreeSet::new());
+    let is_elsewhere = !entries(live).is_empty() && drift::missed(live, &wanted).is_some();
+    is_elsewhere.then_some(other)
+}
+
+fn uninstalled(owner: &str) -> Ensured {
+    Ensured {
+        written: Written::Left("the owner"),
+        foreign: Vec::new(),
+        missed: Some(format!(
+            "the ClusterRole {owner}, which owns the registration (--owner-cluster-role), does not exist: the \
+             guard is being uninstalled"
+        )),
+        other: None,
+    }
+}
+
+fn left_to(other: Installation) -> Ensured {
+    Ensured {
+        written: Written::Left("the address"),
+        foreign: Vec::new(),
+        missed: Some(format!(
+            "the installation {other} is registered and runs: uninstall one of the two, or start this one \
+             with --take-over"
+        )),
+        other: Some(other),
+    }
+}
+
+/// What is to be done about what is there.
+enum Step {
+    Nothing(Ensured),
+    Write(Box<ValidatingWebhookConfiguration>, Ensured),
+}
+
+fn step(
+    registration: &Registration,
+    live: ValidatingWebhookConfiguration,
+    is_new: bool,
+    now: SystemTime,
+) -> Step {
+    let own = registration.ca_bundle.as_deref();
+    let objection = if is_new {
+        None
+    } else {
+        registration.mandate.objection(&live)
+    };
+    let trust = match &objection {
+        None => trust::united(own, &live, now),
+        Some(_) => Trust::as_it_is(&live),
+    };
+    let united = Registration {
+        ca_bundle: trust.bundle.clone(),
+        ..registration.clone()
+    };
+    let wanted = configuration(&united, &registration.pins.at(Some(&live)));
+    let (wanted, foreign) = foreign::keep(&live, wanted, &registration.foreign);
+    let done = |written, missed| Ensured {
+        written,
+        foreign,
+        missed,
+        other: None,
+    };
+    let what = difference(&live, &wanted, &trust);
+    match (objection, what) {
+        (None, None) => Step::Nothing(done(Written::Unchanged, None)),
+        (None, Some(what)) => {
+            let written = if is_new {
+                Written::Created
+            } else {
+                Written::Replaced(what)
+            };
+            let next = drift::merged(live, wanted, trust.others);
+            Step::Write(Box::new(next), done(written, None))
+        }
+        (Some(objection), what) => {
+            let missed = drift::missed(&live, &wanted);
+            let announced = trust::announcement(own, &live, now);
+            if let Some(announced) = announced.filter(|_| missed.is_none()) {
+                let next = drift::trusting(live, announced);
+                return Step::Write(Box::new(next), done(Written::Announced, None));
+            }
+            let missed = missed.map(|missed| format!("{missed}: {objection}"));
+            let written = what.map_or(Written::Unchanged, Written::Left);
+            Step::Nothing(done(written, missed))
+        }
+    }
+}
+
+/// What of `live` is not as wanted, if anything.
+fn difference(
+    live: &ValidatingWebhookConfiguration,
+    wanted: &ValidatingWebhookConfiguration,
+    trust: &Trust,
+) -> Option<&'static str> {
+    let annotations = live.metadata.annotations.as_ref();
+    let others = annotations.and_then(|annotations| annotations.get(trust::OTHER_CAS));
+    match drift::difference(live, wanted) {
+        Some(drift::CA_BUNDLE) if trust.has_expired => Some(EXPIRED_CA),
+        None if others != trust.others.as_ref() => Some(drift::CA_BUNDLE),
+        found => found,
+    }
+}
+
+/// Makes a configuration without entries, which the caller fills in. By server-side apply, since RBAC limits
+/// that to a name, and two who do it at once make the same one.
+async fn begin(
+    api: &Api<ValidatingWebhookConfiguration>,
+) -> Result<ValidatingWebhookConfiguration, RegistrationError> {
+    let empty = ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(CONFIGURATION_NAME.to_owned()),
+            ..ObjectMeta::default()
+        },
+        webhooks: None,
+    };
+    let params = PatchParams::apply(FIELD_MANAGER);
+    let made = api
+        .patch(CONFIGURATION_NAME, &params, &Patch::Apply(&empty))
+        .await;
+    made.map_err(failed("create"))
+}
+
+/// Deletes the configuration, if it is the one that we wrote: our label, our address, our CA. Else
+/// another guard has taken over, and its registration is not ours to remove.
+pub async fn unregister(
+    client: &Client,
+    registration: &Registration,
+) -> Result<Unregistered, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let Some(live) = api
+        .get_opt(CONFIGURATION_NAME)
+        .await
+        .map_err(failed("read"))?
+    else {
+        return Ok(Unregistered::Absent);
+    };
+    let expected =
+        |entry: &ValidatingWebhook| client_config(registration, route_of(entry), &entry.name);
+    if !drift::is_ours(&live, expected, registration.ca_bundle.as_deref()) {
+        return Ok(Unregistered::NotOurs);
+    }
+    let unchanged = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: live.metadata.uid,
+            resource_version: live.metadata.resource_version,
+        }),
+        ..DeleteParams::default()
+    };
+    match api
+        .delete(CONFIGURATION_NAME, &unchanged)
+        .await
+        .map_err(failed("delete"))
+    {
+        Ok(_) => Ok(Unregistered::Deleted),
+        Err(error) if is_status(&error, 404) => Ok(Unregistered::Absent),
+        Err(error) if is_status(&error, 409) => Ok(Unregistered::NotOurs),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the configuration, whatever it says now: the kill switch takes away all that [`ensure`] would
+/// correct, and nothing else. So what another installation wrote that runs stays.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn remove(
+    client: &Client,
+    registration: &Registration,
+    others: &OtherInstallations,
+) -> Result<Unregistered, RegistrationError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let look = api
+        .get_opt(CONFIGURATION_NAME)
+        .await
+        .map_err(failed("read"))?;
+    let Some(live) = look else {
+        return Ok(Unregistered::Absent);
+    };
+    if let Some(other) = other_owner(registration, &live)
+        && others.is_running(client, &other).await
+    {
+        return Ok(Unregistered::NotOurs);
+    }
+    let deleted = api
+        .delete(CONFIGURATION_NAME, &DeleteParams::default())
+        .await;
+    match deleted.map_err(failed("delete")) {
+        Ok(_) => Ok(Unregistered::Deleted),
+        Err(error) if is_status(&error, 404) => Ok(Unregistered::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(verb: &'static str) -> impl Fn(kube::Error) -> RegistrationError {
+    move |source| RegistrationError::Api {
+        verb,
+        source: Box::new(source),
+    }
+}
+
+fn is_status(error: &RegistrationError, code: u16) -> bool {
+    let RegistrationError::Api { source, .. } = error else {
+        return false;
+    };
+    matches!(source.as_ref(), kube::Error::Api(status) if status.code == code)
+}
