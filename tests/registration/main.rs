@@ -39,7 +39,6 @@ use testbed::{ControlPlane, shared};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-#[path = "registration/perimeter.rs"]
 mod perimeter;
 
 /// The role of the only replica.

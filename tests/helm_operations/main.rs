@@ -15,40 +15,28 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[path = "cluster/charts.rs"]
+#[path = "../cluster/charts.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod charts;
-#[path = "cluster/installed.rs"]
+#[path = "../cluster/installed.rs"]
 mod installed;
-#[path = "cluster/scene.rs"]
+#[path = "../cluster/scene.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod scene;
-#[path = "cluster/world.rs"]
+#[path = "../cluster/world.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod world;
 
-#[path = "helm_operations/mutator.rs"]
 mod mutator;
-#[path = "helm_operations/steps.rs"]
 mod steps;
 
-#[path = "helm_operations/applying.rs"]
 mod applying;
-#[path = "helm_operations/failing_hooks.rs"]
 mod failing_hooks;
-#[path = "helm_operations/hook_accounts.rs"]
 mod hook_accounts;
-#[path = "helm_operations/in_flight.rs"]
 mod in_flight;
-#[path = "helm_operations/killed.rs"]
 mod killed;
-#[path = "helm_operations/merge_keys.rs"]
 mod merge_keys;
-#[path = "helm_operations/orders.rs"]
 mod orders;
-#[path = "helm_operations/other_writers.rs"]
 mod other_writers;
-#[path = "helm_operations/places.rs"]
 mod places;
-#[path = "helm_operations/stuck.rs"]
 mod stuck;
