@@ -53,6 +53,8 @@ fn delete_collection_removes_only_undeclared_objects() {
         .kubectl(&path)
         .denied(&["ConfigMap \"settings\" is declared by Helm release \"settings\""]);
     assert!(scene.holds("configmap/settings"));
+    // The API server deletes in the order of names, and stops at the denial.
+    assert!(!scene.holds("configmap/scratch"));
 }
 
 /// Scenario 52.
