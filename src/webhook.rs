@@ -1,14 +1,14 @@
 //! The webhook: what the API server calls.
 //!
 //! A review arrives over [`accept`] (sockets, TLS, time limits, drain). [`intake`] grants it memory and time,
-//! [`envelope`] reads it, `handler` answers it with what [`crate::review`] decides, and [`answer`] words the
-//! response.
+//! [`envelope`] parses it, `handler` answers it with the decision of [`crate::review`], and [`answer`] writes
+//! the response.
 //!
 //! The certificate comes from [`certificates`] or from files, and [`tls`] serves it. [`registration`] tells the
 //! API server where to call and which CA to trust, and [`versions`] to which versions to convert objects.
-//! [`registrar`] keeps certificate and registration in step, in an order in which no call fails.
+//! [`registrar`] keeps certificate and registration in sync, in an order in which no call fails.
 //!
-//! [`admin`] answers probes and scrapes on a port of its own. [`shutdown`] ends everything in an order in which
+//! [`admin`] answers probes and scrapes on a separate port. [`shutdown`] stops everything in an order in which
 //! no call is lost.
 
 pub mod accept;

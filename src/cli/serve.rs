@@ -182,7 +182,7 @@ fn follow_versions(sources: &LiveSources, registrar: &Registrar, background: &mu
     let following = Following {
         client: sources.clients.pooled().clone(),
         releases: sources.releases.clone(),
-        definitions: Arc::clone(&sources.crds),
+        crds: Arc::clone(&sources.crds),
         conversions: Arc::clone(&registrar.conversions),
         pace: Pace::default(),
     };

@@ -1,19 +1,18 @@
 //! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, and every limit on time and number that keeps
-//! one bad client from costing another its answer.
+//! one bad client from blocking another.
 //!
 //! ```text
 //! let drained = accept::serve(listener, router, Options { protocol, limits, stats }, drain).await;
 //! ```
 //!
-//! What holds:
-//! - Each connection has its own task; a panic, a time-out or garbage ends that one alone.
-//! - No connection can sit in a phase for longer than [`Limits`] says: see [`activity`].
-//! - When `drain` is cancelled, the loop goes on accepting for [`Limits::drain_delay`], because the
-//!   API server keeps its connections to a terminating pod and opens new ones until the endpoint's
-//!   removal has reached it (kubernetes#127335). Every HTTP/1.1 response carries
-//!   `Connection: close` from that moment and every HTTP/2 connection is told to go away. Then
-//!   idle connections are closed, requests in flight get [`Limits::drain_timeout`], and
-//!   [`serve`] returns.
+//! Invariants:
+//! - Each connection has its own task; a panic, a timeout or garbage ends only that one.
+//! - No connection can stay in a phase for longer than [`Limits`] allows: see [`activity`].
+//! - When `drain` is cancelled, the loop continues to accept for [`Limits::drain_delay`], because
+//!   the API server keeps its connections to a terminating pod and opens new ones until the
+//!   endpoint's removal has reached it (kubernetes#127335). From then on, every HTTP/1.1 response
+//!   carries `Connection: close` and every HTTP/2 connection gets GOAWAY. Then idle connections are
+//!   closed, requests in flight get [`Limits::drain_timeout`], and [`serve`] returns.
 //!
 //! The API server calls a Service over HTTP/1.1 (it forces that in its webhook client, kubernetes#82090),
 //! and a URL of its own host over HTTP/2 (`k8s.io/apiserver/pkg/util/webhook/client.go`).
@@ -44,7 +43,7 @@ mod tests;
 
 use roster::{Member, Roster};
 
-/// What is spoken on the listener.
+/// The protocol of the listener.
 #[derive(Clone)]
 pub enum Protocol {
     /// HTTP/1.1 without TLS, for probes and scrapes.
@@ -56,8 +55,8 @@ pub enum Protocol {
 /// Limits on time and number. The defaults are those of a webhook called by API servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at once. A newcomer beyond it takes the place of another one: see [`roster`].
-    /// An API server keeps one HTTP/1.1 connection for each call in flight.
+    /// Connections open at once. A new connection beyond it evicts another one: see [`roster`]. An
+    /// API server keeps one HTTP/1.1 connection for each call in flight.
     pub connections: usize,
     /// Connections of one peer address that have not had a request answered with 200.
     pub untrusted_per_peer: usize,
@@ -67,15 +66,15 @@ pub struct Limits {
     /// headers. Ends the slow-loris.
     pub header_timeout: Duration,
     /// From the end of a request's headers to the answer, its body included. The API server waits
-    /// `timeoutSeconds` (3 s here, 30 s at most), so nobody waits for a later answer.
+    /// `timeoutSeconds` (3 s here, 30 s at most), so a later answer is useless.
     pub request_timeout: Duration,
-    /// How long a connection may stay open without a request. Longer than the 90 s after which
-    /// the API server closes its own idle connections: were ours the shorter time, it could send
-    /// a request into a closing connection, and a POST is not sent again.
+    /// How long a connection may stay open without a request. Longer than the 90 s after which the
+    /// API server closes its own idle connections: with a shorter time here, it could send a
+    /// request into a closing connection, and a POST is not retried.
     pub idle_timeout: Duration,
-    /// How long to go on accepting after the drain began.
+    /// How long to continue accepting after the drain started.
     pub drain_delay: Duration,
-    /// How long requests in flight may take after that.
+    /// How long requests in flight may take afterwards.
     pub drain_timeout: Duration,
 }
 
@@ -94,7 +93,7 @@ impl Default for Limits {
     }
 }
 
-/// What happened on a listener since its start; read by the metrics.
+/// Counters of a listener since its start, for the metrics.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
@@ -127,12 +126,12 @@ impl Stats {
         self.handshake_failures.load(Ordering::Relaxed)
     }
 
-    /// Connections ended to make room for another one.
+    /// Connections evicted for another one.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Connections ended and requests given up because a time limit passed.
+    /// Connections and requests that exceeded a time limit.
     pub fn timeouts(&self) -> u64 {
         self.timeouts.load(Ordering::Relaxed)
     }
@@ -142,18 +141,18 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How to serve; `stats` stays with the caller too.
+/// How to serve; the caller keeps a reference to `stats`.
 #[derive(Clone)]
 pub struct Options {
-    /// What is spoken.
+    /// The protocol.
     pub protocol: Protocol,
     /// Limits on time and number.
     pub limits: Limits,
-    /// Where it is counted.
+    /// The counters.
     pub stats: Arc<Stats>,
 }
 
-/// The address that a request came from, among its extensions.
+/// The client address of a request, in its extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
@@ -166,14 +165,14 @@ pub enum Drained {
     Cut(usize),
 }
 
-/// The two stages of the end, as every connection sees them.
+/// The stages of the shutdown, as every connection sees them.
 #[derive(Clone)]
 struct Stages {
-    /// Answer on, but let each connection go with its answer.
+    /// Continue to answer, but close each connection after its answer.
     drain: CancellationToken,
-    /// Close what is idle; nothing new is accepted.
+    /// Close idle connections; accept no new ones.
     close: CancellationToken,
-    /// Time is up.
+    /// The time is over.
     cut: CancellationToken,
 }
 
@@ -244,7 +243,7 @@ pub async fn serve(
     Drained::Cut(left)
 }
 
-/// Counts the end of a connection however it ends, a panic included.
+/// Counts the end of a connection, even after a panic.
 struct Closed(Arc<Stats>);
 
 impl Drop for Closed {
@@ -253,15 +252,15 @@ impl Drop for Closed {
     }
 }
 
-/// A newcomer is accepted even where all places are taken: an API server must not wait behind
-/// connections that ask nothing.
+/// A new connection is accepted even if the limit is reached: an API server must not wait behind
+/// connections without requests.
 async fn accept(listener: &TcpListener, roster: &Arc<Roster>) -> io::Result<(TcpStream, Member)> {
     let (stream, peer) = listener.accept().await?;
     Ok((stream, roster.join(peer.ip()).await))
 }
 
-/// Out of file descriptors or memory, accept(2) fails again at once, so wait; a connection that
-/// was gone before it was accepted says nothing about the next.
+/// Out of file descriptors or memory, accept(2) would fail again at once, so wait; a connection
+/// that was closed before it was accepted says nothing about the next one.
 fn back_off(error: &io::Error, failures: u32) -> Duration {
     match error.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Duration::ZERO,
@@ -269,7 +268,7 @@ fn back_off(error: &io::Error, failures: u32) -> Duration {
     }
 }
 
-/// One connection from its acceptance to its end.
+/// Serves one connection to its end.
 async fn converse(
     stream: TcpStream,
     router: Router,

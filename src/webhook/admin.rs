@@ -11,7 +11,7 @@
 //! admin::serve_on_own_thread(listener, (router, Options { protocol: Plain, limits: admin::limits(), stats }), stop)
 //! ```
 //!
-//! Serve it until the very end: a probe that finds nobody listening is a failed probe.
+//! Serve it until the very end: a probe without a listener fails.
 
 use std::{fmt::Write, io, sync::Arc, thread, time::Duration};
 
@@ -22,33 +22,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Limits, Options};
 
-/// How one part of the guard is.
+/// The health of one part of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// As it should be.
+    /// Healthy.
     Ok,
-    /// As it should be, with something to know about it.
+    /// Healthy, with a note.
     Noted(String),
-    /// It serves, but not for everything; what is left out.
+    /// It serves partially; the text says what is missing.
     Degraded(String),
-    /// It does not serve; what it waits for.
+    /// It does not serve; the text says what it waits for.
     Missing(String),
 }
 
-/// One part of the guard and how it is. Its text is read by anyone who reaches the port: no names
-/// from Secrets' data, no values.
+/// One part of the guard and its health. Anyone who reaches the port can read the text: it must
+/// contain no data of Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// `index`, `certificate`, `registration`, …
     pub name: &'static str,
-    /// How it is.
+    /// Its health.
     pub health: Health,
 }
 
-/// What the port tells. Both are called for each request and must not wait.
+/// The content of the port. Both are called for each request and must not wait.
 #[derive(Clone)]
 pub struct Admin {
-    /// The parts that readiness hangs on, in the order they are shown.
+    /// The parts that readiness depends on, in display order.
     pub checks: Arc<dyn Fn() -> Vec<Check> + Send + Sync>,
     /// The metrics as text, ending in `# EOF`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -76,8 +76,8 @@ pub fn limits() -> Limits {
     }
 }
 
-/// Serves on a thread of its own: reviews that keep every worker busy must not make all replicas miss
-/// their probes at once. The future ends with the thread.
+/// Serves on a separate thread: busy workers must not make all replicas miss their probes at once.
+/// The future ends with the thread.
 ///
 /// # Errors
 /// When the thread or its runtime cannot be started.
@@ -103,11 +103,11 @@ pub fn serve_on_own_thread(
         .name("admin".to_owned())
         .spawn(move || {
             runtime.block_on(serving);
-            // An error says that nobody waits, since the drain was forced.
+            // An error means that the receiver is gone, because the drain was forced.
             let _ = ended.send(());
         })?;
     Ok(async move {
-        // An error says that the thread panicked: the port is gone either way.
+        // An error means that the thread panicked: the port is closed either way.
         let _ = end.await;
     })
 }
@@ -120,7 +120,7 @@ async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
     ([(CONTENT_TYPE, OPENMETRICS)], (admin.metrics)())
 }
 
-/// One line a part, in the style of the API server's own `/readyz?verbose`.
+/// One line per part, in the style of the API server's `/readyz?verbose`.
 fn report(checks: &[Check]) -> (StatusCode, String) {
     let mut status = StatusCode::OK;
     let mut text = String::new();
@@ -190,7 +190,7 @@ mod tests {
         "[-]index missing: 3 of 5 records seen\n[+]certificate ok\nnot ready\n"
     )]
     #[tokio::test]
-    async fn readiness_says_what_is_missing(
+    async fn readiness_shows_what_is_missing(
         #[case] healths: &[Health],
         #[case] status: u16,
         #[case] text: &str,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn liveness_does_not_look_at_readiness() {
+    async fn liveness_is_independent_of_readiness() {
         let missing = [Health::Missing("all of it".into())];
         assert_eq!(get(admin(&missing), "/livez").await.0, StatusCode::OK);
     }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_served_as_they_are_given() {
+    async fn metrics_are_served_unchanged() {
         assert_eq!(
             get(admin(&[]), "/metrics").await,
             (StatusCode::OK, "# EOF\n".to_owned())

@@ -1,8 +1,8 @@
-//! The way out: the `AdmissionReview` that answers one.
+//! The response: the `AdmissionReview` that answers one.
 //!
 //! Invariants
-//! - The uid of the request is echoed, or the API server drops the answer.
-//! - A denial says `code: 403` and `reason: Forbidden`; without them the API server makes it a
+//! - The uid of the request is echoed; otherwise the API server drops the answer.
+//! - A denial has `code: 403` and `reason: Forbidden`; without them the API server turns it into a
 //!   plain 400 (`k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go`).
 //! - Every value in it went through [`helm_guard_core::compare::redact`] when the verdict was made.
 //!
@@ -31,13 +31,13 @@ use self::{
     warnings::{undecided, warnings},
 };
 
-/// Causes in the status of a denial: one a field, so that programs need not read the message.
+/// Causes in the status of a denial: one per field, so that programs need not parse the message.
 const CAUSES: usize = 64;
 
-/// The longest audit annotation, in bytes. Audit backends cut or drop events that grow too large.
+/// The longest audit annotation, in bytes. Audit backends truncate or drop events that are too large.
 const ANNOTATION_BYTES: usize = 2 * 1024;
 
-/// The longest patch in an audit annotation; one that was cut would be none.
+/// The longest patch in an audit annotation; a truncated one would be useless.
 const PATCH_BYTES: usize = 8 * 1024;
 
 #[derive(Serialize)]
@@ -105,7 +105,7 @@ impl Answer<'_> {
         })
     }
 
-    /// Where a namespace fails closed: the API server quotes this in its refusal.
+    /// The error for a namespace that fails closed: the API server quotes it in its denial.
     pub fn undecided(&self) -> String {
         undecided(self)
     }
@@ -172,8 +172,8 @@ impl Answer<'_> {
             .collect()
     }
 
-    /// What the API server's audit log gets to know, in every mode and of every decision. The API
-    /// server puts the name of the webhook in front of each key.
+    /// The annotations for the API server's audit log, in every mode and for every decision. The
+    /// API server prefixes each key with the name of the webhook.
     fn audit_annotations(&self) -> BTreeMap<&'static str, String> {
         let verdict = self.decided.verdict;
         let mut annotations = BTreeMap::from([
@@ -223,8 +223,8 @@ impl Answer<'_> {
 }
 
 impl Answer<'_> {
-    /// The whole record of a break-glass change: where it could not be kept, this and the audit line
-    /// are all there is.
+    /// The full record of a break-glass change: if it could not be persisted, only this and the
+    /// audit line exist.
     fn emergency_annotations(&self) -> Vec<(&'static str, String)> {
         let mut annotations = Vec::new();
         if let Some(refusal) = self.refusal {
@@ -260,7 +260,7 @@ impl Answer<'_> {
     }
 }
 
-/// The answer to a request for one of the guard's own objects: refused, if anything is wrong with it.
+/// The answer to a request for one of the guard's own objects: denied if it is invalid.
 pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
     let mut message = wrong.join("\n");
     cut(&mut message, MESSAGE_BYTES);

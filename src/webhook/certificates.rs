@@ -1,9 +1,9 @@
-//! Certificates of the guard's own making: a CA that signs one leaf and is then forgotten.
+//! Self-signed certificates: a CA that signs one leaf, and whose key is then dropped.
 //!
-//! [`issue`] makes both. The CA's key never leaves the function, so nobody can sign with it later;
-//! a renewal makes a new CA, and its bundle carries the CA before it too, so that clients accept
-//! the old leaf for as long as some replica serves it. Where replicas must share a leaf, it lives
-//! in a Secret: [`secret`].
+//! [`issue`] creates both. The CA's key never leaves the function, so nobody can sign with it
+//! later. A renewal creates a new CA, and its bundle includes the previous CA, so that clients
+//! accept the old leaf while a replica serves it. If replicas must share a leaf, it is stored in a
+//! Secret: [`secret`].
 
 use std::time::{Duration, SystemTime};
 
@@ -20,14 +20,14 @@ use super::{
 
 pub mod secret;
 
-/// Far longer than any leaf: the CA's end is never the reason of an outage.
+/// Far longer than any leaf, so that an expired CA never causes an outage.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Renewed when a third of it is left.
+/// Renewed when a third of it remains.
 const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Clocks of nodes differ: a certificate is valid a little before it is made.
+/// Clocks of nodes differ, so a certificate is valid slightly before its creation.
 const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 
-/// A certificate could not be made.
+/// A certificate could not be created.
 #[derive(Debug, Error)]
 #[error("failed to make a certificate for {name}: {source}")]
 pub struct IssueError {
@@ -37,8 +37,8 @@ pub struct IssueError {
     pub source: rcgen::Error,
 }
 
-/// Makes a CA and a leaf for `endpoint` (ECDSA P-256). The bundle holds the new CA first, then of each
-/// bundle in `previous` the newest CA that is still valid.
+/// Creates a CA and a leaf for `endpoint` (ECDSA P-256). The bundle contains the new CA first, then
+/// the newest valid CA of each bundle in `previous`.
 pub fn issue<'b>(
     endpoint: &Endpoint,
     previous: impl IntoIterator<Item = &'b str>,
@@ -93,8 +93,8 @@ pub fn issue<'b>(
     })
 }
 
-/// Whether `pair` will do for `endpoint`, and for some time to come: it verifies as the API server
-/// will verify it, and neither leaf nor CA is in the last third of its life.
+/// Whether `pair` is usable for `endpoint` for some time to come: it verifies as the API server
+/// verifies it, and neither leaf nor CA is in the last third of its lifetime.
 pub fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
     let lasts = |checked: &Checked| {
         !checked.leaf.is_ending(now) && checked.ca.is_some_and(|ca| !ca.is_ending(now))
@@ -120,7 +120,7 @@ mod tests {
     #[case::address(Endpoint::from_url("https://127.0.0.1:8443"))]
     #[case::ipv6(Endpoint::from_url("https://[::1]"))]
     #[case::name(Endpoint::from_url("https://guard.example"))]
-    fn what_is_issued_verifies_for_every_name_of_its_endpoint(
+    fn an_issued_certificate_verifies_for_every_name_of_its_endpoint(
         #[case] endpoint: Result<Endpoint, super::super::endpoint::EndpointError>,
     ) {
         let endpoint = endpoint.unwrap();
@@ -135,14 +135,14 @@ mod tests {
     #[case::young(240, true)]
     #[case::last_third(244, false)]
     #[case::expired(366, false)]
-    fn a_leaf_is_renewed_when_a_third_of_its_life_is_left(#[case] age: u32, #[case] good: bool) {
+    fn a_leaf_is_renewed_in_the_last_third_of_its_lifetime(#[case] age: u32, #[case] good: bool) {
         let endpoint = Endpoint::from_service("ops/guard").unwrap();
         let pair = issue(&endpoint, None, now()).unwrap();
         assert_eq!(will_do(&pair, &endpoint, now() + age * DAY), good);
     }
 
     #[test]
-    fn a_renewed_bundle_trusts_the_leaf_before_it_and_no_older_one() {
+    fn a_renewed_bundle_trusts_the_previous_leaf_and_no_older_one() {
         let endpoint = Endpoint::from_service("ops/guard").unwrap();
         let first = issue(&endpoint, None, now()).unwrap();
         let second = issue(&endpoint, first.ca_bundle.as_deref(), now() + DAY).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_in_no_debug_output() {
+    fn no_debug_output_contains_the_key() {
         let endpoint = Endpoint::from_service("ops/guard").unwrap();
         let pair = issue(&endpoint, None, now()).unwrap();
         let secret_line = pair.key.lines().nth(1).unwrap();

@@ -1,5 +1,5 @@
-//! Where the API server finds the webhook: a URL, or a Service in the cluster. From it follow the
-//! names that the serving certificate must carry and the `clientConfig` of the registration.
+//! The address of the webhook: a URL, or a Service in the cluster. It determines the names in the
+//! serving certificate and the `clientConfig` of the registration.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use helm_guard_core::names;
 use http::Uri;
 use thiserror::Error;
 
-/// Where the API server calls.
+/// The address that the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `clientConfig.url`: reached from the API server's own network, so also from outside any
@@ -35,7 +35,7 @@ pub enum EndpointError {
     Url {
         /// As given.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         why: &'static str,
     },
     /// It is not two DNS labels with a slash between them.
@@ -57,13 +57,15 @@ impl Endpoint {
         if url.contains('#') {
             return Err(refuse("it must have no fragment"));
         }
-        let uri: Uri = url.parse().map_err(|_| refuse("it is no URL"))?;
+        let uri: Uri = url.parse().map_err(|_| refuse("it is not a URL"))?;
         if uri.scheme_str() != Some("https") {
-            return Err(refuse("it must begin with https://"));
+            return Err(refuse("it must start with https://"));
         }
-        let authority = uri.authority().ok_or_else(|| refuse("it names no host"))?;
+        let authority = uri
+            .authority()
+            .ok_or_else(|| refuse("it must have a host"))?;
         if authority.as_str().contains('@') {
-            return Err(refuse("it must name no user"));
+            return Err(refuse("it must have no user"));
         }
         if uri.query().is_some() {
             return Err(refuse("it must have no query"));
@@ -73,7 +75,7 @@ impl Endpoint {
             .trim_start_matches('[')
             .trim_end_matches(']');
         if host.is_empty() {
-            return Err(refuse("it names no host"));
+            return Err(refuse("it must have a host"));
         }
         Ok(Self::Url {
             base: url.trim_end_matches('/').to_owned(),
@@ -96,7 +98,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the API server finds it on its own host. As the API server itself tells
+    /// Whether it is on the API server's own host, by the same rule as in the API server
     /// (`isLocalHost` in `k8s.io/apiserver/pkg/util/webhook/client.go`).
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -151,7 +153,7 @@ mod tests {
     #[case::query("https://guard.example/?a=b")]
     #[case::fragment("https://guard.example/#a")]
     #[case::empty("")]
-    fn a_url_that_the_api_server_would_refuse_is_refused(#[case] url: &str) {
+    fn a_url_that_the_api_server_would_reject_is_rejected(#[case] url: &str) {
         assert!(matches!(
             Endpoint::from_url(url),
             Err(EndpointError::Url { .. })
@@ -179,7 +181,10 @@ mod tests {
     #[case::address("https://10.0.0.1", false)]
     #[case::name("https://guard.example", false)]
     #[case::looks_local("https://localhost.example", false)]
-    fn an_endpoint_is_loopback_as_the_api_server_tells(#[case] url: &str, #[case] expected: bool) {
+    fn an_endpoint_is_loopback_by_the_rule_of_the_api_server(
+        #[case] url: &str,
+        #[case] expected: bool,
+    ) {
         assert_eq!(Endpoint::from_url(url).unwrap().is_loopback(), expected);
         assert!(!Endpoint::from_service("ops/guard").unwrap().is_loopback());
     }

@@ -1,10 +1,10 @@
-//! The way in: an `AdmissionReview` (admission.k8s.io/v1) borrowed from the body of a request.
+//! The request: an `AdmissionReview` (admission.k8s.io/v1) borrowed from the body.
 //!
 //! Invariants
-//! - `object` and `oldObject` stay raw text: what needs no judgement costs no parsing of objects.
-//! - No error ever carries content of the body, since a review may hold a Secret. Positions only.
+//! - `object` and `oldObject` stay raw text: objects that need no evaluation are not parsed.
+//! - No error ever contains content of the body, because a review may contain a Secret. Positions only.
 //!
-//! Start at [`parse`]: nearly every review is read by [`quick`], and what is not is parsed as any JSON.
+//! Start at [`parse`]: nearly every review is read by [`quick`]; the others are parsed as JSON.
 
 pub mod head;
 mod quick;
@@ -17,24 +17,24 @@ use helm_guard_core::guard::{Request, is_dry_run_eviction};
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
-/// The most bytes of a review that is evaluated.
+/// The maximum size of an evaluated review, in bytes.
 ///
-/// An UPDATE holds two objects of up to 1.5 MiB, as far as etcd takes them, or 3 MiB, as far as the API
-/// server does (`MaxRequestBodyBytes`). The review has them as Go writes JSON: `<`, `>`, `&` and control
-/// characters take six bytes each. That makes 27 MiB for one object that grows from what etcd holds to
-/// what the API server takes.
+/// An UPDATE contains two objects of up to 1.5 MiB, the limit of etcd, or 3 MiB, the limit of the API
+/// server (`MaxRequestBodyBytes`). The review has them as Go writes JSON: `<`, `>`, `&` and control
+/// characters take six bytes each. That makes 27 MiB for an object that grows from the limit of etcd
+/// to that of the API server.
 pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// Why a body is no review that can be answered with another review.
+/// Why a body is not a review that can be answered with another review.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// The `Content-Type` header does not say JSON.
     #[error("failed to read the AdmissionReview: the content type must be application/json")]
     ContentType,
-    /// More than [`MAX_BODY_BYTES`], and the head of it cannot be read.
+    /// More than [`MAX_BODY_BYTES`], with an unreadable head.
     #[error(
         "failed to read the AdmissionReview: the body is larger than {} bytes",
         MAX_BODY_BYTES
@@ -54,10 +54,10 @@ pub enum EnvelopeError {
         /// Counted from 1.
         column: usize,
     },
-    /// JSON, but not an `AdmissionReview` of the one version that is spoken here.
+    /// JSON, but not an `AdmissionReview` of the supported version.
     #[error("failed to read the AdmissionReview: apiVersion and kind must be {API_VERSION} {KIND}")]
     NotAReview,
-    /// There is no `request` in it.
+    /// It has no `request`.
     #[error("failed to read the AdmissionReview: it has no request")]
     NoRequest,
     /// The request has no `uid`, so that no answer could be matched with it.
@@ -79,7 +79,7 @@ pub enum EnvelopeError {
 }
 
 impl EnvelopeError {
-    /// The word for metrics.
+    /// The label for metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::ContentType => "content-type",
@@ -128,7 +128,7 @@ pub fn parse(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
     Ok(request)
 }
 
-/// Whatever JSON may look like, and what is wrong with it.
+/// Parses any JSON, and reports the error.
 fn thoroughly(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
     let review: Review<'_> =
         serde_json::from_slice(body).map_err(|error| diagnose(body, &error))?;
@@ -143,7 +143,7 @@ fn thoroughly(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
 }
 
 /// Finds out what is wrong with a body that did not parse. Slow, and only ever run on bad input;
-/// serde's own words are not used because they quote values.
+/// serde's own messages are not used because they quote values.
 fn diagnose(body: &[u8], error: &serde_json::Error) -> EnvelopeError {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

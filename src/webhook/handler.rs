@@ -1,10 +1,10 @@
-//! The way of a request: body, envelope, review, record, answer.
+//! The path of a request: body, envelope, review, record, answer.
 //!
 //! Invariants
 //! - Every answer is ready before the API server stops waiting, even if it is "indeterminate".
 //! - A bug in the review costs its own request an HTTP 500, never the process.
 //!
-//! Start at [`review`]; what is decided, and why, is in [`crate::review`].
+//! Start at [`review`]; the decision is made in [`crate::review`].
 
 mod answering;
 mod deadline;
@@ -68,7 +68,7 @@ async fn dispatch<S: Sources>(webhook: &Webhook<S>, route: Route, http: HttpRequ
     review(webhook, http, purpose).await
 }
 
-/// Answers a review of one of the guard's own kinds: refused, if anything is wrong with it.
+/// Answers a review of one of the guard's own kinds: denied if it is invalid.
 async fn validate<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, own: OwnKind) -> Response {
     let deadline = Instant::now() + deadline::of(http.uri().query());
     let body = match receive(webhook, http, own.limit(), deadline).await {
@@ -101,7 +101,7 @@ async fn review<S: Sources>(webhook: &Webhook<S>, http: HttpRequest, purpose: Pu
     }
 }
 
-/// The response, whatever happens on the way to it.
+/// The response, whatever happens.
 async fn respond<S>(
     webhook: &Webhook<S>,
     answering: impl Future<Output = Result<Reply, EnvelopeError>>,
@@ -114,7 +114,7 @@ async fn respond<S>(
         Ok(Err(error)) => reject(webhook, &error),
         Err(_panic) => {
             webhook.recorder.metrics.panicked();
-            let text = "failed to judge the request: internal error";
+            let text = "failed to evaluate the request: internal error";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
@@ -122,12 +122,12 @@ async fn respond<S>(
 
 fn reject<S>(webhook: &Webhook<S>, error: &EnvelopeError) -> Response {
     webhook.recorder.metrics.rejected(error.as_str());
-    // Anyone on the network can cause this as often as they like: the counter tells of it.
+    // Anyone on the network can cause this at any rate, so it is only counted.
     tracing::debug!(%error, "rejected a request");
     (error.status(), error.to_string()).into_response()
 }
 
-/// Takes the body, within its limits of size, memory and time.
+/// Takes the body, within the limits of size, memory and time.
 async fn receive<S>(
     webhook: &Webhook<S>,
     http: HttpRequest,

@@ -1,20 +1,20 @@
-//! Takes the bodies of reviews: within a size, a share of memory, and a time.
+//! Receives the bodies of reviews, within limits of size, memory and time.
 //!
-//! A user chooses how large a review is (he pads an object), so size must not be a way past the guard,
-//! and not a way to end it either. What is too large, or has no memory left, is read on and dropped but
-//! for its head ([`super::envelope::head`]), from which it is answered.
+//! A user can choose the size of a review by padding an object, so size must neither bypass nor crash
+//! the guard. A body that is too large, or exceeds the memory budget, is read to its end but dropped
+//! except for its head ([`super::envelope::head`]), from which it is answered.
 //!
 //! Invariants
-//! - The bytes of all bodies that are held are within [`Limits`]; the share of small reviews is not
-//!   for large ones. What is no larger than a head is always taken: so much is held of any review, and
-//!   the number of reviews bounds it.
-//! - No more reviews are evaluated at a time than [`Limits`] says; the others are answered from their heads,
-//!   as those are that no memory is left for. Only what is beyond any number that API servers send is
-//!   turned away.
-//! - No body is waited for until after the deadline, and what it held is given back when its review is
-//!   answered.
-//! - The body is read before the answer as far as time allows: a client that still writes when the
-//!   connection closes may take the answer for a broken connection (Go's `persistConn.roundTrip`).
+//! - The memory of all bodies is within [`Limits`]; large reviews cannot use the share of small ones.
+//!   A body no larger than a head is always accepted: this much is held for any review, and the number
+//!   of reviews limits it.
+//! - No more reviews are evaluated concurrently than [`Limits`] allows; the others are answered from their
+//!   heads, like those that exceed the memory budget. Only more reviews than API servers ever send are
+//!   rejected.
+//! - No body is awaited beyond the deadline, and its memory is released when its review is answered.
+//! - If time allows, the body is read before the answer: a client that still writes when the
+//!   connection closes may mistake the answer for a broken connection (Go's
+//!   `persistConn.roundTrip`).
 //!
 //! Start at [`Intake::take`].
 
@@ -34,16 +34,16 @@ use super::envelope::{
     head::{HEAD_BYTES, TAIL_BYTES, closed, is_dry_run},
 };
 
-/// Kept back from the deadline for the answer itself.
+/// Time reserved for the answer itself.
 const RESERVE: Duration = Duration::from_millis(200);
 
-/// Kept back where the answer takes a look at the release records.
+/// Time reserved if the answer needs the release records.
 const RESERVE_FOR_RECORDS: Duration = Duration::from_millis(600);
 
-/// What a permit is for.
+/// The unit of a permit.
 const KIB: usize = 1024;
 
-/// How much may be held at a time, in bytes.
+/// The memory limits, in bytes, and the limits of reviews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest review that counts as small.
@@ -52,18 +52,18 @@ pub struct Limits {
     pub small_together: usize,
     /// All others together.
     pub large_together: usize,
-    /// Reviews that are evaluated at a time.
+    /// Concurrently evaluated reviews.
     pub evaluated: usize,
-    /// Reviews that are there at a time, those that wait and those that are answered from their heads
-    /// too: three API servers send no more, which have 600 requests in flight each by default
+    /// Concurrent reviews, including those that wait and those that are answered from their heads:
+    /// three API servers send no more, with 600 requests in flight each by default
     /// (`--max-requests-inflight` and its mutating part). Each may hold 64 KiB outside of the budget of
     /// bytes, 128 MiB in all.
     pub taken: usize,
 }
 
 impl Default for Limits {
-    /// 96 MiB in all: a fifth of the memory that the shipped Deployment allows. A judgement holds
-    /// little more than the body; two of the largest reviews are held at a time, or a thousand of
+    /// 96 MiB in total: a fifth of the memory limit of the shipped Deployment. An evaluation needs
+    /// little more than the body; two of the largest reviews fit at the same time, or a thousand of
     /// ordinary size.
     fn default() -> Self {
         const MIB: usize = 1024 * KIB;
@@ -77,7 +77,7 @@ impl Default for Limits {
     }
 }
 
-/// The budget that bodies are taken within.
+/// The budget for bodies.
 #[derive(Debug)]
 pub struct Intake {
     limits: Limits,
@@ -93,14 +93,14 @@ impl Default for Intake {
     }
 }
 
-/// A body, as far as it was taken; holds its part of the budget.
+/// A received body, entire or in part; holds its part of the budget.
 #[derive(Debug)]
 pub struct Taken<'i> {
     content: Content,
     held: Held<'i>,
 }
 
-/// Parts of the budget: of bytes, of reviews that are evaluated, of reviews at all.
+/// Parts of the budget: bytes, evaluated reviews, all reviews.
 #[derive(Debug, Default)]
 #[allow(dead_code, reason = "held, not read")]
 struct Held<'i> {
@@ -120,7 +120,7 @@ enum Content {
 }
 
 impl Taken<'_> {
-    /// The request in it.
+    /// Parses the request.
     pub fn request(&self) -> Result<Request<'_>, EnvelopeError> {
         match &self.content {
             Content::Whole(body) => envelope::parse(body),
@@ -138,7 +138,7 @@ impl Taken<'_> {
 }
 
 impl Intake {
-    /// With these limits.
+    /// A budget with these limits.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -149,8 +149,8 @@ impl Intake {
         }
     }
 
-    /// Takes a body of at most `limit` bytes; of a larger one, or one that there is no memory for, or
-    /// that does not arrive in time, its head.
+    /// Receives a body of at most `limit` bytes; only the head of one that is larger, exceeds the
+    /// memory budget, or does not arrive in time.
     ///
     /// # Errors
     /// When the connection fails, when there is no head to answer from, and when there are more reviews
@@ -186,7 +186,7 @@ impl Intake {
     ) -> Result<Taken<'_>, EnvelopeError> {
         let said = body.size_hint().exact();
         let mut reading = Reading::of(body);
-        // A body of unknown length may have any: no API server sends one.
+        // A body of unknown length may have any size; no API server sends one.
         let most = said.map_or(limit, |said| usize::try_from(said).unwrap_or(usize::MAX));
         let size = said.unwrap_or_default();
         if most > limit {
@@ -234,7 +234,7 @@ impl Intake {
         }
     }
 
-    /// A part of the budget, as soon as there is one; none if there is not in time.
+    /// A part of the budget, once available; `None` if not in time.
     async fn hold(&self, bytes: usize, until: Instant) -> Option<SemaphorePermit<'_>> {
         let budget = if bytes <= self.limits.small {
             &self.small
@@ -252,17 +252,17 @@ fn before(deadline: Instant, reserve: Duration) -> Instant {
     deadline.checked_sub(reserve).unwrap_or(deadline)
 }
 
-/// Half of the time that is left: the other half is for the answer without the body.
+/// Half of the remaining time: the other half is for the answer without the body.
 fn halfway(deadline: Instant) -> Instant {
     before(deadline, deadline.saturating_duration_since(now()) / 2)
 }
 
-/// The runtime's clock, which tests may stop.
+/// The runtime's clock, which tests may pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// What comes next of a body.
+/// The next part of a body.
 enum Next {
     Chunk(Bytes),
     End,
@@ -317,7 +317,7 @@ impl Reading {
         }
     }
 
-    /// Keeps what of a chunk belongs to the head or, as far as is known, to the end.
+    /// Keeps the part of a chunk that belongs to the head or, as far as is known, to the end.
     fn keep(&mut self, chunk: &[u8]) {
         self.head.append(chunk);
         let end = chunk.len().saturating_sub(TAIL_BYTES);
@@ -327,7 +327,7 @@ impl Reading {
         self.tail.drain(..excess);
     }
 
-    /// Reads on to the end and drops what it reads, as long as there is time.
+    /// Reads to the end and drops the data, while there is time.
     async fn head<'i>(
         mut self,
         unread: Unread,
@@ -359,7 +359,7 @@ impl Reading {
         Ok(Taken {
             content: Content::Head {
                 review: closed(&self.head.0).ok_or(unanswerable)?,
-                // Where it is not known, a line too many is better than one too few.
+                // If unknown, an extra line is better than a missing one.
                 is_dry_run: is_dry_run(&self.tail).unwrap_or_default(),
                 unread,
             },

@@ -1,16 +1,17 @@
-//! The secret paths of the registration: what tells the API server from everybody else on the network.
+//! The secret paths of the registration: they distinguish the API server from everyone else on the network.
 //!
-//! The path of each entry holds a token of 160 bits, `/validate/objects.helm-guard.dev/TOKEN`. Webhook
-//! configurations are readable by cluster administrators alone, so whoever knows a token has read the
+//! The path of each entry contains a token of 160 bits, `/validate/objects.helm-guard.dev/TOKEN`. Only
+//! cluster administrators can read webhook configurations, so anyone who knows a token has read the
 //! registration. Tokens are an HMAC under a key that is derived from the private key of the serving
 //! certificate: replicas that share the certificate share them, nothing else is stored, and a new
-//! certificate brings new ones.
+//! certificate has new tokens.
 //!
 //! Invariants
-//! - A token opens one entry. The one that an error message shows to a user opens no other.
-//! - Tokens are compared in constant time, and a wrong one is answered as a path that does not exist.
-//! - Every path of the registration in the cluster is accepted, and for [`GRACE`] after it is gone: two
-//!   replicas need not learn of a new certificate at the same moment.
+//! - A token gives access to one entry only. A token that an error message shows to a user gives access to no
+//!   other entry.
+//! - Tokens are compared in constant time, and a wrong one is answered like a path that does not exist.
+//! - Every path of the registration in the cluster is accepted, and for [`GRACE`] after its removal:
+//!   two replicas need not notice a new certificate at the same time.
 //!
 //! Start at [`Paths::route`].
 
@@ -29,35 +30,35 @@ use parking_lot::Mutex;
 
 use super::tls::Pair;
 
-/// How long a path is accepted after the registration has lost it. API servers learn of a change in
-/// seconds, by their own watches.
+/// How long a path is accepted after its removal from the registration. API servers notice a change
+/// within seconds, through their own watches.
 pub const GRACE: Duration = Duration::from_secs(300);
 
 /// Bytes of a token.
 const TOKEN_BYTES: usize = 20;
 
-/// No path of ours is longer: a route, a name of an entry (253 characters) and a token.
+/// The maximum length of a path: a route, a name of an entry (253 characters) and a token.
 const LONGEST_PATH: usize = 512;
 
-/// Registrations of the last [`GRACE`] that are remembered. More changes than that in five minutes are
-/// somebody else's, and then the oldest paths go earlier.
+/// The number of remembered registrations of the last [`GRACE`]. More changes than that in five
+/// minutes are not the guard's own, and then the oldest paths are dropped earlier.
 const REMEMBERED: usize = 8;
 
-/// What a review is about: the first part of its path.
+/// The subject of a review: the first part of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Objects, in the version they were requested in.
     Validate,
     /// Objects, converted to the version of a manifest.
     Version,
-    /// Release records, namespaces, CRDs. Its word in paths is older than its name: replicas of two versions
+    /// Release records, namespaces, CRDs. Its old name in paths is kept because replicas of two versions
     /// share the registration.
     ReleaseInfrastructure,
     /// Break-glass grants.
     Grants,
     /// Policies.
     Policies,
-    /// Whatever an emergency identity does.
+    /// Any action of an emergency identity.
     Emergencies,
     /// As [`Route::Validate`], by an entry that fails closed.
     ClosedValidate,
@@ -81,7 +82,7 @@ impl Route {
         Self::ClosedReleaseInfrastructure,
     ];
 
-    /// As it stands in paths.
+    /// The name in paths.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Validate => "validate",
@@ -112,7 +113,7 @@ impl Route {
     }
 }
 
-/// Makes the tokens of one certificate.
+/// Derives the tokens of one certificate.
 #[derive(Clone)]
 pub struct PathKey(Arc<hmac::Key>);
 
@@ -124,8 +125,8 @@ impl std::fmt::Debug for PathKey {
 }
 
 impl PathKey {
-    /// The key of a certificate. The private key has at least 128 random bits, and HMAC tells nothing of
-    /// it.
+    /// The key of a certificate. The private key has at least 128 random bits, and HMAC reveals nothing
+    /// about it.
     pub fn of(pair: &Pair) -> Self {
         let private = hmac::Key::new(hmac::HMAC_SHA256, pair.key.trim().as_bytes());
         let derived = hmac::sign(&private, b"helm-guard registration paths v1");
@@ -146,7 +147,7 @@ impl PathKey {
     }
 }
 
-/// The paths that are answered.
+/// The accepted paths.
 #[derive(Debug)]
 pub struct Paths {
     keys: ArcSwap<Vec<PathKey>>,
@@ -154,16 +155,16 @@ pub struct Paths {
     writing: Mutex<()>,
 }
 
-/// The paths of the registration as it was seen.
+/// The paths of a registration.
 #[derive(Clone, Debug)]
 struct Registered {
     paths: Vec<Box<str>>,
-    /// When another one took its place; none for the newest.
+    /// When another one replaced it; `None` for the newest.
     gone: Option<Instant>,
 }
 
 impl Paths {
-    /// Answers nobody yet.
+    /// Accepts no path yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             keys: ArcSwap::default(),
@@ -172,12 +173,12 @@ impl Paths {
         })
     }
 
-    /// Answers the paths of these certificates, and of no others but the registered ones.
+    /// Accepts the paths of these certificates, and registered ones.
     pub fn accept(&self, keys: impl IntoIterator<Item = PathKey>) {
         self.keys.store(Arc::new(keys.into_iter().collect()));
     }
 
-    /// The key of the newest certificate; one that opens nothing where there is none.
+    /// The key of the newest certificate; without a certificate, one that matches nothing.
     pub fn newest(&self) -> PathKey {
         let keys = self.keys.load();
         keys.last().cloned().unwrap_or_else(|| {
@@ -186,7 +187,7 @@ impl Paths {
         })
     }
 
-    /// Answers the paths that the registration in the cluster has.
+    /// Accepts the paths of the registration in the cluster.
     pub fn observe(&self, configuration: Option<&ValidatingWebhookConfiguration>, now: Instant) {
         let webhooks = configuration.and_then(|live| live.webhooks.as_deref());
         let mut paths: Vec<Box<str>> = webhooks
@@ -214,7 +215,7 @@ impl Paths {
         self.registered.store(Arc::new(next));
     }
 
-    /// What a request with this path is about; nothing where the path is not one of ours.
+    /// The route of a path; `None` if the path is not accepted.
     pub fn route(&self, path: &str, now: Instant) -> Option<Route> {
         if path.len() > LONGEST_PATH {
             return None;
@@ -223,7 +224,7 @@ impl Paths {
         let (route, entry, token) = (Route::of(parts.next()?)?, parts.next()?, parts.next()?);
         let is_equal =
             |expected: &str| verify_slices_are_equal(expected.as_bytes(), path.as_bytes()).is_ok();
-        // All are compared, so that the time tells nothing of which was nearly right.
+        // All are compared, so that the timing does not reveal which one was nearly right.
         let mut is_known = false;
         for key in self.keys.load().iter() {
             is_known |= is_equal(&key.path(route, entry));
@@ -246,8 +247,8 @@ impl Registered {
     }
 }
 
-/// The path of an entry, without what a URL has before it: a proxy in front of the guard takes that off.
-/// Nothing where the entry has no secret path.
+/// The path of an entry, without the base path of the URL, which a proxy in front of the guard removes.
+/// `None` if the entry has no secret path.
 fn path_of(webhook: &ValidatingWebhook) -> Option<Box<str>> {
     let config = &webhook.client_config;
     let path = match (&config.service, &config.url) {
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_160_bits_and_is_another_for_each_entry_route_and_certificate() {
+    fn a_token_has_160_bits_and_differs_by_entry_route_and_certificate() {
         let mut paths: Vec<String> = ["a", "b"]
             .into_iter()
             .flat_map(|name| Route::ALL.map(|route| (name, route)))
@@ -344,7 +345,10 @@ mod tests {
     #[case::the_path_of_old(|_: &str| "/validate".to_owned(), false)]
     #[case::nothing(|_: &str| String::new(), false)]
     #[case::long(|_: &str| format!("/validate/{}/x", "a".repeat(600)), false)]
-    fn only_the_whole_path_is_answered(#[case] change: fn(&str) -> String, #[case] expected: bool) {
+    fn only_the_complete_path_is_accepted(
+        #[case] change: fn(&str) -> String,
+        #[case] expected: bool,
+    ) {
         let paths = accepting(&["a"]);
         let path = change(&key("a").path(Route::Validate, OBJECTS));
         let found = paths.route(&path, Instant::now());
@@ -365,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_path_is_answered_until_a_while_after_it_is_gone() {
+    fn a_registered_path_is_accepted_for_a_while_after_its_removal() {
         let paths = accepting(&["mine"]);
         let start = Instant::now();
         let theirs = key("theirs").path(Route::Validate, OBJECTS);
@@ -381,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_by_service_is_read_too() {
+    fn a_registration_by_service_is_also_read() {
         let paths = Paths::new();
         let path = key("a").path(Route::Grants, "grants.helm-guard.dev");
         let mut live = configuration(&[("grants.helm-guard.dev", String::new())]);
@@ -402,7 +406,7 @@ mod tests {
     #[case::short(format!("https://guard/validate/{OBJECTS}/aa"))]
     #[case::of_another_entry(format!("https://guard/validate/other/{}", "a".repeat(40)))]
     #[case::no_url("::".to_owned())]
-    fn a_registration_opens_no_path_that_can_be_guessed(#[case] url: String) {
+    fn a_registration_accepts_no_guessable_path(#[case] url: String) {
         let paths = Paths::new();
         paths.observe(
             Some(&configuration(&[(OBJECTS, url.clone())])),
@@ -413,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_remembered_registrations_is_limited() {
         let paths = Paths::new();
         let now = Instant::now();
         for n in 0..100 {
@@ -427,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_in_no_debug_output() {
+    fn no_debug_output_contains_a_key() {
         assert_eq!(format!("{:?}", key("secret")), "PathKey");
     }
 }

@@ -1,4 +1,4 @@
-//! How the process ends: in the order that loses no call, and never by half.
+//! Shutdown of the process: in an order that loses no call, and always completely.
 //!
 //! ```text
 //! let mut signals = Signals::install()?;
@@ -10,14 +10,14 @@
 //! shutdown::run(server, tasks, &mut signals, &stop, before_close).await?
 //! ```
 //!
-//! 1. A first signal, or a task that ended by itself, cancels [`Stop::drain`]. Readiness must
-//!    answer 503 from then on, and the server begins its drain.
-//! 2. When the server has answered what it had to, [`Stop::finish`] is cancelled: watches, registrar
-//!    and the plain port end, within [`FINISH_TIMEOUT`].
-//! 3. A second signal at any time in between ends the wait at once.
+//! 1. A first signal, or a task that ended unexpectedly, cancels [`Stop::drain`]. Readiness must
+//!    answer 503 from then on, and the server starts to drain.
+//! 2. When the server has answered all requests, [`Stop::finish`] is cancelled: watches, registrar
+//!    and the plain port end within [`FINISH_TIMEOUT`].
+//! 3. A second signal at any time ends the wait at once.
 //!
-//! A task that ends while nobody asked it to leaves a guard that looks alive and is not, so the
-//! process ends too, with an error that names it.
+//! A task that ends unexpectedly leaves a guard that looks alive but is not, so the process exits,
+//! too, with an error that names the task.
 
 use std::{collections::HashMap, future::Future, io, time::Duration};
 
@@ -31,13 +31,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::Drained;
 
-/// How long background tasks may take to notice that they are to end.
+/// How long background tasks may take to end.
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long `before_close` may take: an API server that does not answer must not keep us.
+/// How long `before_close` may take: an unresponsive API server must not block the exit.
 pub const BEFORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The process did not end as it should.
+/// The process did not shut down cleanly.
 #[derive(Debug, Error)]
 pub enum ShutdownError {
     /// A background task returned or panicked on its own.
@@ -59,22 +59,22 @@ pub enum ShutdownError {
     Signals(#[from] io::Error),
 }
 
-/// The two stages of the end.
+/// The two stages of the shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Not ready; answer what comes, and let connections go.
+    /// Not ready; answer requests, and close connections.
     pub drain: CancellationToken,
     /// Everything else ends now.
     pub finish: CancellationToken,
 }
 
 impl Stop {
-    /// Neither has begun.
+    /// Neither has started.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the end has begun: then the guard is not ready.
+    /// Whether the shutdown has started: then the guard is not ready.
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
@@ -88,7 +88,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on these signals end nothing by themselves.
+    /// From here on, these signals do not terminate the process by themselves.
     pub fn install() -> Result<Self, ShutdownError> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
@@ -97,7 +97,7 @@ impl Signals {
         })
     }
 
-    /// The next one, by name.
+    /// The name of the next signal.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -106,7 +106,7 @@ impl Signals {
     }
 }
 
-/// Background tasks that must live as long as the process.
+/// Background tasks that must run as long as the process.
 #[derive(Debug, Default)]
 pub struct Tasks {
     set: JoinSet<()>,
@@ -114,12 +114,12 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// None yet.
+    /// An empty set of tasks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Starts one. It must end when [`Stop::finish`] is cancelled, and not before.
+    /// Starts a task. It must end when [`Stop::finish`] is cancelled, and not before.
     pub fn spawn<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
         let handle = self.set.spawn(async move {
             task.await;
@@ -127,7 +127,7 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
-    /// The first one that ends; waits for ever where there is none.
+    /// The first task that ends; waits forever without tasks.
     async fn first_end(&mut self) -> ShutdownError {
         let (id, how) = match self.set.join_next_with_id().await {
             None => return std::future::pending().await,
@@ -147,9 +147,9 @@ impl Tasks {
     }
 }
 
-/// Runs until a signal or a failure, then ends everything in order; see the module's text.
-/// `before_close` runs while the server still answers, at the begin of the drain: the place to
-/// remove a registration. `Ok` means exit code 0.
+/// Runs until a signal or a failure, then stops everything in order; see the module's
+/// documentation. `before_close` runs while the server still answers, at the start of the drain:
+/// the place to remove a registration. `Ok` means exit code 0.
 pub async fn run(
     server: impl Future<Output = Drained> + Send + 'static,
     mut tasks: Tasks,
@@ -176,12 +176,14 @@ pub async fn run(
     stop.drain.cancel();
     let ordered = async {
         if timeout(BEFORE_CLOSE_TIMEOUT, before_close).await.is_err() {
-            tracing::warn!("going on without what was to be done before the end");
+            tracing::warn!("pre-shutdown hook timed out, continuing");
         }
         if answering {
             match server.await {
                 Ok(Drained::Complete) => tracing::info!("drained"),
-                Ok(Drained::Cut(left)) => tracing::warn!(left, "cut connections to end in time"),
+                Ok(Drained::Cut(left)) => {
+                    tracing::warn!(left, "closed connections after the drain timeout");
+                }
                 Err(error) => tracing::error!(%error, "the server did not end by itself"),
             }
         }

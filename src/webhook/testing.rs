@@ -1,4 +1,4 @@
-//! What the tests of this room share: servers on free loopback ports, and clients that show every
+//! Shared by the tests of this module: servers on free loopback ports, and clients that show every
 //! byte.
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
@@ -35,11 +35,11 @@ pub(crate) struct Server {
     pub(crate) stats: Arc<Stats>,
     /// Each permit lets one request to `/slow` end.
     pub(crate) gate: Arc<Semaphore>,
-    /// One permit for each request to `/slow` that began.
+    /// One permit for each started request to `/slow`.
     pub(crate) begun: Arc<Semaphore>,
 }
 
-/// Starts one. `/ok` answers, `/slow` waits for the gate, `/length` reads its body, `/panic` does.
+/// Starts a server. `/ok` answers, `/slow` waits for the gate, `/length` reads its body, `/panic` panics.
 pub(crate) async fn start(protocol: Protocol, limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-/// A certificate for 127.0.0.1 and the means to serve it.
+/// A certificate for 127.0.0.1, ready to be served.
 pub(crate) fn issued() -> (Pair, Arc<ServingCertificate>) {
     let endpoint = Endpoint::from_url("https://127.0.0.1").unwrap();
     let pair = certificates::issue(&endpoint, None, SystemTime::now()).unwrap();
@@ -103,12 +103,12 @@ pub(crate) fn issued() -> (Pair, Arc<ServingCertificate>) {
     (pair, serving)
 }
 
-/// TLS with what is served.
+/// TLS with the served certificate.
 pub(crate) fn tls_protocol(serving: &Arc<ServingCertificate>) -> Protocol {
     Protocol::Tls(tls::server_config(serving, tls::HttpVersions::Http1And2.into()).unwrap())
 }
 
-/// Connects as a client that trusts the pair's CA alone and speaks `alpn`.
+/// Connects as a client that only trusts the pair's CA and speaks `alpn`.
 pub(crate) async fn connect_tls(
     address: SocketAddr,
     pair: &Pair,
@@ -139,7 +139,7 @@ pub(crate) async fn ask(stream: &mut (impl AsyncWrite + Unpin), path: &str) {
     stream.flush().await.unwrap();
 }
 
-/// Reads one response with a content length; what came so far where the connection ends before.
+/// Reads one response with a content length; or everything until the end of the connection.
 pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = String::new();
     while !is_complete(&text) {
@@ -162,7 +162,7 @@ fn is_complete(text: &str) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-/// Sends and receives one.
+/// Sends a request and receives the response.
 pub(crate) async fn exchange<S>(stream: &mut S, path: &str) -> String
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -171,9 +171,9 @@ where
     answer(stream).await
 }
 
-/// Waits for the end of the connection; whatever comes before it is dropped.
+/// Waits for the end of the connection, and drops the data before it.
 pub(crate) async fn end_of(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
-    // A reset is an end too.
+    // A reset is an end, too.
     let _ = stream.read_to_end(&mut rest).await;
 }

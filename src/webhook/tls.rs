@@ -1,8 +1,8 @@
-//! The certificate that is served, and how it is replaced while connections live on.
+//! The served certificate, and its replacement while connections stay open.
 //!
 //! Start at [`ServingCertificate`]: one for the process, read by every handshake, written by
 //! [`super::registrar`] alone. A [`Pair`] is checked before it is installed: it must parse, its key
-//! must belong to its certificate, and it must be valid now; else the one before stays.
+//! must belong to its certificate, and it must be valid now; otherwise the previous one stays.
 //!
 //! ```text
 //! let serving = ServingCertificate::new();
@@ -47,8 +47,8 @@ pub struct Pair {
     pub chain: String,
     /// PEM of the leaf's private key.
     pub key: String,
-    /// PEM of the CAs that clients shall trust, the leaf's own first; none where the API server's
-    /// own trust store will do.
+    /// PEM of the CAs that clients must trust, the leaf's own first; `None` if the API server's own
+    /// trust store applies.
     pub ca_bundle: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Why a certificate cannot be served. No variant holds any text of a file or Secret.
+/// Why a certificate cannot be served. No variant contains any text of a file or Secret.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// No certificate in the PEM text, or one that does not parse.
@@ -71,27 +71,27 @@ pub enum TlsError {
     /// No private key in the PEM text.
     #[error("failed to read the serving certificate's private key: no usable PEM key")]
     Key,
-    /// The key is of no known kind, or not the certificate's.
+    /// The key is of an unknown kind, or does not belong to the certificate.
     #[error("failed to use the private key with the serving certificate: {0}")]
     Mismatch(#[source] rustls::Error),
-    /// Its time is over.
+    /// It has expired.
     #[error("failed to accept the serving certificate: it expired at {not_after} (Unix time)")]
     Expired {
         /// Unix time in seconds.
         not_after: i64,
     },
-    /// Its time has not begun.
+    /// It is not valid yet.
     #[error("failed to accept the serving certificate: it is valid from {not_before} (Unix time)")]
     NotYetValid {
         /// Unix time in seconds.
         not_before: i64,
     },
-    /// Clients that trust the bundle alone would refuse it.
+    /// Clients that only trust the bundle would reject it.
     #[error("failed to verify the serving certificate for {name} with its CA: {source}")]
     Untrusted {
         /// The name that was checked.
         name: String,
-        /// What a client would say.
+        /// The error of a client.
         source: rustls::Error,
     },
     /// TLS 1.2 and 1.3 are not both available.
@@ -99,7 +99,7 @@ pub enum TlsError {
     Protocol(#[source] rustls::Error),
 }
 
-/// From when to when a certificate is valid, both in seconds of Unix time.
+/// The validity of a certificate, in seconds of Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// First second.
@@ -109,7 +109,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Whether the last third of its life has begun: the time to renew it.
+    /// Whether the last third of its lifetime has started: the time to renew it.
     pub fn is_ending(self, now: SystemTime) -> bool {
         let life = self.not_after.saturating_sub(self.not_before);
         self.not_after.saturating_sub(unix_seconds(now)) < life / 3
@@ -139,18 +139,18 @@ fn unix_seconds(time: SystemTime) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-/// A pair that may be served.
+/// A checked pair.
 #[derive(Debug)]
 pub struct Checked {
     key: Arc<CertifiedKey>,
-    /// The leaf's life.
+    /// The leaf's lifetime.
     pub leaf: Validity,
-    /// The life of the CA that issued the leaf, where the bundle has it.
+    /// The lifetime of the CA that issued the leaf, if it is in the bundle.
     pub ca: Option<Validity>,
     cas: Vec<CertificateDer<'static>>,
 }
 
-/// Parses a pair and checks everything about it that does not depend on who connects.
+/// Parses a pair and checks everything that does not depend on the client.
 pub fn check(pair: &Pair, now: SystemTime) -> Result<Checked, TlsError> {
     let chain = certificates(&pair.chain)?;
     let cas = pair
@@ -186,8 +186,8 @@ pub fn check(pair: &Pair, now: SystemTime) -> Result<Checked, TlsError> {
 }
 
 impl Checked {
-    /// Checks it as the API server will: chain, names and time, trusting its own bundle only.
-    /// Without a bundle there is nothing to check against here.
+    /// Checks it as the API server does: chain, names and time, trusting only its bundle. Without a
+    /// bundle it cannot be checked here.
     pub fn verify(&self, names: &[String], now: SystemTime) -> Result<(), TlsError> {
         if self.cas.is_empty() {
             return Ok(());
@@ -236,7 +236,7 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Tl
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, TlsError> {
     let (_, parsed) = X509Certificate::from_der(der)
-        .map_err(|_| TlsError::Certificate("it is no X.509 certificate"))?;
+        .map_err(|_| TlsError::Certificate("it is not an X.509 certificate"))?;
     Ok(parsed)
 }
 
@@ -248,12 +248,12 @@ fn validity(certificate: &X509Certificate<'_>) -> Validity {
     }
 }
 
-/// Whether one CA of a PEM bundle, given as DER, is still valid; one that does not parse is not.
+/// Whether a CA of a PEM bundle, in DER, is still valid; one that does not parse is not.
 fn is_valid(der: &CertificateDer<'_>, now: SystemTime) -> bool {
     parse(der).is_ok_and(|ca| validity(&ca).check(now).is_ok())
 }
 
-/// The part of a PEM bundle that is valid now, at most `limit` certificates of it.
+/// The currently valid part of a PEM bundle, at most `limit` certificates.
 pub fn still_valid(bundle: &str, limit: usize, now: SystemTime) -> Vec<CertificateDer<'static>> {
     let mut valid = certificates(bundle).unwrap_or_default();
     valid.retain(|der| is_valid(der, now));
@@ -261,15 +261,15 @@ pub fn still_valid(bundle: &str, limit: usize, now: SystemTime) -> Vec<Certifica
     valid
 }
 
-/// The one crypto provider, named here so that no handshake depends on who installed which default.
+/// The crypto provider, explicit so that no handshake depends on an installed default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Which versions of HTTP a client is offered.
+/// The HTTP versions offered to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersions {
-    /// HTTP/1.1 alone.
+    /// Only HTTP/1.1.
     Http1,
     /// HTTP/2 as well.
     Http1And2,
@@ -286,9 +286,9 @@ impl From<HttpVersions> for TlsOptions {
 }
 
 impl HttpVersions {
-    /// What an API server speaks with this endpoint: HTTP/2 with a URL on its own host, HTTP/1.1 with
-    /// all others (`k8s.io/apiserver/pkg/util/webhook/client.go`, kubernetes#82090). Nobody else is
-    /// offered what 250 requests on one connection would cost.
+    /// The protocol of API servers for this endpoint: HTTP/2 with a URL on its own host, HTTP/1.1
+    /// with all others (`k8s.io/apiserver/pkg/util/webhook/client.go`, kubernetes#82090). Other
+    /// clients are not offered HTTP/2, because of the cost of 250 requests on one connection.
     pub fn of(endpoint: Option<&Endpoint>) -> Self {
         match endpoint {
             Some(endpoint) if endpoint.is_loopback() => Self::Http1And2,
@@ -297,12 +297,12 @@ impl HttpVersions {
     }
 }
 
-/// What clients are offered and asked for.
+/// The TLS options for clients.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
     /// Versions of HTTP.
     pub versions: HttpVersions,
-    /// The client certificates that are asked for; none unless given.
+    /// The required client certificates, if any.
     pub clients: Option<Arc<ClientAuth>>,
 }
 
@@ -321,7 +321,7 @@ pub fn server_config(
     };
     let mut config = builder.with_cert_resolver(Arc::clone(serving) as Arc<dyn ResolvesServerCert>);
     if !resumes {
-        // A resumed session would not ask for the certificate again, whatever the CAs are by then.
+        // A resumed session would not request the certificate again, even after a change of the CAs.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
@@ -341,7 +341,7 @@ struct Served {
     distrust: Option<String>,
 }
 
-/// What handshakes are answered with. Until the first [`install`](Self::install) they fail.
+/// The certificate for handshakes. Until the first [`install`](Self::install) they fail.
 #[derive(Debug, Default)]
 pub struct ServingCertificate {
     served: ArcSwapOption<Served>,
@@ -350,14 +350,14 @@ pub struct ServingCertificate {
 }
 
 impl ServingCertificate {
-    /// Nothing to serve yet.
+    /// No certificate yet.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Serves `pair` from the next handshake on; connections that exist keep theirs. On an error
-    /// what was served before is served on. A pair that the API server would not trust under
-    /// `names` is served, since nothing better is there, and [`state`](Self::state) says so.
+    /// Serves `pair` from the next handshake on; existing connections keep theirs. On an error, the
+    /// previous pair is still served. A pair that the API server would not trust under `names` is
+    /// served for lack of a better one, and [`state`](Self::state) reports it.
     pub fn install(&self, pair: &Pair, names: &[String], now: SystemTime) -> Result<(), TlsError> {
         let checked = check(pair, now).inspect_err(|_| self.count_failure())?;
         let distrust = checked
@@ -376,12 +376,12 @@ impl ServingCertificate {
         Ok(())
     }
 
-    /// Counts a pair that could not even be read.
+    /// Counts a pair that could not be read.
     pub fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What is served, and whether that will do at `now`.
+    /// Whether the served certificate is usable at `now`.
     pub fn state(&self, now: SystemTime) -> State {
         let Some(served) = self.served.load_full() else {
             return State::Missing;
@@ -398,7 +398,7 @@ impl ServingCertificate {
             .map_or(State::Serving, State::Unusable)
     }
 
-    /// Whether clients accept what is served at `now`.
+    /// Whether clients accept the served certificate at `now`.
     pub fn serves_ok(&self, now: SystemTime) -> bool {
         self.state(now) == State::Serving
     }
@@ -411,22 +411,22 @@ impl ServingCertificate {
             .map(|served| served.leaf.not_after)
     }
 
-    /// Last second of the life of the leaf's CA, in Unix time, where it is known.
+    /// Last second of the lifetime of the leaf's CA, in Unix time, if known.
     pub fn ca_not_after(&self) -> Option<i64> {
         self.served.load().as_ref()?.ca.map(|ca| ca.not_after)
     }
 
-    /// PEM of what clients shall trust, as installed with the leaf.
+    /// PEM of the CAs that clients must trust, as installed with the leaf.
     pub fn ca_bundle(&self) -> Option<String> {
         self.served.load().as_ref()?.ca_bundle.clone()
     }
 
-    /// Certificates installed, the first included.
+    /// The number of installed certificates, including the first.
     pub fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)
     }
 
-    /// Certificates that came and could not be used.
+    /// The number of certificates that could not be used.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -435,7 +435,7 @@ impl ServingCertificate {
 /// Whether there is a certificate to serve, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// None was installed yet.
+    /// None has been installed.
     Missing,
     /// Clients refuse it, and why.
     Unusable(String),

@@ -1,14 +1,14 @@
 //! The versions that the API server converts objects to, so that each manifest is compared in its
 //! own.
 //!
-//! [`follow`] works out what is needed from the index and from discovery, [`super::registrar`] writes
-//! it into the registration, and a review asks [`Conversions::active`] whether a request will be
-//! evaluated in another call.
+//! [`follow`] computes the needed versions from the index and discovery, [`super::registrar`] writes
+//! them into the registration, and a review uses [`Conversions::active`] to know whether a request
+//! will be evaluated in another call.
 //!
 //! Invariants
-//! - A call is waited for only once its entry has been in the registration for as long as the API
-//!   servers need to learn of it; and no longer once its entry is to be removed.
-//! - What can not be found out removes nothing.
+//! - A review defers to another call only once its entry has been in the registration long enough
+//!   for API servers to notice; and no longer once its entry will be removed.
+//! - Unknown state removes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ mod tests;
 
 pub use follow::{Following, Pace, follow};
 
-/// What is needed, and what of it is in place.
+/// The needed versions, and which of them are active.
 #[derive(Debug, Default)]
 pub struct Conversions {
     needed: ArcSwap<Needed>,
@@ -39,17 +39,17 @@ pub struct Conversions {
     changed: Notify,
 }
 
-/// The versions that manifests are written in, of kinds that have others too.
+/// The versions of manifests, for kinds that have others, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needed {
     /// Each with its kind.
     pub pins: BTreeMap<Pin, Box<str>>,
-    /// What of others that are registered.
+    /// The registered ones.
     pub others: Others,
 }
 
 impl Needed {
-    /// For the registration.
+    /// The versions for the registration.
     pub fn wanted(&self) -> Wanted {
         Wanted {
             pins: self.pins.keys().cloned().collect(),
@@ -58,30 +58,30 @@ impl Needed {
     }
 }
 
-/// The versions that these entries convert to.
+/// The versions to which these entries convert.
 fn converted<'p>(pins: impl IntoIterator<Item = (&'p Pin, &'p Box<str>)>) -> ConvertedVersions {
     let pins = pins.into_iter();
     ConvertedVersions::of(pins.map(|(pin, kind)| (&*pin.group, &**kind, &*pin.version)))
 }
 
 impl Conversions {
-    /// What is in place, now and later.
+    /// The active versions, now and later.
     pub(crate) fn active(&self) -> ActiveConversions {
         Arc::clone(&self.active)
     }
 
-    /// What is needed now: another value whenever that changes.
+    /// The needed versions; the value changes whenever they do.
     pub fn needed(&self) -> Arc<Needed> {
         self.needed.load_full()
     }
 
-    /// Waits for [`Conversions::needed`] to change. For the one task that registers.
+    /// Waits for [`Conversions::needed`] to change. For the only task that registers.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Sets what is needed. What is not needed any more is not waited for from here on, though it
-    /// is still registered.
+    /// Sets the needed versions. Versions that are no longer needed are inactive from here on,
+    /// although they are still registered.
     pub fn need(&self, needed: Needed) {
         if *self.needed.load_full() == needed {
             return;
@@ -96,8 +96,8 @@ impl Conversions {
         self.changed.notify_one();
     }
 
-    /// `needed` is registered, and the API servers know. What has ceased to be needed meanwhile is
-    /// left out.
+    /// `needed` is registered, and the API servers know it. Versions that are no longer needed
+    /// meanwhile are left out.
     pub fn in_place(&self, needed: &Needed) {
         let still = self.needed.load_full();
         let pins = needed.pins.iter();
@@ -106,7 +106,7 @@ impl Conversions {
     }
 }
 
-/// The declared versions of kinds that the API server serves in that version and in another one.
+/// The declared versions of kinds that the API server serves in this version and in another one.
 fn needed(declared: &BTreeSet<DeclaredKind>, served: &Served) -> BTreeMap<Pin, Box<str>> {
     let pin = |declared: &DeclaredKind| {
         let DeclaredKind {

@@ -206,7 +206,7 @@ fn an_unrecordable_change_is_recorded_in_the_audit_line() {
     create(&people().oscar, &night.grant("lost", 600)).ok();
     night
         .raise("2Gi")
-        .warned(&["recorded in the audit log alone (INC-4711)"]);
+        .warned(&["recorded only in the audit log (INC-4711)"]);
     let line = night.guard.await_log("the audit line", |line| {
         line["target"] == "audit" && line["decision"] == "break-glass"
     });

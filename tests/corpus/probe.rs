@@ -246,7 +246,7 @@ pub fn is_not_evaluated(reply: &Reply) -> bool {
     reply.is_ok()
         && warnings
             .into_iter()
-            .any(|warning| warning.contains("passes unjudged"))
+            .any(|warning| warning.contains("is allowed without evaluation"))
 }
 
 fn judge(target: &Target, leaf: &Leaf, reply: &Reply) -> Outcome {

@@ -121,9 +121,9 @@ fn only_the_pipeline_deploys(#[values(HelmVersion::V3, HelmVersion::V4)] version
     let _rule = Rule::new(&team.policy("Deny"));
     team.scene.settled("deployment/myapp", 1);
 
-    let who = format!("{CAROL} is none of those who may deploy it");
+    let who = format!("{CAROL} is not an allowed deployer of this release");
     let pipeline = team.user("pipeline");
-    let may = format!("Let it be deployed by {ALICE}, {pipeline}");
+    let may = format!("Allowed deployers: {ALICE}, {pipeline}");
     let says = [who.as_str(), &may];
     team.by_carol(&team.upgrade(2)).denied(&says);
     team.by_carol("rollback myapp 1").denied(&says);
@@ -162,7 +162,7 @@ fn in_mode_warn_other_deployers_are_reported(
     let team = Team::new("laptop", version);
     let rule = Rule::new(&team.policy("Warn"));
     let output = team.by_carol(&team.upgrade(2)).ok();
-    let who = format!("{CAROL} is none of those who may deploy it");
+    let who = format!("{CAROL} is not an allowed deployer of this release");
     assert!(output.says(&who), "{}", output.stderr);
     assert!(output.says(&team.user("pipeline")), "{}", output.stderr);
     assert_eq!(team.replicas(), 2);
@@ -257,7 +257,7 @@ fn a_pipeline_cannot_deploy_into_a_namespace_outside_its_scope(
     forged["metadata"] = json!({"name": record_name("myapp", 9), "labels": {
         "owner": "helm", "name": "myapp", "version": "9", "status": "deployed",
     }});
-    let who = format!("{pipeline} is none of those who may deploy it");
+    let who = format!("{pipeline} is not an allowed deployer of this release");
     team.scene
         .kubectl_as(&team.pipeline, "create -f -")
         .stdin(forged.to_string())

@@ -46,6 +46,6 @@ fn without_optional_rights_the_guard_works_and_logs_what_it_cannot_do() {
     });
     emergency(&scene, "patch configmap/settings --type=merge -p")
         .arg(json!({"data": {"colour": "red"}}).to_string())
-        .warned(&["recorded in the audit log alone", "emergencychanges"]);
+        .warned(&["recorded only in the audit log", "emergencychanges"]);
     guard.stop();
 }

@@ -159,7 +159,7 @@ impl ChangeSummary {
         }
         if self.unrecorded > 0 {
             lines.push(format!(
-                "{} of them are in the audit log alone",
+                "{} of them are only in the audit log",
                 self.unrecorded
             ));
         }
@@ -242,7 +242,7 @@ mod tests {
         let lines: Vec<&str> = alert.detail(Detail::Fields).unwrap().lines().collect();
         assert_eq!(lines.len(), LINES + 2);
         assert_eq!(lines[LINES], "and 9980 more");
-        assert_eq!(lines[LINES + 1], "10000 of them are in the audit log alone");
+        assert_eq!(lines[LINES + 1], "10000 of them are only in the audit log");
         let grants = alert.detail(Detail::Grant).unwrap();
         assert_eq!(grants.split(", ").count(), NAMES + 1);
         assert!(grants.ends_with(", and more"), "{grants}");

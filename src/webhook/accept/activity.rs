@@ -1,8 +1,8 @@
-//! What a connection is doing, and until when it may.
+//! The activity of a connection, and its deadline.
 //!
-//! hyper's own header time-out also runs while a kept-alive connection waits for its next request,
-//! so it cannot tell a slow client from an idle one. Here the bytes that arrive and the requests
-//! that begin and end move a small state machine, and its deadline is the connection's.
+//! hyper's own header timeout also runs while a kept-alive connection waits for its next request,
+//! so it cannot distinguish a slow client from an idle one. Here, arriving bytes and the start and
+//! end of requests drive a small state machine, whose deadline is the connection's.
 
 use std::{
     io::IoSlice,
@@ -21,16 +21,16 @@ use tokio::{
 
 use super::Limits;
 
-/// Whether bytes on an idle connection mean that a request's headers have begun.
+/// Whether bytes on an idle connection mean that a request's headers have started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// They do.
     Http1,
-    /// They may be a ping or a window update, so they mean nothing.
+    /// They may be a ping or a window update, so they are ignored.
     Http2,
 }
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waiting for the rest of the headers of a request.
@@ -56,7 +56,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// A new connection owes a request: who connects has something to ask.
+    /// A new connection must send a request.
     pub(super) fn new(framing: Framing, limits: Limits) -> Self {
         let state = State {
             phase: Phase::Head,
@@ -69,19 +69,19 @@ impl Activity {
         }
     }
 
-    /// When the connection has to end, unless something happens before.
+    /// The deadline of the connection, unless something happens before.
     pub(super) fn deadline(&self) -> Instant {
         let state = self.state.lock();
         let allowed = match state.phase {
             Phase::Head => self.limits.header_timeout,
-            // The request's own limit ends it; twice that is for an answer nobody reads.
+            // The request's own limit ends it; twice that is for an answer that is never read.
             Phase::Serving(_) => self.limits.request_timeout * 2,
             Phase::Idle => self.limits.idle_timeout,
         };
         state.since + allowed
     }
 
-    /// Marks the begin of a request, and its end by the drop of what is returned.
+    /// Marks the start of a request; dropping the returned value marks its end.
     pub(super) fn request(&self) -> InFlight {
         self.enter(|phase| match phase {
             Phase::Serving(requests) => Phase::Serving(requests + 1),
@@ -121,7 +121,7 @@ impl Drop for InFlight {
     }
 }
 
-/// An answer's body, which ends its request when it has been sent or given up.
+/// An answer's body, which ends its request when it has been sent or dropped.
 pub(super) struct Answer {
     pub(super) body: Body,
     pub(super) _request: InFlight,
@@ -147,7 +147,7 @@ impl HttpBody for Answer {
     }
 }
 
-/// A connection whose arriving bytes are noticed.
+/// A connection that reports arriving bytes.
 pub(super) struct Noticed<S> {
     pub(super) stream: S,
     pub(super) activity: Activity,

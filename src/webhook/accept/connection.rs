@@ -36,9 +36,9 @@ use super::{
 
 /// Request lines and headers together; the API server's are below 1 KiB.
 const MAX_HEADERS: usize = 64 * 1024;
-/// Streams at once on one HTTP/2 connection: what Go's server allows.
+/// Concurrent streams on one HTTP/2 connection: the limit of Go's server.
 const MAX_STREAMS: u32 = 250;
-/// A dead HTTP/2 peer is found by a ping, at latest after interval and time-out together.
+/// A dead HTTP/2 peer is found by a ping, at the latest after interval plus timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,7 +57,7 @@ pub(super) async fn serve_http1<S>(
         activity: activity.clone(),
     });
     let mut builder = http1::Builder::new();
-    // No header time-out of hyper's own: it would count idle time (see the activity module).
+    // No header timeout of hyper: it would count idle time (see the activity module).
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -65,9 +65,9 @@ pub(super) async fn serve_http1<S>(
     let drain = stages.drain.clone();
     let service = service(router, (activity.clone(), member.clone()), options, drain);
     let connection = builder.serve_connection(io, service_fn(service));
-    // An idle connection that is closed can lose a request that is on its way to it. So nothing
-    // is closed when the drain begins: each connection that is used goes with its next answer,
-    // and only those that nobody used for the whole delay are closed at its end.
+    // Closing an idle connection can lose a request in flight. So nothing is closed when the drain
+    // starts: each connection in use is closed with its next answer, and only those without
+    // requests during the entire delay are closed at its end.
     drive(connection, &activity, options, &stages.close, &stages.cut).await;
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn serve_http2<S>(
         activity: activity.clone(),
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    // The bound on reset streams (rapid reset, CVE-2023-44487) keeps its default.
+    // The limit on reset streams (rapid reset, CVE-2023-44487) keeps its default.
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -96,12 +96,12 @@ pub(super) async fn serve_http2<S>(
     let drain = stages.drain.clone();
     let service = service(router, (activity.clone(), member.clone()), options, drain);
     let connection = builder.serve_connection(io, service_fn(service));
-    // GOAWAY loses no request, so it is sent as soon as the drain begins.
+    // GOAWAY loses no request, so it is sent as soon as the drain starts.
     drive(connection, &activity, options, &stages.drain, &stages.cut).await;
 }
 
-/// Polls a connection to its end, and ends it where its time is up. A graceful end gets the time
-/// of a request, so that a client cannot stretch it.
+/// Polls a connection to its end, and ends it at its deadline. A graceful end gets the time of one
+/// request, so that a client cannot prolong it.
 async fn drive<C>(
     connection: C,
     activity: &Activity,
@@ -131,8 +131,8 @@ async fn drive<C>(
             }
             return Poll::Ready(());
         }
-        // Requests begin, and bytes arrive, only while the connection is polled: a deadline that
-        // became earlier is seen here, one that became later when the old one is reached.
+        // Requests start, and bytes arrive, only while the connection is polled: an earlier
+        // deadline is noticed here, a later one when the old one is reached.
         loop {
             let deadline = activity.deadline();
             if timer.deadline() != deadline {
@@ -151,7 +151,7 @@ async fn drive<C>(
     .await;
 }
 
-/// The router as hyper calls it, within the time that a request may take.
+/// The router for hyper, with the time limit of a request.
 fn service(
     router: Router,
     (activity, member): (Activity, Member),
@@ -162,7 +162,7 @@ fn service(
     let stats = std::sync::Arc::clone(&options.stats);
     move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(member.address()));
-        // Before anything is awaited: the deadline is read right after this call.
+        // Before any await: the deadline is read right after this call.
         let in_flight = activity.request();
         let (router, drain, stats) = (router.clone(), drain.clone(), std::sync::Arc::clone(&stats));
         let member = member.clone();
@@ -176,7 +176,7 @@ fn service(
                     count(&stats.timeouts);
                     let mut late = Response::new(Body::from("the request took too long\n"));
                     *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                    // The rest of its body may still be on the way: nothing can follow it.
+                    // The rest of its body may still arrive, so the connection cannot be reused.
                     close_after(&mut late, version);
                     late
                 }
@@ -198,7 +198,7 @@ fn service(
 type ServiceFuture =
     std::pin::Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
-/// HTTP/2 has no such header; there the connection is told to go away.
+/// HTTP/2 has no such header; there the connection gets GOAWAY.
 fn close_after(response: &mut Response<Body>, version: Version) {
     if version < Version::HTTP_2 {
         response

@@ -1,11 +1,11 @@
-//! Who is connected, and who goes when all places are taken.
+//! The open connections, and which one is evicted at the limit.
 //!
 //! Invariants
-//! - A newcomer gets a place at once, unless every connection is trusted and busy. Then it waits.
+//! - A new connection is accepted at once, unless every connection is trusted and busy. Then it waits.
 //! - A connection is *trusted* once a request on it was answered with 200. Only a client that knows a
-//!   path of the registration gets that answer, so whoever floods the port evicts their own
-//!   connections, never those of an API server.
-//! - No peer address holds more than [`Limits::untrusted_per_peer`] untrusted connections.
+//!   path of the registration gets that answer, so a flood evicts only its own connections, never
+//!   those of an API server.
+//! - No peer address has more than [`Limits::untrusted_per_peer`] untrusted connections.
 //!
 //! Start at [`Roster::join`].
 
@@ -51,11 +51,11 @@ struct Queue {
     members: VecDeque<Weak<Connection>>,
 }
 
-/// What the roster knows of an open connection.
+/// The state of an open connection.
 #[derive(Debug)]
 struct Connection {
     address: IpAddr,
-    /// What limits per peer count: see [`network`].
+    /// The network that limits per peer count: see [`network`].
     peer: IpAddr,
     is_trusted: AtomicBool,
     is_evicted: AtomicBool,
@@ -63,7 +63,7 @@ struct Connection {
     activity: OnceLock<Activity>,
 }
 
-/// A place on the roster, until it is dropped.
+/// A place on the roster, released when dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Member(Arc<Place>);
 
@@ -83,7 +83,7 @@ impl Roster {
         })
     }
 
-    /// Gives a new connection a place, at the cost of another one if need be.
+    /// Gives a new connection a place, if necessary by evicting another one.
     pub(super) async fn join(self: &Arc<Self>, peer: IpAddr) -> Member {
         loop {
             let left = self.left.notified();
@@ -169,7 +169,7 @@ impl State {
         ended
     }
 
-    /// One untrusted connection less.
+    /// Counts down the untrusted connections.
     fn leave_queue(&mut self, peer: IpAddr) {
         let Some(queue) = self.untrusted.get_mut(&peer) else {
             return;
@@ -196,23 +196,23 @@ impl Connection {
 }
 
 impl Member {
-    /// Resolves when the connection has to make room.
+    /// Resolves when the connection is evicted.
     pub(super) fn evicted(&self) -> WaitForCancellationFuture<'_> {
         self.0.connection.evict.cancelled()
     }
 
-    /// Where it comes from.
+    /// Its address.
     pub(super) fn address(&self) -> IpAddr {
         self.0.connection.address
     }
 
-    /// Tells what the connection is doing.
+    /// Sets the activity of the connection.
     pub(super) fn observe(&self, activity: &Activity) {
         // Set once: a connection speaks one protocol.
         let _ = self.0.connection.activity.set(activity.clone());
     }
 
-    /// Marks the connection as one of a client that is to be served.
+    /// Marks the connection as trusted.
     pub(super) fn trust(&self) {
         let Place { roster, connection } = &*self.0;
         if connection.is_trusted.load(Relaxed) {
@@ -279,7 +279,7 @@ mod tests {
         roster.join(address(last)).now_or_never().expect("a place")
     }
 
-    /// A client that is served, with a request under way or without.
+    /// A trusted client, with or without a running request.
     fn trusted(roster: &Arc<Roster>, last: u8) -> (Member, Activity) {
         let member = join(roster, last);
         let activity = Activity::new(Framing::Http1, Limits::default());
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_with_most_untrusted_connections_loses_its_oldest() {
+    fn the_peer_with_the_most_untrusted_connections_loses_its_oldest() {
         let roster = roster(4, 64);
         let flood: Vec<_> = (0..3).map(|_| join(&roster, 1)).collect();
         let other = join(&roster, 2);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_trusted_the_oldest_idle_one_goes() {
+    fn if_all_are_trusted_the_oldest_idle_connection_is_evicted() {
         let roster = roster(3, 64);
         let (busy, activity) = trusted(&roster, 1);
         let request = activity.request();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_all_are_trusted_and_busy_a_newcomer_waits_for_a_place() {
+    async fn if_all_are_trusted_and_busy_a_new_connection_waits() {
         let roster = roster(1, 64);
         let (busy, activity) = trusted(&roster, 1);
         let request = activity.request();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_grow_with_connections_that_are_gone() {
+    fn closed_connections_do_not_grow_the_roster() {
         let roster = roster(100, 64);
         let _first = join(&roster, 1);
         let (_trusted, _activity) = trusted(&roster, 2);

@@ -1,4 +1,4 @@
-//! Over real sockets: time limits are short where they are to pass, and far away where not.
+//! Tests over real sockets: time limits are short if they should expire, and long otherwise.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn one_connection_carries_many_requests_over_tls() {
 }
 
 #[tokio::test]
-async fn http2_is_spoken_where_the_client_offers_it() {
+async fn http2_is_used_if_the_client_offers_it() {
     let (pair, serving) = issued();
     let server = start(tls_protocol(&serving), patient()).await;
     let stream = connect_tls(server.address, &pair, "h2").await.unwrap();
@@ -71,7 +71,7 @@ async fn http2_is_spoken_where_the_client_offers_it() {
 #[case::on_a_new_connection("")]
 #[case::on_a_used_connection("/ok")]
 #[tokio::test]
-async fn headers_that_never_end_cost_their_own_connection(#[case] before: &str) {
+async fn endless_headers_only_end_their_own_connection(#[case] before: &str) {
     let server = plain(Limits {
         header_timeout: SOON,
         ..patient()
@@ -95,7 +95,7 @@ async fn headers_that_never_end_cost_their_own_connection(#[case] before: &str) 
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_nothing_is_ended() {
+async fn a_connection_without_a_request_is_closed() {
     let server = plain(Limits {
         header_timeout: SOON,
         ..patient()
@@ -106,7 +106,7 @@ async fn a_connection_that_asks_nothing_is_ended() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_outlives_the_time_for_headers() {
+async fn an_idle_connection_outlives_the_header_timeout() {
     let server = plain(Limits {
         header_timeout: SOON,
         ..patient()
@@ -114,14 +114,14 @@ async fn an_idle_connection_outlives_the_time_for_headers() {
     .await;
     let mut idle = server.connect().await;
     exchange(&mut idle, "/ok").await;
-    // Two connections that run into that limit, one after the other, are the clock.
+    // Two consecutive connections that run into that limit serve as the clock.
     end_of(&mut server.connect().await).await;
     end_of(&mut server.connect().await).await;
     assert!(exchange(&mut idle, "/ok").await.ends_with("ok"));
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_ended_in_its_time() {
+async fn an_idle_connection_is_closed_at_its_timeout() {
     let server = plain(Limits {
         idle_timeout: SOON,
         ..patient()
@@ -134,7 +134,7 @@ async fn an_idle_connection_is_ended_in_its_time() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_answered_and_ended() {
+async fn an_endless_body_is_answered_and_its_connection_closed() {
     let server = plain(Limits {
         request_timeout: SOON,
         ..patient()
@@ -149,7 +149,7 @@ async fn a_body_that_never_ends_is_answered_and_ended() {
 }
 
 #[tokio::test]
-async fn headers_beyond_their_bound_are_refused() {
+async fn oversized_headers_are_rejected() {
     let server = plain(patient()).await;
     let mut stream = server.connect().await;
     let request = format!(
@@ -170,7 +170,7 @@ async fn headers_beyond_their_bound_are_refused() {
 #[case::plain_http(b"GET /ok HTTP/1.1\r\nhost: guard\r\n\r\n", NEVER)]
 #[case::noise(&[0x16, 0x03, 0x01, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00], SOON)]
 #[tokio::test]
-async fn what_is_no_tls_costs_its_own_connection(
+async fn invalid_tls_only_ends_its_own_connection(
     #[case] bytes: &[u8],
     #[case] handshake_timeout: Duration,
 ) {
@@ -193,7 +193,7 @@ async fn what_is_no_tls_costs_its_own_connection(
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_cap_takes_the_place_of_an_idle_one() {
+async fn a_connection_beyond_the_limit_evicts_an_idle_one() {
     let server = plain(Limits {
         connections: 2,
         ..patient()
@@ -209,9 +209,9 @@ async fn a_connection_beyond_the_cap_takes_the_place_of_an_idle_one() {
     assert_eq!(server.stats.evicted(), 1);
 }
 
-/// The test of a client that opens connections and asks nothing, or asks for what there is not.
+/// A client that opens connections without requests, or requests unknown paths.
 #[tokio::test]
-async fn thousands_of_connections_keep_no_request_from_its_answer() {
+async fn thousands_of_connections_do_not_block_a_request() {
     let limits = Limits {
         connections: 64,
         untrusted_per_peer: 32,
@@ -237,7 +237,7 @@ async fn thousands_of_connections_keep_no_request_from_its_answer() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_its_own_connection() {
+async fn a_panic_only_ends_its_own_connection() {
     let server = plain(patient()).await;
     let mut stream = server.connect().await;
     assert_eq!(exchange(&mut stream, "/panic").await, "");
@@ -250,7 +250,7 @@ async fn a_panic_costs_its_own_connection() {
 }
 
 #[tokio::test]
-async fn the_drain_answers_what_is_in_flight_and_what_still_comes() {
+async fn the_drain_answers_requests_in_flight_and_new_ones() {
     let delay = Duration::from_secs(1);
     let server = plain(Limits {
         drain_delay: delay,
@@ -280,7 +280,7 @@ async fn the_drain_answers_what_is_in_flight_and_what_still_comes() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-/// A client that keeps its connection for as long as it is let, as the API server does.
+/// A client that keeps its connection as long as possible, as the API server does.
 async fn keep_asking(server: &Server, requests: usize) {
     let mut stream = server.connect().await;
     for _ in 0..requests {
@@ -293,7 +293,7 @@ async fn keep_asking(server: &Server, requests: usize) {
 }
 
 #[tokio::test]
-async fn no_request_is_lost_while_the_drain_begins() {
+async fn no_request_is_lost_at_the_start_of_the_drain() {
     let server = plain(Limits {
         drain_delay: NEVER,
         ..patient()
@@ -305,7 +305,7 @@ async fn no_request_is_lost_while_the_drain_begins() {
         server.drain.cancel();
     };
     tokio::join!(futures_util::future::join_all(clients), draining);
-    // Each of the eight began with one connection and needed another for each answer since.
+    // Each of the eight started with one connection and needed another one for each answer since.
     assert!(server.stats.accepted() > 9 + 8, "{:?}", server.stats);
 }
 
@@ -320,7 +320,7 @@ async fn the_drain_closes_idle_connections_at_its_end() {
 }
 
 #[tokio::test]
-async fn the_drain_has_an_end() {
+async fn the_drain_times_out() {
     let server = plain(Limits {
         drain_timeout: SOON,
         ..patient()
@@ -335,7 +335,7 @@ async fn the_drain_has_an_end() {
 }
 
 #[tokio::test]
-async fn http2_connections_are_told_to_go_away_and_lose_nothing() {
+async fn http2_connections_get_goaway_and_lose_no_request() {
     let (pair, serving) = issued();
     let limits = Limits {
         drain_delay: NEVER,
@@ -362,7 +362,7 @@ async fn http2_connections_are_told_to_go_away_and_lose_nothing() {
 #[case::out_of_files(io::Error::from_raw_os_error(24), 1, Duration::from_millis(10))]
 #[case::for_long(io::Error::from_raw_os_error(24), 1000, Duration::from_secs(1))]
 #[case::gone_before(io::ErrorKind::ConnectionAborted.into(), 1, Duration::ZERO)]
-fn accept_backs_off_only_where_it_would_fail_again(
+fn accept_backs_off_only_if_it_would_fail_again(
     #[case] error: io::Error,
     #[case] failures: u32,
     #[case] pause: Duration,

@@ -1,4 +1,4 @@
-//! All that an answer is made from.
+//! The content of an answer.
 
 use helm_guard_core::{breakglass::Refusal, guard::Decided, policy::EmergencyHint};
 
@@ -7,11 +7,11 @@ use crate::record::Emergency;
 /// All that an answer is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// What was decided.
+    /// The decision.
     pub decided: Decided<'a>,
-    /// Whom to turn to in an emergency.
+    /// The emergency hint.
     pub emergency_hint: EmergencyHint<'a>,
-    /// Why a break-glass identity is like anyone here.
+    /// Why break-glass does not apply to a break-glass identity.
     pub refusal: Option<&'a Refusal>,
     /// The record of a break-glass change.
     pub emergency: Option<&'a Emergency>,

@@ -1,4 +1,4 @@
-//! The message of a denial: why a request was refused, and what to do instead.
+//! The message of a denial: why a request was denied, and what to do instead.
 //!
 //! kubectl prints `Error from server (Forbidden): admission webhook "…" denied the request: ` in front of it.
 
@@ -30,8 +30,8 @@ pub(super) fn denial(answer: &Answer<'_>) -> String {
     if let Some(Err(error)) = answer.emergency.map(|emergency| &emergency.kept) {
         let _ = write!(
             text,
-            "\nThe break-glass change by {who} could not be recorded, and the policy lets nothing \
-             pass unrecorded: {error}"
+            "\nThe break-glass change by {who} could not be recorded, and the policy requires a \
+             record: {error}"
         );
     }
     match answer.emergency_hint {
@@ -57,7 +57,7 @@ pub(super) fn denial(answer: &Answer<'_>) -> String {
     text
 }
 
-/// What the account of a hook would need, where a ServiceAccount violates a release that is pending.
+/// What the account of a hook would need, if a ServiceAccount violates a pending release.
 fn hook(answer: &Answer<'_>) -> String {
     let verdict = &answer.decided.verdict;
     let is_object = matches!(

@@ -20,7 +20,7 @@ pub fn announcement(decided: &Decided<'_>) -> String {
 /// The sentence of the Kubernetes event about an autoscaler that no release declares.
 pub fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
     let text = format!(
-        "{} scales it, by an autoscaler that no Helm release declares",
+        "{} scales it, through an autoscaler that no Helm release declares",
         decided.request.user_info.username
     );
     with_findings(text, decided)

@@ -34,7 +34,7 @@ pub(super) fn values(change: &Change) -> String {
     )
 }
 
-/// Which release takes an object from which, a line for each that loses it.
+/// Which release takes an object from which, a line for each release that loses it.
 pub(super) fn changing_hands<'a>(decided: &'a Decided<'_>) -> impl Iterator<Item = String> + 'a {
     let object = decided.object.map_or_else(String::new, |object| {
         format!("{} \"{}\"", object.kind, object.name)

@@ -1,4 +1,4 @@
-//! The words on what releases hang on: their records, namespaces, custom resource definitions.
+//! Messages about release infrastructure: records, namespaces, CRDs.
 
 use helm_guard_core::{
     guard::{Decided, Finding, Reason, Request, records::StoredRecord},
@@ -11,10 +11,10 @@ use super::phrases::{self, called, numbers, values};
 /// Releases listed in a message; the rest is counted.
 const LISTED: usize = 16;
 
-/// Names of those who may deploy, likewise.
+/// The maximum number of deployers in a message.
 const NAMES: usize = 8;
 
-/// What is violated and what to do about it, a line each; `None` where it is an ordinary object.
+/// The violation and the remedy, a line each; `None` for an ordinary object.
 pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
     let findings = &decided.verdict.findings;
     let object = decided.object.map(called).unwrap_or_default();
@@ -23,20 +23,23 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
     Some(match decided.verdict.reason {
         Reason::RecordTampered => {
             let mut lines = vec![format!(
-                "{object} is the record of {}, which Helm alone writes:",
+                "{object} is the record of {}, which only Helm writes:",
                 phrases::release(first)
             )];
             let changes = first.changes.iter();
             lines.extend(changes.map(|change| format!("  {}: {}", change.path, values(change))));
             lines.push(format!(
-                "Change the release and not its record: helm upgrade {release} <chart> -n \
+                "Change the release, not its record: helm upgrade {release} <chart> -n \
                  {namespace}; or go back: helm rollback {release} -n {namespace}"
             ));
             lines
         }
         Reason::RecordDeleted => {
             let Loss { lost, instead } = Loss::of(decided.request);
-            let mut lines = vec![format!("{object} is the record of {}: {lost}", phrases::release(first))];
+            let mut lines = vec![format!(
+                "{object} is the record of {}: {lost}",
+                phrases::release(first)
+            )];
             if !first.involved.is_empty() {
                 let others = first.involved.join(", ");
                 lines.push(format!("Other releases recorded there: {others}"));
@@ -51,7 +54,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         Reason::NotADeployer => vec![
             format!("{object} is the record of {}", phrases::release(first)),
             format!(
-                "{} is none of those who may deploy it (spec.records.deployers of the policy)",
+                "{} is not an allowed deployer of this release (spec.records.deployers of the policy)",
                 decided.request.user_info.username
             ),
             deployers(&first.involved),
@@ -63,7 +66,7 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
                 decided.request.user_info.username,
                 first.involved.join(", ")
             ),
-            "Let it be deployed by who may deploy there too, or leave these objects out of the chart"
+            "Deploy it as a user who may deploy there, too, or remove these objects from the chart"
                 .to_owned(),
         ],
         Reason::NamespaceHoldsReleases => {
@@ -73,11 +76,15 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
         }
         Reason::DefinitionInUse => {
             let head = format!(
-                "{object} has instances that Helm releases declare; they would go with it, and \
-                 nobody would be asked:"
+                "{object} has instances that Helm releases declare; they would be deleted \
+                 with it without admission checks:"
             );
             let listed = list(findings, |finding| {
-                format!("{}: {}", phrases::release(finding), finding.involved.join(", "))
+                format!(
+                    "{}: {}",
+                    phrases::release(finding),
+                    finding.involved.join(", ")
+                )
             });
             [vec![head], listed, owners(first), vec![uninstall(findings)]].concat()
         }
@@ -85,36 +92,36 @@ pub(super) fn lines(decided: &Decided<'_>) -> Option<Vec<String>> {
     })
 }
 
-/// What is lost with a record, and how to come to where its deletion was meant to lead.
+/// What is lost with a record, and how to reach the goal of its deletion.
 struct Loss {
     lost: &'static str,
     instead: &'static str,
 }
 
 impl Loss {
-    /// By the status that the label of the record says.
+    /// By the status in the label of the record.
     fn of(request: &Request<'_>) -> Self {
         let record = request
             .old_object
             .and_then(|old| StoredRecord::of(&request.kind, old));
         match record.map(|record| record.status()) {
             Some(Status::Superseded) => Self {
-                lost: "without it there is no way back to that revision",
+                lost: "without it that revision cannot be restored",
                 instead: "Helm keeps the history short itself: helm upgrade RELEASE <chart> \
                           --history-max <n>",
             },
             // There is no earlier revision to go back to.
             Some(Status::PendingInstall) => Self {
-                lost: "without it nobody knows what that operation has changed so far",
-                instead: "Out of an install that came to no end: helm rollback RELEASE REVISION; or \
-                          remove what there is of it: helm uninstall RELEASE",
+                lost: "without it the changes of that operation are unknown",
+                instead: "To recover from an interrupted install: helm rollback RELEASE REVISION; or \
+                          remove it: helm uninstall RELEASE",
             },
             Some(Status::PendingUpgrade | Status::PendingRollback) => Self {
-                lost: "without it nobody knows what that operation has changed so far",
-                instead: "Out of an operation that came to no end: helm rollback RELEASE",
+                lost: "without it the changes of that operation are unknown",
+                instead: "To recover from an interrupted operation: helm rollback RELEASE",
             },
             _ => Self {
-                lost: "without it nobody knows what the release holds, and what it holds is orphaned",
+                lost: "without it Helm loses the release, and the objects of the release are orphaned",
                 instead: "Remove the release and its records together: helm uninstall RELEASE",
             },
         }
@@ -123,9 +130,9 @@ impl Loss {
 
 fn deployers(named: &[String]) -> String {
     if named.is_empty() {
-        return "The policy names nobody who may".to_owned();
+        return "The policy names no allowed deployers".to_owned();
     }
-    format!("Let it be deployed by {}", text::list(named, NAMES))
+    format!("Allowed deployers: {}", text::list(named, NAMES))
 }
 
 fn list(findings: &[Finding], line: impl Fn(&Finding) -> String) -> Vec<String> {
@@ -148,8 +155,8 @@ fn owners(finding: &Finding) -> Vec<String> {
     }
     let changes = finding.changes.iter().take(LISTED);
     let mut lines = vec![
-        "The garbage collector would delete it when a new owner is gone, and takes an owner that it \
-         cannot find for gone:"
+        "The garbage collector would delete it once a new owner is deleted, and an owner that does not \
+         exist counts as deleted:"
             .to_owned(),
     ];
     lines.extend(changes.map(|change| format!("  {}: {}", change.path, values(change))));

@@ -1,4 +1,4 @@
-//! Golden answers: the words that people see, and what programs read.
+//! Golden answers: the messages for people, and the fields for programs.
 
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ impl Case {
 }
 
 #[test]
-fn a_denial_says_what_is_declared_by_whom_and_what_to_do() {
+fn a_denial_names_the_declared_value_the_release_and_the_remedy() {
     let case = Case {
         emergency_hint: EmergencyHint::Runbook("https://runbooks.example/helm"),
         ..Case::default()
@@ -159,7 +159,7 @@ In an emergency: https://runbooks.example/helm"#
 }
 
 #[test]
-fn a_denied_delete_says_how_to_delete() {
+fn a_denied_delete_explains_how_to_delete() {
     let case = Case {
         reason: Reason::ObjectDeleted,
         findings: vec![finding("shop", &[3], vec![])],
@@ -204,7 +204,7 @@ Change the chart or its values and run: helm upgrade myapp <chart> -n other"#
 }
 
 #[test]
-fn programs_find_the_status_of_a_denial_as_kubernetes_writes_it() {
+fn a_denial_has_a_kubernetes_status_for_programs() {
     let case = Case {
         findings: vec![finding("shop", &[3], vec![image()])],
         ..Case::default()
@@ -235,7 +235,7 @@ fn programs_find_the_status_of_a_denial_as_kubernetes_writes_it() {
 }
 
 #[test]
-fn warn_mode_says_the_same_as_kubectl_warnings() {
+fn warn_mode_sends_the_same_text_as_warnings() {
     let case = Case {
         decision: Decision::Warn,
         mode: Mode::Warn,
@@ -256,7 +256,7 @@ fn warn_mode_says_the_same_as_kubectl_warnings() {
 }
 
 #[test]
-fn audit_mode_tells_only_the_audit_log() {
+fn audit_mode_only_writes_to_the_audit_log() {
     let response = Case {
         decision: Decision::Audit,
         mode: Mode::Audit,
@@ -273,7 +273,7 @@ fn audit_mode_tells_only_the_audit_log() {
 }
 
 #[test]
-fn what_passes_passes_without_a_word() {
+fn allowed_requests_get_no_message() {
     let response = Case {
         reason: Reason::Exempt,
         exemption: Some("hpa-replicas"),
@@ -321,7 +321,7 @@ fn emergency(kept: Result<&str, Unkept>) -> Emergency {
 }
 
 #[test]
-fn a_break_glass_change_is_told_how_it_was_recorded() {
+fn a_break_glass_change_is_warned_about_with_its_record() {
     let case = |kept| Case {
         decision: Decision::BreakGlass,
         emergency: Some(emergency(kept)),
@@ -347,7 +347,7 @@ fn a_break_glass_change_is_told_how_it_was_recorded() {
 }
 
 #[test]
-fn a_rehearsal_leaves_no_record_and_does_not_say_so() {
+fn a_dry_run_by_break_glass_claims_no_record() {
     let rehearsal = Case {
         dry_run: true,
         decision: Decision::BreakGlass,
@@ -357,7 +357,7 @@ fn a_rehearsal_leaves_no_record_and_does_not_say_so() {
 }
 
 #[test]
-fn a_denial_says_why_it_is_no_break_glass_change() {
+fn a_denial_explains_why_break_glass_does_not_apply() {
     let refused = || Case {
         refusal: Some(Refusal::NoGrant),
         emergency_hint: EmergencyHint::BreakGlass,
@@ -372,7 +372,7 @@ fn a_denial_says_why_it_is_no_break_glass_change() {
         (refused(), "In an emergency: helm-guard break-glass open "),
         (
             unrecorded,
-            "could not be recorded, and the policy lets nothing pass",
+            "could not be recorded, and the policy requires a record",
         ),
     ] {
         let message = case.message();
@@ -381,7 +381,7 @@ fn a_denial_says_why_it_is_no_break_glass_change() {
 }
 
 #[test]
-fn what_nobody_can_judge_passes_with_a_warning() {
+fn an_indeterminate_request_is_allowed_with_a_warning() {
     let case = Case {
         reason: Reason::RecordUnreadable,
         findings: vec![],
@@ -391,13 +391,13 @@ fn what_nobody_can_judge_passes_with_a_warning() {
     assert_eq!(
         case.warnings(),
         [
-            r#"helm-guard: Deployment "myapp" passes unjudged: the release record that declares it can not be read (record-unreadable)"#
+            r#"helm-guard: Deployment "myapp" is allowed without evaluation: the release record that declares it cannot be read (record-unreadable)"#
         ]
     );
 }
 
 #[test]
-fn a_long_list_is_cut_with_a_count_and_stays_inside_the_limits_of_the_api_server() {
+fn a_long_list_is_truncated_with_a_count_within_the_limits_of_the_api_server() {
     let wide = Change {
         path: FieldPath::of(["data", &"é".repeat(300)]),
         declared: shown(&"ü".repeat(300)),
@@ -446,7 +446,7 @@ fn a_long_list_is_cut_with_a_count_and_stays_inside_the_limits_of_the_api_server
 }
 
 #[test]
-fn an_emergency_change_of_what_helm_applies_server_side_says_what_the_next_upgrade_needs() {
+fn an_emergency_change_of_a_server_side_applied_release_warns_about_conflicts() {
     let warnings = |apply_method| {
         let finding = Finding {
             apply_method,
@@ -465,7 +465,7 @@ fn an_emergency_change_of_what_helm_applies_server_side_says_what_the_next_upgra
     assert_eq!(server_side[1], expected);
     let client_side = warnings(ApplyMethod::ClientSide).to_string();
     assert!(!client_side.contains("--force-conflicts"), "{client_side}");
-    // Nobody owns a field of what is gone.
+    // A deleted object has no field owners.
     let deleted = Case {
         decision: Decision::BreakGlass,
         reason: Reason::ObjectDeleted,

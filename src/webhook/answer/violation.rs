@@ -1,4 +1,4 @@
-//! What a request violates and what to do about it, a line each: the same for a denial and for warnings.
+//! The violation and the remedy, a line each: the same for denials and warnings.
 
 use helm_guard_core::{
     guard::{Change, Finding, ObjectRef, Reason, Unread},
@@ -11,11 +11,11 @@ use super::{
     release_infrastructure,
 };
 
-/// Fields listed in a message; the rest is counted. A screen holds them, and the audit line has
+/// Fields listed in a message; the rest is counted. They fit on a screen, and the audit line has
 /// them all.
 const FIELDS_LISTED: usize = 16;
 
-/// What is violated and what to do about it, a line each.
+/// The violation and the remedy, a line each.
 pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     if let Some(lines) = release_infrastructure::lines(&answer.decided) {
         return lines;
@@ -55,7 +55,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     lines
 }
 
-/// Why a request is refused that nobody could look into, and what to do instead.
+/// Why an unread request is denied, and what to do instead.
 fn unevaluated(answer: &Answer<'_>, unread: Unread) -> Vec<String> {
     let (why, instead) = match unread {
         Unread::TooLarge { size, limit } => (
@@ -100,7 +100,7 @@ fn unevaluated(answer: &Answer<'_>, unread: Unread) -> Vec<String> {
     lines
 }
 
-/// A size in MiB, with one digit behind the point.
+/// A size in MiB, with one decimal.
 fn mebibytes(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
@@ -115,7 +115,7 @@ fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
     format!("{object} is declared by {}{end}", release(finding))
 }
 
-/// The object, with its namespace where the reader can not tell it from the release's.
+/// The object, with its namespace if it differs from the release's.
 fn name(object: &ObjectRef<'_>, finding: &Finding) -> String {
     if object.namespace.is_empty() || object.namespace == finding.release.namespace {
         called(object)

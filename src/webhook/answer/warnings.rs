@@ -1,4 +1,4 @@
-//! Warnings: what kubectl prints with `Warning: ` in front, for requests that pass.
+//! Warnings: what kubectl prints after `Warning: `, for allowed requests.
 
 use helm_guard_core::{
     guard::{Decision, Reason},
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::record::changes::Unkept;
 
-/// The API server cuts each warning to 256 characters once all of them together exceed 4096
-/// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are kept here.
+/// The API server truncates each warning to 256 characters if all of them together exceed 4096
+/// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are respected here.
 const WARNING_CHARS: usize = 256;
 const WARNINGS_CHARS: usize = 4096;
 
-/// The warnings that go with a decision: none when it needs no words.
+/// The warnings of a decision, if any.
 pub(super) fn warnings(answer: &Answer<'_>) -> Vec<String> {
     let lines = match answer.decided.decision {
         Decision::Allow if answer.decided.verdict.reason == Reason::OwnershipTaken => {
@@ -62,7 +62,7 @@ fn break_glass(answer: &Answer<'_>) -> String {
     let (recorded, why_not) = match &emergency.kept {
         Ok(kept) => (format!("as {}", kept.name()), String::new()),
         Err(Unkept::NotInstalled) => ("in the audit log".to_owned(), String::new()),
-        Err(error) => ("in the audit log alone".to_owned(), format!(" ({error})")),
+        Err(error) => ("only in the audit log".to_owned(), format!(" ({error})")),
     };
     format!(
         "break-glass change by {who} recorded {recorded}{ticket}; reconcile it with the chart by \
@@ -70,8 +70,9 @@ fn break_glass(answer: &Answer<'_>) -> String {
     )
 }
 
-/// Server-side apply does not take a field from another manager unless it is told to, and `helm upgrade`
-/// and `helm rollback` stop there. Once for the first such release: there is seldom a second.
+/// Server-side apply does not take a field from another manager unless it is forced to, so `helm
+/// upgrade` and `helm rollback` stop with a conflict. Only for the first such release: there is rarely a
+/// second.
 fn conflict(answer: &Answer<'_>) -> Option<String> {
     let mut findings = answer.decided.verdict.findings.iter();
     let finding = findings.find(|finding| {
@@ -87,10 +88,10 @@ fn conflict(answer: &Answer<'_>) -> Option<String> {
 fn indeterminate(answer: &Answer<'_>) -> String {
     let (object, why) = doubt(answer);
     let reason = answer.decided.verdict.reason;
-    format!("{object} passes unjudged: {why} ({reason})")
+    format!("{object} is allowed without evaluation: {why} ({reason})")
 }
 
-/// Where a namespace fails closed: the API server quotes this in its refusal.
+/// The error for a namespace that fails closed: the API server quotes it in its denial.
 pub(super) fn undecided(answer: &Answer<'_>) -> String {
     let (object, why) = doubt(answer);
     let reason = answer.decided.verdict.reason;
@@ -101,18 +102,18 @@ pub(super) fn undecided(answer: &Answer<'_>) -> String {
     text.chars().take(WARNING_CHARS).collect()
 }
 
-/// The object, and why nobody can say whether the request violates a release.
+/// The object, and why the verdict is indeterminate.
 fn doubt(answer: &Answer<'_>) -> (String, &'static str) {
     let why = match answer.decided.verdict.reason {
         Reason::VersionDiffers => "the release declares it in another API version",
-        Reason::RecordUnreadable => "the release record that declares it can not be read",
-        Reason::ObjectUnreadable => "the object in the request can not be read",
-        Reason::SchemaUnavailable => "the schema of its kind can not be read",
+        Reason::RecordUnreadable => "the release record that declares it cannot be read",
+        Reason::ObjectUnreadable => "the object in the request cannot be read",
+        Reason::SchemaUnavailable => "the schema of its kind cannot be read",
         Reason::ReadThroughFailed => "the release's records could not be read again",
         Reason::OwnerUnknown => "the owner that a new owner reference names could not be read",
-        Reason::DeadlineExceeded => "it took too long to say whether a release declares it",
+        Reason::DeadlineExceeded => "the evaluation took too long",
         Reason::IndexIncomplete => "not all release records have been read yet",
-        _ => "nobody can say whether a release declares it",
+        _ => "it is unknown whether a release declares it",
     };
     let object = answer
         .decided
@@ -121,7 +122,7 @@ fn doubt(answer: &Answer<'_>) -> (String, &'static str) {
     (object, why)
 }
 
-/// One warning, as the API server takes it: no control characters, not too long.
+/// One warning in the form that the API server accepts: no control characters, not too long.
 fn warning(line: &str) -> String {
     let mut text = String::from("helm-guard: ");
     text.extend(

@@ -1,9 +1,9 @@
 //! The certificate that replicas share, in a Secret `helm-guard-tls` (kubernetes.io/tls, with
 //! `ca.crt`) of the guard's own namespace.
 //!
-//! No replica leads: whoever finds the Secret missing or ending makes a new pair and writes it with
-//! optimistic locking; who loses that race reads what the other wrote. A Secret that somebody else
-//! made (it lacks our managed-by label, cert-manager's for example) is used and never written.
+//! Any replica that finds the Secret missing or expiring creates a new pair and writes it with
+//! optimistic locking; the loser of a race reads what the winner wrote. A Secret that somebody else
+//! created (without our managed-by label, for example cert-manager's) is used and never written.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -23,13 +23,13 @@ use crate::webhook::{
 
 /// The Secret's name.
 pub const SECRET_NAME: &str = "helm-guard-tls";
-/// Each lost race means that another replica wrote; a handful of them is already absurd.
+/// Each lost race means that another replica wrote, so more than a few are not expected.
 const ATTEMPTS: u32 = 5;
 
 /// The shared certificate could not be read or written.
 #[derive(Debug, Error)]
 pub enum SecretError {
-    /// The API server refused or did not answer.
+    /// The API server denied the call or did not answer.
     #[error("failed to {verb} the Secret {namespace}/{SECRET_NAME}: {source}")]
     Api {
         /// read, create or replace
@@ -42,7 +42,7 @@ pub enum SecretError {
     },
     /// The API server took too long.
     #[error(
-        "failed to look after the Secret {namespace}/{SECRET_NAME}: the API server did not answer \
+        "failed to check the Secret {namespace}/{SECRET_NAME}: the API server did not answer \
          in time"
     )]
     Unanswered {
@@ -61,7 +61,7 @@ pub enum SecretError {
     /// A new certificate could not be made.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// Others kept changing it.
+    /// It kept changing.
     #[error(
         "failed to write the Secret {namespace}/{SECRET_NAME}: it was changed by others \
          {ATTEMPTS} times meanwhile"
@@ -72,10 +72,10 @@ pub enum SecretError {
     },
 }
 
-/// Reads the shared pair, and writes nothing; none where there is no certificate in the Secret.
+/// Reads the shared pair, and writes nothing; `None` if the Secret contains no certificate.
 ///
 /// # Errors
-/// When the API server refuses or does not answer.
+/// When the API server denies the call or does not answer.
 pub async fn read(client: &Client, namespace: &str) -> Result<Option<Pair>, SecretError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = secrets.get_opt(SECRET_NAME).await;
@@ -87,9 +87,9 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Option<Pair>, Secr
     Ok(found.as_ref().and_then(pair))
 }
 
-/// Reads the shared pair, or makes and writes it when there is none that will do for `endpoint`. `serving` is
-/// the bundle of what is served: a Secret that was deleted, or lost its `ca.crt`, must not make the API server
-/// distrust the replicas that serve what was in it.
+/// Reads the shared pair, or creates and writes one if there is none that is usable for `endpoint`. `serving`
+/// is the bundle of the served certificate: a deleted Secret, or one without its `ca.crt`, must not make the
+/// API server distrust the replicas that serve its former content.
 pub async fn ensure(
     client: &Client,
     namespace: &str,
@@ -147,9 +147,9 @@ pub async fn ensure(
     })
 }
 
-/// Makes a Secret that holds no certificate yet. By server-side apply, since RBAC limits that to a name. Two
-/// who do it at once make the same one; who comes after it was filled in is told of a conflict, because a
-/// replacement makes the fields another manager's.
+/// Creates a Secret without a certificate. By server-side apply, because RBAC can limit that to a name.
+/// Concurrent creations have the same result; a later one gets a conflict, because a replacement changes the
+/// owner of the fields.
 async fn begin(secrets: &Api<Secret>, namespace: &str) -> kube::Result<Secret> {
     let nothing = Pair {
         chain: String::new(),
@@ -163,7 +163,7 @@ async fn begin(secrets: &Api<Secret>, namespace: &str) -> kube::Result<Secret> {
         .await
 }
 
-/// A conflict on create or replace is 409; 404 on replace means that it was deleted in between.
+/// A conflict on create or replace is 409; 404 on replace means that it was deleted in the meantime.
 fn lost_race(error: &SecretError) -> bool {
     let SecretError::Api { verb, source, .. } = error else {
         return false;

@@ -1,17 +1,16 @@
-//! The head of a review: what stands before its objects, for reviews of which no more is read.
+//! The head of a review: the part before its objects, for reviews of which no more is read.
 //!
-//! Go writes the fields of a struct in their order, and in an `AdmissionRequest` everything that tells
-//! what is asked by whom stands before the objects (`k8s.io/api/admission/v1/types.go`); only `dryRun`
+//! Go writes the fields of a struct in their order, and in an `AdmissionRequest` everything about the
+//! user and the request comes before the objects (`k8s.io/api/admission/v1/types.go`); only `dryRun`
 //! and the options come after them.
 
-/// As much of a review as is kept of one that is not read. Groups and extras of a user may take some
-/// kilobytes.
+/// The size of the head, in bytes. Groups and extra attributes of a user may take some kilobytes.
 pub const HEAD_BYTES: usize = 64 * 1024;
 
-/// As much of its end: the options of a request are some hundred bytes.
+/// The size of the end, in bytes: the options of a request take some hundred bytes.
 pub const TAIL_BYTES: usize = 4 * 1024;
 
-/// A review that has all fields of the request that are complete within `head`; `None` where none is.
+/// A review with all fields of the request that are complete within `head`; `None` if there are none.
 ///
 /// The fields are those of the object at depth two, which in a review is the request.
 pub fn closed(head: &[u8]) -> Option<Vec<u8>> {
@@ -34,7 +33,7 @@ pub fn closed(head: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether the request is a dry run, by the end of its review; `None` if it does not say.
 ///
-/// The flag of the request comes after both objects, so it is the last of its kind; and in a text its
+/// The flag of the request comes after both objects, so it is the last one; inside a string its
 /// quotes would be escaped. The `dryRun` of options is a list.
 pub fn is_dry_run(tail: &[u8]) -> Option<bool> {
     let last = |flag: &[u8]| {
@@ -82,7 +81,7 @@ mod tests {
         Some(true)
     )]
     #[case::cut_off("<<<<<<", None)]
-    fn the_end_of_a_review_says_whether_it_is_a_dry_run(
+    fn the_end_of_a_review_shows_whether_it_is_a_dry_run(
         #[case] tail: &str,
         #[case] expected: Option<bool>,
     ) {

@@ -1,10 +1,10 @@
-//! A review as API servers write it, read without a look into its objects.
+//! A fast reader for reviews as API servers write them, without parsing their objects.
 //!
-//! A review is mostly its two objects, and for most requests nothing of them needs to be known but
-//! where they end. What is in any way unusual, from an escaped name to a repeated field, is left to
-//! the parser: there is one word here for all of it, `None`.
+//! A review consists mostly of its two objects, and for most requests only their ends must be
+//! known. Everything unusual, from an escaped name to a repeated field, returns `None` and is left
+//! to the parser.
 //!
-//! Invariant: of a body that the parser takes, this makes the same request or none.
+//! Invariant: for a body that the parser accepts, the result is the same request or `None`.
 
 use std::{borrow::Cow, str};
 
@@ -50,12 +50,12 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Option<Request<'a>> {
         "userInfo" => set(&mut user_info, user(cursor)?),
         "object" => set(&mut object, cursor.object(&[])?),
         "oldObject" => {
-            let beside = object.as_ref().map_or(&[][..], |(_, parts)| parts);
-            let found = cursor.object(beside)?;
+            let other_parts = object.as_ref().map_or(&[][..], |(_, parts)| parts);
+            let found = cursor.object(other_parts)?;
             set(&mut old_object, found)
         }
         "dryRun" => set(&mut dry_run, flag(cursor.value()?)?),
-        // Short, and of three sorts: the parser's.
+        // Short, and of three kinds: left to the parser.
         "options" => set(
             &mut options,
             serde_json::from_str::<Option<Options<'_>>>(cursor.value()?).ok()?,
@@ -140,19 +140,19 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-/// `None` for the second word on a field.
+/// `None` for a repeated field.
 fn set<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
 
-/// Goes over a text from value to value.
+/// Moves through a text from value to value.
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// The next byte that is no space, if there is any.
+    /// The next byte that is not a space, if any.
     fn sign(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
         let blanks = rest
@@ -183,7 +183,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The text of the value that comes next.
+    /// The text of the next value.
     fn value(&mut self) -> Option<&'a str> {
         self.sign()?;
         let start = self.at;
@@ -191,10 +191,10 @@ impl<'a> Cursor<'a> {
         self.text.get(start..self.at)
     }
 
-    /// The object that comes next, or null, and its names and values by turns. Of two objects the
-    /// second is mostly like the first: what it has in common with the parts of that one, which are
-    /// `beside` it, is not run over again.
-    fn object(&mut self, beside: &[&str]) -> Option<(Option<Raw<'a>>, Vec<&'a str>)> {
+    /// The object that comes next, or null, and its names and values by turns. The second object
+    /// mostly equals the first: parts that it shares with the first one, which are in
+    /// `other_parts`, are not scanned again.
+    fn object(&mut self, other_parts: &[&str]) -> Option<(Option<Raw<'a>>, Vec<&'a str>)> {
         if self.sign()? != b'{' {
             return (self.value()? == "null").then_some((None, Vec::new()));
         }
@@ -202,7 +202,7 @@ impl<'a> Cursor<'a> {
         let mut parts = Vec::with_capacity(16);
         self.members(|name, cursor| {
             parts.push(name);
-            let other = beside.get(parts.len()).copied().unwrap_or_default();
+            let other = other_parts.get(parts.len()).copied().unwrap_or_default();
             cursor.sign()?;
             let start = cursor.at;
             cursor.at = value_end_beside(cursor.text.as_bytes(), start, other)?;
@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
         Some((Some(Raw::of(text)), parts))
     }
 
-    /// The string that comes next, if it is as it is written.
+    /// The next string, if it has no escapes.
     fn plain(&mut self) -> Option<&'a str> {
         if self.sign()? != b'"' {
             return None;
@@ -227,7 +227,7 @@ impl<'a> Cursor<'a> {
         self.plain().map(Cow::Borrowed)
     }
 
-    /// The list of strings that comes next.
+    /// The next list of strings.
     fn texts(&mut self) -> Option<Vec<Cow<'a, str>>> {
         self.take(b'[')?;
         let mut texts = Vec::with_capacity(4);

@@ -18,7 +18,7 @@ const SCALE: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionRevi
     "dryRun":true,"options":{"kind":"UpdateOptions","fieldManager":"kubectl"}}}"#;
 
 #[test]
-fn a_review_is_read_without_touching_its_objects() {
+fn a_review_is_read_without_parsing_its_objects() {
     let request = parse(SCALE.as_bytes()).unwrap();
     assert_eq!(request.uid, "u-1");
     assert_eq!(request.operation, Operation::Update);
@@ -35,7 +35,7 @@ fn a_review_is_read_without_touching_its_objects() {
     assert!(matches!(request.uid, Cow::Borrowed(_)));
 }
 
-/// All that is read of a request.
+/// Everything that is read from a request.
 fn said(request: &Request<'_>) -> String {
     let texts = [request.object, request.old_object, request.user_info.extra];
     format!("{request:?} {:?}", texts.map(|raw| raw.map(Raw::get)))
@@ -62,7 +62,7 @@ fn objects() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_review_says_to_the_quick_reader_what_it_says_to_the_parser(
+    fn the_quick_reader_agrees_with_the_parser(
         old in objects(),
         added in objects(),
         is_same in any::<bool>(),
@@ -92,7 +92,7 @@ proptest! {
 }
 
 #[test]
-fn what_api_servers_write_is_read_quickly() {
+fn reviews_of_api_servers_are_read_by_the_quick_reader() {
     let compact = serde_json::from_str::<Value>(SCALE).unwrap().to_string();
     for text in [SCALE, &compact, &format!("{compact}\n")] {
         let request = quick::read(text.as_bytes()).unwrap();
@@ -109,7 +109,7 @@ fn what_api_servers_write_is_read_quickly() {
 #[case::an_object_that_is_none(r#""name":"web","object":[]"#)]
 #[case::signs_too_many(r#""name":"web",,"namespace":"shop""#)]
 #[case::a_sign_too_few(r#""name" "web""#)]
-fn what_is_unusual_is_left_to_the_parser(#[case] fields: &str) {
+fn unusual_reviews_are_left_to_the_parser(#[case] fields: &str) {
     let text = format!(
         r#"{{"apiVersion":"{API_VERSION}","kind":"{KIND}","request":{{"uid":"u","operation":"UPDATE",{fields}}}}}"#
     );
@@ -185,7 +185,7 @@ fn a_malformed_body_gets_its_own_error_and_is_never_quoted(#[case] body: &str, #
 #[case::a_list("[]")]
 #[case::a_number("1")]
 #[case::null("null")]
-fn an_operation_of_another_type_is_named_as_the_faulty_field(#[case] operation: &str) {
+fn an_operation_of_another_type_is_reported_by_field(#[case] operation: &str) {
     let text = format!(
         r#"{{"apiVersion":"{API_VERSION}","kind":"{KIND}","request":{{"uid":"u","operation":{operation}}}}}"#
     );

@@ -1,4 +1,4 @@
-//! From a request to what is answered and recorded.
+//! From a request to its answer and its records.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Reviews the request in a body, records what was decided, and answers it.
+/// Reviews the request in a body, records the decision, and answers it.
 pub(super) async fn answer<S: Sources>(
     webhook: &Webhook<S>,
     body: &Taken<'_>,
@@ -55,7 +55,7 @@ pub(super) async fn answer<S: Sources>(
     Ok(Reply::Review(json))
 }
 
-/// Announces what passes, and should not go unnoticed.
+/// Announces allowed requests that should not go unnoticed.
 fn announce<S>(webhook: &Webhook<S>, decided: &Decided<'_>) {
     if decided.request.dry_run {
         return;
@@ -67,7 +67,7 @@ fn announce<S>(webhook: &Webhook<S>, decided: &Decided<'_>) {
             events.announce_once(note(decided, ("UndeclaredAutoscaler", "Autoscale"), text));
         }
         Reason::OwnershipTaken => {
-            // Each time: who takes it may be another one.
+            // Each time, because the new owner may differ.
             let text = event_notes::taken(decided);
             if let Some(note) = note(decided, ("OwnershipTaken", "TakeOwnership"), text) {
                 events.announce(note);

@@ -7,14 +7,14 @@ use jiff::SignedDuration;
 /// `timeoutSeconds` of the registration, for a caller that does not say how long it waits.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The API server takes no more than this (`validateWebhook` of admissionregistration).
+/// The API server allows no more than this (`validateWebhook` of admissionregistration).
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time in which an answer must be ready.
 ///
 /// The API server appends its own timeout to the URL, as `?timeout=3s`
-/// (`k8s.io/apiserver/pkg/admission/plugin/webhook/validating/dispatcher.go`). A sixth of it is left
-/// for the way back and for a busy machine: 2.5 of 3 seconds.
+/// (`k8s.io/apiserver/pkg/admission/plugin/webhook/validating/dispatcher.go`). A sixth of it is
+/// reserved for the response and for a busy machine: 2.5 of 3 seconds remain.
 pub(super) fn of(query: Option<&str>) -> Duration {
     let timeout = query
         .and_then(timeout)

@@ -1,7 +1,7 @@
-//! What an emergency identity does, put on record: who, what, and the grants that are in force for them.
+//! Records the actions of emergency identities: the user, the action, and the grants in force.
 //!
-//! Nothing is evaluated here, and everything passes: what violates a release is evaluated by the entry that
-//! it comes through as well, and is recorded there as an emergency change.
+//! Nothing is evaluated here, and everything is allowed: a violation of a release is evaluated by its
+//! ordinary entry, and recorded there as an emergency change.
 
 use std::time::Instant;
 
@@ -18,10 +18,10 @@ use crate::{
     webhook::{answer::refuse_if, envelope::EnvelopeError, intake::Taken},
 };
 
-/// Grants that are named in a line.
+/// The maximum number of grants in a line.
 const GRANTS: usize = 8;
 
-/// Records the request in a body, and lets it pass.
+/// Records the request in a body, and allows it.
 pub(super) async fn record<S: Sources>(
     webhook: &Webhook<S>,
     body: &Taken<'_>,
@@ -30,7 +30,7 @@ pub(super) async fn record<S: Sources>(
     let request = &body.request()?;
     let policy = webhook.reviewer.policy.load_full();
     let is_named = policy.emergencies().names(request.user_info.identity());
-    // The registration follows the policy, some seconds behind it.
+    // The registration follows the policy some seconds later.
     let reason = if is_named {
         Reason::EmergencyIdentity
     } else {
@@ -62,8 +62,8 @@ pub(super) async fn record<S: Sources>(
     refuse_if(request, &[]).map_err(|_| EnvelopeError::Unanswerable)
 }
 
-/// The grants that name this identity now. Where they cannot be read, the line says so by their absence:
-/// what is done is on record all the same.
+/// The grants that currently name this identity. If they cannot be read, the line has none: the action
+/// is recorded anyway.
 async fn in_force<S: GrantSource>(
     sources: &S,
     policy: &Policy,
@@ -87,7 +87,7 @@ async fn in_force<S: GrantSource>(
     }
 }
 
-/// A name that the API server made up, or that of an object of a collection, is in the object alone.
+/// A generated name, or that of an object in a collection, is only in the object.
 fn name(request: &Request<'_>) -> String {
     if request.name.is_empty() {
         request.metadata_text("name").unwrap_or_default()

@@ -23,7 +23,7 @@ use crate::{
     webhook::answer::event_notes,
 };
 
-/// Persists the record of a change that passes by break-glass. A dry run leaves none.
+/// Persists the record of a change allowed by break-glass. A dry run leaves none.
 pub(super) async fn persist<S>(
     webhook: &Webhook<S>,
     request: &Request<'_>,
@@ -48,7 +48,7 @@ pub(super) async fn persist<S>(
     let object = review.object()?;
     let decided = review.decided(request, Some(&object));
     let (version, action) = match effect(request) {
-        // Of an eviction the kind is the Eviction's, and the resource the Pod's.
+        // For an eviction, the kind is Eviction, and the resource is that of the Pod.
         Some(Effect::Delete) => (&request.resource.version, "Delete"),
         Some(Effect::Scale) => (&request.resource.version, "Scale"),
         Some(Effect::Update | Effect::UpdateMetadata) | None => (&request.kind.version, "Update"),
@@ -77,7 +77,7 @@ pub(super) async fn persist<S>(
             %error,
             user = record.user,
             object = %note.object,
-            "failed to record an emergency change in the cluster: its audit line is all there is"
+            "failed to record an emergency change in the cluster: it is only in its audit line"
         ),
         Ok(_) => {}
     }
@@ -89,7 +89,7 @@ pub(super) async fn persist<S>(
     })
 }
 
-/// A change that could not be recorded passes or does not, as the policy says.
+/// The policy decides whether a change that could not be recorded is allowed.
 pub(super) fn apply_failure_policy(
     review: &Review<'_>,
     emergency: Option<&record::Emergency>,

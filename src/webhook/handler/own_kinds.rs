@@ -1,8 +1,7 @@
-//! Reviews of the guard's own kinds, break-glass grants and policies: whether one may be written in this
-//! way.
+//! Reviews of the guard's own kinds, break-glass grants and policies: whether the write is valid.
 //!
-//! A policy that could not be put in force is refused when it is written, with what is wrong with it; but
-//! for one that suspends the guard, since nothing may stand in the way of the kill switch.
+//! An invalid policy is denied when it is written, with its problems; except for one that suspends the
+//! guard, because nothing may block the kill switch.
 
 use std::time::Instant;
 
@@ -30,8 +29,8 @@ pub(super) enum OwnKind {
 }
 
 impl OwnKind {
-    /// The largest review of it that is read. A review holds up to two objects; a grant has a few
-    /// hundred names at most, and a policy some thousand short rules.
+    /// The size limit of its reviews. A review holds up to two objects; a grant has a few hundred
+    /// names at most, and a policy some thousand short rules.
     pub(super) fn limit(self) -> usize {
         match self {
             Self::Grant => 64 * 1024,
@@ -64,13 +63,13 @@ pub(super) async fn answer<S: Sources>(
             name = &*shortened(&request.name),
             user = &*shortened(&request.user_info.username),
             wrong = problems.join("; "),
-            "refused one of the guard's own objects"
+            "denied an invalid object of the guard's own kinds"
         );
     }
     refuse_if(&request, &problems).map_err(|_| EnvelopeError::Unanswerable)
 }
 
-/// Why an object of the guard's own kinds is refused unread.
+/// Why an unread object of the guard's own kinds is denied.
 fn unreadable(unread: Unread) -> String {
     match unread {
         Unread::TooLarge { size, limit } => format!(
@@ -83,7 +82,7 @@ fn unreadable(unread: Unread) -> String {
     }
 }
 
-/// What is wrong with a grant.
+/// The problems of a grant.
 fn grant_problems(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {
     let rules = policy.emergencies();
     let identity = request.user_info.identity();
@@ -103,8 +102,8 @@ fn grant_problems(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec
     checked.unwrap_or_else(|error| vec![error])
 }
 
-/// What is wrong with a grant because of those that its requester has already. Where they cannot be read,
-/// nobody is kept from a grant for it: the limit is there for loops.
+/// The problems of a grant because of the requester's other grants. If they cannot be read, the grant is
+/// allowed: the limit is only meant for loops.
 async fn one_too_many<S: GrantSource>(
     sources: &S,
     request: &Request<'_>,
@@ -118,7 +117,7 @@ async fn one_too_many<S: GrantSource>(
     match timeout_at(deadline.into(), reading).await {
         Ok(Ok(theirs)) => grant_validation::one_more(&theirs, Timestamp::now()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, user, "failed to count the grants of who asks for one");
+            tracing::warn!(%error, user, "failed to count the grants of the requester");
             None
         }
         Err(_) => None,
@@ -128,25 +127,24 @@ async fn one_too_many<S: GrantSource>(
 fn grant(raw: Option<Raw<'_>>) -> Result<BreakGlassGrant, String> {
     let text = raw.map_or("null", Raw::get);
     serde_json::from_str(text)
-        .map_err(|error| shortened(&format!("it can not be read: {error}")).into_owned())
+        .map_err(|error| shortened(&format!("it cannot be read: {error}")).into_owned())
 }
 
-/// Not the metadata, of which the larger part is about the managers of fields.
+/// Without the metadata, which mostly consists of managed fields.
 #[derive(Deserialize)]
 struct PolicyObject {
     #[serde(default)]
     spec: Value,
 }
 
-/// What is wrong with the policy that is written, a line each. There is nothing to say of one that is
-/// deleted.
+/// The problems of a written policy, a line each. A deleted one has none.
 fn policy_problems(request: &Request<'_>) -> Vec<String> {
     let Some(object) = request.object else {
         return Vec::new();
     };
     let PolicyObject { spec } = match serde_json::from_str(object.get()) {
         Ok(object) => object,
-        Err(error) => return vec![shortened(&format!("it can not be read: {error}")).into_owned()],
+        Err(error) => return vec![shortened(&format!("it cannot be read: {error}")).into_owned()],
     };
     if Suspension::in_document(&spec).is_some() {
         return Vec::new();
@@ -197,7 +195,7 @@ mod tests {
     )]
     #[case::unreadable("CREATE", "", Value::Null, json!({"spec": 1}), false)]
     #[case::removed("DELETE", "", grant("bob", false, &[]), Value::Null, true)]
-    fn a_grant_is_judged_by_what_is_done_to_it(
+    fn a_grant_is_validated_by_its_change(
         #[case] operation: &str,
         #[case] sub_resource: &str,
         #[case] old: Value,
@@ -226,7 +224,7 @@ mod tests {
         &["spec.mode", "spec.undeclared"]
     )]
     #[case::no_object(json!({"spec": []}), &["spec"])]
-    fn a_policy_is_refused_with_what_is_wrong_with_it(
+    fn an_invalid_policy_is_denied_with_its_problems(
         #[case] object: Value,
         #[case] places: &[&str],
     ) {

@@ -1,4 +1,4 @@
-//! What answers depend on, and what a request can be for.
+//! The dependencies of the handler, and the purposes of a request.
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
@@ -14,9 +14,9 @@ use crate::{
     webhook::intake::Intake,
 };
 
-/// Where the records of emergency changes are persisted.
+/// The store for the records of emergency changes.
 pub(crate) trait EmergencyStore: Debug + Send + Sync {
-    /// Persists a record, unless it is there.
+    /// Persists a record, unless it exists.
     fn persist<'a>(
         &'a self,
         change: &'a EmergencyChangeSpec,
@@ -34,41 +34,41 @@ impl EmergencyStore for Changes {
     }
 }
 
-/// Everything that answers depend on.
+/// The dependencies of the handler.
 #[derive(Debug)]
 pub(crate) struct Webhook<S> {
     /// Reaches verdicts and decisions.
     pub reviewer: Reviewer<S>,
     /// Persists the records of emergency changes.
     pub emergencies: Box<dyn EmergencyStore>,
-    /// Keeps what was decided.
+    /// Records decisions.
     pub recorder: Arc<Recorder>,
     /// Takes the bodies of reviews.
     pub intake: Intake,
 }
 
-/// What a request came through the registration for.
+/// The purpose of a request, by its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A verdict.
     Verdict(Entry, OnDoubt),
-    /// The record of what an emergency identity does: nothing is evaluated.
+    /// The record of an emergency identity's action: nothing is evaluated.
     EmergencyActivity,
 }
 
-/// What an entry does with a request that nobody can evaluate.
+/// What an entry does with an indeterminate request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnDoubt {
-    /// It passes with a warning.
+    /// It is allowed with a warning.
     Pass,
-    /// The API server gets an error, and does what the entry's `failurePolicy` says.
+    /// The API server gets an error, and applies the entry's `failurePolicy`.
     Fail,
 }
 
-/// What a review is answered with.
+/// The answer to a review.
 pub(super) enum Reply {
     /// An `AdmissionReview`.
     Review(Vec<u8>),
-    /// The reason for which there is none.
+    /// The error.
     Undecided(String),
 }

@@ -1,6 +1,6 @@
-//! Who calls: the address of each client, said once, and what those get that know no path.
+//! Logs the address of each client once, and answers those without a registered path.
 //!
-//! Invariant: nothing that an address can do makes more than [`REMEMBERED`] lines.
+//! Invariant: clients cannot cause more than [`REMEMBERED`] lines.
 
 use std::{
     collections::HashSet,
@@ -16,15 +16,15 @@ use http::StatusCode;
 
 use crate::{record::Recorder, webhook::accept::Peer};
 
-/// Addresses that are told of. A port that more than these have reached is open to the world.
+/// The maximum number of logged addresses. If more clients reach the port, it is open to the world.
 const REMEMBERED: usize = 1024;
 
-/// The addresses that were told of.
+/// The logged addresses.
 #[derive(Default)]
 struct Seen(RwLock<HashSet<IpAddr>>);
 
 impl Seen {
-    /// Whether it is the first request from an address, of those that are remembered.
+    /// Whether it is the first request from an address, among the remembered ones.
     fn is_first(&self, address: IpAddr) -> bool {
         let read = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if read.contains(&address) || read.len() >= REMEMBERED {
@@ -45,20 +45,20 @@ fn address(http: &HttpRequest) -> Option<IpAddr> {
         .map(|Peer(address)| *address)
 }
 
-/// A client that knows a path.
+/// A client with a registered path.
 pub(super) fn welcome(http: &HttpRequest) {
     if let Some(address) = address(http).filter(|address| SERVED.is_first(*address)) {
         tracing::info!(%address, "first review from this address");
     }
 }
 
-/// A client that knows none. The answer does not say which part of the path is wrong.
+/// A client without one. The answer does not show which part of the path is wrong.
 pub(super) fn refuse(recorder: &Recorder, http: &HttpRequest) -> Response {
     recorder.metrics.rejected("unknown-path");
     if let Some(address) = address(http).filter(|address| REFUSED.is_first(*address)) {
         tracing::warn!(
             %address,
-            "refused a request to a path that is not registered: only API servers have to reach this port"
+            "rejected a request to a path that is not registered: only API servers need to reach this port"
         );
     }
     StatusCode::NOT_FOUND.into_response()
@@ -69,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_told_of_once_and_not_more_than_so_many() {
+    fn an_address_is_logged_once_and_their_number_is_limited() {
         let seen = Seen::default();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         assert!(seen.is_first(address(0)));
         assert!(!seen.is_first(address(0)));
-        let told = (1..5000).filter(|n| seen.is_first(address(*n))).count();
-        assert_eq!(told, REMEMBERED - 1);
+        let logged = (1..5000).filter(|n| seen.is_first(address(*n))).count();
+        assert_eq!(logged, REMEMBERED - 1);
     }
 }

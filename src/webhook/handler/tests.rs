@@ -1,4 +1,4 @@
-//! The whole way of a request through the routes, with releases made by hand.
+//! The full path of a request through the routes, with fake releases.
 
 mod break_glass;
 mod closed;

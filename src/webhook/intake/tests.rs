@@ -1,4 +1,4 @@
-//! Bodies that come whole, too large, slowly, or not at all.
+//! Bodies that arrive completely, too large, slowly, or not at all.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -23,7 +23,7 @@ fn review(padding: usize) -> String {
     )
 }
 
-/// A body that comes in pieces, says nothing of its length, and ends if it `ends`.
+/// A body in chunks, of unknown length, which only ends if `ends` is set.
 fn pieces(text: &str, ends: bool) -> Body {
     let chunks: Vec<Result<Bytes, Infallible>> = text
         .as_bytes()
@@ -46,7 +46,7 @@ fn deadline() -> Instant {
 #[case::of_known_length(Body::from(review(MIB)))]
 #[case::in_pieces(pieces(&review(MIB), true))]
 #[tokio::test]
-async fn a_review_within_the_limit_is_read_whole(#[case] body: Body) {
+async fn a_review_within_the_limit_is_read_completely(#[case] body: Body) {
     let intake = Intake::default();
     let taken = intake.take(body, 3 * MIB, deadline()).await.unwrap();
     let request = taken.request().unwrap();
@@ -74,7 +74,7 @@ async fn of_a_larger_review_the_head_and_the_dry_run_are_read(#[case] body: Body
 #[case::within_the_limit(MIB, Unread::Late)]
 #[case::beyond_it(100, Unread::OverBudget { size: 0 })]
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stops_half_way_is_answered_in_time_and_gives_back_what_it_held(
+async fn a_truncated_body_is_answered_in_time_and_releases_its_memory(
     #[case] limit: usize,
     #[case] expected: Unread,
 ) {
@@ -98,7 +98,7 @@ async fn a_body_that_stops_half_way_is_answered_in_time_and_gives_back_what_it_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_memory_left_the_head_is_read_and_small_reviews_still_come_through() {
+async fn without_memory_only_heads_and_small_reviews_are_read() {
     let intake = Intake::new(Limits {
         small: MIB,
         small_together: 2 * MIB,
@@ -120,7 +120,7 @@ async fn without_memory_left_the_head_is_read_and_small_reviews_still_come_throu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_review_of_ordinary_size_needs_no_memory_to_be_free() {
+async fn a_review_of_ordinary_size_needs_no_free_memory() {
     let intake = Intake::new(Limits {
         small: MIB,
         small_together: 0,
@@ -136,7 +136,7 @@ async fn a_review_of_ordinary_size_needs_no_memory_to_be_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_review_waits_for_memory_that_comes_free() {
+async fn a_review_waits_for_free_memory() {
     let intake = Arc::new(Intake::new(Limits {
         small: KIB,
         small_together: KIB,
@@ -158,7 +158,7 @@ async fn a_review_waits_for_memory_that_comes_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_review_beyond_those_that_are_evaluated_waits_and_is_answered_from_its_head() {
+async fn a_review_beyond_the_concurrency_limit_waits_and_is_answered_from_its_head() {
     let intake = Intake::new(Limits {
         evaluated: 2,
         ..Limits::default()
@@ -176,7 +176,7 @@ async fn a_review_beyond_those_that_are_evaluated_waits_and_is_answered_from_its
 }
 
 #[tokio::test(start_paused = true)]
-async fn reviews_beyond_any_number_that_api_servers_send_are_shed_at_once() {
+async fn reviews_beyond_the_total_limit_are_rejected_at_once() {
     let intake = Intake::new(Limits {
         evaluated: 1,
         taken: 3,

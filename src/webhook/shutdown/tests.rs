@@ -4,7 +4,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::*;
 
-/// A signal reaches every listener of the process, so one test at a time may send any.
+/// A signal reaches every listener of the process, so only one test at a time may send one.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 fn send(signal: &str) {
@@ -25,7 +25,7 @@ async fn obedient(stop: Stop) -> Drained {
 }
 
 #[tokio::test]
-async fn a_signal_drains_the_server_before_the_rest_ends() {
+async fn a_signal_drains_the_server_before_the_rest_stops() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let (stop, mut signals, mut tasks) = (Stop::new(), Signals::install().unwrap(), Tasks::new());
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
@@ -72,7 +72,7 @@ async fn a_second_signal_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn a_task_that_ends_by_itself_ends_the_process_and_is_named() {
+async fn a_task_that_ends_unexpectedly_stops_the_process_and_is_named() {
     let _alone = ONE_AT_A_TIME.lock().await;
     for (task, how) in [(false, "ended"), (true, "panicked")] {
         let (stop, mut signals, mut tasks) =
@@ -89,7 +89,7 @@ async fn a_task_that_ends_by_itself_ends_the_process_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_by_itself_ends_the_process() {
+async fn a_server_that_ends_unexpectedly_stops_the_process() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let (stop, mut signals) = (Stop::new(), Signals::install().unwrap());
     let server = async { Drained::Complete };

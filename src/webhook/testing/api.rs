@@ -1,5 +1,5 @@
-//! One object behind the API server's rules on writing it: names taken, resource versions, deletion
-//! preconditions. For races that a real API server cannot be made to lose on demand.
+//! One object behind the API server's rules on writing it: existing names, resource versions,
+//! deletion preconditions. For races that cannot be forced with a real API server.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -9,19 +9,19 @@ use kube::{Client, client::Body};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// What another replica does.
+/// The action of another replica.
 pub(crate) type Meanwhile = Box<dyn FnOnce(&mut Store) + Send>;
 
-/// What is stored, and what happened to it.
+/// The stored object, and its history.
 #[derive(Default)]
 pub(crate) struct Store {
     pub(crate) object: Option<Value>,
     version: u64,
     /// Methods and paths, in order.
     pub(crate) requests: Vec<String>,
-    /// Run once, before the next write is looked at: another replica's writes.
+    /// Run once before the next write is processed: another replica's writes.
     pub(crate) meanwhile: Option<Meanwhile>,
-    /// Answered to everything, while set.
+    /// If set, the answer to everything.
     pub(crate) refuse: Option<u16>,
 }
 
@@ -48,7 +48,7 @@ impl Store {
             .as_ref()
             .map(|live| live["metadata"]["resourceVersion"].clone());
         match (method.as_str(), live) {
-            // Server-side apply makes what is not there, and leaves alone what another manager wrote.
+            // Server-side apply creates missing fields, and does not change fields of another manager.
             ("GET" | "PATCH", Some(_)) => (200, self.object.clone().unwrap()),
             ("POST" | "PATCH", None) => (201, self.put(body.clone())),
             ("PUT", Some(live)) if body["metadata"]["resourceVersion"] == live => {

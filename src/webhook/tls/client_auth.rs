@@ -1,13 +1,13 @@
-//! Which clients may finish a TLS handshake, where certificates are asked of them.
+//! Which clients may complete a TLS handshake, if client certificates are required.
 //!
-//! An API server presents a certificate to webhooks where its `--admission-control-config-file` names
-//! one for the webhook's host (Kubernetes documentation, "Authenticate API servers"). Managed clusters
-//! have no such file, so this is an option, and the secret paths of the registration are what every
-//! installation has.
+//! An API server presents a certificate to webhooks if its `--admission-control-config-file` names one
+//! for the webhook's host (Kubernetes documentation, "Authenticate API servers"). Managed clusters
+//! have no such file, so this is optional; every installation has the secret paths of the
+//! registration.
 //!
 //! Invariants
-//! - A CA file that cannot be read or used is an error at the start. Later the last good one counts.
-//! - A subject is matched as a whole, never by prefix.
+//! - A CA file that cannot be read or used is an error at startup. Later, the last good one is used.
+//! - A subject is matched completely, never by prefix.
 //!
 //! Start at [`ClientAuth::read`].
 
@@ -41,7 +41,7 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 pub struct ClientCertificates {
     /// PEM of the CAs that sign them.
     pub ca_file: PathBuf,
-    /// The common names accepted; any where there is none.
+    /// The accepted common names; any if empty.
     pub subjects: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct ClientAuthError {
 pub struct ClientAuth {
     accepted: ClientCertificates,
     verifier: ArcSwap<Arc<dyn ClientCertVerifier>>,
-    /// What the verifier was made of.
+    /// The input of the verifier.
     pem: Mutex<Vec<u8>>,
 }
 
@@ -66,7 +66,7 @@ impl ClientAuth {
     /// Reads the CA file.
     ///
     /// # Errors
-    /// When it cannot be read, or has no certificate that can be used.
+    /// When it cannot be read, or has no usable certificate.
     pub fn read(accepted: ClientCertificates) -> Result<Arc<Self>, ClientAuthError> {
         let pem = read(&accepted.ca_file)?;
         let verifier = verifier(&accepted.ca_file, &pem)?;
@@ -77,7 +77,7 @@ impl ClientAuth {
         }))
     }
 
-    /// Reads the CA file again and again. Compared by content: a kubelet replaces a mounted Secret by
+    /// Reads the CA file periodically. Compared by content: a kubelet replaces a mounted Secret by
     /// swapping a symlink.
     pub async fn follow(&self) {
         let mut is_failing = false;
@@ -87,18 +87,20 @@ impl ClientAuth {
                 Ok(false) => is_failing = false,
                 Ok(true) => {
                     is_failing = false;
-                    tracing::info!("the CAs of clients were read again");
+                    tracing::info!("reloaded the client CAs");
                 }
-                Err(error) if is_failing => tracing::debug!(%error, "the last good CAs count"),
+                Err(error) if is_failing => {
+                    tracing::debug!(%error, "failed to reload the client CAs, using the previous ones");
+                }
                 Err(error) => {
                     is_failing = true;
-                    tracing::warn!(%error, "the last good CAs count");
+                    tracing::warn!(%error, "failed to reload the client CAs, using the previous ones");
                 }
             }
         }
     }
 
-    /// Takes over what the CA file says now; whether that is new.
+    /// Applies the current CA file; returns whether it changed.
     fn reload(&self) -> Result<bool, ClientAuthError> {
         let path = &self.accepted.ca_file;
         let pem = read(path)?;
@@ -158,7 +160,7 @@ fn verifier(path: &Path, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, Clie
 }
 
 impl ClientCertVerifier for ClientAuth {
-    /// Hints are for people who choose among certificates.
+    /// Hints are for users who choose among certificates.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -258,7 +260,7 @@ mod tests {
     #[case::another(&["kube-apiserver"], "system:node:a", false)]
     #[case::a_longer_one(&["kube-apiserver"], "kube-apiserver-2", false)]
     #[case::a_shorter_one(&["kube-apiserver"], "kube", false)]
-    fn a_certificate_counts_by_its_ca_and_its_subject(
+    fn a_client_certificate_is_accepted_by_its_ca_and_subject(
         #[case] subjects: &[&str],
         #[case] name: &str,
         #[case] expected: bool,
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn another_ca_counts_once_it_is_in_the_file_and_a_broken_file_changes_nothing() {
+    fn a_new_ca_is_accepted_once_in_the_file_and_a_broken_file_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = (ca(), ca());
         let auth = auth(folder.path(), &old.pem, &[]).unwrap();

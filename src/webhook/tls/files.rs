@@ -1,5 +1,5 @@
-//! A certificate and key in files that somebody else renews: cert-manager through a mounted
-//! Secret, or a person.
+//! A certificate and key in files that are renewed externally: by cert-manager through a mounted
+//! Secret, or by an administrator.
 //!
 //! The files are read again and compared by content, not watched: a kubelet replaces a mounted
 //! Secret by swapping the `..data` symlink, after which a watch on the file sees nothing more.
@@ -11,7 +11,7 @@ use tokio::fs;
 
 use super::Pair;
 
-/// The two files, and the CA beside them.
+/// The two files, and the CA next to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     /// PEM chain, the leaf first.
@@ -30,11 +30,11 @@ pub struct FileError {
     pub source: std::io::Error,
 }
 
-/// Reads the pair. The CA bundle is the file `ca.crt` beside the certificate, where there is one
-/// (so a mounted Secret of type kubernetes.io/tls has it); without it the API server's own trust
-/// store decides.
+/// Reads the pair. The CA bundle is the file `ca.crt` next to the certificate, if it exists (so a
+/// mounted Secret of type kubernetes.io/tls has it); without it the API server's own trust store
+/// decides.
 ///
-/// A reader can meet the new certificate with the old key: such a pair does not match, is not
+/// A reader may see the new certificate with the old key: such a pair does not match, is not
 /// installed, and is read again.
 pub async fn read(files: &Files) -> Result<Pair, FileError> {
     let ca_file = files.certificate.with_file_name("ca.crt");

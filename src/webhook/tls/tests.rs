@@ -17,7 +17,7 @@ fn endpoint() -> Endpoint {
 }
 
 #[tokio::test]
-async fn a_new_connection_sees_the_new_certificate_and_an_old_one_lives_on() {
+async fn a_new_connection_gets_the_new_certificate_and_an_old_one_stays_open() {
     let (first, serving) = issued();
     let server = start(tls_protocol(&serving), Limits::default()).await;
     let mut before = connect_tls(server.address, &first, "http/1.1")
@@ -28,7 +28,7 @@ async fn a_new_connection_sees_the_new_certificate_and_an_old_one_lives_on() {
     let now = SystemTime::now();
     let second = issue(&endpoint(), None, now).unwrap();
     serving.install(&second, &endpoint().names(), now).unwrap();
-    // Each client trusts one CA only, so who it can talk to says which leaf it was shown.
+    // Each client trusts one CA only, so a successful connection shows which leaf was served.
     assert!(
         connect_tls(server.address, &first, "http/1.1")
             .await
@@ -51,7 +51,7 @@ async fn a_new_connection_sees_the_new_certificate_and_an_old_one_lives_on() {
 #[case::a_damaged_ca(|_: &Pair, pair: &mut Pair| pair.ca_bundle = Some("CA".to_owned()), 0)]
 #[case::expired(|_: &Pair, _: &mut Pair| {}, 400)]
 #[tokio::test]
-async fn what_cannot_be_served_leaves_what_is_served(
+async fn an_unusable_certificate_does_not_replace_the_served_one(
     #[case] spoil: fn(&Pair, &mut Pair),
     #[case] days: u32,
 ) {
@@ -111,7 +111,7 @@ fn a_certificate_for_another_name_is_served_but_not_ready() {
 }
 
 #[test]
-fn both_lives_are_known() {
+fn both_lifetimes_are_known() {
     let (_, serving) = issued();
     let now = unix_seconds(SystemTime::now());
     let days = |end: Option<i64>| (end.unwrap() - now + 86_400) / 86_400;

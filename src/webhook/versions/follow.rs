@@ -1,4 +1,4 @@
-//! The task that keeps what is needed up to date.
+//! The task that updates the needed versions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,34 +19,33 @@ use crate::{
     webhook::registration::pins::{Others, Pin},
 };
 
-/// What it looks at, and what it keeps up to date.
+/// The inputs and the output of the task.
 pub struct Following {
     /// The API server, for discovery.
     pub client: Client,
-    /// What is declared.
+    /// The declared kinds.
     pub releases: Releases,
-    /// Tells of changed definitions of custom resources.
-    pub definitions: Arc<Crds>,
-    /// What is kept up to date.
+    /// Reports changed CRDs.
+    pub crds: Arc<Crds>,
+    /// The output.
     pub conversions: Arc<Conversions>,
-    /// How often is looked.
+    /// The intervals.
     pub pace: Pace,
 }
 
 /// How often is looked.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// At whether anything changed; what changes in between is taken together.
+    /// The check for changes; changes in between are combined.
     pub look: Duration,
-    /// At discovery, after a definition of a custom resource changed: its versions are served a
-    /// while after the definition was written.
+    /// Discovery after a changed CRD: its versions are served some time after the CRD was written.
     pub settling: Duration,
-    /// At discovery, when a look at it failed.
+    /// Discovery after a failure.
     pub retry: Duration,
-    /// At discovery, when nothing tells of a change: API servers are upgraded too.
+    /// Discovery without a known change: API servers are upgraded, too.
     pub refresh: Duration,
-    /// How long a version stays registered that no release declares any more: an uninstalled
-    /// release is often installed again, and another replica may learn of it a moment later.
+    /// How long a version stays registered after no release declares it any more: an uninstalled
+    /// release is often reinstalled, and another replica may notice it a moment later.
     pub grace: Duration,
 }
 
@@ -67,19 +66,19 @@ pub async fn follow(following: Following) {
     let Following {
         client,
         releases,
-        definitions,
+        crds,
         conversions,
         pace,
     } = following;
     let mut looks = interval(pace.look);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut knowledge = Knowledge::new(definitions.generation());
+    let mut knowledge = Knowledge::new(crds.generation());
     let mut index = None;
     let mut declared = BTreeSet::new();
     let mut leaving = Leaving::default();
     loop {
         looks.tick().await;
-        // A watch that is not healthy knows of fewer releases than there are, or of old ones.
+        // An unhealthy watch knows fewer releases than there are, or outdated ones.
         let stats = releases.stats();
         if !releases.readiness().ready || stats.watches_healthy < stats.watches {
             continue;
@@ -90,7 +89,7 @@ pub async fn follow(following: Following) {
             declared = releases.declared_kinds();
         }
         let looked = knowledge
-            .look(&client, &declared, definitions.generation(), &pace)
+            .look(&client, &declared, crds.generation(), &pace)
             .await;
         if !index_moved && !looked && leaving.is_empty() {
             continue;
@@ -108,38 +107,38 @@ pub async fn follow(following: Following) {
     }
 }
 
-/// What discovery said, and whether it is still to be believed.
+/// The result of discovery, and whether it is still valid.
 struct Knowledge {
     served: Option<Served>,
     groups: BTreeSet<String>,
-    definitions: u64,
-    definitions_changed: Option<Instant>,
+    crds: u64,
+    crds_changed: Option<Instant>,
     looked: Option<Instant>,
 }
 
 impl Knowledge {
-    fn new(definitions: u64) -> Self {
+    fn new(crds: u64) -> Self {
         Self {
             served: None,
             groups: BTreeSet::new(),
-            definitions,
-            definitions_changed: None,
+            crds,
+            crds_changed: None,
             looked: None,
         }
     }
 
-    /// Looks at discovery, if there is reason to. Says whether there is something new.
+    /// Reads discovery, if there is reason to. Returns whether something changed.
     async fn look(
         &mut self,
         client: &Client,
         declared: &BTreeSet<DeclaredKind>,
-        definitions: u64,
+        crds: u64,
         pace: &Pace,
     ) -> bool {
         let now = Instant::now();
-        if self.definitions != definitions {
-            self.definitions = definitions;
-            self.definitions_changed = Some(now);
+        if self.crds != crds {
+            self.crds = crds;
+            self.crds_changed = Some(now);
         }
         let groups: BTreeSet<String> = declared
             .iter()
@@ -181,13 +180,13 @@ impl Knowledge {
             return age >= pace.retry;
         }
         let settling = self
-            .definitions_changed
+            .crds_changed
             .is_some_and(|changed| now.duration_since(changed) < pace.settling);
         settling || age >= pace.refresh || !groups.is_subset(&self.groups)
     }
 }
 
-/// Versions that no release declares any more, and that stay for a while.
+/// Versions that no release declares any more, but stay for a while.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     last: BTreeMap<Pin, Box<str>>,
@@ -195,7 +194,7 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// `needed`, and what was needed until a short while ago.
+    /// `needed`, and the versions needed until recently.
     pub(super) fn keep(
         &mut self,
         needed: BTreeMap<Pin, Box<str>>,

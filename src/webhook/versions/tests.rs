@@ -36,7 +36,7 @@ fn versions(conversions: &Conversions) -> Vec<String> {
 #[case::the_only_version("autoscaling", HPA, "v2", &["v2"], false)]
 #[case::another_kind("autoscaling", "Other", "v1", &["v1", "v2"], false)]
 #[case::another_group("apps", HPA, "v1", &["v1", "v2"], false)]
-fn a_declared_version_is_needed_where_the_kind_is_served_in_another_too(
+fn a_declared_version_is_needed_if_the_kind_is_served_in_another_one(
     #[case] group: &str,
     #[case] kind: &str,
     #[case] version: &str,
@@ -62,7 +62,7 @@ fn a_declared_version_is_needed_where_the_kind_is_served_in_another_too(
 }
 
 #[test]
-fn a_call_is_waited_for_from_its_registration_until_it_is_not_needed() {
+fn a_version_is_active_from_its_registration_until_it_is_not_needed() {
     let conversions = Conversions::default();
     let first = with(&["v1"]);
     conversions.need(first.clone());
@@ -84,20 +84,20 @@ fn a_call_is_waited_for_from_its_registration_until_it_is_not_needed() {
     assert_eq!(
         versions(&conversions),
         ["v2"],
-        "a late word changes nothing"
+        "a late message changes nothing"
     );
 }
 
 #[tokio::test]
-async fn a_change_is_told_of_once_and_no_change_is_not() {
+async fn each_change_is_announced_once() {
     let conversions = Conversions::default();
     conversions.need(with(&["v1"]));
     conversions.changed().await;
     let before = conversions.needed();
     conversions.need(with(&["v1"]));
     assert!(Arc::ptr_eq(&before, &conversions.needed()));
-    let told = tokio::time::timeout(Duration::ZERO, conversions.changed()).await;
-    assert!(told.is_err());
+    let notified = tokio::time::timeout(Duration::ZERO, conversions.changed()).await;
+    assert!(notified.is_err());
 }
 
 #[test]
@@ -112,6 +112,6 @@ fn a_version_that_is_not_declared_any_more_stays_for_a_while() {
     assert_eq!(keep(&["v2"], 10), ["v1", "v2"], "just left");
     assert_eq!(keep(&["v2"], 39), ["v1", "v2"]);
     assert_eq!(keep(&["v1", "v2"], 39), ["v1", "v2"], "installed again");
-    assert_eq!(keep(&["v2"], 50), ["v1", "v2"], "the time begins anew");
+    assert_eq!(keep(&["v2"], 50), ["v1", "v2"], "the time starts again");
     assert_eq!(keep(&["v2"], 80), ["v2"]);
 }

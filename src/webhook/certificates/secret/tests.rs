@@ -18,7 +18,7 @@ fn stored(pair: &Pair) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn the_first_replica_makes_it_and_the_second_reads_it() {
+async fn the_first_replica_creates_the_secret_and_the_second_reads_it() {
     let (client, store) = api();
     let first = ensure(&client, "ops", (&endpoint(), None), now())
         .await
@@ -37,7 +37,7 @@ async fn the_first_replica_makes_it_and_the_second_reads_it() {
 }
 
 #[tokio::test]
-async fn who_loses_the_race_to_create_uses_what_the_other_made() {
+async fn the_loser_of_a_creation_race_uses_the_certificate_of_the_winner() {
     let (client, store) = api();
     let theirs = issue(&endpoint(), None, now()).unwrap();
     let object = stored(&theirs);
@@ -53,7 +53,7 @@ async fn who_loses_the_race_to_create_uses_what_the_other_made() {
 }
 
 #[tokio::test]
-async fn who_loses_the_race_to_renew_uses_what_the_other_made() {
+async fn the_loser_of_a_renewal_race_uses_the_certificate_of_the_winner() {
     let (client, store) = api();
     let old = issue(&endpoint(), None, now()).unwrap();
     store.lock().put(stored(&old));
@@ -72,7 +72,7 @@ async fn who_loses_the_race_to_renew_uses_what_the_other_made() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_will_not_do_is_replaced() {
+async fn an_unusable_certificate_is_replaced() {
     let (client, store) = api();
     let elsewhere = Endpoint::from_service("ops/other").unwrap();
     let old = issue(&elsewhere, None, now()).unwrap();
@@ -84,13 +84,13 @@ async fn a_certificate_that_will_not_do_is_replaced() {
     assert!(new.ca_bundle.unwrap().contains(&old.ca_bundle.unwrap()));
 }
 
-/// Other replicas serve what was in it: the API server has to go on trusting them.
+/// Other replicas serve its former content: the API server must continue to trust them.
 #[rstest::rstest]
 #[case::deleted(false, None)]
 #[case::without_its_ca(true, None)]
 #[case::with_a_damaged_ca(true, Some("not a certificate"))]
 #[tokio::test]
-async fn a_secret_that_somebody_deletes_or_damages_takes_no_trust_away(
+async fn a_deleted_or_damaged_secret_keeps_the_trust_in_served_certificates(
     #[case] is_there: bool,
     #[case] bundle: Option<&str>,
 ) {
@@ -110,9 +110,9 @@ async fn a_secret_that_somebody_deletes_or_damages_takes_no_trust_away(
     assert!(new.ca_bundle.unwrap().contains(bundle.unwrap()));
 }
 
-/// One replica serves what was in the Secret, another what is in it.
+/// One replica serves the former content of the Secret, another one the current content.
 #[tokio::test]
-async fn a_renewal_trusts_what_is_served_and_what_is_stored() {
+async fn a_renewal_trusts_the_served_and_the_stored_certificate() {
     let (client, store) = api();
     let served = issue(&endpoint(), None, now()).unwrap();
     let held = issue(&endpoint(), None, now() + DAY).unwrap();
@@ -129,7 +129,7 @@ async fn a_renewal_trusts_what_is_served_and_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_damaged_secret_of_ours_is_replaced() {
+async fn a_damaged_own_secret_is_replaced() {
     let (client, store) = api();
     let mut object = stored(&issue(&endpoint(), None, now()).unwrap());
     object["data"]["tls.key"] = serde_json::json!("bm8ga2V5");
@@ -141,7 +141,7 @@ async fn a_damaged_secret_of_ours_is_replaced() {
 }
 
 #[tokio::test]
-async fn anothers_secret_is_used_and_never_written() {
+async fn a_foreign_secret_is_used_and_never_written() {
     let (client, store) = api();
     let theirs = issue(&endpoint(), None, now()).unwrap();
     let mut object = stored(&theirs);
@@ -170,7 +170,7 @@ async fn anothers_secret_is_used_and_never_written() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_error_and_no_certificate() {
+async fn a_denied_read_is_an_error_and_creates_no_certificate() {
     let (client, store) = api();
     store.lock().refuse = Some(403);
     let error = ensure(&client, "ops", (&endpoint(), None), now())

@@ -1,8 +1,8 @@
-//! Who may break the glass, what is kept of it, and what happens to it when it cannot be kept.
+//! Who has break-glass, what is recorded, and what happens if it cannot be recorded.
 
 use super::*;
 
-/// A grant for the emergency account, good for an hour from a while ago.
+/// A grant for the emergency account, valid for an hour since recently.
 fn grant(more: &Value) -> Value {
     let at = |minutes: i64| jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
     let mut grant = json!({
@@ -27,7 +27,7 @@ fn asks_for_a_grant() -> Setup {
 }
 
 #[tokio::test]
-async fn a_change_is_kept_before_it_is_answered_and_the_answer_names_its_record() {
+async fn a_change_is_persisted_before_it_is_answered_and_the_answer_names_its_record() {
     let bench = Setup {
         grants: Ok(json!([grant(&json!({}))])),
         ..asks_for_a_grant()
@@ -92,7 +92,7 @@ async fn a_change_is_kept_before_it_is_answered_and_the_answer_names_its_record(
     "grant night is for something else"
 )]
 #[tokio::test]
-async fn without_a_grant_that_covers_the_change_the_account_is_like_anyone(
+async fn without_a_covering_grant_break_glass_does_not_apply(
     #[case] grants: Value,
     #[case] says: &str,
 ) {
@@ -128,7 +128,7 @@ async fn grants_that_cannot_be_read_cover_nothing() {
 }
 
 #[tokio::test]
-async fn where_no_grant_is_needed_grants_that_cannot_be_read_hold_up_nothing() {
+async fn if_no_grant_is_required_unreadable_grants_block_nothing() {
     let bench = Setup {
         grants: Err(()),
         ..Setup::default()
@@ -140,7 +140,7 @@ async fn where_no_grant_is_needed_grants_that_cannot_be_read_hold_up_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_without_a_grant_is_denied_from_the_index() {
+async fn without_a_grant_nothing_is_denied_from_the_index() {
     let bench = Setup {
         fresh: Fresh::Fails,
         ..asks_for_a_grant()
@@ -156,7 +156,7 @@ async fn nobody_without_a_grant_is_denied_from_the_index() {
 }
 
 #[tokio::test]
-async fn in_warn_mode_who_has_no_grant_is_warned_like_anyone() {
+async fn in_warn_mode_an_identity_without_a_grant_is_warned() {
     let bench = Setup {
         mode: Mode::Warn,
         ..asks_for_a_grant()
@@ -174,7 +174,7 @@ async fn in_warn_mode_who_has_no_grant_is_warned_like_anyone() {
 #[case::deny_where_the_kind_is_not_installed("Deny", Unkept::NotInstalled, false)]
 #[case::too_many("Deny", Unkept::Full { scope: Scope::Identity, limit: 4_000 }, false)]
 #[tokio::test]
-async fn a_change_that_cannot_be_kept_passes_or_not_as_the_policy_says(
+async fn the_policy_decides_whether_an_unrecordable_change_is_allowed(
     #[case] on_failure: &str,
     #[case] error: Unkept,
     #[case] allowed: bool,
@@ -208,7 +208,7 @@ async fn a_change_that_cannot_be_kept_passes_or_not_as_the_policy_says(
 }
 
 #[tokio::test]
-async fn a_secrets_values_are_marks_in_the_record() {
+async fn the_record_redacts_the_values_of_a_secret() {
     let bench = Setup {
         declared: SECRET,
         ..Setup::default()
@@ -227,7 +227,7 @@ async fn a_secrets_values_are_marks_in_the_record() {
 }
 
 #[tokio::test]
-async fn a_grant_is_reviewed_at_a_path_of_its_own() {
+async fn a_grant_is_reviewed_at_its_own_path() {
     let bench = Setup::default().start();
     let request = json!({
         "uid": "u-1", "operation": "CREATE", "name": "night",
@@ -252,7 +252,7 @@ async fn a_grant_is_reviewed_at_a_path_of_its_own() {
     assert_eq!(bench.call(call("{}".to_owned())).await.0, 400);
 }
 
-/// Posts to the path of the entry for whatever emergency identities do.
+/// Posts to the path of the entry for actions of emergency identities.
 async fn shift(bench: &Bench, mut request: Value) -> Value {
     request["uid"] = json!("u-9");
     let call = http::Request::post("/emergencies?timeout=3s")
@@ -279,7 +279,7 @@ async fn shift(bench: &Bench, mut request: Value) -> Value {
     "resource": {"group": "", "version": "v1", "resource": "pods"}}), "web-0")]
 #[case::a_violation(update(9), "web")]
 #[tokio::test]
-async fn whatever_an_emergency_identity_does_is_on_record_and_passes(
+async fn every_action_of_an_emergency_identity_is_recorded_and_allowed(
     #[case] request: Value,
     #[case] name: &str,
 ) {
@@ -304,17 +304,17 @@ async fn whatever_an_emergency_identity_does_is_on_record_and_passes(
 }
 
 #[tokio::test]
-async fn a_rehearsal_and_a_stranger_leave_nothing_on_record() {
+async fn dry_runs_and_other_users_are_not_recorded() {
     let bench = Setup::default().start();
-    let mut rehearsal = by_emergency(update(9));
-    rehearsal["dryRun"] = json!(true);
-    assert_eq!(shift(&bench, rehearsal).await["allowed"], true);
+    let mut dry_run = by_emergency(update(9));
+    dry_run["dryRun"] = json!(true);
+    assert_eq!(shift(&bench, dry_run).await["allowed"], true);
     assert_eq!(shift(&bench, update(9)).await["allowed"], true);
     assert!(bench.audit_lines().is_empty());
 }
 
 #[tokio::test]
-async fn what_is_done_is_on_record_though_the_grants_cannot_be_read() {
+async fn actions_are_recorded_even_if_the_grants_cannot_be_read() {
     let bench = Setup {
         grants: Err(()),
         ..asks_for_a_grant()
@@ -330,7 +330,7 @@ async fn what_is_done_is_on_record_though_the_grants_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn who_has_many_grants_in_force_gets_no_more() {
+async fn the_number_of_grants_in_force_is_limited() {
     let many: Vec<Value> = (0..32).map(|_| grant(&json!({}))).collect();
     let bench = Setup {
         grants: Ok(Value::Array(many)),

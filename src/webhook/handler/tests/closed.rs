@@ -1,4 +1,4 @@
-//! Entries that fail closed: an error for the API server where elsewhere nobody can say.
+//! Entries that fail closed: an error for the API server instead of an indeterminate verdict.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn closed(bench: &Bench, path: &str, request: &Value) -> (StatusCode, Stri
     Fresh::AsIndexed, false, with(update(0), "name", json!("other")), "index-incomplete"
 )]
 #[tokio::test]
-async fn what_nobody_can_judge_is_an_error_there_and_passes_elsewhere(
+async fn an_indeterminate_request_is_an_error_only_in_a_closed_namespace(
     #[case] fresh: Fresh,
     #[case] is_complete: bool,
     #[case] mut request: Value,
@@ -54,7 +54,7 @@ async fn what_nobody_can_judge_is_an_error_there_and_passes_elsewhere(
 #[case::a_violation(update(0), false)]
 #[case::what_violates_nothing(update(3), true)]
 #[tokio::test]
-async fn a_verdict_is_answered_there_as_elsewhere(#[case] request: Value, #[case] allowed: bool) {
+async fn a_closed_namespace_gets_the_same_verdicts(#[case] request: Value, #[case] allowed: bool) {
     let bench = Setup::default().start();
     let (status, body) = closed(&bench, "/closed", &request).await;
     let review: Value = serde_json::from_str(&body).unwrap();
@@ -64,9 +64,9 @@ async fn a_verdict_is_answered_there_as_elsewhere(#[case] request: Value, #[case
     );
 }
 
-/// The kill switch is for when the guard is the trouble.
+/// The kill switch is for problems with the guard itself.
 #[tokio::test]
-async fn a_suspended_guard_lets_everything_pass_there_too() {
+async fn a_suspended_guard_also_allows_everything_in_a_closed_namespace() {
     let bench = Setup {
         fresh: Fresh::Fails,
         ..Setup::default()

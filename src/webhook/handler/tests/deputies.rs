@@ -1,4 +1,4 @@
-//! What is found out about the cluster before an exempt controller may act.
+//! Facts about the cluster that are needed before an exempt controller may act.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn scale() -> Value {
     request
 }
 
-/// A Deployment that gets another one of the release as its owner, which has this uid.
+/// A Deployment that gets another one of the release as its owner, with this uid.
 fn owned_by(name: &str, uid: &str) -> Value {
     let mut request = update(3);
     request["object"]["metadata"]["ownerReferences"] =
@@ -56,7 +56,7 @@ fn live(uid: Result<Option<&str>, ()>) -> Deputies {
 #[case::nobody_can_say(Err(()), "web", true, "owner-unknown")]
 #[case::not_declared(Ok(Some("o-2")), "other", false, "leads-to-deletion")]
 #[tokio::test]
-async fn an_owner_reference_passes_if_a_release_declares_the_owner_and_its_uid_is_right(
+async fn an_owner_reference_is_allowed_if_the_owner_is_declared_with_the_right_uid(
     #[case] uid: Result<Option<&str>, ()>,
     #[case] name: &str,
     #[case] allowed: bool,
@@ -72,7 +72,7 @@ async fn an_owner_reference_passes_if_a_release_declares_the_owner_and_its_uid_i
 #[case::never_was(Ok(Some("o-3")), false, "object-deleted")]
 #[case::nobody_can_say(Err(()), false, "object-deleted")]
 #[tokio::test]
-async fn the_garbage_collector_deletes_what_a_declared_owner_had(
+async fn the_garbage_collector_may_delete_dependents_of_a_declared_owner(
     #[case] uid: Result<Option<&str>, ()>,
     #[case] allowed: bool,
     #[case] reason: &str,
@@ -89,7 +89,7 @@ async fn the_garbage_collector_deletes_what_a_declared_owner_had(
 #[case::terminating(true, "exempt")]
 #[case::not_terminating(false, "object-deleted")]
 #[tokio::test]
-async fn the_namespace_controller_clears_a_terminating_namespace_and_no_other(
+async fn the_namespace_controller_may_only_clear_a_terminating_namespace(
     #[case] is_terminating: bool,
     #[case] reason: &str,
 ) {
@@ -111,7 +111,7 @@ async fn the_namespace_controller_clears_a_terminating_namespace_and_no_other(
     Err(()), json!({"undeclaredAutoscalers": "Deny"}), true, "read-through-failed"
 )]
 #[tokio::test]
-async fn an_autoscaler_is_named_if_no_release_declares_it(
+async fn an_undeclared_autoscaler_is_reported(
     #[case] is_autoscaled: Result<bool, ()>,
     #[case] presets: Value,
     #[case] allowed: bool,
@@ -126,7 +126,7 @@ async fn an_autoscaler_is_named_if_no_release_declares_it(
     assert_eq!(got, (allowed, reason.to_owned()));
 }
 
-/// A forged record elsewhere would hide an autoscaler that no release declares.
+/// A forged record elsewhere would hide an undeclared autoscaler.
 #[rstest]
 #[case::named(true, json!({}), "exempt")]
 #[case::forged(false, json!({}), "undeclared-autoscaler")]
@@ -135,7 +135,7 @@ async fn an_autoscaler_is_named_if_no_release_declares_it(
     false, json!({"undeclaredAutoscalers": "Deny"}), "fields-changed"
 )]
 #[tokio::test]
-async fn records_elsewhere_declare_the_autoscaler_that_names_their_release(
+async fn records_elsewhere_declare_only_an_autoscaler_that_names_their_release(
     #[case] is_named: bool,
     #[case] presets: Value,
     #[case] reason: &str,
@@ -168,7 +168,7 @@ async fn records_elsewhere_declare_the_autoscaler_that_names_their_release(
 }
 
 #[tokio::test]
-async fn an_undeclared_autoscaler_is_counted_forecast_and_announced_once_an_object() {
+async fn an_undeclared_autoscaler_is_counted_forecast_and_announced_once_per_object() {
     let mut setup = Setup::default();
     setup.deputies.is_autoscaled = Ok(false);
     let mut bench = setup.start();

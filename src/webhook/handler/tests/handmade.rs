@@ -1,4 +1,4 @@
-//! Sources made by hand: one release that declares one object.
+//! Fake sources: one release that declares one object.
 
 use super::*;
 
@@ -10,7 +10,7 @@ pub(super) const ROLLOUT_CRD: &str = r#"{"spec":{"group":"example.com","scope":"
     "schema":{"openAPIV3Schema":{"type":"object"}},
     "subresources":{"scale":{"specReplicasPath":".spec.size","statusReplicasPath":".status.size"}}}]}}"#;
 
-/// What happens when the records are read again.
+/// The result of reading the records again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fresh {
     AsIndexed,
@@ -21,13 +21,13 @@ pub(super) enum Fresh {
     Panics,
 }
 
-/// Releases made by hand: one release that declares one object.
+/// Fake releases: one release that declares one object.
 #[derive(Debug)]
 pub(super) struct Handmade {
     pub(super) declared: &'static str,
     pub(super) fresh: Fresh,
     pub(super) reads: Arc<AtomicUsize>,
-    pub(super) definition: Result<Option<&'static str>, ()>,
+    pub(super) crd: Result<Option<&'static str>, ()>,
     pub(super) phase: Phase,
     pub(super) may_write: Result<bool, ()>,
     pub(super) grants: Result<Value, ()>,
@@ -37,7 +37,7 @@ pub(super) struct Handmade {
     pub(super) takeover: TakeOver,
 }
 
-/// Where records of emergency changes are persisted, or why they are not.
+/// The store for records of emergency changes, or its error.
 #[derive(Debug)]
 pub(super) struct HandmadeStore {
     pub(super) keep: Result<(), Unkept>,
@@ -48,11 +48,11 @@ pub(super) struct HandmadeStore {
 #[derive(Clone, Debug, Default)]
 pub(super) struct TakeOver {
     pub(super) taker: Option<Claim>,
-    /// Where the user may write release records; otherwise what `may_write` says.
+    /// Where the user may write release records; otherwise `may_write` applies.
     pub(super) writes_in: Option<&'static [&'static str]>,
 }
 
-/// What the licenses of exempt controllers depend on.
+/// The facts for the licenses of exempt controllers.
 #[derive(Clone, Debug)]
 pub(super) struct Deputies {
     pub(super) is_autoscaled: Result<bool, ()>,
@@ -74,11 +74,11 @@ impl Default for Deputies {
     }
 }
 
-/// What releases hang on, as the API server would tell of it.
+/// Release infrastructure, as the API server would report it.
 #[derive(Clone, Debug)]
 pub(super) struct Infrastructure {
     pub(super) holders: Result<Vec<Holder>, ()>,
-    /// What becomes known of any witness.
+    /// The state of every witness.
     pub(super) sighting: Result<Sighting, ()>,
     pub(super) history: Result<Vec<(u32, Status)>, ()>,
     pub(super) is_terminating: bool,
@@ -98,7 +98,7 @@ impl Default for Infrastructure {
     }
 }
 
-/// The records that were kept, as JSON.
+/// The persisted records, as JSON.
 pub(super) type Kept = Arc<Mutex<Vec<Value>>>;
 
 pub(super) fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Vec<Claim> {
@@ -191,7 +191,7 @@ impl RecordSource for Handmade {
                     records: claim.records.clone(),
                     release: claim.release.name.clone(),
                     is_too_large: false,
-                    error: "the API server is away".into(),
+                    error: "the API server is unavailable".into(),
                 });
                 return FreshClaims {
                     claims: Vec::new(),
@@ -215,7 +215,9 @@ impl RecordSource for Handmade {
     ) -> FreshHolders {
         let holders = self.infrastructure.holders.clone();
         FreshHolders {
-            failure: holders.is_err().then(|| "the API server is away".into()),
+            failure: holders
+                .is_err()
+                .then(|| "the API server is unavailable".into()),
             holders: holders.unwrap_or_default(),
         }
     }
@@ -227,7 +229,7 @@ impl RecordSource for Handmade {
         _deadline: Instant,
     ) -> Result<Vec<(u32, Status)>, SourceError> {
         let history = self.infrastructure.history.clone();
-        history.map_err(|()| "the API server is away".into())
+        history.map_err(|()| "the API server is unavailable".into())
     }
 
     async fn autoscalers(
@@ -237,7 +239,7 @@ impl RecordSource for Handmade {
         _deadline: Instant,
     ) -> Result<Autoscalers, SourceError> {
         match self.deputies.is_autoscaled {
-            Err(()) => Err("the API server is away".into()),
+            Err(()) => Err("the API server is unavailable".into()),
             Ok(is_declared) => Ok(Autoscalers {
                 is_declared,
                 in_question: self.deputies.elsewhere.iter().cloned().collect(),
@@ -253,7 +255,7 @@ impl ObjectSource for Handmade {
         _object: &ObjectRef<'_>,
         _deadline: Instant,
     ) -> Result<Option<ReleaseName>, SourceError> {
-        Err("the API server is away".into())
+        Err("the API server is unavailable".into())
     }
 
     async fn sighting(
@@ -262,7 +264,7 @@ impl ObjectSource for Handmade {
         _deadline: Instant,
     ) -> Result<Sighting, SourceError> {
         let sighting = self.infrastructure.sighting.clone();
-        sighting.map_err(|()| "the API server is away".into())
+        sighting.map_err(|()| "the API server is unavailable".into())
     }
 
     async fn live_uid(
@@ -271,7 +273,7 @@ impl ObjectSource for Handmade {
         _deadline: Instant,
     ) -> Result<Option<String>, SourceError> {
         let uid = self.deputies.live_uid.clone();
-        uid.map_err(|()| "the API server is away".into())
+        uid.map_err(|()| "the API server is unavailable".into())
     }
 }
 
@@ -298,7 +300,8 @@ impl AccessSource for Handmade {
         if let Some(namespaces) = self.takeover.writes_in {
             return Ok(namespaces.contains(&&*claim.records.namespace));
         }
-        self.may_write.map_err(|()| "the API server is away".into())
+        self.may_write
+            .map_err(|()| "the API server is unavailable".into())
     }
 }
 
@@ -315,8 +318,8 @@ impl SchemaSource for Handmade {
         _group: &str,
         _plural: &str,
     ) -> Result<Option<Arc<CrdShape>>, SourceError> {
-        let definition = self.definition.map_err(|()| "the API server is away")?;
-        Ok(definition.map(|json| Arc::new(CrdShape::from_json(json).unwrap())))
+        let crd = self.crd.map_err(|()| "the API server is unavailable")?;
+        Ok(crd.map(|json| Arc::new(CrdShape::from_json(json).unwrap())))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is no review, or one that cannot be answered as others are.
+//! Bodies that are not reviews, or cannot be answered like others.
 
 use super::*;
 
@@ -11,7 +11,7 @@ use super::*;
     "no-request"
 )]
 #[tokio::test]
-async fn a_malformed_review_is_refused_and_counted(
+async fn a_malformed_review_is_rejected_and_counted(
     #[case] body: &'static str,
     #[case] status: u16,
     #[case] kind: &str,
@@ -30,7 +30,7 @@ async fn a_malformed_review_is_refused_and_counted(
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+async fn a_body_over_the_limit_is_rejected_and_one_at_the_limit_is_read() {
     let bench = Setup::default().start();
     let (status, _) = bench.post(vec![b' '; MAX_BODY_BYTES + 1]).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -48,7 +48,7 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 #[case::other_path(http::Request::post("/"), 404)]
 #[case::other_method(http::Request::get("/validate"), 405)]
 #[tokio::test]
-async fn what_is_no_review_at_all_gets_its_http_error(
+async fn a_body_that_is_not_a_review_gets_an_http_error(
     #[case] request: http::request::Builder,
     #[case] status: u16,
 ) {
@@ -58,7 +58,7 @@ async fn what_is_no_review_at_all_gets_its_http_error(
 }
 
 #[tokio::test]
-async fn a_content_type_with_parameters_is_json_too() {
+async fn a_content_type_with_parameters_is_accepted() {
     let bench = Setup::default().start();
     let request = http::Request::post("/validate")
         .header("content-type", "Application/JSON; charset=utf-8")
@@ -68,7 +68,7 @@ async fn a_content_type_with_parameters_is_json_too() {
 }
 
 #[tokio::test]
-async fn unknown_operations_and_kinds_pass_and_are_counted() {
+async fn unknown_operations_and_kinds_are_allowed_and_counted() {
     let bench = Setup::default().start();
     let frobnicate = with(update(0), "operation", json!("FROBNICATE"));
     assert_eq!(bench.review(&frobnicate).await["allowed"], true);

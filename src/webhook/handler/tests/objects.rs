@@ -25,7 +25,7 @@ async fn a_violation_is_denied_after_the_records_were_read_again() {
     ));
 }
 
-/// A mutating webhook rewrites what Helm sends, so that it is no longer what the manifest declares.
+/// A mutating webhook rewrites Helm's request, so that it differs from the manifest.
 #[rstest]
 #[case::helm_at_work(Phase::Pending, "helm", Ok(true), "in-flight")]
 #[case::somebody_who_says_so(Phase::Pending, "helm", Ok(false), "fields-changed")]
@@ -33,7 +33,7 @@ async fn a_violation_is_denied_after_the_records_were_read_again() {
 #[case::no_operation_runs(Phase::Settled, "helm", Ok(true), "fields-changed")]
 #[case::nobody_can_say(Phase::Pending, "helm", Err(()), "access-unknown")]
 #[tokio::test]
-async fn helms_own_request_passes_however_it_was_rewritten(
+async fn a_rewritten_request_of_helm_is_allowed(
     #[case] phase: Phase,
     #[case] manager: &str,
     #[case] may_write: Result<bool, ()>,
@@ -56,7 +56,7 @@ async fn helms_own_request_passes_however_it_was_rewritten(
 }
 
 #[tokio::test]
-async fn what_helm_has_written_since_the_index_heard_of_it_counts() {
+async fn records_newer_than_the_index_count() {
     let bench = Setup {
         fresh: Fresh::Declares(
             r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":5}}"#,
@@ -71,7 +71,7 @@ async fn what_helm_has_written_since_the_index_heard_of_it_counts() {
 }
 
 #[tokio::test]
-async fn what_violates_nothing_passes_without_a_read_or_a_line() {
+async fn a_request_without_a_violation_causes_no_read_and_no_line() {
     let bench = Setup::default().start();
     let mut elsewhere = with(update(0), "namespace", json!("other"));
     assert_eq!(bench.review(&elsewhere).await["allowed"], true);
@@ -99,13 +99,16 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
     assert!(asked.elapsed().as_millis() <= 2800, "inside the 3 seconds");
     assert_eq!(response["allowed"], true);
     let warning = response["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("passes unjudged"), "{warning}");
+    assert!(
+        warning.contains("is allowed without evaluation"),
+        "{warning}"
+    );
     assert!(
         bench
             .metrics()
             .contains(r#"verdict="indeterminate",reason="read-through-failed"} 1"#)
     );
-    // The clock of this test runs ahead of the thread that writes the line.
+    // The clock of this test runs ahead of the writing thread.
     bench
         .recorder
         .audit
@@ -114,7 +117,7 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
 }
 
 #[tokio::test]
-async fn a_bug_costs_one_request_and_says_nothing() {
+async fn a_panic_fails_one_request_and_reveals_nothing() {
     let bench = Setup {
         fresh: Fresh::Panics,
         ..Setup::default()
@@ -132,7 +135,7 @@ async fn a_bug_costs_one_request_and_says_nothing() {
 #[case::warn(Mode::Warn, "warned", true)]
 #[case::audit(Mode::Audit, "audited", false)]
 #[tokio::test]
-async fn other_modes_let_a_violation_pass_and_keep_it(
+async fn other_modes_allow_a_violation_and_record_it(
     #[case] mode: Mode,
     #[case] decision: &str,
     #[case] warns: bool,
@@ -153,7 +156,7 @@ async fn other_modes_let_a_violation_pass_and_keep_it(
 #[case::with_fresh_records(Fresh::AsIndexed)]
 #[case::with_records_that_cannot_be_read(Fresh::Fails)]
 #[tokio::test]
-async fn a_break_glass_change_passes_and_leaves_its_patch(#[case] fresh: Fresh) {
+async fn a_break_glass_change_is_allowed_and_records_its_patch(#[case] fresh: Fresh) {
     let mut bench = Setup {
         fresh,
         ..Setup::default()
@@ -190,7 +193,7 @@ async fn a_break_glass_change_passes_and_leaves_its_patch(#[case] fresh: Fresh) 
 }
 
 #[tokio::test]
-async fn a_break_glass_identity_that_violates_nothing_leaves_no_record() {
+async fn a_break_glass_identity_without_a_violation_leaves_no_record() {
     let mut bench = Setup::default().start();
     let label = json!({"metadata": {"name": "web", "labels": {"a": "b"}}, "spec": {"replicas": 3}});
     let request = by_emergency(with(update(3), "object", label));
@@ -205,10 +208,7 @@ async fn a_break_glass_identity_that_violates_nothing_leaves_no_record() {
 #[case::denied(update(0), false)]
 #[case::break_glass(by_emergency(update(0)), true)]
 #[tokio::test]
-async fn a_dry_run_gets_its_answer_and_leaves_a_count_alone(
-    #[case] request: Value,
-    #[case] allowed: bool,
-) {
+async fn a_dry_run_is_answered_and_only_counted(#[case] request: Value, #[case] allowed: bool) {
     let mut bench = Setup::default().start();
     let before = bench.metrics();
     let response = bench.review(&with(request, "dryRun", json!(true))).await;
@@ -248,7 +248,7 @@ async fn each_object_of_a_deleted_collection_is_found_by_its_own_name() {
 #[case::of_a_broken_release("broken", "record-unreadable")]
 #[case::of_any_other("myapp", "not-declared")]
 #[tokio::test]
-async fn an_object_that_only_an_unreadable_record_can_declare_passes_with_a_warning(
+async fn an_object_of_an_unreadable_record_is_allowed_with_a_warning(
     #[case] release: &str,
     #[case] reason: &str,
 ) {
@@ -284,7 +284,7 @@ fn scale(group: &str, resource: &str) -> Value {
 )]
 #[case::custom(ROLLOUT, "example.com", "rollouts", "Rollout \"web\"", ".spec.size:")]
 #[tokio::test]
-async fn a_scale_request_is_judged_as_a_change_of_its_parent(
+async fn a_scale_request_is_evaluated_as_a_change_of_its_parent(
     #[case] declared: &'static str,
     #[case] group: &str,
     #[case] resource: &str,
@@ -293,7 +293,7 @@ async fn a_scale_request_is_judged_as_a_change_of_its_parent(
 ) {
     let bench = Setup {
         declared,
-        definition: Ok(Some(ROLLOUT_CRD)),
+        crd: Ok(Some(ROLLOUT_CRD)),
         ..Setup::default()
     }
     .start();
@@ -307,10 +307,10 @@ async fn a_scale_request_is_judged_as_a_change_of_its_parent(
 }
 
 #[tokio::test]
-async fn a_scale_of_a_kind_that_cannot_be_looked_up_passes_with_a_warning() {
+async fn a_scale_of_an_unknown_kind_is_allowed_with_a_warning() {
     let bench = Setup {
         declared: ROLLOUT,
-        definition: Err(()),
+        crd: Err(()),
         ..Setup::default()
     }
     .start();

@@ -1,8 +1,8 @@
-//! A release of another namespace takes an object over, as `--take-ownership` does.
+//! A release of another namespace takes ownership of an object, as with `--take-ownership`.
 
 use super::*;
 
-/// Which release the objects of [`handed_over`] name.
+/// The release that the objects of [`handed_over`] name.
 fn marks(release: &str, namespace: &str) -> Value {
     json!({
         "name": "web", "uid": "o-1",
@@ -69,7 +69,7 @@ fn setup(trusted: bool, writes_in: &'static [&'static str], phase: Phase) -> Set
 #[case::trusted_by_who_may_write_the_losing_records(true, &["shop"], "ownership-taken")]
 #[case::trusted_by_anybody(true, &[], "fields-changed")]
 #[tokio::test]
-async fn an_object_goes_to_another_namespace_by_who_may_write_records(
+async fn ownership_across_namespaces_needs_the_right_to_write_records(
     #[case] trusted: bool,
     #[case] writes_in: &'static [&'static str],
     #[case] reason: &str,
@@ -81,7 +81,7 @@ async fn an_object_goes_to_another_namespace_by_who_may_write_records(
 }
 
 #[tokio::test]
-async fn a_take_over_is_warned_about_recorded_counted_and_announced() {
+async fn a_takeover_is_warned_about_recorded_counted_and_announced() {
     let mut bench = setup(false, &["shop"], Phase::Pending).start();
     bench
         .review(&with(handed_over(5), "dryRun", json!(true)))
@@ -98,14 +98,14 @@ async fn a_take_over_is_warned_about_recorded_counted_and_announced() {
     let note = bench.announcer.queued().unwrap();
     assert_eq!(note.reason, "OwnershipTaken");
     let line = line.to_string();
-    for told in [warning, &*line, &*note.text] {
-        assert!(told.contains("myapp") && told.contains("evil"), "{told}");
+    for text in [warning, &*line, &*note.text] {
+        assert!(text.contains("myapp") && text.contains("evil"), "{text}");
     }
     assert!(note.text.contains("ada"), "{}", note.text);
     assert!(bench.metrics().contains("reason=\"ownership-taken\""));
 }
 
-/// All that Helm would not send in a take-over is judged as ever.
+/// Everything that Helm would not send in a takeover is evaluated as usual.
 #[rstest]
 #[case::a_value_that_neither_declares("/spec/replicas", json!(7), Phase::Pending, "helm")]
 #[case::the_label_off("/metadata/labels", json!({}), Phase::Pending, "helm")]
@@ -122,7 +122,7 @@ async fn a_take_over_is_warned_about_recorded_counted_and_announced() {
 #[case::no_operation("/spec/replicas", json!(5), Phase::Settled, "helm")]
 #[case::another_manager("/spec/replicas", json!(5), Phase::Pending, "kubectl-edit")]
 #[tokio::test]
-async fn a_take_over_opens_nothing_else(
+async fn a_takeover_allows_nothing_else(
     #[case] pointer: &str,
     #[case] value: Value,
     #[case] phase: Phase,

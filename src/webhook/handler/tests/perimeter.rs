@@ -1,4 +1,4 @@
-//! What comes through subresources, before the index is complete, and for the guard's own release.
+//! Requests through subresources, before the index is complete, and for the guard's own release.
 
 use helm_guard_core::guard::KnownBy;
 
@@ -28,7 +28,7 @@ fn with_pod() -> Setup {
 }
 
 #[tokio::test]
-async fn the_eviction_of_a_declared_pod_is_its_deletion() {
+async fn the_eviction_of_a_declared_pod_counts_as_its_deletion() {
     let bench = with_pod().start();
     let response = bench.review(&eviction(&json!({}))).await;
     assert_eq!(
@@ -42,7 +42,7 @@ async fn the_eviction_of_a_declared_pod_is_its_deletion() {
 }
 
 #[tokio::test]
-async fn an_eviction_that_is_a_dry_run_by_its_delete_options_leaves_no_trace() {
+async fn an_eviction_with_a_dry_run_in_its_delete_options_leaves_no_record() {
     let bench = with_pod().start();
     let response = bench.review(&eviction(&json!({"dryRun": ["All"]}))).await;
     assert_eq!(response["allowed"], false);
@@ -88,14 +88,14 @@ async fn a_binding_changes_the_metadata_of_its_pod(
 #[case::deleted("DELETE")]
 #[case::updated("UPDATE")]
 #[tokio::test]
-async fn before_all_records_are_read_nothing_is_undeclared(#[case] operation: &str) {
+async fn until_all_records_are_read_nothing_counts_as_undeclared(#[case] operation: &str) {
     let bench = Setup {
         is_complete: false,
         ..Setup::default()
     }
     .start();
     let mut request = with(update(0), "operation", json!(operation));
-    // What is known to be declared is judged.
+    // Known declared objects are evaluated.
     assert_eq!(bench.review(&request).await["allowed"], false);
     request["name"] = json!("other");
     let response = bench.review(&request).await;
@@ -130,7 +130,7 @@ fn of_own_release(known_by: KnownBy, namespace: &str) -> Setup {
 #[case::another_chart("shop", KnownBy::Chart, "fields-changed")]
 #[case::another_namespace("ops", KnownBy::Name("myapp".to_owned()), "fields-changed")]
 #[tokio::test]
-async fn only_what_the_guards_own_release_declares_in_its_namespace_is_left_alone(
+async fn only_the_own_release_in_its_own_namespace_is_exempt(
     #[case] namespace: &str,
     #[case] known_by: KnownBy,
     #[case] expected: &str,
@@ -142,7 +142,7 @@ async fn only_what_the_guards_own_release_declares_in_its_namespace_is_left_alon
 }
 
 #[tokio::test]
-async fn the_own_release_is_the_one_that_declares_the_service() {
+async fn the_own_release_is_the_one_declaring_the_service() {
     let service = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"guard"}}"#;
     let bench = Setup {
         declared: service,
@@ -156,7 +156,7 @@ async fn the_own_release_is_the_one_that_declares_the_service() {
 }
 
 #[tokio::test]
-async fn a_status_write_that_takes_the_label_off_is_judged_and_one_of_the_status_is_not() {
+async fn a_status_write_is_evaluated_only_if_it_removes_the_label() {
     let bench = with_pod().start();
     let pod = |labels: Value, image: &str| {
         json!({"metadata": {"name": "web", "labels": labels}, "spec": {"image": image},
@@ -204,7 +204,7 @@ fn holder(name: &str) -> Holder {
     }
 }
 
-/// The deletion of namespace `shop`, or of a definition, where these releases hold it.
+/// The deletion of namespace `shop`, or of a CRD, with these dependent releases.
 async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
     let bench = Setup {
         infrastructure: Infrastructure {
@@ -232,7 +232,7 @@ async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn the_guards_namespace_may_go_with_its_own_release_and_not_with_others() {
+async fn the_namespace_of_the_guard_may_be_deleted_unless_other_releases_need_it() {
     let own = || of_own_release(KnownBy::Name("guard".to_owned()), "shop");
     let namespace = ("", "Namespace");
     let response = deleted(own(), namespace, &["guard"]).await;
@@ -240,8 +240,8 @@ async fn the_guards_namespace_may_go_with_its_own_release_and_not_with_others() 
     let response = deleted(own(), namespace, &["guard", "web"]).await;
     assert_eq!(reason(&response), "namespace-holds-releases");
     assert_eq!(response["auditAnnotations"]["release"], "shop/web");
-    let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
-    let response = deleted(own(), definition, &["guard"]).await;
+    let crd = ("apiextensions.k8s.io", "CustomResourceDefinition");
+    let response = deleted(own(), crd, &["guard"]).await;
     assert_eq!(reason(&response), "definition-in-use");
 }
 
@@ -249,7 +249,7 @@ async fn the_guards_namespace_may_go_with_its_own_release_and_not_with_others() 
 #[case::namespace("", "Namespace")]
 #[case::definition("apiextensions.k8s.io", "CustomResourceDefinition")]
 #[tokio::test]
-async fn before_all_records_are_read_nobody_knows_what_is_held(
+async fn until_all_records_are_read_dependents_are_unknown(
     #[case] group: &str,
     #[case] kind: &str,
 ) {

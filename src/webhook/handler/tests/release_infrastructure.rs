@@ -1,4 +1,4 @@
-//! Requests for records, namespaces and definitions.
+//! Requests for records, namespaces and CRDs.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -51,7 +51,7 @@ fn delete_namespace() -> Value {
     request
 }
 
-fn delete_definition() -> Value {
+fn delete_crd() -> Value {
     let group = "apiextensions.k8s.io";
     let kind = (group, "CustomResourceDefinition");
     let mut request = request("DELETE", "customresourcedefinitions", kind);
@@ -117,14 +117,14 @@ fn known() -> Infrastructure {
 }
 
 #[tokio::test]
-async fn the_record_of_what_is_deployed_may_not_go() {
+async fn the_record_of_a_deployed_revision_cannot_be_deleted() {
     let response = answer(known(), &delete(3)).await;
     assert_eq!(
         message(&response),
         "
 Secret \"sh.helm.release.v1.web.v3\" is the record of Helm release \"web\" in namespace \"shop\" \
-         (revision 3, chart web-1.0.0): without it nobody knows what the release holds, and what it \
-         holds is orphaned
+         (revision 3, chart web-1.0.0): without it Helm loses the release, and the objects of the \
+         release are orphaned
 Remove the release and its records together: helm uninstall web -n shop
 In an emergency: make the change as a break-glass identity"
     );
@@ -135,18 +135,22 @@ In an emergency: make the change as a break-glass identity"
 #[rstest]
 #[case::superseded(
     "superseded",
-    "there is no way back to that revision",
+    "that revision cannot be restored",
     "helm upgrade web -n shop <chart> --history-max <n>"
 )]
-#[case::pending("pending-upgrade", "has changed so far", "helm rollback web -n shop")]
+#[case::pending(
+    "pending-upgrade",
+    "the changes of that operation are unknown",
+    "helm rollback web -n shop"
+)]
 #[case::first(
     "pending-install",
-    "has changed so far",
-    "helm rollback web -n shop 3; or remove what there is of it: helm uninstall web -n shop"
+    "the changes of that operation are unknown",
+    "helm rollback web -n shop 3; or remove it: helm uninstall web -n shop"
 )]
-#[case::failed("failed", "is orphaned", "helm uninstall web -n shop")]
+#[case::failed("failed", "are orphaned", "helm uninstall web -n shop")]
 #[tokio::test]
-async fn what_to_do_instead_of_deleting_a_record_depends_on_its_status(
+async fn the_remedy_for_a_deleted_record_depends_on_its_status(
     #[case] status: &str,
     #[case] lost: &str,
     #[case] instead: &str,
@@ -160,7 +164,7 @@ async fn what_to_do_instead_of_deleting_a_record_depends_on_its_status(
 }
 
 #[tokio::test]
-async fn a_collection_of_records_names_the_other_releases_too() {
+async fn deleting_a_collection_of_records_names_the_other_releases() {
     let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &[]), holder("db", &[])]),
         ..known()
@@ -194,7 +198,7 @@ async fn a_collection_of_records_names_the_other_releases_too() {
     Infrastructure { policy: json!({"mode": "Audit"}), ..known() }, delete(3), "record-deleted"
 )]
 #[tokio::test]
-async fn a_record_may_go_when_helm_might_take_it_or_nobody_looks(
+async fn a_record_may_be_deleted_as_helm_does_or_if_not_guarded(
     #[case] infrastructure: Infrastructure,
     #[case] request: Value,
     #[case] expected: &str,
@@ -203,7 +207,7 @@ async fn a_record_may_go_when_helm_might_take_it_or_nobody_looks(
 }
 
 #[tokio::test]
-async fn the_namespace_controller_clears_a_namespace() {
+async fn the_namespace_controller_may_clear_a_namespace() {
     let mut request = with(delete(3), "name", json!(""));
     request["userInfo"]["username"] =
         json!("system:serviceaccount:kube-system:namespace-controller");
@@ -217,7 +221,7 @@ async fn the_namespace_controller_clears_a_namespace() {
     assert!(message(&response).contains("is the record of"));
 }
 
-/// The garbage collector deletes what has an owner that is gone, and no record declares one.
+/// The garbage collector deletes objects whose owner is deleted, and no record declares one.
 #[rstest]
 #[case::record(
     of_record("UPDATE", Some(record(3, "", "a")), Some(owned(record(3, "", "a")))),
@@ -232,9 +236,9 @@ async fn the_namespace_controller_clears_a_namespace() {
     updated(delete_namespace(), "finalize"),
     ".metadata.ownerReferences[uid=1]"
 )]
-#[case::definition(updated(delete_definition(), ""), ".metadata.ownerReferences[uid=1]")]
+#[case::definition(updated(delete_crd(), ""), ".metadata.ownerReferences[uid=1]")]
 #[tokio::test]
-async fn a_new_owner_is_a_deletion(#[case] request: Value, #[case] says: &str) {
+async fn a_new_owner_counts_as_a_deletion(#[case] request: Value, #[case] says: &str) {
     let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &["Backup \"daily\""])]),
         ..known()
@@ -252,9 +256,9 @@ async fn a_new_owner_is_a_deletion(#[case] request: Value, #[case] says: &str) {
 #[rstest]
 #[case::record(delete(3))]
 #[case::namespace(delete_namespace())]
-#[case::definition(delete_definition())]
+#[case::definition(delete_crd())]
 #[tokio::test]
-async fn the_garbage_collector_is_like_anyone_here(#[case] mut request: Value) {
+async fn the_garbage_collector_is_not_exempt_for_infrastructure(#[case] mut request: Value) {
     let user = "system:serviceaccount:kube-system:generic-garbage-collector";
     request["userInfo"]["username"] = json!(user);
     request["oldObject"] = owned(request["oldObject"].clone());
@@ -280,7 +284,7 @@ fn updated(mut delete: Value, subresource: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_edit_of_a_record_is_refused_and_shows_none_of_it() {
+async fn an_edit_of_a_record_is_denied_without_showing_its_content() {
     let old = record(3, "", "password: hunter2");
     let new = record(3, "", "password: hunter2hunter2");
     let request = of_record("UPDATE", Some(old.clone()), Some(new));
@@ -303,7 +307,7 @@ async fn an_edit_of_a_record_is_refused_and_shows_none_of_it() {
 }
 
 #[tokio::test]
-async fn an_emergency_edit_of_a_record_passes_and_leaves_a_trace_without_its_content() {
+async fn an_emergency_edit_of_a_record_is_allowed_and_recorded_without_its_content() {
     let bench = Setup {
         infrastructure: known(),
         ..Setup::default()
@@ -335,7 +339,7 @@ async fn an_emergency_edit_of_a_record_passes_and_leaves_a_trace_without_its_con
 #[case::mark("UPDATE", Some(record(3, "", "")), Some(record(3, "done", "")))]
 #[case::prune("DELETE", Some(record(2, "", "")), None)]
 #[tokio::test]
-async fn where_deployers_are_named_nobody_else_writes_records(
+async fn if_deployers_are_named_only_they_write_records(
     #[case] operation: &str,
     #[case] old: Option<Value>,
     #[case] new: Option<Value>,
@@ -351,13 +355,17 @@ async fn where_deployers_are_named_nobody_else_writes_records(
     let request = of_record(operation, old, new);
     let response = answer(with_mode(json!("Deny")), &request).await;
     assert!(message(&response).contains(
-        "\nada is none of those who may deploy it (spec.records.deployers of the policy)\n\
-         Let it be deployed by pipeline\n"
+        "\nada is not an allowed deployer of this release (spec.records.deployers of the policy)\n\
+         Allowed deployers: pipeline\n"
     ));
     assert_eq!(response["auditAnnotations"]["reason"], "not-a-deployer");
     let response = answer(with_mode(json!("Warn")), &request).await;
     assert_eq!(reason(&response), "not-a-deployer");
-    assert!(response["warnings"].to_string().contains("ada is none of"));
+    assert!(
+        response["warnings"]
+            .to_string()
+            .contains("ada is not an allowed deployer of")
+    );
     for (user, expected) in [("pipeline", true), ("other", false)] {
         let mut request = request.clone();
         request["userInfo"]["username"] = json!(user);
@@ -368,7 +376,7 @@ async fn where_deployers_are_named_nobody_else_writes_records(
 }
 
 #[tokio::test]
-async fn a_namespace_that_holds_releases_may_not_go() {
+async fn a_namespace_with_releases_cannot_be_deleted() {
     let infrastructure = Infrastructure {
         holders: Ok(vec![holder("db", &[]), holder("web", &[])]),
         ..known()
@@ -391,7 +399,7 @@ In an emergency: make the change as a break-glass identity"
 }
 
 #[tokio::test]
-async fn a_namespace_of_a_hundred_releases_is_refused_in_few_words() {
+async fn the_denial_for_a_namespace_with_a_hundred_releases_is_short() {
     let names: Vec<_> = (0..100).map(|n| holder(&format!("r{n}"), &[])).collect();
     let infrastructure = Infrastructure {
         holders: Ok(names),
@@ -413,12 +421,12 @@ async fn a_namespace_of_a_hundred_releases_is_refused_in_few_words() {
     "namespace-holds-releases|definition-in-use"
 )]
 #[tokio::test]
-async fn what_holds_nothing_may_go(
+async fn infrastructure_without_dependents_may_be_deleted(
     #[case] holders: Result<Vec<Holder>, ()>,
     #[case] policy: Value,
     #[case] expected: &str,
 ) {
-    for request in [delete_namespace(), delete_definition()] {
+    for request in [delete_namespace(), delete_crd()] {
         let infrastructure = Infrastructure {
             holders: holders.clone(),
             policy: policy.clone(),
@@ -430,7 +438,7 @@ async fn what_holds_nothing_may_go(
     }
 }
 
-/// A release that keeps its records elsewhere.
+/// A release with records elsewhere.
 fn of_elsewhere(reach: Reach) -> Holder {
     let mut holder = holder("web", &["Backup \"daily\""]);
     holder.claimant.reach = reach;
@@ -480,16 +488,13 @@ fn names(name: &str) -> Sighting {
 )]
 #[case::own(Reach::Own, Err(()), "namespace-holds-releases", "definition-in-use")]
 #[tokio::test]
-async fn records_elsewhere_hold_what_a_live_object_bears_out(
+async fn records_elsewhere_count_if_a_live_object_confirms_them(
     #[case] reach: Reach,
     #[case] sighting: Result<Sighting, ()>,
     #[case] of_namespace: &str,
-    #[case] of_definition: &str,
+    #[case] of_crd: &str,
 ) {
-    let requests = [
-        (delete_namespace(), of_namespace),
-        (delete_definition(), of_definition),
-    ];
+    let requests = [(delete_namespace(), of_namespace), (delete_crd(), of_crd)];
     for (request, expected) in requests {
         let infrastructure = Infrastructure {
             holders: Ok(vec![of_elsewhere(reach)]),
@@ -505,7 +510,7 @@ async fn records_elsewhere_hold_what_a_live_object_bears_out(
 #[case::unread(Err(()))]
 #[case::of_another(Ok(names("db")))]
 #[tokio::test]
-async fn records_elsewhere_do_not_void_what_a_release_of_the_namespace_holds(
+async fn records_elsewhere_do_not_weaken_a_release_of_the_namespace(
     #[case] sighting: Result<Sighting, ()>,
 ) {
     let infrastructure = Infrastructure {
@@ -520,8 +525,8 @@ async fn records_elsewhere_do_not_void_what_a_release_of_the_namespace_holds(
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_out_is_not_held_up() {
-    for mut request in [delete_namespace(), delete_definition(), delete(3)] {
+async fn terminating_objects_are_not_blocked() {
+    for mut request in [delete_namespace(), delete_crd(), delete(3)] {
         request["oldObject"]["metadata"]["deletionTimestamp"] = json!("2026-11-21T03:00:00Z");
         let infrastructure = Infrastructure {
             holders: Ok(vec![holder("web", &[])]),
@@ -533,17 +538,17 @@ async fn what_is_on_its_way_out_is_not_held_up() {
 }
 
 #[tokio::test]
-async fn a_definition_whose_instances_releases_declare_may_not_go() {
+async fn a_crd_with_declared_instances_cannot_be_deleted() {
     let infrastructure = Infrastructure {
         holders: Ok(vec![holder("web", &["Backup \"nightly\""])]),
         ..known()
     };
-    let response = answer(infrastructure, &delete_definition()).await;
+    let response = answer(infrastructure, &delete_crd()).await;
     assert_eq!(
         message(&response),
         "
 CustomResourceDefinition \"backups.example.com\" has instances that Helm releases declare; they \
-         would go with it, and nobody would be asked:
+         would be deleted with it without admission checks:
   Helm release \"web\" in namespace \"shop\" (revision 3, chart web-1.0.0): Backup \"nightly\"
 Uninstall them first: helm uninstall web -n shop
 In an emergency: make the change as a break-glass identity"
@@ -551,7 +556,7 @@ In an emergency: make the change as a break-glass identity"
 }
 
 #[tokio::test]
-async fn nothing_else_is_judged_here() {
+async fn other_objects_are_not_evaluated_as_infrastructure() {
     let mut plain = delete(3);
     plain["oldObject"]["type"] = json!("Opaque");
     let finalize = with(delete_namespace(), "subResource", json!("finalize"));

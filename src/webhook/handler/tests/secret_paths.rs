@@ -1,4 +1,4 @@
-//! Who knows no path of the registration learns nothing.
+//! A client without a registered path learns nothing.
 
 use super::*;
 use crate::webhook::{
@@ -16,7 +16,7 @@ fn key(text: &str) -> PathKey {
     })
 }
 
-/// A guard as it serves.
+/// A serving guard.
 fn guarded() -> Bench {
     let mut bench = Setup::default().start();
     let paths = Paths::new();
@@ -34,7 +34,7 @@ async fn post(bench: &Bench, path: &str, body: impl Into<Body>) -> (StatusCode, 
 }
 
 #[tokio::test]
-async fn a_review_that_comes_through_a_registered_path_is_answered() {
+async fn a_review_through_a_registered_path_is_answered() {
     let bench = guarded();
     let path = key("ours").path(Route::Validate, OBJECTS);
     let (status, body) = post(&bench, &format!("{path}?timeout=3s"), review_of(&update(0))).await;
@@ -42,8 +42,8 @@ async fn a_review_that_comes_through_a_registered_path_is_answered() {
     assert!(body.contains(r#""allowed":false"#), "{body}");
 }
 
-/// A forged dry run that moves a field to a guessed value: the answer would tell whether the guess is
-/// what the release declares.
+/// A forged dry run that changes a field to a guessed value: the answer would reveal whether the
+/// guess is the declared value.
 #[rstest]
 #[case::no_secret("/validate".to_owned())]
 #[case::an_entry_without_its_secret(format!("/validate/{OBJECTS}"))]
@@ -53,7 +53,7 @@ async fn a_review_that_comes_through_a_registered_path_is_answered() {
 )]
 #[case::a_probe("/".to_owned())]
 #[tokio::test]
-async fn a_forged_review_learns_nothing(#[case] path: String) {
+async fn a_forged_review_reveals_nothing(#[case] path: String) {
     let bench = guarded();
     let mut answers = Vec::new();
     for guess in [0, 1, 2, 3, 4] {
@@ -73,7 +73,7 @@ async fn a_forged_review_learns_nothing(#[case] path: String) {
 }
 
 #[tokio::test]
-async fn a_stranger_is_answered_before_a_byte_of_the_body_is_read() {
+async fn an_unknown_path_is_answered_before_the_body_is_read() {
     let bench = guarded();
     let never = futures_util::stream::pending::<io::Result<bytes::Bytes>>();
     let (status, _) = post(&bench, "/validate", Body::from_stream(never)).await;
@@ -81,7 +81,7 @@ async fn a_stranger_is_answered_before_a_byte_of_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_dry_run_leaves_a_count_and_nothing_else() {
+async fn a_dry_run_is_only_counted() {
     let bench = guarded();
     let path = key("ours").path(Route::Validate, OBJECTS);
     let dry = with(update(0), "dryRun", json!(true));

@@ -1,4 +1,4 @@
-//! A webhook with sources made by hand, and requests to it.
+//! A webhook with fake sources, and requests to it.
 
 use super::*;
 
@@ -20,12 +20,12 @@ pub(super) struct Setup {
     pub(super) mode: Mode,
     pub(super) declared: &'static str,
     pub(super) fresh: Fresh,
-    pub(super) definition: Result<Option<&'static str>, ()>,
+    pub(super) crd: Result<Option<&'static str>, ()>,
     pub(super) phase: Phase,
     pub(super) may_write: Result<bool, ()>,
-    /// Where audit lines go, unless they are looked at.
+    /// The sink of audit lines, unless a test reads them.
     pub(super) audit: Option<AuditLog>,
-    /// What `spec.breakGlass` says beside who.
+    /// The fields of `spec.breakGlass` other than the identity.
     pub(super) rules: Value,
     pub(super) grants: Result<Value, ()>,
     pub(super) keep: Result<(), Unkept>,
@@ -43,7 +43,7 @@ impl Default for Setup {
             mode: Mode::Deny,
             declared: DEPLOYMENT,
             fresh: Fresh::AsIndexed,
-            definition: Ok(None),
+            crd: Ok(None),
             phase: Phase::Settled,
             may_write: Ok(false),
             rules: json!({}),
@@ -71,7 +71,7 @@ pub(super) struct Bench {
     pub(super) kept: Kept,
 }
 
-/// Emergencies are for one service account.
+/// Break-glass is for one service account.
 pub(super) fn policy(mode: Mode, mut rules: Value, records: &Value, presets: &Value) -> Policy {
     rules["identities"] = json!([{"subjects": {"serviceAccounts": ["ops/emergency"]}}]);
     let robot = json!({"name": "replica-robot", "subjects": {"users": ["robot"]},
@@ -81,7 +81,7 @@ pub(super) fn policy(mode: Mode, mut rules: Value, records: &Value, presets: &Va
     Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap()
 }
 
-/// Without the secret of the paths: what is tested here is what comes behind it.
+/// Without the secret paths, which have their own tests.
 pub(super) fn open(webhook: Arc<Webhook<Handmade>>) -> Router {
     Router::new().fallback(async move |http: HttpRequest| {
         let route = match http.uri().path() {
@@ -123,7 +123,7 @@ impl Setup {
                     declared: self.declared,
                     fresh: self.fresh,
                     reads: Arc::clone(&reads),
-                    definition: self.definition,
+                    crd: self.crd,
                     phase: self.phase,
                     may_write: self.may_write,
                     grants: self.grants,

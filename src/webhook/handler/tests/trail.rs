@@ -1,4 +1,4 @@
-//! What a decision leaves behind: its audit line and its place in the forecast.
+//! The records of a decision: its audit line and its entry in the forecast.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 #[case::warn(Mode::Warn)]
 #[case::audit(Mode::Audit)]
 #[tokio::test]
-async fn what_deny_would_refuse_is_in_the_forecast(#[case] mode: Mode) {
+async fn the_forecast_contains_what_deny_would_deny(#[case] mode: Mode) {
     let bench = Setup {
         mode,
         ..Setup::default()
@@ -31,7 +31,7 @@ async fn what_deny_would_refuse_is_in_the_forecast(#[case] mode: Mode) {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_passes_in_an_emergency_is_no_forecast() {
+async fn denied_and_emergency_requests_are_not_in_the_forecast() {
     let bench = Setup::default().start();
     bench.review(&update(0)).await;
     bench.review(&by_emergency(update(0))).await;
@@ -40,7 +40,7 @@ async fn what_is_refused_or_passes_in_an_emergency_is_no_forecast() {
 }
 
 #[tokio::test]
-async fn a_forecast_has_where_and_never_what() {
+async fn a_forecast_contains_paths_and_never_values() {
     let bench = Setup {
         mode: Mode::Warn,
         declared: SECRET,
@@ -65,7 +65,7 @@ async fn a_forecast_has_where_and_never_what() {
 }
 
 #[tokio::test]
-async fn what_an_exemption_of_the_policy_lets_pass_leaves_a_line_that_names_it() {
+async fn a_policy_exemption_is_named_in_the_audit_line() {
     let bench = Setup::default().start();
     let request = with(update(0), "userInfo", json!({"username": "robot"}));
     assert_eq!(bench.review(&request).await["allowed"], true);
@@ -79,7 +79,7 @@ async fn what_an_exemption_of_the_policy_lets_pass_leaves_a_line_that_names_it()
 
 /// Story 7.
 #[tokio::test]
-async fn what_a_preset_lets_pass_makes_no_noise() {
+async fn a_preset_exemption_leaves_no_audit_line() {
     let mut setup = Setup::default();
     setup.infrastructure.is_terminating = true;
     let bench = setup.start();
@@ -106,7 +106,7 @@ impl Write for Full {
 }
 
 #[tokio::test]
-async fn a_line_that_cannot_be_written_is_elsewhere_and_counted_and_changes_no_answer() {
+async fn an_unwritable_audit_line_goes_to_stderr_and_is_counted() {
     let mut setup = Setup::default();
     let lines = Lines::default();
     setup.audit = Some(AuditLog::new("p-1", Full).with_fallback(lines.clone()));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::webhook::intake::Limits;
 
-/// A review as Go writes it: the objects come after everything that tells what is asked, and before
+/// A review as Go writes it: the objects come after everything else about the request, and before
 /// `dryRun`. Its padding makes it too large to be evaluated.
 fn too_large(head: &str, is_dry_run: bool) -> String {
     let pad = "<".repeat(MAX_BODY_BYTES);
@@ -14,7 +14,7 @@ fn too_large(head: &str, is_dry_run: bool) -> String {
     )
 }
 
-/// What stands before the objects.
+/// The part before the objects.
 fn head(operation: &str, resource: &str, user: &str) -> String {
     let (group, kind) = match resource {
         "deployments" => ("apps", "Deployment"),
@@ -52,7 +52,7 @@ fn reason(response: &Value) -> &str {
 #[case::warn(Mode::Warn, "warned")]
 #[case::audit(Mode::Audit, "audited")]
 #[tokio::test]
-async fn a_write_that_is_too_large_to_be_evaluated_is_a_violation_of_what_is_declared(
+async fn an_oversized_write_violates_the_declared_object(
     #[case] mode: Mode,
     #[case] decision: &str,
 ) {
@@ -97,7 +97,7 @@ In an emergency: make the change as a break-glass identity"
 #[case::created("CREATE", "deployments", "not-judged")]
 #[case::declared_by_nobody("UPDATE", "configmaps", "not-declared")]
 #[tokio::test]
-async fn size_alone_is_no_reason_to_refuse(
+async fn an_oversized_review_alone_is_not_denied(
     #[case] operation: &str,
     #[case] resource: &str,
     #[case] expected: &str,
@@ -112,7 +112,7 @@ async fn size_alone_is_no_reason_to_refuse(
 }
 
 #[tokio::test]
-async fn a_deletion_is_judged_by_its_name_however_large_the_object_is() {
+async fn an_oversized_deletion_is_evaluated_by_name() {
     let bench = Setup::default().start();
     let review = too_large(&head("DELETE", "deployments", "ada"), false);
     assert_eq!(
@@ -132,7 +132,7 @@ async fn a_deletion_is_judged_by_its_name_however_large_the_object_is() {
 }
 
 #[tokio::test]
-async fn a_collection_whose_objects_are_too_large_is_refused() {
+async fn deleting_a_collection_of_oversized_objects_is_denied() {
     let bench = Setup::default().start();
     let head = head("DELETE", "deployments", "ada").replace(r#""name":"web","#, "");
     let response = ask(&bench, "/validate", too_large(&head, false)).await;
@@ -143,7 +143,7 @@ async fn a_collection_whose_objects_are_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dry_run_that_is_too_large_leaves_no_trace() {
+async fn an_oversized_dry_run_leaves_no_record() {
     let bench = Setup::default().start();
     let review = too_large(&head("UPDATE", "deployments", "ada"), true);
     assert_eq!(ask(&bench, "/validate", review).await["allowed"], false);
@@ -151,7 +151,7 @@ async fn a_dry_run_that_is_too_large_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_break_glass_identity_passes_and_is_recorded() {
+async fn an_oversized_break_glass_change_is_allowed_and_recorded() {
     let bench = Setup::default().start();
     let user = "system:serviceaccount:ops:emergency";
     let review = too_large(&head("UPDATE", "deployments", user), false);
@@ -170,7 +170,7 @@ async fn a_break_glass_identity_passes_and_is_recorded() {
 #[case::new_record("CREATE", "sh.helm.release.v1.myapp.v4", "not-judged", true)]
 #[case::no_record("UPDATE", "settings", "not-judged", true)]
 #[tokio::test]
-async fn a_record_that_is_not_read_is_not_edited(
+async fn an_oversized_edit_of_a_record_is_denied(
     #[case] operation: &str,
     #[case] name: &str,
     #[case] expected: &str,
@@ -187,7 +187,7 @@ async fn a_record_that_is_not_read_is_not_edited(
 }
 
 #[tokio::test]
-async fn a_definition_that_is_not_read_is_not_deleted() {
+async fn an_oversized_deletion_of_a_crd_is_denied() {
     let bench = Setup::default().start();
     let head = head("DELETE", "customresourcedefinitions", "ada");
     let response = ask(&bench, "/infrastructure", too_large(&head, false)).await;
@@ -198,7 +198,7 @@ async fn a_definition_that_is_not_read_is_not_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_memory_left_a_write_is_a_violation_and_says_to_try_again() {
+async fn without_memory_a_write_is_denied_and_should_be_retried() {
     let none = Limits {
         small: 0,
         small_together: 0,
@@ -225,15 +225,12 @@ async fn without_memory_left_a_write_is_a_violation_and_says_to_try_again() {
     assert!(message.contains("Try again in a moment"), "{message}");
 }
 
-/// The entry for grants fails closed all the same, and an unreadable policy is refused.
+/// The entry for grants fails closed anyway, and an unreadable policy is denied.
 #[rstest]
 #[case::grant("/grants", 64 << 10)]
 #[case::policy("/policies", 512 << 10)]
 #[tokio::test]
-async fn an_object_of_the_guards_own_kinds_has_to_be_small(
-    #[case] path: &str,
-    #[case] limit: usize,
-) {
+async fn an_object_of_the_guards_own_kinds_must_be_small(#[case] path: &str, #[case] limit: usize) {
     let bench = Setup::default().start();
     let review = too_large(&head("CREATE", "configmaps", "ada"), false);
     let response = ask(&bench, path, review).await;

@@ -72,7 +72,7 @@ async fn call(bench: &Bench, path: &str, request: &Value) -> (bool, String) {
 }
 
 #[tokio::test]
-async fn the_call_in_the_manifests_version_judges_and_the_other_leaves_it_to_that() {
+async fn the_call_in_the_version_of_the_manifest_decides_and_the_other_defers() {
     let bench = bench(Fresh::AsIndexed);
     let main = edit("v1", "v1", 5);
     let converted = edit("v1", "v1beta1", 5);
@@ -84,17 +84,17 @@ async fn the_call_in_the_manifests_version_judges_and_the_other_leaves_it_to_tha
     registered(&bench);
     let deferred = call(&bench, validate, &main).await;
     assert_eq!(deferred, (true, "judged-in-declared-version".to_owned()));
-    let judged = call(&bench, version, &converted).await;
-    assert_eq!(judged, (false, "fields-changed".to_owned()));
-    // What is requested in the manifest's own version is judged in the main call alone.
-    let judged = call(&bench, validate, &unconverted).await;
-    assert_eq!(judged, (false, "fields-changed".to_owned()));
+    let evaluated = call(&bench, version, &converted).await;
+    assert_eq!(evaluated, (false, "fields-changed".to_owned()));
+    // A request in the manifest's own version is evaluated in the main call only.
+    let evaluated = call(&bench, validate, &unconverted).await;
+    assert_eq!(evaluated, (false, "fields-changed".to_owned()));
     let again = call(&bench, version, &unconverted).await;
     assert_eq!(again, (true, "not-judged".to_owned()));
 }
 
 #[tokio::test]
-async fn a_manifest_that_changed_its_version_meanwhile_is_a_doubt_and_no_silent_pass() {
+async fn a_manifest_that_changed_its_version_meanwhile_is_indeterminate() {
     let bench = bench(Fresh::Declares(ROLLOUT));
     registered(&bench);
     let converted = edit("v1", "v1beta1", 5);
