@@ -14,8 +14,8 @@ use helm_guard_core::{
         rules::Empties, schema::builtin::builtin, undo::undo,
     },
     guard::{
-        Claim, ConversionTargets, Held, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
-        RevisionClaim, Verdict, judge,
+        Claim, ConversionTargets, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
+        RevisionClaim, RevisionObject, Verdict, judge,
     },
     helm::{
         ReleaseName, identity::DeclaredObject, lifecycle::Phase, record::ApplyMethod,
@@ -121,7 +121,7 @@ fn claim(release: &str, object: &Value) -> Claim {
         hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 1,
-            held: Held::Declared(Arc::new(declared)),
+            held: RevisionObject::Declared(Arc::new(declared)),
         }],
     }
 }

@@ -20,7 +20,7 @@ use helm_guard::{
     releases::{Config, ReadThrough, Releases, WantedRecords},
 };
 use helm_guard_core::{
-    guard::{Claim, Held, ObjectRef},
+    guard::{Claim, ObjectRef, RevisionObject},
     helm::storage::Driver,
 };
 use kube::Client;
@@ -70,7 +70,7 @@ fn colours(claims: &[Claim]) -> Vec<(u32, String)> {
         .flat_map(|claim| &claim.revisions)
         .map(|revision| {
             let colour = match &revision.held {
-                Held::Declared(object) => {
+                RevisionObject::Declared(object) => {
                     let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
                     json.pointer("/data/colour")
                         .unwrap()
@@ -78,8 +78,8 @@ fn colours(claims: &[Claim]) -> Vec<(u32, String)> {
                         .unwrap()
                         .to_owned()
                 }
-                Held::Absent => "absent".to_owned(),
-                Held::Unreadable => "unreadable".to_owned(),
+                RevisionObject::Absent => "absent".to_owned(),
+                RevisionObject::Unreadable => "unreadable".to_owned(),
             };
             (revision.revision, colour)
         })

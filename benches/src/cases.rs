@@ -9,8 +9,8 @@ use helm_guard::webhook::envelope;
 use helm_guard_core::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, ConversionTargets, Held, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
-        RevisionClaim, judge, screen,
+        Claim, ConversionTargets, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
+        RevisionClaim, RevisionObject, judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
     policy::{Labels, Policy, license::Facts},
@@ -215,7 +215,7 @@ fn claim(declared: &Value) -> Claim {
     let manifest = manifest::parse(&format!("---\n{declared}\n"), &release);
     let revisions = manifest.objects.into_iter().map(|object| RevisionClaim {
         revision: 1,
-        held: Held::Declared(Arc::new(object)),
+        held: RevisionObject::Declared(Arc::new(object)),
     });
     Claim {
         release: Arc::new(release),

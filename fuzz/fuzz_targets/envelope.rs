@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use helm_guard_core::{compare::{redact::Redactor, schema::builtin::builtin}, guard::{
-        Claim, ConversionTargets, Held, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
+        Claim, ConversionTargets, RevisionObject, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
         RevisionClaim, Subject, judge, owners, screen, subject,
     }, helm::{
         ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver,
@@ -50,7 +50,7 @@ static CLAIM: LazyLock<Claim> = LazyLock::new(|| {
         hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 1,
-            held: Held::Declared(Arc::new(declared)),
+            held: RevisionObject::Declared(Arc::new(declared)),
         }],
     }
 });

@@ -20,7 +20,7 @@ use helm_guard_core::{
         redact::{Redactor, Sensitivity},
         select::{child, select},
     },
-    guard::{Claim, Held, Owner, settle, subject::owner_of},
+    guard::{Claim, Owner, RevisionObject, settle, subject::owner_of},
     helm::identity::DeclaredObject,
     policy::Policy,
 };
@@ -171,9 +171,11 @@ async fn explain(
                 declared: None,
             };
             match &revision.held {
-                Held::Absent => {}
-                Held::Unreadable => declaration.holds = "unknown: the record can not be read",
-                Held::Declared(object) => {
+                RevisionObject::Absent => {}
+                RevisionObject::Unreadable => {
+                    declaration.holds = "unknown: the record can not be read";
+                }
+                RevisionObject::Declared(object) => {
                     declare(&mut declaration, object, path.as_ref(), &show);
                     if let (Some(path), Some(_)) = (&path, &declaration.declared) {
                         let manifest =

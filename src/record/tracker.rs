@@ -257,17 +257,17 @@ impl Tracker {
             _ => None,
         };
         let standing = match &standing {
-            ReleaseState::Gone => settle::Standing::Gone,
+            ReleaseState::Gone => settle::DeclaredState::Gone,
             // What is declared in another version does not compare.
             ReleaseState::Deployed {
                 object: Some(object),
                 ..
-            } if object.version != version => settle::Standing::Unsaid,
-            ReleaseState::Deployed { revision, .. } => settle::Standing::Deployed {
+            } if object.version != version => settle::DeclaredState::Unsaid,
+            ReleaseState::Deployed { revision, .. } => settle::DeclaredState::Deployed {
                 revision: *revision,
                 object: declared.as_ref(),
             },
-            ReleaseState::Unsaid => settle::Standing::Unsaid,
+            ReleaseState::Unsaid => settle::DeclaredState::Unsaid,
         };
         let shape = builtin().lookup(group, version, &object.kind);
         Ok(settle::settle(&Sight {

@@ -157,7 +157,7 @@ fn secret_payload(object: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use helm_guard_core::guard::Held;
+    use helm_guard_core::guard::RevisionObject;
     use serde_json::json;
 
     use super::*;
@@ -191,7 +191,7 @@ mod tests {
             .claims("", "ConfigMap", "shop", "settings");
         let revisions = claims.iter().flat_map(|claim| &claim.revisions);
         revisions
-            .map(|r| (r.revision, matches!(r.held, Held::Declared(_))))
+            .map(|r| (r.revision, matches!(r.held, RevisionObject::Declared(_))))
             .collect()
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use helm_guard_core::{
-    guard::{Claim, Held, ObjectRef},
+    guard::{Claim, ObjectRef, RevisionObject},
     helm::{ReleaseName, storage::Driver},
 };
 use rstest::rstest;
@@ -95,13 +95,13 @@ impl Running {
 
 /// Each revision's image: `-` if it does not declare the object, `?` if it is unreadable.
 fn images(claims: &[Claim]) -> Vec<(u32, String)> {
-    let image = |held: &Held| match held {
-        Held::Declared(object) => {
+    let image = |held: &RevisionObject| match held {
+        RevisionObject::Declared(object) => {
             let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
             json["spec"]["image"].as_str().unwrap().to_owned()
         }
-        Held::Absent => "-".into(),
-        Held::Unreadable => "?".into(),
+        RevisionObject::Absent => "-".into(),
+        RevisionObject::Unreadable => "?".into(),
     };
     claims
         .iter()

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use helm_guard_core::{
-    guard::{Claim, Held, Reach, RecordsAt, RevisionClaim},
+    guard::{Claim, Reach, RecordsAt, RevisionClaim, RevisionObject},
     helm::{
         ReleaseName,
         lifecycle::{Phase, Status},
@@ -107,24 +107,24 @@ impl ReleaseView {
             .map(|revision| {
                 let held = match &revision.content {
                     RevisionContent::Unreadable | RevisionContent::OverBudget { .. } => {
-                        Held::Unreadable
+                        RevisionObject::Unreadable
                     }
                     RevisionContent::Body(body) => match body.find(group, kind, namespace, name) {
                         // It may be in the part that could not be read.
-                        Ok(None) if body.problems() > 0 => Held::Unreadable,
-                        Ok(None) => Held::Absent,
+                        Ok(None) if body.problems() > 0 => RevisionObject::Unreadable,
+                        Ok(None) => RevisionObject::Absent,
                         Ok(Some(object)) => {
                             declaring = declaring.or(Some(body));
                             if is_outlined {
-                                Held::Unreadable
+                                RevisionObject::Unreadable
                             } else {
-                                Held::Declared(object)
+                                RevisionObject::Declared(object)
                             }
                         }
                         // Like an unreadable record, except that it is known to be relevant.
                         Err(_logged) => {
                             declaring = declaring.or(Some(body));
-                            Held::Unreadable
+                            RevisionObject::Unreadable
                         }
                     },
                 };

@@ -5,9 +5,9 @@
 use std::time::Instant;
 
 use helm_guard_core::{
-    breakglass::{Leave, Refusal, grant},
+    breakglass::{Authorization, Refusal, grant},
     guard::{EmergencyAccess, ObjectRef, Outcome, Request, Verdict},
-    policy::{Place, Policy},
+    policy::{ObjectPlace, Policy},
 };
 use jiff::Timestamp;
 use tokio::time::timeout_at;
@@ -20,7 +20,7 @@ pub enum BreakGlassCheck {
     /// There is no violation, or not by a break-glass identity.
     NotUsed,
     /// Break-glass covers the violation.
-    Granted(Leave),
+    Granted(Authorization),
     /// Break-glass does not cover the violation of this break-glass identity.
     Denied(Refusal),
 }
@@ -57,8 +57,8 @@ pub(super) async fn authorize<S: GrantSource>(
         return BreakGlassCheck::NotUsed;
     }
     let findings = verdict.findings.iter();
-    let places: Vec<Place<'_>> = findings
-        .map(|finding| Place {
+    let places: Vec<ObjectPlace<'_>> = findings
+        .map(|finding| ObjectPlace {
             group: object.group,
             kind: object.kind,
             namespace: object.namespace,
@@ -66,7 +66,7 @@ pub(super) async fn authorize<S: GrantSource>(
             chart: &finding.chart,
         })
         .collect();
-    let question = grant::Question {
+    let question = grant::EmergencyQuestion {
         rules,
         identity,
         places: &places,
@@ -78,7 +78,7 @@ pub(super) async fn authorize<S: GrantSource>(
         Ok(Err(error)) => return without_grants(&question, &error.to_string()),
         Err(_) => return without_grants(&question, "the API server did not answer in time"),
     };
-    match grant::leave(&question, &grants) {
+    match grant::authorize(&question, &grants) {
         Ok(leave) => BreakGlassCheck::Granted(leave),
         Err(refusal) => BreakGlassCheck::Denied(refusal),
     }
@@ -86,9 +86,9 @@ pub(super) async fn authorize<S: GrantSource>(
 
 /// If a grant is required, an unreadable one covers nothing. If none is required, it would only have
 /// provided the ticket.
-fn without_grants(question: &grant::Question<'_>, error: &str) -> BreakGlassCheck {
+fn without_grants(question: &grant::EmergencyQuestion<'_>, error: &str) -> BreakGlassCheck {
     tracing::warn!(error, "failed to read the break-glass grants");
-    match grant::leave(question, []) {
+    match grant::authorize(question, []) {
         Ok(leave) => BreakGlassCheck::Granted(leave),
         Err(Refusal::NoGrant) => BreakGlassCheck::Denied(Refusal::Unreadable(error.to_owned())),
         Err(refusal) => BreakGlassCheck::Denied(refusal),

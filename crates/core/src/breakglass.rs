@@ -4,16 +4,20 @@
 //! - A [`RedactedPatch`] holds no Secret value: it is redacted when it is made.
 //! - Time is an argument.
 //!
-//! Start at [`grant::leave`] for who may act, at [`recorded::record`] for the record, at
+//! Start at [`grant::authorize`] for who may act, at [`recorded::record`] for the record, at
 //! [`settle::settle`] for its resolution.
 
+pub mod approvals;
 pub mod grant;
 pub mod grant_validation;
+pub mod lifetime;
 pub mod recorded;
 pub mod redacted_patch;
+pub mod refusal;
 pub mod retried;
 pub mod settle;
 pub mod token;
 
-pub use grant::{Leave, Refusal};
+pub use grant::Authorization;
 pub use redacted_patch::RedactedPatch;
+pub use refusal::Refusal;

@@ -26,7 +26,7 @@ pub mod subject;
 mod undeclared;
 pub mod verdict;
 
-pub use claim::{Claim, Held, RecordsAt, RevisionClaim};
+pub use claim::{Claim, RecordsAt, RevisionClaim, RevisionObject};
 pub use claimant::{Claimant, Sighting, Trusts, Witness};
 pub use counting::settle;
 pub use decision::{Decided, Decision, EmergencyAccess, Ruling, decide};

@@ -49,7 +49,7 @@ use self::{
     license::{Evidence, License},
     modes::Modes,
     problem::Problems,
-    records::Records,
+    records::RecordRules,
     rules::Rule,
     suspension::Suspension,
     tree::Tree,
@@ -81,7 +81,7 @@ pub struct Policy {
     exceptions: Vec<Exception>,
     chart_annotations: ChartAnnotations,
     uninstalling_max_age: Option<SignedDuration>,
-    records: Records,
+    records: RecordRules,
     emergencies: Emergencies,
     runbook_url: Option<String>,
     alerts: Plan,
@@ -89,7 +89,7 @@ pub struct Policy {
 
 /// The owner and the place of an object.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct ObjectPlace<'a> {
     /// API group of the object.
     pub group: &'a str,
     /// Its kind.
@@ -104,9 +104,9 @@ pub struct Place<'a> {
 
 /// An object with everything that rules match on. No `Debug`: it may be a Secret.
 #[derive(Clone, Copy)]
-pub struct Object<'a> {
+pub struct RuleObject<'a> {
     /// Its owner and place.
-    pub place: Place<'a>,
+    pub place: ObjectPlace<'a>,
     /// The API version in which it is declared.
     pub version: &'a str,
     /// Its name.
@@ -117,7 +117,7 @@ pub struct Object<'a> {
     pub manifest: Option<&'a Tree<'a>>,
 }
 
-impl Object<'_> {
+impl RuleObject<'_> {
     /// Whether a path of the object matches the pattern, or is below a match.
     fn has_at(&self, pattern: &pattern::Pattern, path: &FieldPath) -> bool {
         pattern.covers(path, |parents, step| self.manifest?.position(parents, step))
@@ -216,7 +216,7 @@ impl Policy {
             exceptions: ignore::exceptions(&spec.undeclared.except, problems),
             chart_annotations: spec.chart_annotations,
             uninstalling_max_age: spec.uninstalling_max_age.map(Span::get),
-            records: Records::compile(&spec.records, problems),
+            records: RecordRules::compile(&spec.records, problems),
             emergencies: Emergencies::of(&spec.break_glass, problems),
             runbook_url: spec.runbook_url.clone(),
             alerts: problems.take("spec.alerts", alerts).unwrap_or_default(),
@@ -253,7 +253,7 @@ impl Policy {
     }
 
     /// The mode for a violation there. If the policy allows it, the object's own manifest may loosen it.
-    pub fn mode(&self, object: &Object<'_>) -> Mode {
+    pub fn mode(&self, object: &RuleObject<'_>) -> Mode {
         let mode = self.modes.mode(object);
         if self.chart_annotations == ChartAnnotations::Ignore {
             return mode;
@@ -271,7 +271,7 @@ impl Policy {
     }
 
     /// What happens there to changes of undeclared fields.
-    pub fn undeclared(&self, object: &Object<'_>) -> UndeclaredMode {
+    pub fn undeclared(&self, object: &RuleObject<'_>) -> UndeclaredMode {
         self.modes.undeclared(object)
     }
 
@@ -284,7 +284,7 @@ impl Policy {
     pub fn excepts(
         &self,
         identity: UserIdentity<'_>,
-        object: &Object<'_>,
+        object: &RuleObject<'_>,
         change: Change<'_>,
     ) -> bool {
         always::passes(identity, object, change)
@@ -298,7 +298,7 @@ impl Policy {
     pub fn exemption(
         &self,
         by: Requester<'_>,
-        object: &Object<'_>,
+        object: &RuleObject<'_>,
         act: Act<'_>,
     ) -> Option<Arc<str>> {
         let allowing = self.rules.iter().find(|rule| rule.allows(by, object, act));
@@ -321,7 +321,7 @@ impl Policy {
 
     /// The rules in force for objects of this kind and place whose license is a field of the object
     /// itself: anyone who may write that field could make a controller act.
-    pub fn licensed<'p>(&'p self, object: &'p Object<'_>) -> impl Iterator<Item = &'p Rule> {
+    pub fn licensed<'p>(&'p self, object: &'p RuleObject<'_>) -> impl Iterator<Item = &'p Rule> {
         let is_licensed = |rule: &&Rule| {
             matches!(
                 rule.license,
@@ -345,7 +345,7 @@ impl Policy {
     pub fn undeclared_autoscaler(
         &self,
         by: Requester<'_>,
-        object: &Object<'_>,
+        object: &RuleObject<'_>,
         act: Act<'_>,
     ) -> Option<Arc<str>> {
         if self.undeclared_autoscalers == UndeclaredAutoscalers::Deny {
@@ -369,7 +369,7 @@ impl Policy {
     }
 
     /// How Helm's own records are guarded, and who may deploy.
-    pub fn records(&self) -> &Records {
+    pub fn records(&self) -> &RecordRules {
         &self.records
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use helm_guard_core::{
     compare::{
         path::FieldPath,
-        redact::{Redactor, Sensitivity, Shown},
+        redact::{Redactor, Sensitivity, ShownValue},
         undo::undo,
     },
     guard::{Change, Decision, Finding, Operation, Raw, Request, Verdict},
@@ -136,10 +136,10 @@ fn field(change: &Change) -> ReportedField {
 }
 
 /// A value that was cut or redacted is no JSON any more: its text is shown.
-fn value(shown: &Shown) -> Value {
+fn value(shown: &ShownValue) -> Value {
     match shown {
-        Shown::Absent => Value::Null,
-        Shown::Text(text) => {
+        ShownValue::Absent => Value::Null,
+        ShownValue::Text(text) => {
             serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, process::ExitCode};
 
-use helm_guard_core::policy::presets::{ALL, Entry, Grant};
+use helm_guard_core::policy::presets::{ALL, Grant, PresetRule};
 use serde::Serialize;
 
 use crate::cli::output::{self, Format, print};
@@ -47,7 +47,7 @@ pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn entry(entry: &Entry) -> ShownEntry {
+fn entry(entry: &PresetRule) -> ShownEntry {
     let kind = |(group, kind): &(&str, &str)| match *group {
         "" => (*kind).to_owned(),
         group => format!("{kind}.{group}"),

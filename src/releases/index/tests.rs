@@ -1,5 +1,5 @@
 use helm_guard_core::{
-    guard::{Claim, Held, ObjectRef, Reach},
+    guard::{Claim, ObjectRef, Reach, RevisionObject},
     helm::{
         ReleaseName,
         identity::DeclaredObject,
@@ -169,13 +169,13 @@ impl Fixture {
 }
 
 fn images(claim: &Claim) -> Vec<(u32, String)> {
-    let word = |held: &Held| match held {
-        Held::Declared(object) => {
+    let word = |held: &RevisionObject| match held {
+        RevisionObject::Declared(object) => {
             let json: serde_json::Value = serde_json::from_str(&object.json).unwrap();
             json["image"].as_str().unwrap().to_owned()
         }
-        Held::Absent => "-".into(),
-        Held::Unreadable => "?".into(),
+        RevisionObject::Absent => "-".into(),
+        RevisionObject::Unreadable => "?".into(),
     };
     claim
         .revisions
@@ -905,9 +905,9 @@ fn an_object_missing_in_a_partly_unreadable_manifest_is_not_absent() {
         let helds = revisions.into_iter().map(|revision| revision.held);
         helds
             .map(|held| match held {
-                Held::Declared(_) => "declared",
-                Held::Absent => "absent",
-                Held::Unreadable => "unreadable",
+                RevisionObject::Declared(_) => "declared",
+                RevisionObject::Absent => "absent",
+                RevisionObject::Unreadable => "unreadable",
             })
             .collect::<Vec<_>>()
     };

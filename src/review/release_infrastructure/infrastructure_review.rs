@@ -7,7 +7,7 @@ use helm_guard_core::{
     guard::{ObjectRef, Reason, Request, Verdict, records::StoredRecord},
     helm::ReleaseName,
     policy::{
-        Act, Labels, Object, Place, Policy, Requester,
+        Act, Labels, ObjectPlace, Policy, Requester, RuleObject,
         license::{Evidence, Facts},
         records::Guarded,
     },
@@ -58,9 +58,9 @@ impl<S> InfrastructureReview<'_, S> {
         &'a self,
         release: &'a ReleaseName,
         chart: &'a str,
-    ) -> Object<'a> {
-        Object {
-            place: Place {
+    ) -> RuleObject<'a> {
+        RuleObject {
+            place: ObjectPlace {
                 group: self.object.group,
                 kind: self.object.kind,
                 namespace: namespace_of(self.object),

@@ -7,7 +7,7 @@ use helm_guard_core::{
     breakglass::{RedactedPatch, Refusal},
     compare::{
         path::{FieldPath, Step},
-        redact::Shown,
+        redact::ShownValue,
     },
     guard::{Change, Decided, Decision, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
@@ -22,8 +22,8 @@ use crate::record::{
     events::Note,
 };
 
-fn shown(text: &str) -> Shown {
-    Shown::Text(text.to_owned())
+fn shown(text: &str) -> ShownValue {
+    ShownValue::Text(text.to_owned())
 }
 
 fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding {
@@ -58,7 +58,7 @@ fn image() -> Change {
             .join(Step::Field("image".to_owned())),
         declared: shown("\"nginx:1\""),
         live: shown("\"nginx:1\""),
-        requested: Shown::Absent,
+        requested: ShownValue::Absent,
     }
 }
 
@@ -402,7 +402,7 @@ fn a_long_list_is_truncated_with_a_count_within_the_limits_of_the_api_server() {
         path: FieldPath::of(["data", &"é".repeat(300)]),
         declared: shown(&"ü".repeat(300)),
         live: shown("\u{7f}"),
-        requested: Shown::Absent,
+        requested: ShownValue::Absent,
     };
     let changes = vec![wide; 100];
     let deny = Case {

@@ -26,8 +26,8 @@ use helm_guard_core::{
     api::{BreakGlassGrant, EmergencyChangeSpec, Mode},
     compare::{redact::Redactor, schema::crd::CrdShape},
     guard::{
-        Claim, Claimant, Held, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, Sighting,
-        Trusts, User, Witness,
+        Claim, Claimant, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, RevisionObject,
+        Sighting, Trusts, User, Witness,
         records::{Holder, Stake},
     },
     helm::{

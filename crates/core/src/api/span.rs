@@ -113,11 +113,7 @@ mod tests {
     #[case("90m", 5400, "1h30m")]
     #[case("1h30m5s", 5405, "1h30m5s")]
     #[case("45s", 45, "45s")]
-    fn a_length_of_time_is_read_as_people_write_it(
-        #[case] text: &str,
-        #[case] seconds: i64,
-        #[case] shown: &str,
-    ) {
+    fn a_duration_is_parsed(#[case] text: &str, #[case] seconds: i64, #[case] shown: &str) {
         let span: Span = text.parse().unwrap();
         assert_eq!(span, Span::seconds(seconds));
         assert_eq!(span.to_string(), shown);
@@ -134,7 +130,7 @@ mod tests {
     #[case::fraction("1.5h")]
     #[case::days("1d")]
     #[case::endless("99999h")]
-    fn anything_else_is_refused(#[case] text: &str) {
+    fn anything_else_is_rejected(#[case] text: &str) {
         assert!(text.parse::<Span>().is_err(), "{text}");
     }
 }

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::grant::SKEW;
+use super::lifetime::SKEW;
 use crate::{
     api::BreakGlassGrant,
     policy::{
@@ -253,7 +253,7 @@ mod tests {
     #[case::too_many_in_force(32, 0, "has 32 grants in force already")]
     #[case::many_that_have_ended(31, 400, "")]
     #[case::too_many_that_have_ended(0, 500, "has 500 grants of the last 30 days")]
-    fn one_person_has_so_many_grants(
+    fn grants_of_one_user_are_limited(
         #[case] in_force: usize,
         #[case] ended: usize,
         #[case] says: &str,
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_grant_for_many_strangers_the_first_are_named_and_the_rest_is_counted() {
+    fn further_unknown_subjects_of_a_grant_are_counted() {
         let names: Vec<String> = (0..5_000).map(|n| format!("user-{n}")).collect();
         let grant = grant("/spec/subjects", json!({"users": names}));
         let wrong = new_grant(
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said() {
+    fn all_problems_of_a_grant_are_reported() {
         let mut grant = grant("/spec/requestedBy", json!("bob"));
         grant.spec.ticket.clear();
         let wrong = new_grant(
@@ -298,7 +298,7 @@ mod tests {
     #[case::revoked("/spec/revoked", json!(true), true)]
     #[case::longer("/spec/expiresAt", json!("2026-11-21T06:00:00Z"), false)]
     #[case::for_more("/spec/subjects", json!({"users": ["eve"]}), false)]
-    fn of_a_grant_only_its_end_may_be_changed(
+    fn a_grant_may_only_be_revoked(
         #[case] pointer: &str,
         #[case] value: Value,
         #[case] expected: bool,
@@ -343,7 +343,7 @@ mod tests {
     #[case::taken_away(json!([]))]
     #[case::put_in_front(json!([approval("eve"), approval("bob")]))]
     #[case::in_another_name(json!([approval("eve")]))]
-    fn an_approval_that_is_there_stays(#[case] approvals: Value) {
+    fn an_existing_approval_cannot_change(#[case] approvals: Value) {
         let old = grant("/status/approvals", json!([approval("bob")]));
         let new = grant("/status/approvals", approvals);
         let now = NOW.parse().unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_has_ended_is_not_approved() {
+    fn an_ended_grant_cannot_be_approved() {
         let old = grant("/spec/revoked", json!(true));
         let mut new = old.clone();
         new.status = grant("/status/approvals", json!([approval("bob")])).status;

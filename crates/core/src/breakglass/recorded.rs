@@ -7,13 +7,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Leave, RedactedPatch};
+use super::{Authorization, RedactedPatch};
 use crate::{
     api::{
         EmergencyChange, EmergencyChangeSpec,
         change::{ChangeOperation, ChangedField, ChangedObject, ChangedRelease},
     },
-    compare::redact::Shown,
+    compare::redact::ShownValue,
     guard::{Change, Decided, Effect, Finding, effect},
     helm::record::ApplyMethod,
     names,
@@ -76,7 +76,7 @@ pub struct Before {
 /// The record of a change before it is allowed; `None` if it violates nothing.
 pub fn record(
     decided: &Decided<'_>,
-    (leave, made): (&Leave, &RedactedPatch),
+    (leave, made): (&Authorization, &RedactedPatch),
     before: Before,
     rules: &Emergencies,
     now: Timestamp,
@@ -144,10 +144,10 @@ fn field(change: &Change) -> ChangedField {
     }
 }
 
-fn text(shown: &Shown) -> Option<String> {
+fn text(shown: &ShownValue) -> Option<String> {
     match shown {
-        Shown::Absent => None,
-        Shown::Text(text) => Some(text.clone()),
+        ShownValue::Absent => None,
+        ShownValue::Text(text) => Some(text.clone()),
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     #[case::of_rbac("system:Reader", "system-reader")]
     #[case::of_signs(":::", "object")]
     #[case::long(&"x".repeat(253), &"x".repeat(46))]
-    fn a_record_is_called_like_its_object(#[case] object: &str, #[case] start: &str) {
+    fn a_record_name_starts_with_the_object_name(#[case] object: &str, #[case] start: &str) {
         assert_eq!(object_name(object), start);
     }
 }

@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_too_long_to_keep_leaves_its_paths() {
+    fn a_patch_that_is_too_long_keeps_its_paths() {
         let old = json!({"data": {"a": "", "b": "x"}});
         let new = json!({"data": {"a": "y".repeat(PATCH_BYTES), "b": "x"}});
         assert_eq!(change(&old, &new, |_| ()), json!({"paths": ["/data/a"]}));
     }
 
     #[test]
-    fn a_scale_to_zero_says_zero() {
+    fn a_scale_to_zero_shows_zero() {
         let body = r#"{"uid":"u","operation":"UPDATE","subResource":"scale",
             "oldObject":{"spec":{"replicas":3}},"object":{"spec":{}}}"#;
         let request: Request<'_> = serde_json::from_str(body).unwrap();

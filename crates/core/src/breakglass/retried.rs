@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_too_long_to_keep_is_never_a_retry() {
+    fn a_change_with_a_truncated_patch_is_never_a_retry() {
         let mut known = known("Pending");
         known.spec.patch = None;
         let again = spec(&json!({"/requestUid": "u-2", "/patch": null}));
@@ -157,12 +157,12 @@ mod tests {
     #[rstest]
     #[case::with_uid(json!({"/operation": "Delete", "/patch": null}), true)]
     #[case::by_name_alone(json!({"/operation": "Delete", "/patch": null, "/object/uid": null}), false)]
-    fn a_delete_is_known_by_the_object_that_goes(#[case] more: Value, #[case] expected: bool) {
+    fn a_delete_is_identified_by_the_deleted_object(#[case] more: Value, #[case] expected: bool) {
         assert_eq!(content(&spec(&more)).is_some(), expected);
     }
 
     #[test]
-    fn a_record_is_called_like_what_it_records() {
+    fn a_record_name_is_derived_from_its_content() {
         let first: Vec<String> = names(&spec(&json!({}))).collect();
         let again: Vec<String> = names(&spec(&json!({"/requestUid": "u-2"}))).collect();
         assert_eq!(first.len(), NUMBERED + 1);

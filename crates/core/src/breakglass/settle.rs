@@ -44,7 +44,7 @@ pub struct Sight<'a> {
     /// The live object; `None` if it is gone.
     pub live: Option<&'a Value>,
     /// What the release declares about it.
-    pub standing: Standing<'a>,
+    pub standing: DeclaredState<'a>,
     /// What is known about the kind's fields.
     pub shape: Shape<'a>,
     /// How empty lists of the kind are stored.
@@ -55,7 +55,7 @@ pub struct Sight<'a> {
 
 /// What the release now declares about the object.
 #[derive(Clone, Copy, Debug)]
-pub enum Standing<'a> {
+pub enum DeclaredState<'a> {
     /// Helm is at work on it, or its record cannot be read or compared.
     Unsaid,
     /// The release no longer exists.
@@ -136,8 +136,8 @@ fn of_delete(sight: &Sight<'_>) -> Option<Next> {
         return unseen(sight);
     }
     match (sight.standing, later(sight)) {
-        (Standing::Gone, _) => Some(superseded("the release is gone", None)),
-        (Standing::Deployed { object: None, .. }, Some(revision)) => Some(Next {
+        (DeclaredState::Gone, _) => Some(superseded("the release is gone", None)),
+        (DeclaredState::Deployed { object: None, .. }, Some(revision)) => Some(Next {
             state: State::Absorbed,
             message: format!("revision {revision} does not declare the object"),
             revision: Some(revision),
@@ -154,19 +154,19 @@ fn of_delete(sight: &Sight<'_>) -> Option<Next> {
 fn of_update(sight: &Sight<'_>) -> Option<Next> {
     let Some(live) = sight.live else {
         return match sight.standing {
-            Standing::Unsaid => None,
+            DeclaredState::Unsaid => None,
             _ => Some(superseded("the object is gone", later(sight))),
         };
     };
     let later = later(sight);
     let declared = match (sight.standing, later) {
-        (Standing::Unsaid, _) => None,
-        (Standing::Gone, _) => return Some(superseded("the release is gone", None)),
-        (Standing::Deployed { object: None, .. }, Some(revision)) => {
+        (DeclaredState::Unsaid, _) => None,
+        (DeclaredState::Gone, _) => return Some(superseded("the release is gone", None)),
+        (DeclaredState::Deployed { object: None, .. }, Some(revision)) => {
             let message = format!("revision {revision} does not declare the object");
             return Some(superseded(&message, later));
         }
-        (Standing::Deployed { object, .. }, _) => object,
+        (DeclaredState::Deployed { object, .. }, _) => object,
     };
     let fields = sight.change.fields.iter();
     let looks: Vec<Look> = fields
@@ -205,7 +205,7 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
         return undone(sight, "the object is as it was before");
     }
     match sight.standing {
-        Standing::Unsaid => None,
+        DeclaredState::Unsaid => None,
         _ => Some(superseded("the fields were changed again", later)),
     }
 }
@@ -344,7 +344,7 @@ fn superseded(message: &str, revision: Option<u32>) -> Next {
 /// The deployed revision, if it came after the change.
 fn later(sight: &Sight<'_>) -> Option<u32> {
     match sight.standing {
-        Standing::Deployed { revision, .. } if revision > sight.change.release.revision => {
+        DeclaredState::Deployed { revision, .. } if revision > sight.change.release.revision => {
             Some(revision)
         }
         _ => None,

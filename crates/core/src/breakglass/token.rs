@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::grant::end;
+use super::lifetime::end;
 use crate::api::BreakGlassGrant;
 
 /// The label of such a Secret: the name of the grant, which is also the name of the Secret.

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_ends_once_and_stays_at_its_end() {
+    fn a_spent_budget_stays_spent() {
         let budget = Budget::of(3);
         assert!(budget.step() && budget.step() && !budget.is_spent());
         assert!(!budget.step() && budget.is_spent());

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_however_it_was_escaped() {
+    fn a_key_is_the_same_with_any_escapes() {
         let keys = [merge_key("name", None)];
         let (plain, escaped, other) = (
             Json::of(r#"{"name":"a/b"}"#),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_left_out_has_its_default_and_one_without_is_not_named() {
+    fn an_omitted_key_has_its_default_and_is_unnamed_without_one() {
         let keys = [
             merge_key("port", None),
             merge_key("protocol", Some("\"TCP\"")),

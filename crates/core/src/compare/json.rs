@@ -176,7 +176,7 @@ mod tests {
     use crate::compare::open::{Fields, Opened, open};
 
     #[test]
-    fn what_is_shown_of_an_object_is_its_size() {
+    fn debug_output_of_json_is_its_size() {
         let json = Json::of(r#"{"password":"hunter2"}"#);
         assert_eq!(format!("{json:?}"), "Json(22 bytes)");
     }
@@ -213,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_document_holds_what_the_parser_reads(value in values()) {
+        fn lazy_json_equals_parsed_json(value in values()) {
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
                 let expected: Value = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(read(Json::of(&text)), expected);
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken(text in r#"[\{\}\[\]",:\\1né ]{0,40}"#) {
+        fn any_text_is_accepted(text in r#"[\{\}\[\]",:\\1né ]{0,40}"#) {
             let document = Json::of(&text);
             let mut seen: Vec<Json<'_>> = vec![document];
             while let Some(json) = seen.pop() {
@@ -242,12 +242,12 @@ mod tests {
     #[case(r#"{"a"}"#)]
     #[case(r#"{"a":}"#)]
     #[case("[1}]")]
-    fn what_is_no_json_is_a_scalar(#[case] text: &str) {
+    fn invalid_json_is_a_scalar(#[case] text: &str) {
         assert!(matches!(open(Json::of(text)), Opened::Scalar(found) if found == text));
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_one_value() {
+    fn a_value_nested_too_deep_is_one_value() {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         let depth_of = |text: &str| {
             let document = Json::of(text);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows_what_is_in_it() {
+    fn debug_output_of_json_hides_its_content() {
         let document = Json::of(r#"{"password":"hunter2"}"#);
         let shown = format!(
             "{document:?} {:?} {:?}",

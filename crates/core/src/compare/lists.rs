@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_searched_as_a_short_one_is() {
+    fn long_and_short_lists_are_searched_alike() {
         let ports: Vec<Value> = (0..100)
             .map(|n| json!({"port": n, "name": format!("p{n}")}))
             .collect();

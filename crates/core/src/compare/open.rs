@@ -228,10 +228,7 @@ mod tests {
     #[case(r#"{"a":1,"\u0061":3}"#, Some("3"))]
     #[case(r#"{"a":1,"a":null}"#, None)]
     #[case(r#"{"b":0,"a":null,"a":2,"a":3}"#, Some("3"))]
-    fn of_a_name_that_is_repeated_the_last_field_counts(
-        #[case] text: &str,
-        #[case] expected: Option<&str>,
-    ) {
+    fn the_last_of_repeated_fields_counts(#[case] text: &str, #[case] expected: Option<&str>) {
         let document = Json::of(text);
         let fields = Fields::of(document).unwrap();
         assert_eq!(fields.get("a").map(Json::text), expected);
@@ -241,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_manifest_the_fields_that_differ_are_read() {
+    fn only_the_differing_fields_of_a_manifest_are_read() {
         let of = |text| Fields::of(Json::of(text)).unwrap();
         let old = of(r#"{"d":1,"c":{"x":1},"b":[],"a":"same"}"#);
         let new = of(r#"{"e":5,"d":2,"c":{"x":2},"a":"same"}"#);
@@ -262,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_no_object() {
+    fn a_list_is_not_an_object() {
         let list = Json::of("[1, [2], {}]");
         assert!(Fields::of(list).is_none());
         assert!(member(list, "1").is_none());
@@ -283,16 +280,13 @@ mod tests {
     #[case(&["metadata", "nothing"], None)]
     #[case(&["metadata", "name", "first"], None)]
     #[case(&["spec"], Some("-1.5e3"))]
-    fn a_value_is_dug_out_by_the_names_of_fields(
-        #[case] path: &[&str],
-        #[case] expected: Option<&str>,
-    ) {
+    fn a_value_is_found_by_a_path_of_fields(#[case] path: &[&str], #[case] expected: Option<&str>) {
         let text = r#"{"kind":"A", "metadata": {"labels": {"}":"{"}, "uid":null,"a\"b":[[1],2],"name":"web"},"spec": -1.5e3 }"#;
         assert_eq!(dig(text, path), expected);
     }
 
     #[test]
-    fn fields_that_stand_in_reverse_are_found_too() {
+    fn fields_in_reverse_order_are_found() {
         let document = Json::of(r#"{"e":5,"d":4,"c":3,"b":2,"a":1}"#);
         let fields = Fields::of(document).unwrap();
         for (name, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")] {

@@ -165,7 +165,7 @@ mod tests {
     #[case::nothing_wanted(&[], &["a"], true)]
     #[case::equal_text_is_moved_too(&["a", "ab"], &["a", "xa"], false)]
     #[case::equal_text_makes_room(&["ab", "b"], &["ab", "cb"], true)]
-    fn each_finds_one_of_its_own(
+    fn every_item_is_matched_with_its_own(
         #[case] wanted: &[&str],
         #[case] given: &[&str],
         #[case] expected: bool,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reordered_is_paired_without_a_search() {
+    fn reordered_items_are_matched_without_a_search() {
         let one: Vec<String> = (0..10_000).map(|n| format!("{n:05}")).collect();
         let one: Vec<&str> = one.iter().map(String::as_str).collect();
         let other: Vec<&str> = one.iter().rev().copied().collect();

@@ -110,7 +110,7 @@ mod tests {
         vec![Step::Item(vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]), Step::Index(7)],
         "[a=1,b=2][7]"
     )]
-    fn a_path_reads_as_kubernetes_writes_it(#[case] steps: Vec<Step>, #[case] text: &str) {
+    fn a_path_is_printed_in_the_style_of_kubernetes(#[case] steps: Vec<Step>, #[case] text: &str) {
         assert_eq!(FieldPath::from(steps).to_string(), text);
     }
 

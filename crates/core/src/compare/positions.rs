@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn very_many_ways_to_leave_keys_out_have_an_end() {
+    fn the_combinations_of_omitted_keys_are_bounded() {
         let names: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
         let items: Vec<Value> = (1..2_000_u32)
             .map(|n| {

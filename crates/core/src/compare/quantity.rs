@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_any_length_is_refused_at_once() {
+    fn a_text_of_any_length_is_rejected_at_once() {
         assert_eq!(equal(&"0".repeat(129), "0"), None);
         assert_eq!(equal(&"0".repeat(128), "0"), Some(true));
     }
@@ -372,14 +372,14 @@ mod tests {
         }
 
         #[test]
-        fn neighbours_differ(number in any::<i64>(), step in 0usize..10) {
+        fn neighboring_amounts_differ(number in any::<i64>(), step in 0usize..10) {
             let (suffix, _) = DECIMAL[step];
             let next = i128::from(number) + 1;
             prop_assert_eq!(equal(&format!("{number}{suffix}"), &format!("{next}{suffix}")), Some(false));
         }
 
         #[test]
-        fn any_text_is_answered(a in "[-+0-9.eEinumkKMGTP ]{0,24}", b in "\\PC{0,24}") {
+        fn any_text_is_a_quantity_or_an_error(a in "[-+0-9.eEinumkKMGTP ]{0,24}", b in "\\PC{0,24}") {
             prop_assert_eq!(equal(&a, &b), equal(&b, &a));
             if let Some(same) = equal(&a, &a) {
                 prop_assert!(same);

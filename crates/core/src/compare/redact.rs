@@ -22,14 +22,14 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A value as it may be shown to anyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum ShownValue {
     /// There is no value.
     Absent,
     /// JSON text, cut where it is long, or a redaction mark.
     Text(String),
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for ShownValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("nothing"),
@@ -78,14 +78,19 @@ impl Redactor {
     }
 
     /// The value `json` at `path`, in a form that may be shown.
-    pub fn show(&self, sensitivity: Sensitivity, path: &FieldPath, json: Option<&str>) -> Shown {
+    pub fn show(
+        &self,
+        sensitivity: Sensitivity,
+        path: &FieldPath,
+        json: Option<&str>,
+    ) -> ShownValue {
         let Some(json) = json.filter(|json| *json != "null") else {
-            return Shown::Absent;
+            return ShownValue::Absent;
         };
         if sensitivity == Sensitivity::Secret && is_sensitive(path) {
-            return Shown::Text(self.mark(json));
+            return ShownValue::Text(self.mark(json));
         }
-        Shown::Text(cut(json))
+        ShownValue::Text(cut(json))
     }
 
     /// Replaces every value of a Secret by its mark. Call it before deriving anything from the
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_secret_values_look_equal_and_say_nothing() {
+    fn equal_secret_values_have_equal_marks_without_content() {
         let one = shown(&["data", "password"], r#""aHVudGVyMg==""#);
         assert_eq!(one, shown(&["data", "other"], r#""aHVud\nGVyMg==""#));
         assert_ne!(one, shown(&["data", "password"], r#""aHVudGVyMw==""#));
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn long_values_are_cut_at_a_character() {
         let text = format!("\"{}\"", "ä".repeat(300));
-        let Shown::Text(cut) =
+        let ShownValue::Text(cut) =
             Redactor::new(b"k").show(Sensitivity::Open, &FieldPath::root(), Some(&text))
         else {
             panic!("a value is shown");
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_only_what_may_hold_a_value_is_hidden() {
+    fn only_fields_that_may_hold_a_value_are_hidden_in_a_secret() {
         let cases = [
             (&["metadata"][..], true),
             (&["metadata", "annotations", LAST_APPLIED], true),
@@ -261,7 +266,7 @@ mod tests {
         }
         let (redactor, path) = (Redactor::new(b"key"), FieldPath::of(["data", "a"]));
         let open = redactor.show(Sensitivity::Open, &path, Some("1"));
-        assert_eq!(open, Shown::Text("1".to_owned()));
+        assert_eq!(open, ShownValue::Text("1".to_owned()));
     }
 
     #[test]
@@ -272,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_nothing() {
+    fn an_absent_value_is_shown_as_absent() {
         let redactor = Redactor::new(b"key");
         for value in [None, Some("null")] {
             let shown = redactor.show(Sensitivity::Secret, &FieldPath::root(), value);
-            assert_eq!(shown, Shown::Absent);
+            assert_eq!(shown, ShownValue::Absent);
             assert_eq!(shown.to_string(), "nothing");
         }
         assert_eq!(format!("{redactor:?}"), "Redactor", "the key is not shown");

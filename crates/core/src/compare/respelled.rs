@@ -162,7 +162,7 @@ mod tests {
     #[case::mebibytes(r#""1024Mi""#, r#""1Gi""#)]
     #[case::half_a_gibibyte(r#""0.5Gi""#, r#""512Mi""#)]
     #[case::bytes(r#""1500Mi""#, r#""1500Mi""#)]
-    fn what_go_prints_for_a_value_is_that_value(#[case] declared: &str, #[case] new: &str) {
+    fn the_canonical_form_of_go_is_the_same_value(#[case] declared: &str, #[case] new: &str) {
         assert!(
             declared == new || is_respelled(declared, new),
             "{declared} {new}"

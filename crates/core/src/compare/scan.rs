@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_has_no_end() {
+    fn an_unterminated_value_has_no_end() {
         for text in ["", "[", "[\"]", "{\"a\":{}", "\"", "\"\\\"", "]"] {
             assert_eq!(value_end(text.as_bytes(), 0), None, "{text}");
         }

@@ -36,7 +36,7 @@ pub fn undeclared<'v>(
     new: &'v Value,
     shape: Shape<'_>,
 ) -> Vec<Undeclared<'v>> {
-    let mut walk = Walk {
+    let mut walk = UndeclaredWalk {
         at: Vec::new(),
         found: Vec::new(),
     };
@@ -68,7 +68,7 @@ fn dig<'v>(object: &'v Value, [outer, inner]: [&str; 2]) -> Option<&'v Value> {
 
 type Pair<'v> = (Option<&'v Value>, Option<&'v Value>);
 
-struct Walk<'v> {
+struct UndeclaredWalk<'v> {
     at: Vec<Step>,
     found: Vec<Undeclared<'v>>,
 }
@@ -85,7 +85,7 @@ fn names<'v>(old: Option<&'v Value>, new: Option<&'v Value>) -> Vec<&'v str> {
     names
 }
 
-impl<'v> Walk<'v> {
+impl<'v> UndeclaredWalk<'v> {
     fn visit(&mut self, declared: &[&Value], (old, new): Pair<'v>, shape: Shape<'_>) {
         let present = |value: Option<&'v Value>| value.filter(|value| !value.is_null());
         let (old, new) = (present(old), present(new));
@@ -161,7 +161,7 @@ impl<'v> Walk<'v> {
             .iter()
             .map(|value| by_key(Some(value), keys))
             .collect::<Option<_>>()?;
-        let mut all: Vec<&Key> = old.keys().chain(new.keys()).collect();
+        let mut all: Vec<&MergeKeyValues> = old.keys().chain(new.keys()).collect();
         all.sort_unstable();
         all.dedup();
         for key in all {
@@ -212,9 +212,12 @@ impl<'v> Walk<'v> {
     }
 }
 
-type Key = Vec<String>;
+type MergeKeyValues = Vec<String>;
 
-fn by_key<'v>(list: Option<&'v Value>, keys: &[MergeKey]) -> Option<BTreeMap<Key, &'v Value>> {
+fn by_key<'v>(
+    list: Option<&'v Value>,
+    keys: &[MergeKey],
+) -> Option<BTreeMap<MergeKeyValues, &'v Value>> {
     let mut items = BTreeMap::new();
     for item in list.and_then(Value::as_array).into_iter().flatten() {
         let mut found = false;
@@ -299,7 +302,7 @@ mod tests {
     #[case::servers_metadata("/metadata/generation", json!(2), &[])]
     #[case::finalizers("/metadata/finalizers", json!(["a/b"]), &[])]
     #[case::null("/spec/paused", Value::Null, &[])]
-    fn what_no_manifest_declares_is_found(
+    fn undeclared_changes_are_found(
         #[case] path: &str,
         #[case] value: Value,
         #[case] expected: &[&str],
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_something_undeclared_is_told_with_both_values() {
+    fn an_undeclared_change_is_reported_with_both_values() {
         let (old, new) = (
             with("/spec/paused", json!(true)),
             with("/spec/paused", json!(false)),
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_any_manifest_declares_is_declared() {
+    fn a_field_of_any_manifest_is_declared() {
         let (old, new) = (deployment(), with("/spec/paused", json!(true)));
         let other = json!({"spec": {"paused": false}});
         let found = undeclared(&[&deployment(), &other], &old, &new, Shape::plain());
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_has_an_end() {
+    fn reported_changes_are_capped() {
         let labels: serde_json::Map<_, _> =
             (0..10_000).map(|n| (format!("l{n}"), json!("x"))).collect();
         let new = with("/metadata/annotations", Value::Object(labels));

@@ -16,7 +16,7 @@ use super::{
 ///
 /// Values of both objects appear in the patch: mask a Secret first.
 pub fn undo<'p>(old: &Value, new: &Value, paths: impl IntoIterator<Item = &'p FieldPath>) -> Patch {
-    let mut wanted = Wanted::default();
+    let mut wanted = UndoTree::default();
     for path in paths {
         wanted.add(path.steps());
     }
@@ -27,13 +27,13 @@ pub fn undo<'p>(old: &Value, new: &Value, paths: impl IntoIterator<Item = &'p Fi
 
 /// The paths to revert as a tree, so that each object and list is visited once.
 #[derive(Default)]
-struct Wanted<'p> {
+struct UndoTree<'p> {
     /// Everything below this step.
     whole: bool,
-    below: BTreeMap<&'p Step, Wanted<'p>>,
+    below: BTreeMap<&'p Step, UndoTree<'p>>,
 }
 
-impl<'p> Wanted<'p> {
+impl<'p> UndoTree<'p> {
     fn add(&mut self, steps: &'p [Step]) {
         let mut at = self;
         for step in steps {
@@ -304,7 +304,7 @@ mod tests {
     )]
     #[case::the_object_itself(json!({"a": 1}), json!({"b": 1}), vec![], json!({"a": 1}))]
     #[case::nowhere(json!({"a": 1}), json!({"a": 2}), vec![field("x"), field("y")], json!({"a": 2}))]
-    fn only_what_is_named_goes_back(
+    fn only_the_named_paths_are_reverted(
         #[case] old: Value,
         #[case] new: Value,
         #[case] steps: Vec<Step>,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn many_items_go_back_to_their_places() {
+    fn many_items_return_to_their_places() {
         let name = |n: usize| json!({"name": format!("i{n}"), "v": n});
         let old: Vec<Value> = (0..50).map(name).collect();
         let new: Vec<Value> = (0..50).step_by(7).map(name).collect();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_that_came_and_went_go_back_together() {
+    fn added_and_removed_positions_are_reverted_together() {
         let paths: Vec<FieldPath> = (0..4)
             .map(|n| FieldPath::from(vec![Step::Index(n)]))
             .collect();

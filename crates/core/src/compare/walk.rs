@@ -9,7 +9,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use self::place::{Gone, OneValue, Place, Trail};
+use self::place::{Gone, OneValue, Trail, WalkPlace};
 use super::{
     budget::Budget,
     json::Json,
@@ -138,7 +138,7 @@ pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &Budget) -> Vec<V
         found: Vec::new(),
         is_over: false,
     };
-    let place = Place {
+    let place = WalkPlace {
         old: Some(comparison.old),
         new: Some(comparison.new),
         shape: comparison.shape,
@@ -182,7 +182,7 @@ struct Walk<'a, 'b> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn at(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn at(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let mut place = place;
         place.old = present(place.old);
         place.new = present(place.new);
@@ -228,7 +228,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn object(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn object(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let (old, new) = place.open();
         let fields = |opened: Option<Opened<'a>>| match opened {
             None => Some(Fields::default()),
@@ -290,7 +290,7 @@ impl<'a> Walk<'a, '_> {
     fn added(
         &mut self,
         declared: Declared<'a>,
-        place: Place<'a, '_>,
+        place: WalkPlace<'a, '_>,
         (old, new): (&Fields<'a>, &Fields<'a>),
         changed: &[&Fields<'a>],
     ) {
@@ -331,7 +331,7 @@ impl<'a> Walk<'a, '_> {
     /// `emptyDir: {}` declares that the object is present, and nothing about its content: removing
     /// it, with everything that was added, is a change. `annotations: {}` of a built-in kind is
     /// different: an empty map is dropped, so removing additions restores what is declared.
-    fn empty_object(&mut self, declared: Declared<'a>, place: Place<'a, '_>, old: &Fields<'_>) {
+    fn empty_object(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>, old: &Fields<'_>) {
         let is_map = match place.shape.node() {
             Node::MapOf(_) => true,
             Node::Plain => place.trail.ends_in(MAPS),
@@ -344,7 +344,7 @@ impl<'a> Walk<'a, '_> {
             let is_unknown = matches!(place.shape.node(), Node::Plain);
             self.removed(
                 declared,
-                Place {
+                WalkPlace {
                     unknown_list: place.unknown_list || is_unknown,
                     ..place
                 },
@@ -354,7 +354,7 @@ impl<'a> Walk<'a, '_> {
 
     /// A value that is compared as a whole. It is violated if the request changes it, no manifest
     /// declares the new value, and it is not merely removed while only one manifest declares it.
-    fn leaf(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn leaf(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let against = Against {
             old: place.old,
             new: place.new,
@@ -376,14 +376,14 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// A removed value. While only one of two manifests declares it, it may be removed.
-    fn removed(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn removed(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         if declared.is_unanimous() {
             self.report(declared, place);
         }
     }
 
     /// No step is left: this value, and everything not compared yet, counts as changed.
-    fn give_up(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn give_up(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let Some(newest) = declared.newest().filter(|_| !self.is_over) else {
             return;
         };
@@ -399,7 +399,7 @@ impl<'a> Walk<'a, '_> {
         });
     }
 
-    fn report(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn report(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let Some(newest) = declared.newest() else {
             return;
         };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::{
-    claim::{Claim, Held, RevisionClaim},
+    claim::{Claim, RevisionClaim, RevisionObject},
     excuse::Others,
     question::{Knowledge, Question},
     verdict::{Change, Finding, Reason},
@@ -12,7 +12,7 @@ use crate::{
     compare::{
         Agreement, Comparison, Declared, Fields, Json, Violation, compare, member,
         path::{FieldPath, Step},
-        redact::{Sensitivity, Shown},
+        redact::{Sensitivity, ShownValue},
         schema::Shape,
     },
     helm::{identity::DeclaredObject, lifecycle::Phase, manifest::marks},
@@ -54,7 +54,7 @@ impl Claim {
 
     /// While Helm may be at work, an object that one active manifest does not hold is free.
     pub(super) fn leaves_free(&self) -> bool {
-        let is_absent = |revision: &RevisionClaim| matches!(revision.held, Held::Absent);
+        let is_absent = |revision: &RevisionClaim| matches!(revision.held, RevisionObject::Absent);
         self.agreement() == Agreement::Every && self.revisions.iter().any(is_absent)
     }
 
@@ -81,16 +81,16 @@ pub(super) fn manifests<'c>(
 ) -> Manifests<'c> {
     let mut doubt = None;
     let mut slot = |revision: &'c RevisionClaim| match &revision.held {
-        Held::Absent => None,
-        Held::Unreadable => {
+        RevisionObject::Absent => None,
+        RevisionObject::Unreadable => {
             doubt = Some(Reason::RecordUnreadable);
             None
         }
-        Held::Declared(object) if !comparable(object) => {
+        RevisionObject::Declared(object) if !comparable(object) => {
             doubt = Some(Reason::VersionDiffers);
             None
         }
-        Held::Declared(object) => Some(Json::of(&object.json)),
+        RevisionObject::Declared(object) => Some(Json::of(&object.json)),
     };
     let mut slots = claim.revisions.iter();
     let first = slots.next().map(&mut slot);
@@ -288,7 +288,7 @@ pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Chang
         )),
         live: show(whole.map_or(violation.old, |whole| whole.old)),
         requested: if violation.too_complex {
-            Shown::Text(TOO_COMPLEX.to_owned())
+            ShownValue::Text(TOO_COMPLEX.to_owned())
         } else {
             show(whole.map_or(violation.new, |whole| whole.new))
         },

@@ -58,8 +58,8 @@ impl Claim {
         self.revisions
             .iter()
             .find_map(|revision| match &revision.held {
-                Held::Declared(object) => Some(&**object),
-                Held::Absent | Held::Unreadable => None,
+                RevisionObject::Declared(object) => Some(&**object),
+                RevisionObject::Absent | RevisionObject::Unreadable => None,
             })
     }
 }
@@ -86,8 +86,8 @@ impl Claim {
         self.revisions
             .iter()
             .filter_map(|revision| match &revision.held {
-                Held::Declared(object) => Some(Tree::of(&object.json)),
-                Held::Absent | Held::Unreadable => None,
+                RevisionObject::Declared(object) => Some(Tree::of(&object.json)),
+                RevisionObject::Absent | RevisionObject::Unreadable => None,
             })
     }
 }
@@ -100,7 +100,7 @@ pub(super) enum Deletion {
     /// One of its records cannot be read.
     Unreadable,
     /// Every active manifest holds the object.
-    Held,
+    RevisionObject,
 }
 
 impl Claim {
@@ -110,13 +110,16 @@ impl Claim {
             return Deletion::Free(Reason::Uninstalling);
         }
         let mut helds = self.revisions.iter().map(|revision| &revision.held);
-        if helds.clone().any(|held| matches!(held, Held::Absent)) {
+        if helds
+            .clone()
+            .any(|held| matches!(held, RevisionObject::Absent))
+        {
             return Deletion::Free(Reason::NotDeclared);
         }
-        if helds.any(|held| matches!(held, Held::Unreadable)) {
+        if helds.any(|held| matches!(held, RevisionObject::Unreadable)) {
             return Deletion::Unreadable;
         }
-        Deletion::Held
+        Deletion::RevisionObject
     }
 }
 
@@ -135,12 +138,12 @@ pub struct RevisionClaim {
     /// Revision number.
     pub revision: u32,
     /// Whether and how its manifest holds the object.
-    pub held: Held,
+    pub held: RevisionObject,
 }
 
 /// Whether a revision's manifest holds an object.
 #[derive(Clone, Debug)]
-pub enum Held {
+pub enum RevisionObject {
     /// It holds this object.
     Declared(Arc<DeclaredObject>),
     /// It does not hold the object.

@@ -85,7 +85,7 @@ mod tests {
     #[case::in_a_trusted_namespace("flux", Reach::Elsewhere, None, Some((Reach::Trusted, false)))]
     #[case::a_copy_that_is_named("evil", Reach::Copy, Some("shop/web"), None)]
     #[case::a_copy_in_a_trusted_namespace("flux", Reach::Copy, None, Some((Reach::Trusted, false)))]
-    fn a_record_speaks_for_its_own_namespace_and_for_what_names_it(
+    fn a_record_reaches_its_own_namespace_and_objects_that_name_its_release(
         #[case] storage: &str,
         #[case] reach: Reach,
         #[case] owner: Option<&str>,
@@ -102,7 +102,7 @@ mod tests {
 
     /// Two releases with the same name that both declare the object.
     #[test]
-    fn of_two_releases_of_one_name_the_one_counts_that_the_object_names() {
+    fn only_the_release_that_the_object_names_counts() {
         let claims = || {
             vec![
                 claim("evil/web", "evil", Reach::Elsewhere),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_owner_is_not_known_a_claim_counts_and_excuses_nothing() {
+    fn a_claim_with_an_unknown_owner_counts_but_excuses_nothing() {
         let claims = vec![claim("shop/web", "evil", Reach::Elsewhere)];
         let settled = settle(claims, &Owner::Unseen, |_| false);
         assert!(settled.counting.iter().all(|claim| !claim.reach.excuses()));

@@ -158,7 +158,7 @@ mod tests {
     #[case::denied_to_nobody(VIOLATION, EmergencyAccess::None, Decision::Indeterminate)]
     #[case::recorded_as_it_is(VIOLATION, EmergencyAccess::Granted, Decision::BreakGlass)]
     #[case::pass(PASS, EmergencyAccess::None, Decision::Allow)]
-    fn a_violation_by_the_index_alone_is_never_denied(
+    fn a_violation_from_the_index_alone_is_never_denied(
         #[case] reason: Reason,
         #[case] access: EmergencyAccess,
         #[case] expected: Decision,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_decision_has_a_word_of_its_own() {
+    fn each_decision_has_a_distinct_name() {
         let words = [
             Decision::Allow,
             Decision::Indeterminate,

@@ -148,7 +148,7 @@ fn found(question: &Question<'_>, claim: &Claim, steering: &[Steering], is_leavi
                     found.undecided = Some(Reason::RecordUnreadable);
                     continue;
                 }
-                Deletion::Held => {}
+                Deletion::RevisionObject => {}
             }
         }
         if let Some(rule) = exemption(question, &of, one) {

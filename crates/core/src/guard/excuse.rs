@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::HashMap};
 
 use super::{
-    claim::{Claim, Held},
+    claim::{Claim, RevisionObject},
     question::Question,
 };
 use crate::{
@@ -40,7 +40,7 @@ impl<'q> Others<'q> {
         let others = others.filter(|other| other.release != claim.release && other.reach.excuses());
         let manifests = others.flat_map(|other| {
             let declared = other.revisions.iter().filter_map(|revision| {
-                let Held::Declared(object) = &revision.held else {
+                let RevisionObject::Declared(object) = &revision.held else {
                     return None;
                 };
                 Some(Manifest {

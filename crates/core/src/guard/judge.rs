@@ -115,7 +115,7 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
             Deletion::Free(Reason::NotDeclared) => {}
             Deletion::Free(why) => reason = why,
             Deletion::Unreadable => reason = Reason::RecordUnreadable,
-            Deletion::Held => findings.push(claim.finding(question, Vec::new())),
+            Deletion::RevisionObject => findings.push(claim.finding(question, Vec::new())),
         }
     }
     match (findings.is_empty(), reason.outcome(), exempt) {

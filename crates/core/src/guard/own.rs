@@ -60,7 +60,7 @@ mod tests {
     #[case::by_chart(KnownBy::Chart, "ops", "guard", "helm-guard-1.0.0", true)]
     #[case::chart_elsewhere(KnownBy::Chart, "shop", "guard", "helm-guard-1.0.0", false)]
     #[case::another_chart(KnownBy::Chart, "ops", "web", "helm-guard-ui-1.0.0", false)]
-    fn the_own_release_is_in_the_guards_namespace_and_known_by_one_trait(
+    fn the_guards_own_release_is_identified_in_its_own_namespace(
         #[case] known_by: KnownBy,
         #[case] namespace: &str,
         #[case] name: &str,

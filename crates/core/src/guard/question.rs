@@ -6,7 +6,7 @@ use super::{claim::Claim, request::Request, subject::ObjectRef};
 use crate::{
     compare::{dig, redact::Redactor, rules::Empties, schema::Shape},
     policy::{
-        Act, Labels, Object, Place, Policy, Requester,
+        Act, Labels, ObjectPlace, Policy, Requester, RuleObject,
         license::{Evidence, Facts},
         tree::Tree,
     },
@@ -91,9 +91,9 @@ pub struct Question<'q> {
 
 impl Question<'_> {
     /// The place of the object, from the view of one release.
-    pub(super) fn object<'c>(&'c self, claim: &'c Claim, manifest: &'c Tree<'c>) -> Object<'c> {
-        Object {
-            place: Place {
+    pub(super) fn object<'c>(&'c self, claim: &'c Claim, manifest: &'c Tree<'c>) -> RuleObject<'c> {
+        RuleObject {
+            place: ObjectPlace {
                 group: self.object.group,
                 kind: self.object.kind,
                 namespace: self.object.namespace,

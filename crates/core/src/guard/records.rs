@@ -56,9 +56,9 @@ pub struct StoredRecord {
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct RecordObject {
     #[serde(default)]
-    metadata: Metadata,
+    metadata: RecordObjectMeta,
     #[serde(default, rename = "type")]
     secret_type: Option<String>,
     #[serde(default)]
@@ -69,7 +69,7 @@ struct Object {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Metadata {
+struct RecordObjectMeta {
     name: String,
     labels: Option<BTreeMap<String, String>>,
     deletion_timestamp: Option<IgnoredAny>,
@@ -91,7 +91,7 @@ impl StoredRecord {
             ("", "ConfigMap") => Driver::ConfigMap,
             _ => return None,
         };
-        let object: Object = serde_json::from_str(object.get()).ok()?;
+        let object: RecordObject = serde_json::from_str(object.get()).ok()?;
         let is_typed = object.secret_type.as_deref() == Some(SECRET_TYPE);
         let labels = object.metadata.labels.unwrap_or_default();
         let is_helms = labels.get("owner").is_some_and(|owner| owner == "helm");
@@ -174,7 +174,7 @@ pub fn is_leaving(object: Raw<'_>) -> bool {
     #[derive(Deserialize)]
     struct Any {
         #[serde(default)]
-        metadata: Metadata,
+        metadata: RecordObjectMeta,
     }
     serde_json::from_str::<Any>(object.get())
         .is_ok_and(|object| object.metadata.deletion_timestamp.is_some())
@@ -198,23 +198,23 @@ impl Defined {
     pub fn by(definition: Raw<'_>) -> Option<Self> {
         #[derive(Deserialize)]
         struct Definition {
-            spec: Spec,
+            spec: CrdSpec,
         }
         #[derive(Deserialize)]
-        struct Spec {
+        struct CrdSpec {
             group: String,
-            names: Names,
+            names: CrdNames,
             #[serde(default)]
             scope: String,
             #[serde(default)]
-            versions: Vec<Version>,
+            versions: Vec<CrdVersion>,
         }
         #[derive(Deserialize)]
-        struct Names {
+        struct CrdNames {
             kind: String,
         }
         #[derive(Deserialize)]
-        struct Version {
+        struct CrdVersion {
             name: String,
             #[serde(default)]
             served: bool,

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_names_the_token_that_they_came_with() {
+    fn a_user_has_the_id_of_their_token() {
         let id = |extra: &str| {
             let text = format!(r#"{{"username":"alice","extra":{extra}}}"#);
             let user: User<'_> = serde_json::from_str(&text).unwrap();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_manager_is_there_if_the_client_named_one() {
+    fn the_field_manager_is_the_one_that_the_client_named() {
         let named = |options: &str| {
             let text = format!(r#"{{"uid":"1","operation":"UPDATE","options":{options}}}"#);
             let request: Request<'_> = serde_json::from_str(&text).unwrap();

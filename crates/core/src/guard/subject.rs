@@ -219,7 +219,7 @@ mod tests {
     #[case::digits("0shop9", "9web0", true)]
     #[case::as_long_as_may_be("shop", &"w".repeat(253), true)]
     #[case::too_long("shop", &"w".repeat(254), false)]
-    fn an_owner_is_named_by_names_alone(
+    fn an_owner_is_ignored_unless_its_names_are_valid(
         #[case] namespace: &str,
         #[case] name: &str,
         #[case] expected: bool,
@@ -306,7 +306,7 @@ mod tests {
         r#""operation":"UPDATE","subResource":"proxy","oldObject":{},"object":{"a":1}"#,
         Some(Reason::NotJudged)
     )]
-    fn what_needs_no_look_up_is_answered_at_once(
+    fn requests_without_a_lookup_are_answered_at_once(
         #[case] parts: &str,
         #[case] expected: Option<Reason>,
     ) {
@@ -349,7 +349,7 @@ mod tests {
     #[case::core_namespace("", "Namespace", "")]
     #[case::another_groups_namespace("example.com", "Namespace", "shop")]
     #[case::another_kind("", "Service", "shop")]
-    fn only_the_core_namespace_is_in_none(
+    fn only_the_core_namespace_kind_is_cluster_scoped(
         #[case] group: &str,
         #[case] kind: &str,
         #[case] expected: &str,
@@ -384,7 +384,7 @@ mod tests {
     #[case::eviction("pods", "eviction", "Eviction")]
     #[case::binding("pods", "binding", "Binding")]
     #[case::binding_without_a_subresource("bindings", "", "Binding")]
-    fn what_is_created_for_a_pod_is_about_the_pod(
+    fn evictions_and_bindings_are_about_the_pod(
         #[case] resource: &str,
         #[case] subresource: &str,
         #[case] kind: &str,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_are_those_before_and_after_each_once() {
+    fn owners_before_and_after_are_listed_once() {
         let owned = |name: &str| {
             json!({"metadata": {"annotations": {
                 "meta.helm.sh/release-name": name,

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::{
-    claim::{Claim, Held},
+    claim::{Claim, RevisionObject},
     question::{ClaimContext, Question},
     verdict::{Change, Finding, Reason, Verdict},
 };
@@ -82,9 +82,9 @@ fn declared(claim: &Claim) -> Option<Vec<Tree<'_>>> {
     let mut trees = Vec::new();
     for revision in &claim.revisions {
         match &revision.held {
-            Held::Declared(object) => trees.push(Tree::of(&object.json)),
-            Held::Absent => {}
-            Held::Unreadable => return None,
+            RevisionObject::Declared(object) => trees.push(Tree::of(&object.json)),
+            RevisionObject::Absent => {}
+            RevisionObject::Unreadable => return None,
         }
     }
     Some(trees)

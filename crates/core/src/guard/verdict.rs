@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     api::Mode,
-    compare::{path::FieldPath, redact::Shown},
+    compare::{path::FieldPath, redact::ShownValue},
     helm::{ReleaseName, record::ApplyMethod},
 };
 
@@ -128,7 +128,7 @@ pub enum Reason {
     DeclaresOutsideScope,
     /// A namespace is deleted in which releases have records or objects.
     NamespaceHoldsReleases,
-    /// A custom resource definition is deleted whose instances releases declare.
+    /// A CRD is deleted whose instances releases declare.
     DefinitionInUse,
     /// A declared object is written by a request whose review is too large to be evaluated.
     TooLarge,
@@ -272,11 +272,11 @@ pub struct Change {
     /// Its path.
     pub path: FieldPath,
     /// The value that the manifest declares (the newest active revision's, where they differ).
-    pub declared: Shown,
+    pub declared: ShownValue,
     /// The value before the request.
-    pub live: Shown,
+    pub live: ShownValue,
     /// The value that the request would set.
-    pub requested: Shown,
+    pub requested: ShownValue,
 }
 
 #[cfg(test)]
@@ -285,7 +285,7 @@ mod tests {
 
     /// Dashboards and alerts use these names.
     #[test]
-    fn each_reason_has_its_word_and_its_kind_of_answer() {
+    fn each_reason_has_its_name_and_its_kind_of_answer() {
         let (pass, violation, unknown) =
             (Outcome::Pass, Outcome::Violation, Outcome::Indeterminate);
         let table = [

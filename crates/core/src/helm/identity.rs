@@ -126,7 +126,7 @@ mod tests {
         "Deployment",
         "extensions.example.com"
     )]
-    fn a_kind_that_moved_is_found_in_its_current_group(
+    fn a_moved_kind_is_found_in_its_current_group(
         #[case] group: &str,
         #[case] kind: &str,
         #[case] expected: &str,

@@ -205,7 +205,7 @@ mod tests {
     #[rstest]
     #[case::no_record(&[])]
     #[case::uninstalled_with_its_history(&[(1, Superseded), (2, Uninstalled)])]
-    fn what_is_not_installed_is_not_guarded(#[case] revisions: &[(u32, Status)]) {
+    fn an_uninstalled_release_is_not_guarded(#[case] revisions: &[(u32, Status)]) {
         assert_eq!(active_set(revisions), None);
     }
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_of_helm_names_its_status_and_any_other_is_unknown() {
+    fn each_status_has_helms_name_and_any_other_is_unknown() {
         for status in [
             Unknown,
             Deployed,

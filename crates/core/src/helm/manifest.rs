@@ -24,7 +24,7 @@ use crate::{
 mod normalize;
 mod split;
 
-use split::Document;
+use split::ManifestDocument;
 
 /// The most bytes of JSON of a declared object: twice what etcd accepts.
 pub const OBJECT_BYTES: usize = 3 << 20;
@@ -63,7 +63,7 @@ impl Manifest {
         self.problems.len() + self.more_problems
     }
 
-    fn note(&mut self, document: &Document<'_>, error: DocumentError) {
+    fn note(&mut self, document: &ManifestDocument<'_>, error: DocumentError) {
         if self.problems.len() == PROBLEMS {
             self.more_problems += 1;
             return;
@@ -139,7 +139,7 @@ fn read(manifest: &str, release: &ReleaseName, hooks: Hooks) -> Manifest {
     let mut found = Manifest::default();
     let mut room = MANIFEST_BYTES;
     if manifest.len() > room {
-        let whole = Document {
+        let whole = ManifestDocument {
             line: 1,
             source: None,
             text: manifest,
@@ -216,7 +216,7 @@ fn flatten(value: Value) -> Vec<Item> {
 
 fn declare(
     mut object: Map<String, Value>,
-    document: &Document<'_>,
+    document: &ManifestDocument<'_>,
     release: &ReleaseName,
 ) -> Result<DeclaredObject, DocumentError> {
     let named = |map, key, field| text(map, key).ok_or(DocumentError::Field(field));

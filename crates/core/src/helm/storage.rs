@@ -259,7 +259,7 @@ mod tests {
     #[rstest]
     #[case::helm_2("web.v1")]
     #[case::something_else("chart-museum-cache")]
-    fn what_is_no_record_of_helm_3_is_ignored(#[case] object: &str) {
+    fn other_objects_with_helms_label_are_ignored(#[case] object: &str) {
         assert_eq!(read(object, &[("OWNER", "TILLER")]), Ok(None));
     }
 }

@@ -40,16 +40,16 @@ const HEADER_BYTES: usize = 4096;
 /// The most denials that are counted: each is remembered for the whole window.
 const DENIALS: u32 = 10_000;
 
-/// So many emergency changes of one identity are told by themselves, unless the policy says otherwise.
+/// The default number of emergency changes of one identity that have an alert each, and its window.
 const BREAK_GLASS: AlertRate = AlertRate {
     above: 20,
     within: Span::seconds(600),
 };
 
-/// Emergency changes that may be told by themselves at most.
+/// The most emergency changes that may have an alert each.
 const ALONE: u32 = 1_000;
 
-/// The longest that emergency changes may wait to be told together.
+/// The longest wait of emergency changes for their common alert.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// The address of `PagerDuty`'s Events API, outside its EU region
@@ -79,7 +79,7 @@ pub struct Plan {
     pub sinks: Vec<Arc<Sink>>,
     /// The rate of denials that raises an alert.
     pub denials: Option<AlertRate>,
-    /// More emergency changes of one identity are told together, if the policy says when.
+    /// The number of emergency changes of one identity beyond which they share an alert, and its window.
     pub break_glass: Option<AlertRate>,
     /// The runbook.
     pub runbook_url: Option<String>,
@@ -237,7 +237,7 @@ impl Plan {
         })
     }
 
-    /// More emergency changes of one identity than this are told together.
+    /// The number of emergency changes of one identity beyond which they share an alert.
     pub fn break_glass_rate(&self) -> AlertRate {
         self.break_glass.unwrap_or(BREAK_GLASS)
     }

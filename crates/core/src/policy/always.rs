@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{
-    Change, Object,
+    Change, RuleObject,
     control_plane::{
         APISERVER, ATTACHDETACH_CONTROLLER, CLOUD_CONTROLLER_MANAGER,
         CLOUD_CONTROLLER_MANAGER_USER, CRONJOB_CONTROLLER, DAEMON_SET_CONTROLLER,
@@ -80,7 +80,11 @@ fn always() -> &'static Always {
 }
 
 /// Whether the change is allowed.
-pub(super) fn passes(identity: UserIdentity<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
+pub(super) fn passes(
+    identity: UserIdentity<'_>,
+    object: &RuleObject<'_>,
+    change: Change<'_>,
+) -> bool {
     let covers = |patterns: &[Pattern]| {
         patterns
             .iter()

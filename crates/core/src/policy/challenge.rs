@@ -105,7 +105,7 @@ mod tests {
     #[case::rule_for_more(RULES, json!([rule("a", &[shop()])]), json!([rule("a", &[shop()]), rule("b", &[challenge(), shop()])]), false)]
     #[case::rule_loses_its_host(RULES, json!([rule("a", &[shop()])]), json!([rule("", &[shop()]), rule("b", &[challenge()])]), false)]
     #[case::elsewhere(".spec.tls", json!([]), json!([]), false)]
-    fn only_routes_to_solvers_may_come_and_go(
+    fn only_routes_to_solvers_may_be_added_and_removed(
         #[case] at: &str,
         #[case] old: Value,
         #[case] new: Value,

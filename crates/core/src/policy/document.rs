@@ -16,11 +16,11 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// The document around the spec.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
+struct PolicyDocument {
     api_version: String,
     kind: String,
     #[serde(default)]
-    metadata: Metadata,
+    metadata: PolicyMetadata,
     #[serde(default)]
     spec: Value,
     /// `kubectl get -o yaml` prints one.
@@ -30,7 +30,7 @@ struct Document {
 
 /// Only the name in the metadata matters.
 #[derive(Default, Deserialize)]
-struct Metadata {
+struct PolicyMetadata {
     #[serde(default)]
     name: Option<String>,
 }
@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
     }
     let read = yaml::read(text, &Allowance::default());
     let value = problems.take("document", read).unwrap_or_default();
-    let document = problems.take("document", serde_json::from_value::<Document>(value));
+    let document = problems.take("document", serde_json::from_value::<PolicyDocument>(value));
     let Some(document) = document else {
         return Err(problems.into_error());
     };
@@ -151,7 +151,7 @@ mod tests {
         "spec.breakGlass: \"1d\" is no length of time"
     )]
     #[case::no_yaml("spec: [\n", "document: it is not YAML")]
-    fn what_does_not_fit_is_said_with_its_place(#[case] text: &str, #[case] says: &str) {
+    fn an_unknown_field_is_reported_with_its_place(#[case] text: &str, #[case] says: &str) {
         let text = if text.contains("kind:") {
             text.to_owned()
         } else {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_is_not_read() {
+    fn an_endless_file_is_not_read() {
         let text = " ".repeat(MAX_BYTES + 1);
         assert!(parse(&text).unwrap_err().to_string().contains("bytes"));
     }

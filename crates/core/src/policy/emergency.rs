@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    Place,
+    ObjectPlace,
     identity::{Identities, UserIdentity},
     problem::Problems,
     scope::covers,
@@ -71,7 +71,7 @@ impl Emergencies {
     }
 
     /// Whether this is a break-glass identity there.
-    pub fn reaches(&self, identity: UserIdentity<'_>, place: &Place<'_>) -> bool {
+    pub fn reaches(&self, identity: UserIdentity<'_>, place: &ObjectPlace<'_>) -> bool {
         let mut identities = self.identities.iter();
         identities.any(|(who, scope)| who.hold(identity) && covers(scope, place))
     }
@@ -155,12 +155,12 @@ mod tests {
     #[case::reason(json!({"requireReason": true}), true)]
     #[case::ticket(json!({"requireTicket": true}), true)]
     #[case::approval(json!({"approvals": 1}), true)]
-    fn what_only_a_grant_can_tell_asks_for_one(#[case] spec: Value, #[case] expected: bool) {
+    fn a_requirement_of_grants_implies_a_grant(#[case] spec: Value, #[case] expected: bool) {
         assert_eq!(emergencies(spec).unwrap().ask_for_a_grant(), expected);
     }
 
     #[test]
-    fn the_accounts_that_may_break_the_glass_are_known_by_their_namespaces() {
+    fn the_namespaces_of_break_glass_service_accounts_are_known() {
         let rules = emergencies(json!({"identities": [
             {"subjects": {"serviceAccounts": ["break-glass/ops"], "users": ["ada"]}},
             {"subjects": {"users": ["system:serviceaccount:other:ops", "third/ops"],
@@ -180,13 +180,13 @@ mod tests {
         json!({"approvers": {"groups": ["system:authenticated"]}}),
         "spec.breakGlass.approvers"
     )]
-    fn names_that_stand_for_everybody_are_refused(#[case] spec: Value, #[case] says: &str) {
+    fn groups_of_everybody_are_rejected(#[case] spec: Value, #[case] says: &str) {
         let error = emergencies(spec).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 
     #[test]
-    fn who_is_named_for_one_namespace_does_not_reach_another() {
+    fn an_identity_for_one_namespace_does_not_reach_another() {
         let rules = emergencies(json!({"identities": [
             {"subjects": {"users": ["ada"]}, "scope": {"namespaces": ["shop"]}},
             {"subjects": {"users": ["bob"]}},
@@ -196,7 +196,7 @@ mod tests {
             namespace: "db".to_owned(),
             name: "db".to_owned(),
         };
-        let place = Place {
+        let place = ObjectPlace {
             group: "",
             kind: "Service",
             namespace: "db",

@@ -262,20 +262,20 @@ mod tests {
     #[case::two_slashes("a/b/c")]
     #[case::namespace_with_a_dot("ops.east/emergency")]
     #[case::account_that_is_too_long(&format!("ops/{}", "e".repeat(254)))]
-    fn a_name_with_slashes_that_is_no_service_account_stays_as_it_is(#[case] name: &str) {
+    fn an_invalid_service_account_name_stays_a_user_name(#[case] name: &str) {
         let identities = Identities::new([name.to_owned()], []).unwrap();
         assert!(holds(&identities, name, &[]));
     }
 
     #[test]
-    fn nobody_breaks_a_glass_that_nobody_was_given() {
+    fn without_identities_nobody_has_break_glass() {
         let identities = Identities::default();
         assert!(identities.is_empty());
         assert!(!holds(&identities, "", &[""]));
     }
 
     #[test]
-    fn what_a_namespace_owner_could_mint_is_refused() {
+    fn names_that_a_namespace_owner_can_obtain_are_rejected() {
         let group = Identities::new([], ["system:serviceaccounts:shop".to_owned()]);
         let said = group.unwrap_err().to_string();
         assert!(said.contains("name the service accounts"), "{said}");
@@ -296,7 +296,7 @@ mod tests {
     #[case::pattern("system:serviceaccount:ops:*", "match exactly")]
     #[case::everyone("system:authenticated", "stands for everyone")]
     #[case::every_account("system:serviceaccounts", "stands for everyone")]
-    fn a_name_that_cannot_be_meant_is_refused(#[case] name: &str, #[case] says: &str) {
+    fn an_invalid_name_is_rejected(#[case] name: &str, #[case] says: &str) {
         for (users, groups) in [(vec![name], vec![]), (vec![], vec![name])] {
             let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
             let error = Identities::new(owned(users), owned(groups)).unwrap_err();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Change, Object, Requester, pattern::Pattern, problem::Problems, query::Query, rules::patterns,
-    scope::covers, target::Target,
+    Change, Requester, RuleObject, pattern::Pattern, problem::Problems, query::Query,
+    rules::patterns, scope::covers, target::ObjectSelector,
 };
 use crate::api::{
     Scope,
@@ -30,7 +30,7 @@ pub struct Ignored {
     paths: Vec<Pattern>,
     queries: Vec<Query>,
     managers: Vec<String>,
-    target: Target,
+    target: ObjectSelector,
     scope: Scope,
 }
 
@@ -82,9 +82,9 @@ pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
     compiled
 }
 
-fn target(document: Option<&TargetDocument>, at: &str, problems: &mut Problems) -> Target {
-    document.map_or_else(Target::default, |document| {
-        Target::compile(document, &format!("{at}.target"), problems)
+fn target(document: Option<&TargetDocument>, at: &str, problems: &mut Problems) -> ObjectSelector {
+    document.map_or_else(ObjectSelector::default, |document| {
+        ObjectSelector::compile(document, &format!("{at}.target"), problems)
     })
 }
 
@@ -95,7 +95,7 @@ impl Ignored {
     }
 
     /// Whether this change is ignored.
-    pub fn covers(&self, by: Requester<'_>, object: &Object<'_>, change: Change<'_>) -> bool {
+    pub fn covers(&self, by: Requester<'_>, object: &RuleObject<'_>, change: Change<'_>) -> bool {
         covers(&self.scope, &object.place)
             && self.target.holds(object)
             && (self
@@ -123,7 +123,7 @@ impl Ignored {
 }
 
 /// Whether the object's own manifest allows anyone to change this. Invalid paths there are ignored.
-pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
+pub fn by_chart(object: &RuleObject<'_>, change: Change<'_>) -> Option<Arc<str>> {
     let manifest = object.manifest?;
     let read = || {
         let paths = manifest.metadata("annotations", IGNORE_ANNOTATION);
@@ -142,7 +142,7 @@ pub fn by_chart(object: &Object<'_>, change: Change<'_>) -> Option<Arc<str>> {
 #[derive(Clone, Debug)]
 pub struct Exception {
     paths: Vec<Pattern>,
-    target: Target,
+    target: ObjectSelector,
 }
 
 /// Compiles the exceptions of a policy.
@@ -162,7 +162,7 @@ pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exceptio
 
 impl Exception {
     /// Whether this change is allowed.
-    pub fn covers(&self, object: &Object<'_>, change: Change<'_>) -> bool {
+    pub fn covers(&self, object: &RuleObject<'_>, change: Change<'_>) -> bool {
         self.target.holds(object)
             && self
                 .paths

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_licenses_nobody() {
+    fn unknown_facts_license_nobody() {
         for license in [
             TTL,
             EDIT,

@@ -191,7 +191,7 @@ fn overrides(old: &Value, new: &Value, looser: &mut Vec<String>) {
     }
 }
 
-/// If nobody is named, everybody may deploy.
+/// If nobody is named, anyone may deploy.
 fn deployers(old: &Value, new: &Value, looser: &mut Vec<String>) {
     let at = "records.deployers";
     match (items(old).next(), items(new).next()) {
@@ -329,7 +329,7 @@ mod tests {
     #[case::unrecorded_changes_pass(
         json!({"breakGlass": {"onRecordFailure": "Deny"}}), json!({}), "breakGlass.onRecordFailure"
     )]
-    fn what_became_laxer_is_named(#[case] old: Value, #[case] new: Value, #[case] says: &str) {
+    fn laxer_parts_are_named(#[case] old: Value, #[case] new: Value, #[case] says: &str) {
         let found = looser(&old, &new);
         assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
         let back = looser(&new, &old);
@@ -345,7 +345,7 @@ mod tests {
     )]
     #[case::another_runbook(json!({}), json!({"runbookURL": "https://example.com"}))]
     #[case::the_kill_switch_has_its_own_alert(json!({}), json!({"suspend": true}))]
-    fn what_is_no_laxer_is_not_named(#[case] old: Value, #[case] new: Value) {
+    fn stricter_parts_are_not_named(#[case] old: Value, #[case] new: Value) {
         assert_eq!(looser(&old, &new), Vec::<String>::new());
     }
 
@@ -371,7 +371,7 @@ mod tests {
             {"name": "more", "type": "slack", "url": "http://127.0.0.1:9/"}]),
         &[]
     )]
-    fn a_sink_that_hears_no_more_is_named(#[case] sinks: Value, #[case] says: &[&str]) {
+    fn a_removed_or_changed_sink_is_named(#[case] sinks: Value, #[case] says: &[&str]) {
         let plan = |sinks: Value| {
             let spec = spec(&json!({"alerts": {"sinks": sinks}}));
             Plan::compile(&spec.alerts, None).unwrap()

@@ -163,7 +163,7 @@ mod tests {
     #[case::in_an_atomic_list(".spec.args[2]", true)]
     #[case::by_two_keys(".spec.ports[port=80,protocol=TCP].name", true)]
     #[case::in_a_set(".metadata.finalizers[a/b]", true)]
-    fn a_manager_owns_what_its_fields_say(#[case] path: &str, #[case] owned: bool) {
+    fn a_manager_owns_its_managed_fields(#[case] path: &str, #[case] owned: bool) {
         let object = json!({"metadata": {"managedFields": [
             {"manager": "other", "fieldsV1": {"f:data": {"f:a": {}}}},
             {"manager": "keda", "fieldsV1": {

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 
 use semver::{Version, VersionReq};
 
-use super::{Labels, Object, problem::Problems, scope::holds_kind, selector::Selector};
+use super::{Labels, RuleObject, problem::Problems, scope::holds_kind, selector::Selector};
 use crate::api::{
     GroupKind, GuardPolicySpec, Mode,
     policy::overrides::{Match, Override, UndeclaredMode},
@@ -44,12 +44,12 @@ struct Matches {
     labels: Option<Selector>,
     release_names: Vec<String>,
     release_namespaces: Vec<String>,
-    chart: Option<Chart>,
+    chart: Option<ChartMatch>,
     kinds: Vec<GroupKind>,
 }
 
 #[derive(Clone, Debug)]
-struct Chart {
+struct ChartMatch {
     name: String,
     version: Option<VersionReq>,
 }
@@ -91,12 +91,12 @@ impl Modes {
     }
 
     /// The mode for a violation there.
-    pub fn mode(&self, object: &Object<'_>) -> Mode {
+    pub fn mode(&self, object: &RuleObject<'_>) -> Mode {
         self.strictest(object, self.mode, |one| one.mode)
     }
 
     /// What happens there to changes of undeclared fields.
-    pub fn undeclared(&self, object: &Object<'_>) -> UndeclaredMode {
+    pub fn undeclared(&self, object: &RuleObject<'_>) -> UndeclaredMode {
         // The strictest is the greatest.
         let default = Reverse(self.undeclared);
         self.strictest(object, default, |one| one.undeclared.map(Reverse))
@@ -117,7 +117,7 @@ impl Modes {
     /// unknown, the strictest candidate.
     fn strictest<T: Copy + Ord>(
         &self,
-        object: &Object<'_>,
+        object: &RuleObject<'_>,
         default: T,
         says: impl Fn(&Compiled) -> Option<T>,
     ) -> T {
@@ -184,7 +184,7 @@ impl Matches {
                 .version
                 .as_deref()
                 .and_then(|range| problems.take(&at, VersionReq::parse(range)));
-            Chart {
+            ChartMatch {
                 name: chart.name,
                 version,
             }
@@ -224,7 +224,7 @@ impl Matches {
         .fold(0, |weight, given| weight << 1 | u8::from(*given))
     }
 
-    fn meet(&self, object: &Object<'_>) -> Meets {
+    fn meet(&self, object: &RuleObject<'_>) -> Meets {
         let among =
             |names: &[String], name: &str| names.is_empty() || names.iter().any(|one| one == name);
         let is_met = among(&self.release_names, &object.place.release.name)
@@ -267,7 +267,7 @@ impl Matches {
     }
 }
 
-impl Chart {
+impl ChartMatch {
     /// Whether `name-version` is this chart. The name must be followed by a version, or `web` would
     /// match `web-api-1.0.0` too.
     fn is(&self, chart: &str) -> bool {

@@ -13,10 +13,10 @@ use crate::compare::{
 
 /// Some paths, and everything below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Vec<Part>);
+pub struct Pattern(Vec<PatternStep>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum PatternStep {
     /// Matches any one step.
     Any,
     /// A step of a JSON pointer: a field, or a position in the manifest's list.
@@ -60,8 +60,8 @@ impl Pattern {
             .parse()
             .map_err(|error| PatternError::Path(text.to_owned(), error))?;
         let part = |step: &Step| match step {
-            Step::Field(any) | Step::Value(any) if any == "*" => Part::Any,
-            step => Part::Step(step.clone()),
+            Step::Field(any) | Step::Value(any) if any == "*" => PatternStep::Any,
+            step => PatternStep::Step(step.clone()),
         };
         Ok(Self(path.steps().iter().map(part).collect()))
     }
@@ -91,30 +91,30 @@ impl Pattern {
     }
 }
 
-fn exists(parts: &[Part], value: &Value) -> bool {
+fn exists(parts: &[PatternStep], value: &Value) -> bool {
     let Some((part, rest)) = parts.split_first() else {
         return !value.is_null();
     };
     let children: Vec<&Value> = match (part, value) {
-        (Part::Any, Value::Object(fields)) => fields.values().collect(),
-        (Part::Any, Value::Array(items)) => items.iter().collect(),
-        (Part::Token(name), Value::Object(fields)) => fields.get(name).into_iter().collect(),
-        (Part::Token(index), Value::Array(items)) => {
+        (PatternStep::Any, Value::Object(fields)) => fields.values().collect(),
+        (PatternStep::Any, Value::Array(items)) => items.iter().collect(),
+        (PatternStep::Token(name), Value::Object(fields)) => fields.get(name).into_iter().collect(),
+        (PatternStep::Token(index), Value::Array(items)) => {
             let index = index.parse::<usize>().ok();
             index
                 .and_then(|index| items.get(index))
                 .into_iter()
                 .collect()
         }
-        (Part::Step(step), value) => select::child(value, step).into_iter().collect(),
+        (PatternStep::Step(step), value) => select::child(value, step).into_iter().collect(),
         _ => Vec::new(),
     };
     children.into_iter().any(|child| exists(rest, child))
 }
 
-fn token(token: &str) -> Option<Part> {
+fn token(token: &str) -> Option<PatternStep> {
     if token == "*" {
-        return Some(Part::Any);
+        return Some(PatternStep::Any);
     }
     let mut text = String::with_capacity(token.len());
     let mut chars = token.chars();
@@ -128,10 +128,10 @@ fn token(token: &str) -> Option<Part> {
             other => other,
         });
     }
-    Some(Part::Token(text))
+    Some(PatternStep::Token(text))
 }
 
-impl Part {
+impl PatternStep {
     fn is(&self, step: &Step, position: impl FnOnce() -> Option<usize>) -> bool {
         let is_at = |wanted: usize| match step {
             Step::Field(_) => false,
@@ -242,7 +242,7 @@ mod tests {
     #[case("/metadata/a~", "~ is written ~0")]
     #[case(".spec[0", "bracket")]
     #[case(".", "no name")]
-    fn what_is_no_path_is_refused(#[case] text: &str, #[case] says: &str) {
+    fn an_invalid_pattern_is_rejected(#[case] text: &str, #[case] says: &str) {
         let error = Pattern::new(text).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }

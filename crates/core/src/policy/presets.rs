@@ -16,7 +16,7 @@ mod tests;
 pub use all::ALL;
 
 use super::{
-    Act, Object,
+    Act, RuleObject,
     identity::{Identities, UserIdentity},
     license::License,
     pattern::Pattern,
@@ -35,12 +35,12 @@ pub struct Preset {
     /// Whether it is on by default.
     pub is_default: bool,
     /// Who may do what.
-    pub entries: &'static [Entry],
+    pub entries: &'static [PresetRule],
 }
 
 /// What some identities may do to some kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PresetRule {
     /// Exact user names; none for everyone.
     pub users: &'static [&'static str],
     /// The kinds it is about, as (group, kind); none for every kind.
@@ -117,7 +117,7 @@ pub fn is_one(name: &str) -> bool {
 /// nothing.
 pub fn fitting(
     identity: UserIdentity<'_>,
-    object: &Object<'_>,
+    object: &RuleObject<'_>,
     act: Act<'_>,
 ) -> Option<&'static str> {
     let fits =
@@ -144,7 +144,7 @@ fn unknown(name: &str) -> String {
 
 impl Preset {
     fn rules(&self, subjects: Option<&Identities>, kinds: &[GroupKind]) -> Vec<Rule> {
-        let rule = |entry: &Entry| Rule {
+        let rule = |entry: &PresetRule| Rule {
             name: self.name.into(),
             who: match (subjects, entry.users) {
                 (Some(identities), _) => Who::These(identities.clone()),
@@ -165,7 +165,7 @@ impl Preset {
     }
 }
 
-impl Entry {
+impl PresetRule {
     fn kinds(&self) -> Vec<GroupKind> {
         let kind = |(group, kind): &(&str, &str)| GroupKind {
             group: (*group).to_owned(),

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_problems_the_rest_is_counted() {
+    fn problems_beyond_the_limit_are_counted() {
         assert_eq!(problems(SHOWN).lines().len(), SHOWN);
         let lines = problems(SHOWN + 8).lines();
         assert_eq!(lines.len(), SHOWN + 1);

@@ -344,13 +344,13 @@ mod tests {
     #[case::unfinished_condition("select(.a", "end")]
     #[case::no_expression_of_a_test("select(.a | test(\"(\"))", "(")]
     #[case::a_construction("{a: .b}", "{")]
-    fn what_may_not_end_is_refused_by_name(#[case] query: &str, #[case] says: &str) {
+    fn unsupported_jq_is_rejected_by_name(#[case] query: &str, #[case] says: &str) {
         let error = Query::new(query).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 
     #[test]
-    fn a_deep_expression_is_refused_and_a_wide_document_costs_no_more_than_its_size() {
+    fn deep_expressions_are_rejected_and_wide_documents_cost_their_size() {
         let deep = format!("select({}.a{})", "(".repeat(10_000), ")".repeat(10_000));
         assert!(Query::new(&deep).is_err());
         let wide = format!("[{}]", vec!["[[1],[2]]"; 50_000].join(","));

@@ -30,7 +30,7 @@ pub enum Guarded {
 
 /// `spec.records`, compiled.
 #[derive(Clone, Debug, Default)]
-pub struct Records {
+pub struct RecordRules {
     mode: Option<RecordMode>,
     namespaces: Option<RecordMode>,
     definitions: Option<RecordMode>,
@@ -46,7 +46,7 @@ struct Deployers {
     releases: Vec<ReleaseRef>,
 }
 
-impl Records {
+impl RecordRules {
     /// Compiles it and reports its problems.
     pub fn compile(spec: &document::Records, problems: &mut Problems) -> Self {
         let deployers = spec.deployers.iter().enumerate().map(|(n, deployers)| {
@@ -171,14 +171,14 @@ mod tests {
     use super::*;
     use crate::policy::PolicyError;
 
-    fn records(spec: &serde_json::Value) -> Result<Records, PolicyError> {
+    fn records(spec: &serde_json::Value) -> Result<RecordRules, PolicyError> {
         let mut problems = Problems::default();
         let spec = serde_json::from_value(spec.clone()).unwrap();
-        let records = Records::compile(&spec, &mut problems);
+        let records = RecordRules::compile(&spec, &mut problems);
         problems.conclude().map(|()| records)
     }
 
-    fn may(records: &Records, user: &str, namespace: &str, name: &str) -> bool {
+    fn may(records: &RecordRules, user: &str, namespace: &str, name: &str) -> bool {
         let release = ReleaseName {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -188,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn anyone_deploys_where_nobody_is_named() {
-        let records = Records::default();
+    fn anyone_may_deploy_if_nobody_is_named() {
+        let records = RecordRules::default();
         assert!(may(&records, "ada", "shop", "web"));
         assert_eq!(records.mode(Guarded::Deployers, Mode::Deny), None);
     }
@@ -201,7 +201,7 @@ mod tests {
     #[case::its_release("ada", "bank", "ledger", true)]
     #[case::another_release("ada", "bank", "web", false)]
     #[case::nobody("bob", "shop", "web", false)]
-    fn who_is_named_deploys_in_the_scope(
+    fn a_named_deployer_deploys_in_the_scope(
         #[case] user: &str,
         #[case] namespace: &str,
         #[case] name: &str,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_deploy_a_release_is_said_by_name_and_once() {
+    fn the_deployers_of_a_release_are_listed_once() {
         let records = records(&json!({"deployers": [
             {"subjects": {"serviceAccounts": ["shop/ci"], "groups": ["releasers"]}},
             {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn each_entry_has_a_mode_of_its_own_or_is_off() {
+    fn each_entry_has_its_own_mode_or_is_off() {
         let records = records(&json!({"mode": "Audit", "namespaces": "Off",
             "deployers": [{"subjects": {"users": ["cd"]}}], "deployersMode": "Warn"}))
         .unwrap();
@@ -290,10 +290,7 @@ mod tests {
         json!({"subjects": {"users": ["cd"]}, "scope": {"kinds": [{"kind": "Secret"}]}}),
         "spec.records.deployers[0].scope.kinds"
     )]
-    fn deployers_that_can_not_be_meant_are_refused(
-        #[case] deployers: serde_json::Value,
-        #[case] says: &str,
-    ) {
+    fn invalid_deployers_are_rejected(#[case] deployers: serde_json::Value, #[case] says: &str) {
         let error = records(&json!({"deployers": [deployers]})).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }

@@ -5,7 +5,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    Act, Object, Requester, challenge,
+    Act, Requester, RuleObject, challenge,
     identity::{Identities, UserIdentity},
     license::License,
     pattern::Pattern,
@@ -61,12 +61,17 @@ impl Rule {
     }
 
     /// Whether it allows the act: it applies, and its license exists.
-    pub fn allows(&self, by: Requester<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+    pub fn allows(&self, by: Requester<'_>, object: &RuleObject<'_>, act: Act<'_>) -> bool {
         self.is_for(by.identity, object, act) && self.license.holds(&by.evidence, by.old_object)
     }
 
     /// Whether it applies to this user, object and act, regardless of its license.
-    pub fn is_for(&self, identity: UserIdentity<'_>, object: &Object<'_>, act: Act<'_>) -> bool {
+    pub fn is_for(
+        &self,
+        identity: UserIdentity<'_>,
+        object: &RuleObject<'_>,
+        act: Act<'_>,
+    ) -> bool {
         self.holds(identity) && self.is_about(object) && self.acts.hold(object, act)
     }
 
@@ -89,7 +94,7 @@ impl Rule {
     }
 
     /// Whether it applies to objects of this kind in this place.
-    pub fn is_about(&self, object: &Object<'_>) -> bool {
+    pub fn is_about(&self, object: &RuleObject<'_>) -> bool {
         (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
             && covers(&self.scope, &object.place)
     }
@@ -113,7 +118,7 @@ impl Rule {
 }
 
 impl Acts {
-    fn hold(&self, object: &Object<'_>, act: Act<'_>) -> bool {
+    fn hold(&self, object: &RuleObject<'_>, act: Act<'_>) -> bool {
         match act {
             Act::Delete => self.delete,
             Act::Scale => self.scale,

@@ -1,17 +1,17 @@
 //! Where a rule applies: kinds, and scopes of namespaces, releases and kinds.
 
-use super::Place;
+use super::ObjectPlace;
 use crate::api::{GroupKind, Scope};
 
 /// Whether the object's kind is among them.
-pub(super) fn holds_kind(kinds: &[GroupKind], place: &Place<'_>) -> bool {
+pub(super) fn holds_kind(kinds: &[GroupKind], place: &ObjectPlace<'_>) -> bool {
     kinds
         .iter()
         .any(|one| one.group == place.group && one.kind == place.kind)
 }
 
 /// Whether a scope covers a place: every list must, and an empty list covers everything.
-pub fn covers(scope: &Scope, place: &Place<'_>) -> bool {
+pub fn covers(scope: &Scope, place: &ObjectPlace<'_>) -> bool {
     let in_namespace = || {
         let mut namespaces = scope.namespaces.iter();
         namespaces.any(|namespace| namespace == place.namespace)
@@ -55,7 +55,7 @@ mod tests {
             namespace: "flux".to_owned(),
             name: "web".to_owned(),
         };
-        let place = Place {
+        let place = ObjectPlace {
             group: "apps",
             kind: "Deployment",
             namespace: "shop",

@@ -226,7 +226,7 @@ mod tests {
     #[case("a within (b)")]
     #[case("=b")]
     #[case("a*=b")]
-    fn another_text_is_refused(#[case] text: &str) {
+    fn an_invalid_selector_is_rejected(#[case] text: &str) {
         assert!(Selector::parse(text).is_err(), "{text}");
     }
 

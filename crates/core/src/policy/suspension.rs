@@ -67,10 +67,7 @@ mod tests {
     #[case::not_said(json!({"mode": "Audit"}), None)]
     #[case::a_word_is_not_yes(json!({"suspend": "true"}), None)]
     #[case::no_document(Value::Null, None)]
-    fn the_switch_is_read_whatever_else_is_in_the_document(
-        #[case] spec: Value,
-        #[case] says: Option<&str>,
-    ) {
+    fn the_kill_switch_is_read_from_any_document(#[case] spec: Value, #[case] says: Option<&str>) {
         let suspension = Suspension::in_document(&spec).map(|on| on.to_string());
         let expected =
             says.map(|says| format!("every request is allowed without evaluation{says}"));
@@ -78,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_one_line_and_not_endless() {
+    fn a_reason_is_one_line_and_bounded() {
         let spec = json!({"suspend": true, "suspendReason": format!("a\nb{}", "x".repeat(1000))});
         let text = Suspension::in_document(&spec).unwrap().to_string();
         assert!(!text.contains('\n') && text.len() < 400, "{text}");

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{Object, problem::Problems, selector::Selector, tree::Tree};
+use super::{RuleObject, problem::Problems, selector::Selector, tree::Tree};
 use crate::api::policy::ignore::Target as Document;
 
 /// The most memory that a compiled expression may take: far more than a name needs.
@@ -10,7 +10,7 @@ const EXPRESSION_BYTES: usize = 64 << 10;
 
 /// Some objects.
 #[derive(Clone, Debug, Default)]
-pub struct Target {
+pub struct ObjectSelector {
     group: Option<Regex>,
     version: Option<Regex>,
     kind: Option<Regex>,
@@ -20,7 +20,7 @@ pub struct Target {
     annotations: Option<Selector>,
 }
 
-impl Target {
+impl ObjectSelector {
     /// Compiles a target.
     pub fn compile(document: &Document, at: &str, problems: &mut Problems) -> Self {
         let mut expression = |field: &str, text: &Option<String>| {
@@ -47,7 +47,7 @@ impl Target {
 
     /// Whether the object is selected. Labels and annotations are those of the release's manifest:
     /// anyone could have written those of the live object.
-    pub fn holds(&self, object: &Object<'_>) -> bool {
+    pub fn holds(&self, object: &RuleObject<'_>) -> bool {
         let is = |expression: &Option<Regex>, text: &str| {
             expression
                 .as_ref()

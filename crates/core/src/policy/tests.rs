@@ -60,14 +60,14 @@ impl<'a> Asked<'a> {
         }
     }
 
-    pub(super) fn place<T>(self, ask: impl FnOnce(&Object<'_>) -> T) -> T {
+    pub(super) fn place<T>(self, ask: impl FnOnce(&RuleObject<'_>) -> T) -> T {
         let release = ReleaseName {
             namespace: self.release.0.to_owned(),
             name: self.release.1.to_owned(),
         };
         let manifest = self.manifest.map(Tree::of);
-        ask(&Object {
-            place: Place {
+        ask(&RuleObject {
+            place: ObjectPlace {
                 group: self.kind.0,
                 kind: self.kind.1,
                 namespace: self.namespace,
@@ -177,7 +177,7 @@ fn an_exemption_binds_identity_kind_path_and_place() {
 }
 
 #[test]
-fn what_is_ignored_may_be_changed_by_anyone_and_not_deleted() {
+fn ignored_fields_may_be_changed_by_anyone_but_not_deleted() {
     let policy = policy(json!({"ignore": [
         {"name": "replicas", "paths": ["/spec/replicas"], "target": {"kind": "Deploy.*"}},
         {"jsonPointers": [""], "target": {"name": "scratch-.*"}},
@@ -195,7 +195,7 @@ fn what_is_ignored_may_be_changed_by_anyone_and_not_deleted() {
 }
 
 #[test]
-fn selectors_of_a_target_ask_the_manifest() {
+fn selectors_of_a_target_match_the_manifest() {
     let policy = policy(json!({"ignore": [
         {"paths": ["/data"], "target": {"labelSelector": "tier in (front)", "annotationSelector": "!keep"}},
     ]}));
@@ -230,7 +230,7 @@ fn fields_of_a_field_manager_may_be_ignored() {
 }
 
 #[test]
-fn a_chart_may_loosen_its_own_objects_only_where_the_policy_lets_it() {
+fn a_chart_may_loosen_its_own_objects_only_if_the_policy_allows_it() {
     let annotations = json!({"metadata": {"annotations": {
         "helm-guard.dev/mode": "Warn", "helm-guard.dev/ignore": "/data/a, .data.b,,no path",
     }}});
@@ -300,7 +300,7 @@ fn a_chart_may_loosen_its_own_objects_only_where_the_policy_lets_it() {
     {"match": {"kinds": [{"kind": "Pod"}, {"kind": "Secret"}]}, "mode": "Deny"}]}),
     &["spec.overrides[1]: ties with spec.overrides[0]"])]
 #[case::runbook(json!({"runbookURL": "see the wiki"}), &["spec.runbookURL: \"see the wiki\" is not a URL"])]
-fn what_cannot_be_meant_is_refused_with_its_place(#[case] spec: Value, #[case] says: &[&str]) {
+fn an_invalid_policy_is_rejected_with_the_place(#[case] spec: Value, #[case] says: &[&str]) {
     let error = Policy::compile(&serde_json::from_value(spec).unwrap()).unwrap_err();
     assert_eq!(error.problems.len(), says.len(), "{error}");
     for says in says {
@@ -309,7 +309,7 @@ fn what_cannot_be_meant_is_refused_with_its_place(#[case] spec: Value, #[case] s
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_problems_are_reported_at_once() {
     let error = Policy::compile(
         &serde_json::from_value(json!({
             "ignore": [{"paths": ["a"]}, {"paths": ["/b~"]}],

@@ -91,13 +91,13 @@ fn stop(error: &ScanError, column: usize, text: &str) -> Stop {
 
 /// A complete node. Scalars keep Go's type, because each type is printed differently as a key.
 #[derive(Clone)]
-enum Node {
+enum YamlNode {
     Scalar(Scalar),
     Collection(Value),
 }
 
 /// An unfinished collection.
-struct Open {
+struct OpenCollection {
     /// The parser's number for its anchor; 0 for none.
     anchor: usize,
     /// The remaining allowance at its start.
@@ -110,24 +110,24 @@ enum OpenKind {
     Map {
         entries: Map<String, Value>,
         /// The key of the next value.
-        key: Option<Key>,
+        key: Option<PendingKey>,
     },
 }
 
-enum Key {
+enum PendingKey {
     Text(String),
     Merge,
 }
 
 /// The value of an alias.
 struct Anchored {
-    node: Node,
+    node: YamlNode,
     cost: usize,
 }
 
 struct Composer<'a> {
     allowance: &'a Allowance,
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     anchors: HashMap<usize, Anchored>,
     root: Option<Value>,
 }
@@ -143,12 +143,12 @@ impl Composer<'_> {
                     && matches!(tag, None | Some(Tag::Merge))
                     && let Some(key @ None) = self.key_slot()
                 {
-                    *key = Some(Key::Merge);
+                    *key = Some(PendingKey::Merge);
                     return Ok(());
                 }
                 let before = self.allowance.left();
                 self.allowance.value(text.len())?;
-                let node = Node::Scalar(resolve(text, plain, tag)?);
+                let node = YamlNode::Scalar(resolve(text, plain, tag)?);
                 self.complete(node, anchor, before)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(anchor, OpenKind::List(Vec::new())),
@@ -171,7 +171,7 @@ impl Composer<'_> {
     }
 
     /// The pending key of the open map, if there is one.
-    fn key_slot(&mut self) -> Option<&mut Option<Key>> {
+    fn key_slot(&mut self) -> Option<&mut Option<PendingKey>> {
         match &mut self.open.last_mut()?.kind {
             OpenKind::Map { key, .. } => Some(key),
             OpenKind::List(_) => None,
@@ -184,7 +184,7 @@ impl Composer<'_> {
         }
         let before = self.allowance.left();
         self.allowance.value(0)?;
-        self.open.push(Open {
+        self.open.push(OpenCollection {
             anchor,
             before,
             kind,
@@ -200,12 +200,12 @@ impl Composer<'_> {
             OpenKind::List(items) => Value::Array(items),
             OpenKind::Map { entries, .. } => Value::Object(entries),
         };
-        self.complete(Node::Collection(value), open.anchor, open.before)
+        self.complete(YamlNode::Collection(value), open.anchor, open.before)
     }
 
     /// Finishes a node: stores it if it is anchored, and adds it to its parent. The stored copy
     /// costs as much as the node.
-    fn complete(&mut self, node: Node, anchor: usize, before: usize) -> Result<(), Fault> {
+    fn complete(&mut self, node: YamlNode, anchor: usize, before: usize) -> Result<(), Fault> {
         if anchor != 0 {
             let cost = before.saturating_sub(self.allowance.left());
             self.allowance.spend(cost)?;
@@ -215,7 +215,7 @@ impl Composer<'_> {
         self.place(node)
     }
 
-    fn place(&mut self, node: Node) -> Result<(), Fault> {
+    fn place(&mut self, node: YamlNode) -> Result<(), Fault> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(json(node)?);
             return Ok(());
@@ -223,28 +223,28 @@ impl Composer<'_> {
         match &mut open.kind {
             OpenKind::List(items) => items.push(json(node)?),
             OpenKind::Map { entries, key } => match key.take() {
-                None => *key = Some(Key::Text(key_text(node)?)),
-                Some(Key::Text(text)) => {
+                None => *key = Some(PendingKey::Text(key_text(node)?)),
+                Some(PendingKey::Text(text)) => {
                     entries.insert(text, json(node)?);
                 }
-                Some(Key::Merge) => merge(json(node)?, entries)?,
+                Some(PendingKey::Merge) => merge(json(node)?, entries)?,
             },
         }
         Ok(())
     }
 }
 
-fn json(node: Node) -> Result<Value, Fault> {
+fn json(node: YamlNode) -> Result<Value, Fault> {
     match node {
-        Node::Scalar(scalar) => scalar.into_json().ok_or(Fault::NotFinite),
-        Node::Collection(value) => Ok(value),
+        YamlNode::Scalar(scalar) => scalar.into_json().ok_or(Fault::NotFinite),
+        YamlNode::Collection(value) => Ok(value),
     }
 }
 
-fn key_text(node: Node) -> Result<String, Fault> {
+fn key_text(node: YamlNode) -> Result<String, Fault> {
     match node {
-        Node::Scalar(scalar) => scalar.into_key().ok_or(Fault::Key),
-        Node::Collection(_) => Err(Fault::Key),
+        YamlNode::Scalar(scalar) => scalar.into_key().ok_or(Fault::Key),
+        YamlNode::Collection(_) => Err(Fault::Key),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people do to objects, and how it is undone.
+//! Edits of objects, and their undo.
 
 use helm_guard_core::compare::path::{FieldPath, Step};
 use serde_json::{Value, json};
@@ -12,13 +12,13 @@ pub enum Seg {
     Item(usize),
 }
 
-/// A declared value: where it stands, and the path that a violation there must have, or be above.
+/// A declared value: its place, and the path that a violation there must have, or be above.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub at: Vec<Seg>,
     pub path: FieldPath,
     pub ty: Ty,
-    /// A merge key: to change it is to replace the item.
+    /// A merge key: changing it replaces the item.
     pub is_key: bool,
 }
 
@@ -82,7 +82,7 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
                 children.push((child(Seg::Item(n), Some(Step::Index(n)), ty), item));
             }
         }
-        // Where order has no meaning the list is one value.
+        // A list without order is one value.
         (Ty::Unordered(ty), Value::Array(items)) => {
             for (n, item) in items.iter().enumerate() {
                 children.push((child(Seg::Item(n), None, ty), item));
@@ -113,7 +113,7 @@ fn item_step(item: &Value, keys: &[Key]) -> Step {
     Step::Item(pairs.filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// A value as a path shows it.
+/// A value in the form of a path.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -163,7 +163,7 @@ pub fn removed(root: &Value, node: &Node) -> Value {
     root
 }
 
-/// A value that is none of those that a declared value of the type may have.
+/// A value that no declared value of the type may have.
 fn other(ty: &Ty, value: &Value) -> Value {
     match (ty, value) {
         (Ty::Whole(object), value) => other(object, value),
@@ -177,7 +177,7 @@ fn other(ty: &Ty, value: &Value) -> Value {
     }
 }
 
-/// Puts the declared value to where a violation was reported.
+/// Restores the declared value where a violation was reported.
 pub fn put(root: &mut Value, steps: &[Step], declared: &Value) {
     let Some((step, rest)) = steps.split_first() else {
         *root = declared.clone();

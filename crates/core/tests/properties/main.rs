@@ -1,7 +1,7 @@
-//! What must hold for every object, whatever is in it.
+//! Properties that hold for every object.
 //!
 //! Objects are generated from a model of the kinds ([`model`]), put into a cluster ([`server`]) and
-//! edited ([`edit`]); what the comparison must say of it follows from the edit.
+//! edited ([`edit`]); the expected result of the comparison follows from the edit.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,12 +27,12 @@ use proptest::{
 use serde_json::{Value, json};
 use server::{Life, is_empty, roll, stored};
 
-/// Objects tried of each kind, for each property; `PROPTEST_CASES` asks for more.
+/// The number of objects of each kind, for each property; `PROPTEST_CASES` overrides it.
 const CASES: u32 = 96;
 
 type Outcome = Result<(), TestCaseError>;
 
-/// Holds a property against objects of every kind.
+/// Checks a property on objects of every kind.
 fn for_all(property: impl Fn(&Subject, &Value, u64) -> Outcome) {
     for subject in subjects() {
         let mut config = Config {
@@ -59,7 +59,7 @@ struct Found {
 
 impl From<&Violation<'_>> for Found {
     fn from(violation: &Violation<'_>) -> Self {
-        // What is told of a key of one value is that value.
+        // The path that is shown for a key of an atomic value is that value.
         let (path, declared) = match &violation.whole {
             Some(whole) => (&whole.path, whole.declared),
             None => (&violation.path, violation.declared),
@@ -111,7 +111,7 @@ impl Subject {
         compare(&comparison).iter().map(Found::from).collect()
     }
 
-    /// The object as it stands in the cluster with additions, in any order and spelling.
+    /// The object in the cluster with additions, in any order and spelling.
     fn lived_in(&self, declared: &Value, seed: u64) -> Value {
         self.live(declared, seed, true, None)
     }
@@ -131,7 +131,7 @@ fn is_at_or_above(path: &FieldPath, node: &FieldPath) -> bool {
     node.steps().starts_with(path.steps())
 }
 
-/// There is a violation, and none elsewhere than at or above the path.
+/// There is a violation, and all are at or above the path.
 fn only_at(found: &[Found], path: &FieldPath, what: &str) -> Outcome {
     prop_assert!(!found.is_empty(), "{what} at {path} is missed");
     let stray = found
@@ -215,7 +215,7 @@ fn a_change_is_found_beside_drift_that_was_there_before() {
             |node: &Node| node.path == drift.path || is_at_or_above(&node.path, &drift.path);
         for node in leaves.iter().filter(|node| !spared(node)) {
             let edited = changed(&drifted, node);
-            // A list that is judged as a whole is drift as a whole: nothing may be added in it.
+            // A list that is compared as a whole drifts as a whole: nothing may be added to it.
             let new = subject.lived_in(&edited, seed);
             only_at(&subject.judge(object, &old, &new), &node.path, "a change")?;
         }
@@ -249,7 +249,7 @@ fn what_is_declared_may_not_be_removed_unless_it_was_empty_and_dropped() {
             let found = subject.judge(object, &old, &new);
             let value = get(object, &node.at).unwrap();
             let is_item = matches!(node.at.last(), Some(Seg::Item(_)));
-            // Without a merge key that has a default the item becomes another one.
+            // Without a merge key with a default, the item becomes another one.
             if node.is_key || is_unwitnessed(object, &node) {
                 continue;
             }
@@ -276,7 +276,7 @@ fn what_is_declared_may_not_be_removed_unless_it_was_empty_and_dropped() {
     });
 }
 
-/// Found by the property above: each value of such an item may be missing, and the item may not.
+/// Found by the property above: each value of such an item may be missing, but not the item.
 #[test]
 fn an_item_that_is_nothing_but_a_key_of_zero_may_not_be_removed() {
     let subjects = subjects();
@@ -303,7 +303,7 @@ fn is_unwitnessed(object: &Value, node: &Node) -> bool {
     is_metric && get(object, &node.at).is_none_or(is_empty)
 }
 
-/// What a custom resource without a schema calls as Kubernetes calls its maps is one.
+/// In a custom resource without a schema, a field with the name of a Kubernetes map is a map.
 const MAPS: [&str; 6] = [
     "annotations",
     "labels",
@@ -340,7 +340,7 @@ fn vandalised(ty: &Ty, object: &Value, seed: u64) -> Value {
     edited(ty, object, seed, |_, _| true)
 }
 
-/// Up to four edits of an object, such that the API server would still take it.
+/// Up to four edits of an object that the API server would still accept.
 fn revised(ty: &Ty, object: &Value, seed: u64) -> Value {
     edited(ty, object, seed, |object, node| {
         is_leaf(object, node) && !node.is_key
@@ -374,7 +374,7 @@ fn undoing_what_is_reported_leaves_nothing_to_report() {
         for found in subject.judge(object, &old, &new) {
             put(&mut undone, found.path.steps(), &found.declared);
         }
-        // An item that is put back at the end of the list may be in the wrong place there.
+        // An item that is restored at the end of the list may be in the wrong place.
         for found in subject.judge(object, &old, &undone) {
             if found.path.to_string().ends_with(".initContainers") {
                 put(&mut undone, found.path.steps(), &found.declared);

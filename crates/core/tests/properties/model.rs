@@ -23,7 +23,7 @@ pub enum Ty {
     Bytes,
     Struct(Vec<(&'static str, Ty)>),
     Map(Box<Ty>),
-    /// An object that is one value: nobody may add to it.
+    /// An atomic object: nobody may add to it.
     Whole(Box<Ty>),
     /// Items are named by these fields.
     Keyed(Vec<Key>, Box<Ty>),
@@ -325,7 +325,7 @@ impl Ty {
         }
     }
 
-    /// The type as a definition's schema has it.
+    /// The type in the form of a CRD's schema.
     fn openapi(&self) -> Value {
         match self {
             Self::Text | Self::Choice(_) => json!({"type": "string"}),

@@ -99,7 +99,7 @@ impl Life {
             let value =
                 ty(name).map_or_else(|| declared.clone(), |ty| self.value(ty, declared, &path));
             let is_key = keys.iter().any(|key| key.field == name);
-            // An empty map is no value to a built-in kind; an object is there or is not.
+            // An empty map is not a value in a built-in kind; an object is present or absent.
             let is_map = ty(name).is_some_and(Ty::is_map) && self.empties == Empties::Dropped;
             let is_bare = match &value {
                 Value::Object(fields) => is_map && fields.is_empty(),

@@ -13,7 +13,7 @@ use helm_guard_core::{
     compare::path::{FieldPath, Step},
     helm::ReleaseName,
     policy::{
-        self, Change, Labels, Object, Place, Policy, Requester, identity::UserIdentity,
+        self, Change, Labels, ObjectPlace, Policy, Requester, RuleObject, identity::UserIdentity,
         license::Evidence, presets,
     },
 };
@@ -274,8 +274,8 @@ fn need(what: &What) -> Needs {
         namespace: what.namespace.clone(),
         name: what.release.clone(),
     };
-    let object = Object {
-        place: Place {
+    let object = RuleObject {
+        place: ObjectPlace {
             group: &what.group,
             kind: &what.kind,
             // No exemption that is proposed goes by it.

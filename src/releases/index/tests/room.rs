@@ -59,9 +59,9 @@ impl BudgetFixture {
         let directory = &self.fixture.directory;
         let claims = directory.claims("apps", "Deployment", namespace, name);
         match claims.first().map(|claim| &claim.revisions[0].held) {
-            Some(Held::Declared(_)) => Known::Whole,
-            Some(Held::Unreadable) => Known::Outline,
-            Some(Held::Absent) => panic!("it is declared"),
+            Some(RevisionObject::Declared(_)) => Known::Whole,
+            Some(RevisionObject::Unreadable) => Known::Outline,
+            Some(RevisionObject::Absent) => panic!("it is declared"),
             None => Known::Nothing,
         }
     }
@@ -206,7 +206,11 @@ fn neither_active_revision_counts_while_one_is_an_outline() {
         .claims("apps", "Deployment", "shop", "web");
     let helds = &claims[0].revisions;
     assert_eq!(helds.len(), 2);
-    assert!(helds.iter().all(|of| matches!(of.held, Held::Unreadable)));
+    assert!(
+        helds
+            .iter()
+            .all(|of| matches!(of.held, RevisionObject::Unreadable))
+    );
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(super) fn claims(declared: &str, object: &ObjectRef<'_>, phase: Phase) -> Ve
         hook_accounts: Arc::default(),
         revisions: vec![RevisionClaim {
             revision: 3,
-            held: Held::Declared(Arc::new(DeclaredObject {
+            held: RevisionObject::Declared(Arc::new(DeclaredObject {
                 group: group.to_owned(),
                 version: version.to_owned(),
                 kind: text("/kind"),

@@ -47,7 +47,7 @@ fn sight<'a>(
     change: &'a EmergencyChangeSpec,
     state: State,
     live: Option<&'a Value>,
-    standing: Standing<'a>,
+    standing: DeclaredState<'a>,
     now: &str,
 ) -> Sight<'a> {
     Sight {
@@ -92,7 +92,7 @@ fn a_change_of_a_field(
 ) {
     let (change, live) = (raised(), limits(live));
     let object = limits(declared.1);
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: declared.0,
         object: Some(&object),
     };
@@ -106,7 +106,7 @@ fn a_change_of_a_field(
 #[case::too_long_at_once(State::Pending, NEXT_WEEK, Some(State::Overdue))]
 #[case::overdue_stays(State::Overdue, NEXT_WEEK, None)]
 #[case::settled_for_good(State::Absorbed, NEXT_WEEK, None)]
-fn a_change_whose_object_cannot_be_looked_at_is_overdue_in_time(
+fn a_change_of_an_unreadable_object_becomes_overdue(
     #[case] state: State,
     #[case] now: &str,
     #[case] expected: Option<State>,
@@ -119,7 +119,7 @@ fn a_change_whose_object_cannot_be_looked_at_is_overdue_in_time(
 }
 
 #[test]
-fn while_helm_is_at_work_nothing_is_settled() {
+fn nothing_is_resolved_while_helm_is_at_work() {
     let change = raised();
     for (memory, expected) in [
         ("128Mi", Some(State::Reverted)),
@@ -131,36 +131,42 @@ fn while_helm_is_at_work_nothing_is_settled() {
             &change,
             State::Open,
             Some(&live),
-            Standing::Unsaid,
+            DeclaredState::Unsaid,
             LATER,
         ));
         // What was before is what was before, whatever Helm is going to declare.
         assert_eq!(next.map(|next| next.state), expected, "{memory}");
     }
     assert_eq!(
-        settle(&sight(&change, State::Open, None, Standing::Unsaid, LATER)),
+        settle(&sight(
+            &change,
+            State::Open,
+            None,
+            DeclaredState::Unsaid,
+            LATER
+        )),
         None
     );
 }
 
 #[test]
-fn what_is_overdue_is_so_while_helm_is_at_work_too() {
+fn a_change_becomes_overdue_even_while_helm_is_at_work() {
     let (change, live) = (raised(), limits("2Gi"));
     let next = settle(&sight(
         &change,
         State::Open,
         Some(&live),
-        Standing::Unsaid,
+        DeclaredState::Unsaid,
         NEXT_WEEK,
     ));
     assert_eq!(next.unwrap().state, State::Overdue);
 }
 
 #[test]
-fn a_field_that_the_chart_gives_up_is_absorbed() {
+fn a_field_that_the_chart_drops_is_absorbed() {
     let (change, live) = (raised(), limits("2Gi"));
     let object = json!({"spec": {"replicas": 1}});
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: 4,
         object: Some(&object),
     };
@@ -169,12 +175,12 @@ fn a_field_that_the_chart_gives_up_is_absorbed() {
 }
 
 #[rstest]
-#[case::release_gone(Some("2Gi"), Standing::Gone)]
-#[case::not_in_the_chart(Some("2Gi"), Standing::Deployed { revision: 4, object: None })]
-#[case::object_gone(None, Standing::Deployed { revision: 3, object: None })]
-fn what_is_not_there_any_more_supersedes(
+#[case::release_gone(Some("2Gi"), DeclaredState::Gone)]
+#[case::not_in_the_chart(Some("2Gi"), DeclaredState::Deployed { revision: 4, object: None })]
+#[case::object_gone(None, DeclaredState::Deployed { revision: 3, object: None })]
+fn a_missing_object_or_release_supersedes_the_change(
     #[case] memory: Option<&str>,
-    #[case] standing: Standing<'_>,
+    #[case] standing: DeclaredState<'_>,
 ) {
     let (change, live) = (raised(), memory.map(limits));
     let next = settle(&sight(&change, State::Open, live.as_ref(), standing, LATER));
@@ -201,7 +207,7 @@ fn a_delete(
     let change = change(&json!({"operation": "Delete"}));
     let live = uid.map(|uid| json!({"metadata": {"uid": uid}}));
     let object = limits("128Mi");
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision,
         object: is_declared.then_some(&object),
     };
@@ -233,7 +239,7 @@ fn a_secret_is_compared_with_its_chart_alone(
         })
     };
     let (live, object) = (secret(value), secret("b2xk"));
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision,
         object: Some(&object),
     };
@@ -250,7 +256,7 @@ fn a_secret_is_compared_with_its_chart_alone(
 #[case::too_long(State::Open, "failed", 3, NEXT_WEEK, Some(State::Overdue))]
 #[case::back(State::Open, "deployed", 3, LATER, Some(State::Reverted))]
 #[case::a_later_revision(State::Open, "failed", 4, LATER, Some(State::Superseded))]
-fn what_no_chart_declares_is_open_until_it_is_back_or_another_revision_stands(
+fn a_change_outside_of_charts_is_open_until_reverted_or_a_later_revision(
     #[case] state: State,
     #[case] label: &str,
     #[case] revision: u32,
@@ -263,7 +269,7 @@ fn what_no_chart_declares_is_open_until_it_is_back_or_another_revision_stands(
     }]}));
     let live =
         json!({"metadata": {"uid": "o-1", "resourceVersion": "7", "labels": {"status": label}}});
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision,
         object: None,
     };
@@ -275,7 +281,7 @@ fn what_no_chart_declares_is_open_until_it_is_back_or_another_revision_stands(
 #[case::under_way("6", SOON, None)]
 #[case::never_came("6", LATER, Some(State::Void))]
 #[case::it_came("7", SOON, Some(State::Open))]
-fn the_body_of_a_record_is_known_by_its_version_alone(
+fn a_changed_record_body_is_identified_by_its_version(
     #[case] version: &str,
     #[case] now: &str,
     #[case] expected: Option<State>,
@@ -286,7 +292,7 @@ fn the_body_of_a_record_is_known_by_its_version_alone(
     }]}));
     let live =
         json!({"metadata": {"uid": "o-1", "resourceVersion": version}, "data": {"release": "…"}});
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: 3,
         object: None,
     };
@@ -295,13 +301,13 @@ fn the_body_of_a_record_is_known_by_its_version_alone(
 }
 
 #[test]
-fn of_two_fields_one_that_stays_keeps_the_change_open() {
+fn one_remaining_field_keeps_the_change_open() {
     let change = change(&json!({"operation": "Update", "fields": [
         {"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"},
         {"path": ".spec.paused", "declared": "false", "old": "false", "new": "true"},
     ]}));
     let object = json!({"spec": {"replicas": 3, "paused": false}});
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: 3,
         object: Some(&object),
     };
@@ -349,7 +355,7 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
     };
     let change = change(&json!({"operation": "Update", "fields": [field]}));
     let (declared, live) = (object(&["http", "metrics"]), object(live));
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: 3,
         object: Some(&declared),
     };
@@ -367,7 +373,7 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
 #[rstest]
 #[case::as_declared("two", Some(State::Reverted))]
 #[case::as_changed("mine", None)]
-fn of_a_variable_that_is_declared_twice_any_value_settles(
+fn any_value_of_a_variable_declared_twice_resolves(
     #[case] live: &str,
     #[case] expected: Option<State>,
 ) {
@@ -386,7 +392,7 @@ fn of_a_variable_that_is_declared_twice_any_value_settles(
         "declared": "\"one\"", "old": "\"two\"", "new": "\"mine\"",
     }]}));
     let (declared, live) = (object(&["one", "two"]), object(&[live]));
-    let standing = Standing::Deployed {
+    let standing = DeclaredState::Deployed {
         revision: 3,
         object: Some(&declared),
     };

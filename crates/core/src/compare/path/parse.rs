@@ -92,7 +92,7 @@ mod tests {
     #[case(r#".metadata.annotations["a.b/c"]"#)]
     #[case(".spec.rules[3].verbs[0]")]
     #[case(".metadata.finalizers[x/y]")]
-    fn a_path_that_is_shown_can_be_given_back(#[case] text: &str) {
+    fn a_printed_path_can_be_parsed(#[case] text: &str) {
         let path: FieldPath = text.parse().unwrap();
         assert_eq!(path.to_string(), text);
     }
@@ -114,7 +114,7 @@ mod tests {
     #[case(".spec[0]x", PathError::Bracket)]
     #[case(".spec[\"a]", PathError::Quote)]
     #[case(".spec[\"a\"x]", PathError::Bracket)]
-    fn what_is_no_path_is_said(#[case] text: &str, #[case] error: PathError) {
+    fn an_invalid_path_is_an_error(#[case] text: &str, #[case] error: PathError) {
         assert_eq!(text.parse::<FieldPath>(), Err(error));
     }
 }

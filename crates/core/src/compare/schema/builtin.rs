@@ -25,10 +25,10 @@ pub fn builtin() -> &'static Builtin {
 pub struct Builtin {
     schema: Schema,
     /// Sorted by group, kind, version.
-    kinds: Vec<Entry>,
+    kinds: Vec<BuiltinKind>,
 }
 
-struct Entry {
+struct BuiltinKind {
     group: Box<str>,
     kind: Box<str>,
     version: Box<str>,
@@ -39,10 +39,10 @@ struct Entry {
 impl Builtin {
     fn new(table: &Table) -> Self {
         let compiled = table.compile();
-        let mut kinds: Vec<Entry> = table
+        let mut kinds: Vec<BuiltinKind> = table
             .kinds
             .iter()
-            .map(|(name, kind)| Entry {
+            .map(|(name, kind)| BuiltinKind {
                 group: name.group.as_str().into(),
                 kind: name.kind.as_str().into(),
                 version: name.version.as_str().into(),
@@ -100,9 +100,9 @@ impl Builtin {
         }
     }
 
-    fn versions(&self, group: &str, kind: &str) -> &[Entry] {
-        let from = |at: &Entry| (&*at.group, &*at.kind) < (group, kind);
-        let to = |at: &Entry| (&*at.group, &*at.kind) <= (group, kind);
+    fn versions(&self, group: &str, kind: &str) -> &[BuiltinKind] {
+        let from = |at: &BuiltinKind| (&*at.group, &*at.kind) < (group, kind);
+        let to = |at: &BuiltinKind| (&*at.group, &*at.kind) <= (group, kind);
         let start = self.kinds.partition_point(from);
         let end = self.kinds.partition_point(to);
         self.kinds.get(start..end).unwrap_or_default()

@@ -100,21 +100,21 @@ impl CrdShape {
 
 #[derive(Deserialize)]
 struct Definition {
-    spec: Spec,
+    spec: CrdSpec,
 }
 
 #[derive(Deserialize)]
-struct Spec {
+struct CrdSpec {
     group: String,
-    names: Names,
+    names: CrdNames,
     scope: ScopeName,
     #[serde(default)]
     conversion: ConversionSpec,
-    versions: Vec<Version>,
+    versions: Vec<CrdVersionSpec>,
 }
 
 #[derive(Deserialize)]
-struct Names {
+struct CrdNames {
     kind: String,
     plural: String,
 }
@@ -141,7 +141,7 @@ struct ConversionSpec {
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct CrdVersionSpec {
     name: String,
     served: bool,
     #[serde(default)]
@@ -171,7 +171,7 @@ struct Scale {
 }
 
 /// The types of all versions; the root of each has the version's name.
-fn types(versions: &[Version]) -> BTreeMap<String, Fields> {
+fn types(versions: &[CrdVersionSpec]) -> BTreeMap<String, Fields> {
     // A structural schema has no references.
     let definitions = Definitions::new();
     let mut reduction = Reduction::default();

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::json::{Definitions, GroupVersionKind, Reduction, short_name};
-use super::table::{Fields, Kind, KindName, Table, Type};
+use super::table::{Fields, KindInVersion, KindName, Table, Type};
 use super::{ListKind, SchemaError, Scope};
 
 #[derive(Deserialize)]
-struct Document {
+struct OpenApiDocument {
     #[serde(default)]
     components: Components,
     #[serde(default)]
@@ -48,7 +48,7 @@ const UNORDERED: [(&str, &str); 1] = [("autoscaling.v2.HorizontalPodAutoscalerSp
 pub fn reduce<D: AsRef<str>>(documents: impl IntoIterator<Item = D>) -> Result<Table, SchemaError> {
     let mut table = Table::default();
     for document in documents {
-        let document: Document =
+        let document: OpenApiDocument =
             serde_json::from_str(document.as_ref()).map_err(|source| SchemaError::Json {
                 what: "an OpenAPI v3 document".to_owned(),
                 source,
@@ -94,7 +94,7 @@ fn types(definitions: &Definitions) -> BTreeMap<String, Fields> {
 }
 
 /// Kinds are those with a PUT path of a single object; the path also has the scope.
-fn kinds(document: &Document) -> impl Iterator<Item = (KindName, Kind)> {
+fn kinds(document: &OpenApiDocument) -> impl Iterator<Item = (KindName, KindInVersion)> {
     document.paths.iter().filter_map(|(path, operations)| {
         let collection = path.strip_suffix("/{name}")?;
         let gvk = operations.put.as_ref()?.kind.as_ref()?;
@@ -114,7 +114,7 @@ fn kinds(document: &Document) -> impl Iterator<Item = (KindName, Kind)> {
             kind: gvk.kind.clone(),
         };
         let ty = short_name(full_name).to_owned();
-        Some((name, Kind { scope, ty }))
+        Some((name, KindInVersion { scope, ty }))
     })
 }
 

@@ -14,7 +14,7 @@ pub struct Table {
     /// The fields of each object type, by the type's name.
     pub types: BTreeMap<String, Fields>,
     /// The kinds.
-    pub kinds: BTreeMap<KindName, Kind>,
+    pub kinds: BTreeMap<KindName, KindInVersion>,
 }
 
 /// The known fields of an object.
@@ -33,7 +33,7 @@ pub struct KindName {
 
 /// What is known about a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct KindInVersion {
     /// Whether it lives in a namespace.
     pub scope: Scope,
     /// The name of its type.
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_to_nothing_is_pruned() {
+    fn types_without_special_comparison_are_pruned() {
         let all = table(
             "a.Root\n  kept a.Kept\n  empty a.Empty\n  loop a.Loop\n  maps map list a.Empty\n  set set\n\
              a.Kept\n  size quantity\n\
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_that_holds_something_is_kept_and_closed() {
+    fn a_cycle_with_a_special_type_is_kept() {
         let all = table(
             "a.Props\n  not a.Props\n  properties map a.Props\n  rules set\n  other a.Other\n\
              a.Other\n  props a.Props\n",
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_type_is_found() {
+    fn an_undefined_type_is_reported() {
         let table = Table {
             types: table("a.Root\n  one a.Root\n").types,
             ..Table::default()

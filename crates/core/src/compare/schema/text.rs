@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-use super::table::{Fields, Kind, KindName, Table, Type};
+use super::table::{Fields, KindInVersion, KindName, Table, Type};
 use super::{ListKind, MergeKey, SchemaError, Scope};
 
 /// The text form, sorted by name.
@@ -127,7 +127,7 @@ pub fn parse(text: &str) -> Result<Table, SchemaError> {
     Ok(table)
 }
 
-fn parse_kind(text: &str) -> Option<(KindName, Kind)> {
+fn parse_kind(text: &str) -> Option<(KindName, KindInVersion)> {
     let mut words = text.split(' ');
     let api_version = words.next()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -143,7 +143,7 @@ fn parse_kind(text: &str) -> Option<(KindName, Kind)> {
     };
     let ty = words.next()?.to_owned();
     match words.next() {
-        None => Some((name, Kind { scope, ty })),
+        None => Some((name, KindInVersion { scope, ty })),
         Some(_) => None,
     }
 }
@@ -217,7 +217,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn what_is_printed_reads_as_the_same_table() {
+    fn a_printed_table_parses_to_the_same_table() {
         let text = "kind apps/v1 Thing Namespaced a.Thing\n\
                     kind v1 Other Cluster a.Other\n\
                     a.Other\n  \
@@ -254,7 +254,7 @@ mod tests {
     #[case::more_after_a_leaf("a.Thing\n  size quantity quantity", 2)]
     #[case::unclosed("a.Thing\n  ports keyed(name", 2)]
     #[case::not_json("a.Thing\n  ports keyed(name=TCP)", 2)]
-    fn nonsense_is_named_by_its_line(#[case] text: &str, #[case] line: usize) {
+    fn an_invalid_line_is_reported_by_number(#[case] text: &str, #[case] line: usize) {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(&format!("line {line} ")), "{error}");
     }

@@ -161,7 +161,7 @@ fn an_operator_respells_a_value_of_its_custom_resource(
 }
 
 #[test]
-fn a_port_number_is_no_port_name_where_the_schema_knows_both() {
+fn a_port_number_is_not_a_port_name_if_the_schema_has_both() {
     let of = |value: Value| json!({"port": value});
     assert_eq!(
         satisfied(&of(json!(80)), &of(json!(80)), &of(json!("80"))),
@@ -182,7 +182,7 @@ fn a_port_number_is_no_port_name_where_the_schema_knows_both() {
 )]
 #[case::filled_in(json!({"ref": {"name": "a"}}), json!({}), json!({"ref": {"name": "a", "apiVersion": "v1"}}), true)]
 #[case::grown(json!({"ref": {"name": "a"}}), json!({}), json!({"ref": {"name": "a", "more": {"b": 1}}}), false)]
-fn an_atomic_object_is_satisfied_by_what_is_declared_alone(
+fn an_atomic_object_is_satisfied_only_by_declared_keys(
     #[case] declared: Value,
     #[case] old: Value,
     #[case] new: Value,
@@ -212,7 +212,7 @@ fn an_atomic_object_is_satisfied_by_what_is_declared_alone(
     json!({"keyed": [{"name": "a"}]}),
     true
 )]
-fn the_old_object_tells_what_is_kept_empty(
+fn the_old_object_shows_which_empty_values_are_kept(
     #[case] declared: Value,
     #[case] old: Value,
     #[case] new: Value,
@@ -222,7 +222,7 @@ fn the_old_object_tells_what_is_kept_empty(
 }
 
 #[test]
-fn a_false_that_stood_there_is_kept_by_a_built_in_kind() {
+fn a_built_in_kind_keeps_an_existing_false() {
     let off = json!({"e": false});
     assert_eq!(satisfied(&off, &off, &json!({})), [true, false]);
 }

@@ -5,7 +5,7 @@ mod twins;
 
 use super::{
     Agreement, Declared, Walk,
-    place::{Place, Trail},
+    place::{Trail, WalkPlace},
 };
 use crate::compare::{
     items::KeyedList,
@@ -37,7 +37,7 @@ struct Items<'a, 'i> {
 }
 
 impl<'a> Walk<'a, '_> {
-    pub(super) fn list(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    pub(super) fn list(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let (old, new) = place.open();
         let items = |opened: Option<Opened<'a>>| match opened {
             None => Some(Vec::new()),
@@ -52,7 +52,7 @@ impl<'a> Walk<'a, '_> {
             return self.leaf(declared, place);
         }
         let Node::List { kind, .. } = place.shape.node() else {
-            let place = Place {
+            let place = WalkPlace {
                 unknown_list: true,
                 ..place
             };
@@ -81,7 +81,7 @@ impl<'a> Walk<'a, '_> {
     fn keyed_list(
         &mut self,
         declared: Declared<'a>,
-        place: Place<'a, '_>,
+        place: WalkPlace<'a, '_>,
         list: Keyed<'a, '_>,
     ) -> Option<()> {
         let keys = list.keys;
@@ -134,7 +134,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// One variable, whose name may occur several times in the list; the last one counts.
-    fn variable(&mut self, place: Place<'a, '_>, items: Items<'a, '_>) {
+    fn variable(&mut self, place: WalkPlace<'a, '_>, items: Items<'a, '_>) {
         let Items {
             firsts,
             seconds,
@@ -160,7 +160,7 @@ impl<'a> Walk<'a, '_> {
                     let values = (olds.get(index).copied(), news.get(index).copied());
                     self.at(
                         declared,
-                        Place {
+                        WalkPlace {
                             old: values.0,
                             new: values.1,
                             ..place
@@ -193,7 +193,7 @@ impl<'a> Walk<'a, '_> {
         let is_harmless = !news.is_empty() && news.iter().all(is_satisfied);
         if !is_harmless && let Some(declared) = declared(0) {
             let (old, new) = (olds.first().copied(), news.first().copied());
-            self.at(declared, Place { old, new, ..place });
+            self.at(declared, WalkPlace { old, new, ..place });
         }
     }
 
@@ -201,7 +201,7 @@ impl<'a> Walk<'a, '_> {
     fn set(
         &mut self,
         declared: Declared<'a>,
-        place: Place<'a, '_>,
+        place: WalkPlace<'a, '_>,
         (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
         let of = |json: Json<'a>| match open(json) {
@@ -254,7 +254,7 @@ impl<'a> Walk<'a, '_> {
     fn positions(
         &mut self,
         declared: Declared<'a>,
-        place: Place<'a, '_>,
+        place: WalkPlace<'a, '_>,
         (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
         let lines_up = |json: Json<'a>| match open(json) {

@@ -63,7 +63,7 @@ pub(super) struct OneValue<'a, 't> {
 
 /// The current place of the walk.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a, 't> {
+pub(super) struct WalkPlace<'a, 't> {
     pub(super) old: Option<Json<'a>>,
     pub(super) new: Option<Json<'a>>,
     pub(super) shape: Shape<'a>,
@@ -73,7 +73,7 @@ pub(super) struct Place<'a, 't> {
     pub(super) unknown_list: bool,
 }
 
-impl<'a> Place<'a, '_> {
+impl<'a> WalkPlace<'a, '_> {
     /// The value there before and after the request, opened.
     pub(super) fn open(self) -> (Option<Opened<'a>>, Option<Opened<'a>>) {
         let old = self.old.map(open);
@@ -87,11 +87,11 @@ impl<'a> Place<'a, '_> {
         trail: &'n Trail<'n>,
         shape: Shape<'a>,
         (old, new): (Option<Json<'a>>, Option<Json<'a>>),
-    ) -> Place<'a, 'n>
+    ) -> WalkPlace<'a, 'n>
     where
         Self: 'n,
     {
-        Place {
+        WalkPlace {
             old,
             new,
             shape,

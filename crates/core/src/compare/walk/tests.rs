@@ -99,7 +99,7 @@ fn a_declared_value_may_only_move_to_what_is_declared() {
 }
 
 #[test]
-fn what_is_not_declared_is_free() {
+fn undeclared_fields_are_free() {
     let declared = json!({"containers": [{"name": "web", "image": "nginx:1"}]});
     let new = [
         json!({"containers": [{"name": "web", "image": "nginx:1", "stdin": true}]}),
@@ -119,7 +119,7 @@ fn what_is_not_declared_is_free() {
 
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
-fn what_is_declared_may_not_be_changed_or_removed() {
+fn declared_fields_may_not_be_changed_or_removed() {
     let declared = json!({
         "containers": [{
             "name": "web", "image": "nginx:1", "args": ["-a", "-b"],
@@ -251,7 +251,7 @@ fn a_second_item_under_a_declared_key_is_a_change() {
 }
 
 #[test]
-fn any_declared_value_of_a_repeated_key_will_do() {
+fn any_declared_value_of_a_repeated_key_is_accepted() {
     let env = |values: &[&str]| {
         let env: Vec<Value> = values
             .iter()
@@ -347,7 +347,7 @@ fn values_compare_as_kubernetes_sees_them() {
 }
 
 #[test]
-fn an_empty_object_is_declared_to_be_there_and_nothing_more() {
+fn an_empty_declaration_only_requires_the_object() {
     let kind = ("example.com", "v1", "Issuer");
     let declared = || json!({"spec": {"selfSigned": {}}});
     assert!(
@@ -386,7 +386,7 @@ fn an_empty_object_is_declared_to_be_there_and_nothing_more() {
 }
 
 #[test]
-fn reordering_means_nothing_where_items_have_keys_and_something_where_they_have_none() {
+fn keyed_lists_may_be_reordered_and_lists_without_keys_may_not() {
     let spec = |names: [&str; 2], args: [&str; 2]| {
         let env: Vec<Value> = names
             .iter()
@@ -430,7 +430,7 @@ fn drift_in_one_item_of_an_atomic_list_does_not_block_another() {
 
 /// One manifest replaces another: L declares a and b, base declares b and c, with other values.
 #[test]
-fn while_helm_may_be_at_work_both_manifests_are_right() {
+fn while_helm_may_be_at_work_both_manifests_are_accepted() {
     let newest = || Some(json!({"data": {"a": "new", "b": "new"}}));
     let base = || Some(json!({"data": {"b": "old", "c": "old"}}));
     let judge = |agreement, old: Value, new: Value| {
@@ -544,7 +544,7 @@ fn the_order_of_hpa_metrics_does_not_matter() {
 }
 
 #[test]
-fn of_a_set_each_declared_member_is_guarded_alone() {
+fn each_declared_member_of_a_set_is_guarded_separately() {
     let with = |members: Value| json!({"metadata": {"finalizers": members}});
     let judge = |old: Value, new: Value| {
         one(

@@ -14,19 +14,19 @@ use crate::{
     api::Mode,
     compare::{
         path::FieldPath,
-        redact::{Redactor, Shown},
+        redact::{Redactor, ShownValue},
         schema::Shape,
     },
     guard::{
-        Change, ConversionTargets, HELM_WRITERS, Held, Knowledge, ObjectRef, Reach, RecordsAt,
-        Request, RevisionClaim, in_flight, screen, subject,
+        Change, ConversionTargets, HELM_WRITERS, Knowledge, ObjectRef, Reach, RecordsAt, Request,
+        RevisionClaim, RevisionObject, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::{Labels, Policy, license::Facts},
 };
 
-fn object(version: &str, value: &Value) -> Held {
-    Held::Declared(Arc::new(DeclaredObject {
+fn object(version: &str, value: &Value) -> RevisionObject {
+    RevisionObject::Declared(Arc::new(DeclaredObject {
         group: "apps".into(),
         version: version.into(),
         kind: "Deployment".into(),
@@ -39,7 +39,7 @@ fn object(version: &str, value: &Value) -> Held {
     }))
 }
 
-fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
+fn claim(release: &str, phase: Phase, helds: Vec<RevisionObject>) -> Claim {
     let newest = u32::try_from(helds.len()).unwrap();
     Claim {
         release: Arc::new(ReleaseName {
@@ -71,12 +71,12 @@ fn claim(release: &str, phase: Phase, helds: Vec<Held>) -> Claim {
 #[case::in_the_future(Phase::Uninstalling, Some("2026-11-22T03:00:00Z"), Phase::Uninstalling)]
 #[case::nobody_knows(Phase::Uninstalling, None, Phase::Uninstalling)]
 #[case::not_under_way(Phase::Pending, Some("2026-11-20T03:00:00Z"), Phase::Pending)]
-fn an_uninstallation_that_does_not_get_through_is_given_up(
+fn a_stuck_uninstallation_is_treated_as_failed(
     #[case] phase: Phase,
     #[case] since: Option<&str>,
     #[case] expected: Phase,
 ) {
-    let mut claim = claim("web", phase, vec![Held::Absent]);
+    let mut claim = claim("web", phase, vec![RevisionObject::Absent]);
     claim.uninstalling_since = since.map(|since| since.parse().unwrap());
     let now = "2026-11-21T03:00:00Z".parse().unwrap();
     claim.give_up_uninstalling(jiff::SignedDuration::from_hours(1), now);
@@ -87,7 +87,7 @@ fn replicas(count: u32) -> Value {
     json!({"spec": {"replicas": count}})
 }
 
-fn declares(count: u32) -> Held {
+fn declares(count: u32) -> RevisionObject {
     object("v1", &replicas(count))
 }
 
@@ -168,7 +168,7 @@ fn delete(claims: &[Claim]) -> Reason {
 }
 
 #[test]
-fn an_object_that_no_release_declares_is_nobodys_business() {
+fn undeclared_object_is_allowed() {
     assert_eq!(update(&[], 3, 5), Reason::NotDeclared);
     assert_eq!(delete(&[]), Reason::NotDeclared);
 }
@@ -206,12 +206,12 @@ fn a_delete_is_a_violation_when_every_active_revision_holds_the_object() {
         ),
         (
             Phase::Pending,
-            vec![Held::Absent, declares(3)],
+            vec![RevisionObject::Absent, declares(3)],
             Reason::NotDeclared,
         ),
         (
             Phase::Failed,
-            vec![declares(3), Held::Absent],
+            vec![declares(3), RevisionObject::Absent],
             Reason::NotDeclared,
         ),
         (
@@ -222,12 +222,12 @@ fn a_delete_is_a_violation_when_every_active_revision_holds_the_object() {
         (Phase::Uninstalling, vec![declares(3)], Reason::Uninstalling),
         (
             Phase::Pending,
-            vec![declares(3), Held::Unreadable],
+            vec![declares(3), RevisionObject::Unreadable],
             Reason::RecordUnreadable,
         ),
         (
             Phase::Pending,
-            vec![Held::Absent, Held::Unreadable],
+            vec![RevisionObject::Absent, RevisionObject::Unreadable],
             Reason::NotDeclared,
         ),
     ];
@@ -258,19 +258,23 @@ fn an_update_may_follow_any_active_revision() {
     let new_object = [claim(
         "web",
         Phase::Pending,
-        vec![declares(5), Held::Absent],
+        vec![declares(5), RevisionObject::Absent],
     )];
     assert_eq!(update(&new_object, 3, 4), Reason::NothingDeclaredChanges);
-    let after_failure = [claim("web", Phase::Failed, vec![declares(5), Held::Absent])];
+    let after_failure = [claim(
+        "web",
+        Phase::Failed,
+        vec![declares(5), RevisionObject::Absent],
+    )];
     assert_eq!(update(&after_failure, 5, 4), Reason::FieldsChanged);
 }
 
 #[test]
-fn a_revision_that_can_not_be_read_denies_nothing_and_says_so() {
+fn an_unreadable_revision_denies_nothing_and_is_reported() {
     let claims = [claim(
         "web",
         Phase::Pending,
-        vec![declares(5), Held::Unreadable],
+        vec![declares(5), RevisionObject::Unreadable],
     )];
     assert_eq!(update(&claims, 3, 4), Reason::RecordUnreadable);
     assert_eq!(update(&claims, 3, 5), Reason::NothingDeclaredChanges);
@@ -291,8 +295,12 @@ fn a_value_that_another_claiming_release_declares_is_legitimate() {
 
 /// Scenario 36: a drops the object from its chart; b still declares it (helm#32218).
 #[test]
-fn a_release_that_lets_an_object_go_cannot_delete_it_from_another() {
-    let a = claim("a", Phase::Pending, vec![Held::Absent, declares(3)]);
+fn a_release_that_drops_an_object_cannot_delete_it_from_another() {
+    let a = claim(
+        "a",
+        Phase::Pending,
+        vec![RevisionObject::Absent, declares(3)],
+    );
     let b = claim("b", Phase::Settled, vec![declares(3)]);
     assert_eq!(delete(std::slice::from_ref(&a)), Reason::NotDeclared);
     assert_eq!(delete(&[a, b]), Reason::ObjectDeleted);
@@ -300,7 +308,7 @@ fn a_release_that_lets_an_object_go_cannot_delete_it_from_another() {
 
 /// Scenario 10.
 #[test]
-fn fields_of_another_api_version_do_not_compare_but_labels_do() {
+fn labels_are_compared_across_api_versions_but_fields_are_not() {
     let declared = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 3}});
     let claims = [claim(
         "web",
@@ -317,7 +325,7 @@ fn fields_of_another_api_version_do_not_compare_but_labels_do() {
 }
 
 #[test]
-fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
+fn a_claim_is_evaluated_in_the_call_with_its_manifests_version() {
     let beta = || object("v1beta1", &replicas(3));
     let gamma = || object("v1gamma1", &replicas(3));
     let one = [claim("web", Phase::Settled, vec![beta()])];
@@ -327,7 +335,11 @@ fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
         claim("b", Phase::Settled, vec![declares(3)]),
     ];
     // The newest manifest that has the object counts.
-    let let_go = [claim("web", Phase::Failed, vec![Held::Absent, beta()])];
+    let let_go = [claim(
+        "web",
+        Phase::Failed,
+        vec![RevisionObject::Absent, beta()],
+    )];
     let upgraded = [claim("web", Phase::Pending, vec![declares(3), beta()])];
     let own = [Box::from("v1beta1")];
     let only_requested = ConversionTargets::Versions(&[]);
@@ -410,7 +422,7 @@ fn a_claim_is_judged_in_the_call_that_has_its_manifests_version() {
 
 /// Scenario 51, and CVE-2023-34091 of Kyverno.
 #[test]
-fn finalizers_come_off_an_object_that_is_being_deleted_and_nothing_else_does() {
+fn only_finalizers_may_be_removed_from_an_object_that_is_being_deleted() {
     let declared = json!({"metadata": {"finalizers": ["x/y"]}, "spec": {"replicas": 3}});
     let claims = [claim("web", Phase::Settled, vec![object("v1", &declared)])];
     let live = |deleting: bool, finalizers: &Value, replicas: u32| {
@@ -437,7 +449,7 @@ fn finalizers_come_off_an_object_that_is_being_deleted_and_nothing_else_does() {
 }
 
 #[test]
-fn without_the_schema_nothing_that_hangs_on_a_list_is_denied() {
+fn without_the_schema_no_change_of_a_list_is_denied() {
     let declared = json!({"spec": {"items": [{"name": "a"}], "size": 1}});
     let claims = [claim("web", Phase::Settled, vec![object("v1", &declared)])];
     let judge = |new: &Value, knowledge| {
@@ -489,7 +501,7 @@ fn scaling_is_an_update_of_the_parents_replicas() {
 }
 
 #[test]
-fn what_is_never_judged_is_answered_before_anything_is_parsed() {
+fn irrelevant_requests_are_answered_before_anything_is_parsed() {
     let claims = [claim("web", Phase::Settled, vec![declares(3)])];
     for operation in ["CREATE", "CONNECT", "FROBNICATE"] {
         let review = review(operation, &Value::Null, &replicas(1));
@@ -518,7 +530,7 @@ fn marked(label: Option<&str>, replicas: u32) -> Value {
     })
 }
 
-fn declares_marked() -> Held {
+fn declares_marked() -> RevisionObject {
     object("v1", &marked(Some("Helm"), 3))
 }
 
@@ -528,7 +540,7 @@ fn declares_marked() -> Held {
 #[case::finalize("finalize", Reason::NothingDeclaredChanges)]
 #[case::resize("resize", Reason::FieldsChanged)]
 #[case::ephemeral_containers("ephemeralcontainers", Reason::FieldsChanged)]
-fn a_write_to_a_subresource_is_judged_by_what_the_api_server_keeps_of_it(
+fn a_subresource_write_is_evaluated_by_the_fields_that_the_api_server_stores(
     #[case] subresource: &str,
     #[case] of_spec: Reason,
 ) {
@@ -544,7 +556,7 @@ fn a_write_to_a_subresource_is_judged_by_what_the_api_server_keeps_of_it(
 
 /// No other call is made for a subresource, whichever versions are registered.
 #[test]
-fn a_status_write_in_another_version_is_judged_in_the_call_that_there_is() {
+fn a_status_write_in_another_version_is_evaluated_in_its_only_call() {
     let claims = [claim("web", Phase::Settled, vec![declares_marked()])];
     let mut review = written_through("status", &marked(Some("Helm"), 3), &marked(None, 3));
     review["kind"]["version"] = json!("v2");
@@ -623,9 +635,9 @@ fn violating(releases: &str, paths: &[&str]) -> Verdict {
             None => path.split('.').collect::<Vec<_>>(),
             Some(_) => vec![path],
         })),
-        declared: Shown::Absent,
-        live: Shown::Absent,
-        requested: Shown::Absent,
+        declared: ShownValue::Absent,
+        live: ShownValue::Absent,
+        requested: ShownValue::Absent,
     };
     let finding = |release: &str| Finding {
         release: Arc::new(ReleaseName {
@@ -678,7 +690,7 @@ fn a_request_is_in_flight_only_if_each_violated_release_is_pending_and_keeps_its
 #[case::elsewhere("system:serviceaccount:evil:migrate", Phase::Pending, false)]
 #[case::not_an_account("migrate", Phase::Pending, false)]
 #[case::not_pending("system:serviceaccount:shop:migrate", Phase::Settled, false)]
-fn the_account_of_a_hook_is_in_flight_while_its_release_is_pending(
+fn a_hooks_service_account_is_in_flight_while_its_release_is_pending(
     #[case] user: &str,
     #[case] phase: Phase,
     #[case] expected: bool,

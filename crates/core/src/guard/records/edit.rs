@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{StoredRecord, values};
 use crate::{
-    compare::{path::FieldPath, redact::Shown},
+    compare::{path::FieldPath, redact::ShownValue},
     guard::{
         deputies::{added_owners, owner_path},
         verdict::Change,
@@ -171,9 +171,11 @@ pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
     added_owners(old, new)
         .map(|(uid, earlier, owner)| Change {
             path: owner_path(uid),
-            declared: Shown::Absent,
-            live: earlier.map_or(Shown::Absent, |earlier| Shown::Text(earlier.to_string())),
-            requested: Shown::Text(owner.to_string()),
+            declared: ShownValue::Absent,
+            live: earlier.map_or(ShownValue::Absent, |earlier| {
+                ShownValue::Text(earlier.to_string())
+            }),
+            requested: ShownValue::Text(owner.to_string()),
         })
         .collect()
 }
@@ -181,8 +183,8 @@ pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
 /// As JSON, like all values that appear in the object itself.
 fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
     let shown = |value: Option<&str>| match value {
-        Some(value) => Shown::Text(Value::from(value).to_string()),
-        None => Shown::Absent,
+        Some(value) => ShownValue::Text(Value::from(value).to_string()),
+        None => ShownValue::Absent,
     };
     Change {
         path: FieldPath::of(["metadata", "labels", key]),
@@ -195,8 +197,8 @@ fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
 fn change(path: &[&str], was: &str, is: &str) -> Change {
     Change {
         path: FieldPath::of(path.iter().copied()),
-        declared: Shown::Text(was.to_owned()),
-        live: Shown::Text(was.to_owned()),
-        requested: Shown::Text(is.to_owned()),
+        declared: ShownValue::Text(was.to_owned()),
+        live: ShownValue::Text(was.to_owned()),
+        requested: ShownValue::Text(is.to_owned()),
     }
 }

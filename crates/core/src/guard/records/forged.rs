@@ -7,9 +7,9 @@
 
 use serde::Deserialize;
 
-use super::{Data, Metadata};
+use super::{Data, RecordObjectMeta};
 use crate::{
-    compare::{path::FieldPath, redact::Shown},
+    compare::{path::FieldPath, redact::ShownValue},
     guard::{
         request::{Kind, Raw},
         verdict::Change,
@@ -32,8 +32,8 @@ impl Forged {
     /// The Secret of a request, if it is forged.
     pub fn of(kind: &Kind<'_>, object: Raw<'_>) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Object {
-            metadata: Metadata,
+        struct SecretObject {
+            metadata: RecordObjectMeta,
             #[serde(default, rename = "type")]
             secret_type: Option<String>,
             #[serde(default)]
@@ -42,7 +42,7 @@ impl Forged {
         if (&*kind.group, &*kind.kind) != ("", "Secret") {
             return None;
         }
-        let secret: Object = serde_json::from_str(object.get()).ok()?;
+        let secret: SecretObject = serde_json::from_str(object.get()).ok()?;
         let labels = secret.metadata.labels.unwrap_or_default();
         let label = |key: &str| labels.get(key).map(String::as_str);
         let meta = RecordMeta::from_metadata(Driver::Secret, "", &secret.metadata.name, []);
@@ -86,9 +86,9 @@ impl Forged {
                 .unwrap_or_default(),
             change: Change {
                 path: FieldPath::of(path.split('.')),
-                declared: Shown::Text(was),
-                live: Shown::Absent,
-                requested: Shown::Text(is.to_owned()),
+                declared: ShownValue::Text(was),
+                live: ShownValue::Absent,
+                requested: ShownValue::Text(is.to_owned()),
             },
         })
     }
@@ -122,7 +122,7 @@ mod tests {
         "helm",
         Some("metadata.labels.version")
     )]
-    fn what_helm_would_believe_and_never_writes_is_told_from_a_record(
+    fn a_forged_record_is_distinguished_from_a_record(
         #[case] name: &str,
         #[case] secret_type: &str,
         #[case] owner: &str,

@@ -92,7 +92,7 @@ fn with(mut value: Value, pointer: &str, new: Value) -> Value {
 #[case::name("/name", json!("other"), Some(".data.release.name"))]
 #[case::namespace("/namespace", json!("bank"), Some(".data.release.namespace"))]
 #[case::revision("/version", json!(4), Some(".data.release.version"))]
-fn helm_moves_a_record_along_and_changes_nothing_that_it_is(
+fn helm_changes_the_state_of_a_record_and_nothing_else(
     #[values(Driver::Secret, Driver::ConfigMap)] driver: Driver,
     #[case] pointer: &str,
     #[case] value: Value,
@@ -104,7 +104,7 @@ fn helm_moves_a_record_along_and_changes_nothing_that_it_is(
 }
 
 #[test]
-fn the_order_of_hooks_and_empty_values_mean_nothing() {
+fn the_order_of_hooks_and_empty_values_is_irrelevant() {
     let mut turned = body();
     turned["hooks"].as_array_mut().unwrap().reverse();
     for (old, new) in [
@@ -139,7 +139,11 @@ fn the_order_of_hooks_and_empty_values_mean_nothing() {
 #[case::another_operation("pending-install", "pending-upgrade", false)]
 #[case::risen("uninstalled", "deployed", false)]
 #[case::no_word_of_helms("deployed", "resting", false)]
-fn a_status_moves_as_helm_moves_it(#[case] from: &str, #[case] to: &str, #[case] legal: bool) {
+fn only_status_transitions_of_helm_are_allowed(
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] legal: bool,
+) {
     let at = |status: &str| {
         let body = with(body(), "/info/status", json!(status));
         object(
@@ -159,7 +163,7 @@ fn a_status_moves_as_helm_moves_it(#[case] from: &str, #[case] to: &str, #[case]
 #[case::sealed("/immutable", json!(true), ".immutable")]
 #[case::emptied("/data/release", json!(""), ".data.release")]
 #[case::garbage("/data/release", json!("aHVudGVyMg=="), ".data.release")]
-fn a_record_stays_the_record_that_it_is(
+fn the_identity_of_a_record_cannot_change(
     #[case] pointer: &str,
     #[case] value: Value,
     #[case] path: &str,
@@ -173,14 +177,14 @@ fn a_record_stays_the_record_that_it_is(
 #[case::annotation("/metadata/annotations", json!({"backup": "yes"}))]
 #[case::own_label("/metadata/labels/team", json!("checkout"))]
 #[case::helms_clock("/metadata/labels/modifiedAt", json!("1795252996"))]
-fn what_stands_beside_the_record_is_anyones(#[case] pointer: &str, #[case] value: Value) {
+fn fields_next_to_the_record_are_free(#[case] pointer: &str, #[case] value: Value) {
     let old = object(Driver::Secret, &body());
     let new = with(old.clone(), pointer, value);
     assert!(matches!(edited(Driver::Secret, &old, &new), Edit::Beside));
 }
 
 #[test]
-fn a_record_that_could_not_be_read_before_is_nobodys_verdict() {
+fn an_edit_of_an_unreadable_record_is_indeterminate() {
     let old = with(
         object(Driver::Secret, &body()),
         "/data/release",
@@ -195,7 +199,7 @@ fn a_record_that_could_not_be_read_before_is_nobodys_verdict() {
 
 /// A wrong label that somebody once set does not block Helm forever.
 #[test]
-fn a_label_that_was_wrong_before_may_stay_or_be_put_right() {
+fn a_wrong_label_may_stay_or_be_corrected() {
     let wrong = with(
         object(Driver::Secret, &body()),
         "/metadata/labels/status",
@@ -227,7 +231,7 @@ fn no_value_of_a_record_is_ever_shown() {
 #[case::another_owner("/metadata/labels/owner", json!("me"))]
 #[case::another_name("/metadata/name", json!("web"))]
 #[case::no_labels("/metadata/labels", Value::Null)]
-fn what_is_no_record_is_not_taken_for_one(#[case] pointer: &str, #[case] value: Value) {
+fn other_objects_are_not_mistaken_for_records(#[case] pointer: &str, #[case] value: Value) {
     let object = with(object(Driver::Secret, &body()), pointer, value);
     assert!(stored(Driver::Secret, &object).is_none());
 }
@@ -257,7 +261,7 @@ const SUPERSEDED: Status = Status::Superseded;
 #[case::uninstalled(&[(1, Status::Uninstalled)], 1, Removal::Uninstalled)]
 #[case::gone(&[(2, Status::Deployed)], 1, Removal::Gone)]
 #[case::all_gone(&[], 1, Removal::Gone)]
-fn helm_takes_the_oldest_or_all(
+fn helm_deletes_the_oldest_record_or_all(
     #[case] history: &[(u32, Status)],
     #[case] revision: u32,
     #[case] expected: Removal,
@@ -266,7 +270,7 @@ fn helm_takes_the_oldest_or_all(
 }
 
 #[test]
-fn what_helm_never_sends_is_no_pruning() {
+fn a_delete_that_helm_never_sends_is_not_pruning() {
     let history = [(1, SUPERSEDED), (2, Status::Deployed)];
     assert_eq!(removal(&history, 1, false), Removal::Loss);
     let uninstalling = [(1, SUPERSEDED), (2, Status::Uninstalling)];
@@ -289,7 +293,7 @@ fn helm_deletes_by_name_and_without_options(#[case] request: Value, #[case] expe
 }
 
 #[test]
-fn a_definition_says_what_its_instances_are() {
+fn a_crd_names_its_instances() {
     let definition = json!({"metadata": {"deletionTimestamp": null}, "spec":
         {"group": "example.com", "names": {"kind": "Backup", "plural": "backups"}}});
     let text = definition.to_string();

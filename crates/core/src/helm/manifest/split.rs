@@ -12,7 +12,7 @@ const SOURCE_BYTES: usize = 1024;
 
 /// One document of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Document<'a> {
+pub(super) struct ManifestDocument<'a> {
     /// The line of the manifest on which its text starts, counted from 1.
     pub line: u32,
     /// The template that made it, from Helm's comment.
@@ -22,13 +22,13 @@ pub(super) struct Document<'a> {
 }
 
 /// The documents with more than blank lines and comments.
-pub(super) fn documents(manifest: &str) -> impl Iterator<Item = Document<'_>> {
+pub(super) fn documents(manifest: &str) -> impl Iterator<Item = ManifestDocument<'_>> {
     Chunks {
         rest: Some(manifest),
         line: 1,
     }
     .filter(|(_, text)| text.lines().any(is_content))
-    .map(|(line, text)| Document {
+    .map(|(line, text)| ManifestDocument {
         line,
         source: source(text),
         text,

@@ -106,7 +106,7 @@ fn ownership_is_forced_over_what_the_chart_says() {
 }
 
 #[test]
-fn what_the_server_owns_is_not_declared() {
+fn server_owned_metadata_is_not_declared() {
     let (object, json) = only(
         "apiVersion: v1\nkind: A\nmetadata: {name: x, namespace: shop, creationTimestamp: null, uid: u, resourceVersion: '1', generation: 2, managedFields: [], selfLink: s, deletionTimestamp: t, finalizers: [f]}\nstatus: {ready: true}\n",
     );
@@ -137,7 +137,7 @@ fn null_fields_are_dropped_and_empty_ones_stay(#[case] spec: &str, #[case] expec
 #[case::null_is_empty("data: {a: null}\nstringData: {b: null}", json!({"a": "", "b": ""}))]
 #[case::over_a_null_map("data: null\nstringData: {a: foo}", json!({"a": "Zm9v"}))]
 #[case::nothing_to_fold("stringData: {}", Value::Null)]
-fn string_data_of_a_secret_is_folded_into_data(#[case] body: &str, #[case] expected: Value) {
+fn string_data_of_a_secret_is_merged_into_data(#[case] body: &str, #[case] expected: Value) {
     let (_, json) = only(&format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: x}}\n{body}\n"
     ));
@@ -229,7 +229,7 @@ fn hooks_are_not_declared() {
 }
 
 #[test]
-fn of_two_documents_for_one_object_the_last_is_in_force() {
+fn the_last_of_two_documents_for_one_object_counts() {
     let object = |namespace: &str, value: u8| {
         format!(
             "---\napiVersion: v1\nkind: A\nmetadata: {{name: x, namespace: {namespace}}}\nspec: {value}\n"
@@ -266,7 +266,7 @@ fn of_two_documents_for_one_object_the_last_is_in_force() {
     DocumentError::Field("metadata.name")
 )]
 #[case::items_that_are_none("apiVersion: v1\nkind: List\nitems: {}", DocumentError::Items)]
-fn a_bad_document_is_a_problem_and_its_neighbours_are_declared(
+fn a_bad_document_is_a_problem_and_its_neighbors_are_declared(
     #[case] bad: &str,
     #[case] expected: DocumentError,
 ) {
@@ -339,7 +339,7 @@ fn aliases_of_a_large_text_are_a_problem_and_the_neighbors_are_declared() {
 }
 
 #[test]
-fn what_aliases_add_to_all_documents_together_is_bounded() {
+fn the_total_expansion_of_aliases_is_bounded() {
     let text = "x".repeat(60_000);
     let documents: Vec<_> = (0..100)
         .map(|n| {
@@ -363,7 +363,7 @@ fn what_aliases_add_to_all_documents_together_is_bounded() {
 
 /// Templates have a few.
 #[test]
-fn aliases_of_what_templates_repeat_are_read() {
+fn aliases_of_ordinary_templates_are_read() {
     let found = read(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: &l {app: a, tier: b}}\n\
          spec: [{labels: *l}, {labels: *l}, {<<: *l, tier: c}]\n",
@@ -472,7 +472,7 @@ fn objects_beyond_those_that_a_manifest_may_have_are_problems() {
 }
 
 #[test]
-fn of_a_hundred_thousand_problems_few_are_kept() {
+fn only_a_few_of_many_problems_are_kept() {
     let found = read(&(TWO.to_owned() + &"---\n1\n".repeat(100_000)));
     assert_eq!(names(&found), ["Deployment/front", "Service/front"]);
     assert_eq!((found.problems.len(), found.more_problems), (32, 99_968));
@@ -487,10 +487,7 @@ fn of_a_hundred_thousand_problems_few_are_kept() {
     "apiVersion: v1\nkind: A\nmetadata: {name: a, namespace: LONG}",
     "metadata.namespace"
 )]
-fn a_name_that_is_longer_than_names_are_is_a_problem(
-    #[case] document: &str,
-    #[case] field: &'static str,
-) {
+fn a_name_that_is_too_long_is_a_problem(#[case] document: &str, #[case] field: &'static str) {
     let found = read(&document.replace("LONG", &"x".repeat(2_000)));
     assert_eq!(found.problems[0].error, DocumentError::TooLong(field));
 }
@@ -505,7 +502,7 @@ fn a_source_of_any_length_is_not_kept() {
 }
 
 #[test]
-fn nesting_is_bounded_and_what_templates_reach_is_not() {
+fn nesting_is_bounded_beyond_ordinary_templates() {
     let nested = |depth| {
         let spec = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         read(&format!(
@@ -523,7 +520,7 @@ fn nesting_is_bounded_and_what_templates_reach_is_not() {
 }
 
 #[test]
-fn lines_of_a_quoted_scalar_that_stand_too_far_left_are_bounded() {
+fn outdented_lines_of_a_quoted_scalar_are_bounded() {
     let lines = "x\n".repeat(20_000);
     let found = read(&format!("{TWO}---\na:\n  b: \"{lines}\"\n"));
     assert_eq!(names(&found), ["Deployment/front", "Service/front"]);
@@ -550,7 +547,7 @@ fn five_hundred_objects_in_one_mebibyte_are_read() {
 
 proptest! {
     #[test]
-    fn any_text_is_read_or_refused(
+    fn any_text_is_read_or_rejected(
         parts in prop::collection::vec(
             prop_oneof![
                 Just("---"), Just("\n"), Just("  "), Just("- "), Just("a: "), Just("{"), Just("}"),

@@ -28,7 +28,7 @@ const HOOKS: usize = 4096;
 const EVENTS: usize = 64;
 
 #[derive(Deserialize)]
-struct Release<'a> {
+struct RawRelease<'a> {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -103,7 +103,8 @@ fn events<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::
 }
 
 pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
-    let release: Release<'_> = serde_json::from_slice(json).map_err(|error| json_error(&error))?;
+    let release: RawRelease<'_> =
+        serde_json::from_slice(json).map_err(|error| json_error(&error))?;
     let require = |present: bool, field| {
         if present {
             Ok(())

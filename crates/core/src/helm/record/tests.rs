@@ -114,7 +114,7 @@ fn line_breaks_in_the_base64_do_not_count() {
 }
 
 #[test]
-fn what_helm_leaves_out_or_nulls_is_nothing() {
+fn omitted_and_null_fields_are_empty() {
     let body = json!({"name": "a", "namespace": "b", "version": 1, "hooks": null, "chart": null,
         "info": {"status": "resting", "first_deployed": null}});
     let record = read(&body).unwrap();
@@ -134,10 +134,7 @@ fn what_helm_leaves_out_or_nulls_is_nothing() {
 #[case::json_cut_off(encode_text(r#"{"name": "a""#), "an early end")]
 #[case::not_a_release(encode_text("[1]"), "a field of the wrong type")]
 #[case::nothing(Vec::new(), "an early end")]
-fn a_corrupt_record_is_an_error_that_says_what_is_wrong(
-    #[case] payload: Vec<u8>,
-    #[case] message: &str,
-) {
+fn a_corrupt_record_is_an_error_with_the_cause(#[case] payload: Vec<u8>, #[case] message: &str) {
     let error = decode(&payload, &Limits::default())
         .unwrap_err()
         .to_string();
@@ -157,7 +154,7 @@ fn encode_text(text: &str) -> Vec<u8> {
 #[case("name", json!(""))]
 #[case("namespace", json!(""))]
 #[case("version", json!(0))]
-fn a_record_without_what_names_it_is_an_error(#[case] field: &str, #[case] value: Value) {
+fn a_record_without_a_name_is_an_error(#[case] field: &str, #[case] value: Value) {
     let mut body = helm_3();
     body[field] = value;
     let error = read(&body).unwrap_err();
@@ -190,7 +187,7 @@ fn claiming(json: &[u8], size: u32) -> Vec<u8> {
 #[case::nothing(0)]
 #[case::one_byte_less(-1)]
 #[case::a_little(-100)]
-fn a_record_that_claims_less_than_it_holds_is_given_up(#[case] less: i32) {
+fn a_record_larger_than_it_claims_is_rejected(#[case] less: i32) {
     let json = helm_3().to_string();
     let honest = u32::try_from(json.len()).unwrap();
     let claim = if less == 0 {
@@ -230,7 +227,7 @@ fn a_record_that_claims_more_than_it_holds_takes_no_memory_for_it() {
 #[case::plain(BASE64_STANDARD.encode("{}").into_bytes(), 4)]
 #[case::no_base64(b"@@@@@@@@@".to_vec(), 0)]
 #[case::nothing(Vec::new(), 0)]
-fn what_a_payload_claims_is_known_before_it_is_decoded(
+fn the_claimed_size_of_a_payload_is_known_before_decoding(
     #[case] payload: Vec<u8>,
     #[case] expected: usize,
 ) {
@@ -246,7 +243,7 @@ fn broken(payload: &[u8]) -> Vec<u8> {
 #[rstest]
 #[case::hooks(json!(vec![json!({}); 5_000]))]
 #[case::events(json!([{"events": vec![""; 1_000]}]))]
-fn a_record_with_too_many_small_things_is_given_up(#[case] hooks: Value) {
+fn a_record_with_too_many_small_items_is_rejected(#[case] hooks: Value) {
     let mut body = helm_3();
     body["hooks"] = hooks;
     assert!(matches!(read(&body), Err(DecodeError::Json { .. })));
@@ -255,7 +252,7 @@ fn a_record_with_too_many_small_things_is_given_up(#[case] hooks: Value) {
 #[rstest]
 #[case("name")]
 #[case("namespace")]
-fn a_release_whose_name_is_longer_than_names_are_is_an_error(#[case] field: &str) {
+fn a_release_name_that_is_too_long_is_an_error(#[case] field: &str) {
     let mut body = helm_3();
     body[field] = "x".repeat(254).into();
     let error = read(&body).unwrap_err();
@@ -263,7 +260,7 @@ fn a_release_whose_name_is_longer_than_names_are_is_an_error(#[case] field: &str
 }
 
 #[test]
-fn of_what_a_chart_says_of_itself_little_is_kept() {
+fn long_chart_metadata_is_not_kept() {
     let mut body = helm_3();
     let metadata = &mut body["chart"]["metadata"];
     for field in ["name", "version", "appVersion"] {
@@ -331,7 +328,7 @@ proptest! {
     }
 
     #[test]
-    fn any_payload_is_read_or_refused(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_payload_is_read_or_rejected(payload in prop::collection::vec(any::<u8>(), 0..200)) {
         let limits = Limits { inflated_bytes: 1 << 16 };
         let _ = decode(&payload, &limits);
         let _ = decode(BASE64_STANDARD.encode(&payload).as_bytes(), &limits);

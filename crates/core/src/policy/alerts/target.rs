@@ -118,7 +118,7 @@ mod tests {
     #[case::tls("https://hooks.example/a/b?c=d", ("hooks.example", 443, "hooks.example", "/a/b?c=d"))]
     #[case::port("https://hooks.example:8443/x", ("hooks.example", 8443, "hooks.example:8443", "/x"))]
     #[case::address("http://[::1]:9093/", ("::1", 9093, "[::1]:9093", "/"))]
-    fn an_address_is_taken_apart(#[case] url: &str, #[case] parts: (&str, u16, &str, &str)) {
+    fn an_address_is_parsed(#[case] url: &str, #[case] parts: (&str, u16, &str, &str)) {
         let target = Target::parse(url).unwrap();
         let host = target.host();
         let found = (
@@ -141,7 +141,7 @@ mod tests {
     #[case::password("https://me:hunter2@a/", TargetError::Host)]
     #[case::port("https://a:99999/", TargetError::Host)]
     #[case::no_port("https://a:/", TargetError::Host)]
-    fn anything_else_is_refused(#[case] url: &str, #[case] error: TargetError) {
+    fn anything_else_is_rejected(#[case] url: &str, #[case] error: TargetError) {
         assert_eq!(Target::parse(url), Err(error));
     }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_is_shown() {
+    fn debug_output_hides_the_address() {
         let target = Target::parse("https://hooks.example/T0/hunter2").unwrap();
         assert_eq!(format!("{target:?}"), "Target { .. }");
     }

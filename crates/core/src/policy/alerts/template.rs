@@ -111,17 +111,17 @@ pub enum Name {
 /// A checked template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
-    Value(Name, Place),
+    Value(Name, TemplatePosition),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum TemplatePosition {
     /// In place of a JSON value.
     Free,
     /// Between the quotes of a string.
@@ -175,11 +175,14 @@ impl Template {
             if quotes.escaped {
                 return Err(TemplateError::Escaped);
             }
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::Value(Name::read(word.trim())?, quotes.place()));
+            parts.push(TemplatePart::Text(before.to_owned()));
+            parts.push(TemplatePart::Value(
+                Name::read(word.trim())?,
+                quotes.place(),
+            ));
             rest = after;
         }
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(TemplatePart::Text(rest.to_owned()));
         if parts.len() > 2 * PLACEHOLDERS + 1 {
             return Err(TemplateError::TooMany);
         }
@@ -200,12 +203,12 @@ impl Template {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(literal) => text.push_str(literal),
-                Part::Value(name, place) => {
+                TemplatePart::Text(literal) => text.push_str(literal),
+                TemplatePart::Value(name, place) => {
                     let json = Value::from(value(*name)).to_string();
                     text.push_str(match place {
-                        Place::Free => &json,
-                        Place::Quoted => inner(&json),
+                        TemplatePosition::Free => &json,
+                        TemplatePosition::Quoted => inner(&json),
                     });
                 }
             }
@@ -257,11 +260,11 @@ impl Quotes {
         }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> TemplatePosition {
         if self.inside {
-            Place::Quoted
+            TemplatePosition::Quoted
         } else {
-            Place::Free
+            TemplatePosition::Free
         }
     }
 }
@@ -302,7 +305,7 @@ mod tests {
     #[case::placeholder("{{user}}")]
     #[case::unicode("caf\u{e9} \u{1f600}")]
     #[case::empty("")]
-    fn a_value_is_itself_wherever_it_stands(#[case] value: &'static str) {
+    fn a_value_is_rendered_in_any_position(#[case] value: &'static str) {
         let template =
             r#"{"a": {{user}}, "b": "by \"{{ user }}\" in {{namespace}}", "c": ["\\", {{key}}]}"#;
         assert_eq!(
@@ -332,10 +335,7 @@ mod tests {
     #[case::escape(r#"{"a": "\{{namespace}}"}"#, TemplateError::Escaped)]
     #[case::code_point(r#"{"a": "\u00{{at}}"}"#, TemplateError::NoJson { line: 1, column: 13 })]
     #[case::empty("", TemplateError::NoJson { line: 1, column: 0 })]
-    fn a_template_that_does_not_work_is_refused(
-        #[case] template: &str,
-        #[case] error: TemplateError,
-    ) {
+    fn an_invalid_template_is_rejected(#[case] template: &str, #[case] error: TemplateError) {
         assert_eq!(Template::compile(template), Err(error));
     }
 
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_says_which_names_there_are() {
+    fn the_error_lists_the_known_names() {
         let error = Template::compile("{{tikcet}}").unwrap_err().to_string();
         assert!(error.contains("{{tikcet}}"), "{error}");
         assert!(error.contains("ticket, reason"), "{error}");

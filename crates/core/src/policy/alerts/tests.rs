@@ -32,7 +32,7 @@ fn key(name: &str, key: &str) -> SecretKey {
 }
 
 #[test]
-fn a_sink_of_each_type_is_made_ready() {
+fn a_sink_of_each_type_is_compiled() {
     let slack = one(json!({"name": "chat", "type": "slack",
         "urlFrom": {"name": "alerts", "key": "slack"}}));
     let slack = slack.unwrap();
@@ -127,12 +127,12 @@ fn a_sink_of_each_type_is_made_ready() {
     json!({"name": "a", "type": "http", "url": "https://a", "caBundle": "trust me"}),
     SinkError::CaBundle
 )]
-fn what_cannot_be_meant_is_refused(#[case] sink: Json, #[case] error: SinkError) {
+fn an_invalid_sink_is_rejected(#[case] sink: Json, #[case] error: SinkError) {
     assert_eq!(one(sink).map(|sink| sink.name.clone()), Err(error));
 }
 
 #[test]
-fn a_bundle_is_of_use_with_tls_alone() {
+fn a_ca_bundle_needs_tls() {
     let key = rcgen::KeyPair::generate().unwrap();
     let ca = rcgen::CertificateParams::default()
         .self_signed(&key)
@@ -146,14 +146,14 @@ fn a_bundle_is_of_use_with_tls_alone() {
 }
 
 #[test]
-fn names_are_given_once() {
+fn sink_names_are_unique() {
     let sink = json!({"name": "a", "type": "slack", "url": "https://a"});
     let twice = compiled(json!([sink, sink]));
     assert_eq!(twice, Err(AlertsError::Twice("a".to_owned())));
 }
 
 #[test]
-fn there_are_not_too_many_sinks_headers_and_denials() {
+fn sinks_headers_and_denials_are_bounded() {
     let sink = |n: usize| json!({"name": format!("s{n}"), "type": "slack", "url": "https://a"});
     let many = compiled((0..=SINKS).map(sink).collect());
     assert_eq!(many, Err(AlertsError::TooMany));
@@ -172,7 +172,7 @@ fn there_are_not_too_many_sinks_headers_and_denials() {
 }
 
 #[test]
-fn emergency_changes_do_not_wait_for_ever_and_do_not_flood() {
+fn the_grouping_of_emergency_changes_is_bounded() {
     let plan = |rate: Json| {
         let alerts = serde_json::from_value(json!({"breakGlass": rate})).unwrap();
         Plan::compile(&alerts, None)
@@ -202,7 +202,7 @@ fn an_address_from_a_secret_must_be_https() {
 }
 
 #[test]
-fn an_error_says_which_sink_and_why() {
+fn an_error_names_the_sink_and_the_problem() {
     let error = compiled(
         json!([{"name": "tickets", "type": "http", "url": "https://a",
         "body": "{{tikcet}}"}]),

@@ -93,7 +93,7 @@ fn the_most_specific_override_counts() {
 }
 
 #[test]
-fn labels_of_a_namespace_decide_and_until_they_are_known_the_strictest_does() {
+fn the_strictest_mode_applies_until_namespace_labels_are_known() {
     let policy = policy(json!({"mode": "Warn", "overrides": [
         {"match": {"namespaces": {"selector": {"matchLabels": {"tier": "dev"}}}}, "mode": "Audit"},
         {"match": {"namespaces": {"selector": {"matchLabels": {"tier": "prod"}}}}, "mode": "Deny"},
@@ -120,7 +120,7 @@ fn labels_of_a_namespace_decide_and_until_they_are_known_the_strictest_does() {
 }
 
 #[test]
-fn mode_and_undeclared_are_looked_up_each_for_itself() {
+fn mode_and_undeclared_are_looked_up_separately() {
     let policy = policy(json!({"undeclared": {"mode": "Warn"}, "overrides": [
         {"match": {"releases": {"names": ["myapp"]}}, "mode": "Audit"},
         {"match": {"namespaces": {"names": ["shop"]}}, "undeclared": "Deny"},
@@ -150,7 +150,7 @@ fn mode_and_undeclared_are_looked_up_each_for_itself() {
 #[case::names_decide_over_kinds(
     json!({"releases": {"names": ["a"]}, "kinds": [{"kind": "Pod"}]}),
     json!({"releases": {"names": ["b"]}, "kinds": [{"kind": "Pod"}]}), false)]
-fn overrides_that_could_meet_with_equal_weight_tie(
+fn overlapping_overrides_with_equal_precedence_are_rejected(
     #[case] one: Value,
     #[case] other: Value,
     #[case] ties: bool,

@@ -77,7 +77,7 @@ mod tests {
     #[case("1.*", "2.*", true)]
     #[case(">=1, <2", "=1.5.0", false)]
     #[case("*", "=1.5.0", false)]
-    fn ranges_with_nothing_in_common_are_apart(
+    fn disjoint_ranges_are_recognized(
         #[case] one: &str,
         #[case] other: &str,
         #[case] expected: bool,

@@ -1,9 +1,8 @@
 //! The table of presets. Each entry was taken from the source code or the manifests of the writer itself.
 
 use super::{
-    Entry,
     Grant::{Challenges, Change, Delete, Grow, Remove, Scale},
-    Preset,
+    Preset, PresetRule,
 };
 use crate::policy::control_plane::{
     CLUSTERROLE_AGGREGATION_CONTROLLER, GENERIC_GARBAGE_COLLECTOR, HORIZONTAL_POD_AUTOSCALER,
@@ -77,7 +76,7 @@ pub const ALL: &[Preset] = &[
         name: "horizontal-pod-autoscaler",
         about: "the autoscaler sets the replicas of what it scales",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &[HORIZONTAL_POD_AUTOSCALER, KUBE_CONTROLLER_MANAGER],
             kinds: &[],
             grants: &[Scale],
@@ -88,7 +87,7 @@ pub const ALL: &[Preset] = &[
         name: "namespace-controller",
         about: "the namespace controller deletes everything in a terminating namespace",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &[NAMESPACE_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[],
             grants: &[Delete],
@@ -100,13 +99,13 @@ pub const ALL: &[Preset] = &[
         about: "the garbage collector deletes an object when its owner is gone",
         is_default: true,
         entries: &[
-            Entry {
+            PresetRule {
                 users: GARBAGE_COLLECTOR,
                 kinds: &[],
                 grants: &[Delete],
                 license: Owner,
             },
-            Entry {
+            PresetRule {
                 users: GARBAGE_COLLECTOR,
                 kinds: &[],
                 grants: &[
@@ -121,7 +120,7 @@ pub const ALL: &[Preset] = &[
         name: "ttl-after-finished",
         about: "the TTL controller deletes a finished Job when its time to live is over",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &[TTL_AFTER_FINISHED_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[("batch", "Job")],
             grants: &[Delete],
@@ -132,7 +131,7 @@ pub const ALL: &[Preset] = &[
         name: "clusterrole-aggregation",
         about: "the aggregation controller replaces the rules of an aggregated ClusterRole",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &[CLUSTERROLE_AGGREGATION_CONTROLLER, KUBE_CONTROLLER_MANAGER],
             kinds: &[("rbac.authorization.k8s.io", "ClusterRole")],
             grants: &[Change("/rules")],
@@ -143,7 +142,7 @@ pub const ALL: &[Preset] = &[
         name: "ca-bundle",
         about: "cert-manager's CA injector fills in CA bundles",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             // The ServiceAccount of cert-manager's own manifests and of its chart's default release.
             users: &["system:serviceaccount:cert-manager:cert-manager-cainjector"],
             kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
@@ -155,7 +154,7 @@ pub const ALL: &[Preset] = &[
         name: "cert-manager-acme-edit-in-place",
         about: "cert-manager adds and removes the routes of ACME challenges",
         is_default: true,
-        entries: &[Entry {
+        entries: &[PresetRule {
             // The ServiceAccount of cert-manager's own manifests and of its chart's default release.
             users: &["system:serviceaccount:cert-manager:cert-manager"],
             kinds: &[INGRESS],
@@ -168,7 +167,7 @@ pub const ALL: &[Preset] = &[
         about: "Argo Rollouts shifts traffic, and scales down the Deployments that it took over",
         is_default: false,
         entries: &[
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[SERVICE],
                 grants: &[
@@ -177,7 +176,7 @@ pub const ALL: &[Preset] = &[
                 ],
                 license: ROLLOUTS,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[
                     VIRTUAL_SERVICE,
@@ -189,13 +188,13 @@ pub const ALL: &[Preset] = &[
                 grants: ROUTE_WEIGHTS,
                 license: ROLLOUTS,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[DESTINATION_RULE],
                 grants: &[Change("/spec/subsets/*/labels/rollouts-pod-template-hash")],
                 license: ROLLOUTS,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:argo-rollouts:argo-rollouts"],
                 kinds: &[DEPLOYMENT],
                 grants: &[Scale, Change("/spec/replicas")],
@@ -208,19 +207,19 @@ pub const ALL: &[Preset] = &[
         about: "Flagger shifts traffic between a primary and a canary, and scales the canary",
         is_default: false,
         entries: &[
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[DEPLOYMENT],
                 grants: &[Scale, Change("/spec/replicas")],
                 license: CANARIES,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[SERVICE],
                 grants: &[Change("/spec/selector")],
                 license: CANARIES,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:flagger-system:flagger"],
                 kinds: &[VIRTUAL_SERVICE, HTTP_ROUTE, TRAFFIC_SPLIT, INGRESS],
                 grants: ROUTE_WEIGHTS,
@@ -232,7 +231,7 @@ pub const ALL: &[Preset] = &[
         name: "reloader",
         about: "Reloader restarts workloads when a ConfigMap or Secret changes",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:reloader:reloader-reloader"],
             kinds: &[DEPLOYMENT, STATEFUL_SET, DAEMON_SET],
             grants: &[
@@ -251,7 +250,7 @@ pub const ALL: &[Preset] = &[
         name: "keda",
         about: "KEDA scales to and from zero what its ScaledObjects name",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:keda:keda-operator"],
             kinds: &[],
             grants: &[Scale],
@@ -262,7 +261,7 @@ pub const ALL: &[Preset] = &[
         name: "cluster-proportional-autoscaler",
         about: "replicas follow the size of the cluster",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:kube-system:cluster-proportional-autoscaler"],
             kinds: &[
                 DEPLOYMENT,
@@ -277,7 +276,7 @@ pub const ALL: &[Preset] = &[
         name: "pvc-growth",
         about: "anyone may increase the size of a claim: volumes grow and never shrink",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &[],
             kinds: &[("", "PersistentVolumeClaim")],
             grants: &[Grow("/spec/resources/requests/storage")],
@@ -289,7 +288,7 @@ pub const ALL: &[Preset] = &[
         about: "OpenShift's controllers: pull secrets, image triggers, security annotations, service CA",
         is_default: false,
         entries: &[
-            Entry {
+            PresetRule {
                 users: &[
                     "system:serviceaccount:openshift-infra:serviceaccount-pull-secrets-controller",
                 ],
@@ -297,13 +296,13 @@ pub const ALL: &[Preset] = &[
                 grants: &[Change("/secrets"), Change("/imagePullSecrets")],
                 license: NotNeeded("it handles every ServiceAccount"),
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
                 kinds: &[DEPLOYMENT, STATEFUL_SET, DAEMON_SET],
                 grants: IMAGES,
                 license: IMAGE_TRIGGERS,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:openshift-infra:image-trigger-controller"],
                 kinds: &[("batch", "CronJob")],
                 grants: &[
@@ -312,7 +311,7 @@ pub const ALL: &[Preset] = &[
                 ],
                 license: IMAGE_TRIGGERS,
             },
-            Entry {
+            PresetRule {
                 users: &[
                     "system:serviceaccount:openshift-infra:namespace-security-allocation-controller",
                 ],
@@ -324,13 +323,13 @@ pub const ALL: &[Preset] = &[
                 ],
                 license: NotNeeded("it handles every Namespace"),
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:openshift-service-ca:service-ca"],
                 kinds: &[DEFINITION, API_SERVICE, MUTATING, VALIDATING],
                 grants: CA_BUNDLES,
                 license: SERVICE_CA,
             },
-            Entry {
+            PresetRule {
                 users: &["system:serviceaccount:openshift-service-ca:service-ca"],
                 kinds: &[("", "ConfigMap")],
                 grants: &[Change("/data/service-ca.crt")],
@@ -342,7 +341,7 @@ pub const ALL: &[Preset] = &[
         name: "istio",
         about: "istiod fills in the CA bundles of its webhooks, and lets them fail once they work",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:istio-system:istiod"],
             kinds: &[MUTATING, VALIDATING],
             grants: &[
@@ -356,7 +355,7 @@ pub const ALL: &[Preset] = &[
         name: "vault",
         about: "the Vault agent injector fills in the CA bundle of its webhook",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:vault:vault-agent-injector"],
             kinds: &[MUTATING],
             grants: &[Change("/webhooks/*/clientConfig/caBundle")],
@@ -367,7 +366,7 @@ pub const ALL: &[Preset] = &[
         name: "gatekeeper",
         about: "Gatekeeper's certificate rotation fills in the CA bundles of its webhooks",
         is_default: false,
-        entries: &[Entry {
+        entries: &[PresetRule {
             users: &["system:serviceaccount:gatekeeper-system:gatekeeper-admin"],
             kinds: &[MUTATING, VALIDATING, DEFINITION],
             grants: CA_BUNDLES,

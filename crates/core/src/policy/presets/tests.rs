@@ -114,7 +114,7 @@ fn presets_are_switched_on_and_off_by_name() {
 }
 
 #[test]
-fn a_controller_that_runs_elsewhere_is_named_in_the_policy() {
+fn a_policy_may_name_another_identity_for_a_controller() {
     let moved = with(&json!({"enable": [
         {"name": "ca-bundle", "subjects": {"serviceAccounts": ["pki/injector"]}},
     ]}));
@@ -151,7 +151,7 @@ fn a_claim_may_only_grow(#[case] old: &str, #[case] new: &str, #[case] allowed: 
 }
 
 #[test]
-fn every_preset_is_well_made() {
+fn every_preset_is_valid() {
     for (n, preset) in ALL.iter().enumerate() {
         assert!(crate::names::is_label(preset.name), "{}", preset.name);
         assert!(!preset.about.is_empty() && !preset.entries.is_empty());

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_nested_deep_keeps_its_labels_and_all_that_is_in_it() {
+    fn a_deeply_nested_object_keeps_its_labels_and_content() {
         for depth in [1, 60, 64, 200, 20_000] {
             let document = |inner: &str| {
                 let spec = nested(depth, inner);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_at_any_depth() {
+    fn invalid_json_is_rejected_at_any_depth() {
         for text in ["", "{", "{}{}", r#"{"a":}"#, &nested(200, "x")] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -260,7 +260,7 @@ fn the_definition_names_the_resource() {
 #[case::a_schema_that_is_none(
     &definition(&[json!({"name": "v1", "served": true, "schema": {"openAPIV3Schema": {"properties": 1}}})]).to_string()
 )]
-fn what_is_no_definition_is_an_error(#[case] text: &str) {
+fn an_invalid_crd_is_an_error(#[case] text: &str) {
     let error = CrdShape::from_json(text).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -269,7 +269,7 @@ fn what_is_no_definition_is_an_error(#[case] text: &str) {
 }
 
 #[test]
-fn a_schema_of_any_depth_is_read_or_refused() {
+fn a_schema_of_any_depth_is_read_or_rejected() {
     let mut schema = json!({"type": "string", "format": "byte"});
     for _ in 0..200 {
         schema = json!({"type": "object", "properties": {"in": schema}});

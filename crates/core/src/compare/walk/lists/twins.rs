@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{Agreement, Declared, Items, Place, Walk};
+use super::{Agreement, Declared, Items, Walk, WalkPlace};
 use crate::compare::schema::Shape;
 use crate::compare::{
     json::Json,
@@ -17,7 +17,7 @@ use crate::compare::{
 
 impl<'a> Walk<'a, '_> {
     /// The items of one key.
-    pub(super) fn twins(&mut self, place: Place<'a, '_>, items: Items<'a, '_>) {
+    pub(super) fn twins(&mut self, place: WalkPlace<'a, '_>, items: Items<'a, '_>) {
         let Items {
             firsts,
             seconds,
@@ -33,7 +33,7 @@ impl<'a> Walk<'a, '_> {
             };
             if let Some(declared) = declared {
                 let (old, new) = (olds.first().copied(), news.first().copied());
-                self.one(declared, Place { old, new, ..place });
+                self.one(declared, WalkPlace { old, new, ..place });
             }
             return;
         }
@@ -60,13 +60,13 @@ impl<'a> Walk<'a, '_> {
             let old = old.and_then(|at| olds.get(at)).copied();
             let old = old.or_else(|| went.next());
             let new = came.next();
-            self.one(*slot, Place { old, new, ..place });
+            self.one(*slot, WalkPlace { old, new, ..place });
         }
     }
 
     /// One item. Removing it is a change even if each of its values may be absent: in a custom
     /// resource, `{port: 0}` has no value that must be present.
-    fn one(&mut self, declared: Declared<'a>, place: Place<'a, '_>) {
+    fn one(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let before = self.found.len();
         self.at(declared, place);
         if place.old.is_some() && place.new.is_none() && self.found.len() == before {

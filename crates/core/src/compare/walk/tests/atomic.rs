@@ -80,7 +80,7 @@ fn a_declared_selector_may_not_be_narrowed(#[case] declared: Value, #[case] new:
 #[case::a_change_beside_drift(
     json!({"a": "1", "b": "1"}), json!({"a": "9", "b": "1"}), json!({"a": "9", "b": "2"}), &[".spec.selector.b"]
 )]
-fn of_one_value_the_change_is_judged(
+fn only_the_change_of_an_atomic_value_counts(
     #[case] declared: Value,
     #[case] old: Value,
     #[case] new: Value,
@@ -91,7 +91,7 @@ fn of_one_value_the_change_is_judged(
 }
 
 #[test]
-fn of_two_active_manifests_each_may_add_its_keys_and_nobody_else() {
+fn only_keys_of_active_manifests_may_be_added() {
     let judge = |agreement, old: Value, new: Value| {
         paths(&Case {
             kind: SERVICE,
@@ -162,7 +162,7 @@ fn a_declared_claim_reference_may_be_completed() {
 }
 
 #[test]
-fn an_empty_selector_that_is_declared_is_a_value_and_one_that_is_not_is_free() {
+fn a_declared_empty_selector_is_guarded_and_an_undeclared_one_is_free() {
     let spec = |selector: Value| json!({"nodeSelector": selector});
     let ssd = || spec(json!({"disk": "ssd"}));
     assert_eq!(

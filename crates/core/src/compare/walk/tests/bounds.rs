@@ -37,7 +37,7 @@ fn assert_linear(kind: Kind, objects: [&Value; 3], items: usize) -> Vec<String> 
 }
 
 #[test]
-fn a_finalizer_beside_very_many_is_found_at_once() {
+fn a_finalizer_among_very_many_is_found_at_once() {
     let many = 35_000;
     let object = |names: Vec<String>| json!({"metadata": {"finalizers": names}});
     let names = || (0..many).map(|n| format!("example.com/f{n}"));
@@ -128,7 +128,7 @@ fn very_many_items_of_one_key_are_as_many_steps() {
 }
 
 #[test]
-fn what_takes_too_many_steps_is_a_change_and_never_none() {
+fn a_comparison_out_of_steps_reports_a_change() {
     let nested = |inner: &str| {
         let wide = "x".repeat(3 << 19);
         let text = format!(
@@ -157,7 +157,7 @@ fn what_takes_too_many_steps_is_a_change_and_never_none() {
 }
 
 #[test]
-fn wherever_the_steps_end_something_is_found() {
+fn running_out_of_steps_anywhere_reports_a_change() {
     let object = |image: &str, finalizer: &str| {
         json!({
             "metadata": {"finalizers": ["a/b", finalizer]},

@@ -68,7 +68,7 @@ fn anything_else_in_a_custom_resource_is_a_change(
 
 /// The API server stores the text of a `ConfigMap`, so another spelling is another text.
 #[test]
-fn a_config_map_says_what_it_says() {
+fn another_spelling_in_a_config_map_is_a_change() {
     let data = |text: &str| json!({"data": {"timeout": text}});
     let found = one(
         ("", "v1", "ConfigMap"),

@@ -96,7 +96,7 @@ fn of_two(declared: [&Value; 2], agreement: Agreement, old: &Value, new: &Value)
 
 /// A strategic merge patch may leave one of several, never none.
 #[test]
-fn while_helm_may_be_at_work_twins_may_become_one_and_not_none() {
+fn while_helm_may_be_at_work_one_of_several_twins_must_remain() {
     let both = ports(&["http", "metrics"]);
     let judge = |agreement, new: &[&str]| of_two([&both, &both], agreement, &both, &ports(new));
     assert!(judge(Agreement::Every, &["metrics"]).is_empty());
@@ -131,7 +131,7 @@ fn env(items: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-fn a_variable_that_both_manifests_declare_twice_may_not_go_altogether() {
+fn a_variable_declared_twice_in_both_manifests_may_not_disappear() {
     let twice = env(&[("A", "1"), ("A", "2"), ("B", "b")]);
     for agreement in [Agreement::Every, Agreement::Any] {
         let judge = |new: &[(&str, &str)]| of_two([&twice, &twice], agreement, &twice, &env(new));
@@ -185,7 +185,7 @@ fn a_manifest_that_repeats_a_name_is_in_its_own_order() {
 }
 
 #[test]
-fn of_two_active_manifests_either_order_will_do() {
+fn the_order_of_either_active_manifest_is_accepted() {
     let (newest, base) = (init(&["b", "a", "new"]), init(&["a", "b", "gone"]));
     let old = init(&["mesh", "a", "b", "gone"]);
     for agreement in [Agreement::Every, Agreement::Any] {

@@ -79,7 +79,7 @@ fn an_owner_reference_that_no_manifest_declares_is_a_deletion(
 }
 
 #[test]
-fn a_denial_names_the_owner_reference_and_what_it_leads_to() {
+fn a_denial_names_the_owner_reference_and_its_consequence() {
     let claims = [settled(&replicas(3))];
     let review = review("UPDATE", &owned(&[]), &owned(&[owner("1", "x")]));
     let verdict = facts_verdict(&review, &claims, Facts::default());
@@ -103,12 +103,12 @@ fn an_owner_reference_passes_where_a_deletion_would() {
         ),
         (
             Phase::Pending,
-            vec![Held::Absent, held()],
+            vec![RevisionObject::Absent, held()],
             Reason::NothingDeclaredChanges,
         ),
         (
             Phase::Failed,
-            vec![held(), Held::Absent],
+            vec![held(), RevisionObject::Absent],
             Reason::NothingDeclaredChanges,
         ),
         (
@@ -118,7 +118,7 @@ fn an_owner_reference_passes_where_a_deletion_would() {
         ),
         (
             Phase::Pending,
-            vec![held(), Held::Unreadable],
+            vec![held(), RevisionObject::Unreadable],
             Reason::RecordUnreadable,
         ),
     ] {
@@ -169,7 +169,7 @@ fn a_declared_owner_reference_passes_and_so_does_one_to_a_declared_owner() {
 }
 
 #[test]
-fn a_changed_field_and_a_new_owner_are_one_verdict() {
+fn a_changed_field_and_a_new_owner_reference_are_one_verdict() {
     let claims = [settled(&replicas(3))];
     let mut new = owned(&[owner("1", "x")]);
     new["spec"]["replicas"] = json!(5);
@@ -189,7 +189,7 @@ fn a_changed_field_and_a_new_owner_are_one_verdict() {
 
 /// Without credentials of their own all controllers have one name, and one of them adopts.
 #[rstest]
-fn a_controller_that_adopts_is_judged_as_anyone(
+fn a_controller_that_adopts_an_object_is_evaluated_like_any_user(
     #[values(
         "alice",
         SHARED,
@@ -344,7 +344,7 @@ fn annotated(name: &str, value: &str, mut object: Value) -> Value {
 }
 
 #[test]
-fn an_annotation_that_steers_an_injector_is_a_change_of_what_it_injects() {
+fn an_annotation_for_an_injector_is_a_change_of_the_injected_fields() {
     const FROM: &str = "cert-manager.io/inject-ca-from";
     let bundle =
         json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": "QQ=="}}}}});
@@ -461,7 +461,7 @@ fn an_autoscaler_that_no_release_declares_passes_and_is_named() {
 
 /// An unreadable record still shows that its release owns the object.
 #[test]
-fn the_marks_of_ownership_are_guarded_while_a_record_cannot_be_read() {
+fn ownership_metadata_is_guarded_while_a_record_is_unreadable() {
     let marks = |label: &str, release: &str| {
         json!({"metadata": {
             "labels": {"app.kubernetes.io/managed-by": label, "x": "y"},
@@ -474,8 +474,8 @@ fn the_marks_of_ownership_are_guarded_while_a_record_cannot_be_read() {
     let mut unlabelled = old.clone();
     unlabelled["metadata"]["labels"] = json!({"x": "y"});
     for helds in [
-        vec![Held::Unreadable, declares(3)],
-        vec![declares(3), Held::Unreadable],
+        vec![RevisionObject::Unreadable, declares(3)],
+        vec![declares(3), RevisionObject::Unreadable],
     ] {
         let claims = [claim("web", Phase::Pending, helds)];
         let judged = |new: &Value| reason(&review("UPDATE", &old, new), &claims);

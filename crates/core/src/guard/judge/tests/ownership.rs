@@ -22,7 +22,7 @@ fn of(release: &str, phase: Phase) -> Claim {
 }
 
 #[test]
-fn what_a_release_of_the_same_namespace_takes_over_is_named() {
+fn an_object_taken_over_in_the_same_namespace_is_named() {
     let claims = [of("a", Phase::Settled), of("b", Phase::Pending)];
     let request = review("UPDATE", &owned("a", ""), &owned("b", ""));
     let verdict = verdict_of(&request, &claims, Knowledge::Builtin(Shape::plain()));
@@ -40,7 +40,7 @@ fn what_a_release_of_the_same_namespace_takes_over_is_named() {
 }
 
 #[test]
-fn an_object_without_an_owner_that_two_releases_declare_changes_hands_too() {
+fn a_transfer_between_two_releases_is_named_without_a_previous_owner() {
     let mut unmarked = owned("a", "");
     unmarked["metadata"]["annotations"] = json!({});
     let claims = [of("a", Phase::Settled), of("b", Phase::Pending)];
@@ -51,7 +51,7 @@ fn an_object_without_an_owner_that_two_releases_declare_changes_hands_too() {
 #[rstest::rstest]
 #[case::the_same_owner(owned("a", ""), owned("a", "seen"))]
 #[case::back_to_the_only_release(owned("gone", ""), owned("a", ""))]
-fn what_stays_with_its_release_is_not_named(#[case] old: Value, #[case] new: Value) {
+fn an_object_that_stays_with_its_release_is_not_named(#[case] old: Value, #[case] new: Value) {
     let claims = [of("a", Phase::Settled)];
     let request = review("UPDATE", &old, &new);
     assert_eq!(verdict(&request, &claims), Reason::NothingDeclaredChanges);

@@ -14,7 +14,7 @@ fn pending(release: &str, object: &Value) -> Claim {
     claim(release, Phase::Pending, vec![declared(object)])
 }
 
-fn declared(value: &Value) -> Held {
+fn declared(value: &Value) -> RevisionObject {
     object("v1", value)
 }
 
@@ -61,8 +61,12 @@ fn passes() -> (Reason, Vec<String>) {
 const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
 
 #[test]
-fn of_a_record_that_can_not_be_read_only_metadata_and_status_are_surely_free() {
-    let claims = [claim("web", Phase::Settled, vec![Held::Unreadable])];
+fn with_an_unreadable_record_only_undeclared_metadata_and_status_are_free() {
+    let claims = [claim(
+        "web",
+        Phase::Settled,
+        vec![RevisionObject::Unreadable],
+    )];
     let old = json!({"metadata": {"a": 1}, "spec": {"a": 1}, "status": {"a": 1}});
     let cases = [
         (
@@ -97,16 +101,16 @@ fn of_a_record_that_can_not_be_read_only_metadata_and_status_are_surely_free() {
 }
 
 #[test]
-fn whichever_record_can_be_read_is_compared() {
+fn every_readable_record_is_compared() {
     let newest = [claim(
         "web",
         Phase::Pending,
-        vec![Held::Unreadable, declares(3)],
+        vec![RevisionObject::Unreadable, declares(3)],
     )];
     let oldest = [claim(
         "web",
         Phase::Pending,
-        vec![declares(3), Held::Unreadable],
+        vec![declares(3), RevisionObject::Unreadable],
     )];
     for claims in [&newest, &oldest] {
         assert_eq!(update(claims, 3, 4), Reason::RecordUnreadable);
@@ -118,7 +122,7 @@ fn whichever_record_can_be_read_is_compared() {
     let neither = [claim(
         "web",
         Phase::Pending,
-        vec![Held::Unreadable, Held::Unreadable],
+        vec![RevisionObject::Unreadable, RevisionObject::Unreadable],
     )];
     assert_eq!(update(&neither, 3, 4), Reason::RecordUnreadable);
     let scaled = verdict(&scale("alice", 3, 4), &neither);
@@ -126,8 +130,11 @@ fn whichever_record_can_be_read_is_compared() {
 }
 
 #[test]
-fn after_a_failure_what_one_revision_declares_may_go_but_not_change() {
-    for helds in [[Held::Absent, declares(3)], [declares(3), Held::Absent]] {
+fn after_a_failure_fields_of_one_revision_may_be_removed_but_not_changed() {
+    for helds in [
+        [RevisionObject::Absent, declares(3)],
+        [declares(3), RevisionObject::Absent],
+    ] {
         let claims = [claim("web", Phase::Failed, helds.into())];
         assert_eq!(update(&claims, 3, 4), Reason::FieldsChanged);
         let without = review("UPDATE", &replicas(3), &json!({"spec": {}}));
@@ -144,7 +151,7 @@ fn while_helm_may_be_at_work_an_object_that_one_manifest_lacks_may_be_scaled() {
     let claims = [claim(
         "web",
         Phase::Pending,
-        vec![declares(5), Held::Absent],
+        vec![declares(5), RevisionObject::Absent],
     )];
     let scaled = verdict(&scale("alice", 3, 4), &claims);
     assert_eq!(scaled, Reason::NothingDeclaredChanges);
@@ -171,11 +178,11 @@ fn replicas_that_another_release_declares_may_be_scaled_to() {
 }
 
 #[test]
-fn an_autoscaler_is_exempt_before_a_record_is_in_doubt() {
+fn an_autoscaler_is_exempt_even_if_a_record_is_unreadable() {
     let claims = [claim(
         "web",
         Phase::Pending,
-        vec![declares(3), Held::Unreadable],
+        vec![declares(3), RevisionObject::Unreadable],
     )];
     assert_eq!(verdict(&scale(HPA, 3, 4), &claims), Reason::Exempt);
     assert_eq!(
@@ -185,7 +192,7 @@ fn an_autoscaler_is_exempt_before_a_record_is_in_doubt() {
 }
 
 #[test]
-fn in_another_version_a_violation_names_what_is_metadata_alone() {
+fn in_another_version_a_violation_names_metadata_only() {
     let with = |label: &str, replicas: u32| json!({"metadata": {"labels": {"a": label}}, "spec": {"replicas": replicas}});
     let claims = [claim(
         "web",
@@ -222,7 +229,7 @@ fn an_exemption_covers_its_own_field_and_no_other() {
 
 /// Scenario 51.
 #[test]
-fn of_an_object_that_is_being_deleted_finalizers_may_go_but_nothing_else() {
+fn an_object_that_is_being_deleted_may_lose_finalizers_only() {
     let stamp = json!("2026-01-01T00:00:00Z");
     let declared = json!({
         "metadata": {"finalizers": ["x/y"], "labels": {"a": "1"}},
@@ -268,7 +275,7 @@ fn of_an_object_that_is_being_deleted_finalizers_may_go_but_nothing_else() {
 }
 
 #[test]
-fn without_the_schema_what_does_not_hang_on_it_is_still_named() {
+fn without_the_schema_violations_outside_of_lists_are_still_named() {
     let declared = json!({"spec": {"items": [{"name": "a"}], "size": 1}});
     let claims = [settled("web", &declared)];
     let new = json!({"spec": {"items": [{"name": "a"}, {"name": "b"}], "size": 2}});
@@ -324,7 +331,7 @@ fn an_item_of_another_release_is_the_one_with_all_its_keys() {
 }
 
 #[test]
-fn a_release_that_takes_over_may_take_a_field_away_that_it_does_not_declare() {
+fn a_release_that_takes_over_may_remove_fields_that_it_does_not_declare() {
     let live = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
     let (old, new) = (live(json!(["x/y", "z"])), live(json!(["z"])));
     let judge = |other: Claim, new: &Value| {
@@ -358,11 +365,11 @@ fn a_verdict_has_the_strictest_mode_of_its_findings() {
 }
 
 #[test]
-fn an_object_that_one_manifest_lacks_is_free_though_the_other_can_not_be_read() {
+fn an_object_missing_from_one_manifest_is_free_even_if_the_other_is_unreadable() {
     let claims = [claim(
         "web",
         Phase::Pending,
-        vec![Held::Unreadable, Held::Absent],
+        vec![RevisionObject::Unreadable, RevisionObject::Absent],
     )];
     assert_eq!(update(&claims, 3, 4), Reason::NothingDeclaredChanges);
 }
@@ -372,7 +379,7 @@ fn a_claim_knows_its_newest_revision() {
     let claim = claim(
         "web",
         Phase::Pending,
-        vec![declares(5), Held::Absent, declares(3)],
+        vec![declares(5), RevisionObject::Absent, declares(3)],
     );
     assert_eq!(claim.newest(), 3);
 }

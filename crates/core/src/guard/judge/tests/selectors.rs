@@ -60,7 +60,7 @@ fn verdict(preset: &str, user: &str, selectors: [&Value; 2]) -> Verdict {
 #[case::flagger_adds_a_key("flagger", FLAGGER, json!({"app": "web", "tier": "x"}), Reason::Exempt)]
 #[case::flagger_replaces_all_of_it("flagger", FLAGGER, json!({"other": "x"}), Reason::Exempt)]
 #[case::somebody_points_elsewhere("flagger", "alice", json!({"app": "web-primary"}), Reason::FieldsChanged)]
-fn a_selector_is_switched_by_the_controller_of_the_preset_and_nobody_else(
+fn only_the_controller_of_the_preset_may_switch_a_selector(
     #[case] preset: &str,
     #[case] user: &str,
     #[case] selector: Value,
@@ -71,7 +71,7 @@ fn a_selector_is_switched_by_the_controller_of_the_preset_and_nobody_else(
 }
 
 #[test]
-fn a_rollout_moves_its_hash_on_and_takes_it_off_again() {
+fn a_rollout_may_change_and_remove_its_hash() {
     let hash = |hash: &str| json!({"app": "web", "rollouts-pod-template-hash": hash});
     let moved = verdict("argo-rollouts", ROLLOUTS, [&hash("1"), &hash("2")]);
     assert_eq!(moved.reason, Reason::Exempt);
