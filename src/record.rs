@@ -8,10 +8,8 @@
 //!
 //! Start at [`Recorder::record`].
 
-pub mod alerts;
 pub mod audit;
 pub mod changes;
-pub mod emergency_alerts;
 pub mod events;
 pub mod forecast;
 pub mod metrics;
@@ -27,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use helm_guard_alerts::{self as alerts, emergency_alerts};
 use helm_guard_core::{
     api::{EmergencyChangeSpec, State},
     breakglass::RedactedPatch,

@@ -22,15 +22,20 @@ const IO: [&str; 7] = [
     "tokio",
 ];
 
-#[test]
-fn the_core_crate_depends_on_no_runtime_and_no_client() {
+#[rstest]
+#[case::core("helm-guard-core", &IO)]
+#[case::alerts("helm-guard-alerts", &["helm-guard", "kube-client", "kube-runtime", "reqwest"])]
+fn a_crate_depends_on_nothing_that_it_must_not_reach(
+    #[case] package: &str,
+    #[case] forbidden: &[&str],
+) {
     let tree = Command::new(env!("CARGO"))
         .args([
             "tree",
             "--offline",
             "--locked",
             "--package",
-            "helm-guard-core",
+            package,
         ])
         .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -46,10 +51,11 @@ fn the_core_crate_depends_on_no_runtime_and_no_client() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert!(names.contains(&"helm-guard-core"), "{tree}");
+    assert!(names.contains(&package), "{tree}");
     assert!(names.contains(&"serde_json"), "{tree}");
-    let found: Vec<_> = names.iter().filter(|name| IO.contains(name)).collect();
-    assert!(found.is_empty(), "helm-guard-core depends on {found:?}");
+    let found = names.iter().filter(|name| forbidden.contains(name));
+    let found: Vec<_> = found.collect();
+    assert!(found.is_empty(), "{package} depends on {found:?}");
 }
 
 #[rstest]

@@ -9,8 +9,8 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use super::alerts::secrets::{SecretSource, SourceFailure};
 use crate::cluster::ApiFailure;
+use helm_guard_alerts::secrets::{SecretSource, SourceFailure};
 
 /// An API server that takes longer is as good as down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,6 +15,7 @@
 
 pub mod alert;
 pub mod counters;
+pub mod emergency_alerts;
 mod own;
 mod post;
 mod rate;

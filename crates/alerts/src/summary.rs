@@ -194,7 +194,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::record::alerts::alert::tests::{at, change};
+    use crate::alert::tests::{at, change};
 
     const RATE: AlertRate = AlertRate {
         above: 20,

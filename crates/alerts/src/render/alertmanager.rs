@@ -7,7 +7,7 @@ use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::
 use serde_json::{Value, json};
 
 use super::shortened;
-use crate::record::alerts::alert::{Alert, Severity};
+use crate::alert::{Alert, Severity};
 
 /// Annotations go into e-mails and text messages.
 const ANNOTATION_CHARS: usize = 2000;

@@ -5,7 +5,7 @@ use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Value, json};
 
 use super::shortened;
-use crate::record::alerts::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, Severity, Status};
 
 /// Of a long value; the whole of it is in the record of the change.
 const VALUE_CHARS: usize = 2000;

@@ -1,5 +1,5 @@
 //! Alerts of emergency changes that this replica tells itself: those that are on no record, and all of them
-//! while no replica leads. The others are told by the leader, from their records ([`super::tracker`]).
+//! while no replica leads. The others are told by the leader, from their records (its tracker).
 //!
 //! Invariants
 //! - An identity that makes very many changes raises one alert for each up to the policy's rate, and one for
@@ -21,7 +21,7 @@ use helm_guard_core::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::alerts::{
+use crate::{
     Alert,
     summary::{ChangeSummary, Trace},
 };

@@ -3,7 +3,7 @@
 use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Map, Value, json};
 
-use crate::record::alerts::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, Severity, Status};
 
 /// An event may have 512 kB; some of it is the rest of the event.
 const EVENT_BYTES: usize = 500 * 1024;

@@ -3,7 +3,7 @@
 use helm_guard_core::policy::alerts::template::{Head, Name};
 use serde_json::{Map, Value};
 
-use crate::record::alerts::alert::Alert;
+use crate::alert::Alert;
 
 /// One object: the head, and `details` with what there is.
 pub(super) fn body(alert: &Alert) -> Value {

@@ -10,7 +10,7 @@ use helm_guard_core::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::alerts::alert::tests::{at, change};
+use crate::alert::tests::{at, change};
 
 fn rendered(speaks: &Speaks, alert: &Alert) -> Value {
     serde_json::from_str(&body(speaks, alert, "r0uting")).unwrap()
@@ -186,7 +186,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
         Alert::broke_glass(&change()),
         Alert::overdue(&change(), at(1)),
         Alert::settled(&change(), State::Void, None, at(1)),
-        Alert::records_tampered(&crate::record::alerts::Tampering {
+        Alert::records_tampered(&crate::Tampering {
             user: "jane",
             operation: "Delete",
             object: "Secret shop/x",
@@ -194,7 +194,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             decision: helm_guard_core::guard::Decision::Deny,
             at: at(1),
         }),
-        Alert::denials(&crate::record::alerts::alert::Denials {
+        Alert::denials(&crate::alert::Denials {
             above: 20,
             within: helm_guard_core::api::Span::hours(1),
             user: "jane",

@@ -4,7 +4,7 @@ use helm_guard_core::{api::Span, policy::alerts::template::Detail};
 use jiff::SignedDuration;
 
 use super::*;
-use crate::record::alerts::alert::tests::{at, change};
+use crate::alert::tests::{at, change};
 
 const RATE: AlertRate = AlertRate {
     above: 3,
