@@ -30,13 +30,7 @@ fn a_crate_depends_on_nothing_that_it_must_not_reach(
     #[case] forbidden: &[&str],
 ) {
     let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--package",
-            package,
-        ])
+        .args(["tree", "--offline", "--locked", "--package", package])
         .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

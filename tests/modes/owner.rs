@@ -80,11 +80,11 @@ fn registration_is_removed_with_its_cluster_role_and_stays_away() {
     );
     within(
         patience,
-        "a guard that knows that it is being uninstalled",
+        "a guard that says why nothing is registered",
         || {
             let readiness = guard.admin_get("/readyz").body;
             readiness
-                .contains("the guard is being uninstalled")
+                .contains("nothing is registered without the ClusterRole")
                 .then_some(())
         },
     );

@@ -85,13 +85,10 @@ impl Registrar {
         let Some(name) = &self.owner else {
             return Owner::AsItIs;
         };
-        match Owner::read(client, name).await {
-            Ok(owner) => owner,
-            Err(error) => {
-                tracing::warn!(%error, name, "failed to read the ClusterRole that owns the registration");
-                Owner::AsItIs
-            }
-        }
+        let read = Owner::read(client, name).await;
+        let error = read.as_ref().err();
+        self.state.read_owner(error.map(ToString::to_string));
+        read.unwrap_or_default()
     }
 }
 

@@ -40,6 +40,8 @@ pub struct RegistrationState {
     foreign: Mutex<Vec<String>>,
     /// Since when this replica leads.
     leads_since: Mutex<Option<Instant>>,
+    /// Why the owner could not be read at the last look.
+    owner_error: Mutex<Option<String>>,
     /// Other installations of the guard.
     pub(super) others: OtherInstallations,
     /// Changes by others and when they were seen, until they are reported.
@@ -151,6 +153,20 @@ impl RegistrationState {
         *self.leads_since.lock() = None;
     }
 
+    /// Notes whether the owner could be read. What is new is logged.
+    pub(super) fn read_owner(&self, error: Option<String>) {
+        let mut last = self.owner_error.lock();
+        if let Some(error) = &error
+            && last.as_ref() != Some(error)
+        {
+            tracing::warn!(
+                error,
+                "failed to read the ClusterRole that owns the registration"
+            );
+        }
+        *last = error;
+    }
+
     /// Notes what this process wants from now on. If that is another registration than before, the other
     /// replicas want it too, and some of them know sooner: what they changed is no disturbance. Nor is what the
     /// previous leader left: another version, or another order of CAs.
@@ -246,7 +262,7 @@ impl RegistrationState {
         if let Some(reason) = &reason
             && error.as_ref() != Some(reason)
         {
-            tracing::warn!(reason, "the API server does not call this guard");
+            tracing::warn!(reason, "this guard is not registered");
         }
         *error = reason;
     }

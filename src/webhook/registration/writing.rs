@@ -126,7 +126,7 @@ pub async fn ensure(
             .map_err(failed("read"))?;
         paths.observe(live.as_ref(), Instant::now());
         if let Owner::Gone(name) = &registration.owner {
-            return Ok(uninstalled(name));
+            return Ok(without_owner(name));
         }
         let live = match live {
             Some(live) => live,
@@ -173,13 +173,12 @@ fn other_owner(
     is_elsewhere.then_some(other)
 }
 
-fn uninstalled(owner: &str) -> Ensured {
+fn without_owner(owner: &str) -> Ensured {
     Ensured {
         written: Written::Left("the owner"),
         foreign: Vec::new(),
         missed: Some(format!(
-            "the ClusterRole {owner}, which owns the registration (--owner-cluster-role), does not exist: the \
-             guard is being uninstalled"
+            "nothing is registered without the ClusterRole {owner} (--owner-cluster-role), which does not exist"
         )),
         other: None,
     }
