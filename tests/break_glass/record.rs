@@ -114,7 +114,10 @@ fn a_change_that_another_webhook_denies_becomes_void() {
     assert_eq!(night.changes().len(), 1);
     let change = night.comes_in_time_to("Void", settle::GRACE.unsigned_abs() + SLACK);
     let message = change["status"]["message"].as_str().unwrap();
-    assert!(message.contains("nobody has seen it"), "{message}");
+    assert!(
+        message.contains("it never appeared in the cluster"),
+        "{message}"
+    );
 }
 
 /// Whoever repeats a request that failed, or has the API server repeat it, makes one change.
