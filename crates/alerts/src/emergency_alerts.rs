@@ -4,7 +4,7 @@
 //! Invariants
 //! - An identity that makes very many changes raises one alert for each up to the policy's rate, and one for
 //!   all others in each window.
-//! - What is told together is told at last: when the window is over ([`EmergencyAlerts::due`]), or the process
+//! - Grouped changes are always sent: when the window is over ([`EmergencyAlerts::due`]), or when the process
 //!   ends ([`EmergencyAlerts::rest`]).
 //!
 //! Start at [`EmergencyAlerts::changed`].

@@ -114,14 +114,14 @@ impl fmt::Debug for Alerts {
 }
 
 impl Default for Alerts {
-    /// Nobody hears of anything, and no policy changes that: for what judges without serving.
+    /// Sends nothing, whatever the policy says: for evaluation without a server.
     fn default() -> Self {
         Self::started_by(Box::new(|_| ()), Counters::default(), TaskTracker::new())
     }
 }
 
 impl Alerts {
-    /// Nobody hears of anything until [`Alerts::apply`]. Secrets that sinks name are read from `secrets`.
+    /// Sends nothing until [`Alerts::apply`]. Secrets that sinks name are read from `secrets`.
     pub fn new(secrets: impl SecretSource, counters: Counters) -> Self {
         Self::over(Tcp, secrets, counters, Pace::default())
     }

@@ -22,7 +22,7 @@ const LINES: usize = 20;
 /// Grants and tickets that are named each.
 const NAMES: usize = 16;
 
-/// Where a change that is told with others can be read.
+/// Where a grouped change is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
     /// In the cluster, in this state.

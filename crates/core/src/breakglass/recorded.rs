@@ -20,15 +20,15 @@ use crate::{
     policy::emergency::Emergencies,
 };
 
-/// So many changes are on record, settled ones included; more are as good as unrecordable. Those that never
-/// came to be do not count.
+/// The most changes on record, settled ones included. Beyond it, a change counts as one that cannot be
+/// recorded. `Void` changes do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All of them.
     pub in_cluster: usize,
     /// Of releases of one namespace.
     pub in_namespace: usize,
-    /// By one user, so that none takes the room of all others.
+    /// By one user, so that no user can use up the limit of all others.
     pub of_identity: usize,
 }
 
@@ -43,7 +43,7 @@ impl Default for Limits {
     }
 }
 
-/// So many changes that never came to be are kept; the oldest are removed first.
+/// The most `Void` changes that are kept. The oldest are removed first.
 pub const MOST_VOID: usize = 1_000;
 
 /// The longest patch in a record, in bytes. The audit line may have a longer one.

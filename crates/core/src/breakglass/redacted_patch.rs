@@ -39,7 +39,7 @@ impl RedactedPatch {
             if request.sub_resource == "scale" {
                 show_zero(&mut object);
             }
-            // Before the comparison: afterwards, nobody could tell which values of the patch are
+            // Before the comparison: afterwards, it is unknown which values of the patch are
             // secret.
             mask(&mut object);
             Some(object)

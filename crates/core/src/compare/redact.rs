@@ -1,7 +1,7 @@
 //! Shows values, and redacts those of Secrets.
 //!
 //! The value of a Secret leaves the process only as a short keyed hash: equal values still look
-//! equal in a message, and nobody can guess passwords against it without the key.
+//! equal in a message, and without the key, it does not help to guess passwords.
 
 use std::fmt;
 

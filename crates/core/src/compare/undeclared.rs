@@ -14,7 +14,7 @@ use super::{
     schema::{ListKind, MergeKey, Node, Shape},
 };
 
-/// The most changes that are reported: more help nobody, and a request may contain very many.
+/// The most changes that are reported. A request may contain very many, and a longer list is of no help.
 const MOST: usize = 256;
 
 /// A change of an undeclared field.

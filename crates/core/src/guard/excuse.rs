@@ -1,4 +1,4 @@
-//! Shared ownership: a change is no violation if another release that claims the same object declares it.
+//! Shared ownership: a change is not a violation if another release that claims the same object declares it.
 
 use std::{cell::OnceCell, collections::HashMap};
 
