@@ -57,7 +57,7 @@ pub enum Command {
         /// The grant
         name: String,
     },
-    /// Create a new grant like this one, and revoke this one
+    /// Create a new grant like this one, wait for its approvals, and revoke this one
     Extend {
         /// The grant
         name: String,

@@ -31,6 +31,7 @@ mod flood;
 mod grants;
 mod night;
 mod on_its_own;
+mod opening;
 mod record;
 mod sinks;
 mod story;

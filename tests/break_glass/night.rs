@@ -117,6 +117,11 @@ impl Night {
         Self { guard, ..self }
     }
 
+    /// The file of the policy.
+    pub fn policy(&self) -> &Path {
+        &self.policy
+    }
+
     pub fn ns(&self) -> &str {
         self.scene.ns.name()
     }

@@ -82,13 +82,14 @@ pub(super) async fn open(client: &Client, target: &Target, args: &OpenArgs) -> a
         revoked: false,
     };
     let grant = make(client, spec).await?;
-    let needed = policy.map_or(0, |policy| policy.approvals);
-    if needed > 0 && !args.no_wait {
-        wait(client, &grant, needed).await?;
+    if !args.no_wait {
+        wait(client, &grant, approvals(policy.as_ref())).await?;
     }
     deliver(client, target, (&grant, &account), &args.token).await
 }
 
+/// The old grant stays until the new one is approved and its token is written, so that nobody is without
+/// access in between.
 pub(super) async fn extend(
     client: &Client,
     target: &Target,
@@ -109,9 +110,11 @@ pub(super) async fn extend(
         revoked: false,
         ..old.spec
     };
+    let policy = policy(client).await;
     let grant = make(client, spec).await?;
-    grants::close(client, name).await?;
-    deliver(client, target, (&grant, &account), token).await
+    wait(client, &grant, approvals(policy.as_ref())).await?;
+    deliver(client, target, (&grant, &account), token).await?;
+    grants::close(client, name).await
 }
 
 async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<BreakGlassGrant> {
@@ -131,6 +134,9 @@ async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<Brea
 
 /// Until enough others have approved it; while somebody is on the way to a keyboard.
 async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
+    if needed == 0 {
+        return Ok(());
+    }
     let name = name(grant);
     say(&format!(
         "it needs {needed} approvals; whoever may approve runs: helm-guard break-glass approve {name}"
@@ -195,6 +201,10 @@ async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
     let api: Api<GuardPolicy> = Api::all(client.clone());
     let policy = api.get_opt(POLICY_NAME).await.ok()??;
     Some(policy.spec.break_glass)
+}
+
+fn approvals(policy: Option<&breakglass::BreakGlass>) -> u32 {
+    policy.map_or(0, |policy| policy.approvals)
 }
 
 fn account(policy: Option<&breakglass::BreakGlass>, token: &TokenArgs) -> anyhow::Result<String> {
