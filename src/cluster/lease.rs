@@ -288,12 +288,12 @@ fn won(written: kube::Result<Lease>) -> Result<bool, ApiFailure> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, atomic::AtomicUsize};
 
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::webhook::testing::api::api;
+    use crate::webhook::testing::api::{api, client_unless};
 
     fn candidate(client: &Client, identity: &str) -> Candidate {
         Candidate {
@@ -311,25 +311,60 @@ mod tests {
         }
     }
 
+    /// The work of a leader: it sends its name, and counts how many work at once.
+    #[derive(Clone)]
+    struct Work {
+        said: mpsc::Sender<String>,
+        working: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl Work {
+        async fn begin(self, who: String) {
+            let _working = Working::begin(&self);
+            self.said.send(who).await.unwrap();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Counts until it is dropped.
+    struct Working(Arc<AtomicUsize>);
+
+    impl Working {
+        fn begin(work: &Work) -> Self {
+            let now = work.working.fetch_add(1, Ordering::SeqCst) + 1;
+            work.most.fetch_max(now, Ordering::SeqCst);
+            Self(Arc::clone(&work.working))
+        }
+    }
+
+    impl Drop for Working {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn run(candidate: Candidate, work: Work) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let running = tokio::spawn(async move {
+            let begin = || work.clone().begin(candidate.identity.clone());
+            candidate.lead(begin, token).await;
+        });
+        (running, stop)
+    }
+
     /// Sends its name when it starts to lead.
     fn start(
         candidate: Candidate,
         said: &mpsc::Sender<String>,
     ) -> (tokio::task::JoinHandle<()>, CancellationToken) {
-        let (stop, said) = (CancellationToken::new(), said.clone());
-        let token = stop.clone();
-        let running = tokio::spawn(async move {
-            let who = Arc::new(candidate.identity.clone());
-            let work = || {
-                let (said, who) = (said.clone(), Arc::clone(&who));
-                async move {
-                    said.send(who.to_string()).await.unwrap();
-                    std::future::pending::<()>().await;
-                }
-            };
-            candidate.lead(work, token).await;
-        });
-        (running, stop)
+        let work = Work {
+            said: said.clone(),
+            working: Arc::default(),
+            most: Arc::default(),
+        };
+        run(candidate, work)
     }
 
     #[tokio::test]
@@ -338,36 +373,66 @@ mod tests {
         let (sender, mut leading) = mpsc::channel(8);
         let (one, stop_one) = start(candidate(&client, "one"), &sender);
         assert_eq!(leading.recv().await.unwrap(), "one");
-        let (_two, _stop_two) = start(candidate(&client, "two"), &sender);
+        let two = candidate(&client, "two");
+        let mut role = two.role.subscribe();
+        let (_two, _stop_two) = start(two, &sender);
+        role.wait_for(|role| *role == Role::Follower).await.unwrap();
+        // Several terms of the lease: the leader renews it.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert!(leading.is_empty(), "another one leads meanwhile");
         stop_one.cancel();
         one.await.unwrap();
         assert_eq!(leading.recv().await.unwrap(), "two");
     }
 
+    /// The other one has known the lease before, so it does not take it at first sight.
     #[tokio::test]
-    async fn a_dead_leader_is_replaced() {
-        let (client, _store) = api();
+    async fn a_dead_leader_is_replaced_once_its_lease_has_expired() {
+        let (client, store) = api();
         let (sender, mut leading) = mpsc::channel(8);
         let (one, _stop) = start(candidate(&client, "one"), &sender);
         assert_eq!(leading.recv().await.unwrap(), "one");
+        let two = candidate(&client, "two");
+        let mut role = two.role.subscribe();
+        let (_two, _stop_two) = start(two, &sender);
+        role.wait_for(|role| *role == Role::Follower).await.unwrap();
         // As if its machine had failed.
         one.abort();
-        let (_two, _stop_two) = start(candidate(&client, "two"), &sender);
+        let died = Instant::now();
         assert_eq!(leading.recv().await.unwrap(), "two");
+        assert!(died.elapsed() > Duration::from_millis(800));
+        let lease = store.lock().object.clone().unwrap();
+        assert_eq!(lease["spec"]["holderIdentity"], "two");
+        assert_eq!(lease["spec"]["leaseTransitions"], 2);
     }
 
+    /// Of two candidates, one at a time works: a leader that only it cannot reach the API server stops first.
     #[tokio::test]
     async fn a_leader_that_cannot_renew_stops_before_another_starts() {
         let (client, store) = api();
+        let cut_off = Arc::new(AtomicBool::new(false));
+        let working = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
         let (sender, mut leading) = mpsc::channel(8);
-        let (_one, _stop) = start(candidate(&client, "one"), &sender);
+        let of_one = client_unless(&store, Arc::clone(&cut_off));
+        let work = Work {
+            said: sender,
+            working: Arc::clone(&working),
+            most: Arc::clone(&most),
+        };
+        let (_one, _stop) = run(candidate(&of_one, "one"), work.clone());
         assert_eq!(leading.recv().await.unwrap(), "one");
-        let ours = store.lock().object.clone().unwrap();
-        store.lock().refuse = Some(503);
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        store.lock().refuse = None;
-        // It leads again: the aborted work starts again.
-        assert_eq!(leading.recv().await.unwrap(), "one");
-        assert_eq!(ours["spec"]["holderIdentity"], "one");
+        let two = candidate(&client, "two");
+        let mut role = two.role.subscribe();
+        let (_two, _stop_two) = run(two, work);
+        role.wait_for(|role| *role == Role::Follower).await.unwrap();
+        cut_off.store(true, Ordering::SeqCst);
+        assert_eq!(leading.recv().await.unwrap(), "two");
+        assert_eq!(working.load(Ordering::SeqCst), 1);
+        cut_off.store(false, Ordering::SeqCst);
+        // The first one is a follower again, and does not start anew.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(leading.is_empty());
+        assert_eq!(most.load(Ordering::SeqCst), 1, "both worked at once");
     }
 }

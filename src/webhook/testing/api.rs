@@ -1,7 +1,13 @@
 //! One object behind the API server's rules on writing it: existing names, resource versions,
 //! deletion preconditions. For races that cannot be forced with a real API server.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -83,9 +89,14 @@ fn refusal(code: u16) -> (u16, Value) {
 /// A client to a new store.
 pub(crate) fn api() -> (Client, Arc<Mutex<Store>>) {
     let store = Arc::new(Mutex::new(Store::default()));
-    let serving = Arc::clone(&store);
+    (client_unless(&store, Arc::default()), store)
+}
+
+/// A client that gets an error from everything while `cut_off` is set.
+pub(crate) fn client_unless(store: &Arc<Mutex<Store>>, cut_off: Arc<AtomicBool>) -> Client {
+    let serving = Arc::clone(store);
     let service = tower::service_fn(move |request: Request<Body>| {
-        let store = Arc::clone(&serving);
+        let (store, cut_off) = (Arc::clone(&serving), Arc::clone(&cut_off));
         async move {
             let (parts, body) = request.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
@@ -94,11 +105,15 @@ pub(crate) fn api() -> (Client, Arc<Mutex<Store>>) {
             store
                 .requests
                 .push(format!("{} {}", parts.method, parts.uri.path()));
-            let (code, answer) = store.answer(&parts.method, &body);
+            let (code, answer) = if cut_off.load(Ordering::SeqCst) {
+                refusal(503)
+            } else {
+                store.answer(&parts.method, &body)
+            };
             let answer = Body::from(serde_json::to_vec(&answer).unwrap());
             let response = Response::builder().status(StatusCode::from_u16(code).unwrap());
             Ok::<_, Infallible>(response.body(answer).unwrap())
         }
     });
-    (Client::new(service, "default"), store)
+    Client::new(service, "default")
 }
