@@ -14,7 +14,8 @@ use crate::webhook::testing::{
     Server, answer, ask, connect_tls, end_of, exchange, issued, start, tls_protocol,
 };
 
-const SOON: Duration = Duration::from_millis(60);
+/// Long enough for a first request on a busy machine, where one has to come in time.
+const SOON: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(600);
 
 /// Nothing times out and the drain is short.
@@ -156,13 +157,13 @@ async fn oversized_headers_are_rejected() {
         "GET /ok HTTP/1.1\r\nhost: {}\r\n\r\n",
         "a".repeat(100 * 1024)
     );
-    // The server may close before it has read all of it.
+    // The server may close before it has read all of it. What it sent before can still be read.
     let _ = stream.write_all(request.as_bytes()).await;
     let response = answer(&mut stream).await;
-    assert!(
-        response.is_empty() || response.starts_with("http/1.1 431"),
-        "{response}"
-    );
+    assert!(response.starts_with("http/1.1 431"), "{response:?}");
+    end_of(&mut stream).await;
+    let mut next = server.connect().await;
+    assert!(exchange(&mut next, "/ok").await.ends_with("ok"));
 }
 
 #[rstest]
@@ -184,12 +185,11 @@ async fn invalid_tls_only_ends_its_own_connection(
     stream.write_all(bytes).await.unwrap();
     end_of(&mut stream).await;
     assert_eq!(server.stats.handshake_failures(), 1);
-    if handshake_timeout == NEVER {
-        let mut good = connect_tls(server.address, &pair, "http/1.1")
-            .await
-            .unwrap();
-        assert!(exchange(&mut good, "/ok").await.ends_with("ok"));
-    }
+    let mut good = connect_tls(server.address, &pair, "http/1.1")
+        .await
+        .unwrap();
+    assert!(exchange(&mut good, "/ok").await.ends_with("ok"));
+    assert_eq!(server.stats.handshake_failures(), 1);
 }
 
 #[tokio::test]
