@@ -534,7 +534,7 @@ impl Process {
             .iter()
             .copied()
             .filter(|act| matches!(act, Act::Apply(_) | Act::Remove(_)));
-        let late: Vec<Act> = late.take(dice.below(3)).collect();
+        let late: Vec<Act> = late.take(1 + dice.below(3)).collect();
         self.plan.clear();
         self.is_late = true;
         self.fails_in = None;
