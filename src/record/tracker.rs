@@ -325,10 +325,10 @@ impl Tracker {
             ticket = spec.ticket,
             "an emergency change has come to a new state"
         );
-        if state.is_settled() {
+        if state.is_resolved() {
             self.recorder.metrics.settled(state);
         }
-        if state.is_settled() || state == State::Overdue {
+        if state.is_resolved() || state == State::Overdue {
             self.recorder.events.announce(note(change, &status));
         }
     }

@@ -188,7 +188,7 @@ impl Directory {
                 let needed = reach == Reach::Elsewhere;
                 (reach, if needed { held() } else { Vec::new() })
             }
-            Stake::Definition(of) => {
+            Stake::Crd(of) => {
                 let held = held();
                 let mut namespaces = held.iter().map(|(namespace, _)| namespace);
                 let is_own = !of.is_cluster_scoped && namespaces.any(|known| known == home);
@@ -197,7 +197,7 @@ impl Directory {
         };
         let named = match stake {
             Stake::Namespace(_) => 0,
-            Stake::Definition(_) => NAMED,
+            Stake::Crd(_) => NAMED,
         };
         let called = newest.map(|body| {
             let named = held.iter().take(named);
@@ -238,7 +238,7 @@ fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness
     chosen
         .map(|(namespace, object)| {
             let mut witness = Witness::of(object, namespace);
-            if let Stake::Definition(of) = stake {
+            if let Stake::Crd(of) = stake {
                 if let Some(version) = &of.version {
                     witness.api_version = format!("{}/{version}", of.group);
                 }
@@ -271,7 +271,7 @@ impl ReleaseView {
                 Stake::Namespace(namespace) => {
                     *self.storage.namespace == *namespace || self.each(|body| body.is_in(namespace))
                 }
-                Stake::Definition(of) => self.each(|body| body.has_instances(&of.group, &of.kind)),
+                Stake::Crd(of) => self.each(|body| body.has_instances(&of.group, &of.kind)),
             }
     }
 
@@ -280,9 +280,7 @@ impl ReleaseView {
         let home = &*self.storage.namespace;
         match stake {
             Stake::Namespace(namespace) => home == namespace,
-            Stake::Definition(of) => {
-                !of.is_cluster_scoped && self.bodies().any(|body| body.is_in(home))
-            }
+            Stake::Crd(of) => !of.is_cluster_scoped && self.bodies().any(|body| body.is_in(home)),
         }
     }
 
@@ -319,7 +317,7 @@ impl Body {
                 let scope = builtin().scope(&object.group, &object.kind);
                 namespace == stake && scope != Some(Scope::Cluster)
             }
-            Stake::Definition(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
+            Stake::Crd(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
         };
         objects.filter(is_held).collect()
     }

@@ -28,7 +28,7 @@ fn a_grant_does_not_cover_other_namespaces() {
     let mut grant = night.grant("elsewhere", 600);
     grant["spec"]["scope"] = json!({"namespaces": ["elsewhere"]});
     create(&people().oscar, &grant).ok();
-    night.raise("2Gi").denied(&["is for something else"]);
+    night.raise("2Gi").denied(&["is for other objects"]);
 }
 
 #[test]
@@ -43,17 +43,21 @@ fn a_grant_needs_its_own_requester_a_break_glass_subject_and_a_short_duration() 
         let output = create(&people().oscar, &grant).refused();
         assert!(output.says(says), "{}", output.stderr);
     };
-    refused("/spec/requestedBy", json!(ANNA), "must be who asks");
-    refused("/spec/ticket", json!(""), "the policy asks for one");
+    refused(
+        "/spec/requestedBy",
+        json!(ANNA),
+        "must be the requesting user",
+    );
+    refused("/spec/ticket", json!(""), "required by the policy");
     refused(
         "/spec/subjects",
         json!({"users": ["eve"]}),
-        "no break-glass identity",
+        "not a break-glass identity",
     );
     refused(
         "/spec/expiresAt",
         night.grant("", 7200)["spec"]["expiresAt"].clone(),
-        "more than 1h from now",
+        "at most 1h from now",
     );
 }
 
@@ -73,7 +77,7 @@ fn a_grant_needs_approval_by_another_user() {
     break_glass_ok(&people().anna, &["approve", name]);
     let again = break_glass(&people().anna, &["approve", name]);
     let stderr = String::from_utf8_lossy(&again.stderr);
-    assert!(stderr.contains("nobody approves twice"), "{stderr}");
+    assert!(stderr.contains("a user can approve only once"), "{stderr}");
     night.raise("2Gi").warned(&["recorded as myapp-"]);
     break_glass_ok(&people().oscar, &["close", name]);
     night.raise("3Gi").denied(&["was revoked"]);

@@ -64,14 +64,14 @@ fn the_emergency_account_cannot_change_the_guard_whatever_its_rights() {
         "delete clusterrolebinding helm-guard --dry-run=server",
         "create clusterrolebinding helm-guard-more --clusterrole=view --user=a --dry-run=server",
     ] {
-        let says = "does not touch helm-guard itself";
+        let says = "cannot change helm-guard itself";
         refused(line, || by(&account, line), says);
     }
     let policy = json!({"apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
         "metadata": {"name": "default"}, "spec": {"mode": "Audit"}});
     let line = "create --dry-run=server -f -";
     let write = || by(&account, line).stdin(policy.to_string());
-    refused("a policy", write, "does not touch helm-guard itself");
+    refused("a policy", write, "cannot change helm-guard itself");
     for line in [
         "label clusterrole view a=b --dry-run=server",
         "-n default create configmap mine --dry-run=server",
@@ -109,7 +109,7 @@ fn break_glass_identities_of_the_policy_cannot_change_the_guard() {
     let line = "-n helm-guard scale deployment/helm-guard --replicas=0 --dry-run=server";
     by(&ada, line).ok();
     admin("create -f -").stdin(policy.to_string()).ok();
-    let says = "does not touch helm-guard itself";
+    let says = "cannot change helm-guard itself";
     refused("the named user", || by(&ada, line), says);
     for (user, group, is_refused) in [
         ("kim@example.com", "night-shift", true),
@@ -154,7 +154,7 @@ fn without_a_guard_a_grant_still_names_its_own_requester() {
     refused(
         "a grant in another name",
         || create(oscar, &forged),
-        "requestedBy: must be who asks",
+        "requestedBy: must be the requesting user",
     );
     let mut ended = grant(OSCAR);
     ended["spec"]["revoked"] = json!(true);
@@ -168,10 +168,10 @@ fn without_a_guard_a_grant_still_names_its_own_requester() {
 
 #[rstest]
 #[case::in_ones_own_name("anna@example.com", &["anna@example.com"], None)]
-#[case::in_another_name("anna@example.com", &["eve@example.com"], Some("must be who approves"))]
-#[case::by_who_asked(OSCAR, &[OSCAR], Some("who asks for a grant does not approve it"))]
-#[case::by_whom_it_is_for(EMERGENCY_OPS, &[EMERGENCY_OPS], Some("whom a grant is for"))]
-#[case::twice("anna@example.com", &["anna@example.com", "anna@example.com"], Some("nobody approves twice"))]
+#[case::in_another_name("anna@example.com", &["eve@example.com"], Some("must be the approving user"))]
+#[case::by_the_requester(OSCAR, &[OSCAR], Some("the requester of a grant cannot approve it"))]
+#[case::by_a_subject(EMERGENCY_OPS, &[EMERGENCY_OPS], Some("subjects of a grant cannot approve"))]
+#[case::twice("anna@example.com", &["anna@example.com", "anna@example.com"], Some("a user can approve only once"))]
 fn without_a_guard_approvals_are_still_validated(
     #[case] user: &str,
     #[case] approvals: &[&str],
@@ -201,7 +201,7 @@ fn without_a_guard_approvals_are_still_validated(
         refused("an approval", || approve(user, &[]), says);
         return;
     }
-    let says = "whom a grant is for";
+    let says = "subjects of a grant cannot approve";
     refused("of its group", || approve(user, &["night-shift"]), says);
     approve(user, &[]).ok();
     let patch = json!({"status": {"approvals": []}}).to_string();
@@ -210,7 +210,7 @@ fn without_a_guard_approvals_are_still_validated(
             .arg(&patch)
             .arg(made.stdout.trim())
     };
-    let says = "what is there stays as it is";
+    let says = "existing approvals cannot change";
     refused("an approval taken back", take_back, says);
 }
 
@@ -230,7 +230,7 @@ fn only_the_guard_writes_emergency_change_records() {
             "reconcileBy": "2026-01-01T00:00:00Z"},
     });
     let make = |line: &str| by(&owner, line).stdin(record.to_string());
-    let says = "only the guard writes, settles and removes";
+    let says = "only the guard can create, resolve and delete";
     refused("a made-up record", || make("create -f -"), says);
     admin("create -f -")
         .arg(format!("--as={GUARD}"))
@@ -271,11 +271,15 @@ fn emergency_account_tokens_must_be_bound_to_a_grant_secret() {
     refused(
         "a token",
         || rob(token),
-        "is bound to the Secret of a grant",
+        "must be bound to the Secret of a grant",
     );
     let make = |object: &Value| rob("create -f -").stdin(object.to_string());
     refused("a token Secret", || make(&of_token_type), "must be empty");
-    refused("a pod", || make(&pod), "no pod runs in this namespace");
+    refused(
+        "a pod",
+        || make(&pod),
+        "pods are not allowed in this namespace",
+    );
     rob("create secret generic of-a-grant").ok();
     let bound = "--bound-object-kind=Secret --bound-object-name=of-a-grant --duration=10m";
     rob(&format!("{token} {bound}")).ok();

@@ -58,7 +58,7 @@ fn says(output: &Output, word: &str) {
 fn the_only_policy_is_named_default() {
     install();
     let output = create(&policy("other", &json!({"mode": "Warn"}))).refused();
-    says(&output, "its name must be default");
+    says(&output, "a GuardPolicy must be named default");
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn a_grant_is_immutable_except_for_its_revocation() {
         json!({"reason": "other"}),
     ] {
         let output = patch(&json!({"spec": spec})).refused();
-        says(&output, "a grant cannot be changed once it is made");
+        says(&output, "a grant is immutable");
     }
     patch(&json!({"spec": {"revoked": true}})).ok();
     let output = patch(&json!({"spec": {"revoked": false}})).refused();
-    says(&output, "a revoked grant stays revoked");
+    says(&output, "a revocation is final");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn the_facts_of_an_emergency_change_are_immutable() {
             .arg(json!({"spec": spec}).to_string())
     };
     let output = patch(&json!({"user": "somebody else"})).refused();
-    says(&output, "what happened cannot be changed");
+    says(&output, "the spec of an EmergencyChange is immutable");
     admin("patch emergencychange/myapp-1a2b -n default --subresource=status --type=merge -p")
         .arg(json!({"status": {"state": "Absorbed", "message": "revision 2"}}).to_string())
         .ok();

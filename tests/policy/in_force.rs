@@ -134,7 +134,7 @@ fn an_invalid_policy_is_rejected_and_ignored_if_stored_anyway() {
     for word in [
         "spec.ignore[0].paths[0]",
         "spec.exemptions[0].subjects.groups[0]",
-        "stands for everyone",
+        "matches everyone",
     ] {
         assert!(output.says(word), "{word}: {}", output.stderr);
     }

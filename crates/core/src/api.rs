@@ -1,17 +1,17 @@
-//! The kinds of `helm-guard.dev/v1alpha1`: what people write, and what the guard writes for them.
+//! The kinds of `helm-guard.dev/v1alpha1`.
 //!
 //! | kind | scope | what it is |
 //! |---|---|---|
-//! | [`GuardPolicy`] | cluster | who may do what, where: the one named [`POLICY_NAME`] is in force |
-//! | [`BreakGlassGrant`] | cluster | who may break the glass for what, and until when |
-//! | [`EmergencyChange`] | the release's namespace | a change that passed because of a grant, until it is settled |
+//! | [`GuardPolicy`] | cluster | the policy; only the one named [`POLICY_NAME`] is in force |
+//! | [`BreakGlassGrant`] | cluster | who may make out-of-band changes to what, and until when |
+//! | [`EmergencyChange`] | the release's namespace | a change that was allowed by break-glass, until it is resolved |
 //!
 //! Invariants
-//! - Documents only: no meaning is given to them here ([`crate::policy`] and [`crate::breakglass`]
-//!   do that), so a value of these types may still make no sense.
-//! - Unknown fields are errors, in a file and in the cluster alike.
-//! - What a schema and CEL can refuse, they refuse, so that `kubectl apply` says it; the definitions
-//!   in deploy/ are generated from these types (`make crds`).
+//! - Documents only: [`crate::policy`] and [`crate::breakglass`] interpret them, so a value of these
+//!   types may still be invalid.
+//! - Unknown fields are errors, both in a file and in the cluster.
+//! - The schema and CEL rules reject as much as they can, so that `kubectl apply` shows the error. The
+//!   CRDs in deploy/ are generated from these types (`make crds`).
 
 pub mod change;
 pub mod grant;
@@ -34,27 +34,27 @@ use serde_json::Value;
 pub const GROUP: &str = "helm-guard.dev";
 /// Their version.
 pub const VERSION: &str = "v1alpha1";
-/// The one [`GuardPolicy`] that counts: two would have to be merged, and nobody could say what is in
+/// The only valid name of a [`GuardPolicy`]. With several policies it would be unclear which rule is in
 /// force.
 pub const POLICY_NAME: &str = "default";
 
-/// The definitions of all three kinds, as JSON.
-pub fn definitions() -> serde_json::Result<Vec<Value>> {
+/// The CRDs of all three kinds, as JSON.
+pub fn crds() -> serde_json::Result<Vec<Value>> {
     [
         GuardPolicy::crd(),
         BreakGlassGrant::crd(),
         EmergencyChange::crd(),
     ]
     .into_iter()
-    .map(|definition| {
-        let mut definition = serde_json::to_value(definition)?;
-        drop_unknown_formats(&mut definition);
-        Ok(definition)
+    .map(|crd| {
+        let mut crd = serde_json::to_value(crd)?;
+        drop_unknown_formats(&mut crd);
+        Ok(crd)
     })
     .collect()
 }
 
-/// The API server warns of formats that it does not know, at every apply.
+/// Removes formats that the API server does not know, because it warns about them at every apply.
 fn drop_unknown_formats(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -71,7 +71,7 @@ fn drop_unknown_formats(schema: &mut Value) {
     }
 }
 
-/// A kind of Kubernetes, in any version.
+/// A Kubernetes kind in any version.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -91,17 +91,17 @@ pub struct GroupKind {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReleaseRef {
-    /// The release's own namespace.
+    /// Namespace of the release.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
-    /// Its name; all releases of the namespace unless given.
+    /// Name of the release; all releases of the namespace by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 53))]
     pub name: Option<String>,
 }
 
-/// Who asks. All names match exactly; there are no patterns, because a prefix of a name is a name that
-/// somebody else may mint.
+/// Identities. Names match exactly. Patterns are not supported, because others may be able to create
+/// names with a given prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subjects {
@@ -120,7 +120,7 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    /// These and the others.
+    /// Adds the others.
     pub fn extend(&mut self, others: &Self) {
         let lists = [
             (&mut self.users, &others.users),
@@ -133,20 +133,20 @@ impl Subjects {
     }
 }
 
-/// For what a break-glass identity or a grant is good. Every list that is given must hold; one that is
-/// empty holds for everything.
+/// Objects that a rule, identity or grant applies to. An object must match every list; an empty list
+/// matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scope {
-    /// Namespaces of the object that is changed; a cluster-scoped object is in none of them.
+    /// Namespaces of the object; a cluster-scoped object matches none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub namespaces: Vec<String>,
-    /// Releases that declare it.
+    /// Releases that declare the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub releases: Vec<ReleaseRef>,
-    /// Its kind.
+    /// Kinds of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub kinds: Vec<GroupKind>,

@@ -1,4 +1,4 @@
-//! The compiled policy: who may do what, where. Pure.
+//! The compiled policy: modes, exemptions, break-glass identities and alert sinks. Pure.
 //!
 //! Invariants
 //! - A [`Policy`] is validated completely when it is compiled, and is immutable; the one in force
@@ -168,7 +168,7 @@ pub struct Change<'a> {
     pub new: Option<&'a str>,
 }
 
-/// The hint for a change that cannot wait.
+/// The hint for emergencies in denials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmergencyHint<'a> {
     /// Neither a break-glass identity nor a runbook is configured, so there is no hint.
@@ -368,12 +368,12 @@ impl Policy {
         &self.alerts
     }
 
-    /// How Helm's own records are guarded, and who may deploy.
+    /// The protection of release records, and who may deploy.
     pub fn records(&self) -> &RecordRules {
         &self.records
     }
 
-    /// Whom to turn to when a change cannot wait.
+    /// The hint for emergencies in denials.
     pub fn emergency_hint(&self) -> EmergencyHint<'_> {
         match &self.runbook_url {
             Some(url) => EmergencyHint::Runbook(url),

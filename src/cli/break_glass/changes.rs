@@ -43,7 +43,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
     };
     let listed = api.list(&ListParams::default()).await;
     let mut changes = listed.failed_to("list the emergency changes")?.items;
-    changes.retain(|change| args.all || !state(change).is_settled());
+    changes.retain(|change| args.all || !state(change).is_resolved());
     if let Some(user) = &args.user {
         changes.retain(|change| change.spec.user == *user);
     }

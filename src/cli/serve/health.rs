@@ -80,7 +80,7 @@ impl Health {
                 health: registration(registered),
             });
         }
-        let asks_for_grants = self.live.load().emergencies().ask_for_a_grant();
+        let asks_for_grants = self.live.load().emergencies().requires_grant();
         if asks_for_grants && self.admission.are_missing() {
             let what = "deploy/manifests/60-admission-policies.yaml is not installed: while no guard \
                         runs, anyone who may write grants can forge one";

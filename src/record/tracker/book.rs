@@ -103,7 +103,7 @@ impl Book {
         let mut due: Vec<(Option<Instant>, &Key)> = self
             .entries
             .iter()
-            .filter(|(_, entry)| !state(&entry.change).is_settled())
+            .filter(|(_, entry)| !state(&entry.change).is_resolved())
             .filter(|(_, entry)| entry.due.is_none_or(|due| due <= now))
             .map(|(key, entry)| (entry.due, key))
             .collect();
@@ -145,7 +145,7 @@ impl Book {
         let is_old = |change: &EmergencyChange| {
             let status = change.status.as_ref();
             let since = status.and_then(|status| status.since.as_ref());
-            state(change).is_settled()
+            state(change).is_resolved()
                 && since.is_some_and(|since| now.duration_since(since.0) > retention)
         };
         let changes = self.entries.values().map(|entry| &entry.change);

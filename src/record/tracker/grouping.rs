@@ -31,13 +31,13 @@ pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind
     let status = change.status.clone().unwrap_or_default();
     let since = status.since.as_ref().unwrap_or(&change.spec.at).0;
     let is_old = now.duration_since(since) > OLD;
-    if status.state.is_settled() && status.announced.is_empty() && is_old {
+    if status.state.is_resolved() && status.announced.is_empty() && is_old {
         return None;
     }
     let is_due = |kind: AlertKind| match kind {
         AlertKind::BreakGlass => true,
         AlertKind::Overdue => status.state == State::Overdue,
-        AlertKind::Settled => status.state.is_settled(),
+        AlertKind::Settled => status.state.is_resolved(),
         _ => false,
     };
     [
@@ -76,7 +76,7 @@ pub(super) fn untold<'c>(
         of_user.sort_by_key(|(at, key, _)| (*at, *key));
         for (_, key, change) in beyond_rate(of_user, rate) {
             beyond.insert(key);
-            if !state(change).is_settled() {
+            if !state(change).is_resolved() {
                 unsettled.insert(user);
             }
         }

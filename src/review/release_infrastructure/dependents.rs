@@ -35,9 +35,9 @@ impl<S: Sources> InfrastructureReview<'_, S> {
             return Ok(Verdict::because(Reason::NothingDeclaredChanges));
         }
         let defined = Defined::by(old).ok_or(unreadable)?;
-        let stake = Stake::Definition(&defined);
+        let stake = Stake::Crd(&defined);
         let reason = Reason::DefinitionInUse;
-        self.held(stake, (Guarded::Definitions, reason)).await
+        self.held(stake, (Guarded::Crds, reason)).await
     }
 
     /// A new owner reference is evaluated as the deletion that it causes.
@@ -122,7 +122,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         let mut counting = Vec::new();
         for (holder, attestation) in holders.into_iter().zip(attestations) {
             match (attestation, stake) {
-                (Attestation::Counts, _) | (Attestation::Forbidden, Stake::Definition(_)) => {
+                (Attestation::Counts, _) | (Attestation::Forbidden, Stake::Crd(_)) => {
                     counting.push(holder);
                 }
                 (Attestation::Forbidden | Attestation::Unknown, _) => {

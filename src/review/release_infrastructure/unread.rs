@@ -17,7 +17,7 @@ impl<S> InfrastructureReview<'_, S> {
             ("Secret" | "ConfigMap", Operation::Create) => Guarded::Deployers,
             ("Secret" | "ConfigMap", _) => Guarded::Records,
             ("Namespace", _) => Guarded::Namespaces,
-            _ => Guarded::Definitions,
+            _ => Guarded::Crds,
         };
         if self.is_off(guarded) {
             return Verdict::because(Reason::NotJudged);

@@ -1,8 +1,8 @@
-//! `EmergencyChange`: one change that passed because somebody broke the glass, until it is in the
-//! chart or gone.
+//! `EmergencyChange`: one change that was allowed by break-glass, tracked until it is in the chart or
+//! reverted.
 //!
-//! The guard writes the spec before it lets the change pass, and the tracker settles it in the status.
-//! Values of Secrets are marks ([`crate::compare::redact`]), never values.
+//! The guard writes the spec before it allows the change; the tracker resolves it in the status.
+//! Values of Secrets are redacted ([`crate::compare::redact`]).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::alerts::AlertKind;
 
-/// A change that passed in an emergency.
+/// A change that was allowed by break-glass.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "helm-guard.dev",
@@ -32,22 +32,22 @@ use super::policy::alerts::AlertKind;
     printcolumn = r#"{"name":"Reconcile by","type":"string","jsonPath":".spec.reconcileBy"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self == oldSelf").message("what happened cannot be changed"))]
+#[x_kube(validation = Rule::new("self == oldSelf").message("the spec of an EmergencyChange is immutable"))]
 pub struct EmergencyChangeSpec {
     /// The user, after impersonation.
     pub user: String,
     /// The user's groups, at most 32 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// The token that the user came with, as the API server's audit log names it. None for one who was
-    /// impersonated or came with a certificate: a webhook is not told by whom.
+    /// ID of the user's token, as in the API server's audit log. Absent for impersonated users and client
+    /// certificates: the API server does not send it to webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
-    /// When the API server asked.
+    /// Time of the admission request.
     pub at: Time,
-    /// The uid of the admission request; of a change that is retried, that of the first request.
+    /// UID of the admission request; for a retried change, of the first request.
     pub request_uid: String,
-    /// The grant that covered it, if one was needed.
+    /// The grant that covered the change, if one was needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
     /// The grant's ticket.
@@ -56,24 +56,24 @@ pub struct EmergencyChangeSpec {
     /// The grant's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What was done.
+    /// The operation.
     pub operation: ChangeOperation,
-    /// To what.
+    /// The changed object.
     pub object: ChangedObject,
-    /// Whose it is. One record a release that objected; this is the first, the others are in the
-    /// fields' messages.
+    /// The release that declares the object. If several releases do, this is the first; messages name the
+    /// others.
     pub release: ChangedRelease,
-    /// What changed of what the release declares; empty for a delete.
+    /// Declared fields that changed; empty for a delete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<ChangedField>,
-    /// The whole change, RFC 6902, as JSON text; absent for a delete and where it is too long.
+    /// The whole change as a JSON patch (RFC 6902); absent for a delete, and if it is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
-    /// By when it must be in the chart or gone.
+    /// Deadline for adding the change to the chart or reverting it.
     pub reconcile_by: Time,
 }
 
-/// What was done to the object.
+/// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ChangeOperation {
     /// It was changed.
@@ -97,10 +97,10 @@ pub struct ChangedObject {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// Its uid before the change.
+    /// UID before the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// Its resourceVersion before the change: a change that never came to be left it as it was.
+    /// resourceVersion before the change. It is still the same if the change was never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
 }
@@ -111,59 +111,58 @@ pub struct ChangedObject {
 pub struct ChangedRelease {
     /// Name.
     pub name: String,
-    /// Its own namespace.
+    /// Namespace of the release.
     pub namespace: String,
     /// `name-version` of its chart.
     pub chart: String,
-    /// Its newest revision at that time: a later one settles the change.
+    /// Newest revision at that time. A later one can resolve the change.
     pub revision: u32,
-    /// Helm applies it server-side: an upgrade or a rollback to another value than the changed one stops
-    /// with a conflict, unless `--force-conflicts` is given.
+    /// Whether Helm uses server-side apply for this release. If so, an upgrade or rollback to a value other
+    /// than the changed one fails with a conflict, unless `--force-conflicts` is given.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub server_side_apply: bool,
 }
 
-/// One declared field that changed. Values are JSON text, marks for those of a Secret, and absent
-/// where there is none.
+/// One declared field that changed. Values are JSON text, redacted for Secrets, and absent if the field
+/// has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangedField {
-    /// Where, in Kubernetes' own style.
+    /// Path of the field, as kubectl shows it.
     pub path: String,
-    /// What the release declares.
+    /// The declared value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<String>,
-    /// What it was.
+    /// The value before the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
-    /// What it became.
+    /// The value after the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
 }
 
-/// How far a change has come.
+/// Progress of a change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmergencyChangeStatus {
-    /// Where it stands.
+    /// The state.
     #[serde(default)]
     pub state: State,
-    /// Why, in a sentence.
+    /// Explanation of the state.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Since when it is in this state.
+    /// Time of the last state change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The revision that settled it.
+    /// The revision that resolved the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u32>,
-    /// Of what the alert sinks have been told: what is not here is told by the replica that leads, also
-    /// after a restart.
+    /// Alerts that were already sent. The leader sends the missing ones, also after a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub announced: Vec<AlertKind>,
 }
 
-/// Where a change stands.
+/// State of a change.
 #[derive(
     Clone,
     Copy,
@@ -179,25 +178,25 @@ pub struct EmergencyChangeStatus {
     JsonSchema,
 )]
 pub enum State {
-    /// It passed the guard, and nobody has seen it in the cluster yet.
+    /// The guard allowed it; it is not yet seen in the cluster.
     #[default]
     Pending,
-    /// It is in the cluster and not in the chart.
+    /// It is in the cluster but not in the chart.
     Open,
-    /// `reconcileBy` has passed, and it still is.
+    /// It is still open after `reconcileBy`.
     Overdue,
-    /// A later revision declares what it did.
+    /// A later revision declares the change.
     Absorbed,
-    /// The cluster is as it was declared again.
+    /// The object matches the chart again.
     Reverted,
-    /// Something else was done to the same fields since.
+    /// The same fields were changed again since.
     Superseded,
-    /// It never came to be: another webhook refused it, or the request failed later.
+    /// It was never stored: another webhook denied it, or the request failed later.
     Void,
 }
 
 impl State {
-    /// All of them, in the order of a change's life.
+    /// All states, in order of a change's life.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Open,
@@ -208,15 +207,15 @@ impl State {
         Self::Void,
     ];
 
-    /// Whether nothing more will happen to it.
-    pub fn is_settled(self) -> bool {
+    /// Whether the state is final.
+    pub fn is_resolved(self) -> bool {
         matches!(
             self,
             Self::Absorbed | Self::Reverted | Self::Superseded | Self::Void
         )
     }
 
-    /// The word in documents, metrics and tables.
+    /// The name in documents, metrics and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",

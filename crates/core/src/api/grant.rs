@@ -1,7 +1,7 @@
-//! `BreakGlassGrant`: leave to break the glass, for somebody, for something, for a while.
+//! `BreakGlassGrant`: temporary break-glass for some identities and some objects.
 //!
-//! The spec cannot be changed once it is made, but for `revoked`. Approvals are in the status, so that
-//! RBAC can give "may ask" and "may approve" to different people.
+//! The spec is immutable, except for `revoked`. Approvals are in the status, so that RBAC can separate
+//! who may request from who may approve.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Scope, Subjects};
 
-/// Leave to break the glass.
+/// Allows some identities to make out-of-band changes until it expires.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "helm-guard.dev",
@@ -33,38 +33,38 @@ use super::{Scope, Subjects};
 #[x_kube(
     validation = Rule::new(
         "self.subjects == oldSelf.subjects && self.scope == oldSelf.scope && self.reason == oldSelf.reason && self.ticket == oldSelf.ticket && self.requestedBy == oldSelf.requestedBy && self.expiresAt == oldSelf.expiresAt"
-    ).message("a grant cannot be changed once it is made; it can be revoked, and a new one made"),
-    validation = Rule::new("self.revoked || !oldSelf.revoked").message("a revoked grant stays revoked: make a new one")
+    ).message("a grant is immutable: revoke it and create a new one"),
+    validation = Rule::new("self.revoked || !oldSelf.revoked").message("a revocation is final: create a new grant")
 )]
 pub struct BreakGlassGrantSpec {
-    /// Whose violations pass. They must be break-glass identities of the policy.
+    /// Identities that the grant is for. They must be break-glass identities of the policy.
     pub subjects: Subjects,
-    /// For what.
+    /// Objects that the grant covers.
     #[serde(default)]
     pub scope: Scope,
-    /// Why.
+    /// Why the grant is needed.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub reason: String,
-    /// The incident or change that it belongs to.
+    /// Incident or change ticket.
     #[serde(default)]
     #[schemars(length(max = 253))]
     pub ticket: String,
-    /// The user who asks for it: the one who makes the object, and nobody else.
+    /// The user who creates the grant.
     #[schemars(length(min = 1, max = 253))]
     pub requested_by: String,
-    /// When it ends by itself.
+    /// When the grant expires.
     pub expires_at: Time,
-    /// Ended by somebody, for good.
+    /// Whether the grant was revoked. This is final.
     #[serde(default)]
     pub revoked: bool,
 }
 
-/// What others say of a grant.
+/// Approvals of a grant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BreakGlassGrantStatus {
-    /// Who approved it.
+    /// The approvals so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub approvals: Vec<Approval>,
@@ -74,15 +74,15 @@ pub struct BreakGlassGrantStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
-    /// The user who approves: the one who writes the entry, and nobody else.
+    /// The user who approves. Users can only approve in their own name.
     #[schemars(length(min = 1, max = 253))]
     pub approved_by: String,
-    /// When.
+    /// Time of the approval.
     pub at: Time,
 }
 
 impl BreakGlassGrant {
-    /// When it was made, by the API server's clock.
+    /// Creation time, by the API server's clock.
     pub fn made_at(&self) -> Option<Timestamp> {
         self.metadata.creation_timestamp.as_ref().map(|time| time.0)
     }

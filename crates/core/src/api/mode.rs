@@ -1,11 +1,11 @@
-//! The enforcement mode: what the answer to a violation is.
+//! The enforcement mode: how violations are answered.
 
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a violation, strictest first.
+/// How violations are answered, strictest first.
 #[derive(
     Clone,
     Copy,
@@ -21,17 +21,17 @@ use serde::{Deserialize, Serialize};
     JsonSchema,
 )]
 pub enum Mode {
-    /// Refused.
+    /// Denied.
     #[default]
     Deny,
-    /// Passes with a kubectl warning.
+    /// Allowed with a kubectl warning.
     Warn,
-    /// Passes; only the record knows.
+    /// Allowed and recorded.
     Audit,
 }
 
 impl Mode {
-    /// As the `--mode` flag and metrics write it.
+    /// The name in the `--mode` flag and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deny => "Deny",

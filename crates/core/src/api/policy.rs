@@ -1,13 +1,13 @@
-//! `GuardPolicy`: who may do what, where.
+//! `GuardPolicy`: enforcement modes, exemptions, break-glass and alerts.
 //!
 //! | part | says |
 //! |---|---|
-//! | [`overrides`] | in which mode what is guarded, and how additions count |
-//! | [`ignore`] | which fields are nobody's business, in the shapes of Flux and Argo CD |
-//! | [`exemptions`] | who may do what nobody else may |
-//! | [`records`] | how Helm's own records are guarded, and who may deploy |
-//! | [`breakglass`] | who may break the glass, and what happens to it |
-//! | [`alerts`] | who hears of it |
+//! | [`overrides`] | enforcement modes, and how undeclared fields are treated |
+//! | [`ignore`] | fields that anyone may change, in the formats of Flux and Argo CD |
+//! | [`exemptions`] | identities that may change some declared fields |
+//! | [`records`] | protection of release records, and who may deploy |
+//! | [`breakglass`] | break-glass identities, grants and records |
+//! | [`alerts`] | where alerts are sent |
 
 pub mod alerts;
 pub mod breakglass;
@@ -31,7 +31,7 @@ use self::{
 };
 use crate::api::{Mode, Span};
 
-/// Who may do what, where.
+/// Enforcement modes, exemptions, break-glass and alerts of the guard.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "helm-guard.dev",
@@ -48,26 +48,26 @@ use crate::api::{Mode, Span};
     printcolumn = r#"{"name":"In force","type":"boolean","jsonPath":".status.inForce"}"#,
     printcolumn = r#"{"name":"Error","type":"string","jsonPath":".status.error"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    validation = Rule::new("self.metadata.name == 'default'").message("there is one GuardPolicy: its name must be default")
+    validation = Rule::new("self.metadata.name == 'default'").message("a GuardPolicy must be named default")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GuardPolicySpec {
-    /// What happens to a violation where no override says otherwise.
+    /// Default enforcement mode; overrides take precedence.
     #[serde(default)]
     pub mode: Mode,
-    /// The kill switch: every request is allowed without evaluation, and the webhook is not registered,
-    /// until this is false again. It counts as soon as it is written, whatever else is in the policy, and
-    /// in the cluster it counts for guards that have their policy in a file too.
+    /// The kill switch: while true, every request is allowed without evaluation and the webhook is not
+    /// registered. It takes effect even if the rest of the policy is invalid, and also on guards that read
+    /// their policy from a file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Why the guard is suspended: for readiness, alerts and the audit log.
+    /// Why the guard is suspended; shown in readiness, alerts and the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub suspend_reason: Option<String>,
-    /// What happens to changes to what no release declares.
+    /// How changes to undeclared fields are treated.
     #[serde(default)]
     pub undeclared: Undeclared,
-    /// Other modes for parts of the cluster; the most specific one counts.
+    /// Other modes for parts of the cluster; the most specific one applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub overrides: Vec<Override>,
@@ -75,30 +75,30 @@ pub struct GuardPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub ignore: Vec<IgnoreRule>,
-    /// Who may do what nobody else may.
+    /// Identities that may change some declared fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub exemptions: Vec<Exemption>,
-    /// Which of the named exemptions that come with the guard are in force.
+    /// Which built-in exemptions are in force.
     #[serde(default)]
     pub presets: PresetChoice,
-    /// Whether a chart may loosen the rules for its own objects.
+    /// Whether annotations in a chart may loosen the rules for its objects.
     #[serde(default)]
     pub chart_annotations: ChartAnnotations,
-    /// How Helm's own records are guarded.
+    /// Protection of release records, namespaces and CRDs.
     #[serde(default)]
     pub records: Records,
-    /// For how long an uninstallation may delete what a release declares. One that failed is never over
-    /// by itself; deletes are refused again once it began longer ago. No end unless given.
+    /// How long an uninstall may delete declared objects. A failed uninstall stays in progress forever;
+    /// after this time, deletes are denied again. Unlimited by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uninstalling_max_age: Option<Span>,
-    /// Emergencies.
+    /// Break-glass identities and rules.
     #[serde(default)]
     pub break_glass: BreakGlass,
-    /// Who hears of what.
+    /// Alert sinks.
     #[serde(default)]
     pub alerts: Alerts,
-    /// A page to name in denials: what to do in an emergency.
+    /// Page with instructions for emergencies; shown in denials.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -110,30 +110,30 @@ pub struct GuardPolicySpec {
 
 /// Whether annotations of a release's *manifest* count: `helm-guard.dev/mode: Warn|Audit` and
 /// `helm-guard.dev/ignore: <JSON pointers, separated by commas>`. Annotations that only the live object
-/// has never count, or whoever may annotate could switch the guard off.
+/// has never count, because anyone who may annotate objects could use them to disable the guard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ChartAnnotations {
-    /// They count for nothing.
+    /// Annotations have no effect.
     #[default]
     Ignore,
-    /// They may loosen the rules for the object that bears them.
+    /// Annotations may loosen the rules for their own object.
     Honor,
 }
 
-/// What the guard says of the policy.
+/// The guard's view of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GuardPolicyStatus {
-    /// The generation that was read last.
+    /// Last generation that the guard has read.
     #[serde(default)]
     pub observed_generation: i64,
-    /// Whether that generation is in force. If not, the last good one is.
+    /// Whether that generation is in force. If not, the last valid one is.
     #[serde(default)]
     pub in_force: bool,
-    /// What is wrong with it; empty unless something is.
+    /// Why the policy is invalid; empty if it is valid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
-    /// Since when this is so.
+    /// Time of the last status change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! A length of time as people write it: `1h`, `90m`, `1h30m`.
+//! Durations as people write them: `1h`, `90m`, `1h30m`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -6,25 +6,25 @@ use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A positive length of time, in hours, minutes and seconds.
+/// A positive duration in hours, minutes and seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(SignedDuration);
 
-/// A text that is no length of time.
+/// A text that is not a valid duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no length of time of at most 9999 hours, such as 30m, 1h or 1h30m")]
-pub struct NoSpan(String);
+#[error("{0:?} is not a valid duration (max 9999h), e.g. 30m, 1h or 1h30m")]
+pub struct InvalidSpan(String);
 
 /// What the schema of the custom resources accepts; [`FromStr`] accepts the same.
 const PATTERN: &str = "^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$";
 
 impl Span {
-    /// So many hours.
+    /// A number of hours.
     pub const fn hours(hours: i64) -> Self {
         Self(SignedDuration::from_hours(hours))
     }
 
-    /// So many seconds.
+    /// A number of seconds.
     pub const fn seconds(seconds: i64) -> Self {
         Self(SignedDuration::from_secs(seconds))
     }
@@ -36,10 +36,10 @@ impl Span {
 }
 
 impl FromStr for Span {
-    type Err = NoSpan;
+    type Err = InvalidSpan;
 
-    fn from_str(text: &str) -> Result<Self, NoSpan> {
-        let no_span = || NoSpan(text.chars().take(40).collect());
+    fn from_str(text: &str) -> Result<Self, InvalidSpan> {
+        let invalid = || InvalidSpan(text.chars().take(40).collect());
         let (mut seconds, mut rest) = (0_i64, text);
         for (unit, factor) in [('h', 3600), ('m', 60), ('s', 1)] {
             let Some((digits, after)) = rest.split_once(unit) else {
@@ -47,15 +47,15 @@ impl FromStr for Span {
             };
             if digits.is_empty() || digits.len() > 4 || !digits.bytes().all(|b| b.is_ascii_digit())
             {
-                return Err(no_span());
+                return Err(invalid());
             }
-            seconds += digits.parse::<i64>().map_err(|_| no_span())? * factor;
+            seconds += digits.parse::<i64>().map_err(|_| invalid())? * factor;
             rest = after;
         }
         if rest.is_empty() && seconds > 0 {
             Ok(Self::seconds(seconds))
         } else {
-            Err(no_span())
+            Err(invalid())
         }
     }
 }

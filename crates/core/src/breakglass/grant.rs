@@ -69,7 +69,7 @@ pub fn authorize<'g>(
             Some(fault) => faults.push((grant, fault)),
         }
     }
-    if !rules.ask_for_a_grant() {
+    if !rules.requires_grant() {
         return Ok(Authorization::default());
     }
     if faults.is_empty() {
@@ -77,9 +77,9 @@ pub fn authorize<'g>(
     }
     // The user most likely means the newest.
     faults.sort_by_key(|(grant, _)| std::cmp::Reverse(grant.made_at()));
-    let told = faults.into_iter().take(MAX_NAMED);
+    let named = faults.into_iter().take(MAX_NAMED);
     Err(Refusal::Uncovered(
-        told.map(|(grant, fault)| (name(grant), fault)).collect(),
+        named.map(|(grant, fault)| (name(grant), fault)).collect(),
     ))
 }
 
@@ -101,11 +101,11 @@ pub fn in_force<'g>(
 }
 
 fn given(grant: &BreakGlassGrant) -> Authorization {
-    let said = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+    let non_blank = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
     Authorization {
         grant: Some(name(grant)),
-        ticket: said(&grant.spec.ticket),
-        reason: said(&grant.spec.reason),
+        ticket: non_blank(&grant.spec.ticket),
+        reason: non_blank(&grant.spec.reason),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Validates the creation, approval and end of grants: the rules that depend on the user, which the
+//! Validates the creation, approval and revocation of grants: the rules that depend on the user, which the
 //! schema of the CRD cannot express.
 //!
 //! All problems are reported at once, up to [`SHOWN`](crate::policy::problem::SHOWN).
@@ -30,68 +30,68 @@ pub fn new_grant(
     if spec.requested_by != identity.user {
         wrong.add(
             "spec.requestedBy",
-            format!("must be who asks, {:?}", identity.user),
+            format!("must be the requesting user, {:?}", identity.user),
         );
     }
     match identities(&spec.subjects) {
         Err(error) => wrong.add("spec.subjects", error),
         Ok(subjects) if subjects.is_empty() => {
-            wrong.add("spec.subjects", "names nobody");
+            wrong.add("spec.subjects", "must not be empty");
         }
         Ok(subjects) => {
             for name in rules.strangers(&subjects) {
-                let what = format!("{name:?} is no break-glass identity of the policy");
+                let what = format!("{name:?} is not a break-glass identity of the policy");
                 wrong.add("spec.subjects", what);
             }
         }
     }
     let (expires, latest) = (spec.expires_at.0, now.checked_add(rules.longest()));
     if expires <= now {
-        wrong.add("spec.expiresAt", "is not in the future");
+        wrong.add("spec.expiresAt", "must be in the future");
     } else if latest.is_ok_and(|latest| expires.duration_since(latest) > SKEW) {
         wrong.add(
             "spec.expiresAt",
             format!(
-                "is more than {} from now, the longest that the policy allows",
+                "must be at most {} from now, the maximum of the policy",
                 rules.rules.max_duration
             ),
         );
     }
     if spec.reason.len() > REASON_BYTES {
-        let what = format!("is longer than {REASON_BYTES} bytes");
+        let what = format!("must be at most {REASON_BYTES} bytes long");
         wrong.add("spec.reason", what);
     }
     if rules.rules.require_reason && spec.reason.trim().is_empty() {
-        wrong.add("spec.reason", "the policy asks for one");
+        wrong.add("spec.reason", "required by the policy");
     }
     if rules.rules.require_ticket && spec.ticket.trim().is_empty() {
-        wrong.add("spec.ticket", "the policy asks for one");
+        wrong.add("spec.ticket", "required by the policy");
     }
     if spec.revoked {
-        wrong.add("spec.revoked", "a grant cannot be made revoked");
+        wrong.add("spec.revoked", "a new grant must not be revoked");
     }
     wrong.lines()
 }
 
 /// The most grants of one user in force at the same time: enough for an incident, too few for a loop.
-const MOST_IN_FORCE: usize = 32;
+const MAX_IN_FORCE: usize = 32;
 /// The most stored grants of one user.
-const MOST_KEPT: usize = 500;
+const MAX_STORED: usize = 500;
 
-/// The problems of another grant for a user with these grants. With thousands of grants, a user
+/// The problem with another grant for a user who has these grants. With thousands of grants, a user
 /// could keep the guard from finding the one that matters.
 pub fn one_more(theirs: &[BreakGlassGrant], now: Timestamp) -> Option<String> {
     let in_force = theirs
         .iter()
         .filter(|grant| !grant.spec.revoked && grant.spec.expires_at.0 > now)
         .count();
-    if in_force >= MOST_IN_FORCE {
-        let what = "grants in force already: close some with helm-guard break-glass close";
+    if in_force >= MAX_IN_FORCE {
+        let what = "grants in force: close some with helm-guard break-glass close";
         return Some(format!("spec.requestedBy: has {in_force} {what}"));
     }
-    let kept = theirs.len();
-    (kept >= MOST_KEPT).then(|| {
-        format!("spec.requestedBy: has {kept} grants of the last 30 days: have some removed")
+    let stored = theirs.len();
+    (stored >= MAX_STORED).then(|| {
+        format!("spec.requestedBy: has {stored} grants from the last 30 days: delete some")
     })
 }
 
@@ -103,7 +103,7 @@ pub fn changed_grant(old: &BreakGlassGrant, new: &BreakGlassGrant) -> Vec<String
     if new.spec == old.spec || new.spec == allowed {
         Vec::new()
     } else {
-        vec!["spec: a grant can be revoked, and nothing else of it be changed".to_owned()]
+        vec!["spec: a grant can be revoked, but not changed otherwise".to_owned()]
     }
 }
 
@@ -123,7 +123,9 @@ pub fn approved_grant(
         approvals(new).unwrap_or_default(),
     );
     let Some(added) = new_ones.strip_prefix(old_ones.as_slice()) else {
-        return vec!["status.approvals: what is there stays as it is; add to the end".to_owned()];
+        return vec![
+            "status.approvals: existing approvals cannot change; append new ones".to_owned(),
+        ];
     };
     if added.is_empty() {
         return Vec::new();
@@ -134,33 +136,30 @@ pub fn approved_grant(
         if approval.approved_by != identity.user {
             wrong.add(
                 "status.approvals",
-                format!("approvedBy must be who approves, {:?}", identity.user),
+                format!("approvedBy must be the approving user, {:?}", identity.user),
             );
         }
         if approval.at.0.duration_since(now).abs() > SKEW {
-            wrong.add("status.approvals", "at is not now");
+            wrong.add("status.approvals", "at must be the current time");
         }
     }
     if added.len() > 1 || old_ones.iter().any(|one| one.approved_by == identity.user) {
-        wrong.add("status.approvals", "nobody approves twice");
+        wrong.add("status.approvals", "a user can approve only once");
     }
     if spec.requested_by == identity.user {
         wrong.add(
             "status.approvals",
-            "who asks for a grant does not approve it",
+            "the requester of a grant cannot approve it",
         );
     }
     if identities(&spec.subjects).is_ok_and(|subjects| subjects.hold(identity)) {
-        wrong.add(
-            "status.approvals",
-            "whom a grant is for does not approve it",
-        );
+        wrong.add("status.approvals", "subjects of a grant cannot approve it");
     }
     let mut approvers = rules.approvers.iter();
     if approvers.any(|approvers| !approvers.hold(identity)) {
         wrong.add(
             "status.approvals",
-            format!("{:?} is no approver of the policy", identity.user),
+            format!("{:?} is not an approver of the policy", identity.user),
         );
     }
     if spec.revoked || spec.expires_at.0 <= now {
@@ -218,19 +217,19 @@ mod tests {
 
     #[rstest]
     #[case::fine("", json!(null), json!({}), "")]
-    #[case::in_another_name("/spec/requestedBy", json!("bob"), json!({}), "requestedBy: must be who asks")]
-    #[case::for_nobody("/spec/subjects", json!({}), json!({}), "names nobody")]
-    #[case::for_a_stranger("/spec/subjects", json!({"users": ["eve"]}), json!({}), "\"eve\" is no break-glass identity")]
-    #[case::for_a_strange_group("/spec/subjects", json!({"groups": ["dev"]}), json!({}), "\"dev\" is no break-glass")]
+    #[case::in_another_name("/spec/requestedBy", json!("bob"), json!({}), "requestedBy: must be the requesting user")]
+    #[case::without_subjects("/spec/subjects", json!({}), json!({}), "subjects: must not be empty")]
+    #[case::for_a_stranger("/spec/subjects", json!({"users": ["eve"]}), json!({}), "\"eve\" is not a break-glass identity")]
+    #[case::for_a_strange_group("/spec/subjects", json!({"groups": ["dev"]}), json!({}), "\"dev\" is not a break-glass")]
     #[case::for_a_group_of_the_policy("/spec/subjects", json!({"groups": ["on-call"]}), json!({}), "")]
-    #[case::for_everybody("/spec/subjects", json!({"groups": ["system:authenticated"]}), json!({}), "stands for everyone")]
-    #[case::over_already("/spec/expiresAt", json!(NOW), json!({}), "not in the future")]
-    #[case::too_long("/spec/expiresAt", json!("2026-11-21T07:02:01Z"), json!({}), "more than 4h from now")]
-    #[case::as_long_as_may_be("/spec/expiresAt", json!("2026-11-21T07:00:01Z"), json!({}), "")]
+    #[case::for_everybody("/spec/subjects", json!({"groups": ["system:authenticated"]}), json!({}), "matches everyone")]
+    #[case::expired("/spec/expiresAt", json!(NOW), json!({}), "must be in the future")]
+    #[case::too_long("/spec/expiresAt", json!("2026-11-21T07:02:01Z"), json!({}), "at most 4h from now")]
+    #[case::as_long_as_allowed("/spec/expiresAt", json!("2026-11-21T07:00:01Z"), json!({}), "")]
     #[case::no_reason("/spec/reason", json!(" "), json!({"requireReason": true}), "spec.reason")]
     #[case::no_ticket("/spec/ticket", json!(""), json!({"requireTicket": true}), "spec.ticket")]
-    #[case::a_reason_of_a_mebibyte("/spec/reason", json!("x".repeat(1 << 20)), json!({}), "longer than 1024 bytes")]
-    #[case::made_revoked("/spec/revoked", json!(true), json!({}), "spec.revoked")]
+    #[case::a_reason_of_a_mebibyte("/spec/reason", json!("x".repeat(1 << 20)), json!({}), "at most 1024 bytes")]
+    #[case::revoked_at_creation("/spec/revoked", json!(true), json!({}), "spec.revoked")]
     fn a_new_grant(
         #[case] pointer: &str,
         #[case] value: Value,
@@ -250,9 +249,9 @@ mod tests {
 
     #[rstest]
     #[case::few(31, 0, "")]
-    #[case::too_many_in_force(32, 0, "has 32 grants in force already")]
+    #[case::too_many_in_force(32, 0, "has 32 grants in force")]
     #[case::many_that_have_ended(31, 400, "")]
-    #[case::too_many_that_have_ended(0, 500, "has 500 grants of the last 30 days")]
+    #[case::too_many_that_have_ended(0, 500, "has 500 grants from the last 30 days")]
     fn grants_of_one_user_are_limited(
         #[case] in_force: usize,
         #[case] ended: usize,
@@ -309,16 +308,16 @@ mod tests {
 
     #[rstest]
     #[case::by_another("bob", &["bob"], json!({}), "")]
-    #[case::in_another_name("bob", &["eve"], json!({}), "must be who approves")]
-    #[case::by_who_asked("ada", &["ada"], json!({}), "who asks for a grant does not approve")]
-    #[case::by_whom_it_is_for(
+    #[case::in_another_name("bob", &["eve"], json!({}), "must be the approving user")]
+    #[case::by_the_requester("ada", &["ada"], json!({}), "the requester of a grant cannot approve")]
+    #[case::by_a_subject(
         "system:serviceaccount:ops:emergency-ops",
         &["system:serviceaccount:ops:emergency-ops"],
         json!({}),
-        "whom a grant is for"
+        "subjects of a grant cannot approve"
     )]
-    #[case::twice_at_once("bob", &["bob", "bob"], json!({}), "nobody approves twice")]
-    #[case::by_no_approver("bob", &["bob"], json!({"approvers": {"users": ["eve"]}}), "no approver")]
+    #[case::twice_at_once("bob", &["bob", "bob"], json!({}), "a user can approve only once")]
+    #[case::by_no_approver("bob", &["bob"], json!({"approvers": {"users": ["eve"]}}), "not an approver")]
     #[case::by_an_approver_of_a_group("bob", &["bob"], json!({"approvers": {"groups": ["leads"]}}), "")]
     fn an_approval(
         #[case] user: &str,
@@ -348,7 +347,10 @@ mod tests {
         let new = grant("/status/approvals", approvals);
         let now = NOW.parse().unwrap();
         let wrong = approved_grant(&rules(&json!({})), (&old, &new), identity("eve", &[]), now);
-        assert!(wrong[0].contains("stays as it is"), "{wrong:?}");
+        assert!(
+            wrong[0].contains("existing approvals cannot change"),
+            "{wrong:?}"
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The record of an emergency change: the content of [`crate::api::EmergencyChange`].
 //!
 //! It is small on purpose, because it is written to etcd before the request is answered: values are cut as
-//! in messages, and a long patch is omitted. With [`Limits::in_cluster`] of them, each of at most some 60
-//! KiB and usually of 2, the cluster's store stays in reach of its limits.
+//! in messages, and a long patch is omitted. With [`Limits::in_cluster`] of them, each of at most about 60
+//! KiB and usually 2, etcd stays within its limits.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,7 +20,7 @@ use crate::{
     policy::emergency::Emergencies,
 };
 
-/// The most changes on record, settled ones included. Beyond it, a change counts as one that cannot be
+/// The most stored changes, including resolved ones. Beyond it, a change counts as one that cannot be
 /// recorded. `Void` changes do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -37,7 +37,7 @@ impl Default for Limits {
         Self {
             in_cluster: 10_000,
             in_namespace: 2_000,
-            // Many clusters have one emergency account for everybody.
+            // Many clusters share one emergency account.
             of_identity: 4_000,
         }
     }

@@ -1,4 +1,4 @@
-//! Why break-glass is refused, in words for the denial.
+//! Why break-glass is refused, worded for the denial.
 
 use std::fmt;
 
@@ -58,7 +58,9 @@ pub enum End {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfReach => f.write_str("the policy does not let this identity do it here"),
+            Self::OutOfReach => {
+                f.write_str("the policy does not allow this identity to do this here")
+            }
             Self::NoGrant => f.write_str("no grant names this identity"),
             Self::Unreadable(why) => write!(f, "the grants could not be read: {why}"),
             Self::Uncovered(faults) => {
@@ -85,13 +87,13 @@ impl fmt::Display for GrantFault {
                 by: End::LongestDuration,
             } => write!(
                 f,
-                "ended at {}, the longest that the policy allows",
+                "ended at {}, by the policy's maximum duration",
                 seconds(*at)
             ),
-            Self::MadeInFuture => f.write_str("was made in the future: a clock is wrong"),
-            Self::OutOfScope => f.write_str("is for something else"),
-            Self::NoReason => f.write_str("gives no reason"),
-            Self::NoTicket => f.write_str("names no ticket"),
+            Self::MadeInFuture => f.write_str("was created in the future: a clock is wrong"),
+            Self::OutOfScope => f.write_str("is for other objects"),
+            Self::NoReason => f.write_str("has no reason"),
+            Self::NoTicket => f.write_str("has no ticket"),
             Self::Approvals { given, needed } => {
                 write!(f, "has {given} of {needed} approvals")
             }

@@ -73,10 +73,10 @@ pub fn is_of(known: &EmergencyChange, spec: &EmergencyChangeSpec) -> bool {
         return true;
     }
     let state = known.status.as_ref().map(|status| status.state);
-    let is_settled = state.unwrap_or_default().is_settled();
+    let is_resolved = state.unwrap_or_default().is_resolved();
     let age = spec.at.0.duration_since(known.spec.at.0).abs();
     let what = content(spec);
-    !is_settled && age <= RETRY_WINDOW && what.is_some() && what == content(&known.spec)
+    !is_resolved && age <= RETRY_WINDOW && what.is_some() && what == content(&known.spec)
 }
 
 fn hash(bytes: &[u8]) -> String {

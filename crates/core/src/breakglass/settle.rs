@@ -94,7 +94,7 @@ struct Look {
 
 /// The new state of the change; `None` if it is unchanged.
 pub fn settle(sight: &Sight<'_>) -> Option<Next> {
-    if sight.state.is_settled() {
+    if sight.state.is_resolved() {
         return None;
     }
     let next = match sight.change.operation {

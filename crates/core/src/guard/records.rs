@@ -150,7 +150,7 @@ pub enum Stake<'a> {
     /// A namespace: its deletion deletes the records and objects in it.
     Namespace(&'a str),
     /// A CRD: its deletion deletes all instances, without admission.
-    Definition(&'a Defined),
+    Crd(&'a Defined),
 }
 
 /// A release that would lose something.

@@ -42,7 +42,10 @@ struct PolicyMetadata {
 pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
     let mut problems = Problems::default();
     if text.len() > MAX_BYTES {
-        problems.add("document", format!("has more than {MAX_BYTES} bytes"));
+        problems.add(
+            "document",
+            format!("must be at most {MAX_BYTES} bytes long"),
+        );
         return Err(problems.into_error());
     }
     let read = yaml::read(text, &Allowance::default());
@@ -57,7 +60,7 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
         ("kind", &document.kind, "GuardPolicy"),
     ] {
         if found != wanted {
-            problems.add(at, format!("{found:?} should be {wanted}"));
+            problems.add(at, format!("{found:?} must be {wanted}"));
         }
     }
     if let Some(name) = document
@@ -65,7 +68,7 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
         .name
         .filter(|name| name != api::POLICY_NAME)
     {
-        problems.add("metadata.name", format!("{name:?} should be default"));
+        problems.add("metadata.name", format!("{name:?} must be default"));
     }
     let spec = spec(&document.spec);
     problems.conclude()?;
@@ -83,7 +86,7 @@ pub fn spec(value: &Value) -> Result<GuardPolicySpec, PolicyError> {
         Value::Object(fields) => fields,
         Value::Null => &nothing,
         _ => {
-            problems.add("spec", "is not an object");
+            problems.add("spec", "must be an object");
             return Err(problems.into_error());
         }
     };
@@ -133,12 +136,9 @@ mod tests {
     #[rstest]
     #[case::other_kind(
         "apiVersion: v1\nkind: ConfigMap\n",
-        "kind: \"ConfigMap\" should be GuardPolicy"
+        "kind: \"ConfigMap\" must be GuardPolicy"
     )]
-    #[case::other_name(
-        "metadata: {name: mine}\n",
-        "metadata.name: \"mine\" should be default"
-    )]
+    #[case::other_name("metadata: {name: mine}\n", "metadata.name: \"mine\" must be default")]
     #[case::unknown_field("spec: {modus: Warn}\n", "spec.modus: unknown field `modus`")]
     #[case::unknown_part("spek: {}\n", "document: unknown field `spek`")]
     #[case::in_an_item(
@@ -146,9 +146,9 @@ mod tests {
         "spec.ignore[1]: unknown field `path`"
     )]
     #[case::wrong_type("spec: {overrides: {}}\n", "spec.overrides: invalid type")]
-    #[case::no_span(
+    #[case::invalid_duration(
         "spec: {breakGlass: {maxDuration: 1d}}\n",
-        "spec.breakGlass: \"1d\" is no length of time"
+        "spec.breakGlass: \"1d\" is not a valid duration"
     )]
     #[case::no_yaml("spec: [\n", "document: it is not YAML")]
     fn an_unknown_field_is_reported_with_its_place(#[case] text: &str, #[case] says: &str) {

@@ -110,7 +110,7 @@ impl Emergencies {
     }
 
     /// Whether break-glass needs a grant: every requirement that only a grant can meet implies it.
-    pub fn ask_for_a_grant(&self) -> bool {
+    pub fn requires_grant(&self) -> bool {
         let rules = &self.rules;
         rules.require_grant || rules.require_reason || rules.require_ticket || rules.approvals > 0
     }
@@ -156,7 +156,7 @@ mod tests {
     #[case::ticket(json!({"requireTicket": true}), true)]
     #[case::approval(json!({"approvals": 1}), true)]
     fn a_requirement_of_grants_implies_a_grant(#[case] spec: Value, #[case] expected: bool) {
-        assert_eq!(emergencies(spec).unwrap().ask_for_a_grant(), expected);
+        assert_eq!(emergencies(spec).unwrap().requires_grant(), expected);
     }
 
     #[test]

@@ -23,13 +23,13 @@ const EVERYONE: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// An empty name, or one with blanks around it.
-    #[error("the name {0:?} is empty or has blanks around it")]
+    #[error("the name {0:?} is empty or has spaces around it")]
     Blank(String),
     /// A pattern, where only exact names match.
-    #[error("the name {0:?} has a \"*\" in it: names match exactly, there are no patterns")]
+    #[error("the name {0:?} contains \"*\": patterns are not supported, names match exactly")]
     Pattern(String),
     /// A name that applies to everybody.
-    #[error("the name {0:?} stands for everyone")]
+    #[error("the name {0:?} matches everyone")]
     Everyone(String),
     /// A group that anyone who may create service accounts in a namespace can join.
     #[error(
@@ -41,7 +41,7 @@ pub enum IdentityError {
     #[error("{0:?} is not a service account: expected NAMESPACE/NAME")]
     ServiceAccount(String),
     /// No user, no group, no service account.
-    #[error("names nobody")]
+    #[error("must not be empty")]
     Nobody,
 }
 
@@ -113,7 +113,7 @@ impl Identities {
         }
     }
 
-    /// Whether nobody is configured.
+    /// Whether no identity is configured.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.groups.is_empty()
     }
@@ -230,7 +230,7 @@ mod tests {
     #[case::by_full_service_account_name("system:serviceaccount:ops:emergency", &[], true)]
     #[case::by_short_service_account_name("system:serviceaccount:ops:night-shift", &[], true)]
     #[case::by_group("bob", &["dev", "sre:on-call"], true)]
-    #[case::nobody_in_particular("bob", &["dev"], false)]
+    #[case::unlisted_user_and_group("bob", &["dev"], false)]
     #[case::longer_name("adam", &[], false)]
     #[case::shorter_name("ad", &[], false)]
     #[case::other_case("Ada", &[], false)]
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn without_identities_nobody_has_break_glass() {
+    fn without_identities_no_user_has_break_glass() {
         let identities = Identities::default();
         assert!(identities.is_empty());
         assert!(!holds(&identities, "", &[""]));
@@ -292,10 +292,10 @@ mod tests {
 
     #[rstest]
     #[case::empty("", "is empty")]
-    #[case::blanks(" ada", "blanks around")]
+    #[case::blanks(" ada", "spaces around")]
     #[case::pattern("system:serviceaccount:ops:*", "match exactly")]
-    #[case::everyone("system:authenticated", "stands for everyone")]
-    #[case::every_account("system:serviceaccounts", "stands for everyone")]
+    #[case::everyone("system:authenticated", "matches everyone")]
+    #[case::every_account("system:serviceaccounts", "matches everyone")]
     fn an_invalid_name_is_rejected(#[case] name: &str, #[case] says: &str) {
         for (users, groups) in [(vec![name], vec![]), (vec![], vec![name])] {
             let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();

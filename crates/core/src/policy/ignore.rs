@@ -73,7 +73,7 @@ pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
         if !says_something {
             problems.add(
                 &at,
-                "says neither paths nor jsonPointers nor jqPathExpressions nor \
+                "has neither paths nor jsonPointers nor jqPathExpressions nor \
                  managedFieldsManagers; an empty path is the object as a whole",
             );
         }
@@ -150,7 +150,7 @@ pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exceptio
     let compile = |(n, document): (usize, &Except)| {
         let at = format!("spec.undeclared.except[{n}]");
         if document.paths.is_empty() {
-            problems.add(format!("{at}.paths"), "names no path");
+            problems.add(format!("{at}.paths"), "must not be empty");
         }
         Exception {
             paths: patterns(&document.paths, &format!("{at}.paths"), problems),

@@ -5,7 +5,7 @@
 //! they may not do themselves. So an exemption of such a controller holds only while a release declares
 //! the field, or a policy exempts the controller explicitly.
 //!
-//! Invariant: unknown facts count as missing. [`Facts::default`] licenses nobody.
+//! Invariant: unknown facts count as missing. [`Facts::default`] grants no license.
 
 use serde_json::Value;
 
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_facts_license_nobody() {
+    fn unknown_facts_grant_no_license() {
         for license in [
             TTL,
             EDIT,

@@ -1,6 +1,6 @@
-//! Which parts become laxer when one policy replaces another.
+//! Which parts become less strict when one policy replaces another.
 //!
-//! Invariant: a difference counts as laxer unless it is known to be stricter or to change no verdict, so a
+//! Invariant: a difference counts as less strict unless it is known to be stricter or to change no verdict, so a
 //! new part of the policy is reported rather than missed.
 //!
 //! Start at [`between`]; [`sinks`] is about alert sinks.
@@ -18,7 +18,7 @@ const MOST: usize = 20;
 /// Parts that change no verdict: the alert sinks, and the kill switch, which has its own alert.
 const NO_VERDICT: [&str; 4] = ["alerts", "runbookURL", "suspend", "suspendReason"];
 
-/// Lists of permissions: an additional item is laxer, a removed item is stricter.
+/// Lists of permissions: an additional item is less strict, a removed item is stricter.
 const ALLOWANCES: [&str; 8] = [
     "ignore",
     "exemptions",
@@ -32,10 +32,10 @@ const ALLOWANCES: [&str; 8] = [
 
 /// Values, strictest first.
 const MODES: [&str; 4] = ["Deny", "Warn", "Audit", "Off"];
-/// Likewise, of `undeclared`.
+/// The same for `undeclared`.
 const UNDECLARED: [&str; 3] = ["Deny", "Warn", "Allow"];
 
-/// The parts of `new` that are laxer than in `old`, one per line: `mode: Deny to Audit`.
+/// The parts of `new` that are less strict than in `old`, one per line: `mode: Deny to Audit`.
 pub fn between(old: &GuardPolicySpec, new: &GuardPolicySpec) -> Vec<String> {
     let (Ok(old), Ok(new)) = (serde_json::to_value(old), serde_json::to_value(new)) else {
         return vec!["the policies could not be compared".to_owned()];
@@ -109,9 +109,9 @@ fn is_stricter(at: &str, old: &Value, new: &Value) -> bool {
     };
     let ranked = |words| match (rank(words, old), rank(words, new)) {
         (Some(old), Some(new)) => new < old,
-        // Absent means the policy's own mode: only the strictest value cannot be laxer than that.
+        // Absent means the policy's mode: only the strictest value cannot be less strict than that.
         (None, Some(new)) => old.is_null() && new == 0,
-        // Nothing is laxer than `Off`.
+        // Nothing is less strict than `Off`.
         (Some(_), None) => new.is_null() && old == "Off",
         _ => false,
     };
@@ -150,7 +150,7 @@ fn allowances(at: &str, old: &Value, new: &Value, looser: &mut Vec<String>) {
         (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) => {
             added(at, old, new, "added", looser);
         }
-        // Approvers: anyone whom RBAC allows, unless given.
+        // Approvers: by default, anyone whom RBAC allows.
         (Value::Null, _) => {}
         _ => looser.push(format!("{at}: changed")),
     }
@@ -166,7 +166,7 @@ fn added(at: &str, old: &Value, new: &Value, what: &str, looser: &mut Vec<String
     }
 }
 
-/// An added or removed override is laxer, unless it is known to be stricter.
+/// An added or removed override is less strict, unless it is known to be stricter.
 fn overrides(old: &Value, new: &Value, looser: &mut Vec<String>) {
     let strictness = |item: &Value| {
         let is = |name: &str, word: &str| item.get(name).is_none_or(|mode| mode == word);
@@ -191,12 +191,12 @@ fn overrides(old: &Value, new: &Value, looser: &mut Vec<String>) {
     }
 }
 
-/// If nobody is named, anyone may deploy.
+/// If no deployers are listed, anyone may deploy.
 fn deployers(old: &Value, new: &Value, looser: &mut Vec<String>) {
     let at = "records.deployers";
     match (items(old).next(), items(new).next()) {
         (Some(_), None) => looser.push(format!(
-            "{at}: nobody is named anymore, so anyone may deploy"
+            "{at}: no deployers are listed anymore, so anyone may deploy"
         )),
         (Some(_), Some(_)) => added(at, old, new, "added", looser),
         (None, _) => {}
@@ -285,7 +285,7 @@ mod tests {
     #[case::preset_back(
         json!({"presets": {"disable": ["job-ttl"]}}), json!({}), "presets.disable: job-ttl no longer disabled"
     )]
-    #[case::autoscalers_that_nobody_declares(
+    #[case::undeclared_autoscalers(
         json!({"presets": {"undeclaredAutoscalers": "Deny"}}), json!({}), "presets.undeclaredAutoscalers"
     )]
     #[case::namespace_whose_records_claim_anything(
@@ -312,7 +312,7 @@ mod tests {
     #[case::chart_annotations(
         json!({}), json!({"chartAnnotations": "Honor"}), "chartAnnotations: Ignore to Honor"
     )]
-    #[case::uninstalling_for_ever(
+    #[case::unlimited_uninstalls(
         json!({"uninstallingMaxAge": "1h"}), json!({}), "uninstallingMaxAge: 1h to nothing"
     )]
     #[case::grants_last_longer(
@@ -329,7 +329,7 @@ mod tests {
     #[case::unrecorded_changes_pass(
         json!({"breakGlass": {"onRecordFailure": "Deny"}}), json!({}), "breakGlass.onRecordFailure"
     )]
-    fn laxer_parts_are_named(#[case] old: Value, #[case] new: Value, #[case] says: &str) {
+    fn less_strict_parts_are_named(#[case] old: Value, #[case] new: Value, #[case] says: &str) {
         let found = looser(&old, &new);
         assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
         let back = looser(&new, &old);

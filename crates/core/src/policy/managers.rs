@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_managers_is_owned_by_nobody() {
+    fn an_object_without_managed_fields_has_no_owner() {
         for object in [
             r#"{"metadata":{}}"#,
             r#"{"metadata":{"managedFields":[{}]}}"#,

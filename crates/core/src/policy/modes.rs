@@ -139,7 +139,7 @@ impl Compiled {
     fn new(document: &Override, at: String, problems: &mut Problems) -> Self {
         let matches = Matches::compile(&document.matches, &format!("{at}.match"), problems);
         if document.mode.is_none() && document.undeclared.is_none() {
-            problems.add(&at, "says neither mode nor undeclared");
+            problems.add(&at, "has neither mode nor undeclared");
         }
         Self {
             weight: matches.weight(),

@@ -33,8 +33,8 @@ pub enum PatternError {
         "{0:?} is not a path: it starts with neither a slash (a JSON pointer) nor a dot (a path as denials show it)"
     )]
     Start(String),
-    /// `~` stands for nothing unless 0 or 1 follows.
-    #[error("{0:?} is no JSON pointer: in it, ~ is written ~0 and / is written ~1")]
+    /// `~` must be followed by 0 or 1.
+    #[error("{0:?} is not a JSON pointer: write ~0 for ~ and ~1 for /")]
     Escape(String),
     /// An invalid path in the style of denials.
     #[error("{0:?} is not a path: {1}")]
@@ -238,8 +238,8 @@ mod tests {
     #[rstest]
     #[case("spec/replicas", "neither a slash")]
     #[case("$.spec", "neither a slash")]
-    #[case("/metadata/a~b", "~ is written ~0")]
-    #[case("/metadata/a~", "~ is written ~0")]
+    #[case("/metadata/a~b", "write ~0 for ~")]
+    #[case("/metadata/a~", "write ~0 for ~")]
     #[case(".spec[0", "bracket")]
     #[case(".", "no name")]
     fn an_invalid_pattern_is_rejected(#[case] text: &str, #[case] says: &str) {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::api::{GroupKind, Scope, Subjects, policy::exemptions::PresetChoice};
 
-/// A named exemption that comes with the guard.
+/// A built-in exemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
     /// Its name in policies, audit annotations and metrics.

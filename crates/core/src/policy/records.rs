@@ -1,4 +1,4 @@
-//! How Helm's own records are guarded, and who may deploy.
+//! Protection of release records, and who may deploy.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub enum Guarded {
     /// Namespaces that hold releases.
     Namespaces,
     /// CRDs whose instances releases declare.
-    Definitions,
+    Crds,
     /// Release records, against users who are not deployers.
     Deployers,
 }
@@ -62,7 +62,7 @@ impl RecordRules {
         }
     }
 
-    /// Whether this user may deploy objects into a namespace: anyone, if nobody is named.
+    /// Whether this user may deploy objects into a namespace: anyone, if the policy lists no deployers.
     pub fn may_reach(&self, identity: UserIdentity<'_>, namespace: &str) -> bool {
         self.deployers.is_empty()
             || self
@@ -82,7 +82,7 @@ impl RecordRules {
         let chosen = match guarded {
             Guarded::Records => self.mode,
             Guarded::Namespaces => self.namespaces,
-            Guarded::Definitions => self.definitions,
+            Guarded::Crds => self.definitions,
             Guarded::Deployers if self.deployers.is_empty() => return None,
             Guarded::Deployers => return Some(self.deployers_mode.unwrap_or(otherwise)),
         };
@@ -95,7 +95,7 @@ impl RecordRules {
         }
     }
 
-    /// Who may write the records of this release, by name; empty if nobody is named for it.
+    /// Who may write the records of this release, by name; empty if the policy lists no deployers for it.
     pub fn deployers(&self, release: &ReleaseName) -> Vec<String> {
         let covering = self
             .deployers
@@ -109,7 +109,7 @@ impl RecordRules {
         names.into_iter().collect()
     }
 
-    /// Whether this user may write the records of this release: anyone, if nobody is named.
+    /// Whether this user may write the records of this release: anyone, if the policy lists no deployers.
     pub fn may_deploy(&self, identity: UserIdentity<'_>, release: &ReleaseName) -> bool {
         self.deployers.is_empty()
             || self
@@ -124,7 +124,7 @@ fn trusted(namespaces: &[String], problems: &mut Problems) -> Vec<String> {
     for (n, name) in namespaces.iter().enumerate() {
         if !names::is_label(name) {
             let at = format!("spec.records.trustedNamespaces[{n}]");
-            problems.add(at, "it is not the name of a namespace");
+            problems.add(at, "not a valid namespace name");
         }
     }
     namespaces.to_vec()
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn anyone_may_deploy_if_nobody_is_named() {
+    fn anyone_may_deploy_if_no_deployers_are_listed() {
         let records = RecordRules::default();
         assert!(may(&records, "ada", "shop", "web"));
         assert_eq!(records.mode(Guarded::Deployers, Mode::Deny), None);
@@ -200,7 +200,7 @@ mod tests {
     #[case::in_another("system:serviceaccount:shop:ci", "bank", "web", false)]
     #[case::its_release("ada", "bank", "ledger", true)]
     #[case::another_release("ada", "bank", "web", false)]
-    #[case::nobody("bob", "shop", "web", false)]
+    #[case::not_a_deployer("bob", "shop", "web", false)]
     fn a_named_deployer_deploys_in_the_scope(
         #[case] user: &str,
         #[case] namespace: &str,
@@ -279,12 +279,12 @@ mod tests {
         let mode = |guarded| records.mode(guarded, Mode::Deny);
         assert_eq!(mode(Guarded::Records), Some(Mode::Audit));
         assert_eq!(mode(Guarded::Namespaces), None);
-        assert_eq!(mode(Guarded::Definitions), Some(Mode::Deny));
+        assert_eq!(mode(Guarded::Crds), Some(Mode::Deny));
         assert_eq!(mode(Guarded::Deployers), Some(Mode::Warn));
     }
 
     #[rstest]
-    #[case::nobody(json!({"subjects": {}}), "names nobody")]
+    #[case::without_subjects(json!({"subjects": {}}), "must not be empty")]
     #[case::everyone(json!({"subjects": {"groups": ["system:authenticated"]}}), "everyone")]
     #[case::kinds(
         json!({"subjects": {"users": ["cd"]}, "scope": {"kinds": [{"kind": "Secret"}]}}),

@@ -1,4 +1,4 @@
-//! Exemptions: those of a policy, and the presets, which are exemptions that come with the guard.
+//! Exemptions: those of a policy, and the presets, which are built in.
 //!
 //! A rule names identity *and* kind *and* permission: an exemption in a policy must give all three.
 
@@ -32,7 +32,7 @@ pub struct Rule {
     pub(super) acts: Acts,
     pub(super) scope: Scope,
     pub(super) license: License,
-    /// Its purpose, if it comes with the guard.
+    /// Its purpose, if it is built in.
     pub(super) about: &'static str,
 }
 
@@ -150,13 +150,13 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
             let name = &exemption.name;
             problems.add(
                 format!("{at}.name"),
-                format!("{name:?} is the name of another exemption too"),
+                format!("{name:?} is also the name of another exemption"),
             );
         }
         if !names::is_label(&exemption.name) {
             problems.add(
                 format!("{at}.name"),
-                "is not made of lowercase letters, digits and dashes",
+                "must consist of lowercase letters, digits and dashes",
             );
         }
         if super::presets::ALL
@@ -169,12 +169,12 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
             );
         }
         if exemption.kinds.is_empty() {
-            problems.add(format!("{at}.kinds"), "names no kind");
+            problems.add(format!("{at}.kinds"), "must not be empty");
         }
         if exemption.paths.is_empty() && exemption.operations.is_empty() {
             problems.add(
                 &at,
-                "says neither paths nor operations: it would allow nothing",
+                "has neither paths nor operations, so it would allow nothing",
             );
         }
         let subjects = format!("{at}.subjects");

@@ -24,7 +24,7 @@ enum Test {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// Neither letter, digit, dash, underscore, dot nor slash.
-    #[error("{0:?} is not the name of a label")]
+    #[error("{0:?} is not a valid label key")]
     Key(String),
     /// `In` and `NotIn` compare with values.
     #[error("In and NotIn need values ({0})")]

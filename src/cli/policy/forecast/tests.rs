@@ -87,7 +87,7 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
             "shop/myapp Deployment/web (delete) bob@example.com kubectl-edit 1 2026-11-21T03:00Z \
              exemption deployment-bob-example-com",
             "shop/myapp StatefulSet/web .spec.replicas system:anonymous kubectl-edit 1 \
-             2026-11-21T03:00Z - (the name \"system:anonymous\" stands for everyone)",
+             2026-11-21T03:00Z - (the name \"system:anonymous\" matches everyone)",
             "shop/other Deployment/web .spec.template.spec.containers[name=web].image \
              system:serviceaccount:ci:robot kubectl-edit 1 2026-11-21T03:00Z exemption deployment-ci-robot",
             "",
@@ -160,7 +160,7 @@ fn a_namespace_and_a_day_narrow_it() {
 #[case::no_path("bob", "", "cannot name this field")]
 #[case::any_field("bob", ".metadata.labels[\"*\"]", "cannot name this field")]
 #[case::unclosed("bob", ".spec[a", "cannot name this field")]
-#[case::everyone("system:authenticated", ".spec.a", "stands for everyone")]
+#[case::everyone("system:authenticated", ".spec.a", "matches everyone")]
 #[case::nobody("", ".spec.a", "is empty")]
 #[case::pattern("b*b", ".spec.a", "names match exactly")]
 #[case::like_an_account("ops/robot", ".spec.a", "no exemption can name this identity")]

@@ -45,8 +45,7 @@ impl Fixture {
 
     fn hold(&self) -> [bool; 2] {
         let elsewhere = Stake::Namespace("elsewhere");
-        [Stake::Definition(&deployments(false)), elsewhere]
-            .map(|stake| !self.held_by(stake).is_empty())
+        [Stake::Crd(&deployments(false)), elsewhere].map(|stake| !self.held_by(stake).is_empty())
     }
 }
 
@@ -61,7 +60,7 @@ fn a_release_depends_on_what_each_active_revision_declares() {
     fixture.put(&record(1, Status::Deployed, 1), away());
     assert_eq!(fixture.hold(), [true, true]);
     assert_eq!(
-        fixture.held_by(Stake::Definition(&deployments(false))),
+        fixture.held_by(Stake::Crd(&deployments(false))),
         [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
     );
     // An upgrade that removes it from the chart deletes it before the upgrade completes.
@@ -109,7 +108,7 @@ fn an_object_outside_the_namespace_of_the_records_needs_a_witness(
     let declared = object("Deployment", Some(namespace), "web", "a:1");
     fixture.put(&record(1, Status::Deployed, 1), vec![declared]);
     let defined = deployments(is_cluster_scoped);
-    let stake = Stake::Definition(&defined);
+    let stake = Stake::Crd(&defined);
     assert_eq!(fixture.reaches(stake, &|_| false), [expected]);
     let trusted = fixture.reaches(stake, &|known| known == "shop");
     assert!(matches!(trusted[..], [(Reach::Own | Reach::Trusted, 0)]));

@@ -89,7 +89,7 @@ async fn a_change_is_persisted_before_it_is_answered_and_the_answer_names_its_re
 )]
 #[case::for_another_release(
     json!([grant(&json!({"scope": {"releases": [{"namespace": "shop", "name": "db"}]}}))]),
-    "grant night is for something else"
+    "grant night is for other objects"
 )]
 #[tokio::test]
 async fn without_a_covering_grant_break_glass_does_not_apply(
@@ -247,7 +247,7 @@ async fn a_grant_is_reviewed_at_its_own_path() {
     assert_eq!(review["response"]["allowed"], false);
     assert_eq!(
         review["response"]["status"]["message"],
-        r#"spec.requestedBy: must be who asks, "eve""#
+        r#"spec.requestedBy: must be the requesting user, "eve""#
     );
     assert_eq!(bench.call(call("{}".to_owned())).await.0, 400);
 }
@@ -349,7 +349,7 @@ async fn the_number_of_grants_in_force_is_limited() {
             .unwrap()
     };
     let (_, body) = bench.call(asks("ada")).await;
-    assert!(body.contains("has 32 grants in force already"), "{body}");
+    assert!(body.contains("has 32 grants in force"), "{body}");
     let (_, body) = bench.call(asks("bob")).await;
-    assert!(!body.contains("in force already"), "{body}");
+    assert!(!body.contains("grants in force"), "{body}");
 }

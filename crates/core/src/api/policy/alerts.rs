@@ -1,4 +1,4 @@
-//! Who hears of what.
+//! Alert sinks.
 
 use std::collections::BTreeMap;
 
@@ -7,125 +7,125 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Span;
 
-/// Alerts and tickets.
+/// Alert sinks and rates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Alerts {
-    /// Where they go.
+    /// Where alerts are sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub sinks: Vec<Sink>,
-    /// So many denials in so much time are an alert.
+    /// Sends an alert when the rate of denials exceeds this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denials: Option<AlertRate>,
-    /// More emergency changes of one identity than this are told together, in one alert within that time: 20
-    /// within 10m unless given.
+    /// Emergency changes of one identity beyond this rate are summarized in one alert. Default: 20 within
+    /// 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<AlertRate>,
 }
 
-/// A rate that is worth an alert of its own.
+/// A rate: more than `above` within `within`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertRate {
-    /// More than so many
+    /// Threshold: the rate is exceeded by more than this many.
     #[schemars(range(min = 1))]
     pub above: u32,
-    /// within so much time.
+    /// Time window.
     pub within: Span,
 }
 
-/// One place that alerts go to.
+/// One receiver of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sink {
-    /// Its name in logs and metrics.
+    /// Name in logs and metrics.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// What it wants to hear of; everything unless given.
+    /// Alerts to send to this sink; all by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub events: Vec<AlertKind>,
-    /// What speaks there.
+    /// Protocol of the sink.
     #[serde(rename = "type")]
     pub sink_type: SinkType,
-    /// Where: the URL itself, for one that is no secret.
+    /// The URL, if it contains no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
     pub url: Option<String>,
-    /// Where: the key of a Secret in the guard's namespace that holds the URL.
+    /// Key of a Secret in the guard's namespace that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "urlFrom")]
     pub url_from: Option<SecretKey>,
-    /// `pagerduty`: the key of a Secret that holds the routing key.
+    /// `pagerduty`: key of a Secret that holds the routing key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key_from: Option<SecretKey>,
-    /// Headers whose values are keys of Secrets.
+    /// Headers with values from Secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers_from: BTreeMap<String, SecretKey>,
     /// Headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// `http`: the body, with `{{name}}` for a value as JSON text (`"summary": {{summary}}`); the whole
-    /// alert as JSON unless given.
+    /// `http`: template of the body, with `{{name}}` for a value as JSON text (`"summary": {{summary}}`).
+    /// Default: the whole alert as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub body: Option<String>,
-    /// CA certificates (PEM) to trust there, beside those of the system.
+    /// CA certificates (PEM) to trust in addition to those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
 }
 
-/// What speaks at a sink's URL.
+/// Protocol of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkType {
-    /// An incoming webhook of Slack, or of what takes the same (Mattermost, Rocket.Chat).
+    /// Incoming webhook of Slack or a compatible service (Mattermost, Rocket.Chat).
     Slack,
     /// `PagerDuty` Events v2.
     PagerDuty,
     /// Alertmanager's API v2.
     Alertmanager,
-    /// Any other: a POST with a body of one's own.
+    /// POST with a custom body.
     Http,
 }
 
-/// What an alert is about.
+/// Event that an alert reports.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum AlertKind {
-    /// Somebody broke the glass.
+    /// A break-glass identity made a change.
     BreakGlass,
-    /// A change is neither in the chart nor gone in time.
+    /// A change was neither added to the chart nor reverted in time.
     Overdue,
-    /// A change was settled: what closes a ticket.
+    /// A change was resolved. Use this to close tickets.
     Settled,
-    /// More denials than the policy says.
+    /// The rate of denials exceeds the policy's threshold.
     Denials,
-    /// Somebody changed or deleted release records by hand.
+    /// Release records were changed or deleted by hand.
     RecordsTampered,
-    /// The policy in force has become laxer.
+    /// The policy in force became less strict.
     PolicyLoosened,
     /// An alert sink was removed or changed.
     SinksChanged,
-    /// The policy object has vanished; the last good one stays in force for a while.
+    /// The policy object is gone; the last valid one stays in force for a while.
     PolicyMissing,
     /// The kill switch is on: nothing is evaluated.
     Suspended,
-    /// Somebody changed or deleted the webhook's registration.
+    /// The webhook registration was changed or deleted.
     RegistrationChanged,
     /// A replica has not been ready for some time.
     NotReady,
-    /// Audit lines are not where they belong.
+    /// Audit lines cannot be written to their file.
     AuditFailing,
 }
 
 impl AlertKind {
-    /// The word in documents, metrics and alerts.
+    /// The name in documents, metrics and alerts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BreakGlass => "BreakGlass",
@@ -148,10 +148,10 @@ impl AlertKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
-    /// The Secret.
+    /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// The key in it.
+    /// Key in the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
 }

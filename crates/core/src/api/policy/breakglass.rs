@@ -1,37 +1,37 @@
-//! Who may break the glass, and what happens to what they do.
+//! Break-glass identities and rules.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Scope, Span, Subjects};
 
-/// Emergencies.
+/// Break-glass identities and rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BreakGlass {
-    /// Who may break the glass, where.
+    /// Identities that may make out-of-band changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub identities: Vec<EmergencyIdentity>,
-    /// Only with a `BreakGlassGrant` that covers the change.
+    /// Whether a `BreakGlassGrant` must cover the change.
     pub require_grant: bool,
-    /// Only with a grant that says why.
+    /// Whether a grant must have a reason.
     pub require_reason: bool,
-    /// Only with a grant that names a ticket.
+    /// Whether a grant must have a ticket.
     pub require_ticket: bool,
-    /// Only with a grant that so many people other than the requester have approved.
+    /// Number of required approvals, by users other than the requester.
     #[schemars(range(max = 16))]
     pub approvals: u32,
-    /// Who may approve; anyone whom RBAC lets unless given.
+    /// Identities that may approve; by default, anyone whom RBAC allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approvers: Option<Subjects>,
-    /// The longest that a grant may last.
+    /// Maximum lifetime of a grant.
     pub max_duration: Span,
-    /// In which time a change must be in the chart or gone.
+    /// Time to add a change to the chart or revert it.
     pub reconcile_within: Span,
-    /// What happens to a change that cannot be recorded before it is answered.
+    /// What happens to a change that cannot be recorded before the answer.
     pub on_record_failure: OnRecordFailure,
-    /// The service account that `helm-guard break-glass open` asks a token for, as `NAMESPACE/NAME`.
+    /// Service account whose tokens `helm-guard break-glass open` requests, as `NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 317))]
     pub service_account: Option<String>,
@@ -54,24 +54,24 @@ impl Default for BreakGlass {
     }
 }
 
-/// Identities, and where they may break the glass.
+/// Break-glass identities, and what they may change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmergencyIdentity {
-    /// Who.
+    /// The identities.
     pub subjects: Subjects,
-    /// For what; for everything unless given.
+    /// Objects that they may change; all by default.
     #[serde(default)]
     pub scope: Scope,
 }
 
-/// What happens to an emergency change that cannot be recorded before it is answered. In both cases the
-/// whole record goes to the log and to the audit annotations.
+/// What happens to an emergency change that cannot be recorded before the answer. In both cases the
+/// whole record goes to the log and the audit annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnRecordFailure {
-    /// It passes: at 3 AM the change matters more than the record.
+    /// Allow it: at 3 AM the change matters more than the record.
     #[default]
     Allow,
-    /// It is refused: nothing passes unrecorded.
+    /// Deny it: no change without a record.
     Deny,
 }

@@ -1,4 +1,4 @@
-//! In which mode what is guarded.
+//! Enforcement modes for parts of the cluster, and undeclared fields.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::ignore::Target;
 use crate::api::{GroupKind, Mode};
 
-/// Another mode for part of the cluster. Of the overrides that match an object, the most specific one
-/// counts; two that could match the same object with equal weight and say different things are refused.
+/// Another mode for part of the cluster. If several overrides match an object, the most specific one
+/// applies. Overrides that contradict each other with equal precedence are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Override {
-    /// What it is about: all parts that are given must match, and at least one must be given.
+    /// What the override applies to. All given parts must match; at least one is required.
     #[serde(rename = "match")]
     pub matches: Match,
-    /// What happens to a violation there.
+    /// Enforcement mode for these objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What happens to changes to what no release declares there.
+    /// How changes to undeclared fields of these objects are treated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undeclared: Option<UndeclaredMode>,
 }
@@ -28,69 +28,69 @@ pub struct Override {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Match {
-    /// By the namespace of the object.
+    /// Namespaces of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceMatch>,
-    /// By the release that declares it.
+    /// Releases that declare the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub releases: Option<ReleaseMatch>,
-    /// By its kind.
+    /// Kinds of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub kinds: Vec<GroupKind>,
 }
 
-/// Namespaces: what is given must match.
+/// Matches namespaces; all given parts must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceMatch {
-    /// One of these names.
+    /// Names, any of which matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub names: Vec<String>,
-    /// These labels.
+    /// Label selector for namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
 }
 
-/// Releases: what is given must match.
+/// Matches releases; all given parts must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReleaseMatch {
-    /// One of these names.
+    /// Names, any of which matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 53)))]
     pub names: Vec<String>,
-    /// In one of these namespaces (the release's own).
+    /// Namespaces of the release, any of which matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub namespaces: Vec<String>,
-    /// Of this chart.
+    /// Chart of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart: Option<ChartMatch>,
 }
 
-/// A chart.
+/// Matches a chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChartMatch {
-    /// Its name.
+    /// Name of the chart.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its version, as a range: `>=1.2.0, <2.0.0`, `~1.2`, `^1`. Any unless given.
+    /// Version range: `>=1.2.0, <2.0.0`, `~1.2`, `^1`. Any version by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub version: Option<String>,
 }
 
-/// A label selector, as Kubernetes has it.
+/// A Kubernetes label selector.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
-    /// These labels with these values.
+    /// Labels and values that must be present.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// And these requirements.
+    /// Requirements that must also hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub match_expressions: Vec<Requirement>,
@@ -100,57 +100,57 @@ pub struct Selector {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requirement {
-    /// The label.
+    /// Key of the label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// What must hold of it.
+    /// Relation of the label to the values.
     pub operator: Operator,
-    /// The values that `In` and `NotIn` speak of.
+    /// Values for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 
-/// What must hold of a label.
+/// Relation of a label to the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
-    /// It has one of the values.
+    /// The label has one of the values.
     In,
-    /// It has none of the values, or there is no such label.
+    /// The label has none of the values, or does not exist.
     NotIn,
-    /// There is such a label.
+    /// The label exists.
     Exists,
-    /// There is none.
+    /// The label does not exist.
     DoesNotExist,
 }
 
-/// What happens to changes to what no release declares.
+/// How changes to undeclared fields are treated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Undeclared {
     /// Allow, Warn or Deny.
     #[serde(default)]
     pub mode: UndeclaredMode,
-    /// What passes all the same. Status, finalizers, managed fields, what the API server itself keeps,
-    /// and `kubectl rollout restart` always do.
+    /// Fields that may always change. Status, finalizers, managed fields, fields that the API server
+    /// maintains, and `kubectl rollout restart` are always allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub except: Vec<Except>,
 }
 
-/// Undeclared fields that pass.
+/// Undeclared fields that may change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Except {
-    /// JSON pointers, `*` for any one step; everything below them too.
+    /// JSON pointers, `*` for any one step, including everything below.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 1024)))]
     pub paths: Vec<String>,
-    /// Of which objects; of all unless given.
+    /// Objects that this applies to; all by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 }
 
-/// How undeclared changes count.
+/// How changes to undeclared fields are treated.
 #[derive(
     Clone,
     Copy,
@@ -166,11 +166,11 @@ pub struct Except {
     JsonSchema,
 )]
 pub enum UndeclaredMode {
-    /// They pass, as they do with Helm itself.
+    /// Allowed, as by Helm.
     #[default]
     Allow,
-    /// They pass with a warning.
+    /// Allowed with a warning.
     Warn,
-    /// They are violations.
+    /// Treated as violations.
     Deny,
 }

@@ -1,59 +1,59 @@
-//! How Helm's own records, and what releases hang on, are guarded.
+//! Protection of release records, namespaces and CRDs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Mode, Scope, Subjects};
 
-/// What is guarded beside the objects of releases. Each may be switched off.
+/// Protection of release records, namespaces and CRDs. Each can be switched off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Records {
-    /// Deleting or editing a release record by hand; the policy's own mode unless given.
+    /// For deletes and edits of release records by hand. Default: the policy's mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<RecordMode>,
-    /// Deleting a Namespace that holds deployed releases.
+    /// For deletes of Namespaces that hold deployed releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<RecordMode>,
-    /// Deleting a CustomResourceDefinition whose instances releases declare.
+    /// For deletes of CRDs whose instances are declared by releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definitions: Option<RecordMode>,
-    /// Who may write release records at all; anyone whom RBAC lets unless given.
+    /// Identities that may write release records; by default, anyone whom RBAC allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub deployers: Vec<Deployers>,
     /// Namespaces whose release records may claim objects anywhere, such as the `storageNamespace` of Flux.
-    /// Elsewhere a record speaks for the objects of its own namespace, and for those whose ownership
-    /// annotations name its release. Whoever may write Secrets in one of these guards, or locks, what they
-    /// like.
+    /// Other records only claim objects of their own namespace, and objects whose ownership annotations
+    /// name their release. Anyone who may write Secrets in a trusted namespace can protect, and so lock, any
+    /// object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub trusted_namespaces: Vec<String>,
-    /// What happens to a record that somebody else writes; the policy's own mode unless given.
+    /// Mode for records written by other identities. Default: the policy's mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployers_mode: Option<Mode>,
 }
 
-/// Identities that may deploy, and where.
+/// Identities that may deploy releases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deployers {
-    /// Who.
+    /// The identities.
     pub subjects: Subjects,
-    /// Releases in these namespaces, or these releases; all unless given.
+    /// Namespaces or releases that they may deploy; all by default.
     #[serde(default)]
     pub scope: Scope,
 }
 
-/// What happens to it.
+/// How violations are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RecordMode {
-    /// Refused.
+    /// Denied.
     Deny,
-    /// Passes with a warning.
+    /// Allowed with a warning.
     Warn,
-    /// Passes; only the record knows.
+    /// Allowed and recorded.
     Audit,
-    /// Not looked at.
+    /// Not evaluated.
     Off,
 }

@@ -87,17 +87,17 @@ fn a_grant_that_covers_the_change_is_named_with_its_ticket_and_reason() {
 #[rstest]
 #[case::revoked(json!({"spec": {"revoked": true}}), json!({}), "grant g-1 was revoked")]
 #[case::other_namespace(
-    json!({"spec": {"scope": {"namespaces": ["db"]}}}), json!({}), "is for something else"
+    json!({"spec": {"scope": {"namespaces": ["db"]}}}), json!({}), "is for other objects"
 )]
 #[case::no_reason(
-    json!({"spec": {"reason": " "}}), json!({"requireReason": true}), "gives no reason"
+    json!({"spec": {"reason": " "}}), json!({"requireReason": true}), "has no reason"
 )]
 #[case::no_ticket(
-    json!({"spec": {"ticket": ""}}), json!({"requireTicket": true}), "names no ticket"
+    json!({"spec": {"ticket": ""}}), json!({"requireTicket": true}), "has no ticket"
 )]
 #[case::unapproved(json!({}), json!({"approvals": 1}), "has 0 of 1 approvals")]
 #[case::longer_than_the_policy_allows(
-    json!({}), json!({"maxDuration": "20m"}), "ended at 2026-11-21T02:50:00Z, the longest"
+    json!({}), json!({"maxDuration": "20m"}), "ended at 2026-11-21T02:50:00Z, by the policy"
 )]
 #[case::from_the_future(
     json!({"metadata": {"creationTimestamp": "2026-11-21T03:02:01Z"}}), json!({}), "a clock is wrong"
