@@ -9,9 +9,10 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY crates crates
-# The test environment is a member of the workspace, and examples and benchmarks are targets. Cargo needs them to exist,
-# but builds none of them.
+# The test environment, the tools and the benchmarks are members of the workspace. Cargo needs them to exist, but builds
+# none of them.
 COPY tests tests
+COPY tools tools
 COPY benches benches
 # The target folder is a cache and not part of the image, so copy the binary out of it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

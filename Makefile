@@ -24,11 +24,11 @@ help: ## List the targets
 
 .PHONY: demo
 demo: env build ## Show a real API server that denies a change and allows Helm's
-	@$(CARGO) run --quiet --example demo
+	@$(CARGO) run --quiet -p tools --bin demo
 
 .PHONY: up
 up: env build ## Run a control plane with the guard until Ctrl-C
-	@$(CARGO) run --quiet --example demo -- up
+	@$(CARGO) run --quiet -p tools --bin demo -- up
 
 .PHONY: test
 test: env ## Run all tests, against a real API server
@@ -41,7 +41,7 @@ test: env ## Run all tests, against a real API server
 corpus: env build ## Run every chart of CHARTS=DIR with both Helms and the guard in Deny mode
 	@[ -n '$(CHARTS)' ] || { echo 'CHARTS is not set: make corpus CHARTS=DIR' >&2; exit 1; }
 	@[ -d '$(CHARTS)' ] || { echo 'no such folder: $(CHARTS)' >&2; exit 1; }
-	@$(CARGO) run --quiet --example corpus -- '$(CHARTS)'
+	@$(CARGO) run --quiet -p tools --bin corpus -- '$(CHARTS)'
 
 .PHONY: adversary
 adversary: env ## Attack a real API server for MINUTES=30, with SEED=..., and the charts of CHARTS=DIR
@@ -113,7 +113,7 @@ lint-deps: tools ## Install cargo-deny into the build folder
 schema: tools-go ## Regenerate the table of list types from the pinned Kubernetes
 	@dir=$$(cd tests/testbed/go/kubernetes && go mod download k8s.io/kubernetes \
 	    && go list -m -f '{{.Dir}}' k8s.io/kubernetes); \
-	  $(CARGO) run --quiet --locked --example schema-table -- "$$dir/api/openapi-spec/v3" >'$(BUILTIN).new' \
+	  $(CARGO) run --quiet --locked -p tools --bin schema-table -- "$$dir/api/openapi-spec/v3" >'$(BUILTIN).new' \
 	    || { rm -f '$(BUILTIN).new'; exit 1; }
 	@mv '$(BUILTIN).new' '$(BUILTIN)'
 	@git --no-pager diff --stat -- '$(BUILTIN)' 2>/dev/null || true
@@ -125,7 +125,7 @@ docs: tools ## Regenerate docs/flags.md and docs/metrics.md from the code
 
 .PHONY: crds
 crds: tools ## Regenerate the CRDs of the guard's own kinds from crates/core/src/api
-	@$(CARGO) run --quiet --locked --example crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }
+	@$(CARGO) run --quiet --locked -p tools --bin crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }
 	@mv '$(CRDS).new' '$(CRDS)'
 	@git --no-pager diff --stat -- '$(CRDS)' 2>/dev/null || true
 

@@ -19,9 +19,6 @@ use helm_guard_core::{api::GuardPolicy, policy::Policy};
 use rstest::rstest;
 use serde_json::Value;
 
-#[path = "crds/text.rs"]
-mod crds;
-
 /// Applied only if an emergency account is wanted.
 const ACCOUNT: &str = "deploy/break-glass/account.yaml";
 
@@ -499,16 +496,6 @@ fn the_image_has_the_version_of_the_crate() {
     let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     let expected = concat!("ghcr.io/helm-guard/helm-guard:", env!("CARGO_PKG_VERSION"));
     assert_eq!(image, expected);
-}
-
-#[test]
-fn the_crds_are_generated_from_the_types() {
-    let file = fs::read_to_string(root().join("deploy/manifests/05-crds.yaml")).unwrap();
-    let is_same = file == crds::crds().unwrap();
-    assert!(
-        is_same,
-        "deploy/manifests/05-crds.yaml is out of date: run make crds"
-    );
 }
 
 fn make_certs(arguments: &[&str]) -> Output {

@@ -39,7 +39,7 @@ fn functions() -> BTreeSet<String> {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
         rest.get(..end).map(str::to_owned)
     };
-    ["src", "tests", "crates"]
+    ["src", "tests", "tools", "crates"]
         .iter()
         .map(|folder| root().join(folder))
         .filter(|folder| folder.is_dir())

@@ -23,29 +23,6 @@
     reason = "a test, whose report goes to the terminal"
 )]
 
-#[allow(dead_code, reason = "the corpus uses the rest")]
-#[path = "../corpus/api.rs"]
-mod api;
-#[path = "../corpus/candidates.rs"]
-mod candidates;
-#[allow(dead_code, reason = "the corpus uses the rest")]
-#[path = "../corpus/charts.rs"]
-mod corpus_charts;
-#[allow(dead_code, reason = "the corpus uses the rest")]
-#[path = "../corpus/declared.rs"]
-mod declared;
-#[allow(dead_code, reason = "the simulation uses the rest")]
-#[path = "../simulation/dice.rs"]
-mod dice;
-#[allow(dead_code, reason = "the corpus uses the rest")]
-#[path = "../corpus/leaves.rs"]
-mod leaves;
-#[allow(dead_code, reason = "the corpus uses the rest")]
-#[path = "../corpus/remedies.rs"]
-mod remedies;
-#[path = "../corpus/semantics.rs"]
-mod semantics;
-
 mod campaign;
 mod charts;
 mod deputies;
@@ -65,6 +42,9 @@ mod target;
 mod world;
 
 use std::time::Duration;
+
+use testbed::dice;
+use trials::{api, candidates, charts as corpus_charts, declared, leaves, remedies};
 
 #[test]
 fn every_loss_of_a_declared_object_is_reported_by_name() {

@@ -18,7 +18,6 @@
 )]
 
 mod cluster;
-mod dice;
 mod helm;
 mod oracle;
 mod replica;
@@ -26,9 +25,9 @@ mod replica;
 use std::{collections::BTreeMap, thread};
 
 use cluster::{Cluster, FIELDS, OBJECTS, Object, RELEASES};
-use dice::Dice;
 use helm::{Act, Process, Step, Write};
 use replica::{Answer, Ask, Basis, Replica, Rules};
+use testbed::dice::{self, Dice};
 
 /// Steps of a run, over all worlds.
 const STEPS: usize = 1_000_000;

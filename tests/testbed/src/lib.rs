@@ -22,6 +22,7 @@ mod certificates;
 mod chart;
 mod command;
 mod control_plane;
+pub mod dice;
 mod error;
 mod guard;
 mod http;

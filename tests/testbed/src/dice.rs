@@ -5,11 +5,13 @@
 pub struct Dice(u64);
 
 impl Dice {
+    /// The same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,7 +21,7 @@ impl Dice {
 
     /// Below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap_or_default()
+        usize::try_from(self.number() % limit.max(1) as u64).unwrap_or_default()
     }
 
     /// Once in `times`.
@@ -27,6 +29,7 @@ impl Dice {
         self.below(times) == 0
     }
 
+    /// One of all; none of nothing.
     pub fn pick<'t, T>(&mut self, all: &'t [T]) -> Option<&'t T> {
         all.get(self.below(all.len()))
     }

@@ -1,6 +1,6 @@
 //! Prints the table of Kubernetes' own types, `crates/core/src/compare/schema/builtin.txt`.
 //!
-//! `cargo run --example schema-table -- DIR`, where DIR holds the OpenAPI v3 documents, one file a
+//! `cargo run -p tools --bin schema-table -- DIR`, where DIR holds the OpenAPI v3 documents, one file a
 //! group version: `api/openapi-spec/v3` of a Kubernetes release, or the output of `kubectl get
 //! --raw /openapi/v3/apis/apps/v1` and so on.
 

@@ -15,21 +15,14 @@
 // The table goes to standard output, progress to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod api;
-mod candidates;
-mod charts;
 mod checks;
 mod cleanup;
-mod declared;
 mod drift;
 mod environment;
 mod harmless;
-mod leaves;
 mod lifecycle;
 mod log;
 mod probe;
-mod remedies;
-mod semantics;
 mod table;
 mod tally;
 
@@ -43,6 +36,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use testbed::HelmVersion;
+use trials::{api, candidates, charts, declared, leaves, remedies, semantics};
 
 use crate::{environment::Environment, log::Log, table::Row};
 
@@ -108,7 +102,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let charts = charts::find(&args.charts, &args.only)?;
     let log_file = match &args.log {
         Some(file) => file.clone(),
-        None => built(3, "corpus.log.jsonl")?,
+        None => built(2, "corpus.log.jsonl")?,
     };
     let log = Log::create(&log_file)?;
     let guard = match &args.guard {
@@ -175,9 +169,9 @@ fn run_or_report(
     Ok(row)
 }
 
-/// `target/PROFILE/examples/corpus` and `target/PROFILE/helm-guard` are of one build.
+/// `target/PROFILE/corpus` and `target/PROFILE/helm-guard` are of one build.
 fn sibling_binary() -> anyhow::Result<PathBuf> {
-    let guard = built(2, "helm-guard")?;
+    let guard = built(1, "helm-guard")?;
     anyhow::ensure!(
         guard.is_file(),
         "failed to find {}: build it first (cargo build), or give --guard",

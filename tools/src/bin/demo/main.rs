@@ -2,7 +2,7 @@
 //! setup, left running to try things.
 //!
 //! `demo [up] [BINARY]`. The guard's binary is the one given, else `$HELM_GUARD_BIN`, else the one
-//! built next to this example. Every step checks its outcome; the exit code is 1 if one fails.
+//! built next to this program. Every step checks its outcome; the exit code is 1 if one fails.
 
 #![allow(
     clippy::print_stdout,
@@ -67,9 +67,9 @@ fn run(play: bool, binary: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Examples are built into a subfolder of the binaries' folder.
-fn sibling_binary(example: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let folder = example.parent().and_then(Path::parent);
+/// The guard, built into the same folder.
+fn sibling_binary(demo: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = demo.parent();
     let folder = folder.ok_or("failed to find the folder of the demo")?;
     Ok(folder.join("helm-guard"))
 }

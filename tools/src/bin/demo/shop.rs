@@ -77,7 +77,7 @@ impl Shop {
             let kubectl = plane.kubectl().cmd(plane.admin());
             succeeded(&kubectl.args(args).run())
         };
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
         let apply = |file: &str| {
             let file = deploy.join(file);
             admin(&["apply", "-f", &file.to_string_lossy()])
