@@ -11,17 +11,6 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[allow(
-    dead_code,
-    reason = "not all charts of the other tests are needed here"
-)]
-#[path = "../cluster/charts.rs"]
-mod charts;
-#[path = "../cluster/installed.rs"]
-mod installed;
-#[allow(dead_code, reason = "not all that the other tests do is done here")]
-#[path = "../cluster/scene.rs"]
-mod scene;
 #[allow(dead_code, reason = "not all that the other tests do is done here")]
 #[path = "../modes/turn.rs"]
 mod turn;
@@ -35,3 +24,5 @@ mod opening;
 mod record;
 mod sinks;
 mod story;
+
+use testbed::{charts, deployed, scene};

@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, HelmVersion, Invocation, shared};
 
-pub use crate::installed::EMERGENCY_OPS;
+pub use crate::deployed::EMERGENCY_OPS;
 use crate::{
     charts::myapp,
-    installed::{BREAK_GLASS, install},
+    deployed::{BREAK_GLASS, install},
     scene::{Scene, within},
     turn::Turn,
 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{Invocation, shared};
 
 use crate::{
-    installed::BREAK_GLASS,
+    deployed::BREAK_GLASS,
     night::{ACCOUNT, ANNA, EMERGENCY_OPS, OSCAR, admin, create, people},
     scene::eventually,
     turn::Turn,

@@ -13,9 +13,6 @@
     reason = "the helpers of a test are part of it"
 )]
 
-mod charts;
-mod installed;
-mod scene;
 mod world;
 
 mod break_glass;
@@ -40,3 +37,5 @@ mod records;
 mod sidecar;
 mod slip;
 mod values;
+
+use testbed::{charts, deployed, scene};

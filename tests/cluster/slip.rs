@@ -70,15 +70,14 @@ fn scaling_to_the_declared_or_undeclared_replicas_is_allowed() {
     world();
     let scene = Scene::new("scale", HelmVersion::V4);
     scene.install("myapp", &myapp("1.2.0"));
-    scene.drift_replicas(1);
+    drift_replicas(&scene, 1);
     scene.kubectl("scale --replicas=3 deployment/myapp").quiet();
     scene.kubectl("create deployment free --image=nginx").ok();
     scene.kubectl("scale --replicas=4 deployment/free").quiet();
 }
 
-impl Scene {
-    fn drift_replicas(&self, replicas: u32) {
-        self.oncall(&format!("scale --replicas={replicas} deployment/myapp"))
-            .ok();
-    }
+fn drift_replicas(scene: &Scene, replicas: u32) {
+    scene
+        .oncall(&format!("scale --replicas={replicas} deployment/myapp"))
+        .ok();
 }

@@ -9,9 +9,9 @@ use std::{
 use serde_json::Value;
 use testbed::{Guard, GuardConfig, shared};
 
-pub use crate::installed::EMERGENCY_OPS;
+pub use crate::deployed::EMERGENCY_OPS;
 use crate::{
-    installed::{BREAK_GLASS, install},
+    deployed::{BREAK_GLASS, install},
     scene::{ONCALL_GROUP, eventually},
 };
 

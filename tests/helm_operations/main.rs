@@ -15,14 +15,6 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[path = "../cluster/charts.rs"]
-#[allow(dead_code, reason = "shared with tests/cluster")]
-mod charts;
-#[path = "../cluster/installed.rs"]
-mod installed;
-#[path = "../cluster/scene.rs"]
-#[allow(dead_code, reason = "shared with tests/cluster")]
-mod scene;
 #[path = "../cluster/world.rs"]
 #[allow(dead_code, reason = "shared with tests/cluster")]
 mod world;
@@ -40,3 +32,5 @@ mod orders;
 mod other_writers;
 mod places;
 mod stuck;
+
+use testbed::{charts, deployed, scene};

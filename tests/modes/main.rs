@@ -11,16 +11,6 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[allow(
-    dead_code,
-    reason = "not all charts of the other tests are needed here"
-)]
-#[path = "../cluster/charts.rs"]
-mod charts;
-#[allow(dead_code, reason = "not all that the other tests do is done here")]
-#[path = "../cluster/scene.rs"]
-mod scene;
-
 mod bad_records;
 mod caller;
 mod certificates;
@@ -45,3 +35,5 @@ mod replicas;
 mod secret_paths;
 mod static_registration;
 mod turn;
+
+use testbed::{charts, scene};

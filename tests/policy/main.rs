@@ -11,15 +11,6 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[allow(
-    dead_code,
-    reason = "not all charts of the other tests are needed here"
-)]
-#[path = "../cluster/charts.rs"]
-mod charts;
-#[allow(dead_code, reason = "not all that the other tests do is done here")]
-#[path = "../cluster/scene.rs"]
-mod scene;
 #[allow(dead_code, reason = "not all that the other tests do is done here")]
 #[path = "../modes/turn.rs"]
 mod turn;
@@ -31,3 +22,5 @@ mod in_force;
 mod loosened;
 mod rule;
 mod suspended;
+
+use testbed::{charts, scene};

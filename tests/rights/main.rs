@@ -11,19 +11,11 @@
     reason = "the helpers of a test are part of it"
 )]
 
-#[allow(
-    dead_code,
-    reason = "not all charts of the other tests are needed here"
-)]
-#[path = "../cluster/charts.rs"]
-mod charts;
-#[allow(dead_code, reason = "not all that the other tests do is done here")]
-#[path = "../cluster/scene.rs"]
-mod scene;
-
 mod duties;
 mod rights;
 mod without;
+
+use testbed::{charts, scene};
 
 use std::sync::{Mutex, Once};
 

@@ -3,7 +3,7 @@
 //! Start at [`shared`], which gives the one [`ControlPlane`] of a test binary, or at
 //! [`ControlPlane::start`]. From there: [`ControlPlane::namespace`] for a namespace of a test's own,
 //! [`ControlPlane::helm`] and [`ControlPlane::kubectl`] to act in it, [`Guard`] to run the guard under
-//! test, [`Chart`] to write what Helm installs.
+//! test, [`Chart`] to write what Helm installs. Most tests start with a [`scene::Scene`] and a chart of [`charts`].
 //!
 //! Invariants:
 //! - Nothing listens on anything but 127.0.0.1, except a guard that is reached by a Service
@@ -20,8 +20,10 @@
 pub mod binaries;
 mod certificates;
 mod chart;
+pub mod charts;
 mod command;
 mod control_plane;
+pub mod deployed;
 pub mod dice;
 mod error;
 mod guard;
@@ -29,6 +31,7 @@ mod http;
 mod kubeconfig;
 mod namespace;
 pub mod process;
+pub mod scene;
 mod scratch;
 
 pub use binaries::Binaries;

@@ -7,6 +7,12 @@
 //! [`Scene::settled`]. A test never has to wait for a request to be allowed, because the guard reads
 //! the records again before a denial.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test says panics, as an assertion does"
+)]
+
 use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -14,12 +20,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Chart, Helm, HelmVersion, Invocation, Namespace, Output, shared};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use testbed::{Chart, Helm, HelmVersion, Invocation, Namespace, Output, shared};
 
+/// The ordinary user who makes out-of-band changes.
 pub const BOB: &str = "bob@example.com";
+/// The user of the break-glass group.
 pub const ONCALL: &str = "oncall@example.com";
+/// The break-glass group.
 pub const ONCALL_GROUP: &str = "incident-commanders";
 
 /// Longer than anything takes on a machine that also builds. The garbage collector pauses for over
@@ -67,6 +76,7 @@ pub fn within<T>(patience: Duration, what: &str, mut check: impl FnMut() -> Opti
 
 /// A namespace of its own and a Helm.
 pub struct Scene {
+    /// The namespace.
     pub ns: Namespace<'static>,
     helm: Helm,
 }
@@ -229,12 +239,16 @@ fn decode(data: &str) -> Value {
 /// The guard's annotations of a request in the API server's audit log; empty if it was not called.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Verdict {
+    /// What was answered.
     pub decision: String,
+    /// The name of the reason.
     pub reason: String,
+    /// The exemption or preset that allowed it; empty if none did.
     pub exemption: String,
 }
 
 impl Verdict {
+    /// Allowed for this reason.
     pub fn allowed(reason: &str) -> Self {
         Self {
             decision: "allowed".to_owned(),
@@ -243,6 +257,7 @@ impl Verdict {
         }
     }
 
+    /// Allowed by this preset or exemption.
     pub fn exempt(preset: &str) -> Self {
         Self {
             exemption: preset.to_owned(),
@@ -250,6 +265,7 @@ impl Verdict {
         }
     }
 
+    /// The guard was not asked.
     pub fn not_called() -> Self {
         Self::default()
     }

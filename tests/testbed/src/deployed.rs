@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use testbed::shared;
+use crate::shared;
 
 /// The emergency account, as the API server names it.
 pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:emergency-ops";
@@ -12,7 +12,7 @@ pub const BREAK_GLASS: &str = "helm-guard-break-glass";
 
 /// Applies it all. The account may act everywhere, because each test creates its own namespace.
 pub fn install() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let kubectl = |line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());
         kubectl.args(line.split_whitespace())

@@ -1,6 +1,6 @@
 //! The charts that several tests install.
 
-use testbed::Chart;
+use crate::Chart;
 
 /// A typical application: a Deployment with its configuration, a Service, and a ServiceAccount.
 ///
