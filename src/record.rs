@@ -1,10 +1,10 @@
-//! What stays of a decision: metrics, audit lines, the forecast, events, alerts.
+//! Records decisions: metrics, audit lines, the forecast, events, alerts.
 //!
 //! Invariants
-//! - A dry-run request leaves a count here, and nothing else.
-//! - Recording never changes an answer, and delays one by the time of an audit line at most: events and
-//!   alerts go through bounded queues, and what does not fit is dropped and counted.
-//! - Nothing here sees an object; only verdicts and changes, whose values are redacted already.
+//! - A dry-run request is only counted.
+//! - Recording never changes an answer, and delays it by at most the time of an audit line: events and alerts
+//!   go through bounded queues; if one is full, they are dropped and counted.
+//! - This module sees no objects, only verdicts and changes, whose values are already redacted.
 //!
 //! Start at [`Recorder::record`].
 
@@ -37,65 +37,65 @@ use jiff::Timestamp;
 use self::{
     alerts::{Alert, Alerts, Tampering, summary::Trace},
     audit::{AuditError, AuditLog, Pending},
-    changes::{Persisted, Unkept},
+    changes::{PersistError, Persisted},
     emergency_alerts::EmergencyAlerts,
     events::{Events, Note},
-    forecast::Gathered,
+    forecast::Collector,
     metrics::Metrics,
 };
 
-/// All that decisions are recorded with.
+/// The outputs of the recorder.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Counters.
+    /// Metrics.
     pub metrics: Metrics,
-    /// Lines.
+    /// The audit log.
     pub audit: AuditLog,
     /// Kubernetes events.
     pub events: Events,
-    /// What people are told.
+    /// Alerts.
     pub alerts: Alerts,
-    /// Emergency changes that this replica tells of.
+    /// Emergency changes that this replica alerts about itself.
     pub emergency_alerts: EmergencyAlerts,
-    /// What would be refused in mode Deny.
-    pub forecast: Arc<Gathered>,
-    /// Whether a replica leads: it tells of emergency changes that are kept in the cluster, once and
-    /// across restarts ([`tracker`]). Else each replica tells of its own.
+    /// What mode Deny would deny.
+    pub forecast: Arc<Collector>,
+    /// Whether a replica leads: the leader alerts about the emergency changes in the cluster, once and across
+    /// restarts ([`tracker`]). Without a leader, each replica alerts about its own.
     pub is_led: Arc<AtomicBool>,
 }
 
-/// What is recorded of a break-glass change beside the decision.
+/// What is recorded about a break-glass change in addition to the decision.
 #[derive(Debug)]
 pub struct Emergency {
-    /// What it did to the object.
+    /// The change to the object.
     pub change: RedactedPatch,
-    /// The record of it.
+    /// The record of the change.
     pub record: EmergencyChangeSpec,
-    /// The record in the cluster, or why there is none.
-    pub kept: Result<Persisted, Unkept>,
-    /// What is announced of it.
+    /// The stored record, or why it was not stored.
+    pub kept: Result<Persisted, PersistError>,
+    /// The event about it.
     pub note: Note,
 }
 
 impl Recorder {
-    /// Emergency changes cannot be kept, since the cluster does not know the kind: said once, for it
-    /// is how the guard was installed.
+    /// Logs, once, that emergency changes cannot be stored because the cluster does not have the kind: a
+    /// property of the installation.
     pub fn not_installed(&self) {
-        static SAID: std::sync::Once = std::sync::Once::new();
-        SAID.call_once(|| {
+        static LOGGED: std::sync::Once = std::sync::Once::new();
+        LOGGED.call_once(|| {
             tracing::warn!(
-                "EmergencyChange is not installed: emergencies are in the audit log and events alone"
+                "EmergencyChange is not installed: emergency changes are only in the audit log and in events"
             );
         });
     }
 
-    /// Records what the guard says of itself, in the audit log and to the sinks.
+    /// Records an alert about the guard itself, in the audit log and to the sinks.
     pub async fn notice(&self, alert: Alert) {
         self.line(&alert).await;
         self.alerts.raise(alert);
     }
 
-    /// Puts the sinks of another policy in force, after those of the one before were told.
+    /// Applies the sinks of another policy, after notifying the sinks of the previous one.
     pub async fn replace_sinks(&self, plan: &Plan, notices: Vec<Alert>) {
         for alert in &notices {
             self.line(alert).await;
@@ -116,12 +116,12 @@ impl Recorder {
         };
         if let Err(error) = written {
             self.metrics.audit_failed();
-            tracing::error!(%error, "an audit line is not where it belongs");
+            tracing::error!(%error, "failed to write audit line to its sink");
         }
     }
 
-    /// Records a decision that took `took` to reach. Waits until its audit line is written, within a
-    /// budget, so that a change that passed in an emergency is on record before it is answered.
+    /// Records a decision that took `took` to reach. Waits until its audit line is written, within a time
+    /// limit, so that a change that passes in an emergency is recorded before it is answered.
     pub async fn record(
         &self,
         decided: &Decided<'_>,
@@ -160,16 +160,16 @@ impl Recorder {
             self.alerts.raise(tampering(decided, now));
         }
         if let Some(emergency) = emergency {
-            self.metrics.kept(emergency.kept.is_ok());
+            self.metrics.persisted(emergency.kept.is_ok());
             if decided.decision == Decision::BreakGlass {
-                self.metrics.broke_glass(request.operation);
+                self.metrics.break_glass_used(request.operation);
                 self.announce(emergency);
             }
         }
         self.written(&request.uid, line).await;
     }
 
-    /// Tells of an emergency change, unless it is one that was retried: that was told.
+    /// Alerts about an emergency change, unless the request was a retry.
     fn announce(&self, emergency: &Emergency) {
         if matches!(emergency.kept, Ok(Persisted::Known(_))) {
             return;
@@ -188,27 +188,27 @@ impl Recorder {
         self.events.announce(emergency.note.clone());
     }
 
-    /// Tells of the emergency changes that waited to be told together, if their window is over.
-    pub fn tell_waiting(&self) {
+    /// Sends the grouped alerts whose window is over.
+    pub fn send_grouped_alerts(&self) {
         let rate = self.alerts.break_glass_rate();
         self.raise_again(self.emergency_alerts.due(rate, Timestamp::now()));
     }
 
-    /// Tells of whatever waits, and ends the sinks when they have it.
+    /// Sends all waiting alerts, and stops the sinks.
     pub async fn close(&self) {
         let rate = self.alerts.break_glass_rate();
         self.raise_again(self.emergency_alerts.rest(rate, Timestamp::now()));
         self.alerts.close().await;
     }
 
-    /// Alerts that have a rate of their own, however alike they are.
+    /// Raises an alert that has a rate of its own, without deduplication.
     fn raise_again(&self, alerts: impl IntoIterator<Item = Alert>) {
         for alert in alerts {
             self.alerts.raise_with_receipt(alert);
         }
     }
 
-    /// Records what an emergency identity does, whatever it is: its audit line and nothing else.
+    /// Records any request of an emergency identity: only its audit line.
     pub async fn record_shift(&self, decided: &Decided<'_>, grants: &[String], took: Duration) {
         let request = decided.request;
         if request.dry_run {
@@ -228,12 +228,12 @@ impl Recorder {
         };
         if let Err(error) = written {
             self.metrics.audit_failed();
-            tracing::error!(%error, uid, "an audit line is not where it belongs");
+            tracing::error!(%error, uid, "failed to write audit line to its sink");
         }
     }
 }
 
-/// Whether it was refused or not: who tries to rewrite what Helm knows is somebody to talk to.
+/// Raised whether it was denied or not: an attempt to rewrite Helm's records deserves attention.
 fn tampering(decided: &Decided<'_>, at: Timestamp) -> Alert {
     let release = decided.verdict.findings.first().map(|finding| {
         let release = &finding.release;
@@ -252,7 +252,7 @@ fn tampering(decided: &Decided<'_>, at: Timestamp) -> Alert {
     })
 }
 
-/// What a request is about, in a few words.
+/// Describes the object of a request.
 fn object(decided: &Decided<'_>) -> String {
     let request = decided.request;
     let (kind, namespace, name) = match decided.object {

@@ -1,7 +1,7 @@
-//! Any JSON values may be compared, of any kind. An object that does not change violates nothing, nor
-//! does one that becomes what is declared; and taking a change back by its patch leaves no violation.
+//! Any JSON values can be compared, of any kind. An object that does not change violates nothing, nor does
+//! one that becomes what is declared; and undoing a change by its patch leaves no violation.
 //!
-//! Values follow the kind's types most of the time, or chance would never get to a merge key.
+//! Values mostly follow the types of the kind; random values would never contain a merge key.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("edge.test", "v1", "Gateway"),
 ];
 
-/// Names that no type has, or that are plain.
+/// Names that no type has, or that need no quoting.
 const NAMES: &[&str] = &[
     "spec",
     "name",
@@ -68,7 +68,7 @@ struct Source<'u, 'b> {
 }
 
 impl Source<'_, '_> {
-    /// A value of this type, or now and then of any other.
+    /// A value of this type, or sometimes of any other.
     fn value(&mut self, shape: Shape<'_>, depth: u8) -> Result<Value> {
         if depth > DEEPEST || self.bytes.ratio(1, 12)? {
             return self.anything(depth);
@@ -156,7 +156,7 @@ impl Source<'_, '_> {
         })
     }
 
-    /// The value with something in it replaced, removed, or in another order.
+    /// The value after something in it was replaced, removed or reordered.
     fn edited(&mut self, from: &Value, mut shape: Shape<'_>) -> Result<Value> {
         let mut to = from.clone();
         let mut at = &mut to;
@@ -231,8 +231,8 @@ fn input(bytes: &[u8]) -> Result<Input> {
     })
 }
 
-/// Whether a path leads to one item at most: where a list repeats a key, or an item lacks one, as the
-/// API server allows in few lists, nothing can be taken back by its path.
+/// Whether each path leads to at most one item: if a list repeats a key, or an item lacks one, as the API
+/// server allows in a few lists, changes cannot be undone by path.
 fn names_its_items(value: &Value, shape: Shape<'_>) -> bool {
     match value {
         Value::Object(fields) => {
@@ -268,7 +268,7 @@ fn name(item: &Value, kind: &ListKind) -> Option<String> {
                     .as_deref()
                     .map(|json| serde_json::from_str(json).unwrap());
                 let given = fields.get(&*key.field).filter(|value| !value.is_null());
-                // The API server takes no key of another type, and leaves an empty one out.
+                // The API server rejects a key of another type, and drops an empty one.
                 let is_key = |value: &Value| match value {
                     Value::String(text) => !text.is_empty() && !is_port(&key.field),
                     other => other.is_number() && is_port(&key.field),
@@ -282,7 +282,7 @@ fn name(item: &Value, kind: &ListKind) -> Option<String> {
     }
 }
 
-/// Of all merge keys of the built-in kinds, ports alone are numbers.
+/// Of all merge keys of built-in kinds, only ports are numbers.
 fn is_port(field: &str) -> bool {
     ["port", "containerPort"].contains(&field)
 }
@@ -317,8 +317,8 @@ fuzz_target!(|bytes: &[u8]| {
     let run = |declared: Declared<'_>, agreement, old: Json<'_>, new: Json<'_>| {
         filtered(declared, agreement, (old, new), |_| true)
     };
-    // What may be a default that the API server filled into an atomic struct counts only while nothing
-    // else of the struct changes: it is no violation beside another one, and is when that is undone.
+    // A value that may be a default of the API server in an atomic struct counts only while nothing else in
+    // the struct changes: it is no violation next to another one, and becomes one when that is undone.
     let remaining = |declared: Declared<'_>, agreement, old: Json<'_>, new: Json<'_>| {
         filtered(declared, agreement, (old, new), |violation| {
             violation.whole.is_none()
@@ -341,7 +341,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert_eq!(
                     remaining(declared, agreement, old, Json::of(&text)),
                     NONE,
-                    "{found:?} is taken back, and {undone} remains"
+                    "{found:?} is undone, and {undone} remains"
                 );
             }
         }
@@ -349,18 +349,18 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(
                 run(both, agreement, old, restored),
                 NONE,
-                "one of two is followed"
+                "one of two declarations is met"
             );
         }
         assert_eq!(
             run(Declared::One(first), agreement, old, first),
             NONE,
-            "put back"
+            "restored"
         );
     }
     let forbidden = |agreement| !run(both, agreement, old, new).is_empty();
     assert!(
         !forbidden(Agreement::Every) || forbidden(Agreement::Any),
-        "what both forbid, each forbids"
+        "a violation of both is a violation of each"
     );
 });

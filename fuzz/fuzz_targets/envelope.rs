@@ -1,5 +1,5 @@
-//! Any bytes may be posted. What is read as a review says what any JSON parser finds in it, what is
-//! not read is no review, and what is read can be judged.
+//! Any bytes may be posted. A body that is read as a review means the same to any JSON parser, a body that is
+//! rejected is not a review, and every review can be evaluated.
 
 #![no_main]
 
@@ -56,8 +56,7 @@ static CLAIM: LazyLock<Claim> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
-    // It fails, unlike the envelope, on what the envelope does not look into: depth, great numbers,
-    // half a character.
+    // It rejects input that the envelope does not look into: depth, large numbers, lone surrogates.
     let tree = serde_json::from_slice::<Value>(body)
         .ok()
         .filter(has_objects);
@@ -77,7 +76,7 @@ fuzz_target!(|body: &[u8]| {
     }
 });
 
-/// Serde takes a list for a struct, field by field, which a reader of trees can not know.
+/// Serde reads a list as a struct, field by field, which a reader of trees cannot know.
 fn has_objects(tree: &Value) -> bool {
     let structs = [
         "",
@@ -139,8 +138,8 @@ fn says_the_same(request: &Request<'_>, tree: &Value) {
     );
 }
 
-/// A parser of trees keeps the last of two equal keys, where the envelope sees no review: so only what
-/// holds of any of the two is asked.
+/// A tree parser keeps the last of two equal keys, and the envelope rejects the review: so only properties of
+/// either one are checked.
 fn is_no_review(error: &EnvelopeError, tree: &Value) {
     match error {
         EnvelopeError::NotJson { .. } => panic!("it is JSON: {tree}"),

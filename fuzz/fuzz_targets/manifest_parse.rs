@@ -1,5 +1,5 @@
-//! Any text may stand in a manifest. What is read from it are objects: each reads as itself when it
-//! is read again, and none differs from itself.
+//! Any text may be a manifest. The result consists of objects: each parses to itself again, and has no drift
+//! from itself.
 
 #![no_main]
 
@@ -37,7 +37,7 @@ fuzz_target!(|text: &str| {
         });
         assert!(found.is_empty());
 
-        // Of a list's items even what calls itself a hook is applied; alone it would be one.
+        // Every item of a list is applied, even one annotated as a hook; on its own it would be a hook.
         let value: Value = serde_json::from_str(&object.json).unwrap();
         let hook = "/metadata/annotations/helm.sh~1hook";
         if value.pointer(hook).is_some() {
@@ -46,7 +46,7 @@ fuzz_target!(|text: &str| {
         let again = manifest::parse(&object.json, &release);
         assert!(again.problems.is_empty(), "{:?}", again.problems);
         let [twin] = again.objects.as_slice() else {
-            panic!("one object is read as {}", again.objects.len());
+            panic!("one object parses as {}", again.objects.len());
         };
         assert_eq!(twin.json, object.json);
         assert_eq!(

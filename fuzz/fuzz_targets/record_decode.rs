@@ -1,8 +1,8 @@
-//! Any bytes may stand in a release record. Decoding them takes no more memory than its limit, what
-//! comes out names a release, and it is the same whether it was compressed or not.
+//! Any bytes may be in a release record. Decoding takes no more memory than its limit, the result names a
+//! release, and it is the same with and without compression.
 //!
-//! The first byte says how deep the rest goes: as the payload, or inside base64, where chance alone
-//! would never get, plain and compressed; or many times over in little gzip.
+//! The first byte determines the layer of the rest: as the payload, or inside base64, plain and compressed,
+//! which random bytes would never reach; or repeated many times in a small gzip.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
     inflated_bytes: 1 << 16,
 };
 
-/// How often the bytes are repeated to see the limit at work.
+/// How often the bytes are repeated to reach the limit.
 const TIMES: usize = 256;
 
 fuzz_target!(|input: &[u8]| {
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
         1 => {
             let [plain, packed] = [rest.to_vec(), gzip(rest)].map(|inner| read(&inner));
             check(&plain);
-            // What is compressed twice is no record.
+            // A record that is compressed twice is invalid.
             if !rest.starts_with(&[0x1f, 0x8b]) {
                 let [plain, packed] =
                     [plain, packed].map(|read| read.map_err(|error| error.to_string()));

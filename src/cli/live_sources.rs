@@ -122,7 +122,7 @@ impl RecordSource for LiveSources {
         trusts: Trusts<'_>,
         deadline: Instant,
     ) -> FreshHolders {
-        let releases::Holdings { holders, failure } =
+        let releases::Dependents { holders, failure } =
             self.read_through.holders(stake, trusts, deadline).await;
         FreshHolders {
             holders,

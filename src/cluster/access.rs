@@ -19,10 +19,10 @@ use super::{ApiFailure, Clients};
 
 /// An upgrade of many objects asks the same question for each of them; a revoked right is noticed
 /// this much later.
-const KEEP: Duration = Duration::from_secs(10);
+const CACHE_FOR: Duration = Duration::from_secs(10);
 
-/// If more users than this ask within [`KEEP`], their answers are not cached.
-const MOST_KEPT: usize = 1024;
+/// If more users than this ask within [`CACHE_FOR`], their answers are not cached.
+const MAX_CACHED: usize = 1024;
 
 /// The question: may this user write the records of a release?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,16 +88,16 @@ impl AccessReviews {
         let answers = self.answers.lock();
         answers
             .get(question)
-            .filter(|(asked, _)| asked.elapsed() < KEEP)
+            .filter(|(asked, _)| asked.elapsed() < CACHE_FOR)
             .map(|(_, answer)| *answer)
     }
 
     fn remember(&self, question: RecordWriter, allowed: bool) {
         let mut answers = self.answers.lock();
-        if answers.len() >= MOST_KEPT {
-            answers.retain(|_, (asked, _)| asked.elapsed() < KEEP);
+        if answers.len() >= MAX_CACHED {
+            answers.retain(|_, (asked, _)| asked.elapsed() < CACHE_FOR);
         }
-        if answers.len() < MOST_KEPT {
+        if answers.len() < MAX_CACHED {
             answers.insert(question, (Instant::now(), allowed));
         }
     }

@@ -5,7 +5,7 @@ use kube::runtime::watcher;
 /// A failed call to the API server, described without any content of an object.
 ///
 /// Parse errors of the client library quote the unparsable text, which may be a Secret's value; so
-/// only the fact of the failure is kept here.
+/// only the fact of the failure is stored here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiFailure {

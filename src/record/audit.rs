@@ -1,19 +1,18 @@
-//! The audit log: one JSON line for each decision that matters, whatever the format of the other
-//! log lines is.
+//! The audit log: one JSON line per decision that matters, regardless of the format of the other log lines.
 //!
-//! A line has `"target":"audit"` and the same first keys as a JSON log line, so that one reader
-//! takes both from one stream. It is written before the answer is sent: a change that passed in an
-//! emergency is never unrecorded.
+//! A line has `"target":"audit"` and the same first keys as a JSON log line, so that one reader can take both
+//! from one stream. It is written before the answer is sent, so no change that passes in an emergency goes
+//! unrecorded.
 //!
-//! A line is about a request, not about its success: after the webhook the API server may still
-//! refuse it, and after a conflict with another writer it asks again, with another uid.
+//! A line is about a request, not about its success: after the webhook, the API server may still reject it.
+//! After a write conflict it calls the webhook again, with another uid.
 //!
-//! A line that cannot be written where it belongs goes to the fallback, and is reported either way. A
-//! sink that hangs holds up no request: see [`writer`]. When it recovers it may write a line that is in
-//! the fallback too.
+//! A line that cannot be written to its sink goes to the fallback; either way the failure is reported. A sink
+//! that hangs delays no request: see [`writer`]. When it recovers it may write a line that is in the fallback
+//! too.
 //!
-//! Each line has the process that wrote it and a number that grows by one, so that a reader sees when
-//! lines are missing, and which of two are the same.
+//! Each line has the process that wrote it and a number that grows by one, so that a reader can find missing
+//! and duplicate lines.
 
 pub mod file;
 mod notice;
@@ -51,11 +50,11 @@ pub struct AuditLog {
     sequence: Arc<AtomicU64>,
 }
 
-/// Why a line is not where it belongs.
+/// Why a line did not reach its sink.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// It could not be made.
-    #[error("failed to make the line: {0}")]
+    /// It could not be encoded.
+    #[error("failed to encode the line: {0}")]
     Encode(#[from] serde_json::Error),
     /// It could not be written.
     #[error(transparent)]
@@ -65,7 +64,7 @@ pub enum AuditError {
     Elsewhere(WriteError),
 }
 
-/// A line on its way to where it belongs.
+/// A line that is being written.
 #[derive(Debug)]
 pub struct Pending {
     line: Arc<[u8]>,
@@ -77,7 +76,7 @@ impl Pending {
     /// Waits until the line is written, within a budget.
     ///
     /// # Errors
-    /// When it is not where it belongs; it may be in the fallback.
+    /// When it did not reach its sink; it may be in the fallback.
     pub async fn written(self) -> Result<(), AuditError> {
         let error = match self.queued {
             Ok(queued) => match queued.written().await {
@@ -124,12 +123,12 @@ struct Line<'a> {
     change: Option<&'a RedactedPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<EmergencyLine<'a>>,
-    /// Of what an emergency identity does: the grants in force for it.
+    /// For an emergency identity: the grants in force for it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     grants: &'a [String],
 }
 
-/// The whole record of an emergency change: where it cannot be kept, this is all there is.
+/// The complete record of an emergency change: if it cannot be stored in the cluster, this is the only copy.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EmergencyLine<'a> {
@@ -179,7 +178,7 @@ struct Field {
 }
 
 impl AuditLog {
-    /// Writes lines to `sink`, each in one call, in the name of this process.
+    /// Writes lines to `sink`, each in one call, on behalf of this process.
     pub fn new(process: impl Into<Arc<str>>, sink: impl Write + Send + 'static) -> Self {
         Self {
             sink: LineWriter::start(sink),
@@ -201,15 +200,15 @@ impl AuditLog {
         self.sink.is_stalled()
     }
 
-    /// Waits until queued lines are written, for `patience` at most. Blocks: for the end of the process.
+    /// Waits until queued lines are written, for at most `patience`. Blocks: use at the end of the process.
     pub fn flush(&self, patience: Duration) {
         self.sink.flush(patience);
     }
 
-    /// Queues the line of a decision, if it matters: whatever is not simply allowed.
+    /// Queues the line of a decision, unless the request is simply allowed.
     ///
     /// # Errors
-    /// When the line cannot be made.
+    /// When the line cannot be encoded.
     pub fn queue(
         &self,
         decided: &Decided<'_>,
@@ -248,7 +247,7 @@ impl AuditLog {
     }
 }
 
-/// Which line it is.
+/// Identifies a line.
 #[derive(Clone, Copy)]
 struct Stamp<'a> {
     process: &'a str,
@@ -258,9 +257,9 @@ struct Stamp<'a> {
 
 fn message(decided: &Decided<'_>) -> Option<&'static str> {
     match decided.decision {
-        // Presets are for controllers, which write all day.
+        // Presets are for controllers, which write all the time.
         Decision::Allow if decided.verdict.reason == Reason::EmergencyIdentity => {
-            Some("done by an emergency identity")
+            Some("made by an emergency identity")
         }
         Decision::Allow if decided.verdict.reason == Reason::UndeclaredAutoscaler => {
             Some("allowed: scaled by an autoscaler that no release declares")
@@ -271,11 +270,12 @@ fn message(decided: &Decided<'_>) -> Option<&'static str> {
         Decision::Allow => {
             let rule = decided.verdict.exemption.as_deref();
             let is_exempt = decided.verdict.reason == Reason::Exempt;
-            (is_exempt && !rule.is_some_and(presets::is_one))
-                .then_some("passed under a rule of the policy")
+            (is_exempt && !rule.is_some_and(presets::is_one)).then_some("allowed by a policy rule")
         }
-        Decision::Indeterminate => Some("passed unjudged"),
-        Decision::FailClosed => Some("left unjudged to the API server, whose entry fails closed"),
+        Decision::Indeterminate => Some("allowed without evaluation"),
+        Decision::FailClosed => {
+            Some("not evaluated: left to the API server, whose entry fails closed")
+        }
         Decision::Deny => Some("denied"),
         Decision::Warn => Some("passed with a warning, would be denied in mode Deny"),
         Decision::Audit => Some("passed, would be denied in mode Deny"),
@@ -338,7 +338,7 @@ fn line<'a>(
             name: emergency.kept.as_ref().ok().map(Persisted::name),
             not_kept: emergency.kept.as_ref().err().map(ToString::to_string),
             record: EmergencyChangeSpec {
-                // The line has it already, and may have a longer one.
+                // The line has it already, possibly longer.
                 patch: None,
                 ..emergency.record.clone()
             },

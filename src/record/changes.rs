@@ -1,4 +1,4 @@
-//! Writes emergency changes into the cluster, before they are answered.
+//! Stores emergency changes in the cluster before the request is answered.
 
 pub mod census;
 
@@ -20,7 +20,7 @@ use tokio::time::timeout_at;
 use self::census::{Census, Count};
 use crate::cluster::ApiFailure;
 
-/// Where emergency changes are kept.
+/// Stores emergency changes.
 #[derive(Clone)]
 pub struct Changes {
     client: Client,
@@ -34,12 +34,12 @@ impl fmt::Debug for Changes {
     }
 }
 
-/// A change that is on record, under this name.
+/// A change that is stored, under this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Persisted {
-    /// It was written now.
+    /// It was created now.
     New(String),
-    /// It was there: somebody retries a change.
+    /// It was stored already: the request is a retry.
     Known(String),
 }
 
@@ -52,25 +52,25 @@ impl Persisted {
     }
 }
 
-/// Why a change is not kept.
+/// Why a change is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unkept {
-    /// The cluster has no such kind: the guard was installed without it.
+pub enum PersistError {
+    /// The cluster does not have the kind: the guard was installed without it.
     #[error("EmergencyChange is not installed")]
     NotInstalled,
     /// There are too many already.
-    #[error("{limit} emergency changes {scope} are on record, and no more are kept")]
+    #[error("the limit of {limit} emergency changes {scope} is reached")]
     Full {
-        /// What is full.
+        /// What the limit is about.
         scope: Scope,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// The API server refused or did not answer.
+    /// The API server returned an error or did not answer.
     #[error("{0}")]
     Failed(#[from] ApiFailure),
     /// There was no time left.
-    #[error("there was no time left to write it")]
+    #[error("there was no time left to store it")]
     Late,
 }
 
@@ -88,15 +88,15 @@ pub enum Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Cluster => "of the cluster",
-            Self::Namespace => "of this namespace",
-            Self::Identity => "of this user",
+            Self::Cluster => "in the cluster",
+            Self::Namespace => "in this namespace",
+            Self::Identity => "by this user",
         })
     }
 }
 
 impl Changes {
-    /// Keeps changes through `client`, which needs `create`, `get` and `list` on `emergencychanges`.
+    /// Stores changes through `client`, which needs `create`, `get` and `list` on `emergencychanges`.
     pub fn new(client: Client, census: Arc<Census>) -> Self {
         Self {
             client,
@@ -105,28 +105,30 @@ impl Changes {
         }
     }
 
-    /// The same within other limits.
+    /// The same with other limits.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Writes a change, unless it is there: what is retried is one record.
-    pub async fn keep(
+    /// Stores a change, unless it is stored already: a retry does not make a second record.
+    pub async fn store(
         &self,
         spec: &EmergencyChangeSpec,
         deadline: Instant,
-    ) -> Result<Persisted, Unkept> {
+    ) -> Result<Persisted, PersistError> {
         let writing = timeout_at(deadline.into(), self.write(spec));
-        writing.await.unwrap_or(Err(Unkept::Late))
+        writing.await.unwrap_or(Err(PersistError::Late))
     }
 
-    async fn write(&self, spec: &EmergencyChangeSpec) -> Result<Persisted, Unkept> {
+    async fn write(&self, spec: &EmergencyChangeSpec) -> Result<Persisted, PersistError> {
         let api: Api<EmergencyChange> =
             Api::namespaced(self.client.clone(), &spec.release.namespace);
-        match self.has_room(spec).await {
+        match self.check_limits(spec).await {
             Ok(()) => {}
-            Err(full @ Unkept::Full { .. }) => return known(&api, spec).await.ok_or(full),
+            Err(full @ PersistError::Full { .. }) => {
+                return find_stored(&api, spec).await.ok_or(full);
+            }
             Err(error) => return Err(error),
         }
         let mut taken = None;
@@ -147,14 +149,14 @@ impl Changes {
                 Err(error) => return Err(failed(&error)),
             }
         }
-        Err(taken.map_or(Unkept::Late, Unkept::Failed))
+        Err(taken.map_or(PersistError::Late, PersistError::Failed))
     }
 
-    async fn has_room(&self, spec: &EmergencyChangeSpec) -> Result<(), Unkept> {
+    async fn check_limits(&self, spec: &EmergencyChangeSpec) -> Result<(), PersistError> {
         let (user, namespace) = (&spec.user, &spec.release.namespace);
         let count = match self.census.count(user, namespace) {
             Some(count) => count,
-            None => self.ask().await?,
+            None => self.count_in_cluster().await?,
         };
         let Limits {
             in_cluster,
@@ -169,13 +171,13 @@ impl Changes {
         .into_iter()
         .find(|(_, count, limit)| count >= limit);
         match full {
-            Some((scope, _, limit)) => Err(Unkept::Full { scope, limit }),
+            Some((scope, _, limit)) => Err(PersistError::Full { scope, limit }),
             None => Ok(()),
         }
     }
 
-    /// One item and the number of the others: the API server counts what it stores, though not whose it is.
-    async fn ask(&self) -> Result<Count, Unkept> {
+    /// One item and the count of the others: the API server counts what it stores, but not by identity.
+    async fn count_in_cluster(&self) -> Result<Count, PersistError> {
         let api: Api<EmergencyChange> = Api::all(self.client.clone());
         let params = ListParams::default().limit(1);
         let list = api.list_metadata(&params).await;
@@ -189,20 +191,20 @@ impl Changes {
     }
 }
 
-/// What is retried needs no room.
-async fn known(api: &Api<EmergencyChange>, spec: &EmergencyChangeSpec) -> Option<Persisted> {
+/// A retry needs no room.
+async fn find_stored(api: &Api<EmergencyChange>, spec: &EmergencyChangeSpec) -> Option<Persisted> {
     let name = retried::names(spec).next()?;
     let there = api.get_opt(&name).await.ok()??;
     retried::is_of(&there, spec).then_some(Persisted::Known(name))
 }
 
-/// A path that is not there has no details; a namespace that is not there is named in them.
-fn failed(error: &kube::Error) -> Unkept {
+/// For a missing path the error has no details; for a missing namespace they name it.
+fn failed(error: &kube::Error) -> PersistError {
     match error {
         kube::Error::Api(status) if status.code == 404 && !names_namespace(status) => {
-            Unkept::NotInstalled
+            PersistError::NotInstalled
         }
-        error => Unkept::Failed(error.into()),
+        error => PersistError::Failed(error.into()),
     }
 }
 

@@ -30,38 +30,38 @@ use kube::{
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::timeout};
 
-/// Notes that wait to be sent. Emergencies are rare and small; what floods more than this is a
-/// loop, and its first notes tell the story.
+/// Notes that wait to be sent. Emergencies are rare and small; more than this is a loop, and its first notes
+/// tell enough.
 const QUEUE: usize = 256;
 
 /// The longest text of a note, in bytes: the API server takes notes of up to 1 kB
 /// (`pkg/apis/core/validation/events.go`).
 pub const NOTE_BYTES: usize = 1024;
 
-/// Within this time notes on one object are counted instead of sent anew.
+/// Within this time, notes on one object are counted instead of sent again.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Objects whose last event is remembered.
 const REMEMBERED: usize = 1024;
 
-/// An event that does not get through in this time is given up, so that the queue moves on.
+/// An event that is not sent in this time is given up, so that the queue moves on.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is said about an object.
+/// A note about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The object.
     pub object: ObjectId,
     /// Group and version of the object, as in a manifest: `apps/v1`.
     pub api_version: String,
-    /// Its uid, as far as it is known: kubectl finds the events of an object by it.
+    /// Its uid, if known: kubectl finds the events of an object by it.
     pub uid: Option<String>,
-    /// What it is about: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`,
+    /// The reason of the event: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`,
     /// `UndeclaredAutoscaler`, `OwnershipTaken`.
     pub reason: &'static str,
-    /// What was done: `Update`, `Delete`, `Scale`, `TakeOwnership`; or what it came to: `Overdue`, `Absorbed`.
+    /// The action: `Update`, `Delete`, `Scale`, `TakeOwnership`; or the new state: `Overdue`, `Absorbed`.
     pub action: &'static str,
-    /// The sentence, of at most [`NOTE_BYTES`].
+    /// The text, of at most [`NOTE_BYTES`].
     pub text: String,
 }
 
@@ -81,7 +81,7 @@ pub struct Announcer {
     sent: HashMap<(ObjectId, &'static str), Sent>,
 }
 
-/// An event that may still be counted up.
+/// An event whose count may still be raised.
 #[derive(Debug, Clone)]
 struct Sent {
     name: String,
@@ -108,7 +108,7 @@ pub fn queue() -> (Events, Announcer) {
 }
 
 impl Events {
-    /// Queues a note. Never waits: what finds the queue full is dropped and counted.
+    /// Queues a note. Never waits: if the queue is full, the note is dropped and counted.
     pub fn announce(&self, note: Note) {
         if self.queue.try_send(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl Events {
             return;
         };
         let mut once = self.once.lock();
-        // Rather tell something twice than remember without bound.
+        // A duplicate is better than unbounded memory.
         if once.len() >= REMEMBERED {
             once.clear();
         }
@@ -130,14 +130,14 @@ impl Events {
         }
     }
 
-    /// Notes that were dropped, because the queue was full or the API server did not take them.
+    /// Notes that were dropped: the queue was full, or the API server did not accept them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Announcer {
-    /// Sends what is queued, until every [`Events`] is gone.
+    /// Sends queued notes, until every [`Events`] is gone.
     pub async fn run(mut self, client: Client) {
         while let Some(note) = self.queue.recv().await {
             let sending = self.send(&client, &note, Timestamp::now());
@@ -151,7 +151,7 @@ impl Announcer {
         }
     }
 
-    /// The next note, unsent.
+    /// The next note, without sending it.
     #[cfg(test)]
     pub(crate) fn queued(&mut self) -> Option<Note> {
         self.queue.try_recv().ok()
@@ -175,7 +175,7 @@ impl Announcer {
                     sent.count += 1;
                     return Ok(());
                 }
-                // Somebody removed the event: a new one is made.
+                // The event was removed: a new one is created.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
@@ -202,7 +202,7 @@ impl Announcer {
     }
 }
 
-/// Events on cluster-scoped objects live in `default`: the API server insists on it
+/// Events on cluster-scoped objects are in `default`: the API server requires it
 /// (`pkg/apis/core/validation/events.go`).
 fn namespace(object: &ObjectId) -> &str {
     if object.namespace.is_empty() {
@@ -242,8 +242,8 @@ fn event(note: &Note, now: Timestamp) -> Event {
     }
 }
 
-/// Event names must be DNS subdomains, object names need not (`system:reader`), and both may have
-/// up to 253 characters.
+/// Event names must be DNS subdomains, object names need not be (`system:reader`). Both may have up to 253
+/// characters.
 fn event_name(object: &str, now: Timestamp) -> String {
     let name: String = object
         .chars()

@@ -1,20 +1,19 @@
-//! What mode Deny would refuse: the violations that pass in the modes Warn and Audit, counted by release,
-//! user, field manager, kind and field.
+//! What mode Deny would deny: the violations that pass in the modes Warn and Audit, counted by release, user,
+//! field manager, kind and field.
 //!
 //! Invariants
-//! - No value of an object, only where it stands. A field is kept as the verdict names it, merge keys
-//!   included (`.spec.containers[name=web].image`): an exemption for all containers would be wider than
-//!   what was seen.
-//! - Bounded in rows, bytes and days. What no longer fits is counted under [`Forecast::others`].
-//! - A request is counted once, in the row of the first field that it violates, so that the requests of
-//!   all rows can be added up; each field that it violates is counted in its own row.
+//! - No value of an object, only its path. A field is stored as the verdict names it, including merge keys
+//!   (`.spec.containers[name=web].image`): an exemption for all containers would be wider than what was seen.
+//! - Bounded in rows, bytes and days. The rest is counted under [`Forecast::others`].
+//! - A request is counted once, in the row of the first field that it violates, so that the requests of all
+//!   rows add up. Each field that it violates is counted in its own row.
 //!
-//! Start at [`Gathered::note`], which the recorder calls, and [`keeper`], which takes it to the cluster.
-//! [`lines`] makes the same of an audit log.
+//! Start at [`Collector::note`], which the recorder calls, and [`publisher`], which writes the counts to the
+//! cluster. [`lines`] builds the same from an audit log.
 
 pub mod document;
-pub mod keeper;
 pub mod lines;
+pub mod publisher;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,22 +22,22 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// The most rows.
-pub const MOST_ROWS: usize = 1000;
+/// Maximum number of rows.
+pub const MAX_ROWS: usize = 1000;
 
-/// The longest row's texts, in bytes; what is longer is no row.
+/// Maximum size of the texts of a row, in bytes; a longer one gets no row.
 const ROW_BYTES: usize = 2048;
 
-/// Fields of one request that are looked at; a replaced object may violate all that it has.
+/// Fields of one request that are counted; a replaced object may violate all of its fields.
 const FIELDS: usize = 64;
 
-/// Names of objects that are kept with a row, as examples.
+/// Names of objects that are stored with a row, as examples.
 const OBJECTS: usize = 3;
 
-/// Days for which is counted, today included.
+/// Days that are counted, today included.
 pub const DAYS: i64 = 30;
 
-/// What somebody does to what a release declares.
+/// What a change does to a declared object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Act {
@@ -48,14 +47,14 @@ pub enum Act {
     Scale,
     /// Deletes the object.
     Delete,
-    /// Changes the replicas as an autoscaler that no release declares, which passes by default.
+    /// Changes the replicas as an autoscaler that no release declares; allowed by default.
     Autoscale,
 }
 
-/// What is counted together.
+/// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct What {
+pub struct RowKey {
     /// The namespace of the release.
     pub namespace: String,
     /// The release.
@@ -65,19 +64,19 @@ pub struct What {
     pub group: String,
     /// Its kind.
     pub kind: String,
-    /// What is done to it.
+    /// What the change does.
     pub act: Act,
     /// The field, as denials show it; empty for a deletion.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
-    /// Who does it, after impersonation.
+    /// The user, after impersonation.
     pub user: String,
-    /// Under which field manager, as far as the client says.
+    /// The field manager, if the client names one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manager: String,
 }
 
-/// How often: fields, and requests whose first field it was.
+/// Counts of violated fields, and of requests whose first field it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct Count {
@@ -109,24 +108,24 @@ impl Count {
 /// Counts of days (UTC).
 pub type Days = BTreeMap<Date, Count>;
 
-/// What was seen of it.
+/// The statistics of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
-    /// For the first time.
+pub struct RowStats {
+    /// First seen.
     pub first: Timestamp,
-    /// For the last time.
+    /// Last seen.
     pub last: Timestamp,
     /// Names of some of the objects.
     pub objects: BTreeSet<String>,
-    /// There were more objects.
+    /// There were more objects than `objects` names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more_objects: bool,
-    /// How often, by day.
+    /// Counts by day.
     pub days: Days,
 }
 
-impl Seen {
+impl RowStats {
     fn add(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -141,7 +140,7 @@ impl Seen {
         add_days(&mut self.days, &other.days);
     }
 
-    /// How often since a day.
+    /// The counts since a day.
     pub fn since(&self, day: Date) -> Count {
         total(&self.days, day)
     }
@@ -153,30 +152,30 @@ fn add_days(days: &mut Days, others: &Days) {
     }
 }
 
-/// How often since a day, that day included.
+/// The total since a day, that day included.
 pub fn total(days: &Days, since: Date) -> Count {
     let mut sum = Count::default();
     days.range(since..).for_each(|(_, count)| sum.add(*count));
     sum
 }
 
-/// What would be refused.
+/// What would be denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
-    /// What, and how often.
-    pub rows: BTreeMap<What, Seen>,
-    /// What no longer fits.
+    /// The rows.
+    pub rows: BTreeMap<RowKey, RowStats>,
+    /// The counts that have no row.
     pub others: Days,
 }
 
 impl Forecast {
-    /// Whether nothing was seen.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.others.is_empty()
     }
 
-    /// Counts a request that would be refused: all that it violates, each on the object `name`.
-    pub fn note(&mut self, what: impl IntoIterator<Item = What>, name: &str, at: Timestamp) {
+    /// Counts a request that would be denied: all its violations, each on the object `name`.
+    pub fn note(&mut self, what: impl IntoIterator<Item = RowKey>, name: &str, at: Timestamp) {
         let mut requests = 1;
         for what in what {
             let count = Count {
@@ -186,7 +185,7 @@ impl Forecast {
             requests = 0;
             self.add(
                 what,
-                &Seen {
+                &RowStats {
                     first: at,
                     last: at,
                     objects: BTreeSet::from([name.to_owned()]),
@@ -197,22 +196,22 @@ impl Forecast {
         }
     }
 
-    /// Adds a row; one that there is no place for goes to the others.
-    fn add(&mut self, what: What, seen: &Seen) {
+    /// Adds a row; if it does not fit, its counts go to the others.
+    fn add(&mut self, what: RowKey, seen: &RowStats) {
         if let Some(there) = self.rows.get_mut(&what) {
             there.add(seen);
-        } else if self.rows.len() < MOST_ROWS && what.bytes() <= ROW_BYTES {
+        } else if self.rows.len() < MAX_ROWS && what.bytes() <= ROW_BYTES {
             self.rows.insert(what, seen.clone());
         } else {
             add_days(&mut self.others, &seen.days);
         }
     }
 
-    /// Adds what another one has counted, without the days that are too long ago.
+    /// Adds the counts of another forecast, without the expired days.
     pub fn merge(&mut self, other: &Self, now: Timestamp) {
         self.absorb(other);
         self.forget(now);
-        self.keep(MOST_ROWS);
+        self.keep(MAX_ROWS);
     }
 
     fn absorb(&mut self, other: &Self) {
@@ -227,7 +226,7 @@ impl Forecast {
         add_days(&mut self.others, &other.others);
     }
 
-    /// Drops the days that are too long ago, and the rows that have no others.
+    /// Drops expired days, and rows without any other days.
     fn forget(&mut self, now: Timestamp) {
         let oldest = day_of(now - SignedDuration::from_hours(24 * (DAYS - 1)));
         self.others.retain(|day, _| *day >= oldest);
@@ -237,14 +236,14 @@ impl Forecast {
         });
     }
 
-    /// Keeps so many rows, those that count most: of all of them, what was seen seldom and not for long goes
-    /// to the others.
+    /// Keeps at most this many rows, those with the most requests. The counts of the others are added to the
+    /// others.
     fn keep(&mut self, most: usize) {
         let excess = self.rows.len().saturating_sub(most);
         if excess == 0 {
             return;
         }
-        let mut weights: Vec<(u64, Timestamp, What)> = self
+        let mut weights: Vec<(u64, Timestamp, RowKey)> = self
             .rows
             .iter()
             .map(|(what, seen)| {
@@ -261,7 +260,7 @@ impl Forecast {
     }
 }
 
-impl What {
+impl RowKey {
     fn bytes(&self) -> usize {
         [
             &self.namespace,
@@ -283,13 +282,13 @@ pub fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// What this process has seen since it was last taken.
+/// What this process has counted since the last batch.
 #[derive(Debug, Default)]
-pub struct Gathered(Option<Mutex<Forecast>>);
+pub struct Collector(Option<Mutex<Forecast>>);
 
-impl Gathered {
-    /// One that counts. The default one does not: nobody would take what it counts.
-    pub fn wanted() -> Self {
+impl Collector {
+    /// A collector that counts. The default one does not: its counts would go nowhere.
+    pub fn counting() -> Self {
         Self(Some(Mutex::default()))
     }
 
@@ -305,11 +304,11 @@ impl Gathered {
         let Some(object) = decided.object else {
             return;
         };
-        let whats: Vec<What> = whats(decided, object.group, object.kind).collect();
-        forecast.lock().note(whats, &object.name, at);
+        let row_keys: Vec<RowKey> = row_keys(decided, object.group, object.kind).collect();
+        forecast.lock().note(row_keys, &object.name, at);
     }
 
-    /// Takes what was counted.
+    /// Takes the counts and starts from zero.
     pub fn take(&self) -> Forecast {
         let taken = self.0.as_ref().map(|forecast| {
             let mut forecast = forecast.lock();
@@ -319,17 +318,17 @@ impl Gathered {
     }
 }
 
-fn whats<'a>(
+fn row_keys<'a>(
     decided: &'a Decided<'_>,
     group: &'a str,
     kind: &'a str,
-) -> impl Iterator<Item = What> + 'a {
+) -> impl Iterator<Item = RowKey> + 'a {
     let request = decided.request;
     let act = match decided.verdict.reason {
         Reason::UndeclaredAutoscaler => Act::Autoscale,
         _ => Act::of(request.operation.as_str(), &request.sub_resource),
     };
-    let what = move |release: &helm_guard_core::helm::ReleaseName, field: String| What {
+    let what = move |release: &helm_guard_core::helm::ReleaseName, field: String| RowKey {
         namespace: release.namespace.clone(),
         release: release.name.clone(),
         group: group.to_owned(),

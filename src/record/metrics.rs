@@ -1,8 +1,7 @@
 //! Metrics in the Prometheus text format.
 //!
-//! What the webhook counts as it goes lives in [`Metrics`]. What other modules know anyway (index,
-//! certificates, registration) is read at each scrape as [`reading::Reading`]s, so that those modules need
-//! not know this one.
+//! What the webhook counts is in [`Metrics`]. The state of other modules (index, certificates, registration)
+//! is read at each scrape as [`reading::Reading`]s, so that they do not depend on this module.
 //!
 //! Labels are bounded: no user, no object name. Units are base units.
 
@@ -22,7 +21,7 @@ use prometheus_client::{
 
 use self::reading::{AtScrape, Reading};
 
-/// From what a request that needs no judgement takes to the timeout of the webhook.
+/// From the time of a request that needs no evaluation up to the timeout of the webhook.
 const LATENCY_SECONDS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.0, 3.0,
@@ -55,7 +54,7 @@ pub struct Metrics {
     exemptions: Family<ExemptionLabel, Counter>,
     rejected: Family<KindLabel, Counter>,
     break_glass: Family<OperationLabel, Counter>,
-    changes: Family<KeptLabel, Counter>,
+    changes: Family<PersistedLabel, Counter>,
     followed: Family<StateLabel, Gauge>,
     settled: Family<StateLabel, Counter>,
     audit_errors: Counter,
@@ -65,7 +64,7 @@ pub struct Metrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KeptLabel {
+struct PersistedLabel {
     outcome: &'static str,
 }
 
@@ -79,7 +78,7 @@ struct ExemptionLabel {
     exemption: String,
 }
 
-/// Counts a request as in flight for as long as it lives, also when it is cut short.
+/// Counts a request as in flight until it is dropped, also when the request is cancelled.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
@@ -89,7 +88,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Enters a metric that begins at nothing.
+/// Registers a metric that starts at zero.
 fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());
@@ -108,12 +107,12 @@ fn duration(registry: &mut Registry) -> Histogram {
 }
 
 impl Metrics {
-    /// A registry with everything in it; `readings` is asked at every scrape.
+    /// A registry with all metrics; `readings` is called at every scrape.
     pub fn new(mode: Mode, readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "helm_guard_build",
-            "Version of helm-guard and the mode of its flags, which a policy replaces",
+            "Version of helm-guard and the mode set by its flags; a policy overrides the mode",
             Info::new(vec![
                 ("version", env!("CARGO_PKG_VERSION")),
                 ("mode", mode.as_str()),
@@ -153,12 +152,12 @@ impl Metrics {
             settled: register(
                 &mut registry,
                 "helm_guard_emergency_changes_settled",
-                "Emergency changes settled by this process, by final state",
+                "Emergency changes resolved by this process, by final state",
             ),
             audit_errors: register(
                 &mut registry,
                 "helm_guard_audit_errors",
-                "Audit lines that failed to be written to their sink",
+                "Audit lines that could not be written to their sink",
             ),
             panics: register(
                 &mut registry,
@@ -228,21 +227,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a change that passed in an emergency.
-    pub fn broke_glass(&self, operation: Operation) {
+    /// Counts a change that passed for a break-glass identity.
+    pub fn break_glass_used(&self, operation: Operation) {
         let operation = operation.as_str();
         self.break_glass
             .get_or_create(&OperationLabel { operation })
             .inc();
     }
 
-    /// Counts the record of an emergency change.
-    pub fn kept(&self, is_kept: bool) {
+    /// Counts the record of an emergency change, by whether it was stored.
+    pub fn persisted(&self, is_kept: bool) {
         let outcome = if is_kept { "kept" } else { "failed" };
-        self.changes.get_or_create(&KeptLabel { outcome }).inc();
+        self.changes
+            .get_or_create(&PersistedLabel { outcome })
+            .inc();
     }
 
-    /// Shows how many emergency changes are in which state; none by who does not follow them.
+    /// Shows the number of emergency changes in each state; none on a replica that does not lead.
     pub fn emergency_changes(&self, counts: Option<&BTreeMap<State, u64>>) {
         let Some(counts) = counts else {
             self.followed.clear();
@@ -259,7 +260,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an emergency change that was settled.
+    /// Counts an emergency change that was resolved.
     pub fn settled(&self, state: State) {
         let label = StateLabel {
             state: state.as_str(),
@@ -267,27 +268,27 @@ impl Metrics {
         self.settled.get_or_create(&label).inc();
     }
 
-    /// Counts a body that was no review.
+    /// Counts a body that is not a valid review.
     pub fn rejected(&self, kind: &'static str) {
         self.rejected.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// Counts an audit line that was lost.
+    /// Counts an audit line that could not be written.
     pub fn audit_failed(&self) {
         self.audit_errors.inc();
     }
 
-    /// Audit lines that were lost so far.
+    /// Audit lines that could not be written so far.
     pub fn audit_failures(&self) -> u64 {
         self.audit_errors.get()
     }
 
-    /// Counts a request that ended in a bug.
+    /// Counts a request that panicked.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 
-    /// Takes the time that an answer took.
+    /// Records the time that an answer took.
     pub fn took(&self, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
     }

@@ -25,7 +25,7 @@ pub struct OwnSecrets {
 }
 
 impl SecretSource for OwnSecrets {
-    /// As text: the client library, asked for a typed object, logs the whole text of one that does not parse.
+    /// As text: for a typed object that does not parse, the client library logs the whole text.
     async fn get(&self, name: &str) -> Result<String, SourceFailure> {
         let request = Request::new(Secret::url_path(&(), Some(&self.namespace)))
             .get(name, &GetParams::default())
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_is_handed_over_as_it_is() {
+    async fn a_secret_is_returned_unchanged() {
         let text = secrets(200, "{\"a\": 1").get("alerts").await.unwrap();
         assert_eq!(text, "{\"a\": 1");
     }

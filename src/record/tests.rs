@@ -1,4 +1,4 @@
-//! What a sink hears of decisions.
+//! Which decisions are sent to an alert sink.
 
 use std::io;
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::webhook::shutdown::FINISH_TIMEOUT;
 
-/// A policy that needs none.
+/// For a policy that needs no Secret.
 #[derive(Clone)]
 struct NoSecrets;
 
@@ -35,13 +35,13 @@ impl SecretSource for NoSecrets {
     }
 }
 
-struct Told {
+struct SinkFixture {
     recorder: Recorder,
     got: UnboundedReceiver<Value>,
 }
 
 /// A recorder whose alerts go to a sink that takes all of them.
-async fn told() -> Told {
+async fn sink_fixture() -> SinkFixture {
     let (sender, got) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -66,10 +66,10 @@ async fn told() -> Told {
         forecast: Arc::default(),
         is_led: Arc::default(),
     };
-    Told { recorder, got }
+    SinkFixture { recorder, got }
 }
 
-impl Told {
+impl SinkFixture {
     async fn record(&self, reason: Reason, decision: Decision, more: Value) {
         let mut request = json!({
             "uid": "u-1", "operation": "DELETE", "namespace": "shop",
@@ -112,50 +112,53 @@ impl Told {
         self.recorder.record(&decided, None, Duration::ZERO).await;
     }
 
-    /// All that the sink was sent.
-    async fn heard(mut self) -> Vec<Value> {
+    /// All that the sink has received.
+    async fn received(mut self) -> Vec<Value> {
         self.recorder.close().await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Ok(body) = self.got.try_recv() {
-            heard.push(body);
+            received.push(body);
         }
-        heard
+        received
     }
 }
 
 #[test]
-fn the_sinks_end_before_the_process_does() {
+fn the_alert_tasks_end_before_the_process_does() {
     assert!(2 * Pace::default().drain < FINISH_TIMEOUT);
 }
 
 #[tokio::test]
-async fn a_sink_hears_once_of_a_history_that_somebody_deletes() {
-    let told = told().await;
+async fn a_deleted_release_history_is_alerted_once() {
+    let sink_fixture = sink_fixture().await;
     for revision in 1..=3 {
         let name = json!({"name": format!("sh.helm.release.v1.web.v{revision}")});
-        told.record(Reason::RecordDeleted, Decision::Deny, name)
+        sink_fixture
+            .record(Reason::RecordDeleted, Decision::Deny, name)
             .await;
     }
-    let summary = "ada was kept from changing Helm's records by hand: Delete of Secret \
+    let summary = "ada was denied changing Helm's records by hand: Delete of Secret \
                    shop/sh.helm.release.v1.web.v1";
     let expected = json!({"summary": summary, "release": "web"});
-    assert_eq!(told.heard().await, [expected]);
+    assert_eq!(sink_fixture.received().await, [expected]);
 }
 
 #[tokio::test]
-async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
+async fn tampering_is_alerted_whatever_the_decision() {
     for decision in [
         Decision::Deny,
         Decision::Warn,
         Decision::Audit,
         Decision::BreakGlass,
     ] {
-        let told = told().await;
+        let sink_fixture = sink_fixture().await;
         let update = json!({"operation": "UPDATE"});
-        told.record(Reason::RecordTampered, decision, update).await;
-        let heard = told.heard().await;
-        assert_eq!(heard.len(), 1, "{decision:?}");
-        let summary = heard[0]["summary"].as_str().unwrap();
+        sink_fixture
+            .record(Reason::RecordTampered, decision, update)
+            .await;
+        let received = sink_fixture.received().await;
+        assert_eq!(received.len(), 1, "{decision:?}");
+        let summary = received[0]["summary"].as_str().unwrap();
         assert!(
             summary.ends_with("by hand: Update of Secret shop/sh.helm.release.v1.web.v3"),
             "{summary}"
@@ -164,18 +167,19 @@ async fn a_sink_hears_of_tampering_whatever_becomes_of_it() {
 }
 
 #[tokio::test]
-async fn a_sink_for_tampering_hears_of_nothing_else() {
-    let told = told().await;
+async fn a_sink_for_tampering_receives_nothing_else() {
+    let sink_fixture = sink_fixture().await;
     for reason in [
         Reason::ObjectDeleted,
         Reason::NotADeployer,
         Reason::NamespaceHoldsReleases,
         Reason::HelmsOwn,
     ] {
-        told.record(reason, Decision::Deny, json!({})).await;
+        sink_fixture.record(reason, Decision::Deny, json!({})).await;
     }
     let rehearsal = json!({"dryRun": true});
-    told.record(Reason::RecordDeleted, Decision::Deny, rehearsal)
+    sink_fixture
+        .record(Reason::RecordDeleted, Decision::Deny, rehearsal)
         .await;
-    assert_eq!(told.heard().await, Vec::<Value>::new());
+    assert_eq!(sink_fixture.received().await, Vec::<Value>::new());
 }

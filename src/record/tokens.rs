@@ -1,8 +1,8 @@
-//! Ends the tokens of grants that are over: deletes the Secrets that they are bound to. Run by the leader
-//! alone.
+//! Revokes the tokens of ended grants by deleting the Secrets that they are bound to. Only the leader runs
+//! this.
 //!
-//! `helm-guard break-glass close` does the same at once; this is for grants that expire, that are revoked by
-//! other means, and for a client that did not get to it.
+//! `helm-guard break-glass close` does the same at once; this is for grants that expire or are revoked by
+//! other means, and for a client that failed halfway.
 //!
 //! Start at [`Tokens::run`].
 
@@ -23,26 +23,26 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::ApiFailure;
 
-/// How often is looked. Of the namespaces that hold emergency accounts only, and there are few.
+/// How often to look. Only the few namespaces that hold emergency accounts are read.
 const PACE: Duration = Duration::from_secs(5);
 
-/// How long one look may take.
+/// How long one round may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Secrets that are looked at in one go; the others wait for the next.
+/// Secrets that are read in one round; the others wait for the next.
 const ROUND: u32 = 200;
 
-/// Ends tokens.
+/// Revokes tokens.
 #[derive(Clone)]
 pub struct Tokens {
     /// Needs `list` and `delete` on Secrets in the namespaces of the emergency accounts, and `get` on grants.
     pub client: Client,
-    /// Which accounts there are.
+    /// The emergency accounts.
     pub policy: Live,
 }
 
 impl Tokens {
-    /// Ends them, for as long as it is polled.
+    /// Runs for as long as it is polled.
     pub async fn run(&self) {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -57,13 +57,13 @@ impl Tokens {
                     None => {
                         complaints.remove(&namespace);
                     }
-                    // Said once, for it goes on until somebody changes the guard's rights.
+                    // Logged once: it goes on until the guard's rights change.
                     Some(error) => {
                         if complaints.insert(namespace.clone()) {
                             tracing::warn!(
                                 namespace,
                                 %error,
-                                "failed to end the tokens of emergency accounts"
+                                "failed to revoke tokens of emergency accounts"
                             );
                         }
                     }
@@ -83,7 +83,7 @@ impl Tokens {
             let (Some(name), Some(grant)) = (metadata.name, labels.get(GRANT_LABEL)) else {
                 continue;
             };
-            // The grant was made before the Secret: one that is not there has been removed.
+            // The grant was created before the Secret: if it is missing, it has been removed.
             let found = grants.get_opt(grant).await?;
             let longest = self.policy.load().emergencies().longest();
             if !is_over(found.as_ref(), longest, Timestamp::now()) {
@@ -97,7 +97,7 @@ impl Tokens {
                 ..DeleteParams::default()
             };
             match secrets.delete(&name, &unchanged).await {
-                Ok(_) => tracing::info!(grant, namespace, "ended the token of a grant"),
+                Ok(_) => tracing::info!(grant, namespace, "revoked the token of an ended grant"),
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,19 +1,19 @@
-//! Follows emergency changes until they are settled. Run by the leader alone.
+//! Follows emergency changes until they are resolved. Only the leader runs this.
 //!
 //! Invariants
-//! - The rule is [`helm_guard_core::breakglass::settle`]; here it is only asked, with what is seen.
-//! - A state is written with the resource version of what it was made from, and told (event, metric) by who
-//!   wrote it, after it was written: of two leaders, or of one that starts again, one tells it.
-//! - Alerts are told at least once: what a sink has taken is noted in the change (`status.announced`), and
-//!   what is not there is told, by whoever leads then ([`announcing`]).
-//! - All there is to know is in the cluster: a leader that starts anew goes on where the last stopped.
+//! - The rules are in [`helm_guard_core::breakglass::settle`]; this module feeds them with what it observes.
+//! - A state is written with the resource version that it was computed from, and announced (event, metric)
+//!   after the write and by its writer. With two leaders, or after a restart, it is announced once.
+//! - Alerts are sent at least once: the change lists the alerts that a sink has accepted
+//!   (`status.announced`), and the current leader sends those that are missing ([`announcing`]).
+//! - All state is in the cluster: a new leader continues where the last one stopped.
 //!
 //! Start at [`Tracker::run`].
 
 mod announcing;
-mod book;
 mod change;
 mod grouping;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +46,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use self::{announcing::Announcements, book::Book, change::Key};
+use self::{announcing::Announcements, change::Key, queue::ChangeQueue};
 use super::{
     Recorder,
     events::{NOTE_BYTES, Note},
@@ -59,30 +59,30 @@ use crate::{
     releases::{ReleaseState, Releases},
 };
 
-/// Settled changes and ended grants are kept this long: an incident's review comes weeks after it.
+/// Resolved changes and ended grants are retained this long: the review of an incident comes weeks later.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Changes that are looked at in one go; the others wait for the next.
+/// Changes that are looked at in one round; the others wait for the next.
 const ROUND: usize = 100;
 
 /// How long the removal of old objects may take.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often what happens.
+/// Intervals.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Whether anything is due.
+    /// Checking whether anything is due.
     pub tick: Duration,
-    /// A look at a change that nobody has seen in the cluster yet.
+    /// Looking at a change that has not been seen in the cluster yet.
     pub pending: Duration,
-    /// A look at one that is open.
+    /// Looking at an open change.
     pub open: Duration,
-    /// The removal of what is old.
+    /// Removing old objects.
     pub sweep: Duration,
 }
 
 impl Default for Pace {
-    /// A release that changes is looked at within a second; the rest is for edits by hand.
+    /// A change of the release is noticed within a second; these are for edits by hand.
     fn default() -> Self {
         Self {
             tick: Duration::from_secs(1),
@@ -101,15 +101,15 @@ pub struct Tracker {
     pub client: Client,
     /// What is declared.
     pub releases: Releases,
-    /// What is there.
+    /// The live objects.
     pub objects: Arc<Objects>,
     /// Events, alerts and metrics.
     pub recorder: Arc<Recorder>,
-    /// How often.
+    /// Intervals.
     pub pace: Pace,
 }
 
-/// The figures are the leader's: who leads no more shows none.
+/// The gauges belong to the leader: a replica that lost leadership shows none.
 struct Shown<'a>(&'a Recorder);
 
 impl Drop for Shown<'_> {
@@ -119,7 +119,7 @@ impl Drop for Shown<'_> {
 }
 
 impl Tracker {
-    /// Follows, for as long as it is polled.
+    /// Runs for as long as it is polled.
     pub async fn run(&self) {
         let _shown = Shown(&self.recorder);
         let api: Api<EmergencyChange> = Api::all(self.client.clone());
@@ -128,64 +128,64 @@ impl Tracker {
             .boxed();
         let mut ticks = tokio::time::interval(self.pace.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut book = Book::default();
+        let mut queue = ChangeQueue::default();
         let mut announcements = Announcements::default();
         let mut generation = None;
         let mut swept: Option<Instant> = None;
-        let mut said = false;
+        let mut log_removal = false;
         loop {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
-                        said = false;
-                        book.take(event, Instant::now());
+                        log_removal = false;
+                        queue.take(event, Instant::now());
                     }
                     Some(Err(error)) => {
                         let failure = ApiFailure::from(&error);
-                        // Where the kind is not installed, or the rights for it, this goes on for ever.
-                        if !said && failure.is_forbidden() {
+                        // If the kind or the rights for it are not installed, this goes on indefinitely.
+                        if !log_removal && failure.is_forbidden() {
                             tracing::warn!(
                                 error = %failure,
-                                "emergency changes are not followed, for want of rights: see deploy/break-glass"
+                                "missing RBAC permissions: emergency changes are not followed, see deploy/break-glass"
                             );
-                        } else if !said && !failure.is_not_found() {
+                        } else if !log_removal && !failure.is_not_found() {
                             tracing::warn!(error = %failure, "failed to watch emergency changes");
                         }
-                        said = true;
+                        log_removal = true;
                     }
                     None => return,
                 },
                 _ = ticks.tick() => {
-                    if !book.is_complete() {
+                    if !queue.is_complete() {
                         continue;
                     }
-                    self.announce(&mut book, &mut announcements).await;
+                    self.announce(&mut queue, &mut announcements).await;
                     if !self.releases.readiness().ready {
                         continue;
                     }
                     let now = self.releases.generation();
                     if generation.replace(now) != Some(now) {
-                        book.all_due();
+                        queue.all_due();
                     }
-                    for key in book.due(Instant::now(), ROUND) {
-                        self.look(&mut book, &key).await;
+                    for key in queue.due(Instant::now(), ROUND) {
+                        self.check(&mut queue, &key).await;
                     }
                     if swept.is_none_or(|swept| swept.elapsed() >= self.pace.sweep) {
                         swept = Some(Instant::now());
-                        let sweeping = self.sweep(&book);
+                        let sweeping = self.sweep(&queue);
                         let _ = tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await;
                     }
-                    let sweeping = self.sweep_void(&book);
+                    let sweeping = self.sweep_void(&queue);
                     let _ = tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await;
-                    self.recorder.metrics.emergency_changes(Some(&book.by_state()));
+                    self.recorder.metrics.emergency_changes(Some(&queue.by_state()));
                 }
             }
         }
     }
 
-    /// Looks at one change, and writes the state that it has come to.
-    async fn look(&self, book: &mut Book, key: &Key) {
-        let Some(change) = book.get(key) else {
+    /// Looks at one change, and writes its new state.
+    async fn check(&self, queue: &mut ChangeQueue, key: &Key) {
+        let Some(change) = queue.get(key) else {
             return;
         };
         let state = change.status.clone().unwrap_or_default().state;
@@ -196,23 +196,23 @@ impl Tracker {
         let now = Timestamp::now();
         let next = self.next(change, state, now).await;
         let next = next.unwrap_or_else(|failure| {
-            tracing::warn!(change = %key, error = %failure, "failed to look at what an emergency changed");
+            tracing::warn!(change = %key, error = %failure, "failed to read the object of an emergency change");
             settle::blind(&change.spec, state, now, &failure.to_string())
         });
         match next {
-            None => book.look_again(key, Instant::now() + pause),
+            None => queue.schedule(key, Instant::now() + pause),
             Some(next) => match self.write(change, &next, now).await {
                 Ok(written) => {
-                    self.tell(&written);
-                    book.put(written, Instant::now() + pause);
+                    self.announce_state(&written);
+                    queue.put(written, Instant::now() + pause);
                 }
-                // Somebody else wrote, or it is gone: the watch tells.
+                // Another writer was faster, or it is gone: the watch reports it.
                 Err(failure) if matches!(failure.code, Some(404 | 409)) => {
-                    book.look_again(key, Instant::now() + self.pace.pending);
+                    queue.schedule(key, Instant::now() + self.pace.pending);
                 }
                 Err(failure) => {
                     tracing::warn!(change = %key, error = %failure, "failed to write the state of an emergency change");
-                    book.look_again(key, Instant::now() + pause);
+                    queue.schedule(key, Instant::now() + pause);
                 }
             },
         }
@@ -248,7 +248,7 @@ impl Tracker {
             namespace: &object.namespace,
             name: object.name.as_str().into(),
         };
-        let standing = self.releases.standing(&release, &named);
+        let standing = self.releases.release_state(&release, &named);
         let declared: Option<Value> = match &standing {
             ReleaseState::Deployed {
                 object: Some(object),
@@ -258,7 +258,7 @@ impl Tracker {
         };
         let standing = match &standing {
             ReleaseState::Gone => settle::DeclaredState::Gone,
-            // What is declared in another version does not compare.
+            // Values in another API version cannot be compared.
             ReleaseState::Deployed {
                 object: Some(object),
                 ..
@@ -267,7 +267,7 @@ impl Tracker {
                 revision: *revision,
                 object: declared.as_ref(),
             },
-            ReleaseState::Unsaid => settle::DeclaredState::Unsaid,
+            ReleaseState::Unknown => settle::DeclaredState::Unsaid,
         };
         let shape = builtin().lookup(group, version, &object.kind);
         Ok(settle::settle(&Sight {
@@ -314,7 +314,7 @@ impl Tracker {
         }
     }
 
-    fn tell(&self, change: &EmergencyChange) {
+    fn announce_state(&self, change: &EmergencyChange) {
         let status = change.status.clone().unwrap_or_default();
         let (spec, state) = (&change.spec, status.state);
         tracing::info!(
@@ -323,7 +323,7 @@ impl Tracker {
             message = status.message,
             user = spec.user,
             ticket = spec.ticket,
-            "an emergency change has come to a new state"
+            "emergency change state changed"
         );
         if state.is_resolved() {
             self.recorder.metrics.settled(state);
@@ -333,9 +333,9 @@ impl Tracker {
         }
     }
 
-    /// Removes the oldest of what never came to be, where there is very much of it.
-    async fn sweep_void(&self, book: &Book) {
-        let surplus = book.surplus_void(MOST_VOID, Timestamp::now());
+    /// Removes the oldest void changes if there are too many of them.
+    async fn sweep_void(&self, queue: &ChangeQueue) {
+        let surplus = queue.excess_void(MOST_VOID, Timestamp::now());
         for change in surplus.into_iter().take(ROUND) {
             self.remove(change).await;
         }
@@ -348,13 +348,13 @@ impl Tracker {
         let removed = api
             .delete(&name, &unchanged(change.metadata.uid.clone()))
             .await;
-        said("emergency change", &name, removed.err());
+        log_removal("emergency change", &name, removed.err());
     }
 
-    /// Removes what nobody asks about any more.
-    async fn sweep(&self, book: &Book) {
+    /// Removes expired changes and grants.
+    async fn sweep(&self, queue: &ChangeQueue) {
         let now = Timestamp::now();
-        for change in book.settled_before(now, RETENTION) {
+        for change in queue.settled_before(now, RETENTION) {
             self.remove(change).await;
         }
         let deadline = Instant::now() + SWEEP_TIMEOUT;
@@ -370,7 +370,7 @@ impl Tracker {
             let removed = api
                 .delete(&name, &unchanged(grant.metadata.uid.clone()))
                 .await;
-            said("break-glass grant", &name, removed.err());
+            log_removal("break-glass grant", &name, removed.err());
         }
     }
 }
@@ -385,10 +385,10 @@ fn unchanged(uid: Option<String>) -> DeleteParams {
     }
 }
 
-fn said(what: &str, name: &str, error: Option<kube::Error>) {
+fn log_removal(what: &str, name: &str, error: Option<kube::Error>) {
     match error.map(ApiFailure::from) {
-        None => tracing::info!(what, name, "removed what has long been over"),
-        Some(error) => tracing::warn!(what, name, %error, "failed to remove what is over"),
+        None => tracing::info!(what, name, "garbage-collected expired object"),
+        Some(error) => tracing::warn!(what, name, %error, "failed to remove expired object"),
     }
 }
 

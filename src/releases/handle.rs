@@ -109,16 +109,13 @@ impl Releases {
         let incomplete = named(views.iter().filter(|view| view.has_problems()));
         let warnings = [
             ("unreadable release records", unreadable),
+            ("release records with unreadable documents", incomplete),
             (
-                "release records with documents that are not read",
-                incomplete,
-            ),
-            (
-                "releases that are read again for each request because the index has no room for them",
+                "releases beyond the index memory limit, read again for each request",
                 outlined,
             ),
             (
-                "releases that are not guarded because the index has no room for them",
+                "releases that are not guarded: index memory limit reached",
                 over_budget,
             ),
         ];

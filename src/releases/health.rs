@@ -79,13 +79,13 @@ pub struct Stats {
 pub struct ReleaseInfo {
     /// The release's name.
     pub release: String,
-    /// Its namespace; that of its records while no body has been read.
+    /// Its namespace; that of its records until a body has been read.
     pub namespace: String,
-    /// Chart name; empty while no body has been read.
+    /// Chart name; empty until a body has been read.
     pub chart: String,
-    /// Chart version, likewise.
+    /// Chart version; empty until a body has been read.
     pub chart_version: String,
-    /// The chart's `appVersion`, likewise.
+    /// The chart's `appVersion`; empty until a body has been read.
     pub app_version: String,
     /// The newest revision's status.
     pub status: Status,

@@ -54,7 +54,7 @@ impl WatchScope {
     }
 }
 
-/// A demand of the index to the fetcher.
+/// A demand of the index on the fetcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Fetch this record's body, at this state or a later one.
@@ -373,7 +373,7 @@ impl Index {
         read.content = less;
         if OVER_BUDGET.may_log(&key.storage.namespace) {
             let full_size = read.content.missing();
-            tracing::warn!(record = %key, full_size, "the index has no room for a release record");
+            tracing::warn!(record = %key, full_size, "index memory limit reached: a release record is not stored in full");
         }
         self.changed(&key.storage);
     }

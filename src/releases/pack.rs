@@ -35,10 +35,10 @@ pub enum PackError {
     #[error("failed to read declared objects: their block does not decompress")]
     Block,
     /// There is no object at this position.
-    #[error("failed to read a declared object: there is none where it should be")]
+    #[error("failed to read a declared object: it is missing in its block")]
     Object,
     /// Only its key is stored.
-    #[error("failed to read a declared object: there is no memory to keep it")]
+    #[error("failed to read a declared object: only its name is stored")]
     LeftOut,
 }
 

@@ -301,7 +301,7 @@ async fn unreadable_documents_are_reported_and_counted_and_the_others_count() {
 
     assert_eq!(running.indexed(), expected_images(&[(1, "a:1")]));
     let warnings = running.releases.readiness().warnings;
-    let expected = "release records with documents that are not read: shop/web";
+    let expected = "release records with unreadable documents: shop/web";
     assert_eq!(warnings, [expected]);
     let stats = running.releases.stats();
     assert_eq!((stats.unreadable, stats.document_problems), (0, 2));

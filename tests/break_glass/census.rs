@@ -7,7 +7,7 @@ use std::{
 
 use helm_guard::{
     cluster::client::{Target, connect},
-    record::changes::{Changes, Scope, Unkept, census::Census},
+    record::changes::{Changes, PersistError, Scope, census::Census},
 };
 use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::Limits};
 use serde_json::json;
@@ -42,7 +42,7 @@ fn another_replica_counts_the_records_of_each_user() {
     let client = client.unwrap();
     let keep = |changes: &Changes, spec: EmergencyChangeSpec| {
         let deadline = Instant::now() + Duration::from_secs(10);
-        runtime.block_on(changes.keep(&spec, deadline))
+        runtime.block_on(changes.store(&spec, deadline))
     };
     let first = Changes::new(client.clone(), Arc::default()).within(limits);
     keep(&first, spec("census-ada", "[]")).unwrap();
@@ -57,6 +57,6 @@ fn another_replica_counts_the_records_of_each_user() {
         keep(&second, spec("census-ada", &patch)).err()
     });
     let (scope, limit) = (Scope::Identity, 1);
-    assert_eq!(full, Unkept::Full { scope, limit });
+    assert_eq!(full, PersistError::Full { scope, limit });
     keep(&second, spec("census-bob", "[]")).unwrap();
 }

@@ -1,7 +1,7 @@
-//! What is said, before anybody decides how.
+//! The content of an alert, independent of its format.
 //!
-//! Everything in an [`Alert`] is bounded and free of control characters: parts of it are written by
-//! whoever broke the glass, and it goes to places that give a meaning to what they are sent.
+//! Everything in an [`Alert`] is bounded and free of control characters: parts of it come from the
+//! break-glass user, and sinks may interpret what they receive.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
@@ -16,32 +16,32 @@ use helm_guard_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// The longest sentence, in characters: `PagerDuty` takes 1024, a phone shows fewer.
+/// Maximum length of the summary, in characters: `PagerDuty` accepts 1024, a phone shows fewer.
 const SUMMARY_CHARS: usize = 300;
 
-/// The longest value of one line, in characters.
+/// Maximum length of a one-line value, in characters.
 const LINE_CHARS: usize = 512;
 
-/// The longest reason, in characters.
+/// Maximum length of the reason, in characters.
 const REASON_CHARS: usize = 2048;
 
-/// The longest list of fields, in characters.
+/// Maximum length of the list of fields, in characters.
 const FIELDS_CHARS: usize = 16 * 1024;
 
-/// The longest patch, in characters: the longest that a record keeps.
+/// Maximum length of the patch, in characters: that of a stored patch.
 const PATCH_CHARS: usize = 64 * 1024;
 
-/// How long an alert stands that nothing takes back.
-const STANDS: SignedDuration = SignedDuration::from_hours(1);
+/// How long an alert is active if nothing resolves it.
+const ACTIVE_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long an overdue change stays an alert where only time takes it back. The tracker takes it back
-/// when it is settled.
-pub(super) const OVERDUE_STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long an overdue change is active if nothing resolves it. The tracker resolves the alert with the
+/// change.
+pub(super) const OVERDUE_ACTIVE_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How bad it is.
+/// Severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Good to know.
+    /// For information.
     Info,
     /// To be looked at today.
     Warning,
@@ -49,32 +49,31 @@ pub enum Severity {
     Critical,
 }
 
-/// Whether it begins or ends.
+/// Whether the alert is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It is so.
+    /// Active.
     Firing,
-    /// It is so no more.
+    /// Resolved.
     Resolved,
 }
 
-/// Something that somebody should know.
+/// A notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What it is about.
+    /// The kind of event.
     pub kind: AlertKind,
-    /// Whether it begins or ends.
+    /// Whether it is active or resolved.
     pub status: Status,
-    /// What the alerts of one matter have in common: what a [`AlertKind::Settled`] ends is what had
-    /// the same key before.
+    /// Identifies the incident: a [`AlertKind::Settled`] alert resolves the earlier alerts with the same key.
     pub key: String,
-    /// A sentence.
+    /// A one-sentence summary.
     pub summary: String,
-    /// When this is said.
+    /// When the alert was raised.
     pub at: Timestamp,
-    /// Since when it is so.
+    /// When the event started.
     pub since: Timestamp,
-    /// When it is so no more, if nobody says so before.
+    /// When the alert expires, if nothing resolves it before.
     pub until: Timestamp,
     details: BTreeMap<Detail, String>,
 }
@@ -82,40 +81,40 @@ pub struct Alert {
 /// Release records that were changed or deleted by hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Tampering<'a> {
-    /// Who did it.
+    /// The user.
     pub user: &'a str,
-    /// What was done: `Update`, `Delete`.
+    /// The operation: `Update`, `Delete`.
     pub operation: &'a str,
-    /// To what: `Secret shop/sh.helm.release.v1.web.v3`.
+    /// The object: `Secret shop/sh.helm.release.v1.web.v3`.
     pub object: &'a str,
-    /// Namespace and name of the release, where it is known.
+    /// Namespace and name of the release, if known.
     pub release: Option<(&'a str, &'a str)>,
-    /// What became of it.
+    /// The decision.
     pub decision: Decision,
-    /// When.
+    /// The time.
     pub at: Timestamp,
 }
 
 /// Denials above the rate of the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Denials<'a> {
-    /// More than so many.
+    /// The threshold.
     pub above: u32,
-    /// In how much time.
+    /// The window.
     pub within: Span,
-    /// Whose the last one was.
+    /// The user of the last one.
     pub user: &'a str,
-    /// What the last one was about.
+    /// The object of the last one.
     pub object: &'a str,
-    /// When the last one was.
+    /// The time of the last one.
     pub at: Timestamp,
 }
 
 impl Alert {
-    /// Somebody broke the glass.
-    pub fn broke_glass(change: &EmergencyChangeSpec) -> Self {
+    /// A break-glass user changed something.
+    pub fn break_glass(change: &EmergencyChangeSpec) -> Self {
         let summary = format!(
-            "{} broke the glass: {} of {} (release {})",
+            "{} used break-glass: {} of {} (release {})",
             change.user,
             operation(change.operation),
             object(change),
@@ -126,7 +125,7 @@ impl Alert {
         alert
     }
 
-    /// A change is neither in the chart nor gone in time.
+    /// A change is overdue: it is neither in the chart nor reverted.
     pub fn overdue(change: &EmergencyChangeSpec, now: Timestamp) -> Self {
         let summary = format!(
             "overdue: the emergency {} of {} by {} is not in the chart of release {}",
@@ -136,11 +135,11 @@ impl Alert {
             release(change),
         );
         let mut alert = Self::about(change, AlertKind::Overdue, &summary, now);
-        alert.until = after(now, OVERDUE_STANDS);
+        alert.until = after(now, OVERDUE_ACTIVE_FOR);
         alert.with(Detail::State, State::Overdue.as_str())
     }
 
-    /// A change was settled, by `revision` where a revision did it.
+    /// A change was resolved, by `revision` if a revision did it.
     pub fn settled(
         change: &EmergencyChangeSpec,
         state: State,
@@ -176,12 +175,12 @@ impl Alert {
             at,
         } = *tampering;
         let did = match decision {
-            Decision::Deny => "was kept from changing",
+            Decision::Deny => "was denied changing",
             _ => "changed",
         };
         let summary = format!("{user} {did} Helm's records by hand: {operation} of {object}");
         let (namespace, name) = release.unwrap_or_default();
-        // A history that is deleted is one matter, and who does it in a loop is told of once.
+        // The deletion of a history is one incident, and a user who does it in a loop causes one alert.
         let what = match release {
             Some((namespace, name)) => format!("{namespace}/{name}"),
             None => object.to_owned(),
@@ -195,7 +194,7 @@ impl Alert {
             .with(Detail::Release, name)
     }
 
-    /// More denials than the policy says.
+    /// More denials than the policy's threshold.
     pub fn denials(denials: &Denials<'_>) -> Self {
         let Denials {
             above,
@@ -216,7 +215,7 @@ impl Alert {
         alert
     }
 
-    /// One record a request and release, so that is what its alerts have in common.
+    /// The key is the record: one per request and release.
     fn about(change: &EmergencyChangeSpec, kind: AlertKind, summary: &str, at: Timestamp) -> Self {
         let release = &change.release;
         let key = format!(
@@ -257,12 +256,12 @@ impl Alert {
             summary: clean(summary, SUMMARY_CHARS),
             at,
             since: at,
-            until: after(at, STANDS),
+            until: after(at, ACTIVE_FOR),
             details: BTreeMap::new(),
         }
     }
 
-    /// With one thing more said; an empty text says nothing.
+    /// With one more detail; an empty text adds nothing.
     #[must_use]
     pub fn with(mut self, detail: Detail, value: &str) -> Self {
         let value = match detail {
@@ -277,19 +276,19 @@ impl Alert {
         self
     }
 
-    /// What is said beside the sentence, in order.
+    /// The details, in order.
     pub fn details(&self) -> impl Iterator<Item = (Detail, &str)> {
         self.details
             .iter()
             .map(|(detail, value)| (*detail, value.as_str()))
     }
 
-    /// One of them.
+    /// A detail.
     pub fn detail(&self, detail: Detail) -> Option<&str> {
         self.details.get(&detail).map(String::as_str)
     }
 
-    /// What a placeholder of a template stands for.
+    /// The value of a template placeholder.
     pub fn value(&self, name: Name) -> Cow<'_, str> {
         match name {
             Name::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
@@ -304,7 +303,7 @@ impl Alert {
 }
 
 impl Severity {
-    /// How bad it is.
+    /// The severity of a kind.
     pub fn of(kind: AlertKind) -> Self {
         match kind {
             AlertKind::Settled => Self::Info,
@@ -320,7 +319,7 @@ impl Severity {
         }
     }
 
-    /// The word, which is the same everywhere.
+    /// The name, the same for all sinks.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -331,7 +330,7 @@ impl Severity {
 }
 
 impl Status {
-    /// Alertmanager's words.
+    /// The name in Alertmanager's terms.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -378,12 +377,12 @@ pub(super) fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.checked_add(time).unwrap_or(at)
 }
 
-/// One line, without what a terminal or a chat would take for an order, and not too long.
+/// One line, without characters that a terminal or a chat would interpret, cut to a maximum length.
 fn clean(text: &str, chars: usize) -> String {
     cut(text.chars().map(printable), chars)
 }
 
-/// The same, in several lines.
+/// The same, with line breaks.
 fn clean_lines(text: &str, chars: usize) -> String {
     let keep = |c| if c == '\n' { c } else { printable(c) };
     cut(text.chars().map(keep), chars)
@@ -404,8 +403,8 @@ fn cut(text: impl Iterator<Item = char>, chars: usize) -> String {
     cut
 }
 
-/// Besides control characters, those that turn the direction of text: with them a name reads as
-/// another one.
+/// Rejects control characters, and those that change the direction of text, which make one name look like
+/// another.
 fn printable(c: char) -> char {
     let turns =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

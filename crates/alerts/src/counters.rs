@@ -1,4 +1,4 @@
-//! What became of alerts, as metrics.
+//! Metrics about the delivery of alerts.
 
 use helm_guard_core::api::policy::alerts::AlertKind;
 use prometheus_client::{
@@ -7,16 +7,16 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What became of an alert for one sink.
+/// The outcome of an alert for one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The sink took it.
+    /// The sink accepted it.
     Sent,
-    /// The sink refused it, or did not take it for too long.
+    /// The sink rejected it, or did not accept it in time.
     Failed,
-    /// The queue was full, or the sink was taken out of the policy.
+    /// The queue was full, or the sink was removed from the policy.
     Dropped,
-    /// It had been said a moment ago.
+    /// It was sent a moment ago.
     Deduplicated,
 }
 
@@ -51,7 +51,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Shows them in scrapes.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "helm_guard_alerts",
@@ -71,13 +71,13 @@ impl Counters {
         self.alerts.get_or_create(&labels).inc();
     }
 
-    /// How many there were.
+    /// The current value of a counter.
     pub fn counted(&self, sink: &str, kind: AlertKind, outcome: Outcome) -> u64 {
         let labels = labels(sink, kind, outcome);
         self.alerts.get(&labels).map_or(0, |counter| counter.get())
     }
 
-    /// The alerts that wait for a sink, the one being sent included.
+    /// The alerts that wait for a sink, including the one being sent.
     pub fn queued(&self, sink: &str) -> Gauge {
         let label = SinkLabel {
             sink: sink.to_owned(),

@@ -1,5 +1,5 @@
-//! Alerts of emergency changes that this replica tells itself: those that are on no record, and all of them
-//! while no replica leads. The others are told by the leader, from their records (its tracker).
+//! Alerts about emergency changes that this replica sends itself: those without a stored record, and all of
+//! them while no replica leads. The leader sends the others, from the records (its tracker).
 //!
 //! Invariants
 //! - An identity that makes very many changes raises one alert for each up to the policy's rate, and one for
@@ -29,22 +29,22 @@ use crate::{
 /// Identities that are counted at a time. They are those of the policy, and members of its groups.
 const IDENTITIES: usize = 1024;
 
-/// What is known of the changes of each identity.
+/// The recent changes of each identity.
 #[derive(Debug, Default)]
 pub struct EmergencyAlerts(Mutex<HashMap<String, Identity>>);
 
 #[derive(Debug)]
 struct Identity {
-    /// The last changes: when, and what was done.
+    /// The last changes: time and operation.
     recent: VecDeque<(Timestamp, Option<String>)>,
-    /// What is to be told together.
+    /// The changes to be grouped in one alert.
     together: ChangeSummary,
-    /// When some were told together.
+    /// When the last group was sent.
     told: Option<Timestamp>,
 }
 
 impl EmergencyAlerts {
-    /// Takes note of a change. What is to be told of it at once, if anything.
+    /// Counts a change. Returns the alert to send at once, if any.
     pub fn changed(
         &self,
         change: &EmergencyChangeSpec,
@@ -56,7 +56,7 @@ impl EmergencyAlerts {
         if !identities.contains_key(&change.user) && identities.len() >= IDENTITIES {
             identities.retain(|_, identity| !identity.is_idle(now, rate));
             if identities.len() >= IDENTITIES {
-                return Some(Alert::broke_glass(change));
+                return Some(Alert::break_glass(change));
             }
         }
         let identity = identities
@@ -71,24 +71,24 @@ impl EmergencyAlerts {
             return None;
         }
         if identity.is_within(rate, now, what) {
-            return Some(Alert::broke_glass(change));
+            return Some(Alert::break_glass(change));
         }
         identity.together.add(change, trace);
         identity.due(rate, now)
     }
 
-    /// What has waited for long enough.
+    /// The groups whose window is over.
     pub fn due(&self, rate: AlertRate, now: Timestamp) -> Vec<Alert> {
         let mut identities = self.0.lock();
         let due = identities.values_mut();
         due.filter_map(|identity| identity.due(rate, now)).collect()
     }
 
-    /// Whatever waits.
+    /// All remaining groups.
     pub fn rest(&self, rate: AlertRate, now: Timestamp) -> Vec<Alert> {
         let mut identities = self.0.lock();
         let rest = identities.values_mut();
-        rest.filter_map(|identity| identity.tell(rate, now))
+        rest.filter_map(|identity| identity.take_group(rate, now))
             .collect()
     }
 }
@@ -101,7 +101,7 @@ impl Identity {
             })
     }
 
-    /// Counts a change. Whether it may be told by itself.
+    /// Counts a change. Returns whether it gets an alert of its own.
     fn is_within(&mut self, rate: AlertRate, now: Timestamp, what: Option<String>) -> bool {
         let above = usize::try_from(rate.above).unwrap_or(usize::MAX);
         let before = self.recent.iter().rev().nth(above.saturating_sub(1));
@@ -115,10 +115,12 @@ impl Identity {
 
     fn due(&mut self, rate: AlertRate, now: Timestamp) -> Option<Alert> {
         let is_due = |told: Timestamp| now.duration_since(told) >= rate.within.get();
-        self.told.is_none_or(is_due).then(|| self.tell(rate, now))?
+        self.told
+            .is_none_or(is_due)
+            .then(|| self.take_group(rate, now))?
     }
 
-    fn tell(&mut self, rate: AlertRate, now: Timestamp) -> Option<Alert> {
+    fn take_group(&mut self, rate: AlertRate, now: Timestamp) -> Option<Alert> {
         if self.together.is_empty() {
             return None;
         }

@@ -1,15 +1,15 @@
-//! Alerts and tickets: tells the sinks of the policy what somebody should know.
+//! Alerts and tickets: notifies the sinks of the policy.
 //!
-//! [`Alerts::raise`] puts an [`Alert`] into the queue of each sink that wants it and returns. Each sink
-//! has a task of its own ([`worker`]) that renders, sends and tries again.
+//! [`Alerts::raise`] puts an [`Alert`] into the queue of each sink that wants its kind, and returns. Each
+//! sink has a task of its own ([`worker`]) that renders, sends and retries.
 //!
 //! Invariants
-//! - Raising never waits: a sink that is down costs no request anything.
-//! - Nothing is lost uncounted: what does not fit a queue, is said twice or cannot be delivered has its
-//!   own [`Outcome`].
-//! - Requests go where the policy says and nowhere else: no redirect is followed, no proxy is asked,
-//!   and nothing of an answer but its status and `Retry-After` is read.
-//! - No address, header or key is in a log line, an error or a metric: sinks are known by name.
+//! - Raising never waits: a sink that is down delays no request.
+//! - Every lost alert is counted: one that does not fit the queue, is a duplicate, or cannot be delivered has
+//!   its own [`Outcome`].
+//! - Requests only go where the policy says: no redirect is followed, no proxy is used, and only the status
+//!   and `Retry-After` of an answer are read.
+//! - No address, header or key is in a log line, an error or a metric: they name sinks only.
 //!
 //! Start at [`Alerts`].
 
@@ -51,21 +51,21 @@ use self::{
     alert::{Denials, Status},
     post::{Dial, Tcp},
     rate::Rate,
-    worker::{Orders, Queued, Worker},
+    worker::{Queued, Worker, WorkerInputs},
 };
 
-/// Alerts that wait for a sink. More than this is a loop, and its first alerts tell the story.
+/// Alerts that wait for a sink. More than this is a loop, and its first alerts tell enough.
 const QUEUE: usize = 1024;
 
-/// Within this time the same thing is said to a sink once: whoever raises an alert may do so again
-/// after a restart or on another replica's behalf.
+/// Within this time a sink gets the same alert once: it may be raised again after a restart, or by another
+/// replica.
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// What was said is remembered of so many alerts a sink; what is not is said again.
+/// How many sent alerts are remembered per sink; others may be sent again.
 const REMEMBERED: usize = 4096;
 
-/// Tasks of sinks, beyond which one that leaves gets a single try.
-const LEAVING: usize = 64;
+/// Tasks of removed sinks; beyond this number, a removed sink gets a single attempt.
+const MAX_REMOVED_SINKS: usize = 64;
 
 /// The sending end: cheap to clone, and the same for all clones.
 #[derive(Clone)]
@@ -81,29 +81,29 @@ struct Shared {
     start: Start,
     counters: Counters,
     tasks: TaskTracker,
-    /// The end of all sinks, also of those that are leaving.
+    /// Stops all sinks, including those that are being removed.
     end: CancellationToken,
 }
 
 /// Starts the task of a sink.
-type Start = Box<dyn Fn(Orders) + Send + Sync>;
+type Start = Box<dyn Fn(WorkerInputs) + Send + Sync>;
 
-/// Where alerts go now.
+/// The current sinks.
 #[derive(Default)]
 struct Route {
-    lanes: Vec<Arc<Lane>>,
+    lanes: Vec<Arc<SinkHandle>>,
     plan: Plan,
 }
 
-/// What is not said twice in a row: an end is another thing than its beginning.
-type What = (AlertKind, Status, String);
+/// The identity for deduplication: a resolution is not a duplicate of its first alert.
+type AlertIdentity = (AlertKind, Status, String);
 
-/// The way to one sink.
-struct Lane {
+/// The queue and the settings of one sink.
+struct SinkHandle {
     name: Arc<str>,
     sink: watch::Sender<Arc<Sink>>,
     queue: mpsc::Sender<Queued>,
-    said: Mutex<HashMap<What, Instant>>,
+    sent: Mutex<HashMap<AlertIdentity, Instant>>,
     retire: CancellationToken,
 }
 
@@ -126,7 +126,7 @@ impl Alerts {
         Self::over(Tcp, secrets, counters, Pace::default())
     }
 
-    /// The same over connections made by `dial`, in another pace.
+    /// The same over connections made by `dial`, with other timing.
     fn over<D: Dial>(dial: D, secrets: impl SecretSource, counters: Counters, pace: Pace) -> Self {
         let (tasks, counted) = (TaskTracker::new(), counters.clone());
         let spawner = tasks.clone();
@@ -152,36 +152,36 @@ impl Alerts {
         }
     }
 
-    /// Puts a plan in force. A sink that stays keeps its queue, and goes on with its new settings;
-    /// one that is gone gets what is queued for it once more, without another try.
+    /// Applies a plan. A sink that stays keeps its queue and gets its new settings; one that is removed gets
+    /// its queued alerts in one last attempt.
     pub fn apply(&self, plan: &Plan) {
         self.replace(plan, Vec::new());
     }
 
-    /// The same, and tells the sinks of the plan before: each with the settings that it had, so that nobody
-    /// takes a sink away, or turns it elsewhere, unheard.
+    /// The same, and notifies the sinks of the previous plan with their previous settings, so that nobody can
+    /// remove or redirect a sink unnoticed.
     pub fn replace(&self, plan: &Plan, farewell: Vec<Alert>) {
         let _one_at_a_time = self.shared.applying.lock();
         let old = self.shared.route.load_full();
         for alert in farewell {
             let alert = old.finish(alert);
-            for lane in &old.lanes {
-                let sink = Arc::clone(&lane.sink.borrow());
+            for sink_handle in &old.lanes {
+                let sink = Arc::clone(&sink_handle.sink.borrow());
                 let stays = plan.sinks.contains(&sink);
                 if !sink.wants(alert.kind) {
                     continue;
                 }
                 if stays {
-                    lane.enqueue(&alert, None, &self.shared.counters);
+                    sink_handle.enqueue(&alert, None, &self.shared.counters);
                 } else {
-                    self.leave(&sink, &alert);
+                    self.retire(&sink, &alert);
                 }
             }
         }
         let lanes = plan
             .sinks
             .iter()
-            .map(|sink| self.lane(&old, sink))
+            .map(|sink| self.sink_handle(&old, sink))
             .collect();
         if old.plan.denials != plan.denials {
             *self.shared.rate.lock() = plan.denials.map(Rate::new);
@@ -190,87 +190,94 @@ impl Alerts {
             lanes,
             plan: plan.clone(),
         }));
-        for lane in &old.lanes {
-            if !plan.sinks.iter().any(|sink| *sink.name == *lane.name) {
-                lane.retire.cancel();
+        for sink_handle in &old.lanes {
+            if !plan
+                .sinks
+                .iter()
+                .any(|sink| *sink.name == *sink_handle.name)
+            {
+                sink_handle.retire.cancel();
             }
         }
     }
 
-    /// Tells a sink that goes one thing more, by a task that ends when it is delivered.
-    fn leave(&self, sink: &Arc<Sink>, alert: &Arc<Alert>) {
-        let lane = self.start(sink);
-        lane.enqueue(alert, None, &self.shared.counters);
-        if self.shared.tasks.len() > LEAVING {
-            lane.retire.cancel();
+    /// Sends one last alert to a removed sink; its task ends when it is delivered.
+    fn retire(&self, sink: &Arc<Sink>, alert: &Arc<Alert>) {
+        let sink_handle = self.start(sink);
+        sink_handle.enqueue(alert, None, &self.shared.counters);
+        if self.shared.tasks.len() > MAX_REMOVED_SINKS {
+            sink_handle.retire.cancel();
         }
     }
 
-    fn lane(&self, old: &Route, sink: &Arc<Sink>) -> Arc<Lane> {
-        let found = old.lanes.iter().find(|lane| *lane.name == *sink.name);
-        if let Some(lane) = found.filter(|lane| !lane.queue.is_closed()) {
-            lane.sink.send_if_modified(|held| {
+    fn sink_handle(&self, old: &Route, sink: &Arc<Sink>) -> Arc<SinkHandle> {
+        let found = old
+            .lanes
+            .iter()
+            .find(|sink_handle| *sink_handle.name == *sink.name);
+        if let Some(sink_handle) = found.filter(|sink_handle| !sink_handle.queue.is_closed()) {
+            sink_handle.sink.send_if_modified(|held| {
                 let changed = *held != *sink;
                 if changed {
                     held.clone_from(sink);
                 }
                 changed
             });
-            return Arc::clone(lane);
+            return Arc::clone(sink_handle);
         }
         Arc::new(self.start(sink))
     }
 
-    fn start(&self, sink: &Arc<Sink>) -> Lane {
+    fn start(&self, sink: &Arc<Sink>) -> SinkHandle {
         let (queue, queued) = mpsc::channel(QUEUE);
         let (sender, receiver) = watch::channel(Arc::clone(sink));
         let retire = self.shared.end.child_token();
-        (self.shared.start)(Orders {
+        (self.shared.start)(WorkerInputs {
             sink: receiver,
             queue: queued,
             retire: retire.clone(),
         });
-        Lane {
+        SinkHandle {
             name: sink.name.as_str().into(),
             sink: sender,
             queue,
-            said: Mutex::default(),
+            sent: Mutex::default(),
             retire,
         }
     }
 
-    /// Tells the sinks that want to hear of it. Never waits.
+    /// Notifies the sinks that want this kind. Never waits.
     pub fn raise(&self, alert: Alert) {
-        self.tell(alert, None);
+        self.notify(alert, None);
     }
 
-    /// The same, even if it was said before, for who wants to know what happens to it.
+    /// The same, also for duplicates, for callers that need to know the delivery state.
     pub fn raise_with_receipt(&self, alert: Alert) -> Receipt {
         let receipt = Receipt::default();
-        self.tell(alert, Some(&receipt));
+        self.notify(alert, Some(&receipt));
         receipt
     }
 
-    fn tell(&self, alert: Alert, receipt: Option<&Receipt>) {
+    fn notify(&self, alert: Alert, receipt: Option<&Receipt>) {
         let route = self.shared.route.load();
         if route.lanes.is_empty() {
             return;
         }
         let alert = route.finish(alert);
-        for lane in &route.lanes {
-            if lane.sink.borrow().wants(alert.kind) {
-                lane.enqueue(&alert, receipt, &self.shared.counters);
+        for sink_handle in &route.lanes {
+            if sink_handle.sink.borrow().wants(alert.kind) {
+                sink_handle.enqueue(&alert, receipt, &self.shared.counters);
             }
         }
     }
 
-    /// More emergency changes of one identity than this are told together.
+    /// The number of emergency changes of one identity that get an alert of their own in a window.
     pub fn break_glass_rate(&self) -> AlertRate {
         self.shared.route.load().plan.break_glass_rate()
     }
 
-    /// Counts a denial of `user`'s request on the object that `object` describes; more of them than
-    /// the policy says are an alert.
+    /// Counts a denial of `user`'s request on the object that `object` describes, and raises an alert if
+    /// there are more than the policy's threshold.
     pub fn denied(&self, user: &str, object: impl FnOnce() -> String) {
         let Some(rate) = self.shared.route.load().plan.denials else {
             return;
@@ -290,7 +297,7 @@ impl Alerts {
         }
     }
 
-    /// Ends all sinks: each gets what is queued for it once more, for as long as [`Pace::drain`] says.
+    /// Stops all sinks: each gets its queued alerts in one last attempt, within [`Pace::drain`].
     pub async fn close(&self) {
         self.apply(&Plan::default());
         self.shared.end.cancel();
@@ -300,7 +307,7 @@ impl Alerts {
 }
 
 impl Route {
-    /// As it goes to the sinks.
+    /// The final form for the sinks.
     fn finish(&self, alert: Alert) -> Arc<Alert> {
         Arc::new(match &self.plan.runbook_url {
             Some(url) => alert.with(Detail::Runbook, url),
@@ -309,19 +316,19 @@ impl Route {
     }
 }
 
-impl Lane {
+impl SinkHandle {
     fn enqueue(&self, alert: &Arc<Alert>, receipt: Option<&Receipt>, counters: &Counters) {
         let now = Instant::now();
         let what = (alert.kind, alert.status, alert.key.clone());
         let is_recent = |at: &Instant| now.duration_since(*at) < WINDOW;
-        let mut said = self.said.lock();
-        // Denials have a rate of their own, and no more than one alert in its window.
+        let mut sent = self.sent.lock();
+        // Denials have their own rate, with at most one alert per window.
         let may_repeat = alert.kind == AlertKind::Denials || receipt.is_some();
-        if !may_repeat && said.get(&what).is_some_and(is_recent) {
+        if !may_repeat && sent.get(&what).is_some_and(is_recent) {
             counters.count(&self.name, alert.kind, Outcome::Deduplicated);
             return;
         }
-        // Counted first: the task may be done with it before this function is.
+        // Counted before it is queued: the task may be done with it before this function is.
         counters.queued(&self.name).inc();
         if let Some(receipt) = receipt {
             receipt.queued();
@@ -339,17 +346,17 @@ impl Lane {
             }
             return;
         }
-        // What ends may begin again, and be said again.
+        // A resolved alert may fire again.
         let opposite = match alert.status {
             Status::Firing => Status::Resolved,
             Status::Resolved => Status::Firing,
         };
-        said.remove(&(alert.kind, opposite, alert.key.clone()));
-        if said.len() >= REMEMBERED {
-            said.retain(|_, at| is_recent(at));
+        sent.remove(&(alert.kind, opposite, alert.key.clone()));
+        if sent.len() >= REMEMBERED {
+            sent.retain(|_, at| is_recent(at));
         }
-        if said.len() < REMEMBERED {
-            said.insert(what, now);
+        if sent.len() < REMEMBERED {
+            sent.insert(what, now);
         }
     }
 }

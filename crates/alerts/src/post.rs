@@ -1,9 +1,9 @@
-//! One POST to one address: a connection of its own, verified, and closed once the answer's head is
-//! there.
+//! Sends one POST request to one address, over a verified connection of its own, which is closed after the
+//! head of the answer.
 //!
-//! Alerts are rare, so no connection is kept; so there is no pool that could hold a dead one, and
-//! nothing that follows redirects or asks the environment for a proxy. The body of an answer is never
-//! read: it could hold whatever was sent.
+//! Alerts are rare, so connections are not pooled: no pool can hold a dead one. Nothing follows redirects or
+//! reads proxy settings from the environment. The body of an answer is never read: it could contain anything
+//! that was sent.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -22,25 +22,25 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// The longest head of an answer, in bytes; hyper takes 400 kB unless told.
+/// Maximum size of the head of an answer, in bytes; the default of hyper is 400 kB.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Headers of an answer.
+/// Maximum number of headers of an answer.
 const ANSWER_HEADERS: usize = 100;
 
-/// How the guard names itself.
+/// The user agent.
 const AGENT: &str = concat!("helm-guard/", env!("CARGO_PKG_VERSION"));
 
-/// Makes connections.
+/// Opens connections.
 pub trait Dial: Clone + Send + Sync + 'static {
-    /// What bytes go over.
+    /// The connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Connects to the host and port of a target.
     fn dial(&self, target: &Target) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// Connections to where a name resolves to.
+/// Connects to the addresses of a host name.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp;
 
@@ -52,43 +52,45 @@ impl Dial for Tcp {
     }
 }
 
-/// What the sink said.
+/// The answer of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// How long it wants to be left alone.
+    /// The time in `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
-/// Why there is no answer. Says nothing of where the request went.
+/// Why there is no answer. Contains nothing about the address.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     /// No connection.
     #[error("failed to connect: {0}")]
     Connect(io::ErrorKind),
-    /// The other end is not who it should be.
+    /// The certificate of the sink is not trusted.
     #[error("failed to trust the sink: its certificate {0}")]
     Certificate(&'static str),
-    /// TLS does not come about for another reason.
-    #[error("failed to agree on TLS")]
+    /// TLS failed for another reason.
+    #[error("TLS handshake failed")]
     Tls,
-    /// The connection broke, or the answer is no HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("failed to get an answer over HTTP")]
     Http,
-    /// What is to be sent is no HTTP.
-    #[error("failed to write the request")]
+    /// The request is not valid HTTP.
+    #[error("failed to build the request")]
     Request,
 }
 
-/// Trust in the system's certificates and `extra`. Reads files: not for a thread that must not block.
+/// Trusts the system's certificates and `extra`. Reads files: not for a thread that must not block.
 pub fn trust(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     if system.certs.is_empty() && extra.is_empty() {
-        tracing::warn!("the system has no CA certificates: no sink of alerts can be trusted");
+        tracing::warn!(
+            "the system has no CA certificates: alert sinks with publicly signed certificates cannot be verified"
+        );
     }
-    // Some systems hold certificates that are of no use; they do no harm.
+    // Some systems contain unusable certificates; they do no harm.
     roots.add_parsable_certificates(system.certs);
     for certificate in extra {
         roots.add(certificate.clone())?;
@@ -137,7 +139,7 @@ fn request(
         .uri(target.path_and_query())
         .body(Full::from(body))
         .map_err(|_| PostError::Request)?;
-    // The sink's own headers may replace the first two, and never the last two.
+    // The sink's own headers may replace the first two, but never the last two.
     request.headers_mut().extend([
         (
             header::CONTENT_TYPE,
@@ -164,7 +166,7 @@ async fn exchange(
         .await
         .map_err(|_| PostError::Http)?;
     let mut answering = pin!(sender.send_request(request));
-    // Nothing moves unless the connection is polled; once the head is there, both are dropped.
+    // The connection only makes progress while it is polled; after the head, both are dropped.
     let answer = tokio::select! {
         answer = &mut answering => answer,
         _ended = connection => answering.await,
@@ -186,7 +188,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Duration::try_from(at.duration_since(now)).ok()
 }
 
-/// Errors of certificates are of use to whoever set the sink up, but name the host: told by class.
+/// Certificate errors help to set up a sink, but contain the host name: only their class is reported.
 fn tls_failure(error: &io::Error) -> PostError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
@@ -195,9 +197,9 @@ fn tls_failure(error: &io::Error) -> PostError {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "is for another name"
             }
-            // Where a trusted CA has the name of the one that signed, it is its signature that does not match.
+            // If a trusted CA has the name of the issuer, the error is about the signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "is of an unknown CA"
+                "was issued by an unknown CA"
             }
             _ => "is not valid",
         }),
@@ -217,7 +219,7 @@ mod tests {
     #[case::past("Wed, 21 Oct 2026 07:27:00 GMT", None)]
     #[case::negative("-5", None)]
     #[case::words("later", None)]
-    fn the_wish_to_be_left_alone_is_read(#[case] text: &str, #[case] seconds: Option<u64>) {
+    fn retry_after_is_parsed(#[case] text: &str, #[case] seconds: Option<u64>) {
         let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
         let now = "2026-10-21T07:28:00Z".parse().unwrap();
         assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs));

@@ -1,4 +1,4 @@
-//! What became of an alert that somebody wants to know about.
+//! The delivery state of one alert.
 
 use std::sync::{
     Arc,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::Outcome;
 
-/// Of one alert, at all the sinks that it was raised for.
+/// Covers all the sinks that the alert was queued for.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt(Arc<Tally>);
 
@@ -18,14 +18,14 @@ struct Tally {
     lost: AtomicUsize,
 }
 
-/// How far an alert has come.
+/// The delivery state of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// A sink has not had it yet.
+    /// No sink has accepted it yet.
     Waiting,
-    /// A sink has it, or none wants it.
+    /// A sink has accepted it, or no sink wants it.
     Told,
-    /// No sink has it.
+    /// All sinks failed.
     Lost,
 }
 
@@ -34,7 +34,7 @@ impl Receipt {
         self.0.waiting.fetch_add(1, SeqCst);
     }
 
-    /// What became of it at one sink that it was queued for.
+    /// Records the outcome for one sink.
     pub(super) fn done(&self, outcome: Outcome) {
         let tally = match outcome {
             Outcome::Sent | Outcome::Deduplicated => &self.0.sent,
@@ -44,7 +44,7 @@ impl Receipt {
         self.0.waiting.fetch_sub(1, SeqCst);
     }
 
-    /// How far it has come.
+    /// The delivery state.
     pub fn delivery(&self) -> Delivery {
         let of = |count: &AtomicUsize| count.load(SeqCst);
         match (of(&self.0.waiting), of(&self.0.sent), of(&self.0.lost)) {

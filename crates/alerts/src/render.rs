@@ -1,4 +1,4 @@
-//! From an alert to the body that a sink takes.
+//! Renders an alert as the body of a request.
 
 mod alertmanager;
 mod json;
@@ -11,7 +11,7 @@ use helm_guard_core::policy::alerts::{Speaks, template::Template};
 
 use super::alert::Alert;
 
-/// The body that says this to such a sink. `routing_key` is `PagerDuty`'s.
+/// The body for this kind of sink. `routing_key` is `PagerDuty`'s.
 pub fn body(speaks: &Speaks, alert: &Alert, routing_key: &str) -> String {
     match speaks {
         Speaks::Slack => slack::body(alert).to_string(),
@@ -26,7 +26,7 @@ fn templated(template: &Template, alert: &Alert) -> String {
     template.render(|name| alert.value(name))
 }
 
-/// At most so many characters, with a mark where something is missing.
+/// At most this many characters, with an ellipsis if something is cut.
 fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars) {
         None => text.into(),

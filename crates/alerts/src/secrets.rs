@@ -1,4 +1,4 @@
-//! Keys of Secrets in the guard's own namespace.
+//! Reads keys of Secrets in the guard's own namespace.
 
 use std::{collections::BTreeMap, error::Error, future::Future};
 
@@ -6,26 +6,26 @@ use helm_guard_core::api::policy::alerts::SecretKey;
 use k8s_openapi::ByteString;
 use serde::Deserialize;
 
-/// The longest value that a header or an address may have, in bytes.
+/// Maximum length of the value of a header or an address, in bytes.
 const VALUE_BYTES: usize = 4096;
 
-/// The only type that is read: the others (`kubernetes.io/tls`, tokens, release records) are made for
-/// one purpose, and a policy must not be a way to send them elsewhere.
+/// The only type that is read: the others (`kubernetes.io/tls`, tokens, release records) have a purpose of
+/// their own, and a policy must not be a way to send them elsewhere.
 const OPAQUE: &str = "Opaque";
 
-/// Where Secrets are. An implementation keeps what it reads out of logs and errors.
+/// Access to Secrets. An implementation keeps their contents out of logs and errors.
 pub trait SecretSource: Clone + Send + Sync + 'static {
     /// The Secret of this name in the guard's own namespace, as JSON.
     fn get(&self, name: &str) -> impl Future<Output = Result<String, SourceFailure>> + Send;
 }
 
-/// A call that failed; another one may not. It says nothing of what is in a Secret.
+/// A call that failed; a retry may succeed. Contains nothing of a Secret.
 pub type SourceFailure = Box<dyn Error + Send + Sync>;
 
-/// Why a value is not known. Names the key, never says anything of its value.
+/// Why a value is unknown. Names the key, and contains nothing of its value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The call failed; another one may not.
+    /// The call failed; a retry may succeed.
     #[error("failed to get the Secret {name}: {source}")]
     Get {
         /// The Secret.
@@ -37,12 +37,12 @@ pub enum SecretError {
     /// The answer does not parse.
     #[error("failed to read the Secret {0}: it does not parse")]
     Object(String),
-    /// A Secret that is made for something else.
+    /// A Secret with another purpose.
     #[error("failed to use the Secret {0}: it is not of the type {OPAQUE}")]
     Type(String),
-    /// No such key, or nothing there that could be sent.
+    /// The key is missing, or its value cannot be sent.
     #[error(
-        "failed to use the key {key:?} of the Secret {name}: it is missing, or no line of text"
+        "failed to use the key {key:?} of the Secret {name}: it is missing, or not a single line of text"
     )]
     Key {
         /// The Secret.
@@ -52,11 +52,11 @@ pub enum SecretError {
     },
 }
 
-/// What a request takes from Secrets.
+/// The values that a request takes from Secrets.
 #[derive(Default)]
-pub struct Held(BTreeMap<(String, String), String>);
+pub struct SecretValues(BTreeMap<(String, String), String>);
 
-impl Held {
+impl SecretValues {
     /// One value.
     pub fn value(&self, key: &SecretKey) -> Result<&str, SecretError> {
         let value = self.0.get(&(key.name.clone(), key.key.clone()));
@@ -64,7 +64,7 @@ impl Held {
     }
 }
 
-/// Parsed here: a library that is asked for a typed object may log the whole text of one that does not parse.
+/// Parsed here: for a typed object that does not parse, the client library may log the whole text.
 #[derive(Deserialize)]
 struct Object {
     #[serde(rename = "type")]
@@ -77,8 +77,8 @@ struct Object {
 pub(super) async fn read<'k>(
     source: &impl SecretSource,
     keys: impl Iterator<Item = &'k SecretKey>,
-) -> Result<Held, SecretError> {
-    let mut held = Held::default();
+) -> Result<SecretValues, SecretError> {
+    let mut values = SecretValues::default();
     let mut objects: BTreeMap<&str, Object> = BTreeMap::new();
     for key in keys {
         if !objects.contains_key(key.name.as_str()) {
@@ -87,9 +87,9 @@ pub(super) async fn read<'k>(
         let data = objects.get(key.name.as_str()).map(|object| &object.data);
         let value = data.and_then(|data| data.get(&key.key));
         let text = value.and_then(line).ok_or_else(|| missing(key))?;
-        held.0.insert((key.name.clone(), key.key.clone()), text);
+        values.0.insert((key.name.clone(), key.key.clone()), text);
     }
-    Ok(held)
+    Ok(values)
 }
 
 async fn object(source: &impl SecretSource, name: &str) -> Result<Object, SecretError> {
@@ -112,7 +112,7 @@ fn missing(key: &SecretKey) -> SecretError {
     }
 }
 
-/// One line of text; files that Secrets are made from tend to end in a line break.
+/// One line of text; a Secret made from a file often ends in a line break.
 fn line(value: &ByteString) -> Option<String> {
     let text = std::str::from_utf8(&value.0)
         .ok()?

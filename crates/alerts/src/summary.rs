@@ -1,4 +1,4 @@
-//! One alert about many emergency changes of one identity.
+//! One alert about several emergency changes of one identity.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +14,12 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 
-use super::alert::{Alert, OVERDUE_STANDS, Status, after, object, operation, release};
+use super::alert::{Alert, OVERDUE_ACTIVE_FOR, Status, after, object, operation, release};
 
-/// Changes that are listed; the others are counted.
+/// Changes that are listed; the others are only counted.
 const LINES: usize = 20;
 
-/// Grants and tickets that are named each.
+/// Maximum number of grants, and of tickets, that are named.
 const NAMES: usize = 16;
 
 /// Where a grouped change is recorded.
@@ -27,11 +27,11 @@ const NAMES: usize = 16;
 pub enum Trace {
     /// In the cluster, in this state.
     Record(State),
-    /// In the audit log alone.
+    /// Only in the audit log.
     AuditLog,
 }
 
-/// Emergency changes of one identity that are told together. However many they are, this stays small.
+/// The grouped emergency changes of one identity, in bounded memory.
 #[derive(Clone, Debug)]
 pub struct ChangeSummary {
     user: String,
@@ -46,7 +46,7 @@ pub struct ChangeSummary {
 }
 
 impl ChangeSummary {
-    /// No change of this identity yet.
+    /// An empty group.
     pub fn of(user: &str) -> Self {
         Self {
             user: user.to_owned(),
@@ -61,7 +61,7 @@ impl ChangeSummary {
         }
     }
 
-    /// Takes one in.
+    /// Adds a change.
     pub fn add(&mut self, change: &EmergencyChangeSpec, trace: Trace) {
         self.count += 1;
         match trace {
@@ -89,18 +89,18 @@ impl ChangeSummary {
         self.until = self.until.max(change.reconcile_by.0);
     }
 
-    /// The same identity's, without the changes so far.
+    /// An empty group of the same identity.
     #[must_use]
     pub fn emptied(&self) -> Self {
         Self::of(&self.user)
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// What the sinks are told of them.
+    /// The alert.
     pub fn alert(&self, kind: AlertKind, rate: AlertRate, now: Timestamp) -> Alert {
         let key = format!("emergencies/{}", self.user);
         let (above, within) = (rate.above.to_string(), rate.within.to_string());
@@ -114,7 +114,7 @@ impl ChangeSummary {
             .with(Detail::Fields, &self.list());
         alert.since = self.since.min(now);
         alert.until = match kind {
-            AlertKind::Overdue => after(now, OVERDUE_STANDS),
+            AlertKind::Overdue => after(now, OVERDUE_ACTIVE_FOR),
             AlertKind::Settled => now,
             _ => self.until,
         };
@@ -134,24 +134,24 @@ impl ChangeSummary {
                 let states = self.states.iter();
                 let states = states.map(|(state, count)| format!("{count} {}", state.as_str()));
                 let states = states.collect::<Vec<_>>().join(", ");
-                format!("{count} emergency changes by {user} are settled: {states}")
+                format!("{count} emergency changes by {user} are resolved: {states}")
             }
             _ => {
-                let mut text = format!("{user} broke the glass {count} more times");
+                let mut text = format!("{user} used break-glass {count} more times");
                 if !self.grants.is_empty() {
                     let _ = write!(text, " (grants: {})", list(&self.grants));
                 }
                 let AlertRate { above, within } = rate;
                 let _ = write!(
                     text,
-                    "; more than {above} changes within {within} are told together"
+                    "; more than {above} changes within {within} are grouped in one alert"
                 );
                 text
             }
         }
     }
 
-    /// The changes, a line each, and where the others are.
+    /// The changes, one per line, and where to find the others.
     fn list(&self) -> String {
         let mut lines = self.lines.clone();
         if self.count > lines.len() {
@@ -182,7 +182,7 @@ fn list(names: &BTreeSet<String>) -> String {
     list.join(", ")
 }
 
-/// A name as it can be pasted into a shell. Names that somebody chose to harm one are left out.
+/// A name that is safe to paste into a shell; `None` for any other.
 fn shell_word(name: &str) -> Option<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/+".contains(c);
     (!name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)).then_some(name)
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_how_many_under_which_grants_and_how_to_list_them() {
+    fn a_group_alert_names_user_count_grants_and_the_command_to_list_the_changes() {
         let alert =
             summary(2, Trace::Record(State::Open)).alert(AlertKind::BreakGlass, RATE, at(9));
         assert_eq!(
             alert.summary,
-            "ops@example.com broke the glass 2 more times (grants: inc-0, inc-1); more than 20 changes within \
-             10m are told together"
+            "ops@example.com used break-glass 2 more times (grants: inc-0, inc-1); more than 20 changes within \
+             10m are grouped in one alert"
         );
         assert_eq!(
             alert.detail(Detail::Fields),
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(alert.detail(Detail::Count), Some("2"));
         assert_eq!(alert.detail(Detail::Ticket), Some("INC-4711"));
         assert_eq!((alert.since, alert.until), (at(0), at(86400)));
-        // They are of many, so that no one of them names the matter.
+        // The details of one change are left out.
         assert_eq!(alert.detail(Detail::Object), None);
     }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_them_has_the_key_of_their_begin() {
+    fn the_resolution_of_a_group_has_the_key_of_its_first_alert() {
         let mut summary = summary(2, Trace::Record(State::Reverted));
         summary.add(&change(), Trace::Record(State::Absorbed));
         let [begin, overdue, end] = [
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);
         assert_eq!(
             end.summary,
-            "3 emergency changes by ops@example.com are settled: 1 Absorbed, 2 Reverted"
+            "3 emergency changes by ops@example.com are resolved: 1 Absorbed, 2 Reverted"
         );
     }
 
@@ -273,7 +273,7 @@ mod tests {
     #[case::quote("a'b", false)]
     #[case::flag("--all", false)]
     #[case::blank("a b", false)]
-    fn a_name_is_pasted_into_a_shell_only_if_it_is_plain(#[case] name: &str, #[case] plain: bool) {
+    fn only_plain_names_are_put_into_the_shell_command(#[case] name: &str, #[case] plain: bool) {
         assert_eq!(shell_word(name).is_some(), plain);
     }
 }

@@ -1,7 +1,7 @@
-//! From a raised alert to what arrives at a sink, and what happens to it otherwise.
+//! From a raised alert to its arrival at a sink, and the failures on the way.
 //!
-//! Where time matters the connections are pipes in memory with a real HTTP server at the other end, so
-//! that an hour takes a moment. What matters about sockets and certificates is in [`sockets`].
+//! If time matters, connections are pipes in memory with a real HTTP server at the other end, so that an hour
+//! passes in a moment. Sockets and certificates are tested in [`sockets`].
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -34,9 +34,9 @@ use super::{
     *,
 };
 
-/// A request that a sink got.
+/// A request that a sink received.
 #[derive(Debug)]
-struct Got {
+struct ReceivedRequest {
     at: Instant,
     host: String,
     path: String,
@@ -44,7 +44,7 @@ struct Got {
     body: Value,
 }
 
-/// What a sink answers.
+/// The answer of a sink.
 type Answers = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
 
 enum Reply {
@@ -53,12 +53,12 @@ enum Reply {
     Never,
 }
 
-/// A sink at the other end of a pipe, whatever host it is asked for.
+/// A sink at the other end of a pipe, for any host name.
 #[derive(Clone)]
 struct Pipe {
     answers: Answers,
     requests: Arc<AtomicUsize>,
-    got: mpsc::UnboundedSender<Got>,
+    got: mpsc::UnboundedSender<ReceivedRequest>,
 }
 
 impl Dial for Pipe {
@@ -85,14 +85,14 @@ impl Pipe {
     ) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let got = Got {
+        let got = ReceivedRequest {
             at: Instant::now(),
             host,
             path: parts.uri.to_string(),
             headers: parts.headers,
             body: serde_json::from_slice(&body).unwrap(),
         };
-        // A test that has seen enough lets go of the other end.
+        // A test may have dropped the other end already.
         let _ = self.got.send(got);
         let response = Response::builder();
         let response = match (self.answers)(self.requests.fetch_add(1, Ordering::SeqCst)) {
@@ -106,11 +106,11 @@ impl Pipe {
     }
 }
 
-/// The guard's end, and all that comes out at the other.
+/// The guard's end, and what arrives at the other.
 struct Scene {
     alerts: Alerts,
     counters: Counters,
-    got: mpsc::UnboundedReceiver<Got>,
+    got: mpsc::UnboundedReceiver<ReceivedRequest>,
     requests: Arc<AtomicUsize>,
 }
 
@@ -118,10 +118,10 @@ fn scene(answers: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Scene {
     scene_with(answers, |_, _| None)
 }
 
-/// What there is of the Secret of a name, when it is asked for so often.
+/// The content of a Secret, given its name and the number of reads.
 type Answer = dyn Fn(&str, usize) -> Option<Value> + Send + Sync;
 
-/// Secrets that are there, or are not.
+/// A fake source of Secrets.
 #[derive(Clone)]
 struct Secrets {
     answer: Arc<Answer>,
@@ -145,7 +145,7 @@ impl SecretSource for Secrets {
     }
 }
 
-/// With a source of Secrets that answers so for a name, and how often it was asked.
+/// With this source of Secrets.
 fn scene_with(
     answers: impl Fn(usize) -> Reply + Send + Sync + 'static,
     secrets: impl Fn(&str, usize) -> Option<Value> + Send + Sync + 'static,
@@ -173,7 +173,7 @@ fn scene_with(
 }
 
 impl Scene {
-    async fn next(&mut self) -> Got {
+    async fn next(&mut self) -> ReceivedRequest {
         self.got.recv().await.unwrap()
     }
 
@@ -192,7 +192,7 @@ impl Scene {
         self.counters.queued("tickets").get()
     }
 
-    /// Waits until nothing is queued any more.
+    /// Waits until nothing is queued.
     async fn settled(&self) {
         while self.queued() > 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -200,7 +200,7 @@ impl Scene {
     }
 }
 
-/// A policy with one sink, `tickets`, and whatever `more` says.
+/// A policy with one sink, `tickets`, and the settings in `more`.
 fn plan(more: Value) -> Plan {
     let mut sink = json!({"name": "tickets", "type": "http", "url": "http://tickets.example/new"});
     for (key, value) in more.as_object().unwrap() {
@@ -228,7 +228,7 @@ async fn an_alert_arrives_with_the_headers_and_the_body_of_the_policy() {
         "headers": {"X-Board": "ops", "Content-Type": "application/vnd.tickets+json"},
         "body": r#"{"title": {{summary}}, "ticket": {{ticket}}}"#,
     })));
-    let alert = Alert::broke_glass(&change());
+    let alert = Alert::break_glass(&change());
     scene.alerts.raise(alert.clone());
     let got = scene.next().await;
     assert_eq!(got.path, "/new");
@@ -257,7 +257,7 @@ async fn a_sink_that_fails_for_an_hour_gets_everything_in_order_afterwards() {
         .apply(&plan(json!({"body": r#"{"key": {{key}}}"#})));
     let changes: Vec<_> = (0..50).map(numbered).collect();
     for change in &changes {
-        scene.alerts.raise(Alert::broke_glass(change));
+        scene.alerts.raise(Alert::break_glass(change));
     }
     assert_eq!(scene.queued(), 50);
     scene.settled().await;
@@ -273,10 +273,10 @@ async fn a_sink_that_fails_for_an_hour_gets_everything_in_order_afterwards() {
     }
     let keys: Vec<_> = changes
         .iter()
-        .map(|change| Alert::broke_glass(change).key)
+        .map(|change| Alert::break_glass(change).key)
         .collect();
     assert_eq!(taken, keys);
-    // One knock at a time, and ever more seldom: once in half a minute at most.
+    // One attempt at a time, with backoff: at most one in half a minute.
     assert!((60..130).contains(&refused), "{refused}");
     assert!(begin.elapsed() < HOUR + Duration::from_secs(61));
 }
@@ -287,9 +287,9 @@ async fn a_sink_that_never_answers_loses_alerts_after_a_while_and_they_are_count
     scene.alerts.apply(&plan(json!({})));
     let begin = Instant::now();
     for number in 0..QUEUE {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
-    // Raising took no time, and what was raised is all there.
+    // Raising took no time, and everything is queued.
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert_eq!(scene.queued(), 1024);
     scene.settled().await;
@@ -301,18 +301,18 @@ async fn a_sink_that_never_answers_loses_alerts_after_a_while_and_they_are_count
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_the_queue_is_dropped_and_counted() {
+async fn an_alert_that_does_not_fit_the_queue_is_dropped_and_counted() {
     let mut scene = scene(|_| Reply::Status(200));
     scene.alerts.apply(&plan(json!({})));
     for number in 0..QUEUE + 10 {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [0, 0, 10, 0]);
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [1024, 0, 10, 0]);
-    // What was dropped was not said, so it may be said later.
+    // A dropped alert was not sent, so it is not a duplicate later.
     while scene.got.try_recv().is_ok() {}
-    let dropped = Alert::broke_glass(&numbered(QUEUE + 1));
+    let dropped = Alert::break_glass(&numbered(QUEUE + 1));
     scene.alerts.raise(dropped.clone());
     assert_eq!(scene.next().await.body["key"], dropped.key);
 }
@@ -326,7 +326,7 @@ fn of_guard(kind: AlertKind) -> Alert {
 #[case::turned_elsewhere(plan(json!({"url": "http://elsewhere.example/"})))]
 #[case::deafened(plan(json!({"events": ["Settled"]})))]
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_goes_is_told_at_its_old_address_however_often_it_fails(#[case] next: Plan) {
+async fn a_removed_sink_is_notified_at_its_old_address_despite_failures(#[case] next: Plan) {
     let mut scene = scene(|attempt| Reply::Status(if attempt < 5 { 503 } else { 200 }));
     scene.alerts.apply(&plan(json!({})));
     let farewell = vec![of_guard(AlertKind::SinksChanged)];
@@ -341,7 +341,7 @@ async fn a_sink_that_goes_is_told_at_its_old_address_however_often_it_fails(#[ca
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_stays_is_told_once_and_one_that_does_not_want_to_hear_is_not() {
+async fn a_remaining_sink_is_notified_once_and_one_that_excludes_the_kind_is_not() {
     let mut scene = scene(|_| Reply::Status(200));
     let only = plan(json!({"events": ["PolicyLoosened"]}));
     scene.alerts.apply(&only);
@@ -353,7 +353,7 @@ async fn a_sink_that_stays_is_told_once_and_one_that_does_not_want_to_hear_is_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_said_after_its_beginning_and_so_is_the_next_beginning() {
+async fn a_resolution_and_the_next_firing_are_no_duplicates() {
     let mut scene = scene(|_| Reply::Status(200));
     scene.alerts.apply(&plan(json!({})));
     let begins = of_guard(AlertKind::Suspended);
@@ -373,7 +373,7 @@ async fn an_end_is_said_after_its_beginning_and_so_is_the_next_beginning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_process_waits_for_no_sink_that_has_left() {
+async fn shutdown_does_not_wait_for_removed_sinks() {
     let mut scene = scene(|_| Reply::Never);
     scene.alerts.apply(&plan(json!({})));
     let farewell = vec![of_guard(AlertKind::SinksChanged)];
@@ -389,21 +389,21 @@ async fn the_end_of_the_process_waits_for_no_sink_that_has_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_is_said_once_in_a_while() {
+async fn duplicates_within_the_window_are_dropped() {
     let mut scene = scene(|_| Reply::Status(200));
     scene.alerts.apply(&plan(json!({})));
     let change = change();
     for _ in 0..3 {
-        scene.alerts.raise(Alert::broke_glass(&change));
+        scene.alerts.raise(Alert::break_glass(&change));
     }
-    // Another thing about the same matter is not the same.
+    // Another kind of alert about the same incident is not a duplicate.
     scene
         .alerts
         .raise(Alert::settled(&change, State::Reverted, None, at(9)));
     assert_eq!(scene.next().await.body["kind"], "BreakGlass");
     assert_eq!(scene.next().await.body["kind"], "Settled");
     tokio::time::advance(WINDOW).await;
-    scene.alerts.raise(Alert::broke_glass(&change));
+    scene.alerts.raise(Alert::break_glass(&change));
     assert_eq!(scene.next().await.body["kind"], "BreakGlass");
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [2, 0, 0, 2]);
@@ -416,7 +416,7 @@ async fn the_same_is_said_once_in_a_while() {
 #[case::no_more_than_five_minutes(429, "999999999", 300)]
 #[case::no_less_than_the_first_wait(429, "0", 0)]
 #[tokio::test(start_paused = true)]
-async fn a_sink_is_left_alone_for_as_long_as_it_wishes(
+async fn retry_after_is_respected(
     #[case] status: u16,
     #[case] wish: &'static str,
     #[case] seconds: u64,
@@ -426,7 +426,7 @@ async fn a_sink_is_left_alone_for_as_long_as_it_wishes(
         _ => Reply::Status(200),
     });
     scene.alerts.apply(&plan(json!({})));
-    scene.alerts.raise(Alert::broke_glass(&change()));
+    scene.alerts.raise(Alert::break_glass(&change()));
     let (first, second) = (scene.next().await, scene.next().await);
     let waited = second.at - first.at;
     let wished = Duration::from_secs(seconds).max(Duration::from_millis(500));
@@ -446,13 +446,13 @@ async fn a_sink_is_left_alone_for_as_long_as_it_wishes(
 #[case::too_many(429, 2)]
 #[case::bad_gateway(502, 2)]
 #[tokio::test(start_paused = true)]
-async fn only_what_may_pass_is_tried_again(#[case] status: u16, #[case] requests: usize) {
+async fn only_transient_failures_are_retried(#[case] status: u16, #[case] requests: usize) {
     let mut scene = scene(move |request| match request {
         0 => Reply::Status(status),
         _ => Reply::Status(200),
     });
     scene.alerts.apply(&plan(json!({})));
-    scene.alerts.raise(Alert::broke_glass(&change()));
+    scene.alerts.raise(Alert::break_glass(&change()));
     scene.next().await;
     scene.settled().await;
     assert_eq!(scene.requests.load(Ordering::SeqCst), requests);
@@ -461,10 +461,10 @@ async fn only_what_may_pass_is_tried_again(#[case] status: u16, #[case] requests
         scene.outcomes(AlertKind::BreakGlass),
         [sent, 1 - sent, 0, 0]
     );
-    // A refusal is no reason to leave the next one waiting.
+    // The next alert is not delayed by a rejected one.
     let begin = Instant::now();
-    scene.alerts.raise(Alert::broke_glass(&numbered(2)));
-    while scene.next().await.body["key"] != Alert::broke_glass(&numbered(2)).key {}
+    scene.alerts.raise(Alert::break_glass(&numbered(2)));
+    while scene.next().await.body["key"] != Alert::break_glass(&numbered(2)).key {}
     assert!(
         begin.elapsed() < Duration::from_millis(10),
         "{:?}",
@@ -473,10 +473,10 @@ async fn only_what_may_pass_is_tried_again(#[case] status: u16, #[case] requests
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_hears_only_what_it_asked_for() {
+async fn a_sink_gets_only_the_kinds_that_it_selects() {
     let mut scene = scene(|_| Reply::Status(200));
     scene.alerts.apply(&plan(json!({"events": ["Overdue"]})));
-    scene.alerts.raise(Alert::broke_glass(&change()));
+    scene.alerts.raise(Alert::break_glass(&change()));
     scene.alerts.raise(Alert::overdue(&change(), at(9)));
     assert_eq!(scene.next().await.body["kind"], "Overdue");
     scene.settled().await;
@@ -484,14 +484,14 @@ async fn a_sink_hears_only_what_it_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_settings_of_a_sink_get_what_was_queued_for_the_old_ones() {
+async fn changed_settings_of_a_sink_apply_to_queued_alerts() {
     let mut scene = scene(|request| match request {
         0 => Reply::Status(500),
         _ => Reply::Status(200),
     });
     scene.alerts.apply(&plan(json!({})));
     for number in 0..3 {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     scene.next().await;
     scene
@@ -520,14 +520,14 @@ async fn a_policy_that_changes_nothing_for_a_sink_leaves_it_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_taken_away_gets_what_is_queued_and_nothing_more() {
+async fn a_removed_sink_gets_its_queued_alerts_and_nothing_more() {
     let mut scene = scene(|_| Reply::Status(200));
     scene.alerts.apply(&plan(json!({})));
     for number in 0..3 {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     scene.alerts.apply(&Plan::default());
-    scene.alerts.raise(Alert::broke_glass(&numbered(4)));
+    scene.alerts.raise(Alert::break_glass(&numbered(4)));
     scene.alerts.close().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [3, 0, 0, 0]);
     assert_eq!(scene.requests.load(Ordering::SeqCst), 3);
@@ -538,11 +538,11 @@ async fn a_sink_that_is_taken_away_gets_what_is_queued_and_nothing_more() {
 #[case::refusing(|_| Reply::Status(500))]
 #[case::silent(|_| Reply::Never)]
 #[tokio::test(start_paused = true)]
-async fn the_end_does_not_wait_for_a_sink_that_is_down(#[case] answers: fn(usize) -> Reply) {
+async fn shutdown_does_not_wait_for_a_sink_that_is_down(#[case] answers: fn(usize) -> Reply) {
     let scene = scene(answers);
     scene.alerts.apply(&plan(json!({})));
     for number in 0..100 {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     let begin = Instant::now();
@@ -558,7 +558,7 @@ fn secret(value: &str) -> Value {
     json!({"type": "Opaque", "data": {"token": bytes}})
 }
 
-/// A sink with a secret header, over pipes, which speak no TLS.
+/// A sink with a secret header, over pipes, without TLS.
 fn secretive() -> Plan {
     let key = json!({"name": "alerts", "key": "token"});
     let mut plan = plan(json!({"url": "https://a/", "headersFrom": {"Authorization": key}}));
@@ -570,7 +570,7 @@ fn secretive() -> Plan {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_read_again_when_it_may_have_changed() {
-    // Read once for many alerts; after a refusal once more.
+    // Read once for many alerts, and again after a rejection.
     let secrets = |name: &str, asked: usize| {
         assert_eq!(name, "alerts");
         Some(secret(["old", "new"][asked.min(1)]))
@@ -581,7 +581,7 @@ async fn a_secret_is_read_again_when_it_may_have_changed() {
     );
     scene.alerts.apply(&secretive());
     for number in 0..3 {
-        scene.alerts.raise(Alert::broke_glass(&numbered(number)));
+        scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     let mut tokens = Vec::new();
     for _ in 0..4 {
@@ -594,7 +594,7 @@ async fn a_secret_is_read_again_when_it_may_have_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_not_there_yet_is_waited_for() {
+async fn a_missing_secret_is_retried() {
     let secrets = |_: &str, asked: usize| match asked {
         0 => None,
         1 => Some(json!({"type": "kubernetes.io/tls", "data": {"token": "eA=="}})),
@@ -603,14 +603,14 @@ async fn a_secret_that_is_not_there_yet_is_waited_for() {
     };
     let mut scene = scene_with(|_| Reply::Status(200), secrets);
     scene.alerts.apply(&secretive());
-    scene.alerts.raise(Alert::broke_glass(&change()));
+    scene.alerts.raise(Alert::break_glass(&change()));
     assert_eq!(scene.next().await.headers["authorization"], "now");
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [1, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn denials_above_the_rate_are_one_alert_a_window() {
+async fn denials_above_the_rate_cause_one_alert_per_window() {
     let mut scene = scene(|_| Reply::Status(200));
     let mut plan = plan(json!({}));
     plan.denials = Some(AlertRate {
@@ -641,15 +641,15 @@ async fn denials_above_the_rate_are_one_alert_a_window() {
 }
 
 #[tokio::test]
-async fn without_sinks_nothing_is_kept() {
+async fn without_sinks_nothing_is_stored() {
     let alerts = Alerts::default();
-    alerts.raise(Alert::broke_glass(&change()));
+    alerts.raise(Alert::break_glass(&change()));
     alerts.denied("jane", || panic!("nobody asks"));
     alerts.close().await;
 }
 
 #[test]
-fn the_metrics_say_what_became_of_what() {
+fn the_metrics_count_outcomes_per_sink() {
     let mut registry = prometheus_client::registry::Registry::default();
     let counters = Counters::default();
     counters.register(&mut registry);

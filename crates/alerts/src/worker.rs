@@ -1,9 +1,8 @@
-//! The task of one sink: takes alerts from its queue in their order, and tries until each is sent, is
-//! refused, or is too old.
+//! The task of one sink: takes alerts from its queue in order, and retries each until it is sent, rejected or
+//! too old.
 //!
-//! While a sink is down, the alert at the head of the queue is what knocks at its door, ever more
-//! seldom; the others wait behind it. So a sink that comes back gets all of them in order, and one
-//! that is down sees one request at a time.
+//! While a sink is down, the head of the queue is retried with backoff, and the others wait behind it. So a
+//! sink that recovers gets all of them in order, and one that is down gets one request at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,21 +24,21 @@ use super::{
     secrets::{self, SecretError, SecretSource},
 };
 
-/// How long things may take.
+/// Timing.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// One attempt, from the name's resolution to the answer's head.
+    /// Timeout of one attempt, from the name resolution to the head of the answer.
     pub attempt: Duration,
-    /// Before the second attempt; it doubles from there.
+    /// The delay before the second attempt; it doubles from there.
     pub first_wait: Duration,
-    /// Between two attempts at most.
+    /// Maximum delay between two attempts.
     pub longest_wait: Duration,
-    /// What a sink may ask for by `Retry-After`, at most.
+    /// Maximum delay that a sink may request by `Retry-After`.
     pub longest_retry_after: Duration,
-    /// How old an alert may become while its sink is down.
+    /// Maximum age of an alert while its sink is down.
     pub keep: Duration,
-    /// How long the request to a sink that is taken away may still take, and after it the rest of the
-    /// queue. Twice this must be less than the process has at its end.
+    /// How long the last request to a removed sink may take, and after it the rest of the queue. Twice this
+    /// must be less than the shutdown time of the process.
     pub drain: Duration,
 }
 
@@ -56,25 +55,25 @@ impl Default for Pace {
     }
 }
 
-/// An alert that waits.
+/// A queued alert.
 #[derive(Debug)]
 pub struct Queued {
-    /// What to say.
+    /// The alert.
     pub alert: Arc<Alert>,
-    /// Since when it waits.
+    /// When it was queued.
     pub at: Instant,
-    /// Who wants to know what happens to it.
+    /// The delivery state to update.
     pub receipt: Option<Receipt>,
 }
 
-/// What a task is told.
+/// The inputs of a sink's task.
 #[derive(Debug)]
-pub struct Orders {
-    /// The sink, as the policy says now.
+pub struct WorkerInputs {
+    /// The sink, as in the current policy.
     pub sink: watch::Receiver<Arc<Sink>>,
-    /// What to send.
+    /// The queue.
     pub queue: mpsc::Receiver<Queued>,
-    /// The sink is not wanted any more.
+    /// Whether the sink was removed.
     pub retire: CancellationToken,
 }
 
@@ -85,27 +84,27 @@ enum DeliveryError {
     Post(#[from] PostError),
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("failed to use the address that a Secret holds: {0}")]
+    #[error("invalid sink address in a Secret: {0}")]
     Address(#[from] SinkError),
-    #[error("failed to use a Secret's value as a header")]
+    #[error("invalid header value in a Secret")]
     Header,
-    #[error("failed to use the CA certificates of the sink")]
+    #[error("invalid CA certificates of the sink")]
     Trust,
-    #[error("failed to get an answer in time")]
+    #[error("timed out")]
     TimedOut,
-    #[error("failed to deliver: the sink answered {status}")]
+    #[error("the sink answered {status}")]
     Refused {
         status: StatusCode,
         retry_after: Option<Duration>,
     },
-    #[error("failed to deliver for too long")]
+    #[error("gave up retrying")]
     TooOld,
-    #[error("failed to deliver before the sink was taken away")]
+    #[error("the sink was removed before delivery")]
     Retired,
 }
 
 impl DeliveryError {
-    /// Whether the same request would fail again. A redirect is one of these: it is not followed.
+    /// Whether the same request would fail again, as with a redirect, which is not followed.
     fn is_permanent(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
@@ -129,8 +128,8 @@ impl DeliveryError {
     }
 }
 
-/// What a request needs beside the alert. Holds Secrets' values: no `Debug`.
-struct Known {
+/// What a request needs besides the alert. Contains values of Secrets: no `Debug`.
+struct Endpoint {
     sink: Arc<Sink>,
     target: Target,
     headers: HeaderMap,
@@ -140,36 +139,42 @@ struct Known {
 
 /// The task of one sink.
 pub(super) struct Worker<D, S> {
-    orders: Orders,
+    orders: WorkerInputs,
     dial: D,
     secrets: S,
     counters: Counters,
     pace: Pace,
-    known: Option<Known>,
+    endpoint: Option<Endpoint>,
     /// Whether the Secrets may have changed since they were read.
     stale: bool,
-    /// Attempts that failed since one did not.
+    /// Consecutive failed attempts.
     failures: u32,
-    /// Nothing is sent before.
+    /// The time of the next attempt.
     not_before: Instant,
 }
 
 impl<D: Dial, S: SecretSource> Worker<D, S> {
-    pub(super) fn new(orders: Orders, dial: D, secrets: S, counters: Counters, pace: Pace) -> Self {
+    pub(super) fn new(
+        orders: WorkerInputs,
+        dial: D,
+        secrets: S,
+        counters: Counters,
+        pace: Pace,
+    ) -> Self {
         Self {
             orders,
             dial,
             secrets,
             counters,
             pace,
-            known: None,
+            endpoint: None,
             stale: false,
             failures: 0,
             not_before: Instant::now(),
         }
     }
 
-    /// Sends what comes until the sink is taken away.
+    /// Sends alerts until the sink is removed.
     pub(super) async fn run(mut self) {
         let name = self.sink().name.clone();
         let retire = self.orders.retire.clone();
@@ -180,7 +185,7 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
                 queued = self.orders.queue.recv() => queued,
             };
             let Some(queued) = queued else { return };
-            self.settle(&name, &queued).await;
+            self.finish(&name, &queued).await;
         }
         self.orders.queue.close();
         let deadline = Instant::now() + self.pace.drain;
@@ -188,15 +193,15 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
             if Instant::now() < deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 self.pace.attempt = self.pace.attempt.min(left);
-                self.settle(&name, &queued).await;
+                self.finish(&name, &queued).await;
             } else {
                 self.done(&name, &queued, Outcome::Dropped);
             }
         }
     }
 
-    /// Delivers one, and counts what became of it.
-    async fn settle(&mut self, name: &str, queued: &Queued) {
+    /// Delivers one alert and counts the outcome.
+    async fn finish(&mut self, name: &str, queued: &Queued) {
         let outcome = match self.deliver(queued).await {
             Ok(()) => Outcome::Sent,
             Err(error) => {
@@ -252,8 +257,8 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
         }
     }
 
-    /// Waits until the sink may be asked again. New settings may have repaired it, and at its end
-    /// there is no time to wait.
+    /// Waits until the next attempt. New settings may have repaired the sink, and a removed sink has no time
+    /// to wait.
     async fn pause(&mut self) {
         tokio::select! {
             () = sleep_until(self.not_before) => {}
@@ -267,7 +272,7 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
             tracing::info!(
                 sink = self.sink().name,
                 attempts = self.failures,
-                "the sink takes alerts again"
+                "the sink accepts alerts again"
             );
         }
         self.failures = 0;
@@ -275,7 +280,7 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
 
     fn failed(&mut self, error: &DeliveryError) {
         if self.failures == 0 {
-            tracing::warn!(sink = self.sink().name, %error, "failed to deliver an alert; trying again");
+            tracing::warn!(sink = self.sink().name, %error, "failed to deliver an alert, retrying");
         }
         let wished = error.retry_after().unwrap_or_default();
         let wait = wished
@@ -286,9 +291,9 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
         self.stale = true;
     }
 
-    /// One request; two, where a refusal may be due to what was read from Secrets some time ago.
+    /// One request; two, if a rejection may be due to outdated values of Secrets.
     async fn attempt(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
-        let is_old = self.known.is_some() && !self.stale;
+        let is_old = self.endpoint.is_some() && !self.stale;
         let result = self.send(alert).await;
         match result {
             Err(error)
@@ -310,10 +315,10 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
         };
         let dial = self.dial.clone();
         let sending = async {
-            let known = self.learn().await?;
-            let body = render::body(&known.sink.speaks, alert, &known.routing_key);
-            let (target, headers) = (&known.target, known.headers.clone());
-            let posting = post::post(&dial, &known.trust, target, headers, body);
+            let endpoint = self.refresh_secrets().await?;
+            let body = render::body(&endpoint.sink.speaks, alert, &endpoint.routing_key);
+            let (target, headers) = (&endpoint.target, endpoint.headers.clone());
+            let posting = post::post(&dial, &endpoint.trust, target, headers, body);
             let answer = timeout(limit, posting).await;
             Ok::<_, DeliveryError>(answer.map_err(|_elapsed| DeliveryError::TimedOut)??)
         };
@@ -330,18 +335,21 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
         })
     }
 
-    /// What is to be known of the sink as it is now; read anew where it may have changed.
-    async fn learn(&mut self) -> Result<&Known, DeliveryError> {
+    /// The current address and headers of the sink; read again if they may have changed.
+    async fn refresh_secrets(&mut self) -> Result<&Endpoint, DeliveryError> {
         let sink = Arc::clone(&self.orders.sink.borrow_and_update());
-        let old = self.known.take().filter(|known| known.sink == sink);
+        let old = self
+            .endpoint
+            .take()
+            .filter(|endpoint| endpoint.sink == sink);
         let is_good = !self.stale || sink.secrets().next().is_none();
-        let known = match old {
+        let endpoint = match old {
             Some(old) if is_good => old,
-            Some(old) => match known(sink, Arc::clone(&old.trust), &self.secrets).await {
-                Ok(known) => known,
-                // The API server may be what is down: then what was read before must do.
+            Some(old) => match endpoint(sink, Arc::clone(&old.trust), &self.secrets).await {
+                Ok(endpoint) => endpoint,
+                // The API server may be what is down: then the values of the last read are used.
                 Err(DeliveryError::Secret(SecretError::Get { .. })) => {
-                    return Ok(self.known.insert(old));
+                    return Ok(self.endpoint.insert(old));
                 }
                 Err(error) => return Err(error),
             },
@@ -351,26 +359,26 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
                 let Ok(Ok(trust)) = trust else {
                     return Err(DeliveryError::Trust);
                 };
-                known(sink, trust, &self.secrets).await?
+                endpoint(sink, trust, &self.secrets).await?
             }
         };
         self.stale = false;
-        Ok(self.known.insert(known))
+        Ok(self.endpoint.insert(endpoint))
     }
 }
 
-async fn known(
+async fn endpoint(
     sink: Arc<Sink>,
     trust: Arc<ClientConfig>,
     secrets: &impl SecretSource,
-) -> Result<Known, DeliveryError> {
-    let held = secrets::read(secrets, sink.secrets()).await?;
+) -> Result<Endpoint, DeliveryError> {
+    let values = secrets::read(secrets, sink.secrets()).await?;
     let target = match &sink.address {
         Address::Known(target) => target.clone(),
-        Address::Secret(key) => sink.target(held.value(key)?)?,
+        Address::Secret(key) => sink.target(values.value(key)?)?,
     };
     let routing_key = match &sink.speaks {
-        Speaks::PagerDuty(key) => held.value(key)?.to_owned(),
+        Speaks::PagerDuty(key) => values.value(key)?.to_owned(),
         _ => String::new(),
     };
     let mut headers = HeaderMap::new();
@@ -378,7 +386,7 @@ async fn known(
         let value = match value {
             Value::Known(value) => value.clone(),
             Value::Secret(key) => {
-                let mut value = HeaderValue::from_str(held.value(key)?)
+                let mut value = HeaderValue::from_str(values.value(key)?)
                     .map_err(|_quotes| DeliveryError::Header)?;
                 value.set_sensitive(true);
                 value
@@ -386,7 +394,7 @@ async fn known(
         };
         headers.insert(name.clone(), value);
     }
-    Ok(Known {
+    Ok(Endpoint {
         sink,
         target,
         headers,
@@ -402,11 +410,11 @@ fn backoff(pace: &Pace, failures: u32) -> Duration {
     doubled.min(pace.longest_wait)
 }
 
-/// Between half of it and all of it, so that replicas that lost a sink at once do not come back at
-/// once.
+/// Between half and all of it, so that replicas that lost a sink at the same time do not retry at the same
+/// time.
 fn jittered(wait: Duration) -> Duration {
     let mut byte = [0];
-    // Without random bytes there is no jitter, and nothing else is lost.
+    // Without random bytes there is no jitter, which is harmless.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;
     wait.mul_f64(0.5 + f64::from(byte) / 512.0)

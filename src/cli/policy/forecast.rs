@@ -31,8 +31,8 @@ use crate::{
     record::forecast::{
         DAYS, day_of,
         document::{Document, NAME},
-        keeper,
         lines::Read,
+        publisher,
     },
 };
 
@@ -128,7 +128,7 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
              for its own (--guard-namespace here, --register-service or --guard-namespace there)"
         );
     };
-    let document: Document = keeper::read(&map)
+    let document: Document = publisher::read(&map)
         .with_context(|| format!("failed to read the ConfigMap {NAME}: it is no forecast"))?;
     Ok(Source {
         counted: document.forecast(),

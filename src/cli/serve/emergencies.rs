@@ -77,7 +77,7 @@ async fn tell(recorder: Arc<Recorder>, finish: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => recorder.tell_waiting(),
+            _ = ticks.tick() => recorder.send_grouped_alerts(),
             () = finish.cancelled() => break,
         }
     }

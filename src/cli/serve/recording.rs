@@ -17,7 +17,7 @@ use crate::{
         alerts::{Alerts, Counters},
         audit::{AuditLog, file::AuditFile},
         emergency_alerts::EmergencyAlerts,
-        forecast::{Gathered, keeper::Keeper},
+        forecast::{Collector, publisher::Publisher},
         metrics::Metrics,
         own_secrets::OwnSecrets,
     },
@@ -27,7 +27,7 @@ pub(super) fn recorder(
     config: &Config,
     client: &Client,
     health: &Health,
-    (audit, forecast): (AuditLog, Arc<Gathered>),
+    (audit, forecast): (AuditLog, Arc<Collector>),
 ) -> Recorder {
     let read = health.clone();
     let mut metrics = Metrics::new(config.policy.default_mode(), move || read.readings());
@@ -70,7 +70,7 @@ pub(super) fn keep_forecast(
     config: &Config,
     client: &Client,
     background: &mut BackgroundTasks,
-) -> anyhow::Result<Arc<Gathered>> {
+) -> anyhow::Result<Arc<Collector>> {
     let namespace = match &config.own_namespace {
         Some(namespace) => namespace.clone(),
         None if is_in_pod(config) => client.default_namespace().to_owned(),
@@ -82,10 +82,10 @@ pub(super) fn keep_forecast(
             return Ok(Arc::default());
         }
     };
-    let gathered = Arc::new(Gathered::wanted());
-    let keeper = Keeper::new(client, &namespace, identity()?, Arc::clone(&gathered));
+    let gathered = Arc::new(Collector::counting());
+    let publisher = Publisher::new(client, &namespace, identity()?, Arc::clone(&gathered));
     let finish = background.stop.finish.clone();
-    background.tasks.spawn("forecast", keeper.run(finish));
+    background.tasks.spawn("forecast", publisher.run(finish));
     Ok(gathered)
 }
 

@@ -149,7 +149,7 @@ async fn a_second_attempt_uses_no_dead_connection() {
     let attempts = clients.attempts();
     for made in 1..=3 {
         attempts.call(get).await.unwrap();
-        assert_eq!(server.accepted(), POOLED + made, "none is kept");
+        assert_eq!(server.accepted(), POOLED + made, "none is pooled");
     }
     // One hanging attempt in three calls: without the second client there would be at least two.
     let took = started.elapsed();

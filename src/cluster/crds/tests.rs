@@ -197,13 +197,13 @@ async fn a_missing_crd_is_cached_and_a_failure_is_not() {
             .unwrap()
             .is_none()
     );
-    assert_eq!(server.reads(), 1, "the absence is kept too");
+    assert_eq!(server.reads(), 1, "the absence is cached, too");
 
     *server.status.lock() = 500;
     let error = crds.shape("example.com", "widgets").await.unwrap_err();
     assert!(matches!(error, CrdError::Get { .. }), "{error}");
     *server.status.lock() = 200;
-    assert_eq!(version(&crds).await, "v1", "a failure is not kept");
+    assert_eq!(version(&crds).await, "v1", "a failure is not cached");
 }
 
 #[tokio::test(start_paused = true)]

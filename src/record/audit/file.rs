@@ -1,12 +1,12 @@
-//! An audit log in a file that does not grow for ever.
+//! An audit log file with a size limit and rotation.
 //!
-//! - A line is written in one call, to the end of the file. What a killed process or a full disk has left
-//!   of one is ended before the next.
-//! - A file that would grow beyond its size is renamed first, with the time (UTC) in its name, as
-//!   kube-apiserver's is: `audit-2026-11-21T03-00-00.000.log`. The oldest of these are removed.
-//! - A file that somebody else has renamed or removed is made anew with the next line; one that was cut
-//!   (logrotate's `copytruncate`) is gone on with.
-//! - What is no file (a pipe, a terminal) is only ever written to.
+//! - A line is written in one call, to the end of the file. A partial line left by a crash or a full disk is
+//!   terminated before the next one.
+//! - A file that would exceed its size is renamed first, with the time (UTC) in its name, like the audit log
+//!   of kube-apiserver: `audit-2026-11-21T03-00-00.000.log`. The oldest of these are removed.
+//! - A file that something else renames or removes is created again with the next line. One that is truncated
+//!   (logrotate's `copytruncate`) is written to as before.
+//! - A pipe or a terminal is only ever written to.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,26 +17,26 @@ use std::{
 
 use jiff::{Timestamp, Unit};
 
-/// After a rotation that failed, the next one is tried when the file has grown by this.
+/// After a failed rotation, the next attempt is made when the file has grown by this much.
 const RETRY_BYTES: u64 = 1024 * 1024;
 
-/// The time in the name of a file that is done with; it sorts by age.
+/// The time in the name of a rotated file; it sorts by age.
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
-/// The characters of a [`STAMP`].
+/// The length of a [`STAMP`].
 const STAMP_LENGTH: usize = "2026-11-21T03-00-00.000".len();
 
-/// How much is kept.
+/// What is retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// A file of more bytes is done with. A line that is longer has a file of its own.
+    /// A file larger than this many bytes is rotated. A longer line gets a file of its own.
     pub max_bytes: u64,
-    /// So many that are done with are kept beside the one that is written to; 0 for all.
+    /// How many rotated files are retained, besides the current one; 0 for all.
     pub max_backups: usize,
 }
 
-/// The file, opened for its lines. Written to through [`Write`]: a call is a line, and takes it whole or
-/// not at all.
+/// The open file. Written to through [`Write`]: a call is one line, which is written completely or not at
+/// all.
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
@@ -51,14 +51,14 @@ struct Open {
     file: File,
     device: u64,
     inode: u64,
-    /// It is a file, not a pipe or a terminal.
+    /// A regular file, not a pipe or a terminal.
     is_regular: bool,
-    /// Its last line has no end.
+    /// Its last line lacks a newline.
     is_torn: bool,
 }
 
 impl AuditFile {
-    /// Opens it, or makes it, readable by its owner alone.
+    /// Opens the file, or creates it, readable by its owner only.
     ///
     /// # Errors
     /// When it cannot be written to.
@@ -81,7 +81,7 @@ impl AuditFile {
         self.open.insert(there).line(line)
     }
 
-    /// Makes room. A rotation that fails costs no line: the file grows on, and it is tried again later.
+    /// Makes room. A failed rotation loses no line: the file keeps growing, and rotation is retried later.
     fn rotate_for(&mut self, more: usize) {
         let Some(open) = self.open.as_ref().filter(|open| open.is_regular) else {
             return;
@@ -111,14 +111,14 @@ impl AuditFile {
         let mut now = Timestamp::now();
         let mut backup = names.at(now);
         while backup.try_exists()? {
-            // Two within a millisecond: a rename would write over the other.
+            // Two rotations within a millisecond: a rename would overwrite the first file.
             now += jiff::SignedDuration::from_millis(1);
             backup = names.at(now);
         }
         fs::rename(&self.path, &backup)?;
         if self.retention.max_backups > 0 {
             for old in names.backups()?.iter().skip(self.retention.max_backups) {
-                // Somebody else was faster, or it is tried again the next time.
+                // Another process was faster, or it is retried the next time.
                 let _ = fs::remove_file(old);
             }
         }
@@ -197,15 +197,15 @@ fn ends_a_line(file: &mut File) -> bool {
     let read = file
         .seek(SeekFrom::End(-1))
         .and_then(|_| file.read_exact(&mut last));
-    // One that cannot be read may end anywhere: an empty line hurts nobody.
+    // If the end cannot be read, add a newline: an empty line is harmless.
     read.is_ok() && last == *b"\n"
 }
 
-/// The names of files that are done with.
+/// The names of rotated files.
 struct Names {
     folder: PathBuf,
     stem: String,
-    /// With its dot; empty where the name has none.
+    /// With its dot; empty if the name has none.
     extension: String,
 }
 
@@ -219,7 +219,7 @@ impl Names {
         if stem.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "its path names no file",
+                "the path has no file name",
             ));
         }
         let folder = match path.parent() {
@@ -243,7 +243,7 @@ impl Names {
         self.folder.join(name)
     }
 
-    /// Those that there are, newest first.
+    /// The existing rotated files, newest first.
     fn backups(&self) -> io::Result<Vec<PathBuf>> {
         let mut stamped = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -261,7 +261,7 @@ impl Names {
     }
 }
 
-/// Whether it is a time as [`STAMP`] writes it: nothing else is ever removed.
+/// Whether it is a time as [`STAMP`] formats it: nothing else is ever removed.
 fn is_stamp(text: &str) -> bool {
     let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
     text.len() == STAMP_LENGTH && text.bytes().map(shape).eq(*b"0000-00-00T00-00-00.000")

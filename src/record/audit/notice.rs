@@ -1,4 +1,4 @@
-//! The audit line of what the guard says of itself: that its policy became laxer, that it was switched off.
+//! Audit lines about the guard itself: that its policy became laxer, that it was switched off.
 
 use helm_guard_core::policy::alerts::template::Detail;
 use jiff::Timestamp;
@@ -23,10 +23,10 @@ struct Notice<'a> {
 }
 
 impl AuditLog {
-    /// Queues the line of an alert of the guard about itself.
+    /// Queues the audit line of an alert about the guard itself.
     ///
     /// # Errors
-    /// When the line cannot be made.
+    /// When the line cannot be encoded.
     pub fn queue_notice(&self, alert: &Alert) -> Result<Pending, AuditError> {
         let changes = alert.detail(Detail::Fields).unwrap_or_default();
         self.push(&Notice {

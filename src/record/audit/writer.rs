@@ -1,8 +1,8 @@
-//! A thread that writes lines, so that a sink that hangs holds up nobody.
+//! A thread that writes lines, so that a sink that hangs blocks no caller.
 //!
 //! Invariants
-//! - A caller waits for its line for [`PATIENCE`] at most, and while the sink hangs not at all.
-//! - The queue is bounded in lines and in bytes. A line that does not fit is refused.
+//! - A caller waits for its line for at most [`CALLER_TIMEOUT`], and not at all while the sink hangs.
+//! - The queue is bounded in lines and in bytes. A line that does not fit is rejected.
 //! - The thread is never joined: a sink that hangs must not keep the process from ending.
 //!
 //! Start at [`LineWriter::queue`].
@@ -20,8 +20,8 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// How long a caller waits for its line. An answer has about two seconds; this leaves most of it.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a caller waits for its line. A request has about two seconds; this leaves most of it.
+const CALLER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Lines that may wait for the thread.
 const QUEUED_LINES: usize = 1024;
@@ -29,19 +29,19 @@ const QUEUED_LINES: usize = 1024;
 /// Bytes that may wait for the thread.
 const QUEUED_BYTES: usize = 8 << 20;
 
-/// How often [`LineWriter::flush`] looks.
+/// How often [`LineWriter::flush`] checks.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Why a line was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The sink refused it.
+    /// The sink returned an error.
     #[error("failed to write the line: {0}")]
     Sink(io::Error),
     /// The sink has not taken an earlier line for too long.
     #[error("failed to write the line: the sink has stopped taking lines")]
     Stalled,
-    /// Too many lines wait already.
+    /// Too many lines are waiting already.
     #[error("failed to write the line: too many lines are waiting")]
     Full,
     /// The thread could not be started, or it panicked.
@@ -60,9 +60,9 @@ pub struct LineWriter {
 struct State {
     /// Numbers jobs, from 1.
     last_job: AtomicU64,
-    /// The highest number that is done with.
+    /// The highest number that has been written or has failed.
     done: AtomicU64,
-    /// The highest number that nobody waits for any more.
+    /// The highest number whose caller has stopped waiting.
     given_up: AtomicU64,
     queued_bytes: AtomicUsize,
     queued_lines: AtomicUsize,
@@ -74,7 +74,7 @@ struct Job {
     written: oneshot::Sender<io::Result<()>>,
 }
 
-/// A line on its way.
+/// A line that is being written.
 #[derive(Debug)]
 pub struct Queued {
     number: u64,
@@ -92,8 +92,8 @@ impl LineWriter {
             .name("line-writer".to_owned())
             .spawn(move || run(sink, &queue, &of_thread));
         if let Err(error) = started {
-            // The queue is gone with the closure: each line is refused as `NotRunning`.
-            tracing::error!(%error, "failed to start a thread for lines");
+            // The queue is gone with the closure: each line fails as `NotRunning`.
+            tracing::error!(%error, "failed to start the thread that writes audit lines");
         }
         Self { jobs, state }
     }
@@ -103,7 +103,7 @@ impl LineWriter {
         self.state.is_stalled()
     }
 
-    /// Puts a line in the queue.
+    /// Queues a line.
     ///
     /// # Errors
     /// When the sink has stalled, or the queue is full.
@@ -139,7 +139,7 @@ impl LineWriter {
         })
     }
 
-    /// Waits until the queue is empty, for `patience` at most. Blocks: for the end of the process.
+    /// Waits until the queue is empty, for at most `patience`. Blocks: use at the end of the process.
     pub fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         while self.state.queued_lines.load(Relaxed) > 0 && Instant::now() < until {
@@ -149,13 +149,13 @@ impl LineWriter {
 }
 
 impl Queued {
-    /// Waits until the line is written, for [`PATIENCE`] at most. A line that is given up may still
-    /// be written later.
+    /// Waits until the line is written, for at most [`CALLER_TIMEOUT`]. A line may still be written after this has
+    /// timed out.
     ///
     /// # Errors
-    /// When it is not written by then.
+    /// When it is not written in time.
     pub async fn written(self) -> Result<(), WriteError> {
-        match timeout(PATIENCE, self.written).await {
+        match timeout(CALLER_TIMEOUT, self.written).await {
             Ok(Ok(result)) => result.map_err(WriteError::Sink),
             Ok(Err(_)) => Err(WriteError::NotRunning),
             Err(_) => {
@@ -167,7 +167,7 @@ impl Queued {
 }
 
 impl State {
-    /// A line that was given up is not done with yet.
+    /// Whether a line whose caller stopped waiting is still not written.
     fn is_stalled(&self) -> bool {
         self.given_up.load(Relaxed) > self.done.load(Relaxed)
     }
@@ -183,7 +183,7 @@ fn run(mut sink: impl Write, queue: &mpsc::Receiver<Job>, state: &State) {
         let result = sink.write_all(&job.line).and_then(|()| sink.flush());
         state.done.fetch_max(job.number, Relaxed);
         state.leave(job.line.len());
-        // Whoever does not wait any more has put the line elsewhere.
+        // A caller that stopped waiting has put the line into the fallback.
         let _ = job.written.send(result);
     }
 }
@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line for each permission, and passes it on.
+    /// Passes on one line per permit.
     struct Gate {
         permissions: Receiver<()>,
         lines: Sender<Vec<u8>>,
@@ -233,12 +233,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_a_sink_hangs_nobody_waits_and_when_it_recovers_lines_are_written_again() {
+    async fn a_sink_that_hangs_blocks_no_caller_and_is_used_again_when_it_recovers() {
         let (writer, permit, written) = gate();
         let first = write(&writer, b"one").await;
         assert!(matches!(first, Err(WriteError::Stalled)), "{first:?}");
         assert!(writer.is_stalled());
-        // Refused at once: nothing is queued, so there is nothing to wait for.
+        // Rejected at once: nothing is queued, so there is nothing to wait for.
         let second = writer.queue(&Arc::from(&b"two"[..]));
         assert!(matches!(second, Err(WriteError::Stalled)), "{second:?}");
         permit.send(()).unwrap();
@@ -254,7 +254,7 @@ mod tests {
     async fn the_queue_is_bounded_in_lines() {
         let (writer, _permit, _written) = gate();
         let line: Arc<[u8]> = Arc::from(&b"x"[..]);
-        // One more than the queue holds may be with the thread.
+        // The thread may hold one more than the queue.
         let queued: Vec<_> = (0..QUEUED_LINES + 2).map(|_| writer.queue(&line)).collect();
         let refused = queued.iter().filter(|queued| queued.is_err()).count();
         assert!((1..=2).contains(&refused), "{refused}");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_sink_says_is_passed_on() {
+    async fn the_error_of_the_sink_is_passed_on() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -284,6 +284,6 @@ mod tests {
         let writer = LineWriter::start(Full);
         let answer = write(&writer, b"one").await;
         assert!(matches!(answer, Err(WriteError::Sink(_))), "{answer:?}");
-        assert!(!writer.is_stalled(), "a sink that refuses does not hang");
+        assert!(!writer.is_stalled(), "a sink that fails does not hang");
     }
 }

@@ -1,5 +1,5 @@
-//! How many emergency changes are on record: of whom, and where. Every replica watches them, and holds a few
-//! words of each.
+//! Counts the emergency changes in the cluster by identity and namespace. Every replica watches them, and
+//! keeps only a few fields of each.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::cluster::ApiFailure;
 
-/// What is read of a record: patches of thousands of them would fill the memory.
+/// The fields that are read: the patches of thousands of records would fill the memory.
 type Brief = Object<BriefSpec, BriefStatus>;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -31,15 +31,15 @@ pub(super) struct BriefStatus {
     announced: Vec<AlertKind>,
 }
 
-/// The records that count, as far as they are known.
+/// The records that count toward the limits, as far as the watch has seen them.
 #[derive(Debug, Default)]
 pub struct Census(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Who made those that count, by namespace and name.
+    /// The identities, by namespace and name of the record.
     records: HashMap<Key, Box<str>>,
-    /// Those that the list under way has named so far.
+    /// Those that the current list has returned so far.
     listed: Option<HashSet<Key>>,
     is_complete: bool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Count {
 }
 
 impl Census {
-    /// Follows the records, for as long as it is polled.
+    /// Watches the records, for as long as it is polled.
     pub async fn follow(&self, client: Client) {
         let resource = ApiResource::erase::<EmergencyChange>(&());
         let api: Api<Brief> = Api::all_with(client, &resource);
@@ -65,7 +65,7 @@ impl Census {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.take(event),
-                // The leader says in the log why.
+                // The leader logs the reason.
                 Err(error) => {
                     tracing::debug!(error = %ApiFailure::from(&error), "failed to watch emergency changes");
                 }
@@ -73,14 +73,15 @@ impl Census {
         }
     }
 
-    /// One that was written now, before the watch says so.
+    /// Adds a record that was just created, before the watch reports it.
     pub(super) fn add(&self, change: &EmergencyChange) {
         let key = key(change);
         let user = change.spec.user.as_str();
         self.0.lock().records.insert(key, user.into());
     }
 
-    /// How many there are beside one of this identity in this namespace. None until all have been listed.
+    /// The counts without one record of this identity in this namespace. None until the first list is
+    /// complete.
     pub(super) fn count(&self, user: &str, namespace: &str) -> Option<Count> {
         let known = self.0.lock();
         let of_identity = known.records.values().filter(|by| ***by == *user);
@@ -133,8 +134,8 @@ impl Known {
     }
 }
 
-/// What never came to be takes no room from what did: somebody whose requests fail would fill it. One of
-/// which nobody was told counts, since it cannot be removed yet.
+/// A `Void` record does not count once it has been announced: otherwise an identity whose requests fail would
+/// fill the limit. One that has not been announced counts, since it cannot be removed yet.
 fn counts(status: &BriefStatus) -> bool {
     status.state != State::Void || !status.announced.contains(&AlertKind::Settled)
 }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_counted_before_all_have_been_listed() {
+    fn nothing_is_counted_before_the_first_list_is_complete() {
         let census = Census::default();
         let open = json!({"state": "Open"});
         census.take(watcher::Event::Init);
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(counts_of(&census), Some((1, 1, 1)));
         census.take(watcher::Event::Apply(record("b", "bob", &json!(null))));
         assert_eq!(counts_of(&census), Some((2, 2, 1)));
-        // A new list does not name it.
+        // A new list does not contain it.
         census.take(watcher::Event::Init);
         census.take(watcher::Event::InitApply(record("b", "bob", &open)));
         census.take(watcher::Event::InitDone);
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_came_to_be_does_not_count_once_it_was_told() {
+    fn a_void_change_does_not_count_once_it_was_announced() {
         let census = Census::default();
         census.take(watcher::Event::Init);
         census.take(watcher::Event::InitDone);

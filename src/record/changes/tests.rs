@@ -1,4 +1,4 @@
-//! Against an API server made by hand: one that counts, loses answers and has names taken.
+//! Against a fake API server: one that counts, loses answers and has names taken.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use super::*;
 
 #[derive(Default)]
 struct Store {
-    kept: Vec<Value>,
-    /// Others, that are only counted.
+    stored: Vec<Value>,
+    /// Other records, which are only counted.
     others: usize,
-    /// The answer to everything.
+    /// If set, the answer to everything.
     refuse: Option<(u16, Value)>,
 }
 
@@ -39,10 +39,10 @@ fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16,
     if let Some(refusal) = &store.refuse {
         return refusal.clone();
     }
-    let name = |kept: &Value| kept["metadata"]["name"].as_str().unwrap().to_owned();
+    let name = |stored: &Value| stored["metadata"]["name"].as_str().unwrap().to_owned();
     match parts.method {
         Method::GET if parts.uri.path().ends_with("/emergencychanges") => {
-            let others = store.others + store.kept.len();
+            let others = store.others + store.stored.len();
             let item = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
                 "metadata": {"name": "one"}});
             let items: Vec<Value> = (others > 0).then_some(item).into_iter().collect();
@@ -53,16 +53,16 @@ fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16,
         }
         Method::GET => {
             let asked = parts.uri.path().rsplit('/').next().unwrap();
-            let found = store.kept.iter().find(|kept| name(kept) == asked);
+            let found = store.stored.iter().find(|stored| name(stored) == asked);
             let missing = || (404, status(404, "NotFound", &json!({})));
             found.map_or_else(missing, |found| (200, found.clone()))
         }
         _ => {
             let new: Value = serde_json::from_slice(body).unwrap();
-            if store.kept.iter().any(|kept| name(kept) == name(&new)) {
+            if store.stored.iter().any(|stored| name(stored) == name(&new)) {
                 return (409, status(409, "AlreadyExists", &json!({})));
             }
-            store.kept.push(new.clone());
+            store.stored.push(new.clone());
             (201, new)
         }
     }
@@ -96,84 +96,84 @@ fn soon() -> Instant {
 }
 
 #[tokio::test]
-async fn a_change_is_kept_once_however_often_it_is_retried() {
+async fn a_change_is_stored_once_however_often_it_is_retried() {
     let store = Arc::default();
     let changes = changes(&store);
-    let kept = changes.keep(&spec("u-1"), soon()).await.unwrap();
-    let name = kept.name().to_owned();
-    assert_eq!(kept, Persisted::New(name.clone()));
+    let stored = changes.store(&spec("u-1"), soon()).await.unwrap();
+    let name = stored.name().to_owned();
+    assert_eq!(stored, Persisted::New(name.clone()));
     for uid in ["u-1", "u-2"] {
-        let again = changes.keep(&spec(uid), soon()).await.unwrap();
+        let again = changes.store(&spec(uid), soon()).await.unwrap();
         assert_eq!(again, Persisted::Known(name.clone()));
     }
     let other = changes
-        .keep(&to_another_value("u-3"), soon())
+        .store(&to_another_value("u-3"), soon())
         .await
         .unwrap();
     assert_ne!(other.name(), name);
-    let kept = &store.lock().kept;
-    assert_eq!(kept.len(), 2);
-    assert_eq!(kept[0]["spec"]["requestUid"], "u-1");
-    assert_eq!(kept[0]["metadata"]["namespace"], "shop");
+    let stored = &store.lock().stored;
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0]["spec"]["requestUid"], "u-1");
+    assert_eq!(stored[0]["metadata"]["namespace"], "shop");
     assert_eq!(
-        kept[0]["metadata"]["labels"],
+        stored[0]["metadata"]["labels"],
         json!({"helm-guard.dev/release": "myapp", "helm-guard.dev/kind": "Deployment",
             "helm-guard.dev/object": "web"})
     );
 }
 
 #[tokio::test]
-async fn what_is_done_again_after_its_end_gets_a_record_of_its_own() {
+async fn a_change_repeated_after_its_resolution_gets_a_new_record() {
     let store = Arc::default();
     let changes = changes(&store);
-    let first = changes.keep(&spec("u-1"), soon()).await.unwrap();
-    store.lock().kept[0]["status"] = json!({"state": "Reverted"});
-    let second = changes.keep(&spec("u-2"), soon()).await.unwrap();
+    let first = changes.store(&spec("u-1"), soon()).await.unwrap();
+    store.lock().stored[0]["status"] = json!({"state": "Reverted"});
+    let second = changes.store(&spec("u-2"), soon()).await.unwrap();
     assert_eq!(second, Persisted::New(format!("{}-2", first.name())));
-    let retried = changes.keep(&spec("u-3"), soon()).await.unwrap();
+    let retried = changes.store(&spec("u-3"), soon()).await.unwrap();
     assert_eq!(retried, Persisted::Known(second.name().to_owned()));
 }
 
 #[tokio::test]
-async fn what_is_done_again_and_again_has_a_record_each_time() {
+async fn a_change_repeated_many_times_gets_a_new_record_each_time() {
     let store = Arc::default();
     let changes = changes(&store);
     for number in 1..=12 {
-        let kept = changes.keep(&spec(&format!("u-{number}")), soon()).await;
-        assert!(matches!(kept, Ok(Persisted::New(_))), "{kept:?}");
-        for kept in &mut store.lock().kept {
-            kept["status"] = json!({"state": "Reverted"});
+        let stored = changes.store(&spec(&format!("u-{number}")), soon()).await;
+        assert!(matches!(stored, Ok(Persisted::New(_))), "{stored:?}");
+        for stored in &mut store.lock().stored {
+            stored["status"] = json!({"state": "Reverted"});
         }
     }
-    assert_eq!(store.lock().kept.len(), 12);
+    assert_eq!(store.lock().stored.len(), 12);
 }
 
 #[tokio::test]
-async fn a_name_that_another_change_has_is_left_to_it() {
+async fn the_name_of_another_change_is_not_reused() {
     let store: Arc<Mutex<Store>> = Arc::default();
     let name = retried::names(&spec("u-1")).next().unwrap();
     let squatter = document(to_another_value("u-9"), &name);
     store
         .lock()
-        .kept
+        .stored
         .push(serde_json::to_value(squatter).unwrap());
-    let kept = changes(&store).keep(&spec("u-1"), soon()).await.unwrap();
-    assert_eq!(kept, Persisted::New(format!("{name}-2")));
+    let stored = changes(&store).store(&spec("u-1"), soon()).await.unwrap();
+    assert_eq!(stored, Persisted::New(format!("{name}-2")));
 }
 
 #[tokio::test]
-async fn ten_thousand_changes_are_the_most_that_are_kept() {
+async fn at_most_ten_thousand_changes_are_stored() {
     let store = Arc::new(Mutex::new(Store {
         others: Limits::default().in_cluster - 1,
         ..Store::default()
     }));
     let changes = changes(&store);
-    changes.keep(&spec("u-1"), soon()).await.unwrap();
-    let full = changes.keep(&to_another_value("u-2"), soon()).await;
+    changes.store(&spec("u-1"), soon()).await.unwrap();
+    let full = changes.store(&to_another_value("u-2"), soon()).await;
     let (scope, limit) = (Scope::Cluster, 10_000);
-    assert_eq!(full, Err(Unkept::Full { scope, limit }));
-    // What is retried needs no room.
-    let retried = changes.keep(&spec("u-3"), soon()).await;
+    assert_eq!(full, Err(PersistError::Full { scope, limit }));
+    // A retry needs no room.
+    let retried = changes.store(&spec("u-3"), soon()).await;
     assert!(matches!(retried, Ok(Persisted::Known(_))), "{retried:?}");
 }
 
@@ -190,7 +190,7 @@ fn by(user: &str, namespace: &str, uid: &str) -> EmergencyChangeSpec {
 #[case::in_one_namespace("bob", "shop", Some((Scope::Namespace, 4)))]
 #[case::elsewhere("bob", "new", None)]
 #[tokio::test]
-async fn no_identity_and_no_namespace_takes_the_room_of_all(
+async fn no_identity_or_namespace_uses_up_the_limit_of_all(
     #[case] user: &str,
     #[case] namespace: &str,
     #[case] full: Option<(Scope, usize)>,
@@ -204,12 +204,12 @@ async fn no_identity_and_no_namespace_takes_the_room_of_all(
     changes.census.complete();
     for (number, user) in ["ada", "ada", "ada", "eve"].iter().enumerate() {
         let spec = by(user, "shop", &format!("u-{number}"));
-        changes.keep(&spec, soon()).await.unwrap();
+        changes.store(&spec, soon()).await.unwrap();
     }
-    let kept = changes.keep(&by(user, namespace, "u-9"), soon()).await;
+    let stored = changes.store(&by(user, namespace, "u-9"), soon()).await;
     match full {
-        Some((scope, limit)) => assert_eq!(kept, Err(Unkept::Full { scope, limit })),
-        None => assert!(kept.is_ok(), "{kept:?}"),
+        Some((scope, limit)) => assert_eq!(stored, Err(PersistError::Full { scope, limit })),
+        None => assert!(stored.is_ok(), "{stored:?}"),
     }
 }
 
@@ -218,7 +218,7 @@ async fn no_identity_and_no_namespace_takes_the_room_of_all(
 #[case::no_such_namespace(404, "NotFound", json!({"kind": "namespaces"}), "404 NotFound")]
 #[case::not_allowed(403, "Forbidden", json!({}), "403 Forbidden")]
 #[tokio::test]
-async fn what_cannot_be_written_is_said(
+async fn the_reason_for_a_failed_write_is_reported(
     #[case] code: u16,
     #[case] reason: &str,
     #[case] details: Value,
@@ -229,21 +229,21 @@ async fn what_cannot_be_written_is_said(
         ..Store::default()
     }));
     let error = changes(&store)
-        .keep(&spec("u-1"), soon())
+        .store(&spec("u-1"), soon())
         .await
         .unwrap_err();
     assert!(error.to_string().contains(says), "{error}");
 }
 
 #[tokio::test]
-async fn an_api_server_that_does_not_answer_holds_up_no_request() {
+async fn an_api_server_that_does_not_answer_delays_no_request() {
     let service = tower::service_fn(|_: Request<Body>| {
         std::future::pending::<Result<Response<Body>, Infallible>>()
     });
     let changes = Changes::new(Client::new(service, "default"), Arc::default());
     let deadline = Instant::now() + Duration::from_millis(20);
     assert_eq!(
-        changes.keep(&spec("u-1"), deadline).await,
-        Err(Unkept::Late)
+        changes.store(&spec("u-1"), deadline).await,
+        Err(PersistError::Late)
     );
 }

@@ -1,4 +1,4 @@
-//! Events as they reach an API server.
+//! Events as an API server receives them.
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -23,7 +23,7 @@ fn note(object: &str, namespace: &str) -> Note {
         uid: Some("o-1".to_owned()),
         reason: "BreakGlass",
         action: "Update",
-        text: "UPDATE by ada against what Helm declares".to_owned(),
+        text: "UPDATE by ada of a field that Helm declares".to_owned(),
     }
 }
 
@@ -82,7 +82,7 @@ async fn changes_of_one_object_within_a_minute_are_one_event_with_a_count() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_removed_is_made_again() {
+async fn an_event_that_was_removed_is_created_again() {
     let (events, mut api, task) = start();
     events.announce(note("web", "shop"));
     let (_, _, event, answer) = received(&mut api).await;
@@ -102,7 +102,7 @@ async fn an_event_that_was_removed_is_made_again() {
 }
 
 #[tokio::test]
-async fn an_event_that_the_api_server_refuses_is_counted_and_the_next_one_is_sent() {
+async fn an_event_that_the_api_server_rejects_is_counted_and_the_next_one_is_sent() {
     let (events, mut api, task) = start();
     events.announce(note("system:reader", ""));
     let (_, path, event, answer) = received(&mut api).await;

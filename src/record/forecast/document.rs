@@ -1,15 +1,14 @@
-//! The forecast as it is written down: JSON in a `ConfigMap` that all replicas share.
+//! The stored forecast: JSON in a `ConfigMap` that all replicas share.
 //!
-//! Each replica adds what it has counted since it last did, in numbered batches. The number of the last
-//! one stands beside the counts, so that a batch whose writing may or may not have gone through is not
-//! added twice.
+//! Each replica adds what it has counted since its last write, in numbered batches. The number of its last
+//! batch is stored with the counts, so that a batch is not added twice when the result of a write is unknown.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Forecast, MOST_ROWS, Seen, What};
+use super::{Forecast, MAX_ROWS, RowKey, RowStats};
 
 /// The name of the `ConfigMap`, in the guard's own namespace.
 pub const NAME: &str = "helm-guard-forecast";
@@ -17,25 +16,25 @@ pub const NAME: &str = "helm-guard-forecast";
 /// Its key.
 pub const KEY: &str = "forecast.json";
 
-/// The longest document, in bytes: a `ConfigMap` may have 1 MiB.
-const MOST_BYTES: usize = 768 * 1024;
+/// Maximum size of the document, in bytes: a `ConfigMap` may have 1 MiB.
+const MAX_BYTES: usize = 768 * 1024;
 
-/// A replica that has not written for so long is forgotten: it would have given its batch up by then.
+/// A replica that has not written for this long is forgotten: it would have dropped its batch by then.
 const WRITER_HOURS: i64 = 24;
 
 /// The document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
-    /// Since when is counted.
+    /// Start of counting.
     pub since: Timestamp,
     /// The rows.
     #[serde(default)]
     pub rows: Vec<Row>,
-    /// What no longer fits, by day.
+    /// The counts without a row, by day.
     #[serde(default)]
     pub others: super::Days,
-    /// The replicas, by a name that each process has anew.
+    /// The replicas, by a name that is unique to each process.
     #[serde(default)]
     pub writers: BTreeMap<String, Writer>,
 }
@@ -43,21 +42,21 @@ pub struct Document {
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// What.
+    /// Key.
     #[serde(flatten)]
-    pub what: What,
-    /// How often.
+    pub what: RowKey,
+    /// Statistics.
     #[serde(flatten)]
-    pub seen: Seen,
+    pub seen: RowStats,
 }
 
-/// What a replica has written.
+/// The last write of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Writer {
     /// Its last batch.
     pub batch: u64,
-    /// When.
+    /// Time of the write.
     pub at: Timestamp,
 }
 
@@ -68,12 +67,12 @@ pub struct Batch {
     pub writer: String,
     /// Greater than that of the batch before.
     pub number: u64,
-    /// What was counted.
+    /// The counts.
     pub forecast: Forecast,
 }
 
 impl Document {
-    /// One that begins now.
+    /// An empty one that starts now.
     pub fn new(now: Timestamp) -> Self {
         Self {
             since: now,
@@ -83,7 +82,7 @@ impl Document {
         }
     }
 
-    /// What is counted.
+    /// The forecast in it.
     pub fn forecast(&self) -> Forecast {
         let rows = self.rows.iter().cloned();
         Forecast {
@@ -92,13 +91,13 @@ impl Document {
         }
     }
 
-    /// Whether the batch is in it already.
+    /// Whether it contains the batch already.
     pub fn has(&self, batch: &Batch) -> bool {
         let writer = self.writers.get(&batch.writer);
         writer.is_some_and(|writer| writer.batch >= batch.number)
     }
 
-    /// Adds a batch that is not in it.
+    /// Adds a batch that it does not contain.
     pub fn add(&mut self, batch: &Batch, now: Timestamp) {
         let mut forecast = self.forecast();
         forecast.merge(&batch.forecast, now);
@@ -118,12 +117,12 @@ impl Document {
         self.others = forecast.others;
     }
 
-    /// As text, of which the least important rows are left out until it is short enough.
+    /// As text. The least important rows are left out until it is short enough.
     pub fn encode(&mut self) -> serde_json::Result<String> {
-        let mut most = self.rows.len().min(MOST_ROWS);
+        let mut most = self.rows.len().min(MAX_ROWS);
         loop {
             let text = serde_json::to_string(self)?;
-            if text.len() <= MOST_BYTES || most == 0 {
+            if text.len() <= MAX_BYTES || most == 0 {
                 return Ok(text);
             }
             most = most * 3 / 4;

@@ -1,5 +1,5 @@
-//! A forecast from audit lines: what a guard in the modes Warn and Audit has written, also where other
-//! log lines stand between them.
+//! A forecast from the audit lines of a guard in the modes Warn and Audit. Other log lines may be between
+//! them.
 
 use std::{
     borrow::Cow,
@@ -11,20 +11,20 @@ use helm_guard_core::guard::Reason;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Act, Forecast, MOST_ROWS, What};
+use super::{Act, Forecast, MAX_ROWS, RowKey};
 
-/// What was read.
+/// The result.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// What would be refused.
+    /// What would be denied.
     pub forecast: Forecast,
     /// The time of the first audit line.
     pub since: Option<Timestamp>,
     /// Audit lines.
     pub audit_lines: u64,
-    /// Lines that are no JSON, or no audit line although they say so: their content is never shown.
+    /// Lines that are not valid JSON, or claim to be audit lines and are not. Their content is never shown.
     pub unreadable: u64,
-    /// What is not in the forecast yet: in bulk it can be seen which rows count most.
+    /// Requests that are not in the forecast yet: counting many at once shows which rows have the most.
     newest: Forecast,
     seen: HashSet<String>,
 }
@@ -84,10 +84,10 @@ impl Line {
 }
 
 impl Read {
-    /// Reads all lines. What is before `from` is not counted.
+    /// Reads all lines, and counts those since `from`.
     ///
     /// # Errors
-    /// When the lines cannot be read at all.
+    /// When reading fails.
     pub fn lines(&mut self, mut lines: impl BufRead, from: Timestamp) -> io::Result<()> {
         let mut bytes = Vec::new();
         loop {
@@ -123,11 +123,12 @@ impl Read {
         self.since = Some(first);
         let would_be_denied =
             matches!(&*line.decision, "warned" | "audited") || line.is_autoscaler();
-        // One that hung may be in the file and on standard error.
+        // After a stall, a line may be both in the file and on standard error.
         if would_be_denied && line.timestamp >= from && self.seen.insert(line.uid.clone()) {
-            let whats = whats(&line);
-            self.newest.note(whats, &line.object.name, line.timestamp);
-            if self.newest.rows.len() >= MOST_ROWS {
+            let row_keys = row_keys(&line);
+            self.newest
+                .note(row_keys, &line.object.name, line.timestamp);
+            if self.newest.rows.len() >= MAX_ROWS {
                 self.settle();
             }
         }
@@ -135,17 +136,17 @@ impl Read {
 
     fn settle(&mut self) {
         self.forecast.absorb(&std::mem::take(&mut self.newest));
-        self.forecast.keep(MOST_ROWS);
+        self.forecast.keep(MAX_ROWS);
     }
 }
 
-fn whats(line: &Line) -> Vec<What> {
+fn row_keys(line: &Line) -> Vec<RowKey> {
     let act = if line.is_autoscaler() {
         Act::Autoscale
     } else {
         Act::of(&line.operation, &line.object.subresource)
     };
-    let what = |release: &Release, field: &str| What {
+    let what = |release: &Release, field: &str| RowKey {
         namespace: release.namespace.clone(),
         release: release.name.clone(),
         group: line.object.group.clone(),
@@ -155,18 +156,18 @@ fn whats(line: &Line) -> Vec<What> {
         user: line.user.name.clone(),
         manager: line.field_manager.clone(),
     };
-    let mut whats = Vec::new();
+    let mut row_keys = Vec::new();
     for release in &line.releases {
         if act == Act::Delete {
-            whats.push(what(release, ""));
+            row_keys.push(what(release, ""));
         }
-        whats.extend(
+        row_keys.extend(
             release
                 .fields
                 .iter()
                 .map(|field| what(release, &field.path)),
         );
     }
-    whats.truncate(super::FIELDS);
-    whats
+    row_keys.truncate(super::FIELDS);
+    row_keys
 }

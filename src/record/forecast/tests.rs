@@ -13,8 +13,8 @@ fn at(text: &str) -> Timestamp {
 
 const NOW: &str = "2026-11-21T12:00:00Z";
 
-fn what(user: &str, field: &str) -> What {
-    What {
+fn what(user: &str, field: &str) -> RowKey {
+    RowKey {
         namespace: "shop".to_owned(),
         release: "myapp".to_owned(),
         group: "apps".to_owned(),
@@ -43,7 +43,7 @@ fn all(forecast: &Forecast) -> Count {
 }
 
 #[test]
-fn a_request_is_counted_once_and_each_of_its_fields_too() {
+fn a_request_is_counted_once_and_so_is_each_of_its_fields() {
     let mut forecast = Forecast::default();
     for name in ["web", "api", "web"] {
         let fields = [what("bob", ".spec.replicas"), what("bob", ".spec.paused")];
@@ -57,7 +57,7 @@ fn a_request_is_counted_once_and_each_of_its_fields_too() {
 }
 
 #[test]
-fn examples_of_objects_are_few_and_say_when_there_are_more() {
+fn a_few_objects_are_named_and_it_says_when_there_are_more() {
     let mut forecast = Forecast::default();
     for n in 0..5 {
         forecast.note(
@@ -72,14 +72,14 @@ fn examples_of_objects_are_few_and_say_when_there_are_more() {
 
 #[rstest]
 #[case::user(|n: usize| what(&format!("user-{n}"), ".spec.replicas"))]
-#[case::manager(|n: usize| What { manager: n.to_string(), ..what("bob", ".spec") })]
+#[case::manager(|n: usize| RowKey { manager: n.to_string(), ..what("bob", ".spec") })]
 #[case::field(|n: usize| what("bob", &format!(".data.f{n}")))]
-fn what_does_not_fit_is_counted_with_the_others(#[case] make: fn(usize) -> What) {
+fn a_row_that_does_not_fit_is_counted_with_the_others(#[case] make: fn(usize) -> RowKey) {
     let mut forecast = Forecast::default();
-    for n in 0..MOST_ROWS + 25 {
+    for n in 0..MAX_ROWS + 25 {
         forecast.note([make(n)], "web", at(NOW));
     }
-    assert_eq!(forecast.rows.len(), MOST_ROWS);
+    assert_eq!(forecast.rows.len(), MAX_ROWS);
     assert_eq!(total(&forecast.others, Date::MIN).requests, 25);
     let too_long = what("bob", &"x".repeat(10_000));
     forecast.note([too_long], "web", at(NOW));
@@ -87,20 +87,20 @@ fn what_does_not_fit_is_counted_with_the_others(#[case] make: fn(usize) -> What)
 }
 
 #[test]
-fn of_too_many_rows_the_ones_that_count_most_are_kept() {
+fn the_rows_with_the_most_requests_are_kept() {
     let often = of(&["bob"; 5], "2026-11-20T12:00:00Z");
     let mut forecast = Forecast::default();
-    for n in 0..MOST_ROWS {
+    for n in 0..MAX_ROWS {
         forecast.note([what(&format!("user-{n}"), ".spec")], "web", at(NOW));
     }
     forecast.merge(&often, at(NOW));
-    assert_eq!(forecast.rows.len(), MOST_ROWS);
+    assert_eq!(forecast.rows.len(), MAX_ROWS);
     assert!(forecast.rows.contains_key(&what("bob", ".spec.replicas")));
-    assert_eq!(all(&forecast).requests, MOST_ROWS as u64 + 5);
+    assert_eq!(all(&forecast).requests, MAX_ROWS as u64 + 5);
 }
 
 #[test]
-fn days_that_are_too_long_ago_are_forgotten() {
+fn expired_days_are_dropped() {
     let mut forecast = of(&["old"], "2026-10-22T23:59:59Z");
     forecast.merge(&of(&["bob"], "2026-10-23T00:00:00Z"), at(NOW));
     let users: Vec<&str> = forecast.rows.keys().map(|what| &*what.user).collect();
@@ -110,7 +110,7 @@ fn days_that_are_too_long_ago_are_forgotten() {
 }
 
 #[test]
-fn counts_are_asked_for_by_day() {
+fn counts_can_be_read_since_a_day() {
     let mut forecast = of(&["bob"], "2026-11-19T23:59:00Z");
     forecast.merge(&of(&["bob", "bob"], "2026-11-20T00:01:00Z"), at(NOW));
     let seen = &forecast.rows[&what("bob", ".spec.replicas")];
@@ -143,7 +143,7 @@ fn two_replicas_add_to_one_document_and_no_batch_counts_twice() {
         batch("two", 1, of(&["bob"], NOW)),
         batch("one", 2, of(&["bob"], NOW)),
     ];
-    // Each is tried twice, as after an answer that was lost.
+    // Each is added twice, as after a lost answer.
     for batch in batches.iter().chain(&batches) {
         if !document.has(batch) {
             document.add(batch, at(NOW));
@@ -161,7 +161,7 @@ fn two_replicas_add_to_one_document_and_no_batch_counts_twice() {
 }
 
 #[test]
-fn a_document_reads_back_as_what_it_was() {
+fn a_document_reads_back_unchanged() {
     let mut document = Document::new(at(NOW));
     document.add(&batch("one", 1, of(&["bob"], NOW)), at(NOW));
     let text = document.encode().unwrap();
@@ -178,9 +178,9 @@ fn a_document_reads_back_as_what_it_was() {
 }
 
 #[test]
-fn a_document_never_outgrows_a_config_map() {
+fn a_document_always_fits_into_a_config_map() {
     let mut forecast = Forecast::default();
-    for n in 0..MOST_ROWS {
+    for n in 0..MAX_ROWS {
         let long = what(&format!("{n}-{}", "u".repeat(1500)), ".spec.replicas");
         forecast.note([long], &"o".repeat(250), at(NOW));
     }
@@ -189,7 +189,7 @@ fn a_document_never_outgrows_a_config_map() {
     let text = document.encode().unwrap();
     assert!(text.len() < 800 * 1024, "{}", text.len());
     assert!(document.rows.len() > 300, "{}", document.rows.len());
-    assert_eq!(all(&document.forecast()).requests, MOST_ROWS as u64);
+    assert_eq!(all(&document.forecast()).requests, MAX_ROWS as u64);
 }
 
 fn line(uid: &str, decision: &str, when: &str) -> Value {
@@ -230,7 +230,7 @@ fn audit_lines_are_found_between_others_and_each_request_counts_once() {
         let forecast = of(&["bob"], NOW);
         forecast.rows[&what("bob", ".spec.replicas")].clone()
     });
-    let deleted = What {
+    let deleted = RowKey {
         act: Act::Delete,
         ..what("bob", "")
     };
@@ -238,7 +238,7 @@ fn audit_lines_are_found_between_others_and_each_request_counts_once() {
 }
 
 #[test]
-fn of_many_audit_lines_those_that_count_most_are_kept_whenever_they_came() {
+fn the_rows_with_the_most_requests_are_kept_in_whatever_order_the_lines_come() {
     let mut text = String::new();
     let mut add = |n: usize, user: &str| {
         let mut line = line(&format!("u-{n}"), "warned", NOW);
@@ -246,7 +246,7 @@ fn of_many_audit_lines_those_that_count_most_are_kept_whenever_they_came() {
         text.push_str(&line.to_string());
         text.push('\n');
     };
-    for n in 0..MOST_ROWS + 100 {
+    for n in 0..MAX_ROWS + 100 {
         add(n, &format!("user-{n}"));
     }
     for n in 0..3 {
@@ -257,6 +257,6 @@ fn of_many_audit_lines_those_that_count_most_are_kept_whenever_they_came() {
         .unwrap();
     let bob = &read.forecast.rows[&what("bob", ".spec.replicas")];
     assert_eq!(bob.since(Date::MIN).requests, 3);
-    assert_eq!(read.forecast.rows.len(), MOST_ROWS);
-    assert_eq!(all(&read.forecast).requests, MOST_ROWS as u64 + 103);
+    assert_eq!(read.forecast.rows.len(), MAX_ROWS);
+    assert_eq!(all(&read.forecast).requests, MAX_ROWS as u64 + 103);
 }

@@ -1,6 +1,6 @@
-//! Metrics that are read at the moment of a scrape.
+//! Metrics that are read at each scrape.
 //!
-//! A [`Reading`] has name, help and value at once, so that each is written in one place. What is not known
+//! A [`Reading`] holds name, help and value, so that each metric is defined in one place. An unknown value
 //! has no reading: a zero would look like a measurement.
 
 use std::{fmt, time::Duration};
@@ -11,7 +11,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
 };
 
-/// One metric, with the samples that it has now.
+/// One metric with its current samples.
 #[derive(Clone, Debug)]
 pub struct Reading {
     name: &'static str,
@@ -83,14 +83,14 @@ impl Reading {
         Self::new(name, help, MetricType::Counter, samples)
     }
 
-    /// A counter of what succeeded and what failed.
+    /// A counter of successes and failures.
     pub fn results(name: &'static str, help: &'static str, ok: u64, error: u64) -> Self {
         let samples = [("ok", ok), ("error", error)]
             .map(|(result, count)| (vec![("result", result.to_owned())], count.into()));
         Self::new(name, help, MetricType::Counter, samples)
     }
 
-    /// Labels that say something by themselves. The name in a scrape ends in `_info`.
+    /// A metric whose information is in its labels. The name in a scrape ends in `_info`.
     pub fn info(
         name: &'static str,
         help: &'static str,
@@ -143,7 +143,7 @@ impl Reading {
     }
 }
 
-/// Asks for readings at each scrape.
+/// Collects readings at each scrape.
 pub(super) struct AtScrape<F>(pub(super) F);
 
 impl<F> fmt::Debug for AtScrape<F> {

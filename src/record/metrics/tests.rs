@@ -38,7 +38,7 @@ fn a_scrape_shows_what_was_counted_and_what_is_read() {
 }
 
 #[test]
-fn a_request_that_is_given_up_is_in_flight_no_more() {
+fn a_cancelled_request_is_no_longer_in_flight() {
     let metrics = Metrics::new(Mode::Deny, Vec::new);
     let held = metrics.enter();
     let in_flight = |metrics: &Metrics, count: &str| {
@@ -50,7 +50,7 @@ fn a_request_that_is_given_up_is_in_flight_no_more() {
     assert!(in_flight(&metrics, "0"));
 }
 
-/// Metrics with a sample of everything: what has none is not in a scrape.
+/// Metrics with a sample of everything: a metric without samples is not in a scrape.
 pub(crate) fn with_samples(readings: Vec<Reading>) -> Metrics {
     let mut metrics = Metrics::new(Mode::Deny, move || readings.clone());
     let alerts = crate::record::alerts::counters::Counters::default();
@@ -68,8 +68,8 @@ pub(crate) fn with_samples(readings: Vec<Reading>) -> Metrics {
         exemption: String::new(),
     });
     metrics.rejected("");
-    metrics.broke_glass(Operation::Update);
-    metrics.kept(true);
+    metrics.break_glass_used(Operation::Update);
+    metrics.persisted(true);
     metrics.emergency_changes(Some(&BTreeMap::new()));
     metrics.settled(State::Void);
     metrics

@@ -1,8 +1,8 @@
-//! Alerts of emergency changes, told at least once.
+//! Alerts about emergency changes, sent at least once.
 //!
-//! A change notes what the sinks were told of it. What is not noted is told, and noted when a sink has taken
-//! it; a process that ends in between leaves it to the next leader, which tells it again. The same alert has
-//! the same key, so a sink that knows alerts by their keys shows one.
+//! A change lists the alerts that its sinks have accepted. A missing alert is sent, and noted when a sink has
+//! accepted it. If the process ends in between, the next leader sends it again, with the same key, so that a
+//! sink that deduplicates by key shows it once.
 
 use std::{
     collections::HashMap,
@@ -15,67 +15,73 @@ use helm_guard_core::api::{
 };
 use jiff::Timestamp;
 
-use super::{Book, Key, ROUND, Tracker, change::state};
+use super::{ChangeQueue, Key, ROUND, Tracker, change::state};
 use crate::record::alerts::{
     Alert, Delivery, Receipt,
     summary::{ChangeSummary, Trace},
 };
 
-/// Before what no sink has taken is told again: the sinks' own tries are over then.
+/// How long to wait before an alert that no sink accepted is sent again: the retries of the sinks are over by
+/// then.
 const AGAIN: Duration = Duration::from_secs(600);
 
-/// Alerts that are under way.
+/// Alerts that are being sent.
 #[derive(Default)]
 pub(super) struct Announcements {
-    /// Of one change.
+    /// About one change.
     alone: HashMap<(Key, AlertKind), (Receipt, Instant)>,
-    /// Of many changes of an identity, also while the window is not over in which they were told.
-    together: HashMap<(String, AlertKind), Together>,
+    /// About several changes of an identity; kept until the window in which they were sent is over.
+    together: HashMap<(String, AlertKind), GroupAlert>,
 }
 
-/// An alert of many changes.
-struct Together {
+/// An alert about several changes.
+struct GroupAlert {
     receipt: Receipt,
     at: Instant,
-    /// Those in which it is not noted yet.
+    /// The changes in which it is not noted yet.
     changes: Vec<Key>,
 }
 
 impl Tracker {
-    /// Tells what is not noted, and notes what was told.
-    pub(super) async fn announce(&self, book: &mut Book, announcements: &mut Announcements) {
+    /// Sends the missing alerts, and notes those that were accepted.
+    pub(super) async fn announce(
+        &self,
+        queue: &mut ChangeQueue,
+        announcements: &mut Announcements,
+    ) {
         let now = Timestamp::now();
         let rate = self.recorder.alerts.break_glass_rate();
-        let untold = book.untold(rate, now);
-        self.announce_alone(book, announcements, untold.alone).await;
-        for ((user, kind), keys) in untold.together {
+        let missing_alerts = queue.missing_alerts(rate, now);
+        self.announce_alone(queue, announcements, missing_alerts.alone)
+            .await;
+        for ((user, kind), keys) in missing_alerts.together {
             let what = (user, kind);
             if announcements.may_begin(&what, rate) {
                 let mut summary = ChangeSummary::of(&what.0);
-                for change in keys.iter().filter_map(|key| book.get(key)) {
+                for change in keys.iter().filter_map(|key| queue.get(key)) {
                     summary.add(&change.spec, Trace::Record(state(change)));
                 }
                 let alert = summary.alert(kind, rate, now);
                 announcements.begin(what, self.raise(alert), keys);
             }
         }
-        self.note_together(book, announcements).await;
-        announcements.forget(book, rate);
+        self.note_group(queue, announcements).await;
+        announcements.forget(queue, rate);
     }
 
     async fn announce_alone(
         &self,
-        book: &mut Book,
+        queue: &mut ChangeQueue,
         announcements: &mut Announcements,
-        untold: Vec<(Key, AlertKind)>,
+        missing_alerts: Vec<(Key, AlertKind)>,
     ) {
         let under_way = &mut announcements.alone;
         let mut begun = 0;
-        for what in untold {
+        for what in missing_alerts {
             let (key, kind) = &what;
             let Some((receipt, at)) = under_way.get(&what) else {
-                // The others wait for the next tick, and never for a sink that hangs.
-                if let Some(change) = book.get(key).filter(|_| begun < ROUND) {
+                // The rest waits for the next tick, and never for a sink that hangs.
+                if let Some(change) = queue.get(key).filter(|_| begun < ROUND) {
                     begun += 1;
                     let receipt = self.raise(alert(change, *kind));
                     under_way.insert(what, (receipt, Instant::now()));
@@ -88,7 +94,7 @@ impl Tracker {
                 }
                 Delivery::Waiting | Delivery::Lost => {}
                 Delivery::Told => {
-                    if self.note(book, key, *kind).await {
+                    if self.note(queue, key, *kind).await {
                         under_way.remove(&what);
                     }
                 }
@@ -96,8 +102,8 @@ impl Tracker {
         }
     }
 
-    /// Notes in each change what was told of many.
-    async fn note_together(&self, book: &mut Book, announcements: &mut Announcements) {
+    /// Notes an alert about several changes in each of them.
+    async fn note_group(&self, queue: &mut ChangeQueue, announcements: &mut Announcements) {
         let mut round = 0;
         for ((_, kind), summary) in &mut announcements.together {
             if summary.receipt.delivery() != Delivery::Told {
@@ -107,7 +113,7 @@ impl Tracker {
             for key in std::mem::take(&mut summary.changes) {
                 let is_due = round < ROUND;
                 round += usize::from(is_due);
-                if !is_due || !self.note(book, &key, *kind).await {
+                if !is_due || !self.note(queue, &key, *kind).await {
                     left.push(key);
                 }
             }
@@ -115,9 +121,9 @@ impl Tracker {
         }
     }
 
-    /// Notes in a change what the sinks were told of it. Whether that is done with.
-    async fn note(&self, book: &mut Book, key: &Key, kind: AlertKind) -> bool {
-        let Some(change) = book.get(key) else {
+    /// Notes an accepted alert in a change. Returns whether that is done.
+    async fn note(&self, queue: &mut ChangeQueue, key: &Key, kind: AlertKind) -> bool {
+        let Some(change) = queue.get(key) else {
             return true;
         };
         let mut told = change.clone();
@@ -128,13 +134,13 @@ impl Tracker {
         announced.push(kind);
         match self.replace(told).await {
             Ok(written) => {
-                book.announced(written);
+                queue.announced(written);
                 true
             }
-            // Somebody else wrote, or it is gone: the watch tells, and it is noted then.
+            // Another writer was faster, or it is gone: the watch reports it, and it is noted then.
             Err(failure) if matches!(failure.code, Some(404 | 409)) => false,
             Err(failure) => {
-                tracing::warn!(change = %key, error = %failure, "failed to note an alert that was sent");
+                tracing::warn!(change = %key, error = %failure, "failed to note a sent alert in the emergency change");
                 false
             }
         }
@@ -146,7 +152,8 @@ impl Tracker {
 }
 
 impl Announcements {
-    /// Whether more changes of this identity may be told together now: the last are told, and a window ago.
+    /// Whether a new group alert of this identity may be sent: the last one is accepted and its window is
+    /// over.
     fn may_begin(&self, what: &(String, AlertKind), rate: AlertRate) -> bool {
         self.together
             .get(what)
@@ -154,7 +161,7 @@ impl Announcements {
     }
 
     fn begin(&mut self, what: (String, AlertKind), receipt: Receipt, changes: Vec<Key>) {
-        let told = Together {
+        let told = GroupAlert {
             receipt,
             at: Instant::now(),
             changes,
@@ -162,9 +169,9 @@ impl Announcements {
         self.together.insert(what, told);
     }
 
-    /// Forgets what is over, and tells again what no sink has taken.
-    fn forget(&mut self, book: &Book, rate: AlertRate) {
-        self.alone.retain(|(key, _), _| book.get(key).is_some());
+    /// Forgets what is done, and sends again what no sink has accepted.
+    fn forget(&mut self, queue: &ChangeQueue, rate: AlertRate) {
+        self.alone.retain(|(key, _), _| queue.get(key).is_some());
         self.together.retain(|_, told| {
             let is_lost = told.receipt.delivery() == Delivery::Lost && told.at.elapsed() >= AGAIN;
             !is_lost && !told.is_over(rate)
@@ -172,19 +179,19 @@ impl Announcements {
     }
 }
 
-impl Together {
+impl GroupAlert {
     fn is_over(&self, rate: AlertRate) -> bool {
         self.changes.is_empty() && self.at.elapsed() >= rate.within.get().unsigned_abs()
     }
 }
 
-/// What people are told of a change.
+/// The alert about a change.
 fn alert(change: &EmergencyChange, kind: AlertKind) -> Alert {
     let status = change.status.clone().unwrap_or_default();
     let (spec, now) = (&change.spec, Timestamp::now());
     match kind {
         AlertKind::Overdue => Alert::overdue(spec, now),
         AlertKind::Settled => Alert::settled(spec, status.state, status.revision, now),
-        _ => Alert::broke_glass(spec),
+        _ => Alert::break_glass(spec),
     }
 }

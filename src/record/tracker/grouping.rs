@@ -1,8 +1,8 @@
-//! Which changes are told by themselves, and which together with others of their identity.
+//! Which changes get an alert of their own, and which share one with others of their identity.
 //!
-//! An identity has so many changes in a window told by themselves (`spec.alerts.breakGlass`). All else about
-//! the others is told together: that they happened, that they are overdue, that all are settled. Which they
-//! are follows from the records alone, so that every leader finds the same.
+//! Within a window, only a limited number of changes of an identity are alerted one by one
+//! (`spec.alerts.breakGlass`). The others share alerts: that they happened, that they are overdue, that all
+//! are resolved. The grouping follows from the records alone, so that every leader computes the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,19 +14,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::change::{Key, state};
 
-/// A change that was settled longer ago, and of which nobody was told, is from before this was noted.
+/// A change that was resolved longer ago and never announced dates from before announcements were noted.
 const OLD: SignedDuration = SignedDuration::from_hours(2);
 
-/// What the sinks were not told yet.
+/// The alerts that the sinks have not accepted yet.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Untold {
-    /// Of one change.
+pub(super) struct MissingAlerts {
+    /// About one change.
     pub alone: Vec<(Key, AlertKind)>,
-    /// Of many changes of an identity.
+    /// About several changes of an identity.
     pub together: BTreeMap<(String, AlertKind), Vec<Key>>,
 }
 
-/// What the sinks are to be told next.
+/// The next alert about a change.
 pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind> {
     let status = change.status.clone().unwrap_or_default();
     let since = status.since.as_ref().unwrap_or(&change.spec.at).0;
@@ -51,18 +51,18 @@ pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind
 
 type Dated<'c> = (Timestamp, &'c Key, &'c EmergencyChange);
 
-/// Sorts what the sinks were not told of these changes.
-pub(super) fn untold<'c>(
+/// Groups the missing alerts of these changes.
+pub(super) fn missing_alerts<'c>(
     changes: impl Iterator<Item = (&'c Key, &'c EmergencyChange)> + Clone,
     rate: AlertRate,
     now: Timestamp,
-) -> Untold {
+) -> MissingAlerts {
     let next = changes.clone().filter_map(|(key, change)| {
         next(change, now).map(|kind| (key, change.spec.user.as_str(), kind))
     });
     let next: Vec<(&Key, &str, AlertKind)> = next.collect();
     if next.is_empty() {
-        return Untold::default();
+        return MissingAlerts::default();
     }
     let users: HashSet<&str> = next.iter().map(|(_, user, _)| *user).collect();
     let mut by_user: HashMap<&str, Vec<Dated<'_>>> = HashMap::new();
@@ -81,19 +81,22 @@ pub(super) fn untold<'c>(
             }
         }
     }
-    let mut untold = Untold::default();
+    let mut missing_alerts = MissingAlerts::default();
     for (key, user, kind) in next {
         if !beyond.contains(key) {
-            untold.alone.push((key.clone(), kind));
+            missing_alerts.alone.push((key.clone(), kind));
         } else if kind != AlertKind::Settled || !unsettled.contains(user) {
-            let together = untold.together.entry((user.to_owned(), kind)).or_default();
+            let together = missing_alerts
+                .together
+                .entry((user.to_owned(), kind))
+                .or_default();
             together.push(key.clone());
         }
     }
-    untold
+    missing_alerts
 }
 
-/// Those that had as many before them in the window as are told by themselves.
+/// The changes beyond the number that is alerted one by one in a window.
 fn beyond_rate<'s, 'c>(
     sorted: &'s [Dated<'c>],
     rate: AlertRate,
@@ -136,14 +139,14 @@ mod tests {
         made.collect()
     }
 
-    /// What is told of `changes`: names, in order.
-    fn told(changes: &[(Key, EmergencyChange)]) -> (Vec<String>, Vec<(String, Vec<String>)>) {
+    /// The alerts about `changes`: names, in order.
+    fn alerts(changes: &[(Key, EmergencyChange)]) -> (Vec<String>, Vec<(String, Vec<String>)>) {
         let now: Timestamp = AT.parse().unwrap();
         let pairs = changes.iter().map(|(key, change)| (key, change));
-        let untold = untold(pairs, RATE, now + SignedDuration::from_mins(5));
+        let missing_alerts = missing_alerts(pairs, RATE, now + SignedDuration::from_mins(5));
         let name = |key: &Key| key.to_string().replace("shop/", "");
-        let alone = untold.alone.iter();
-        let together = untold.together.iter().map(|((user, kind), keys)| {
+        let alone = missing_alerts.alone.iter();
+        let together = missing_alerts.together.iter().map(|((user, kind), keys)| {
             let what = format!("{user} {}", kind.as_str());
             (what, keys.iter().map(name).collect())
         });
@@ -163,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn changes_beyond_the_rate_are_told_together_for_each_identity() {
+    fn changes_beyond_the_rate_share_an_alert_per_identity() {
         let mut all = changes(
             "ada",
             &[(0, "Open"), (10, "Open"), (20, "Open"), (59, "Pending")],
         );
         all.extend(changes("bob", &[(0, "Open"), (1, "Open"), (61, "Open")]));
-        let (alone, together) = told(&all);
+        let (alone, together) = alerts(&all);
         let expected = ["ada-000", "ada-010", "bob-000", "bob-001", "bob-061"];
         assert_eq!(alone, expected.map(|name| format!("{name} BreakGlass")));
         let ada = ["ada-020".to_owned(), "ada-059".to_owned()].to_vec();
@@ -179,38 +182,38 @@ mod tests {
     #[test]
     fn the_order_in_which_records_are_listed_makes_no_difference() {
         let mut all = changes("ada", &[(0, "Open"), (10, "Open"), (20, "Open")]);
-        let (_, expected) = told(&all);
+        let (_, expected) = alerts(&all);
         all.reverse();
-        assert_eq!(told(&all).1, expected);
+        assert_eq!(alerts(&all).1, expected);
     }
 
     #[test]
-    fn what_is_noted_is_not_told_again_and_still_counts() {
+    fn a_noted_alert_is_not_sent_again_and_still_counts() {
         let mut all = changes("ada", &[(0, "Open"), (10, "Open"), (20, "Open")]);
         announced(&mut all[..2], AlertKind::BreakGlass);
-        let (alone, together) = told(&all);
+        let (alone, together) = alerts(&all);
         assert!(alone.is_empty(), "{alone:?}");
         assert_eq!(together.len(), 1);
         announced(&mut all[2..], AlertKind::BreakGlass);
-        assert_eq!(told(&all), (Vec::new(), Vec::new()));
+        assert_eq!(alerts(&all), (Vec::new(), Vec::new()));
     }
 
     #[test]
-    fn the_end_of_many_is_told_when_all_have_ended() {
+    fn the_resolution_of_several_is_alerted_when_all_are_resolved() {
         let made = [(0, "Open"), (1, "Open"), (2, "Reverted"), (3, "Open")];
         let mut all = changes("ada", &made);
         announced(&mut all, AlertKind::BreakGlass);
-        assert_eq!(told(&all), (Vec::new(), Vec::new()));
+        assert_eq!(alerts(&all), (Vec::new(), Vec::new()));
         all[3].1.status.as_mut().unwrap().state = helm_guard_core::api::State::Absorbed;
         let ended = ["ada-002".to_owned(), "ada-003".to_owned()].to_vec();
-        assert_eq!(told(&all).1, [("ada Settled".to_owned(), ended)]);
+        assert_eq!(alerts(&all).1, [("ada Settled".to_owned(), ended)]);
     }
 
     #[test]
-    fn many_that_are_overdue_are_told_together() {
+    fn overdue_changes_share_an_alert() {
         let mut all = changes("ada", &[(0, "Overdue"), (1, "Overdue"), (2, "Overdue")]);
         announced(&mut all, AlertKind::BreakGlass);
-        let (alone, together) = told(&all);
+        let (alone, together) = alerts(&all);
         assert_eq!(alone.len(), 2);
         assert_eq!(together[0].0, "ada Overdue");
     }
@@ -219,7 +222,7 @@ mod tests {
 
     #[rstest]
     #[case::new("Pending", &[], 0, Some(AlertKind::BreakGlass))]
-    #[case::told("Open", &[AlertKind::BreakGlass], 0, None)]
+    #[case::alerts("Open", &[AlertKind::BreakGlass], 0, None)]
     #[case::overdue("Overdue", &[AlertKind::BreakGlass], 0, Some(AlertKind::Overdue))]
     #[case::overdue_before_anybody_was_told("Overdue", &[], 48, Some(AlertKind::BreakGlass))]
     #[case::overdue_and_told("Overdue", &[AlertKind::BreakGlass, AlertKind::Overdue], 48, None)]
@@ -227,7 +230,7 @@ mod tests {
     #[case::settled_before_anybody_was_told("Reverted", &[], 1, Some(AlertKind::BreakGlass))]
     #[case::settled_before_this_was_noted("Reverted", &[], 3, None)]
     #[case::over("Void", &[AlertKind::BreakGlass, AlertKind::Settled], 0, None)]
-    fn what_is_not_noted_is_told(
+    fn an_alert_that_is_not_noted_is_sent(
         #[case] state: &str,
         #[case] announced: &[AlertKind],
         #[case] hours: i64,

@@ -1,5 +1,5 @@
-//! The book of changes, and what is told. The whole way is shown on a real API server
-//! (`tests/break_glass`).
+//! The queue of changes, and their announcements. `tests/break_glass` shows the whole way on a real API
+//! server.
 
 use helm_guard_core::api::policy::alerts::AlertKind;
 use serde_json::json;
@@ -26,69 +26,69 @@ pub(super) fn change(name: &str, version: &str, state: &str, since: &str) -> Eme
 const SINCE: &str = "2026-11-21T03:00:00Z";
 
 #[test]
-fn what_is_settled_is_not_looked_at_and_the_longest_due_comes_first() {
+fn a_resolved_change_is_not_looked_at_and_the_longest_due_comes_first() {
     let now = Instant::now();
-    let mut book = Book::default();
+    let mut queue = ChangeQueue::default();
     let later = now + Duration::from_secs(1);
-    book.put(change("b", "1", "Open", SINCE), later);
-    book.put(change("a", "2", "Pending", SINCE), now);
-    book.put(change("c", "3", "Absorbed", SINCE), now);
-    let due = |book: &Book, at| -> Vec<String> {
-        book.due(at, 10).iter().map(ToString::to_string).collect()
+    queue.put(change("b", "1", "Open", SINCE), later);
+    queue.put(change("a", "2", "Pending", SINCE), now);
+    queue.put(change("c", "3", "Absorbed", SINCE), now);
+    let due = |queue: &ChangeQueue, at| -> Vec<String> {
+        queue.due(at, 10).iter().map(ToString::to_string).collect()
     };
-    assert_eq!(due(&book, now), ["shop/a"]);
-    assert_eq!(due(&book, later), ["shop/a", "shop/b"]);
-    assert_eq!(book.due(later, 1).len(), 1);
-    book.look_again(&Key::of(&change("a", "", "Open", SINCE)), later);
-    assert!(due(&book, now).is_empty());
-    book.all_due();
-    assert_eq!(due(&book, now).len(), 2);
-    let counts = book.by_state();
+    assert_eq!(due(&queue, now), ["shop/a"]);
+    assert_eq!(due(&queue, later), ["shop/a", "shop/b"]);
+    assert_eq!(queue.due(later, 1).len(), 1);
+    queue.schedule(&Key::of(&change("a", "", "Open", SINCE)), later);
+    assert!(due(&queue, now).is_empty());
+    queue.all_due();
+    assert_eq!(due(&queue, now).len(), 2);
+    let counts = queue.by_state();
     let expected = [(State::Pending, 1), (State::Open, 1), (State::Absorbed, 1)];
     assert_eq!(counts, expected.into());
 }
 
 #[test]
-fn the_echo_of_ones_own_write_is_no_news() {
+fn the_echo_of_an_own_write_does_not_bring_the_next_look_forward() {
     let now = Instant::now();
-    let mut book = Book::default();
+    let mut queue = ChangeQueue::default();
     let later = now + Duration::from_secs(9);
-    book.put(change("a", "2", "Open", SINCE), later);
-    book.take(watcher::Event::Apply(change("a", "2", "Open", SINCE)), now);
-    assert!(book.due(now, 10).is_empty());
-    book.take(watcher::Event::Apply(change("a", "3", "Open", SINCE)), now);
-    assert_eq!(book.due(now, 10).len(), 1);
+    queue.put(change("a", "2", "Open", SINCE), later);
+    queue.take(watcher::Event::Apply(change("a", "2", "Open", SINCE)), now);
+    assert!(queue.due(now, 10).is_empty());
+    queue.take(watcher::Event::Apply(change("a", "3", "Open", SINCE)), now);
+    assert_eq!(queue.due(now, 10).len(), 1);
 }
 
 #[test]
-fn what_a_new_list_does_not_name_is_gone() {
+fn a_change_missing_from_a_new_list_is_gone() {
     let now = Instant::now();
-    let mut book = Book::default();
-    book.put(change("a", "1", "Open", SINCE), now);
-    book.put(change("b", "2", "Open", SINCE), now);
-    assert!(!book.is_complete());
-    book.take(watcher::Event::Init, now);
-    book.take(
+    let mut queue = ChangeQueue::default();
+    queue.put(change("a", "1", "Open", SINCE), now);
+    queue.put(change("b", "2", "Open", SINCE), now);
+    assert!(!queue.is_complete());
+    queue.take(watcher::Event::Init, now);
+    queue.take(
         watcher::Event::InitApply(change("b", "2", "Open", SINCE)),
         now,
     );
-    book.take(watcher::Event::InitDone, now);
-    assert!(book.is_complete());
-    let names: Vec<String> = book.due(now, 10).iter().map(ToString::to_string).collect();
+    queue.take(watcher::Event::InitDone, now);
+    assert!(queue.is_complete());
+    let names: Vec<String> = queue.due(now, 10).iter().map(ToString::to_string).collect();
     assert_eq!(names, ["shop/b"]);
-    book.take(watcher::Event::Delete(change("b", "4", "Open", SINCE)), now);
-    assert!(book.due(now, 10).is_empty());
+    queue.take(watcher::Event::Delete(change("b", "4", "Open", SINCE)), now);
+    assert!(queue.due(now, 10).is_empty());
 }
 
 #[test]
-fn only_what_has_long_been_settled_is_removed() {
+fn only_changes_resolved_long_ago_are_removed() {
     let now: Timestamp = "2026-12-22T03:00:01Z".parse().unwrap();
     let instant = Instant::now();
-    let mut book = Book::default();
-    book.put(change("old", "1", "Absorbed", SINCE), instant);
-    book.put(change("open", "2", "Overdue", SINCE), instant);
-    book.put(change("new", "3", "Void", "2026-12-20T03:00:00Z"), instant);
-    let old: Vec<String> = book
+    let mut queue = ChangeQueue::default();
+    queue.put(change("old", "1", "Absorbed", SINCE), instant);
+    queue.put(change("open", "2", "Overdue", SINCE), instant);
+    queue.put(change("new", "3", "Void", "2026-12-20T03:00:00Z"), instant);
+    let old: Vec<String> = queue
         .settled_before(now, RETENTION)
         .into_iter()
         .map(|change| Key::of(change).to_string())
@@ -97,9 +97,9 @@ fn only_what_has_long_been_settled_is_removed() {
 }
 
 #[test]
-fn the_oldest_of_what_never_came_to_be_is_removed_once_it_was_told() {
+fn the_oldest_void_change_is_removed_once_it_was_announced() {
     let now: Timestamp = "2026-11-21T04:00:00Z".parse().unwrap();
-    let mut book = Book::default();
+    let mut queue = ChangeQueue::default();
     for (number, state) in ["Void", "Open", "Void", "Void", "Void"].iter().enumerate() {
         let mut change = change(&format!("c-{number}"), "1", state, SINCE);
         change.spec.at.0 = now - SignedDuration::from_mins(50 - i64::try_from(number).unwrap());
@@ -107,20 +107,20 @@ fn the_oldest_of_what_never_came_to_be_is_removed_once_it_was_told() {
             let told = [AlertKind::BreakGlass, AlertKind::Settled];
             change.status.as_mut().unwrap().announced = told.to_vec();
         }
-        book.put(change, Instant::now());
+        queue.put(change, Instant::now());
     }
     let surplus = |most| -> Vec<String> {
-        let surplus = book.surplus_void(most, now).into_iter();
+        let surplus = queue.excess_void(most, now).into_iter();
         surplus.map(|change| Key::of(change).to_string()).collect()
     };
     assert!(surplus(4).is_empty());
     assert_eq!(surplus(2), ["shop/c-2", "shop/c-3"]);
-    // The first one was told to nobody yet.
+    // The first one was not announced yet.
     assert_eq!(surplus(0), ["shop/c-2", "shop/c-3", "shop/c-4"]);
 }
 
 #[test]
-fn what_is_told_names_the_change_and_whose_it_is() {
+fn the_event_names_the_change_and_its_user() {
     let change = change("web-1a2b", "1", "Overdue", SINCE);
     let note = note(&change, change.status.as_ref().unwrap());
     assert_eq!(note.reason, "EmergencyChangeOverdue");

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::releases::Body;
 
-mod holdings;
-mod standing;
+mod dependents;
+mod release_state;
 
 /// An index, with the parts of a reader and a fetcher.
 struct Fixture {
@@ -36,7 +36,7 @@ fn fixture() -> Fixture {
     }
 }
 
-mod room;
+mod budget;
 
 const ALL: WatchScope = WatchScope {
     driver: Driver::Secret,

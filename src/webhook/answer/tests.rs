@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::record::{
     Emergency,
-    changes::{Persisted, Unkept},
+    changes::{PersistError, Persisted},
     events::Note,
 };
 
@@ -290,7 +290,7 @@ fn allowed_requests_get_no_message() {
     );
 }
 
-fn emergency(kept: Result<&str, Unkept>) -> Emergency {
+fn emergency(kept: Result<&str, PersistError>) -> Emergency {
     let record = json!({
         "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": "u-1", "operation": "Update",
         "object": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp"},
@@ -338,11 +338,12 @@ fn a_break_glass_change_is_warned_about_with_its_record() {
         "helm-guard: .spec.replicas: declared 3, live 3, requested 0"
     );
     assert!(
-        case(Err(Unkept::NotInstalled)).warnings()[0]
+        case(Err(PersistError::NotInstalled)).warnings()[0]
             .contains("recorded in the audit log (INC-4711); reconcile it")
     );
     assert!(
-        case(Err(Unkept::Late)).warnings()[0].ends_with("(there was no time left to write it)")
+        case(Err(PersistError::Late)).warnings()[0]
+            .ends_with("(there was no time left to store it)")
     );
 }
 
@@ -364,7 +365,7 @@ fn a_denial_explains_why_break_glass_does_not_apply() {
         ..Case::default()
     };
     let unrecorded = Case {
-        emergency: Some(emergency(Err(Unkept::Late))),
+        emergency: Some(emergency(Err(PersistError::Late))),
         ..Case::default()
     };
     for (case, says) in [

@@ -11,7 +11,7 @@ use super::{
     phrases::{called, changing_hands},
     violation,
 };
-use crate::record::changes::Unkept;
+use crate::record::changes::PersistError;
 
 /// The API server truncates each warning to 256 characters if all of them together exceed 4096
 /// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`), so both limits are respected here.
@@ -61,7 +61,7 @@ fn break_glass(answer: &Answer<'_>) -> String {
     let by = minute(record.reconcile_by.0);
     let (recorded, why_not) = match &emergency.kept {
         Ok(kept) => (format!("as {}", kept.name()), String::new()),
-        Err(Unkept::NotInstalled) => ("in the audit log".to_owned(), String::new()),
+        Err(PersistError::NotInstalled) => ("in the audit log".to_owned(), String::new()),
         Err(error) => ("only in the audit log".to_owned(), format!(" ({error})")),
     };
     format!(

@@ -8,7 +8,7 @@ use helm_guard_core::api::EmergencyChangeSpec;
 use crate::{
     record::{
         Recorder,
-        changes::{Changes, Persisted, Unkept},
+        changes::{Changes, PersistError, Persisted},
     },
     review::{Entry, Reviewer},
     webhook::intake::Intake,
@@ -21,7 +21,7 @@ pub(crate) trait EmergencyStore: Debug + Send + Sync {
         &'a self,
         change: &'a EmergencyChangeSpec,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Persisted, Unkept>>;
+    ) -> BoxFuture<'a, Result<Persisted, PersistError>>;
 }
 
 impl EmergencyStore for Changes {
@@ -29,8 +29,8 @@ impl EmergencyStore for Changes {
         &'a self,
         change: &'a EmergencyChangeSpec,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Persisted, Unkept>> {
-        self.keep(change, deadline).boxed()
+    ) -> BoxFuture<'a, Result<Persisted, PersistError>> {
+        self.store(change, deadline).boxed()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What alerts say, and how much of it.
+//! The content of alerts and its limits.
 
 use helm_guard_core::api::change::{ChangedObject, ChangedRelease};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -49,11 +49,11 @@ pub(crate) fn change() -> EmergencyChangeSpec {
 }
 
 #[test]
-fn it_says_who_did_what_to_what_and_why() {
-    let alert = Alert::broke_glass(&change());
+fn a_break_glass_alert_names_user_object_and_reason() {
+    let alert = Alert::break_glass(&change());
     assert_eq!(
         alert.summary,
-        "system:serviceaccount:ops:emergency-ops broke the glass: Update of Deployment \
+        "system:serviceaccount:ops:emergency-ops used break-glass: Update of Deployment \
          shop/checkout (release shop/checkout)"
     );
     let details: Vec<_> = alert.details().collect();
@@ -82,9 +82,9 @@ fn it_says_who_did_what_to_what_and_why() {
 }
 
 #[test]
-fn the_end_of_a_change_has_the_key_of_its_begin() {
+fn the_resolution_of_a_change_has_the_key_of_its_first_alert() {
     let change = change();
-    let begin = Alert::broke_glass(&change);
+    let begin = Alert::break_glass(&change);
     let overdue = Alert::overdue(&change, at(90_000));
     let end = Alert::settled(&change, State::Absorbed, Some(4), at(100_000));
     assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
@@ -98,10 +98,10 @@ fn the_end_of_a_change_has_the_key_of_its_begin() {
 }
 
 #[test]
-fn two_releases_of_one_request_are_two_matters() {
+fn two_releases_of_one_request_are_two_incidents() {
     let mut other = change();
     other.release.name = "other".to_owned();
-    let keys = [change(), other].map(|change| Alert::broke_glass(&change).key);
+    let keys = [change(), other].map(|change| Alert::break_glass(&change).key);
     assert_ne!(keys[0], keys[1]);
 }
 
@@ -111,7 +111,7 @@ fn a_reason_of_a_mebibyte_is_cut() {
     change.reason = Some("x".repeat(1024 * 1024));
     change.patch = Some("y".repeat(1024 * 1024));
     change.user = "z".repeat(1024 * 1024);
-    let alert = Alert::broke_glass(&change);
+    let alert = Alert::break_glass(&change);
     let chars = |detail| alert.detail(detail).unwrap().chars().count();
     assert_eq!(chars(Detail::Reason), REASON_CHARS);
     assert_eq!(chars(Detail::Patch), PATCH_CHARS);
@@ -129,17 +129,17 @@ fn a_reason_of_a_mebibyte_is_cut() {
 fn a_reason_is_one_line_of_plain_text(#[case] reason: &str, #[case] shown: &str) {
     let mut change = change();
     change.reason = Some(reason.to_owned());
-    let alert = Alert::broke_glass(&change);
+    let alert = Alert::break_glass(&change);
     assert_eq!(alert.detail(Detail::Reason), Some(shown));
 }
 
 #[test]
-fn fields_are_a_line_each_whatever_is_in_them() {
+fn each_field_is_one_line_whatever_it_contains() {
     let mut change = change();
     change.fields[0].new = Some("\"a\nb\"".to_owned());
     change.fields.push(change.fields[0].clone());
     change.fields[1].new = None;
-    let alert = Alert::broke_glass(&change);
+    let alert = Alert::break_glass(&change);
     let lines: Vec<_> = alert.detail(Detail::Fields).unwrap().lines().collect();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].ends_with("is \"a b\""), "{lines:?}");
@@ -147,7 +147,7 @@ fn fields_are_a_line_each_whatever_is_in_them() {
 }
 
 #[test]
-fn what_is_cut_is_cut_to_the_letter() {
+fn text_is_cut_at_a_character_boundary() {
     for (text, shown) in [
         ("abc", "abc"),
         ("abcd", "ab\u{2026}"),
@@ -158,7 +158,7 @@ fn what_is_cut_is_cut_to_the_letter() {
 }
 
 #[test]
-fn tampering_is_known_by_the_release_and_by_whom_and_by_what_became_of_it() {
+fn a_tampering_alert_is_keyed_by_release_user_and_decision() {
     let tampering = |user, revision, decision| {
         Alert::records_tampered(&Tampering {
             user,
@@ -181,7 +181,7 @@ fn tampering_is_known_by_the_release_and_by_whom_and_by_what_became_of_it() {
     assert_ne!(alert.key, refused.key);
     assert_eq!(
         refused.summary,
-        "jane was kept from changing Helm's records by hand: Delete of Secret \
+        "jane was denied changing Helm's records by hand: Delete of Secret \
          shop/sh.helm.release.v1.web.v3"
     );
 }

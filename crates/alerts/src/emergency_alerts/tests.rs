@@ -1,4 +1,4 @@
-//! What an identity raises that changes a thing again and again.
+//! Alerts about an identity that makes change after change.
 
 use helm_guard_core::{api::Span, policy::alerts::template::Detail};
 use jiff::SignedDuration;
@@ -20,9 +20,12 @@ fn by(user: &str, second: i64, patch: &str) -> EmergencyChangeSpec {
     change
 }
 
-/// How many changes each alert is about, of changes at these seconds.
-fn told(alerts: &EmergencyAlerts, seconds: impl IntoIterator<Item = i64>) -> Vec<(i64, String)> {
-    let mut told = Vec::new();
+/// The number of changes in each alert, for changes at these seconds.
+fn alert_sizes(
+    alerts: &EmergencyAlerts,
+    seconds: impl IntoIterator<Item = i64>,
+) -> Vec<(i64, String)> {
+    let mut alert_sizes = Vec::new();
     for second in seconds {
         let changed = alerts.changed(
             &by("ada", second, &second.to_string()),
@@ -31,14 +34,14 @@ fn told(alerts: &EmergencyAlerts, seconds: impl IntoIterator<Item = i64>) -> Vec
         );
         for alert in changed.into_iter().chain(alerts.due(RATE, at(second))) {
             let count = alert.detail(Detail::Count).unwrap_or("one");
-            told.push((second, count.to_owned()));
+            alert_sizes.push((second, count.to_owned()));
         }
     }
-    told
+    alert_sizes
 }
 
 #[test]
-fn each_change_is_told_up_to_the_rate_and_the_others_together_once_a_window() {
+fn changes_up_to_the_rate_are_alerted_one_by_one_and_the_others_grouped_per_window() {
     let alerts = EmergencyAlerts::default();
     let expected = [
         (0, "one"),
@@ -49,39 +52,42 @@ fn each_change_is_told_up_to_the_rate_and_the_others_together_once_a_window() {
         (123, "60"),
     ];
     let expected = expected.map(|(second, count)| (second, count.to_owned()));
-    assert_eq!(told(&alerts, 0..=130), expected);
+    assert_eq!(alert_sizes(&alerts, 0..=130), expected);
     let due = alerts.due(RATE, at(183));
     assert_eq!(due[0].detail(Detail::Count), Some("7"));
     assert!(alerts.rest(RATE, at(184)).is_empty());
 }
 
 #[test]
-fn nothing_that_waits_is_lost_when_the_process_ends() {
+fn waiting_groups_are_sent_when_the_process_ends() {
     let alerts = EmergencyAlerts::default();
-    told(&alerts, 0..10);
+    alert_sizes(&alerts, 0..10);
     let rest = alerts.rest(RATE, at(10));
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].detail(Detail::Count), Some("6"));
 }
 
 #[test]
-fn a_slow_night_is_told_change_by_change() {
+fn changes_below_the_rate_are_alerted_one_by_one() {
     let alerts = EmergencyAlerts::default();
-    let told = told(&alerts, (0..600).step_by(20));
-    assert!(told.iter().all(|(_, count)| count == "one"), "{told:?}");
-    assert_eq!(told.len(), 30);
+    let alert_sizes = alert_sizes(&alerts, (0..600).step_by(20));
+    assert!(
+        alert_sizes.iter().all(|(_, count)| count == "one"),
+        "{alert_sizes:?}"
+    );
+    assert_eq!(alert_sizes.len(), 30);
 }
 
 #[test]
-fn one_identity_takes_nothing_from_another() {
+fn identities_are_counted_separately() {
     let alerts = EmergencyAlerts::default();
-    told(&alerts, 0..30);
+    alert_sizes(&alerts, 0..30);
     let other = alerts.changed(&by("bob", 31, "x"), Trace::AuditLog, RATE);
-    assert_eq!(other, Some(Alert::broke_glass(&by("bob", 31, "x"))));
+    assert_eq!(other, Some(Alert::break_glass(&by("bob", 31, "x"))));
 }
 
 #[test]
-fn a_change_that_is_retried_is_told_once() {
+fn a_retried_change_is_alerted_once() {
     let alerts = EmergencyAlerts::default();
     let retried = |second| alerts.changed(&by("ada", second, "x"), Trace::AuditLog, RATE);
     assert!(retried(0).is_some());
@@ -92,7 +98,7 @@ fn a_change_that_is_retried_is_told_once() {
 }
 
 #[test]
-fn a_thousand_identities_are_counted_and_the_idle_ones_forgotten() {
+fn a_thousand_identities_are_counted_and_idle_ones_are_dropped() {
     let alerts = EmergencyAlerts::default();
     let change = |user: usize, second| {
         let change = by(&format!("user-{user}"), second, "x");

@@ -1,4 +1,4 @@
-//! Alertmanager's API v2 (`api/v2/openapi.yaml` of its repository): a list of alerts, each known by its
+//! Alertmanager's API v2 (`api/v2/openapi.yaml` of its repository): a list of alerts, each identified by its
 //! labels.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::alert::{Alert, Severity};
 /// Annotations go into e-mails and text messages.
 const ANNOTATION_CHARS: usize = 2000;
 
-/// What is the same in all alerts of one matter: an alert is ended by one with the same labels.
+/// Labels that are the same in all alerts of an incident: an alert is resolved by one with the same labels.
 const LABELS: [(Detail, &str); 3] = [
     (Detail::Namespace, "namespace"),
     (Detail::Release, "release"),
@@ -20,7 +20,7 @@ const LABELS: [(Detail, &str); 3] = [
 ];
 
 pub(super) fn body(alert: &Alert) -> Value {
-    // An end is the end of whatever began with the same key. To end what never began does nothing.
+    // A resolution covers every alert with the same key. Resolving one that never fired has no effect.
     let kinds: &[AlertKind] = match alert.kind {
         AlertKind::Settled => &[AlertKind::BreakGlass, AlertKind::Overdue],
         _ => &[alert.kind],
@@ -47,7 +47,7 @@ fn one(alert: &Alert, kind: AlertKind) -> Value {
         BTreeMap::from([("summary", shortened(&alert.summary, ANNOTATION_CHARS))]);
     for (detail, value) in alert.details() {
         let name = match detail {
-            // Too long for what annotations are for.
+            // Too long for annotations.
             Detail::Patch => continue,
             Detail::Runbook => "runbook_url",
             other => other.as_str(),
@@ -58,12 +58,12 @@ fn one(alert: &Alert, kind: AlertKind) -> Value {
         "labels": labels,
         "annotations": annotations,
         "startsAt": alert.since.to_string(),
-        // One that ended before it began would be refused.
+        // Alertmanager rejects an alert that ends before it starts.
         "endsAt": alert.until.max(alert.since).to_string(),
     })
 }
 
-/// Of denials the last one is told, and the alert is about all of them.
+/// An alert about denials shows the last one, but covers all of them.
 fn names_the_matter(kind: AlertKind) -> bool {
     kind != AlertKind::Denials
 }

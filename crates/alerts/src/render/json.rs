@@ -1,11 +1,11 @@
-//! The whole alert as JSON, for sinks that need no form of their own.
+//! The entire alert as JSON, for generic HTTP sinks.
 
 use helm_guard_core::policy::alerts::template::{Head, Name};
 use serde_json::{Map, Value};
 
 use crate::alert::Alert;
 
-/// One object: the head, and `details` with what there is.
+/// One object: the core fields, and `details`.
 pub(super) fn body(alert: &Alert) -> Value {
     let mut body: Map<String, Value> = Head::ALL
         .iter()

@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::alert::{Alert, Severity, Status};
 
-/// An event may have 512 kB; some of it is the rest of the event.
+/// An event may have 512 kB; the rest is for the other fields.
 const EVENT_BYTES: usize = 500 * 1024;
 
-/// What is left out of an event that is too long, the least needed first. The record of the change has
-/// it all.
+/// What is left out of an event that is too long, the least important first. The record of the change has all
+/// of it.
 const DISPENSABLE: [Detail; 3] = [Detail::Patch, Detail::Fields, Detail::Reason];
 
 pub(super) fn body(alert: &Alert, routing_key: &str) -> String {

@@ -1,5 +1,5 @@
-//! Slack's incoming webhooks, and what takes the same (Mattermost, Rocket.Chat): a text and one
-//! attachment (<https://api.slack.com/reference/messaging/attachments>).
+//! Slack's incoming webhooks, and compatible ones (Mattermost, Rocket.Chat): a text and one attachment
+//! (<https://api.slack.com/reference/messaging/attachments>).
 
 use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::shortened;
 use crate::alert::{Alert, Severity, Status};
 
-/// Of a long value; the whole of it is in the record of the change.
+/// Maximum length of a value; the record of the change has all of it.
 const VALUE_CHARS: usize = 2000;
 
 pub(super) fn body(alert: &Alert) -> Value {
@@ -27,7 +27,7 @@ pub(super) fn body(alert: &Alert) -> Value {
         "attachments": [{
             "color": colour(alert),
             "fallback": summary,
-            // Nothing of what somebody wrote is markup.
+            // User input is never markup.
             "mrkdwn_in": [],
             "fields": fields,
             "footer": "helm-guard",
@@ -52,8 +52,8 @@ fn colour(alert: &Alert) -> &'static str {
     }
 }
 
-/// Text that calls nobody: `<!channel>` needs its brackets in Slack, and the others take `@here` as it
-/// stands, so every `@` that could begin a name is kept from the word after it.
+/// Text that mentions nobody: `<!channel>` needs its brackets in Slack, and the others read a plain `@here`,
+/// so every `@` that could start a mention is separated from the next word.
 fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut before = ' ';
@@ -82,7 +82,7 @@ mod tests {
     #[case::link("<https://evil|ok>", "&lt;https://evil|ok&gt;")]
     #[case::here("@here and (@all)", "@\u{200b}here and (@\u{200b}all)")]
     #[case::address("jane@example.com", "jane@example.com")]
-    fn what_somebody_wrote_calls_nobody(#[case] text: &str, #[case] safe: &str) {
+    fn user_input_mentions_nobody(#[case] text: &str, #[case] safe: &str) {
         assert_eq!(harmless(text), safe);
     }
 }

@@ -1,4 +1,4 @@
-//! What each sink is sent.
+//! The bodies that each kind of sink receives.
 
 use helm_guard_core::{
     api::{
@@ -23,17 +23,17 @@ fn pager() -> Speaks {
     })
 }
 
-/// What somebody writes who wants more attention, or another shape, than is due.
+/// The input of a user who tries to get attention or to break the format.
 fn hostile() -> Alert {
     let mut change = change();
     change.user = "<!channel>".to_owned();
     change.reason = Some("@here \"}], \"x\": [{\" <https://evil|click> & \\".to_owned());
-    Alert::broke_glass(&change)
+    Alert::break_glass(&change)
 }
 
 #[test]
 fn slack_gets_a_sentence_and_fields() {
-    let alert = Alert::broke_glass(&change()).with(Detail::Runbook, "https://wiki.example/fire");
+    let alert = Alert::break_glass(&change()).with(Detail::Runbook, "https://wiki.example/fire");
     let body = rendered(&Speaks::Slack, &alert);
     assert_eq!(
         body["text"],
@@ -55,7 +55,7 @@ fn slack_gets_a_sentence_and_fields() {
 }
 
 #[test]
-fn slack_calls_nobody_and_follows_no_link_of_a_user() {
+fn user_input_in_slack_mentions_nobody_and_is_no_link() {
     let text = rendered(&Speaks::Slack, &hostile()).to_string();
     for forbidden in ["<!", "<http", "@here"] {
         assert!(!text.contains(forbidden), "{forbidden} in {text}");
@@ -64,16 +64,16 @@ fn slack_calls_nobody_and_follows_no_link_of_a_user() {
 }
 
 #[test]
-fn slack_gets_no_more_than_it_shows() {
+fn a_slack_message_is_limited_to_what_is_shown() {
     let mut change = change();
     change.patch = Some("<".repeat(60_000));
-    let body = body(&Speaks::Slack, &Alert::broke_glass(&change), "");
+    let body = body(&Speaks::Slack, &Alert::break_glass(&change), "");
     assert!(body.len() < 16 * 1024, "{}", body.len());
 }
 
 #[test]
 fn pagerduty_opens_and_closes_an_incident() {
-    let opened = rendered(&pager(), &Alert::broke_glass(&change()));
+    let opened = rendered(&pager(), &Alert::break_glass(&change()));
     assert_eq!(opened["routing_key"], "r0uting");
     assert_eq!(opened["event_action"], "trigger");
     assert_eq!(opened["payload"]["severity"], "warning");
@@ -98,7 +98,7 @@ fn an_event_for_pagerduty_stays_within_its_limit() {
     let mut change = change();
     // Each of these is twelve bytes of JSON.
     change.patch = Some("\u{fffd}\"".repeat(32 * 1024));
-    let alert = Alert::broke_glass(&change);
+    let alert = Alert::break_glass(&change);
     assert!(rendered(&pager(), &alert)["payload"]["custom_details"]["patch"].is_string());
 
     let long = "x".repeat(600 * 1024);
@@ -111,7 +111,7 @@ fn an_event_for_pagerduty_stays_within_its_limit() {
 
 #[test]
 fn alertmanager_gets_an_alert_that_lasts_until_it_must_be_reconciled() {
-    let body = rendered(&Speaks::Alertmanager, &Alert::broke_glass(&change()));
+    let body = rendered(&Speaks::Alertmanager, &Alert::break_glass(&change()));
     let key = "change/0a1b/shop/checkout";
     assert_eq!(
         body[0]["labels"],
@@ -127,9 +127,9 @@ fn alertmanager_gets_an_alert_that_lasts_until_it_must_be_reconciled() {
 }
 
 #[test]
-fn alertmanager_is_told_the_end_of_what_began() {
+fn alertmanager_gets_a_resolution_for_each_alert_of_a_change() {
     let began = [
-        Alert::broke_glass(&change()),
+        Alert::break_glass(&change()),
         Alert::overdue(&change(), at(90_000)),
     ];
     let settled = Alert::settled(&change(), State::Absorbed, Some(4), at(100_000));
@@ -142,17 +142,17 @@ fn alertmanager_is_told_the_end_of_what_began() {
 }
 
 #[test]
-fn an_alert_never_ends_before_it_began() {
+fn an_alert_never_ends_before_it_starts() {
     let mut change = change();
     change.reconcile_by = change.at.clone();
     change.reconcile_by.0 = at(-50);
-    let body = rendered(&Speaks::Alertmanager, &Alert::broke_glass(&change));
+    let body = rendered(&Speaks::Alertmanager, &Alert::break_glass(&change));
     assert_eq!(body[0]["startsAt"], body[0]["endsAt"]);
 }
 
 #[test]
-fn another_sink_gets_all_of_it_as_json() {
-    let body = rendered(&Speaks::Json, &Alert::broke_glass(&change()));
+fn a_generic_sink_gets_the_entire_alert_as_json() {
+    let body = rendered(&Speaks::Json, &Alert::break_glass(&change()));
     let heads = ["kind", "status", "severity", "at"].map(|head| body[head].clone());
     assert_eq!(
         json!(heads),
@@ -162,7 +162,7 @@ fn another_sink_gets_all_of_it_as_json() {
 }
 
 #[test]
-fn a_ticket_has_the_shape_of_its_template_whatever_is_in_it() {
+fn a_ticket_keeps_the_structure_of_its_template_whatever_the_values() {
     let template = r#"{"fields": {"summary": "[{{severity}}] {{summary}}",
         "description": {{reason}}, "labels": ["break-glass", {{namespace}}], "parent": {{state}}}}"#;
     let speaks = Speaks::Template(Template::compile(template).unwrap());
@@ -174,7 +174,7 @@ fn a_ticket_has_the_shape_of_its_template_whatever_is_in_it() {
             "summary": format!("[warning] {}", alert.summary),
             "description": alert.detail(Detail::Reason).unwrap(),
             "labels": ["break-glass", "shop"],
-            // What an alert does not have is an empty text.
+            // A missing detail is an empty string.
             "parent": "",
         }})
     );
@@ -183,7 +183,7 @@ fn a_ticket_has_the_shape_of_its_template_whatever_is_in_it() {
 #[test]
 fn every_kind_of_alert_can_be_rendered_for_every_sink() {
     let kinds = [
-        Alert::broke_glass(&change()),
+        Alert::break_glass(&change()),
         Alert::overdue(&change(), at(1)),
         Alert::settled(&change(), State::Void, None, at(1)),
         Alert::records_tampered(&crate::Tampering {

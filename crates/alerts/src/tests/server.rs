@@ -1,4 +1,4 @@
-//! A sink on a port of its own, plain or with a certificate.
+//! A sink on a port of its own, with or without TLS.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Got;
+use super::ReceivedRequest;
 
-/// A running sink, which ends with this.
+/// A running sink, which stops when this is dropped.
 pub(super) struct Server {
     pub(super) url: String,
-    pub(super) got: mpsc::UnboundedReceiver<Got>,
+    pub(super) got: mpsc::UnboundedReceiver<ReceivedRequest>,
     _stop: DropGuard,
 }
 
-/// A certificate of 127.0.0.1, and who says so.
+/// A certificate for 127.0.0.1, and its CA.
 pub(super) struct Issued {
     /// PEM.
     pub(super) ca: String,
     tls: Arc<ServerConfig>,
 }
 
-/// By a CA of a name of its own.
+/// Issued by a CA with this name.
 pub(super) fn issued() -> Issued {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
@@ -64,7 +64,7 @@ pub(super) fn issued() -> Issued {
     }
 }
 
-/// Answers with `status`, `Location` and, like some debugging pages, with all that was sent.
+/// Answers with `status`, `Location` and, like some debugging pages, the entire request.
 pub(super) async fn start(status: u16) -> Server {
     serve(None, status).await
 }
@@ -81,9 +81,8 @@ async fn serve(tls: Option<TlsAcceptor>, status: u16) -> Server {
     let (sender, got) = mpsc::unbounded_channel();
     let router = Router::new()
         .fallback(
-            move |State(sender): State<UnboundedSender<Got>>, request: Request<Body>| {
-                echo(sender, request, status)
-            },
+            move |State(sender): State<UnboundedSender<ReceivedRequest>>,
+                  request: Request<Body>| { echo(sender, request, status) },
         )
         .with_state(sender);
     let stop = CancellationToken::new();
@@ -92,7 +91,7 @@ async fn serve(tls: Option<TlsAcceptor>, status: u16) -> Server {
             let (stream, _) = listener.accept().await.unwrap();
             let (tls, router) = (tls.clone(), router.clone());
             tokio::spawn(async move {
-                // Whoever does not trust the certificate hangs up.
+                // A client that does not trust the certificate disconnects.
                 match tls {
                     None => exchange(stream, router).await,
                     Some(tls) => {
@@ -115,19 +114,19 @@ async fn serve(tls: Option<TlsAcceptor>, status: u16) -> Server {
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let service = TowerToHyperService::new(router);
     let server = hyper::server::conn::http1::Builder::new();
-    // The guard hangs up when it has seen enough.
+    // The guard disconnects after the head.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn echo(
-    sender: UnboundedSender<Got>,
+    sender: UnboundedSender<ReceivedRequest>,
     request: Request<Body>,
     status: u16,
 ) -> impl IntoResponse {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let said = format!("{} {:?} {body:?}", parts.uri, parts.headers);
-    let got = Got {
+    let got = ReceivedRequest {
         at: Instant::now(),
         host: String::new(),
         path: parts.uri.to_string(),

@@ -1,4 +1,4 @@
-//! Real sockets, real TLS: one server for each way in which a sink can be right or wrong.
+//! Real sockets and real TLS: one server for each way in which a sink can work or fail.
 
 use std::io::Write;
 
@@ -32,7 +32,7 @@ fn sinks(sinks: Value) -> Plan {
 
 const PATH: &str = "/services/T0/hunter2";
 
-/// One Secret that holds all that sinks need.
+/// One Secret with everything that sinks need.
 fn secrets(url: &str) -> Secrets {
     let value = |text: &str| json!(k8s_openapi::ByteString(text.as_bytes().to_vec()));
     let secret = json!({"type": "Opaque", "data": {
@@ -69,7 +69,7 @@ async fn a_sink_of_each_type_gets_its_alert() {
             "headersFrom": {"Authorization": key("token")}, "caBundle": pair.ca,
             "body": r#"{"title": "{{summary}}"}"#},
     ])));
-    let alert = Alert::broke_glass(&change());
+    let alert = Alert::break_glass(&change());
     alerts.raise(alert.clone());
 
     let got = plain.got.recv().await.unwrap();
@@ -104,7 +104,7 @@ async fn a_sink_of_each_type_gets_its_alert() {
 }
 
 #[tokio::test]
-async fn only_a_certificate_of_a_trusted_ca_for_that_host_will_do() {
+async fn only_a_certificate_of_a_trusted_ca_for_that_host_is_accepted() {
     let pair = issued();
     let mut server = start_tls(&pair, 200).await;
     let other = issued();
@@ -115,12 +115,18 @@ async fn only_a_certificate_of_a_trusted_ca_for_that_host_will_do() {
     };
     let unknown = posted(&server.url, &trusting(&other)).await;
     assert!(
-        matches!(unknown, Err(PostError::Certificate("is of an unknown CA"))),
+        matches!(
+            unknown,
+            Err(PostError::Certificate("was issued by an unknown CA"))
+        ),
         "{unknown:?}"
     );
     let system = posted(&server.url, &trust(&[]).unwrap()).await;
     assert!(
-        matches!(system, Err(PostError::Certificate("is of an unknown CA"))),
+        matches!(
+            system,
+            Err(PostError::Certificate("was issued by an unknown CA"))
+        ),
         "{system:?}"
     );
     let elsewhere = server.url.replace("127.0.0.1", "localhost");
@@ -142,7 +148,7 @@ async fn a_redirect_is_not_followed() {
     alerts.apply(&sinks(
         json!([{"name": "a", "type": "slack", "url": server.url}]),
     ));
-    alerts.raise(Alert::broke_glass(&change()));
+    alerts.raise(Alert::break_glass(&change()));
     assert_eq!(server.got.recv().await.unwrap().path, "/");
     alerts.close().await;
     let failed = alerts
@@ -153,7 +159,7 @@ async fn a_redirect_is_not_followed() {
     assert!(server.got.try_recv().is_err());
 }
 
-/// A server that reads a request's first bytes, answers so, and keeps the connection.
+/// A server that reads the first bytes of a request, sends this answer, and keeps the connection open.
 async fn raw(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -162,7 +168,7 @@ async fn raw(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
         let mut bytes = [0; 64];
         let _ = stream.read(&mut bytes).await;
         let _ = stream.write_all(answer).await;
-        // Until the guard hangs up.
+        // Until the guard disconnects.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     });
@@ -177,12 +183,12 @@ async fn the_body_of_an_answer_is_not_waited_for(#[case] answer: &'static [u8]) 
     let (url, server) = raw(answer).await;
     let answer = posted(&url, &trust(&[]).unwrap()).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
-    // The connection is closed: the server sees its end.
+    // The connection is closed: the server reads end of file.
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_no_answer() {
+async fn an_answer_that_is_not_http_is_an_error() {
     let endless: &'static [u8] = vec![b'x'; 64 * 1024].leak();
     for answer in [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", endless] {
         let (url, server) = raw(answer).await;
@@ -193,7 +199,7 @@ async fn what_is_no_http_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_sink_that_never_answers_is_given_up() {
+async fn a_sink_that_never_answers_times_out() {
     let (url, server) = raw(b"").await;
     let pace = Pace {
         attempt: Duration::from_millis(50),
@@ -203,7 +209,7 @@ async fn a_sink_that_never_answers_is_given_up() {
     let counters = Counters::default();
     let alerts = Alerts::over(Tcp, secrets(""), counters.clone(), pace);
     alerts.apply(&sinks(json!([{"name": "a", "type": "slack", "url": url}])));
-    alerts.raise(Alert::broke_glass(&change()));
+    alerts.raise(Alert::break_glass(&change()));
     server.await.unwrap();
     alerts.close().await;
     assert_eq!(
@@ -213,7 +219,7 @@ async fn a_sink_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_other_end_is_an_error_without_an_address() {
+async fn a_refused_connection_is_an_error_without_an_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hunter2", listener.local_addr().unwrap());
     drop(listener);
@@ -237,7 +243,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn no_secret_is_logged_whatever_goes_wrong() {
+async fn no_failure_logs_a_secret() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -247,8 +253,8 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
         .without_time()
         .with_writer(move || writer.clone())
         .finish();
-    // With one subscriber alone, a line that another test comes by first, where nobody listens, is off
-    // for good (`tracing_core::callsite`, `has_just_one`).
+    // With only one subscriber, a log line that another test reaches first, on a thread without a subscriber,
+    // is disabled for good (`tracing_core::callsite`, `has_just_one`).
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let _logging = tracing::subscriber::set_default(subscriber);
     let pair = issued();
@@ -259,11 +265,11 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
         "sink=\"tickets\"",
         "the sink answered 401",
         "the sink answered 500",
-        "is of an unknown CA",
+        "was issued by an unknown CA",
     ];
     let mut text = String::new();
-    // A line that another test comes by for the first time at this very moment is off until the next
-    // rebuild (`tracing_core::callsite`): then it is said in the next round.
+    // A log line that another test reaches for the first time at this very moment is disabled until the next
+    // rebuild (`tracing_core::callsite`): then it is logged in the next round.
     for _ in 0..10 {
         tracing::callsite::rebuild_interest_cache();
         for (server, ca) in [(&refusing, &pair), (&failing, &pair), (&refusing, &other)] {
@@ -272,7 +278,7 @@ async fn no_secret_is_logged_whatever_goes_wrong() {
             alerts.apply(&sinks(json!([{"name": "tickets", "type": "http",
                 "urlFrom": {"name": "alerts", "key": "url"}, "caBundle": ca.ca,
                 "headersFrom": {"Authorization": {"name": "alerts", "key": "token"}}}])));
-            alerts.raise(Alert::broke_glass(&change()));
+            alerts.raise(Alert::break_glass(&change()));
             while counters.queued("tickets").get() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

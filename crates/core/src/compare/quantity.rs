@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 /// Longer texts are not parsed: an API server prints nothing nearly as long.
 const MAX_LEN: usize = 128;
 
-/// `resource.Nano`: the smallest power of ten that a quantity keeps.
+/// `resource.Nano`: the smallest power of ten in a quantity.
 const NANO: i32 = -9;
 
 /// An amount in canonical form, so that equal amounts are equal values: `coefficient` has no factor

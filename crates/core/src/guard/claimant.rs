@@ -47,7 +47,7 @@ pub struct Witness {
 pub enum Sighting {
     /// It names this release, or none. A missing object names none.
     Names(Option<ReleaseName>),
-    /// The guard may not read such objects.
+    /// The guard has no right to read such objects.
     Forbidden,
 }
 

@@ -41,7 +41,7 @@ pub struct StoredRecord {
     pub object_name: String,
     /// The release, by the name of the object.
     pub release: String,
-    /// The revision, likewise.
+    /// The revision, if the object has one.
     pub revision: u32,
     /// Its labels.
     pub labels: BTreeMap<String, String>,

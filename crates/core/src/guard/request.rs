@@ -11,7 +11,7 @@ use crate::{
     policy::identity::UserIdentity,
 };
 
-/// The longest credential name that is kept; real ones are short.
+/// The longest credential name that is stored; real ones are short.
 const CREDENTIAL_CHARS: usize = 256;
 
 /// What the request does.
@@ -167,7 +167,7 @@ pub struct Options<'a> {
     /// Of a DELETE: how long to wait.
     #[serde(default)]
     pub grace_period_seconds: Option<i64>,
-    /// Of a DELETE: which state of the object is meant.
+    /// For a DELETE: the expected state of the object.
     #[serde(default)]
     pub preconditions: Option<IgnoredAny>,
 }

@@ -124,7 +124,7 @@ pub enum Reason {
     RecordDeleted,
     /// A release record is written by a user whom the policy does not allow to deploy.
     NotADeployer,
-    /// A release record declares objects in a place where its writer may not deploy.
+    /// A release record declares objects in a namespace where its writer may not deploy.
     DeclaresOutsideScope,
     /// A namespace is deleted in which releases have records or objects.
     NamespaceHoldsReleases,

@@ -8,7 +8,7 @@ use crate::names;
 /// The most hooks that are read; further ones count as naming no account.
 const MOST: usize = 32;
 
-/// The most bytes of such a hook's manifest, likewise.
+/// The maximum size of the manifest of such a hook, in bytes.
 const LARGEST: usize = 64 << 10;
 
 /// The service accounts, in the release's namespace, that Jobs and Pods among the hooks of a pending

@@ -55,7 +55,7 @@ impl fmt::Display for ObjectId {
 /// A release by its own namespace and name, from the record's body.
 ///
 /// The record may be stored in another namespace (Flux `storageNamespace`), so the namespace of
-/// the Secret does not stand in for it.
+/// the Secret does not replace it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReleaseName {
     /// The release's namespace: the default namespace of its objects.

@@ -42,7 +42,7 @@ const LABEL_BYTES: usize = 63;
 /// The longest group and, of most kinds, the longest name; those of RBAC have no limit.
 const NAME_BYTES: usize = 1024;
 
-/// The most problems that are kept; more are counted.
+/// The maximum number of problems that are listed; more are only counted.
 const PROBLEMS: usize = 32;
 
 /// The content of a manifest.

@@ -97,9 +97,9 @@ pub struct Record {
     pub chart: Chart,
     /// When the first revision was deployed, as Go prints it (RFC 3339 with an offset).
     pub first_deployed: Option<String>,
-    /// When this revision was deployed, likewise.
+    /// When this revision was deployed, if the record has it.
     pub last_deployed: Option<String>,
-    /// When its uninstallation began, likewise.
+    /// When its uninstallation began, if the record has it.
     pub deleted: Option<String>,
     /// Helm's description of the revision: `Upgrade complete`.
     pub description: Option<String>,

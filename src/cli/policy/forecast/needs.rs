@@ -20,7 +20,7 @@ use helm_guard_core::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::record::forecast::{Act, What};
+use crate::record::forecast::{Act, RowKey};
 
 /// The most exemptions of a policy, and the most paths and releases of one (the definition says so).
 const MOST_EXEMPTIONS: usize = 256;
@@ -69,7 +69,7 @@ type Allowed<'a> = (BTreeSet<&'a str>, bool, bool);
 
 impl Remedies {
     /// For rows, the most important first.
-    pub(super) fn of(rows: &[&What]) -> Self {
+    pub(super) fn of(rows: &[&RowKey]) -> Self {
         let mut remedies = Self::default();
         let mut parts: BTreeMap<FieldPart<'_>, Allowed<'_>> = BTreeMap::new();
         for what in rows {
@@ -235,7 +235,7 @@ fn subjects(user: &str) -> Subjects {
 }
 
 /// Whether an exemption that was made from rows is for this one.
-fn holds(exemption: &Exemption, what: &What) -> bool {
+fn holds(exemption: &Exemption, what: &RowKey) -> bool {
     let is_kind = |kind: &GroupKind| kind.group == what.group && kind.kind == what.kind;
     let is_release = |release: &ReleaseRef| {
         release.namespace == what.namespace && release.name.as_deref() == Some(&*what.release)
@@ -252,7 +252,7 @@ fn holds(exemption: &Exemption, what: &What) -> bool {
 }
 
 /// What a row needs, tried out: an exemption still without its name.
-fn need(what: &What) -> Needs {
+fn need(what: &RowKey) -> Needs {
     let path = match what.act {
         Act::Change => match path(&what.field) {
             Ok(path) => path,

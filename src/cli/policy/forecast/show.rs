@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::needs::{Needs, Remedies};
 use crate::{
     cli::output::{self, columns},
-    record::forecast::{Act, Count, Forecast, Seen, What, total},
+    record::forecast::{Act, Count, Forecast, RowKey, RowStats, total},
 };
 
 /// How a forecast is printed.
@@ -48,8 +48,8 @@ pub(super) struct Report<'a> {
 
 #[derive(Debug)]
 struct Row<'a> {
-    what: &'a What,
-    seen: &'a Seen,
+    what: &'a RowKey,
+    seen: &'a RowStats,
     count: Count,
 }
 
@@ -81,7 +81,7 @@ struct ReportDocument<'a> {
 #[serde(rename_all = "camelCase")]
 struct DocumentRow<'a> {
     #[serde(flatten)]
-    what: &'a What,
+    what: &'a RowKey,
     objects: &'a BTreeSet<String>,
     more_objects: bool,
     count: u64,
@@ -109,7 +109,7 @@ impl<'a> Report<'a> {
             let by_count = b.count.fields.cmp(&a.count.fields);
             by_count.then_with(|| a.what.cmp(b.what))
         });
-        let whats: Vec<&What> = rows.iter().map(|row| row.what).collect();
+        let row_keys: Vec<&RowKey> = rows.iter().map(|row| row.what).collect();
         let unlisted = total(&source.counted.others, from).requests;
         let refused = || rows.iter().filter(|row| row.what.act != Act::Autoscale);
         let listed: u64 = refused().map(|row| row.count.requests).sum();
@@ -121,7 +121,7 @@ impl<'a> Report<'a> {
         Self {
             from,
             since: source.since,
-            remedies: Remedies::of(&whats),
+            remedies: Remedies::of(&row_keys),
             summary: Summary {
                 requests: listed + unlisted,
                 unlisted,
@@ -299,7 +299,7 @@ fn object(row: &Row<'_>) -> String {
     }
 }
 
-fn field(what: &What) -> String {
+fn field(what: &RowKey) -> String {
     match what.act {
         Act::Change => what.field.clone(),
         Act::Scale => format!("{} (scale)", what.field),

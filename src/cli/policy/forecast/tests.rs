@@ -3,10 +3,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::forecast::{Act, Forecast, What};
+use crate::record::forecast::{Act, Forecast, RowKey};
 
-fn what(user: &str, kind: &str, act: Act, field: &str) -> What {
-    What {
+fn what(user: &str, kind: &str, act: Act, field: &str) -> RowKey {
+    RowKey {
         namespace: "shop".to_owned(),
         release: "myapp".to_owned(),
         group: "apps".to_owned(),
@@ -22,9 +22,9 @@ const ROBOT: &str = "system:serviceaccount:ci:robot";
 const KEDA: &str = "system:serviceaccount:keda:keda-operator";
 const IMAGE: &str = ".spec.template.spec.containers[name=web].image";
 
-fn source(whats: Vec<What>) -> Source {
+fn source(row_keys: Vec<RowKey>) -> Source {
     let mut counted = Forecast::default();
-    for (n, what) in whats.into_iter().enumerate() {
+    for (n, what) in row_keys.into_iter().enumerate() {
         let second = format!("2026-11-21T03:00:{:02}Z", n % 60);
         counted.note([what], "web", second.parse().unwrap());
     }
@@ -46,7 +46,7 @@ fn some() -> Source {
         twice.clone(),
         twice,
         what("bob@example.com", "Deployment", Act::Delete, ""),
-        What {
+        RowKey {
             release: "other".to_owned(),
             ..what(ROBOT, "Deployment", Act::Change, IMAGE)
         },
@@ -179,9 +179,9 @@ fn what_no_exemption_can_say_is_said_to_be_so(
 
 #[test]
 fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
-    let mut whats = Vec::new();
+    let mut row_keys = Vec::new();
     for n in 0..150 {
-        whats.push(what(
+        row_keys.push(what(
             "bob",
             "ConfigMap",
             Act::Change,
@@ -189,14 +189,14 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
         ));
     }
     for n in 0..300 {
-        whats.push(what(
+        row_keys.push(what(
             &format!("user-{n}"),
             "Deployment",
             Act::Change,
             ".spec.replicas",
         ));
     }
-    let source = source(whats);
+    let source = source(row_keys);
     let report = Report::of(&source, from(), None);
     let spec = document::parse(&report.text(ForecastFormat::Yaml).unwrap()).unwrap();
     Policy::compile(&spec).unwrap();

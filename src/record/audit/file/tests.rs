@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const KEPT: Retention = Retention {
+const RETENTION: Retention = Retention {
     max_bytes: 20,
     max_backups: 2,
 };
@@ -28,7 +28,7 @@ impl Bench {
         fs::read_to_string(self.path()).unwrap()
     }
 
-    /// What the files that are done with hold, oldest first.
+    /// The contents of the rotated files, oldest first.
     fn backups(&self) -> Vec<String> {
         let names = Names::of(&self.path()).unwrap();
         let texts = names.backups().unwrap().into_iter().rev();
@@ -39,11 +39,11 @@ impl Bench {
 }
 
 #[test]
-fn a_file_that_is_full_is_renamed_and_the_oldest_are_removed() {
+fn a_full_file_is_rotated_and_the_oldest_are_removed() {
     let bench = Bench::new();
     let other = bench.0.path().join("audit-notes.log");
     fs::write(&other, "not ours").unwrap();
-    let mut file = bench.open(KEPT);
+    let mut file = bench.open(RETENTION);
     for n in 0..8 {
         file.write_all(format!("line {n:3}\n").as_bytes()).unwrap();
     }
@@ -56,11 +56,11 @@ fn a_file_that_is_full_is_renamed_and_the_oldest_are_removed() {
 }
 
 #[test]
-fn without_a_limit_every_file_is_kept() {
+fn without_a_limit_every_rotated_file_is_retained() {
     let bench = Bench::new();
     let mut file = bench.open(Retention {
         max_backups: 0,
-        ..KEPT
+        ..RETENTION
     });
     for _ in 0..6 {
         file.write_all(b"a line of 19 bytes\n").unwrap();
@@ -69,9 +69,9 @@ fn without_a_limit_every_file_is_kept() {
 }
 
 #[test]
-fn a_line_that_is_longer_than_a_file_may_be_is_written_whole() {
+fn a_line_longer_than_the_size_limit_is_written_in_one_piece() {
     let bench = Bench::new();
-    let mut file = bench.open(KEPT);
+    let mut file = bench.open(RETENTION);
     let long = format!("{}\n", "x".repeat(50));
     file.write_all(b"short\n").unwrap();
     file.write_all(long.as_bytes()).unwrap();
@@ -83,7 +83,7 @@ fn a_line_that_is_longer_than_a_file_may_be_is_written_whole() {
 #[test]
 fn only_the_owner_may_read_it() {
     let bench = Bench::new();
-    let mut file = bench.open(KEPT);
+    let mut file = bench.open(RETENTION);
     for _ in 0..4 {
         file.write_all(b"0123456789\n").unwrap();
     }
@@ -94,12 +94,12 @@ fn only_the_owner_may_read_it() {
 }
 
 #[test]
-fn a_line_that_a_killed_process_has_torn_is_ended_first() {
+fn a_partial_line_left_by_a_crash_is_terminated_first() {
     let bench = Bench::new();
     fs::write(bench.path(), "whole\nto").unwrap();
     let mut file = bench.open(Retention {
         max_bytes: 1000,
-        ..KEPT
+        ..RETENTION
     });
     file.write_all(b"next\n").unwrap();
     file.write_all(b"last\n").unwrap();
@@ -107,9 +107,9 @@ fn a_line_that_a_killed_process_has_torn_is_ended_first() {
 }
 
 #[test]
-fn a_file_that_somebody_else_renames_is_made_anew() {
+fn a_file_that_something_else_renames_is_created_again() {
     let bench = Bench::new();
-    let mut file = bench.open(KEPT);
+    let mut file = bench.open(RETENTION);
     file.write_all(b"one\n").unwrap();
     let moved = bench.0.path().join("audit.log.1");
     fs::rename(bench.path(), &moved).unwrap();
@@ -122,9 +122,9 @@ fn a_file_that_somebody_else_renames_is_made_anew() {
 }
 
 #[test]
-fn a_file_that_somebody_else_cuts_is_gone_on_with() {
+fn a_file_that_something_else_truncates_is_written_to_as_before() {
     let bench = Bench::new();
-    let mut file = bench.open(KEPT);
+    let mut file = bench.open(RETENTION);
     file.write_all(b"one, to be copied\n").unwrap();
     File::options()
         .write(true)
@@ -138,11 +138,11 @@ fn a_file_that_somebody_else_cuts_is_gone_on_with() {
 }
 
 #[test]
-fn a_folder_that_goes_and_comes_back_costs_only_the_lines_between() {
+fn a_folder_that_is_gone_for_a_while_loses_only_the_lines_of_that_time() {
     let bench = Bench::new();
     let folder = bench.0.path().join("logs");
     fs::create_dir(&folder).unwrap();
-    let mut file = AuditFile::open(folder.join("audit.log"), KEPT).unwrap();
+    let mut file = AuditFile::open(folder.join("audit.log"), RETENTION).unwrap();
     file.write_all(b"one\n").unwrap();
     fs::remove_dir_all(&folder).unwrap();
     assert!(file.write_all(b"two\n").is_err());
@@ -154,14 +154,14 @@ fn a_folder_that_goes_and_comes_back_costs_only_the_lines_between() {
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let mut file = AuditFile::open("/dev/full", KEPT).unwrap();
+    let mut file = AuditFile::open("/dev/full", RETENTION).unwrap();
     let error = file.write_all(b"a line\n").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
 #[test]
-fn what_cannot_be_written_to_is_refused_when_it_is_opened() {
+fn an_unwritable_path_is_rejected_when_it_is_opened() {
     let bench = Bench::new();
-    assert!(AuditFile::open(bench.0.path(), KEPT).is_err());
-    assert!(AuditFile::open(bench.0.path().join("none/audit.log"), KEPT).is_err());
+    assert!(AuditFile::open(bench.0.path(), RETENTION).is_err());
+    assert!(AuditFile::open(bench.0.path().join("none/audit.log"), RETENTION).is_err());
 }

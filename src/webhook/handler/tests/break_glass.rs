@@ -168,15 +168,15 @@ async fn in_warn_mode_an_identity_without_a_grant_is_warned() {
 }
 
 #[rstest]
-#[case::allow("Allow", Unkept::Late, true)]
-#[case::deny("Deny", Unkept::Late, false)]
-#[case::allow_where_the_kind_is_not_installed("Allow", Unkept::NotInstalled, true)]
-#[case::deny_where_the_kind_is_not_installed("Deny", Unkept::NotInstalled, false)]
-#[case::too_many("Deny", Unkept::Full { scope: Scope::Identity, limit: 4_000 }, false)]
+#[case::allow("Allow", PersistError::Late, true)]
+#[case::deny("Deny", PersistError::Late, false)]
+#[case::allow_where_the_kind_is_not_installed("Allow", PersistError::NotInstalled, true)]
+#[case::deny_where_the_kind_is_not_installed("Deny", PersistError::NotInstalled, false)]
+#[case::too_many("Deny", PersistError::Full { scope: Scope::Identity, limit: 4_000 }, false)]
 #[tokio::test]
 async fn the_policy_decides_whether_an_unrecordable_change_is_allowed(
     #[case] on_failure: &str,
-    #[case] error: Unkept,
+    #[case] error: PersistError,
     #[case] allowed: bool,
 ) {
     let mut bench = Setup {
@@ -294,7 +294,7 @@ async fn every_action_of_an_emergency_identity_is_recorded_and_allowed(
     assert!(bench.kept.lock().is_empty());
     let line = &bench.audit_lines()[0];
     assert_eq!(line["reason"], "emergency-identity");
-    assert_eq!(line["message"], "done by an emergency identity");
+    assert_eq!(line["message"], "made by an emergency identity");
     assert_eq!(line["user"]["name"], "system:serviceaccount:ops:emergency");
     assert_eq!(line["object"]["name"], name);
     assert_eq!(line["operation"], request["operation"]);

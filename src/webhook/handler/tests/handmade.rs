@@ -40,7 +40,7 @@ pub(super) struct Handmade {
 /// The store for records of emergency changes, or its error.
 #[derive(Debug)]
 pub(super) struct HandmadeStore {
-    pub(super) keep: Result<(), Unkept>,
+    pub(super) keep: Result<(), PersistError>,
     pub(super) kept: Kept,
 }
 
@@ -328,7 +328,7 @@ impl EmergencyStore for HandmadeStore {
         &'a self,
         change: &'a EmergencyChangeSpec,
         _deadline: Instant,
-    ) -> BoxFuture<'a, Result<Persisted, Unkept>> {
+    ) -> BoxFuture<'a, Result<Persisted, PersistError>> {
         let kept = self.keep.clone().map(|()| {
             self.kept.lock().push(serde_json::to_value(change).unwrap());
             Persisted::New("web-1a2b".to_owned())

@@ -28,7 +28,7 @@ pub(super) struct Setup {
     /// The fields of `spec.breakGlass` other than the identity.
     pub(super) rules: Value,
     pub(super) grants: Result<Value, ()>,
-    pub(super) keep: Result<(), Unkept>,
+    pub(super) keep: Result<(), PersistError>,
     pub(super) infrastructure: Infrastructure,
     pub(super) own: Option<Own>,
     pub(super) is_complete: bool,
@@ -114,7 +114,7 @@ impl Setup {
             events,
             alerts: Alerts::default(),
             emergency_alerts: EmergencyAlerts::default(),
-            forecast: Arc::new(Gathered::wanted()),
+            forecast: Arc::new(Collector::counting()),
             is_led: Arc::default(),
         });
         let webhook = Webhook {

@@ -15,10 +15,10 @@ mod few;
 /// The longest name of a release or a namespace: that of an object.
 const NAME_BYTES: usize = 253;
 
-/// The longest name or version of a chart. It is kept, and shown in messages and metrics.
+/// The maximum length of the name or version of a chart. Messages and metrics show it.
 const CHART_CHARS: usize = 256;
 
-/// The longest time that is kept: RFC 3339 with nanoseconds has 35.
+/// The maximum length of a time: RFC 3339 with nanoseconds has 35.
 const TIME_BYTES: usize = 64;
 
 /// The most hooks of a record. Many small items take many times as much memory as their JSON.

@@ -26,7 +26,7 @@ pub enum EnvelopeError {
         limit: usize,
     },
     /// More JSON than the payload claims.
-    #[error("failed to inflate the record: it holds more than it says")]
+    #[error("failed to inflate the record: it is larger than its header claims")]
     MoreThanClaimed,
 }
 

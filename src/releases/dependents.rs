@@ -40,7 +40,7 @@ const AT_A_TIME: usize = 8;
 
 /// The affected releases.
 #[derive(Debug, Default)]
-pub struct Holdings {
+pub struct Dependents {
     /// The releases; some count only with a witness.
     pub holders: Vec<Holder>,
     /// Why there may be more of them.
@@ -66,7 +66,7 @@ impl ReadThrough {
         stake: Stake<'_>,
         trusts: Trusts<'_>,
         deadline: Instant,
-    ) -> Holdings {
+    ) -> Dependents {
         let releases = self.releases();
         let candidates = releases.directory.whose_records_speak(trusts, |view| {
             view.holds(stake).then(|| view.may_hold_its_own(stake))
@@ -99,9 +99,9 @@ impl ReadThrough {
         trusts: Trusts<'_>,
         storages: Vec<Arc<StorageKey>>,
         (at_a_time, until): (usize, Instant),
-    ) -> Holdings {
+    ) -> Dependents {
         let directory = &self.releases().directory;
-        let mut found = Holdings::default();
+        let mut found = Dependents::default();
         let reading = self.read_each(storages, at_a_time, until, |answer| {
             match answer {
                 Ok(view) => found.holders.extend(directory.holder(&view, stake, trusts)),

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    record::forecast::{Act, What},
+    record::forecast::{Act, RowKey},
     webhook::testing::api::api,
 };
 
-fn what(user: &str) -> What {
-    What {
+fn what(user: &str) -> RowKey {
+    RowKey {
         namespace: "shop".to_owned(),
         release: "myapp".to_owned(),
         group: "apps".to_owned(),
@@ -19,12 +19,12 @@ fn what(user: &str) -> What {
     }
 }
 
-fn keeper(client: &Client, writer: &str) -> Keeper {
-    let gathered = Arc::new(Gathered::wanted());
-    Keeper::new(client, "ops", writer.to_owned(), gathered)
+fn publisher(client: &Client, writer: &str) -> Publisher {
+    let gathered = Arc::new(Collector::counting());
+    Publisher::new(client, "ops", writer.to_owned(), gathered)
 }
 
-impl Keeper {
+impl Publisher {
     fn sees(&self, user: &str) {
         let Some(forecast) = &self.gathered.0 else {
             panic!("it counts");
@@ -33,7 +33,7 @@ impl Keeper {
     }
 }
 
-/// How often each user is counted in what is stored.
+/// The count of each user in the stored document.
 fn counts(object: Option<&Value>) -> Vec<(String, u64)> {
     let map: ConfigMap = serde_json::from_value(object.unwrap().clone()).unwrap();
     let rows = read(&map).unwrap().forecast().rows.into_iter();
@@ -49,27 +49,27 @@ fn said(users: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test]
-async fn a_guard_that_has_seen_nothing_can_be_told_from_none() {
+async fn an_empty_forecast_is_stored() {
     let (client, store) = api();
-    let mut keeper = keeper(&client, "one");
-    keeper.freeze();
-    keeper.write().await.unwrap();
+    let mut publisher = publisher(&client, "one");
+    publisher.freeze();
+    publisher.write().await.unwrap();
     let object = store.lock().object.clone().unwrap();
     assert_eq!(object["metadata"]["name"], NAME);
     assert_eq!(counts(Some(&object)), []);
-    // Nothing new: nothing is written.
-    keeper.freeze_some();
-    keeper.write().await.unwrap();
+    // No new counts: nothing is written.
+    publisher.freeze_some();
+    publisher.write().await.unwrap();
     assert_eq!(store.lock().requests.len(), 3, "read, made, filled");
 }
 
 #[tokio::test]
-async fn who_is_beaten_to_it_reads_again_and_adds() {
+async fn a_replica_that_loses_a_write_race_reads_again_and_adds() {
     let (client, store) = api();
-    let (mut one, mut two) = (keeper(&client, "one"), keeper(&client, "two"));
-    for keeper in [&mut one, &mut two] {
-        keeper.sees("bob");
-        keeper.freeze();
+    let (mut one, mut two) = (publisher(&client, "one"), publisher(&client, "two"));
+    for publisher in [&mut one, &mut two] {
+        publisher.sees("bob");
+        publisher.freeze();
     }
     one.write().await.unwrap();
     let beaten = store.lock().object.clone().unwrap();
@@ -89,49 +89,49 @@ async fn who_is_beaten_to_it_reads_again_and_adds() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_written_is_written_later_and_once() {
+async fn a_failed_batch_is_written_later_and_once() {
     let (client, store) = api();
-    let mut keeper = keeper(&client, "one");
-    keeper.freeze();
-    keeper.write().await.unwrap();
-    keeper.sees("bob");
-    keeper.freeze_some();
+    let mut publisher = publisher(&client, "one");
+    publisher.freeze();
+    publisher.write().await.unwrap();
+    publisher.sees("bob");
+    publisher.freeze_some();
     store.lock().refuse = Some(503);
-    assert!(keeper.write().await.is_err());
+    assert!(publisher.write().await.is_err());
     store.lock().refuse = None;
-    keeper.sees("bob");
-    keeper.write().await.unwrap();
+    publisher.sees("bob");
+    publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 1)]));
     // As if the answer to the write had been lost.
-    keeper.is_written = false;
-    keeper.write().await.unwrap();
+    publisher.is_written = false;
+    publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 1)]));
-    keeper.freeze_some();
-    keeper.write().await.unwrap();
+    publisher.freeze_some();
+    publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 2)]));
 }
 
 #[tokio::test]
-async fn what_somebody_has_spoilt_is_begun_anew() {
+async fn an_unreadable_document_is_replaced() {
     let (client, store) = api();
     store.lock().put(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": "ops"},
         "data": {KEY: "[]"},
     }));
-    let mut keeper = keeper(&client, "one");
-    keeper.sees("bob");
-    keeper.freeze();
-    keeper.write().await.unwrap();
+    let mut publisher = publisher(&client, "one");
+    publisher.sees("bob");
+    publisher.freeze();
+    publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 1)]));
 }
 
 #[tokio::test]
-async fn what_is_left_is_written_at_the_end() {
+async fn the_last_counts_are_written_at_shutdown() {
     let (client, store) = api();
-    let keeper = keeper(&client, "one");
-    let gathered = Arc::clone(&keeper.gathered);
+    let publisher = publisher(&client, "one");
+    let gathered = Arc::clone(&publisher.gathered);
     let stop = CancellationToken::new();
-    let running = tokio::spawn(keeper.run(stop.clone()));
+    let running = tokio::spawn(publisher.run(stop.clone()));
     while store.lock().object.is_none() {
         tokio::task::yield_now().await;
     }

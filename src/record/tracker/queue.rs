@@ -1,4 +1,4 @@
-//! The changes that are known, and when each is to be looked at.
+//! The known changes, and when each is due for a look.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,7 +11,7 @@ use kube::runtime::watcher::Event;
 
 use super::{
     change::{Key, state},
-    grouping::{self, Untold},
+    grouping::{self, MissingAlerts},
 };
 
 struct Entry {
@@ -21,15 +21,15 @@ struct Entry {
 }
 
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct ChangeQueue {
     entries: HashMap<Key, Entry>,
-    /// Those that the list under way has named so far.
+    /// Those that the current list has returned so far.
     listed: Option<HashSet<Key>>,
     is_complete: bool,
 }
 
-impl Book {
-    /// Takes what the watch says.
+impl ChangeQueue {
+    /// Applies a watch event.
     pub(super) fn take(&mut self, event: Event<EmergencyChange>, now: Instant) {
         match event {
             Event::Init => self.listed = Some(HashSet::new()),
@@ -52,12 +52,12 @@ impl Book {
         }
     }
 
-    /// Every change has been listed once.
+    /// Whether the first list is complete.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// A change as it is now. The echo of what is known already does not bring a look forward.
+    /// Stores the current state of a change. The echo of a known state does not bring the next look forward.
     pub(super) fn put(&mut self, change: EmergencyChange, due: Instant) {
         let key = Key::of(&change);
         let known = self.entries.get(&key);
@@ -69,24 +69,24 @@ impl Book {
         self.entries.insert(key, Entry { change, due });
     }
 
-    /// One that was written without coming to another state: it is looked at when it would have been.
+    /// Stores a change that was written without a new state: its next look stays as planned.
     pub(super) fn announced(&mut self, change: EmergencyChange) {
         if let Some(entry) = self.entries.get_mut(&Key::of(&change)) {
             entry.change = change;
         }
     }
 
-    /// What the sinks were not told of them.
-    pub(super) fn untold(&self, rate: AlertRate, now: Timestamp) -> Untold {
+    /// The alerts that the sinks have not accepted.
+    pub(super) fn missing_alerts(&self, rate: AlertRate, now: Timestamp) -> MissingAlerts {
         let entries = self.entries.iter();
-        grouping::untold(entries.map(|(key, entry)| (key, &entry.change)), rate, now)
+        grouping::missing_alerts(entries.map(|(key, entry)| (key, &entry.change)), rate, now)
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&EmergencyChange> {
         self.entries.get(key).map(|entry| &entry.change)
     }
 
-    pub(super) fn look_again(&mut self, key: &Key, due: Instant) {
+    pub(super) fn schedule(&mut self, key: &Key, due: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.due = Some(due);
         }
@@ -98,7 +98,7 @@ impl Book {
         }
     }
 
-    /// The unsettled ones that are due, longest first.
+    /// The open changes that are due, the most overdue first.
     pub(super) fn due(&self, now: Instant, most: usize) -> Vec<Key> {
         let mut due: Vec<(Option<Instant>, &Key)> = self
             .entries
@@ -112,7 +112,7 @@ impl Book {
         due.map(|(_, key)| key.clone()).collect()
     }
 
-    /// How many are in which state.
+    /// The number of changes in each state.
     pub(super) fn by_state(&self) -> BTreeMap<State, u64> {
         let mut counts = BTreeMap::new();
         for entry in self.entries.values() {
@@ -121,8 +121,8 @@ impl Book {
         counts
     }
 
-    /// The oldest of those that never came to be and were told, beyond so many.
-    pub(super) fn surplus_void(&self, most: usize, now: Timestamp) -> Vec<&EmergencyChange> {
+    /// The oldest void, announced changes beyond the given number.
+    pub(super) fn excess_void(&self, most: usize, now: Timestamp) -> Vec<&EmergencyChange> {
         let changes = self.entries.values().map(|entry| &entry.change);
         let is_void = |change: &&EmergencyChange| state(change) == State::Void;
         let mut void: Vec<_> = changes.filter(is_void).collect();
@@ -136,7 +136,7 @@ impl Book {
         void
     }
 
-    /// Those that were settled longer ago than this.
+    /// The changes that were resolved before the given time.
     pub(super) fn settled_before(
         &self,
         now: Timestamp,

@@ -1,8 +1,8 @@
-//! Takes what this replica counts to the `ConfigMap` that all of them share.
+//! Writes the counts of this replica to the `ConfigMap` that all replicas share.
 //!
-//! About once a minute, with the resource version of what was read, so that of two replicas which write
-//! at once one reads again. A crash loses what was counted since. A batch is frozen until it is known to
-//! be written, whatever became of the calls.
+//! It writes about once a minute, with the resource version of what it read, so that of two replicas that
+//! write at the same time one reads again. A crash loses the counts since the last write. A batch does not
+//! change until it is known to be written, whatever the calls returned.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,58 +16,59 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Gathered,
+    Collector,
     document::{Batch, Document, KEY, NAME},
 };
 use crate::cluster::ApiFailure;
 
-/// How often is written.
+/// How often to write.
 const PACE: Duration = Duration::from_secs(60);
 
-/// How long writing may take; at the end of the process too.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a write may take, also at the end of the process.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is read again when others write at the same time.
+/// How often to read again when others write at the same time.
 const ATTEMPTS: u32 = 8;
 
-/// Why it is not written. It is tried again.
+/// Why the forecast was not written. It is retried.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// The API server refused or did not answer.
+pub enum PublishError {
+    /// The API server returned an error or did not answer.
     #[error(transparent)]
     Api(#[from] ApiFailure),
-    /// It could not be made.
+    /// It could not be encoded.
     #[error("failed to encode it: {0}")]
     Encode(#[from] serde_json::Error),
-    /// Others were always faster.
+    /// Others were faster each time.
     #[error("it was changed by others at each of {ATTEMPTS} attempts")]
     Contended,
 }
 
-impl From<kube::Error> for KeepError {
+impl From<kube::Error> for PublishError {
     fn from(error: kube::Error) -> Self {
         Self::Api(error.into())
     }
 }
 
 /// Writes for one replica.
-pub struct Keeper {
+pub struct Publisher {
     api: Api<ConfigMap>,
-    gathered: Arc<Gathered>,
-    /// What is being written, under a name that no other process has.
+    gathered: Arc<Collector>,
+    /// The batch that is being written, under a name that no other process has.
     batch: Batch,
     is_written: bool,
 }
 
-impl std::fmt::Debug for Keeper {
+impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keeper")
     }
 }
 
-impl Keeper {
-    /// Needs `get`, `create`, `patch` and `update` on the `ConfigMap`. `writer` is a name that no other process has.
-    pub fn new(client: &Client, namespace: &str, writer: String, gathered: Arc<Gathered>) -> Self {
+impl Publisher {
+    /// Needs `get`, `create`, `patch` and `update` on the `ConfigMap`. No other process has the name
+    /// `writer`.
+    pub fn new(client: &Client, namespace: &str, writer: String, gathered: Arc<Collector>) -> Self {
         Self {
             api: Api::namespaced(client.clone(), namespace),
             gathered,
@@ -80,8 +81,8 @@ impl Keeper {
         }
     }
 
-    /// Writes, until `stop`, and once more then. At the start too: who asks can tell a guard that has seen
-    /// nothing from none.
+    /// Writes until `stop`, and then once more. It also writes at the start, so that an empty forecast can be
+    /// told from a missing one.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut said = String::new();
         self.freeze();
@@ -90,14 +91,14 @@ impl Keeper {
             if self.is_written {
                 self.freeze_some();
             }
-            let written = timeout(PATIENCE, self.write()).await;
+            let written = timeout(WRITE_TIMEOUT, self.write()).await;
             let error = match written {
                 Ok(Ok(())) => String::new(),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => ApiFailure::timeout().to_string(),
             };
             if !error.is_empty() && error != said {
-                tracing::warn!(error, "failed to write the forecast; it is tried again");
+                tracing::warn!(error, "failed to write the forecast, retrying");
             }
             said = error;
             if is_last {
@@ -110,7 +111,7 @@ impl Keeper {
         }
     }
 
-    /// The next batch is what was counted so far, be it nothing.
+    /// The next batch: the counts so far, even if there are none.
     fn freeze(&mut self) {
         self.batch.number += 1;
         self.batch.forecast = self.gathered.take();
@@ -126,27 +127,29 @@ impl Keeper {
         }
     }
 
-    async fn write(&mut self) -> Result<(), KeepError> {
+    async fn write(&mut self) -> Result<(), PublishError> {
         for _ in 0..ATTEMPTS {
             if self.is_written || self.attempt().await? {
                 self.is_written = true;
                 return Ok(());
             }
         }
-        Err(KeepError::Contended)
+        Err(PublishError::Contended)
     }
 
-    /// Whether the batch is written now; false where somebody else was faster.
-    async fn attempt(&self) -> Result<bool, KeepError> {
+    /// Whether the batch is written now; false if someone else was faster.
+    async fn attempt(&self) -> Result<bool, PublishError> {
         let now = Timestamp::now();
         let there = match self.api.get_opt(NAME).await? {
             Some(there) => there,
-            None => self.begin().await?,
+            None => self.create().await?,
         };
         let is_new = there.data.as_ref().is_none_or(BTreeMap::is_empty);
         let mut document = read(&there).unwrap_or_else(|| {
             if !is_new {
-                tracing::warn!("the forecast in the cluster cannot be read: it is begun anew");
+                tracing::warn!(
+                    "the forecast in the cluster is unreadable, replacing it with an empty one"
+                );
             }
             Document::new(now)
         });
@@ -167,9 +170,9 @@ impl Keeper {
         }
     }
 
-    /// Makes an empty one, by server-side apply: RBAC limits that to a name, and two who do it at once
-    /// make the same one.
-    async fn begin(&self) -> Result<ConfigMap, KeepError> {
+    /// Creates an empty one by server-side apply: RBAC can limit that to a name, and two replicas that do it
+    /// at the same time create the same object.
+    async fn create(&self) -> Result<ConfigMap, PublishError> {
         let params = PatchParams::apply("helm-guard");
         let map = unwritten();
         Ok(self.api.patch(NAME, &params, &Patch::Apply(&map)).await?)
@@ -188,7 +191,7 @@ fn unwritten() -> ConfigMap {
     }
 }
 
-/// The document of a `ConfigMap`; nothing where it is none.
+/// The document of a `ConfigMap`; an empty one if there is none.
 pub fn read(map: &ConfigMap) -> Option<Document> {
     let text = map.data.as_ref()?.get(KEY)?;
     serde_json::from_str(text).ok()

@@ -23,7 +23,7 @@ use super::{
 pub enum ReleaseState {
     /// A Helm operation runs, the newest revision failed, a record cannot be read entirely or in part, or
     /// there are records in several namespaces and none in its own.
-    Unsaid,
+    Unknown,
     /// The release has no record, or was uninstalled.
     Gone,
     /// This revision is deployed.
@@ -37,14 +37,18 @@ pub enum ReleaseState {
 
 impl Releases {
     /// The state of a release for an object. Only meaningful once the index is complete.
-    pub fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
-        self.shared.directory.standing(release, object)
+    pub fn release_state(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
+        self.shared.directory.release_state(release, object)
     }
 }
 
 impl Directory {
     /// By the records in its own namespace, if any; else by those in another one.
-    pub(super) fn standing(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
+    pub(super) fn release_state(
+        &self,
+        release: &ReleaseName,
+        object: &ObjectRef<'_>,
+    ) -> ReleaseState {
         let mut views = self.releases();
         views.retain(|view| *view.storage.name == *release.name);
         let is_own = |view: &Arc<ReleaseView>| {
@@ -63,10 +67,10 @@ impl Directory {
             [view] => view,
             // Stored by two drivers.
             [view, ..] if has_own => view,
-            [] if are_dark => return ReleaseState::Unsaid,
+            [] if are_dark => return ReleaseState::Unknown,
             [] => return ReleaseState::Gone,
             // Records in several namespaces: it is unknown which are the release's.
-            _ => return ReleaseState::Unsaid,
+            _ => return ReleaseState::Unknown,
         };
         let newest = view.revisions.first();
         match (view.phase, newest.map(|newest| &newest.content)) {
@@ -76,15 +80,15 @@ impl Directory {
             {
                 let namespace = scope(object.group, object.kind, object.namespace);
                 match body.find(object.group, object.kind, namespace, &object.name) {
-                    Ok(None) if body.problems() > 0 => ReleaseState::Unsaid,
+                    Ok(None) if body.problems() > 0 => ReleaseState::Unknown,
                     Ok(object) => ReleaseState::Deployed {
                         revision: view.newest,
                         object,
                     },
-                    Err(_logged) => ReleaseState::Unsaid,
+                    Err(_logged) => ReleaseState::Unknown,
                 }
             }
-            _ => ReleaseState::Unsaid,
+            _ => ReleaseState::Unknown,
         }
     }
 }
