@@ -1,7 +1,7 @@
-//! The command line: one file a subcommand. The only room that knows all the others.
+//! The command line: one file per subcommand. The only module that uses all others.
 //!
 //! Arguments are parsed ([`args`]), resolved into a checked configuration, and only then used.
-//! Exit codes: 0 done, 1 anything wrong, with one clear line on stderr; 2 is kept for subcommands
+//! Exit codes: 0 success, 1 error, with one line on stderr; 2 is reserved for subcommands
 //! that report drift or a denial.
 
 pub mod args;

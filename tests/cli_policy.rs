@@ -203,7 +203,7 @@ fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
     for words in [
         "exemption deployment-bob",
         "exemption deployment-ci-robot",
-        "Deny would have refused 3 requests of 2 users to 1 release",
+        "Deny would have denied 3 requests of 2 users to 1 release",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -240,7 +240,7 @@ fn a_forecast_of_a_file_without_audit_lines_is_an_error() {
         (
             "policy forecast --audit-log empty.log",
             0,
-            "Deny would have refused nothing",
+            "Deny would have denied nothing",
         ),
     ] {
         let output = bench.run(line);

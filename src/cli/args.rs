@@ -1,4 +1,4 @@
-//! The arguments as they are written: what `--help` shows. Each subcommand has its own in its own file.
+//! The arguments, as `--help` shows them. Each subcommand has its arguments in its own file.
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -18,7 +18,7 @@ use super::{
     disable_help_subcommand = true
 )]
 pub struct Args {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }

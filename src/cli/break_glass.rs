@@ -1,7 +1,7 @@
-//! `helm-guard break-glass`: grants, the tokens that go with them, and what was done under them.
+//! `helm-guard break-glass`: grants, their tokens, and the changes made with them.
 //!
-//! Everything here is done as the user of the kubeconfig: RBAC says who may ask for a grant, take a
-//! token of the emergency account, approve, and read. The guard checks each grant as it is made.
+//! Every command acts as the user of the kubeconfig. RBAC decides who may request a grant, get a token
+//! of the emergency account, approve, and read. The guard validates each new grant.
 
 mod api_calls;
 mod changes;
@@ -22,10 +22,10 @@ use crate::cluster::client::{self, Target};
 
 /// Manage break-glass: request a grant and a token, and list changes to include in the chart
 #[derive(Debug, Parser)]
-#[command(after_help = "Exit codes: 0 done, 1 an error.")]
+#[command(after_help = "Exit codes: 0 success, 1 error.")]
 #[command(mut_arg("kubeconfig", |arg| arg.global(true)), mut_arg("context", |arg| arg.global(true)))]
 pub struct BreakGlass {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
     /// The cluster.
@@ -77,7 +77,7 @@ pub enum Command {
     Changes(changes::ChangesArgs),
 }
 
-/// Runs it.
+/// Runs the subcommand.
 pub(super) fn run(args: &BreakGlass) -> anyhow::Result<ExitCode> {
     let target = Target::from(&args.target);
     process::runtime()?.block_on(async {

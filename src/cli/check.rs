@@ -34,7 +34,7 @@ use crate::{
     webhook::envelope,
 };
 
-/// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
+/// Long enough for a slow cluster, because no API server waits for the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Evaluate recorded AdmissionReviews: what would the webhook have answered in Deny mode?
@@ -42,7 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Without --releases and --manifest, the releases are read from the cluster. With them, no cluster
 /// is needed.
 #[derive(Debug, Parser)]
-#[command(after_help = "Exit codes: 0 all are allowed, 2 at least one is denied, 1 an error.")]
+#[command(after_help = "Exit codes: 0 all allowed, 2 at least one denied, 1 error.")]
 #[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true)
     .conflicts_with("TargetArgs"))]
 pub struct Check {
@@ -81,16 +81,16 @@ pub struct Check {
     pub target: TargetArgs,
 }
 
-/// What a table ends with.
+/// The end of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// The last review.
     Nothing,
-    /// How many reviews got which verdict.
+    /// The number of reviews for each verdict.
     Summary,
 }
 
-/// Judges, prints, and says how it went.
+/// Evaluates the reviews and prints the results.
 pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     run_with(args, Ending::Nothing)
 }
@@ -128,7 +128,7 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
     })
 }
 
-/// The reviews as JSON text, as they would come in a body.
+/// The reviews as JSON text, like request bodies.
 fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
     let documents = source.documents()?;
     if documents.is_empty() {
@@ -167,10 +167,10 @@ fn offline(args: &Check) -> anyhow::Result<RecordedSources> {
         files.add_manifest(release_name(release)?, &Source::of(path).text()?);
     }
     for path in &args.definitions {
-        files.add_definitions(&Source::of(path).documents()?)?;
+        files.add_crds(&Source::of(path).documents()?)?;
     }
     for warning in &files.warnings {
-        // Nobody is left to tell when even this fails.
+        // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
     Ok(files.sources())
@@ -182,6 +182,6 @@ fn release_name(given: &str) -> anyhow::Result<ReleaseName> {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         }),
-        _ => bail!("failed to use {given:?} as a release: expected NAMESPACE/NAME"),
+        _ => bail!("invalid release {given:?}: expected NAMESPACE/NAME"),
     }
 }

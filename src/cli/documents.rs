@@ -13,7 +13,7 @@ use helm_guard_core::{
 };
 use serde_json::{Deserializer, Value};
 
-/// Why documents can not be read. Shows nothing of their content.
+/// Why documents cannot be read, without their content.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DocumentsError {
     /// The file.
@@ -73,13 +73,13 @@ impl Source {
         })
     }
 
-    /// All documents, those in lists (`kubectl get -o json`) each for itself.
+    /// All documents; items of lists (`kubectl get -o json`) are separate documents.
     pub(super) fn documents(&self) -> Result<Vec<Value>, DocumentsError> {
         read(&self.name(), &self.text()?)
     }
 }
 
-/// Reads a policy from a file, and says what is wrong with it, a line each.
+/// Reads a policy from a file. The error lists all problems, one per line.
 pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let source = Source::of(file);
     let text = source.text()?;
@@ -88,12 +88,12 @@ pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
         Err(error) => {
             let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
             let lines: Vec<String> = lines.collect();
-            bail!("{} is no valid policy:{}", source.name(), lines.concat())
+            bail!("{} is not a valid policy:{}", source.name(), lines.concat())
         }
     }
 }
 
-/// A field of an object that is a string; nothing where it is not.
+/// A string field of an object; empty if it is absent or not a string.
 pub(super) fn text_of(object: &Value, field: &str) -> String {
     object
         .get(field)
@@ -167,14 +167,14 @@ mod tests {
     #[case::yaml("a: 1\n---\n# nothing\n---\na: yes\n", json!([{"a": 1}, {"a": true}]))]
     #[case::yaml_list("kind: List\nitems:\n- a: 1\n", json!([{"a": 1}]))]
     #[case::nothing("", json!([]))]
-    fn documents_are_told_apart(#[case] text: &str, #[case] expected: Value) {
+    fn documents_are_split(#[case] text: &str, #[case] expected: Value) {
         assert_eq!(Value::Array(read("x", text).unwrap()), expected);
     }
 
     #[rstest]
     #[case::json("{\"password\": hunter2}")]
     #[case::yaml("password: [hunter2")]
-    fn what_is_wrong_is_said_without_content(#[case] text: &str) {
+    fn errors_do_not_show_content(#[case] text: &str) {
         let error = read("x", text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
         assert!(error.to_string().contains('x'));

@@ -1,5 +1,5 @@
-//! `helm-guard explain`: which release declares an object or a field of it, where, and what would
-//! become of a change. A change is evaluated as the webhook does.
+//! `helm-guard explain`: which release declares an object or one of its fields, where, and how the
+//! webhook would answer a change. Changes are evaluated as in the webhook.
 
 mod change;
 mod line;
@@ -51,7 +51,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Explain an object or a field: which release and revision declare it, in which template and line, who
 /// wrote it last, and what the webhook would answer (in Deny mode) if it were changed.
 #[derive(Debug, Parser)]
-#[command(after_help = "Exit codes: 0 explained, 1 an error.")]
+#[command(after_help = "Exit codes: 0 success, 1 error.")]
 pub struct Explain {
     /// The object, as for kubectl: deploy/web, hpa.autoscaling/web
     #[arg(value_name = "KIND/NAME")]
@@ -78,13 +78,10 @@ pub struct Explain {
     pub target: TargetArgs,
 }
 
-/// Explains.
+/// Runs the subcommand.
 pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     let Some((kind, name)) = args.object.split_once('/') else {
-        bail!(
-            "failed to use {:?} as an object: expected KIND/NAME",
-            args.object
-        );
+        bail!("invalid object {:?}: expected KIND/NAME", args.object);
     };
     let path = args
         .field
@@ -138,7 +135,7 @@ async fn explain(
         .get(&cluster.client, &version, namespace, name)
         .await
     {
-        // A version that is not served any more can not be compared.
+        // A version that is no longer served cannot be compared.
         Err(_) if version != resource.version => {
             resource
                 .get(&cluster.client, &resource.version, namespace, name)
@@ -149,7 +146,7 @@ async fn explain(
     let metadata = live.get("metadata").cloned().unwrap_or_default();
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
     let owner = Owner::Known(owner_of(&metadata.annotations.unwrap_or_default()));
-    // A policy may trust more: what is shown is what counts without one.
+    // A policy may trust more namespaces; this is the result without one.
     let claims = settle(claims, &owner, |_| false).counting;
     let path = path.map(|path| by_name(&live, path));
     let reviewer = cluster.reviewer(Policy::default())?;
@@ -173,7 +170,7 @@ async fn explain(
             match &revision.held {
                 RevisionObject::Absent => {}
                 RevisionObject::Unreadable => {
-                    declaration.holds = "unknown: the record can not be read";
+                    declaration.holds = "unknown: the record cannot be read";
                 }
                 RevisionObject::Declared(object) => {
                     declare(&mut declaration, object, path.as_ref(), &show);
@@ -250,7 +247,7 @@ fn by_name(live: &Value, path: &FieldPath) -> FieldPath {
     named
 }
 
-/// What stands at a path, as it may be shown: the object is masked before anything is taken from it.
+/// The value at a path, redacted: the object is masked before the value is selected.
 fn shown(
     redactor: &Redactor,
     sensitivity: Sensitivity,
@@ -267,7 +264,7 @@ fn shown(
     }
 }
 
-/// The review that the API server would send for the change, of a user whom no preset exempts.
+/// The review that the API server would send for the change, for a user without exemptions.
 fn review(subject: &Subject<'_>, live: &Value, changed: Option<&Value>) -> Value {
     let Subject {
         resource,
@@ -297,7 +294,7 @@ async fn decided<S: Sources>(
     review: &Value,
 ) -> anyhow::Result<(&'static str, &'static str)> {
     let body = serde_json::to_vec(review)?;
-    let request = envelope::parse(&body).context("failed to ask what would happen")?;
+    let request = envelope::parse(&body).context("failed to build the review of a change")?;
     let deadline = Instant::now() + DEADLINE;
     let review = reviewer
         .review(&request, Entry::AsRequested, deadline)
@@ -318,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_by_its_position_is_the_item_by_its_name() {
+    fn an_index_becomes_the_name_of_the_item() {
         let path = by_name(&live(), &".spec.containers[1].image".parse().unwrap());
         assert_eq!(path.to_string(), ".spec.containers[name=web].image");
         let unknown = ".spec.containers[7].image";
@@ -330,7 +327,7 @@ mod tests {
     #[case::value(".data.password")]
     #[case::all_values(".data")]
     #[case::copy(".metadata.annotations")]
-    fn a_secrets_value_is_never_shown(#[case] path: &str) {
+    fn values_of_secrets_are_never_shown(#[case] path: &str) {
         let redactor = Redactor::new(b"key");
         let last = "kubectl.kubernetes.io/last-applied-configuration";
         let secret = json!({

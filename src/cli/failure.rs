@@ -7,11 +7,11 @@ pub(super) fn report(message: &str) {
     let mut line = String::from("error: ");
     line.push_str(&on_one_line(message));
     line.push('\n');
-    // Nobody is left to tell when even this fails.
+    // An error of stderr cannot be reported anywhere.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// What clap says, without its usage, tips and exit code 2.
+/// The error of clap, without usage, tips and exit code 2.
 pub(super) fn of_clap(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What reviews ask of a cluster, answered by the modules that know it.
+//! The live implementation of [`Sources`]: the index, API calls and watches of a cluster.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -46,8 +46,8 @@ pub(super) struct LiveSources {
 }
 
 impl LiveSources {
-    /// Of this cluster and these releases. Whoever asks more than once runs the watches of the CRDs and
-    /// of the namespaces.
+    /// Sources for this cluster and these releases. A long-running caller also runs the watches of CRDs and
+    /// namespaces.
     pub(super) fn new(clients: &Clients, releases: &Releases) -> Self {
         Self {
             releases: releases.clone(),

@@ -1,4 +1,4 @@
-//! What subcommands print: text on standard output, notes on standard error, tables, `-o json` and `-o yaml`.
+//! Output of subcommands: text on standard output, notes on standard error, tables, `-o json` and `-o yaml`.
 
 use std::{
     fmt::Write as _,
@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-/// How a listing is printed.
+/// Output format of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
@@ -21,7 +21,7 @@ pub enum Format {
     Yaml,
 }
 
-/// `value` in a format for programs; none for [`Format::Table`], which each subcommand has its own of.
+/// `value` in a machine-readable format; `None` for [`Format::Table`], which each subcommand formats itself.
 pub(super) fn encode(format: Format, value: &impl Serialize) -> serde_json::Result<Option<String>> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
@@ -38,13 +38,13 @@ pub fn yaml(value: &Value) -> String {
     text
 }
 
-/// Block style, with every string in quotes: whoever reads it, by YAML 1.1 or 1.2, reads the same.
+/// Block style with quoted strings, so that YAML 1.1 and 1.2 parsers read the same.
 fn write_yaml(text: &mut String, value: &Value, indent: usize) {
     let pad = "  ".repeat(indent);
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (n, (key, value)) in fields.iter().enumerate() {
-                // The first key stands behind the dash of its item.
+                // The first key follows the dash of its item.
                 let pad = if n == 0 { "" } else { &pad };
                 let _ = write!(text, "{pad}{}:", plain_or_quoted(key));
                 write_child(text, value, indent);
@@ -77,8 +77,7 @@ fn write_child(text: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// Letters only, so that no key is taken for a number; and none of the words that YAML 1.1 takes for
-/// a boolean or null.
+/// Plain only if it consists of letters, so that it is not a number, and is not a boolean or null in YAML 1.1.
 fn plain_or_quoted(key: &str) -> String {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let is_plain = !key.is_empty()
@@ -91,7 +90,7 @@ fn plain_or_quoted(key: &str) -> String {
     }
 }
 
-/// Writes to standard output. A closed pipe is no failure.
+/// Writes to standard output. A closed pipe is not an error.
 pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -101,13 +100,13 @@ pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Says something to whoever watches; standard output is for what programs read.
-pub(super) fn say(text: &str) {
-    // Nobody is left to tell when even this fails.
+/// Prints a note to standard error, because programs read standard output.
+pub(super) fn print_note(text: &str) {
+    // An error of stderr cannot be reported anywhere.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Lines of words, in columns.
+/// Formats rows as aligned columns.
 pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = header.iter().map(ToString::to_string).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yaml_reads_back_as_what_it_was() {
+    fn yaml_round_trips() {
         let value = json!([
             {"a": 1, "y": {"list": [], "object": {}, "nested": [[1, [2]], {"x": null}]}},
             {"no": "yes", "1": "0644", "text": "a\n\"b\": - c", "": true},
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn columns_are_aligned() {
         let rows = [
             vec!["a".to_owned(), "long word".to_owned(), "x".to_owned()],
             vec!["bbb".to_owned(), String::new(), String::new()],

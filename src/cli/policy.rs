@@ -1,4 +1,4 @@
-//! `helm-guard policy`: what can be said of a policy before it is in force.
+//! `helm-guard policy`: checks policies before they are in force.
 
 #![allow(
     clippy::doc_markdown,
@@ -23,12 +23,12 @@ use super::{
 /// `helm-guard policy`
 #[derive(Debug, Parser)]
 pub struct PolicyCommand {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Action,
 }
 
-/// What to do with a policy.
+/// The subcommands of `policy`.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Validate a policy, and show what it decides for recorded reviews
@@ -54,7 +54,7 @@ pub enum Action {
 /// Without --review, only the policy itself is validated, and no cluster is needed.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Exit codes: 0 the policy is valid and denies none of the reviews, 2 it denies at least one, 1 it is not valid."
+    after_help = "Exit codes: 0 valid and no review denied, 2 at least one review denied, 1 invalid policy or other error."
 )]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("releases").requires("review")))]
 #[command(mut_args(kubeconfig_help(
@@ -78,7 +78,7 @@ pub struct PolicyCheck {
     pub target: TargetArgs,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match &args.command {
         Action::Check(args) => check_policy(args),

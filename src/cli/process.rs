@@ -1,15 +1,15 @@
-//! What a process of the guard needs before anything else.
+//! Setup of every process: crypto provider, runtime, random key.
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
-/// The one provider that rustls and kube are built with.
+/// Installs the provider that rustls and kube are built with.
 pub(super) fn install_crypto() {
-    // An error says that it is there already.
+    // An error means that it is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// A runtime for a subcommand that asks once: one thread is enough.
+/// A single-threaded runtime for one-shot subcommands.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     install_crypto();
     tokio::runtime::Builder::new_current_thread()
@@ -18,8 +18,8 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
         .context("failed to start the runtime")
 }
 
-/// Hashes of redacted values are keyed differently by every process: nobody can compare them with those
-/// of another day, or try passwords against them.
+/// A random key for hashes of redacted values. It differs in every process, so that hashes cannot be compared
+/// across processes or used to guess passwords.
 pub(super) fn key() -> anyhow::Result<[u8; 32]> {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key)

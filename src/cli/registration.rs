@@ -1,7 +1,7 @@
-//! `helm-guard registration`: the registration as a manifest, for whoever applies it instead of the guard.
+//! `helm-guard registration`: prints the registration as a manifest, to apply it without the guard.
 //!
-//! The secret paths follow from the private key of the serving certificate ([`crate::webhook::paths`]), so
-//! they are the ones that a guard with the same key answers. Nothing is written to the cluster.
+//! The secret paths are derived from the private key of the serving certificate ([`crate::webhook::paths`]),
+//! so a guard with the same key answers on them. Nothing is written to the cluster.
 
 #![allow(
     clippy::doc_markdown,
@@ -45,7 +45,7 @@ use crate::{
 /// Print the registration as a manifest, to apply it yourself
 ///
 /// For a guard that runs without --register-url and --register-service. The manifest contains the secret
-/// paths: whoever can read it can call the guard. They change with the private key.
+/// paths, so anyone who can read it can call the guard. They change with the private key.
 #[derive(Debug, Parser)]
 #[command(group = ArgGroup::new("endpoint").args(["url", "service"]).required(true))]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("tls_cert")))]
@@ -82,19 +82,19 @@ pub struct RegistrationCommand {
     pub target: TargetArgs,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(super) fn run(args: &RegistrationCommand) -> anyhow::Result<ExitCode> {
     let endpoint = match (&args.url, &args.service) {
         (Some(url), _) => Endpoint::from_url(url)?,
         (None, Some(service)) => Endpoint::from_service(service)?,
-        (None, None) => bail!("neither --url nor --service is given"),
+        (None, None) => bail!("either --url or --service is required"),
     };
     let mut pair = process::runtime()?.block_on(pair(args, &endpoint))?;
     if let Some(file) = &args.ca {
         pair.ca_bundle = Some(read(file)?);
     }
     let now = SystemTime::now();
-    // The name that the API server asks for.
+    // The name that the API server connects to.
     let names: Vec<String> = endpoint.names().into_iter().take(1).collect();
     tls::check(&pair, now)?.verify(&names, now)?;
     let manifest = configuration(&registration(args, endpoint, &pair)?, &BTreeSet::new());
@@ -102,7 +102,7 @@ pub(super) fn run(args: &RegistrationCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// As `serve` has it with the same flags.
+/// The registration of `serve` with the same flags.
 fn registration(
     args: &RegistrationCommand,
     endpoint: Endpoint,
@@ -132,7 +132,7 @@ fn registration(
     })
 }
 
-/// The pair that the guard serves with.
+/// The certificate and key of the guard.
 async fn pair(args: &RegistrationCommand, endpoint: &Endpoint) -> anyhow::Result<Pair> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         let files = Files {
@@ -142,12 +142,12 @@ async fn pair(args: &RegistrationCommand, endpoint: &Endpoint) -> anyhow::Result
         return Ok(files::read(&files).await?);
     }
     let Endpoint::Service { namespace, .. } = endpoint else {
-        bail!("--url needs --tls-cert and --tls-key");
+        bail!("--url requires --tls-cert and --tls-key");
     };
     let client = client::connect(&Target::from(&args.target)).await?;
     secret::read(&client, namespace).await?.with_context(|| {
         let name = secret::SECRET_NAME;
-        format!("no certificate in the Secret {namespace}/{name}: give --tls-cert and --tls-key")
+        format!("no certificate in the Secret {namespace}/{name}: use --tls-cert and --tls-key")
     })
 }
 

@@ -1,4 +1,4 @@
-//! Reviews for subcommands that ask once: what the webhook decides, without a server.
+//! Reviews for one-shot subcommands: the webhook's decisions, without a server.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::{
     review::Reviewer,
 };
 
-/// How long reading the records of a whole cluster may take.
+/// Time limit for reading the records of a whole cluster.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Reviews with these sources and this policy.
+/// A reviewer with these sources and this policy.
 pub(super) fn reviewer<S>(sources: S, policy: Policy) -> anyhow::Result<Reviewer<S>> {
     let redactor = Redactor::new(&process::key()?);
     Ok(Reviewer::for_questions(sources, policy, redactor))
 }
 
-/// The releases of a cluster, read once and followed for as long as this lives.
+/// The releases of a cluster, watched until this is dropped.
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) releases: Releases,
@@ -37,7 +37,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// Connects, and reads the release records of these namespaces; of all if there are none.
+    /// Connects, and reads the release records of these namespaces; of all if empty.
     pub(super) async fn connect(
         target: &Target,
         namespaces: &[String],
@@ -59,13 +59,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Reviews with its releases.
+    /// A reviewer with these releases.
     pub(super) fn reviewer(&self, policy: Policy) -> anyhow::Result<Reviewer<LiveSources>> {
         let clients = self.client.clone().into();
         reviewer(LiveSources::new(&clients, &self.releases), policy)
     }
 
-    /// Waits for every record; not for a list that is refused, which is retried without end.
+    /// Waits for every record, but not for a list that is denied, which is retried forever.
     async fn complete(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,10 +1,10 @@
-//! `helm-guard serve`: puts the rooms together, in the order in which they can work.
+//! `helm-guard serve`: starts the modules in the order of their dependencies.
 //!
-//! 1. Certificate and sockets: what can only fail for good fails here, with exit code 1.
-//! 2. The index fills. Reviews that come early are answered from what is there.
+//! 1. Certificate and sockets: permanent errors show here, with exit code 1.
+//! 2. The index fills. Early reviews are answered from the part that is read.
 //! 3. The registration is written once the index is complete, so that the API server only calls a
 //!    guard that knows the releases.
-//! 4. Until a signal, or until a task that must not end does; then the drain.
+//! 4. On a signal, or if a required task ends, the process drains.
 
 pub(super) mod args;
 pub(super) mod config;
@@ -56,7 +56,7 @@ use crate::{
     },
 };
 
-/// Threads for what blocks, beside one for each worker.
+/// Threads for blocking work, in addition to one for each worker.
 const OTHER_THREADS: usize = 2;
 
 /// Runs until a signal.
@@ -65,8 +65,8 @@ pub(super) fn run(args: args::Serve) -> anyhow::Result<()> {
     install_crypto();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads.get())
-        // Each holds on to what it has once had. What runs there is short: records are decoded by as
-        // many threads as there are cores, files are read.
+        // Blocking threads keep their memory, so they end early. Their tasks are short: decoding records
+        // and reading files.
         .max_blocking_threads(config.worker_threads.get() + OTHER_THREADS)
         .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
@@ -103,9 +103,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let standing = Arc::<PolicyStatus>::default();
     let (releases, worker) = Releases::new(api_server.clone(), &index(&config));
-    background.keep("release index", worker.run());
+    background.spawn_until_drained("release index", worker.run());
     let (events, announcer) = events::queue();
-    background.keep("events", announcer.run(client.clone()));
+    background.spawn_until_drained("events", announcer.run(client.clone()));
     let sources = sources(&api_server, &releases, &mut background);
     if registrar.client.is_some() {
         follow_versions(&sources, &registrar, &mut background);
@@ -177,7 +177,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(shutdown::run(server, tasks, &mut signals, &stop, before_close).await?)
 }
 
-/// The versions that API servers convert declared objects to, which follow from what releases declare.
+/// Follows the versions that releases declare objects in, so that API servers convert objects to them.
 fn follow_versions(sources: &LiveSources, registrar: &Registrar, background: &mut BackgroundTasks) {
     let following = Following {
         client: sources.clients.pooled().clone(),
@@ -186,14 +186,14 @@ fn follow_versions(sources: &LiveSources, registrar: &Registrar, background: &mu
         conversions: Arc::clone(&registrar.conversions),
         pace: Pace::default(),
     };
-    background.keep("versions", versions::follow(following));
+    background.spawn_until_drained("versions", versions::follow(following));
 }
 
-/// What the API server keeps while no guard runs.
+/// Watches the admission policies, which hold while no guard runs.
 fn admission_policies(client: &Client, background: &mut BackgroundTasks) -> Arc<AdmissionPolicies> {
     let policies = Arc::<AdmissionPolicies>::default();
     let (watched, by) = (Arc::clone(&policies), client.clone());
-    background.keep("admission policies", async move { watched.watch(by).await });
+    background.spawn_until_drained("admission policies", async move { watched.watch(by).await });
     policies
 }
 
@@ -203,11 +203,11 @@ fn watch_itself(
     background: &mut BackgroundTasks,
 ) -> anyhow::Result<()> {
     let watchdog = Watchdog::new(health.clone(), Arc::clone(recorder), identity()?);
-    background.keep("watchdog", watchdog.run());
+    background.spawn_until_drained("watchdog", watchdog.run());
     Ok(())
 }
 
-/// Who is told of the policy in force.
+/// The recipients of policy changes.
 struct PolicyAudience {
     live: Live,
     standing: Arc<PolicyStatus>,
@@ -215,7 +215,7 @@ struct PolicyAudience {
     registered: Arc<RegistrationState>,
 }
 
-/// The policy of the file or, without one, the object in the cluster, for as long as the guard runs.
+/// Follows the policy file or, without one, the object in the cluster.
 fn follow_policy(
     config: &Config,
     told: PolicyAudience,
@@ -244,14 +244,15 @@ fn follow_policy(
     );
     match config.policy_file.clone().zip(file) {
         Some((path, (text, _))) => {
-            background.keep("policy", keeper.follow_file(client.clone(), path, text));
+            background
+                .spawn_until_drained("policy", keeper.follow_file(client.clone(), path, text));
         }
-        None => background.keep("policy", keeper.follow_object(client.clone())),
+        None => background.spawn_until_drained("policy", keeper.follow_object(client.clone())),
     }
     Ok(())
 }
 
-/// What of the cluster's releases is indexed.
+/// The configuration of the index.
 fn index(config: &Config) -> releases::Config {
     releases::Config {
         namespaces: config.namespaces.clone(),
@@ -261,7 +262,7 @@ fn index(config: &Config) -> releases::Config {
     }
 }
 
-/// Where reviews find what they have to know, with the watches that keep it up to date.
+/// The sources of reviews, and the watches that update them.
 fn sources(
     clients: &Clients,
     releases: &Releases,
@@ -269,8 +270,8 @@ fn sources(
 ) -> LiveSources {
     let sources = LiveSources::new(clients, releases);
     let watched = Arc::clone(&sources.crds);
-    background.keep("schemas", async move { watched.watch().await });
+    background.spawn_until_drained("schemas", async move { watched.watch().await });
     let (watched, by) = (Arc::clone(&sources.namespaces), clients.pooled().clone());
-    background.keep("namespaces", async move { watched.watch(by).await });
+    background.spawn_until_drained("namespaces", async move { watched.watch(by).await });
     sources
 }

@@ -1,4 +1,4 @@
-//! Which cluster a subcommand works on, and where Helm stores the release records in it.
+//! The cluster of a subcommand, and where Helm stores the release records in it.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use helm_guard_core::helm::storage::Driver;
 
 use crate::cluster::client::Target;
 
-/// The cluster of a subcommand. The group `TargetArgs` stands for both flags: a subcommand that works without
-/// a cluster names it in a conflict.
+/// The cluster of a subcommand. The clap group `TargetArgs` has both flags, so that a subcommand that works
+/// without a cluster can conflict with it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TargetArgs {
     /// Kubeconfig of the cluster
@@ -28,7 +28,7 @@ impl From<&TargetArgs> for Target {
     }
 }
 
-/// Says what the cluster of a subcommand is for, where the help of [`TargetArgs`] is too short.
+/// Replaces the help of `--kubeconfig` for one subcommand.
 pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
     move |arg| match arg.get_id().as_str() {
         "kubeconfig" => arg.help(text),
@@ -36,18 +36,18 @@ pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
     }
 }
 
-/// What release records are stored in.
+/// Storage drivers of Helm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StorageDriver {
     /// Secrets, Helm's default
     Secrets,
-    /// `ConfigMaps`: anyone who may write one with the right name can write a record
+    /// `ConfigMaps`: anyone who may write one with the right name can write a release record
     #[value(name = "configmaps")]
     ConfigMaps,
 }
 
 impl StorageDriver {
-    /// As the index has them.
+    /// As drivers of the index.
     pub fn drivers(given: &[Self]) -> Vec<Driver> {
         let mut drivers: Vec<Driver> = given
             .iter()

@@ -192,7 +192,7 @@ fn a_grant_whose_token_fails_is_named_and_can_be_closed() {
     let output = break_glass(&nora, &[&OPEN[..], &scope].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("failed to make the Secret"), "{stderr}");
+    assert!(stderr.contains("failed to create the Secret"), "{stderr}");
     assert!(!file.exists());
     let grant = new_grant(&night, &[]);
     assert!(stderr.contains(&format!("grant {grant} made")), "{stderr}");

@@ -44,7 +44,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     let again = break_glass(&people().oscar, &open);
     let stderr = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr.contains("is there already"), "{stderr}");
+    assert!(stderr.contains("already exists"), "{stderr}");
     let shown: Value = serde_json::from_str(&break_glass_ok(
         &people().vera,
         &["show", grant, "-o", "json"],
@@ -77,7 +77,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     assert_eq!(change["spec"]["fields"][0]["new"], "\"2Gi\"");
     let values = break_glass_ok(&people().vera, &["changes", "-n", &ns, "--values"]);
     assert!(values.contains("memory: \"2Gi\""), "{values}");
-    assert!(values.contains("give it --force-conflicts"), "{values}");
+    assert!(values.contains("or you use --force-conflicts"), "{values}");
     assert_eq!(change["spec"]["release"]["serverSideApply"], true);
 
     break_glass_ok(&people().oscar, &["close", grant]);

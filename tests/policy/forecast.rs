@@ -92,7 +92,7 @@ fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
             assert!(said.contains(word), "{word}: {said}");
         }
         assert!(
-            said.contains("Deny would have refused 2 requests of 2 users to 1 release"),
+            said.contains("Deny would have denied 2 requests of 2 users to 1 release"),
             "{said}"
         );
     }

@@ -182,7 +182,7 @@ fn a_vanished_policy_stays_in_force_until_confirmed_gone_then_the_flags_apply() 
     assert!(
         readyz
             .body
-            .contains("[!]policy degraded: the GuardPolicy has vanished"),
+            .contains("[!]policy degraded: the GuardPolicy is missing"),
         "{}",
         readyz.body
     );
@@ -193,7 +193,7 @@ fn a_vanished_policy_stays_in_force_until_confirmed_gone_then_the_flags_apply() 
     assert_eq!(line["changes"], json!(["mode: Deny to Audit"]));
     let readyz = rule.guard.admin_get("/readyz").body;
     assert!(
-        readyz.contains("flags in force are laxer: mode: Deny to Audit"),
+        readyz.contains("flags in force are less strict: mode: Deny to Audit"),
         "{readyz}"
     );
 }

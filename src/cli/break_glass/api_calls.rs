@@ -1,11 +1,11 @@
-//! Calls to the API server, and the one that tells who makes them.
+//! Error context of API calls, and the current user.
 
 use anyhow::Context;
 use kube::Client;
 
 use crate::cluster::ApiFailure;
 
-/// A failed call, told without the content of an object.
+/// Adds context to a failed call, without the content of objects.
 pub(super) trait CallResult<T> {
     fn failed_to(self, what: &str) -> anyhow::Result<T>;
 }
@@ -17,7 +17,7 @@ impl<T> CallResult<T> for kube::Result<T> {
     }
 }
 
-/// Who the API server takes us for: the grant must name the one who asks for it.
+/// The current user, as the API server sees it. A grant must name its requester.
 pub(super) async fn myself(client: &Client) -> anyhow::Result<String> {
     use k8s_openapi::api::authentication::v1::SelfSubjectReview;
     let api: kube::Api<SelfSubjectReview> = kube::Api::all(client.clone());
@@ -27,10 +27,10 @@ pub(super) async fn myself(client: &Client) -> anyhow::Result<String> {
             &SelfSubjectReview::default(),
         )
         .await
-        .failed_to("ask the API server who we are")?;
+        .failed_to("get the current user from the API server")?;
     review
         .status
         .and_then(|status| status.user_info)
         .and_then(|user| user.username)
-        .context("failed to ask the API server who we are: it does not say")
+        .context("failed to get the current user: the API server's answer has none")
 }

@@ -1,4 +1,4 @@
-//! `break-glass changes`: what was changed in emergencies, and what of it belongs into the chart.
+//! `break-glass changes`: lists emergency changes, and what to add to the chart.
 
 use std::fmt::Write;
 
@@ -50,7 +50,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
     changes.sort_by_key(|change| change.spec.at.0);
     let text = match output::encode(args.output, &changes)? {
         Some(text) => text,
-        None if args.values => changes.iter().map(told).collect(),
+        None if args.values => changes.iter().map(describe).collect(),
         None => table(&changes),
     };
     print(text.as_bytes())
@@ -89,8 +89,8 @@ fn table(changes: &[EmergencyChange]) -> String {
     columns(&header, &rows)
 }
 
-/// One change with all that is to be done about it. Writing to a string cannot fail.
-fn told(change: &EmergencyChange) -> String {
+/// Describes a change and how to reconcile it. Writing to a string cannot fail.
+fn describe(change: &EmergencyChange) -> String {
     let spec = &change.spec;
     let mut text = format!(
         "# {} ({}): {} of {} {:?} by {}, release {} in namespace {} (revision {}, chart {})\n",
@@ -105,22 +105,22 @@ fn told(change: &EmergencyChange) -> String {
         spec.release.revision,
         spec.release.chart,
     );
-    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    let text_of = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     for field in &spec.fields {
-        let (declared, new) = (said(&field.declared), said(&field.new));
+        let (declared, new) = (text_of(&field.declared), text_of(&field.new));
         let _ = writeln!(text, "#   {}: declared {declared}, now {new}", field.path);
     }
     if spec.release.server_side_apply && !spec.fields.is_empty() {
         text.push_str(
-            "#   Helm applies this release server-side: unless the chart has these very values, helm \
-             upgrade stops with a conflict; give it --force-conflicts\n",
+            "#   Helm uses server-side apply for this release: helm upgrade fails with a conflict unless \
+             the chart has exactly these values or you use --force-conflicts\n",
         );
     }
     if spec.fields.is_empty() {
-        text.push_str("#   take the object out of the chart, or let helm upgrade bring it back\n");
+        text.push_str("#   remove the object from the chart, or recreate it with helm upgrade\n");
     } else {
         let (manifest, left) = values::manifest(spec);
-        text.push_str("# what the chart would have to render:\n");
+        text.push_str("# the chart must render:\n");
         let yaml = output::encode(Format::Yaml, &manifest).ok().flatten();
         text.push_str(&yaml.unwrap_or_default());
         for path in left {
@@ -180,12 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_carried_into_the_chart_is_said_as_manifest_and_as_patch() {
-        let text = told(&change());
+    fn values_for_the_chart_are_printed_as_manifest_and_patch() {
+        let text = describe(&change());
         for line in [
             "#   .spec.replicas: declared 3, now 5",
-            "#   Helm applies this release server-side: unless the chart has these very values, helm \
-             upgrade stops with a conflict; give it --force-conflicts",
+            "#   Helm uses server-side apply for this release: helm upgrade fails with a conflict unless \
+             the chart has exactly these values or you use --force-conflicts",
             "apiVersion: \"apps/v1\"",
             "  replicas: 5",
             "# patch: [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",

@@ -16,7 +16,7 @@ use super::{
     api_calls::{CallResult, myself},
     token,
 };
-use crate::cli::output::{self, Format, columns, print, say};
+use crate::cli::output::{self, Format, columns, print, print_note};
 
 fn api(client: &Client) -> Api<BreakGlassGrant> {
     Api::all(client.clone())
@@ -95,7 +95,7 @@ pub(super) async fn close(client: &Client, name: &str) -> anyhow::Result<()> {
         .patch(name, &PatchParams::default(), &revoked)
         .await;
     let grant = patched.failed_to(&format!("revoke the grant {name}"))?;
-    say(&format!("grant {name} revoked"));
+    print_note(&format!("grant {name} revoked"));
     token::end(client, &grant).await;
     Ok(())
 }
@@ -109,12 +109,12 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
     let status = grant.status.get_or_insert_default();
     status.approvals.push(approval);
     let count = status.approvals.len();
-    // With the version that was read: two who approve at once do not lose one another.
+    // With the resource version that was read, so that concurrent approvals do not overwrite each other.
     let replaced = api(client)
         .replace_status(name, &PostParams::default(), &grant)
         .await;
     replaced.failed_to(&format!("approve the grant {name}"))?;
-    say(&format!("grant {name} approved; it has {count} approvals"));
+    print_note(&format!("grant {name} approved; it has {count} approvals"));
     Ok(())
 }
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_of_grants_says_which_are_good() {
+    fn the_table_of_grants_shows_which_are_active() {
         let grant = |name: &str, expires: &str, revoked: bool| {
             let grant = json!({
                 "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",

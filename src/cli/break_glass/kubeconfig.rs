@@ -1,5 +1,5 @@
-//! A kubeconfig with the token of the emergency account: readable by its owner alone, never written over
-//! another file, never half there.
+//! Writes a kubeconfig with the token of the emergency account: readable only by its owner, written
+//! atomically, and without overwriting another file.
 
 use std::{
     fs::{self, OpenOptions},
@@ -19,18 +19,18 @@ use crate::{
     cluster::client::Target,
 };
 
-/// Refuses early, before a grant is made.
-pub(super) fn check_room(args: &TokenArgs) -> anyhow::Result<()> {
+/// Fails before a grant is created if the file exists.
+pub(super) fn check_output(args: &TokenArgs) -> anyhow::Result<()> {
     if !args.no_token && !args.force && args.output.symlink_metadata().is_ok() {
         bail!(
-            "{} is there already: give --force to write over it, or another --output",
+            "{} already exists: use --force to overwrite it, or another --output",
             args.output.display()
         );
     }
     Ok(())
 }
 
-/// Writes it: the cluster of the context in use, and nothing else of the user's own kubeconfig.
+/// Writes the file. It contains the cluster of the current context, and nothing else from the user's kubeconfig.
 pub(super) fn write(
     target: &Target,
     args: &TokenArgs,
@@ -40,7 +40,7 @@ pub(super) fn write(
     let cluster = cluster(target)?;
     let config = config(&cluster, (user, namespace), token)?;
     let text = output::encode(Format::Yaml, &config)?.unwrap_or_default();
-    put(&args.output, text.as_bytes(), args.force)
+    write_atomically(&args.output, text.as_bytes(), args.force)
         .with_context(|| format!("failed to write {}", args.output.display()))
 }
 
@@ -72,7 +72,7 @@ fn config(
 }
 
 fn cluster(target: &Target) -> anyhow::Result<Cluster> {
-    let failed = "failed to read the kubeconfig; in a Pod there is none: give --no-token";
+    let failed = "failed to read the kubeconfig (in a Pod, use --no-token)";
     let kubeconfig = match &target.kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
@@ -97,29 +97,29 @@ fn cluster(target: &Target) -> anyhow::Result<Cluster> {
         .with_context(|| format!("the kubeconfig has no cluster for its context {context:?}"))
 }
 
-/// Written beside, with its mode from the beginning, and then given its name in one step.
-fn put(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
+/// Writes a temporary file with the right mode from the start, and renames it.
+fn write_atomically(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(temporary);
     let written = (|| -> anyhow::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&beside)?;
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         if force {
-            fs::rename(&beside, path)?;
+            fs::rename(&temporary, path)?;
         } else {
-            // Unlike a rename, this fails where somebody was faster.
-            fs::hard_link(&beside, path)?;
+            // Unlike a rename, this fails if the file exists by now.
+            fs::hard_link(&temporary, path)?;
         }
         Ok(())
     })();
-    // With force it has got its name.
-    let _ = fs::remove_file(&beside);
+    // With --force, it was renamed already.
+    let _ = fs::remove_file(&temporary);
     written
 }
 
@@ -130,21 +130,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_for_its_owner_alone_and_never_written_over_another_file() {
+    fn only_the_owner_can_read_the_kubeconfig_and_files_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("emergency.yaml");
-        put(&path, b"one", false).unwrap();
+        write_atomically(&path, b"one", false).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(put(&path, b"two", false).is_err());
+        assert!(write_atomically(&path, b"two", false).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"one");
-        put(&path, b"three", true).unwrap();
+        write_atomically(&path, b"three", true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn it_has_the_cluster_and_the_token_and_no_file_of_somebody_elses() {
+    fn the_kubeconfig_has_the_cluster_and_token_without_references_to_files() {
         let folder = tempfile::tempdir().unwrap();
         let ca = folder.path().join("ca.crt");
         fs::write(&ca, "PEM").unwrap();

@@ -1,4 +1,4 @@
-//! `break-glass open` and `extend`: a grant, then a token of the emergency account for as long.
+//! `break-glass open` and `extend`: a grant, then a token of the emergency account with the same lifetime.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,16 +21,16 @@ use super::{
     token::{self, TokenArgs},
 };
 use crate::{
-    cli::output::{print, say},
+    cli::output::{print, print_note},
     cluster::client::Target,
 };
 
-/// The API server makes no token shorter than this
+/// The shortest lifetime of a token that the API server allows
 /// (`pkg/apis/authentication/validation/validation.go`).
 const SHORTEST_TOKEN: i64 = 600;
 
-/// How often a grant that waits for approvals is looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often a grant is polled for approvals.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// `helm-guard break-glass open`
 #[derive(Debug, Parser)]
@@ -66,7 +66,7 @@ pub struct OpenArgs {
 
 pub(super) async fn open(client: &Client, target: &Target, args: &OpenArgs) -> anyhow::Result<()> {
     let scope = scope(args)?;
-    kubeconfig::check_room(&args.token)?;
+    kubeconfig::check_output(&args.token)?;
     let policy = policy(client).await;
     let account = account(policy.as_ref(), &args.token)?;
     let spec = BreakGlassGrantSpec {
@@ -97,12 +97,12 @@ pub(super) async fn extend(
     span: Span,
     token: &TokenArgs,
 ) -> anyhow::Result<()> {
-    kubeconfig::check_room(token)?;
+    kubeconfig::check_output(token)?;
     let old = grants::get(client, name).await?;
     let account = match old.spec.subjects.service_accounts.as_slice() {
         [account] => account.clone(),
         _ if token.no_token => String::new(),
-        _ => bail!("the grant {name} is not for one service account: give --no-token"),
+        _ => bail!("the grant {name} is not for exactly one service account: use --no-token"),
     };
     let spec = BreakGlassGrantSpec {
         requested_by: myself(client).await?,
@@ -123,23 +123,23 @@ async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<Brea
     grant.metadata.name = None;
     grant.metadata.generate_name = Some("grant-".to_owned());
     let made = api.create(&PostParams::default(), &grant).await;
-    let made = made.failed_to("make a break-glass grant")?;
-    say(&format!(
-        "grant {} made, good until {}",
+    let made = made.failed_to("create a break-glass grant")?;
+    print_note(&format!(
+        "grant {} created, valid until {}",
         name(&made),
         made.spec.expires_at.0
     ));
     Ok(made)
 }
 
-/// Until enough others have approved it; while somebody is on the way to a keyboard.
+/// Waits until enough others have approved the grant.
 async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
     if needed == 0 {
         return Ok(());
     }
     let name = name(grant);
-    say(&format!(
-        "it needs {needed} approvals; whoever may approve runs: helm-guard break-glass approve {name}"
+    print_note(&format!(
+        "it needs {needed} approvals; approvers run: helm-guard break-glass approve {name}"
     ));
     loop {
         let now = grants::get(client, &name).await?;
@@ -148,9 +148,9 @@ async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::
             return Ok(());
         }
         if now.spec.revoked || now.spec.expires_at.0 <= Timestamp::now() {
-            bail!("the grant {name} ended before enough people had approved it");
+            bail!("the grant {name} ended before it had enough approvals");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -161,7 +161,7 @@ async fn deliver(
     args: &TokenArgs,
 ) -> anyhow::Result<()> {
     if args.no_token {
-        say("no token was asked for");
+        print_note("no token requested");
         return Ok(());
     }
     let (namespace, account) = split(account)?;
@@ -175,13 +175,14 @@ async fn deliver(
     kubeconfig::write(target, args, (account, default_namespace), &token)?;
     let file = args.output.display();
     if left.as_secs() < SHORTEST_TOKEN {
-        say("no token is shorter than 10 minutes: the guard ends this one with its grant");
+        print_note(
+            "tokens last at least 10 minutes; the guard invalidates this one when the grant ends",
+        );
     }
-    say(&format!(
+    print_note(&format!(
         "token of {namespace}/{account} written to {file}; use it with:\n\n  \
-         kubectl --kubeconfig {file} -n {default_namespace} …\n\nwhat is done with it is recorded: \
-         helm-guard break-glass changes -n {default_namespace}\nwhen done: helm-guard break-glass \
-         close {} && rm {file}",
+         kubectl --kubeconfig {file} -n {default_namespace} …\n\nlist its changes: helm-guard break-glass \
+         changes -n {default_namespace}\nwhen done: helm-guard break-glass close {} && rm {file}",
         name(grant)
     ));
     print(format!("{}\n", name(grant)).as_bytes())
@@ -193,10 +194,10 @@ fn name(grant: &BreakGlassGrant) -> String {
 
 fn end(span: Span) -> anyhow::Result<Time> {
     let end = Timestamp::now().checked_add(span.get());
-    Ok(Time(end.context("failed to use --for: it is too long")?))
+    Ok(Time(end.context("invalid --for: too long")?))
 }
 
-/// The policy's rules, where the policy is in the cluster and may be read.
+/// The break-glass rules of the policy, if the policy is in the cluster and readable.
 async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
     let api: Api<GuardPolicy> = Api::all(client.clone());
     let policy = api.get_opt(POLICY_NAME).await.ok()??;
@@ -217,7 +218,7 @@ fn account(policy: Option<&breakglass::BreakGlass>, token: &TokenArgs) -> anyhow
     Ok(account)
 }
 
-/// Where the policy lets one service account break the glass, that is meant.
+/// The break-glass service account of the policy, if it has exactly one.
 fn only_account(policy: Option<&breakglass::BreakGlass>) -> anyhow::Result<String> {
     let subjects = policy.into_iter().flat_map(|policy| &policy.identities);
     let accounts: BTreeSet<String> = subjects
@@ -232,11 +233,11 @@ fn only_account(policy: Option<&breakglass::BreakGlass>) -> anyhow::Result<Strin
     match (accounts.next(), accounts.next()) {
         (Some(account), None) => Ok(account),
         (None, _) => bail!(
-            "failed to find the emergency account: no GuardPolicy names one; give --service-account"
+            "failed to find the emergency account: the GuardPolicy has none; use --service-account"
         ),
         (Some(one), Some(another)) => bail!(
-            "failed to choose the emergency account: the policy names {one}, {another} and maybe \
-             more; give --service-account"
+            "failed to choose the emergency account: the policy has {one}, {another} and maybe more; \
+             use --service-account"
         ),
     }
 }
@@ -246,17 +247,17 @@ fn split(account: &str) -> anyhow::Result<(&str, &str)> {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
             Ok((namespace, name))
         }
-        _ => bail!("failed to use {account:?} as a service account: expected NAMESPACE/NAME"),
+        _ => bail!("invalid service account {account:?}: expected NAMESPACE/NAME"),
     }
 }
 
 fn scope(args: &OpenArgs) -> anyhow::Result<Scope> {
     if args.namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
-        bail!("say what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
+        bail!("specify what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
     }
     let releases = args.releases.iter().map(|release| {
         let Some((namespace, name)) = release.split_once('/') else {
-            bail!("failed to use {release:?} as a release: expected NAMESPACE/NAME");
+            bail!("invalid release {release:?}: expected NAMESPACE/NAME");
         };
         Ok(ReleaseRef {
             namespace: namespace.to_owned(),
@@ -297,19 +298,22 @@ mod tests {
             {"group": "apps", "kind": "Deployment"}, {"group": "", "kind": "Service"},
         ]})
     )]
-    fn a_grant_is_for_what_is_named(#[case] arguments: &[&str], #[case] expected: Value) {
+    fn the_scope_of_a_grant_follows_from_the_flags(
+        #[case] arguments: &[&str],
+        #[case] expected: Value,
+    ) {
         let args = OpenArgs::try_parse_from([&["open"], arguments].concat()).unwrap();
         let scope = serde_json::to_value(scope(&args).unwrap()).unwrap();
         assert_eq!(scope, expected);
     }
 
     #[rstest]
-    #[case::the_one_there_is(
+    #[case::only_one(
         json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops"], "groups": ["oncall"]}},
             {"subjects": {"users": ["system:serviceaccount:bg:ops", "ada"]}}]}),
         Ok("bg/ops")
     )]
-    #[case::the_one_that_is_named(
+    #[case::serviceaccount_of_the_policy(
         json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops", "bg/dba"]}}],
             "serviceAccount": "bg/dba"}),
         Ok("bg/dba")
@@ -317,10 +321,10 @@ mod tests {
     #[case::one_of_two(
         json!({"identities": [{"subjects": {"serviceAccounts": ["bg/ops"]}},
             {"subjects": {"serviceAccounts": ["bg/dba"]}}]}),
-        Err("the policy names bg/dba, bg/ops")
+        Err("the policy has bg/dba, bg/ops")
     )]
-    #[case::none(json!({"identities": [{"subjects": {"users": ["ada"]}}]}), Err("names one"))]
-    fn the_account_need_not_be_named_where_there_is_one(
+    #[case::none(json!({"identities": [{"subjects": {"users": ["ada"]}}]}), Err("has none"))]
+    fn the_only_emergency_account_is_the_default(
         #[case] policy: Value,
         #[case] expected: Result<&str, &str>,
     ) {
@@ -334,9 +338,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(&[], "say what the grant is for")]
+    #[case::nothing(&[], "specify what the grant is for")]
     #[case::half_a_release(&["--release", "web"], "expected NAMESPACE/NAME")]
-    fn what_it_is_for_must_be_said(#[case] arguments: &[&str], #[case] says: &str) {
+    fn a_grant_needs_an_explicit_scope(#[case] arguments: &[&str], #[case] says: &str) {
         let args = OpenArgs::try_parse_from([&["open"], arguments].concat()).unwrap();
         let error = scope(&args).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");

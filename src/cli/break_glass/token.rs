@@ -1,6 +1,6 @@
-//! A token of the emergency account, bound to a Secret that is made for its grant: when the grant is closed,
-//! the Secret goes, and the API server takes the token for invalid (within ten seconds, for which it remembers
-//! that it has accepted one: `k8s.io/apiserver/pkg/authentication/token/cache`).
+//! A token of the emergency account, bound to a Secret that is created for its grant. When the grant is
+//! closed, the Secret is deleted, and the API server rejects the token within ten seconds, the lifetime of
+//! its token cache (`k8s.io/apiserver/pkg/authentication/token/cache`).
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ use kube::{
 use serde_json::Value;
 
 use super::api_calls::CallResult;
-use crate::cli::output::say;
+use crate::cli::output::print_note;
 
-/// The token of the emergency account, and where it goes.
+/// The token of the emergency account, and the file for it.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     /// Emergency account; default: the one in the policy of the cluster
@@ -40,7 +40,7 @@ pub struct TokenArgs {
     pub no_token: bool,
 }
 
-/// A token of the account for a grant, good for so many seconds at most.
+/// Requests a token of the account for a grant, valid for at most `seconds`.
 pub(super) async fn request(
     client: &Client,
     (namespace, account): (&str, &str),
@@ -58,7 +58,7 @@ pub(super) async fn request(
     };
     let made = secrets.create(&PostParams::default(), &secret).await;
     let made = made.failed_to(&format!(
-        "make the Secret {namespace}/{grant} that the token is to end with"
+        "create the Secret {namespace}/{grant} that the token is bound to"
     ))?;
     let asked = TokenRequest {
         spec: TokenRequestSpec {
@@ -83,14 +83,14 @@ pub(super) async fn request(
         .context("failed to get a token: the API server sent none")?
         .token;
     if let Some(id) = credential_id(&token) {
-        say(&format!(
-            "the audit logs name what is done with the token {id}"
+        print_note(&format!(
+            "audit logs show the use of this token with its ID {id}"
         ));
     }
     Ok(token)
 }
 
-/// As the API server's audit log and the guard's records name it; it is no secret.
+/// The token's ID in the API server's audit log and the guard's records; it is not secret.
 fn credential_id(token: &str) -> Option<String> {
     let claims = token.split('.').nth(1)?;
     let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
@@ -98,7 +98,7 @@ fn credential_id(token: &str) -> Option<String> {
     Some(format!("JTI={}", claims.get("jti")?.as_str()?))
 }
 
-/// Ends the tokens of a grant. The guard does so too, some seconds later: what fails here is only said.
+/// Invalidates the tokens of a grant. The guard does so too, some seconds later, so an error here is only a note.
 pub(super) async fn end(client: &Client, grant: &BreakGlassGrant) {
     let name = grant.metadata.name.as_deref().unwrap_or_default();
     let Ok(subjects) = identities(&grant.spec.subjects) else {
@@ -107,9 +107,9 @@ pub(super) async fn end(client: &Client, grant: &BreakGlassGrant) {
     for (namespace, _) in subjects.accounts() {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         match secrets.delete(name, &DeleteParams::default()).await {
-            Ok(_) => say("its token ends within ten seconds"),
+            Ok(_) => print_note("its token becomes invalid within ten seconds"),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(_) => say("its token ends within half a minute, when the guard has seen it"),
+            Err(_) => print_note("the guard invalidates its token within half a minute"),
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_named_as_in_the_audit_logs() {
+    fn a_token_has_the_same_id_as_in_the_audit_log() {
         let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"jti":"ab-1","exp":1}"#);
         let id = credential_id(&format!("e30.{claims}.sig"));
         assert_eq!(id.as_deref(), Some("JTI=ab-1"));

@@ -1,4 +1,4 @@
-//! The changed fields as the part of a manifest that has them: what a chart's values must lead to.
+//! The changed fields as part of a manifest: what the chart must render.
 
 use helm_guard_core::{
     api::EmergencyChangeSpec,
@@ -6,8 +6,8 @@ use helm_guard_core::{
 };
 use serde_json::{Map, Value, json};
 
-/// The manifest, and the paths that cannot be shown in it: items of lists without keys, values that are
-/// marks, were cut, or are gone.
+/// The manifest, and the paths that it cannot contain: items of lists without keys, and values that are
+/// redacted, truncated or removed.
 pub(super) fn manifest(change: &EmergencyChangeSpec) -> (Value, Vec<String>) {
     let object = &change.object;
     let metadata = match &*object.namespace {
@@ -35,13 +35,13 @@ pub(super) fn manifest(change: &EmergencyChangeSpec) -> (Value, Vec<String>) {
     (manifest, left)
 }
 
-/// Whether every step has a name: a position in a list means nothing without the rest of the list.
+/// Whether every step has a name: a list index is meaningless without the rest of the list.
 fn is_named(steps: &[Step]) -> bool {
     let mut steps = steps.iter();
     steps.all(|step| matches!(step, Step::Field(_) | Step::Item(_)))
 }
 
-/// Puts a value where the steps lead; says whether they lead anywhere.
+/// Sets the value at the steps; false if they do not fit the manifest.
 fn put(at: &mut Value, steps: &[Step], value: Value) -> bool {
     let Some((step, rest)) = steps.split_first() else {
         *at = value;
@@ -88,7 +88,7 @@ fn put(at: &mut Value, steps: &[Step], value: Value) -> bool {
     }
 }
 
-/// A key is a string, but for numbers such as ports.
+/// A key is a string, except for numbers such as ports.
 fn scalar(text: &str) -> Value {
     match text.parse::<u64>() {
         Ok(number) => Value::from(number),
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_one_item_stand_together_and_what_cannot_be_shown_is_named() {
+    fn fields_of_an_item_are_grouped_and_omitted_paths_are_listed() {
         let change = json!({
             "user": "ada", "at": "2026-11-21T03:00:00Z", "requestUid": "u-1", "operation": "Update",
             "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",

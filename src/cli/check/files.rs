@@ -1,4 +1,4 @@
-//! Release records and CRDs from files, for reviews that ask no cluster.
+//! Release records and CRDs from files, for reviews without a cluster.
 
 use anyhow::Context;
 use helm_guard_core::{
@@ -12,11 +12,11 @@ use crate::{
     review::recorded::RecordedSources,
 };
 
-/// The files that have been read.
+/// The content of the files.
 pub(super) struct CollectedFiles {
     files: Files,
     crds: Vec<CrdShape>,
-    /// What could not be read of them, though the rest could.
+    /// Parts of the files that could not be read.
     pub(super) warnings: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Default for CollectedFiles {
 }
 
 impl CollectedFiles {
-    /// Adds the release records among `objects`; says how many there are.
+    /// Adds the release records among `objects`, and returns their number.
     pub(super) fn add_records(&mut self, objects: &[Value]) -> anyhow::Result<usize> {
         let mut found = 0;
         for object in objects {
@@ -55,7 +55,7 @@ impl CollectedFiles {
         }
     }
 
-    pub(super) fn add_definitions(&mut self, objects: &[Value]) -> anyhow::Result<()> {
+    pub(super) fn add_crds(&mut self, objects: &[Value]) -> anyhow::Result<()> {
         for object in objects {
             let shape = CrdShape::from_json(&object.to_string())
                 .context("failed to read a CustomResourceDefinition")?;

@@ -1,4 +1,4 @@
-//! What is printed of one judged review. Values are redacted already, or here.
+//! The printed result of one evaluated review. Values are redacted here, unless they already are.
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::review::Review;
 
-/// One judged review.
+/// One evaluated review.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -30,7 +30,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     exemption: Option<Arc<str>>,
     findings: Vec<Objection>,
-    /// RFC 6902: takes the fields above back to what they were.
+    /// A JSON patch (RFC 6902) that restores the fields above.
     #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<Patch>,
 }
@@ -46,7 +46,7 @@ struct ReportedObject {
     sub_resource: String,
 }
 
-/// What one release objects to.
+/// A violation of one release.
 #[derive(Debug, Serialize)]
 struct Objection {
     release: String,
@@ -135,7 +135,7 @@ fn field(change: &Change) -> ReportedField {
     }
 }
 
-/// A value that was cut or redacted is no JSON any more: its text is shown.
+/// A truncated or redacted value is not JSON anymore, so its text is shown.
 fn value(shown: &ShownValue) -> Value {
     match shown {
         ShownValue::Absent => Value::Null,
@@ -145,7 +145,7 @@ fn value(shown: &ShownValue) -> Value {
     }
 }
 
-/// None where nothing is to be undone, and for a DELETE: what is gone is not brought back by a patch.
+/// `None` if there is nothing to undo, and for a DELETE, which a patch cannot undo.
 fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> Option<Patch> {
     let changes = || findings.iter().flat_map(|finding| &finding.changes);
     if request.operation != Operation::Update || changes().next().is_none() {
@@ -155,7 +155,7 @@ fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> 
     let read = |raw: Option<Raw<'_>>| -> Option<Value> {
         let mut object = serde_json::from_str(raw?.get()).ok()?;
         match sensitivity {
-            // Before the patch is made: afterwards nobody could tell which values are secret.
+            // Before the patch is computed: afterwards, it is unknown which values of the patch are secret.
             Sensitivity::Secret => redactor.mask_secret(&mut object),
             Sensitivity::Open => {}
         }
@@ -163,14 +163,14 @@ fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> 
     };
     let (old, new) = (read(request.old_object)?, read(request.object)?);
     if request.sub_resource == "scale" {
-        // The change is told by the path in the parent; the patch is one of the Scale.
+        // The change has the path in the parent; the patch applies to the Scale.
         let replicas = FieldPath::of(["spec", "replicas"]);
         return Some(undo(&old, &new, [&replicas]));
     }
     Some(undo(&old, &new, changes().map(|change| &change.path)))
 }
 
-/// For people: a line a review, and what is behind it below.
+/// For people: a line for each review, with its violations below.
 pub(super) fn table(reports: &[Report]) -> String {
     let mut text = String::new();
     for report in reports {
@@ -179,7 +179,7 @@ pub(super) fn table(reports: &[Report]) -> String {
     text
 }
 
-/// How many got which verdict: the line that says what a policy would mean.
+/// The number of reviews for each verdict.
 pub(super) fn summary(reports: &[Report]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for report in reports {

@@ -1,4 +1,4 @@
-//! What could be done to a field: the changes that are made up, to be asked about.
+//! Hypothetical changes to a field, for evaluation.
 
 use helm_guard_core::compare::{
     path::{FieldPath, Step},
@@ -6,7 +6,7 @@ use helm_guard_core::compare::{
 };
 use serde_json::{Value, json};
 
-/// What could be done to the object, each with the object as it would be; none for a DELETE.
+/// Hypothetical changes, each with the changed object; no object for a DELETE.
 pub(super) fn changes(
     live: &Value,
     path: Option<&FieldPath>,
@@ -34,7 +34,7 @@ pub(super) fn changes(
     possible
 }
 
-/// A value of the same type that is another one.
+/// A different value of the same type.
 fn another(value: &Value) -> Value {
     match value {
         Value::Bool(is) => Value::Bool(!is),
@@ -48,7 +48,7 @@ fn another(value: &Value) -> Value {
     }
 }
 
-/// Sets or removes; says whether there was a place for it.
+/// Sets or removes the value; false if its parent does not exist.
 fn put(object: &mut Value, parents: &[Step], last: &Step, value: Option<Value>) -> bool {
     let Some(parent) = parents
         .iter()
@@ -91,7 +91,7 @@ mod tests {
     #[case::truth(".spec.paused", json!({"/spec/paused": false}))]
     #[case::item(".spec.containers[name=web].image", json!({"/spec/containers/1/image": "a-changed"}))]
     #[case::unset(".spec.more", json!({"/spec/more": "explained"}))]
-    fn a_change_is_a_change_of_that_field(#[case] path: &str, #[case] expected: Value) {
+    fn only_that_field_changes(#[case] path: &str, #[case] expected: Value) {
         let path = path.parse().unwrap();
         let changes = changes(&live(), Some(&path));
         let changed = changes[0].1.as_ref().unwrap();

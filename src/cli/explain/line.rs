@@ -1,4 +1,4 @@
-//! The line of a manifest on which a field stands.
+//! The line number of a field in a manifest.
 
 use granit_parser::{Event, Parser};
 use helm_guard_core::{
@@ -19,8 +19,8 @@ use kube::{Api, Client};
 /// Deeper than any object of Kubernetes.
 const MAX_DEPTH: usize = 120;
 
-/// The manifest of a revision, read again for its text: the index keeps objects only. None when it is
-/// gone or can not be read; then the line of the object has to do.
+/// The manifest of a revision. It is read again for its text, because the index only stores objects. `None`
+/// if it is gone or cannot be read; then the line of the object is shown.
 pub(super) async fn manifest(client: &Client, claim: &Claim, revision: u32) -> Option<String> {
     let name = record_name(&claim.release.name, revision);
     let namespace = &claim.records.namespace;
@@ -39,8 +39,8 @@ pub(super) async fn manifest(client: &Client, claim: &Claim, revision: u32) -> O
     Some(record::decode(&payload, &Limits::default()).ok()?.manifest)
 }
 
-/// The line on which the field at `steps` stands, of the document that starts on `start`; both counted
-/// from 1 in the manifest. None for what is in no line, such as a label that Helm adds.
+/// The line of the field at `steps`, in the document that starts on line `start`; both counted from 1 in
+/// the manifest. `None` for a field without a line, such as a label that Helm adds.
 pub(super) fn line_of(manifest: &str, start: u32, steps: &[Step]) -> Option<u32> {
     let (_, text) = manifest::documents(manifest).find(|(line, _)| *line == start)?;
     let mut at = &tree(text)?;
@@ -75,7 +75,7 @@ impl YamlNode {
             return None;
         };
         let mut fields = nodes.chunks_exact(2).rev();
-        // Of two equal keys the last is in force.
+        // Of two equal keys, the last one is in force.
         fields.find_map(|field| match field {
             [key, value] if key.is(name) => Some((key.line, value)),
             _ => None,
@@ -104,7 +104,7 @@ impl YamlNode {
     }
 }
 
-/// The nodes of a document, with the nesting on a stack of its own.
+/// The nodes of a document, built with an explicit stack.
 fn tree(text: &str) -> Option<YamlNode> {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -180,7 +180,7 @@ spec:
     #[case::flow(".spec.template.spec.containers[name=web].args[1]", Some(17))]
     #[case::value(".spec.template.spec.containers[name=web].args[b]", Some(17))]
     #[case::nowhere(".metadata.labels", None)]
-    fn a_field_stands_on_its_line(#[case] path: &str, #[case] expected: Option<u32>) {
+    fn the_line_of_a_field_is_found(#[case] path: &str, #[case] expected: Option<u32>) {
         let documents: Vec<u32> = manifest::documents(MANIFEST)
             .map(|(line, _)| line)
             .collect();

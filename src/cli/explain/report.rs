@@ -1,4 +1,4 @@
-//! What is printed of an explanation.
+//! The printed form of an explanation.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::writer::FieldWriter;
 
-/// What is said of an object.
+/// The explanation of an object.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explanation {
@@ -34,18 +34,18 @@ pub(super) struct Declaration {
     pub(super) chart: String,
     pub(super) revision: u32,
     pub(super) phase: String,
-    /// The template, and the line of the manifest: that of the field, or on which the document starts.
+    /// The template, and the line in the manifest: of the field, or of the start of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) template: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) line: Option<u32>,
-    /// What it says: an object, a field's value, nothing.
+    /// What is declared: an object, a field's value, or nothing.
     pub(super) holds: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) declared: Option<Value>,
 }
 
-/// What the webhook would say of a change.
+/// The webhook's answer to a hypothetical change.
 #[derive(Debug, Serialize)]
 pub(super) struct Consequence {
     pub(super) change: &'static str,
@@ -107,7 +107,7 @@ pub(super) fn table(explanation: &Explanation) -> String {
         let writer = explanation.last_writer.as_ref();
         row(
             "written by",
-            &writer.map_or("nobody: it is a default".to_owned(), written_by),
+            &writer.map_or("no one (default value)".to_owned(), written_by),
         );
     }
     for Consequence {

@@ -1,4 +1,4 @@
-//! `KIND/NAME` as kubectl takes it: which resource is meant, and where it is read.
+//! Resolves `KIND/NAME` as kubectl does, and reads the object.
 
 use anyhow::{Context, bail};
 use http::Request;
@@ -19,7 +19,7 @@ pub(super) struct KnownResource {
     pub(super) version: String,
 }
 
-/// A kind as it was given: `deploy`, `Deployment`, `deployments.apps`, `hpa.v1.autoscaling`.
+/// A kind in any of kubectl's forms: `deploy`, `Deployment`, `deployments.apps`, `hpa.v1.autoscaling`.
 struct Given<'a> {
     word: &'a str,
     group: Option<&'a str>,
@@ -56,7 +56,7 @@ fn is_version(text: &str) -> bool {
 }
 
 impl KnownResource {
-    /// Asks discovery, group after group in the API server's order, as kubectl prefers them.
+    /// Searches the API groups in the API server's order, like kubectl.
     pub(super) async fn find(client: &Client, kind: &str) -> anyhow::Result<Self> {
         let given = Given::of(kind);
         let failed = || format!("failed to find the kind {kind:?}");
@@ -90,7 +90,7 @@ impl KnownResource {
                             return Ok(Self::of(&group.name, &version.version, found));
                         }
                     }
-                    // An aggregated API server that is down has nothing to do with most kinds.
+                    // Most kinds do not depend on an aggregated API server that is down.
                     Err(_) => failures += 1,
                 }
             }
@@ -98,7 +98,7 @@ impl KnownResource {
         if failures > 0 {
             bail!("{}: {failures} API groups do not answer", failed());
         }
-        bail!("{}: the API server has none", failed())
+        bail!("{}: the API server does not have it", failed())
     }
 
     fn of(group: &str, version: &str, found: &APIResource) -> Self {
@@ -111,7 +111,7 @@ impl KnownResource {
         }
     }
 
-    /// `given` for a namespaced kind, nothing for another.
+    /// `given` for a namespaced kind, empty for a cluster-scoped one.
     pub(super) fn namespace<'a>(&self, given: &'a str) -> &'a str {
         if self.is_namespaced { given } else { "" }
     }
@@ -120,7 +120,7 @@ impl KnownResource {
         &self.plural
     }
 
-    /// The object as it is, in this version.
+    /// The live object in this version.
     pub(super) async fn get(
         &self,
         client: &Client,
@@ -142,7 +142,7 @@ impl KnownResource {
         let text = client.request_text(request).await;
         let text = text.map_err(ApiFailure::from).with_context(failed)?;
         serde_json::from_str(&text)
-            // The library's words quote what they could not read.
+            // The error of the library quotes the content.
             .map_err(|_quotes| anyhow::anyhow!("{}: the answer is not JSON", failed()))
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     #[case::with_group("deploy.apps", true)]
     #[case::with_version("deployments.v1.apps", true)]
     #[case::other("deploys", false)]
-    fn a_kind_is_given_as_to_kubectl(#[case] given: &str, #[case] expected: bool) {
+    fn kinds_have_the_forms_of_kubectl(#[case] given: &str, #[case] expected: bool) {
         let resource = APIResource {
             name: "deployments".to_owned(),
             singular_name: "deployment".to_owned(),

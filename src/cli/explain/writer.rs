@@ -1,4 +1,4 @@
-//! Who wrote a field last, as `metadata.managedFields` has it.
+//! The last writer of a field, from `metadata.managedFields`.
 
 use helm_guard_core::compare::{path::Step, select};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The writer of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct FieldWriter {
-    /// The field manager: what the client called itself.
+    /// The field manager that the client set.
     pub(super) manager: String,
     /// `Apply` or `Update`.
     pub(super) operation: String,
@@ -15,8 +15,7 @@ pub(super) struct FieldWriter {
     pub(super) time: Option<String>,
 }
 
-/// The manager that owns the field, and wrote last of those that do. None for a field that nobody
-/// set: it is a default.
+/// The field's owner that wrote last. `None` for a field without owners: it has a default value.
 pub(super) fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
@@ -34,8 +33,8 @@ pub(super) fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter>
         .max_by(|a, b| a.time.cmp(&b.time))
 }
 
-/// Whether a set of fields (structured-merge-diff's `fieldsV1`) holds a path, or all that is below a
-/// part of it, or something below it.
+/// Whether a field set (structured-merge-diff's `fieldsV1`) contains a path, an atomic parent of it, or
+/// something below it.
 fn owns(set: &Value, steps: &[Step]) -> bool {
     let Some(fields) = set.as_object() else {
         return false;
@@ -85,8 +84,8 @@ mod tests {
     #[case::other_item(".spec.containers[name=db].image", None)]
     #[case::atomic(".spec.args[1]", Some("kubectl-edit"))]
     #[case::what_is_below(".spec.containers", Some("helm"))]
-    #[case::nobody(".spec.defaulted", None)]
-    fn the_last_of_those_who_own_a_field_wrote_it(
+    #[case::default_value(".spec.defaulted", None)]
+    fn the_last_writer_among_the_owners_is_found(
         #[case] path: &str,
         #[case] expected: Option<&str>,
     ) {

@@ -1,8 +1,7 @@
-//! `helm-guard policy forecast`: what mode Deny would have refused, and what each of it would need to
-//! pass.
+//! `helm-guard policy forecast`: what mode Deny would have denied, and which exemptions would allow it.
 //!
-//! From the `ConfigMap` that the guards write in the modes Warn and Audit, or from audit lines. A look at
-//! the past and no verdict, so the exit code does not say what was found.
+//! It reads the `ConfigMap` that the guards write in the modes Warn and Audit, or audit lines. It only
+//! reports the past, so the exit code does not depend on the findings.
 
 mod needs;
 mod show;
@@ -41,7 +40,7 @@ use crate::{
 /// In the modes Warn and Audit the guards count the requests that Deny would deny, for 30 days, in the
 /// ConfigMap helm-guard-forecast of their own namespace. Their audit lines can be read instead.
 #[derive(Debug, Parser)]
-#[command(after_help = "Exit codes: 0 it could be read, 1 an error.")]
+#[command(after_help = "Exit codes: 0 success, 1 error.")]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("audit_log")))]
 pub struct ForecastArgs {
     /// How far to look back, in days (7d) or hours (36h); by whole days, UTC, today included
@@ -69,7 +68,7 @@ pub struct ForecastArgs {
     pub target: TargetArgs,
 }
 
-/// Prints it.
+/// Runs the subcommand.
 pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let from = first_day(now, args.since)?;
@@ -80,14 +79,14 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     };
     let report = Report::of(&source, from, args.namespace.as_deref());
     for warning in report.warnings() {
-        // Nobody is left to tell when even this fails.
+        // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
     print(report.text(args.output)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// So many days, today included.
+/// A number of days, including today.
 fn days(text: &str) -> Result<i64, String> {
     let days = match text.strip_suffix('d') {
         Some(days) => days.parse().ok(),
@@ -103,7 +102,7 @@ fn days(text: &str) -> Result<i64, String> {
 fn first_day(now: Timestamp, days: i64) -> anyhow::Result<Date> {
     day_of(now)
         .checked_sub((days - 1).days())
-        .context("failed to look so far back")
+        .context("invalid --since: too long")
 }
 
 async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
@@ -129,7 +128,7 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
         );
     };
     let document: Document = publisher::read(&map)
-        .with_context(|| format!("failed to read the ConfigMap {NAME}: it is no forecast"))?;
+        .with_context(|| format!("failed to read the ConfigMap {NAME}: not a forecast"))?;
     Ok(Source {
         counted: document.forecast(),
         since: Some(document.since),
@@ -140,7 +139,7 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
 fn from_lines(files: &[PathBuf], from: Date) -> anyhow::Result<Source> {
     let from = from
         .to_zoned(TimeZone::UTC)
-        .context("failed to look so far back")?
+        .context("invalid --since: too long")?
         .timestamp();
     let mut read = Read::default();
     for file in files {
@@ -156,7 +155,7 @@ fn from_lines(files: &[PathBuf], from: Date) -> anyhow::Result<Source> {
     }
     if read.audit_lines == 0 && read.unreadable > 0 {
         bail!(
-            "failed to find an audit line: {} lines cannot be read, and none of the others is one",
+            "failed to find an audit line: {} lines cannot be read, and the others are not audit lines",
             read.unreadable
         );
     }

@@ -1,12 +1,12 @@
-//! `helm-guard policy import`: rules that people have already, as a policy.
+//! `helm-guard policy import`: converts existing rules into a policy.
 //!
 //! | from | what |
 //! |---|---|
 //! | Flux `HelmRelease` | `spec.driftDetection.ignore`, for that release |
 //! | Argo CD `Application` | `spec.ignoreDifferences`; its globs become regular expressions |
 //!
-//! What has no equivalent is left out and named on standard error: a rule that means something else
-//! than before is worse than none.
+//! Rules without an equivalent are left out and listed on standard error: a rule with a different meaning
+//! is worse than none.
 
 use std::{
     io::{self, Write},
@@ -29,7 +29,7 @@ use crate::cli::{
     output::{self, print},
 };
 
-/// What was found.
+/// The imported rules.
 #[derive(Debug, Default)]
 struct Imported {
     rules: Vec<IgnoreRule>,
@@ -50,7 +50,7 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         );
     }
     for warning in &imported.warnings {
-        // Nobody is left to tell when even this fails.
+        // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
     print(text(&imported.rules)?.as_bytes())?;
@@ -133,7 +133,7 @@ struct ArgoRule {
 }
 
 impl Imported {
-    /// Whether the document is one that has rules.
+    /// Imports the document; false if it is another kind.
     fn take(&mut self, document: &Value) -> anyhow::Result<bool> {
         let text = |field: &str| {
             document
@@ -164,7 +164,7 @@ impl Imported {
                 "{about}: driftDetection.mode {mode} says what Flux does; see spec.mode and spec.overrides"
             ));
         }
-        // Flux names a release after both, where it goes to another namespace.
+        // Flux includes the target namespace in the release name if it differs.
         let name = spec
             .release_name
             .unwrap_or_else(|| match &spec.target_namespace {
@@ -221,7 +221,7 @@ impl Imported {
         }
     }
 
-    /// Takes the parts of a rule that mean something here.
+    /// Adds the parts of a rule that are supported here.
     fn add(&mut self, place: &str, mut rule: IgnoreRule) {
         let only = |part: IgnoreRule| {
             let spec = GuardPolicySpec {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_flux_are_for_their_release() {
+    fn flux_rules_apply_to_their_release() {
         let imported = imported(&json!({
             "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "metadata": {"name": "web", "namespace": "flux-system"},
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_argo_cd_keep_what_is_understood() {
+    fn supported_argo_cd_rules_are_imported() {
         let imported = imported(&json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": "web", "namespace": "argocd"},
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn another_document_has_no_rules() {
+    fn other_documents_have_no_rules() {
         assert!(
             !Imported::default()
                 .take(&json!({"kind": "ConfigMap"}))

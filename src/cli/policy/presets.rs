@@ -24,11 +24,11 @@ struct ShownEntry {
     /// Empty: every kind.
     kinds: Vec<String>,
     allows: Vec<String>,
-    /// What has to be there for it.
+    /// The license that it needs.
     license: String,
 }
 
-/// Lists them.
+/// Lists the presets.
 pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
     let presets: Vec<ShownPreset> = ALL
         .iter()

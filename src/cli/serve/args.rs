@@ -1,4 +1,4 @@
-//! The arguments of `helm-guard serve`. Nothing but [`super::config`] reads them.
+//! The arguments of `helm-guard serve`. Only [`super::config`] reads them.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -51,7 +51,7 @@ pub struct Serve {
     /// Group whose violations are allowed and recorded (repeatable, matched exactly)
     #[arg(long = "break-glass-group", value_name = "NAME")]
     pub break_glass_groups: Vec<String>,
-    /// Page about emergencies that denials link to
+    /// Page with instructions for emergencies; shown in denials
     #[arg(long, value_name = "URL")]
     pub runbook_url: Option<String>,
     /// Register the webhook in the cluster, called at this https URL
@@ -169,7 +169,7 @@ pub struct Serve {
     pub worker_threads: Option<usize>,
 }
 
-/// What happens to foreign requirements.
+/// Treatment of foreign requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ForeignHandling {
     /// Remove them
@@ -178,10 +178,10 @@ pub enum ForeignHandling {
     Report,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// For people
     Text,

@@ -1,4 +1,4 @@
-//! The configuration of `helm-guard serve`, checked: what [`super::args`] mean.
+//! The validated configuration of `helm-guard serve`, from [`super::args`].
 
 mod error;
 mod values;
@@ -38,85 +38,84 @@ use crate::{
     },
 };
 
-/// `helm-guard serve`, ready to run.
+/// The configuration of `helm-guard serve`.
 #[derive(Debug)]
 pub struct Config {
     /// Address of the webhook.
     pub listen: SocketAddr,
     /// Address of the probes and metrics.
     pub admin_listen: SocketAddr,
-    /// The policy that the flags amount to.
+    /// The policy from the flags.
     pub policy: Policy,
-    /// The file that has the policy instead.
+    /// The policy file, which overrides it.
     pub policy_file: Option<PathBuf>,
-    /// How long a policy object must have been absent before the flags count again.
+    /// How long a policy object must have been absent before the flags apply again.
     pub policy_grace: Duration,
-    /// Whether the guard works without a policy object.
+    /// Whether a policy object is required.
     pub policy_need: PolicyNeed,
-    /// How the API server is told of the webhook; `None` where somebody else does it.
+    /// The registration that the guard writes; `None` if it is applied by other means.
     pub registration: Option<Registration>,
-    /// The namespaces where a write that nobody evaluates is refused.
+    /// The namespaces that fail closed.
     pub fail_closed: Option<FailClosed>,
-    /// The certificate in files; made at start unless given.
+    /// The certificate files; without them, a certificate is generated.
     pub tls_files: Option<Files>,
-    /// The client certificates that are asked for.
+    /// The accepted client certificates.
     pub clients: Option<ClientCertificates>,
     /// The cluster.
     pub target: Target,
     /// The namespaces with release records; empty for all.
     pub namespaces: Vec<String>,
-    /// What they are stored in.
+    /// The storage drivers of release records.
     pub drivers: Vec<Driver>,
-    /// Bytes that may be kept of what releases declare.
+    /// Memory for declared objects, in bytes.
     pub index_bytes: usize,
-    /// The guard's own namespace: of the lease of the one who follows emergency changes, and of the
-    /// Secrets of alert sinks.
+    /// The guard's own namespace, with the leader's Lease and the Secrets of alert sinks.
     pub guard_namespace: String,
-    /// The guard's own namespace, as far as the flags say.
+    /// The guard's own namespace, if the flags set it.
     pub own_namespace: Option<String>,
-    /// The release that the guard is installed by, as far as the flags say.
+    /// The release that installs the guard, if the flags set it.
     pub own_release: Option<Own>,
-    /// Where audit lines go.
+    /// The target of audit lines.
     pub audit: AuditTarget,
-    /// Log lines.
+    /// Logging.
     pub logging: Logging,
-    /// How long a process that is to end goes on accepting.
+    /// How long a process that is shutting down keeps accepting requests.
     pub drain_delay: Duration,
-    /// Threads that answer.
+    /// Worker threads.
     pub worker_threads: NonZeroUsize,
 }
 
-/// Whether the guard works without a policy object.
+/// Whether a policy object is required.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PolicyNeed {
-    /// The flags count where there is none.
+    /// Without one, the flags apply.
     #[default]
     Optional,
-    /// It is not ready without one, and a good one is kept when it vanishes.
+    /// The guard is not ready without one, and keeps the last valid one when the object is gone.
     Required,
 }
 
 /// The registration that this process writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// Where the API server calls.
+    /// The address that the API server calls.
     pub endpoint: Endpoint,
-    /// What happens to it in the end.
+    /// What happens to it at exit.
     pub at_exit: AtExit,
-    /// Whether it replaces that of another installation.
+    /// Whether it replaces the registration of another installation.
     pub takeover: Takeover,
     /// The ClusterRole that owns it.
     pub owner: Option<String>,
-    /// What stays of what others add to it.
+    /// The foreign requirements that stay in it.
     pub foreign: ForeignRequirements,
 }
 
 /// What happens to the registration when the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtExit {
-    /// It stays, for the other replicas and for the next start.
+    /// Keep it, for the other replicas and the next start.
     Keep,
-    /// It is removed.
+    /// Remove it.
     Remove,
 }
 
@@ -163,25 +162,25 @@ fn takeover(args: &Serve) -> Takeover {
 /// Where audit lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditTarget {
-    /// Beside the log.
+    /// Standard error, with the log.
     StandardError,
-    /// Apart from the log.
+    /// Standard output.
     StandardOutput,
-    /// Into a file, which is rotated.
+    /// A file, which is rotated.
     File(PathBuf, Retention),
 }
 
 /// Log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logging {
-    /// Their look.
+    /// The format.
     pub format: LogFormat,
-    /// Which of them: the directives of a valid `EnvFilter`.
+    /// The directives of a valid `EnvFilter`.
     pub filter: String,
 }
 
 impl Config {
-    /// Checks the arguments. Files are only read when the server starts.
+    /// Validates the arguments. Files are read later, when the server starts.
     pub fn resolve(args: Serve) -> Result<Self, ConfigError> {
         let policy = policy(&args)?;
         let at_exit = AtExit::of(&args);

@@ -1,4 +1,4 @@
-//! What happens to emergency changes, followed by the replica that holds the Lease.
+//! Tracking of emergency changes by the leader, and alerts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +22,7 @@ use crate::{
     },
 };
 
-/// What happens to emergency changes, followed by one of the replicas; and alerts, which each sends of
-/// what it has seen itself.
+/// Tracks emergency changes on the leader. Each replica sends alerts about what it has seen itself.
 pub(super) fn follow_emergencies(
     config: &Config,
     (sources, policy): (&LiveSources, &Live),
@@ -32,8 +31,8 @@ pub(super) fn follow_emergencies(
 ) -> anyhow::Result<()> {
     let client = sources.clients.pooled();
     let finish = background.stop.finish.clone();
-    let telling = tell(Arc::clone(recorder), finish.clone());
-    background.tasks.spawn("alerts", telling);
+    let alerting = send_grouped_alerts(Arc::clone(recorder), finish.clone());
+    background.tasks.spawn("alerts", alerting);
     let tracker = Tracker {
         client: client.clone(),
         releases: sources.releases.clone(),
@@ -61,18 +60,18 @@ pub(super) fn follow_emergencies(
     Ok(())
 }
 
-/// Where emergency changes are put on record, with the watch that counts what is there.
+/// The writer of emergency records, with the watch that counts existing ones.
 pub(super) fn emergency_records(client: &Client, background: &mut BackgroundTasks) -> Changes {
     let census = Arc::<Census>::default();
     let (followed, by) = (Arc::clone(&census), client.clone());
-    background.keep("records of emergencies", async move {
+    background.spawn_until_drained("records of emergencies", async move {
         followed.follow(by).await;
     });
     Changes::new(client.clone(), census)
 }
 
-/// Tells of what waits to be told together, and of the rest of it at the end.
-async fn tell(recorder: Arc<Recorder>, finish: CancellationToken) {
+/// Sends the grouped alerts when they are due, and the rest at exit.
+async fn send_grouped_alerts(recorder: Arc<Recorder>, finish: CancellationToken) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,4 +1,4 @@
-//! Readiness and figures: what all the rooms say of themselves, put together.
+//! Readiness and metrics of all modules.
 
 use std::{
     sync::Arc,
@@ -25,22 +25,22 @@ use crate::{
     },
 };
 
-/// How often the index is asked whether it is complete.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often the index is polled for completeness.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The rooms that are asked.
+/// The modules that report health.
 #[derive(Clone)]
 pub(super) struct Health {
     pub releases: Releases,
     pub serving: Arc<ServingCertificate>,
-    /// `None` where somebody else registers the webhook.
+    /// `None` if the guard does not register the webhook.
     pub registered: Option<Arc<RegistrationState>>,
     pub stop: Stop,
     pub connections: Arc<accept::Stats>,
     pub events: Events,
     pub policy: Arc<PolicyStatus>,
     pub audit: AuditLog,
-    /// The policy in force, and whether the API server keeps its grants honest.
+    /// The policy in force, and the admission policies that protect grants.
     pub live: Live,
     pub admission: Arc<AdmissionPolicies>,
     pub log: Log,
@@ -49,12 +49,12 @@ pub(super) struct Health {
 /// Waits for the index to hold every record.
 pub(super) async fn complete(releases: &Releases) {
     while !releases.readiness().ready {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 impl Health {
-    /// What readiness hangs on.
+    /// The checks of readiness.
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = vec![
             Check {
@@ -96,7 +96,7 @@ impl Health {
             });
         }
         if self.audit.is_stalled() {
-            let what = "the audit log has stopped taking lines; they are on standard error";
+            let what = "the audit log is stalled; its lines go to standard error";
             checks.push(Check {
                 name: "audit",
                 health: admin::Health::Degraded(what.to_owned()),
@@ -105,7 +105,7 @@ impl Health {
         if self.stop.is_draining() {
             checks.push(Check {
                 name: "process",
-                health: admin::Health::Missing("it is shutting down".to_owned()),
+                health: admin::Health::Missing("shutting down".to_owned()),
             });
         }
         checks
@@ -123,7 +123,7 @@ impl Health {
         }
     }
 
-    /// What a scrape shows.
+    /// The metrics of a scrape.
     pub fn readings(&self) -> Vec<Reading> {
         let serving = &self.serving;
         let expiry = Expiry {
@@ -151,12 +151,12 @@ impl Health {
     }
 }
 
-/// A registration that was in place once and can not be looked at now is no reason to take the
-/// guard out of service: the API server would then find nobody to call.
+/// A registration that was in place and cannot be read now does not make the guard unready: the API server
+/// would then have no replica to call.
 fn registration(registered: &RegistrationState) -> admin::Health {
     let error = registered.error();
     if registered.is_suspended() {
-        let removed = "it was removed: the guard is suspended".to_owned();
+        let removed = "removed: the guard is suspended".to_owned();
         return admin::Health::Degraded(error.unwrap_or(removed));
     }
     match (
@@ -169,7 +169,7 @@ fn registration(registered: &RegistrationState) -> admin::Health {
         }
         (true, _, _) => admin::Health::Ok,
         (false, true, error) => {
-            admin::Health::Degraded(error.unwrap_or_else(|| "it was removed".to_owned()))
+            admin::Health::Degraded(error.unwrap_or_else(|| "removed".to_owned()))
         }
         (false, false, error) => {
             admin::Health::Missing(error.unwrap_or_else(|| "not written yet".to_owned()))

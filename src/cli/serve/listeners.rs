@@ -1,4 +1,4 @@
-//! The sockets: the webhook's with TLS, and the admin port with probes and metrics.
+//! The listeners: the webhook with TLS, and the admin port with probes and metrics.
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The API server tells whoever is refused while nobody answers which URL it called.
+/// While no replica answers, the API server shows the called URL to users whose requests it denies.
 pub(super) fn warn_of_shown_paths(config: &Config) {
     if config.fail_closed.is_some() && config.clients.is_none() {
         tracing::warn!(
@@ -28,7 +28,7 @@ pub(super) fn warn_of_shown_paths(config: &Config) {
     }
 }
 
-/// The client certificates that are asked for, read again as their CA file changes.
+/// The accepted client certificates. Their CA file is reloaded when it changes.
 pub(super) fn client_auth(
     config: &Config,
     background: &mut BackgroundTasks,
@@ -38,11 +38,11 @@ pub(super) fn client_auth(
     };
     let clients = ClientAuth::read(accepted)?;
     let followed = Arc::clone(&clients);
-    background.keep("CAs of clients", async move { followed.follow().await });
+    background.spawn_until_drained("CAs of clients", async move { followed.follow().await });
     Ok(Some(clients))
 }
 
-/// What the webhook's listener speaks, and within which limits.
+/// Protocols and limits of the webhook's listener.
 pub(super) fn listener_options(
     config: &Config,
     registrar: &Registrar,

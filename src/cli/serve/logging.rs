@@ -1,7 +1,6 @@
-//! Log lines on stderr, and what a bug may say.
+//! Log lines on stderr, and the message of a panic.
 //!
-//! Invariant: a pipe that nobody reads holds up no request. Lines that it does not take are dropped and
-//! counted.
+//! Invariant: a blocked pipe does not delay requests. Lines that do not fit are dropped and counted.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -18,10 +17,10 @@ use tracing_subscriber::EnvFilter;
 use super::{args::LogFormat, config::Logging};
 use crate::record::audit::writer::LineWriter;
 
-/// How long the last lines may take at the end of the process.
+/// Time limit for writing the last lines at exit.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Standard error, written to by a thread of its own.
+/// Standard error, written by its own thread.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     lines: LineWriter,
@@ -29,7 +28,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// How many lines were dropped.
+    /// The number of dropped lines.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -49,7 +48,7 @@ impl Write for Log {
     }
 }
 
-/// Writes what is queued when the process ends.
+/// Writes the queued lines at exit.
 #[derive(Debug)]
 pub(super) struct FlushOnDrop(Log);
 
@@ -76,19 +75,19 @@ pub(super) fn start(logging: &Logging) -> (Log, FlushOnDrop) {
             .with_current_span(false)
             .with_span_list(false)
             .init(),
-        LogFormat::Text => lines.with_ansi(colours()).init(),
+        LogFormat::Text => lines.with_ansi(has_colors()).init(),
     }
     silence_panics();
     (log.clone(), FlushOnDrop(log))
 }
 
 /// <https://no-color.org>
-fn colours() -> bool {
+fn has_colors() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The message of a panic can quote what was worked on ("byte index 3 is not a char boundary; it is
-/// inside 'é' of `…`"), and that may be a Secret: only the place is told.
+/// The message of a panic can quote data ("byte index 3 is not a char boundary; it is inside 'é' of `…`"),
+/// which may be a Secret. So only the place is logged.
 fn silence_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic

@@ -2,12 +2,12 @@
 //! the flags.
 //!
 //! Invariants
-//! - A policy that is wrong never takes the place of a good one. What is wrong is in the log, in metrics, and
-//!   in the object's status.
-//! - A policy never becomes laxer without a word: what changed is an alert to the sinks of the one before. An
-//!   object that vanishes is kept in force until it is surely gone, see [`crate::cluster::policies`].
-//! - The kill switch (`spec.suspend` of the object) counts at once, whatever else is in the object and wherever
-//!   the policy comes from.
+//! - An invalid policy never replaces a valid one. The error is in the log, in metrics, and in the object's
+//!   status.
+//! - If a policy becomes less strict, the sinks of the previous policy get an alert with the changes. A missing
+//!   object stays in force until it is certainly gone, see [`crate::cluster::policies`].
+//! - The kill switch (`spec.suspend` of the object) takes effect at once, even if the rest of the object is
+//!   invalid and wherever the policy comes from.
 
 mod standing;
 
@@ -41,8 +41,8 @@ use crate::{
     webhook::registrar::RegistrationState,
 };
 
-/// How often the file is looked at. A mounted `ConfigMap` takes a minute to follow anyway.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the file is read. A mounted `ConfigMap` takes a minute to update anyway.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The longest error in the object's status, in bytes.
 const STATUS_BYTES: usize = 4 * 1024;
@@ -68,32 +68,32 @@ fn compiled(text: &str) -> Result<Policy, PolicyError> {
     Policy::compile(&document::parse(text)?)
 }
 
-/// How the object in the cluster is followed.
+/// Settings for following the object in the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PolicyTerms {
-    /// How long it must have been absent to be taken for gone.
+    /// How long it must have been absent to count as gone.
     pub(super) grace: Duration,
-    /// Whether the guard works without one.
+    /// Whether an object is required.
     pub(super) need: PolicyNeed,
 }
 
-/// The one that keeps the policy in force up to date.
+/// Keeps the policy in force up to date.
 pub(super) struct PolicyKeeper {
     live: Live,
     standing: Arc<PolicyStatus>,
-    /// Who is told, and where the sinks are to be known.
+    /// Receives alerts, and the sinks of a new policy.
     recorder: Arc<Recorder>,
-    /// What the kill switch takes away.
+    /// The registration, which the kill switch removes.
     registered: Arc<RegistrationState>,
     terms: PolicyTerms,
-    /// The last good policy, whatever the kill switch says.
+    /// The last valid policy, regardless of the kill switch.
     base: Arc<Policy>,
-    /// The kill switch of the object in the cluster, as it was seen last.
+    /// The last seen kill switch of the object in the cluster.
     switch: Option<Suspension>,
 }
 
 impl PolicyKeeper {
-    /// Begins with what is in force now.
+    /// Starts with the policy in force now.
     pub(super) fn new(
         live: Live,
         standing: Arc<PolicyStatus>,
@@ -113,7 +113,7 @@ impl PolicyKeeper {
         }
     }
 
-    /// Takes a policy over. `version` is what is the same on all replicas.
+    /// Puts a policy in force. `version` identifies it across replicas.
     async fn take(&mut self, policy: Arc<Policy>, loaded: Loaded, version: &str) {
         let before = std::mem::replace(&mut self.base, Arc::clone(&policy));
         let is_first = !self.standing.get().has_looked;
@@ -123,7 +123,7 @@ impl PolicyKeeper {
             let now = Timestamp::now();
             if !looser.is_empty() {
                 let summary = format!(
-                    "the policy in force ({}) is laxer than the one before: {}",
+                    "the policy in force ({}) is less strict than the previous one: {}",
                     loaded.origin.describe(),
                     looser.join("; ")
                 );
@@ -137,7 +137,7 @@ impl PolicyKeeper {
                 notices.push(alert.with_lines(&sinks));
             }
         }
-        // Strict at once: who is told must not delay what counts.
+        // First the policy, so that alerts do not delay it.
         let mode = policy.default_mode().as_str();
         tracing::info!(
             origin = loaded.origin.as_str(),
@@ -145,11 +145,11 @@ impl PolicyKeeper {
             mode,
             "the policy is in force"
         );
-        let laxer = (loaded.origin == Origin::Flags && !is_first && !looser.is_empty())
+        let less_strict = (loaded.origin == Origin::Flags && !is_first && !looser.is_empty())
             .then(|| looser.join("; "));
         self.standing.set(|state| {
             state.loaded = loaded;
-            state.laxer = laxer;
+            state.less_strict = less_strict;
             state.error = None;
             state.taken += 1;
         });
@@ -158,11 +158,11 @@ impl PolicyKeeper {
         self.standing.set(|state| state.has_looked = true);
     }
 
-    /// Keeps the one there is.
+    /// Rejects a policy; the current one stays in force.
     fn refuse(&self, error: String) {
         tracing::error!(
             error,
-            "the policy is not taken over; the last good one stays in force"
+            "the policy is invalid; the last valid one stays in force"
         );
         self.standing.set(|state| {
             state.has_looked = true;
@@ -171,8 +171,8 @@ impl PolicyKeeper {
         });
     }
 
-    /// Puts what is known in force: the last good policy, and the kill switch of the object or of the file.
-    /// What there is to say if the switch was turned.
+    /// Puts the last valid policy in force, with the kill switch of the object or the file. Returns an alert
+    /// if the switch changed.
     fn put(&self) -> Option<Alert> {
         let before = self.standing.get();
         let by_file = (before.loaded.origin == Origin::File)
@@ -203,9 +203,9 @@ impl PolicyKeeper {
         })
     }
 
-    /// Turns the kill switch as the object says. Told before anything else that the object changes, but for
-    /// the first look, when no sinks are known yet: then it is returned.
-    async fn turn(&mut self, switch: Option<Suspension>) -> Option<Alert> {
+    /// Sets the kill switch to that of the object. Its alert is sent first, before others about the object. At
+    /// the first read no sinks are known yet, so the alert is returned.
+    async fn set_switch(&mut self, switch: Option<Suspension>) -> Option<Alert> {
         self.switch = switch;
         let notice = self.put()?;
         if self.standing.get().has_looked {
@@ -215,7 +215,7 @@ impl PolicyKeeper {
         Some(notice)
     }
 
-    /// Follows a file, from the text that was read at the start, and the kill switch of the object in the
+    /// Follows a file, starting with the text that was read at startup, and the kill switch of the object in the
     /// cluster. Does not return.
     pub(super) async fn follow_file(mut self, client: Client, path: PathBuf, mut last: String) {
         self.standing
@@ -224,21 +224,21 @@ impl PolicyKeeper {
             self.recorder.notice(notice).await;
         }
         let mut watch = PolicyWatch::new(client, self.terms.grace);
-        let mut looks = tokio::time::interval(LOOK);
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         let (mut unread, mut failing) = (None, None);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(&path, &mut last, &mut unread).await,
+                _ = ticks.tick() => self.reload(&path, &mut last, &mut unread).await,
                 seen = watch.next() => match seen {
-                    Some(seen) => self.look_at_switch(seen, &mut failing).await,
+                    Some(seen) => self.update_switch(seen, &mut failing).await,
                     None => return,
                 },
             }
         }
     }
 
-    /// Reads the file again. `unread` is what was said of one that cannot be read.
-    async fn look(&mut self, path: &Path, last: &mut String, unread: &mut Option<String>) {
+    /// Reads the file again. `unread` is the last reported read error.
+    async fn reload(&mut self, path: &Path, last: &mut String, unread: &mut Option<String>) {
         match text(path) {
             Ok(text) if text == *last => {
                 if unread.take().is_some() {
@@ -257,7 +257,7 @@ impl PolicyKeeper {
                 }
                 *last = text;
             }
-            // Said once, and not every time it is looked at.
+            // Reported once, and not at every read.
             Err(error) => {
                 let error = format!("{error:#}");
                 if unread.as_ref() != Some(&error) {
@@ -268,14 +268,14 @@ impl PolicyKeeper {
         }
     }
 
-    /// With a policy in a file, nothing but the switch of the object counts.
-    async fn look_at_switch(&mut self, seen: SeenPolicy, failing: &mut Option<String>) {
+    /// With a policy file, only the kill switch of the object is used.
+    async fn update_switch(&mut self, seen: SeenPolicy, failing: &mut Option<String>) {
         let notice = match seen {
             SeenPolicy::Object(object) => {
                 let spec = object.data.get("spec").unwrap_or(&serde_json::Value::Null);
-                self.turn(Suspension::in_document(spec)).await
+                self.set_switch(Suspension::in_document(spec)).await
             }
-            SeenPolicy::Absent => self.turn(None).await,
+            SeenPolicy::Absent => self.set_switch(None).await,
             SeenPolicy::Missing => None,
             SeenPolicy::Unknown(failure) => return self.unknown(&failure, failing),
         };
@@ -306,21 +306,21 @@ impl PolicyKeeper {
     }
 
     fn unknown(&self, failure: &crate::cluster::ApiFailure, failing: &mut Option<String>) {
-        // Without the right to look there is nothing to wait for.
+        // Without the permission to read the object, there is nothing to wait for.
         if failure.is_forbidden() {
             self.standing.set(|state| state.has_looked = true);
         }
         let text = failure.to_string();
         if failing.as_ref() != Some(&text) {
-            tracing::warn!(error = text, "failed to watch the policy; trying again");
+            tracing::warn!(error = text, "failed to watch the policy, retrying");
             *failing = Some(text);
         }
     }
 
     async fn found(&mut self, client: &Client, object: &DynamicObject) {
         let spec = object.data.get("spec").cloned().unwrap_or_default();
-        let notice = self.turn(Suspension::in_document(&spec)).await;
-        self.judge(client, object, &spec).await;
+        let notice = self.set_switch(Suspension::in_document(&spec)).await;
+        self.apply(client, object, &spec).await;
         if let Some(notice) = notice {
             self.recorder.notice(notice).await;
         }
@@ -328,20 +328,20 @@ impl PolicyKeeper {
             .standing
             .set(|state| std::mem::take(&mut state.is_missing));
         if was_missing {
-            let alert = missing_alert("the GuardPolicy is there again");
+            let alert = missing_alert("the GuardPolicy exists again");
             self.recorder.notice(alert.resolved()).await;
         }
     }
 
-    /// The object was there and is not: nothing changes, but that people are told.
+    /// The object is missing. The policy stays in force, and an alert is sent.
     async fn missing(&mut self) {
         self.standing.set(|state| state.is_missing = true);
         let summary = format!(
-            "the GuardPolicy has vanished; the last good one stays in force {}",
+            "the GuardPolicy is missing; the last valid one stays in force {}",
             match self.terms.need {
-                PolicyNeed::Required => "until there is one again".to_owned(),
+                PolicyNeed::Required => "until it exists again".to_owned(),
                 PolicyNeed::Optional => format!(
-                    "until it has been absent for {:?}, then the flags count",
+                    "until it has been absent for {:?}, then the flags apply",
                     self.terms.grace
                 ),
             }
@@ -350,13 +350,13 @@ impl PolicyKeeper {
         self.recorder.notice(alert.until_resolved()).await;
     }
 
-    /// The object is surely gone, or never was there.
+    /// The object is certainly gone, or never existed.
     async fn absent(&mut self, flags: &Arc<Policy>) {
         let state = self.standing.get();
         if state.loaded.origin == Origin::Object && self.terms.need == PolicyNeed::Required {
             return;
         }
-        let notice = self.turn(None).await;
+        let notice = self.set_switch(None).await;
         if state.loaded.origin != Origin::Flags || state.error.is_some() {
             self.take(Arc::clone(flags), Loaded::from(Origin::Flags), "flags")
                 .await;
@@ -370,7 +370,7 @@ impl PolicyKeeper {
         }
     }
 
-    async fn judge(&mut self, client: &Client, object: &DynamicObject, spec: &serde_json::Value) {
+    async fn apply(&mut self, client: &Client, object: &DynamicObject, spec: &serde_json::Value) {
         let generation = object.metadata.generation.unwrap_or_default();
         let loaded = Loaded {
             origin: Origin::Object,
@@ -402,7 +402,7 @@ impl PolicyKeeper {
             error,
             since: Some(Time(Timestamp::now())),
         };
-        if says_otherwise(object, &status)
+        if has_other_status(object, &status)
             && let Err(error) = policies::set_status(client.clone(), &status).await
         {
             tracing::warn!(%error, "failed to write the status of the policy");
@@ -414,8 +414,8 @@ fn missing_alert(summary: &str) -> Alert {
     Alert::of_guard(AlertKind::PolicyMissing, "", summary, Timestamp::now())
 }
 
-/// Each replica writes, and only what is not there yet.
-fn says_otherwise(object: &DynamicObject, status: &GuardPolicyStatus) -> bool {
+/// Whether the object has another status. Each replica writes the status, but only if it differs.
+fn has_other_status(object: &DynamicObject, status: &GuardPolicyStatus) -> bool {
     let written = object.data.get("status").cloned();
     let written: Option<GuardPolicyStatus> =
         written.and_then(|status| serde_json::from_value(status).ok());

@@ -1,5 +1,5 @@
-//! What each scrape reads of the modules, name, help and value in one line. What the webhook counts as it
-//! goes is in [`crate::record::metrics`].
+//! Metrics that each scrape reads from the modules: name, help and value in one place. Counters that the
+//! webhook increments are in [`crate::record::metrics`].
 
 use jiff::Timestamp;
 
@@ -36,7 +36,7 @@ pub(super) fn index(stats: &Stats) -> Vec<Reading> {
         ),
         Reading::gauge(
             "helm_guard_index_record_copies",
-            "Records of a release outside its namespace, while it has records there too; they do not count",
+            "Ignored records of a release outside its namespace, because it has records there too",
             stats.copies,
         ),
         Reading::gauge(
@@ -46,17 +46,17 @@ pub(super) fn index(stats: &Stats) -> Vec<Reading> {
         ),
         Reading::gauge(
             "helm_guard_index_outlined",
-            "Active revisions that are read anew for each request, because the index has no room for them",
+            "Active revisions that are read again for each request, because the index is full",
             stats.outlined,
         ),
         Reading::gauge(
             "helm_guard_index_over_budget",
-            "Active revisions that are not guarded, because the index has no room for them",
+            "Active revisions that are not guarded, because the index is full",
             stats.over_budget,
         ),
         Reading::gauge(
             "helm_guard_index_document_problems",
-            "Documents of active manifests that do not parse",
+            "Documents of active manifests that cannot be parsed",
             stats.document_problems,
         ),
         Reading::gauge(
@@ -108,14 +108,14 @@ pub(super) fn index(stats: &Stats) -> Vec<Reading> {
     readings
 }
 
-/// When a certificate expires, in seconds since 1970.
+/// Expiry of a certificate, in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expiry {
     pub(super) ca: Option<i64>,
     pub(super) leaf: Option<i64>,
 }
 
-/// The certificates, and how often they were read again: with success, and without.
+/// The certificates, and their reloads: successful and failed.
 pub(super) fn certificates(expiry: Expiry, (ok, error): (u64, u64)) -> Vec<Reading> {
     let samples = [("ca", expiry.ca), ("leaf", expiry.leaf)];
     let samples = samples.into_iter().filter_map(|(certificate, not_after)| {
@@ -140,7 +140,7 @@ pub(super) fn certificates(expiry: Expiry, (ok, error): (u64, u64)) -> Vec<Readi
     ]
 }
 
-/// The registration, where this process writes it.
+/// The registration, if this process writes it.
 pub(super) fn registration(registered: &RegistrationState) -> Vec<Reading> {
     vec![
         Reading::gauge(
@@ -171,7 +171,7 @@ pub(super) fn policy(state: &PolicyState, mode: &'static str) -> Vec<Reading> {
         ),
         Reading::gauge(
             "helm_guard_policy_last_reload_successful",
-            "Whether the latest policy is in force; if not, the last good one is",
+            "Whether the latest policy is in force; if not, the last valid one is",
             state.error.is_none(),
         ),
         Reading::gauge(
@@ -181,7 +181,7 @@ pub(super) fn policy(state: &PolicyState, mode: &'static str) -> Vec<Reading> {
         ),
         Reading::gauge(
             "helm_guard_policy_missing",
-            "Whether the GuardPolicy in force has vanished from the cluster",
+            "Whether the GuardPolicy in force is missing from the cluster",
             state.is_missing,
         ),
         Reading::results(
@@ -193,7 +193,7 @@ pub(super) fn policy(state: &PolicyState, mode: &'static str) -> Vec<Reading> {
     ]
 }
 
-/// What was lost on the way to where it is recorded.
+/// Records that were lost before they were written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lost {
     pub(super) events: u64,
@@ -253,13 +253,13 @@ pub(super) fn connections(stats: &accept::Stats) -> Vec<Reading> {
         ),
         counter(
             "helm_guard_connections_evicted",
-            "Connections closed to make room for another one",
+            "Connections closed in favor of a new one",
             stats.evicted(),
         ),
     ]
 }
 
-/// The releases, labeled as the alert rules that people already have expect it.
+/// The releases, with the labels that common alert rules expect.
 pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>) -> Vec<Reading> {
     let (mut releases, mut deployed) = (Vec::new(), Vec::new());
     for info in infos {

@@ -49,7 +49,7 @@ pub(super) fn recorder(
     }
 }
 
-/// A file that cannot be written to is found out here, before anybody relies on it.
+/// Opens the audit log at startup, so that a file that is not writable fails early.
 pub(super) fn audit_log(target: &AuditTarget, process: String) -> anyhow::Result<AuditLog> {
     Ok(match target {
         AuditTarget::StandardError => AuditLog::new(process, std::io::stderr()),
@@ -64,8 +64,7 @@ pub(super) fn audit_log(target: &AuditTarget, process: String) -> anyhow::Result
     })
 }
 
-/// The forecast is for whoever asks in the guard's own namespace. Out of the cluster there is none unless
-/// a flag says so.
+/// Writes the forecast to the guard's own namespace. Outside a cluster, only if a flag sets the namespace.
 pub(super) fn keep_forecast(
     config: &Config,
     client: &Client,
@@ -96,7 +95,7 @@ fn is_in_pod(config: &Config) -> bool {
         && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A name that no other replica has, with that of the pod in it for people.
+/// A unique name of this replica, which contains the name of the pod.
 pub(super) fn identity() -> anyhow::Result<String> {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helm-guard".to_owned());
     let key = key()?;

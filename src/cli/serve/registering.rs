@@ -1,4 +1,4 @@
-//! Certificate and registration, as the flags have them: from the first certificate to the end of the process.
+//! Certificate and registration, from the first certificate to the end of the process.
 
 use std::sync::Arc;
 
@@ -103,6 +103,6 @@ pub(super) async fn unregister(registrar: &Registrar, at_exit: Option<AtExit>) {
     }
     match registrar::unregister(registrar).await {
         Ok(done) => tracing::info!(?done, "unregistered"),
-        Err(error) => tracing::error!(%error, "the registration stays"),
+        Err(error) => tracing::error!(%error, "failed to remove the registration"),
     }
 }

@@ -1,10 +1,10 @@
-//! The tasks that run while reviews are answered, and what ends them.
+//! Background tasks, and how they end.
 
 use std::future::Future;
 
 use crate::webhook::shutdown::{Stop, Tasks};
 
-/// What runs beside the answering of reviews.
+/// Tasks that run in the background of reviews.
 #[derive(Default)]
 pub(super) struct BackgroundTasks {
     pub(super) tasks: Tasks,
@@ -12,9 +12,8 @@ pub(super) struct BackgroundTasks {
 }
 
 impl BackgroundTasks {
-    /// Starts a task that would go on for ever, and ends it when the guard has answered its last
-    /// review.
-    pub(super) fn keep<T>(
+    /// Starts a task that runs until the guard has answered its last review.
+    pub(super) fn spawn_until_drained<T>(
         &mut self,
         name: &'static str,
         task: impl Future<Output = T> + Send + 'static,

@@ -1,7 +1,7 @@
-//! Watches the guard itself, and tells people what it cannot do: it has not been ready for some time, its audit
-//! lines are not where they belong, its registration was changed or deleted.
+//! Watches the guard itself and sends alerts: it has not been ready for some time, audit lines cannot be
+//! written, or its registration was changed or deleted.
 //!
-//! Start at [`Conditions::weigh`], which is pure; the rest looks and tells.
+//! Start at [`Conditions::evaluate`], which is pure.
 
 use std::{
     sync::Arc,
@@ -17,22 +17,22 @@ use crate::{
     webhook::admin,
 };
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the conditions are evaluated.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a start, or an API server that is away, may keep a guard unready.
+/// How long a guard may be unready, because of a start or an unavailable API server.
 const UNREADY: Duration = Duration::from_secs(120);
 
-/// How long audit lines must be where they belong until that counts as repaired.
+/// How long audit lines must be written without errors to count as repaired.
 const REPAIRED: Duration = Duration::from_secs(60);
 
-/// How long replicas may take to follow a policy or a certificate, one after the other.
+/// How long replicas may take to pick up a policy or a certificate.
 const SETTLED: Duration = Duration::from_secs(15);
 
-/// How often what goes on is said again: sinks forget, and an alert stands for an hour.
-const SAY_AGAIN: Duration = Duration::from_secs(1800);
+/// How often a firing alert is repeated, because an alert expires after an hour.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(1800);
 
-/// Looks at the guard, and tells.
+/// Evaluates the conditions of the guard and sends alerts.
 pub(super) struct Watchdog {
     health: Health,
     recorder: Arc<Recorder>,
@@ -40,7 +40,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// `process` is the name of this one among its replicas.
+    /// `process` is the name of this replica.
     pub(super) fn new(health: Health, recorder: Arc<Recorder>, process: String) -> Self {
         let conditions = Conditions {
             process,
@@ -57,22 +57,22 @@ impl Watchdog {
 
     /// Does not return.
     pub(super) async fn run(mut self) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
-            let seen = self.look();
+            ticks.tick().await;
+            let seen = self.observe();
             let alerts = self
                 .conditions
-                .weigh(&seen, Instant::now(), Timestamp::now());
+                .evaluate(&seen, Instant::now(), Timestamp::now());
             for alert in alerts {
                 self.recorder.notice(alert).await;
             }
         }
     }
 
-    fn look(&self) -> WatchedCondition {
-        // A process that ends is not ready, and no reason to tell anybody.
+    fn observe(&self) -> WatchedCondition {
+        // A process that is shutting down is not ready, but this is no reason for an alert.
         let missing = self.health.checks().into_iter().filter_map(|check| {
             let admin::Health::Missing(what) = check.health else {
                 return None;
@@ -91,19 +91,19 @@ impl Watchdog {
     }
 }
 
-/// What a look shows.
+/// One observation.
 #[derive(Clone, Debug, Default)]
 struct WatchedCondition {
-    /// What the guard waits for.
+    /// Failed readiness checks.
     missing: Vec<String>,
     is_stalled: bool,
-    /// Audit lines that were not where they belong, since the start.
+    /// Audit lines that could not be written since the start.
     audit_errors: u64,
-    /// What others did to the registration.
+    /// Changes of the registration by others.
     registration: Vec<String>,
 }
 
-/// What goes on.
+/// The state of all conditions.
 #[derive(Debug)]
 struct Conditions {
     process: String,
@@ -113,11 +113,11 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn weigh(&mut self, seen: &WatchedCondition, now: Instant, at: Timestamp) -> Vec<Alert> {
+    fn evaluate(&mut self, seen: &WatchedCondition, now: Instant, at: Timestamp) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for what in &seen.registration {
-            let summary = format!("somebody else touched the webhook's registration: {what}");
-            // The second of two attempts is another matter than the first.
+            let summary = format!("the webhook registration was changed by somebody else: {what}");
+            // Each change is an alert of its own.
             let key = format!("{}/{what}", at.as_second());
             alerts.push(Alert::of_guard(
                 AlertKind::RegistrationChanged,
@@ -128,7 +128,7 @@ impl Conditions {
         }
         let process = self.process.clone();
         let own = |kind, summary: &str| Alert::of_guard(kind, &process, summary, at);
-        match self.ready.weigh(!seen.missing.is_empty(), now) {
+        match self.ready.evaluate(!seen.missing.is_empty(), now) {
             Some(Turn::Begins) => {
                 let what = seen.missing.join("; ");
                 let summary = format!("replica {process} has not been ready for some time: {what}");
@@ -142,16 +142,16 @@ impl Conditions {
         }
         let has_failed = seen.is_stalled || seen.audit_errors > self.audit_errors;
         self.audit_errors = seen.audit_errors;
-        match self.audit.weigh(has_failed, now) {
+        match self.audit.evaluate(has_failed, now) {
             Some(Turn::Begins) => {
                 let summary = format!(
-                    "audit lines of replica {process} are not where they belong; they are on standard \
-                     error, if anywhere"
+                    "replica {process} fails to write its audit log; lines go to standard error if \
+                     possible"
                 );
                 alerts.push(own(AlertKind::AuditFailing, &summary));
             }
             Some(Turn::Ends) => {
-                let summary = format!("the audit log of replica {process} takes lines again");
+                let summary = format!("replica {process} writes its audit log again");
                 alerts.push(own(AlertKind::AuditFailing, &summary).resolved());
             }
             None => {}
@@ -160,17 +160,17 @@ impl Conditions {
     }
 }
 
-/// Something that is told when it has lasted, and when it is over.
+/// A condition with an alert when it has lasted, and one when it is resolved.
 #[derive(Debug)]
 struct Condition {
     begins_after: Duration,
     ends_after: Duration,
-    /// Since when it is so without a break.
+    /// Since when it has held without interruption.
     since: Option<Instant>,
-    /// When it was so last.
+    /// When it last held.
     last: Option<Instant>,
-    /// When it was said last.
-    said: Option<Instant>,
+    /// When its alert was last sent.
+    last_sent: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,21 +186,21 @@ impl Condition {
             ends_after,
             since: None,
             last: None,
-            said: None,
+            last_sent: None,
         }
     }
 
-    /// What there is to say now.
-    fn weigh(&mut self, is_so: bool, now: Instant) -> Option<Turn> {
+    /// Updates the condition, and returns a change to report.
+    fn evaluate(&mut self, is_so: bool, now: Instant) -> Option<Turn> {
         if is_so {
             self.last = Some(now);
             let since = *self.since.get_or_insert(now);
             let has_lasted = now.duration_since(since) >= self.begins_after;
             let is_news = self
-                .said
-                .is_none_or(|said| now.duration_since(said) >= SAY_AGAIN);
+                .last_sent
+                .is_none_or(|sent| now.duration_since(sent) >= REPEAT_INTERVAL);
             if has_lasted && is_news {
-                self.said = Some(now);
+                self.last_sent = Some(now);
                 return Some(Turn::Begins);
             }
             return None;
@@ -209,7 +209,7 @@ impl Condition {
         let is_over = self
             .last
             .is_none_or(|last| now.duration_since(last) >= self.ends_after);
-        (is_over && self.said.take().is_some()).then_some(Turn::Ends)
+        (is_over && self.last_sent.take().is_some()).then_some(Turn::Ends)
     }
 }
 
@@ -227,20 +227,20 @@ mod tests {
         }
     }
 
-    /// What is said at each of these seconds.
-    fn said(looks: &[(u64, WatchedCondition)]) -> Vec<(u64, AlertKind, Status)> {
+    /// The alerts at each of these seconds.
+    fn alerts_of(looks: &[(u64, WatchedCondition)]) -> Vec<(u64, AlertKind, Status)> {
         let (mut conditions, start) = (conditions(), Instant::now());
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         for (second, seen) in looks {
             let now = start + Duration::from_secs(*second);
-            let alerts = conditions.weigh(seen, now, Timestamp::UNIX_EPOCH);
-            said.extend(
+            let alerts = conditions.evaluate(seen, now, Timestamp::UNIX_EPOCH);
+            sent.extend(
                 alerts
                     .iter()
                     .map(|alert| (*second, alert.kind, alert.status)),
             );
         }
-        said
+        sent
     }
 
     fn unready() -> WatchedCondition {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_is_not_ready_for_long_is_told_and_told_again_and_taken_back() {
+    fn the_not_ready_alert_is_delayed_repeated_and_resolved() {
         let looks = [
             (0, unready()),
             (119, unready()),
@@ -262,7 +262,7 @@ mod tests {
             (1924, WatchedCondition::default()),
         ];
         assert_eq!(
-            said(&looks),
+            alerts_of(&looks),
             [
                 (120, AlertKind::NotReady, Status::Firing),
                 (1920, AlertKind::NotReady, Status::Firing),
@@ -272,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_is_ready_now_and_then_begins_anew() {
+    fn a_ready_guard_resets_the_delay_of_the_alert() {
         let looks = [
             (0, unready()),
             (100, WatchedCondition::default()),
             (130, unready()),
             (200, unready()),
         ];
-        assert_eq!(said(&looks), []);
+        assert_eq!(alerts_of(&looks), []);
     }
 
     #[test]
-    fn audit_lines_that_go_astray_are_told_until_they_arrive_for_some_time() {
+    fn the_audit_alert_resolves_after_some_time_without_failures() {
         let failed = |audit_errors| WatchedCondition {
             audit_errors,
             ..WatchedCondition::default()
@@ -300,7 +300,7 @@ mod tests {
             (90, failed(1)),
         ];
         assert_eq!(
-            said(&looks),
+            alerts_of(&looks),
             [
                 (2, AlertKind::AuditFailing, Status::Firing),
                 (90, AlertKind::AuditFailing, Status::Resolved),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_do_to_the_registration_is_told() {
+    fn changes_of_the_registration_by_others_are_reported() {
         let seen = WatchedCondition {
             registration: vec![
                 "deleted; it was created again".to_owned(),
@@ -317,13 +317,13 @@ mod tests {
             ],
             ..WatchedCondition::default()
         };
-        let alerts = conditions().weigh(&seen, Instant::now(), Timestamp::UNIX_EPOCH);
+        let alerts = conditions().evaluate(&seen, Instant::now(), Timestamp::UNIX_EPOCH);
         let summaries: Vec<&str> = alerts.iter().map(|alert| &*alert.summary).collect();
         assert_eq!(
             summaries,
             [
-                "somebody else touched the webhook's registration: deleted; it was created again",
-                "somebody else touched the webhook's registration: changed: the rules; it was corrected",
+                "the webhook registration was changed by somebody else: deleted; it was created again",
+                "the webhook registration was changed by somebody else: changed: the rules; it was corrected",
             ]
         );
     }

@@ -1,7 +1,7 @@
-//! What would have to be in a policy for each row to pass: a preset that comes with the guard and is for
-//! that very identity, else an exemption that is no wider than what was seen.
+//! What a policy needs to allow each row: a preset for exactly this identity, or else an exemption that is
+//! no wider than the observed changes.
 //!
-//! Invariant: an exemption is only proposed if a policy with it compiles and lets the row pass.
+//! Invariant: an exemption is only proposed if a policy with it compiles and allows the row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,21 +22,21 @@ use serde_json::{Map, Value, json};
 
 use crate::record::forecast::{Act, RowKey};
 
-/// The most exemptions of a policy, and the most paths and releases of one (the definition says so).
+/// The most exemptions of a policy, and the most paths and releases of one, as in the CRD.
 const MOST_EXEMPTIONS: usize = 256;
 const MOST_PATHS: usize = 64;
 const MOST_RELEASES: usize = 256;
 
-/// The longest path that a policy takes.
+/// The longest path in a policy.
 const PATH_BYTES: usize = 1024;
 
-/// The longest name of an exemption, less what makes it unique.
+/// The longest name of an exemption, without its unique suffix.
 const NAME_LENGTH: usize = 56;
 
-/// The user name of a service account begins like this.
+/// The prefix of a service account's user name.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// What is said of an autoscaler that no release declares.
+/// The note on an undeclared autoscaler.
 const AUTOSCALER: &str =
     "allowed unless spec.presets.undeclaredAutoscalers is Deny: declare the autoscaler in a chart";
 
@@ -48,7 +48,7 @@ pub(super) enum Needs {
     Preset(&'static str),
     /// This exemption.
     Exemption(String),
-    /// No exemption can say it, and why.
+    /// No exemption can allow it, for this reason.
     Nothing(String),
 }
 
@@ -61,14 +61,14 @@ pub(super) struct Remedies {
     pub(super) needs: Vec<Needs>,
 }
 
-/// A part of an exemption: who, what kind, and whose.
+/// A part of an exemption: user, kind and release.
 type FieldPart<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
-/// Paths, whether Scale, whether Delete.
+/// Paths, and whether Scale and Delete are allowed.
 type Allowed<'a> = (BTreeSet<&'a str>, bool, bool);
 
 impl Remedies {
-    /// For rows, the most important first.
+    /// For rows, sorted by importance.
     pub(super) fn of(rows: &[&RowKey]) -> Self {
         let mut remedies = Self::default();
         let mut parts: BTreeMap<FieldPart<'_>, Allowed<'_>> = BTreeMap::new();
@@ -117,7 +117,7 @@ impl Remedies {
         remedies
     }
 
-    /// A policy with all of it, and nothing else.
+    /// A policy with exactly these presets and exemptions.
     pub(super) fn policy(&self) -> serde_json::Result<Value> {
         let presets: Vec<Value> = self
             .presets
@@ -141,8 +141,8 @@ impl Remedies {
     }
 }
 
-/// The same allowed to the same identity in several releases is one exemption: what it lets pass is no
-/// more than the sum of its parts.
+/// Merges parts that allow the same identity the same in several releases. The merged exemption allows no
+/// more than its parts.
 fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
     type Alike<'a> = (&'a str, &'a str, &'a str, Allowed<'a>);
     let mut alike: BTreeMap<Alike<'_>, Vec<ReleaseRef>> = BTreeMap::new();
@@ -196,7 +196,7 @@ fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
     exemptions
 }
 
-/// A name that says whom and what it is for, and that no other one has.
+/// A unique name made of the kind and the user.
 fn name(kind: &str, user: &str, names: &mut BTreeSet<String>) -> String {
     let user = user.strip_prefix(SERVICE_ACCOUNT).unwrap_or(user);
     let text = format!("{kind}-{user}").to_lowercase();
@@ -234,7 +234,7 @@ fn subjects(user: &str) -> Subjects {
     }
 }
 
-/// Whether an exemption that was made from rows is for this one.
+/// Whether an exemption that was built from rows covers this one.
 fn holds(exemption: &Exemption, what: &RowKey) -> bool {
     let is_kind = |kind: &GroupKind| kind.group == what.group && kind.kind == what.kind;
     let is_release = |release: &ReleaseRef| {
@@ -251,7 +251,7 @@ fn holds(exemption: &Exemption, what: &RowKey) -> bool {
         }
 }
 
-/// What a row needs, tried out: an exemption still without its name.
+/// What a row needs, verified by compiling it. The exemption has no name yet.
 fn need(what: &RowKey) -> Needs {
     let path = match what.act {
         Act::Change => match path(&what.field) {
@@ -278,7 +278,7 @@ fn need(what: &RowKey) -> Needs {
         place: ObjectPlace {
             group: &what.group,
             kind: &what.kind,
-            // No exemption that is proposed goes by it.
+            // Proposed exemptions do not depend on it.
             namespace: &what.namespace,
             release: &release,
             chart: "",
@@ -331,11 +331,11 @@ fn need(what: &RowKey) -> Needs {
     };
     match compiled.exemption(by, &object, act) {
         Some(_) => Needs::Exemption(String::new()),
-        None => Needs::Nothing("no exemption can name this identity or this field".to_owned()),
+        None => Needs::Nothing("an exemption cannot name this identity or field".to_owned()),
     }
 }
 
-/// The path, if a policy would read it as the same.
+/// The path, if a policy would parse it as the same path.
 fn path(field: &str) -> Result<FieldPath, &'static str> {
     const UNREAD: &str = "a policy cannot name this field";
     let path: FieldPath = field.parse().map_err(|_| UNREAD)?;

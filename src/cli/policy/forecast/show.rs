@@ -13,12 +13,12 @@ use crate::{
     record::forecast::{Act, Count, Forecast, RowKey, RowStats, total},
 };
 
-/// How a forecast is printed.
+/// Output format of a forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ForecastFormat {
     /// For people
     Table,
-    /// With all that is known
+    /// Table with all columns
     Wide,
     /// One JSON document
     Json,
@@ -26,7 +26,7 @@ pub enum ForecastFormat {
     Yaml,
 }
 
-/// What was counted, and by whom.
+/// The source of a forecast.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) counted: Forecast,
@@ -35,7 +35,7 @@ pub(super) struct Source {
     pub(super) unreadable: u64,
 }
 
-/// A forecast, cut to what was asked for.
+/// A forecast, filtered by the flags.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     from: Date,
@@ -53,12 +53,12 @@ struct Row<'a> {
     count: Count,
 }
 
-/// What Deny would have done.
+/// The effect that Deny would have had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
     requests: u64,
-    /// Of the requests, those that are in no row.
+    /// Requests that are not in any row.
     unlisted: u64,
     users: usize,
     releases: usize,
@@ -67,9 +67,9 @@ struct Summary {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReportDocument<'a> {
-    /// The first day that counts, UTC.
+    /// The first day, UTC.
     from: Date,
-    /// Since when is counted at all.
+    /// Start of counting.
     #[serde(skip_serializing_if = "Option::is_none")]
     counted_since: Option<Timestamp>,
     summary: Summary,
@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
         }
         if self.summary.unlisted > 0 {
             warnings.push(format!(
-                "{} requests are counted, but not listed: there were too many different ones",
+                "{} requests are counted but not listed, because there were too many different ones",
                 self.summary.unlisted
             ));
         }
@@ -158,12 +158,12 @@ impl<'a> Report<'a> {
             ForecastFormat::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
             ForecastFormat::Yaml => {
                 let policy = output::yaml(&self.remedies.policy()?);
-                format!("# {summary}\n# This is what would be needed to let it pass.\n{policy}")
+                format!("# {summary}\n# A policy that would allow it:\n{policy}")
             }
         })
     }
 
-    /// What Deny would have done.
+    /// One sentence about the effect of Deny.
     fn sentence(&self) -> String {
         let Summary {
             requests,
@@ -173,9 +173,9 @@ impl<'a> Report<'a> {
         } = self.summary;
         let of = |count: usize, one: &str| format!("{count} {one}{}", plural(count));
         let mut text = match (requests, unlisted) {
-            (0, _) => format!("Since {}, Deny would have refused nothing", self.from),
+            (0, _) => format!("Since {}, Deny would have denied nothing", self.from),
             _ => format!(
-                "Since {}, Deny would have refused {} of {} to {}",
+                "Since {}, Deny would have denied {} of {} to {}",
                 self.from,
                 of(usize::try_from(requests).unwrap_or(usize::MAX), "request"),
                 of(users, "user"),
@@ -187,7 +187,7 @@ impl<'a> Report<'a> {
             day > self.from
         });
         if let Some(since) = since {
-            let _ = write!(text, " (it is counted since {})", minute(since));
+            let _ = write!(text, " (counting since {})", minute(since));
         }
         text.push('.');
         text
@@ -203,7 +203,7 @@ impl<'a> Report<'a> {
                 row.what.manager.clone(),
                 row.count.fields.to_string(),
                 minute(row.seen.last).to_string(),
-                said(needs),
+                describe(needs),
             ]
         };
         let header = [
@@ -235,7 +235,7 @@ impl<'a> Report<'a> {
                 row.count.requests.to_string(),
                 minute(row.seen.first).to_string(),
                 minute(row.seen.last).to_string(),
-                said(needs),
+                describe(needs),
             ]
         };
         let header = [
@@ -308,7 +308,7 @@ fn field(what: &RowKey) -> String {
     }
 }
 
-fn said(needs: &Needs) -> String {
+fn describe(needs: &Needs) -> String {
     match needs {
         Needs::Preset(name) => format!("preset {name}"),
         Needs::Exemption(name) => format!("exemption {name}"),
@@ -316,7 +316,7 @@ fn said(needs: &Needs) -> String {
     }
 }
 
-/// Names come from clients: nothing of them may steer a terminal.
+/// Removes control characters, because names come from clients and must not control the terminal.
 fn printable(text: &str) -> String {
     let shown = |char: char| if char.is_control() { '\u{fffd}' } else { char };
     text.chars().map(shown).collect()

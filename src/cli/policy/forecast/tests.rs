@@ -91,8 +91,8 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
             "shop/other Deployment/web .spec.template.spec.containers[name=web].image \
              system:serviceaccount:ci:robot kubectl-edit 1 2026-11-21T03:00Z exemption deployment-ci-robot",
             "",
-            "Since 2026-11-15, Deny would have refused 7 requests of 4 users to 2 releases \
-             (it is counted since 2026-11-20T10:00Z).",
+            "Since 2026-11-15, Deny would have denied 7 requests of 4 users to 2 releases \
+             (counting since 2026-11-20T10:00Z).",
         ]
     );
 }
@@ -148,12 +148,12 @@ fn a_namespace_and_a_day_narrow_it() {
     let elsewhere = Report::of(&source, from(), Some("other"));
     let text = elsewhere.text(ForecastFormat::Table).unwrap();
     assert!(
-        text.starts_with("Since 2026-11-15, Deny would have refused nothing"),
+        text.starts_with("Since 2026-11-15, Deny would have denied nothing"),
         "{text}"
     );
     let later = Report::of(&source, "2026-11-22".parse().unwrap(), None);
     let text = later.text(ForecastFormat::Wide).unwrap();
-    assert_eq!(text, "Since 2026-11-22, Deny would have refused nothing.\n");
+    assert_eq!(text, "Since 2026-11-22, Deny would have denied nothing.\n");
 }
 
 #[rstest]
@@ -163,7 +163,7 @@ fn a_namespace_and_a_day_narrow_it() {
 #[case::everyone("system:authenticated", ".spec.a", "matches everyone")]
 #[case::nobody("", ".spec.a", "is empty")]
 #[case::pattern("b*b", ".spec.a", "names match exactly")]
-#[case::like_an_account("ops/robot", ".spec.a", "no exemption can name this identity")]
+#[case::like_an_account("ops/robot", ".spec.a", "an exemption cannot name this identity")]
 fn what_no_exemption_can_say_is_said_to_be_so(
     #[case] user: &str,
     #[case] field: &str,

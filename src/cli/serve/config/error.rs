@@ -10,7 +10,7 @@ use crate::webhook::{
 /// The most worker threads: more than any machine has CPUs.
 pub(super) const MAX_WORKER_THREADS: usize = 1024;
 
-/// A flag with a value that can not be used.
+/// A flag with an invalid value.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// `--break-glass-user`, `--break-glass-group` or `--runbook-url`
@@ -20,38 +20,38 @@ pub enum ConfigError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// `--drain-delay`
-    #[error("--drain-delay {0:?} is no duration of at most 10 minutes, such as 5s or 500ms")]
+    #[error("invalid --drain-delay {0:?}: expected a duration of at most 10m, e.g. 5s or 500ms")]
     DrainDelay(String),
     /// `--policy-grace`
-    #[error("--policy-grace {0:?} is no duration of at most a day, such as 5m or 90s")]
+    #[error("invalid --policy-grace {0:?}: expected a duration of at most 24h, e.g. 5m or 90s")]
     PolicyGrace(String),
     /// `--worker-threads`
-    #[error("--worker-threads {0} is not between 1 and {MAX_WORKER_THREADS}")]
+    #[error("invalid --worker-threads {0}: must be from 1 to {MAX_WORKER_THREADS}")]
     WorkerThreads(usize),
     /// `--log-level`
-    #[error("--log-level {0:?} is neither a level (error, warn, info, debug, trace) nor a filter")]
+    #[error("invalid --log-level {0:?}: expected error, warn, info, debug, trace, or a filter")]
     LogLevel(String),
     /// `--watch-namespace`
-    #[error("--watch-namespace {0:?} is no name of a namespace")]
+    #[error("invalid --watch-namespace {0:?}: not a valid namespace name")]
     Namespace(String),
     /// `--owner-cluster-role`
-    #[error("--owner-cluster-role {0:?} is not a valid name of a ClusterRole")]
+    #[error("invalid --owner-cluster-role {0:?}: not a valid name of a ClusterRole")]
     OwnerClusterRole(String),
     /// `--tolerate-namespace-requirements`
     #[error("--tolerate-namespace-requirements: {0}")]
     ToleratedLabel(#[source] ToleratedLabelError),
     /// `--guard-namespace`
-    #[error("--guard-namespace {0:?} is no name of a namespace")]
+    #[error("invalid --guard-namespace {0:?}: not a valid namespace name")]
     GuardNamespace(String),
     /// `--own-release`
-    #[error("--own-release {0:?} is not NAMESPACE/NAME")]
+    #[error("invalid --own-release {0:?}: expected NAMESPACE/NAME")]
     OwnRelease(String),
     /// `--fail-closed-namespaces`
     #[error("--fail-closed-namespaces {0:?}: {1}")]
     FailClosed(String, #[source] FailClosedError),
-    /// Nothing says where the certificate comes from.
+    /// No flag says where the certificate comes from.
     #[error(
-        "no certificate to serve with: give --register-url, --register-service, or --tls-cert and --tls-key"
+        "no certificate to serve with: use --register-url, --register-service, or --tls-cert and --tls-key"
     )]
     NoCertificate,
 }

@@ -1,4 +1,4 @@
-//! What the value of a flag means, and its limits.
+//! Parses the values of flags and checks their limits.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -17,10 +17,10 @@ use tracing_subscriber::EnvFilter;
 use super::error::{ConfigError, MAX_WORKER_THREADS};
 use crate::{cli::serve::args::Serve, webhook::endpoint::Endpoint};
 
-/// The longest drain delay: beyond it every orchestrator has long killed the process.
+/// The longest drain delay. Orchestrators kill the process long before.
 pub(super) const MAX_DRAIN_DELAY: Duration = Duration::from_secs(600);
 
-/// The longest that a vanished policy is kept without `--require-policy`.
+/// The longest time that a missing policy stays in force without `--require-policy`.
 pub(super) const MAX_POLICY_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// A container without a CPU limit sees all cores of its node, and each worker takes memory.
@@ -52,7 +52,7 @@ pub(super) fn own_release(given: &str) -> Result<Own, ConfigError> {
     }
 }
 
-/// The policy that the flags amount to.
+/// The policy from the flags.
 pub(super) fn policy(args: &Serve) -> Result<Policy, PolicyError> {
     let subjects = Subjects {
         users: args.break_glass_users.clone(),
@@ -66,7 +66,7 @@ pub(super) fn policy(args: &Serve) -> Result<Policy, PolicyError> {
     Policy::compile(&GuardPolicySpec {
         mode: args.mode,
         break_glass: BreakGlass {
-            // Nobody named is nobody, and no identity that another policy lacks.
+            // Without names, there is no entry that would differ from another policy.
             identities: (identity.subjects != Subjects::default())
                 .then_some(identity)
                 .into_iter()
@@ -78,8 +78,8 @@ pub(super) fn policy(args: &Serve) -> Result<Policy, PolicyError> {
     })
 }
 
-/// A bare level is about this program; its libraries only speak up from `warn`, since at `debug`
-/// they would print requests.
+/// A bare level applies to this program. Libraries log from `warn`, because at `debug` they print
+/// requests.
 pub(super) fn filter(level: &str) -> Result<String, ConfigError> {
     let directives = match level.to_ascii_lowercase().as_str() {
         word @ ("error" | "warn" | "info" | "debug" | "trace") => {

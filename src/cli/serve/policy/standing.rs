@@ -1,4 +1,4 @@
-//! What is known of the policy in force, for probes and metrics.
+//! The status of the policy in force, for probes and metrics.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::webhook::admin::Health;
 
-/// Where the policy comes from that is in force.
+/// The source of the policy in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli::serve) enum Origin {
     #[default]
@@ -17,7 +17,7 @@ pub(in crate::cli::serve) enum Origin {
 }
 
 impl Origin {
-    /// The word in metrics.
+    /// The name in metrics.
     pub(in crate::cli::serve) fn as_str(self) -> &'static str {
         match self {
             Self::Flags => "flags",
@@ -35,11 +35,11 @@ impl Origin {
     }
 }
 
-/// Which policy it is.
+/// The identity of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli::serve) struct Loaded {
     pub(in crate::cli::serve) origin: Origin,
-    /// An object that is made anew begins again at generation 1.
+    /// A recreated object has another uid and starts again at generation 1.
     pub(in crate::cli::serve) uid: String,
     pub(in crate::cli::serve) generation: i64,
 }
@@ -53,27 +53,27 @@ impl Loaded {
     }
 }
 
-/// Which policy is in force, and what is wrong with what should be.
+/// The policy in force, and the problems of the latest one.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cli::serve) struct PolicyState {
     pub(in crate::cli::serve) loaded: Loaded,
-    /// Whether it has been found out what there is.
+    /// Whether the policy has been read.
     pub(in crate::cli::serve) has_looked: bool,
-    /// Whether the guard is to work without an object.
+    /// Whether an object is required.
     pub(in crate::cli::serve) is_required: bool,
-    /// Whether the object of the policy in force has vanished.
+    /// Whether the object of the policy in force is missing.
     pub(in crate::cli::serve) is_missing: bool,
-    /// In what the flags are laxer than the object that was there before.
-    pub(in crate::cli::serve) laxer: Option<String>,
+    /// Where the flags are less strict than the previous object.
+    pub(in crate::cli::serve) less_strict: Option<String>,
     /// Why nothing is evaluated.
     pub(in crate::cli::serve) suspension: Option<Suspension>,
-    /// What is wrong with what was read last.
+    /// The error of the policy that was read last.
     pub(in crate::cli::serve) error: Option<String>,
     pub(in crate::cli::serve) taken: u64,
     pub(in crate::cli::serve) refused: u64,
 }
 
-/// What is known of the policy in force.
+/// The shared status of the policy in force.
 #[derive(Debug, Default)]
 pub(in crate::cli::serve) struct PolicyStatus(Mutex<PolicyState>);
 
@@ -89,20 +89,20 @@ impl PolicyStatus {
     pub(in crate::cli::serve) fn health(&self) -> Health {
         let state = self.get();
         if state.has_looked && state.is_required && state.loaded.origin == Origin::Flags {
-            let absent = "there is no GuardPolicy, and --require-policy is given".to_owned();
+            let absent = "there is no GuardPolicy, but --require-policy is set".to_owned();
             return Health::Missing(state.error.unwrap_or(absent));
         }
         if let Some(error) = state.error {
             return Health::Degraded(error);
         }
         if state.is_missing {
-            let what = "the GuardPolicy has vanished; the last good one is in force";
+            let what = "the GuardPolicy is missing; the last valid one is in force";
             return Health::Degraded(what.to_owned());
         }
-        match (state.loaded.origin, state.laxer) {
+        match (state.loaded.origin, state.less_strict) {
             _ if !state.has_looked => Health::Missing("not read yet".to_owned()),
-            (Origin::Flags, Some(laxer)) => Health::Degraded(format!(
-                "the GuardPolicy is gone, and the flags in force are laxer: {laxer}"
+            (Origin::Flags, Some(less_strict)) => Health::Degraded(format!(
+                "the GuardPolicy is gone, and the flags in force are less strict: {less_strict}"
             )),
             (Origin::Flags, None) => {
                 Health::Noted("there is no GuardPolicy, the flags are in force".to_owned())
@@ -116,7 +116,7 @@ impl PolicyStatus {
         self.0.lock().suspension.as_ref().map(ToString::to_string)
     }
 
-    /// Until it is known what there is: a guard must not refuse what the policy would let pass.
+    /// Waits until the policy is read: a guard must not deny what the policy would allow.
     pub(in crate::cli::serve) async fn known(&self) {
         while matches!(self.health(), Health::Missing(_)) {
             tokio::time::sleep(Duration::from_millis(50)).await;

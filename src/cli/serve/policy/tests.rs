@@ -24,7 +24,7 @@ async fn turns(condition: impl Fn() -> bool) {
         if condition() {
             return;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     panic!("it never came about");
 }
