@@ -180,9 +180,9 @@ mod tests {
     #[rstest]
     #[case::all_is_well(&[Health::Ok, Health::Ok], 200, "[+]index ok\n[+]certificate ok\nready\n")]
     #[case::degraded_is_ready(
-        &[Health::Degraded("the records of namespace a can not be read".into())],
+        &[Health::Degraded("the records of namespace a cannot be read".into())],
         200,
-        "[!]index degraded: the records of namespace a can not be read\nready\n"
+        "[!]index degraded: the records of namespace a cannot be read\nready\n"
     )]
     #[case::missing_is_not(
         &[Health::Missing("3 of 5 records seen".into()), Health::Ok],

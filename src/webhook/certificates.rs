@@ -1,6 +1,6 @@
 //! Self-signed certificates: a CA that signs one leaf, and whose key is then dropped.
 //!
-//! [`issue`] creates both. The CA's key never leaves the function, so nobody can sign with it
+//! [`issue`] creates both. The CA's key never leaves the function, so it cannot be used to sign anything
 //! later. A renewal creates a new CA, and its bundle includes the previous CA, so that clients
 //! accept the old leaf while a replica serves it. If replicas must share a leaf, it is stored in a
 //! Secret: [`secret`].
@@ -29,7 +29,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 
 /// A certificate could not be created.
 #[derive(Debug, Error)]
-#[error("failed to make a certificate for {name}: {source}")]
+#[error("failed to create a certificate for {name}: {source}")]
 pub struct IssueError {
     /// The first name of the certificate.
     pub name: String,

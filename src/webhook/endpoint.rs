@@ -31,7 +31,7 @@ pub enum Endpoint {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
     /// The API server accepts `https` URLs without user, query and fragment only.
-    #[error("failed to use {url:?} as the webhook's URL: {why}")]
+    #[error("invalid webhook URL {url:?}: {why}")]
     Url {
         /// As given.
         url: String,
@@ -39,7 +39,7 @@ pub enum EndpointError {
         why: &'static str,
     },
     /// It is not two DNS labels with a slash between them.
-    #[error("failed to use {given:?} as the webhook's Service: expected NAMESPACE/NAME")]
+    #[error("invalid webhook Service {given:?}: expected NAMESPACE/NAME")]
     Service {
         /// As given.
         given: String,

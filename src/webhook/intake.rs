@@ -208,7 +208,7 @@ impl Intake {
             match reading.next(until).await {
                 Next::Chunk(chunk) if whole.len() + chunk.len() > limit => {
                     reading.head.append(&whole);
-                    reading.keep(&chunk);
+                    reading.store(&chunk);
                     drop((whole, held));
                     let size = reading.received;
                     return reading
@@ -317,8 +317,8 @@ impl Reading {
         }
     }
 
-    /// Keeps the part of a chunk that belongs to the head or, as far as is known, to the end.
-    fn keep(&mut self, chunk: &[u8]) {
+    /// Stores the part of a chunk that belongs to the head or the end.
+    fn store(&mut self, chunk: &[u8]) {
         self.head.append(chunk);
         let end = chunk.len().saturating_sub(TAIL_BYTES);
         self.tail
@@ -336,7 +336,7 @@ impl Reading {
         let until = before(deadline, RESERVE_FOR_RECORDS);
         loop {
             match self.next(until).await {
-                Next::Chunk(chunk) => self.keep(&chunk),
+                Next::Chunk(chunk) => self.store(&chunk),
                 Next::End | Next::Late => break,
                 Next::Failed => return Err(EnvelopeError::Unreceived),
             }

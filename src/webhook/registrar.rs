@@ -5,7 +5,7 @@
 //! let first = registrar::start(&registrar).await?;    // before the listener answers
 //! // … wait for the index, start to listen …
 //! tasks.spawn("certificate and registration", registrar::run(registrar.clone(), first, stop));
-//! // … at the end, if asked for …
+//! // … at exit, if configured …
 //! registrar::unregister(&registrar).await?;
 //! ```
 //!
@@ -13,8 +13,8 @@
 //! CA, so the old leaf of other replicas stays valid. In the other order, each call fails until the
 //! registration is written, and a failed call is an unguarded write.
 //!
-//! Start at [`run`]. The certificate is in `certificate`, one look at the registration in `register`, what is
-//! known of it in `state`.
+//! Start at [`run`]. `certificate` has the certificate, `register` one reconciliation of the registration,
+//! `state` its status.
 
 use std::{
     sync::Arc,
@@ -58,27 +58,27 @@ use live::Changes;
 use register::{Announced, Outcome, register};
 pub use state::RegistrationState;
 
-/// For one look or write, all its requests together. The client has no time-out of its own that is
-/// short enough: its connections also carry watches.
+/// Time limit of one reconciliation, all requests together. The client has no timeout that is short
+/// enough, because its connections also carry watches.
 const API_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often the registrar looks, and how long it waits for others.
+/// The intervals of the registrar, and how long it waits for others.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// Between two looks at the source of the certificate.
+    /// Interval between checks of the certificate's source.
     pub certificate: Duration,
-    /// Between two looks at the registration.
+    /// Interval between checks of the registration.
     pub registration: Duration,
-    /// Until API servers know a new CA, before its leaf is served. They watch their webhook configurations; a
-    /// slow one gets as long as a mounted Secret takes.
+    /// Time for API servers to notice a new CA before its leaf is served. They watch their webhook
+    /// configurations; a slow one gets as much time as the update of a mounted Secret takes.
     pub ca_propagation: Duration,
-    /// Until they know the versions to convert objects to.
+    /// Time for API servers to notice the versions to convert objects to.
     pub propagation: Duration,
-    /// After somebody else has changed the registration: a controller that does so again and again must not
-    /// keep the guard writing.
+    /// Delay after a change of the registration by others, so that a controller that changes it all the time
+    /// does not make the guard write all the time.
     pub after_a_change: Duration,
-    /// How long an older guard that leads leaves alone what a newer one wrote. A rollout is over by then: what
-    /// leads is the version that is meant to run.
+    /// How long an older leader does not change what a newer guard wrote. After this time, the rollout is over,
+    /// and the leader has the intended version.
     pub before_undoing_newer: Duration,
 }
 
@@ -95,42 +95,42 @@ impl Default for Intervals {
     }
 }
 
-/// What to keep valid and registered, and with what.
+/// Reconciles the certificate and the registration.
 #[derive(Clone)]
 pub struct Registrar {
-    /// Where the certificate comes from.
+    /// The source of the certificate.
     pub source: CertificateSource,
-    /// Where the API server calls; none if nothing is issued or registered here (files only).
+    /// The address that the API server calls; `None` if nothing is issued or registered here (files only).
     pub endpoint: Option<Endpoint>,
-    /// Writes the ValidatingWebhookConfiguration; none to leave registration to others.
+    /// Writes the ValidatingWebhookConfiguration; `None` if it is applied by other means.
     pub client: Option<Client>,
-    /// What the listener serves.
+    /// The certificate of the listener.
     pub serving: Arc<ServingCertificate>,
-    /// What is known of the registration.
+    /// The status of the registration.
     pub state: Arc<RegistrationState>,
-    /// The paths that are answered.
+    /// The accepted paths.
     pub paths: Arc<Paths>,
-    /// The versions to convert to, and which of them are in place.
+    /// The versions to convert to, and which of them are registered.
     pub conversions: Arc<Conversions>,
-    /// The policy in force: it names the users and groups whose every request is recorded.
+    /// The policy in force, with the users and groups whose requests are all recorded.
     pub policy: Live,
-    /// The namespaces where a request is denied if no replica answers.
+    /// The namespaces that fail closed.
     pub fail_closed: Option<FailClosed>,
-    /// What stays of what others add to the registration.
+    /// The foreign requirements that stay in the registration.
     pub foreign: ForeignRequirements,
-    /// Whether this replica leads.
+    /// Whether this replica is the leader.
     pub role: watch::Receiver<Role>,
-    /// The installation that this guard is part of, as far as the flags say.
+    /// The installation that this guard is part of, if the flags set it.
     pub installation: Option<Installation>,
     /// The name of the ClusterRole that owns the registration.
     pub owner: Option<String>,
-    /// Whether it replaces what another installation wrote, until it was registered once.
+    /// Whether it replaces the registration of another installation, until it was registered once.
     pub takeover: Takeover,
-    /// How often it looks.
+    /// The intervals.
     pub intervals: Intervals,
 }
 
-/// Gets the first certificate and serves it. An error here is final: there is nothing to serve.
+/// Gets the first certificate and serves it. An error here is final, because there is nothing to serve.
 /// [`run`] takes the result.
 pub async fn start(registrar: &Registrar) -> Result<Pair, CertificateError> {
     let pair = certificate::first(registrar).await?;
@@ -146,9 +146,9 @@ pub async fn start(registrar: &Registrar) -> Result<Pair, CertificateError> {
     Ok(pair)
 }
 
-/// Registers, then keeps certificate and registration as they should be until `stop`. Call it when the
-/// listener answers and the index is complete: from the registration on, calls come. Errors are logged,
-/// counted and tried again.
+/// Registers, then reconciles certificate and registration until `stop`. Call it when the listener answers
+/// and the index is complete, because the registration starts the calls. Errors are logged, counted and
+/// retried.
 pub async fn run(registrar: Registrar, first: Pair, stop: CancellationToken) {
     let changes = Changes::default();
     tokio::select! {
@@ -207,7 +207,7 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
     }
 }
 
-/// Whether the policy names other emergency identities than before.
+/// Whether the emergency identities of the policy have changed.
 fn follow_identities(registrar: &Registrar, watched: &mut Watched) -> bool {
     let named = registrar.watched();
     if named == *watched {
@@ -224,8 +224,8 @@ fn follow_identities(registrar: &Registrar, watched: &mut Watched) -> bool {
     true
 }
 
-/// Removes the registration for good, if it is ours: [`run`] may still run and will not restore it. Call it
-/// before the listener stops answering.
+/// Removes the registration permanently, if it is ours: [`run`] may still run and will not restore it. Call
+/// it before the listener stops answering.
 pub async fn unregister(registrar: &Registrar) -> Result<Unregistered, RegistrationError> {
     let announced = Announced {
         ca_bundle: registrar.serving.ca_bundle(),

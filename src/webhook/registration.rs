@@ -1,13 +1,12 @@
-//! The ValidatingWebhookConfiguration `helm-guard`: what the API server calls the guard for, where, and which
-//! CA it trusts there.
+//! The ValidatingWebhookConfiguration `helm-guard`: for which requests the API server calls the guard, at which
+//! address, and which CA it trusts.
 //!
 //! [`configuration`] is the wanted state, and is pure. `writing` writes it. Entries for objects are in `objects`,
 //! their match conditions in `conditions`, entries for records, namespaces and CRDs in
 //! `release_infrastructure`, those that fail closed in [`closed`], and those for single API versions in [`pins`].
 //!
-//! Invariant: whatever is excluded here is excluded by something that no client can choose, such as an exact
-//! user name, and never by labels, annotations or owner references of the object. An excluded request costs
-//! nothing, and is never seen.
+//! Invariant: requests are only excluded by properties that no client can choose, such as an exact user name,
+//! and never by labels, annotations or owner references of the object. The guard never sees an excluded request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,44 +66,44 @@ pub const CONFIGURATION_NAME: &str = "helm-guard";
 pub const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
 /// The entry that sees policies.
 pub const POLICIES_WEBHOOK: &str = "policies.helm-guard.dev";
-/// How long the API server waits for an answer. Short, because the waits of all webhooks add up, and because
+/// How long the API server waits for an answer. Short, because the delays of all webhooks add up, and because
 /// with `failurePolicy: Ignore` a dead guard costs each write this much.
 pub const TIMEOUT_SECONDS: i32 = 3;
 
 /// As a label and as an annotation, it tells the AKS admissions enforcer to leave the configuration as it is.
 const ENFORCER_DISABLED: &str = "admissions.enforcer/disabled";
-/// Set on each Namespace by the API server itself, so nobody can remove or forge it.
+/// The API server sets it on each Namespace, so it cannot be removed or forged.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// What is registered.
+/// The wanted registration.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Where the API server calls.
+    /// The address that the API server calls.
     pub endpoint: Endpoint,
-    /// PEM of the CAs it shall trust there; none for its own trust store.
+    /// PEM of the CAs that it trusts; `None` for its own trust store.
     pub ca_bundle: Option<String>,
-    /// Makes the secret path of each entry.
+    /// Derives the secret path of each entry.
     pub paths: PathKey,
-    /// The versions that the API server shall convert objects to.
+    /// The versions that the API server converts objects to.
     pub pins: Wanted,
-    /// Whose every request is put on record.
+    /// The users and groups whose requests are all recorded.
     pub watched: Watched,
-    /// Where a request that nobody answers is refused.
+    /// The namespaces that fail closed.
     pub fail_closed: Option<FailClosed>,
-    /// What stays of what others add to its entries.
+    /// The foreign requirements that stay in its entries.
     pub foreign: ForeignRequirements,
-    /// How much of it this guard may change.
+    /// What this guard may change.
     pub mandate: Mandate,
-    /// What owns it.
+    /// The owner.
     pub owner: Owner,
-    /// The installation that this guard is part of; none for one outside of the cluster.
+    /// The installation that this guard is part of; `None` outside a cluster.
     pub installation: Option<Installation>,
-    /// Whether it replaces what another installation wrote.
+    /// Whether it replaces the registration of another installation.
     pub takeover: Takeover,
 }
 
 impl Registration {
-    /// Without anything that is optional.
+    /// A registration without optional parts.
     pub fn new(endpoint: Endpoint, paths: PathKey) -> Self {
         Self {
             endpoint,
@@ -153,7 +152,7 @@ pub fn configuration(
         annotations.insert(INSTALLATION.to_owned(), installation.to_string());
     }
     if registration.foreign.handling == Handling::Report {
-        // Entries of versions come and go, and all have the same conditions.
+        // Entries of versions are added and removed with releases, and all have the same conditions.
         let version = Pin::example().entry(registration);
         let own = webhooks.iter().filter(|entry| !is_pin(entry));
         let own = foreign::fingerprints(own.chain(&version));
@@ -180,8 +179,8 @@ fn of_helm() -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.to_owned(), "Helm".to_owned())])
 }
 
-/// What depends on the policy: how long, for whom, who may approve. That a grant is made and approved in
-/// one's own name, the API server sees to itself, also while the guard is away: see
+/// Validates what depends on the policy: duration, subjects and approvers. The API server itself ensures that
+/// users request and approve grants in their own name, even while the guard is down: see
 /// `deploy/manifests/60-admission-policies.yaml`.
 fn grants(registration: &Registration) -> ValidatingWebhook {
     let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
@@ -198,8 +197,8 @@ fn grants(registration: &Registration) -> ValidatingWebhook {
     }
 }
 
-/// A policy that cannot be meant is refused when it is written. Not by all means: a guard that is down
-/// must not stand between a cluster and a laxer policy, and it never takes a wrong one over anyway.
+/// Invalid policies are rejected, but the entry fails open: a guard that is down must not block a less strict
+/// policy, and it never puts an invalid one in force anyway.
 fn policies(registration: &Registration) -> ValidatingWebhook {
     let words = |word: &str| Some(vec![word.to_owned()]);
     let operations = ["CREATE", "UPDATE"].map(str::to_owned).to_vec();
@@ -231,9 +230,8 @@ fn entry(
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
-        // Written out although they are the defaults: an empty selector matches everything. No
-        // namespace is left out: what the guard must not stand in the way of is known by its release
-        // (`guard::own`).
+        // Explicit, although they are the defaults: an empty selector matches everything. No namespace is
+        // excluded: the guard's own objects are exempt by their release (`guard::own`).
         namespace_selector: Some(LabelSelector::default()),
         object_selector: Some(LabelSelector::default()),
         rules: Some(vec![RuleWithOperations {

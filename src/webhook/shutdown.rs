@@ -88,7 +88,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on, these signals do not terminate the process by themselves.
+    /// From now on, these signals no longer terminate the process.
     pub fn install() -> Result<Self, ShutdownError> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
@@ -184,7 +184,7 @@ pub async fn run(
                 Ok(Drained::Cut(left)) => {
                     tracing::warn!(left, "closed connections after the drain timeout");
                 }
-                Err(error) => tracing::error!(%error, "the server did not end by itself"),
+                Err(error) => tracing::error!(%error, "the server ended unexpectedly"),
             }
         }
         stop.finish.cancel();

@@ -74,11 +74,14 @@ fn foreign_requirements_stay_and_are_reported() {
     reported(&guard, 2);
     let readiness = guard.admin_get("/readyz");
     assert_eq!(readiness.status, 200);
-    for text in ["asks only where team NotIn (none)", "\"not-by-me\""] {
+    for text in [
+        "only covers namespaces where team NotIn (none)",
+        "\"not-by-me\"",
+    ] {
         assert!(readiness.body.contains(text), "{readiness:?}");
     }
     guard.await_log("a warning", |line| {
-        line["message"] == "leaving requirements that others added to the registration"
+        line["message"] == "keeping requirements that others added to the registration"
     });
 
     // The guard corrects the rest, and they stay.
@@ -89,7 +92,7 @@ fn foreign_requirements_stay_and_are_reported() {
     assert!(conditions.as_array().unwrap().contains(&condition));
     let corrections = guard.log().into_iter();
     let corrections =
-        corrections.filter(|line| line["message"] == "corrected the webhook's registration");
+        corrections.filter(|line| line["message"] == "corrected the webhook registration");
     assert_eq!(corrections.count(), 1, "only the timeout was corrected");
     denies(&scene);
     assert!(guard.stop().is_some_and(|status| status.success()));

@@ -67,7 +67,7 @@ fn a_second_installation_waits_until_the_first_one_is_gone() {
     waits_for(&waiting, &first, 503);
     denies(&first);
     let writes = |guard: &Guard| {
-        let line = |line: &&Value| line["message"] == "corrected the webhook's registration";
+        let line = |line: &&Value| line["message"] == "corrected the webhook registration";
         guard.log().iter().filter(line).count()
     };
     assert_eq!([writes(&registered), writes(&waiting)], [0, 0]);

@@ -89,7 +89,7 @@ fn denials(guard: &Guard) -> f64 {
 }
 
 fn corrections(guard: &Guard) -> usize {
-    let said = |line: &&Value| line["message"] == "corrected the webhook's registration";
+    let said = |line: &&Value| line["message"] == "corrected the webhook registration";
     guard.log().iter().filter(said).count()
 }
 

@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// The longest pause between two attempts to get the first certificate.
+/// The longest backoff between attempts to get the first certificate.
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
-/// Where the certificate comes from.
+/// The source of the certificate.
 #[derive(Clone)]
 pub enum CertificateSource {
-    /// Files that somebody else renews (`--tls-cert`, `--tls-key`).
+    /// Files that are renewed by other means (`--tls-cert`, `--tls-key`).
     Files(Files),
-    /// Issued here, for this process alone (`--register-url`).
+    /// Issued here, only for this process (`--register-url`).
     Memory,
     /// Issued here, shared with the other replicas in a Secret (`--register-service`).
     Secret {
@@ -65,7 +65,7 @@ pub enum CertificateError {
     /// Issued here.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// There is one, and it cannot be served.
+    /// The certificate cannot be served.
     #[error("failed to serve the certificate from {from}: {source}")]
     Tls {
         /// Its source.
@@ -73,15 +73,15 @@ pub enum CertificateError {
         /// Why.
         source: TlsError,
     },
-    /// A certificate is to be issued, and no flag says for which name.
+    /// A certificate must be issued, but no flag says for which name.
     #[error(
-        "failed to issue a serving certificate: neither a URL nor a Service to register is given"
+        "failed to issue a serving certificate: neither --register-url nor --register-service is set"
     )]
     NoEndpoint,
 }
 
 impl CertificateError {
-    /// Whether the same may succeed later without a change: the API server did not answer, or was not able to.
+    /// Whether a retry may succeed: the API server did not answer, or had an internal error.
     fn is_temporary(&self) -> bool {
         match self {
             Self::Secret(SecretError::Unanswered { .. } | SecretError::Contended { .. }) => true,
@@ -93,8 +93,8 @@ impl CertificateError {
     }
 }
 
-/// The first pair. Temporary errors are retried without end: a control plane that comes back must not find
-/// the guard in the pauses of a crash loop. A refusal of the API server is final.
+/// The first pair. Temporary errors are retried forever, so that the guard is not in crash loop backoff when
+/// the control plane comes back. A denial by the API server is final.
 pub(super) async fn first(registrar: &Registrar) -> Result<Pair, CertificateError> {
     let mut pause = registrar.intervals.after_a_change;
     let mut last_logged = None;
@@ -130,10 +130,10 @@ pub(super) fn install(
     })
 }
 
-/// The pair that is served.
+/// The served pair.
 pub(super) struct CertificateInUse {
     pair: Pair,
-    /// The last error of the source: a lasting one is logged and counted once.
+    /// The last error of the source. A lasting error is logged and counted once.
     last_error: Option<String>,
 }
 
@@ -149,11 +149,11 @@ impl CertificateInUse {
         &self.pair
     }
 
-    /// Serves what the source has, if it is new; whether it was.
+    /// Serves the pair of the source, if it is new. Returns whether it was.
     pub(super) async fn renew(&mut self, registrar: &Registrar) -> bool {
         let now = SystemTime::now();
         let next = current(registrar, Some(&self.pair), now).await;
-        // A pair that cannot be served must not change what the API server trusts.
+        // A pair that cannot be served must not change the CAs that the API server trusts.
         let checked = next.map_err(|error| error.to_string()).and_then(|next| {
             if next != self.pair {
                 tls::check(&next, now).map_err(|error| error.to_string())?;
@@ -167,7 +167,7 @@ impl CertificateInUse {
             }
             Ok(next) => self.replace(registrar, next, now).await,
             Err(error) => {
-                self.keep(registrar, error);
+                self.report_failure(registrar, error);
                 false
             }
         }
@@ -204,7 +204,7 @@ impl CertificateInUse {
         true
     }
 
-    fn keep(&mut self, registrar: &Registrar, error: String) {
+    fn report_failure(&mut self, registrar: &Registrar, error: String) {
         if self.last_error.as_ref() == Some(&error) {
             return;
         }
@@ -215,7 +215,7 @@ impl CertificateInUse {
     }
 }
 
-/// What the source has now. One in memory has what is served, until that is due for renewal.
+/// The current pair of the source. Without storage, it is the served pair until that is due for renewal.
 pub(super) async fn current(
     registrar: &Registrar,
     served: Option<&Pair>,

@@ -1,7 +1,7 @@
-//! The registration as it is in the cluster, watched, so that changes by others are corrected at once,
-//! and the paths in it are answered at once.
+//! Watches the registration in the cluster, so that changes by others are corrected, and its paths
+//! accepted, at once.
 //!
-//! If it cannot be watched, it is still looked at from time to time.
+//! If it cannot be watched, it is still read from time to time.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,13 @@ use crate::webhook::registration::CONFIGURATION_NAME;
 pub(super) struct Changes(Notify);
 
 impl Changes {
-    /// Returns after the next change, those of `pause` taken together.
+    /// Returns after the next change. Changes within `pause` are combined.
     pub(super) async fn changed(&self, pause: Duration) {
         self.0.notified().await;
         sleep(pause).await;
     }
 
-    /// Watches without end, if there is something to register.
+    /// Watches forever, if there is something to register.
     pub(super) async fn follow(&self, registrar: &Registrar) {
         let Some(client) = registrar.client.clone() else {
             return std::future::pending().await;
@@ -58,7 +58,7 @@ impl Changes {
                 }
                 Err(error) => {
                     is_failing = true;
-                    tracing::warn!(%error, "failed to watch the registration: looking at it every minute");
+                    tracing::warn!(%error, "failed to watch the registration, reading it every minute");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! One look at the registration: what is wanted, what was done, and what it means for calls.
+//! One reconciliation of the registration: the wanted state, the changes, and the effect on calls.
 
 use kube::Client;
 use tokio::time::timeout;
@@ -34,8 +34,8 @@ impl From<&Pair> for Announced {
 }
 
 impl Registrar {
-    /// What this replica may change. One that cannot take part in an election registers all the same: a
-    /// cluster without a registration is not guarded.
+    /// What this replica may change. A replica that cannot take part in an election still registers, because
+    /// a cluster without a registration is not guarded.
     fn mandate(&self) -> Mandate {
         let role = *self.role.borrow();
         if matches!(role, Role::Unknown | Role::Follower) {
@@ -49,7 +49,7 @@ impl Registrar {
         }
     }
 
-    /// A registration is taken over once: two guards with `--take-over` must not overwrite each other forever.
+    /// Takes over a registration only once, so that two guards with `--take-over` do not overwrite each other forever.
     fn takeover(&self) -> Takeover {
         if self.state.was_registered() {
             Takeover::Never
@@ -58,13 +58,13 @@ impl Registrar {
         }
     }
 
-    /// The users and groups whose every request is recorded.
+    /// The users and groups whose requests are all recorded.
     pub(super) fn watched(&self) -> Watched {
         let (users, groups) = self.policy.load().emergencies().who();
         Watched { users, groups }
     }
 
-    /// What is to be registered, without its owner; none if nothing is called.
+    /// The wanted registration, without its owner; `None` if the guard has no address.
     pub(super) fn wanted(&self, announced: Announced, pins: Wanted) -> Option<Registration> {
         Some(Registration {
             ca_bundle: announced.ca_bundle,
@@ -79,8 +79,8 @@ impl Registrar {
         })
     }
 
-    /// What owns the registration now. If that cannot be read, the registration is written without: a cluster
-    /// without one is not guarded.
+    /// The current owner of the registration. If it cannot be read, the registration is written without one,
+    /// because a cluster without a registration is not guarded.
     async fn owner(&self, client: &Client) -> Owner {
         let Some(name) = &self.owner else {
             return Owner::AsItIs;
@@ -92,18 +92,18 @@ impl Registrar {
     }
 }
 
-/// The result of a look at the registration.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It could not be read or written, or calls go elsewhere.
+    /// The registration could not be read or written, or calls go elsewhere.
     Failed,
-    /// Calls come to this guard and trust it; the replica that leads corrects the rest.
+    /// The API server calls and trusts this guard; the leader corrects the rest.
     Behind,
-    /// It is as wanted, or none is wanted.
+    /// The registration is as wanted, or none is wanted.
     Current,
 }
 
-/// Looks at the registration, and writes it if it is not as wanted.
+/// Reads the registration, and writes it if it is not as wanted.
 pub(super) async fn register(
     registrar: &Registrar,
     announced: impl Into<Announced>,
@@ -135,11 +135,11 @@ pub(super) async fn register(
     match ensured {
         Ok(ensured) => {
             log(&ensured, needed);
-            state.looked(&ensured);
+            state.reconciled(&ensured);
             outcome(&ensured)
         }
         Err(error) => {
-            tracing::error!(%error, "the webhook is not registered");
+            tracing::error!(%error, "failed to register the webhook");
             state.failed(&error);
             Outcome::Failed
         }
@@ -159,11 +159,7 @@ fn log(ensured: &Ensured, needed: &Needed) {
         Written::Unchanged => {}
         Written::Left(what) => {
             let missed = ensured.missed.as_deref();
-            tracing::debug!(
-                what,
-                missed,
-                "left the registration to the replica that leads"
-            );
+            tracing::debug!(what, missed, "left the registration to the leader");
         }
         Written::Created => tracing::info!("registered the webhook"),
         Written::Announced => tracing::info!("added the CA of this replica to the registration"),
@@ -172,13 +168,13 @@ fn log(ensured: &Ensured, needed: &Needed) {
             tracing::info!(versions, "registered the versions to convert objects to");
         }
         Written::Replaced(registration::EXPIRED_CA) => {
-            tracing::info!("removed a CA from the registration that no replica uses any more");
+            tracing::info!("removed a CA that no replica uses anymore from the registration");
         }
-        Written::Replaced(what) => tracing::warn!(what, "corrected the webhook's registration"),
+        Written::Replaced(what) => tracing::warn!(what, "corrected the webhook registration"),
     }
 }
 
-/// Removes the registration while the guard is suspended: the API server then waits for nobody.
+/// Removes the registration while the guard is suspended, so that the API server does not wait for it.
 async fn withdraw(state: &RegistrationState, client: &Client, wanted: &Registration) -> Outcome {
     let removal = registration::remove(client, wanted, &state.others);
     let done = timeout(API_TIMEOUT, removal)
@@ -186,11 +182,11 @@ async fn withdraw(state: &RegistrationState, client: &Client, wanted: &Registrat
         .unwrap_or(Err(RegistrationError::Unanswered));
     match &done {
         Ok(Unregistered::Deleted) => {
-            tracing::warn!("removed the webhook's registration: the guard is suspended");
+            tracing::warn!("removed the webhook registration: the guard is suspended");
         }
         Ok(Unregistered::Absent | Unregistered::NotOurs) => {}
         Err(error) => {
-            tracing::error!(%error, "the guard is suspended, and its registration is still there");
+            tracing::error!(%error, "failed to remove the registration of the suspended guard");
         }
     }
     state.withdrawn(done.as_ref().err());

@@ -1,4 +1,4 @@
-//! What is known of the registration: for readiness, metrics and alerts.
+//! The status of the registration, for readiness, metrics and alerts.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use crate::webhook::registration::{
 /// Changes by others that are remembered until they are reported.
 const MAX_DISTURBANCES: usize = 16;
 
-/// What this process knows of the registration.
+/// The status of the registration, as this process sees it.
 #[derive(Debug, Default)]
 pub struct RegistrationState {
     is_in_place: AtomicBool,
@@ -30,29 +30,29 @@ pub struct RegistrationState {
     writes: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<String>>,
-    /// Whether the kill switch is on: then the registration is removed, and not written.
+    /// Whether the kill switch is on. Then the registration is removed, and not written.
     suspended: watch::Sender<bool>,
-    /// Whether what this process wrote should be there.
+    /// Whether the registration that this process wrote should exist.
     is_expected: AtomicBool,
-    /// What this process wanted last, and whether it led.
+    /// The last wanted state of this process, and whether it was the leader.
     wanted: Mutex<Option<(bool, ValidatingWebhookConfiguration)>>,
-    /// What others exclude by requirements that stay.
+    /// The exclusions by foreign requirements that stay.
     foreign: Mutex<Vec<String>>,
-    /// Since when this replica leads.
+    /// Since when this replica is the leader.
     leads_since: Mutex<Option<Instant>>,
-    /// Why the owner could not be read at the last look.
+    /// Why the owner could not be read the last time.
     owner_error: Mutex<Option<String>>,
     /// Other installations of the guard.
     pub(super) others: OtherInstallations,
     /// Changes by others and when they were seen, until they are reported.
     disturbances: Mutex<Vec<(Instant, String)>>,
-    /// Whether the registration was removed for good. Locked while it is written.
+    /// Whether the registration was removed permanently. Locked while it is written.
     has_ended: AsyncMutex<bool>,
 }
 
 /// For readiness, metrics and alerts.
 impl RegistrationState {
-    /// Whether it was in place and correct at the last look.
+    /// Whether it was in place and correct the last time.
     pub fn is_registered(&self) -> bool {
         self.is_in_place.load(Ordering::Acquire)
     }
@@ -77,7 +77,7 @@ impl RegistrationState {
         *self.suspended.borrow()
     }
 
-    /// What others exclude by requirements that stay.
+    /// The exclusions by foreign requirements that stay.
     pub fn foreign(&self) -> Vec<String> {
         self.foreign.lock().clone()
     }
@@ -127,13 +127,13 @@ impl RegistrationState {
 
 /// For the registrar.
 impl RegistrationState {
-    /// The right to write the registration, until it is dropped; none once it was removed for good.
+    /// A guard that allows to write the registration; `None` once it was removed permanently.
     pub(super) async fn write(&self) -> Option<MutexGuard<'_, bool>> {
         let has_ended = self.has_ended.lock().await;
         (!*has_ended).then_some(has_ended)
     }
 
-    /// Takes that right from everybody, and the right to remove the registration.
+    /// Waits for running writes and prevents new ones, before the registration is removed.
     pub(super) async fn end(&self) -> MutexGuard<'_, bool> {
         let mut has_ended = self.has_ended.lock().await;
         *has_ended = true;
@@ -144,7 +144,7 @@ impl RegistrationState {
         self.is_in_place.store(false, Ordering::Release);
     }
 
-    /// When this replica began to lead: now, unless it led before.
+    /// When this replica became the leader: now, unless it already was.
     pub(super) fn leads_since(&self) -> Instant {
         *self.leads_since.lock().get_or_insert_with(Instant::now)
     }
@@ -153,7 +153,7 @@ impl RegistrationState {
         *self.leads_since.lock() = None;
     }
 
-    /// Notes whether the owner could be read. What is new is logged.
+    /// Records whether the owner could be read. A new error is logged.
     pub(super) fn read_owner(&self, error: Option<String>) {
         let mut last = self.owner_error.lock();
         if let Some(error) = &error
@@ -167,9 +167,9 @@ impl RegistrationState {
         *last = error;
     }
 
-    /// Notes what this process wants from now on. If that is another registration than before, the other
-    /// replicas want it too, and some of them know sooner: what they changed is no disturbance. Nor is what the
-    /// previous leader left: another version, or another order of CAs.
+    /// Records the wanted state. If it changed, other replicas may have written it earlier, so their changes
+    /// do not count as made by others. Neither do differences that the previous leader left: another version,
+    /// or another order of CAs.
     pub(super) fn wants(&self, registration: &Registration) {
         // Without the versions, which come and go with the releases, and without the owner, which cannot
         // always be read.
@@ -184,8 +184,8 @@ impl RegistrationState {
         }
     }
 
-    /// Notes the result of a look.
-    pub(super) fn looked(&self, ensured: &Ensured) {
+    /// Records the result of a reconciliation.
+    pub(super) fn reconciled(&self, ensured: &Ensured) {
         if !matches!(ensured.written, Written::Unchanged | Written::Left(_)) {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -203,14 +203,14 @@ impl RegistrationState {
         }
     }
 
-    /// Notes that there was no result.
+    /// Records a failed reconciliation.
     pub(super) fn failed(&self, error: &RegistrationError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         *self.error.lock() = Some(error.to_string());
         self.is_in_place.store(false, Ordering::Release);
     }
 
-    /// What others did to what this process had written.
+    /// Records a change by others of what this process had written.
     fn disturbed(&self, written: &Written) {
         let what = match written {
             Written::Unchanged
@@ -225,14 +225,14 @@ impl RegistrationState {
         }
     }
 
-    /// Another installation has it. If this one had it before, that is reported like a change.
+    /// Records that another installation has the registration. If this one had it before, that is reported as a change.
     fn lost_to(&self, other: &Installation) {
         if self.is_expected.swap(false, Ordering::AcqRel) {
             self.remember(format!("taken over by the installation {other}"));
         }
     }
 
-    /// What others exclude. What is new is logged once, and reported like a change.
+    /// Records the exclusions by others. New ones are logged once, and reported as a change.
     fn excluded(&self, found: &[String]) {
         let mut foreign = self.foreign.lock();
         if *foreign == found {
@@ -242,7 +242,7 @@ impl RegistrationState {
             let what = found.join("; ");
             tracing::warn!(
                 what,
-                "leaving requirements that others added to the registration"
+                "keeping requirements that others added to the registration"
             );
             self.remember(format!("changed: {what}; this stays"));
         }
@@ -256,7 +256,7 @@ impl RegistrationState {
         }
     }
 
-    /// Why calls do not come to this guard. What is new is logged.
+    /// Records why the API server does not call this guard. A new reason is logged.
     fn misses(&self, reason: Option<String>) {
         let mut error = self.error.lock();
         if let Some(reason) = &reason

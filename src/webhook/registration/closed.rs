@@ -1,18 +1,18 @@
-//! Namespaces that fail closed: where a write that no replica answers, or that nobody can judge, is refused.
+//! Namespaces that fail closed: a write is denied if no replica answers or the verdict is indeterminate.
 //!
-//! Opt-in, by a label that a namespace has. Each entry for what lies in namespaces becomes three, of which
-//! the API server asks exactly one for a request, so that nothing is judged or recorded twice:
+//! Namespaces opt in by a label. Each entry for namespaced objects becomes three, and the API server calls
+//! exactly one of them for each request, so that nothing is evaluated or recorded twice:
 //!
-//! | entry | `failurePolicy` | asked about |
+//! | entry | `failurePolicy` | called for |
 //! |---|---|---|
-//! | as it was | `Ignore` | namespaces without the label, and all that has no namespace |
-//! | `fail-closed.…` | `Fail` | namespaced objects where the label is |
-//! | `left-open.…` | `Ignore` | where the label is too, and must not count: [`NEVER`], the guard's own namespace, the Namespace object itself |
+//! | the original | `Ignore` | namespaces without the label, and cluster-scoped objects |
+//! | `fail-closed.…` | `Fail` | namespaced objects in namespaces with the label |
+//! | `left-open.…` | `Ignore` | namespaces with the label that never fail closed: [`NEVER`], the guard's own namespace, the Namespace object itself |
 //!
-//! That is why there is only one label: no selector matches exactly what a selector of two labels does not.
+//! So there can be only one label: no selector is the exact complement of a selector with two labels.
 //!
-//! Never closed: cluster-scoped objects (nodes, the Namespace whose label is the way out), and the entries
-//! for evictions and bindings, since a drain or a start of a Pod must not hang on the guard.
+//! These never fail closed: cluster-scoped objects (nodes, and the Namespace, whose label can be removed in an
+//! emergency), evictions and bindings, because drains and Pod starts must not depend on the guard.
 
 #[cfg(test)]
 mod tests;
@@ -35,37 +35,37 @@ use super::{
     pins::is_pin, release_infrastructure::RECORDS_WEBHOOK, route_of,
 };
 
-/// Namespaces that never fail closed: what starts a cluster again, and the leases of its nodes.
+/// Namespaces that never fail closed: they have what restarts a cluster, and the leases of its nodes.
 pub const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
 
-/// What the names of entries that fail closed begin with.
+/// Prefix of the names of entries that fail closed.
 const CLOSED: &str = "fail-closed.";
 
-/// What the names of entries begin with that see the same label where it does not count.
+/// Prefix of the names of entries for labeled namespaces that never fail closed.
 const OPEN: &str = "left-open.";
 
 /// Namespaces that fail closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailClosed {
     key: String,
-    /// Any value where there are none.
+    /// The accepted values; any if empty.
     values: Vec<String>,
     never: BTreeSet<String>,
 }
 
-/// Namespaces that cannot fail closed.
+/// An invalid selection of namespaces that fail closed.
 #[derive(Debug, Error)]
 pub enum FailClosedError {
-    /// Not a selector at all.
+    /// Not a selector.
     #[error(transparent)]
     Selector(#[from] SelectorError),
-    /// A namespace opts in by what it has, and the rest must be one selector too.
+    /// Namespaces opt in by having a label, and the complement must be a selector too.
     #[error("namespaces opt in by one label that they have: KEY=VALUE, KEY, or KEY in (A,B)")]
     NotOneLabel,
-    /// The API server would refuse the whole registration.
+    /// The API server would reject the whole registration.
     #[error("{0:?} is not a valid label")]
     Label(String),
-    /// Requirements of others on it stay.
+    /// Foreign requirements on this label stay.
     #[error(
         "{0:?} is in --tolerate-namespace-requirements, so others may exclude namespaces by it: choose another \
          label"
@@ -113,12 +113,12 @@ impl FailClosed {
         }
     }
 
-    /// The label is there.
+    /// The namespace has the label.
     fn labeled(&self) -> LabelSelectorRequirement {
         self.requirement(["In", "Exists"])
     }
 
-    /// It is not.
+    /// The namespace does not have the label.
     fn unlabeled(&self) -> LabelSelectorRequirement {
         self.requirement(["NotIn", "DoesNotExist"])
     }
@@ -131,7 +131,7 @@ impl FailClosed {
         }
     }
 
-    /// Where the label does not count. The names are those of namespaces, so they need no quoting in CEL.
+    /// Where the label has no effect. Names of namespaces need no quoting in CEL.
     fn does_not_count(&self) -> MatchCondition {
         let names: Vec<String> = self.never.iter().map(|name| format!("'{name}'")).collect();
         condition(
@@ -145,7 +145,7 @@ impl FailClosed {
     }
 }
 
-/// Each entry that may fail closed, in three; the others as they are.
+/// Splits each entry that may fail closed into three; the others stay as they are.
 pub(super) fn divide(
     webhooks: Vec<ValidatingWebhook>,
     fail_closed: &FailClosed,
@@ -226,7 +226,7 @@ fn require(
     expressions.extend(requirements);
 }
 
-/// The name of the entry that one was made from, and whether it fails closed.
+/// The name of the original entry, and whether this one fails closed.
 pub(super) fn original(name: &str) -> (&str, bool) {
     match (name.strip_prefix(CLOSED), name.strip_prefix(OPEN)) {
         (Some(name), _) => (name, true),

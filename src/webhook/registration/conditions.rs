@@ -1,8 +1,8 @@
-//! Match conditions: what the API server looks at before it calls.
+//! Match conditions, which the API server evaluates before it calls the guard.
 //!
-//! Invariant: no condition can fail. With `failurePolicy: Ignore` the API server skips a webhook whose
-//! condition fails, without a word; so each field is asked for with `has` before it is read, and each
-//! object is compared with null (`object` is null on DELETE, `oldObject` on CREATE).
+//! Invariant: the evaluation of a condition cannot fail. With `failurePolicy: Ignore` the API server silently
+//! skips a webhook whose condition fails. So `has` precedes each access to a field, and each object is compared
+//! with null (`object` is null on DELETE, `oldObject` on CREATE).
 
 use helm_guard_core::policy::control_plane::{
     DAEMON_SET_CONTROLLER, DEPLOYMENT_CONTROLLER, ENDPOINT_CONTROLLER, ENDPOINTSLICE_CONTROLLER,
@@ -25,10 +25,10 @@ const OWNER_ANNOTATIONS: [&str; 2] = [
 /// What a status write can change of an object that a release declares.
 const METADATA: [&str; 4] = ["labels", "annotations", "ownerReferences", "finalizers"];
 
-/// Subresources whose requests are seen whatever they change.
+/// Subresources whose requests the guard always sees.
 const WHOLE: &str = "['resize', 'ephemeralcontainers']";
 
-/// A Binding that sets more on its Pod than the topology labels, which the API server adds to each
+/// A Binding that sets more on its Pod than the topology labels, which the API server adds to each one
 /// (admission plugin `PodTopologyLabels`).
 pub(super) fn sets_metadata() -> MatchCondition {
     condition(
@@ -66,8 +66,8 @@ fn has_owner(object: &str) -> String {
     )
 }
 
-/// An object that lost Helm's label and still names its release. The entry for objects with the label
-/// sees all others, so that nothing is called twice.
+/// An object without Helm's label that still names its release. The entry for objects with the label sees
+/// all others, so that the guard is not called twice.
 pub(super) fn only_annotated() -> MatchCondition {
     let [old, new] = ["oldObject", "object"].map(has_label);
     condition(
@@ -111,9 +111,9 @@ pub(super) fn reaches_declared_fields() -> MatchCondition {
     )
 }
 
-/// The deployment controller counts rollouts in an annotation, which it writes with the status. Charts
-/// made from live objects declare that annotation, and the controller must not be refused for it: it
-/// writes nothing else there.
+/// The deployment controller counts rollouts in an annotation, which it writes with the status. Charts that
+/// were made from live objects declare that annotation. The controller must not be denied because of it, and
+/// it writes no other metadata there.
 pub(super) fn not_a_rollouts_revision() -> MatchCondition {
     condition(
         "not-a-rollouts-revision",
@@ -124,19 +124,18 @@ pub(super) fn not_a_rollouts_revision() -> MatchCondition {
     )
 }
 
-/// Charts put the managed-by label into pod templates, and controllers copy it, with a Service's
-/// labels too, onto what they make from them; Deployments hand their annotations on to
-/// `ReplicaSets`. Those objects are in no manifest, and there are many of them. A request is kept away
-/// when a controller of the control plane (by its exact name) writes to a *copy*: an object that has a
-/// controller among its owners already, or endpoints that name no release. Who writes is not enough: a
-/// `ReplicaSet` adopts and deletes a declared Pod whose labels it selects, and the controllers of
-/// endpoints take what a Service or a label tells them to.
+/// Excludes writes of controllers to copies of marked objects. Charts put the managed-by label into pod
+/// templates, and controllers copy it to the objects that they create, as well as labels of Services;
+/// Deployments pass their annotations on to `ReplicaSets`. These many objects are in no manifest. A request is
+/// excluded if a controller of the control plane (by its exact name) writes to a *copy*: an object that already
+/// has a controller among its owners, or endpoints that name no release. The user alone is not enough: a
+/// `ReplicaSet` adopts and deletes a declared Pod whose labels it selects, and the endpoint controllers act on
+/// any object that a Service or a label points to.
 ///
-/// What the health of a node decides, on the other hand, no object of a user tells: a kubelet (by its
-/// group), the scheduler and the controllers of nodes are kept away from every Pod.
+/// The health of a node, on the other hand, does not depend on objects of users: writes of kubelets (by their
+/// group), the scheduler and the node controllers to Pods are all excluded.
 ///
-/// Leases are renewed every few seconds by whoever holds them: their updates are kept away where the
-/// marks stay, their deletion is not.
+/// Leases are renewed every few seconds: their updates are excluded if the marks stay, their deletion is not.
 pub(super) fn copied_marks() -> [MatchCondition; 2] {
     let list = |names: &[&str]| {
         let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
@@ -175,7 +174,7 @@ pub(super) fn copied_marks() -> [MatchCondition; 2] {
     ]
 }
 
-/// As the controller manager calls itself with and without `--use-service-account-credentials`.
+/// The user names of the controller manager, with and without `--use-service-account-credentials`.
 const COPYING_CONTROLLERS: [&str; 12] = [
     KUBE_CONTROLLER_MANAGER,
     DAEMON_SET_CONTROLLER,
@@ -191,7 +190,7 @@ const COPYING_CONTROLLERS: [&str; 12] = [
     TTL_AFTER_FINISHED_CONTROLLER,
 ];
 
-/// Who deletes Pods because of their node, and the scheduler, which preempts them.
+/// The controllers that delete Pods because of their node, and the scheduler, which preempts them.
 const NODE_CONTROLLERS: [&str; 4] = [
     KUBE_SCHEDULER,
     NODE_CONTROLLER,

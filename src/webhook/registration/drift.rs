@@ -1,4 +1,4 @@
-//! What a configuration in the cluster says otherwise than wanted.
+//! The differences of the configuration in the cluster from the wanted one.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::webhook::marks::{FIELD_MANAGER, MANAGED_BY};
 
-/// The difference that comes and goes with the releases, and that nobody else made.
+/// The difference that follows from releases, and is not made by others.
 pub const VERSIONS: &str = "the versions to convert to";
 
 /// The difference of the CA bundles.
 pub(super) const CA_BUNDLE: &str = "the CA bundle";
 
-/// What of `live` is not as wanted, if anything: labels, annotations and owners of others are not a
-/// difference. Their requirements that stay are in `wanted` ([`super::foreign`]).
+/// The first difference of `live` from `wanted`, if any. Labels, annotations and owners of others do not
+/// count. Foreign requirements that stay are in `wanted` ([`super::foreign`]).
 pub(super) fn difference(
     live: &ValidatingWebhookConfiguration,
     wanted: &ValidatingWebhookConfiguration,
@@ -87,7 +87,7 @@ fn entry_difference(live: &ValidatingWebhook, wanted: &ValidatingWebhook) -> Opt
     (rest(live) != rest(wanted)).then_some("the rules")
 }
 
-/// Without what is empty.
+/// The selector without empty parts.
 fn compact(selector: LabelSelector) -> LabelSelector {
     LabelSelector {
         match_expressions: selector.match_expressions.filter(|all| !all.is_empty()),
@@ -95,7 +95,7 @@ fn compact(selector: LabelSelector) -> LabelSelector {
     }
 }
 
-/// `wanted` at the place of `live`, with the labels, annotations and owners of others.
+/// `wanted` with the identity of `live`, and the labels, annotations and owners of others.
 pub(super) fn merged(
     live: ValidatingWebhookConfiguration,
     wanted: ValidatingWebhookConfiguration,
@@ -107,7 +107,7 @@ pub(super) fn merged(
         .get_or_insert_default()
         .extend(wanted.metadata.labels.unwrap_or_default());
     let annotations = metadata.annotations.get_or_insert_default();
-    // A list of what an earlier configuration had would make the guard's own requirements foreign.
+    // A list from an earlier configuration would make the guard's own requirements foreign.
     annotations.remove(OWN_REQUIREMENTS);
     annotations.extend(wanted.metadata.annotations.unwrap_or_default());
     announce(annotations, other_cas);
@@ -127,7 +127,7 @@ fn announce(annotations: &mut BTreeMap<String, String>, other_cas: Option<String
     };
 }
 
-/// `live` with what is trusted in each entry, and nothing else of it changed.
+/// `live` with another CA bundle in each entry, and otherwise unchanged.
 pub(super) fn trusting(
     mut live: ValidatingWebhookConfiguration,
     trust: Trust,
@@ -144,8 +144,8 @@ pub(super) fn trusting(
     live
 }
 
-/// Why calls do not come to this guard, where that is so: another address, or no entry at all. Paths may be
-/// those of another replica: what is registered is answered.
+/// Why the API server does not call this guard, if so: another address, or no entry. Paths may be those of
+/// another replica, because all registered paths are accepted.
 pub(super) fn missed(
     live: &ValidatingWebhookConfiguration,
     wanted: &ValidatingWebhookConfiguration,
@@ -168,7 +168,7 @@ pub(super) fn missed(
     }
 }
 
-/// Whether a guard with this address wrote it, and trusts this CA.
+/// Whether a guard with this address and this CA wrote it.
 pub(super) fn is_ours(
     live: &ValidatingWebhookConfiguration,
     expected: impl Fn(&ValidatingWebhook) -> WebhookClientConfig,

@@ -1,9 +1,8 @@
-//! The entry that sees whatever an emergency identity does, so that all of it is on record and not only what
-//! violates something.
+//! The entry for all actions of emergency identities, so that they are all recorded, and not only violations.
 //!
-//! It names the identities of the policy in force, and follows it. Where nobody may break the glass there
-//! is no such entry. It leaves out no namespace: what an emergency identity does in `kube-system` or to the
-//! guard is what somebody will ask about. The guard never refuses anything here.
+//! It contains the identities of the policy in force, and is updated with it. Without break-glass identities
+//! there is no such entry. It excludes no namespace, because actions in `kube-system` or on the guard itself are
+//! the most important to record. The guard never denies anything here.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +14,13 @@ use k8s_openapi::{
 use super::{Registration, client_config, entry};
 use crate::webhook::paths::Route;
 
-/// The entry that sees what emergency identities do.
+/// The entry for actions of emergency identities.
 pub const EMERGENCIES_WEBHOOK: &str = "emergencies.helm-guard.dev";
 
-/// More names than this make an expression that costs each write of the cluster too much.
+/// The most names: a longer expression would cost each write of the cluster too much.
 const MOST_NAMES: usize = 512;
 
-/// Whose requests are put on record: exact names.
+/// The users and groups whose requests are recorded, by exact names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// User names.
@@ -31,7 +30,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// How many of the names are not in the entry.
+    /// The number of names that are not in the entry.
     pub fn left_out(&self) -> usize {
         (self.users.len() + self.groups.len()).saturating_sub(MOST_NAMES)
     }
@@ -66,7 +65,7 @@ pub(super) fn of(registration: &Registration) -> Option<ValidatingWebhook> {
                     list(&groups)
                 ),
             ),
-            // What clients ask and tell by the way: rights, events, leases.
+            // Routine requests of clients: access reviews, events, leases.
             condition(
                 "not-by-the-way",
                 "!(request.resource.group in ['authorization.k8s.io', 'authentication.k8s.io', \
@@ -93,7 +92,7 @@ fn list(names: &[&String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// A text in CEL: names of users may hold anything.
+/// A string literal in CEL; user names may contain any character.
 fn quoted(name: &str) -> String {
     let mut text = String::from("'");
     for c in name.chars() {
@@ -125,13 +124,13 @@ mod tests {
     #[case::quote("o'hara", r"'o\'hara'")]
     #[case::backslash(r"corp\ada", r"'corp\\ada'")]
     #[case::line_break("a\nb", r"'a\U0000000ab'")]
-    #[case::a_way_out("'] || true || ['", r"'\'] || true || [\''")]
+    #[case::injection("'] || true || ['", r"'\'] || true || [\''")]
     fn a_name_cannot_leave_its_quotes(#[case] name: &str, #[case] expected: &str) {
         assert_eq!(quoted(name), expected);
     }
 
     #[test]
-    fn so_many_names_are_left_out_that_the_rest_can_be_asked_of_each_write() {
+    fn names_beyond_the_limit_are_left_out() {
         let watched = Watched {
             users: (0..MOST_NAMES).map(|n| format!("user-{n}")).collect(),
             groups: (0..3).map(|n| format!("group-{n}")).collect(),

@@ -1,16 +1,16 @@
 //! Requirements and match conditions that others add to the entries of the registration.
 //!
-//! One of them can exclude every namespace while calls still come and the registration looks healthy. So only
-//! those on tolerated labels stay. Where a controller keeps adding others, [`Handling::Report`] leaves them
-//! too, and reports them.
+//! A single one can exclude every namespace, although calls continue and the registration looks healthy. So only
+//! those on tolerated labels stay. For a controller that adds others again and again, [`Handling::Report`] leaves
+//! them, too, and reports them.
 //!
 //! Invariants
 //! - An entry has all requirements and conditions of the guard, as the guard writes them.
-//! - What the guard wrote itself is not foreign, even if an older version or other flags did:
-//!   [`OWN_REQUIREMENTS`] lists it. Without the annotation, nothing counts as foreign.
-//! - What stays keeps its place in the list, so that the guard and a controller do not reorder it in turn.
+//! - Requirements of the guard itself are not foreign, even of an older version or with other flags:
+//!   [`OWN_REQUIREMENTS`] lists them. Without the annotation, nothing counts as foreign.
+//! - Items that stay keep their position, so that the guard and a controller do not reorder them in turns.
 //!
-//! Start at [`keep`].
+//! Start at [`with_tolerated`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,15 +33,15 @@ pub const OWN_REQUIREMENTS: &str = "helm-guard.dev/own-requirements";
 /// Labels by which AKS excludes its own namespaces from every webhook.
 pub const AKS_LABELS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
 
-/// The API server takes no more (`maxMatchConditions`).
+/// The limit of the API server (`maxMatchConditions`).
 const MAX_CONDITIONS: usize = 64;
 
-/// What stays of what others add.
+/// Which foreign requirements stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForeignRequirements {
     /// Labels by which others may exclude namespaces.
     pub tolerated: ToleratedLabels,
-    /// Everything else that others add.
+    /// How all others are treated.
     pub handling: Handling,
 }
 
@@ -78,7 +78,7 @@ impl Default for ToleratedLabels {
 }
 
 impl ToleratedLabels {
-    /// From labels, each `KEY` or `KEY=VALUE`. A key without a value stands for all its values.
+    /// From labels, each `KEY` or `KEY=VALUE`. A key without a value allows all its values.
     pub fn parse<'t>(
         labels: impl IntoIterator<Item = &'t str>,
     ) -> Result<Self, ToleratedLabelError> {
@@ -154,10 +154,10 @@ fn equals(key: &str, value: &str) -> Requirement {
     }
 }
 
-/// What stays of one registration.
+/// The foreign requirements that stay in one registration.
 struct Rule<'r> {
     tolerated: &'r ToleratedLabels,
-    /// What the guard wrote; none where foreign requirements do not stay.
+    /// The guard's own requirements; `None` if foreign requirements do not stay.
     own: Option<BTreeSet<&'r str>>,
 }
 
@@ -168,8 +168,8 @@ impl Rule<'_> {
     }
 }
 
-/// `wanted` with the foreign requirements of `live` that stay; and these, for people.
-pub(super) fn keep(
+/// `wanted` with the foreign requirements of `live` that stay, and their descriptions.
+pub(super) fn with_tolerated(
     live: &Configuration,
     mut wanted: Configuration,
     foreign: &ForeignRequirements,
@@ -211,14 +211,14 @@ fn keep_in(
     let name = &entry.name;
     let namespaces = namespaces
         .into_iter()
-        .map(|requirement| format!("{name} asks only where {}", text(requirement)));
+        .map(|requirement| format!("{name} only covers namespaces where {}", text(requirement)));
     let objects = objects
         .into_iter()
-        .map(|requirement| format!("{name} asks only about objects where {}", text(requirement)));
-    // The expression may be long, and is somebody else's.
-    let conditions = conditions
-        .into_iter()
-        .map(|condition| format!("{name} asks only if the match condition {condition:?} holds"));
+        .map(|requirement| format!("{name} only covers objects where {}", text(requirement)));
+    // The expression may be long, and is not the guard's.
+    let conditions = conditions.into_iter().map(|condition| {
+        format!("{name} only covers requests that meet the match condition {condition:?}")
+    });
     namespaces.chain(objects).chain(conditions).collect()
 }
 
@@ -275,7 +275,7 @@ fn keep_conditions(
     added.into_iter().map(|condition| condition.name).collect()
 }
 
-/// Own items and those of others that stay; and the latter alone. Beside those, own items keep their place too.
+/// Merges own items and foreign ones that stay, in the order of the live list. Also returns the foreign ones.
 fn unite<T: Clone + PartialEq>(
     own: Vec<T>,
     live: &[T],

@@ -1,12 +1,12 @@
-//! Which installation of the guard the registration belongs to.
+//! The installation of the guard that the registration belongs to.
 //!
-//! A cluster has one registration. Two installations of the guard in it would overwrite each other's address
-//! once a minute, and each would be asked only half of the time. So the registration names the installation
-//! that wrote it, and another one leaves it alone while the first one runs.
+//! A cluster has one registration. Two installations of the guard would overwrite each other's address once a
+//! minute, and each would only be called half of the time. So the registration names the installation that
+//! wrote it, and another installation does not change it while the first one runs.
 //!
 //! Invariants
-//! - An installation is known to run by its Lease, and only by that: what an annotation claims has to be
-//!   renewed by somebody who may write that Lease.
+//! - Only its Lease shows that an installation runs: the claim in the annotation is only valid while somebody
+//!   who may write that Lease renews it.
 //! - Clocks of machines are not compared, as in `cluster::lease`: a Lease counts as current until it has been
 //!   seen unchanged for some time by this process's own clock.
 //! - If the Lease cannot be read, the installation counts as running.
@@ -38,7 +38,7 @@ pub const INSTALLATION: &str = "helm-guard.dev/installation";
 /// of a lost node after five minutes.
 const HELD: Duration = Duration::from_secs(5 * 60);
 
-/// The same for a Lease that nobody holds, or that is gone: between two leaders, that lasts for seconds.
+/// The same for a Lease without a holder, or a missing Lease: between two leaders, this takes seconds.
 const RELEASED: Duration = Duration::from_secs(30);
 
 /// An installation of the guard: all replicas that elect one leader.
@@ -76,14 +76,14 @@ impl fmt::Display for Installation {
 /// What to do with the registration of another installation that runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takeover {
-    /// Leave it alone.
+    /// Do not change it.
     #[default]
     Never,
     /// Replace it (`--take-over`).
     Forced,
 }
 
-/// The Lease of another installation, as it was seen last.
+/// The last seen Lease of another installation.
 #[derive(Debug)]
 struct Observation {
     installation: Installation,
@@ -92,10 +92,10 @@ struct Observation {
     since: Instant,
 }
 
-/// What tells one renewal of a Lease from the next.
+/// The state of a Lease, which each renewal changes.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// There is no Lease, or nobody holds it.
+    /// There is no Lease, or it has no holder.
     Released,
     /// It has a holder.
     Held {
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn time_to_live(&self) -> Duration {
         match self {
             Self::Released => RELEASED,
             Self::Held { .. } => HELD,
@@ -124,7 +124,7 @@ impl State {
     }
 }
 
-/// What this process has seen of other installations.
+/// The observed Leases of other installations.
 #[derive(Debug, Default)]
 pub struct OtherInstallations(Mutex<Option<Observation>>);
 
@@ -154,8 +154,9 @@ impl OtherInstallations {
                 since: now,
             });
         }
-        last.as_ref()
-            .is_none_or(|last| now.saturating_duration_since(last.since) < last.state.patience())
+        last.as_ref().is_none_or(|last| {
+            now.saturating_duration_since(last.since) < last.state.time_to_live()
+        })
     }
 }
 

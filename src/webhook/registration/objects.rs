@@ -1,8 +1,8 @@
 //! Entries for the objects of releases, and for the subresources through which they change.
 //!
-//! Either of Helm's marks brings an object here: its label (a selector, so that most of a cluster's
-//! writes cost nothing) or an annotation that names its release (a condition). Only who takes both off
-//! hides an object, and taking off the last one is judged.
+//! The entries match either of Helm's marks: the label (by a selector, so that most writes of a cluster cost
+//! nothing) or an annotation that names the release (by a condition). Only an object without both is hidden
+//! from the guard, and removing the last mark is evaluated.
 
 use k8s_openapi::{
     api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook},
@@ -21,7 +21,7 @@ use crate::webhook::marks::MANAGED_BY;
 
 /// The entry that sees objects of releases.
 pub const OBJECTS_WEBHOOK: &str = "objects.helm-guard.dev";
-/// The entry that sees objects that lost Helm's label and still name their release.
+/// The entry that sees objects without Helm's label that still name their release.
 pub const UNLABELED_WEBHOOK: &str = "unlabeled.helm-guard.dev";
 /// The entry that sees `*/scale`.
 pub const SCALE_WEBHOOK: &str = "scale.helm-guard.dev";
@@ -32,8 +32,8 @@ pub const EVICTIONS_WEBHOOK: &str = "evictions.helm-guard.dev";
 /// The entry that sees bindings which set labels or annotations.
 pub const BINDINGS_WEBHOOK: &str = "bindings.helm-guard.dev";
 
-/// The selector is asked of the old and of the new object, and one match is enough: so an object
-/// whose label is being removed is seen, and so is a DELETE.
+/// The API server applies the selector to the old and the new object, and one match is enough. So the guard
+/// sees the removal of the label, and DELETE.
 pub(super) fn labeled(registration: &Registration) -> ValidatingWebhook {
     ValidatingWebhook {
         object_selector: Some(LabelSelector {
@@ -45,7 +45,7 @@ pub(super) fn labeled(registration: &Registration) -> ValidatingWebhook {
     }
 }
 
-/// The selector keeps the conditions from being evaluated for what the first entry sees anyway.
+/// With the selector, the API server does not evaluate the conditions for objects that the first entry sees.
 pub(super) fn unlabeled(registration: &Registration) -> ValidatingWebhook {
     let mut conditions = copied_marks().to_vec();
     conditions.push(only_annotated());
@@ -71,7 +71,7 @@ pub(super) fn scale(registration: &Registration) -> ValidatingWebhook {
 
 /// The status strategies of most built-in kinds take labels, annotations, finalizers and owner
 /// references from the request, and so do the approval of a `CertificateSigningRequest` and the
-/// finalization of a Namespace. What is asked here is what would be stored: the API server calls after
+/// finalization of a Namespace. The guard gets the object that would be stored: the API server calls it after
 /// `PrepareForUpdate`. docs/limits.md says why no other subresource reaches a declared field.
 pub(super) fn subresources(registration: &Registration) -> ValidatingWebhook {
     let mut conditions = copied_marks().to_vec();
@@ -95,7 +95,7 @@ pub(super) fn subresources(registration: &Registration) -> ValidatingWebhook {
     }
 }
 
-/// An Eviction is no Pod and has none of its labels, so each one is seen.
+/// An Eviction does not have the labels of its Pod, so the guard sees each one.
 pub(super) fn evictions(registration: &Registration) -> ValidatingWebhook {
     let one = entry(
         registration,
@@ -109,7 +109,7 @@ pub(super) fn evictions(registration: &Registration) -> ValidatingWebhook {
     }
 }
 
-/// The scheduler sets neither labels nor annotations, so its bindings stay away.
+/// The scheduler sets neither labels nor annotations, so its bindings are excluded.
 pub(super) fn bindings(registration: &Registration) -> ValidatingWebhook {
     let one = entry(registration, BINDINGS_WEBHOOK, &["CREATE"], "pods/binding");
     ValidatingWebhook {

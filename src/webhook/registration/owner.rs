@@ -1,12 +1,12 @@
 //! The ClusterRole that owns the registration, so that Kubernetes' garbage collector removes the registration
 //! with the installation.
 //!
-//! The guard writes the registration, so no `kubectl delete` and no `helm uninstall` knows of it. A
-//! registration that stays behind costs each write a time-out. A cluster-scoped object can only be owned by
-//! one that is cluster-scoped too, and the guard's ClusterRole is part of every installation.
+//! The guard writes the registration, so `kubectl delete` and `helm uninstall` do not remove it. A registration
+//! that is left behind costs each write a timeout. A cluster-scoped object can only be owned by another one, and
+//! the guard's ClusterRole is part of every installation.
 //!
 //! Invariants
-//! - An owner reference has the `uid` that the ClusterRole has now. With any other, the garbage collector
+//! - An owner reference has the current `uid` of the ClusterRole. With another one, the garbage collector
 //!   deletes the registration.
 //! - While the ClusterRole is gone, no registration is created: the garbage collector would remove it again.
 //! - If the ClusterRole cannot be read, owner references stay as they are.
@@ -19,15 +19,15 @@ use crate::cluster::failure::ApiFailure;
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 const KIND: &str = "ClusterRole";
 
-/// What owns the registration.
+/// The owner of the registration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Owner {
-    /// Nothing is to own it, or what does could not be read: references stay as they are.
+    /// No owner is configured, or it could not be read: references stay as they are.
     #[default]
     AsItIs,
     /// A ClusterRole.
     Present(OwnerReference),
-    /// A ClusterRole of this name that is gone, or is being deleted.
+    /// A ClusterRole that is gone or is being deleted.
     Gone(String),
 }
 
@@ -46,7 +46,7 @@ impl Owner {
         })
     }
 
-    /// The references that the registration should have; none where they stay as they are.
+    /// The wanted references; `None` if they stay as they are.
     pub(super) fn references(&self) -> Option<Vec<OwnerReference>> {
         match self {
             Self::Present(reference) => Some(vec![reference.clone()]),
@@ -65,7 +65,7 @@ fn reference(name: &str, uid: String) -> OwnerReference {
     }
 }
 
-/// Whether all wanted owners are there, and no reference to an object that had the same name before.
+/// Whether all wanted owners exist, and no reference to a former object of the same name.
 pub(super) fn has_all(live: Option<&[OwnerReference]>, wanted: Option<&[OwnerReference]>) -> bool {
     let (live, wanted) = (live.unwrap_or_default(), wanted.unwrap_or_default());
     wanted.iter().all(|wanted| {
@@ -114,8 +114,8 @@ mod tests {
     #[case::not_there(&[], false, &[("guard", "1")])]
     #[case::of_an_object_that_was_replaced(&[("guard", "0")], false, &[("guard", "1")])]
     #[case::twice(&[("guard", "1"), ("guard", "0")], false, &[("guard", "1")])]
-    #[case::beside_that_of_somebody_else(&[("team", "7"), ("guard", "1")], true, &[("team", "7"), ("guard", "1")])]
-    #[case::somebody_elses_only(&[("team", "7")], false, &[("team", "7"), ("guard", "1")])]
+    #[case::with_a_foreign_owner(&[("team", "7"), ("guard", "1")], true, &[("team", "7"), ("guard", "1")])]
+    #[case::foreign_owner_only(&[("team", "7")], false, &[("team", "7"), ("guard", "1")])]
     fn owner_is_added_and_others_stay(
         #[case] live: &[(&str, &str)],
         #[case] is_complete: bool,

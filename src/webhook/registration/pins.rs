@@ -1,10 +1,10 @@
-//! Entries for one version of one resource, through which the API server converts for us.
+//! Entries for one version of one resource, for which the API server converts objects.
 //!
 //! An entry with `apiVersions: [v1]` and `matchPolicy: Equivalent` is called for requests made
 //! through v2 as well, with both objects converted to v1 (Kubernetes, "Dynamic Admission Control",
-//! `matchPolicy`). The main entry takes every version as it is and so never gets one converted.
+//! `matchPolicy`). The main entry accepts every version, so it never gets converted objects.
 //!
-//! A match condition keeps away what needs no conversion: for that the main entry is called.
+//! A match condition excludes requests that need no conversion, which the main entry gets.
 
 use std::collections::BTreeSet;
 
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::webhook::paths::Route;
 
-/// What the names of these entries end with.
+/// Suffix of the names of these entries.
 const SUFFIX: &str = ".versions.helm-guard.dev";
 
-/// A version of a resource that objects are to be converted to.
+/// A version of a resource to convert objects to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pin {
-    /// API group; never the core group, which has but one version.
+    /// API group; never the core group, which has only one version.
     pub group: String,
     /// API version: `v1`.
     pub version: String,
@@ -44,7 +44,7 @@ impl Pin {
         }
     }
 
-    /// The name of its entry; none where it would be longer than the API server takes.
+    /// The name of its entry; `None` if it would be too long for the API server.
     pub fn entry_name(&self) -> Option<String> {
         let Self {
             group,
@@ -55,7 +55,7 @@ impl Pin {
         (name.len() <= names::LONGEST_NAME).then_some(name)
     }
 
-    /// Its entry. UPDATE alone: a DELETE compares nothing, and a Scale has one version.
+    /// Its entry. Only for UPDATE: a DELETE compares nothing, and a Scale has one version.
     pub(super) fn entry(&self, registration: &Registration) -> Option<ValidatingWebhook> {
         let name = self.entry_name()?;
         let mut conditions = vec![condition(
@@ -95,28 +95,28 @@ impl Pin {
     }
 }
 
-/// Which versions to convert to.
+/// The versions to convert to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The versions.
     pub pins: BTreeSet<Pin>,
-    /// What of the others that are registered.
+    /// How other registered versions are treated.
     pub others: Others,
 }
 
-/// What happens to registered versions that nobody here asks for.
+/// Treatment of registered versions that this guard does not need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Others {
-    /// They stay: it is not known yet, or not for every group, what is needed. A guard that has
-    /// just started must not take away what the other replicas rely on.
+    /// Keep them, because the needed versions are not known yet for every group. A guard that has just started
+    /// must not remove versions that other replicas need.
     #[default]
     Keep,
-    /// They go.
+    /// Remove them.
     Remove,
 }
 
 impl Wanted {
-    /// What the configuration is to have, where it is as `live` now.
+    /// The versions of the wanted configuration, given the live one.
     pub(super) fn at(&self, live: Option<&ValidatingWebhookConfiguration>) -> BTreeSet<Pin> {
         let mut pins = self.pins.clone();
         if self.others == Others::Keep {

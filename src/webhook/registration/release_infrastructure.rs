@@ -1,7 +1,7 @@
-//! Entries for what releases hang on: their records, namespaces, custom resource definitions.
+//! Entries for release infrastructure: release records, namespaces and CRDs.
 //!
-//! None of these bears Helm's managed-by label (definitions from `crds/` neither), so the entry for
-//! objects does not see them.
+//! These objects do not have Helm's managed-by label (not even CRDs from `crds/`), so the entry for objects does
+//! not see them.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::webhook::paths::Route;
 
 /// The entry that sees release records.
 pub const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
-/// The entry that sees namespaces go, or get an owner.
+/// The entry that sees namespaces being deleted, or getting an owner.
 pub const NAMESPACES_WEBHOOK: &str = "namespaces.helm-guard.dev";
-/// The entry that sees custom resource definitions go, or get an owner.
+/// The entry that sees CRDs being deleted, or getting an owner.
 pub const DEFINITIONS_WEBHOOK: &str = "definitions.helm-guard.dev";
 
-/// All of them.
+/// The names of all these entries.
 pub(super) const NAMES: [&str; 3] = [RECORDS_WEBHOOK, NAMESPACES_WEBHOOK, DEFINITIONS_WEBHOOK];
 
 pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
@@ -77,8 +77,8 @@ pub(super) fn entries(registration: &Registration) -> [ValidatingWebhook; 3] {
     ]
 }
 
-/// Of updates only those that change owner references: the garbage collector deletes what has an owner
-/// that is gone.
+/// Deletions, and updates that change owner references: the garbage collector deletes objects whose owner is
+/// gone.
 fn gone_or_owned() -> MatchCondition {
     let owners = |object: &str| format!("{object}.metadata.ownerReferences");
     let (old, new) = (owners("oldObject"), owners("object"));
@@ -92,8 +92,8 @@ fn gone_or_owned() -> MatchCondition {
     }
 }
 
-/// Anyone may put the label on a Secret. Helm goes by labels alone, so what it would take for a record is
-/// sent too, by its type, its name or its content: see [`helm_guard_core::guard::records::forged`].
+/// Anyone may put the label on a Secret, and Helm recognizes records only by labels. So objects that are records
+/// by type, name or content are also sent: see [`helm_guard_core::guard::records::forged`].
 fn typed() -> MatchCondition {
     let is_typed = |object: &str| {
         format!(

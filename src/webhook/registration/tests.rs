@@ -91,7 +91,7 @@ fn the_configuration_is_what_it_was(#[case] name: &str, #[case] registration: Re
 fn what_others_add_is_no_difference(#[case] path: &str, #[case] value: Value) {
     let live = typed(changed(json(&by_service()), path, value));
     let wanted = configuration(&by_service(), &BTreeSet::new());
-    let (wanted, _) = foreign::keep(&live, wanted, &ForeignRequirements::default());
+    let (wanted, _) = foreign::with_tolerated(&live, wanted, &ForeignRequirements::default());
     assert_eq!(drift::difference(&live, &wanted), None);
 }
 
@@ -170,7 +170,7 @@ async fn what_is_put_right_keeps_what_others_added() {
     }
     store.lock().put(live);
     let ensured = look(&client, &by_service()).await.unwrap();
-    let expected = "objects.helm-guard.dev asks only where control-plane NotIn (true)";
+    let expected = "objects.helm-guard.dev only covers namespaces where control-plane NotIn (true)";
     assert_eq!(ensured.foreign, [expected]);
     let live = store.lock().object.clone().unwrap();
     assert_eq!(live.pointer("/metadata/labels/team"), Some(&json!("ops")));
@@ -250,7 +250,7 @@ async fn a_replica_that_does_not_lead_says_that_calls_go_elsewhere() {
     let missed = ensured.missed.unwrap();
     assert_eq!(
         missed,
-        "another address is registered: another replica leads"
+        "another address is registered: another replica is the leader"
     );
     assert_eq!(
         store.lock().object.clone().unwrap()["webhooks"],

@@ -1,13 +1,13 @@
-//! Which CAs the API server is told to trust: this guard's own, and those that other replicas serve.
+//! The CAs in the registration: this guard's own, and those of other replicas.
 //!
-//! Replicas do not always serve the same certificate: kubelets project a renewed Secret at different times,
-//! and a rollout may change where it comes from. A bundle that named the CA of one replica alone would have
-//! the API server distrust the others, and a failed call is an unguarded write.
+//! Replicas do not always serve the same certificate: kubelets update a mounted Secret at different times, and a
+//! rollout may change the source. With the CA of one replica only, the API server would distrust the others, and
+//! a failed call is an unguarded write.
 //!
 //! Invariants
-//! - The own bundle is always in, first and as it is.
-//! - Any other CA stays for [`KEPT_FOR`] after it was seen first or announced last, while it is valid. So a CA
-//!   that somebody else wrote into the registration is not trusted for good.
+//! - The own bundle always comes first, unchanged.
+//! - Any other CA stays for [`KEPT_FOR`] after it was first seen or last announced, while it is valid. So a CA
+//!   that somebody else wrote into the registration is not trusted forever.
 //! - At most [`MAX_CAS`] certificates: a configuration must not grow with each restart.
 
 use std::{
@@ -24,29 +24,29 @@ use rustls_pki_types::CertificateDer;
 use super::entries;
 use crate::webhook::tls::{self, pem::to_pem};
 
-/// The annotation that says when each CA that is not the writer's was announced last: pairs of a fingerprint
+/// The annotation with the last announcement of each CA that is not the writer's: pairs of a fingerprint
 /// and a Unix time in seconds.
 pub const OTHER_CAS: &str = "helm-guard.dev/other-cas";
-/// How long a CA stays trusted that no replica announces any more.
+/// How long a CA stays trusted after its last announcement.
 pub const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
-/// A replica announces its CA again when this much has passed.
+/// How often a replica announces its CA again.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(20 * 60);
-/// Certificates of one bundle.
+/// The most certificates of a bundle.
 const MAX_CAS: usize = 8;
 
-/// What is to be trusted, beside what is there.
+/// The wanted trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// The bundle to register.
     pub bundle: Option<String>,
-    /// The value of [`OTHER_CAS`]; none where every CA is this guard's own.
+    /// The value of [`OTHER_CAS`]; `None` if every CA is this guard's own.
     pub others: Option<String>,
-    /// Whether a CA goes because no replica has announced it for so long.
+    /// Whether a CA is removed because no replica has announced it for [`KEPT_FOR`].
     pub has_expired: bool,
 }
 
 impl Trust {
-    /// What is trusted now.
+    /// The trust of the live configuration.
     pub(super) fn as_it_is(live: &Configuration) -> Self {
         let annotations = live.metadata.annotations.as_ref();
         Self {
@@ -57,7 +57,7 @@ impl Trust {
     }
 }
 
-/// The own bundle, with what of the live one other replicas may serve.
+/// The own bundle, with the CAs of the live one that other replicas may serve.
 pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust {
     let Some(own) = own else {
         return Trust::default();
@@ -75,7 +75,7 @@ pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust
         if ours.contains(&der) {
             continue;
         }
-        // A time to come is nobody's announcement either: clocks differ by less.
+        // A time in the future is not an announcement either: clocks differ by less.
         if seconds(now).abs_diff(at) > KEPT_FOR.as_secs() {
             trust.has_expired = true;
         } else if ours.len() + others.len() < MAX_CAS {
@@ -87,8 +87,8 @@ pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust
     trust
 }
 
-/// What a replica that does not lead has to add so that its own certificate is trusted; nothing where that
-/// is so already, and was announced lately.
+/// What a replica that is not the leader must add so that its certificate is trusted; `None` if it is trusted
+/// and was announced recently.
 pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) -> Option<Trust> {
     let own = own?;
     let mut seen = announced(live);
@@ -99,7 +99,7 @@ pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) ->
         let print = fingerprint(&der);
         let is_there = all.contains(&der);
         let is_recent = |at: &u64| seconds(now).saturating_sub(*at) < ANNOUNCED_EVERY.as_secs();
-        // One that is there and not announced is the leader's own.
+        // A CA without an announcement is the leader's own.
         if is_there && seen.get(&print).is_none_or(is_recent) {
             continue;
         }
@@ -116,7 +116,7 @@ pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) ->
     })
 }
 
-/// Whether the API server accepts what this bundle's CAs have signed.
+/// Whether the API server accepts certificates that this bundle's CAs have signed.
 pub fn holds(live: Option<&ByteString>, own: Option<&str>) -> bool {
     let live = live.map(|bundle| String::from_utf8_lossy(&bundle.0).into_owned());
     match (live, own) {
@@ -164,8 +164,7 @@ fn announced(live: &Configuration) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// In one order, whoever writes it: the leader must find what another replica announced as it would write
-/// it.
+/// In a fixed order, so that the leader does not rewrite what another replica announced.
 fn text(others: &BTreeMap<String, u64>) -> Option<String> {
     let words: Vec<_> = others
         .iter()
@@ -174,7 +173,7 @@ fn text(others: &BTreeMap<String, u64>) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// The first eight bytes: they tell CAs of one cluster apart, and nobody gains by two that have the same.
+/// The first eight bytes: they distinguish the CAs of a cluster, and a collision gives no advantage.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
     let hash = digest(&SHA256, bytes);
     let bytes = hash.as_ref().first_chunk().copied().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Who may change the registration, and how much of it.
+//! Which replica may change the registration, and how much of it.
 //!
-//! One replica leads (the Lease `helm-guard`), and it alone puts the registration right. The others create
-//! it where it is missing, and add their own CA where the API server would distrust them. So versions of the
-//! guard that run side by side do not overwrite each other.
+//! Only the leader, which holds the Lease `helm-guard`, corrects the registration. The other replicas create it
+//! if it is missing, and add their own CA if the API server would distrust them. So different versions of the
+//! guard do not overwrite each other during a rollout.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration as Configuration;
 use semver::Version;
@@ -16,31 +16,30 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How much of the registration this guard may change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mandate {
-    /// All of it, also what a newer guard wrote: a rollback that has lasted is meant.
+    /// All of it, even if a newer guard wrote it: a rollback that has lasted is intended.
     Everything,
-    /// All of it, unless a newer guard wrote it: an older one that leads for a moment, as in a rollout, does
-    /// not undo that.
+    /// All of it, unless a newer guard wrote it: an older leader does not undo that during a rollout.
     #[default]
     UnlessNewer,
-    /// What is missing: another replica leads.
+    /// Only missing parts, because another replica is the leader.
     WhatIsMissing,
 }
 
 impl Mandate {
-    /// Why what differs stays, where it does.
+    /// Why differences stay, if they do.
     pub(super) fn objection(self, live: &Configuration) -> Option<String> {
         match self {
             Self::Everything => None,
             Self::UnlessNewer => newer_writer(live).map(|version| {
                 format!("version {version} of the guard wrote it, this is {VERSION}")
             }),
-            Self::WhatIsMissing => Some("another replica leads".to_owned()),
+            Self::WhatIsMissing => Some("another replica is the leader".to_owned()),
         }
     }
 }
 
-/// The version that wrote it, where that is a newer one. A version that cannot be read is none: somebody
-/// else wrote it.
+/// The version that wrote it, if it is newer. A version that cannot be parsed does not count: it is not from a
+/// guard.
 fn newer_writer(live: &Configuration) -> Option<Version> {
     let written = live.metadata.annotations.as_ref()?.get(WRITTEN_BY)?;
     let written: Version = written.parse().ok()?;

@@ -1,7 +1,7 @@
 //! Reads, writes and removes the configuration in the cluster.
 //!
-//! [`ensure`] writes the wanted configuration if the one in the cluster differs, and leaves alone what others
-//! added to it. [`unregister`] removes it if this guard wrote it, [`remove`] whatever it says.
+//! [`ensure`] writes the wanted configuration if the one in the cluster differs, and keeps what others added to
+//! it. [`unregister`] removes it if this guard wrote it, [`remove`] regardless of its content.
 
 use std::{
     collections::BTreeSet,
@@ -26,16 +26,16 @@ use super::{
 };
 use crate::webhook::{marks::FIELD_MANAGER, paths::Paths};
 
-/// The difference of a CA that no replica has announced for so long: nobody else made it.
-pub const EXPIRED_CA: &str = "a CA that no replica uses any more";
+/// The difference of an expired CA, which is not made by others.
+pub const EXPIRED_CA: &str = "a CA that no replica uses anymore";
 
-/// Each lost race means that somebody else wrote.
+/// Each lost race means that another client wrote.
 const ATTEMPTS: u32 = 5;
 
 /// The configuration could not be read, written or deleted.
 #[derive(Debug, Error)]
 pub enum RegistrationError {
-    /// The API server refused or did not answer.
+    /// The API server denied the call or did not answer.
     #[error("failed to {verb} the ValidatingWebhookConfiguration {CONFIGURATION_NAME}: {source}")]
     Api {
         /// read, create, replace or delete
@@ -61,28 +61,28 @@ pub enum RegistrationError {
 /// What [`ensure`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was there as wanted.
+    /// Nothing: it was as wanted.
     Unchanged,
-    /// It was not there.
+    /// Created it.
     Created,
-    /// It said something else about this.
+    /// Replaced it, because of this difference.
     Replaced(&'static str),
-    /// It lacked the CA of this replica, and has it now.
+    /// Added the CA of this replica.
     Announced,
-    /// It says something else about this, and that stays: another replica leads, or a newer one wrote it.
+    /// Left this difference: another replica is the leader, or a newer guard wrote it.
     Left(&'static str),
 }
 
-/// What [`ensure`] did, and what it left.
+/// The result of [`ensure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ensured {
     /// What it did.
     pub written: Written,
-    /// Requirements and conditions of others that stay, each with its entry.
+    /// Foreign requirements and conditions that stay, each with its entry.
     pub foreign: Vec<String>,
-    /// Why calls do not come to this guard, where that is so.
+    /// Why the API server does not call this guard, if so.
     pub missed: Option<String>,
-    /// The other installation that calls go to, where that is so.
+    /// The other installation that gets the calls, if any.
     pub other: Option<Installation>,
 }
 
@@ -91,23 +91,23 @@ pub struct Ensured {
 pub enum Unregistered {
     /// Deleted.
     Deleted,
-    /// There was none.
+    /// It did not exist.
     Absent,
-    /// It is not the one that we wrote, so it stays.
+    /// This guard did not write it, so it stays.
     NotOurs,
 }
 
-/// What one process remembers of the registration from one look to the next.
+/// State that is kept between reconciliations.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'m> {
-    /// The paths that are answered.
+    /// The accepted paths.
     pub paths: &'m Paths,
     /// Other installations of the guard.
     pub others: &'m OtherInstallations,
 }
 
-/// Writes the wanted configuration, unless it is there already, or belongs to another installation that runs.
-/// The paths that are there are answered from now on.
+/// Writes the wanted configuration, unless it already exists, or belongs to another running installation. Its
+/// paths are accepted from now on.
 pub async fn ensure(
     client: &Client,
     registration: &Registration,
@@ -161,8 +161,8 @@ pub async fn ensure(
     Err(RegistrationError::Contended)
 }
 
-/// The other installation that the registration belongs to, if calls go there. One that moves keeps its
-/// Service, and then its address is the same.
+/// The other installation that the registration belongs to, if it gets the calls. An installation that moves
+/// keeps its Service, and so its address.
 fn other_owner(
     registration: &Registration,
     live: &ValidatingWebhookConfiguration,
@@ -196,7 +196,7 @@ fn left_to(other: Installation) -> Ensured {
     }
 }
 
-/// What is to be done about what is there.
+/// The next step, given the live configuration.
 enum Step {
     Nothing(Ensured),
     Write(Box<ValidatingWebhookConfiguration>, Ensured),
@@ -223,7 +223,7 @@ fn step(
         ..registration.clone()
     };
     let wanted = configuration(&united, &registration.pins.at(Some(&live)));
-    let (wanted, foreign) = foreign::keep(&live, wanted, &registration.foreign);
+    let (wanted, foreign) = foreign::with_tolerated(&live, wanted, &registration.foreign);
     let done = |written, missed| Ensured {
         written,
         foreign,
@@ -256,7 +256,7 @@ fn step(
     }
 }
 
-/// What of `live` is not as wanted, if anything.
+/// The first difference of `live` from the wanted configuration, if any.
 fn difference(
     live: &ValidatingWebhookConfiguration,
     wanted: &ValidatingWebhookConfiguration,
@@ -271,8 +271,8 @@ fn difference(
     }
 }
 
-/// Makes a configuration without entries, which the caller fills in. By server-side apply, since RBAC limits
-/// that to a name, and two who do it at once make the same one.
+/// Creates a configuration without entries, which the caller fills in. By server-side apply, because RBAC can
+/// limit that to a name, and concurrent creations have the same result.
 async fn begin(
     api: &Api<ValidatingWebhookConfiguration>,
 ) -> Result<ValidatingWebhookConfiguration, RegistrationError> {
@@ -290,8 +290,8 @@ async fn begin(
     made.map_err(failed("create"))
 }
 
-/// Deletes the configuration, if it is the one that we wrote: our label, our address, our CA. Else
-/// another guard has taken over, and its registration is not ours to remove.
+/// Deletes the configuration if this guard wrote it: its label, address and CA match. Otherwise another guard
+/// has taken over, and the registration stays.
 pub async fn unregister(
     client: &Client,
     registration: &Registration,
@@ -328,11 +328,11 @@ pub async fn unregister(
     }
 }
 
-/// Deletes the configuration, whatever it says now: the kill switch takes away all that [`ensure`] would
-/// correct, and nothing else. So what another installation wrote that runs stays.
+/// Deletes the configuration regardless of its content: the kill switch removes everything that [`ensure`] would
+/// correct. The registration of another running installation stays.
 ///
 /// # Errors
-/// When the API server refuses or does not answer.
+/// When the API server denies the call or does not answer.
 pub async fn remove(
     client: &Client,
     registration: &Registration,

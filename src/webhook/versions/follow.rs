@@ -33,7 +33,7 @@ pub struct Following {
     pub pace: Pace,
 }
 
-/// How often is looked.
+/// The intervals.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// The check for changes; changes in between are combined.
@@ -44,7 +44,7 @@ pub struct Pace {
     pub retry: Duration,
     /// Discovery without a known change: API servers are upgraded, too.
     pub refresh: Duration,
-    /// How long a version stays registered after no release declares it any more: an uninstalled
+    /// How long a version stays registered after no release declares it anymore: an uninstalled
     /// release is often reinstalled, and another replica may notice it a moment later.
     pub grace: Duration,
 }
@@ -89,7 +89,7 @@ pub async fn follow(following: Following) {
             declared = releases.declared_kinds();
         }
         let looked = knowledge
-            .look(&client, &declared, crds.generation(), &pace)
+            .discover(&client, &declared, crds.generation(), &pace)
             .await;
         if !index_moved && !looked && leaving.is_empty() {
             continue;
@@ -102,7 +102,7 @@ pub async fn follow(following: Following) {
         } else {
             Others::Keep
         };
-        let pins = leaving.keep(needed(&declared, known), Instant::now(), pace.grace);
+        let pins = leaving.with_recent(needed(&declared, known), Instant::now(), pace.grace);
         conversions.need(Needed { pins, others });
     }
 }
@@ -128,7 +128,7 @@ impl Knowledge {
     }
 
     /// Reads discovery, if there is reason to. Returns whether something changed.
-    async fn look(
+    async fn discover(
         &mut self,
         client: &Client,
         declared: &BTreeSet<DeclaredKind>,
@@ -186,7 +186,7 @@ impl Knowledge {
     }
 }
 
-/// Versions that no release declares any more, but stay for a while.
+/// Versions that no release declares anymore, but stay for a while.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     last: BTreeMap<Pin, Box<str>>,
@@ -195,7 +195,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     /// `needed`, and the versions needed until recently.
-    pub(super) fn keep(
+    pub(super) fn with_recent(
         &mut self,
         needed: BTreeMap<Pin, Box<str>>,
         now: Instant,

@@ -105,7 +105,7 @@ fn a_version_that_is_not_declared_any_more_stays_for_a_while() {
     let mut leaving = Leaving::default();
     let (start, second) = (Instant::now(), Duration::from_secs(1));
     let mut keep = |versions: &[&str], at: u32| -> Vec<String> {
-        let kept = leaving.keep(with(versions).pins, start + second * at, second * 30);
+        let kept = leaving.with_recent(with(versions).pins, start + second * at, second * 30);
         kept.into_keys().map(|pin| pin.version).collect()
     };
     assert_eq!(keep(&["v1", "v2"], 0), ["v1", "v2"]);

@@ -11,7 +11,7 @@ use crate::webhook::{
     registration::{
         configuration, drift,
         emergencies::Watched,
-        foreign::{ForeignRequirements, Handling, keep},
+        foreign::{ForeignRequirements, Handling, with_tolerated},
         pins::Pin,
     },
     tls::Pair,
@@ -192,7 +192,7 @@ fn the_label_of_before_is_no_exclusion_that_stays(
         configuration(&registration, &BTreeSet::new())
     };
     let (live, wanted) = (written(Some("a in (b,c)")), written(next));
-    let (kept, found) = keep(&live, wanted.clone(), &foreign);
+    let (kept, found) = with_tolerated(&live, wanted.clone(), &foreign);
     assert_eq!(found, Vec::<String>::new());
     assert!(drift::difference(&live, &kept).is_some());
     let next = drift::merged(live, kept.clone(), None);

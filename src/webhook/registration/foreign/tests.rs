@@ -71,27 +71,27 @@ fn an_invalid_label_is_named(#[case] label: &str) {
 #[case::namespaces(
     "/webhooks/0/namespaceSelector/matchExpressions",
     json!([{"key": "team", "operator": "NotIn", "values": ["shop", "ops"]}]),
-    "objects.helm-guard.dev asks only where team NotIn (shop, ops)"
+    "objects.helm-guard.dev only covers namespaces where team NotIn (shop, ops)"
 )]
 #[case::namespaces_by_a_match_label(
     "/webhooks/0/namespaceSelector/matchLabels",
     json!({"team": "shop"}),
-    "objects.helm-guard.dev asks only where team In (shop)"
+    "objects.helm-guard.dev only covers namespaces where team In (shop)"
 )]
 #[case::objects(
     "/webhooks/0/objectSelector/matchExpressions",
     json!([{"key": "skip", "operator": "DoesNotExist"}]),
-    "objects.helm-guard.dev asks only about objects where skip DoesNotExist ()"
+    "objects.helm-guard.dev only covers objects where skip DoesNotExist ()"
 )]
 #[case::objects_by_a_match_label(
     "/webhooks/0/objectSelector/matchLabels",
     json!({"app.kubernetes.io/managed-by": "Helm", "guard": "yes"}),
-    "objects.helm-guard.dev asks only about objects where guard In (yes)"
+    "objects.helm-guard.dev only covers objects where guard In (yes)"
 )]
 #[case::requests(
     "/webhooks/1/matchConditions",
     json!([{"name": "not-mine", "expression": "request.userInfo.username != 'me'"}]),
-    "scale.helm-guard.dev asks only if the match condition \"not-mine\" holds"
+    "scale.helm-guard.dev only covers requests that meet the match condition \"not-mine\""
 )]
 #[tokio::test]
 async fn a_foreign_requirement_is_removed_or_stays_and_is_reported(
@@ -211,7 +211,7 @@ fn a_requirement_of_the_guard_before_is_not_foreign(#[case] has_list: bool) {
     let before: Configuration =
         serde_json::from_value(changed_by_an_older_guard(has_list)).unwrap();
     let wanted: Configuration = serde_json::from_value(json(&reporting())).unwrap();
-    let (wanted, foreign) = keep(&before, wanted, &reporting().foreign);
+    let (wanted, foreign) = with_tolerated(&before, wanted, &reporting().foreign);
     assert_eq!(foreign, [""; 0]);
     let next = drift::merged(before, wanted.clone(), None);
     assert_eq!(next.webhooks, wanted.webhooks);
