@@ -1,4 +1,4 @@
-//! Times what a request costs inside the process: the cases of `src/cases.rs`.
+//! Measures the time of a request inside the process: the cases of `src/cases.rs`.
 //!
 //! `cargo bench -p bench`; absolute figures depend on the machine, ratios carry over.
 
@@ -7,11 +7,11 @@
 use bench::cases::{self, Case};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// As in the program itself.
+/// The allocator of the program itself.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn judgements(criterion: &mut Criterion) {
+fn evaluations(criterion: &mut Criterion) {
     for case in cases::all() {
         assert!(case.holds(), "{}", case.title());
         time(criterion, &case);
@@ -25,5 +25,5 @@ fn time(criterion: &mut Criterion, case: &Case) {
     group.finish();
 }
 
-criterion_group!(benches, judgements);
+criterion_group!(benches, evaluations);
 criterion_main!(benches);

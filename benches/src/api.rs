@@ -1,8 +1,8 @@
 //! An API server that serves only release records, any number of them at once, and counts its requests.
 //!
-//! It speaks TLS, lists in pages and keeps watches open, as a real one does. Kinds that it has not are
-//! empty. What it does not show is the time that a real one takes; [`crate::memory`] measures against
-//! both where a real one can be filled in reasonable time.
+//! It uses TLS, paginated lists and open watches like a real one. Lists of other kinds are empty. It does not
+//! show how long a real one takes; [`crate::memory`] measures with both if a real one can be filled in
+//! reasonable time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -49,11 +49,11 @@ struct Record {
     name: String,
     /// As an item of a metadata list.
     metadata: String,
-    /// The whole Secret; none for revisions that are never read.
+    /// The whole Secret; `None` for revisions that are never read.
     secret: Option<Bytes>,
 }
 
-/// What the server has.
+/// The records of the server.
 #[derive(Default)]
 pub struct Records {
     /// Sorted by namespace, release and revision.
@@ -63,7 +63,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records of releases, made on all cores.
+    /// The records of releases, generated on all cores.
     pub fn of(releases: &[Release]) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let chunk = releases.len().div_ceil(cores).max(1);
@@ -81,7 +81,7 @@ impl Records {
         records
     }
 
-    /// Adds one whose payload is given.
+    /// Adds a record with this payload.
     pub fn add(&mut self, namespace: &str, release: &str, revision: Revision, payload: &str) {
         self.all
             .push(record(namespace, release, revision, Some(payload)));
@@ -112,7 +112,7 @@ fn records_of(release: &Release) -> Vec<Record> {
     records.collect()
 }
 
-/// The Secret of a record, as Helm makes it.
+/// The Secret of a record, as Helm writes it.
 pub fn secret(
     namespace: &str,
     release: &str,
@@ -165,7 +165,7 @@ fn record(namespace: &str, release: &str, revision: Revision, payload: Option<&s
     }
 }
 
-/// Of the form that API servers give them, the same in each run.
+/// In the format of API servers, the same in each run.
 fn uid(namespace: &str, release: &str, revision: u32) -> String {
     let half = |salt: &str| {
         let mut hasher = DefaultHasher::new();
@@ -187,7 +187,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A running server. It ends when this is dropped.
+/// A running server, until it is dropped.
 pub struct Api {
     address: SocketAddr,
     ca: String,
@@ -266,7 +266,7 @@ impl Api {
         Ok(path)
     }
 
-    /// What it was asked so far: how often, by verb and resource.
+    /// The number of requests so far, by verb and resource.
     pub fn calls(&self) -> BTreeMap<String, usize> {
         self.shared.calls.lock().clone()
     }
@@ -304,7 +304,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     }
 }
 
-/// The parts of a path that are looked at.
+/// The relevant parts of a path.
 struct Asked<'p> {
     plural: &'p str,
     namespace: Option<&'p str>,
@@ -328,7 +328,7 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// The parts of a query that are looked at.
+/// The relevant parts of a query.
 struct Query {
     is_watch: bool,
     limit: usize,
@@ -415,7 +415,7 @@ fn empty_list() -> &'static str {
     r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1000"},"items":[]}"#
 }
 
-/// Nothing ever happens here.
+/// A watch without events.
 fn watch(timeout: Duration) -> Response {
     let nothing = stream::once(tokio::time::sleep(timeout));
     let nothing = nothing.filter_map(|()| async { None::<Result<Bytes, std::io::Error>> });
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_says_what_to_list() {
+    fn list_queries_are_parsed() {
         let query = Query::of("&limit=500&continue=1000&labelSelector=owner%3Dhelm%2Cname%3Dweb");
         assert_eq!((query.limit, query.from), (500, 1000));
         assert_eq!(query.release.as_deref(), Some("web"));

@@ -1,4 +1,4 @@
-//! What a request costs inside the process: from the body to the verdict, without sockets.
+//! The cost of a request inside the process: from the body to the verdict, without sockets.
 //!
 //! The same cases are timed by criterion (`judge.rs`) and counted in instructions ([`crate::counts`]).
 //! Start at [`all`].
@@ -19,24 +19,24 @@ use serde_json::{Value, json};
 
 use crate::review::{Review, edited};
 
-/// What is done with a case.
+/// The measured work of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// From the body to the verdict, which must be this.
+    /// From the body to the verdict, which must be this one.
     Decide(Outcome),
-    /// The envelope is read and no more.
+    /// Only the envelope is read.
     Envelope,
-    /// The whole body into a `serde_json::Value`, to compare with.
+    /// The whole body is parsed into a `serde_json::Value`, for comparison.
     Value,
 }
 
-/// One thing to measure.
+/// One case.
 pub struct Case {
     /// Its size: `34KB`.
     pub size: &'static str,
-    /// What it shows.
+    /// Its name.
     pub name: &'static str,
-    /// What is done.
+    /// The measured work.
     pub work: Work,
     /// The review.
     pub body: Vec<u8>,
@@ -46,18 +46,18 @@ pub struct Case {
 }
 
 impl Case {
-    /// What it is called in tables and in the baseline.
+    /// Its title in tables and in the baseline.
     pub fn title(&self) -> String {
         format!("{} {}", self.size, self.name)
     }
 
-    /// Does it once. Not inlined, so that callgrind can tell it from the rest.
+    /// Runs it once. Not inlined, so that callgrind can distinguish it from the rest.
     #[inline(never)]
     pub fn measured(&self) -> Option<Outcome> {
         self.once()
     }
 
-    /// Does it once; for warming up, outside of what is counted.
+    /// Runs it once without counting, as a warm-up.
     #[inline(never)]
     pub fn once(&self) -> Option<Outcome> {
         let body = black_box(&self.body);
@@ -79,7 +79,7 @@ impl Case {
     }
 }
 
-/// How big reviews are. One of 68 KB holds a Deployment of 34 KB, before and after.
+/// Sizes of reviews. A review of 68 KB contains a Deployment of 34 KB twice, before and after.
 pub const SIZES: [(&str, usize); 4] = [
     ("4KB", 4_000),
     ("34KB", 34_000),
@@ -122,7 +122,7 @@ pub fn of_size(size: &'static str, bytes: usize) -> Vec<Case> {
     vec![
         case("envelope alone", Work::Envelope, &claims, &old),
         case("raw-equal", pass, &claims, &old),
-        case("declared by nobody", pass, &[], &noise),
+        case("undeclared", pass, &[], &noise),
         case("unchanged spec", pass, &claims, &noise),
         case("undeclared changes in three places", pass, &claims, &three),
         case(
@@ -140,7 +140,7 @@ pub fn of_size(size: &'static str, bytes: usize) -> Vec<Case> {
     ]
 }
 
-/// A Deployment with as many containers as it takes to make a review of about `bytes`.
+/// A Deployment with enough containers for a review of about `bytes`.
 pub fn deployment(name: &str, namespace: &str, bytes: usize) -> Value {
     // Old and new object make the review.
     let wanted = bytes / 2;
@@ -161,7 +161,7 @@ pub fn deployment(name: &str, namespace: &str, bytes: usize) -> Value {
     })
 }
 
-/// A copy that differs in three places that no chart declares.
+/// A copy that differs in three undeclared places.
 pub fn in_three_places(object: &Value) -> Value {
     edited(
         object,
@@ -233,7 +233,7 @@ fn claim(declared: &Value) -> Claim {
     }
 }
 
-/// Everything that is done for a request except the sockets and the lookup.
+/// Everything except sockets and the lookup.
 fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -> Option<Outcome> {
     let request = envelope::parse(body).ok()?;
     if let Some(reason) = screen(&request) {
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_comes_to_what_it_should() {
+    fn each_case_has_the_expected_verdict() {
         let cases: Vec<Case> = of_size("34KB", 34_000);
         for case in &cases {
             assert!(case.holds(), "{}", case.title());

@@ -1,7 +1,7 @@
 //! The gate: instruction counts and memory may not grow beyond a tenth of the committed baseline.
 //!
-//! `baseline.json` is written by `make bench-baseline`. Counts depend on the compiler, so it names its
-//! own. With another compiler, the comparison still runs, and says so.
+//! `make bench-baseline` writes `baseline.json`. Counts depend on the compiler, so the file contains its version.
+//! With another compiler, the comparison runs with a warning.
 
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{counts, memory};
 
-/// Growth that is tolerated.
+/// Tolerated growth.
 const LIMIT: f64 = 0.10;
 
 /// Releases in the index whose memory is measured, and how often.
@@ -19,13 +19,13 @@ const STARTS: usize = 3;
 
 const INSTRUCTIONS: &str = "instructions: ";
 
-/// What was measured.
+/// The measured figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// The compiler and the machine's kind.
     pub compiler: String,
-    /// Instructions and KiB, by what was measured.
+    /// Instructions and KiB, by name.
     pub figures: BTreeMap<String, f64>,
 }
 
@@ -37,7 +37,7 @@ impl Baseline {
         serde_json::from_str(&text).with_context(|| format!("failed to read {}", path.display()))
     }
 
-    /// Without what only valgrind can measure.
+    /// Without figures that need valgrind.
     #[must_use]
     pub fn without_instructions(mut self) -> Self {
         self.figures
@@ -52,7 +52,7 @@ impl Baseline {
         written.with_context(|| format!("failed to write {}", path.display()))
     }
 
-    /// Measures now, instructions only where that is possible.
+    /// Measures now; instructions only if valgrind is installed.
     pub async fn measure(folder: &Path) -> Result<Self> {
         let mut figures = BTreeMap::new();
         let titles = counts::is_possible().then(counts::titles);
@@ -84,10 +84,10 @@ fn compiler() -> String {
     )
 }
 
-/// How one figure has changed.
+/// The change of one figure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// By this share, which is tolerated.
+    /// Changed by this share, within the tolerance.
     Within(f64),
     /// Grown by more than that.
     Grown(f64),
@@ -116,13 +116,13 @@ pub fn compare(baseline: &Baseline, now: &Baseline) -> Vec<(String, Change)> {
     changes.collect()
 }
 
-/// Whether nothing has grown too much; prints what has changed.
+/// Whether no figure has grown too much; prints the changes.
 pub fn passes(baseline: &Baseline, now: &Baseline) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     if baseline.compiler != now.compiler {
         writeln!(
             out,
-            "the baseline is of {}, this is {}: make a new one when a change is refused for that",
+            "the baseline is from {}, this is {}: renew it if a change is rejected only for this reason",
             baseline.compiler, now.compiler
         )?;
     }
@@ -137,7 +137,7 @@ pub fn passes(baseline: &Baseline, now: &Baseline) -> Result<bool> {
             }
             Change::Unknown => {
                 passes = false;
-                "only on one side: make bench-baseline".to_owned()
+                "only in one of the two: make bench-baseline".to_owned()
             }
         };
         writeln!(out, "{name}: {word}")?;
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn where_instructions_cannot_be_counted_the_rest_is_compared() {
+    fn other_figures_are_compared_without_instruction_counts() {
         let baseline = of(&[("instructions: a", 1.0), ("KiB", 1.0)]).without_instructions();
         assert!(passes(&baseline, &of(&[("KiB", 1.0)])).expect("stdout"));
         assert!(!passes(&baseline, &of(&[("KiB", 1.2)])).expect("stdout"));
     }
 
     #[test]
-    fn growth_beyond_a_tenth_fails_and_so_does_what_cannot_be_compared() {
+    fn growth_beyond_a_tenth_and_missing_figures_fail() {
         let baseline = of(&[("a", 100.0)]);
         let table = [
             (of(&[("a", 109.0)]), true),

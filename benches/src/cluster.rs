@@ -1,10 +1,9 @@
-//! What a person and a pipeline feel: a PATCH and a `helm upgrade` through a real API server.
+//! Latency for users and pipelines: a PATCH and a `helm upgrade` through a real API server.
 //!
-//! Four namespaces stand side by side, each with the same releases: one that nothing looks at, one that
-//! a null webhook is called for, one that the guard is called for, and one with a
-//! `ValidatingAdmissionPolicy` that checks a label. Both webhooks are registered as the guard registers
-//! itself, rules and match conditions included, but for the namespace. The namespaces are written to in
-//! turn, so that whatever else happens on the machine happens to all four.
+//! There are four namespaces with the same releases: one without admission, one with a null webhook, one with
+//! the guard, and one with a `ValidatingAdmissionPolicy` that checks a label. Both webhooks have the guard's own
+//! registration, including rules and match conditions, limited to their namespace. Writes alternate between the
+//! namespaces, so that other load on the machine affects all four.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +38,7 @@ use crate::{
 
 const GROUP: &str = "through the API server";
 
-/// What looks at a namespace.
+/// The admission of a namespace.
 const NONE: &str = "no webhook";
 const NULL: &str = "null webhook";
 const GUARD: &str = "guard";
@@ -49,14 +48,14 @@ const ALL: [&str; 4] = [NONE, NULL, GUARD, POLICY];
 /// Objects of the release that is upgraded.
 const OBJECTS: usize = 50;
 
-/// Until a registration has reached the API server.
+/// Time limit for a registration to reach the API server.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn namespace(of: &str) -> String {
     format!("bench-{}", of.replace(' ', "-"))
 }
 
-/// Measures.
+/// Runs the measurement.
 pub async fn measure(
     plan: &Plan,
     folder: &Path,
@@ -127,7 +126,7 @@ impl Lab<'_> {
         bail!("failed to apply {}: {}", object["kind"], output.stderr)
     }
 
-    /// Runs Helm and says how many seconds it took.
+    /// Runs Helm, and returns the time in seconds.
     fn helm(&self, of: &str, words: &[&str], chart: &Path) -> Result<f64> {
         let command = self.helm.cmd(self.plane.alice()).args(words).arg(chart);
         let begin = Instant::now();
@@ -150,7 +149,7 @@ impl Lab<'_> {
                 "matchResources": {"namespaceSelector": {"matchLabels": {"bench": namespace(POLICY)}}},
             },
         }))?;
-        // The guard's is the last: once it is in force, so are the others.
+        // The guard's is the last one: once it is in force, the others are too.
         self.apply(&webhook(NULL, null, identity)?)?;
         self.apply(&webhook(GUARD, guard, identity)?)
     }
@@ -170,7 +169,7 @@ impl Lab<'_> {
         }
     }
 
-    /// The label is what the policy is about.
+    /// The policy checks the label.
     async fn is_policy_in_force(&self) -> Result<bool> {
         let patch = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
         match self.send(POLICY, "?dryRun=All", &patch).await {
@@ -192,7 +191,7 @@ impl Lab<'_> {
         self.client.request_text(request).await.map(drop)
     }
 
-    /// What no chart declares, so that the guard lets it pass.
+    /// Patches an undeclared field, so that the guard allows it.
     async fn patch(&self, of: &str, note: &str) -> Result<()> {
         let patch = json!({"metadata": {"annotations": {"example.com/note": note}}});
         let sent = self.send(of, "", &patch).await;
@@ -318,7 +317,7 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
     wanted["metadata"]["name"] = namespace(of).into();
     let webhooks = wanted["webhooks"].as_array_mut();
     let webhooks = webhooks.context("a registration has entries")?;
-    // Those of the guard's own kinds are for what is not installed here.
+    // The guard's own kinds are not installed here.
     webhooks.retain(|webhook| {
         let name = webhook["name"].as_str().unwrap_or_default();
         matches!(
@@ -331,7 +330,7 @@ fn webhook(of: &str, server: &Server, identity: &Identity) -> Result<Value> {
     });
     for webhook in webhooks {
         webhook["namespaceSelector"] = json!({"matchLabels": {"bench": namespace(of)}});
-        // An error shall be seen, and not make a PATCH quick.
+        // An error must be visible, and not make a PATCH fast.
         webhook["failurePolicy"] = "Fail".into();
     }
     Ok(wanted)
@@ -357,7 +356,7 @@ fn policy() -> Value {
     })
 }
 
-/// Paused and of no pods: a PATCH moves the controllers as little as can be.
+/// Paused and without pods, so that a PATCH triggers as little work of controllers as possible.
 fn one_deployment() -> Chart {
     let deployment = r#"
 apiVersion: apps/v1

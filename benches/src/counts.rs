@@ -14,7 +14,7 @@ use crate::{
 
 const GROUP: &str = "instructions";
 
-/// Whether valgrind is there.
+/// Whether valgrind is installed.
 pub fn is_possible() -> bool {
     let version = Command::new("valgrind").arg("--version").output();
     version.is_ok_and(|output| output.status.success())
@@ -26,7 +26,7 @@ pub fn titles() -> Vec<String> {
     ours.map(|case| case.title()).collect()
 }
 
-/// Counts all of them.
+/// Counts all cases.
 pub fn measure(folder: &Path, report: &mut Report) -> Result<()> {
     if !is_possible() {
         report.note("instructions: not counted, valgrind is not installed");
@@ -65,7 +65,7 @@ pub fn count(folder: &Path, title: &str) -> Result<f64> {
     Ok(count)
 }
 
-/// One case, once warm and once to be counted: what valgrind runs.
+/// Runs one case twice under valgrind: once as a warm-up, once counted.
 pub fn once(title: &str) -> Result<()> {
     let name = title.split(' ').next().unwrap_or_default();
     let (size, bytes) = cases::SIZES
@@ -78,7 +78,7 @@ pub fn once(title: &str) -> Result<()> {
         .find(|case| case.title() == title)
         .with_context(|| format!("there is no case {title:?}"))?;
     if !case.holds() {
-        bail!("{title:?} does not come to what it should");
+        bail!("{title:?} does not have the expected verdict");
     }
     case.measured();
     Ok(())

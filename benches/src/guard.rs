@@ -1,4 +1,4 @@
-//! The servers that are measured, each a process of its own.
+//! The measured servers, each in its own process.
 
 use std::{
     ffi::OsString,
@@ -24,11 +24,11 @@ use crate::{
     tls::Identity,
 };
 
-/// For an index of any size on any machine.
+/// Time limit for readiness, with any index on any machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How often a guard is asked whether it is ready: the resolution of the time to ready.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often readiness is polled: the resolution of the time to ready.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The program to measure: `$HELM_GUARD_BIN`, or the one in the same folder as this program.
 pub fn binary() -> Result<PathBuf> {
@@ -37,7 +37,7 @@ pub fn binary() -> Result<PathBuf> {
         None => std::env::current_exe()?.with_file_name("helm-guard"),
     };
     if !path.is_file() {
-        bail!("{} is not there: build it with --release", path.display());
+        bail!("{} does not exist: build it with --release", path.display());
     }
     Ok(std::path::absolute(path)?)
 }
@@ -48,7 +48,7 @@ pub struct Server {
     pid: u32,
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    /// How long it took to be ready.
+    /// The time to ready.
     pub ready_after: Duration,
 }
 
@@ -89,7 +89,7 @@ impl Server {
             if begin.elapsed() > PATIENCE {
                 bail!("the guard should be ready:\n{}", server.process.tail());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         server.ready_after = begin.elapsed();
         Ok(server)
@@ -114,7 +114,7 @@ impl Server {
             if begin.elapsed() > PATIENCE {
                 bail!("the null webhook should listen:\n{}", server.process.tail());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         server.ready_after = begin.elapsed();
         Ok(server)
@@ -143,7 +143,7 @@ impl Server {
             if begin.elapsed() > PATIENCE {
                 bail!("{name} should start:\n{}", process.tail());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         };
         Ok(Self {
             process,
@@ -154,12 +154,12 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// For callers.
+    /// The target for callers.
     pub fn target(&self, identity: &Identity) -> Result<Target> {
         let path = match self.admin {
             Some(_) => PathKey::of(&identity.pair).path(Route::Validate, OBJECTS_WEBHOOK),
@@ -168,7 +168,7 @@ impl Server {
         Target::new(self.address, path, identity)
     }
 
-    /// Where it is called, on another path than the guard's.
+    /// The target with another path than the guard's.
     pub fn target_at(&self, path: &'static str, identity: &Identity) -> Result<Target> {
         Target::new(self.address, path.to_owned(), identity)
     }
@@ -197,7 +197,7 @@ fn free<const N: usize>() -> Result<[SocketAddr; N]> {
     for address in &mut addresses {
         let listener = TcpListener::bind(*address)?;
         *address = listener.local_addr()?;
-        // Held until all are chosen, so that none is chosen twice.
+        // Held until all are chosen, so that no port is chosen twice.
         listeners.push(listener);
     }
     Ok(addresses)
@@ -223,8 +223,7 @@ impl Metrics {
         })
     }
 
-    /// The upper bound of the bucket below which lies this share of what a histogram took since
-    /// `before`: an upper bound of the quantile.
+    /// An upper bound of a quantile since `before`: the bound of the histogram bucket that contains it.
     pub fn quantile_since(&self, before: &Self, histogram: &str, share: f64) -> f64 {
         let name = format!("{histogram}_bucket");
         let bound = |labels: &str| {
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_the_bound_of_its_bucket_and_of_what_came_since() {
+    fn a_quantile_is_the_bound_of_its_bucket_since_the_last_reading() {
         let (before, after) = (metrics(0, 100), metrics(99, 101));
         let at = |share| after.quantile_since(&before, "took", share);
         assert!((at(0.5) - 0.001).abs() < 1e-9);

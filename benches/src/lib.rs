@@ -1,4 +1,4 @@
-//! What helm-guard costs: the measuring behind `make bench` and `make bench-check`.
+//! Measures the cost of helm-guard, for `make bench` and `make bench-check`.
 //!
 //! | module | measures |
 //! |---|---|
@@ -6,14 +6,12 @@
 //! | [`server`] | the guard's server compared with a null webhook: throughput, latency, CPU |
 //! | [`cluster`] | a PATCH and a `helm upgrade` through a real API server |
 //! | [`memory`] | resident memory, time to ready and API calls, by number of releases |
-//! | [`check`] | what must not grow, against the committed baseline |
+//! | [`check`] | figures that must not grow, compared with the committed baseline |
 //!
-//! Everything else makes what they need: [`release`] and [`stream`] the data, [`api`] an API server of
-//! release records, [`null`] the floor, [`guard`] a running guard, [`load`] its callers, [`report`] the
-//! table.
+//! The other modules support them: [`release`] and [`stream`] generate the data, [`api`] is an API server with
+//! release records, [`null`] the baseline, [`guard`] a running guard, [`load`] its callers, [`report`] the table.
 //!
-//! The measured guard is the release binary, in a process of its own. CPU and memory are as the kernel
-//! counts them.
+//! The measured guard is the release binary, in its own process. CPU time and memory are those of the kernel.
 
 pub mod api;
 pub mod cases;

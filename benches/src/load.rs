@@ -1,9 +1,8 @@
 //! The callers: a number of TLS connections, kept alive. Each sends its next review when it has its
 //! answer, as an API server's webhook client does (HTTP/1.1, one request at a time on a connection).
 //!
-//! Server and callers share the machine's cores. So the throughput of a server is that of the pair, and
-//! only a ratio to another server under the same callers says something; the CPU time of the server
-//! is counted apart from that of the callers.
+//! Server and callers share the machine's cores, so the throughput is that of both together. Only the ratio to
+//! another server with the same callers is meaningful. The CPU time of the server is measured separately.
 
 use std::{
     net::SocketAddr,
@@ -26,7 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::tls::Identity;
 
-/// Where a server is and how to trust it.
+/// The address of a server, and the CA to trust.
 #[derive(Clone)]
 pub struct Target {
     /// Its address.
@@ -36,7 +35,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A server that has this identity, and the path on which it takes reviews.
+    /// A server with this identity that accepts reviews on this path.
     pub fn new(address: SocketAddr, path: String, identity: &Identity) -> Result<Self> {
         let tls = TlsConnector::from(identity.client()?);
         Ok(Self { address, path, tls })
@@ -82,13 +81,13 @@ impl Caller {
     }
 }
 
-/// Whether a webhook allowed what it was asked.
+/// Whether a webhook allowed the request.
 pub fn is_allowed(answer: &[u8]) -> bool {
     const YES: &[u8] = b"\"allowed\":true";
     answer.windows(YES.len()).any(|window| window == YES)
 }
 
-/// What every answer of a run must be: a bench of the wrong answers measures nothing.
+/// The expected answer of a run: a benchmark of wrong answers is meaningless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Allowed.
@@ -97,7 +96,7 @@ pub enum Expected {
     Denied,
 }
 
-/// How a run went.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Reviews answered.
@@ -109,25 +108,25 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reviews a second.
+    /// Reviews per second.
     pub fn rate(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
 
-    /// The time that this share of the answers took at most, in milliseconds.
+    /// The quantile of the latency, in milliseconds.
     pub fn milliseconds(&self, share: f64) -> f64 {
         quantile(&self.latencies, share) * 1e3
     }
 }
 
-/// The value that a share of sorted values do not exceed.
+/// The quantile of sorted values.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let at = (share * last as f64).round() as usize;
     sorted.get(at.min(last)).copied().unwrap_or(f64::NAN)
 }
 
-/// The middle one.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)

@@ -1,8 +1,8 @@
 //! `make bench` and `make bench-check`.
 //!
-//! `bench [SECTION...]` with the sections `server`, `cluster`, `memory`, `counts`, `times`; all when none
-//! is named. It prints a table and writes `target/bench.json`; its status says whether it could
-//! measure, not whether it likes the figures. `bench check [--write]` compares with `baseline.json`.
+//! `bench [SECTION...]` with the sections `server`, `cluster`, `memory`, `counts`, `times`; all by default. It
+//! prints a table and writes `target/bench.json`. It fails only if it cannot measure, regardless of the figures.
+//! `bench check [--write]` compares with `baseline.json`.
 
 use std::{
     io::Write,
@@ -22,7 +22,7 @@ use bench::{
 use testbed::ControlPlane;
 use tokio::{runtime::Runtime, task::block_in_place};
 
-/// As in the guard: the null webhook is this program.
+/// The allocator of the guard, because the null webhook is this program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str]) -> Result<ExitCode> {
-    // An error says that it is there already.
+    // An error means that it is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match words {
         ["once", title] => counts::once(title)?,
@@ -54,7 +54,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         sections => {
             if let Some(unknown) = sections.iter().find(|section| !SECTIONS.contains(section)) {
                 bail!(
-                    "there is no section {unknown:?}; there are: {}",
+                    "unknown section {unknown:?}; sections: {}",
                     SECTIONS.join(" ")
                 );
             }
@@ -86,11 +86,11 @@ async fn measure(sections: &[&str]) -> Result<()> {
     report.about("machine", proc::machine());
     report.about("command", "make bench");
     if plan.is_smoke {
-        report.note("a smoke run: it shows that everything works; its figures mean nothing");
+        report.note("a smoke run: it shows that everything works; the figures are meaningless");
     }
     if cfg!(debug_assertions) {
         report.note(
-            "built without optimisation: the null webhook is slow, and ratios to it mean nothing",
+            "built without optimization: the null webhook is slow, and ratios to it are meaningless",
         );
     }
     // Without a control plane, the rest is still measured.
@@ -101,7 +101,7 @@ async fn measure(sections: &[&str]) -> Result<()> {
         .iter()
         .filter(|section| !matches!(**section, "cluster" | "memory"))
     {
-        say(section)?;
+        print_note(section)?;
         match *section {
             "times" => times::collect(&target(), &mut report)?,
             "counts" => block_in_place(|| counts::measure(folder, &mut report))?,
@@ -109,7 +109,7 @@ async fn measure(sections: &[&str]) -> Result<()> {
         }
     }
     let plane = if wants_plane {
-        say("control plane")?;
+        print_note("control plane")?;
         let started = block_in_place(ControlPlane::start);
         started
             .inspect_err(|error| report.note(format!("no control plane: {error}")))
@@ -118,21 +118,21 @@ async fn measure(sections: &[&str]) -> Result<()> {
         None
     };
     if let (true, Some(plane)) = (sections.contains(&"cluster"), &plane) {
-        say("cluster")?;
+        print_note("cluster")?;
         cluster::measure(&plan, folder, plane, &mut report).await?;
     }
     if sections.contains(&"memory") {
-        say("memory")?;
+        print_note("memory")?;
         memory::measure(&plan, folder, plane.as_ref(), &mut report).await?;
     }
     block_in_place(|| drop(plane));
     let json = target().join("bench.json");
     report.write(&json)?;
     write!(std::io::stdout(), "{}", report.table())?;
-    say(&format!("written: {}", json.display()))
+    print_note(&format!("written: {}", json.display()))
 }
 
-fn say(what: &str) -> Result<()> {
+fn print_note(what: &str) -> Result<()> {
     writeln!(std::io::stderr(), "bench: {what}")?;
     Ok(())
 }
@@ -155,7 +155,7 @@ async fn gate() -> Result<ExitCode> {
         if std::env::var_os("CI").is_some_and(|value| value == "true") {
             bail!("valgrind is not installed: an error in CI");
         }
-        say("valgrind is not installed: instructions are not compared")?;
+        print_note("valgrind is not installed: instructions are not compared")?;
         committed = committed.without_instructions();
     }
     let now = Baseline::measure(folder.path()).await?;
@@ -167,7 +167,7 @@ async fn gate() -> Result<ExitCode> {
 
 async fn renew() -> Result<()> {
     if !counts::is_possible() {
-        bail!("valgrind is not installed: a baseline without instructions is none");
+        bail!("valgrind is not installed, but a baseline needs instruction counts");
     }
     let folder = tempfile::tempdir()?;
     let now = Baseline::measure(folder.path()).await?;

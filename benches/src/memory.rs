@@ -1,9 +1,8 @@
-//! What a guard holds in memory, how long it takes to be ready, and what it asks of the API server, by
-//! the number of releases.
+//! Memory, time to ready and API calls of a guard, by the number of releases.
 //!
-//! Each release is of [`crate::release`]: three revisions, about 15 objects, 50 KB of manifest. Against
-//! the API server of [`crate::api`], since a real one takes minutes to be filled with 30,000 Secrets; up
-//! to 1,000 releases against a real one too, to show how much that matters.
+//! Releases are those of [`crate::release`]: three revisions, about 15 objects, 50 KB of manifest. The API server
+//! is [`crate::api`], because it takes minutes to write 30,000 Secrets to a real one. Up to 1,000 releases, a real
+//! one is measured too, to show the difference.
 
 use std::{path::Path, time::Duration};
 
@@ -27,22 +26,22 @@ use crate::{
 
 const GROUP: &str = "memory and start";
 
-/// What the allocator gives back, it gives back soon.
+/// The time for the allocator to return memory.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The most releases that a real API server is filled with.
+/// The most releases in a real API server.
 const REAL: usize = 1_000;
 
-/// A Secret holds 1 MiB at most, and the object around it has its share.
+/// The payload of a record: a Secret has at most 1 MiB, including the rest of the object.
 const LARGEST_PAYLOAD: usize = 1_000_000;
 
 /// Secrets written to a real API server at a time.
 const WRITERS: usize = 8;
 
-/// What a start came to.
+/// The figures of a start.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// KiB, when it has settled.
+    /// KiB, after the start.
     pub resident: f64,
     /// KiB, at most.
     pub peak: f64,
@@ -50,13 +49,13 @@ pub struct Start {
     pub ready: f64,
     /// CPU seconds.
     pub cpu: f64,
-    /// Bytes held for declared objects, which are compressed, by the guard's own count.
+    /// Bytes of compressed declared objects, by the guard's own count.
     pub index_bytes: f64,
-    /// Requests to the API server, where they were counted.
+    /// Requests to the API server, if they were counted.
     pub calls: f64,
 }
 
-/// Measures against generated records, and against a real API server where one is given.
+/// Measures with generated records, and with a real API server if there is one.
 pub async fn measure(
     plan: &Plan,
     folder: &Path,
@@ -148,7 +147,7 @@ pub async fn of_generated(folder: &Path, count: usize) -> Result<Start> {
     of_records(folder, records).await
 }
 
-/// The median of some starts, for the gate.
+/// The median of several starts, for the gate.
 pub async fn median_resident(folder: &Path, count: usize, starts: usize) -> Result<Start> {
     let mut all = Vec::new();
     for _ in 0..starts {
@@ -194,7 +193,7 @@ async fn start(folder: &Path, identity: &Identity, kubeconfig: &Path) -> Result<
     })
 }
 
-/// Ten revisions, as large as an API server takes them.
+/// Ten revisions of the maximum size.
 fn one_large_release() -> Records {
     let mut records = Records::default();
     let (namespace, name) = ("large", "large");
@@ -227,7 +226,7 @@ fn one_large_release() -> Records {
     records
 }
 
-/// The same releases in a real API server, as far as that does not take too long.
+/// The same releases in a real API server, unless that takes too long.
 async fn of_real(
     plan: &Plan,
     folder: &Path,

@@ -6,7 +6,7 @@
 //! - [`NULL`] reads the review into a struct with the fields that it needs; serde skips the rest. The
 //!   guard is compared with this one.
 //! - [`FLOOR`] looks for the first `"uid":"` and reads nothing after it, which no webhook may do.
-//! - [`NAIVE`] makes a `serde_json::Value` of the whole body, as many webhooks do.
+//! - [`NAIVE`] parses the whole body into a `serde_json::Value`, as many webhooks do.
 
 use std::{io::Write, net::SocketAddr, path::Path, sync::Arc};
 
@@ -26,14 +26,14 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// The path of the null webhook: the one that the guard has too.
+/// The path of the null webhook, which is also one of the guard.
 pub const NULL: &str = "/validate";
 /// The path of the one that does not read the review.
 pub const FLOOR: &str = "/floor";
 /// The path of the one that reads all of it.
 pub const NAIVE: &str = "/naive";
 
-/// Before the uid in a review as API servers write it. Its first place is the request's.
+/// The text before the uid in a review as API servers write it. Its first occurrence is in the request.
 const UID: &[u8] = b"\"uid\":\"";
 
 /// Serves until the process is ended.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_uid_is_no_review() {
+    fn a_review_needs_a_uid() {
         for way in [typed, found, parsed] {
             assert_eq!(way(b"{}"), None);
             assert_eq!(way(b"\"uid\":\"not ended"), None);

@@ -1,4 +1,4 @@
-//! How long and how much to measure, from the environment.
+//! Duration and size of the measurement, from the environment.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -7,13 +7,13 @@
 //! | `BENCH_RELEASES` | numbers of releases, with commas | `100,1000,10000` (`100,1000`) |
 //! | `BENCH_CONNECTIONS` | connections of the load generator | 16 |
 //!
-//! In parentheses: in a smoke run, whose figures show that everything works and nothing else.
+//! In parentheses: in a smoke run, which only shows that everything works.
 
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// How long and how much.
+/// Duration and size of the measurement.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// One leg: one stream to one server.
@@ -24,7 +24,7 @@ pub struct Plan {
     pub releases: Vec<usize>,
     /// Connections that call at the same time.
     pub connections: usize,
-    /// Whether the figures mean nothing.
+    /// Whether this is a smoke run, with meaningless figures.
     pub is_smoke: bool,
 }
 

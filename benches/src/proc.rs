@@ -1,4 +1,4 @@
-//! What the kernel says of a process: CPU time and resident memory (proc(5)).
+//! CPU time and resident memory of a process, from the kernel (proc(5)).
 
 use std::fs;
 
@@ -29,7 +29,7 @@ pub struct Memory {
     pub peak: f64,
 }
 
-/// What it holds now.
+/// The memory of a process now.
 pub fn memory(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;

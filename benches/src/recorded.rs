@@ -30,7 +30,7 @@ impl Recording {
     }
 }
 
-/// Reads the recordings; none unless a folder is named.
+/// Reads the recordings, if a folder is set.
 pub fn load() -> Result<Option<Recording>> {
     let Some(folder) = std::env::var_os("HELM_GUARD_REVIEWS").map(PathBuf::from) else {
         return Ok(None);
@@ -70,7 +70,7 @@ impl Recording {
     }
 }
 
-/// A record as the API server has it, unless its release is being uninstalled. All reviews of a life
+/// A record in the API server, unless its release is being uninstalled. All reviews of a life
 /// cycle are evaluated against one state, the last one before the end.
 #[allow(clippy::type_complexity, reason = "a key and its value")]
 fn record_of(object: &Value) -> Option<((String, String, u32), (&'static str, String))> {
@@ -91,7 +91,7 @@ fn record_of(object: &Value) -> Option<((String, String, u32), (&'static str, St
     Some((key, (status, String::from_utf8(payload.ok()?).ok()?)))
 }
 
-/// As the rules, selectors and match conditions of the registration have it.
+/// Whether the rules, selectors and match conditions of the registration match.
 fn is_let_through(request: &Value) -> bool {
     let operation = request["operation"].as_str().unwrap_or_default();
     let resource = request["resource"]["resource"].as_str().unwrap_or_default();
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_registration_keeps_away_is_not_sent() {
+    fn requests_outside_the_registration_are_not_sent() {
         let request = |operation: &str, resource: &str, sub_resource: &str, user: &str| {
             json!({
                 "operation": operation, "resource": {"resource": resource},

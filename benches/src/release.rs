@@ -1,8 +1,8 @@
-//! Makes releases as charts of some size make them: about 15 objects, 50 KB of manifest, all different.
+//! Generates releases like those of larger charts: about 15 objects, 50 KB of manifest, all different.
 //!
-//! Everything follows from the number of a release: two runs make the same. The text compresses about
-//! as real manifests do, which gzip takes to 0.15 of their size (mean of those of 383 public charts):
-//! noise would make every compressed size a lie, and so would one text for all.
+//! The number of a release determines its content, so that all runs are the same. The text compresses like real
+//! manifests: gzip reduces them to 0.15 of their size (mean of 383 public charts). Random or constant text would
+//! make compressed sizes unrealistic.
 
 use std::fmt::Write;
 
@@ -13,29 +13,29 @@ use serde_json::{Value, json};
 /// Releases in one namespace.
 const PER_NAMESPACE: usize = 10;
 
-/// Charts that the releases are of.
+/// The number of different charts.
 const CHARTS: usize = 50;
 
 /// Bytes of text in each of the `ConfigMap`s, which make most of a manifest.
 const TEXT: usize = 5_600;
 
-/// What a release is in the middle of.
+/// The phase of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Revision 3 is deployed.
     Deployed,
-    /// Revision 4 is on its way.
+    /// Revision 4 is being deployed.
     Upgrading,
-    /// Revision 3 goes.
+    /// Revision 3 is being uninstalled.
     Uninstalling,
 }
 
 /// A release.
 #[derive(Clone, Copy, Debug)]
 pub struct Release {
-    /// It is made of this.
+    /// Its number.
     pub number: usize,
-    /// What goes on.
+    /// Its phase.
     pub state: State,
 }
 
@@ -43,7 +43,7 @@ pub struct Release {
 pub type Revision = (u32, &'static str);
 
 impl Release {
-    /// A release that nothing happens to.
+    /// A deployed release.
     pub fn settled(number: usize) -> Self {
         Self {
             number,
