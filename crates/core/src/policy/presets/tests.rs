@@ -100,6 +100,68 @@ fn a_progressive_delivery_controller_may_switch_the_selector_of_a_service(
     assert_eq!(name(&Policy::default(), asked), None, "off by itself");
 }
 
+/// Who, on what, with which annotation, doing what.
+type Act<'a> = (&'a str, (&'a str, &'a str), &'a str, &'a str);
+
+const PULL_SECRETS: &str =
+    "system:serviceaccount:openshift-infra:serviceaccount-pull-secrets-controller";
+const TRIGGERS: &str = "system:serviceaccount:openshift-infra:image-trigger-controller";
+const ALLOCATION: &str =
+    "system:serviceaccount:openshift-infra:namespace-security-allocation-controller";
+const SERVICE_CA: &str = "system:serviceaccount:openshift-service-ca:service-ca";
+const VAULT: &str = "system:serviceaccount:vault:vault-agent-injector";
+const GATEKEEPER: &str = "system:serviceaccount:gatekeeper-system:gatekeeper-admin";
+const PROPORTIONAL: &str = "system:serviceaccount:kube-system:cluster-proportional-autoscaler";
+const HOOKS: &str = "admissionregistration.k8s.io";
+const BUNDLE: &str = ".webhooks[name=a.example.com].clientConfig.caBundle";
+const IMAGE: &str = ".spec.template.spec.containers[name=a].image";
+
+#[rstest]
+#[case::pull_secrets("openshift", (PULL_SECRETS, ("", "ServiceAccount"), "", ".imagePullSecrets"), true)]
+#[case::token_secrets("openshift", (PULL_SECRETS, ("", "ServiceAccount"), "", ".secrets"), true)]
+#[case::automount("openshift", (PULL_SECRETS, ("", "ServiceAccount"), "", ".automountServiceAccountToken"), false)]
+#[case::pull_secrets_of_another("openshift", (TRIGGERS, ("", "ServiceAccount"), "", ".secrets"), false)]
+#[case::image("openshift", (TRIGGERS, ("apps", "Deployment"), "image.openshift.io/triggers", IMAGE), true)]
+#[case::image_without_a_trigger("openshift", (TRIGGERS, ("apps", "Deployment"), "other", IMAGE), false)]
+#[case::replicas("openshift", (TRIGGERS, ("apps", "Deployment"), "image.openshift.io/triggers", ".spec.replicas"), false)]
+#[case::image_of_a_cron_job(
+    "openshift",
+    (TRIGGERS, ("batch", "CronJob"), "image.openshift.io/triggers",
+        ".spec.jobTemplate.spec.template.spec.containers[name=a].image"),
+    true
+)]
+#[case::uid_range("openshift", (ALLOCATION, ("", "Namespace"), "", ".metadata.annotations[\"openshift.io/sa.scc.uid-range\"]"), true)]
+#[case::another_annotation("openshift", (ALLOCATION, ("", "Namespace"), "", ".metadata.annotations[\"example.com/a\"]"), false)]
+#[case::service_ca("openshift", (SERVICE_CA, ("", "ConfigMap"), "service.beta.openshift.io/inject-cabundle", ".data[\"service-ca.crt\"]"), true)]
+#[case::service_ca_unasked("openshift", (SERVICE_CA, ("", "ConfigMap"), "other", ".data[\"service-ca.crt\"]"), false)]
+#[case::other_data("openshift", (SERVICE_CA, ("", "ConfigMap"), "service.beta.openshift.io/inject-cabundle", ".data.colour"), false)]
+#[case::vault("vault", (VAULT, (HOOKS, "MutatingWebhookConfiguration"), "", BUNDLE), true)]
+#[case::vault_validating("vault", (VAULT, (HOOKS, "ValidatingWebhookConfiguration"), "", BUNDLE), false)]
+#[case::vault_address("vault", (VAULT, (HOOKS, "MutatingWebhookConfiguration"), "", ".webhooks[name=a.example.com].clientConfig.url"), false)]
+#[case::as_vault("vault", ("alice", (HOOKS, "MutatingWebhookConfiguration"), "", BUNDLE), false)]
+#[case::gatekeeper("gatekeeper", (GATEKEEPER, (HOOKS, "ValidatingWebhookConfiguration"), "", BUNDLE), true)]
+#[case::gatekeeper_rules("gatekeeper", (GATEKEEPER, (HOOKS, "ValidatingWebhookConfiguration"), "", ".webhooks[name=a.example.com].rules"), false)]
+#[case::gatekeeper_secret("gatekeeper", (GATEKEEPER, ("", "Secret"), "", ".data.caBundle"), false)]
+#[case::scale("cluster-proportional-autoscaler", (PROPORTIONAL, ("apps", "Deployment"), "", "scale"), true)]
+#[case::replicas_by_update("cluster-proportional-autoscaler", (PROPORTIONAL, ("apps", "Deployment"), "", ".spec.replicas"), true)]
+#[case::image_by_it("cluster-proportional-autoscaler", (PROPORTIONAL, ("apps", "Deployment"), "", IMAGE), false)]
+#[case::stateful("cluster-proportional-autoscaler", (PROPORTIONAL, ("apps", "StatefulSet"), "", "scale"), false)]
+#[case::as_it("cluster-proportional-autoscaler", (HPA, ("apps", "Deployment"), "", ".spec.replicas"), false)]
+fn a_preset_that_is_enabled_allows_what_its_controller_does_and_nothing_else(
+    #[case] preset: &str,
+    #[case] (user, kind, annotation, act): Act<'_>,
+    #[case] allowed: bool,
+) {
+    let manifest = json!({"metadata": {"annotations": {annotation: "a"}}}).to_string();
+    let asked = Asked {
+        manifest: Some(&manifest),
+        ..Asked::by(user).kind(kind).act(act)
+    };
+    let policy = with(&json!({"enable": [{"name": preset}]}));
+    assert_eq!(name(&policy, asked).as_deref(), allowed.then_some(preset));
+    assert_eq!(name(&Policy::default(), asked), None, "off by itself");
+}
+
 #[test]
 fn presets_are_switched_on_and_off_by_name() {
     let rollouts = Asked::by(ROLLOUTS)
