@@ -22,7 +22,7 @@ use helm_guard_core::compare::{
 use model::{Subject, Ty, declared, subjects};
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestCaseError, TestRunner},
+    test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner},
 };
 use serde_json::{Value, json};
 use server::{Life, is_empty, roll, stored};
@@ -30,13 +30,19 @@ use server::{Life, is_empty, roll, stored};
 /// The number of objects of each kind, for each property; `PROPTEST_CASES` overrides it.
 const CASES: u32 = 96;
 
+/// Seeds of failures, which every run tries first. A run that finds one adds it, to be committed.
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/properties/regressions.txt"
+);
+
 type Outcome = Result<(), TestCaseError>;
 
 /// Checks a property on objects of every kind.
 fn for_all(property: impl Fn(&Subject, &Value, u64) -> Outcome) {
     for subject in subjects() {
         let mut config = Config {
-            failure_persistence: None,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
             ..Config::default()
         };
         if std::env::var_os("PROPTEST_CASES").is_none() {
