@@ -5,7 +5,7 @@ use testbed::HelmVersion;
 
 use crate::{
     charts::{CONFIG_MAP, myapp, single, widgets_crd},
-    scene::{BOB, Scene, Screen, Verdict, eventually, record_name, verdict},
+    scene::{BOB, Scene, Screen, Verdict, established, eventually, record_name, verdict},
     world::world,
 };
 
@@ -77,9 +77,7 @@ fn records_namespaces_and_crds_get_no_owner_either() {
         format!("---\napiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{}}\n");
     let crd = format!("customresourcedefinition/widgets.{group}");
     scene.kubectl("create -f -").stdin(widgets_crd(&group)).ok();
-    scene
-        .kubectl(&format!("wait --for=condition=Established {crd}"))
-        .ok();
+    established(&[&format!("widgets.{group}")]);
     scene.install("web", &single(&(CONFIG_MAP.to_owned() + &instance)));
     scene.settled("configmap/settings", 1);
 

@@ -6,7 +6,7 @@ use testbed::{ALICE, HelmVersion, shared};
 
 use crate::{
     charts::{CONFIG_MAP, single, widgets_crd},
-    scene::{Scene, Screen, eventually, record_name, verdict},
+    scene::{Scene, Screen, established, eventually, record_name, verdict},
     world::world,
 };
 
@@ -172,11 +172,7 @@ fn uninstalling_may_delete_the_crd_of_the_release_unless_others_use_it(
     let scene = scene("operator", version);
     let group = format!("{}.example.com", scene.ns);
     scene.install("operator", &single(&widgets_crd(&group)));
-    scene
-        .kubectl(&format!(
-            "wait --for=condition=Established customresourcedefinition/widgets.{group}"
-        ))
-        .ok();
+    established(&[&format!("widgets.{group}")]);
     eventually("an API server that serves the new kind", || {
         let create = scene.kubectl("create --dry-run=server -f -");
         let output = create.stdin(widget(&group)).run();
@@ -194,5 +190,8 @@ fn uninstalling_may_delete_the_crd_of_the_release_unless_others_use_it(
     assert!(scene.holds(&format!("widgets.{group}/one")));
     scene.helm("uninstall user").quiet();
     scene.helm("uninstall operator").quiet();
-    assert!(!scene.holds(&format!("customresourcedefinition/widgets.{group}")));
+    // Its finalizer deletes the objects first, after the answer.
+    eventually("the end of the CRD", || {
+        (!scene.holds(&format!("customresourcedefinition/widgets.{group}"))).then_some(())
+    });
 }

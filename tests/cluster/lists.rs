@@ -5,7 +5,7 @@ use testbed::HelmVersion;
 
 use crate::{
     charts::{myapp, single, widgets_crd},
-    scene::{Scene, Screen, eventually},
+    scene::{Scene, Screen, established, eventually},
     world::world,
 };
 
@@ -116,11 +116,7 @@ fn the_crd_decides_the_list_types_of_a_custom_resource() {
     let scene = scene("custom-lists");
     let group = format!("{}.example.com", scene.ns);
     scene.kubectl("create -f -").stdin(widgets_crd(&group)).ok();
-    scene
-        .kubectl(&format!(
-            "wait --for=condition=Established customresourcedefinition/widgets.{group}"
-        ))
-        .ok();
+    established(&[&format!("widgets.{group}")]);
     let manifest = format!(
         "apiVersion: {group}/v1
 kind: Widget

@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::json;
 use testbed::{
-    GuardConfig, HelmVersion, Invocation, http_get,
+    GuardConfig, HelmVersion, Invocation, free_addresses, http_get,
     process::{Process, ProcessConfig},
     shared,
 };
@@ -244,11 +244,6 @@ fn forward((mut from, mut to): (TcpStream, TcpStream)) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn free_addresses() -> [String; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().to_string())
-}
-
 /// Starts a replica and waits until it is ready.
 fn replica(name: &str, [listen, admin]: &[String; 2], service: &Service, tls: &Path) -> Process {
     let url = format!("https://{}", service.address);
@@ -285,7 +280,7 @@ fn a_rolling_upgrade_denies_no_legitimate_write_and_evaluates_every_one() {
     let authority = authority();
     write_leaf(&tls, &authority, 2050);
     fs::write(tls.join("ca.crt"), authority.certificate.pem()).unwrap();
-    let addresses = [free_addresses(), free_addresses()];
+    let addresses = [free_addresses().unwrap(), free_addresses().unwrap()];
     let service = Service::start(&addresses[0][0]);
     let mut old = replica("rolling-old", &addresses[0], &service, &tls);
     until_denied(&closed, "fail-closed.");

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -11,7 +10,7 @@ use std::{
 use rcgen::KeyPair;
 use serde_json::Value;
 use testbed::{
-    HelmVersion, http_get,
+    HelmVersion, free_addresses, http_get,
     process::{Process, ProcessConfig},
     shared,
 };
@@ -68,9 +67,7 @@ fn an_unregistered_guard_answers_the_registration_printed_by_the_command() {
     let scene = Scene::new("static", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
     let (dir, authority, key) = certificate("static-registration");
-    let [listen, admin] = [(); 2]
-        .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
-        .map(|listener| listener.local_addr().unwrap().to_string());
+    let [listen, admin] = free_addresses().unwrap();
     let mut args: Vec<OsString> = ["serve", "--listen", &listen, "--admin-listen", &admin]
         .into_iter()
         .chain(["--mode", "Deny", "--drain-delay", "1ms", "--kubeconfig"])

@@ -5,6 +5,8 @@ use std::{path::Path, sync::OnceLock};
 use serde_json::{Value, json};
 use testbed::{Invocation, Output, shared};
 
+use crate::scene::established;
+
 /// Installs the CRDs, once.
 pub fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -12,13 +14,11 @@ pub fn install() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests/05-crds.yaml");
         let output = admin("apply --server-side -f").arg(file).ok();
         assert!(!output.says("Warning"), "{}", output.stderr);
-        admin("wait --for=condition=Established --timeout=60s crd")
-            .args([
-                "guardpolicies.helm-guard.dev",
-                "breakglassgrants.helm-guard.dev",
-                "emergencychanges.helm-guard.dev",
-            ])
-            .ok();
+        established(&[
+            "guardpolicies.helm-guard.dev",
+            "breakglassgrants.helm-guard.dev",
+            "emergencychanges.helm-guard.dev",
+        ]);
     });
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,14 +9,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{
-    Guard, GuardConfig, HelmVersion, Invocation, http_get,
+    Guard, GuardConfig, HelmVersion, Invocation, free_addresses, http_get,
     process::{Process, ProcessConfig},
     shared,
 };
 
 use crate::{
     charts::{CONFIG_MAP, single, widgets_crd},
-    scene::{Scene, Screen, eventually},
+    scene::{Scene, Screen, established, eventually},
 };
 
 const EMERGENCY: &str = "helm-guard-break-glass/emergency-ops";
@@ -35,12 +34,11 @@ pub fn install() {
     admin("apply --server-side -f")
         .arg(root.join("manifests/05-crds.yaml"))
         .ok();
-    admin("wait --for=condition=Established --timeout=60s crd")
-        .args([
-            "guardpolicies.helm-guard.dev",
-            "emergencychanges.helm-guard.dev",
-        ])
-        .ok();
+    established(&[
+        "guardpolicies.helm-guard.dev",
+        "breakglassgrants.helm-guard.dev",
+        "emergencychanges.helm-guard.dev",
+    ]);
     for _ in 0..2 {
         for folder in [root.clone(), root.join("break-glass")] {
             admin("apply --server-side -k").arg(folder).ok();
@@ -75,8 +73,7 @@ fn account() -> PathBuf {
 /// As its Deployment runs it: the certificate in a Secret, the registration by Service. Nothing routes to
 /// that Service here, so no review arrives.
 pub fn behind_a_service() {
-    let listener = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [listen, probes] = listener.map(|one| one.local_addr().unwrap().to_string());
+    let [listen, probes] = free_addresses().unwrap();
     let mut args: Vec<OsString> = ["serve", "--listen", &listen, "--admin-listen", &probes]
         .into_iter()
         .chain([
@@ -178,9 +175,7 @@ pub fn on_duty() {
     });
     admin("apply -f -").stdin(secret.to_string()).ok();
     admin("create -f -").stdin(widgets_crd(GROUP)).ok();
-    admin("wait --for=condition=Established --timeout=60s crd")
-        .arg(format!("widgets.{GROUP}"))
-        .ok();
+    established(&[&format!("widgets.{GROUP}")]);
     let guard = guard(&account());
     policy("Deny");
     let scene = Scene::new("rights", HelmVersion::V3);

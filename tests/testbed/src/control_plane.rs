@@ -5,7 +5,9 @@ mod fail_open;
 mod nodes;
 
 use std::{
-    net::{IpAddr, TcpListener, UdpSocket},
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -371,10 +373,10 @@ impl ControlPlane {
     }
 
     /// Waits for an event of the audit log that the predicate accepts, because the log is written
-    /// concurrently with the answer. Panics when none comes in 10 s.
+    /// concurrently with the answer. Panics when none comes in a minute.
     pub fn await_audit_event(&self, what: &str, accepts: impl Fn(&Value) -> bool) -> Value {
         let path = self.audit_log_path();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             // A line that is being written does not parse yet.
             let log = std::fs::read_to_string(&path).unwrap_or_default();
@@ -468,19 +470,45 @@ pub(crate) fn host_address() -> Result<IpAddr, Error> {
 }
 
 /// Ports of loopback that were free a moment ago, all different.
+///
+/// They are below those that systems choose for outgoing connections, and for a listener on port 0. So nothing
+/// takes them before they are used, except another process that draws the same ones from the ten thousand.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
-    let failed = |source| Error::File {
-        action: "find a free port of",
-        path: "127.0.0.1".into(),
-        source,
-    };
     let mut listeners = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
-        *port = listener.local_addr().map_err(failed)?.port();
+        let listener = drawn_listener().map_err(|source| Error::File {
+            action: "find a free port of",
+            path: "127.0.0.1".into(),
+            source,
+        })?;
+        *port = listener.1;
         // Held until all are chosen, so that they are distinct.
         listeners.push(listener);
     }
     Ok(ports)
+}
+
+fn drawn_listener() -> std::io::Result<(TcpListener, u16)> {
+    const FIRST: u16 = 20_000;
+    const PORTS: u64 = 10_000;
+    let mut last = None;
+    for _ in 0..1000 {
+        // The standard library has no other source of random numbers.
+        let random = RandomState::new().hash_one(number()) % PORTS;
+        let port = FIRST + u16::try_from(random).unwrap_or_default();
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok((listener, port)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()))
+}
+
+/// Addresses of loopback, as [`Guard`](crate::Guard) uses them.
+///
+/// # Errors
+/// When no port is free.
+pub fn free_addresses<const N: usize>() -> Result<[String; N], Error> {
+    Ok(free_ports::<N>()?.map(|port| format!("127.0.0.1:{port}")))
 }

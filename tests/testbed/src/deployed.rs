@@ -5,6 +5,8 @@ use std::path::Path;
 
 use crate::shared;
 
+use crate::scene::established;
+
 /// The emergency account, as the API server names it.
 pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:emergency-ops";
 /// Its namespace.
@@ -19,13 +21,11 @@ pub fn install() {
     };
     let crds = root.join("manifests/05-crds.yaml");
     kubectl("apply --server-side -f").arg(crds).ok();
-    kubectl("wait --for=condition=Established --timeout=60s crd")
-        .args([
-            "guardpolicies.helm-guard.dev",
-            "breakglassgrants.helm-guard.dev",
-            "emergencychanges.helm-guard.dev",
-        ])
-        .ok();
+    established(&[
+        "guardpolicies.helm-guard.dev",
+        "breakglassgrants.helm-guard.dev",
+        "emergencychanges.helm-guard.dev",
+    ]);
     for folder in [root.clone(), root.join("break-glass")] {
         kubectl("apply --server-side -k").arg(folder).ok();
     }

@@ -104,7 +104,9 @@ pub enum Error {
 impl Error {
     /// Whether a retry with other ports may help.
     pub(crate) fn port_was_taken(&self) -> bool {
-        matches!(self, Self::Ended { tail, .. } if tail.contains("address already in use"))
+        // Go and Rust write it differently.
+        let says_so = |tail: &str| tail.to_lowercase().contains("address already in use");
+        matches!(self, Self::Ended { tail, .. } if says_so(tail))
     }
 }
 

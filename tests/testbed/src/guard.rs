@@ -88,10 +88,22 @@ impl Guard {
     ///
     /// # Errors
     /// When it exits, or is not ready within a minute; with the end of its log.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "each caller makes one for it"
+    )]
     pub fn start(plane: &ControlPlane, config: GuardConfig<'_>) -> Result<Self, Error> {
-        let mut guard = Self::spawn(plane, config)?;
-        guard.await_ready()?;
-        Ok(guard)
+        // Between choosing a free port and listening on it, another process can take it.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut guard = Self::spawn(plane, config.clone())?;
+            match guard.await_ready() {
+                Ok(()) => return Ok(guard),
+                Err(error) if error.port_was_taken() && tries < 3 => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Starts it and does not wait, for tests of its behavior before it is ready.
@@ -214,9 +226,9 @@ impl Guard {
             .collect()
     }
 
-    /// Waits for a log line that the predicate accepts. Panics when none comes in 10 s.
+    /// Waits for a log line that the predicate accepts. Panics when none comes in a minute.
     pub fn await_log(&self, what: &str, accepts: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(line) = self.log().into_iter().find(&accepts) {
                 return line;

@@ -38,7 +38,7 @@ pub use binaries::Binaries;
 pub use certificates::WEBHOOK_CLIENT;
 pub use chart::Chart;
 pub use command::{Helm, HelmVersion, Invocation, Kubectl, Output};
-pub use control_plane::{ALICE, Apis, ControlPlane, shared};
+pub use control_plane::{ALICE, Apis, ControlPlane, free_addresses, shared};
 pub use error::Error;
 pub use guard::{Address, Guard, GuardConfig};
 pub use http::{Response, http_get};

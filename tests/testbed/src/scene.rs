@@ -74,6 +74,22 @@ pub fn within<T>(patience: Duration, what: &str, mut check: impl FnMut() -> Opti
     }
 }
 
+/// Waits until the API server serves these CRDs. `kubectl wait` fails on one that has no conditions yet.
+pub fn established(crds: &[&str]) {
+    for crd in crds {
+        eventually(&format!("an established {crd}"), || {
+            let kubectl = shared().kubectl().cmd(shared().admin());
+            let crd = kubectl.args(["get", "crd", crd, "-o", "json"]).ok().json();
+            let mut conditions = crd["status"]["conditions"].as_array()?.iter();
+            conditions
+                .any(|condition| {
+                    condition["type"] == "Established" && condition["status"] == "True"
+                })
+                .then_some(())
+        });
+    }
+}
+
 /// A namespace of its own and a Helm.
 pub struct Scene {
     /// The namespace.
