@@ -11,7 +11,7 @@ use crate::{
 fn without_a_valid_grant_the_emergency_account_has_no_break_glass() {
     let night = Night::new("expiry", &json!({"requireGrant": true}));
     night.raise("2Gi").denied(&["Not a break-glass change by "]);
-    create(&people().oscar, &night.grant("short", 5)).ok();
+    create(&people().oscar, &night.grant("short", 15)).ok();
     night
         .raise("2Gi")
         .warned(&["recorded as myapp-", "(INC-4711)"]);

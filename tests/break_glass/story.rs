@@ -177,9 +177,9 @@ fn a_token_ends_with_its_grant_even_if_nobody_closes_it() {
 #[test]
 fn an_unreconciled_emergency_is_announced_again_after_its_grant_expired() {
     let channel = sinks();
-    let rules = json!({"requireGrant": true, "reconcileWithin": "8s"});
+    let rules = json!({"requireGrant": true, "reconcileWithin": "20s"});
     let night = Night::with_alerts("forgotten", &rules, &channel.of_each_sort("forgotten"));
-    create(&people().oscar, &night.grant("brief", 5)).ok();
+    create(&people().oscar, &night.grant("brief", 15)).ok();
     night.raise("2Gi").warned(&["recorded as myapp-"]);
     eventually("the end of the grant", || {
         let tried = night.raise("3Gi").arg("--dry-run=server").run();
@@ -191,6 +191,13 @@ fn an_unreconciled_emergency_is_announced_again_after_its_grant_expired() {
     channel.hear("/forgotten/slack", &["Overdue"]);
     channel.hear("/forgotten/alertmanager/api/v2/alerts", &["Overdue"]);
     channel.hear("/forgotten/http", &["\"state\":\"Overdue\""]);
+    // What would be announced again would be announced before what comes next.
+    night
+        .scene
+        .kubectl("set resources deploy/myapp --limits memory=128Mi")
+        .quiet();
+    night.comes_to("Reverted");
+    channel.hear("/forgotten/slack", &["Reverted"]);
     // Once, and not for changes that did not happen: denied ones and dry runs.
     assert_eq!(channel.count("/forgotten/slack", &["Overdue"]), 1);
     assert_eq!(channel.count("/forgotten/slack", &["3Gi"]), 0);

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use testbed::{HelmVersion, Invocation, shared};
 
 use crate::{
-    charts::{CONFIG_MAP, single},
-    scene::{Scene, Screen},
+    charts::{CONFIG_MAP, single, widgets_crd},
+    scene::{Scene, Screen, established, eventually},
     world::world,
 };
 
@@ -23,6 +23,12 @@ fn the_api_server_accepts_every_manifest_and_drops_no_field() {
         kubectl.args(line.split_whitespace()).ok().json()
     };
     let deployment = get("deployment/helm-guard");
+    // Pods that violate the profile would not be created, only because of these labels.
+    let labels = &get("namespace/helm-guard")["metadata"]["labels"];
+    assert_eq!(
+        labels["pod-security.kubernetes.io/enforce"], "restricted",
+        "{labels}"
+    );
     assert_eq!(deployment["spec"]["replicas"], 2);
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "helm-guard");
@@ -45,6 +51,9 @@ fn the_deployment_meets_the_restricted_pod_security_profile() {
         kubectl.args(line.split_whitespace())
     };
     kubectl("rollout status deployment/helm-guard -n helm-guard --timeout=90s").ok();
+    // The namespace does enforce the profile.
+    let root = kubectl("run root --image=a -n helm-guard --dry-run=server --privileged").refused();
+    assert!(root.says("violates PodSecurity"), "{}", root.stderr);
 }
 
 #[test]
@@ -122,10 +131,35 @@ fn the_shipped_rights_suffice_to_be_ready_and_to_guard() {
     let scene = Scene::new("rights", HelmVersion::V3);
     let ready = world().guard.admin_get("/readyz");
     assert_eq!(ready.status, 200, "{ready:?}");
-    scene.install("settings", &single(CONFIG_MAP));
+    let group = format!("{}.example.com", scene.ns);
+    scene.kubectl("create -f -").stdin(widgets_crd(&group)).ok();
+    established(&[&format!("widgets.{group}")]);
+    let widget = format!(
+        "---\napiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec:\n  \
+         parts: [{{name: bolt, weight: 3}}, {{name: nut, weight: 1}}]\n"
+    );
+    scene.install("settings", &single(&(CONFIG_MAP.to_owned() + &widget)));
     scene.settled("configmap/settings", 1);
     let red = json!({"data": {"colour": "red"}});
     scene.patch("configmap/settings", "merge", &red).denied(&[]);
+    // Only the CRD says that the parts have keys.
+    let parts = |weight| {
+        let parts = json!([{"name": "nut", "weight": weight}, {"name": "bolt", "weight": 3}]);
+        scene.patch("widget/one", "merge", &json!({"spec": {"parts": parts}}))
+    };
+    parts(1).quiet();
+    parts(2).denied(&[".spec.parts[name=nut].weight"]);
+    scene
+        .oncall("patch configmap/settings --type=merge -p")
+        .arg(red.to_string())
+        .warned(&[]);
+    eventually("an event about the emergency", || {
+        let events = scene.get("events.events.k8s.io");
+        let mut events = events["items"].as_array().unwrap().iter();
+        events
+            .any(|event| event["regarding"]["name"] == "settings")
+            .then_some(())
+    });
     let log = world().guard.log();
     // Denied by RBAC: a terminating namespace denies requests, too, but to everyone.
     let is_refused = |line: &&Value| line.to_string().contains("forbidden: User ");

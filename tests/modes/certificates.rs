@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair};
-use testbed::{HelmVersion, shared};
+use testbed::{Guard, HelmVersion, shared};
 
 use crate::{
     charts::{CONFIG_MAP, single},
@@ -66,6 +66,16 @@ fn not_after(metrics: &str) -> String {
     line.unwrap_or_else(|| panic!("{metrics}")).to_owned()
 }
 
+fn reloads(guard: &Guard, result: &str) -> u64 {
+    let metrics = guard.admin_get("/metrics").body;
+    let series = format!("helm_guard_certificate_reloads_total{{result=\"{result}\"}} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+    value
+        .unwrap_or_else(|| panic!("{metrics}"))
+        .parse()
+        .unwrap()
+}
+
 #[test]
 fn a_replaced_certificate_file_is_served_without_a_restart() {
     let turn = Turn::take();
@@ -92,18 +102,12 @@ fn a_replaced_certificate_file_is_served_without_a_restart() {
     delete().denied(&[]);
 
     let second = not_after(&guard.admin_get("/metrics").body);
+    let (ok, failed) = (reloads(&guard, "ok"), reloads(&guard, "error"));
     fs::write(dir.join("tls.crt"), "no certificate").unwrap();
     eventually("a reload that failed", || {
-        let metrics = guard.admin_get("/metrics").body;
-        let mut reloads = metrics
-            .lines()
-            .filter(|line| line.starts_with("helm_guard_certificate_reloads_total"));
-        reloads
-            .any(|line| {
-                !line.contains("\"ok\"") && !line.contains("success") && !line.ends_with(" 0")
-            })
-            .then_some(())
+        (reloads(&guard, "error") > failed).then_some(())
     });
+    assert_eq!(reloads(&guard, "ok"), ok);
     assert_eq!(not_after(&guard.admin_get("/metrics").body), second);
     delete().denied(&[]);
 }

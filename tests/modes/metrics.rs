@@ -36,16 +36,15 @@ fn the_metrics_cover_releases_decisions_latency_index_and_certificates() {
     assert!(decisions(&["\"allowed\"", "\"nothing-declared-changes\""]) >= 1.0);
     assert!(decisions(&["\"break-glass\""]) >= 1.0);
     assert!(value(&["helm_guard_break_glass_total"]) >= 1.0);
-    assert!(
-        value(&[
-            "helm_guard_request_duration_seconds_bucket",
-            "le=\"0.00005\""
-        ]) >= 0.0
-    );
-    assert!(value(&["helm_guard_request_duration_seconds_count"]) >= 3.0);
+    let lasted = value(&["helm_guard_request_duration_seconds_count"]);
+    assert!(lasted >= 3.0);
+    let bucket = |le| value(&["helm_guard_request_duration_seconds_bucket", le]);
+    assert!((bucket("le=\"+Inf\"") - lasted).abs() < f64::EPSILON);
+    assert!(bucket("le=\"0.00005\"") < lasted, "a denial reads records");
+    assert!(value(&["helm_guard_request_duration_seconds_sum"]) > 0.0);
     assert!(value(&["helm_guard_index_releases"]) >= 1.0);
     assert!(value(&["helm_guard_index_objects"]) >= 5.0);
-    assert!(value(&["helm_guard_read_throughs_total"]) >= 0.0);
+    assert!(value(&["helm_guard_read_throughs_total"]) >= 1.0);
     assert!(value(&["helm_guard_certificate_not_after_timestamp_seconds", "leaf"]) > 1.7e9);
     assert!(value(&["helm_guard_certificate_not_after_timestamp_seconds", "ca"]) > 1.7e9);
     assert!((value(&["helm_guard_registered"]) - 1.0).abs() < f64::EPSILON);
