@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(leading.recv().await.unwrap(), "two");
         assert_eq!(working.load(Ordering::SeqCst), 1);
         cut_off.store(false, Ordering::SeqCst);
-        // The first one is a follower again, and does not start anew.
+        // The first one is a follower again, and does not start again.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(leading.is_empty());
         assert_eq!(most.load(Ordering::SeqCst), 1, "both worked at once");

@@ -177,9 +177,9 @@ async fn a_sink_for_tampering_receives_nothing_else() {
     ] {
         sink_fixture.record(reason, Decision::Deny, json!({})).await;
     }
-    let rehearsal = json!({"dryRun": true});
+    let dry_run = json!({"dryRun": true});
     sink_fixture
-        .record(Reason::RecordDeleted, Decision::Deny, rehearsal)
+        .record(Reason::RecordDeleted, Decision::Deny, dry_run)
         .await;
     assert_eq!(sink_fixture.received().await, Vec::<Value>::new());
 }

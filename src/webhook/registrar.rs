@@ -139,7 +139,7 @@ pub async fn start(registrar: &Registrar) -> Result<Pair, CertificateError> {
     if registrar.client.is_some() && pair.ca_bundle.is_none() {
         tracing::warn!(
             from = registrar.source.describe(),
-            "no ca.crt beside the certificate: it is registered without a CA, and the API server \
+            "no ca.crt next to the certificate: it is registered without a CA, and the API server \
              will only call if its own trust store accepts the certificate"
         );
     }

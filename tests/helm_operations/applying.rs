@@ -40,13 +40,13 @@ fn fields_applied_by_others_do_not_conflict_and_survive(
     #[values(HelmVersion::V3, HelmVersion::V4)] version: HelmVersion,
 ) {
     world();
-    let scene = Scene::new("beside", version);
+    let scene = Scene::new("other-fields", version);
     let chart = scene.install("settings", &settings());
     let chart = chart.display();
-    let beside =
+    let other =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {more: yes-1}}";
     let apply = "apply --server-side --field-manager=other -f -";
-    scene.kubectl(apply).stdin(beside).quiet();
+    scene.kubectl(apply).stdin(other).quiet();
     scene
         .helm(&format!("upgrade settings {chart} --set colour=green"))
         .ok();

@@ -161,7 +161,7 @@ fn a_killed_uninstall_may_be_repeated_and_still_denies_foreign_values(
     };
     hold(&["example.com/hold"]).quiet();
     let helm = scene.helm(&format!("uninstall settings {WAIT}")).spawn();
-    eventually("a ConfigMap on its way out", || {
+    eventually("a ConfigMap that is being deleted", || {
         let deleted = scene.at("configmap/settings", "/metadata/deletionTimestamp");
         deleted.is_string().then_some(())
     });

@@ -200,7 +200,7 @@ fn a_vanished_policy_stays_in_force_until_confirmed_gone_then_the_flags_apply() 
 
 #[test]
 fn recreating_a_policy_loosens_nothing_in_between() {
-    let scene = scene("anew");
+    let scene = scene("recreated");
     let rule = Rule::with(&json!({"mode": "Deny"}), config("Audit"));
     scene.settled("configmap/myapp", 1);
     admin("delete guardpolicy default").ok();

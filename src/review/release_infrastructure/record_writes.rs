@@ -95,7 +95,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         let (old, new, edited) = comparing.await?;
         let is_guarded = !self.is_off(Guarded::Records);
         match (edited, new) {
-            (Edit::Beside, _) => Ok(Verdict::because(Reason::NothingDeclaredChanges)),
+            (Edit::Irrelevant, _) => Ok(Verdict::because(Reason::NothingDeclaredChanges)),
             (Edit::Unreadable, _) if is_guarded => {
                 Err(Undecided::because(Reason::RecordUnreadable))
             }

@@ -349,12 +349,12 @@ fn a_break_glass_change_is_warned_about_with_its_record() {
 
 #[test]
 fn a_dry_run_by_break_glass_claims_no_record() {
-    let rehearsal = Case {
+    let dry_run = Case {
         dry_run: true,
         decision: Decision::BreakGlass,
         ..Case::default()
     };
-    assert!(rehearsal.warnings()[0].contains("would be recorded"));
+    assert!(dry_run.warnings()[0].contains("would be recorded"));
 }
 
 #[test]

@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that can not go on should stop; clippy sees tests in test functions only"
+    reason = "a test that cannot go on should stop; clippy sees tests in test functions only"
 )]
 
 mod edit;

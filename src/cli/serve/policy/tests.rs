@@ -1,4 +1,4 @@
-//! A file that is followed beside a cluster that knows no policy object, or one that turns the kill switch.
+//! Following a policy file, in a cluster without a policy object, or with one that sets the kill switch.
 
 use helm_guard_core::api::Mode;
 use http::{Request, Response};
@@ -194,7 +194,7 @@ async fn a_policy_that_vanishes_stays_until_it_is_surely_gone() {
         admin::Health::Degraded(_)
     ));
 
-    // Made anew with the generation that the first one had.
+    // Recreated with the generation of the first one.
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
     turns(|| !scene.standing.get().is_missing).await;

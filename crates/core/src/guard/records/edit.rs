@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Edit {
     /// Nothing that Helm stores there changes.
-    Beside,
+    Irrelevant,
     /// Helm may have done it.
     Helms,
     /// Helm never does it.
@@ -60,7 +60,7 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> 
     let same_body = new.has_body_of(old);
     if same_body && was == is {
         return if changes.is_empty() {
-            Edit::Beside
+            Edit::Irrelevant
         } else {
             Edit::Tampering(changes)
         };
