@@ -278,3 +278,112 @@ fn generated_flags_are_current() {
     flags_of(&command, "helm-guard", &mut text);
     assert_current("docs/flags.md", &text);
 }
+
+/// Phrases that the project does not use, in lowercase, and what it says instead. See the glossary in docs/style.md.
+const NOT_USED: [(&str, &str); 28] = [
+    ("rehearsal", "dry run"),
+    ("unjudged", "without evaluation, indeterminate"),
+    ("is no duration", "invalid duration"),
+    ("is no length", "invalid duration"),
+    ("is no name", "is not a valid name"),
+    ("is no valid", "is not a valid"),
+    (
+        "is no break-glass identity of",
+        "is not a break-glass identity of",
+    ),
+    ("names nobody", "must not be empty"),
+    ("must be who", "must be the requesting user"),
+    ("nobody approves", "a user can approve only once"),
+    ("beside", "next to, in addition to"),
+    ("becomes of", "happens to"),
+    ("become of", "happen to"),
+    ("anew", "again"),
+    ("break the glass", "use break-glass"),
+    ("breaks the glass", "uses break-glass"),
+    ("broke the glass", "used break-glass"),
+    ("way out", "emergency hint, being deleted"),
+    ("knocks", "retries"),
+    ("look after", "reconcile"),
+    ("looks after", "reconciles"),
+    ("looked after", "reconciled"),
+    ("counts for nothing", "has no effect"),
+    ("for want of", "without"),
+    ("ever more", "increasingly"),
+    ("be it ", "even if"),
+    ("can not ", "cannot"),
+    ("for ever", "forever"),
+];
+
+/// The phrases of [`NOT_USED`] in a line, as whole words.
+fn unused_phrases(line: &str) -> Vec<(&'static str, &'static str)> {
+    let line = line.to_lowercase();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_in = |phrase: &str| {
+        line.match_indices(phrase).any(|(at, _)| {
+            let (before, rest) = line.split_at(at);
+            let after = rest.strip_prefix(phrase).unwrap_or_default();
+            !before.ends_with(is_word) && (phrase.ends_with(' ') || !after.starts_with(is_word))
+        })
+    };
+    let mut found = NOT_USED.to_vec();
+    found.retain(|(phrase, _)| is_in(phrase));
+    found
+}
+
+#[rstest]
+#[case::at_the_end("what becomes of", &["becomes of"])]
+#[case::at_the_start("rehearsal of an upgrade", &["rehearsal"])]
+#[case::capital("Beside the log", &["beside"])]
+#[case::longer_word("besides, value_end_beside(renewed)", &[])]
+fn phrases_are_found(#[case] line: &str, #[case] expected: &[&str]) {
+    let found: Vec<&str> = unused_phrases(line)
+        .into_iter()
+        .map(|(phrase, _)| phrase)
+        .collect();
+    assert_eq!(found, expected);
+}
+
+/// The texts of a folder: code, documents, manifests.
+fn texts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                found.extend(texts(&path));
+            }
+        } else if matches!(extension, Some("rs" | "md" | "yaml" | "snap" | "toml")) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn texts_use_the_words_of_the_glossary() {
+    let folders = [
+        "src", "crates", "tests", "docs", "deploy", "benches", "certs",
+    ];
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| texts(&root().join(folder)))
+        .collect();
+    files.push(root().join("README.md"));
+    files.push(root().join("ARCHITECTURE.md"));
+    // The glossary and this list name the phrases.
+    files.retain(|file| !file.ends_with("docs/style.md") && !file.ends_with("tests/docs.rs"));
+    let mut wrong = String::new();
+    for file in &files {
+        let Ok(text) = fs::read_to_string(file) else {
+            continue;
+        };
+        for (number, line) in (1..).zip(text.lines()) {
+            for (phrase, instead) in unused_phrases(line) {
+                let file = file.strip_prefix(root()).unwrap().display();
+                let _ = writeln!(wrong, "{file}:{number}: {phrase:?}; write: {instead}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
