@@ -11,7 +11,7 @@ use std::{
 use helm_guard_core::{
     compare::{
         Agreement, Comparison, Declared, Json, compare, path::FieldPath, redact::Redactor,
-        rules::Empties, schema::builtin::builtin, undo::undo,
+        rules::EmptyListPolicy, schema::builtin::builtin, undo::undo,
     },
     guard::{
         Claim, ConversionTargets, Knowledge, ObjectRef, Question, Reach, RecordsAt, Request,
@@ -49,7 +49,7 @@ fn blocks(declared: &str, old: &str, new: &str) -> (u64, usize) {
         old,
         new,
         shape,
-        empties: Empties::Dropped,
+        empties: EmptyListPolicy::Dropped,
     };
     let found = compare(&comparison).len();
     (dhat::HeapStats::get().total_blocks - before, found)

@@ -13,7 +13,7 @@ use helm_guard_core::compare::{
     path::FieldPath,
     schema::{ListKind, Node, Shape, builtin::builtin},
     undo::undo,
-    rules::Empties,
+    rules::EmptyListPolicy,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
@@ -309,7 +309,7 @@ fuzz_target!(|bytes: &[u8]| {
             old,
             new,
             shape,
-            empties: known.map_or(Empties::Kept, |_| Empties::Dropped),
+            empties: known.map_or(EmptyListPolicy::Kept, |_| EmptyListPolicy::Dropped),
         });
         let found = found.into_iter().filter(counts);
         found.map(|violation| violation.path).collect()

@@ -6,7 +6,7 @@
 use helm_guard_core::{compare::{
         Agreement, Comparison, Declared, Json, compare,
         schema::{Shape, builtin::builtin},
-        rules::Empties,
+        rules::EmptyListPolicy,
     }, helm::{ReleaseName, manifest}};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -33,7 +33,7 @@ fuzz_target!(|text: &str| {
             old: object_read,
             new: object_read,
             shape: known.unwrap_or_else(Shape::plain),
-            empties: known.map_or(Empties::Kept, |_| Empties::Dropped),
+            empties: known.map_or(EmptyListPolicy::Kept, |_| EmptyListPolicy::Dropped),
         });
         assert!(found.is_empty());
 

@@ -16,9 +16,9 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{
     compare::{
+        lookup::{child, select},
         path::{FieldPath, Step},
         redact::{Redactor, Sensitivity},
-        select::{child, select},
     },
     guard::{Claim, Owner, RevisionObject, settle, subject::owner_of},
     helm::identity::DeclaredObject,

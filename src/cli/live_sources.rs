@@ -6,7 +6,8 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        records::DeletionTarget,
     },
     helm::{
         ReleaseName,
@@ -118,12 +119,12 @@ impl RecordSource for LiveSources {
 
     async fn fresh_holders(
         &self,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         trusts: Trusts<'_>,
         deadline: Instant,
     ) -> FreshHolders {
         let releases::Dependents { holders, failure } =
-            self.read_through.holders(stake, trusts, deadline).await;
+            self.read_through.holders(deletion, trusts, deadline).await;
         FreshHolders {
             holders,
             failure: failure.map(Into::into),

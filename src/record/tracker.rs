@@ -30,7 +30,7 @@ use helm_guard_core::{
         settle::{self, Next, Sight},
     },
     compare::{
-        rules::Empties,
+        rules::EmptyListPolicy,
         schema::{Shape, builtin::builtin},
     },
     guard::ObjectRef,
@@ -277,9 +277,9 @@ impl Tracker {
             standing,
             shape: shape.unwrap_or_else(Shape::plain),
             empties: if builtin().knows_group(group) {
-                Empties::Dropped
+                EmptyListPolicy::Dropped
             } else {
-                Empties::Kept
+                EmptyListPolicy::Kept
             },
             now,
         }))

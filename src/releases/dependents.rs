@@ -14,7 +14,7 @@ use helm_guard_core::{
     guard::{
         Claimant, Reach, Trusts, Witness,
         claimant::WITNESSES,
-        records::{Holder, NAMED, Stake},
+        records::{AffectedRelease, DeletionTarget, NAMED},
     },
     helm::{
         ReleaseName,
@@ -42,7 +42,7 @@ const AT_A_TIME: usize = 8;
 #[derive(Debug, Default)]
 pub struct Dependents {
     /// The releases; some count only with a witness.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<AffectedRelease>,
     /// Why there may be more of them.
     pub failure: Option<ReadThroughError>,
 }
@@ -63,19 +63,20 @@ impl ReadThrough {
     /// according to the index; a release that no watch has reported yet is not found.
     pub async fn holders(
         &self,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         trusts: Trusts<'_>,
         deadline: Instant,
     ) -> Dependents {
         let releases = self.releases();
         let candidates = releases.directory.whose_records_speak(trusts, |view| {
-            view.holds(stake).then(|| view.may_hold_its_own(stake))
+            view.holds(deletion)
+                .then(|| view.may_hold_its_own(deletion))
         });
         let soon = deadline.min(Instant::now() + ELSEWHERE_PATIENCE);
         let (mut found, elsewhere) = join(
-            self.holding(stake, trusts, candidates.counting, (AT_A_TIME, deadline)),
+            self.holding(deletion, trusts, candidates.counting, (AT_A_TIME, deadline)),
             self.holding(
-                stake,
+                deletion,
                 trusts,
                 candidates.elsewhere,
                 (ELSEWHERE_AT_A_TIME, soon),
@@ -95,7 +96,7 @@ impl ReadThrough {
 
     async fn holding(
         &self,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         trusts: Trusts<'_>,
         storages: Vec<Arc<StorageKey>>,
         (at_a_time, until): (usize, Instant),
@@ -104,11 +105,13 @@ impl ReadThrough {
         let mut found = Dependents::default();
         let reading = self.read_each(storages, at_a_time, until, |answer| {
             match answer {
-                Ok(view) => found.holders.extend(directory.holder(&view, stake, trusts)),
+                Ok(view) => found
+                    .holders
+                    .extend(directory.holder(&view, deletion, trusts)),
                 // This is permanent: size is not a reason to allow a deletion.
                 Err(ReadThroughError::TooManyRecords { release }) => {
                     let known = directory.release(&release);
-                    let holder = known.and_then(|view| directory.holder(&view, stake, trusts));
+                    let holder = known.and_then(|view| directory.holder(&view, deletion, trusts));
                     found.holders.extend(holder);
                 }
                 Err(error) => found.failure = Some(error),
@@ -162,7 +165,7 @@ impl ReadThrough {
     }
 }
 
-fn by_name(holder: &Holder) -> (&str, &str) {
+fn by_name(holder: &AffectedRelease) -> (&str, &str) {
     let release = &holder.claimant.release;
     (&release.namespace, &release.name)
 }
@@ -172,32 +175,32 @@ impl Directory {
     pub(super) fn holder(
         &self,
         view: &ReleaseView,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         trusts: Trusts<'_>,
-    ) -> Option<Holder> {
-        if !view.holds(stake) {
+    ) -> Option<AffectedRelease> {
+        if !view.holds(deletion) {
             return None;
         }
         let newest = view.bodies().next();
-        let held = || newest.map_or_else(Vec::new, |body| body.held(stake));
+        let held = || newest.map_or_else(Vec::new, |body| body.held(deletion));
         let home = &*view.storage.namespace;
-        let (reach, held) = match stake {
-            Stake::Namespace(namespace) => {
+        let (reach, held) = match deletion {
+            DeletionTarget::Namespace(namespace) => {
                 let reach = self.reach(view, home == namespace, trusts);
                 // Only read where it matters.
                 let needed = reach == Reach::Elsewhere;
                 (reach, if needed { held() } else { Vec::new() })
             }
-            Stake::Crd(of) => {
+            DeletionTarget::Crd(of) => {
                 let held = held();
                 let mut namespaces = held.iter().map(|(namespace, _)| namespace);
                 let is_own = !of.is_cluster_scoped && namespaces.any(|known| known == home);
                 (self.reach(view, is_own, trusts), held)
             }
         };
-        let named = match stake {
-            Stake::Namespace(_) => 0,
-            Stake::Crd(_) => NAMED,
+        let named = match deletion {
+            DeletionTarget::Namespace(_) => 0,
+            DeletionTarget::Crd(_) => NAMED,
         };
         let called = newest.map(|body| {
             let named = held.iter().take(named);
@@ -205,7 +208,7 @@ impl Directory {
         });
         let witnesses = match reach {
             Reach::Copy => return None,
-            Reach::Elsewhere => witnesses(stake, &held),
+            Reach::Elsewhere => witnesses(deletion, &held),
             _ => Vec::new(),
         };
         let revisions = if view.revisions.is_empty() {
@@ -213,7 +216,7 @@ impl Directory {
         } else {
             view.revisions.iter().map(|known| known.revision).collect()
         };
-        Some(Holder {
+        Some(AffectedRelease {
             claimant: Claimant {
                 release: view.release(),
                 reach,
@@ -227,7 +230,7 @@ impl Directory {
 }
 
 /// The ones that the guard can most likely read come first.
-fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness> {
+fn witnesses(deletion: DeletionTarget<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness> {
     let is_builtin = |object: &DeclaredObject| {
         let (group, version, kind) = (&object.group, &object.version, &object.kind);
         builtin().lookup(group, version, kind).is_some()
@@ -238,7 +241,7 @@ fn witnesses(stake: Stake<'_>, held: &[(String, DeclaredObject)]) -> Vec<Witness
     chosen
         .map(|(namespace, object)| {
             let mut witness = Witness::of(object, namespace);
-            if let Stake::Crd(of) = stake {
+            if let DeletionTarget::Crd(of) = deletion {
                 if let Some(version) = &of.version {
                     witness.api_version = format!("{}/{version}", of.group);
                 }
@@ -264,23 +267,27 @@ impl ReleaseView {
     }
 
     /// Whether the release would lose something. A release that is being uninstalled protects nothing.
-    fn holds(&self, stake: Stake<'_>) -> bool {
+    fn holds(&self, deletion: DeletionTarget<'_>) -> bool {
         let is_active = self.phase.is_some_and(|phase| phase != Phase::Uninstalling);
         is_active
-            && match stake {
-                Stake::Namespace(namespace) => {
+            && match deletion {
+                DeletionTarget::Namespace(namespace) => {
                     *self.storage.namespace == *namespace || self.each(|body| body.is_in(namespace))
                 }
-                Stake::Crd(of) => self.each(|body| body.has_instances(&of.group, &of.kind)),
+                DeletionTarget::Crd(of) => {
+                    self.each(|body| body.has_instances(&of.group, &of.kind))
+                }
             }
     }
 
     /// Whether that may be something in the namespace of its records, without unpacking each object.
-    fn may_hold_its_own(&self, stake: Stake<'_>) -> bool {
+    fn may_hold_its_own(&self, deletion: DeletionTarget<'_>) -> bool {
         let home = &*self.storage.namespace;
-        match stake {
-            Stake::Namespace(namespace) => home == namespace,
-            Stake::Crd(of) => !of.is_cluster_scoped && self.bodies().any(|body| body.is_in(home)),
+        match deletion {
+            DeletionTarget::Namespace(namespace) => home == namespace,
+            DeletionTarget::Crd(of) => {
+                !of.is_cluster_scoped && self.bodies().any(|body| body.is_in(home))
+            }
         }
     }
 
@@ -303,7 +310,7 @@ impl Body {
 
     /// The objects that would be lost, each with its namespace, if its kind is namespaced. `None` if
     /// the objects cannot be read.
-    fn held(&self, stake: Stake<'_>) -> Vec<(String, DeclaredObject)> {
+    fn held(&self, deletion: DeletionTarget<'_>) -> Vec<(String, DeclaredObject)> {
         let objects = self.objects().inspect_err(|error| self.log(*error));
         let objects = objects.unwrap_or_default().into_iter().map(|object| {
             let namespace = match object.namespace.as_deref() {
@@ -312,12 +319,12 @@ impl Body {
             };
             (namespace.to_owned(), object)
         });
-        let is_held = |(namespace, object): &(String, DeclaredObject)| match stake {
-            Stake::Namespace(stake) => {
+        let is_held = |(namespace, object): &(String, DeclaredObject)| match deletion {
+            DeletionTarget::Namespace(deletion) => {
                 let scope = builtin().scope(&object.group, &object.kind);
-                namespace == stake && scope != Some(Scope::Cluster)
+                namespace == deletion && scope != Some(Scope::Cluster)
             }
-            Stake::Crd(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
+            DeletionTarget::Crd(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
         };
         objects.filter(is_held).collect()
     }

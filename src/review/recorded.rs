@@ -7,7 +7,8 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness, records::Stake,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        records::DeletionTarget,
     },
     helm::{ReleaseName, lifecycle::Status},
 };
@@ -76,7 +77,7 @@ impl RecordSource for RecordedSources {
     /// Recorded reviews are evaluated as reviews of ordinary objects.
     async fn fresh_holders(
         &self,
-        _stake: Stake<'_>,
+        _stake: DeletionTarget<'_>,
         _trusts: Trusts<'_>,
         _deadline: Instant,
     ) -> FreshHolders {

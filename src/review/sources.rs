@@ -13,7 +13,7 @@ use helm_guard_core::{
     compare::schema::crd::CrdShape,
     guard::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
-        records::{Holder, Stake},
+        records::{AffectedRelease, DeletionTarget},
     },
     helm::{ReleaseName, lifecycle::Status, storage::Driver},
 };
@@ -107,7 +107,7 @@ pub trait RecordSource {
     /// The releases that would lose something.
     fn fresh_holders(
         &self,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         trusts: Trusts<'_>,
         deadline: Instant,
     ) -> impl Future<Output = FreshHolders> + Send;
@@ -266,7 +266,7 @@ impl UnreadRelease {
 #[derive(Debug, Default)]
 pub struct FreshHolders {
     /// The releases; some count only with a witness.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<AffectedRelease>,
     /// Why there may be more of them.
     pub failure: Option<SourceError>,
 }

@@ -12,12 +12,13 @@
 //! Start at [`walk::compare`].
 
 pub mod budget;
-mod items;
 pub mod json;
+pub mod json_scan;
+mod keyed_list;
+mod lazy;
 pub mod lists;
+pub mod lookup;
 mod members;
-mod open;
-mod pairs;
 pub mod path;
 pub mod positions;
 pub mod quantity;
@@ -25,15 +26,14 @@ pub mod redact;
 mod respelled;
 pub mod rules;
 pub mod scalar;
-pub mod scan;
 pub mod schema;
-pub mod select;
+mod set_match;
 pub mod undeclared;
 pub mod undo;
 pub mod values;
 pub mod walk;
 
-pub use items::{Keyed, KeyedList};
 pub use json::Json;
-pub use open::{Fields, Opened, dig, member, open, present, unquoted};
+pub use keyed_list::{Keyed, KeyedList};
+pub use lazy::{Fields, Opened, dig, member, open, present, unquoted};
 pub use walk::{Agreement, Comparison, Declared, Violation, Whole, compare, compare_within};

@@ -1,8 +1,8 @@
 //! Hypothetical changes to a field, for evaluation.
 
 use helm_guard_core::compare::{
+    lookup::{child_mut, position, select},
     path::{FieldPath, Step},
-    select::{child_mut, position, select},
 };
 use serde_json::{Value, json};
 

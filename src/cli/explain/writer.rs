@@ -1,6 +1,6 @@
 //! The last writer of a field, from `metadata.managedFields`.
 
-use helm_guard_core::compare::{path::Step, select};
+use helm_guard_core::compare::{lookup, path::Step};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn is(key: &str, step: &Step) -> bool {
             };
             keys.iter().all(|(key, wanted)| {
                 let value = found.get(key);
-                value.is_none_or(|value| select::is(value, wanted))
+                value.is_none_or(|value| lookup::is(value, wanted))
             })
         }
         _ => false,

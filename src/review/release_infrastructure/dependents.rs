@@ -4,7 +4,7 @@ use helm_guard_core::{
     compare::dig,
     guard::{
         Finding, Raw, Reason, Verdict,
-        records::{Defined, Holder, Stake, edit::new_owners, is_leaving},
+        records::{AffectedRelease, Defined, DeletionTarget, edit::new_owners, is_leaving},
     },
     helm::record::ApplyMethod,
     policy::{Act, Change as PolicyChange, license::Facts, records::Guarded},
@@ -23,9 +23,9 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         if self.request.old_object.is_some_and(is_leaving) {
             return Ok(Verdict::because(Reason::NothingDeclaredChanges));
         }
-        let stake = Stake::Namespace(&self.object.name);
+        let deletion = DeletionTarget::Namespace(&self.object.name);
         let reason = Reason::NamespaceHoldsReleases;
-        self.held(stake, (Guarded::Namespaces, reason)).await
+        self.held(deletion, (Guarded::Namespaces, reason)).await
     }
 
     pub(super) async fn crd_deletion(&self) -> Result<Verdict, Undecided> {
@@ -35,9 +35,9 @@ impl<S: Sources> InfrastructureReview<'_, S> {
             return Ok(Verdict::because(Reason::NothingDeclaredChanges));
         }
         let defined = Defined::by(old).ok_or(unreadable)?;
-        let stake = Stake::Crd(&defined);
+        let deletion = DeletionTarget::Crd(&defined);
         let reason = Reason::DefinitionInUse;
-        self.held(stake, (Guarded::Crds, reason)).await
+        self.held(deletion, (Guarded::Crds, reason)).await
     }
 
     /// A new owner reference is evaluated as the deletion that it causes.
@@ -70,7 +70,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
     /// Whether releases would lose something.
     async fn held(
         &self,
-        stake: Stake<'_>,
+        deletion: DeletionTarget<'_>,
         (guarded, reason): (Guarded, Reason),
     ) -> Result<Verdict, Undecided> {
         if self.is_off(guarded) {
@@ -78,13 +78,13 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         }
         let reviewer = self.reviewer;
         let own = reviewer.own.as_ref().map(|own| &*own.namespace);
-        let is_own = |holder: &Holder| {
-            matches!(stake, Stake::Namespace(namespace) if own == Some(namespace))
+        let is_own = |holder: &AffectedRelease| {
+            matches!(deletion, DeletionTarget::Namespace(namespace) if own == Some(namespace))
                 && reviewer.is_own(&holder.claimant.release, &holder.chart)
         };
-        let holders = self.holders(stake).await?;
+        let holders = self.holders(deletion).await?;
         let (own, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_own);
-        let finding = |holder: Holder| {
+        let finding = |holder: AffectedRelease| {
             Some(Finding {
                 mode: self.mode(guarded, &holder.claimant.release, &holder.chart)?,
                 release: holder.claimant.release,
@@ -109,10 +109,13 @@ impl<S: Sources> InfrastructureReview<'_, S> {
     /// The releases that would lose something. Instances that the guard may not read still protect a CRD,
     /// because no webhook is called for instances that are deleted with it. They do not protect a
     /// namespace: otherwise anyone who may write records anywhere could block its deletion.
-    async fn holders(&self, stake: Stake<'_>) -> Result<Vec<Holder>, Undecided> {
+    async fn holders(
+        &self,
+        deletion: DeletionTarget<'_>,
+    ) -> Result<Vec<AffectedRelease>, Undecided> {
         let sources = &self.reviewer.sources;
         let trusts = |namespace: &str| self.policy.records().trusts(namespace);
-        let reading = async { Ok(sources.fresh_holders(stake, &trusts, self.until()).await) };
+        let reading = async { Ok(sources.fresh_holders(deletion, &trusts, self.until()).await) };
         let FreshHolders {
             holders,
             mut failure,
@@ -121,8 +124,8 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         let attestations = attestations(sources, claimants, self.until()).await;
         let mut counting = Vec::new();
         for (holder, attestation) in holders.into_iter().zip(attestations) {
-            match (attestation, stake) {
-                (Attestation::Counts, _) | (Attestation::Forbidden, Stake::Crd(_)) => {
+            match (attestation, deletion) {
+                (Attestation::Counts, _) | (Attestation::Forbidden, DeletionTarget::Crd(_)) => {
                     counting.push(holder);
                 }
                 (Attestation::Forbidden | Attestation::Unknown, _) => {

@@ -9,7 +9,7 @@
 use std::{borrow::Cow, str};
 
 use helm_guard_core::{
-    compare::scan::{plain_end, value_end, value_end_beside},
+    compare::json_scan::{plain_end, value_end, value_end_beside},
     guard::{Kind, Operation, Options, Parts, Raw, Request, Resource, User},
 };
 

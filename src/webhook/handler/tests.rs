@@ -28,7 +28,7 @@ use helm_guard_core::{
     guard::{
         Claim, Claimant, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, RevisionObject,
         Sighting, Trusts, User, Witness,
-        records::{Holder, Stake},
+        records::{AffectedRelease, DeletionTarget},
     },
     helm::{
         ReleaseName,

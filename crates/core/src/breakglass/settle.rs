@@ -22,11 +22,11 @@ use crate::{
     compare::{
         Json,
         budget::Budget,
+        lookup::select_all,
         path::{FieldPath, Step},
-        rules::{Empties, Rules},
+        rules::{EmptyListPolicy, Rules},
         schema::{ListKind, Node, Shape},
-        select::select_all,
-        values::{Against, satisfies},
+        values::{ComparedValue, satisfies},
     },
 };
 
@@ -48,7 +48,7 @@ pub struct Sight<'a> {
     /// What is known about the kind's fields.
     pub shape: Shape<'a>,
     /// How empty lists of the kind are stored.
-    pub empties: Empties,
+    pub empties: EmptyListPolicy,
     /// Now.
     pub now: Timestamp,
 }
@@ -287,7 +287,7 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
     });
     let (wanted, found) = (wanted.to_string(), found.map(Value::to_string));
     let (wanted, found) = (Json::of(&wanted), found.as_deref().map(Json::of));
-    let against = Against {
+    let against = ComparedValue {
         old: None,
         new: found,
     };

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use super::scan::{skip_signs, value_end, value_end_beside};
+use super::json_scan::{skip_signs, value_end, value_end_beside};
 
 /// An object or list nested deeper than this is not opened: it is one value, compared as text. The
 /// deepest in practice are schemas in CRDs, with some dozens of levels. This also bounds how often
@@ -173,7 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Json, MAX_DEPTH};
-    use crate::compare::open::{Fields, Opened, open};
+    use crate::compare::lazy::{Fields, Opened, open};
 
     #[test]
     fn debug_output_of_json_is_its_size() {

@@ -6,9 +6,9 @@ use std::{cell::RefCell, collections::HashMap};
 use serde_json::Value;
 
 use super::{
+    lookup::{self, child},
     path::Step,
     positions::Positions,
-    select::{self, child},
 };
 
 /// A shorter list is searched linearly each time.
@@ -35,7 +35,7 @@ impl Lists {
     /// The position of `step` in a list of the document.
     pub fn position(&self, items: &[Value], step: &Step) -> Option<usize> {
         if items.len() < SHORT || matches!(step, Step::Index(_)) {
-            return select::position(items, step);
+            return lookup::position(items, step);
         }
         let mut known = self.known.borrow_mut();
         let positions = known.entry(items.as_ptr()).or_default();

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{json::Json, open::unquoted, rules::Rules};
+use super::{json::Json, lazy::unquoted, rules::Rules};
 
 /// The items of a list whose items are identified by value.
 pub struct Members<'l, 'a> {

@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::compare::select;
+    use crate::compare::lookup;
 
     fn item(keys: &[(&str, &str)]) -> Step {
         let owned = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(Positions::default().of(items, &step), expected);
         let first = expected.first().copied();
         assert_eq!(
-            select::position(items, &step).filter(|_| first.is_some()),
+            lookup::position(items, &step).filter(|_| first.is_some()),
             first
         );
     }

@@ -7,7 +7,7 @@ use super::budget::Budget;
 /// Built-in kinds are stored as protocol buffers, which cannot distinguish an empty list from none.
 /// Custom resources are stored as they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Empties {
+pub enum EmptyListPolicy {
     /// Dropped: `[]` equals an absent list.
     Dropped,
     /// Kept: `[]` is a value.
@@ -18,7 +18,7 @@ pub enum Empties {
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'b> {
     /// What happens to empty values.
-    pub empties: Empties,
+    pub empties: EmptyListPolicy,
     /// The remaining steps. Once it is spent, nothing is the same or satisfied anymore.
     pub budget: &'b Budget,
 }

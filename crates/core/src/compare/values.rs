@@ -1,15 +1,15 @@
 //! Whether two values are equal to Kubernetes, and whether a value satisfies a declaration.
 
 use super::{
-    items::KeyedList,
     json::Json,
+    keyed_list::KeyedList,
+    lazy::{Fields, Opened, open, open_beside, present},
     members::Members,
-    open::{Fields, Opened, open, open_beside, present},
-    pairs::have_counterparts,
     respelled::is_respelled,
-    rules::{Empties, Rules},
+    rules::{EmptyListPolicy, Rules},
     scalar::same_scalar,
     schema::{ListKind, Node, Shape},
+    set_match::have_counterparts,
 };
 
 /// Whether the old and the new value are the same.
@@ -17,7 +17,7 @@ pub fn same(a: Option<Json<'_>>, b: Option<Json<'_>>, shape: Shape<'_>, rules: R
     let (a, b) = match (present(a), present(b)) {
         (None, None) => return true,
         (Some(one), None) | (None, Some(one)) => {
-            return rules.empties == Empties::Dropped && one.text() == "[]";
+            return rules.empties == EmptyListPolicy::Dropped && one.text() == "[]";
         }
         (Some(a), Some(b)) => (a, b),
     };
@@ -86,7 +86,7 @@ fn same_items(a: &[Json<'_>], b: &[Json<'_>], shape: Shape<'_>, rules: Rules<'_>
 
 /// What a value is compared with.
 #[derive(Clone, Copy)]
-pub struct Against<'a> {
+pub struct ComparedValue<'a> {
     /// The value before the request in the same place, if there is one. It shows whether the API
     /// server keeps an empty value that the manifest declares.
     pub old: Option<Json<'a>>,
@@ -98,7 +98,7 @@ pub struct Against<'a> {
 /// value. Undeclared parts do not matter, unless they are in an atomic object.
 pub fn satisfies(
     declared: Json<'_>,
-    against: Against<'_>,
+    against: ComparedValue<'_>,
     shape: Shape<'_>,
     rules: Rules<'_>,
 ) -> bool {
@@ -115,7 +115,7 @@ pub fn satisfies(
         (Opened::Object(declared), Opened::Object(new)) => {
             let old = present(against.old).and_then(Fields::of);
             let is_there = declared.iter().all(|(name, value)| {
-                let against = Against {
+                let against = ComparedValue {
                     // Without an old object to show it, an absent empty value is accepted.
                     old: old.as_ref().and_then(|old| old.get(name)),
                     new: new.get(name),
@@ -135,7 +135,7 @@ pub fn satisfies(
         }
         (Opened::Scalar(declared), Opened::Scalar(new)) => {
             same_scalar(shape.node(), declared, new)
-                || rules.empties == Empties::Kept
+                || rules.empties == EmptyListPolicy::Kept
                     && matches!(shape.node(), Node::Plain)
                     && is_respelled(declared, new)
         }
@@ -180,10 +180,10 @@ fn satisfied_by_absence(
     if declared.text() == "null" {
         return true;
     }
-    if declared.text() == "[]" && rules.empties == Empties::Dropped {
+    if declared.text() == "[]" && rules.empties == EmptyListPolicy::Dropped {
         return true;
     }
-    let is_left_out = rules.empties == Empties::Kept
+    let is_left_out = rules.empties == EmptyListPolicy::Kept
         && (declared.first() != b'{' || matches!(shape.node(), Node::MapOf(_)));
     let is_kept = || old.is_some_and(|old| same(Some(declared), Some(old), shape, rules));
     is_zero(declared) && (is_left_out || !is_kept())
@@ -207,7 +207,7 @@ fn satisfied_items(
 ) -> bool {
     let item = shape.item();
     let holds = |declared: Json<'_>, old: Option<Json<'_>>, new: Json<'_>| {
-        let against = Against {
+        let against = ComparedValue {
             old,
             new: Some(new),
         };

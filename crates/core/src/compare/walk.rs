@@ -13,11 +13,11 @@ use self::place::{Gone, OneValue, Trail, WalkPlace};
 use super::{
     budget::Budget,
     json::Json,
-    open::{Fields, Opened, present},
+    lazy::{Fields, Opened, present},
     path::FieldPath,
-    rules::{Empties, Rules},
+    rules::{EmptyListPolicy, Rules},
     schema::{Node, Shape},
-    values::{Against, is_zero, may_be_filled_in, same, satisfies},
+    values::{ComparedValue, is_zero, may_be_filled_in, same, satisfies},
 };
 
 /// Which of the active manifests must declare a path for a change of it to be a violation.
@@ -85,7 +85,7 @@ pub struct Comparison<'a> {
     /// What is known about the kind's fields.
     pub shape: Shape<'a>,
     /// How empty lists are stored.
-    pub empties: Empties,
+    pub empties: EmptyListPolicy,
 }
 
 /// A declared path that the request moves away from every value declared for it.
@@ -339,7 +339,8 @@ impl<'a> Walk<'a, '_> {
         };
         // An operator omits an empty map of its custom resource; in a built-in kind, an existing
         // empty map is kept.
-        let is_satisfied = is_map && (self.rules.empties == Empties::Kept || !old.is_empty());
+        let is_satisfied =
+            is_map && (self.rules.empties == EmptyListPolicy::Kept || !old.is_empty());
         if place.new.is_none() && !is_satisfied {
             let is_unknown = matches!(place.shape.node(), Node::Plain);
             self.removed(
@@ -355,7 +356,7 @@ impl<'a> Walk<'a, '_> {
     /// A value that is compared as a whole. It is violated if the request changes it, no manifest
     /// declares the new value, and it is not merely removed while only one manifest declares it.
     fn leaf(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
-        let against = Against {
+        let against = ComparedValue {
             old: place.old,
             new: place.new,
         };

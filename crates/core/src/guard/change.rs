@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use super::{
     claim::{Claim, RevisionClaim, RevisionObject},
-    excuse::Others,
     question::{Knowledge, Question},
+    shared_ownership::OtherManifests,
     verdict::{Change, Finding, Reason},
 };
 use crate::{
@@ -215,7 +215,7 @@ fn weigh(
     }
     let mut exempt = None;
     let of = question.of(claim);
-    let mut others = Others::of(question, claim);
+    let mut others = OtherManifests::of(question, claim);
     violations.retain(|violation| {
         if is_finalizer(&violation.path) && violation.new.is_none() && is_deleting(old, new) {
             return false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{claim::Claim, request::Request, subject::ObjectRef};
 use crate::{
-    compare::{dig, redact::Redactor, rules::Empties, schema::Shape},
+    compare::{dig, redact::Redactor, rules::EmptyListPolicy, schema::Shape},
     policy::{
         Act, Labels, ObjectPlace, Policy, Requester, RuleObject,
         license::{Evidence, Facts},
@@ -32,10 +32,10 @@ impl<'a> Knowledge<'a> {
         }
     }
 
-    pub(super) fn empties(self) -> Empties {
+    pub(super) fn empties(self) -> EmptyListPolicy {
         match self {
-            Self::Builtin(_) => Empties::Dropped,
-            Self::Custom(_) | Self::Unavailable => Empties::Kept,
+            Self::Builtin(_) => EmptyListPolicy::Dropped,
+            Self::Custom(_) | Self::Unavailable => EmptyListPolicy::Kept,
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! - [`edit`]: an UPDATE may change the state of a record, and nothing else.
 //! - [`removal`]: a DELETE belongs to an uninstallation, or takes the oldest record of a long history.
-//! - [`Stake`]: a namespace or a CRD may not be deleted while releases depend on it.
+//! - [`DeletionTarget`]: a namespace or a CRD may not be deleted while releases depend on it.
 //!
 //! Start at [`StoredRecord::of`].
 
@@ -146,7 +146,7 @@ impl std::fmt::Debug for StoredRecord {
 
 /// What releases depend on, besides their own objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stake<'a> {
+pub enum DeletionTarget<'a> {
     /// A namespace: its deletion deletes the records and objects in it.
     Namespace(&'a str),
     /// A CRD: its deletion deletes all instances, without admission.
@@ -155,7 +155,7 @@ pub enum Stake<'a> {
 
 /// A release that would lose something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct AffectedRelease {
     /// The release, and whether its claim counts.
     pub claimant: Claimant,
     /// `name-version` of its chart.

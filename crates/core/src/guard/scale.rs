@@ -3,8 +3,8 @@
 use super::{
     change::{Judged, at, conclude, manifests, policy_change, shown},
     claim::Claim,
-    excuse::Others,
     question::Question,
+    shared_ownership::OtherManifests,
 };
 use crate::{
     compare::{Comparison, Json, Violation, compare, path::FieldPath, schema::Shape},
@@ -65,7 +65,7 @@ pub(super) fn judge_replicas(
     if let Some(doubt) = whole.doubt {
         return Judged::Undecided(doubt);
     }
-    let mut others = Others::of(question, claim);
+    let mut others = OtherManifests::of(question, claim);
     violations.retain(|violation| !others.excuse(violation));
     conclude(question, &violations)
 }

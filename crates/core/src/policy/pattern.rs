@@ -7,8 +7,8 @@
 use serde_json::Value;
 
 use crate::compare::{
+    lookup,
     path::{FieldPath, PathError, Step},
-    select,
 };
 
 /// Some paths, and everything below them.
@@ -106,7 +106,7 @@ fn exists(parts: &[PatternStep], value: &Value) -> bool {
                 .into_iter()
                 .collect()
         }
-        (PatternStep::Step(step), value) => select::child(value, step).into_iter().collect(),
+        (PatternStep::Step(step), value) => lookup::child(value, step).into_iter().collect(),
         _ => Vec::new(),
     };
     children.into_iter().any(|child| exists(rest, child))

@@ -322,8 +322,8 @@ const MAPS: [&str; 6] = [
 /// Something is lost with the value of this name: a scalar, an object (empty, it still stands there), or
 /// an empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
 fn says_something(subject: &Subject, ty: &Ty, (name, value): (&str, &Value)) -> bool {
-    use helm_guard_core::compare::rules::Empties;
-    let is_custom = subject.empties == Empties::Kept;
+    use helm_guard_core::compare::rules::EmptyListPolicy;
+    let is_custom = subject.empties == EmptyListPolicy::Kept;
     match value {
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) if fields.is_empty() => {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use helm_guard_core::compare::{
-    rules::Empties,
+    rules::EmptyListPolicy,
     schema::{Shape, builtin::builtin, crd::CrdShape},
 };
 use proptest::{collection, option, prelude::*};
@@ -47,7 +47,7 @@ pub struct Subject {
     pub name: &'static str,
     pub ty: Ty,
     pub shape: Shape<'static>,
-    pub empties: Empties,
+    pub empties: EmptyListPolicy,
 }
 
 fn fields<const N: usize>(fields: [(&'static str, Ty); N]) -> Ty {
@@ -392,7 +392,7 @@ pub fn subjects() -> Vec<Subject> {
         name,
         ty,
         shape: builtin().lookup(group, version, kind).unwrap(),
-        empties: Empties::Dropped,
+        empties: EmptyListPolicy::Dropped,
     };
     let config = object([("data", map(Ty::Text)), ("immutable", Ty::Bool)]);
     let secret = object([("data", map(Ty::Bytes)), ("type", Ty::Text)]);
@@ -420,13 +420,13 @@ pub fn subjects() -> Vec<Subject> {
             name: "custom resource",
             ty: gateway(),
             shape: GATEWAY.shape("v1").unwrap(),
-            empties: Empties::Kept,
+            empties: EmptyListPolicy::Kept,
         },
         Subject {
             name: "custom resource without a schema",
             ty: gateway().unknown(),
             shape: Shape::plain(),
-            empties: Empties::Kept,
+            empties: EmptyListPolicy::Kept,
         },
     ]
 }

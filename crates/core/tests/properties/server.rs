@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use helm_guard_core::compare::rules::Empties;
+use helm_guard_core::compare::rules::EmptyListPolicy;
 use serde_json::{Map, Value, json};
 
 use super::model::{Key, Ty, identity};
@@ -18,7 +18,7 @@ pub struct Life {
     /// Which empty values are dropped: the same for all objects of one server.
     pub drops: Option<u64>,
     /// Whether an empty list is ever kept.
-    pub empties: Empties,
+    pub empties: EmptyListPolicy,
 }
 
 /// The declared object as it stands in the cluster.
@@ -100,7 +100,8 @@ impl Life {
                 ty(name).map_or_else(|| declared.clone(), |ty| self.value(ty, declared, &path));
             let is_key = keys.iter().any(|key| key.field == name);
             // An empty map is not a value in a built-in kind; an object is present or absent.
-            let is_map = ty(name).is_some_and(Ty::is_map) && self.empties == Empties::Dropped;
+            let is_map =
+                ty(name).is_some_and(Ty::is_map) && self.empties == EmptyListPolicy::Dropped;
             let is_bare = match &value {
                 Value::Object(fields) => is_map && fields.is_empty(),
                 _ => is_empty(declared),
@@ -157,8 +158,8 @@ impl Life {
         };
         let coin = roll(drops, path, "drop").is_multiple_of(2);
         match (value, self.empties) {
-            (Value::Array(_), Empties::Dropped) => true,
-            (Value::Array(_), Empties::Kept) => false,
+            (Value::Array(_), EmptyListPolicy::Dropped) => true,
+            (Value::Array(_), EmptyListPolicy::Kept) => false,
             _ => coin,
         }
     }

@@ -2,7 +2,7 @@
 
 use helm_guard_core::guard::{
     Claimant, Reach, Trusts,
-    records::{Defined, Holder, Stake},
+    records::{AffectedRelease, Defined, DeletionTarget},
 };
 
 use super::*;
@@ -17,24 +17,24 @@ fn deployments(is_cluster_scoped: bool) -> Defined {
 }
 
 impl Fixture {
-    fn holders(&self, stake: Stake<'_>, trusts: Trusts<'_>) -> Vec<Holder> {
+    fn holders(&self, deletion: DeletionTarget<'_>, trusts: Trusts<'_>) -> Vec<AffectedRelease> {
         let views = self.directory.releases();
         let holders = views
             .iter()
-            .filter_map(|view| self.directory.holder(view, stake, trusts));
+            .filter_map(|view| self.directory.holder(view, deletion, trusts));
         holders.collect()
     }
 
-    fn held_by(&self, stake: Stake<'_>) -> Vec<String> {
-        let holders = self.holders(stake, &|_| false);
-        let name = |holder: &Holder| holder.claimant.release.name.clone();
-        let text = |holder: Holder| format!("{} {:?}", name(&holder), holder.objects);
+    fn held_by(&self, deletion: DeletionTarget<'_>) -> Vec<String> {
+        let holders = self.holders(deletion, &|_| false);
+        let name = |holder: &AffectedRelease| holder.claimant.release.name.clone();
+        let text = |holder: AffectedRelease| format!("{} {:?}", name(&holder), holder.objects);
         holders.into_iter().map(text).collect()
     }
 
-    fn reaches(&self, stake: Stake<'_>, trusts: Trusts<'_>) -> Vec<(Reach, usize)> {
-        let holders = self.holders(stake, trusts);
-        let reach = |holder: &Holder| {
+    fn reaches(&self, deletion: DeletionTarget<'_>, trusts: Trusts<'_>) -> Vec<(Reach, usize)> {
+        let holders = self.holders(deletion, trusts);
+        let reach = |holder: &AffectedRelease| {
             let Claimant {
                 reach, witnesses, ..
             } = &holder.claimant;
@@ -44,8 +44,9 @@ impl Fixture {
     }
 
     fn hold(&self) -> [bool; 2] {
-        let elsewhere = Stake::Namespace("elsewhere");
-        [Stake::Crd(&deployments(false)), elsewhere].map(|stake| !self.held_by(stake).is_empty())
+        let elsewhere = DeletionTarget::Namespace("elsewhere");
+        [DeletionTarget::Crd(&deployments(false)), elsewhere]
+            .map(|deletion| !self.held_by(deletion).is_empty())
     }
 }
 
@@ -60,7 +61,7 @@ fn a_release_depends_on_what_each_active_revision_declares() {
     fixture.put(&record(1, Status::Deployed, 1), away());
     assert_eq!(fixture.hold(), [true, true]);
     assert_eq!(
-        fixture.held_by(Stake::Crd(&deployments(false))),
+        fixture.held_by(DeletionTarget::Crd(&deployments(false))),
         [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
     );
     // An upgrade that removes it from the chart deletes it before the upgrade completes.
@@ -78,7 +79,7 @@ fn a_release_being_uninstalled_protects_nothing() {
     for (version, status) in [(1, Status::Uninstalling), (2, Status::Uninstalled)] {
         fixture.put(&record(1, status, version), away());
         assert_eq!(fixture.hold(), [false, false], "{status}");
-        let home = Stake::Namespace("shop");
+        let home = DeletionTarget::Namespace("shop");
         assert_eq!(fixture.held_by(home), Vec::<String>::new());
     }
 }
@@ -87,10 +88,10 @@ fn a_release_being_uninstalled_protects_nothing() {
 fn a_namespace_is_protected_by_the_releases_recorded_in_it() {
     let mut fixture = fixture();
     fixture.put(&record(1, Status::Failed, 1), Vec::new());
-    let home = Stake::Namespace("shop");
+    let home = DeletionTarget::Namespace("shop");
     assert_eq!(fixture.held_by(home), ["web []"]);
     assert_eq!(
-        fixture.held_by(Stake::Namespace("other")),
+        fixture.held_by(DeletionTarget::Namespace("other")),
         Vec::<String>::new()
     );
 }
@@ -108,12 +109,12 @@ fn an_object_outside_the_namespace_of_the_records_needs_a_witness(
     let declared = object("Deployment", Some(namespace), "web", "a:1");
     fixture.put(&record(1, Status::Deployed, 1), vec![declared]);
     let defined = deployments(is_cluster_scoped);
-    let stake = Stake::Crd(&defined);
-    assert_eq!(fixture.reaches(stake, &|_| false), [expected]);
-    let trusted = fixture.reaches(stake, &|known| known == "shop");
+    let deletion = DeletionTarget::Crd(&defined);
+    assert_eq!(fixture.reaches(deletion, &|_| false), [expected]);
+    let trusted = fixture.reaches(deletion, &|known| known == "shop");
     assert!(matches!(trusted[..], [(Reach::Own | Reach::Trusted, 0)]));
     if !is_cluster_scoped {
-        let of = fixture.reaches(Stake::Namespace(namespace), &|_| false);
+        let of = fixture.reaches(DeletionTarget::Namespace(namespace), &|_| false);
         assert_eq!(of, [expected]);
     }
 }
@@ -125,7 +126,7 @@ fn a_cluster_scoped_object_is_not_a_witness_for_the_namespace_of_its_release() {
     role.group = "rbac.authorization.k8s.io".to_owned();
     let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
     fixture.put(&copy, vec![role, deployment("web", "a:1")]);
-    let home = fixture.holders(Stake::Namespace("shop"), &|_| false);
+    let home = fixture.holders(DeletionTarget::Namespace("shop"), &|_| false);
     let witnesses = &home[0].claimant.witnesses;
     let kinds: Vec<_> = witnesses.iter().map(|witness| &*witness.kind).collect();
     assert_eq!(kinds, ["Deployment"]);
@@ -135,10 +136,10 @@ fn a_cluster_scoped_object_is_not_a_witness_for_the_namespace_of_its_release() {
 #[test]
 fn copies_protect_nothing() {
     let mut fixture = fixture();
-    let home = Stake::Namespace("shop");
+    let home = DeletionTarget::Namespace("shop");
     let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
     fixture.put(&copy, vec![deployment("web", "a:1")]);
-    let kept = Stake::Namespace("flux-system");
+    let kept = DeletionTarget::Namespace("flux-system");
     assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Elsewhere, 1)]);
     assert_eq!(fixture.reaches(kept, &|_| false), [(Reach::Own, 0)]);
     fixture.put(&record(1, Status::Deployed, 2), Vec::new());

@@ -77,7 +77,7 @@ impl Default for Deputies {
 /// Release infrastructure, as the API server would report it.
 #[derive(Clone, Debug)]
 pub(super) struct Infrastructure {
-    pub(super) holders: Result<Vec<Holder>, ()>,
+    pub(super) holders: Result<Vec<AffectedRelease>, ()>,
     /// The state of every witness.
     pub(super) sighting: Result<Sighting, ()>,
     pub(super) history: Result<Vec<(u32, Status)>, ()>,
@@ -209,7 +209,7 @@ impl RecordSource for Handmade {
 
     async fn fresh_holders(
         &self,
-        _stake: Stake<'_>,
+        _stake: DeletionTarget<'_>,
         _trusts: Trusts<'_>,
         _deadline: Instant,
     ) -> FreshHolders {

@@ -188,8 +188,8 @@ async fn a_status_write_is_evaluated_only_if_it_removes_the_label() {
     }
 }
 
-fn holder(name: &str) -> Holder {
-    Holder {
+fn holder(name: &str) -> AffectedRelease {
+    AffectedRelease {
         claimant: Claimant {
             release: Arc::new(ReleaseName {
                 namespace: "shop".to_owned(),

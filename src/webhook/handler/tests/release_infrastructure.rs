@@ -62,8 +62,8 @@ fn delete_crd() -> Value {
     request
 }
 
-fn holder(name: &str, objects: &[&str]) -> Holder {
-    Holder {
+fn holder(name: &str, objects: &[&str]) -> AffectedRelease {
+    AffectedRelease {
         claimant: Claimant {
             release: Arc::new(ReleaseName {
                 namespace: "shop".to_owned(),
@@ -422,7 +422,7 @@ async fn the_denial_for_a_namespace_with_a_hundred_releases_is_short() {
 )]
 #[tokio::test]
 async fn infrastructure_without_dependents_may_be_deleted(
-    #[case] holders: Result<Vec<Holder>, ()>,
+    #[case] holders: Result<Vec<AffectedRelease>, ()>,
     #[case] policy: Value,
     #[case] expected: &str,
 ) {
@@ -439,7 +439,7 @@ async fn infrastructure_without_dependents_may_be_deleted(
 }
 
 /// A release with records elsewhere.
-fn of_elsewhere(reach: Reach) -> Holder {
+fn of_elsewhere(reach: Reach) -> AffectedRelease {
     let mut holder = holder("web", &["Backup \"daily\""]);
     holder.claimant.reach = reach;
     let witness = |name: &str| Witness {

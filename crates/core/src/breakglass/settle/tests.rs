@@ -56,7 +56,7 @@ fn sight<'a>(
         live,
         standing,
         shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
-        empties: Empties::Dropped,
+        empties: EmptyListPolicy::Dropped,
         now: now.parse().unwrap(),
     }
 }

@@ -16,7 +16,7 @@ fn with_shape<T>(test: impl FnOnce(Shape<'_>) -> T) -> T {
     test(Shape::at(&compiled.schema, compiled.nodes["a.Root"]))
 }
 
-fn are_same(a: &Value, b: &Value, empties: Empties) -> bool {
+fn are_same(a: &Value, b: &Value, empties: EmptyListPolicy) -> bool {
     let (a, b) = (a.to_string(), b.to_string());
     let (left, right) = (Json::of(&a), Json::of(&b));
     let (left, right) = (Some(left), Some(right));
@@ -58,27 +58,27 @@ fn are_same(a: &Value, b: &Value, empties: Empties) -> bool {
 #[case::items_without_keys(json!({"keyed": [{"v": 1}, {"v": 2}]}), json!({"keyed": [{"v": 2}, {"v": 1}]}), false)]
 #[case::escaped_item_without_keys(json!({"keyed": [{"v": 1.0}]}), json!({"keyed": [{"v": 1}]}), true)]
 fn sameness(#[case] a: Value, #[case] b: Value, #[case] expected: bool) {
-    assert_eq!(are_same(&a, &b, Empties::Kept), expected);
-    assert_eq!(are_same(&a, &b, Empties::Dropped), expected);
-    assert!(are_same(&a, &a, Empties::Kept));
+    assert_eq!(are_same(&a, &b, EmptyListPolicy::Kept), expected);
+    assert_eq!(are_same(&a, &b, EmptyListPolicy::Dropped), expected);
+    assert!(are_same(&a, &a, EmptyListPolicy::Kept));
 }
 
 #[test]
 fn an_empty_list_is_none_where_it_is_dropped() {
     let (empty, none) = (json!({"list": []}), json!({}));
-    assert!(are_same(&empty, &none, Empties::Dropped));
-    assert!(!are_same(&empty, &none, Empties::Kept));
+    assert!(are_same(&empty, &none, EmptyListPolicy::Dropped));
+    assert!(!are_same(&empty, &none, EmptyListPolicy::Kept));
 }
 
 /// `expected`: for custom resources and for built-in kinds.
 fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
     let texts = [declared, old, new].map(Value::to_string);
     let [declared, old, new] = texts.each_ref().map(|text| Json::of(text));
-    let against = Against {
+    let against = ComparedValue {
         old: Some(old),
         new: Some(new),
     };
-    [Empties::Kept, Empties::Dropped].map(|empties| {
+    [EmptyListPolicy::Kept, EmptyListPolicy::Dropped].map(|empties| {
         let rules = Rules {
             empties,
             budget: &Budget::default(),

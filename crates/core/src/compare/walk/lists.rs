@@ -8,12 +8,12 @@ use super::{
     place::{Trail, WalkPlace},
 };
 use crate::compare::{
-    items::KeyedList,
     json::Json,
+    keyed_list::KeyedList,
+    lazy::{Opened, open},
     members::Members,
-    open::{Opened, open},
     schema::{ListKind, MergeKey, Node},
-    values::{Against, same, satisfies},
+    values::{ComparedValue, same, satisfies},
 };
 
 /// A keyed list before and after the request.
@@ -179,7 +179,7 @@ impl<'a> Walk<'a, '_> {
             .collect();
         let members = Members::of(&any);
         let is_satisfied = |new: &Json<'a>| {
-            let against = Against {
+            let against = ComparedValue {
                 old: None,
                 new: Some(*new),
             };

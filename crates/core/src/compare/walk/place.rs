@@ -1,9 +1,9 @@
 //! The current place of the walk, and its path.
 
 use crate::compare::{
-    items::Keyed,
     json::Json,
-    open::{Opened, open, open_beside},
+    keyed_list::Keyed,
+    lazy::{Opened, open, open_beside},
     path::{FieldPath, Step},
     schema::{MergeKey, Shape},
 };

@@ -8,7 +8,7 @@ mod items;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{json::Json, rules::Empties, schema::builtin::builtin};
+use crate::compare::{json::Json, rules::EmptyListPolicy, schema::builtin::builtin};
 
 /// Group, version, kind.
 type Kind = (&'static str, &'static str, &'static str);
@@ -50,9 +50,9 @@ fn paths(case: &Case) -> Vec<String> {
         new,
         shape: known.unwrap_or_else(Shape::plain),
         empties: if known.is_some() {
-            Empties::Dropped
+            EmptyListPolicy::Dropped
         } else {
-            Empties::Kept
+            EmptyListPolicy::Kept
         },
     };
     compare(&comparison)

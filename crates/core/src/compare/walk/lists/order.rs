@@ -1,8 +1,8 @@
 //! Whether a request changes a significant order, in a list whose items have keys.
 
 use crate::compare::{
-    items::KeyedList,
-    open::{member, unquoted},
+    keyed_list::KeyedList,
+    lazy::{member, unquoted},
     schema::ListKind,
 };
 

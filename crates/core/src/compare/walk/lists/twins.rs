@@ -10,9 +10,9 @@ use super::{Agreement, Declared, Items, Walk, WalkPlace};
 use crate::compare::schema::Shape;
 use crate::compare::{
     json::Json,
-    pairs::pair,
     rules::Rules,
-    values::{Against, same, satisfies},
+    set_match::pair,
+    values::{ComparedValue, same, satisfies},
 };
 
 impl<'a> Walk<'a, '_> {
@@ -113,7 +113,7 @@ fn owned<'a>(
     let given: Vec<Declared<'a>> = given.iter().copied().map(Declared::One).collect();
     let text = |slot: &Declared<'a>| slot.newest().map_or("", Json::text);
     let fits = |slot: &Declared<'a>, item: &Declared<'a>| {
-        let against = Against {
+        let against = ComparedValue {
             old: None,
             new: item.newest(),
         };

@@ -21,7 +21,7 @@ fn parts(kind: Kind, [declared, old, new]: [Value; 3]) -> Vec<(String, Option<St
         old,
         new,
         shape: builtin().lookup(kind.0, kind.1, kind.2).unwrap(),
-        empties: Empties::Dropped,
+        empties: EmptyListPolicy::Dropped,
     });
     let told = |violation: &Violation<'_>| violation.whole.as_ref().map(|w| w.path.to_string());
     let pairs = found.iter().map(|v| (v.path.to_string(), told(v)));

@@ -14,9 +14,9 @@ fn steps(kind: Kind, [declared, old, new]: [&Value; 3]) -> (Vec<String>, u64) {
         new,
         shape: known.unwrap_or_else(Shape::plain),
         empties: if known.is_some() {
-            Empties::Dropped
+            EmptyListPolicy::Dropped
         } else {
-            Empties::Kept
+            EmptyListPolicy::Kept
         },
     };
     let budget = Budget::default();
@@ -147,7 +147,7 @@ fn a_comparison_out_of_steps_reports_a_change() {
         old,
         new,
         shape: Shape::plain(),
-        empties: Empties::Kept,
+        empties: EmptyListPolicy::Kept,
     };
     let found = compare_within(&comparison, &budget);
     assert_eq!(found.len(), 1);
@@ -173,7 +173,7 @@ fn running_out_of_steps_anywhere_reports_a_change() {
         old,
         new,
         shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
-        empties: Empties::Dropped,
+        empties: EmptyListPolicy::Dropped,
     };
     let whole = Budget::default();
     assert_eq!(compare_within(&comparison, &whole).len(), 2);

@@ -12,17 +12,17 @@ use crate::{
         budget::Budget,
         open,
         path::Step,
-        rules::{Empties, Rules},
+        rules::{EmptyListPolicy, Rules},
         schema::{ListKind, Node, Shape},
-        values::{Against, satisfies},
+        values::{ComparedValue, satisfies},
     },
     helm::lifecycle::Phase,
 };
 
 /// The other releases that claim the object.
-pub(super) struct Others<'q> {
+pub(super) struct OtherManifests<'q> {
     manifests: Vec<Manifest<'q>>,
-    empties: Empties,
+    empties: EmptyListPolicy,
     budget: Budget,
 }
 
@@ -32,7 +32,7 @@ struct Manifest<'q> {
     object: Finder<'q>,
 }
 
-impl<'q> Others<'q> {
+impl<'q> OtherManifests<'q> {
     /// All but `claim`.
     pub(super) fn of(question: &'q Question<'_>, claim: &Claim) -> Self {
         let shape = question.knowledge.shape();
@@ -70,7 +70,7 @@ impl<'q> Others<'q> {
             && manifests.any(
                 |manifest| match manifest.object.find(violation.path.steps()) {
                     Some((value, shape)) => {
-                        let against = Against {
+                        let against = ComparedValue {
                             old: violation.old,
                             new: violation.new,
                         };

@@ -4,7 +4,7 @@ use std::{borrow::Cow, mem};
 
 use super::{
     json::{Children, Json},
-    scan::{skip_signs, string_end, value_end},
+    json_scan::{skip_signs, string_end, value_end},
 };
 
 /// A JSON value, opened by one level.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
     json::Json,
-    open::{member, unquoted},
+    lazy::{member, unquoted},
     path::Step,
     schema::MergeKey,
 };
