@@ -227,7 +227,7 @@ fn json_patch(live: &Value, edits: &[Edit]) -> Value {
     Value::Array(operations)
 }
 
-/// Server-side apply states what it wants to own, and removes nothing that it never owned.
+/// Server-side apply names the fields that it wants to own, and removes nothing that it never owned.
 fn applied(edited: &Value, edits: &[Edit]) -> Option<Value> {
     let mut applied = json!({
         "apiVersion": edited.get("apiVersion")?,

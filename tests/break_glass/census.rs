@@ -1,4 +1,4 @@
-//! A replica that starts learns from the API server whose records there are.
+//! A new replica counts existing records through the API server.
 
 use std::{
     sync::Arc,
@@ -52,7 +52,7 @@ fn another_replica_counts_the_records_of_each_user() {
     runtime.spawn(async move { followed.follow(by).await });
     let second = Changes::new(client, census).within(limits);
     let full = eventually("a count of the records", || {
-        // Until then all are counted by the API server, and nobody's are full.
+        // Until then the API server counts all records, and no user's limit is reached.
         let patch = jiff::Timestamp::now().to_string();
         keep(&second, spec("census-ada", &patch)).err()
     });

@@ -1,4 +1,4 @@
-//! An identity that makes very many emergency changes pages nobody for each of them.
+//! An identity that makes very many emergency changes does not cause a page for each of them.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,9 @@ use crate::{
     sinks::sinks,
 };
 
-/// The posts to a pager about changes of the emergency account, each with how many it is about. Other tests
-/// leave changes of other users behind.
-fn told(path: &str) -> Vec<(u64, Value)> {
+/// The pages about changes of the emergency account, each with the number of changes in it. Other tests leave
+/// changes of other users behind.
+fn pages(path: &str) -> Vec<(u64, Value)> {
     let posts = sinks().posts(path).into_iter().map(|post| post.body);
     let broke = posts.filter(|body| body["payload"]["class"] == "BreakGlass");
     let counted = broke.map(|body| {
@@ -26,7 +26,7 @@ fn told(path: &str) -> Vec<(u64, Value)> {
 }
 
 #[test]
-fn many_changes_of_one_identity_are_told_together_also_by_another_process() {
+fn many_changes_of_one_identity_share_alerts_even_across_processes() {
     let mut alerts = sinks().of_each_sort("flood");
     alerts["breakGlass"] = json!({"above": 1, "within": "20s"});
     let night = Night::with_alerts("flood", &json!({}), &alerts);
@@ -34,8 +34,8 @@ fn many_changes_of_one_identity_are_told_together_also_by_another_process() {
         night.raise(memory).warned(&["recorded as myapp-"]);
     }
     let path = "/flood/pagerduty";
-    let (_, summary) = eventually("an alert about many changes", || {
-        told(path)
+    let (_, summary) = eventually("an alert about several changes", || {
+        pages(path)
             .into_iter()
             .find(|(_, details)| details["count"].is_string())
     });
@@ -45,17 +45,17 @@ fn many_changes_of_one_identity_are_told_together_also_by_another_process() {
     let list = format!("changes --all-namespaces --all --user {EMERGENCY_OPS}");
     assert!(fields.contains(&list), "{fields}");
 
-    // What waits for the end of the window is told by whoever leads then.
+    // The next leader sends what waits for the end of the window.
     let night = night.restart();
     eventually("alerts that are noted in every change", || {
         let changes = night.changes();
         assert_eq!(changes.len(), 4, "{changes:?}");
         let is_noted = |change: &Value| {
             let announced = change["status"]["announced"].as_array();
-            announced.is_some_and(|told| told.contains(&json!("BreakGlass")))
+            announced.is_some_and(|pages| pages.contains(&json!("BreakGlass")))
         };
         changes.iter().all(is_noted).then_some(())
     });
-    let told: u64 = told(path).iter().map(|(count, _)| count).sum();
-    assert!(told >= 4, "{told}");
+    let pages: u64 = pages(path).iter().map(|(count, _)| count).sum();
+    assert!(pages >= 4, "{pages}");
 }

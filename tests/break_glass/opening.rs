@@ -1,4 +1,4 @@
-//! `break-glass open` and `extend`: for what a grant is, and what waits for its approvals.
+//! `break-glass open` and `extend`: the scope of a grant, and waiting for its approvals.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ const OPEN: [&str; 5] = [
     ACCOUNT,
 ];
 
-/// The policy of the night, also in the cluster, where people read how many approvals are needed.
+/// The policy of the night, also in the cluster, where `open` reads how many approvals are needed.
 struct Published;
 
 impl Published {
@@ -43,7 +43,7 @@ impl Drop for Published {
     }
 }
 
-/// A command that goes on until somebody approves. It is killed if the test fails.
+/// A command that runs until the grant is approved. It is killed if the test fails.
 struct Waiting {
     child: Child,
 }
@@ -179,7 +179,8 @@ fn a_grant_covers_the_releases_and_kinds_that_open_names() {
     }
 }
 
-/// Who may request a grant, and no token. The grant is in force, so its name must be known, to close it.
+/// A user who may request a grant, but no token. The grant is in force, so its name must be shown, to close
+/// it.
 #[test]
 fn a_grant_whose_token_fails_is_named_and_can_be_closed() {
     let night = Night::new("no-token", &json!({"requireGrant": true}));

@@ -1,4 +1,4 @@
-//! What happens to a change that stays, is undone, or cannot be recorded.
+//! What happens to a change that stays, is reverted, or cannot be recorded.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ fn a_change_that_another_webhook_denies_becomes_void() {
     );
 }
 
-/// Whoever repeats a request that failed, or has the API server repeat it, makes one change.
+/// A request that failed and is repeated, by the user or by the API server, is one change.
 #[test]
 fn a_change_that_is_retried_is_one_record_and_one_alert() {
     let channel = sinks();
@@ -143,7 +143,7 @@ fn a_change_that_is_retried_is_one_record_and_one_alert() {
             .then_some(())
     });
     let ns = night.ns();
-    channel.hear("/retried/pagerduty", &["\"trigger\"", ns]);
+    channel.await_post("/retried/pagerduty", &["\"trigger\"", ns]);
     assert_eq!(channel.count("/retried/pagerduty", &["\"trigger\"", ns]), 1);
 }
 

@@ -95,7 +95,7 @@ impl Sinks {
         }
     }
 
-    /// `spec.alerts` with a sink of each sort, below a path.
+    /// `spec.alerts` with a sink of each type, below a path.
     pub fn of_each_sort(&self, below: &str) -> Value {
         let key = |key: &str| json!({"name": "helm-guard-alerts", "key": key});
         let sink = |name: &str, more: Value| {
@@ -117,7 +117,7 @@ impl Sinks {
     }
 
     /// Waits for a POST to a path that contains all of these words, and returns it.
-    pub fn hear(&self, path: &str, words: &[&str]) -> Post {
+    pub fn await_post(&self, path: &str, words: &[&str]) -> Post {
         eventually(&format!("a post to {path} with {words:?}"), || {
             let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
             let mut posts = posts.iter();

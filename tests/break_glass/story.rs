@@ -60,12 +60,12 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
         "--force-conflicts takes the field back",
     ]);
     // The alert and the ticket are sent before anything else happens.
-    channel.hear("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
+    channel.await_post("/incident/slack", &["INC-4711", EMERGENCY_OPS, "myapp"]);
     // A guard also announces what its predecessor did not.
-    let page = channel.hear("/incident/pagerduty", &["\"trigger\"", &ns]);
+    let page = channel.await_post("/incident/pagerduty", &["\"trigger\"", &ns]);
     assert_eq!(page.body["routing_key"], ROUTING_KEY);
-    channel.hear("/incident/alertmanager/api/v2/alerts", &["BreakGlass"]);
-    let ticket = channel.hear("/incident/http", &["myapp"]);
+    channel.await_post("/incident/alertmanager/api/v2/alerts", &["BreakGlass"]);
+    let ticket = channel.await_post("/incident/http", &["myapp"]);
     assert_eq!(ticket.body["fields"]["labels"], json!(["INC-4711"]));
     let description = ticket.body["fields"]["description"].as_str().unwrap();
     assert!(description.contains("2Gi"), "{description}");
@@ -98,10 +98,10 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
         .quiet();
     let settled = night.comes_to("Absorbed");
     assert_eq!(settled["status"]["revision"], 2);
-    channel.hear("/incident/slack", &["Absorbed"]);
-    let closed = channel.hear("/incident/pagerduty", &["\"resolve\"", &ns]);
+    channel.await_post("/incident/slack", &["Absorbed"]);
+    let closed = channel.await_post("/incident/pagerduty", &["\"resolve\"", &ns]);
     assert_eq!(closed.body["dedup_key"], page.body["dedup_key"]);
-    channel.hear("/incident/http", &["\"state\":\"Absorbed\""]);
+    channel.await_post("/incident/http", &["\"state\":\"Absorbed\""]);
     let open = break_glass_ok(&people().vera, &["changes", "-n", &ns, "-o", "json"]);
     assert_eq!(open.trim(), "[]");
 }
@@ -188,16 +188,16 @@ fn an_unreconciled_emergency_is_announced_again_after_its_grant_expired() {
     night.raise("3Gi").denied(&["expired at"]);
 
     night.comes_to("Overdue");
-    channel.hear("/forgotten/slack", &["Overdue"]);
-    channel.hear("/forgotten/alertmanager/api/v2/alerts", &["Overdue"]);
-    channel.hear("/forgotten/http", &["\"state\":\"Overdue\""]);
+    channel.await_post("/forgotten/slack", &["Overdue"]);
+    channel.await_post("/forgotten/alertmanager/api/v2/alerts", &["Overdue"]);
+    channel.await_post("/forgotten/http", &["\"state\":\"Overdue\""]);
     // What would be announced again would be announced before what comes next.
     night
         .scene
         .kubectl("set resources deploy/myapp --limits memory=128Mi")
         .quiet();
     night.comes_to("Reverted");
-    channel.hear("/forgotten/slack", &["Reverted"]);
+    channel.await_post("/forgotten/slack", &["Reverted"]);
     // Once, and not for changes that did not happen: denied ones and dry runs.
     assert_eq!(channel.count("/forgotten/slack", &["Overdue"]), 1);
     assert_eq!(channel.count("/forgotten/slack", &["3Gi"]), 0);

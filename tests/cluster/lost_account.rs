@@ -29,7 +29,7 @@ fn a_declared_service_account_cannot_be_deleted_before_the_uninstall(
     assert!(scene.holds("serviceaccount/web"));
     let output = scene.helm("uninstall web --wait --timeout=60s").ok();
     assert!(output.says("release \"web\" uninstalled"), "{output:?}");
-    eventually("nothing that is left of the release", || {
+    eventually("a release of which nothing is left", || {
         let left = "all,serviceaccount,configmap,secret -l app.kubernetes.io/instance=web";
         (!scene.holds(left)).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Story 1: somebody scales to zero on their first day.
+//! Story 1: a new colleague scales a Deployment to zero.
 
 use rstest::rstest;
 use testbed::HelmVersion;

@@ -1,7 +1,7 @@
-//! Circles among siblings: modules that use each other, directly or by way of others.
+//! Cycles among siblings: modules that use each other, directly or through others.
 //!
-//! Siblings stand for all that is below them. What a module uses of the modules around it is no circle: a file
-//! in a folder may use what the folder's own file declares.
+//! A sibling includes all modules below it. Use of a parent module is not a cycle: a file in a folder may use
+//! what the folder's own file declares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ fn siblings(uses: &Uses) -> Siblings {
     siblings
 }
 
-/// The siblings that lie on a circle, by the module around them: `webhook: certificates, registration`.
+/// The siblings in a cycle, by their parent module: `webhook: certificates, registration`.
 pub fn circles(uses: &Uses) -> Vec<String> {
     let siblings = siblings(uses);
     let groups = siblings.iter().flat_map(|(around, uses)| {
@@ -51,7 +51,7 @@ pub fn circles(uses: &Uses) -> Vec<String> {
         .collect()
 }
 
-/// The siblings that a module uses and that use it, by way of others too.
+/// The siblings that a module uses and that use it, also through others.
 fn circle<'u>(
     module: &'u String,
     uses: &'u BTreeMap<String, BTreeSet<String>>,

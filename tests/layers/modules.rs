@@ -1,4 +1,4 @@
-//! The modules of a crate, and which of them uses which, by its `use` lines. Code of tests is left out.
+//! The modules of a crate, and which of them uses which, by their `use` lines. Test code is left out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,7 +50,7 @@ fn texts(folder: &Path, module: &mut Module) -> BTreeMap<Module, String> {
     found
 }
 
-/// What stands between `use` and `;`, up to the tests at the end of a file.
+/// The text between `use` and `;`, up to the tests at the end of a file.
 fn statements(text: &str) -> impl Iterator<Item = String> {
     let end = text.find("#[cfg(test)]\nmod tests {");
     let code = text.get(..end.unwrap_or(text.len())).unwrap();
@@ -82,7 +82,7 @@ fn expanded(path: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The parts between the commas that are in no further braces.
+/// The parts between the commas outside of inner braces.
 fn members(group: &str) -> Vec<&str> {
     let mut depth = 0_u32;
     let parts = group.split(|character| {
@@ -116,7 +116,7 @@ fn absolute(path: &[String], module: &Module) -> Option<Module> {
     Some(from)
 }
 
-/// The module that a path leads to: the longest part of it that is a module.
+/// The module of a path: its longest part that is a module.
 fn declared_in(path: &Module, modules: &BTreeSet<&Module>) -> Option<Module> {
     (1..=path.len())
         .rev()

@@ -1,5 +1,5 @@
-//! Requirements that somebody adds to the registration, on a real API server: they are removed, or they stay
-//! and are reported.
+//! Foreign requirements in the registration, on a real API server: they are removed, or they stay and are
+//! reported.
 
 use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion};
@@ -14,12 +14,12 @@ const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 const NAMESPACES: &str = "/webhooks/0/namespaceSelector/matchExpressions";
 const GAUGE: &str = "helm_guard_registration_foreign_requirements";
 
-/// What AKS adds to every webhook, and what nobody should.
+/// A requirement that AKS adds to every webhook, or one that nobody should add.
 fn exclusion(key: &str) -> Value {
     json!({"key": key, "operator": "NotIn", "values": ["none"]})
 }
 
-/// Appends, as a controller or a hand does.
+/// Appends a requirement, as a controller or a user does.
 fn add(scene: &Scene, path: &str, item: &Value) {
     let mut all = scene.at(REGISTRATION, path);
     match all.as_array_mut() {
@@ -34,7 +34,7 @@ fn timeout(scene: &Scene) -> Value {
     scene.at(REGISTRATION, "/webhooks/0/timeoutSeconds")
 }
 
-/// Something that the guard corrects in either mode.
+/// A change that the guard corrects in either mode.
 fn edit_timeout(scene: &Scene) {
     let edit = json!([{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 1}]);
     scene.patch(REGISTRATION, "json", &edit).ok();
@@ -43,7 +43,7 @@ fn edit_timeout(scene: &Scene) {
     });
 }
 
-/// Until the gauge says so.
+/// Waits until the gauge has this value.
 fn reported(guard: &Guard, number: usize) {
     let line = format!("{GAUGE} {number}");
     eventually("the number of foreign requirements", || {

@@ -12,7 +12,7 @@ use crate::{
 
 const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 
-/// A ClusterRole that a test makes and deletes.
+/// A ClusterRole that a test creates and deletes.
 struct Role<'s> {
     scene: &'s Scene,
     name: String,
@@ -20,7 +20,7 @@ struct Role<'s> {
 
 impl<'s> Role<'s> {
     fn create(scene: &'s Scene) -> Self {
-        // A name that no label can have.
+        // A name that is not a valid label value.
         let name = format!("example.com:Guard:{}", scene.ns.name());
         let role = Self { scene, name };
         role.make();
@@ -80,7 +80,7 @@ fn registration_is_removed_with_its_cluster_role_and_stays_away() {
     );
     within(
         patience,
-        "a guard that says why nothing is registered",
+        "a guard that reports why nothing is registered",
         || {
             let readiness = guard.admin_get("/readyz").body;
             readiness

@@ -1,4 +1,4 @@
-//! What the API server itself rejects, by the CRDs in deploy/.
+//! What the API server rejects by itself, according to the CRDs in deploy/.
 
 use std::{path::Path, sync::OnceLock};
 

@@ -94,19 +94,19 @@ fn owner() -> &'static Path {
     })
 }
 
-/// Asserts that the guard itself rejects a policy.
+/// Asserts that the guard rejects a policy.
 pub fn refused(spec: &Value) -> Output {
     let output = write(spec).refused();
     assert!(output.says("policies.helm-guard.dev"), "{}", output.stderr);
     output
 }
 
-/// Writes a policy without the webhook, as happens while no guard runs.
+/// Writes a policy without the webhook, as if no guard were running.
 pub fn smuggle(spec: &Value) {
     let configuration = "validatingwebhookconfiguration/helm-guard";
     let hide = json!([{"op": "test", "path": "/webhooks/3/name", "value": "policies.helm-guard.dev"},
         {"op": "replace", "path": "/webhooks/3/rules/0/operations", "value": ["CREATE"]}]);
-    eventually("a policy that nobody reviewed", || {
+    eventually("a policy that no guard has validated", || {
         admin(&format!("patch {configuration} --type=json -p"))
             .arg(hide.to_string())
             .ok();

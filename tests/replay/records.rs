@@ -59,7 +59,7 @@ impl Records {
         records
     }
 
-    /// What the releases declare, at any moment.
+    /// The objects that the releases declare, at any time.
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
     }

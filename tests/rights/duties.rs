@@ -226,7 +226,7 @@ fn asks_who_may_write_records(scene: &Scene) {
     });
     // As cluster-admin, with the guard running: Helm sets this status, too.
     emergency(scene, "replace -f -").stdin(secret).ok();
-    eventually("a question for the rights of who writes", || {
+    eventually("a question for the rights of the writer", || {
         let patch = scene.kubectl("patch configmap/pending --field-manager=helm --type=merge -p");
         let _ = patch
             .arg(r#"{"data":{"colour":"red"}}"#)

@@ -280,7 +280,7 @@ impl ControlPlane {
     }
 
     /// How often the API server allowed a request because a guard did not answer
-    /// (`apiserver_admission_webhook_fail_open_count`). Panics if it does not say.
+    /// (`apiserver_admission_webhook_fail_open_count`). Panics if it is unknown.
     pub fn failed_open(&self) -> u64 {
         self.fail_open.count()
     }

@@ -29,7 +29,7 @@ impl Dice {
         self.below(times) == 0
     }
 
-    /// One of all; none of nothing.
+    /// One of all; none if there are none.
     pub fn pick<'t, T>(&mut self, all: &'t [T]) -> Option<&'t T> {
         all.get(self.below(all.len()))
     }

@@ -76,7 +76,8 @@ pub struct Guard {
     listen: String,
     admin: String,
     fail_open: Arc<FailOpen>,
-    /// Whether a call that it does not answer is a finding: from when it is ready until it is told to exit.
+    /// Whether a call that it does not answer is a finding: from when it is ready until it receives the
+    /// signal to exit.
     must_answer: bool,
 }
 
@@ -84,7 +85,7 @@ pub struct Guard {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Guard {
-    /// Starts it on free ports of loopback and waits until its `/readyz` says yes.
+    /// Starts it on free ports of loopback and waits until `/readyz` is OK.
     ///
     /// # Errors
     /// When it exits, or is not ready within a minute; with the end of its log.
@@ -158,7 +159,7 @@ impl Guard {
         })
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` is OK.
     ///
     /// # Errors
     /// As [`Guard::start`].
