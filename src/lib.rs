@@ -14,6 +14,15 @@
 //!
 //! Start reading at [`helm_guard_core::guard::judge`]: it is the rule that the rest serves.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod cli;
 pub mod cluster;
 pub mod record;

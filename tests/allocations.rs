@@ -1,8 +1,6 @@
 //! The heap use of an evaluation: none for an unchanged object, and proportional to the size if
 //! everything changes. Heap blocks are counted, because time is too imprecise.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex},

@@ -1,7 +1,5 @@
 //! The command line as scripts use it: exit codes, stdout and stderr.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
-
 use std::process::{Command, Output};
 
 use rstest::rstest;

@@ -1,11 +1,5 @@
 //! `helm-guard check` as scripts use it, without a cluster.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are tests"
-)]
-
 use std::{
     fs,
     io::Write,

@@ -1,11 +1,5 @@
 //! `helm-guard policy` as scripts use it, without a cluster.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are tests"
-)]
-
 use std::{
     fs,
     process::{Command, Output},

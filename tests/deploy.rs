@@ -1,13 +1,5 @@
 //! What `deploy/` and `certs/` promise about rights and confinement, read from the files themselves.
 
-// The lints know test functions only; here the helpers of tests are functions too.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
 use std::{
     collections::BTreeSet,
     fs,

@@ -1,8 +1,5 @@
 //! Compares the documentation with the code.
 
-// The lints know test functions only; here the helpers of tests are functions too.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::{
     collections::BTreeSet,
     fmt::Write as _,

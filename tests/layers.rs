@@ -1,7 +1,5 @@
 //! The structure in ARCHITECTURE.md, where Cargo and the compiler do not enforce it already.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 #[path = "layers/circles.rs"]
 mod circles;
 #[path = "layers/modules.rs"]

@@ -1,12 +1,6 @@
 //! The index of releases and the schemas of custom resources, fed by a real API server and both
 //! Helms.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests are tests"
-)]
-
 use std::{
     future::Future,
     time::{Duration, Instant},

@@ -6,8 +6,6 @@
 //! further ones.
 
 // Helpers of tests may panic.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 mod replay {
     pub mod recording;
     pub mod records;

@@ -1,12 +1,5 @@
 //! Compares the table of built-in types with the OpenAPI documents of a live API server.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "helpers of tests are tests; what was compared shows with --nocapture"
-)]
-
 use std::collections::BTreeMap;
 
 use helm_guard_core::compare::schema::{

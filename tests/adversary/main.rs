@@ -14,15 +14,6 @@
 //! `ADVERSARY_MINUTES`, `ADVERSARY_CHARTS` (a folder of additional charts), `ADVERSARY_ONLY` (techniques
 //! whose name contains the text), `HELM_GUARD_SEED` and `HELM_GUARD_BIN` (another guard).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test, whose report goes to the terminal"
-)]
-
 mod campaign;
 mod charts;
 mod deputies;

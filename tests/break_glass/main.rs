@@ -3,14 +3,6 @@
 //!
 //! Each test runs its own guard under its own policy, one test at a time: see [`night::Night`].
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are part of it"
-)]
-
 #[allow(dead_code, reason = "not all that the other tests do is done here")]
 #[path = "../modes/turn.rs"]
 mod turn;

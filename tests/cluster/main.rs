@@ -5,14 +5,6 @@
 //!
 //! "Scenario N" is row N of the table in tests/README.md.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are part of it"
-)]
-
 mod world;
 
 mod break_glass;

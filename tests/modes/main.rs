@@ -3,14 +3,6 @@
 //! Each test runs its own guard. A webhook configuration applies to the whole cluster, so the tests
 //! take turns: see [`turn::Turn`].
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are part of it"
-)]
-
 mod bad_records;
 mod caller;
 mod certificates;

@@ -1,12 +1,6 @@
 //! For which requests a real API server calls the registered webhook, and for which not; and how
 //! the registration and a shared certificate work with it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are tests"
-)]
-
 use std::{
     path::Path,
     sync::{Arc, Mutex},

@@ -3,14 +3,6 @@
 //!
 //! Start at [`every_request_is_granted_and_every_right_is_needed`].
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are part of it"
-)]
-
 mod duties;
 mod rights;
 mod without;

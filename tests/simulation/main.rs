@@ -9,14 +9,6 @@
 //!
 //! `HELM_GUARD_SEED` repeats a run, `SIMULATION_STEPS` makes a longer one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "helpers of tests may panic; clippy exempts test functions only"
-)]
-
 mod cluster;
 mod helm;
 mod oracle;

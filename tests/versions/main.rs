@@ -1,12 +1,6 @@
 //! Manifests in one API version and edits through another, on a real API server, which converts; the
 //! guard compares in the version of the manifest.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are tests"
-)]
-
 mod autoscalers;
 mod custom_resources;
 mod explaining;

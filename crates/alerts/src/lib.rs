@@ -13,6 +13,15 @@
 //!
 //! Start at [`Alerts`].
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod alert;
 pub mod counters;
 pub mod emergency_alerts;

@@ -20,6 +20,15 @@
 //!
 //! Start reading at [`guard::judge`]: it is the rule that the rest serves.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod api;
 pub mod breakglass;
 pub mod compare;

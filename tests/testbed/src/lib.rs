@@ -15,6 +15,7 @@
 //! Calls that set up the environment return an [`Error`]; what a test says (`ok`, `refused`) panics
 //! with the command line and what the command printed, as an assertion does.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![forbid(unsafe_code)]
 
 pub mod binaries;

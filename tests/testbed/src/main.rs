@@ -1,5 +1,7 @@
 //! `testbed build` gets the programs ready; `testbed up` runs a control plane until Ctrl-C.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::{env, error::Error, fs, os::unix::fs::symlink, path::Path, process::ExitCode};
 
 use signal_hook::{

@@ -1,7 +1,5 @@
 //! What happens when programs have to be built, shown with a stand-in for the Go toolchain.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -1,11 +1,5 @@
 //! The environment itself, before anything is tested in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are part of it"
-)]
-
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;

@@ -1,11 +1,5 @@
 //! Nothing outlives the process that started it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of a test are part of it"
-)]
-
 use std::{
     fs,
     io::{BufRead, BufReader},

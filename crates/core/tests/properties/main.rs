@@ -3,13 +3,6 @@
 //! Objects are generated from a model of the kinds ([`model`]), put into a cluster ([`server`]) and
 //! edited ([`edit`]); the expected result of the comparison follows from the edit.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop; clippy sees tests in test functions only"
-)]
-
 mod edit;
 mod model;
 mod server;
