@@ -27,7 +27,7 @@ use std::{
 
 pub use helm_guard_alerts::{self as alerts, emergency_alerts};
 use helm_guard_core::{
-    api::{EmergencyChangeSpec, State},
+    api::{ChangeState, EmergencyChangeSpec},
     breakglass::RedactedPatch,
     guard::{Decided, Decision, Operation, Reason},
     policy::alerts::Plan,
@@ -176,7 +176,7 @@ impl Recorder {
         }
         if emergency.kept.is_err() || !self.is_led.load(Ordering::Acquire) {
             let trace = match &emergency.kept {
-                Ok(_) => Trace::Record(State::Pending),
+                Ok(_) => Trace::Record(ChangeState::Pending),
                 Err(_) => Trace::AuditLog,
             };
             let rate = self.alerts.break_glass_rate();

@@ -10,7 +10,7 @@ pub mod reading;
 use std::{collections::BTreeMap, time::Duration};
 
 use helm_guard_core::{
-    api::{Mode, State},
+    api::{ChangeState, Mode},
     guard::{Decided, Operation},
 };
 use prometheus_client::{
@@ -244,12 +244,12 @@ impl Metrics {
     }
 
     /// Shows the number of emergency changes in each state; none on a replica that does not lead.
-    pub fn emergency_changes(&self, counts: Option<&BTreeMap<State, u64>>) {
+    pub fn emergency_changes(&self, counts: Option<&BTreeMap<ChangeState, u64>>) {
         let Some(counts) = counts else {
             self.followed.clear();
             return;
         };
-        for state in State::ALL {
+        for state in ChangeState::ALL {
             let count = counts.get(&state).copied().unwrap_or_default();
             let label = StateLabel {
                 state: state.as_str(),
@@ -261,7 +261,7 @@ impl Metrics {
     }
 
     /// Counts an emergency change that was resolved.
-    pub fn settled(&self, state: State) {
+    pub fn settled(&self, state: ChangeState) {
         let label = StateLabel {
             state: state.as_str(),
         };

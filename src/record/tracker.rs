@@ -24,7 +24,7 @@ use std::{
 
 use futures_util::StreamExt;
 use helm_guard_core::{
-    api::{BreakGlassGrant, EmergencyChange, EmergencyChangeStatus, State},
+    api::{BreakGlassGrant, ChangeState, EmergencyChange, EmergencyChangeStatus},
     breakglass::{
         recorded::MOST_VOID,
         settle::{self, Next, Sight},
@@ -190,7 +190,7 @@ impl Tracker {
         };
         let state = change.status.clone().unwrap_or_default().state;
         let pause = match state {
-            State::Pending => self.pace.pending,
+            ChangeState::Pending => self.pace.pending,
             _ => self.pace.open,
         };
         let now = Timestamp::now();
@@ -221,7 +221,7 @@ impl Tracker {
     async fn next(
         &self,
         change: &EmergencyChange,
-        state: State,
+        state: ChangeState,
         now: Timestamp,
     ) -> Result<Option<Next>, ApiFailure> {
         let object = &change.spec.object;
@@ -328,7 +328,7 @@ impl Tracker {
         if state.is_resolved() {
             self.recorder.metrics.settled(state);
         }
-        if state.is_resolved() || state == State::Overdue {
+        if state.is_resolved() || state == ChangeState::Overdue {
             self.recorder.events.announce(note(change, &status));
         }
     }
@@ -420,7 +420,7 @@ fn note(change: &EmergencyChange, status: &EmergencyChangeStatus) -> Note {
         api_version: object.api_version.clone(),
         uid: object.uid.clone(),
         reason: match status.state {
-            State::Overdue => "EmergencyChangeOverdue",
+            ChangeState::Overdue => "EmergencyChangeOverdue",
             _ => "EmergencyChangeSettled",
         },
         action: status.state.as_str(),

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 use helm_guard_core::{
     api::{
-        EmergencyChangeSpec, Span, State,
+        ChangeState, EmergencyChangeSpec, Span,
         change::{ChangeOperation, ChangedField},
         policy::alerts::AlertKind,
     },
@@ -136,13 +136,13 @@ impl Alert {
         );
         let mut alert = Self::about(change, AlertKind::Overdue, &summary, now);
         alert.until = after(now, OVERDUE_ACTIVE_FOR);
-        alert.with(Detail::State, State::Overdue.as_str())
+        alert.with(Detail::State, ChangeState::Overdue.as_str())
     }
 
     /// A change was resolved, by `revision` if a revision did it.
     pub fn settled(
         change: &EmergencyChangeSpec,
-        state: State,
+        state: ChangeState,
         revision: Option<u32>,
         now: Timestamp,
     ) -> Self {

@@ -7,7 +7,7 @@ use std::{
 
 use helm_guard_core::{
     api::{
-        EmergencyChangeSpec, State,
+        ChangeState, EmergencyChangeSpec,
         policy::alerts::{AlertKind, AlertRate},
     },
     policy::alerts::template::Detail,
@@ -26,7 +26,7 @@ const NAMES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
     /// In the cluster, in this state.
-    Record(State),
+    Record(ChangeState),
     /// Only in the audit log.
     AuditLog,
 }
@@ -37,7 +37,7 @@ pub struct ChangeSummary {
     user: String,
     count: usize,
     unrecorded: usize,
-    states: BTreeMap<State, usize>,
+    states: BTreeMap<ChangeState, usize>,
     grants: BTreeSet<String>,
     tickets: BTreeSet<String>,
     lines: Vec<String>,
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_group_alert_names_user_count_grants_and_the_command_to_list_the_changes() {
         let alert =
-            summary(2, Trace::Record(State::Open)).alert(AlertKind::BreakGlass, RATE, at(9));
+            summary(2, Trace::Record(ChangeState::Open)).alert(AlertKind::BreakGlass, RATE, at(9));
         assert_eq!(
             alert.summary,
             "ops@example.com used break-glass 2 more times (grants: inc-0, inc-1); more than 20 changes within \
@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn the_resolution_of_a_group_has_the_key_of_its_first_alert() {
-        let mut summary = summary(2, Trace::Record(State::Reverted));
-        summary.add(&change(), Trace::Record(State::Absorbed));
+        let mut summary = summary(2, Trace::Record(ChangeState::Reverted));
+        summary.add(&change(), Trace::Record(ChangeState::Absorbed));
         let [begin, overdue, end] = [
             AlertKind::BreakGlass,
             AlertKind::Overdue,

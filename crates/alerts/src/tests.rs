@@ -19,7 +19,7 @@ use std::{
 
 use axum::body::Body;
 use helm_guard_core::{
-    api::{EmergencyChangeSpec, Span, State},
+    api::{ChangeState, EmergencyChangeSpec, Span},
     policy::alerts::{Address, target::Target},
 };
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -399,7 +399,7 @@ async fn duplicates_within_the_window_are_dropped() {
     // Another kind of alert about the same incident is not a duplicate.
     scene
         .alerts
-        .raise(Alert::settled(&change, State::Reverted, None, at(9)));
+        .raise(Alert::settled(&change, ChangeState::Reverted, None, at(9)));
     assert_eq!(scene.next().await.body["kind"], "BreakGlass");
     assert_eq!(scene.next().await.body["kind"], "Settled");
     tokio::time::advance(WINDOW).await;

@@ -19,7 +19,7 @@ mod mode;
 pub mod policy;
 mod span;
 
-pub use change::{EmergencyChange, EmergencyChangeSpec, EmergencyChangeStatus, State};
+pub use change::{ChangeState, EmergencyChange, EmergencyChangeSpec, EmergencyChangeStatus};
 pub use grant::{BreakGlassGrant, BreakGlassGrantSpec, BreakGlassGrantStatus};
 pub use mode::{Mode, UnknownMode};
 pub use policy::{GuardPolicy, GuardPolicySpec, GuardPolicyStatus};

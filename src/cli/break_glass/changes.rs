@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Parser;
 use helm_guard_core::{
-    api::{EmergencyChange, State},
+    api::{ChangeState, EmergencyChange},
     text::minute,
 };
 use kube::{Api, Client, api::ListParams};
@@ -56,7 +56,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
     print(text.as_bytes())
 }
 
-fn state(change: &EmergencyChange) -> State {
+fn state(change: &EmergencyChange) -> ChangeState {
     let status = change.status.as_ref();
     status.map(|status| status.state).unwrap_or_default()
 }

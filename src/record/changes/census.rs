@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::StreamExt;
-use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertKind};
+use helm_guard_core::api::{ChangeState, EmergencyChange, policy::alerts::AlertKind};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{ApiResource, Object},
@@ -26,7 +26,7 @@ pub(super) struct BriefSpec {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct BriefStatus {
     #[serde(default)]
-    state: State,
+    state: ChangeState,
     #[serde(default)]
     announced: Vec<AlertKind>,
 }
@@ -137,7 +137,7 @@ impl Known {
 /// A `Void` record does not count once it has been announced: otherwise an identity whose requests fail would
 /// fill the limit. One that has not been announced counts, since it cannot be removed yet.
 fn counts(status: &BriefStatus) -> bool {
-    status.state != State::Void || !status.announced.contains(&AlertKind::Settled)
+    status.state != ChangeState::Void || !status.announced.contains(&AlertKind::Settled)
 }
 
 fn key<K: Resource>(change: &K) -> Key {

@@ -71,6 +71,6 @@ pub(crate) fn with_samples(readings: Vec<Reading>) -> Metrics {
     metrics.break_glass_used(Operation::Update);
     metrics.persisted(true);
     metrics.emergency_changes(Some(&BTreeMap::new()));
-    metrics.settled(State::Void);
+    metrics.settled(ChangeState::Void);
     metrics
 }

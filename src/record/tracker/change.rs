@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use helm_guard_core::api::{EmergencyChange, State};
+use helm_guard_core::api::{ChangeState, EmergencyChange};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ impl fmt::Display for Key {
     }
 }
 
-pub(super) fn state(change: &EmergencyChange) -> State {
+pub(super) fn state(change: &EmergencyChange) -> ChangeState {
     change
         .status
         .as_ref()

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use helm_guard_core::api::{
-    EmergencyChange, State,
+    ChangeState, EmergencyChange,
     policy::alerts::{AlertKind, AlertRate},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +36,7 @@ pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind
     }
     let is_due = |kind: AlertKind| match kind {
         AlertKind::BreakGlass => true,
-        AlertKind::Overdue => status.state == State::Overdue,
+        AlertKind::Overdue => status.state == ChangeState::Overdue,
         AlertKind::Settled => status.state.is_resolved(),
         _ => false,
     };
@@ -204,7 +204,7 @@ mod tests {
         let mut all = changes("ada", &made);
         announced(&mut all, AlertKind::BreakGlass);
         assert_eq!(alerts(&all), (Vec::new(), Vec::new()));
-        all[3].1.status.as_mut().unwrap().state = helm_guard_core::api::State::Absorbed;
+        all[3].1.status.as_mut().unwrap().state = helm_guard_core::api::ChangeState::Absorbed;
         let ended = ["ada-002".to_owned(), "ada-003".to_owned()].to_vec();
         assert_eq!(alerts(&all).1, [("ada Settled".to_owned(), ended)]);
     }

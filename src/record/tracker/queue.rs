@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use helm_guard_core::api::{EmergencyChange, State, policy::alerts::AlertRate};
+use helm_guard_core::api::{ChangeState, EmergencyChange, policy::alerts::AlertRate};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
@@ -113,7 +113,7 @@ impl ChangeQueue {
     }
 
     /// The number of changes in each state.
-    pub(super) fn by_state(&self) -> BTreeMap<State, u64> {
+    pub(super) fn by_state(&self) -> BTreeMap<ChangeState, u64> {
         let mut counts = BTreeMap::new();
         for entry in self.entries.values() {
             *counts.entry(state(&entry.change)).or_default() += 1;
@@ -124,7 +124,7 @@ impl ChangeQueue {
     /// The oldest void, announced changes beyond the given number.
     pub(super) fn excess_void(&self, most: usize, now: Timestamp) -> Vec<&EmergencyChange> {
         let changes = self.entries.values().map(|entry| &entry.change);
-        let is_void = |change: &&EmergencyChange| state(change) == State::Void;
+        let is_void = |change: &&EmergencyChange| state(change) == ChangeState::Void;
         let mut void: Vec<_> = changes.filter(is_void).collect();
         let surplus = void.len().saturating_sub(most);
         if surplus == 0 {

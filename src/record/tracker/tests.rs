@@ -44,7 +44,11 @@ fn a_resolved_change_is_not_looked_at_and_the_longest_due_comes_first() {
     queue.all_due();
     assert_eq!(due(&queue, now).len(), 2);
     let counts = queue.by_state();
-    let expected = [(State::Pending, 1), (State::Open, 1), (State::Absorbed, 1)];
+    let expected = [
+        (ChangeState::Pending, 1),
+        (ChangeState::Open, 1),
+        (ChangeState::Absorbed, 1),
+    ];
     assert_eq!(counts, expected.into());
 }
 

@@ -86,7 +86,7 @@ fn the_resolution_of_a_change_has_the_key_of_its_first_alert() {
     let change = change();
     let begin = Alert::break_glass(&change);
     let overdue = Alert::overdue(&change, at(90_000));
-    let end = Alert::settled(&change, State::Absorbed, Some(4), at(100_000));
+    let end = Alert::settled(&change, ChangeState::Absorbed, Some(4), at(100_000));
     assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
     let statuses = [begin.status, overdue.status, end.status];
     assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);

@@ -2,7 +2,7 @@
 
 use helm_guard_core::{
     api::{
-        State,
+        ChangeState,
         policy::alerts::{AlertKind, SecretKey},
     },
     policy::alerts::template::Detail,
@@ -85,7 +85,7 @@ fn pagerduty_opens_and_closes_an_incident() {
     assert_eq!(overdue["event_action"], "trigger");
     assert_eq!(overdue["payload"]["severity"], "critical");
 
-    let settled = Alert::settled(&change(), State::Reverted, None, at(100_000));
+    let settled = Alert::settled(&change(), ChangeState::Reverted, None, at(100_000));
     let closed = rendered(&pager(), &settled);
     assert_eq!(closed["event_action"], "resolve");
     for event in [&overdue, &closed] {
@@ -132,7 +132,7 @@ fn alertmanager_gets_a_resolution_for_each_alert_of_a_change() {
         Alert::break_glass(&change()),
         Alert::overdue(&change(), at(90_000)),
     ];
-    let settled = Alert::settled(&change(), State::Absorbed, Some(4), at(100_000));
+    let settled = Alert::settled(&change(), ChangeState::Absorbed, Some(4), at(100_000));
     let ended = rendered(&Speaks::Alertmanager, &settled);
     for (alert, end) in began.iter().zip(ended.as_array().unwrap()) {
         let began = rendered(&Speaks::Alertmanager, alert);
@@ -185,7 +185,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
     let kinds = [
         Alert::break_glass(&change()),
         Alert::overdue(&change(), at(1)),
-        Alert::settled(&change(), State::Void, None, at(1)),
+        Alert::settled(&change(), ChangeState::Void, None, at(1)),
         Alert::records_tampered(&crate::Tampering {
             user: "jane",
             operation: "Delete",

@@ -147,7 +147,7 @@ pub struct ChangedField {
 pub struct EmergencyChangeStatus {
     /// The state.
     #[serde(default)]
-    pub state: State,
+    pub state: ChangeState,
     /// Explanation of the state.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -177,7 +177,7 @@ pub struct EmergencyChangeStatus {
     Deserialize,
     JsonSchema,
 )]
-pub enum State {
+pub enum ChangeState {
     /// The guard allowed it; it is not yet seen in the cluster.
     #[default]
     Pending,
@@ -195,7 +195,7 @@ pub enum State {
     Void,
 }
 
-impl State {
+impl ChangeState {
     /// All states, in order of a change's life.
     pub const ALL: [Self; 7] = [
         Self::Pending,

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        EmergencyChangeSpec, State,
+        ChangeState, EmergencyChangeSpec,
         change::{ChangeOperation, ChangedField},
     },
     compare::{
@@ -40,7 +40,7 @@ pub struct Sight<'a> {
     /// What happened.
     pub change: &'a EmergencyChangeSpec,
     /// The state so far.
-    pub state: State,
+    pub state: ChangeState,
     /// The live object; `None` if it is gone.
     pub live: Option<&'a Value>,
     /// What the release declares about it.
@@ -73,7 +73,7 @@ pub enum DeclaredState<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
     /// The state.
-    pub state: State,
+    pub state: ChangeState,
     /// Why.
     pub message: String,
     /// The revision that resolved it.
@@ -107,13 +107,13 @@ pub fn settle(sight: &Sight<'_>) -> Option<Next> {
 /// The state of a change whose object cannot be read: only the time is known.
 pub fn blind(
     change: &EmergencyChangeSpec,
-    state: State,
+    state: ChangeState,
     now: Timestamp,
     why: &str,
 ) -> Option<Next> {
     let is_over = now >= change.reconcile_by.0;
-    (is_over && matches!(state, State::Pending | State::Open)).then(|| Next {
-        state: State::Overdue,
+    (is_over && matches!(state, ChangeState::Pending | ChangeState::Open)).then(|| Next {
+        state: ChangeState::Overdue,
         message: format!("the object cannot be read: {why}"),
         revision: None,
     })
@@ -138,13 +138,13 @@ fn of_delete(sight: &Sight<'_>) -> Option<Next> {
     match (sight.standing, later(sight)) {
         (DeclaredState::Gone, _) => Some(superseded("the release is gone", None)),
         (DeclaredState::Deployed { object: None, .. }, Some(revision)) => Some(Next {
-            state: State::Absorbed,
+            state: ChangeState::Absorbed,
             message: format!("revision {revision} does not declare the object"),
             revision: Some(revision),
         }),
         _ if is_there || sight.live.is_none() => Some(in_place(sight)),
         _ => Some(Next {
-            state: State::Reverted,
+            state: ChangeState::Reverted,
             message: "the object exists again".to_owned(),
             revision: later(sight),
         }),
@@ -178,7 +178,7 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
     if declared.is_some() && looks.iter().all(|look| look.declared_now) {
         return match later {
             Some(revision) if any(|look| look.made) || none_is_known => Some(Next {
-                state: State::Absorbed,
+                state: ChangeState::Absorbed,
                 message: format!("revision {revision} declares it"),
                 revision: Some(revision),
             }),
@@ -300,11 +300,11 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
 
 /// The change is not visible: it is in progress, was never persisted, or was reverted.
 fn undone(sight: &Sight<'_>, message: &str) -> Option<Next> {
-    if sight.state == State::Pending {
+    if sight.state == ChangeState::Pending {
         return unseen(sight);
     }
     Some(Next {
-        state: State::Reverted,
+        state: ChangeState::Reverted,
         message: message.to_owned(),
         revision: later(sight),
     })
@@ -312,8 +312,8 @@ fn undone(sight: &Sight<'_>, message: &str) -> Option<Next> {
 
 fn unseen(sight: &Sight<'_>) -> Option<Next> {
     let is_late = sight.now.duration_since(sight.change.at.0) >= GRACE;
-    (sight.state == State::Pending && is_late).then(|| Next {
-        state: State::Void,
+    (sight.state == ChangeState::Pending && is_late).then(|| Next {
+        state: ChangeState::Void,
         message: "it never appeared in the cluster: the request failed after it was recorded"
             .to_owned(),
         revision: None,
@@ -321,10 +321,10 @@ fn unseen(sight: &Sight<'_>) -> Option<Next> {
 }
 
 fn in_place(sight: &Sight<'_>) -> Next {
-    let state = if sight.now >= sight.change.reconcile_by.0 || sight.state == State::Overdue {
-        State::Overdue
+    let state = if sight.now >= sight.change.reconcile_by.0 || sight.state == ChangeState::Overdue {
+        ChangeState::Overdue
     } else {
-        State::Open
+        ChangeState::Open
     };
     Next {
         state,
@@ -335,7 +335,7 @@ fn in_place(sight: &Sight<'_>) -> Next {
 
 fn superseded(message: &str, revision: Option<u32>) -> Next {
     Next {
-        state: State::Superseded,
+        state: ChangeState::Superseded,
         message: message.to_owned(),
         revision,
     }

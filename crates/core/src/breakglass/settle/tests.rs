@@ -45,7 +45,7 @@ fn change(more: &Value) -> EmergencyChangeSpec {
 
 fn sight<'a>(
     change: &'a EmergencyChangeSpec,
-    state: State,
+    state: ChangeState,
     live: Option<&'a Value>,
     standing: DeclaredState<'a>,
     now: &str,
@@ -62,33 +62,33 @@ fn sight<'a>(
 }
 
 #[rstest]
-#[case::in_a_moment(State::Pending, "128Mi", (3, "128Mi"), SOON, None)]
-#[case::it_shows(State::Pending, "2Gi", (3, "128Mi"), SOON, Some(State::Open))]
-#[case::it_never_came(State::Pending, "128Mi", (3, "128Mi"), LATER, Some(State::Void))]
-#[case::it_is_still_there(State::Open, "2Gi", (3, "128Mi"), LATER, None)]
-#[case::an_upgrade_of_something_else(State::Open, "2Gi", (4, "128Mi"), LATER, None)]
-#[case::too_long(State::Open, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(State::Overdue))]
-#[case::too_long_at_once(State::Pending, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(State::Overdue))]
-#[case::the_chart_took_it(State::Open, "2Gi", (4, "2Gi"), LATER, Some(State::Absorbed))]
-#[case::in_other_words(State::Open, "2Gi", (4, "2048Mi"), LATER, Some(State::Absorbed))]
-#[case::late_but_taken(State::Overdue, "2Gi", (5, "2Gi"), NEXT_WEEK, Some(State::Absorbed))]
-#[case::overdue_stays(State::Overdue, "2Gi", (3, "128Mi"), LATER, None)]
-#[case::by_hand(State::Open, "128Mi", (3, "128Mi"), LATER, Some(State::Reverted))]
-#[case::by_an_upgrade(State::Open, "128Mi", (4, "128Mi"), LATER, Some(State::Reverted))]
-#[case::late_but_undone(State::Overdue, "128Mi", (3, "128Mi"), NEXT_WEEK, Some(State::Reverted))]
-#[case::the_chart_has_its_own_idea(State::Open, "1Gi", (4, "1Gi"), LATER, Some(State::Superseded))]
-#[case::another_emergency(State::Open, "4Gi", (3, "128Mi"), LATER, Some(State::Superseded))]
-#[case::settled_for_good(State::Reverted, "2Gi", (3, "128Mi"), LATER, None)]
-#[case::a_clock_that_was_set_back(State::Pending, "128Mi", (3, "128Mi"), "2020-01-01T00:00:00Z", None)]
-#[case::a_clock_that_leapt(State::Open, "2Gi", (3, "128Mi"), "2099-01-01T00:00:00Z", Some(State::Overdue))]
-#[case::and_came_back(State::Overdue, "2Gi", (3, "128Mi"), SOON, None)]
-#[case::void_for_good(State::Void, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::in_a_moment(ChangeState::Pending, "128Mi", (3, "128Mi"), SOON, None)]
+#[case::it_shows(ChangeState::Pending, "2Gi", (3, "128Mi"), SOON, Some(ChangeState::Open))]
+#[case::it_never_came(ChangeState::Pending, "128Mi", (3, "128Mi"), LATER, Some(ChangeState::Void))]
+#[case::it_is_still_there(ChangeState::Open, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::an_upgrade_of_something_else(ChangeState::Open, "2Gi", (4, "128Mi"), LATER, None)]
+#[case::too_long(ChangeState::Open, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(ChangeState::Overdue))]
+#[case::too_long_at_once(ChangeState::Pending, "2Gi", (3, "128Mi"), NEXT_WEEK, Some(ChangeState::Overdue))]
+#[case::the_chart_took_it(ChangeState::Open, "2Gi", (4, "2Gi"), LATER, Some(ChangeState::Absorbed))]
+#[case::in_other_words(ChangeState::Open, "2Gi", (4, "2048Mi"), LATER, Some(ChangeState::Absorbed))]
+#[case::late_but_taken(ChangeState::Overdue, "2Gi", (5, "2Gi"), NEXT_WEEK, Some(ChangeState::Absorbed))]
+#[case::overdue_stays(ChangeState::Overdue, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::by_hand(ChangeState::Open, "128Mi", (3, "128Mi"), LATER, Some(ChangeState::Reverted))]
+#[case::by_an_upgrade(ChangeState::Open, "128Mi", (4, "128Mi"), LATER, Some(ChangeState::Reverted))]
+#[case::late_but_undone(ChangeState::Overdue, "128Mi", (3, "128Mi"), NEXT_WEEK, Some(ChangeState::Reverted))]
+#[case::the_chart_has_its_own_idea(ChangeState::Open, "1Gi", (4, "1Gi"), LATER, Some(ChangeState::Superseded))]
+#[case::another_emergency(ChangeState::Open, "4Gi", (3, "128Mi"), LATER, Some(ChangeState::Superseded))]
+#[case::settled_for_good(ChangeState::Reverted, "2Gi", (3, "128Mi"), LATER, None)]
+#[case::a_clock_that_was_set_back(ChangeState::Pending, "128Mi", (3, "128Mi"), "2020-01-01T00:00:00Z", None)]
+#[case::a_clock_that_leapt(ChangeState::Open, "2Gi", (3, "128Mi"), "2099-01-01T00:00:00Z", Some(ChangeState::Overdue))]
+#[case::and_came_back(ChangeState::Overdue, "2Gi", (3, "128Mi"), SOON, None)]
+#[case::void_for_good(ChangeState::Void, "2Gi", (3, "128Mi"), LATER, None)]
 fn a_change_of_a_field(
-    #[case] state: State,
+    #[case] state: ChangeState,
     #[case] live: &str,
     #[case] declared: (u32, &str),
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let (change, live) = (raised(), limits(live));
     let object = limits(declared.1);
@@ -101,15 +101,15 @@ fn a_change_of_a_field(
 }
 
 #[rstest]
-#[case::in_time(State::Open, LATER, None)]
-#[case::too_long(State::Open, NEXT_WEEK, Some(State::Overdue))]
-#[case::too_long_at_once(State::Pending, NEXT_WEEK, Some(State::Overdue))]
-#[case::overdue_stays(State::Overdue, NEXT_WEEK, None)]
-#[case::settled_for_good(State::Absorbed, NEXT_WEEK, None)]
+#[case::in_time(ChangeState::Open, LATER, None)]
+#[case::too_long(ChangeState::Open, NEXT_WEEK, Some(ChangeState::Overdue))]
+#[case::too_long_at_once(ChangeState::Pending, NEXT_WEEK, Some(ChangeState::Overdue))]
+#[case::overdue_stays(ChangeState::Overdue, NEXT_WEEK, None)]
+#[case::settled_for_good(ChangeState::Absorbed, NEXT_WEEK, None)]
 fn a_change_of_an_unreadable_object_becomes_overdue(
-    #[case] state: State,
+    #[case] state: ChangeState,
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let next = blind(&raised(), state, now.parse().unwrap(), "403 Forbidden");
     if let Some(next) = &next {
@@ -122,14 +122,14 @@ fn a_change_of_an_unreadable_object_becomes_overdue(
 fn nothing_is_resolved_while_helm_is_at_work() {
     let change = raised();
     for (memory, expected) in [
-        ("128Mi", Some(State::Reverted)),
+        ("128Mi", Some(ChangeState::Reverted)),
         ("2Gi", None),
         ("1Gi", None),
     ] {
         let live = limits(memory);
         let next = settle(&sight(
             &change,
-            State::Open,
+            ChangeState::Open,
             Some(&live),
             DeclaredState::Unsaid,
             LATER,
@@ -140,7 +140,7 @@ fn nothing_is_resolved_while_helm_is_at_work() {
     assert_eq!(
         settle(&sight(
             &change,
-            State::Open,
+            ChangeState::Open,
             None,
             DeclaredState::Unsaid,
             LATER
@@ -154,12 +154,12 @@ fn a_change_becomes_overdue_even_while_helm_is_at_work() {
     let (change, live) = (raised(), limits("2Gi"));
     let next = settle(&sight(
         &change,
-        State::Open,
+        ChangeState::Open,
         Some(&live),
         DeclaredState::Unsaid,
         NEXT_WEEK,
     ));
-    assert_eq!(next.unwrap().state, State::Overdue);
+    assert_eq!(next.unwrap().state, ChangeState::Overdue);
 }
 
 #[test]
@@ -170,8 +170,18 @@ fn a_field_that_the_chart_drops_is_absorbed() {
         revision: 4,
         object: Some(&object),
     };
-    let next = settle(&sight(&change, State::Open, Some(&live), standing, LATER)).unwrap();
-    assert_eq!((next.state, next.revision), (State::Absorbed, Some(4)));
+    let next = settle(&sight(
+        &change,
+        ChangeState::Open,
+        Some(&live),
+        standing,
+        LATER,
+    ))
+    .unwrap();
+    assert_eq!(
+        (next.state, next.revision),
+        (ChangeState::Absorbed, Some(4))
+    );
 }
 
 #[rstest]
@@ -183,26 +193,67 @@ fn a_missing_object_or_release_supersedes_the_change(
     #[case] standing: DeclaredState<'_>,
 ) {
     let (change, live) = (raised(), memory.map(limits));
-    let next = settle(&sight(&change, State::Open, live.as_ref(), standing, LATER));
-    assert_eq!(next.unwrap().state, State::Superseded);
+    let next = settle(&sight(
+        &change,
+        ChangeState::Open,
+        live.as_ref(),
+        standing,
+        LATER,
+    ));
+    assert_eq!(next.unwrap().state, ChangeState::Superseded);
 }
 
 #[rstest]
-#[case::under_way(State::Pending, Some("o-1"), true, 3, SOON, None)]
-#[case::never_came(State::Pending, Some("o-1"), true, 3, LATER, Some(State::Void))]
-#[case::gone(State::Pending, None, true, 3, SOON, Some(State::Open))]
-#[case::long_gone(State::Open, None, true, 3, NEXT_WEEK, Some(State::Overdue))]
-#[case::there_again(State::Open, Some("o-2"), true, 4, LATER, Some(State::Reverted))]
-#[case::out_of_the_chart(State::Open, None, false, 4, LATER, Some(State::Absorbed))]
-#[case::of_what_no_chart_declares(State::Pending, None, false, 3, SOON, Some(State::Open))]
-#[case::and_there_again(State::Open, Some("o-2"), false, 3, LATER, Some(State::Reverted))]
+#[case::under_way(ChangeState::Pending, Some("o-1"), true, 3, SOON, None)]
+#[case::never_came(
+    ChangeState::Pending,
+    Some("o-1"),
+    true,
+    3,
+    LATER,
+    Some(ChangeState::Void)
+)]
+#[case::gone(ChangeState::Pending, None, true, 3, SOON, Some(ChangeState::Open))]
+#[case::long_gone(
+    ChangeState::Open,
+    None,
+    true,
+    3,
+    NEXT_WEEK,
+    Some(ChangeState::Overdue)
+)]
+#[case::there_again(
+    ChangeState::Open,
+    Some("o-2"),
+    true,
+    4,
+    LATER,
+    Some(ChangeState::Reverted)
+)]
+#[case::out_of_the_chart(ChangeState::Open, None, false, 4, LATER, Some(ChangeState::Absorbed))]
+#[case::of_what_no_chart_declares(
+    ChangeState::Pending,
+    None,
+    false,
+    3,
+    SOON,
+    Some(ChangeState::Open)
+)]
+#[case::and_there_again(
+    ChangeState::Open,
+    Some("o-2"),
+    false,
+    3,
+    LATER,
+    Some(ChangeState::Reverted)
+)]
 fn a_delete(
-    #[case] state: State,
+    #[case] state: ChangeState,
     #[case] uid: Option<&str>,
     #[case] is_declared: bool,
     #[case] revision: u32,
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let change = change(&json!({"operation": "Delete"}));
     let live = uid.map(|uid| json!({"metadata": {"uid": uid}}));
@@ -216,18 +267,18 @@ fn a_delete(
 }
 
 #[rstest]
-#[case::untouched(State::Pending, "6", "b2xk", 3, LATER, Some(State::Void))]
-#[case::touched(State::Pending, "7", "bmV3", 3, SOON, Some(State::Open))]
-#[case::still_there(State::Open, "9", "bmV3", 3, LATER, None)]
-#[case::taken(State::Open, "9", "b2xk", 4, LATER, Some(State::Absorbed))]
-#[case::back(State::Open, "9", "b2xk", 3, LATER, Some(State::Reverted))]
+#[case::untouched(ChangeState::Pending, "6", "b2xk", 3, LATER, Some(ChangeState::Void))]
+#[case::touched(ChangeState::Pending, "7", "bmV3", 3, SOON, Some(ChangeState::Open))]
+#[case::still_there(ChangeState::Open, "9", "bmV3", 3, LATER, None)]
+#[case::taken(ChangeState::Open, "9", "b2xk", 4, LATER, Some(ChangeState::Absorbed))]
+#[case::back(ChangeState::Open, "9", "b2xk", 3, LATER, Some(ChangeState::Reverted))]
 fn a_secret_is_compared_with_its_chart_alone(
-    #[case] state: State,
+    #[case] state: ChangeState,
     #[case] version: &str,
     #[case] value: &str,
     #[case] revision: u32,
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let change = change(&json!({"operation": "Update", "fields": [{
         "path": ".data.password", "declared": "<redacted 1>", "old": "<redacted 1>",
@@ -252,16 +303,16 @@ fn a_secret_is_compared_with_its_chart_alone(
 
 /// A record of the release, whose label was changed, and its body: text that says what is in it.
 #[rstest]
-#[case::it_shows(State::Pending, "failed", 3, SOON, Some(State::Open))]
-#[case::too_long(State::Open, "failed", 3, NEXT_WEEK, Some(State::Overdue))]
-#[case::back(State::Open, "deployed", 3, LATER, Some(State::Reverted))]
-#[case::a_later_revision(State::Open, "failed", 4, LATER, Some(State::Superseded))]
+#[case::it_shows(ChangeState::Pending, "failed", 3, SOON, Some(ChangeState::Open))]
+#[case::too_long(ChangeState::Open, "failed", 3, NEXT_WEEK, Some(ChangeState::Overdue))]
+#[case::back(ChangeState::Open, "deployed", 3, LATER, Some(ChangeState::Reverted))]
+#[case::a_later_revision(ChangeState::Open, "failed", 4, LATER, Some(ChangeState::Superseded))]
 fn a_change_outside_of_charts_is_open_until_reverted_or_a_later_revision(
-    #[case] state: State,
+    #[case] state: ChangeState,
     #[case] label: &str,
     #[case] revision: u32,
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let change = change(&json!({"operation": "Update", "fields": [{
         "path": ".metadata.labels.status",
@@ -279,12 +330,12 @@ fn a_change_outside_of_charts_is_open_until_reverted_or_a_later_revision(
 
 #[rstest]
 #[case::under_way("6", SOON, None)]
-#[case::never_came("6", LATER, Some(State::Void))]
-#[case::it_came("7", SOON, Some(State::Open))]
+#[case::never_came("6", LATER, Some(ChangeState::Void))]
+#[case::it_came("7", SOON, Some(ChangeState::Open))]
 fn a_changed_record_body_is_identified_by_its_version(
     #[case] version: &str,
     #[case] now: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let change = change(&json!({"operation": "Update", "fields": [{
         "path": ".data.release.version",
@@ -296,7 +347,13 @@ fn a_changed_record_body_is_identified_by_its_version(
         revision: 3,
         object: None,
     };
-    let next = settle(&sight(&change, State::Pending, Some(&live), standing, now));
+    let next = settle(&sight(
+        &change,
+        ChangeState::Pending,
+        Some(&live),
+        standing,
+        now,
+    ));
     assert_eq!(next.map(|next| next.state), expected);
 }
 
@@ -314,25 +371,25 @@ fn one_remaining_field_keeps_the_change_open() {
     let live = json!({"spec": {"replicas": 3, "paused": true}});
     let next = settle(&sight(
         &change,
-        State::Pending,
+        ChangeState::Pending,
         Some(&live),
         standing,
         LATER,
     ))
     .unwrap();
-    assert_eq!(next.state, State::Open);
+    assert_eq!(next.state, ChangeState::Open);
 }
 
 /// Two names of one port, of which somebody renamed or removed the second.
 #[rstest]
-#[case::renamed(Some("\"stats\""), &["http", "stats"], Some(State::Open))]
-#[case::renamed_and_back(Some("\"stats\""), &["http", "metrics"], Some(State::Void))]
-#[case::removed(None, &["http"], Some(State::Open))]
-#[case::removed_and_back(None, &["metrics", "http"], Some(State::Void))]
+#[case::renamed(Some("\"stats\""), &["http", "stats"], Some(ChangeState::Open))]
+#[case::renamed_and_back(Some("\"stats\""), &["http", "metrics"], Some(ChangeState::Void))]
+#[case::removed(None, &["http"], Some(ChangeState::Open))]
+#[case::removed_and_back(None, &["metrics", "http"], Some(ChangeState::Void))]
 fn a_change_of_one_of_several_items_of_a_key_is_seen(
     #[case] new: Option<&str>,
     #[case] live: &[&str],
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let object = |names: &[&str]| {
         let ports = names
@@ -361,7 +418,7 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
     };
     let next = settle(&sight(
         &change,
-        State::Pending,
+        ChangeState::Pending,
         Some(&live),
         standing,
         LATER,
@@ -371,11 +428,11 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
 
 /// Helm's own patch keeps one of two variables of a name.
 #[rstest]
-#[case::as_declared("two", Some(State::Reverted))]
+#[case::as_declared("two", Some(ChangeState::Reverted))]
 #[case::as_changed("mine", None)]
 fn any_value_of_a_variable_declared_twice_resolves(
     #[case] live: &str,
-    #[case] expected: Option<State>,
+    #[case] expected: Option<ChangeState>,
 ) {
     let object = |values: &[&str]| {
         let env = values
@@ -396,6 +453,12 @@ fn any_value_of_a_variable_declared_twice_resolves(
         revision: 3,
         object: Some(&declared),
     };
-    let next = settle(&sight(&change, State::Open, Some(&live), standing, LATER));
+    let next = settle(&sight(
+        &change,
+        ChangeState::Open,
+        Some(&live),
+        standing,
+        LATER,
+    ));
     assert_eq!(next.map(|next| next.state), expected);
 }
