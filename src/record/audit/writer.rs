@@ -53,11 +53,11 @@ pub enum WriteError {
 #[derive(Clone, Debug)]
 pub struct LineWriter {
     jobs: mpsc::SyncSender<Job>,
-    state: Arc<State>,
+    state: Arc<WriterProgress>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WriterProgress {
     /// Numbers jobs, from 1.
     last_job: AtomicU64,
     /// The highest number that has been written or has failed.
@@ -79,14 +79,14 @@ struct Job {
 pub struct Queued {
     number: u64,
     written: oneshot::Receiver<io::Result<()>>,
-    state: Arc<State>,
+    state: Arc<WriterProgress>,
 }
 
 impl LineWriter {
     /// Starts a thread that writes to `sink`, each line in one call.
     pub fn start(sink: impl Write + Send + 'static) -> Self {
         let (jobs, queue) = mpsc::sync_channel(QUEUED_LINES);
-        let state = Arc::<State>::default();
+        let state = Arc::<WriterProgress>::default();
         let of_thread = Arc::clone(&state);
         let started = thread::Builder::new()
             .name("line-writer".to_owned())
@@ -166,7 +166,7 @@ impl Queued {
     }
 }
 
-impl State {
+impl WriterProgress {
     /// Whether a line whose caller stopped waiting is still not written.
     fn is_stalled(&self) -> bool {
         self.given_up.load(Relaxed) > self.done.load(Relaxed)
@@ -178,7 +178,7 @@ impl State {
     }
 }
 
-fn run(mut sink: impl Write, queue: &mpsc::Receiver<Job>, state: &State) {
+fn run(mut sink: impl Write, queue: &mpsc::Receiver<Job>, state: &WriterProgress) {
     while let Ok(job) = queue.recv() {
         let result = sink.write_all(&job.line).and_then(|()| sink.flush());
         state.done.fetch_max(job.number, Relaxed);
