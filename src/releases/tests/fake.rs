@@ -22,13 +22,13 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The server's state. Records are Secrets unless stated otherwise.
 pub struct Fake {
-    state: Mutex<State>,
+    state: Mutex<FakeApiState>,
     /// If set, each namespaced list takes one permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeApiState {
     version: u64,
     objects: BTreeMap<(&'static str, String, String), Value>,
     watches: Vec<(&'static str, mpsc::UnboundedSender<Bytes>)>,
@@ -293,7 +293,7 @@ impl Fake {
     }
 }
 
-impl State {
+impl FakeApiState {
     fn notify(&mut self, event: &str, object: &Value) {
         self.send(event, Some("secrets"), &metadata_of(object));
     }
