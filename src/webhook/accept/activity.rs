@@ -42,7 +42,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct State {
+struct CurrentPhase {
     phase: Phase,
     since: Instant,
 }
@@ -50,7 +50,7 @@ struct State {
 /// The activity of one connection, shared by its bytes, its requests and its deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Activity {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<CurrentPhase>>,
     framing: Framing,
     limits: Limits,
 }
@@ -58,7 +58,7 @@ pub(super) struct Activity {
 impl Activity {
     /// A new connection must send a request.
     pub(super) fn new(framing: Framing, limits: Limits) -> Self {
-        let state = State {
+        let state = CurrentPhase {
             phase: Phase::Head,
             since: Instant::now(),
         };
