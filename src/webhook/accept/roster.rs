@@ -30,14 +30,14 @@ const SLACK: usize = 16;
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Roster {
-    state: Mutex<State>,
+    state: Mutex<OpenConnections>,
     left: Notify,
     limits: Limits,
     stats: Arc<Stats>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct OpenConnections {
     open: usize,
     untrusted: HashMap<IpAddr, Queue>,
     /// Oldest trust first.
@@ -134,7 +134,7 @@ impl Roster {
     }
 }
 
-impl State {
+impl OpenConnections {
     fn peer_with_most(&self) -> Option<IpAddr> {
         let by_open = self.untrusted.iter().max_by_key(|(_, queue)| queue.open);
         by_open.map(|(peer, _)| *peer)
