@@ -87,14 +87,14 @@ pub enum Takeover {
 #[derive(Debug)]
 struct Observation {
     installation: Installation,
-    state: State,
+    state: LeaseRenewal,
     /// When this state was seen first.
     since: Instant,
 }
 
 /// The state of a Lease, which each renewal changes.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum LeaseRenewal {
     /// There is no Lease, or it has no holder.
     Released,
     /// It has a holder.
@@ -104,7 +104,7 @@ enum State {
     },
 }
 
-impl State {
+impl LeaseRenewal {
     fn of(lease: Option<Lease>) -> Self {
         let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
         match spec.holder_identity.filter(|holder| !holder.is_empty()) {
@@ -133,7 +133,7 @@ impl OtherInstallations {
     pub(super) async fn is_running(&self, client: &Client, other: &Installation) -> bool {
         let leases: Api<Lease> = Api::namespaced(client.clone(), &other.namespace);
         match leases.get_opt(LEASE_NAME).await {
-            Ok(lease) => self.observe(other, State::of(lease), Instant::now()),
+            Ok(lease) => self.observe(other, LeaseRenewal::of(lease), Instant::now()),
             Err(error) => {
                 let error = ApiFailure::from(&error);
                 tracing::warn!(installation = %other, %error, "failed to read the Lease of another installation");
@@ -142,7 +142,7 @@ impl OtherInstallations {
         }
     }
 
-    fn observe(&self, other: &Installation, state: State, now: Instant) -> bool {
+    fn observe(&self, other: &Installation, state: LeaseRenewal, now: Instant) -> bool {
         let mut last = self.0.lock();
         let is_unchanged = last
             .as_ref()

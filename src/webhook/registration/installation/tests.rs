@@ -73,7 +73,7 @@ fn another_installation_runs_while_its_lease_changes(
     let (others, start) = (OtherInstallations::default(), Instant::now());
     let mut is_running = true;
     for &(at, seen) in looks {
-        let state = State::of(seen.map(|(holder, renewed)| lease(holder, renewed)));
+        let state = LeaseRenewal::of(seen.map(|(holder, renewed)| lease(holder, renewed)));
         is_running = others.observe(&installation("ops"), state, start + Duration::from_secs(at));
     }
     assert_eq!(is_running, expected);
@@ -82,7 +82,7 @@ fn another_installation_runs_while_its_lease_changes(
 #[test]
 fn what_was_seen_of_one_installation_says_nothing_about_the_next() {
     let (others, start) = (OtherInstallations::default(), Instant::now());
-    let state = || State::of(Some(lease("a", 1)));
+    let state = || LeaseRenewal::of(Some(lease("a", 1)));
     assert!(others.observe(&installation("ops"), state(), start));
     assert!(others.observe(&installation("dev"), state(), start + HELD));
 }
