@@ -382,25 +382,27 @@ impl ServingCertificate {
     }
 
     /// Whether the served certificate is usable at `now`.
-    pub fn state(&self, now: SystemTime) -> State {
+    pub fn state(&self, now: SystemTime) -> CertificateState {
         let Some(served) = self.served.load_full() else {
-            return State::Missing;
+            return CertificateState::Missing;
         };
         if let Err(error) = served.leaf.check(now) {
-            return State::Unusable(error.to_string());
+            return CertificateState::Unusable(error.to_string());
         }
         if let Some(Err(_)) = served.ca.map(|ca| ca.check(now)) {
-            return State::Unusable("the CA of the serving certificate expired".to_owned());
+            return CertificateState::Unusable(
+                "the CA of the serving certificate expired".to_owned(),
+            );
         }
         served
             .distrust
             .clone()
-            .map_or(State::Serving, State::Unusable)
+            .map_or(CertificateState::Serving, CertificateState::Unusable)
     }
 
     /// Whether clients accept the served certificate at `now`.
     pub fn serves_ok(&self, now: SystemTime) -> bool {
-        self.state(now) == State::Serving
+        self.state(now) == CertificateState::Serving
     }
 
     /// Last second of the leaf's life, in Unix time.
@@ -434,7 +436,7 @@ impl ServingCertificate {
 
 /// Whether there is a certificate to serve, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum CertificateState {
     /// None has been installed.
     Missing,
     /// Clients refuse it, and why.

@@ -21,7 +21,7 @@ use crate::{
         admin::{self, Check},
         registrar::RegistrationState,
         shutdown::Stop,
-        tls::{ServingCertificate, State},
+        tls::{CertificateState, ServingCertificate},
     },
 };
 
@@ -68,9 +68,9 @@ impl Health {
             Check {
                 name: "certificate",
                 health: match self.serving.state(SystemTime::now()) {
-                    State::Serving => admin::Health::Ok,
-                    State::Missing => admin::Health::Missing("none yet".to_owned()),
-                    State::Unusable(why) => admin::Health::Missing(why),
+                    CertificateState::Serving => admin::Health::Ok,
+                    CertificateState::Missing => admin::Health::Missing("none yet".to_owned()),
+                    CertificateState::Unusable(why) => admin::Health::Missing(why),
                 },
             },
         ];

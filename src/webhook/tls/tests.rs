@@ -81,7 +81,7 @@ async fn without_a_certificate_handshakes_fail_and_nothing_else_does() {
             .await
             .is_err()
     );
-    assert_eq!(serving.state(SystemTime::now()), State::Missing);
+    assert_eq!(serving.state(SystemTime::now()), CertificateState::Missing);
     serving
         .install(&pair, &endpoint().names(), SystemTime::now())
         .unwrap();
@@ -106,7 +106,7 @@ fn a_certificate_for_another_name_is_served_but_not_ready() {
     serving.install(&pair, &names, SystemTime::now()).unwrap();
     assert!(matches!(
         serving.state(SystemTime::now()),
-        State::Unusable(_)
+        CertificateState::Unusable(_)
     ));
 }
 
