@@ -6,7 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use helm_guard_core::policy::alerts::{Address, Sink, SinkError, Speaks, Value, target::Target};
+use helm_guard_core::policy::alerts::{
+    Address, HeaderSource, Sink, SinkError, Speaks, target::Target,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::ClientConfig;
 use tokio::{
@@ -384,8 +386,8 @@ async fn endpoint(
     let mut headers = HeaderMap::new();
     for (name, value) in &sink.headers {
         let value = match value {
-            Value::Known(value) => value.clone(),
-            Value::Secret(key) => {
+            HeaderSource::Known(value) => value.clone(),
+            HeaderSource::Secret(key) => {
                 let mut value = HeaderValue::from_str(values.value(key)?)
                     .map_err(|_quotes| DeliveryError::Header)?;
                 value.set_sensitive(true);

@@ -97,7 +97,7 @@ pub struct Sink {
     /// Where.
     pub address: Address,
     /// Headers of each request.
-    pub headers: Vec<(HeaderName, Value)>,
+    pub headers: Vec<(HeaderName, HeaderSource)>,
     /// CA certificates to trust there, in addition to those of the system.
     pub ca_bundle: Vec<CertificateDer<'static>>,
 }
@@ -128,7 +128,7 @@ pub enum Address {
 
 /// The value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum HeaderSource {
     /// This.
     Known(HeaderValue),
     /// The value of this key.
@@ -285,8 +285,8 @@ impl Sink {
             _ => None,
         };
         let headers = self.headers.iter().filter_map(|(_, value)| match value {
-            Value::Secret(key) => Some(key),
-            Value::Known(_) => None,
+            HeaderSource::Secret(key) => Some(key),
+            HeaderSource::Known(_) => None,
         });
         address.into_iter().chain(routing).chain(headers)
     }
@@ -339,19 +339,19 @@ fn located(speaks: &Speaks, url: &str) -> Result<Target, TargetError> {
     }
 }
 
-fn headers(sink: &api::Sink) -> Result<Vec<(HeaderName, Value)>, SinkError> {
+fn headers(sink: &api::Sink) -> Result<Vec<(HeaderName, HeaderSource)>, SinkError> {
     if sink.headers.len() + sink.headers_from.len() > HEADERS {
         return Err(SinkError::TooManyHeaders);
     }
-    let mut headers: Vec<(HeaderName, Value)> = Vec::new();
+    let mut headers: Vec<(HeaderName, HeaderSource)> = Vec::new();
     let known = sink
         .headers
         .iter()
-        .map(|(name, text)| (name, header_value(text).map(Value::Known)));
+        .map(|(name, text)| (name, header_value(text).map(HeaderSource::Known)));
     let secret = sink
         .headers_from
         .iter()
-        .map(|(name, key)| (name, Some(Value::Secret(key.clone()))));
+        .map(|(name, key)| (name, Some(HeaderSource::Secret(key.clone()))));
     for (text, value) in known.chain(secret) {
         let name = HeaderName::from_bytes(text.as_bytes())
             .ok()
