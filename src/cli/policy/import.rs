@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use helm_guard_core::{
     api::{
         self, GuardPolicySpec, ReleaseRef, Scope,
-        policy::ignore::{IgnoreRule, Target},
+        policy::ignore::{IgnoreRule, IgnoreTarget},
     },
     policy::Policy,
 };
@@ -99,7 +99,7 @@ struct DriftDetection {
 struct FluxRule {
     #[serde(default)]
     paths: Vec<String>,
-    target: Option<Target>,
+    target: Option<IgnoreTarget>,
 }
 
 #[derive(Deserialize)]
@@ -201,12 +201,12 @@ impl Imported {
         ));
         for (n, rule) in spec.ignore_differences.into_iter().enumerate() {
             let place = format!("{about}: ignoreDifferences[{n}]");
-            let target = Target {
+            let target = IgnoreTarget {
                 group: Some(expression(&rule.group)),
                 kind: Some(expression(&rule.kind)),
                 name: rule.name.as_deref().map(expression),
                 namespace: rule.namespace.as_deref().map(expression),
-                ..Target::default()
+                ..IgnoreTarget::default()
             };
             self.add(
                 &place,

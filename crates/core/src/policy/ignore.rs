@@ -9,7 +9,7 @@ use super::{
 use crate::api::{
     Scope,
     policy::{
-        ignore::{IgnoreRule, Target as TargetDocument},
+        ignore::{IgnoreRule, IgnoreTarget as TargetDocument},
         overrides::Except,
     },
 };

@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::{RuleObject, problem::Problems, selector::Selector, tree::Tree};
-use crate::api::policy::ignore::Target as Document;
+use crate::api::policy::ignore::IgnoreTarget as Document;
 
 /// The most memory that a compiled expression may take: far more than a name needs.
 const EXPRESSION_BYTES: usize = 64 << 10;

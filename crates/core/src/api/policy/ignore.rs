@@ -36,7 +36,7 @@ pub struct IgnoreRule {
     pub managed_fields_managers: Vec<String>,
     /// Objects that the rule applies to; all by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub target: Option<IgnoreTarget>,
     /// Namespaces and releases that the rule applies to; all by default.
     #[serde(default)]
     pub scope: Scope,
@@ -45,7 +45,7 @@ pub struct IgnoreRule {
 /// Selects objects like Flux's `target`. As in Flux, names are anchored regular expressions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
+pub struct IgnoreTarget {
     /// API group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

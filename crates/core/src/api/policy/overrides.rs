@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ignore::Target;
+use super::ignore::IgnoreTarget;
 use crate::api::{GroupKind, Mode};
 
 /// Another mode for part of the cluster. If several overrides match an object, the most specific one
@@ -147,7 +147,7 @@ pub struct Except {
     pub paths: Vec<String>,
     /// Objects that this applies to; all by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub target: Option<IgnoreTarget>,
 }
 
 /// How changes to undeclared fields are treated.
