@@ -8,7 +8,7 @@
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use helm_guard_core::policy::alerts::target::Target;
+use helm_guard_core::policy::alerts::target::SinkAddress;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -37,7 +37,7 @@ pub trait Dial: Clone + Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Connects to the host and port of a target.
-    fn dial(&self, target: &Target) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn dial(&self, target: &SinkAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// Connects to the addresses of a host name.
@@ -47,7 +47,7 @@ pub struct Tcp;
 impl Dial for Tcp {
     type Stream = TcpStream;
 
-    async fn dial(&self, target: &Target) -> io::Result<TcpStream> {
+    async fn dial(&self, target: &SinkAddress) -> io::Result<TcpStream> {
         TcpStream::connect((target.host(), target.port())).await
     }
 }
@@ -107,7 +107,7 @@ pub fn trust(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rus
 pub async fn post<D: Dial>(
     dial: &D,
     trust: &Arc<ClientConfig>,
-    target: &Target,
+    target: &SinkAddress,
     headers: HeaderMap,
     body: String,
 ) -> Result<Answer, PostError> {
@@ -129,7 +129,7 @@ pub async fn post<D: Dial>(
 }
 
 fn request(
-    target: &Target,
+    target: &SinkAddress,
     headers: HeaderMap,
     body: String,
 ) -> Result<Request<Full<Bytes>>, PostError> {

@@ -20,7 +20,7 @@ use std::{
 use axum::body::Body;
 use helm_guard_core::{
     api::{ChangeState, EmergencyChangeSpec, Span},
-    policy::alerts::{Address, target::Target},
+    policy::alerts::{Address, target::SinkAddress},
 };
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -64,7 +64,7 @@ struct Pipe {
 impl Dial for Pipe {
     type Stream = DuplexStream;
 
-    async fn dial(&self, target: &Target) -> io::Result<DuplexStream> {
+    async fn dial(&self, target: &SinkAddress) -> io::Result<DuplexStream> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let (pipe, host) = (self.clone(), target.host().to_owned());
         let service = hyper::service::service_fn(move |request| {
@@ -563,7 +563,7 @@ fn secretive() -> Plan {
     let key = json!({"name": "alerts", "key": "token"});
     let mut plan = plan(json!({"url": "https://a/", "headersFrom": {"Authorization": key}}));
     let mut sink = (*plan.sinks[0]).clone();
-    sink.address = Address::Known(Target::parse("http://a/").unwrap());
+    sink.address = Address::Known(SinkAddress::parse("http://a/").unwrap());
     plan.sinks = vec![Arc::new(sink)];
     plan
 }

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use helm_guard_core::policy::alerts::{
-    Address, HeaderSource, Sink, SinkError, Speaks, target::Target,
+    Address, HeaderSource, Sink, SinkError, Speaks, target::SinkAddress,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::ClientConfig;
@@ -133,7 +133,7 @@ impl DeliveryError {
 /// What a request needs besides the alert. Contains values of Secrets: no `Debug`.
 struct Endpoint {
     sink: Arc<Sink>,
-    target: Target,
+    target: SinkAddress,
     headers: HeaderMap,
     routing_key: String,
     trust: Arc<ClientConfig>,

@@ -17,8 +17,8 @@ use super::{
     *,
 };
 
-fn target(url: &str) -> Target {
-    Target::parse(url).unwrap()
+fn target(url: &str) -> SinkAddress {
+    SinkAddress::parse(url).unwrap()
 }
 
 async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<Answer, PostError> {

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use self::{
-    target::{Target, TargetError},
+    target::{SinkAddress, TargetError},
     template::{Template, TemplateError},
 };
 use crate::{
@@ -121,7 +121,7 @@ pub enum Speaks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// There.
-    Known(Target),
+    Known(SinkAddress),
     /// The address is the value of this key.
     Secret(SecretKey),
 }
@@ -292,7 +292,7 @@ impl Sink {
     }
 
     /// Parses an address from a Secret, as this sink's.
-    pub fn target(&self, url: &str) -> Result<Target, SinkError> {
+    pub fn target(&self, url: &str) -> Result<SinkAddress, SinkError> {
         let target = located(&self.speaks, url)?;
         if target.is_tls() {
             Ok(target)
@@ -327,12 +327,12 @@ fn address(sink: &api::Sink) -> Result<Address, SinkError> {
     };
     Ok(Address::Known(match sink.sink_type {
         SinkType::Alertmanager => located(&Speaks::Alertmanager, url)?,
-        _ => Target::parse(url)?,
+        _ => SinkAddress::parse(url)?,
     }))
 }
 
-fn located(speaks: &Speaks, url: &str) -> Result<Target, TargetError> {
-    let target = Target::parse(url)?;
+fn located(speaks: &Speaks, url: &str) -> Result<SinkAddress, TargetError> {
+    let target = SinkAddress::parse(url)?;
     match speaks {
         Speaks::Alertmanager => target.ending_in(ALERTMANAGER_PATH),
         _ => Ok(target),

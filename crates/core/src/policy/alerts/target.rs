@@ -11,7 +11,7 @@ const URL_BYTES: usize = 2048;
 ///
 /// `Debug` and errors show no part of it: the URL of an incoming webhook is its password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct SinkAddress {
     uri: Uri,
     host: String,
     port: u16,
@@ -31,7 +31,7 @@ pub enum TargetError {
     Host,
 }
 
-impl Target {
+impl SinkAddress {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         if text.len() > URL_BYTES || text.contains('#') {
@@ -101,7 +101,7 @@ impl Target {
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for SinkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target").finish_non_exhaustive()
     }
@@ -119,7 +119,7 @@ mod tests {
     #[case::port("https://hooks.example:8443/x", ("hooks.example", 8443, "hooks.example:8443", "/x"))]
     #[case::address("http://[::1]:9093/", ("::1", 9093, "[::1]:9093", "/"))]
     fn an_address_is_parsed(#[case] url: &str, #[case] parts: (&str, u16, &str, &str)) {
-        let target = Target::parse(url).unwrap();
+        let target = SinkAddress::parse(url).unwrap();
         let host = target.host();
         let found = (
             host,
@@ -142,7 +142,7 @@ mod tests {
     #[case::port("https://a:99999/", TargetError::Host)]
     #[case::no_port("https://a:/", TargetError::Host)]
     fn anything_else_is_rejected(#[case] url: &str, #[case] error: TargetError) {
-        assert_eq!(Target::parse(url), Err(error));
+        assert_eq!(SinkAddress::parse(url), Err(error));
     }
 
     #[rstest]
@@ -152,13 +152,13 @@ mod tests {
     #[case("http://am/api/v2/alerts", "/api/v2/alerts")]
     #[case("http://am/?tenant=a", "/api/v2/alerts?tenant=a")]
     fn a_path_is_added_once(#[case] url: &str, #[case] path: &str) {
-        let target = Target::parse(url).unwrap().ending_in("/api/v2/alerts");
+        let target = SinkAddress::parse(url).unwrap().ending_in("/api/v2/alerts");
         assert_eq!(target.unwrap().path_and_query(), path);
     }
 
     #[test]
     fn debug_output_hides_the_address() {
-        let target = Target::parse("https://hooks.example/T0/hunter2").unwrap();
+        let target = SinkAddress::parse("https://hooks.example/T0/hunter2").unwrap();
         assert_eq!(format!("{target:?}"), "Target { .. }");
     }
 }

@@ -46,7 +46,7 @@ fn a_sink_of_each_type_is_compiled() {
     let pager = pager.unwrap();
     assert_eq!(
         pager.address,
-        Address::Known(Target::parse(PAGERDUTY).unwrap())
+        Address::Known(SinkAddress::parse(PAGERDUTY).unwrap())
     );
     assert!(pager.wants(AlertKind::Overdue) && !pager.wants(AlertKind::BreakGlass));
 
