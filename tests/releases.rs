@@ -9,7 +9,7 @@ use std::{
 use helm_guard::{
     cluster::{
         Crds,
-        client::{Target, connect},
+        client::{KubeconfigSelection, connect},
     },
     releases::{Config, ReadThrough, Releases, WantedRecords},
 };
@@ -35,7 +35,7 @@ data:
 
 async fn client(plane: &ControlPlane) -> Client {
     let kubeconfig = Some(plane.admin().to_owned());
-    connect(&Target {
+    connect(&KubeconfigSelection {
         kubeconfig,
         context: None,
     })

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use helm_guard::{
-    cluster::client::{self, Target},
+    cluster::client::{self, KubeconfigSelection},
     webhook::{
         endpoint::Endpoint,
         paths::PathKey,
@@ -64,7 +64,7 @@ pub async fn measure(
 ) -> Result<()> {
     let identity = Identity::issue(folder)?;
     let lab = Lab {
-        client: client::connect(&Target {
+        client: client::connect(&KubeconfigSelection {
             kubeconfig: Some(plane.alice().to_owned()),
             context: None,
         })

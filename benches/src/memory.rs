@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use helm_guard::cluster::client::{self, Target};
+use helm_guard::cluster::client::{self, KubeconfigSelection};
 use kube::Client;
 use serde_json::{Value, json};
 use testbed::ControlPlane;
@@ -234,7 +234,7 @@ async fn of_real(
     report: &mut Report,
 ) -> Result<()> {
     let identity = Identity::issue(folder)?;
-    let client = client::connect(&Target {
+    let client = client::connect(&KubeconfigSelection {
         kubeconfig: Some(plane.alice().to_owned()),
         context: None,
     })

@@ -18,7 +18,7 @@ use helm_guard_core::api::Span;
 
 use self::{open::OpenArgs, token::TokenArgs};
 use super::{output::Format, process, target::TargetArgs};
-use crate::cluster::client::{self, Target};
+use crate::cluster::client::{self, KubeconfigSelection};
 
 /// Manage break-glass: request a grant and a token, and list changes to include in the chart
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ pub enum Command {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &BreakGlass) -> anyhow::Result<ExitCode> {
-    let target = Target::from(&args.target);
+    let target = KubeconfigSelection::from(&args.target);
     process::runtime()?.block_on(async {
         let client = client::connect(&target).await?;
         match &args.command {

@@ -29,7 +29,7 @@ use super::{
     target::{StorageDriver, TargetArgs},
 };
 use crate::{
-    cluster::client::Target,
+    cluster::client::KubeconfigSelection,
     review::{Entry, Reviewer, Sources, recorded::RecordedSources},
     webhook::envelope,
 };
@@ -107,7 +107,7 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
     }
     let reports = process::runtime()?.block_on(async {
         if args.releases.is_empty() && args.manifest.is_none() {
-            let target = Target::from(&args.target);
+            let target = KubeconfigSelection::from(&args.target);
             let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
             reports(&cluster.reviewer(policy)?, &texts).await
         } else {

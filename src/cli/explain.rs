@@ -41,7 +41,7 @@ use super::{
     target::{StorageDriver, TargetArgs},
 };
 use crate::{
-    cluster::client::Target,
+    cluster::client::KubeconfigSelection,
     review::{Entry, Reviewer, Sources},
     webhook::envelope,
 };
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         .as_deref()
         .map(str::parse::<FieldPath>)
         .transpose()?;
-    let target = Target::from(&args.target);
+    let target = KubeconfigSelection::from(&args.target);
     let explanation = process::runtime()?.block_on(async {
         let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
         let resource = KnownResource::find(&cluster.client, kind).await?;

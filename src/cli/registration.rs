@@ -26,7 +26,7 @@ use super::{
     target::{TargetArgs, kubeconfig_help},
 };
 use crate::{
-    cluster::client::{self, Target},
+    cluster::client::{self, KubeconfigSelection},
     webhook::{
         certificates::secret,
         endpoint::Endpoint,
@@ -144,7 +144,7 @@ async fn pair(args: &RegistrationCommand, endpoint: &Endpoint) -> anyhow::Result
     let Endpoint::Service { namespace, .. } = endpoint else {
         bail!("--url requires --tls-cert and --tls-key");
     };
-    let client = client::connect(&Target::from(&args.target)).await?;
+    let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
     secret::read(&client, namespace).await?.with_context(|| {
         let name = secret::SECRET_NAME;
         format!("no certificate in the Secret {namespace}/{name}: use --tls-cert and --tls-key")

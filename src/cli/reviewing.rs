@@ -9,7 +9,7 @@ use tokio::{task::AbortHandle, time::Instant};
 
 use super::{live_sources::LiveSources, process, target::StorageDriver};
 use crate::{
-    cluster::client::{self, Target},
+    cluster::client::{self, KubeconfigSelection},
     releases::{self, Releases},
     review::Reviewer,
 };
@@ -39,7 +39,7 @@ impl Drop for Cluster {
 impl Cluster {
     /// Connects, and reads the release records of these namespaces; of all if empty.
     pub(super) async fn connect(
-        target: &Target,
+        target: &KubeconfigSelection,
         namespaces: &[String],
         drivers: &[StorageDriver],
     ) -> anyhow::Result<Self> {

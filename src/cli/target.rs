@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args, ValueEnum};
 use helm_guard_core::helm::storage::Driver;
 
-use crate::cluster::client::Target;
+use crate::cluster::client::KubeconfigSelection;
 
 /// The cluster of a subcommand. The clap group `TargetArgs` has both flags, so that a subcommand that works
 /// without a cluster can conflict with it.
@@ -19,7 +19,7 @@ pub struct TargetArgs {
     pub context: Option<String>,
 }
 
-impl From<&TargetArgs> for Target {
+impl From<&TargetArgs> for KubeconfigSelection {
     fn from(args: &TargetArgs) -> Self {
         Self {
             kubeconfig: args.kubeconfig.clone(),

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The API server and the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
+pub struct KubeconfigSelection {
     /// A kubeconfig file. Without one: `$KUBECONFIG`, `~/.kube/config`, then the Pod's own
     /// ServiceAccount, as kubectl does.
     pub kubeconfig: Option<PathBuf>,
@@ -61,12 +61,12 @@ pub enum ConnectError {
 }
 
 /// A client for `target`. Does not call the API server yet.
-pub async fn connect(target: &Target) -> Result<Client, ConnectError> {
+pub async fn connect(target: &KubeconfigSelection) -> Result<Client, ConnectError> {
     client(configuration(target).await?)
 }
 
 /// The same with a second client that shares no connection with it and does not pool connections.
-pub async fn connect_twice(target: &Target) -> Result<Clients, ConnectError> {
+pub async fn connect_twice(target: &KubeconfigSelection) -> Result<Clients, ConnectError> {
     let config = configuration(target).await?;
     let mut unpooled = config.clone();
     unpooled
@@ -83,7 +83,7 @@ fn client(mut config: Config) -> Result<Client, ConnectError> {
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
 }
 
-async fn configuration(target: &Target) -> Result<Config, ConnectError> {
+async fn configuration(target: &KubeconfigSelection) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions {
         context: target.context.clone(),
         ..KubeConfigOptions::default()

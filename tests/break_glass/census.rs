@@ -6,7 +6,7 @@ use std::{
 };
 
 use helm_guard::{
-    cluster::client::{Target, connect},
+    cluster::client::{KubeconfigSelection, connect},
     record::changes::{Changes, PersistError, Scope, census::Census},
 };
 use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::Limits};
@@ -35,7 +35,7 @@ fn another_replica_counts_the_records_of_each_user() {
         ..Limits::default()
     };
     let runtime = Runtime::new().unwrap();
-    let client = runtime.block_on(connect(&Target {
+    let client = runtime.block_on(connect(&KubeconfigSelection {
         kubeconfig: Some(people().guard.clone()),
         context: None,
     }));

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, future::join_all, stream};
-use helm_guard::cluster::client::{Target, connect};
+use helm_guard::cluster::client::{KubeconfigSelection, connect};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client,
@@ -61,7 +61,7 @@ async fn mallory(scene: &Scene, evil: &Namespace<'_>) -> Client {
     );
     let everything = format!("rolebinding all --clusterrole=cluster-admin --user={MALLORY}");
     admin(evil.name(), &everything);
-    let target = Target {
+    let target = KubeconfigSelection {
         kubeconfig: Some(shared().user(MALLORY, &[]).unwrap()),
         context: None,
     };

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs, io::Write as _, os::unix::fs::PermissionsExt, pat
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt, stream};
-use helm_guard::cluster::client::{Target, connect};
+use helm_guard::cluster::client::{KubeconfigSelection, connect};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ fn empty_records() -> u32 {
 }
 
 fn create_empty(scene: &Scene, count: u32) {
-    let target = Target {
+    let target = KubeconfigSelection {
         kubeconfig: Some(shared().admin().to_owned()),
         context: None,
     };

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::token::TokenArgs;
 use crate::{
     cli::output::{self, Format},
-    cluster::client::Target,
+    cluster::client::KubeconfigSelection,
 };
 
 /// Fails before a grant is created if the file exists.
@@ -32,7 +32,7 @@ pub(super) fn check_output(args: &TokenArgs) -> anyhow::Result<()> {
 
 /// Writes the file. It contains the cluster of the current context, and nothing else from the user's kubeconfig.
 pub(super) fn write(
-    target: &Target,
+    target: &KubeconfigSelection,
     args: &TokenArgs,
     (user, namespace): (&str, &str),
     token: &str,
@@ -71,7 +71,7 @@ fn config(
     }))
 }
 
-fn cluster(target: &Target) -> anyhow::Result<Cluster> {
+fn cluster(target: &KubeconfigSelection) -> anyhow::Result<Cluster> {
     let failed = "failed to read the kubeconfig (in a Pod, use --no-token)";
     let kubeconfig = match &target.kubeconfig {
         Some(path) => Kubeconfig::read_from(path),

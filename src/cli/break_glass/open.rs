@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cli::output::{print, print_note},
-    cluster::client::Target,
+    cluster::client::KubeconfigSelection,
 };
 
 /// The shortest lifetime of a token that the API server allows
@@ -64,7 +64,11 @@ pub struct OpenArgs {
     pub token: TokenArgs,
 }
 
-pub(super) async fn open(client: &Client, target: &Target, args: &OpenArgs) -> anyhow::Result<()> {
+pub(super) async fn open(
+    client: &Client,
+    target: &KubeconfigSelection,
+    args: &OpenArgs,
+) -> anyhow::Result<()> {
     let scope = scope(args)?;
     kubeconfig::check_output(&args.token)?;
     let policy = policy(client).await;
@@ -92,7 +96,7 @@ pub(super) async fn open(client: &Client, target: &Target, args: &OpenArgs) -> a
 /// access in between.
 pub(super) async fn extend(
     client: &Client,
-    target: &Target,
+    target: &KubeconfigSelection,
     name: &str,
     span: Span,
     token: &TokenArgs,
@@ -156,7 +160,7 @@ async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::
 
 async fn deliver(
     client: &Client,
-    target: &Target,
+    target: &KubeconfigSelection,
     (grant, account): (&BreakGlassGrant, &str),
     args: &TokenArgs,
 ) -> anyhow::Result<()> {

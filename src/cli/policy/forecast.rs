@@ -25,7 +25,7 @@ use crate::{
     cli::{output::print, process, target::TargetArgs},
     cluster::{
         ApiFailure,
-        client::{self, Target},
+        client::{self, KubeconfigSelection},
     },
     record::forecast::{
         DAYS, day_of,
@@ -113,7 +113,7 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
             args.since
         );
     }
-    let client = client::connect(&Target::from(&args.target)).await?;
+    let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
     let namespace = &args.guard_namespace;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let map = api

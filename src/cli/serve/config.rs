@@ -25,7 +25,7 @@ use self::values::{
 use super::args::{ForeignHandling, LogFormat, Serve};
 use crate::{
     cli::target::StorageDriver,
-    cluster::client::Target,
+    cluster::client::KubeconfigSelection,
     record::audit::file::Retention,
     webhook::{
         endpoint::Endpoint,
@@ -62,7 +62,7 @@ pub struct Config {
     /// The accepted client certificates.
     pub clients: Option<ClientCertificates>,
     /// The cluster.
-    pub target: Target,
+    pub target: KubeconfigSelection,
     /// The namespaces with release records; empty for all.
     pub namespaces: Vec<String>,
     /// The storage drivers of release records.
@@ -263,7 +263,7 @@ impl Config {
                 ca_file,
                 subjects: args.client_subjects,
             }),
-            target: Target::from(&args.target),
+            target: KubeconfigSelection::from(&args.target),
             namespaces: args.watch_namespaces,
             drivers: StorageDriver::drivers(&args.storage_drivers),
             index_bytes: usize::try_from(args.index_memory)

@@ -22,7 +22,7 @@ use crate::cluster::ApiFailure;
 #[tokio::test]
 async fn a_missing_kubeconfig_is_named() {
     let path = PathBuf::from("/nonexistent/kubeconfig");
-    let target = Target {
+    let target = KubeconfigSelection {
         kubeconfig: Some(path),
         context: None,
     };
@@ -42,7 +42,7 @@ async fn a_context_missing_in_the_kubeconfig_is_an_error() {
         "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n",
     )
     .unwrap();
-    let target = Target {
+    let target = KubeconfigSelection {
         kubeconfig: Some(path),
         context: Some("prod".into()),
     };
@@ -86,7 +86,7 @@ impl Server {
             "current-context": "a",
         });
         std::fs::write(&path, kubeconfig.to_string()).unwrap();
-        let target = Target {
+        let target = KubeconfigSelection {
             kubeconfig: Some(path),
             context: None,
         };
