@@ -30,7 +30,7 @@ pub struct Read {
 }
 
 #[derive(Deserialize)]
-struct Target<'a> {
+struct LogTarget<'a> {
     #[serde(borrow, default)]
     target: Cow<'a, str>,
 }
@@ -104,8 +104,8 @@ impl Read {
     }
 
     fn line(&mut self, text: &[u8], from: Timestamp) {
-        match serde_json::from_slice::<Target<'_>>(text) {
-            Ok(Target { target }) if target == "audit" => {}
+        match serde_json::from_slice::<LogTarget<'_>>(text) {
+            Ok(LogTarget { target }) if target == "audit" => {}
             Ok(_) => return,
             Err(_) => {
                 self.unreadable += 1;
