@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::ReceivedRequest;
 
 /// A running sink, which stops when this is dropped.
-pub(super) struct Server {
+pub(super) struct TestSink {
     pub(super) url: String,
     pub(super) got: mpsc::UnboundedReceiver<ReceivedRequest>,
     _stop: DropGuard,
@@ -65,16 +65,16 @@ pub(super) fn issued() -> Issued {
 }
 
 /// Answers with `status`, `Location` and, like some debugging pages, the entire request.
-pub(super) async fn start(status: u16) -> Server {
+pub(super) async fn start(status: u16) -> TestSink {
     serve(None, status).await
 }
 
 /// The same over TLS.
-pub(super) async fn start_tls(pair: &Issued, status: u16) -> Server {
+pub(super) async fn start_tls(pair: &Issued, status: u16) -> TestSink {
     serve(Some(TlsAcceptor::from(Arc::clone(&pair.tls))), status).await
 }
 
-async fn serve(tls: Option<TlsAcceptor>, status: u16) -> Server {
+async fn serve(tls: Option<TlsAcceptor>, status: u16) -> TestSink {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listener.local_addr().unwrap());
@@ -104,7 +104,7 @@ async fn serve(tls: Option<TlsAcceptor>, status: u16) -> Server {
         }
     };
     tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
-    Server {
+    TestSink {
         url,
         got,
         _stop: stop.drop_guard(),
