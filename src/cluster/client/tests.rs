@@ -54,14 +54,14 @@ async fn a_context_missing_in_the_kubeconfig_is_an_error() {
 const POOLED: usize = 4;
 
 /// A server whose connections stop answering from a certain time on.
-struct Server {
+struct StallingServer {
     accepted: AtomicUsize,
     /// Its first connections wait for each other.
     barrier: Barrier,
     are_old_dead: AtomicBool,
 }
 
-impl Server {
+impl StallingServer {
     async fn start() -> (Arc<Self>, Clients) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -137,7 +137,7 @@ async fn get(client: Client) -> Result<String, ApiFailure> {
 
 #[tokio::test]
 async fn a_second_attempt_uses_no_dead_connection() {
-    let (server, clients) = Server::start().await;
+    let (server, clients) = StallingServer::start().await;
     for answer in join_all((0..POOLED).map(|_| get(clients.pooled().clone()))).await {
         answer.unwrap();
     }
