@@ -12,13 +12,13 @@ use serde_json::json;
 use super::*;
 
 /// An API server with one CRD, `widgets.example.com`, of a generation that tests set.
-struct Server {
+struct CrdServer {
     generation: Mutex<i64>,
     status: Mutex<u16>,
     reads: AtomicUsize,
 }
 
-impl Server {
+impl CrdServer {
     fn start() -> (Arc<Self>, Arc<Crds>) {
         let server = Arc::new(Self {
             generation: Mutex::new(1),
@@ -103,7 +103,7 @@ async fn version(crds: &Crds) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_requests_read_a_crd_once() {
-    let (server, crds) = Server::start();
+    let (server, crds) = CrdServer::start();
     assert!(crds.cached("example.com", "widgets").is_none());
     let asking: Vec<_> = (0..20)
         .map(|_| {
@@ -123,7 +123,7 @@ async fn concurrent_requests_read_a_crd_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crd_is_read_again_only_if_it_changed() {
-    let (server, crds) = Server::start();
+    let (server, crds) = CrdServer::start();
     listed(&crds, 1);
     assert_eq!(version(&crds).await, "v1");
     crds.cache.lock().take(&Event::Apply(metadata(1)));
@@ -141,7 +141,7 @@ async fn a_crd_is_read_again_only_if_it_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_crd_is_dropped_even_if_only_a_list_shows_it() {
-    let (_server, crds) = Server::start();
+    let (_server, crds) = CrdServer::start();
     listed(&crds, 1);
     version(&crds).await;
     crds.cache.lock().take(&Event::Delete(metadata(1)));
@@ -155,7 +155,7 @@ async fn a_deleted_crd_is_dropped_even_if_only_a_list_shows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_watch_a_crd_is_cached_for_a_minute() {
-    let (server, crds) = Server::start();
+    let (server, crds) = CrdServer::start();
     version(&crds).await;
     *server.generation.lock() = 2;
     tokio::time::advance(UNWATCHED_FOR / 2).await;
@@ -170,7 +170,7 @@ async fn without_a_watch_a_crd_is_cached_for_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crd_that_changes_while_it_is_read_is_not_cached() {
-    let (_server, crds) = Server::start();
+    let (_server, crds) = CrdServer::start();
     listed(&crds, 1);
     let reading = tokio::spawn({
         let crds = Arc::clone(&crds);
@@ -184,7 +184,7 @@ async fn a_crd_that_changes_while_it_is_read_is_not_cached() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_crd_is_cached_and_a_failure_is_not() {
-    let (server, crds) = Server::start();
+    let (server, crds) = CrdServer::start();
     assert!(
         crds.shape("metrics.k8s.io", "pods")
             .await
@@ -208,7 +208,7 @@ async fn a_missing_crd_is_cached_and_a_failure_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_crd_name_is_not_requested() {
-    let (server, crds) = Server::start();
+    let (server, crds) = CrdServer::start();
     for (group, plural) in [
         ("", "pods"),
         ("example.com", "../secrets"),
@@ -222,7 +222,7 @@ async fn an_invalid_crd_name_is_not_requested() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cache_is_limited_and_evicts_the_least_recently_used_crd() {
-    let (_server, crds) = Server::start();
+    let (_server, crds) = CrdServer::start();
     version(&crds).await;
     for n in 0..2 * KEPT {
         crds.shape(&format!("g{n}.example.com"), "things")
