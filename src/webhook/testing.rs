@@ -28,7 +28,7 @@ use super::{
 pub(crate) mod api;
 
 /// A running accept loop with routes that tests need.
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) drain: CancellationToken,
     pub(crate) ended: JoinHandle<Drained>,
@@ -40,7 +40,7 @@ pub(crate) struct Server {
 }
 
 /// Starts a server. `/ok` answers, `/slow` waits for the gate, `/length` reads its body, `/panic` panics.
-pub(crate) async fn start(protocol: Protocol, limits: Limits) -> Server {
+pub(crate) async fn start(protocol: Protocol, limits: Limits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -70,7 +70,7 @@ pub(crate) async fn start(protocol: Protocol, limits: Limits) -> Server {
         stats: Arc::clone(&stats),
     };
     let ended = tokio::spawn(accept::serve(listener, router, options, drain.clone()));
-    Server {
+    TestServer {
         address,
         drain,
         ended,
@@ -80,7 +80,7 @@ pub(crate) async fn start(protocol: Protocol, limits: Limits) -> Server {
     }
 }
 
-impl Server {
+impl TestServer {
     /// Waits until a request to `/slow` is being answered.
     pub(crate) async fn slow_begun(&self) {
         self.begun.acquire().await.unwrap().forget();

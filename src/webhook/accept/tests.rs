@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::webhook::testing::{
-    Server, answer, ask, connect_tls, end_of, exchange, issued, start, tls_protocol,
+    TestServer, answer, ask, connect_tls, end_of, exchange, issued, start, tls_protocol,
 };
 
 /// Long enough for a first request on a busy machine, where one has to come in time.
@@ -31,7 +31,7 @@ fn patient() -> Limits {
     }
 }
 
-async fn plain(limits: Limits) -> Server {
+async fn plain(limits: Limits) -> TestServer {
     start(Protocol::Plain, limits).await
 }
 
@@ -281,7 +281,7 @@ async fn the_drain_answers_requests_in_flight_and_new_ones() {
 }
 
 /// A client that keeps its connection as long as possible, as the API server does.
-async fn keep_asking(server: &Server, requests: usize) {
+async fn keep_asking(server: &TestServer, requests: usize) {
     let mut stream = server.connect().await;
     for _ in 0..requests {
         let response = exchange(&mut stream, "/ok").await;
