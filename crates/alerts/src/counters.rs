@@ -9,7 +9,7 @@ use prometheus_client::{
 
 /// The outcome of an alert for one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum AlertOutcome {
     /// The sink accepted it.
     Sent,
     /// The sink rejected it, or did not accept it in time.
@@ -20,7 +20,7 @@ pub enum Outcome {
     Deduplicated,
 }
 
-impl Outcome {
+impl AlertOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -66,13 +66,13 @@ impl Counters {
     }
 
     /// Counts one.
-    pub fn count(&self, sink: &str, kind: AlertKind, outcome: Outcome) {
+    pub fn count(&self, sink: &str, kind: AlertKind, outcome: AlertOutcome) {
         let labels = labels(sink, kind, outcome);
         self.alerts.get_or_create(&labels).inc();
     }
 
     /// The current value of a counter.
-    pub fn counted(&self, sink: &str, kind: AlertKind, outcome: Outcome) -> u64 {
+    pub fn counted(&self, sink: &str, kind: AlertKind, outcome: AlertOutcome) -> u64 {
         let labels = labels(sink, kind, outcome);
         self.alerts.get(&labels).map_or(0, |counter| counter.get())
     }
@@ -86,7 +86,7 @@ impl Counters {
     }
 }
 
-fn labels(sink: &str, kind: AlertKind, outcome: Outcome) -> AlertLabels {
+fn labels(sink: &str, kind: AlertKind, outcome: AlertOutcome) -> AlertLabels {
     AlertLabels {
         sink: sink.to_owned(),
         kind: kind.as_str(),

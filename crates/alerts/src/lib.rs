@@ -6,7 +6,7 @@
 //! Invariants
 //! - Raising never waits: a sink that is down delays no request.
 //! - Every lost alert is counted: one that does not fit the queue, is a duplicate, or cannot be delivered has
-//!   its own [`Outcome`].
+//!   its own [`AlertOutcome`].
 //! - Requests only go where the policy says: no redirect is followed, no proxy is used, and only the status
 //!   and `Retry-After` of an answer are read.
 //! - No address, header or key is in a log line, an error or a metric: they name sinks only.
@@ -51,7 +51,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     alert::{Alert, Tampering},
-    counters::{Counters, Outcome},
+    counters::{AlertOutcome, Counters},
     receipt::{Delivery, Receipt},
     secrets::SecretSource,
     worker::Pace,
@@ -334,7 +334,7 @@ impl SinkHandle {
         // Denials have their own rate, with at most one alert per window.
         let may_repeat = alert.kind == AlertKind::Denials || receipt.is_some();
         if !may_repeat && sent.get(&what).is_some_and(is_recent) {
-            counters.count(&self.name, alert.kind, Outcome::Deduplicated);
+            counters.count(&self.name, alert.kind, AlertOutcome::Deduplicated);
             return;
         }
         // Counted before it is queued: the task may be done with it before this function is.
@@ -349,9 +349,9 @@ impl SinkHandle {
         };
         if self.queue.try_send(queued).is_err() {
             counters.queued(&self.name).dec();
-            counters.count(&self.name, alert.kind, Outcome::Dropped);
+            counters.count(&self.name, alert.kind, AlertOutcome::Dropped);
             if let Some(receipt) = receipt {
-                receipt.done(Outcome::Dropped);
+                receipt.done(AlertOutcome::Dropped);
             }
             return;
         }

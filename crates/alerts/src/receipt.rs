@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use super::Outcome;
+use super::AlertOutcome;
 
 /// Covers all the sinks that the alert was queued for.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +35,10 @@ impl Receipt {
     }
 
     /// Records the outcome for one sink.
-    pub(super) fn done(&self, outcome: Outcome) {
+    pub(super) fn done(&self, outcome: AlertOutcome) {
         let tally = match outcome {
-            Outcome::Sent | Outcome::Deduplicated => &self.0.sent,
-            Outcome::Failed | Outcome::Dropped => &self.0.lost,
+            AlertOutcome::Sent | AlertOutcome::Deduplicated => &self.0.sent,
+            AlertOutcome::Failed | AlertOutcome::Dropped => &self.0.lost,
         };
         tally.fetch_add(1, SeqCst);
         self.0.waiting.fetch_sub(1, SeqCst);

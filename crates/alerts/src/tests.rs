@@ -180,10 +180,10 @@ impl Scene {
     /// Sent, failed, dropped, deduplicated.
     fn outcomes(&self, kind: AlertKind) -> [u64; 4] {
         [
-            Outcome::Sent,
-            Outcome::Failed,
-            Outcome::Dropped,
-            Outcome::Deduplicated,
+            AlertOutcome::Sent,
+            AlertOutcome::Failed,
+            AlertOutcome::Dropped,
+            AlertOutcome::Deduplicated,
         ]
         .map(|outcome| self.counters.counted("tickets", kind, outcome))
     }
@@ -653,7 +653,7 @@ fn the_metrics_count_outcomes_per_sink() {
     let mut registry = prometheus_client::registry::Registry::default();
     let counters = Counters::default();
     counters.register(&mut registry);
-    counters.count("chat", AlertKind::BreakGlass, Outcome::Sent);
+    counters.count("chat", AlertKind::BreakGlass, AlertOutcome::Sent);
     counters.queued("chat").set(2);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     alert::Alert,
-    counters::{Counters, Outcome},
+    counters::{AlertOutcome, Counters},
     post::{self, Dial, PostError},
     receipt::Receipt,
     render,
@@ -197,7 +197,7 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
                 self.pace.attempt = self.pace.attempt.min(left);
                 self.finish(&name, &queued).await;
             } else {
-                self.done(&name, &queued, Outcome::Dropped);
+                self.done(&name, &queued, AlertOutcome::Dropped);
             }
         }
     }
@@ -205,20 +205,20 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
     /// Delivers one alert and counts the outcome.
     async fn finish(&mut self, name: &str, queued: &Queued) {
         let outcome = match self.deliver(queued).await {
-            Ok(()) => Outcome::Sent,
+            Ok(()) => AlertOutcome::Sent,
             Err(error) => {
                 let (kind, key) = (queued.alert.kind.as_str(), &queued.alert.key);
                 tracing::error!(sink = name, kind, key, %error, "failed to deliver an alert");
                 match error {
-                    DeliveryError::Retired => Outcome::Dropped,
-                    _ => Outcome::Failed,
+                    DeliveryError::Retired => AlertOutcome::Dropped,
+                    _ => AlertOutcome::Failed,
                 }
             }
         };
         self.done(name, queued, outcome);
     }
 
-    fn done(&self, name: &str, queued: &Queued, outcome: Outcome) {
+    fn done(&self, name: &str, queued: &Queued, outcome: AlertOutcome) {
         self.counters.queued(name).dec();
         self.counters.count(name, queued.alert.kind, outcome);
         if let Some(receipt) = &queued.receipt {

@@ -3,7 +3,7 @@
 use helm_guard_core::api::policy::alerts::AlertKind;
 
 use super::*;
-use crate::record::alerts::counters::Outcome;
+use crate::record::alerts::counters::AlertOutcome;
 
 #[test]
 fn a_scrape_shows_what_was_counted_and_what_is_read() {
@@ -55,7 +55,7 @@ pub(crate) fn with_samples(readings: Vec<Reading>) -> Metrics {
     let mut metrics = Metrics::new(Mode::Deny, move || readings.clone());
     let alerts = crate::record::alerts::counters::Counters::default();
     alerts.register(metrics.registry_mut());
-    alerts.count("sink", AlertKind::Denials, Outcome::Sent);
+    alerts.count("sink", AlertKind::Denials, AlertOutcome::Sent);
     alerts.queued("sink");
     let _ = metrics.decisions.get_or_create(&DecisionLabels {
         dry_run: "",

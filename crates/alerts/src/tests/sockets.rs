@@ -98,7 +98,7 @@ async fn a_sink_of_each_type_gets_its_alert() {
         let sent = alerts
             .shared
             .counters
-            .counted(sink, AlertKind::BreakGlass, Outcome::Sent);
+            .counted(sink, AlertKind::BreakGlass, AlertOutcome::Sent);
         assert_eq!(sent, 1, "{sink}");
     }
 }
@@ -154,7 +154,7 @@ async fn a_redirect_is_not_followed() {
     let failed = alerts
         .shared
         .counters
-        .counted("a", AlertKind::BreakGlass, Outcome::Failed);
+        .counted("a", AlertKind::BreakGlass, AlertOutcome::Failed);
     assert_eq!(failed, 1);
     assert!(server.got.try_recv().is_err());
 }
@@ -213,7 +213,7 @@ async fn a_sink_that_never_answers_times_out() {
     server.await.unwrap();
     alerts.close().await;
     assert_eq!(
-        counters.counted("a", AlertKind::BreakGlass, Outcome::Failed),
+        counters.counted("a", AlertKind::BreakGlass, AlertOutcome::Failed),
         1
     );
 }
@@ -282,7 +282,7 @@ async fn no_failure_logs_a_secret() {
             while counters.queued("tickets").get() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let failed = counters.counted("tickets", AlertKind::BreakGlass, Outcome::Failed);
+            let failed = counters.counted("tickets", AlertKind::BreakGlass, AlertOutcome::Failed);
             assert_eq!(failed, 1);
         }
         text = String::from_utf8(log.0.lock().clone()).unwrap();
