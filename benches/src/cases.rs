@@ -9,8 +9,8 @@ use helm_guard::webhook::envelope;
 use helm_guard_core::{
     compare::{redact::Redactor, schema::builtin::builtin},
     guard::{
-        Claim, ConversionTargets, Knowledge, ObjectRef, Outcome, Question, Reach, RecordsAt,
-        RevisionClaim, RevisionObject, judge, screen,
+        Claim, ConversionTargets, Knowledge, ObjectRef, Question, Reach, RecordsAt, RevisionClaim,
+        RevisionObject, VerdictOutcome, judge, screen,
     },
     helm::{ReleaseName, lifecycle::Phase, manifest, storage::Driver},
     policy::{Labels, Policy, license::Facts},
@@ -23,7 +23,7 @@ use crate::review::{Review, edited};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// From the body to the verdict, which must be this one.
-    Decide(Outcome),
+    Decide(VerdictOutcome),
     /// Only the envelope is read.
     Envelope,
     /// The whole body is parsed into a `serde_json::Value`, for comparison.
@@ -53,20 +53,20 @@ impl Case {
 
     /// Runs it once. Not inlined, so that callgrind can distinguish it from the rest.
     #[inline(never)]
-    pub fn measured(&self) -> Option<Outcome> {
+    pub fn measured(&self) -> Option<VerdictOutcome> {
         self.once()
     }
 
     /// Runs it once without counting, as a warm-up.
     #[inline(never)]
-    pub fn once(&self) -> Option<Outcome> {
+    pub fn once(&self) -> Option<VerdictOutcome> {
         let body = black_box(&self.body);
         match self.work {
             Work::Decide(_) => decide(body, &self.claims, &self.policy, &self.redactor),
-            Work::Envelope => envelope::parse(body).ok().map(|_| Outcome::Pass),
+            Work::Envelope => envelope::parse(body).ok().map(|_| VerdictOutcome::Pass),
             Work::Value => serde_json::from_slice::<Value>(body)
                 .ok()
-                .map(|_| Outcome::Pass),
+                .map(|_| VerdictOutcome::Pass),
         }
     }
 
@@ -118,7 +118,7 @@ pub fn of_size(size: &'static str, bytes: usize) -> Vec<Case> {
         policy: Policy::default(),
         redactor: Redactor::new(b"bench"),
     };
-    let pass = Work::Decide(Outcome::Pass);
+    let pass = Work::Decide(VerdictOutcome::Pass);
     vec![
         case("envelope alone", Work::Envelope, &claims, &old),
         case("raw-equal", pass, &claims, &old),
@@ -127,7 +127,7 @@ pub fn of_size(size: &'static str, bytes: usize) -> Vec<Case> {
         case("undeclared changes in three places", pass, &claims, &three),
         case(
             "a violation",
-            Work::Decide(Outcome::Violation),
+            Work::Decide(VerdictOutcome::Violation),
             &claims,
             &violation,
         ),
@@ -234,7 +234,12 @@ fn claim(declared: &Value) -> Claim {
 }
 
 /// Everything except sockets and the lookup.
-fn decide(body: &[u8], claims: &[Claim], policy: &Policy, redactor: &Redactor) -> Option<Outcome> {
+fn decide(
+    body: &[u8],
+    claims: &[Claim],
+    policy: &Policy,
+    redactor: &Redactor,
+) -> Option<VerdictOutcome> {
     let request = envelope::parse(body).ok()?;
     if let Some(reason) = screen(&request) {
         return Some(reason.outcome());

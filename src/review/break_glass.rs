@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use helm_guard_core::{
     breakglass::{Authorization, Refusal, grant},
-    guard::{EmergencyAccess, ObjectRef, Outcome, Request, Verdict},
+    guard::{EmergencyAccess, ObjectRef, Request, Verdict, VerdictOutcome},
     policy::{ObjectPlace, Policy},
 };
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub(super) async fn authorize<S: GrantSource>(
 ) -> BreakGlassCheck {
     let rules = policy.emergencies();
     let identity = request.user_info.identity();
-    if verdict.reason.outcome() != Outcome::Violation || !rules.names(identity) {
+    if verdict.reason.outcome() != VerdictOutcome::Violation || !rules.names(identity) {
         return BreakGlassCheck::NotUsed;
     }
     let findings = verdict.findings.iter();

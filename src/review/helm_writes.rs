@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use helm_guard_core::{
     guard::{
-        Claim, HELM_WRITERS, Outcome, Reach, Reason, Request, Verdict, flight::violated, in_flight,
-        is_helm_writer, owner,
+        Claim, HELM_WRITERS, Reach, Reason, Request, Verdict, VerdictOutcome, flight::violated,
+        in_flight, is_helm_writer, owner,
     },
     helm::lifecycle::Phase,
 };
@@ -112,5 +112,5 @@ fn taken_over<'c>(
     named.reach = Reach::Named;
     claims.push(named);
     let with_it = judge(&claims);
-    (with_it.reason.outcome() == Outcome::Pass).then_some((taker, with_it))
+    (with_it.reason.outcome() == VerdictOutcome::Pass).then_some((taker, with_it))
 }

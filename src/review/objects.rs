@@ -3,8 +3,8 @@
 
 use helm_guard_core::{
     guard::{
-        Claim, Confidence, ConversionTargets, Outcome, Owner, Question, Reason, Request, Verdict,
-        flight::service_account, judge, owner, settle,
+        Claim, Confidence, ConversionTargets, Owner, Question, Reason, Request, Verdict,
+        VerdictOutcome, flight::service_account, judge, owner, settle,
     },
     helm::lifecycle::Phase,
     policy::{Labels, license::Facts},
@@ -63,7 +63,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         // A release elsewhere may declare the autoscaler that would be reported.
         let is_in_question =
             verdict.reason == Reason::UndeclaredAutoscaler && known.is_autoscaler_in_question;
-        if verdict.reason.outcome() == Outcome::Pass && !is_in_question {
+        if verdict.reason.outcome() == VerdictOutcome::Pass && !is_in_question {
             return verdict;
         }
         self.confirmed(claims, owner, &judge).await
@@ -87,7 +87,7 @@ impl<S: Sources> ObjectReview<'_, S> {
         let facts = ClusterFacts::now(self, &current.counting, current.until).await;
         let judge = |claims: &[Claim]| judge(claims, facts.facts());
         let verdict = self.not_left_to_each_other(judge(&current.counting));
-        if verdict.reason.outcome() == Outcome::Violation {
+        if verdict.reason.outcome() == VerdictOutcome::Violation {
             if facts.failed {
                 return Undecided::because(Reason::ReadThroughFailed).into();
             }
@@ -100,11 +100,11 @@ impl<S: Sources> ObjectReview<'_, S> {
         // Claims that could not be read excuse nothing, and may be violated.
         let verdict = judge(&[current.counting, current.doubtful].concat());
         match verdict.reason.outcome() {
-            Outcome::Violation => Verdict {
+            VerdictOutcome::Violation => Verdict {
                 confidence: Confidence::IndexOnly,
                 ..verdict
             },
-            Outcome::Pass | Outcome::Indeterminate => verdict,
+            VerdictOutcome::Pass | VerdictOutcome::Indeterminate => verdict,
         }
     }
 

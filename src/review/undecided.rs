@@ -1,6 +1,6 @@
 //! Why no verdict could be reached.
 
-use helm_guard_core::guard::{Outcome, Reason, Verdict};
+use helm_guard_core::guard::{Reason, Verdict, VerdictOutcome};
 
 /// Why no verdict could be reached: always an indeterminate reason. Every allowed request has a [`Verdict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(super) struct Undecided(pub(super) Reason);
 
 impl Undecided {
     pub(super) fn because(reason: Reason) -> Self {
-        debug_assert_eq!(reason.outcome(), Outcome::Indeterminate, "{reason}");
+        debug_assert_eq!(reason.outcome(), VerdictOutcome::Indeterminate, "{reason}");
         Self(reason)
     }
 }

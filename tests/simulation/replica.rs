@@ -15,8 +15,8 @@ use helm_guard_core::{
         schema::{Shape, builtin::builtin},
     },
     guard::{
-        Claim, ConversionTargets, Knowledge, ObjectRef, Operation, Outcome, Parts, Question, Raw,
-        Request, judge, owners,
+        Claim, ConversionTargets, Knowledge, ObjectRef, Operation, Parts, Question, Raw, Request,
+        VerdictOutcome, judge, owners,
         request::{Kind, Resource, User},
         screen,
     },
@@ -269,7 +269,7 @@ impl Replica {
             parts: Parts::default(),
         };
         if let Some(reason) = screen(&request) {
-            assert_eq!(reason.outcome(), Outcome::Pass, "{reason}");
+            assert_eq!(reason.outcome(), VerdictOutcome::Pass, "{reason}");
             return Answer::allows(Basis::Records);
         }
         let object_ref = ObjectRef {
@@ -298,14 +298,14 @@ impl Replica {
         if claims.is_empty() {
             return Answer::allows(Basis::Unclaimed);
         }
-        if outcome(&claims) == Outcome::Pass {
+        if outcome(&claims) == VerdictOutcome::Pass {
             return Answer::allows(Basis::Index);
         }
         if dice.once_in(500) {
             return Answer::allows(Basis::Unread);
         }
         let (read, claims) = self.read_through(cluster, &request, &object_ref);
-        let allowed = outcome(&claims) == Outcome::Pass;
+        let allowed = outcome(&claims) == VerdictOutcome::Pass;
         Answer {
             allowed,
             basis: Basis::Records,

@@ -40,4 +40,4 @@ pub use subject::{
     Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,
     subject,
 };
-pub use verdict::{Change, Confidence, Finding, Outcome, Reason, Verdict};
+pub use verdict::{Change, Confidence, Finding, Reason, Verdict, VerdictOutcome};

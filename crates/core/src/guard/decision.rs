@@ -1,6 +1,6 @@
 //! From a verdict to a decision: the only place where modes and break-glass count.
 
-use super::{Confidence, ObjectRef, Outcome, Reason, Request, Verdict};
+use super::{Confidence, ObjectRef, Reason, Request, Verdict, VerdictOutcome};
 use crate::api::Mode;
 
 /// What happens to a request.
@@ -91,7 +91,7 @@ pub struct Ruling {
 /// violation is not an emergency. A violation from the index alone is never denied: without break-glass,
 /// it is treated as unreadable records.
 pub fn decide(verdict: Verdict, default_mode: Mode, access: EmergencyAccess) -> Ruling {
-    let is_violation = verdict.reason.outcome() == Outcome::Violation;
+    let is_violation = verdict.reason.outcome() == VerdictOutcome::Violation;
     let verdict = match (verdict.confidence, access) {
         (Confidence::IndexOnly, EmergencyAccess::None) if is_violation => {
             Verdict::because(Reason::ReadThroughFailed)
@@ -100,12 +100,12 @@ pub fn decide(verdict: Verdict, default_mode: Mode, access: EmergencyAccess) -> 
     };
     let mode = verdict.mode().unwrap_or(default_mode);
     let decision = match (verdict.reason.outcome(), access, mode) {
-        (Outcome::Pass, _, _) => Decision::Allow,
-        (Outcome::Indeterminate, _, _) => Decision::Indeterminate,
-        (Outcome::Violation, EmergencyAccess::Granted, _) => Decision::BreakGlass,
-        (Outcome::Violation, EmergencyAccess::None, Mode::Deny) => Decision::Deny,
-        (Outcome::Violation, EmergencyAccess::None, Mode::Warn) => Decision::Warn,
-        (Outcome::Violation, EmergencyAccess::None, Mode::Audit) => Decision::Audit,
+        (VerdictOutcome::Pass, _, _) => Decision::Allow,
+        (VerdictOutcome::Indeterminate, _, _) => Decision::Indeterminate,
+        (VerdictOutcome::Violation, EmergencyAccess::Granted, _) => Decision::BreakGlass,
+        (VerdictOutcome::Violation, EmergencyAccess::None, Mode::Deny) => Decision::Deny,
+        (VerdictOutcome::Violation, EmergencyAccess::None, Mode::Warn) => Decision::Warn,
+        (VerdictOutcome::Violation, EmergencyAccess::None, Mode::Audit) => Decision::Audit,
     };
     Ruling {
         verdict,

@@ -24,7 +24,7 @@ use super::{
     claim::{Claim, Deletion},
     question::{ClaimContext, Question},
     request::{Operation, Raw, Request},
-    verdict::{Change, Finding, Outcome, Reason, Verdict},
+    verdict::{Change, Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{
     compare::{
@@ -108,7 +108,7 @@ pub(super) fn joined(fields: Verdict, deputies: Option<Verdict>) -> Verdict {
         return fields;
     };
     match (fields.reason.outcome(), deputies.reason.outcome()) {
-        (Outcome::Violation, Outcome::Violation) => {
+        (VerdictOutcome::Violation, VerdictOutcome::Violation) => {
             let mut findings = fields.findings;
             for found in deputies.findings {
                 let same = |finding: &&mut Finding| finding.release == found.release;
@@ -125,14 +125,16 @@ pub(super) fn joined(fields: Verdict, deputies: Option<Verdict>) -> Verdict {
                 ..deputies
             }
         }
-        (Outcome::Violation, _) => fields,
-        (_, Outcome::Violation) => deputies,
-        (Outcome::Indeterminate, _) => fields,
-        (_, Outcome::Indeterminate) => deputies,
-        (Outcome::Pass, Outcome::Pass) if fields.reason == Reason::NothingDeclaredChanges => {
+        (VerdictOutcome::Violation, _) => fields,
+        (_, VerdictOutcome::Violation) => deputies,
+        (VerdictOutcome::Indeterminate, _) => fields,
+        (_, VerdictOutcome::Indeterminate) => deputies,
+        (VerdictOutcome::Pass, VerdictOutcome::Pass)
+            if fields.reason == Reason::NothingDeclaredChanges =>
+        {
             deputies
         }
-        (Outcome::Pass, Outcome::Pass) => fields,
+        (VerdictOutcome::Pass, VerdictOutcome::Pass) => fields,
     }
 }
 

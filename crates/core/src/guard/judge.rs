@@ -29,7 +29,7 @@ use super::{
     scale::judge_replicas,
     subject::{Effect, effect, is_binding},
     undeclared::judge_undeclared,
-    verdict::{Finding, Outcome, Reason, Verdict},
+    verdict::{Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{compare::Json, policy::Act};
 
@@ -74,7 +74,7 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
         Effect::Scale => verdict,
         _ => joined(verdict, judge_deputies(question, old, new)),
     };
-    if verdict.reason.outcome() != Outcome::Pass || effect == Effect::Scale {
+    if verdict.reason.outcome() != VerdictOutcome::Pass || effect == Effect::Scale {
         return verdict;
     }
     let verdict = judge_undeclared(question, (old.text(), new.text())).unwrap_or(verdict);
@@ -120,7 +120,7 @@ fn judge_delete(question: &Question<'_>) -> Verdict {
     }
     match (findings.is_empty(), reason.outcome(), exempt) {
         (false, ..) => Verdict::with_findings(Reason::ObjectDeleted, findings),
-        (true, Outcome::Pass, Some(rule)) => Verdict::exempt(rule),
+        (true, VerdictOutcome::Pass, Some(rule)) => Verdict::exempt(rule),
         (true, ..) => Verdict::because(reason),
     }
 }

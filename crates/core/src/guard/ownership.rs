@@ -9,7 +9,7 @@ use super::{
     claim::Claim,
     question::Question,
     subject::owner,
-    verdict::{Change, Finding, Outcome, Reason, Verdict},
+    verdict::{Change, Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{
     compare::{Json, path::FieldPath, redact::Sensitivity},
@@ -31,7 +31,7 @@ pub(super) fn named(
     // The marks of the only release that claims an object do not change without a violation, unless a rule
     // of the policy allows it.
     let is_sole = question.claims.len() < 2 && verdict.exemption.is_none();
-    if is_sole || verdict.reason.outcome() != Outcome::Pass {
+    if is_sole || verdict.reason.outcome() != VerdictOutcome::Pass {
         return verdict;
     }
     let Some(taker) = taker(question, old, new) else {

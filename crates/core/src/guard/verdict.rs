@@ -65,7 +65,7 @@ impl Verdict {
 
 /// What kind of answer a [`Reason`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum VerdictOutcome {
     /// The request is legitimate.
     Pass,
     /// It changes, removes or deletes something that a release declares.
@@ -156,7 +156,7 @@ pub enum Reason {
 
 impl Reason {
     /// The kind of answer: the only place that assigns it.
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(self) -> VerdictOutcome {
         match self {
             Self::NotJudged
             | Self::Suspended
@@ -171,7 +171,7 @@ impl Reason {
             | Self::JudgedInDeclaredVersion
             | Self::HelmsOwn
             | Self::OwnRelease
-            | Self::EmergencyIdentity => Outcome::Pass,
+            | Self::EmergencyIdentity => VerdictOutcome::Pass,
             Self::FieldsChanged
             | Self::ObjectDeleted
             | Self::LeadsToDeletion
@@ -184,7 +184,7 @@ impl Reason {
             | Self::NamespaceHoldsReleases
             | Self::DefinitionInUse
             | Self::TooLarge
-            | Self::OverBudget => Outcome::Violation,
+            | Self::OverBudget => VerdictOutcome::Violation,
             Self::VersionDiffers
             | Self::RecordUnreadable
             | Self::ObjectUnreadable
@@ -193,7 +193,7 @@ impl Reason {
             | Self::OwnerUnknown
             | Self::AccessUnknown
             | Self::DeadlineExceeded
-            | Self::IndexIncomplete => Outcome::Indeterminate,
+            | Self::IndexIncomplete => VerdictOutcome::Indeterminate,
         }
     }
 
@@ -286,8 +286,11 @@ mod tests {
     /// Dashboards and alerts use these names.
     #[test]
     fn each_reason_has_its_name_and_its_kind_of_answer() {
-        let (pass, violation, unknown) =
-            (Outcome::Pass, Outcome::Violation, Outcome::Indeterminate);
+        let (pass, violation, unknown) = (
+            VerdictOutcome::Pass,
+            VerdictOutcome::Violation,
+            VerdictOutcome::Indeterminate,
+        );
         let table = [
             (Reason::NotJudged, "not-judged", pass),
             (Reason::NotDeclared, "not-declared", pass),
