@@ -29,10 +29,10 @@ const REGRESSIONS: &str = concat!(
     "/tests/properties/regressions.txt"
 );
 
-type Outcome = Result<(), TestCaseError>;
+type PropertyResult = Result<(), TestCaseError>;
 
 /// Checks a property on objects of every kind.
-fn for_all(property: impl Fn(&Subject, &Value, u64) -> Outcome) {
+fn for_all(property: impl Fn(&Subject, &Value, u64) -> PropertyResult) {
     for subject in subjects() {
         let mut config = Config {
             failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
@@ -131,7 +131,7 @@ fn is_at_or_above(path: &FieldPath, node: &FieldPath) -> bool {
 }
 
 /// There is a violation, and all are at or above the path.
-fn only_at(found: &[Found], path: &FieldPath, what: &str) -> Outcome {
+fn only_at(found: &[Found], path: &FieldPath, what: &str) -> PropertyResult {
     prop_assert!(!found.is_empty(), "{what} at {path} is missed");
     let stray = found
         .iter()
@@ -140,7 +140,7 @@ fn only_at(found: &[Found], path: &FieldPath, what: &str) -> Outcome {
     Ok(())
 }
 
-fn none(found: &[Found], what: &str) -> Outcome {
+fn none(found: &[Found], what: &str) -> PropertyResult {
     prop_assert!(found.is_empty(), "{what}: {found:?}");
     Ok(())
 }
