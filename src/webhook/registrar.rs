@@ -55,7 +55,7 @@ mod tests;
 use certificate::CertificateInUse;
 pub use certificate::{CertificateError, CertificateSource};
 use live::Changes;
-use register::{Announced, Outcome, register};
+use register::{Announced, ReconcileOutcome, register};
 pub use state::RegistrationState;
 
 /// Time limit of one reconciliation, all requests together. The client has no timeout that is short
@@ -196,10 +196,10 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
             continue;
         }
         let outcome = register(registrar, certificate_in_use.pair(), &needed).await;
-        if outcome != Outcome::Failed {
+        if outcome != ReconcileOutcome::Failed {
             looked_at = Some(Instant::now());
         }
-        if has_other_versions && outcome == Outcome::Current {
+        if has_other_versions && outcome == ReconcileOutcome::Current {
             sleep(registrar.intervals.propagation).await;
             registrar.conversions.in_place(&needed);
             in_place = needed;

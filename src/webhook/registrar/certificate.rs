@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     API_TIMEOUT, Registrar,
-    register::{Announced, Outcome, register},
+    register::{Announced, ReconcileOutcome, register},
 };
 use crate::{
     cluster::failure::ApiFailure,
@@ -185,7 +185,7 @@ impl CertificateInUse {
                 paths: old_paths,
             };
             let outcome = register(registrar, announced, &registrar.conversions.needed()).await;
-            if outcome != Outcome::Failed {
+            if outcome != ReconcileOutcome::Failed {
                 sleep(registrar.intervals.ca_propagation).await;
             } else if registrar.serving.serves_ok(now) {
                 return false;

@@ -94,7 +94,7 @@ impl Registrar {
 
 /// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ReconcileOutcome {
     /// The registration could not be read or written, or calls go elsewhere.
     Failed,
     /// The API server calls and trusts this guard; the leader corrects the rest.
@@ -108,14 +108,14 @@ pub(super) async fn register(
     registrar: &Registrar,
     announced: impl Into<Announced>,
     needed: &Needed,
-) -> Outcome {
+) -> ReconcileOutcome {
     let wanted = registrar.wanted(announced.into(), needed.wanted());
     let (Some(client), Some(mut wanted)) = (&registrar.client, wanted) else {
-        return Outcome::Current;
+        return ReconcileOutcome::Current;
     };
     let state = &registrar.state;
     let Some(_writing) = state.write().await else {
-        return Outcome::Current;
+        return ReconcileOutcome::Current;
     };
     if state.is_suspended() {
         return withdraw(state, client, &wanted).await;
@@ -141,16 +141,16 @@ pub(super) async fn register(
         Err(error) => {
             tracing::error!(%error, "failed to register the webhook");
             state.failed(&error);
-            Outcome::Failed
+            ReconcileOutcome::Failed
         }
     }
 }
 
-fn outcome(ensured: &Ensured) -> Outcome {
+fn outcome(ensured: &Ensured) -> ReconcileOutcome {
     match ensured.written {
-        _ if ensured.missed.is_some() => Outcome::Failed,
-        Written::Left(_) | Written::Announced => Outcome::Behind,
-        Written::Unchanged | Written::Created | Written::Replaced(_) => Outcome::Current,
+        _ if ensured.missed.is_some() => ReconcileOutcome::Failed,
+        Written::Left(_) | Written::Announced => ReconcileOutcome::Behind,
+        Written::Unchanged | Written::Created | Written::Replaced(_) => ReconcileOutcome::Current,
     }
 }
 
@@ -175,7 +175,11 @@ fn log(ensured: &Ensured, needed: &Needed) {
 }
 
 /// Removes the registration while the guard is suspended, so that the API server does not wait for it.
-async fn withdraw(state: &RegistrationState, client: &Client, wanted: &Registration) -> Outcome {
+async fn withdraw(
+    state: &RegistrationState,
+    client: &Client,
+    wanted: &Registration,
+) -> ReconcileOutcome {
     let removal = registration::remove(client, wanted, &state.others);
     let done = timeout(API_TIMEOUT, removal)
         .await
@@ -191,7 +195,7 @@ async fn withdraw(state: &RegistrationState, client: &Client, wanted: &Registrat
     }
     state.withdrawn(done.as_ref().err());
     match done {
-        Ok(_) => Outcome::Current,
-        Err(_) => Outcome::Failed,
+        Ok(_) => ReconcileOutcome::Current,
+        Err(_) => ReconcileOutcome::Failed,
     }
 }

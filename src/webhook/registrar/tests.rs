@@ -217,10 +217,13 @@ async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads(
     registrar.state = Arc::default();
     age(&store);
     let outcome = register(&registrar, &leader, &needed).await;
-    assert_eq!(outcome, Outcome::Behind);
+    assert_eq!(outcome, ReconcileOutcome::Behind);
     role.send_replace(Role::Leader);
     let outcome = register(&registrar, &leader, &needed).await;
-    assert_eq!((outcome, registrar.state.writes()), (Outcome::Current, 1));
+    assert_eq!(
+        (outcome, registrar.state.writes()),
+        (ReconcileOutcome::Current, 1)
+    );
     assert!(registrar.state.take_disturbances(Duration::ZERO).is_empty());
 
     age(&store);
