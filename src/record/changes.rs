@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use helm_guard_core::{
     api::{EmergencyChange, EmergencyChangeSpec},
     breakglass::{
-        recorded::{Limits, document},
+        recorded::{ChangeLimits, document},
         retried,
     },
 };
@@ -25,7 +25,7 @@ use crate::cluster::ApiFailure;
 pub struct Changes {
     client: Client,
     census: Arc<Census>,
-    limits: Limits,
+    limits: ChangeLimits,
 }
 
 impl fmt::Debug for Changes {
@@ -101,13 +101,13 @@ impl Changes {
         Self {
             client,
             census,
-            limits: Limits::default(),
+            limits: ChangeLimits::default(),
         }
     }
 
     /// The same with other limits.
     #[must_use]
-    pub fn within(self, limits: Limits) -> Self {
+    pub fn within(self, limits: ChangeLimits) -> Self {
         Self { limits, ..self }
     }
 
@@ -158,7 +158,7 @@ impl Changes {
             Some(count) => count,
             None => self.count_in_cluster().await?,
         };
-        let Limits {
+        let ChangeLimits {
             in_cluster,
             in_namespace,
             of_identity,

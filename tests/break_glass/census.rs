@@ -9,7 +9,7 @@ use helm_guard::{
     cluster::client::{KubeconfigSelection, connect},
     record::changes::{Changes, PersistError, Scope, census::Census},
 };
-use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::Limits};
+use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::ChangeLimits};
 use serde_json::json;
 use testbed::shared;
 use tokio::runtime::Runtime;
@@ -30,9 +30,9 @@ fn another_replica_counts_the_records_of_each_user() {
         });
         serde_json::from_value(spec).unwrap()
     };
-    let limits = Limits {
+    let limits = ChangeLimits {
         of_identity: 1,
-        ..Limits::default()
+        ..ChangeLimits::default()
     };
     let runtime = Runtime::new().unwrap();
     let client = runtime.block_on(connect(&KubeconfigSelection {

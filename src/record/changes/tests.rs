@@ -164,7 +164,7 @@ async fn the_name_of_another_change_is_not_reused() {
 #[tokio::test]
 async fn at_most_ten_thousand_changes_are_stored() {
     let store = Arc::new(Mutex::new(Store {
-        others: Limits::default().in_cluster - 1,
+        others: ChangeLimits::default().in_cluster - 1,
         ..Store::default()
     }));
     let changes = changes(&store);
@@ -196,7 +196,7 @@ async fn no_identity_or_namespace_uses_up_the_limit_of_all(
     #[case] full: Option<(Scope, usize)>,
 ) {
     let store: Arc<Mutex<Store>> = Arc::default();
-    let changes = changes(&store).within(Limits {
+    let changes = changes(&store).within(ChangeLimits {
         in_cluster: 100,
         in_namespace: 4,
         of_identity: 3,

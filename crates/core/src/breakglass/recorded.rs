@@ -1,7 +1,7 @@
 //! The record of an emergency change: the content of [`crate::api::EmergencyChange`].
 //!
 //! It is small on purpose, because it is written to etcd before the request is answered: values are cut as
-//! in messages, and a long patch is omitted. With [`Limits::in_cluster`] of them, each of at most about 60
+//! in messages, and a long patch is omitted. With [`ChangeLimits::in_cluster`] of them, each of at most about 60
 //! KiB and usually 2, etcd stays within its limits.
 
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ use crate::{
 /// The most stored changes, including resolved ones. Beyond it, a change counts as one that cannot be
 /// recorded. `Void` changes do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ChangeLimits {
     /// All of them.
     pub in_cluster: usize,
     /// Of releases of one namespace.
@@ -32,7 +32,7 @@ pub struct Limits {
     pub of_identity: usize,
 }
 
-impl Default for Limits {
+impl Default for ChangeLimits {
     fn default() -> Self {
         Self {
             in_cluster: 10_000,
