@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use helm_guard_core::helm::{record::Limits, storage::Driver};
+use helm_guard_core::helm::{record::RecordLimits, storage::Driver};
 use tokio::sync::mpsc;
 
 mod autoscalers;
@@ -77,7 +77,7 @@ pub struct Config {
     /// The storage drivers of records (`HELM_DRIVER`).
     pub drivers: Vec<Driver>,
     /// The size limits of a record.
-    pub limits: Limits,
+    pub limits: RecordLimits,
     /// The memory limit for declared objects, in bytes.
     pub index_bytes: usize,
     /// Seconds after which a watch without events is renewed, and so how long a silently dead
@@ -92,7 +92,7 @@ impl Default for Config {
         Self {
             namespaces: Vec::new(),
             drivers: vec![Driver::Secret],
-            limits: Limits::default(),
+            limits: RecordLimits::default(),
             index_bytes: index::budget::DEFAULT,
             renew_watch_after: 90,
         }

@@ -31,7 +31,7 @@ use helm_guard_core::{
             removal::{Removal, may_be_helms, removal},
         },
     },
-    helm::{lifecycle::Status, record::Limits},
+    helm::{lifecycle::Status, record::RecordLimits},
     policy::Policy,
 };
 use replay::{recording, records::Records};
@@ -148,7 +148,7 @@ fn helms_own(lines: &[String]) -> [usize; 2] {
         let stored = |object: Option<Raw<'_>>| StoredRecord::of(&request.kind, object?);
         let (old, new) = (stored(request.old_object), stored(request.object));
         if let (Operation::Update, Some(old)) = (request.operation, &old) {
-            let edited = edit(old, new.as_ref(), &Limits::default());
+            let edited = edit(old, new.as_ref(), &RecordLimits::default());
             // Helm stores some states twice, which differ only in its time label.
             assert!(
                 matches!(edited, Edit::Helms | Edit::Irrelevant),

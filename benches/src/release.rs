@@ -449,7 +449,7 @@ mod tests {
         let text = release.manifest(3);
         assert!((48_000..56_000).contains(&text.len()), "{}", text.len());
         let payload = release.payload((3, "deployed"));
-        let record = record::decode(payload.as_bytes(), &record::Limits::default());
+        let record = record::decode(payload.as_bytes(), &record::RecordLimits::default());
         let record = record.expect("the record is as Helm writes it");
         assert_eq!((record.revision, &record.manifest), (3, &text));
         let name = ReleaseName {

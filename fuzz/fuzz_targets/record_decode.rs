@@ -12,11 +12,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use helm_guard_core::helm::{
     manifest,
-    record::{DecodeError, EnvelopeError, Limits, Record, decode},
+    record::{DecodeError, EnvelopeError, Record, RecordLimits, decode},
 };
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: Limits = Limits {
+const LIMITS: RecordLimits = RecordLimits {
     inflated_bytes: 1 << 16,
 };
 

@@ -10,7 +10,7 @@ use helm_guard_core::helm::{
     ReleaseName,
     lifecycle::Status,
     manifest::{self, DocumentProblem},
-    record::Limits,
+    record::RecordLimits,
     storage::{DATA_KEY, Driver, MetadataError, SECRET_TYPE},
 };
 use kube::api::ObjectMeta;
@@ -53,12 +53,12 @@ pub struct Files {
     directory: Arc<Directory>,
     index: Index,
     store: Arc<Store>,
-    limits: Limits,
+    limits: RecordLimits,
 }
 
 impl Files {
     /// An empty collection.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: RecordLimits) -> Self {
         let directory = Arc::<Directory>::default();
         Self {
             index: Index::new(Arc::clone(&directory)),
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn records_from_files_have_the_same_active_set_as_in_a_cluster() {
-        let mut files = Files::new(Limits::default());
+        let mut files = Files::new(RecordLimits::default());
         let wrap = |body: &str| STANDARD.encode(body);
         for (revision, status) in [(1, "superseded"), (2, "deployed"), (3, "pending-upgrade")] {
             let added = files.add(&record(revision, status, wrap)).unwrap();
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_undecodable_record_is_unreadable_and_other_objects_are_ignored() {
-        let mut files = Files::new(Limits::default());
+        let mut files = Files::new(RecordLimits::default());
         let garbage = |_: &str| STANDARD.encode("garbage");
         let added = files.add(&record(1, "deployed", garbage)).unwrap();
         assert!(matches!(added, Added::Unreadable(..)), "{added:?}");
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_manifest_counts_as_a_deployed_release() {
-        let mut files = Files::new(Limits::default());
+        let mut files = Files::new(RecordLimits::default());
         let release = ReleaseName {
             namespace: "shop".to_owned(),
             name: "web".to_owned(),

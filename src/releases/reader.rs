@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use helm_guard_core::helm::{
     hooks, manifest,
-    record::{self, DecodeError, Limits, Record},
+    record::{self, DecodeError, Record, RecordLimits},
     storage::{DATA_KEY, Driver, LABEL_SELECTOR, MetadataError, RecordMeta, SECRET_TYPE},
 };
 use k8s_openapi::{
@@ -88,13 +88,13 @@ pub struct Listing {
 #[derive(Clone)]
 pub struct Reader {
     clients: Clients,
-    limits: Limits,
+    limits: RecordLimits,
     store: Arc<Store>,
 }
 
 impl Reader {
     /// A reader.
-    pub fn new(clients: Clients, limits: Limits, store: Arc<Store>) -> Self {
+    pub fn new(clients: Clients, limits: RecordLimits, store: Arc<Store>) -> Self {
         Self {
             clients,
             limits,
@@ -303,7 +303,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
 /// Computation only: for a thread that may block.
 pub(super) fn decode(
     payload: &[u8],
-    limits: Limits,
+    limits: RecordLimits,
     store: &Arc<Store>,
     key: &RecordKey,
 ) -> Result<Body, ReadError> {

@@ -21,7 +21,7 @@ use helm_guard_core::{
     guard::{Operation, Raw, Request},
     helm::{
         manifest,
-        record::{self, Limits},
+        record::{self, RecordLimits},
         storage::Driver,
     },
 };
@@ -107,7 +107,7 @@ impl Records {
     fn body(&self, key: &RecordKey) -> Body {
         let data = self.bodies[key].data.as_ref().expect("a record has data");
         let payload = &data["release"].0;
-        let record = record::decode(payload, &Limits::default()).expect("a record decodes");
+        let record = record::decode(payload, &RecordLimits::default()).expect("a record decodes");
         let manifest = manifest::parse(&record.manifest, &record.release);
         assert_eq!(manifest.problems, [], "every document of {key} parses");
         let parts = Parts {

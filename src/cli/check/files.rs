@@ -3,7 +3,7 @@
 use anyhow::Context;
 use helm_guard_core::{
     compare::schema::crd::CrdShape,
-    helm::{ReleaseName, record::Limits},
+    helm::{ReleaseName, record::RecordLimits},
 };
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(super) struct CollectedFiles {
 impl Default for CollectedFiles {
     fn default() -> Self {
         Self {
-            files: Files::new(Limits::default()),
+            files: Files::new(RecordLimits::default()),
             crds: Vec::new(),
             warnings: Vec::new(),
         }

@@ -6,7 +6,7 @@ use helm_guard_core::{
     guard::Claim,
     helm::{
         manifest,
-        record::{self, Limits},
+        record::{self, RecordLimits},
         storage::{DATA_KEY, Driver, record_name},
     },
 };
@@ -36,7 +36,11 @@ pub(super) async fn manifest(client: &Client, claim: &Claim, revision: u32) -> O
             payload.into_bytes()
         }
     };
-    Some(record::decode(&payload, &Limits::default()).ok()?.manifest)
+    Some(
+        record::decode(&payload, &RecordLimits::default())
+            .ok()?
+            .manifest,
+    )
 }
 
 /// The line of the field at `steps`, in the document that starts on line `start`; both counted from 1 in

@@ -7,7 +7,7 @@ use helm_guard_core::{
     guard::{Finding, Reason, Verdict, records::StoredRecord, verdict::Change},
     helm::{
         ReleaseName, manifest,
-        record::{ApplyMethod, Limits, Record, decode},
+        record::{ApplyMethod, Record, RecordLimits, decode},
     },
     policy::records::Guarded,
 };
@@ -54,7 +54,7 @@ impl<S> InfrastructureReview<'_, S> {
         self.decoding(claimed, move || {
             let payload = stored.payload().unwrap_or_default();
             let revision = stored.revision;
-            match decode(&payload, &Limits::default()) {
+            match decode(&payload, &RecordLimits::default()) {
                 Ok(record) if record.release.name == stored.release => RecordContents {
                     chart: record.chart.to_string(),
                     declares: if looks { declares(&record) } else { Vec::new() },
@@ -110,7 +110,7 @@ impl<S> InfrastructureReview<'_, S> {
 pub(super) fn claimed_bytes<'r>(records: impl IntoIterator<Item = &'r StoredRecord>) -> usize {
     let payloads = records.into_iter().filter_map(StoredRecord::payload);
     payloads
-        .map(|payload| Limits::default().claimed_bytes(&payload))
+        .map(|payload| RecordLimits::default().claimed_bytes(&payload))
         .sum()
 }
 

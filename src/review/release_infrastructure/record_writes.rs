@@ -10,7 +10,7 @@ use helm_guard_core::{
             removal::{Removal, may_be_helms, removal},
         },
     },
-    helm::{record::Limits, storage::Driver},
+    helm::{record::RecordLimits, storage::Driver},
     policy::records::Guarded,
 };
 
@@ -89,7 +89,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
     ) -> Result<Verdict, Undecided> {
         let claimed = claimed_bytes([Some(&old), new.as_ref()].into_iter().flatten());
         let comparing = self.decoding(claimed, move || {
-            let edited = edit(&old, new.as_ref(), &Limits::default());
+            let edited = edit(&old, new.as_ref(), &RecordLimits::default());
             (old, new, edited)
         });
         let (old, new, edited) = comparing.await?;

@@ -58,7 +58,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::helm::record::{Limits, decode};
+    use crate::helm::record::{RecordLimits, decode};
 
     const JOB: &str = "spec: {template: {spec: {serviceAccountName: migrate}}}";
     const POD: &str = "spec: {serviceAccountName: migrate}";
@@ -87,7 +87,7 @@ mod tests {
         });
         let record = decode(
             STANDARD.encode(body.to_string()).as_bytes(),
-            &Limits::default(),
+            &RecordLimits::default(),
         );
         let accounts = accounts(&record.unwrap());
         let accounts: Vec<_> = accounts.iter().map(|account| &**account).collect();

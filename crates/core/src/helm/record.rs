@@ -6,7 +6,7 @@
 //! inside the base64.
 //!
 //! Invariants
-//! - Decoding allocates no more than [`Limits`] allow; anyone may have written a record.
+//! - Decoding allocates no more than [`RecordLimits`] allow; anyone may have written a record.
 //! - Only the fields of [`Record`] are materialized: chart templates, files and values, most of a
 //!   record's size, are skipped.
 //! - Neither `Debug` nor an error shows content: manifests and values contain Secrets.
@@ -24,12 +24,12 @@ pub use envelope::EnvelopeError;
 
 /// How big a record may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RecordLimits {
     /// The most bytes of JSON that a record may inflate to.
     pub inflated_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for RecordLimits {
     /// 16 MiB: an object has at most 1 MiB, real records inflate to about ten times their size (6.6
     /// MB is the largest reported), and gzip can reach a thousand times.
     fn default() -> Self {
@@ -169,7 +169,7 @@ pub enum DecodeError {
     },
 }
 
-impl Limits {
+impl RecordLimits {
     /// The bytes of JSON that a payload claims to inflate to, for callers that reserve memory
     /// before decoding: [`decode`] takes no more. Zero if decoding fails before anything is
     /// inflated.
@@ -187,7 +187,7 @@ impl Limits {
 ///
 /// `payload` is base64 text: the string in a `ConfigMap`, the bytes in a Secret after removing the
 /// API's base64.
-pub fn decode(payload: &[u8], limits: &Limits) -> Result<Record, DecodeError> {
+pub fn decode(payload: &[u8], limits: &RecordLimits) -> Result<Record, DecodeError> {
     let json = envelope::open(payload, *limits)?;
     body::parse(&json)
 }
@@ -208,7 +208,7 @@ impl fmt::Debug for Whole {
 }
 
 /// Reads the value of a record's `release` key, with the values.
-pub fn decode_whole(payload: &[u8], limits: &Limits) -> Result<Whole, DecodeError> {
+pub fn decode_whole(payload: &[u8], limits: &RecordLimits) -> Result<Whole, DecodeError> {
     let json = envelope::open(payload, *limits)?;
     Ok(Whole {
         record: body::parse(&json)?,

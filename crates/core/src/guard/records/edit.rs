@@ -16,7 +16,7 @@ use crate::{
     },
     helm::{
         lifecycle::Status,
-        record::{Hook, Limits, Record, Whole, decode_whole},
+        record::{Hook, Record, RecordLimits, Whole, decode_whole},
     },
 };
 
@@ -37,7 +37,7 @@ pub enum Edit {
 const FIXED_LABELS: [&str; 3] = ["owner", "name", "version"];
 
 /// Evaluates an UPDATE of a record. Computation only; up to tens of milliseconds for a big record.
-pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> Edit {
+pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &RecordLimits) -> Edit {
     let Some(new) = new else {
         // The API server allows changing neither name nor type, so its label made it a record.
         return Edit::Tampering(vec![label("owner", Some("helm"), None)]);
@@ -88,7 +88,7 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &Limits) -> 
     }
 }
 
-fn read(stored: &StoredRecord, limits: Limits) -> Option<Whole> {
+fn read(stored: &StoredRecord, limits: RecordLimits) -> Option<Whole> {
     decode_whole(&stored.payload()?, &limits).ok()
 }
 

@@ -7,7 +7,7 @@ use super::{
     removal::{Removal, may_be_helms, removal},
     *,
 };
-use crate::{guard::request::Request, helm::record::Limits};
+use crate::{guard::request::Request, helm::record::RecordLimits};
 
 /// In Helm's format, but uncompressed, which Helm also reads.
 fn body() -> Value {
@@ -53,7 +53,7 @@ fn stored(driver: Driver, object: &Value) -> Option<StoredRecord> {
 
 fn edited(driver: Driver, old: &Value, new: &Value) -> Edit {
     let old = stored(driver, old).unwrap();
-    edit(&old, stored(driver, new).as_ref(), &Limits::default())
+    edit(&old, stored(driver, new).as_ref(), &RecordLimits::default())
 }
 
 /// The result of an edit of the body: the paths that Helm would not have touched.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, io::Read};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::read::MultiGzDecoder;
 
-use super::Limits;
+use super::RecordLimits;
 
 /// How Helm distinguishes a compressed record from an old plain one (`pkg/storage/driver/util.go`).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
@@ -19,7 +19,7 @@ pub enum EnvelopeError {
     /// Starts like gzip, but is invalid or truncated.
     #[error("failed to inflate the record")]
     Gzip(#[source] std::io::Error),
-    /// More JSON than [`Limits`] allow.
+    /// More JSON than [`RecordLimits`] allow.
     #[error("failed to inflate the record: it holds more than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
@@ -54,7 +54,7 @@ fn is_line_break(byte: u8) -> bool {
 }
 
 /// The JSON inside.
-pub(super) fn open(payload: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeError> {
+pub(super) fn open(payload: &[u8], limits: RecordLimits) -> Result<Vec<u8>, EnvelopeError> {
     let inner = BASE64_STANDARD
         .decode(without_line_breaks(payload))
         .map_err(EnvelopeError::Base64)?;
@@ -94,7 +94,7 @@ fn most_of(bytes: usize) -> usize {
 /// A payload that claims to be too large is not inflated, and one that is larger than it claims is
 /// aborted: Helm writes one gzip member with the correct size. So nothing takes more memory than was
 /// reserved for it.
-fn inflate(gzip: &[u8], limits: Limits) -> Result<Vec<u8>, EnvelopeError> {
+fn inflate(gzip: &[u8], limits: RecordLimits) -> Result<Vec<u8>, EnvelopeError> {
     let (claimed, limit) = (isize_of(gzip), limits.inflated_bytes);
     if claimed > limit {
         return Err(EnvelopeError::TooLarge { limit });

@@ -21,7 +21,7 @@ fn encode(body: &Value) -> Vec<u8> {
 }
 
 fn read(body: &Value) -> Result<Record, DecodeError> {
-    decode(&encode(body), &Limits::default())
+    decode(&encode(body), &RecordLimits::default())
 }
 
 /// In the format of Helm 3.22.
@@ -97,7 +97,7 @@ fn a_record_of_helm_4_is_read() {
 #[test]
 fn a_record_from_before_compression_is_plain_json() {
     let payload = BASE64_STANDARD.encode(helm_3().to_string());
-    let plain = decode(payload.as_bytes(), &Limits::default()).unwrap();
+    let plain = decode(payload.as_bytes(), &RecordLimits::default()).unwrap();
     assert_eq!(plain, read(&helm_3()).unwrap());
 }
 
@@ -108,7 +108,7 @@ fn line_breaks_in_the_base64_do_not_count() {
         .flat_map(|line| [line, b"\r\n"].concat())
         .collect();
     assert_eq!(
-        decode(&broken, &Limits::default()).unwrap(),
+        decode(&broken, &RecordLimits::default()).unwrap(),
         read(&helm_3()).unwrap()
     );
 }
@@ -135,7 +135,7 @@ fn omitted_and_null_fields_are_empty() {
 #[case::not_a_release(encode_text("[1]"), "a field of the wrong type")]
 #[case::nothing(Vec::new(), "an early end")]
 fn a_corrupt_record_is_an_error_with_the_cause(#[case] payload: Vec<u8>, #[case] message: &str) {
-    let error = decode(&payload, &Limits::default())
+    let error = decode(&payload, &RecordLimits::default())
         .unwrap_err()
         .to_string();
     assert!(error.contains(message), "{error}");
@@ -163,7 +163,7 @@ fn a_record_without_a_name_is_an_error(#[case] field: &str, #[case] value: Value
 
 #[test]
 fn a_gzip_bomb_is_stopped_at_the_limit() {
-    let limits = Limits {
+    let limits = RecordLimits {
         inflated_bytes: 1 << 20,
     };
     let bomb = BASE64_STANDARD.encode(gzip(&vec![b' '; 16 << 20]));
@@ -195,24 +195,28 @@ fn a_record_larger_than_it_claims_is_rejected(#[case] less: i32) {
     } else {
         honest.saturating_add_signed(less)
     };
-    let error = decode(&claiming(json.as_bytes(), claim), &Limits::default()).unwrap_err();
+    let error = decode(&claiming(json.as_bytes(), claim), &RecordLimits::default()).unwrap_err();
     assert!(
         matches!(error, DecodeError::Envelope(EnvelopeError::MoreThanClaimed)),
         "{error}"
     );
-    assert!(decode(&claiming(json.as_bytes(), honest), &Limits::default()).is_ok());
+    assert!(decode(&claiming(json.as_bytes(), honest), &RecordLimits::default()).is_ok());
 }
 
 #[test]
 fn a_record_that_claims_more_than_it_holds_takes_no_memory_for_it() {
     let json = helm_3().to_string();
     let payload = claiming(json.as_bytes(), u32::MAX);
-    let error = decode(&payload, &Limits::default()).unwrap_err();
+    let error = decode(&payload, &RecordLimits::default()).unwrap_err();
     assert!(
         matches!(error, DecodeError::Envelope(EnvelopeError::TooLarge { .. })),
         "{error}"
     );
-    let error = decode(&claiming(json.as_bytes(), 15 << 20), &Limits::default()).unwrap_err();
+    let error = decode(
+        &claiming(json.as_bytes(), 15 << 20),
+        &RecordLimits::default(),
+    )
+    .unwrap_err();
     assert!(
         matches!(error, DecodeError::Envelope(EnvelopeError::Gzip(_))),
         "{error}"
@@ -231,7 +235,7 @@ fn the_claimed_size_of_a_payload_is_known_before_decoding(
     #[case] payload: Vec<u8>,
     #[case] expected: usize,
 ) {
-    assert_eq!(Limits::default().claimed_bytes(&payload), expected);
+    assert_eq!(RecordLimits::default().claimed_bytes(&payload), expected);
 }
 
 fn broken(payload: &[u8]) -> Vec<u8> {
@@ -279,7 +283,7 @@ fn long_chart_metadata_is_not_kept() {
 fn the_limit_is_for_plain_records_too_and_itself_allowed() {
     let json = helm_3().to_string();
     let payload = BASE64_STANDARD.encode(&json);
-    let at = |inflated_bytes| decode(payload.as_bytes(), &Limits { inflated_bytes });
+    let at = |inflated_bytes| decode(payload.as_bytes(), &RecordLimits { inflated_bytes });
     assert!(at(json.len()).is_ok());
     assert!(matches!(
         at(json.len() - 1),
@@ -329,7 +333,7 @@ proptest! {
 
     #[test]
     fn any_payload_is_read_or_rejected(payload in prop::collection::vec(any::<u8>(), 0..200)) {
-        let limits = Limits { inflated_bytes: 1 << 16 };
+        let limits = RecordLimits { inflated_bytes: 1 << 16 };
         let _ = decode(&payload, &limits);
         let _ = decode(BASE64_STANDARD.encode(&payload).as_bytes(), &limits);
         let _ = decode(BASE64_STANDARD.encode(gzip(&payload)).as_bytes(), &limits);
