@@ -27,7 +27,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use helm_guard::webhook::{
-    accept::{self, Limits, Options, Protocol},
+    accept::{self, ConnectionLimits, Options, Protocol},
     tls::{self as serving, ServingCertificate},
 };
 use http::{Method, Request, StatusCode, header::CONTENT_TYPE};
@@ -233,11 +233,11 @@ impl Api {
                 &certificate,
                 serving::HttpVersions::Http1And2.into(),
             )?),
-            limits: Limits {
+            limits: ConnectionLimits {
                 request_timeout: long,
                 drain_delay: Duration::ZERO,
                 drain_timeout: Duration::ZERO,
-                ..Limits::default()
+                ..ConnectionLimits::default()
             },
             stats: Arc::default(),
         };

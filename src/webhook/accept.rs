@@ -7,12 +7,12 @@
 //!
 //! Invariants:
 //! - Each connection has its own task; a panic, a timeout or garbage ends only that one.
-//! - No connection can stay in a phase for longer than [`Limits`] allows: see [`activity`].
-//! - When `drain` is cancelled, the loop continues to accept for [`Limits::drain_delay`], because
+//! - No connection can stay in a phase for longer than [`ConnectionLimits`] allows: see [`activity`].
+//! - When `drain` is cancelled, the loop continues to accept for [`ConnectionLimits::drain_delay`], because
 //!   the API server keeps its connections to a terminating pod and opens new ones until the
 //!   endpoint's removal has reached it (kubernetes#127335). From then on, every HTTP/1.1 response
 //!   carries `Connection: close` and every HTTP/2 connection gets GOAWAY. Then idle connections are
-//!   closed, requests in flight get [`Limits::drain_timeout`], and [`serve`] returns.
+//!   closed, requests in flight get [`ConnectionLimits::drain_timeout`], and [`serve`] returns.
 //!
 //! The API server calls a Service over HTTP/1.1 (it forces that in its webhook client, kubernetes#82090),
 //! and a URL of its own host over HTTP/2 (`k8s.io/apiserver/pkg/util/webhook/client.go`).
@@ -54,7 +54,7 @@ pub enum Protocol {
 
 /// Limits on time and number. The defaults are those of a webhook called by API servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections open at once. A new connection beyond it evicts another one: see [`roster`]. An
     /// API server keeps one HTTP/1.1 connection for each call in flight.
     pub connections: usize,
@@ -78,7 +78,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 2048,
@@ -147,7 +147,7 @@ pub struct Options {
     /// The protocol.
     pub protocol: Protocol,
     /// Limits on time and number.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// The counters.
     pub stats: Arc<Stats>,
 }
@@ -161,7 +161,7 @@ pub struct Peer(pub IpAddr);
 pub enum Drained {
     /// Every request was answered.
     Complete,
-    /// This many connections were cut after [`Limits::drain_timeout`].
+    /// This many connections were cut after [`ConnectionLimits::drain_timeout`].
     Cut(usize),
 }
 

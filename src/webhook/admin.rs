@@ -20,7 +20,7 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{self, Limits, Options};
+use super::accept::{self, ConnectionLimits, Options};
 
 /// The health of one part of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +67,12 @@ pub fn router(admin: Admin) -> Router {
 }
 
 /// Limits for the plain port: few clients, short waits, no delay in the drain (it ends last).
-pub fn limits() -> Limits {
-    Limits {
+pub fn limits() -> ConnectionLimits {
+    ConnectionLimits {
         connections: 64,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
-        ..Limits::default()
+        ..ConnectionLimits::default()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{self, Drained, Limits, Options, Protocol, Stats},
+    accept::{self, ConnectionLimits, Drained, Options, Protocol, Stats},
     certificates,
     endpoint::Endpoint,
     tls::{self, Pair, ServingCertificate},
@@ -40,7 +40,7 @@ pub(crate) struct TestServer {
 }
 
 /// Starts a server. `/ok` answers, `/slow` waits for the gate, `/length` reads its body, `/panic` panics.
-pub(crate) async fn start(protocol: Protocol, limits: Limits) -> TestServer {
+pub(crate) async fn start(protocol: Protocol, limits: ConnectionLimits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

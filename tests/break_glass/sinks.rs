@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
 };
 use helm_guard::webhook::{
-    accept::{self, Limits, Options, Protocol},
+    accept::{self, ConnectionLimits, Options, Protocol},
     certificates,
     endpoint::Endpoint,
     tls::{self, ServingCertificate},
@@ -73,7 +73,7 @@ impl Sinks {
             protocol: Protocol::Tls(
                 tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
             ),
-            limits: Limits::default(),
+            limits: ConnectionLimits::default(),
             stats: Arc::default(),
         };
         let posts = Arc::<Mutex<Vec<Post>>>::default();

@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use helm_guard::{
     cluster::lease::Role,
     webhook::{
-        accept::{self, Limits, Options, Protocol},
+        accept::{self, ConnectionLimits, Options, Protocol},
         endpoint::Endpoint,
         registrar::{self, CertificateSource, Intervals, Registrar},
         tls::{self, ServingCertificate},
@@ -65,7 +65,7 @@ fn serve() -> Runtime {
             protocol: Protocol::Tls(
                 tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
             ),
-            limits: Limits::default(),
+            limits: ConnectionLimits::default(),
             stats: Arc::default(),
         };
         let answer = post(|body: Bytes| async move { answer(&body).to_string() });

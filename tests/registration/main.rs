@@ -11,7 +11,7 @@ use axum::{Router, body::Bytes, routing::post};
 use helm_guard::{
     cluster::lease::Role,
     webhook::{
-        accept::{self, Limits, Options, Protocol},
+        accept::{self, ConnectionLimits, Options, Protocol},
         certificates::secret,
         endpoint::Endpoint,
         paths::Paths,
@@ -159,7 +159,7 @@ fn registered(plane: &ControlPlane) -> Recorder {
                 tls::server_config(&registrar.serving, tls::HttpVersions::Http1And2.into())
                     .unwrap(),
             ),
-            limits: Limits::default(),
+            limits: ConnectionLimits::default(),
             stats: Arc::default(),
         };
         let router = Router::new().fallback(answer);

@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use helm_guard::webhook::{
-    accept::{self, Limits, Options, Protocol},
+    accept::{self, ConnectionLimits, Options, Protocol},
     certificates,
     endpoint::Endpoint,
     tls::{self, ServingCertificate},
@@ -133,7 +133,7 @@ fn converter() -> &'static (SocketAddr, String) {
                 protocol: Protocol::Tls(
                     tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
                 ),
-                limits: Limits::default(),
+                limits: ConnectionLimits::default(),
                 stats: Arc::default(),
             };
             let convert = post(|body: Bytes| async move {

@@ -10,7 +10,7 @@ use super::{config::Config, health::Health, tasks::BackgroundTasks};
 use crate::{
     record::Recorder,
     webhook::{
-        accept::{self, Limits, Options, Protocol},
+        accept::{self, ConnectionLimits, Options, Protocol},
         admin::{self, Admin},
         registrar::Registrar,
         shutdown::Stop,
@@ -55,9 +55,9 @@ pub(super) fn listener_options(
     };
     Ok(Options {
         protocol: Protocol::Tls(tls::server_config(&registrar.serving, tls_options)?),
-        limits: Limits {
+        limits: ConnectionLimits {
             drain_delay: config.drain_delay,
-            ..Limits::default()
+            ..ConnectionLimits::default()
         },
         stats: Arc::clone(stats),
     })

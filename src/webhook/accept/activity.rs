@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Limits;
+use super::ConnectionLimits;
 
 /// Whether bytes on an idle connection mean that a request's headers have started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +52,12 @@ struct CurrentPhase {
 pub(super) struct Activity {
     state: Arc<Mutex<CurrentPhase>>,
     framing: Framing,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
 impl Activity {
     /// A new connection must send a request.
-    pub(super) fn new(framing: Framing, limits: Limits) -> Self {
+    pub(super) fn new(framing: Framing, limits: ConnectionLimits) -> Self {
         let state = CurrentPhase {
             phase: Phase::Head,
             since: Instant::now(),

@@ -5,7 +5,7 @@
 //! - A connection is *trusted* once a request on it was answered with 200. Only a client that knows a
 //!   path of the registration gets that answer, so a flood evicts only its own connections, never
 //!   those of an API server.
-//! - No peer address has more than [`Limits::untrusted_per_peer`] untrusted connections.
+//! - No peer address has more than [`ConnectionLimits::untrusted_per_peer`] untrusted connections.
 //!
 //! Start at [`Roster::join`].
 
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::{Limits, Stats, activity::Activity, count};
+use super::{ConnectionLimits, Stats, activity::Activity, count};
 
 /// Entries of closed connections that a queue may hold beyond those of open ones.
 const SLACK: usize = 16;
@@ -32,7 +32,7 @@ const SLACK: usize = 16;
 pub(super) struct Roster {
     state: Mutex<OpenConnections>,
     left: Notify,
-    limits: Limits,
+    limits: ConnectionLimits,
     stats: Arc<Stats>,
 }
 
@@ -74,7 +74,7 @@ struct Place {
 }
 
 impl Roster {
-    pub(super) fn new(limits: Limits, stats: Arc<Stats>) -> Arc<Self> {
+    pub(super) fn new(limits: ConnectionLimits, stats: Arc<Stats>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             left: Notify::new(),
@@ -263,10 +263,10 @@ mod tests {
     use super::{super::activity::Framing, *};
 
     fn roster(connections: usize, untrusted_per_peer: usize) -> Arc<Roster> {
-        let limits = Limits {
+        let limits = ConnectionLimits {
             connections,
             untrusted_per_peer,
-            ..Limits::default()
+            ..ConnectionLimits::default()
         };
         Roster::new(limits, Arc::default())
     }
@@ -282,7 +282,7 @@ mod tests {
     /// A trusted client, with or without a running request.
     fn trusted(roster: &Arc<Roster>, last: u8) -> (Member, Activity) {
         let member = join(roster, last);
-        let activity = Activity::new(Framing::Http1, Limits::default());
+        let activity = Activity::new(Framing::Http1, ConnectionLimits::default());
         member.observe(&activity);
         drop(activity.request());
         member.trust();

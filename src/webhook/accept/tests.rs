@@ -19,19 +19,19 @@ const SOON: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(600);
 
 /// Nothing times out and the drain is short.
-fn patient() -> Limits {
-    Limits {
+fn patient() -> ConnectionLimits {
+    ConnectionLimits {
         handshake_timeout: NEVER,
         header_timeout: NEVER,
         request_timeout: NEVER,
         idle_timeout: NEVER,
         drain_delay: Duration::ZERO,
         drain_timeout: NEVER,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     }
 }
 
-async fn plain(limits: Limits) -> TestServer {
+async fn plain(limits: ConnectionLimits) -> TestServer {
     start(Protocol::Plain, limits).await
 }
 
@@ -73,7 +73,7 @@ async fn http2_is_used_if_the_client_offers_it() {
 #[case::on_a_used_connection("/ok")]
 #[tokio::test]
 async fn endless_headers_only_end_their_own_connection(#[case] before: &str) {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         header_timeout: SOON,
         ..patient()
     })
@@ -97,7 +97,7 @@ async fn endless_headers_only_end_their_own_connection(#[case] before: &str) {
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         header_timeout: SOON,
         ..patient()
     })
@@ -108,7 +108,7 @@ async fn a_connection_without_a_request_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_header_timeout() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         header_timeout: SOON,
         ..patient()
     })
@@ -123,7 +123,7 @@ async fn an_idle_connection_outlives_the_header_timeout() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_at_its_timeout() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         idle_timeout: SOON,
         ..patient()
     })
@@ -136,7 +136,7 @@ async fn an_idle_connection_is_closed_at_its_timeout() {
 
 #[tokio::test]
 async fn an_endless_body_is_answered_and_its_connection_closed() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         request_timeout: SOON,
         ..patient()
     })
@@ -176,7 +176,7 @@ async fn invalid_tls_only_ends_its_own_connection(
     #[case] handshake_timeout: Duration,
 ) {
     let (pair, serving) = issued();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         handshake_timeout,
         ..patient()
     };
@@ -194,7 +194,7 @@ async fn invalid_tls_only_ends_its_own_connection(
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_evicts_an_idle_one() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         connections: 2,
         ..patient()
     })
@@ -212,7 +212,7 @@ async fn a_connection_beyond_the_limit_evicts_an_idle_one() {
 /// A client that opens connections without requests, or requests unknown paths.
 #[tokio::test]
 async fn thousands_of_connections_do_not_block_a_request() {
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: 64,
         untrusted_per_peer: 32,
         ..patient()
@@ -252,7 +252,7 @@ async fn a_panic_only_ends_its_own_connection() {
 #[tokio::test]
 async fn the_drain_answers_requests_in_flight_and_new_ones() {
     let delay = Duration::from_secs(1);
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         drain_delay: delay,
         ..patient()
     })
@@ -294,7 +294,7 @@ async fn keep_asking(server: &TestServer, requests: usize) {
 
 #[tokio::test]
 async fn no_request_is_lost_at_the_start_of_the_drain() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         drain_delay: NEVER,
         ..patient()
     })
@@ -321,7 +321,7 @@ async fn the_drain_closes_idle_connections_at_its_end() {
 
 #[tokio::test]
 async fn the_drain_times_out() {
-    let server = plain(Limits {
+    let server = plain(ConnectionLimits {
         drain_timeout: SOON,
         ..patient()
     })
@@ -337,7 +337,7 @@ async fn the_drain_times_out() {
 #[tokio::test]
 async fn http2_connections_get_goaway_and_lose_no_request() {
     let (pair, serving) = issued();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         drain_delay: NEVER,
         ..patient()
     };

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::webhook::{
-    accept::Limits,
+    accept::ConnectionLimits,
     certificates::issue,
     endpoint::Endpoint,
     testing::{connect_tls, exchange, issued, start, tls_protocol},
@@ -19,7 +19,7 @@ fn endpoint() -> Endpoint {
 #[tokio::test]
 async fn a_new_connection_gets_the_new_certificate_and_an_old_one_stays_open() {
     let (first, serving) = issued();
-    let server = start(tls_protocol(&serving), Limits::default()).await;
+    let server = start(tls_protocol(&serving), ConnectionLimits::default()).await;
     let mut before = connect_tls(server.address, &first, "http/1.1")
         .await
         .unwrap();
@@ -56,7 +56,7 @@ async fn an_unusable_certificate_does_not_replace_the_served_one(
     #[case] days: u32,
 ) {
     let (good, serving) = issued();
-    let server = start(tls_protocol(&serving), Limits::default()).await;
+    let server = start(tls_protocol(&serving), ConnectionLimits::default()).await;
     let now = SystemTime::now();
     let mut bad = issue(&endpoint(), None, now).unwrap();
     spoil(&good, &mut bad);
@@ -75,7 +75,7 @@ async fn an_unusable_certificate_does_not_replace_the_served_one(
 async fn without_a_certificate_handshakes_fail_and_nothing_else_does() {
     let (pair, _) = issued();
     let serving = ServingCertificate::new();
-    let server = start(tls_protocol(&serving), Limits::default()).await;
+    let server = start(tls_protocol(&serving), ConnectionLimits::default()).await;
     assert!(
         connect_tls(server.address, &pair, "http/1.1")
             .await
