@@ -5,10 +5,10 @@
 //! except for its head ([`super::envelope::head`]), from which it is answered.
 //!
 //! Invariants
-//! - The memory of all bodies is within [`Limits`]; large reviews cannot use the share of small ones.
+//! - The memory of all bodies is within [`IntakeLimits`]; large reviews cannot use the share of small ones.
 //!   A body no larger than a head is always accepted: this much is held for any review, and the number
 //!   of reviews limits it.
-//! - No more reviews are evaluated concurrently than [`Limits`] allows; the others are answered from their
+//! - No more reviews are evaluated concurrently than [`IntakeLimits`] allows; the others are answered from their
 //!   heads, like those that exceed the memory budget. Only more reviews than API servers ever send are
 //!   rejected.
 //! - No body is awaited beyond the deadline, and its memory is released when its review is answered.
@@ -45,7 +45,7 @@ const KIB: usize = 1024;
 
 /// The memory limits, in bytes, and the limits of reviews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct IntakeLimits {
     /// The largest review that counts as small.
     pub small: usize,
     /// All small reviews together.
@@ -61,7 +61,7 @@ pub struct Limits {
     pub taken: usize,
 }
 
-impl Default for Limits {
+impl Default for IntakeLimits {
     /// 96 MiB in total: a fifth of the memory limit of the shipped Deployment. An evaluation needs
     /// little more than the body; two of the largest reviews fit at the same time, or a thousand of
     /// ordinary size.
@@ -80,7 +80,7 @@ impl Default for Limits {
 /// The budget for bodies.
 #[derive(Debug)]
 pub struct Intake {
-    limits: Limits,
+    limits: IntakeLimits,
     small: Semaphore,
     large: Semaphore,
     evaluated: Semaphore,
@@ -89,7 +89,7 @@ pub struct Intake {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self::new(Limits::default())
+        Self::new(IntakeLimits::default())
     }
 }
 
@@ -139,7 +139,7 @@ impl Taken<'_> {
 
 impl Intake {
     /// A budget with these limits.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: IntakeLimits) -> Self {
         Self {
             limits,
             small: Semaphore::new(limits.small_together / KIB),

@@ -99,11 +99,11 @@ async fn a_truncated_body_is_answered_in_time_and_releases_its_memory(
 
 #[tokio::test(start_paused = true)]
 async fn without_memory_only_heads_and_small_reviews_are_read() {
-    let intake = Intake::new(Limits {
+    let intake = Intake::new(IntakeLimits {
         small: MIB,
         small_together: 2 * MIB,
         large_together: 3 * MIB,
-        ..Limits::default()
+        ..IntakeLimits::default()
     });
     let large = || Body::from(review(MIB));
     let first = intake.take(large(), 3 * MIB, deadline()).await.unwrap();
@@ -121,11 +121,11 @@ async fn without_memory_only_heads_and_small_reviews_are_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_review_of_ordinary_size_needs_no_free_memory() {
-    let intake = Intake::new(Limits {
+    let intake = Intake::new(IntakeLimits {
         small: MIB,
         small_together: 0,
         large_together: 0,
-        ..Limits::default()
+        ..IntakeLimits::default()
     });
     let taken = intake.take(Body::from(review(10 * KIB)), MIB, deadline());
     let taken = taken.now_or_never().unwrap().unwrap();
@@ -137,11 +137,11 @@ async fn a_review_of_ordinary_size_needs_no_free_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_review_waits_for_free_memory() {
-    let intake = Arc::new(Intake::new(Limits {
+    let intake = Arc::new(Intake::new(IntakeLimits {
         small: KIB,
         small_together: KIB,
         large_together: 3 * MIB,
-        ..Limits::default()
+        ..IntakeLimits::default()
     }));
     let large = || Body::from(review(MIB));
     let first = intake.take(large(), 3 * MIB, deadline()).await.unwrap();
@@ -159,9 +159,9 @@ async fn a_review_waits_for_free_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_review_beyond_the_concurrency_limit_waits_and_is_answered_from_its_head() {
-    let intake = Intake::new(Limits {
+    let intake = Intake::new(IntakeLimits {
         evaluated: 2,
-        ..Limits::default()
+        ..IntakeLimits::default()
     });
     let take = || intake.take(Body::from(review(KIB)), MIB, deadline());
     let (first, _second) = (take().await.unwrap(), take().await.unwrap());
@@ -177,10 +177,10 @@ async fn a_review_beyond_the_concurrency_limit_waits_and_is_answered_from_its_he
 
 #[tokio::test(start_paused = true)]
 async fn reviews_beyond_the_total_limit_are_rejected_at_once() {
-    let intake = Intake::new(Limits {
+    let intake = Intake::new(IntakeLimits {
         evaluated: 1,
         taken: 3,
-        ..Limits::default()
+        ..IntakeLimits::default()
     });
     let take = || intake.take(Body::from(review(KIB)), MIB, deadline());
     let mut taken = Vec::new();

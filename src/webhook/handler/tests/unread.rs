@@ -1,7 +1,7 @@
 //! Requests whose review is too large, or has no memory left.
 
 use super::*;
-use crate::webhook::intake::Limits;
+use crate::webhook::intake::IntakeLimits;
 
 /// A review as Go writes it: the objects come after everything else about the request, and before
 /// `dryRun`. Its padding makes it too large to be evaluated.
@@ -199,11 +199,11 @@ async fn an_oversized_deletion_of_a_crd_is_denied() {
 
 #[tokio::test(start_paused = true)]
 async fn without_memory_a_write_is_denied_and_should_be_retried() {
-    let none = Limits {
+    let none = IntakeLimits {
         small: 0,
         small_together: 0,
         large_together: 0,
-        ..Limits::default()
+        ..IntakeLimits::default()
     };
     let bench = Setup {
         intake: Intake::new(none),
