@@ -54,7 +54,7 @@ impl Dial for Tcp {
 
 /// The answer of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct SinkResponse {
     /// The status.
     pub status: StatusCode,
     /// The time in `Retry-After`.
@@ -110,7 +110,7 @@ pub async fn post<D: Dial>(
     target: &SinkAddress,
     headers: HeaderMap,
     body: String,
-) -> Result<Answer, PostError> {
+) -> Result<SinkResponse, PostError> {
     let request = request(target, headers, body)?;
     let stream = dial
         .dial(target)
@@ -158,7 +158,7 @@ fn request(
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, PostError> {
+) -> Result<SinkResponse, PostError> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES)
         .max_headers(ANSWER_HEADERS)
@@ -172,7 +172,7 @@ async fn exchange(
         _ended = connection => answering.await,
     };
     let answer = answer.map_err(|_| PostError::Http)?;
-    Ok(Answer {
+    Ok(SinkResponse {
         status: answer.status(),
         retry_after: retry_after(answer.headers(), Timestamp::now()),
     })

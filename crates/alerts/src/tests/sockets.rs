@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     super::{
-        post::{Answer, PostError, post, trust},
+        post::{PostError, SinkResponse, post, trust},
         worker::Pace,
     },
     server::{Issued, issued, start, start_tls},
@@ -21,7 +21,7 @@ fn target(url: &str) -> SinkAddress {
     SinkAddress::parse(url).unwrap()
 }
 
-async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<Answer, PostError> {
+async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<SinkResponse, PostError> {
     post(&Tcp, trust, &target(url), HeaderMap::new(), "{}".to_owned()).await
 }
 
