@@ -119,12 +119,12 @@ fn scene(answers: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Scene {
 }
 
 /// The content of a Secret, given its name and the number of reads.
-type Answer = dyn Fn(&str, usize) -> Option<Value> + Send + Sync;
+type SecretAnswer = dyn Fn(&str, usize) -> Option<Value> + Send + Sync;
 
 /// A fake source of Secrets.
 #[derive(Clone)]
 struct Secrets {
-    answer: Arc<Answer>,
+    answer: Arc<SecretAnswer>,
     asked: Arc<AtomicUsize>,
 }
 
