@@ -122,12 +122,12 @@ impl Drop for InFlight {
 }
 
 /// An answer's body, which ends its request when it has been sent or dropped.
-pub(super) struct Answer {
+pub(super) struct TrackedBody {
     pub(super) body: Body,
     pub(super) _request: InFlight,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

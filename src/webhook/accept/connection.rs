@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Options, Peer, Stages,
-    activity::{Activity, Answer, Framing, Noticed},
+    activity::{Activity, Framing, Noticed, TrackedBody},
     count,
     roster::Member,
 };
@@ -187,7 +187,7 @@ fn service(
             if drain.is_cancelled() {
                 close_after(&mut response, version);
             }
-            Ok(response.map(|body| Answer {
+            Ok(response.map(|body| TrackedBody {
                 body,
                 _request: in_flight,
             }))
@@ -196,7 +196,7 @@ fn service(
 }
 
 type ServiceFuture =
-    std::pin::Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+    std::pin::Pin<Box<dyn Future<Output = Result<Response<TrackedBody>, Infallible>> + Send>>;
 
 /// HTTP/2 has no such header; there the connection gets GOAWAY.
 fn close_after(response: &mut Response<Body>, version: Version) {
