@@ -6,7 +6,7 @@
 //!   plain 400 (`k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go`).
 //! - Every value in it went through [`helm_guard_core::compare::redact`] when the verdict was made.
 //!
-//! Start at [`Answer::to_json`].
+//! Start at [`AnswerContents::to_json`].
 
 mod contents;
 mod denial;
@@ -24,7 +24,7 @@ use helm_guard_core::{
 };
 use serde::Serialize;
 
-pub use self::contents::Answer;
+pub use self::contents::AnswerContents;
 use self::{
     denial::{MESSAGE_BYTES, denial},
     phrases::{numbers, values},
@@ -89,7 +89,7 @@ struct Cause {
     field: String,
 }
 
-impl Answer<'_> {
+impl AnswerContents<'_> {
     /// The body of the answer.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Review {
@@ -222,7 +222,7 @@ impl Answer<'_> {
     }
 }
 
-impl Answer<'_> {
+impl AnswerContents<'_> {
     /// The full record of a break-glass change: if it could not be persisted, only this and the
     /// audit line exist.
     fn emergency_annotations(&self) -> Vec<(&'static str, String)> {

@@ -6,7 +6,7 @@ use crate::record::Emergency;
 
 /// All that an answer is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct AnswerContents<'a> {
     /// The decision.
     pub decided: Decided<'a>,
     /// The emergency hint.

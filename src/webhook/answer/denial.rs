@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use helm_guard_core::{guard::Reason, policy::EmergencyHint, text::cut};
 
-use super::{contents::Answer, violation};
+use super::{contents::AnswerContents, violation};
 
 /// The longest message, in bytes. The API server sets no limit of its own, but terminals and CI
 /// logs are read by people.
@@ -16,7 +16,7 @@ pub(super) const MESSAGE_BYTES: usize = 6 * 1024;
 ///
 /// It starts with a line break, so that the object starts a line of its own below what kubectl
 /// prints in front.
-pub(super) fn denial(answer: &Answer<'_>) -> String {
+pub(super) fn denial(answer: &AnswerContents<'_>) -> String {
     let mut text = String::new();
     for line in violation::lines(answer) {
         text.push('\n');
@@ -58,7 +58,7 @@ pub(super) fn denial(answer: &Answer<'_>) -> String {
 }
 
 /// What the account of a hook would need, if a ServiceAccount violates a pending release.
-fn hook(answer: &Answer<'_>) -> String {
+fn hook(answer: &AnswerContents<'_>) -> String {
     let verdict = &answer.decided.verdict;
     let is_object = matches!(
         verdict.reason,

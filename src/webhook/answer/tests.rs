@@ -111,7 +111,7 @@ impl Case {
             exemption: self.exemption.map(Arc::from),
             ..helm_guard_core::guard::Verdict::with_findings(self.reason, self.findings.clone())
         };
-        let answer = Answer {
+        let answer = AnswerContents {
             decided: Decided {
                 request: &request,
                 object: Some(&self.object),

@@ -6,7 +6,7 @@ use helm_guard_core::{
 };
 
 use super::{
-    contents::Answer,
+    contents::AnswerContents,
     phrases::{called, release, values},
     release_infrastructure,
 };
@@ -16,7 +16,7 @@ use super::{
 const FIELDS_LISTED: usize = 16;
 
 /// The violation and the remedy, a line each.
-pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
+pub(super) fn lines(answer: &AnswerContents<'_>) -> Vec<String> {
     if let Some(lines) = release_infrastructure::lines(&answer.decided) {
         return lines;
     }
@@ -56,7 +56,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
 }
 
 /// Why an unread request is denied, and what to do instead.
-fn unevaluated(answer: &Answer<'_>, unread: Unread) -> Vec<String> {
+fn unevaluated(answer: &AnswerContents<'_>, unread: Unread) -> Vec<String> {
     let (why, instead) = match unread {
         Unread::TooLarge { size, limit } => (
             format!(
@@ -106,7 +106,7 @@ fn mebibytes(bytes: u64) -> String {
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-fn headline(answer: &Answer<'_>, finding: &Finding) -> String {
+fn headline(answer: &AnswerContents<'_>, finding: &Finding) -> String {
     let object = answer
         .decided
         .object
@@ -128,7 +128,7 @@ fn field(change: &Change) -> String {
     format!("  {}: {}", change.path, values(change))
 }
 
-fn emergency_hint(answer: &Answer<'_>, finding: &Finding) -> String {
+fn emergency_hint(answer: &AnswerContents<'_>, finding: &Finding) -> String {
     let (release, namespace) = (&finding.release.name, &finding.release.namespace);
     if answer.decided.verdict.reason == Reason::ObjectDeleted {
         format!(

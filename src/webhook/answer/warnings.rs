@@ -7,7 +7,7 @@ use helm_guard_core::{
 };
 
 use super::{
-    contents::Answer,
+    contents::AnswerContents,
     phrases::{called, changing_hands},
     violation,
 };
@@ -19,7 +19,7 @@ const WARNING_CHARS: usize = 256;
 const WARNINGS_CHARS: usize = 4096;
 
 /// The warnings of a decision, if any.
-pub(super) fn warnings(answer: &Answer<'_>) -> Vec<String> {
+pub(super) fn warnings(answer: &AnswerContents<'_>) -> Vec<String> {
     let lines = match answer.decided.decision {
         Decision::Allow if answer.decided.verdict.reason == Reason::OwnershipTaken => {
             changing_hands(&answer.decided).collect()
@@ -46,7 +46,7 @@ pub(super) fn warnings(answer: &Answer<'_>) -> Vec<String> {
         .collect()
 }
 
-fn break_glass(answer: &Answer<'_>) -> String {
+fn break_glass(answer: &AnswerContents<'_>) -> String {
     let who = &answer.decided.request.user_info.username;
     let Some(emergency) = answer.emergency else {
         return format!(
@@ -73,7 +73,7 @@ fn break_glass(answer: &Answer<'_>) -> String {
 /// Server-side apply does not take a field from another manager unless it is forced to, so `helm
 /// upgrade` and `helm rollback` stop with a conflict. Only for the first such release: there is rarely a
 /// second.
-fn conflict(answer: &Answer<'_>) -> Option<String> {
+fn conflict(answer: &AnswerContents<'_>) -> Option<String> {
     let mut findings = answer.decided.verdict.findings.iter();
     let finding = findings.find(|finding| {
         finding.apply_method == ApplyMethod::ServerSide && !finding.changes.is_empty()
@@ -85,14 +85,14 @@ fn conflict(answer: &Answer<'_>) -> Option<String> {
     ))
 }
 
-fn indeterminate(answer: &Answer<'_>) -> String {
+fn indeterminate(answer: &AnswerContents<'_>) -> String {
     let (object, why) = doubt(answer);
     let reason = answer.decided.verdict.reason;
     format!("{object} is allowed without evaluation: {why} ({reason})")
 }
 
 /// The error for a namespace that fails closed: the API server quotes it in its denial.
-pub(super) fn undecided(answer: &Answer<'_>) -> String {
+pub(super) fn undecided(answer: &AnswerContents<'_>) -> String {
     let (object, why) = doubt(answer);
     let reason = answer.decided.verdict.reason;
     let namespace = &answer.decided.request.namespace;
@@ -103,7 +103,7 @@ pub(super) fn undecided(answer: &Answer<'_>) -> String {
 }
 
 /// The object, and why the verdict is indeterminate.
-fn doubt(answer: &Answer<'_>) -> (String, &'static str) {
+fn doubt(answer: &AnswerContents<'_>) -> (String, &'static str) {
     let why = match answer.decided.verdict.reason {
         Reason::VersionDiffers => "the release declares it in another API version",
         Reason::RecordUnreadable => "the release record that declares it cannot be read",

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     review::{Entry, Sources},
     webhook::{
-        answer::{Answer, event_notes},
+        answer::{AnswerContents, event_notes},
         envelope::EnvelopeError,
         intake::Taken,
     },
@@ -42,7 +42,7 @@ pub(super) async fn answer<S: Sources>(
         .record(&decided, emergency.as_ref(), started.elapsed())
         .await;
     announce(webhook, &decided);
-    let answer = Answer {
+    let answer = AnswerContents {
         decided,
         emergency_hint: review.policy.emergency_hint(),
         refusal: review.break_glass.refusal(),
