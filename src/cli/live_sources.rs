@@ -6,7 +6,7 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, UserInfo, Witness,
         records::DeletionTarget,
     },
     helm::{
@@ -230,7 +230,11 @@ impl NamespaceSource for LiveSources {
 }
 
 impl AccessSource for LiveSources {
-    async fn may_write_records(&self, claim: &Claim, user: &User<'_>) -> Result<bool, SourceError> {
+    async fn may_write_records(
+        &self,
+        claim: &Claim,
+        user: &UserInfo<'_>,
+    ) -> Result<bool, SourceError> {
         let question = RecordWriter {
             user: user.username.clone().into_owned(),
             groups: user.groups.iter().map(ToString::to_string).collect(),

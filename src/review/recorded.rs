@@ -7,7 +7,7 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, UserInfo, Witness,
         records::DeletionTarget,
     },
     helm::{ReleaseName, lifecycle::Status},
@@ -149,7 +149,7 @@ impl AccessSource for RecordedSources {
     async fn may_write_records(
         &self,
         _claim: &Claim,
-        _user: &User<'_>,
+        _user: &UserInfo<'_>,
     ) -> Result<bool, SourceError> {
         Err("no cluster is available".into())
     }

@@ -12,7 +12,7 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     compare::schema::crd::CrdShape,
     guard::{
-        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, User, Witness,
+        Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, UserInfo, Witness,
         records::{AffectedRelease, DeletionTarget},
     },
     helm::{ReleaseName, lifecycle::Status, storage::Driver},
@@ -181,7 +181,7 @@ pub trait AccessSource {
     fn may_write_records(
         &self,
         claim: &Claim,
-        user: &User<'_>,
+        user: &UserInfo<'_>,
     ) -> impl Future<Output = Result<bool, SourceError>> + Send;
 }
 

@@ -17,7 +17,7 @@ use helm_guard_core::{
     guard::{
         Claim, ConversionTargets, Knowledge, ObjectRef, Operation, Parts, Question, Raw, Request,
         VerdictOutcome, judge, owners,
-        request::{Kind, Resource, User},
+        request::{Kind, Resource, UserInfo},
         screen,
     },
     helm::{
@@ -260,7 +260,7 @@ impl Replica {
             name: name(object).into(),
             namespace: NAMESPACE.into(),
             operation,
-            user_info: User::default(),
+            user_info: UserInfo::default(),
             object: new.as_deref().map(raw),
             old_object: Some(raw(&old)),
             dry_run: false,

@@ -35,7 +35,7 @@ pub use judge::judge;
 pub use own::{KnownBy, Own};
 pub use question::{ConversionTargets, Knowledge, Question};
 pub use reach::{Owner, Reach};
-pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, User};
+pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, UserInfo};
 pub use subject::{
     Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,
     subject,

@@ -10,7 +10,7 @@ use std::{borrow::Cow, str};
 
 use helm_guard_core::{
     compare::json_scan::{plain_end, value_end, value_end_beside},
-    guard::{Kind, Operation, Options, Parts, Raw, Request, Resource, User},
+    guard::{Kind, Operation, Options, Parts, Raw, Request, Resource, UserInfo},
 };
 
 use super::{API_VERSION, KIND};
@@ -116,7 +116,7 @@ fn resource<'a>(cursor: &mut Cursor<'a>) -> Option<Resource<'a>> {
     })
 }
 
-fn user<'a>(cursor: &mut Cursor<'a>) -> Option<User<'a>> {
+fn user<'a>(cursor: &mut Cursor<'a>) -> Option<UserInfo<'a>> {
     let (mut username, mut groups, mut extra) = (None, None, None);
     cursor.members(|name, cursor| match name {
         "username" => set(&mut username, cursor.text()?),
@@ -125,7 +125,7 @@ fn user<'a>(cursor: &mut Cursor<'a>) -> Option<User<'a>> {
         _ => cursor.value().map(drop),
     })?;
     let (extra, _) = extra.unwrap_or_default();
-    Some(User {
+    Some(UserInfo {
         username: username.unwrap_or_default(),
         groups: groups.unwrap_or_default(),
         extra,

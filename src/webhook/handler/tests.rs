@@ -27,7 +27,7 @@ use helm_guard_core::{
     compare::{redact::Redactor, schema::crd::CrdShape},
     guard::{
         Claim, Claimant, ObjectRef, Own, Reach, RecordsAt, Resource, RevisionClaim, RevisionObject,
-        Sighting, Trusts, User, Witness,
+        Sighting, Trusts, UserInfo, Witness,
         records::{AffectedRelease, DeletionTarget},
     },
     helm::{

@@ -121,7 +121,7 @@ impl fmt::Debug for Raw<'_> {
 
 /// Who asks, after impersonation.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct User<'a> {
+pub struct UserInfo<'a> {
     /// User name: `system:serviceaccount:ops:emergency-ops`.
     #[serde(borrow, default)]
     pub username: Cow<'a, str>,
@@ -133,7 +133,7 @@ pub struct User<'a> {
     pub extra: Option<Raw<'a>>,
 }
 
-impl User<'_> {
+impl UserInfo<'_> {
     /// The identity that a policy matches on.
     pub fn identity(&self) -> UserIdentity<'_> {
         UserIdentity {
@@ -231,7 +231,7 @@ pub struct Request<'a> {
     pub operation: Operation,
     /// Who asks.
     #[serde(borrow, default)]
-    pub user_info: User<'a>,
+    pub user_info: UserInfo<'a>,
     /// The object after the request; null on DELETE.
     #[serde(borrow, default)]
     pub object: Option<Raw<'a>>,
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_policy_sees_user_and_groups() {
         let text = r#"{"username":"alice","groups":["ops","dev"]}"#;
-        let user: User<'_> = serde_json::from_str(text).unwrap();
+        let user: UserInfo<'_> = serde_json::from_str(text).unwrap();
         let identity = user.identity();
         assert_eq!(
             (identity.user, identity.groups),
@@ -321,7 +321,7 @@ mod tests {
     fn a_user_has_the_id_of_their_token() {
         let id = |extra: &str| {
             let text = format!(r#"{{"username":"alice","extra":{extra}}}"#);
-            let user: User<'_> = serde_json::from_str(&text).unwrap();
+            let user: UserInfo<'_> = serde_json::from_str(&text).unwrap();
             user.credential_id()
         };
         let token = r#"{"authentication.kubernetes.io/credential-id":["JTI=7"],"a":["b"]}"#;

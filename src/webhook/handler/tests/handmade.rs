@@ -295,7 +295,7 @@ impl AccessSource for Handmade {
     async fn may_write_records(
         &self,
         claim: &Claim,
-        _user: &User<'_>,
+        _user: &UserInfo<'_>,
     ) -> Result<bool, SourceError> {
         if let Some(namespaces) = self.takeover.writes_in {
             return Ok(namespaces.contains(&&*claim.records.namespace));
