@@ -114,7 +114,7 @@ struct Line<'a> {
     exemption: Option<&'a str>,
     mode: &'static str,
     operation: &'static str,
-    user: User<'a>,
+    user: AuditUser<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field_manager: Option<&'a str>,
     object: Object<'a>,
@@ -141,7 +141,7 @@ struct EmergencyLine<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct User<'a> {
+struct AuditUser<'a> {
     name: &'a str,
     groups: &'a [std::borrow::Cow<'a, str>],
     /// The token of an emergency identity.
@@ -323,7 +323,7 @@ fn line<'a>(
         exemption: decided.verdict.exemption.as_deref(),
         mode: decided.mode.as_str(),
         operation: request.operation.as_str(),
-        user: User {
+        user: AuditUser {
             name: &request.user_info.username,
             groups: &request.user_info.groups,
             credential_id: (decided.verdict.reason == Reason::EmergencyIdentity)
