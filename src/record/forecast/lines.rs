@@ -44,7 +44,7 @@ struct Line {
     #[serde(default)]
     reason: String,
     operation: String,
-    user: User,
+    user: LineUser,
     #[serde(default)]
     field_manager: String,
     object: Object,
@@ -52,7 +52,7 @@ struct Line {
 }
 
 #[derive(Deserialize)]
-struct User {
+struct LineUser {
     name: String,
 }
 
