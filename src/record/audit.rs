@@ -117,7 +117,7 @@ struct Line<'a> {
     user: AuditUser<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field_manager: Option<&'a str>,
-    object: Object<'a>,
+    object: AuditObject<'a>,
     releases: Vec<Release<'a>>,
     #[serde(flatten)]
     change: Option<&'a RedactedPatch>,
@@ -151,7 +151,7 @@ struct AuditUser<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Object<'a> {
+struct AuditObject<'a> {
     group: &'a str,
     kind: &'a str,
     namespace: &'a str,
@@ -291,14 +291,14 @@ fn line<'a>(
 ) -> Line<'a> {
     let request = decided.request;
     let object = match decided.object {
-        Some(object) => Object {
+        Some(object) => AuditObject {
             group: object.group,
             kind: object.kind,
             namespace: object.namespace,
             name: &object.name,
             subresource: &request.sub_resource,
         },
-        None => Object {
+        None => AuditObject {
             group: &request.kind.group,
             kind: &request.kind.kind,
             namespace: &request.namespace,
