@@ -47,7 +47,7 @@ struct Line {
     user: LineUser,
     #[serde(default)]
     field_manager: String,
-    object: Object,
+    object: LineObject,
     releases: Vec<Release>,
 }
 
@@ -57,7 +57,7 @@ struct LineUser {
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct LineObject {
     group: String,
     kind: String,
     name: String,
