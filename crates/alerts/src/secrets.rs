@@ -66,7 +66,7 @@ impl SecretValues {
 
 /// Parsed here: for a typed object that does not parse, the client library may log the whole text.
 #[derive(Deserialize)]
-struct Object {
+struct SecretContent {
     #[serde(rename = "type")]
     secret_type: Option<String>,
     #[serde(default)]
@@ -79,7 +79,7 @@ pub(super) async fn read<'k>(
     keys: impl Iterator<Item = &'k SecretKey>,
 ) -> Result<SecretValues, SecretError> {
     let mut values = SecretValues::default();
-    let mut objects: BTreeMap<&str, Object> = BTreeMap::new();
+    let mut objects: BTreeMap<&str, SecretContent> = BTreeMap::new();
     for key in keys {
         if !objects.contains_key(key.name.as_str()) {
             objects.insert(&key.name, object(source, &key.name).await?);
@@ -92,12 +92,12 @@ pub(super) async fn read<'k>(
     Ok(values)
 }
 
-async fn object(source: &impl SecretSource, name: &str) -> Result<Object, SecretError> {
+async fn object(source: &impl SecretSource, name: &str) -> Result<SecretContent, SecretError> {
     let text = source.get(name).await.map_err(|source| SecretError::Get {
         name: name.to_owned(),
         source,
     })?;
-    let object: Object =
+    let object: SecretContent =
         serde_json::from_str(&text).map_err(|_quotes| SecretError::Object(name.to_owned()))?;
     match object.secret_type.as_deref() {
         None | Some(OPAQUE) => Ok(object),
