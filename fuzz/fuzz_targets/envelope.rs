@@ -5,13 +5,16 @@
 
 use std::sync::{Arc, LazyLock};
 
-use helm_guard_core::{compare::{redact::Redactor, schema::builtin::builtin}, guard::{
-        Claim, ConversionTargets, RevisionObject, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt, Request,
-        RevisionClaim, Subject, judge, owners, screen, subject,
-    }, helm::{
-        ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver,
-    }, policy::{Labels, Policy, license::Facts}};
 use helm_guard::webhook::envelope::{self, EnvelopeError};
+use helm_guard_core::{
+    compare::{redact::Redactor, schema::builtin::builtin},
+    guard::{
+        Claim, ConversionTargets, Knowledge, Operation, Question, Raw, Reach, Reason, RecordsAt,
+        Request, RequestSubject, RevisionClaim, RevisionObject, judge, owners, screen, subject,
+    },
+    helm::{ReleaseName, lifecycle::Phase, manifest, record::ApplyMethod, storage::Driver},
+    policy::{Labels, Policy, license::Facts},
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -158,7 +161,7 @@ fn is_judged(request: &Request<'_>) {
     if screen(request).is_some() {
         return;
     }
-    let Ok(Subject::Object(object)) = subject(request) else {
+    let Ok(RequestSubject::Object(object)) = subject(request) else {
         return;
     };
     let verdict = judge(&Question {

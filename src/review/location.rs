@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Instant};
 
 use helm_guard_core::{
     compare::schema::builtin::builtin,
-    guard::{ObjectRef, Reason, Request, Subject, subject},
+    guard::{ObjectRef, Reason, Request, RequestSubject, subject},
 };
 
 use super::{schema::custom_resource, sources::SchemaSource, undecided::Undecided};
@@ -39,14 +39,14 @@ pub(super) async fn locate<'r, S: SchemaSource>(
     deadline: Instant,
 ) -> Result<LocatedObject<'r>, Undecided> {
     match subject(request).map_err(Undecided::because)? {
-        Subject::Object(object) => Ok(LocatedObject {
+        RequestSubject::Object(object) => Ok(LocatedObject {
             group: object.group,
             kind: Cow::Borrowed(object.kind),
             namespace: object.namespace,
             name: object.name,
             replicas_path: Vec::new(),
         }),
-        Subject::ScaleOf {
+        RequestSubject::ScaleOf {
             group,
             resource,
             namespace,

@@ -37,7 +37,7 @@ pub use question::{ConversionTargets, Knowledge, Question};
 pub use reach::{Owner, Reach};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, UserInfo};
 pub use subject::{
-    Effect, ObjectRef, Subject, effect, is_binding, is_dry_run_eviction, owner, owners, screen,
-    subject,
+    Effect, ObjectRef, RequestSubject, effect, is_binding, is_dry_run_eviction, owner, owners,
+    screen, subject,
 };
 pub use verdict::{Change, Confidence, Finding, Reason, Verdict, VerdictOutcome};

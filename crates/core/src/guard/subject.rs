@@ -10,7 +10,7 @@ use crate::{compare::dig, helm::ReleaseName, names};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject<'r> {
+pub enum RequestSubject<'r> {
     /// The object in the request.
     Object(ObjectRef<'r>),
     /// The parent of a Scale object: its resource is known, its kind must be looked up.
@@ -112,7 +112,7 @@ pub fn screen(request: &Request<'_>) -> Option<Reason> {
 ///
 /// # Errors
 /// [`Reason::ObjectUnreadable`] when the request names no object and carries none that does.
-pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
+pub fn subject<'r>(request: &'r Request<'_>) -> Result<RequestSubject<'r>, Reason> {
     let name = name(request).ok_or(Reason::ObjectUnreadable)?;
     // The API server puts the name of a Namespace into `namespace` too, though it is
     // cluster-scoped (apiserver's RequestInfo).
@@ -123,7 +123,7 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
         &*request.namespace
     };
     if request.sub_resource == "scale" {
-        return Ok(Subject::ScaleOf {
+        return Ok(RequestSubject::ScaleOf {
             group: &request.resource.group,
             resource: &request.resource.resource,
             namespace,
@@ -135,7 +135,7 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<Subject<'r>, Reason> {
     } else {
         (&*request.kind.group, &*request.kind.kind)
     };
-    Ok(Subject::Object(ObjectRef {
+    Ok(RequestSubject::Object(ObjectRef {
         group,
         kind,
         namespace,
@@ -332,7 +332,7 @@ mod tests {
                 "kind":{{"group":"apps","kind":"Deployment"}},{parts}}}"#
         );
         let expected = expected.map(|name| {
-            Subject::Object(ObjectRef {
+            RequestSubject::Object(ObjectRef {
                 group: "apps",
                 kind: "Deployment",
                 namespace: "shop",
@@ -360,7 +360,7 @@ mod tests {
         })
         .to_string();
         let request = request(&text);
-        let Ok(Subject::Object(object)) = subject(&request) else {
+        let Ok(RequestSubject::Object(object)) = subject(&request) else {
             panic!("the request is about an object");
         };
         assert_eq!(object.namespace, expected);
@@ -371,7 +371,7 @@ mod tests {
         let text = r#"{"uid":"1","operation":"UPDATE","subResource":"scale","name":"web",
             "namespace":"shop","kind":{"group":"autoscaling","kind":"Scale"},
             "resource":{"group":"apps","resource":"deployments"}}"#;
-        let expected = Subject::ScaleOf {
+        let expected = RequestSubject::ScaleOf {
             group: "apps",
             resource: "deployments",
             namespace: "shop",
@@ -396,7 +396,7 @@ mod tests {
             "object": {"metadata": {"name": "web"}},
         })
         .to_string();
-        let expected = Subject::Object(ObjectRef {
+        let expected = RequestSubject::Object(ObjectRef {
             group: "",
             kind: "Pod",
             namespace: "shop",

@@ -582,7 +582,7 @@ fn each_object_of_a_deleted_collection_is_found_by_its_old_object() {
     review["name"] = json!("");
     let text = review.to_string();
     let request: Request<'_> = serde_json::from_str(&text).unwrap();
-    let Ok(crate::guard::Subject::Object(object)) = subject(&request) else {
+    let Ok(crate::guard::RequestSubject::Object(object)) = subject(&request) else {
         panic!("the request is about an object");
     };
     assert_eq!((object.name.as_ref(), object.namespace), ("web", "shop"));
@@ -597,7 +597,7 @@ fn a_namespace_is_cluster_scoped_though_its_request_names_it_as_its_namespace() 
     })
     .to_string();
     let request: Request<'_> = serde_json::from_str(&text).unwrap();
-    let Ok(crate::guard::Subject::Object(object)) = subject(&request) else {
+    let Ok(crate::guard::RequestSubject::Object(object)) = subject(&request) else {
         panic!("the request is about an object");
     };
     assert_eq!((object.name.as_ref(), object.namespace), ("shop", ""));
