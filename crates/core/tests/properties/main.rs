@@ -12,7 +12,7 @@ use helm_guard_core::compare::{
     Agreement, Comparison, Declared, Json, Violation, compare,
     path::{FieldPath, Step},
 };
-use model::{Subject, Ty, declared, subjects};
+use model::{KindUnderTest, Ty, declared, subjects};
 use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner},
@@ -32,7 +32,7 @@ const REGRESSIONS: &str = concat!(
 type PropertyResult = Result<(), TestCaseError>;
 
 /// Checks a property on objects of every kind.
-fn for_all(property: impl Fn(&Subject, &Value, u64) -> PropertyResult) {
+fn for_all(property: impl Fn(&KindUnderTest, &Value, u64) -> PropertyResult) {
     for subject in subjects() {
         let mut config = Config {
             failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
@@ -70,7 +70,7 @@ impl From<&Violation<'_>> for Found {
     }
 }
 
-impl Subject {
+impl KindUnderTest {
     fn judge(&self, declared: &Value, old: &Value, new: &Value) -> Vec<Found> {
         let declared = declared.to_string();
         let declared = Json::of(&declared);
@@ -314,7 +314,7 @@ const MAPS: [&str; 6] = [
 
 /// Something is lost with the value of this name: a scalar, an object (empty, it still stands there), or
 /// an empty list where one is kept. Of a custom resource, zero values and empty maps say nothing.
-fn says_something(subject: &Subject, ty: &Ty, (name, value): (&str, &Value)) -> bool {
+fn says_something(subject: &KindUnderTest, ty: &Ty, (name, value): (&str, &Value)) -> bool {
     use helm_guard_core::compare::rules::EmptyListPolicy;
     let is_custom = subject.empties == EmptyListPolicy::Kept;
     match value {

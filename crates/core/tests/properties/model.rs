@@ -43,7 +43,7 @@ pub struct Key {
 }
 
 /// A kind under test.
-pub struct Subject {
+pub struct KindUnderTest {
     pub name: &'static str,
     pub ty: Ty,
     pub shape: Shape<'static>,
@@ -387,8 +387,8 @@ static GATEWAY: LazyLock<CrdShape> = LazyLock::new(|| {
 });
 
 /// Every kind under test.
-pub fn subjects() -> Vec<Subject> {
-    let known = |name, group, version, kind, ty| Subject {
+pub fn subjects() -> Vec<KindUnderTest> {
+    let known = |name, group, version, kind, ty| KindUnderTest {
         name,
         ty,
         shape: builtin().lookup(group, version, kind).unwrap(),
@@ -416,13 +416,13 @@ pub fn subjects() -> Vec<Subject> {
             "NetworkPolicy",
             network_policy(),
         ),
-        Subject {
+        KindUnderTest {
             name: "custom resource",
             ty: gateway(),
             shape: GATEWAY.shape("v1").unwrap(),
             empties: EmptyListPolicy::Kept,
         },
-        Subject {
+        KindUnderTest {
             name: "custom resource without a schema",
             ty: gateway().unknown(),
             shape: Shape::plain(),
