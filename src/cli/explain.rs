@@ -94,7 +94,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         let resource = KnownResource::find(&cluster.client, kind).await?;
         let given = args.namespace.as_deref();
         let given = given.unwrap_or_else(|| cluster.client.default_namespace());
-        let subject = Subject {
+        let subject = ExplainedObject {
             namespace: resource.namespace(given),
             name,
             resource: &resource,
@@ -109,7 +109,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-struct Subject<'a> {
+struct ExplainedObject<'a> {
     resource: &'a KnownResource,
     namespace: &'a str,
     name: &'a str,
@@ -117,10 +117,10 @@ struct Subject<'a> {
 
 async fn explain(
     cluster: &Cluster,
-    subject: &Subject<'_>,
+    subject: &ExplainedObject<'_>,
     path: Option<&FieldPath>,
 ) -> anyhow::Result<Explanation> {
-    let Subject {
+    let ExplainedObject {
         resource,
         namespace,
         name,
@@ -265,8 +265,8 @@ fn shown(
 }
 
 /// The review that the API server would send for the change, for a user without exemptions.
-fn review(subject: &Subject<'_>, live: &Value, changed: Option<&Value>) -> Value {
-    let Subject {
+fn review(subject: &ExplainedObject<'_>, live: &Value, changed: Option<&Value>) -> Value {
+    let ExplainedObject {
         resource,
         namespace,
         name,
