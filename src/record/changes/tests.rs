@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[derive(Default)]
-struct Store {
+struct StoredChanges {
     stored: Vec<Value>,
     /// Other records, which are only counted.
     others: usize,
@@ -20,7 +20,7 @@ struct Store {
     refuse: Option<(u16, Value)>,
 }
 
-fn changes(store: &Arc<Mutex<Store>>) -> Changes {
+fn changes(store: &Arc<Mutex<StoredChanges>>) -> Changes {
     let store = Arc::clone(store);
     let service = tower::service_fn(move |request: Request<Body>| {
         let store = Arc::clone(&store);
@@ -35,7 +35,7 @@ fn changes(store: &Arc<Mutex<Store>>) -> Changes {
     Changes::new(Client::new(service, "default"), Arc::default())
 }
 
-fn answer(store: &mut Store, parts: &http::request::Parts, body: &[u8]) -> (u16, Value) {
+fn answer(store: &mut StoredChanges, parts: &http::request::Parts, body: &[u8]) -> (u16, Value) {
     if let Some(refusal) = &store.refuse {
         return refusal.clone();
     }
@@ -150,7 +150,7 @@ async fn a_change_repeated_many_times_gets_a_new_record_each_time() {
 
 #[tokio::test]
 async fn the_name_of_another_change_is_not_reused() {
-    let store: Arc<Mutex<Store>> = Arc::default();
+    let store: Arc<Mutex<StoredChanges>> = Arc::default();
     let name = retried::names(&spec("u-1")).next().unwrap();
     let squatter = document(to_another_value("u-9"), &name);
     store
@@ -163,9 +163,9 @@ async fn the_name_of_another_change_is_not_reused() {
 
 #[tokio::test]
 async fn at_most_ten_thousand_changes_are_stored() {
-    let store = Arc::new(Mutex::new(Store {
+    let store = Arc::new(Mutex::new(StoredChanges {
         others: ChangeLimits::default().in_cluster - 1,
-        ..Store::default()
+        ..StoredChanges::default()
     }));
     let changes = changes(&store);
     changes.store(&spec("u-1"), soon()).await.unwrap();
@@ -195,7 +195,7 @@ async fn no_identity_or_namespace_uses_up_the_limit_of_all(
     #[case] namespace: &str,
     #[case] full: Option<(Scope, usize)>,
 ) {
-    let store: Arc<Mutex<Store>> = Arc::default();
+    let store: Arc<Mutex<StoredChanges>> = Arc::default();
     let changes = changes(&store).within(ChangeLimits {
         in_cluster: 100,
         in_namespace: 4,
@@ -224,9 +224,9 @@ async fn the_reason_for_a_failed_write_is_reported(
     #[case] details: Value,
     #[case] says: &str,
 ) {
-    let store = Arc::new(Mutex::new(Store {
+    let store = Arc::new(Mutex::new(StoredChanges {
         refuse: Some((code, status(code, reason, &details))),
-        ..Store::default()
+        ..StoredChanges::default()
     }));
     let error = changes(&store)
         .store(&spec("u-1"), soon())
