@@ -106,7 +106,7 @@ impl Releases {
     /// An empty index and the worker that fills it.
     pub fn new(clients: impl Into<Clients>, config: &Config) -> (Self, Worker) {
         let (messages, receiver) = mpsc::channel(QUEUE);
-        let store = Arc::new(store::Store::default());
+        let store = Arc::new(store::BodyStore::default());
         let watches = watch::scopes(&config.namespaces, &config.drivers)
             .into_iter()
             .map(|scope| Arc::new(WatchHealth::new(scope)))

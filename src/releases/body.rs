@@ -17,7 +17,7 @@ use super::{
     declared_kind::DeclaredKind,
     object_key::ObjectKey,
     pack::{PackError, Packed, PackedObject},
-    store::{ChartModels, Store},
+    store::{BodyStore, ChartModels},
 };
 
 /// Chart and times from the record; for metrics and messages.
@@ -55,7 +55,7 @@ pub struct Body {
     cost: usize,
     /// For an outline: the cost of the full body.
     full_size: Option<usize>,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
 }
 
 /// The overhead of a body and of an object in addition to the packed text, in bytes: names, tables, entries.
@@ -79,7 +79,7 @@ pub struct Parts {
 
 impl Body {
     /// Stores `parts`, and shares what other bodies in `store` have, too.
-    pub fn new(parts: Parts, store: &Arc<Store>) -> Self {
+    pub fn new(parts: Parts, store: &Arc<BodyStore>) -> Self {
         let Parts {
             release,
             about,

@@ -22,7 +22,7 @@ use super::{
     index::Index,
     key::{RecordKey, RecordVersion, StorageKey, Stored},
     reader::{ReadError, decode, stored},
-    store::Store,
+    store::BodyStore,
     view::RevisionContent,
 };
 
@@ -52,7 +52,7 @@ pub enum Added {
 pub struct Files {
     directory: Arc<Directory>,
     index: Index,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
     limits: RecordLimits,
 }
 

@@ -22,7 +22,7 @@ use super::{
     decoding::Decoding,
     key::{RecordKey, RecordVersion, StorageKey, Stored},
     lines::DOCUMENTS,
-    store::Store,
+    store::BodyStore,
 };
 use crate::cluster::{ApiFailure, Clients, hedge::Attempts};
 
@@ -89,12 +89,12 @@ pub struct Listing {
 pub struct Reader {
     clients: Clients,
     limits: RecordLimits,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
 }
 
 impl Reader {
     /// A reader.
-    pub fn new(clients: Clients, limits: RecordLimits, store: Arc<Store>) -> Self {
+    pub fn new(clients: Clients, limits: RecordLimits, store: Arc<BodyStore>) -> Self {
         Self {
             clients,
             limits,
@@ -304,7 +304,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
 pub(super) fn decode(
     payload: &[u8],
     limits: RecordLimits,
-    store: &Arc<Store>,
+    store: &Arc<BodyStore>,
     key: &RecordKey,
 ) -> Result<Body, ReadError> {
     let mut record = record::decode(payload, &limits)?;

@@ -16,12 +16,12 @@ use super::{
     lines::UNREADABLE,
     message::Message,
     reader::{ReadError, Reader},
-    store::Store,
+    store::BodyStore,
 };
 
 pub(super) struct Shared {
     pub(super) directory: Arc<Directory>,
-    pub(super) store: Arc<Store>,
+    pub(super) store: Arc<BodyStore>,
     pub(super) reader: Reader,
     pub(super) counters: Arc<Counters>,
     pub(super) progress: Progress,

@@ -38,7 +38,7 @@ const MODEL_FROM: usize = 8;
 const MODELS: usize = 32 << 20;
 
 /// The data that bodies share.
-pub struct Store {
+pub struct BodyStore {
     /// The most recently used objects.
     pub cache: Cache,
     /// Names and versions of charts, namespaces.
@@ -67,7 +67,7 @@ pub struct ChartModels {
     together: Arc<AtomicUsize>,
 }
 
-impl Default for Store {
+impl Default for BodyStore {
     fn default() -> Self {
         Self {
             cache: Cache::new(CACHE),
@@ -81,7 +81,7 @@ impl Default for Store {
     }
 }
 
-impl Store {
+impl BodyStore {
     /// Memory of declared objects, in bytes: packed ones and models.
     pub fn bytes(&self) -> usize {
         self.packed.load(Relaxed) + self.models.load(Relaxed)

@@ -12,7 +12,7 @@ use helm_guard::{
         index::{Demand, Index},
         key::{RecordKey, Stored},
         reader,
-        store::Store,
+        store::BodyStore,
         view::RevisionContent,
     },
     webhook::envelope,
@@ -31,7 +31,7 @@ use k8s_openapi::api::core::v1::Secret;
 pub struct Records {
     index: Index,
     directory: Arc<Directory>,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
     bodies: HashMap<RecordKey, Secret>,
     version: u64,
 }

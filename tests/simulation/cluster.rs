@@ -9,7 +9,7 @@ use std::{
 use helm_guard::releases::{
     body::{About, Body, Parts},
     key::{RecordKey, RecordVersion, StorageKey, Stored},
-    store::Store,
+    store::BodyStore,
 };
 use helm_guard_core::helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver};
 
@@ -137,7 +137,7 @@ pub struct Cluster {
     pub storages: [Arc<StorageKey>; RELEASES.len()],
     version: u64,
     bodies: HashMap<(usize, Manifest), Arc<Body>>,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
 }
 
 impl Cluster {

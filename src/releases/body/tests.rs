@@ -16,7 +16,7 @@ fn object(namespace: Option<&str>, name: &str, json: &str) -> DeclaredObject {
     }
 }
 
-fn body_in(store: &Arc<Store>, objects: Vec<DeclaredObject>) -> Body {
+fn body_in(store: &Arc<BodyStore>, objects: Vec<DeclaredObject>) -> Body {
     let parts = Parts {
         release: ReleaseName {
             namespace: "shop".to_owned(),
@@ -70,7 +70,7 @@ fn an_object_in_use_is_unpacked_once() {
 
 #[test]
 fn a_new_body_never_gets_cached_objects_of_an_old_one() {
-    let store = Arc::<Store>::default();
+    let store = Arc::<BodyStore>::default();
     for number in 0..100 {
         let json = number.to_string();
         let body = body_in(&store, vec![object(None, "web", &json)]);

@@ -11,7 +11,7 @@ use rstest::rstest;
 use super::{
     super::{
         body::{About, Parts},
-        store::Store,
+        store::BodyStore,
     },
     *,
 };
@@ -24,7 +24,7 @@ mod release_state;
 struct Fixture {
     index: Index,
     directory: Arc<Directory>,
-    store: Arc<Store>,
+    store: Arc<BodyStore>,
 }
 
 fn fixture() -> Fixture {
@@ -32,7 +32,7 @@ fn fixture() -> Fixture {
     Fixture {
         index: Index::new(Arc::clone(&directory)),
         directory,
-        store: Arc::new(Store::default()),
+        store: Arc::new(BodyStore::default()),
     }
 }
 
