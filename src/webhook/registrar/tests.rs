@@ -8,7 +8,7 @@ use super::{certificate::current, *};
 use crate::webhook::{
     certificates::issue,
     registration::pins::{Others, Pin},
-    testing::api::{Store, api},
+    testing::api::{FakeApiStore, api},
     tls::files::Files,
     versions::Needed,
 };
@@ -108,7 +108,7 @@ async fn until(what: impl Fn() -> bool) {
         .expect("it never came about");
 }
 
-fn registered_ca(store: &Mutex<Store>) -> Option<String> {
+fn registered_ca(store: &Mutex<FakeApiStore>) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let object = store.lock().object.clone()?;
     let Some(Value::String(encoded)) = object.pointer("/webhooks/0/clientConfig/caBundle") else {
@@ -207,7 +207,7 @@ async fn what_the_leader_before_wrote_is_no_disturbance_once_this_replica_leads(
     let needed = registrar.conversions.needed();
     register(&registrar, &leader, &needed).await;
     let written_by = "/metadata/annotations/helm-guard.dev~1written-by-version";
-    let age = |store: &Mutex<Store>| {
+    let age = |store: &Mutex<FakeApiStore>| {
         let mut object = store.lock().object.clone().unwrap();
         *object.pointer_mut(written_by).unwrap() = "0.0.1".into();
         store.lock().put(object);
@@ -332,7 +332,7 @@ async fn a_suspended_guard_removes_its_registration_and_brings_it_back_when_it_i
 
     registered.suspend(true);
     until(|| store.lock().object.is_none()).await;
-    let looks = |store: &Store| store.requests.len();
+    let looks = |store: &FakeApiStore| store.requests.len();
     let seen = looks(&store.lock());
     until(|| looks(&store.lock()) > seen + 3).await;
     assert!(store.lock().object.is_none() && !registered.is_registered());
@@ -394,7 +394,7 @@ async fn the_start_waits_for_an_api_server_that_cannot_answer_yet() {
     assert_eq!(Some(begun.unwrap().chain), shared_chain(&store));
 }
 
-fn shared_chain(store: &Mutex<Store>) -> Option<String> {
+fn shared_chain(store: &Mutex<FakeApiStore>) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let object = store.lock().object.clone()?;
     let encoded = object["data"]["tls.crt"].as_str()?;

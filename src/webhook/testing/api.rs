@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// The action of another replica.
-pub(crate) type Meanwhile = Box<dyn FnOnce(&mut Store) + Send>;
+pub(crate) type Meanwhile = Box<dyn FnOnce(&mut FakeApiStore) + Send>;
 
 /// The stored object, and its history.
 #[derive(Default)]
-pub(crate) struct Store {
+pub(crate) struct FakeApiStore {
     pub(crate) object: Option<Value>,
     version: u64,
     /// Methods and paths, in order.
@@ -31,7 +31,7 @@ pub(crate) struct Store {
     pub(crate) refuse: Option<u16>,
 }
 
-impl Store {
+impl FakeApiStore {
     /// Stores it under the next resource version.
     pub(crate) fn put(&mut self, mut object: Value) -> Value {
         self.version += 1;
@@ -87,13 +87,13 @@ fn refusal(code: u16) -> (u16, Value) {
 }
 
 /// A client to a new store.
-pub(crate) fn api() -> (Client, Arc<Mutex<Store>>) {
-    let store = Arc::new(Mutex::new(Store::default()));
+pub(crate) fn api() -> (Client, Arc<Mutex<FakeApiStore>>) {
+    let store = Arc::new(Mutex::new(FakeApiStore::default()));
     (client_unless(&store, Arc::default()), store)
 }
 
 /// A client that gets an error from everything while `cut_off` is set.
-pub(crate) fn client_unless(store: &Arc<Mutex<Store>>, cut_off: Arc<AtomicBool>) -> Client {
+pub(crate) fn client_unless(store: &Arc<Mutex<FakeApiStore>>, cut_off: Arc<AtomicBool>) -> Client {
     let serving = Arc::clone(store);
     let service = tower::service_fn(move |request: Request<Body>| {
         let (store, cut_off) = (Arc::clone(&serving), Arc::clone(&cut_off));
