@@ -51,7 +51,7 @@ pub enum Severity {
 
 /// Whether the alert is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum AlertStatus {
     /// Active.
     Firing,
     /// Resolved.
@@ -64,7 +64,7 @@ pub struct Alert {
     /// The kind of event.
     pub kind: AlertKind,
     /// Whether it is active or resolved.
-    pub status: Status,
+    pub status: AlertStatus,
     /// Identifies the incident: a [`AlertKind::Settled`] alert resolves the earlier alerts with the same key.
     pub key: String,
     /// A one-sentence summary.
@@ -159,7 +159,7 @@ impl Alert {
         }
         summary.push(')');
         let mut alert = Self::about(change, AlertKind::Settled, &summary, now);
-        alert.status = Status::Resolved;
+        alert.status = AlertStatus::Resolved;
         alert.until = now;
         alert.with(Detail::State, state.as_str())
     }
@@ -251,7 +251,7 @@ impl Alert {
     pub(super) fn firing(kind: AlertKind, key: &str, summary: &str, at: Timestamp) -> Self {
         Self {
             kind,
-            status: Status::Firing,
+            status: AlertStatus::Firing,
             key: clean(key, 255),
             summary: clean(summary, SUMMARY_CHARS),
             at,
@@ -329,7 +329,7 @@ impl Severity {
     }
 }
 
-impl Status {
+impl AlertStatus {
     /// The name in Alertmanager's terms.
     pub fn as_str(self) -> &'static str {
         match self {

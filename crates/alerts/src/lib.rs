@@ -57,7 +57,7 @@ pub use self::{
     worker::Pace,
 };
 use self::{
-    alert::{Denials, Status},
+    alert::{AlertStatus, Denials},
     post::{Dial, Tcp},
     rate::Rate,
     worker::{Queued, Worker, WorkerInputs},
@@ -105,7 +105,7 @@ struct Route {
 }
 
 /// The identity for deduplication: a resolution is not a duplicate of its first alert.
-type AlertIdentity = (AlertKind, Status, String);
+type AlertIdentity = (AlertKind, AlertStatus, String);
 
 /// The queue and the settings of one sink.
 struct SinkHandle {
@@ -357,8 +357,8 @@ impl SinkHandle {
         }
         // A resolved alert may fire again.
         let opposite = match alert.status {
-            Status::Firing => Status::Resolved,
-            Status::Resolved => Status::Firing,
+            AlertStatus::Firing => AlertStatus::Resolved,
+            AlertStatus::Resolved => AlertStatus::Firing,
         };
         sent.remove(&(alert.kind, opposite, alert.key.clone()));
         if sent.len() >= REMEMBERED {

@@ -6,7 +6,7 @@
 use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
 use jiff::{SignedDuration, Timestamp};
 
-use super::alert::{Alert, Status, after};
+use super::alert::{Alert, AlertStatus, after};
 
 /// How long such an alert is active: it is resolved explicitly.
 const ACTIVE_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -31,7 +31,7 @@ impl Alert {
     /// Resolved.
     #[must_use]
     pub fn resolved(mut self) -> Self {
-        self.status = Status::Resolved;
+        self.status = AlertStatus::Resolved;
         self.until = self.at;
         self
     }

@@ -14,7 +14,7 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 
-use super::alert::{Alert, OVERDUE_ACTIVE_FOR, Status, after, object, operation, release};
+use super::alert::{Alert, AlertStatus, OVERDUE_ACTIVE_FOR, after, object, operation, release};
 
 /// Changes that are listed; the others are only counted.
 const LINES: usize = 20;
@@ -119,7 +119,7 @@ impl ChangeSummary {
             _ => self.until,
         };
         if kind == AlertKind::Settled {
-            alert.status = Status::Resolved;
+            alert.status = AlertStatus::Resolved;
         }
         alert
     }
@@ -260,7 +260,14 @@ mod tests {
         .map(|kind| summary.alert(kind, RATE, at(9)));
         assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
         let statuses = [begin.status, overdue.status, end.status];
-        assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);
+        assert_eq!(
+            statuses,
+            [
+                AlertStatus::Firing,
+                AlertStatus::Firing,
+                AlertStatus::Resolved
+            ]
+        );
         assert_eq!(
             end.summary,
             "3 emergency changes by ops@example.com are resolved: 1 Absorbed, 2 Reverted"

@@ -216,7 +216,7 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::alerts::alert::Status;
+    use crate::record::alerts::alert::AlertStatus;
 
     fn conditions() -> Conditions {
         Conditions {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     /// The alerts at each of these seconds.
-    fn alerts_of(looks: &[(u64, WatchedCondition)]) -> Vec<(u64, AlertKind, Status)> {
+    fn alerts_of(looks: &[(u64, WatchedCondition)]) -> Vec<(u64, AlertKind, AlertStatus)> {
         let (mut conditions, start) = (conditions(), Instant::now());
         let mut sent = Vec::new();
         for (second, seen) in looks {
@@ -264,9 +264,9 @@ mod tests {
         assert_eq!(
             alerts_of(&looks),
             [
-                (120, AlertKind::NotReady, Status::Firing),
-                (1920, AlertKind::NotReady, Status::Firing),
-                (1922, AlertKind::NotReady, Status::Resolved),
+                (120, AlertKind::NotReady, AlertStatus::Firing),
+                (1920, AlertKind::NotReady, AlertStatus::Firing),
+                (1922, AlertKind::NotReady, AlertStatus::Resolved),
             ]
         );
     }
@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(
             alerts_of(&looks),
             [
-                (2, AlertKind::AuditFailing, Status::Firing),
-                (90, AlertKind::AuditFailing, Status::Resolved),
+                (2, AlertKind::AuditFailing, AlertStatus::Firing),
+                (90, AlertKind::AuditFailing, AlertStatus::Resolved),
             ]
         );
     }

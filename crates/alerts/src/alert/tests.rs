@@ -89,7 +89,14 @@ fn the_resolution_of_a_change_has_the_key_of_its_first_alert() {
     let end = Alert::settled(&change, ChangeState::Absorbed, Some(4), at(100_000));
     assert_eq!((&begin.key, &begin.key), (&overdue.key, &end.key));
     let statuses = [begin.status, overdue.status, end.status];
-    assert_eq!(statuses, [Status::Firing, Status::Firing, Status::Resolved]);
+    assert_eq!(
+        statuses,
+        [
+            AlertStatus::Firing,
+            AlertStatus::Firing,
+            AlertStatus::Resolved
+        ]
+    );
     assert_eq!(begin.until, at(86400));
     assert_eq!((end.since, end.until), (at(0), at(100_000)));
     assert!(end.summary.starts_with("Absorbed: "), "{}", end.summary);

@@ -3,7 +3,7 @@
 use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Map, Value, json};
 
-use crate::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, AlertStatus, Severity};
 
 /// An event may have 512 kB; the rest is for the other fields.
 const EVENT_BYTES: usize = 500 * 1024;
@@ -28,8 +28,8 @@ pub(super) fn body(alert: &Alert, routing_key: &str) -> String {
 
 fn event(alert: &Alert, routing_key: &str) -> Value {
     let action = match alert.status {
-        Status::Firing => "trigger",
-        Status::Resolved => "resolve",
+        AlertStatus::Firing => "trigger",
+        AlertStatus::Resolved => "resolve",
     };
     let details: Map<String, Value> = alert
         .details()

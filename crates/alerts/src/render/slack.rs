@@ -5,7 +5,7 @@ use helm_guard_core::policy::alerts::template::Detail;
 use serde_json::{Value, json};
 
 use super::shortened;
-use crate::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, AlertStatus, Severity};
 
 /// Maximum length of a value; the record of the change has all of it.
 const VALUE_CHARS: usize = 2000;
@@ -38,17 +38,17 @@ pub(super) fn body(alert: &Alert) -> Value {
 
 fn mark(alert: &Alert) -> &'static str {
     match (alert.status, Severity::of(alert.kind)) {
-        (Status::Resolved, _) => ":white_check_mark:",
-        (Status::Firing, Severity::Critical) => ":rotating_light:",
-        (Status::Firing, _) => ":warning:",
+        (AlertStatus::Resolved, _) => ":white_check_mark:",
+        (AlertStatus::Firing, Severity::Critical) => ":rotating_light:",
+        (AlertStatus::Firing, _) => ":warning:",
     }
 }
 
 fn colour(alert: &Alert) -> &'static str {
     match (alert.status, Severity::of(alert.kind)) {
-        (Status::Resolved, _) => "good",
-        (Status::Firing, Severity::Critical) => "danger",
-        (Status::Firing, _) => "warning",
+        (AlertStatus::Resolved, _) => "good",
+        (AlertStatus::Firing, Severity::Critical) => "danger",
+        (AlertStatus::Firing, _) => "warning",
     }
 }
 
