@@ -31,7 +31,7 @@ use helm_guard_core::{
             removal::{Removal, may_be_helms, removal},
         },
     },
-    helm::{lifecycle::Status, record::RecordLimits},
+    helm::{lifecycle::RevisionStatus, record::RecordLimits},
     policy::Policy,
 };
 use replay::{recording, records::Records};
@@ -141,7 +141,7 @@ fn violated(verdict: &Verdict) -> Vec<String> {
 /// Follows the record writes of the recorded Helms: the rule for records must find no violation.
 /// Returns the number of updates and deletions.
 fn helms_own(lines: &[String]) -> [usize; 2] {
-    let mut histories: BTreeMap<String, BTreeMap<u32, Status>> = BTreeMap::new();
+    let mut histories: BTreeMap<String, BTreeMap<u32, RevisionStatus>> = BTreeMap::new();
     let mut seen = [0, 0];
     for line in lines {
         let request = envelope::parse(line.as_bytes()).expect("a recorded review is well-formed");

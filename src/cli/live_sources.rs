@@ -11,7 +11,7 @@ use helm_guard_core::{
     },
     helm::{
         ReleaseName,
-        lifecycle::Status,
+        lifecycle::RevisionStatus,
         storage::{Driver, record_name},
     },
 };
@@ -136,7 +136,7 @@ impl RecordSource for LiveSources {
         at: &RecordsAt,
         release: &str,
         deadline: Instant,
-    ) -> Result<Vec<(u32, Status)>, SourceError> {
+    ) -> Result<Vec<(u32, RevisionStatus)>, SourceError> {
         let storage = Arc::new(StorageKey {
             driver: at.driver,
             namespace: at.namespace.clone(),

@@ -19,7 +19,7 @@ use helm_guard_core::{
     helm::{
         ReleaseName,
         identity::DeclaredObject,
-        lifecycle::{Phase, Status},
+        lifecycle::{Phase, RevisionStatus},
     },
 };
 use tokio::time::timeout_at;
@@ -129,7 +129,7 @@ impl ReadThrough {
         &self,
         storage: &Arc<StorageKey>,
         deadline: Instant,
-    ) -> Result<Vec<(u32, Status)>, ReadThroughError> {
+    ) -> Result<Vec<(u32, RevisionStatus)>, ReadThroughError> {
         let releases = self.releases();
         count(&releases.counters.read_through_lists);
         let attempts = releases.reader.attempts();

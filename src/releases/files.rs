@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use helm_guard_core::helm::{
     ReleaseName,
-    lifecycle::Status,
+    lifecycle::RevisionStatus,
     manifest::{self, DocumentProblem},
     record::RecordLimits,
     storage::{DATA_KEY, Driver, MetadataError, SECRET_TYPE},
@@ -119,7 +119,7 @@ impl Files {
         let version = RecordVersion::default();
         self.index.apply(Stored {
             key: key.clone(),
-            status: Status::Deployed,
+            status: RevisionStatus::Deployed,
             version: version.clone(),
         });
         let parts = Parts {

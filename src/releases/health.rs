@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use helm_guard_core::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::RevisionStatus;
 use parking_lot::Mutex;
 
 use super::index::WatchScope;
@@ -88,7 +88,7 @@ pub struct ReleaseInfo {
     /// The chart's `appVersion`; empty until a body has been read.
     pub app_version: String,
     /// The newest revision's status.
-    pub status: Status,
+    pub status: RevisionStatus,
     /// When it was deployed last: RFC 3339, from the record.
     pub last_deployed: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use helm_guard_core::helm::{
-    lifecycle::Status,
+    lifecycle::RevisionStatus,
     storage::{Driver, record_name},
 };
 
@@ -183,7 +183,7 @@ pub struct Stored {
     /// The record.
     pub key: RecordKey,
     /// The revision's status, from the label, which Helm keeps in sync with the body.
-    pub status: Status,
+    pub status: RevisionStatus,
     /// The state of the object.
     pub version: RecordVersion,
 }

@@ -382,7 +382,7 @@ async fn view(
     Ok(Some(ReleaseView {
         storage: Arc::clone(storage),
         newest: newest.map(|(revision, _)| *revision).unwrap_or_default(),
-        status: newest.map_or(lifecycle::Status::Unknown, |(_, status)| *status),
+        status: newest.map_or(lifecycle::RevisionStatus::Unknown, |(_, status)| *status),
         phase: active.map(|active| active.phase),
         revisions,
         records: statuses.len(),

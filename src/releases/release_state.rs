@@ -7,7 +7,7 @@ use helm_guard_core::{
     helm::{
         ReleaseName,
         identity::DeclaredObject,
-        lifecycle::{Phase, Status},
+        lifecycle::{Phase, RevisionStatus},
     },
 };
 
@@ -76,7 +76,7 @@ impl Directory {
         match (view.phase, newest.map(|newest| &newest.content)) {
             (None, _) => ReleaseState::Gone,
             (Some(Phase::Settled), Some(RevisionContent::Body(body)))
-                if view.status == Status::Deployed =>
+                if view.status == RevisionStatus::Deployed =>
             {
                 let namespace = scope(object.group, object.kind, object.namespace);
                 match body.find(object.group, object.kind, namespace, &object.name) {

@@ -7,7 +7,7 @@ use helm_guard_core::{
     guard::{Claim, Reach, RecordsAt, RevisionClaim, RevisionObject},
     helm::{
         ReleaseName,
-        lifecycle::{Phase, Status},
+        lifecycle::{Phase, RevisionStatus},
     },
 };
 
@@ -24,7 +24,7 @@ pub struct ReleaseView {
     /// The newest revision.
     pub newest: u32,
     /// The newest revision's status.
-    pub status: Status,
+    pub status: RevisionStatus,
     /// The phase of that status; `None` if the release is not guarded.
     pub phase: Option<Phase>,
     /// The active revisions with a known body, newest first. A revision whose body is still being

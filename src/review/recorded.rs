@@ -10,7 +10,7 @@ use helm_guard_core::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, UserInfo, Witness,
         records::DeletionTarget,
     },
-    helm::{ReleaseName, lifecycle::Status},
+    helm::{ReleaseName, lifecycle::RevisionStatus},
 };
 
 use super::sources::{
@@ -92,7 +92,7 @@ impl RecordSource for RecordedSources {
         _at: &RecordsAt,
         _release: &str,
         _deadline: Instant,
-    ) -> Result<Vec<(u32, Status)>, SourceError> {
+    ) -> Result<Vec<(u32, RevisionStatus)>, SourceError> {
         Err("no cluster is available".into())
     }
 

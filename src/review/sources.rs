@@ -15,7 +15,7 @@ use helm_guard_core::{
         Claim, ObjectRef, RecordsAt, Resource, Sighting, Trusts, UserInfo, Witness,
         records::{AffectedRelease, DeletionTarget},
     },
-    helm::{ReleaseName, lifecycle::Status, storage::Driver},
+    helm::{ReleaseName, lifecycle::RevisionStatus, storage::Driver},
 };
 
 use crate::releases::{Autoscalers, Autoscaling, WantedRecords};
@@ -118,7 +118,7 @@ pub trait RecordSource {
         at: &RecordsAt,
         release: &str,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<(u32, Status)>, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Vec<(u32, RevisionStatus)>, SourceError>> + Send;
 
     /// The release that declares the object's autoscaler.
     fn autoscalers(

@@ -11,7 +11,7 @@ use helm_guard::releases::{
     key::{RecordKey, RecordVersion, StorageKey, Stored},
     store::BodyStore,
 };
-use helm_guard_core::helm::{ReleaseName, lifecycle::Status, manifest, storage::Driver};
+use helm_guard_core::helm::{ReleaseName, lifecycle::RevisionStatus, manifest, storage::Driver};
 
 pub const NAMESPACE: &str = "shop";
 pub const RELEASES: [&str; 2] = ["one", "two"];
@@ -107,7 +107,7 @@ fn yaml(manifest: &Manifest) -> String {
 /// A release record.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub status: Status,
+    pub status: RevisionStatus,
     pub manifest: Manifest,
     pub uid: u64,
     version: u64,
@@ -201,7 +201,7 @@ impl Cluster {
         &mut self,
         release: usize,
         revision: u32,
-        status: Status,
+        status: RevisionStatus,
         manifest: Manifest,
     ) -> bool {
         if self.records[release].contains_key(&revision) {
@@ -226,7 +226,7 @@ impl Cluster {
         &mut self,
         release: usize,
         revision: u32,
-        status: Status,
+        status: RevisionStatus,
         manifest: Option<Manifest>,
     ) -> bool {
         self.version += 1;

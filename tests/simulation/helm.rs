@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use helm_guard_core::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::RevisionStatus;
 
 use super::{
     cluster::{Cluster, FIELDS, Manifest, OBJECTS, Object, Said},
@@ -68,12 +68,12 @@ impl Flags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     Prune,
-    Create(Status),
+    Create(RevisionStatus),
     Hook,
     Apply(usize),
     Remove(usize),
     Wait,
-    Set(u32, Status),
+    Set(u32, RevisionStatus),
     SupersedeDeployed,
     Purge,
     /// `--cleanup-on-fail`: an object that this call created.
@@ -120,7 +120,7 @@ pub struct Process {
     plan: VecDeque<Act>,
     pub act: Option<Act>,
     /// The record that it wrote last, by its uid, and the status that it gave it.
-    written: Option<(u64, Status)>,
+    written: Option<(u64, RevisionStatus)>,
     /// It got SIGTERM, has recorded the failure, and still has requests in flight.
     pub is_late: bool,
     /// The number of acts until something fails for another reason than the guard.
@@ -158,7 +158,9 @@ impl Process {
             .map(|(revision, record)| (revision, record.status));
         let replaces = match last {
             None => None,
-            Some((revision, Status::Uninstalled | Status::Failed)) if dice.once_in(2) => {
+            Some((revision, RevisionStatus::Uninstalled | RevisionStatus::Failed))
+                if dice.once_in(2) =>
+            {
                 Some(revision)
             }
             Some(_) => return None,
@@ -174,11 +176,13 @@ impl Process {
         process.adopt(cluster)?;
         process
             .plan
-            .extend(replaces.map(|revision| Act::Set(revision, Status::Superseded)));
-        process.begin(Status::PendingInstall);
-        process
-            .plan
-            .extend([Act::Wait, Act::Hook, Act::Set(revision, Status::Deployed)]);
+            .extend(replaces.map(|revision| Act::Set(revision, RevisionStatus::Superseded)));
+        process.begin(RevisionStatus::PendingInstall);
+        process.plan.extend([
+            Act::Wait,
+            Act::Hook,
+            Act::Set(revision, RevisionStatus::Deployed),
+        ]);
         process.may_fail(dice);
         Some(process)
     }
@@ -191,7 +195,7 @@ impl Process {
         }
         let (current, base) = match (record.status, newest_deployed(cluster, release)) {
             (_, Some(revision)) => (revision, cluster.records[release].get(&revision)?.manifest),
-            (Status::Failed | Status::Superseded, None) => (last, record.manifest),
+            (RevisionStatus::Failed | RevisionStatus::Superseded, None) => (last, record.manifest),
             _ => return None,
         };
         let manifest = changed_manifest(&base, release, dice);
@@ -203,12 +207,12 @@ impl Process {
         );
         process.current = Some((current, base));
         process.adopt(cluster)?;
-        process.begin(Status::PendingUpgrade);
+        process.begin(RevisionStatus::PendingUpgrade);
         process.plan.extend([
             Act::Wait,
             Act::Hook,
-            Act::Set(current, Status::Superseded),
-            Act::Set(last + 1, Status::Deployed),
+            Act::Set(current, RevisionStatus::Superseded),
+            Act::Set(last + 1, RevisionStatus::Deployed),
         ]);
         process.may_fail(dice);
         Some(process)
@@ -227,12 +231,12 @@ impl Process {
         let flags = Flags::roll(dice);
         let mut process = Self::new(release, Operation::Rollback, flags, (last + 1, manifest));
         process.current = Some((last, record.manifest));
-        process.begin(Status::PendingRollback);
+        process.begin(RevisionStatus::PendingRollback);
         process.plan.extend([
             Act::Wait,
             Act::Hook,
             Act::SupersedeDeployed,
-            Act::Set(last + 1, Status::Deployed),
+            Act::Set(last + 1, RevisionStatus::Deployed),
         ]);
         process.may_fail(dice);
         Some(process)
@@ -248,20 +252,20 @@ impl Process {
             flags,
             (last, record.manifest),
         );
-        if record.status == Status::Uninstalled {
+        if record.status == RevisionStatus::Uninstalled {
             process.plan.push_back(Act::Purge);
             return Some(process);
         }
         process
             .plan
-            .extend([Act::Hook, Act::Set(last, Status::Uninstalling)]);
+            .extend([Act::Hook, Act::Set(last, RevisionStatus::Uninstalling)]);
         let kept = |object: &usize| record.manifest[*object].is_some_and(|said| !said.keep);
         process
             .plan
             .extend((0..OBJECTS).rev().filter(kept).map(Act::Remove));
         process.plan.extend([Act::Wait, Act::Hook]);
         process.plan.push_back(if flags.keep_history {
-            Act::Set(last, Status::Uninstalled)
+            Act::Set(last, RevisionStatus::Uninstalled)
         } else {
             Act::Purge
         });
@@ -285,7 +289,7 @@ impl Process {
     }
 
     /// The common part of all operations that apply a manifest.
-    fn begin(&mut self, status: Status) {
+    fn begin(&mut self, status: RevisionStatus) {
         self.plan
             .extend([Act::Prune, Act::Create(status), Act::Hook]);
         let holds = |manifest: &Manifest, object: usize| manifest[object].is_some();
@@ -320,7 +324,7 @@ impl Process {
         })
     }
 
-    fn note_written(&mut self, cluster: &Cluster, status: Status) {
+    fn note_written(&mut self, cluster: &Cluster, status: RevisionStatus) {
         let record = cluster.records[self.release].get(&self.revision);
         self.written = record.map(|record| (record.uid, status));
     }
@@ -372,9 +376,10 @@ impl Process {
                 }
             }
             Act::SupersedeDeployed => {
-                let deployed: Vec<u32> = revisions_that_are(cluster, release, Status::Deployed);
+                let deployed: Vec<u32> =
+                    revisions_that_are(cluster, release, RevisionStatus::Deployed);
                 for revision in deployed {
-                    cluster.set(release, revision, Status::Superseded, None);
+                    cluster.set(release, revision, RevisionStatus::Superseded, None);
                 }
             }
             Act::Purge => {
@@ -480,33 +485,40 @@ impl Process {
             Operation::Rollback => {
                 if let Some((current, _)) = self.current {
                     let status = if is_update {
-                        Some(Status::Superseded)
+                        Some(RevisionStatus::Superseded)
                     } else {
                         status_of(current)
                     };
                     self.plan
                         .extend(status.map(|status| Act::Set(current, status)));
                 }
-                self.plan.push_back(Act::Set(revision, Status::Failed));
+                self.plan
+                    .push_back(Act::Set(revision, RevisionStatus::Failed));
                 if is_update {
                     self.clean_up();
                 }
             }
             Operation::Install if self.flags.atomic => self.plan.push_back(Act::Uninstall),
-            Operation::Install => self.plan.push_back(Act::Set(revision, Status::Failed)),
+            Operation::Install => self
+                .plan
+                .push_back(Act::Set(revision, RevisionStatus::Failed)),
             Operation::Upgrade => {
                 if let Some((current, _)) = self.current {
                     let status = status_of(current);
                     self.plan
                         .extend(status.map(|status| Act::Set(current, status)));
                 }
-                self.plan.push_back(Act::Set(revision, Status::Failed));
+                self.plan
+                    .push_back(Act::Set(revision, RevisionStatus::Failed));
                 self.clean_up();
                 let good = cluster.records[release]
                     .range(..revision)
                     .rev()
                     .find(|(_, record)| {
-                        matches!(record.status, Status::Deployed | Status::Superseded)
+                        matches!(
+                            record.status,
+                            RevisionStatus::Deployed | RevisionStatus::Superseded
+                        )
                     });
                 if let Some((good, _)) = good.filter(|_| self.flags.atomic) {
                     self.plan.push_back(Act::RollBack(*good));
@@ -538,12 +550,13 @@ impl Process {
         self.plan.clear();
         self.is_late = true;
         self.fails_in = None;
-        self.plan.push_back(Act::Set(self.revision, Status::Failed));
+        self.plan
+            .push_back(Act::Set(self.revision, RevisionStatus::Failed));
         self.plan.extend(late);
     }
 }
 
-fn revisions_that_are(cluster: &Cluster, release: usize, status: Status) -> Vec<u32> {
+fn revisions_that_are(cluster: &Cluster, release: usize, status: RevisionStatus) -> Vec<u32> {
     let records = cluster.records[release].iter();
     records
         .filter(|(_, record)| record.status == status)
@@ -552,7 +565,7 @@ fn revisions_that_are(cluster: &Cluster, release: usize, status: Status) -> Vec<
 }
 
 fn newest_deployed(cluster: &Cluster, release: usize) -> Option<u32> {
-    revisions_that_are(cluster, release, Status::Deployed)
+    revisions_that_are(cluster, release, RevisionStatus::Deployed)
         .last()
         .copied()
 }

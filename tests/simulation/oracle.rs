@@ -1,7 +1,7 @@
 //! A second implementation of the decision, on the model's own types and without the product's
 //! code, except for Helm's status names.
 
-use helm_guard_core::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::RevisionStatus;
 
 use super::cluster::{Cluster, FIELDS, Manifest, Object, RELEASES};
 
@@ -20,21 +20,23 @@ pub fn active(cluster: &Cluster, release: usize) -> Option<(Phase, Vec<Manifest>
     let is_pending = |status| {
         matches!(
             status,
-            Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback
+            RevisionStatus::PendingInstall
+                | RevisionStatus::PendingUpgrade
+                | RevisionStatus::PendingRollback
         )
     };
     let below = || records.range(..newest).rev().map(|(_, record)| record);
     let base = || {
         below()
-            .find(|record| record.status == Status::Deployed)
+            .find(|record| record.status == RevisionStatus::Deployed)
             .or_else(|| below().find(|record| !is_pending(record.status)))
             .map(|record| record.manifest)
     };
     let mut manifests = vec![record.manifest];
     let phase = match record.status {
-        Status::Uninstalled => return None,
-        Status::Uninstalling => Phase::Uninstalling,
-        Status::Failed => Phase::Failed,
+        RevisionStatus::Uninstalled => return None,
+        RevisionStatus::Uninstalling => Phase::Uninstalling,
+        RevisionStatus::Failed => Phase::Failed,
         status if is_pending(status) => Phase::Pending,
         _ => Phase::Settled,
     };

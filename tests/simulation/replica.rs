@@ -405,7 +405,7 @@ fn view(cluster: &mut Cluster, storage: &Arc<StorageKey>) -> ReleaseView {
     ReleaseView {
         storage: Arc::clone(storage),
         newest: newest.map_or(0, |(revision, _)| revision),
-        status: newest.map_or(lifecycle::Status::Unknown, |(_, status)| status),
+        status: newest.map_or(lifecycle::RevisionStatus::Unknown, |(_, status)| status),
         phase: active.map(|active| -> Phase { active.phase }),
         revisions,
         records: cluster.records[release].len(),

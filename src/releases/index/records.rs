@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use helm_guard_core::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::RevisionStatus;
 
 use crate::releases::{body::About, key::RecordVersion, view::RevisionContent};
 
@@ -10,7 +10,7 @@ use crate::releases::{body::About, key::RecordVersion, view::RevisionContent};
 /// fields are boxed.
 pub(super) struct Record {
     pub revision: u32,
-    pub status: Status,
+    pub status: RevisionStatus,
     pub version: RecordVersion,
     pub read: Option<Box<Read>>,
     /// Stays when the body is dropped: metrics include uninstalled releases.
@@ -26,7 +26,7 @@ pub(super) struct Read {
 }
 
 impl Record {
-    pub fn new(revision: u32, status: Status, version: RecordVersion) -> Self {
+    pub fn new(revision: u32, status: RevisionStatus, version: RecordVersion) -> Self {
         Self {
             revision,
             status,
@@ -121,7 +121,7 @@ impl ReleaseRecords {
 mod tests {
     use super::*;
 
-    fn record(revision: u32, status: Status) -> Record {
+    fn record(revision: u32, status: RevisionStatus) -> Record {
         Record::new(revision, status, RecordVersion::default())
     }
 
@@ -129,15 +129,15 @@ mod tests {
     fn records_are_sorted_and_each_revision_is_there_once() {
         let mut records = ReleaseRecords::default();
         for revision in [3, 1, 10, 2, 3] {
-            records.insert(record(revision, Status::Superseded));
+            records.insert(record(revision, RevisionStatus::Superseded));
         }
-        records.insert(record(10, Status::Deployed));
+        records.insert(record(10, RevisionStatus::Deployed));
         let revisions: Vec<u32> = records.iter().map(|record| record.revision).collect();
         assert_eq!(revisions, [1, 2, 3, 10]);
         let status = |records: &ReleaseRecords, revision| records.get(revision).map(|r| r.status);
-        assert_eq!(status(&records, 10), Some(Status::Deployed));
+        assert_eq!(status(&records, 10), Some(RevisionStatus::Deployed));
         assert!(records.remove(2).is_some() && records.remove(2).is_none());
         assert_eq!(status(&records, 2), None);
-        assert_eq!(status(&records, 3), Some(Status::Superseded));
+        assert_eq!(status(&records, 3), Some(RevisionStatus::Superseded));
     }
 }

@@ -3,7 +3,7 @@ use helm_guard_core::{
     helm::{
         ReleaseName,
         identity::DeclaredObject,
-        lifecycle::{Phase, Status},
+        lifecycle::{Phase, RevisionStatus},
     },
 };
 use rstest::rstest;
@@ -56,7 +56,7 @@ fn storage() -> Arc<StorageKey> {
     storage_in("shop", "web")
 }
 
-fn at(storage: &Arc<StorageKey>, revision: u32, status: Status, version: u32) -> Stored {
+fn at(storage: &Arc<StorageKey>, revision: u32, status: RevisionStatus, version: u32) -> Stored {
     Stored {
         key: RecordKey {
             storage: Arc::clone(storage),
@@ -74,7 +74,7 @@ fn version_of(revision: u32, version: u32) -> RecordVersion {
     }
 }
 
-fn record(revision: u32, status: Status, version: u32) -> Stored {
+fn record(revision: u32, status: RevisionStatus, version: u32) -> Stored {
     at(&storage(), revision, status, version)
 }
 
@@ -195,7 +195,7 @@ fn expected_images(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
 fn a_deployed_release_claims_only_the_objects_of_its_manifest() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     let claim = f.claim("web");
@@ -227,7 +227,7 @@ fn a_deployed_release_claims_only_the_objects_of_its_manifest() {
 fn a_copy_of_a_declared_object_in_another_namespace_is_not_claimed() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![object("Secret", None, "s", "x")],
     );
     assert_eq!(f.directory.claims("", "Secret", "shop", "s").len(), 1);
@@ -248,7 +248,7 @@ fn the_namespace_of_a_document(
 ) {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![object("Thing", written, "it", "x")],
     );
     assert_eq!(
@@ -261,7 +261,7 @@ fn the_namespace_of_a_document(
 fn a_namespace_is_cluster_scoped_although_its_requests_name_it_as_namespace() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![object("Namespace", None, "team", "x")],
     );
     assert_eq!(f.directory.claims("", "Namespace", "team", "team").len(), 1);
@@ -272,7 +272,12 @@ fn a_namespace_is_cluster_scoped_although_its_requests_name_it_as_namespace() {
 fn records_in_another_namespace_claim_in_the_namespace_of_the_body() {
     let mut f = fixture();
     let body = f.body_of("apps", "web", vec![deployment("web", "a:1")]);
-    let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
+    let flux = at(
+        &storage_in("flux-system", "web"),
+        1,
+        RevisionStatus::Deployed,
+        10,
+    );
     f.put_body(&flux, body);
     assert!(
         f.directory
@@ -289,7 +294,12 @@ fn two_storages_of_one_release_both_claim() {
     for (n, namespace) in ["shop", "flux-system"].into_iter().enumerate() {
         let body = f.body(vec![deployment("web", &format!("a:{n}"))]);
         f.put_body(
-            &at(&storage_in(namespace, "web"), 1, Status::Deployed, 10),
+            &at(
+                &storage_in(namespace, "web"),
+                1,
+                RevisionStatus::Deployed,
+                10,
+            ),
             body,
         );
     }
@@ -302,15 +312,20 @@ fn two_storages_of_one_release_both_claim() {
 #[test]
 fn records_of_another_release_of_the_same_name_are_not_copies() {
     let mut f = fixture();
-    let flux = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 10);
+    let flux = at(
+        &storage_in("flux-system", "web"),
+        1,
+        RevisionStatus::Deployed,
+        10,
+    );
     f.put(&flux, vec![deployment("web", "a:1")]);
     let guest = f.body_of("prod", "web", vec![deployment("web", "b:1")]);
-    f.put_body(&record(1, Status::Deployed, 11), guest);
+    f.put_body(&record(1, RevisionStatus::Deployed, 11), guest);
     assert_eq!(f.claim("web").reach, Reach::Elsewhere);
     assert!(f.directory.copies().is_empty());
     // Once the release has records in its own namespace, the others are copies.
     let own = f.body(vec![deployment("web", "a:1")]);
-    f.put_body(&record(2, Status::Deployed, 12), own);
+    f.put_body(&record(2, RevisionStatus::Deployed, 12), own);
     let reaches: Vec<_> = f.claims("web").iter().map(|claim| claim.reach).collect();
     assert!(reaches.contains(&Reach::Copy), "{reaches:?}");
 }
@@ -318,15 +333,20 @@ fn records_of_another_release_of_the_same_name_are_not_copies() {
 #[test]
 fn removing_a_release_keeps_the_claims_of_others() {
     let mut f = fixture();
-    let other = at(&storage_in("shop", "other"), 1, Status::Deployed, 11);
+    let other = at(
+        &storage_in("shop", "other"),
+        1,
+        RevisionStatus::Deployed,
+        11,
+    );
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     let body = f.body_of("shop", "other", vec![deployment("web", "b:1")]);
     f.put_body(&other, body);
     assert_eq!(f.claims("web").len(), 2);
-    f.index.delete(&record(1, Status::Deployed, 12));
+    f.index.delete(&record(1, RevisionStatus::Deployed, 12));
     assert_eq!(f.claim("web").release.name, "other");
     f.index.delete(&other);
     assert!(f.claims("web").is_empty());
@@ -341,13 +361,13 @@ fn the_last_of_two_documents_for_an_object_counts() {
         deployment("api", "x"),
         object("Deployment", Some("shop"), "web", "last"),
     ];
-    f.put(&record(1, Status::Deployed, 10), objects);
+    f.put(&record(1, RevisionStatus::Deployed, 10), objects);
     assert_eq!(f.images("web"), expected_images(&[(1, "last")]));
 }
 
 #[test]
 fn an_upgrade_is_tracked_through_all_its_states() {
-    use Status::{Deployed, PendingUpgrade, Superseded};
+    use RevisionStatus::{Deployed, PendingUpgrade, Superseded};
     let mut f = fixture();
     f.put(
         &record(3, Deployed, 10),
@@ -384,12 +404,12 @@ fn an_upgrade_is_tracked_through_all_its_states() {
 fn an_uninstalled_release_is_not_guarded_and_stores_no_body() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.index.apply(record(1, Status::Uninstalling, 11));
+    f.index.apply(record(1, RevisionStatus::Uninstalling, 11));
     assert_eq!(f.claim("web").phase, Phase::Uninstalling);
-    f.index.apply(record(1, Status::Uninstalled, 12));
+    f.index.apply(record(1, RevisionStatus::Uninstalled, 12));
     assert!(f.claims("web").is_empty());
     assert_eq!((f.store.bodies(), f.store.bytes()), (0, 0));
     let view = f.directory.releases().remove(0);
@@ -401,22 +421,25 @@ fn bodies_are_requested_once_and_only_for_active_revisions() {
     let mut f = fixture();
     for revision in 1..=8 {
         f.index
-            .apply(record(revision, Status::Superseded, revision));
+            .apply(record(revision, RevisionStatus::Superseded, revision));
         f.index.take_demands();
     }
-    f.index.apply(record(9, Status::Deployed, 20));
+    f.index.apply(record(9, RevisionStatus::Deployed, 20));
     assert_eq!(
         f.index.take_demands(),
         [
-            Demand::Forget(record(8, Status::Superseded, 8).key),
-            Demand::Fetch(record(9, Status::Deployed, 20).key, version_of(9, 20)),
+            Demand::Forget(record(8, RevisionStatus::Superseded, 8).key),
+            Demand::Fetch(
+                record(9, RevisionStatus::Deployed, 20).key,
+                version_of(9, 20)
+            ),
         ]
     );
-    f.index.apply(record(9, Status::Deployed, 20));
+    f.index.apply(record(9, RevisionStatus::Deployed, 20));
     assert_eq!(f.index.take_demands(), [], "a doubled event");
     assert_eq!(f.index.wanted(), 1);
     f.index.insert_body(
-        &record(9, Status::Deployed, 20).key,
+        &record(9, RevisionStatus::Deployed, 20).key,
         &version_of(9, 20),
         RevisionContent::Unreadable,
     );
@@ -427,11 +450,11 @@ fn bodies_are_requested_once_and_only_for_active_revisions() {
 fn a_rewritten_record_is_fetched_again_and_the_old_body_is_used_meanwhile() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.index.apply(record(1, Status::Deployed, 15));
-    let key = record(1, Status::Deployed, 15).key;
+    f.index.apply(record(1, RevisionStatus::Deployed, 15));
+    let key = record(1, RevisionStatus::Deployed, 15).key;
     assert_eq!(
         f.index.take_demands(),
         [Demand::Fetch(key.clone(), version_of(1, 15))]
@@ -445,15 +468,15 @@ fn a_rewritten_record_is_fetched_again_and_the_old_body_is_used_meanwhile() {
 #[test]
 fn a_body_newer_than_the_watch_is_not_fetched_twice() {
     let mut f = fixture();
-    f.index.apply(record(1, Status::PendingInstall, 10));
+    f.index.apply(record(1, RevisionStatus::PendingInstall, 10));
     f.index.take_demands();
     let body = f.body(vec![deployment("web", "a:1")]);
     f.index.insert_body(
-        &record(1, Status::Deployed, 12).key,
+        &record(1, RevisionStatus::Deployed, 12).key,
         &version_of(1, 12),
         body,
     );
-    f.index.apply(record(1, Status::Deployed, 12));
+    f.index.apply(record(1, RevisionStatus::Deployed, 12));
     assert_eq!(f.index.take_demands(), []);
 }
 
@@ -461,12 +484,12 @@ fn a_body_newer_than_the_watch_is_not_fetched_twice() {
 fn an_older_body_does_not_replace_a_newer_one() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 20),
+        &record(1, RevisionStatus::Deployed, 20),
         vec![deployment("web", "a:2")],
     );
     let late = f.body(vec![deployment("web", "a:1")]);
     f.index.insert_body(
-        &record(1, Status::Deployed, 10).key,
+        &record(1, RevisionStatus::Deployed, 10).key,
         &version_of(1, 10),
         late,
     );
@@ -477,13 +500,13 @@ fn an_older_body_does_not_replace_a_newer_one() {
 fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.index.apply(record(4, Status::PendingUpgrade, 11));
+    f.index.apply(record(4, RevisionStatus::PendingUpgrade, 11));
     assert_eq!(f.images("web"), expected_images(&[(3, "a:1")]), "pending");
-    f.index.apply(record(3, Status::Superseded, 12));
-    f.index.apply(record(4, Status::Deployed, 13));
+    f.index.apply(record(3, RevisionStatus::Superseded, 12));
+    f.index.apply(record(4, RevisionStatus::Deployed, 13));
     assert_eq!(
         f.images("web"),
         expected_images(&[(3, "a:1")]),
@@ -491,7 +514,7 @@ fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
     );
     let body = f.body(vec![deployment("web", "a:2")]);
     f.index.insert_body(
-        &record(4, Status::Deployed, 13).key,
+        &record(4, RevisionStatus::Deployed, 13).key,
         &version_of(4, 13),
         body,
     );
@@ -502,10 +525,13 @@ fn while_the_new_revision_is_fetched_the_object_stays_claimed() {
 fn an_unreadable_revision_is_reported_next_to_a_readable_one() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.put_body(&record(4, Status::Failed, 11), RevisionContent::Unreadable);
+    f.put_body(
+        &record(4, RevisionStatus::Failed, 11),
+        RevisionContent::Unreadable,
+    );
     assert_eq!(f.images("web"), expected_images(&[(4, "?"), (3, "a:1")]));
     assert!(f.directory.is_unreadable("shop", "web") && f.directory.any_unreadable());
 }
@@ -514,14 +540,14 @@ fn an_unreadable_revision_is_reported_next_to_a_readable_one() {
 fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
     let mut f = fixture();
     f.put_body(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         RevisionContent::Unreadable,
     );
     assert!(f.claims("web").is_empty());
     assert!(f.directory.is_unreadable("shop", "web") && f.directory.any_unreadable());
     assert!(!f.directory.is_unreadable("shop", "other"));
-    f.index.apply(record(1, Status::Deployed, 11));
-    let key = record(1, Status::Deployed, 11).key;
+    f.index.apply(record(1, RevisionStatus::Deployed, 11));
+    let key = record(1, RevisionStatus::Deployed, 11).key;
     assert!(
         f.index
             .take_demands()
@@ -537,13 +563,13 @@ fn an_unreadable_release_is_known_by_name_and_read_again_when_it_changes() {
 fn the_fetch_of_an_unreadable_record_stops_when_the_record_is_deleted() {
     let mut f = fixture();
     f.put_body(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         RevisionContent::Unreadable,
     );
-    f.index.delete(&record(1, Status::Deployed, 11));
+    f.index.delete(&record(1, RevisionStatus::Deployed, 11));
     assert_eq!(
         f.index.take_demands(),
-        [Demand::Forget(record(1, Status::Deployed, 11).key)]
+        [Demand::Forget(record(1, RevisionStatus::Deployed, 11).key)]
     );
 }
 
@@ -551,13 +577,13 @@ fn the_fetch_of_an_unreadable_record_stops_when_the_record_is_deleted() {
 fn an_unreadable_record_that_becomes_active_again_is_fetched_again() {
     let mut f = fixture();
     f.put_body(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         RevisionContent::Unreadable,
     );
-    f.index.apply(record(2, Status::Deployed, 11));
+    f.index.apply(record(2, RevisionStatus::Deployed, 11));
     f.index.take_demands();
-    f.index.delete(&record(2, Status::Deployed, 12));
-    let key = record(1, Status::Deployed, 10).key;
+    f.index.delete(&record(2, RevisionStatus::Deployed, 12));
+    let key = record(1, RevisionStatus::Deployed, 10).key;
     let wanted = Demand::Fetch(key, version_of(1, 10));
     assert!(f.index.take_demands().contains(&wanted));
 }
@@ -565,16 +591,17 @@ fn an_unreadable_record_that_becomes_active_again_is_fetched_again() {
 #[test]
 fn a_relist_removes_missing_records() {
     let mut f = fixture();
-    let gone = at(&storage_in("shop", "gone"), 1, Status::Deployed, 11);
-    f.put(&record(1, Status::Superseded, 10), vec![]);
+    let gone = at(&storage_in("shop", "gone"), 1, RevisionStatus::Deployed, 11);
+    f.put(&record(1, RevisionStatus::Superseded, 10), vec![]);
     f.put(
-        &record(2, Status::Deployed, 11),
+        &record(2, RevisionStatus::Deployed, 11),
         vec![deployment("web", "a:1")],
     );
     let body = f.body_of("shop", "gone", vec![deployment("gone", "a:1")]);
     f.put_body(&gone, body);
     f.index.relist_started(ALL);
-    f.index.listed(&ALL, record(2, Status::Deployed, 11));
+    f.index
+        .listed(&ALL, record(2, RevisionStatus::Deployed, 11));
     assert_eq!(f.claims("gone").len(), 1, "not before the list is complete");
     f.index.relist_done(&ALL);
     assert!(f.claims("gone").is_empty());
@@ -588,7 +615,7 @@ fn a_relist_removes_missing_records() {
 fn a_relist_of_one_scope_does_not_affect_others() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     for scope in [
@@ -611,12 +638,13 @@ fn a_relist_of_one_scope_does_not_affect_others() {
 fn an_aborted_list_removes_nothing() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     f.index.relist_started(ALL);
     f.index.relist_started(ALL);
-    f.index.listed(&ALL, record(1, Status::Deployed, 10));
+    f.index
+        .listed(&ALL, record(1, RevisionStatus::Deployed, 10));
     f.index.relist_done(&ALL);
     assert_eq!(f.claims("web").len(), 1);
 }
@@ -625,12 +653,12 @@ fn an_aborted_list_removes_nothing() {
 fn late_events_do_not_restore_older_states() {
     let mut f = fixture();
     f.put(
-        &record(1, Status::Deployed, 20),
+        &record(1, RevisionStatus::Deployed, 20),
         vec![deployment("web", "a:1")],
     );
-    f.index.apply(record(1, Status::PendingInstall, 10));
+    f.index.apply(record(1, RevisionStatus::PendingInstall, 10));
     assert_eq!(f.claim("web").phase, Phase::Settled);
-    let mut earlier = record(1, Status::Deployed, 5);
+    let mut earlier = record(1, RevisionStatus::Deployed, 5);
     earlier.version.uid = "of-a-record-before".into();
     f.index.delete(&earlier);
     assert_eq!(
@@ -643,7 +671,7 @@ fn late_events_do_not_restore_older_states() {
 #[test]
 fn deleting_an_unknown_record_does_nothing() {
     let mut f = fixture();
-    f.index.delete(&record(1, Status::Deployed, 5));
+    f.index.delete(&record(1, RevisionStatus::Deployed, 5));
     assert!(f.directory.releases().is_empty());
 }
 
@@ -661,17 +689,17 @@ fn a_cluster_scoped_object_of_several_documents_is_one_claim() {
             .map(|claim| claim.declared().unwrap().json.to_string());
         json.collect::<Vec<String>>()
     };
-    let first = record(1, Status::Deployed, 10);
+    let first = record(1, RevisionStatus::Deployed, 10);
     f.put(&first, documents([Some("b"), None, Some("a")]));
     assert_eq!(claims(&f, ""), [r#"{"image":"a:2"}"#]);
     assert_eq!(claims(&f, "b"), [r#"{"image":"a:0"}"#]);
     f.put(
-        &record(1, Status::Deployed, 11),
+        &record(1, RevisionStatus::Deployed, 11),
         documents([None, None, None]),
     );
     assert_eq!(claims(&f, ""), [r#"{"image":"a:2"}"#]);
     assert!(claims(&f, "b").is_empty());
-    f.index.delete(&record(1, Status::Deployed, 11));
+    f.index.delete(&record(1, RevisionStatus::Deployed, 11));
     assert!(claims(&f, "").is_empty());
 }
 
@@ -686,7 +714,7 @@ fn releases_of_one_chart_share_common_data() {
         let object = object("ConfigMap", None, &name, &text(release));
         let body = f.body_of("shop", &name, vec![object]);
         f.put_body(
-            &at(&storage_in("shop", &name), 1, Status::Deployed, 10),
+            &at(&storage_in("shop", &name), 1, RevisionStatus::Deployed, 10),
             body,
         );
         if release == 19 {
@@ -702,7 +730,8 @@ fn releases_of_one_chart_share_common_data() {
     }
     for release in 0..40 {
         let storage = storage_in("shop", &name(release));
-        f.index.delete(&at(&storage, 1, Status::Deployed, 10));
+        f.index
+            .delete(&at(&storage, 1, RevisionStatus::Deployed, 10));
     }
     assert_eq!(f.store.bodies(), 0);
 }
@@ -726,14 +755,15 @@ fn a_thousand_upgrades_leave_one_body() {
         let (pending, old, new) = (3 * revision, 3 * revision + 1, 3 * revision + 2);
         let objects = || vec![deployment("web", &format!("a:{revision}"))];
         f.put(
-            &record(revision, Status::PendingUpgrade, pending),
+            &record(revision, RevisionStatus::PendingUpgrade, pending),
             objects(),
         );
-        f.index.apply(record(revision - 1, Status::Superseded, old));
-        f.put(&record(revision, Status::Deployed, new), objects());
+        f.index
+            .apply(record(revision - 1, RevisionStatus::Superseded, old));
+        f.put(&record(revision, RevisionStatus::Deployed, new), objects());
         if revision >= 10 {
             f.index
-                .delete(&record(revision - 10, Status::Superseded, new));
+                .delete(&record(revision - 10, RevisionStatus::Superseded, new));
         }
     }
     assert_eq!(f.store.bodies(), 1);
@@ -766,21 +796,21 @@ fn learned(
 fn the_result_of_a_read_through_is_applied_before_the_watch_reports_it() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     let body = f.body(vec![deployment("web", "a:2")]);
     f.index.learn(learned(
         12,
         vec![
-            record(3, Status::Deployed, 10),
-            record(4, Status::PendingUpgrade, 11),
+            record(3, RevisionStatus::Deployed, 10),
+            record(4, RevisionStatus::PendingUpgrade, 11),
         ],
         vec![(4, 11, body)],
     ));
     assert_eq!(f.images("web"), expected_images(&[(4, "a:2"), (3, "a:1")]));
     assert_eq!(f.index.take_demands(), []);
-    f.index.apply(record(4, Status::PendingUpgrade, 11));
+    f.index.apply(record(4, RevisionStatus::PendingUpgrade, 11));
     assert_eq!(f.index.take_demands(), [], "the watch's own event, late");
 }
 
@@ -788,14 +818,14 @@ fn the_result_of_a_read_through_is_applied_before_the_watch_reports_it() {
 fn a_read_through_older_than_a_deletion_does_not_restore_the_record() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.index.delete(&record(3, Status::Deployed, 13));
+    f.index.delete(&record(3, RevisionStatus::Deployed, 13));
     let body = f.body(vec![deployment("web", "a:1")]);
     f.index.learn(learned(
         12,
-        vec![record(3, Status::Deployed, 10)],
+        vec![record(3, RevisionStatus::Deployed, 10)],
         vec![(3, 10, body)],
     ));
     assert!(f.claims("web").is_empty());
@@ -804,7 +834,7 @@ fn a_read_through_older_than_a_deletion_does_not_restore_the_record() {
 #[test]
 fn a_read_through_older_than_a_relist_does_not_restore_a_record() {
     let mut f = fixture();
-    let stale = learned(12, vec![record(3, Status::Deployed, 10)], vec![]);
+    let stale = learned(12, vec![record(3, RevisionStatus::Deployed, 10)], vec![]);
     f.index.relist_started(ALL);
     f.index.relist_done(&ALL);
     f.index.learn(stale.clone());
@@ -820,12 +850,17 @@ fn a_read_through_older_than_a_relist_does_not_restore_a_record() {
 fn a_read_through_also_reads_the_releases_that_the_object_names() {
     let mut f = fixture();
     f.put(
-        &record(3, Status::Deployed, 10),
+        &record(3, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
     let elsewhere = f.body_of("shop", "flux", vec![deployment("api", "b:1")]);
     f.put_body(
-        &at(&storage_in("flux-system", "flux"), 1, Status::Deployed, 11),
+        &at(
+            &storage_in("flux-system", "flux"),
+            1,
+            RevisionStatus::Deployed,
+            11,
+        ),
         elsewhere,
     );
     let object = ObjectRef {
@@ -875,14 +910,17 @@ fn a_read_through_also_reads_the_releases_that_the_object_names() {
 #[test]
 fn a_read_through_removes_unlisted_records_but_not_newer_ones() {
     let mut f = fixture();
-    f.put(&record(3, Status::Superseded, 9), vec![]);
+    f.put(&record(3, RevisionStatus::Superseded, 9), vec![]);
     f.put(
-        &record(4, Status::Deployed, 10),
+        &record(4, RevisionStatus::Deployed, 10),
         vec![deployment("web", "a:1")],
     );
-    f.index.apply(record(5, Status::PendingUpgrade, 20));
-    f.index
-        .learn(learned(15, vec![record(4, Status::Deployed, 10)], vec![]));
+    f.index.apply(record(5, RevisionStatus::PendingUpgrade, 20));
+    f.index.learn(learned(
+        15,
+        vec![record(4, RevisionStatus::Deployed, 10)],
+        vec![],
+    ));
     let view = f.directory.releases().remove(0);
     assert_eq!((view.newest, view.records), (5, 2));
 }
@@ -892,11 +930,11 @@ fn a_read_through_removes_unlisted_records_but_not_newer_ones() {
 fn an_object_missing_in_a_partly_unreadable_manifest_is_not_absent() {
     let mut fixture = fixture();
     fixture.put(
-        &record(1, Status::Deployed, 10),
+        &record(1, RevisionStatus::Deployed, 10),
         vec![deployment("front", "a:1"), deployment("back", "a:1")],
     );
     assert!(!fixture.directory.any_unreadable());
-    let newer = record(2, Status::PendingUpgrade, 11);
+    let newer = record(2, RevisionStatus::PendingUpgrade, 11);
     let body = fixture.body_with_problems(vec![deployment("front", "a:2")], 1);
     fixture.put_body(&newer, body);
 
@@ -917,7 +955,7 @@ fn an_object_missing_in_a_partly_unreadable_manifest_is_not_absent() {
     assert!(fixture.directory.is_unreadable("shop", "web"));
     assert!(!fixture.directory.is_unreadable("shop", "other"));
 
-    let newest = record(3, Status::PendingUpgrade, 12);
+    let newest = record(3, RevisionStatus::PendingUpgrade, 12);
     fixture.put(&newest, vec![deployment("front", "a:3")]);
     assert!(!fixture.directory.any_unreadable());
     fixture.index.delete(&newest);
@@ -927,12 +965,12 @@ fn an_object_missing_in_a_partly_unreadable_manifest_is_not_absent() {
 #[test]
 fn changes_of_a_batch_are_published_at_its_end() {
     let mut fixture = fixture();
-    let first = record(1, Status::Deployed, 10);
+    let first = record(1, RevisionStatus::Deployed, 10);
     fixture.put(&first, vec![deployment("front", "a:1")]);
 
     fixture.index.begin_batch();
     fixture.put(
-        &record(2, Status::PendingUpgrade, 11),
+        &record(2, RevisionStatus::PendingUpgrade, 11),
         vec![deployment("front", "a:2")],
     );
     fixture.index.delete(&first);
@@ -955,7 +993,7 @@ fn a_release_with_very_many_records_is_indexed() {
     fixture.index.relist_started(ALL);
     fixture.index.begin_batch();
     for revision in 1..=RECORDS {
-        let stored = record(revision, Status::Superseded, 10 + revision);
+        let stored = record(revision, RevisionStatus::Superseded, 10 + revision);
         fixture.index.listed(&ALL, stored);
     }
     fixture.index.end_batch();

@@ -2,7 +2,7 @@
 
 use helm_guard_core::{
     guard::{Decided, Finding, Reason, Request, records::StoredRecord},
-    helm::lifecycle::Status,
+    helm::lifecycle::RevisionStatus,
     text,
 };
 
@@ -105,18 +105,18 @@ impl Loss {
             .old_object
             .and_then(|old| StoredRecord::of(&request.kind, old));
         match record.map(|record| record.status()) {
-            Some(Status::Superseded) => Self {
+            Some(RevisionStatus::Superseded) => Self {
                 lost: "without it that revision cannot be restored",
                 instead: "Helm keeps the history short itself: helm upgrade RELEASE <chart> \
                           --history-max <n>",
             },
             // There is no earlier revision to go back to.
-            Some(Status::PendingInstall) => Self {
+            Some(RevisionStatus::PendingInstall) => Self {
                 lost: "without it the changes of that operation are unknown",
                 instead: "To recover from an interrupted install: helm rollback RELEASE REVISION; or \
                           remove it: helm uninstall RELEASE",
             },
-            Some(Status::PendingUpgrade | Status::PendingRollback) => Self {
+            Some(RevisionStatus::PendingUpgrade | RevisionStatus::PendingRollback) => Self {
                 lost: "without it the changes of that operation are unknown",
                 instead: "To recover from an interrupted operation: helm rollback RELEASE",
             },

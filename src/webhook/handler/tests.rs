@@ -33,7 +33,7 @@ use helm_guard_core::{
     helm::{
         ReleaseName,
         identity::DeclaredObject,
-        lifecycle::{Phase, Status},
+        lifecycle::{Phase, RevisionStatus},
         storage::Driver,
     },
     policy::Policy,

@@ -29,7 +29,7 @@ use super::{
     request::{Kind, Raw},
 };
 use crate::helm::{
-    lifecycle::Status,
+    lifecycle::RevisionStatus,
     storage::{Driver, RecordMeta, SECRET_TYPE},
 };
 
@@ -114,9 +114,9 @@ impl StoredRecord {
     }
 
     /// The status from its label.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> RevisionStatus {
         let word = self.labels.get("status");
-        Status::from_word(word.map_or("", String::as_str))
+        RevisionStatus::from_word(word.map_or("", String::as_str))
     }
 
     /// What [`crate::helm::record::decode`] takes; `None` where there is nothing, or no base64.

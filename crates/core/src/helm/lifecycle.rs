@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 /// A revision's status: the `status` label of the record, equal to `info.status` in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum RevisionStatus {
     /// `unknown`, and any status that Helm does not know.
     Unknown,
     /// `deployed`
@@ -29,7 +29,7 @@ pub enum Status {
     PendingRollback,
 }
 
-impl Status {
+impl RevisionStatus {
     /// The three `pending-*` statuses. `uninstalling` is not one of them (`pkg/release/status.go`).
     pub fn is_pending(self) -> bool {
         matches!(
@@ -69,7 +69,7 @@ impl Status {
     }
 }
 
-impl FromStr for Status {
+impl FromStr for RevisionStatus {
     type Err = std::convert::Infallible;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
@@ -77,7 +77,7 @@ impl FromStr for Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for RevisionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -117,24 +117,26 @@ impl ActiveSet {
 /// The active set of a release, given its revisions in any order.
 ///
 /// `None` when the release is not guarded: no record, or the newest is `uninstalled`.
-pub fn active_set(revisions: &[(u32, Status)]) -> Option<ActiveSet> {
+pub fn active_set(revisions: &[(u32, RevisionStatus)]) -> Option<ActiveSet> {
     let &(newest, status) = revisions.iter().max_by_key(|(revision, _)| *revision)?;
-    let below = |wanted: &dyn Fn(Status) -> bool| {
+    let below = |wanted: &dyn Fn(RevisionStatus) -> bool| {
         revisions
             .iter()
             .filter(|(revision, status)| *revision < newest && wanted(*status))
             .map(|(revision, _)| *revision)
             .max()
     };
-    let base = || below(&|s| s == Status::Deployed).or_else(|| below(&|s| !s.is_pending()));
+    let base = || below(&|s| s == RevisionStatus::Deployed).or_else(|| below(&|s| !s.is_pending()));
     let (base, phase) = match status {
-        Status::Uninstalled => return None,
-        Status::Deployed | Status::Superseded | Status::Unknown => (None, Phase::Settled),
-        Status::Uninstalling => (None, Phase::Uninstalling),
-        Status::Failed => (base(), Phase::Failed),
-        Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback => {
-            (base(), Phase::Pending)
+        RevisionStatus::Uninstalled => return None,
+        RevisionStatus::Deployed | RevisionStatus::Superseded | RevisionStatus::Unknown => {
+            (None, Phase::Settled)
         }
+        RevisionStatus::Uninstalling => (None, Phase::Uninstalling),
+        RevisionStatus::Failed => (base(), Phase::Failed),
+        RevisionStatus::PendingInstall
+        | RevisionStatus::PendingUpgrade
+        | RevisionStatus::PendingRollback => (base(), Phase::Pending),
     };
     Some(ActiveSet {
         newest,
@@ -147,7 +149,7 @@ pub fn active_set(revisions: &[(u32, Status)]) -> Option<ActiveSet> {
 mod tests {
     use rstest::rstest;
 
-    use super::Status::{
+    use super::RevisionStatus::{
         Deployed, Failed, PendingInstall, PendingRollback, PendingUpgrade, Superseded, Uninstalled,
         Uninstalling, Unknown,
     };
@@ -177,7 +179,7 @@ mod tests {
     #[case::reinstalled_after_keep_history(&[Superseded, Uninstalled, Deployed], 3, None, SETTLED)]
     #[case::two_deployed_by_corruption(&[Deployed, Deployed], 2, None, SETTLED)]
     fn the_active_set_follows_the_statuses(
-        #[case] statuses: &[Status],
+        #[case] statuses: &[RevisionStatus],
         #[case] newest: u32,
         #[case] base: Option<u32>,
         #[case] phase: Phase,
@@ -205,7 +207,7 @@ mod tests {
     #[rstest]
     #[case::no_record(&[])]
     #[case::uninstalled_with_its_history(&[(1, Superseded), (2, Uninstalled)])]
-    fn an_uninstalled_release_is_not_guarded(#[case] revisions: &[(u32, Status)]) {
+    fn an_uninstalled_release_is_not_guarded(#[case] revisions: &[(u32, RevisionStatus)]) {
         assert_eq!(active_set(revisions), None);
     }
 
@@ -230,9 +232,9 @@ mod tests {
             PendingUpgrade,
             PendingRollback,
         ] {
-            assert_eq!(Status::from_word(status.as_str()), status);
+            assert_eq!(RevisionStatus::from_word(status.as_str()), status);
             assert_eq!(status.is_pending(), status.as_str().starts_with("pending-"));
         }
-        assert_eq!(Status::from_word("Deployed"), Unknown);
+        assert_eq!(RevisionStatus::from_word("Deployed"), Unknown);
     }
 }

@@ -15,7 +15,7 @@
 
 use std::fmt;
 
-use crate::helm::{identity::ReleaseName, lifecycle::Status};
+use crate::helm::{identity::ReleaseName, lifecycle::RevisionStatus};
 
 mod body;
 mod envelope;
@@ -92,7 +92,7 @@ pub struct Record {
     /// Revision number, from 1.
     pub revision: u32,
     /// Its status when the record was written.
-    pub status: Status,
+    pub status: RevisionStatus,
     /// The chart.
     pub chart: Chart,
     /// When the first revision was deployed, as Go prints it (RFC 3339 with an offset).

@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use crate::helm::lifecycle::Status;
+use crate::helm::lifecycle::RevisionStatus;
 
 /// The prefix of the names of all release records.
 pub const NAME_PREFIX: &str = "sh.helm.release.v1.";
@@ -62,8 +62,8 @@ pub struct RecordMeta {
     pub storage_namespace: String,
     /// Revision number, from 1.
     pub revision: u32,
-    /// The `status` label; [`Status::Unknown`] if it is missing.
-    pub status: Status,
+    /// The `status` label; [`RevisionStatus::Unknown`] if it is missing.
+    pub status: RevisionStatus,
     /// The kind of object that stores the record.
     pub driver: Driver,
     /// The name of the object.
@@ -118,14 +118,14 @@ impl RecordMeta {
             object_name: object_name.to_owned(),
             label,
         };
-        let mut status = Status::Unknown;
+        let mut status = RevisionStatus::Unknown;
         for (key, value) in labels {
             match key {
                 "name" if value != release_name => return Err(contradiction("name")),
                 "version" if revision_number(value) != Some(revision) => {
                     return Err(contradiction("version"));
                 }
-                "status" => status = Status::from_word(value),
+                "status" => status = RevisionStatus::from_word(value),
                 _ => {}
             }
         }
@@ -188,7 +188,7 @@ mod tests {
                 release_name: "web".into(),
                 storage_namespace: "shop".into(),
                 revision: 12,
-                status: Status::PendingUpgrade,
+                status: RevisionStatus::PendingUpgrade,
                 driver: Driver::Secret,
                 object_name: "sh.helm.release.v1.web.v12".into(),
             })
@@ -203,14 +203,14 @@ mod tests {
             &[("team", "a"), ("status", "deployed"), ("Version", "9")],
         );
         assert_eq!(bare, dressed);
-        assert_eq!(bare.unwrap().unwrap().status, Status::Deployed);
+        assert_eq!(bare.unwrap().unwrap().status, RevisionStatus::Deployed);
     }
 
     #[test]
     fn a_missing_or_unknown_status_is_unknown_so_that_the_revision_still_guards() {
         for labels in [&[][..], &[("status", "resting")]] {
             let meta = read("sh.helm.release.v1.web.v1", labels).unwrap().unwrap();
-            assert_eq!(meta.status, Status::Unknown);
+            assert_eq!(meta.status, RevisionStatus::Unknown);
         }
     }
 

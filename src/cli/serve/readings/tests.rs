@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, time::Duration};
 
-use helm_guard_core::helm::lifecycle::Status;
+use helm_guard_core::helm::lifecycle::RevisionStatus;
 
 use super::*;
 use crate::record::metrics::tests::with_samples;
@@ -12,7 +12,7 @@ fn release() -> ReleaseInfo {
         chart: "web".to_owned(),
         chart_version: "1.2.0".to_owned(),
         app_version: "2".to_owned(),
-        status: Status::Deployed,
+        status: RevisionStatus::Deployed,
         last_deployed: Some("2027-01-15T08:00:00Z".to_owned()),
     }
 }

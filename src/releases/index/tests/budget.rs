@@ -49,7 +49,12 @@ impl BudgetFixture {
 
     /// A separate release with one Deployment of this many bytes.
     fn put(&mut self, namespace: &str, name: &str, bytes: usize) -> Stored {
-        let stored = at(&storage_in(namespace, name), 1, Status::Deployed, 10);
+        let stored = at(
+            &storage_in(namespace, name),
+            1,
+            RevisionStatus::Deployed,
+            10,
+        );
         let content = self.content(namespace, name, bytes);
         self.fixture.put_body(&stored, content);
         stored
@@ -154,10 +159,12 @@ fn an_evicted_record_is_fetched_again_when_memory_is_free() {
 
     budget.fixture.index.delete(&large);
     assert_eq!(budget.fetches(), [], "still no room");
-    budget
-        .fixture
-        .index
-        .delete(&at(&storage_in("shop", "web"), 1, Status::Deployed, 10));
+    budget.fixture.index.delete(&at(
+        &storage_in("shop", "web"),
+        1,
+        RevisionStatus::Deployed,
+        10,
+    ));
     assert_eq!(budget.fetches(), std::slice::from_ref(&junk.key));
     assert_eq!(budget.fetches(), [], "asked for once");
     let content = budget.content("shop", "junk", 400 * KIB);
@@ -194,7 +201,10 @@ fn a_read_through_of_an_evicted_release_evicts_no_other() {
 fn neither_active_revision_counts_while_one_is_an_outline() {
     let mut budget = BudgetFixture::of(500 * KIB);
     let web = storage_in("shop", "web");
-    for (revision, status, bytes) in [(1, Status::Deployed, 100), (2, Status::Failed, 450)] {
+    for (revision, status, bytes) in [
+        (1, RevisionStatus::Deployed, 100),
+        (2, RevisionStatus::Failed, 450),
+    ] {
         let content = budget.content("shop", "web", bytes * KIB);
         budget
             .fixture
@@ -223,7 +233,12 @@ fn a_removed_release_releases_its_memory() {
         budget.fixture.index.delete(&stored);
     }
     for revision in 1..100 {
-        let stored = at(&storage(), revision, Status::Deployed, 100 + revision);
+        let stored = at(
+            &storage(),
+            revision,
+            RevisionStatus::Deployed,
+            100 + revision,
+        );
         let content = budget.content("shop", "web", 200 * KIB);
         budget.fixture.put_body(&stored, content);
         assert_eq!(budget.known("shop", "web"), Known::Whole, "{revision}");
@@ -239,7 +254,12 @@ fn very_long_names_count_in_the_budget() {
         .collect();
     let content = budget.fixture.body_of("evil", "names", objects);
     assert!(content.cost() > 1000 * KIB, "{}", content.cost());
-    let stored = at(&storage_in("evil", "names"), 1, Status::Deployed, 10);
+    let stored = at(
+        &storage_in("evil", "names"),
+        1,
+        RevisionStatus::Deployed,
+        10,
+    );
     budget.fixture.put_body(&stored, content);
     assert!(budget.fixture.directory.is_unreadable("evil", "names"));
 }

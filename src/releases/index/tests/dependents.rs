@@ -58,25 +58,28 @@ fn away() -> Vec<DeclaredObject> {
 #[test]
 fn a_release_depends_on_what_each_active_revision_declares() {
     let mut fixture = fixture();
-    fixture.put(&record(1, Status::Deployed, 1), away());
+    fixture.put(&record(1, RevisionStatus::Deployed, 1), away());
     assert_eq!(fixture.hold(), [true, true]);
     assert_eq!(
         fixture.held_by(DeletionTarget::Crd(&deployments(false))),
         [r#"web ["Deployment \"web\" in namespace \"elsewhere\""]"#]
     );
     // An upgrade that removes it from the chart deletes it before the upgrade completes.
-    fixture.put(&record(2, Status::PendingUpgrade, 2), Vec::new());
+    fixture.put(&record(2, RevisionStatus::PendingUpgrade, 2), Vec::new());
     assert_eq!(fixture.hold(), [false, false]);
-    fixture.put(&record(2, Status::Failed, 3), Vec::new());
+    fixture.put(&record(2, RevisionStatus::Failed, 3), Vec::new());
     assert_eq!(fixture.hold(), [false, false]);
-    fixture.put(&record(2, Status::Failed, 4), away());
+    fixture.put(&record(2, RevisionStatus::Failed, 4), away());
     assert_eq!(fixture.hold(), [true, true]);
 }
 
 #[test]
 fn a_release_being_uninstalled_protects_nothing() {
     let mut fixture = fixture();
-    for (version, status) in [(1, Status::Uninstalling), (2, Status::Uninstalled)] {
+    for (version, status) in [
+        (1, RevisionStatus::Uninstalling),
+        (2, RevisionStatus::Uninstalled),
+    ] {
         fixture.put(&record(1, status, version), away());
         assert_eq!(fixture.hold(), [false, false], "{status}");
         let home = DeletionTarget::Namespace("shop");
@@ -87,7 +90,7 @@ fn a_release_being_uninstalled_protects_nothing() {
 #[test]
 fn a_namespace_is_protected_by_the_releases_recorded_in_it() {
     let mut fixture = fixture();
-    fixture.put(&record(1, Status::Failed, 1), Vec::new());
+    fixture.put(&record(1, RevisionStatus::Failed, 1), Vec::new());
     let home = DeletionTarget::Namespace("shop");
     assert_eq!(fixture.held_by(home), ["web []"]);
     assert_eq!(
@@ -107,7 +110,7 @@ fn an_object_outside_the_namespace_of_the_records_needs_a_witness(
 ) {
     let mut fixture = fixture();
     let declared = object("Deployment", Some(namespace), "web", "a:1");
-    fixture.put(&record(1, Status::Deployed, 1), vec![declared]);
+    fixture.put(&record(1, RevisionStatus::Deployed, 1), vec![declared]);
     let defined = deployments(is_cluster_scoped);
     let deletion = DeletionTarget::Crd(&defined);
     assert_eq!(fixture.reaches(deletion, &|_| false), [expected]);
@@ -124,7 +127,12 @@ fn a_cluster_scoped_object_is_not_a_witness_for_the_namespace_of_its_release() {
     let mut fixture = fixture();
     let mut role = object("ClusterRole", None, "web", "");
     role.group = "rbac.authorization.k8s.io".to_owned();
-    let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
+    let copy = at(
+        &storage_in("flux-system", "web"),
+        1,
+        RevisionStatus::Deployed,
+        1,
+    );
     fixture.put(&copy, vec![role, deployment("web", "a:1")]);
     let home = fixture.holders(DeletionTarget::Namespace("shop"), &|_| false);
     let witnesses = &home[0].claimant.witnesses;
@@ -137,12 +145,17 @@ fn a_cluster_scoped_object_is_not_a_witness_for_the_namespace_of_its_release() {
 fn copies_protect_nothing() {
     let mut fixture = fixture();
     let home = DeletionTarget::Namespace("shop");
-    let copy = at(&storage_in("flux-system", "web"), 1, Status::Deployed, 1);
+    let copy = at(
+        &storage_in("flux-system", "web"),
+        1,
+        RevisionStatus::Deployed,
+        1,
+    );
     fixture.put(&copy, vec![deployment("web", "a:1")]);
     let kept = DeletionTarget::Namespace("flux-system");
     assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Elsewhere, 1)]);
     assert_eq!(fixture.reaches(kept, &|_| false), [(Reach::Own, 0)]);
-    fixture.put(&record(1, Status::Deployed, 2), Vec::new());
+    fixture.put(&record(1, RevisionStatus::Deployed, 2), Vec::new());
     assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Own, 0)]);
     assert_eq!(fixture.reaches(kept, &|_| false), []);
     let trusted = |known: &str| known == "flux-system";

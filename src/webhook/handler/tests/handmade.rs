@@ -80,7 +80,7 @@ pub(super) struct Infrastructure {
     pub(super) holders: Result<Vec<AffectedRelease>, ()>,
     /// The state of every witness.
     pub(super) sighting: Result<Sighting, ()>,
-    pub(super) history: Result<Vec<(u32, Status)>, ()>,
+    pub(super) history: Result<Vec<(u32, RevisionStatus)>, ()>,
     pub(super) is_terminating: bool,
     /// `spec.records` of the policy.
     pub(super) policy: Value,
@@ -227,7 +227,7 @@ impl RecordSource for Handmade {
         _at: &RecordsAt,
         _release: &str,
         _deadline: Instant,
-    ) -> Result<Vec<(u32, Status)>, SourceError> {
+    ) -> Result<Vec<(u32, RevisionStatus)>, SourceError> {
         let history = self.infrastructure.history.clone();
         history.map_err(|()| "the API server is unavailable".into())
     }

@@ -4,7 +4,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::*;
 
-const HISTORY: [(u32, Status); 2] = [(2, Status::Superseded), (3, Status::Deployed)];
+const HISTORY: [(u32, RevisionStatus); 2] = [
+    (2, RevisionStatus::Superseded),
+    (3, RevisionStatus::Deployed),
+];
 
 fn record(revision: u32, description: &str, manifest: &str) -> Value {
     let body = json!({
@@ -180,7 +183,7 @@ async fn deleting_a_collection_of_records_names_the_other_releases() {
 #[rstest]
 #[case::pruned(known(), delete(2), "helms-own")]
 #[case::uninstalled(
-    Infrastructure { history: Ok(vec![(2, Status::Superseded), (3, Status::Uninstalling)]), ..known() },
+    Infrastructure { history: Ok(vec![(2, RevisionStatus::Superseded), (3, RevisionStatus::Uninstalling)]), ..known() },
     delete(3),
     "uninstalling"
 )]

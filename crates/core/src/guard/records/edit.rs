@@ -15,7 +15,7 @@ use crate::{
         verdict::Change,
     },
     helm::{
-        lifecycle::Status,
+        lifecycle::RevisionStatus,
         record::{Hook, Record, RecordLimits, Whole, decode_whole},
     },
 };
@@ -137,8 +137,8 @@ fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
 /// deployed after it was marked failed, `helm test` writes back the status that it read, and Flux marks
 /// a pending revision failed to unlock it. Yet an operation begins with a new record, never with an old
 /// one, and nothing is uninstalled that was not being uninstalled.
-fn moves(from: Status, to: Status) -> bool {
-    use Status as S;
+fn moves(from: RevisionStatus, to: RevisionStatus) -> bool {
+    use RevisionStatus as S;
     from == to
         || match to {
             S::Deployed => !matches!(from, S::Uninstalled | S::Uninstalling),

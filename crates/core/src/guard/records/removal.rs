@@ -5,7 +5,7 @@
 //! oldest beyond the limit, but never the deployed one. It deletes one record at a time, without any
 //! options; kubectl and a collection delete never do.
 
-use crate::{guard::request::Request, helm::lifecycle::Status};
+use crate::{guard::request::Request, helm::lifecycle::RevisionStatus};
 
 /// The result of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,14 @@ pub fn may_be_helms(request: &Request<'_>) -> bool {
 }
 
 /// Evaluates the deletion of a revision's record, given all records of the release.
-pub fn removal(history: &[(u32, Status)], revision: u32, may_be_helms: bool) -> Removal {
+pub fn removal(history: &[(u32, RevisionStatus)], revision: u32, may_be_helms: bool) -> Removal {
     let Some(&(last, newest)) = history.iter().max_by_key(|(revision, _)| *revision) else {
         return Removal::Gone;
     };
-    if matches!(newest, Status::Uninstalling | Status::Uninstalled) {
+    if matches!(
+        newest,
+        RevisionStatus::Uninstalling | RevisionStatus::Uninstalled
+    ) {
         return Removal::Uninstalled;
     }
     if !history.iter().any(|(known, _)| *known == revision) {
@@ -43,7 +46,7 @@ pub fn removal(history: &[(u32, Status)], revision: u32, may_be_helms: bool) -> 
     }
     let deployed = history
         .iter()
-        .filter(|(_, status)| *status == Status::Deployed)
+        .filter(|(_, status)| *status == RevisionStatus::Deployed)
         .map(|(revision, _)| *revision)
         .max();
     let next_to_go = history

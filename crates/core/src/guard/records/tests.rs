@@ -239,33 +239,33 @@ fn other_objects_are_not_mistaken_for_records(#[case] pointer: &str, #[case] val
     assert!(stored(Driver::Secret, &object).is_none());
 }
 
-const SUPERSEDED: Status = Status::Superseded;
+const SUPERSEDED: RevisionStatus = RevisionStatus::Superseded;
 
 #[rstest]
-#[case::oldest(&[(1, SUPERSEDED), (2, SUPERSEDED), (3, Status::Deployed)], 1, Removal::Pruned)]
-#[case::oldest_failed(&[(1, Status::Deployed), (2, Status::Failed)], 2, Removal::Pruned)]
-#[case::deployed(&[(1, SUPERSEDED), (2, Status::Deployed)], 2, Removal::Loss)]
-#[case::the_only_one(&[(1, Status::Deployed)], 1, Removal::Loss)]
-#[case::out_of_turn(&[(1, SUPERSEDED), (2, SUPERSEDED), (3, Status::Deployed)], 2, Removal::Loss)]
+#[case::oldest(&[(1, SUPERSEDED), (2, SUPERSEDED), (3, RevisionStatus::Deployed)], 1, Removal::Pruned)]
+#[case::oldest_failed(&[(1, RevisionStatus::Deployed), (2, RevisionStatus::Failed)], 2, Removal::Pruned)]
+#[case::deployed(&[(1, SUPERSEDED), (2, RevisionStatus::Deployed)], 2, Removal::Loss)]
+#[case::the_only_one(&[(1, RevisionStatus::Deployed)], 1, Removal::Loss)]
+#[case::out_of_turn(&[(1, SUPERSEDED), (2, SUPERSEDED), (3, RevisionStatus::Deployed)], 2, Removal::Loss)]
 #[case::deployed_under_an_upgrade(
-    &[(1, Status::Deployed), (2, Status::PendingUpgrade)], 1, Removal::Loss
+    &[(1, RevisionStatus::Deployed), (2, RevisionStatus::PendingUpgrade)], 1, Removal::Loss
 )]
 #[case::of_two_deployed_the_older(
-    &[(1, Status::Deployed), (2, Status::Deployed)], 1, Removal::Pruned
+    &[(1, RevisionStatus::Deployed), (2, RevisionStatus::Deployed)], 1, Removal::Pruned
 )]
-#[case::an_install_that_never_ended(&[(1, Status::PendingInstall)], 1, Removal::Loss)]
+#[case::an_install_that_never_ended(&[(1, RevisionStatus::PendingInstall)], 1, Removal::Loss)]
 #[case::an_upgrade_that_never_ended(
-    &[(1, Status::Deployed), (2, Status::PendingUpgrade)], 2, Removal::Loss
+    &[(1, RevisionStatus::Deployed), (2, RevisionStatus::PendingUpgrade)], 2, Removal::Loss
 )]
 #[case::one_that_never_ended_long_ago(
-    &[(1, Status::PendingInstall), (2, SUPERSEDED), (3, Status::Deployed)], 1, Removal::Pruned
+    &[(1, RevisionStatus::PendingInstall), (2, SUPERSEDED), (3, RevisionStatus::Deployed)], 1, Removal::Pruned
 )]
-#[case::uninstalling(&[(1, SUPERSEDED), (2, Status::Uninstalling)], 1, Removal::Uninstalled)]
-#[case::uninstalled(&[(1, Status::Uninstalled)], 1, Removal::Uninstalled)]
-#[case::gone(&[(2, Status::Deployed)], 1, Removal::Gone)]
+#[case::uninstalling(&[(1, SUPERSEDED), (2, RevisionStatus::Uninstalling)], 1, Removal::Uninstalled)]
+#[case::uninstalled(&[(1, RevisionStatus::Uninstalled)], 1, Removal::Uninstalled)]
+#[case::gone(&[(2, RevisionStatus::Deployed)], 1, Removal::Gone)]
 #[case::all_gone(&[], 1, Removal::Gone)]
 fn helm_deletes_the_oldest_record_or_all(
-    #[case] history: &[(u32, Status)],
+    #[case] history: &[(u32, RevisionStatus)],
     #[case] revision: u32,
     #[case] expected: Removal,
 ) {
@@ -274,9 +274,9 @@ fn helm_deletes_the_oldest_record_or_all(
 
 #[test]
 fn a_delete_that_helm_never_sends_is_not_pruning() {
-    let history = [(1, SUPERSEDED), (2, Status::Deployed)];
+    let history = [(1, SUPERSEDED), (2, RevisionStatus::Deployed)];
     assert_eq!(removal(&history, 1, false), Removal::Loss);
-    let uninstalling = [(1, SUPERSEDED), (2, Status::Uninstalling)];
+    let uninstalling = [(1, SUPERSEDED), (2, RevisionStatus::Uninstalling)];
     assert_eq!(removal(&uninstalling, 1, false), Removal::Uninstalled);
 }
 

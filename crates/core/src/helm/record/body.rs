@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use self::few::at_most;
 use super::{ApplyMethod, Chart, DecodeError, Hook, Record};
-use crate::helm::{identity::ReleaseName, lifecycle::Status};
+use crate::helm::{identity::ReleaseName, lifecycle::RevisionStatus};
 
 mod few;
 
@@ -131,7 +131,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Record, DecodeError> {
             name: release.name,
         },
         revision: release.version,
-        status: Status::from_word(info.status.as_deref().unwrap_or_default()),
+        status: RevisionStatus::from_word(info.status.as_deref().unwrap_or_default()),
         chart: Chart {
             name: cut(chart.name),
             version: cut(chart.version),

@@ -64,7 +64,10 @@ fn helm_3() -> Value {
 fn a_record_of_helm_3_is_read() {
     let record = read(&helm_3()).unwrap();
     assert_eq!(record.release.to_string(), r#""web" in namespace "apps""#);
-    assert_eq!((record.revision, record.status), (4, Status::Deployed));
+    assert_eq!(
+        (record.revision, record.status),
+        (4, RevisionStatus::Deployed)
+    );
     assert_eq!(record.chart.to_string(), "shop-1.2.3");
     assert_eq!(record.chart.app_version.as_deref(), Some("9"));
     assert_eq!(record.deleted, None);
@@ -90,7 +93,7 @@ fn a_record_of_helm_4_is_read() {
     let record = read(&body).unwrap();
     assert_eq!(record.apply_method, ApplyMethod::ServerSide);
     assert_eq!(record.rollback_revision, Some(2));
-    assert_eq!(record.status, Status::PendingRollback);
+    assert_eq!(record.status, RevisionStatus::PendingRollback);
     assert_eq!(record.deleted, None);
 }
 
@@ -120,7 +123,7 @@ fn omitted_and_null_fields_are_empty() {
     let record = read(&body).unwrap();
     assert_eq!(
         (record.status, record.first_deployed),
-        (Status::Unknown, None)
+        (RevisionStatus::Unknown, None)
     );
     assert!(record.hooks.is_empty() && record.manifest.is_empty());
     assert_eq!(record.chart, Chart::default());
