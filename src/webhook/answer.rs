@@ -54,7 +54,7 @@ struct Response<'a> {
     uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status<'a>>,
+    status: Option<MetaStatus<'a>>,
     audit_annotations: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
@@ -62,7 +62,7 @@ struct Response<'a> {
 
 /// `metav1.Status`
 #[derive(Serialize)]
-struct Status<'a> {
+struct MetaStatus<'a> {
     #[serde(rename = "status")]
     outcome: &'static str,
     code: u16,
@@ -110,7 +110,7 @@ impl AnswerContents<'_> {
         undecided(self)
     }
 
-    fn status(&self) -> Status<'_> {
+    fn status(&self) -> MetaStatus<'_> {
         let details = match self.decided.object {
             Some(object) => Details {
                 name: &object.name,
@@ -125,7 +125,7 @@ impl AnswerContents<'_> {
                 causes: self.causes(),
             },
         };
-        Status {
+        MetaStatus {
             outcome: "Failure",
             code: 403,
             reason: "Forbidden",
@@ -264,7 +264,7 @@ impl AnswerContents<'_> {
 pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
     let mut message = wrong.join("\n");
     cut(&mut message, MESSAGE_BYTES);
-    let status = || Status {
+    let status = || MetaStatus {
         outcome: "Failure",
         code: 403,
         reason: "Forbidden",
