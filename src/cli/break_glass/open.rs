@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{
     api::{
-        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, POLICY_NAME, ReleaseRef,
-        Scope, Span, Subjects, policy::breakglass,
+        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, ObjectScope, POLICY_NAME,
+        ReleaseRef, Span, Subjects, policy::breakglass,
     },
     policy::emergency::identities,
 };
@@ -255,7 +255,7 @@ fn split(account: &str) -> anyhow::Result<(&str, &str)> {
     }
 }
 
-fn scope(args: &OpenArgs) -> anyhow::Result<Scope> {
+fn scope(args: &OpenArgs) -> anyhow::Result<ObjectScope> {
     if args.namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
         bail!("specify what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
     }
@@ -275,7 +275,7 @@ fn scope(args: &OpenArgs) -> anyhow::Result<Scope> {
             kind: kind.to_owned(),
         }
     });
-    Ok(Scope {
+    Ok(ObjectScope {
         namespaces: args.namespaces.clone(),
         releases: releases.collect::<anyhow::Result<_>>()?,
         kinds: kinds.collect(),

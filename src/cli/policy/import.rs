@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, bail};
 use helm_guard_core::{
     api::{
-        self, GuardPolicySpec, ReleaseRef, Scope,
+        self, GuardPolicySpec, ObjectScope, ReleaseRef,
         policy::ignore::{IgnoreRule, IgnoreTarget},
     },
     policy::Policy,
@@ -171,12 +171,12 @@ impl Imported {
                 Some(target) => format!("{target}-{}", metadata.name),
                 None => metadata.name.clone(),
             });
-        let scope = Scope {
+        let scope = ObjectScope {
             releases: vec![ReleaseRef {
                 namespace: spec.target_namespace.unwrap_or(metadata.namespace),
                 name: Some(name),
             }],
-            ..Scope::default()
+            ..ObjectScope::default()
         };
         for (n, rule) in spec.drift_detection.ignore.into_iter().enumerate() {
             let place = format!("{about}: driftDetection.ignore[{n}]");

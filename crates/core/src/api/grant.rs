@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Subjects};
+use super::{ObjectScope, Subjects};
 
 /// Allows some identities to make out-of-band changes until it expires.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -41,7 +41,7 @@ pub struct BreakGlassGrantSpec {
     pub subjects: Subjects,
     /// Objects that the grant covers.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: ObjectScope,
     /// Why the grant is needed.
     #[serde(default)]
     #[schemars(length(max = 1024))]

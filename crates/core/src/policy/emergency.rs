@@ -11,14 +11,14 @@ use super::{
     scope::covers,
 };
 use crate::api::{
-    Scope, Subjects,
+    ObjectScope, Subjects,
     policy::breakglass::{BreakGlass, OnRecordFailure},
 };
 
 /// The rules for emergencies.
 #[derive(Clone, Debug, Default)]
 pub struct Emergencies {
-    identities: Vec<(Identities, Scope)>,
+    identities: Vec<(Identities, ObjectScope)>,
     /// Who may approve a grant; `None` for anyone whom RBAC allows.
     pub approvers: Option<Identities>,
     /// The requirements, as written.

@@ -7,7 +7,7 @@ use super::{
     rules::patterns, scope::covers, target::ObjectSelector,
 };
 use crate::api::{
-    Scope,
+    ObjectScope,
     policy::{
         ignore::{IgnoreRule, IgnoreTarget as TargetDocument},
         overrides::Except,
@@ -31,7 +31,7 @@ pub struct Ignored {
     queries: Vec<Query>,
     managers: Vec<String>,
     target: ObjectSelector,
-    scope: Scope,
+    scope: ObjectScope,
 }
 
 /// Compiles the rules of a policy.

@@ -23,7 +23,7 @@ use super::{
     problem::Problems,
     rules::{Acts, Rule, Who},
 };
-use crate::api::{GroupKind, Scope, Subjects, policy::exemptions::PresetChoice};
+use crate::api::{GroupKind, ObjectScope, Subjects, policy::exemptions::PresetChoice};
 
 /// A built-in exemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Preset {
                 kinds.to_vec()
             },
             acts: entry.acts(),
-            scope: Scope::default(),
+            scope: ObjectScope::default(),
             license: entry.license,
             about: self.about,
         };

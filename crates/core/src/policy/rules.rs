@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{
-        GroupKind, Scope,
+        GroupKind, ObjectScope,
         policy::exemptions::{ExemptOperation, Exemption},
     },
     compare::quantity,
@@ -30,7 +30,7 @@ pub struct Rule {
     /// `None` for every kind.
     pub(super) kinds: Vec<GroupKind>,
     pub(super) acts: Acts,
-    pub(super) scope: Scope,
+    pub(super) scope: ObjectScope,
     pub(super) license: License,
     /// Its purpose, if it is built in.
     pub(super) about: &'static str,

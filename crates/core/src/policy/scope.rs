@@ -1,7 +1,7 @@
 //! Where a rule applies: kinds, and scopes of namespaces, releases and kinds.
 
 use super::ObjectPlace;
-use crate::api::{GroupKind, Scope};
+use crate::api::{GroupKind, ObjectScope};
 
 /// Whether the object's kind is among them.
 pub(super) fn holds_kind(kinds: &[GroupKind], place: &ObjectPlace<'_>) -> bool {
@@ -11,7 +11,7 @@ pub(super) fn holds_kind(kinds: &[GroupKind], place: &ObjectPlace<'_>) -> bool {
 }
 
 /// Whether a scope covers a place: every list must, and an empty list covers everything.
-pub fn covers(scope: &Scope, place: &ObjectPlace<'_>) -> bool {
+pub fn covers(scope: &ObjectScope, place: &ObjectPlace<'_>) -> bool {
     let in_namespace = || {
         let mut namespaces = scope.namespaces.iter();
         namespaces.any(|namespace| namespace == place.namespace)
@@ -62,7 +62,7 @@ mod tests {
             release: &release,
             chart: "web-1.0.0",
         };
-        let scope: Scope = serde_json::from_value(scope).unwrap();
+        let scope: ObjectScope = serde_json::from_value(scope).unwrap();
         assert_eq!(covers(&scope, &place), expected);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use helm_guard_core::{
     api::{
-        self, GroupKind, GuardPolicySpec, ReleaseRef, Scope, Subjects,
+        self, GroupKind, GuardPolicySpec, ObjectScope, ReleaseRef, Subjects,
         policy::exemptions::{ExemptOperation, Exemption},
     },
     compare::path::{FieldPath, Step},
@@ -185,9 +185,9 @@ fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
                     .into_iter()
                     .filter_map(|(is_allowed, operation)| is_allowed.then_some(operation))
                     .collect(),
-                scope: Scope {
+                scope: ObjectScope {
                     releases: releases.to_vec(),
-                    ..Scope::default()
+                    ..ObjectScope::default()
                 },
             });
         }

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use helm_guard_core::{
     api::{
-        GuardPolicySpec, Scope, Subjects,
+        GuardPolicySpec, ObjectScope, Subjects,
         policy::breakglass::{BreakGlass, EmergencyIdentity},
     },
     guard::{KnownBy, Own},
@@ -61,7 +61,7 @@ pub(super) fn policy(args: &Serve) -> Result<Policy, PolicyError> {
     };
     let identity = EmergencyIdentity {
         subjects,
-        scope: Scope::default(),
+        scope: ObjectScope::default(),
     };
     Policy::compile(&GuardPolicySpec {
         mode: args.mode,

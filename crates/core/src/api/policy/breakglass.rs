@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Scope, Span, Subjects};
+use crate::api::{ObjectScope, Span, Subjects};
 
 /// Break-glass identities and rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub struct EmergencyIdentity {
     pub subjects: Subjects,
     /// Objects that they may change; all by default.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: ObjectScope,
 }
 
 /// What happens to an emergency change that cannot be recorded before the answer. In both cases the

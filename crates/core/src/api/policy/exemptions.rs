@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{GroupKind, Scope, Subjects};
+use crate::api::{GroupKind, ObjectScope, Subjects};
 
 /// Allows some identities to change some paths of some kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub struct Exemption {
     pub operations: Vec<ExemptOperation>,
     /// Where the exemption applies; everywhere by default.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: ObjectScope,
 }
 
 /// Operations that an exemption may allow in addition to paths.

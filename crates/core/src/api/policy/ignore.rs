@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Scope;
+use crate::api::ObjectScope;
 
 /// Fields that anyone may change. At least one of the lists must not be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,7 +39,7 @@ pub struct IgnoreRule {
     pub target: Option<IgnoreTarget>,
     /// Namespaces and releases that the rule applies to; all by default.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: ObjectScope,
 }
 
 /// Selects objects like Flux's `target`. As in Flux, names are anchored regular expressions.

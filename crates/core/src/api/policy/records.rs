@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Mode, Scope, Subjects};
+use crate::api::{Mode, ObjectScope, Subjects};
 
 /// Protection of release records, namespaces and CRDs. Each can be switched off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +42,7 @@ pub struct Deployers {
     pub subjects: Subjects,
     /// Namespaces or releases that they may deploy; all by default.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: ObjectScope,
 }
 
 /// How violations are answered.
