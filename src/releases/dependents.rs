@@ -10,7 +10,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use futures_util::future::join;
 use helm_guard_core::{
-    compare::schema::{Scope, builtin::builtin},
+    compare::schema::{ResourceScope, builtin::builtin},
     guard::{
         Claimant, Reach, Trusts, Witness,
         claimant::WITNESSES,
@@ -322,7 +322,7 @@ impl Body {
         let is_held = |(namespace, object): &(String, DeclaredObject)| match deletion {
             DeletionTarget::Namespace(deletion) => {
                 let scope = builtin().scope(&object.group, &object.kind);
-                namespace == deletion && scope != Some(Scope::Cluster)
+                namespace == deletion && scope != Some(ResourceScope::Cluster)
             }
             DeletionTarget::Crd(of) => (&object.group, &object.kind) == (&of.group, &of.kind),
         };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use helm_guard_core::{
-    compare::schema::{Scope, builtin::builtin},
+    compare::schema::{ResourceScope, builtin::builtin},
     guard::{Finding, Reason, Verdict, records::StoredRecord, verdict::Change},
     helm::{
         ReleaseName, manifest,
@@ -120,7 +120,7 @@ fn declares(record: &Record) -> Vec<(String, String)> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for object in manifest::parse(&record.manifest, &record.release).objects {
         let is_cluster_scoped =
-            builtin().scope(&object.group, &object.kind) == Some(Scope::Cluster);
+            builtin().scope(&object.group, &object.kind) == Some(ResourceScope::Cluster);
         let namespace = object.namespace.unwrap_or_default();
         if namespace.is_empty() || namespace == record.release.namespace || is_cluster_scoped {
             continue;

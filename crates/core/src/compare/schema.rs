@@ -122,7 +122,7 @@ pub enum SchemaError {
 
 /// Whether a kind's objects are in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum ResourceScope {
     /// Objects have a namespace.
     Namespaced,
     /// Objects have none; Helm ignores one in the manifest.

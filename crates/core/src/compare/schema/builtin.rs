@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use super::table::Table;
-use super::{NodeId, Schema, Scope, Shape, text};
+use super::{NodeId, ResourceScope, Schema, Shape, text};
 
 static BUILTIN: LazyLock<Builtin> =
     // The text is part of the program and a test parses it: the empty table is never used.
@@ -32,7 +32,7 @@ struct BuiltinKind {
     group: Box<str>,
     kind: Box<str>,
     version: Box<str>,
-    scope: Scope,
+    scope: ResourceScope,
     node: Option<NodeId>,
 }
 
@@ -72,7 +72,7 @@ impl Builtin {
     }
 
     /// Whether a kind lives in a namespace, in any version.
-    pub fn scope(&self, group: &str, kind: &str) -> Option<Scope> {
+    pub fn scope(&self, group: &str, kind: &str) -> Option<ResourceScope> {
         let entry = self.versions(group, kind).first()?;
         Some(entry.scope)
     }

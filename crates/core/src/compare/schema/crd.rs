@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::json::{Definitions, JsonSchema, OBJECT_META, Reduction};
 use super::table::{Fields, Table, Type};
-use super::{ListKind, MergeKey, NodeId, Schema, SchemaError, Scope, Shape};
+use super::{ListKind, MergeKey, NodeId, ResourceScope, Schema, SchemaError, Shape};
 
 /// What the comparison needs to know about a custom resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct CrdShape {
     /// The resource, as in a path.
     pub plural: String,
     /// Whether it lives in a namespace.
-    pub scope: Scope,
+    pub scope: ResourceScope,
     /// How one version is converted to another.
     pub conversion: Conversion,
     /// All versions, in the order of the CRD.
@@ -125,7 +125,7 @@ enum ScopeName {
     Cluster,
 }
 
-impl From<ScopeName> for Scope {
+impl From<ScopeName> for ResourceScope {
     fn from(name: ScopeName) -> Self {
         match name {
             ScopeName::Namespaced => Self::Namespaced,

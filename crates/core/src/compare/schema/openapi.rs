@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::json::{Definitions, GroupVersionKind, Reduction, short_name};
 use super::table::{Fields, KindInVersion, KindName, Table, Type};
-use super::{ListKind, SchemaError, Scope};
+use super::{ListKind, ResourceScope, SchemaError};
 
 #[derive(Deserialize)]
 struct OpenApiDocument {
@@ -104,9 +104,9 @@ fn kinds(document: &OpenApiDocument) -> impl Iterator<Item = (KindName, KindInVe
             .iter()
             .find(|(_, schema)| schema.kinds.contains(gvk))?;
         let scope = if collection.contains("/namespaces/{namespace}/") {
-            Scope::Namespaced
+            ResourceScope::Namespaced
         } else {
-            Scope::Cluster
+            ResourceScope::Cluster
         };
         let name = KindName {
             group: gvk.group.clone(),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{ListKind, Node, NodeId, Schema, SchemaError, Scope};
+use super::{ListKind, Node, NodeId, ResourceScope, Schema, SchemaError};
 
 /// Named types, and the kinds that have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct KindName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindInVersion {
     /// Whether it lives in a namespace.
-    pub scope: Scope,
+    pub scope: ResourceScope,
     /// The name of its type.
     pub ty: String,
 }

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use serde_json::value::RawValue;
 
 use super::table::{Fields, KindInVersion, KindName, Table, Type};
-use super::{ListKind, MergeKey, SchemaError, Scope};
+use super::{ListKind, MergeKey, ResourceScope, SchemaError};
 
 /// The text form, sorted by name.
 pub fn print(table: &Table) -> String {
@@ -137,8 +137,8 @@ fn parse_kind(text: &str) -> Option<(KindName, KindInVersion)> {
         kind: words.next()?.to_owned(),
     };
     let scope = match words.next()? {
-        "Namespaced" => Scope::Namespaced,
-        "Cluster" => Scope::Cluster,
+        "Namespaced" => ResourceScope::Namespaced,
+        "Cluster" => ResourceScope::Cluster,
         _ => return None,
     };
     let ty = words.next()?.to_owned();

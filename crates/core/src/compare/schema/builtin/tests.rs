@@ -1,5 +1,5 @@
 use super::super::openapi;
-use super::super::{ListKind, MergeKey, Node, Scope, Shape, text};
+use super::super::{ListKind, MergeKey, Node, ResourceScope, Shape, text};
 use super::{TEXT, builtin};
 use rstest::rstest;
 
@@ -234,23 +234,31 @@ fn values(#[case] group: &str, #[case] kind: &str, #[case] path: &str, #[case] n
 }
 
 #[rstest]
-#[case("", "ConfigMap", Some(Scope::Namespaced))]
-#[case("", "Namespace", Some(Scope::Cluster))]
-#[case("", "PersistentVolume", Some(Scope::Cluster))]
-#[case("autoscaling", "HorizontalPodAutoscaler", Some(Scope::Namespaced))]
-#[case("rbac.authorization.k8s.io", "ClusterRole", Some(Scope::Cluster))]
-#[case("rbac.authorization.k8s.io", "Role", Some(Scope::Namespaced))]
+#[case("", "ConfigMap", Some(ResourceScope::Namespaced))]
+#[case("", "Namespace", Some(ResourceScope::Cluster))]
+#[case("", "PersistentVolume", Some(ResourceScope::Cluster))]
+#[case(
+    "autoscaling",
+    "HorizontalPodAutoscaler",
+    Some(ResourceScope::Namespaced)
+)]
+#[case(
+    "rbac.authorization.k8s.io",
+    "ClusterRole",
+    Some(ResourceScope::Cluster)
+)]
+#[case("rbac.authorization.k8s.io", "Role", Some(ResourceScope::Namespaced))]
 #[case(
     "apiextensions.k8s.io",
     "CustomResourceDefinition",
-    Some(Scope::Cluster)
+    Some(ResourceScope::Cluster)
 )]
 #[case::other_group("apps", "ConfigMap", None)]
 #[case::a_subresource("autoscaling", "Scale", None)]
 #[case::a_list("apps", "DeploymentList", None)]
 #[case::only_ever_created("authentication.k8s.io", "TokenReview", None)]
 #[case::custom("cert-manager.io", "Certificate", None)]
-fn scopes(#[case] group: &str, #[case] kind: &str, #[case] scope: Option<Scope>) {
+fn scopes(#[case] group: &str, #[case] kind: &str, #[case] scope: Option<ResourceScope>) {
     assert_eq!(builtin().scope(group, kind), scope);
 }
 
@@ -292,7 +300,10 @@ fn a_version_is_looked_up_exactly(#[case] group: &str, #[case] version: &str, #[
 fn scalable_resources(#[case] resource: &str, #[case] group: &str, #[case] kind: Option<&str>) {
     assert_eq!(builtin().scalable(resource, group), kind);
     if let Some(kind) = kind {
-        assert_eq!(builtin().scope(group, kind), Some(Scope::Namespaced));
+        assert_eq!(
+            builtin().scope(group, kind),
+            Some(ResourceScope::Namespaced)
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::{ListKind, Node, Scope, Shape, builtin};
+use super::super::{ListKind, Node, ResourceScope, Shape, builtin};
 use super::{Conversion, CrdShape};
 use rstest::rstest;
 
@@ -235,7 +235,7 @@ fn the_definition_names_the_resource() {
     assert_eq!(crd.group, "test.dev");
     assert_eq!(crd.kind, "Thing");
     assert_eq!(crd.plural, "things");
-    assert_eq!(crd.scope, Scope::Namespaced);
+    assert_eq!(crd.scope, ResourceScope::Namespaced);
     assert_eq!(crd.conversion, Conversion::None);
     assert_eq!(crd.versions[0].spec_replicas_path, None);
 
@@ -245,7 +245,7 @@ fn the_definition_names_the_resource() {
     definition["spec"]["versions"][0]["subresources"]["scale"] =
         json!({"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"});
     let crd = reduced(&definition);
-    assert_eq!(crd.scope, Scope::Cluster);
+    assert_eq!(crd.scope, ResourceScope::Cluster);
     assert_eq!(crd.conversion, Conversion::Webhook);
     assert_eq!(
         crd.versions[0].spec_replicas_path.as_deref(),
