@@ -62,7 +62,7 @@ pub enum PersistError {
     #[error("the limit of {limit} emergency changes {scope} is reached")]
     Full {
         /// What the limit is about.
-        scope: Scope,
+        scope: LimitScope,
         /// The limit.
         limit: usize,
     },
@@ -76,7 +76,7 @@ pub enum PersistError {
 
 /// What a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum LimitScope {
     /// All records.
     Cluster,
     /// Those of the release's namespace.
@@ -85,7 +85,7 @@ pub enum Scope {
     Identity,
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for LimitScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cluster => "in the cluster",
@@ -164,9 +164,9 @@ impl Changes {
             of_identity,
         } = self.limits;
         let full = [
-            (Scope::Identity, count.of_identity, of_identity),
-            (Scope::Namespace, count.in_namespace, in_namespace),
-            (Scope::Cluster, count.in_cluster, in_cluster),
+            (LimitScope::Identity, count.of_identity, of_identity),
+            (LimitScope::Namespace, count.in_namespace, in_namespace),
+            (LimitScope::Cluster, count.in_cluster, in_cluster),
         ]
         .into_iter()
         .find(|(_, count, limit)| count >= limit);

@@ -7,7 +7,7 @@ use std::{
 
 use helm_guard::{
     cluster::client::{KubeconfigSelection, connect},
-    record::changes::{Changes, PersistError, Scope, census::Census},
+    record::changes::{Changes, LimitScope, PersistError, census::Census},
 };
 use helm_guard_core::{api::EmergencyChangeSpec, breakglass::recorded::ChangeLimits};
 use serde_json::json;
@@ -56,7 +56,7 @@ fn another_replica_counts_the_records_of_each_user() {
         let patch = jiff::Timestamp::now().to_string();
         keep(&second, spec("census-ada", &patch)).err()
     });
-    let (scope, limit) = (Scope::Identity, 1);
+    let (scope, limit) = (LimitScope::Identity, 1);
     assert_eq!(full, PersistError::Full { scope, limit });
     keep(&second, spec("census-bob", "[]")).unwrap();
 }

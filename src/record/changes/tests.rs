@@ -170,7 +170,7 @@ async fn at_most_ten_thousand_changes_are_stored() {
     let changes = changes(&store);
     changes.store(&spec("u-1"), soon()).await.unwrap();
     let full = changes.store(&to_another_value("u-2"), soon()).await;
-    let (scope, limit) = (Scope::Cluster, 10_000);
+    let (scope, limit) = (LimitScope::Cluster, 10_000);
     assert_eq!(full, Err(PersistError::Full { scope, limit }));
     // A retry needs no room.
     let retried = changes.store(&spec("u-3"), soon()).await;
@@ -186,14 +186,14 @@ fn by(user: &str, namespace: &str, uid: &str) -> EmergencyChangeSpec {
 }
 
 #[rstest]
-#[case::by_one_identity("ada", "new", Some((Scope::Identity, 3)))]
-#[case::in_one_namespace("bob", "shop", Some((Scope::Namespace, 4)))]
+#[case::by_one_identity("ada", "new", Some((LimitScope::Identity, 3)))]
+#[case::in_one_namespace("bob", "shop", Some((LimitScope::Namespace, 4)))]
 #[case::elsewhere("bob", "new", None)]
 #[tokio::test]
 async fn no_identity_or_namespace_uses_up_the_limit_of_all(
     #[case] user: &str,
     #[case] namespace: &str,
-    #[case] full: Option<(Scope, usize)>,
+    #[case] full: Option<(LimitScope, usize)>,
 ) {
     let store: Arc<Mutex<StoredChanges>> = Arc::default();
     let changes = changes(&store).within(ChangeLimits {

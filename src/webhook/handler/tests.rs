@@ -50,7 +50,7 @@ use crate::{
         Recorder,
         alerts::Alerts,
         audit::AuditLog,
-        changes::{PersistError, Persisted, Scope},
+        changes::{LimitScope, PersistError, Persisted},
         emergency_alerts::EmergencyAlerts,
         events::{self, Announcer},
         forecast::Collector,

@@ -172,7 +172,7 @@ async fn in_warn_mode_an_identity_without_a_grant_is_warned() {
 #[case::deny("Deny", PersistError::Late, false)]
 #[case::allow_where_the_kind_is_not_installed("Allow", PersistError::NotInstalled, true)]
 #[case::deny_where_the_kind_is_not_installed("Deny", PersistError::NotInstalled, false)]
-#[case::too_many("Deny", PersistError::Full { scope: Scope::Identity, limit: 4_000 }, false)]
+#[case::too_many("Deny", PersistError::Full { scope: LimitScope::Identity, limit: 4_000 }, false)]
 #[tokio::test]
 async fn the_policy_decides_whether_an_unrecordable_change_is_allowed(
     #[case] on_failure: &str,
