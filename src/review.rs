@@ -62,7 +62,7 @@ pub enum Entry {
 
 /// The result of a review: everything that is answered and recorded.
 #[derive(Debug)]
-pub struct Review<'r> {
+pub struct ReviewResult<'r> {
     /// The policy that was in force.
     pub policy: Arc<Policy>,
     /// The verdict.
@@ -76,7 +76,7 @@ pub struct Review<'r> {
     located: Option<LocatedObject<'r>>,
 }
 
-impl Review<'_> {
+impl ReviewResult<'_> {
     /// The evaluated object, if it is known.
     pub fn object(&self) -> Option<ObjectRef<'_>> {
         self.located.as_ref().map(LocatedObject::object)
@@ -105,7 +105,7 @@ impl<S: Sources> Reviewer<S> {
         request: &'r Request<'_>,
         entry: Entry,
         deadline: Instant,
-    ) -> Review<'r> {
+    ) -> ReviewResult<'r> {
         let policy = self.policy.load_full();
         let (verdict, located) = self.evaluate(&policy, request, entry, deadline).await;
         let break_glass = match (&located, self.emergencies) {
@@ -120,7 +120,7 @@ impl<S: Sources> Reviewer<S> {
             mode,
             decision,
         } = decide(verdict, policy.default_mode(), break_glass.access());
-        Review {
+        ReviewResult {
             policy,
             verdict,
             mode,

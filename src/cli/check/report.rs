@@ -15,7 +15,7 @@ use json_patch::Patch;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::review::Review;
+use crate::review::ReviewResult;
 
 /// One evaluated review.
 #[derive(Debug, Serialize)]
@@ -64,7 +64,11 @@ struct ReportedField {
 }
 
 impl Report {
-    pub(super) fn of(request: &Request<'_>, review: &Review<'_>, redactor: &Redactor) -> Self {
+    pub(super) fn of(
+        request: &Request<'_>,
+        review: &ReviewResult<'_>,
+        redactor: &Redactor,
+    ) -> Self {
         let Verdict {
             reason,
             exemption,
@@ -89,7 +93,7 @@ impl Report {
     }
 }
 
-fn object(request: &Request<'_>, review: &Review<'_>) -> ReportedObject {
+fn object(request: &Request<'_>, review: &ReviewResult<'_>) -> ReportedObject {
     let found = review.object();
     let (group, version) = if request.sub_resource.is_empty() {
         (&request.kind.group, &request.kind.version)

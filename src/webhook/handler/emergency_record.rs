@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     record::{self, changes::PersistError, events::Note},
-    review::{BreakGlassCheck, Review},
+    review::{BreakGlassCheck, ReviewResult},
     webhook::answer::event_notes,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn persist<S>(
     webhook: &Webhook<S>,
     request: &Request<'_>,
-    review: &Review<'_>,
+    review: &ReviewResult<'_>,
     deadline: Instant,
 ) -> Option<record::Emergency> {
     let BreakGlassCheck::Granted(leave) = &review.break_glass else {
@@ -91,7 +91,7 @@ pub(super) async fn persist<S>(
 
 /// The policy decides whether a change that could not be recorded is allowed.
 pub(super) fn apply_failure_policy(
-    review: &Review<'_>,
+    review: &ReviewResult<'_>,
     emergency: Option<&record::Emergency>,
 ) -> Decision {
     let is_lost = emergency.is_some_and(|emergency| emergency.kept.is_err());
