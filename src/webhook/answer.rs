@@ -42,7 +42,7 @@ const PATCH_BYTES: usize = 8 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Review<'a> {
+struct AdmissionReviewAnswer<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,
@@ -92,7 +92,7 @@ struct Cause {
 impl AnswerContents<'_> {
     /// The body of the answer.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&Review {
+        serde_json::to_vec(&AdmissionReviewAnswer {
             api_version: "admission.k8s.io/v1",
             kind: "AdmissionReview",
             response: Response {
@@ -276,7 +276,7 @@ pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, ser
             causes: Vec::new(),
         },
     };
-    serde_json::to_vec(&Review {
+    serde_json::to_vec(&AdmissionReviewAnswer {
         api_version: "admission.k8s.io/v1",
         kind: "AdmissionReview",
         response: Response {
