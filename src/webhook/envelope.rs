@@ -109,7 +109,7 @@ impl EnvelopeError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Review<'a> {
+struct AdmissionReviewRequest<'a> {
     #[serde(borrow, default)]
     api_version: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -130,7 +130,7 @@ pub fn parse(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
 
 /// Parses any JSON, and reports the error.
 fn thoroughly(body: &[u8]) -> Result<Request<'_>, EnvelopeError> {
-    let review: Review<'_> =
+    let review: AdmissionReviewRequest<'_> =
         serde_json::from_slice(body).map_err(|error| diagnose(body, &error))?;
     if review.api_version != API_VERSION || review.kind != KIND {
         return Err(EnvelopeError::NotAReview);
