@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     alerts::{
-        Pace,
+        DeliveryTiming,
         counters::Counters,
         secrets::{SecretSource, SourceFailure},
     },
@@ -125,7 +125,7 @@ impl SinkFixture {
 
 #[test]
 fn the_alert_tasks_end_before_the_process_does() {
-    assert!(2 * Pace::default().drain < FINISH_TIMEOUT);
+    assert!(2 * DeliveryTiming::default().drain < FINISH_TIMEOUT);
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub use self::{
     counters::{AlertOutcome, Counters},
     receipt::{Delivery, Receipt},
     secrets::SecretSource,
-    worker::Pace,
+    worker::DeliveryTiming,
 };
 use self::{
     alert::{AlertStatus, Denials},
@@ -132,11 +132,16 @@ impl Default for Alerts {
 impl Alerts {
     /// Sends nothing until [`Alerts::apply`]. Secrets that sinks name are read from `secrets`.
     pub fn new(secrets: impl SecretSource, counters: Counters) -> Self {
-        Self::over(Tcp, secrets, counters, Pace::default())
+        Self::over(Tcp, secrets, counters, DeliveryTiming::default())
     }
 
     /// The same over connections made by `dial`, with other timing.
-    fn over<D: Dial>(dial: D, secrets: impl SecretSource, counters: Counters, pace: Pace) -> Self {
+    fn over<D: Dial>(
+        dial: D,
+        secrets: impl SecretSource,
+        counters: Counters,
+        pace: DeliveryTiming,
+    ) -> Self {
         let (tasks, counted) = (TaskTracker::new(), counters.clone());
         let spawner = tasks.clone();
         let start = Box::new(move |orders| {
@@ -306,7 +311,7 @@ impl Alerts {
         }
     }
 
-    /// Stops all sinks: each gets its queued alerts in one last attempt, within [`Pace::drain`].
+    /// Stops all sinks: each gets its queued alerts in one last attempt, within [`DeliveryTiming::drain`].
     pub async fn close(&self) {
         self.apply(&Plan::default());
         self.shared.end.cancel();

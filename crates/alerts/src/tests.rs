@@ -162,7 +162,7 @@ fn scene_with(
         pipe,
         Secrets::new(secrets),
         counters.clone(),
-        Pace::default(),
+        DeliveryTiming::default(),
     );
     Scene {
         alerts,
@@ -294,7 +294,7 @@ async fn a_sink_that_never_answers_loses_alerts_after_a_while_and_they_are_count
     assert_eq!(scene.queued(), 1024);
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [0, 1024, 0, 0]);
-    let pace = Pace::default();
+    let pace = DeliveryTiming::default();
     let latest = pace.keep + pace.attempt + pace.longest_wait;
     assert!(begin.elapsed() <= latest, "{:?}", begin.elapsed());
     assert!(scene.requests.load(Ordering::SeqCst) < 300);
@@ -547,7 +547,7 @@ async fn shutdown_does_not_wait_for_a_sink_that_is_down(#[case] answers: fn(usiz
     tokio::time::sleep(Duration::from_secs(60)).await;
     let begin = Instant::now();
     scene.alerts.close().await;
-    let limit = 2 * Pace::default().drain + Duration::from_millis(1);
+    let limit = 2 * DeliveryTiming::default().drain + Duration::from_millis(1);
     assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
     let [sent, failed, dropped, _] = scene.outcomes(AlertKind::BreakGlass);
     assert_eq!((sent, failed + dropped, scene.queued()), (0, 100, 0));

@@ -28,7 +28,7 @@ use super::{
 
 /// Timing.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct DeliveryTiming {
     /// Timeout of one attempt, from the name resolution to the head of the answer.
     pub attempt: Duration,
     /// The delay before the second attempt; it doubles from there.
@@ -44,7 +44,7 @@ pub struct Pace {
     pub drain: Duration,
 }
 
-impl Default for Pace {
+impl Default for DeliveryTiming {
     fn default() -> Self {
         Self {
             attempt: Duration::from_secs(10),
@@ -145,7 +145,7 @@ pub(super) struct Worker<D, S> {
     dial: D,
     secrets: S,
     counters: Counters,
-    pace: Pace,
+    pace: DeliveryTiming,
     endpoint: Option<Endpoint>,
     /// Whether the Secrets may have changed since they were read.
     stale: bool,
@@ -161,7 +161,7 @@ impl<D: Dial, S: SecretSource> Worker<D, S> {
         dial: D,
         secrets: S,
         counters: Counters,
-        pace: Pace,
+        pace: DeliveryTiming,
     ) -> Self {
         Self {
             orders,
@@ -405,7 +405,7 @@ async fn endpoint(
     })
 }
 
-fn backoff(pace: &Pace, failures: u32) -> Duration {
+fn backoff(pace: &DeliveryTiming, failures: u32) -> Duration {
     let doubled = pace
         .first_wait
         .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));

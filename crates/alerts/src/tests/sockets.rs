@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     super::{
         post::{PostError, SinkResponse, post, trust},
-        worker::Pace,
+        worker::DeliveryTiming,
     },
     server::{Issued, issued, start, start_tls},
     *,
@@ -43,13 +43,13 @@ fn secrets(url: &str) -> Secrets {
     Secrets::new(move |_, _| Some(secret.clone()))
 }
 
-fn quick() -> Pace {
-    Pace {
+fn quick() -> DeliveryTiming {
+    DeliveryTiming {
         attempt: Duration::from_secs(5),
         first_wait: Duration::from_millis(10),
         longest_wait: Duration::from_millis(20),
         keep: Duration::from_millis(60),
-        ..Pace::default()
+        ..DeliveryTiming::default()
     }
 }
 
@@ -201,7 +201,7 @@ async fn an_answer_that_is_not_http_is_an_error() {
 #[tokio::test]
 async fn a_sink_that_never_answers_times_out() {
     let (url, server) = raw(b"").await;
-    let pace = Pace {
+    let pace = DeliveryTiming {
         attempt: Duration::from_millis(50),
         keep: Duration::ZERO,
         ..quick()
