@@ -70,7 +70,7 @@ const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Intervals.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct TrackerIntervals {
     /// Checking whether anything is due.
     pub tick: Duration,
     /// Looking at a change that has not been seen in the cluster yet.
@@ -81,7 +81,7 @@ pub struct Pace {
     pub sweep: Duration,
 }
 
-impl Default for Pace {
+impl Default for TrackerIntervals {
     /// A change of the release is noticed within a second; these are for edits by hand.
     fn default() -> Self {
         Self {
@@ -106,7 +106,7 @@ pub struct Tracker {
     /// Events, alerts and metrics.
     pub recorder: Arc<Recorder>,
     /// Intervals.
-    pub pace: Pace,
+    pub pace: TrackerIntervals,
 }
 
 /// The gauges belong to the leader: a replica that lost leadership shows none.

@@ -38,7 +38,7 @@ pub(super) fn follow_emergencies(
         releases: sources.releases.clone(),
         objects: Arc::new(Objects::new(client.clone())),
         recorder: Arc::clone(recorder),
-        pace: tracker::Pace::default(),
+        pace: tracker::TrackerIntervals::default(),
     };
     let tokens = Tokens {
         client: client.clone(),
