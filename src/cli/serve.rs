@@ -52,7 +52,7 @@ use crate::{
         intake::Intake,
         registrar::{self, Registrar, RegistrationState},
         shutdown::{self, Signals},
-        versions::{self, Following, Pace},
+        versions::{self, DiscoveryIntervals, Following},
     },
 };
 
@@ -184,7 +184,7 @@ fn follow_versions(sources: &LiveSources, registrar: &Registrar, background: &mu
         releases: sources.releases.clone(),
         crds: Arc::clone(&sources.crds),
         conversions: Arc::clone(&registrar.conversions),
-        pace: Pace::default(),
+        pace: DiscoveryIntervals::default(),
     };
     background.spawn_until_drained("versions", versions::follow(following));
 }

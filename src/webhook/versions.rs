@@ -29,7 +29,7 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
-pub use follow::{Following, Pace, follow};
+pub use follow::{DiscoveryIntervals, Following, follow};
 
 /// The needed versions, and which of them are active.
 #[derive(Debug, Default)]

@@ -30,12 +30,12 @@ pub struct Following {
     /// The output.
     pub conversions: Arc<Conversions>,
     /// The intervals.
-    pub pace: Pace,
+    pub pace: DiscoveryIntervals,
 }
 
 /// The intervals.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct DiscoveryIntervals {
     /// The check for changes; changes in between are combined.
     pub look: Duration,
     /// Discovery after a changed CRD: its versions are served some time after the CRD was written.
@@ -49,7 +49,7 @@ pub struct Pace {
     pub grace: Duration,
 }
 
-impl Default for Pace {
+impl Default for DiscoveryIntervals {
     fn default() -> Self {
         Self {
             look: Duration::from_secs(1),
@@ -133,7 +133,7 @@ impl Knowledge {
         client: &Client,
         declared: &BTreeSet<DeclaredKind>,
         crds: u64,
-        pace: &Pace,
+        pace: &DiscoveryIntervals,
     ) -> bool {
         let now = Instant::now();
         if self.crds != crds {
@@ -167,7 +167,7 @@ impl Knowledge {
         }
     }
 
-    fn is_due(&self, groups: &BTreeSet<String>, now: Instant, pace: &Pace) -> bool {
+    fn is_due(&self, groups: &BTreeSet<String>, now: Instant, pace: &DiscoveryIntervals) -> bool {
         let Some(looked) = self.looked else {
             return true;
         };
