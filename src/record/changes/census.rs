@@ -33,10 +33,10 @@ pub(super) struct BriefStatus {
 
 /// The records that count toward the limits, as far as the watch has seen them.
 #[derive(Debug, Default)]
-pub struct Census(Mutex<Known>);
+pub struct Census(Mutex<CountedRecords>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct CountedRecords {
     /// The identities, by namespace and name of the record.
     records: HashMap<Key, Box<str>>,
     /// Those that the current list has returned so far.
@@ -123,7 +123,7 @@ impl Census {
     }
 }
 
-impl Known {
+impl CountedRecords {
     fn put(&mut self, change: Brief) {
         let key = key(&change);
         if counts(&change.status.unwrap_or_default()) {
