@@ -3,7 +3,7 @@
 use helm_guard_core::compare::path::{FieldPath, Step};
 use serde_json::{Value, json};
 
-use super::model::{Key, Ty, identity};
+use super::model::{ModelKey, Ty, identity};
 
 /// A step to a value in the declared object.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
         }
         _ => {}
     }
-    let keys: &[Key] = match &node.ty {
+    let keys: &[ModelKey] = match &node.ty {
         Ty::Keyed(keys, _) | Ty::Sequence(keys, _) => keys,
         _ => &[],
     };
@@ -106,7 +106,7 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
     }
 }
 
-fn item_step(item: &Value, keys: &[Key]) -> Step {
+fn item_step(item: &Value, keys: &[ModelKey]) -> Step {
     let identity = identity(item, keys);
     let values = identity.as_array().into_iter().flatten().map(plain);
     let pairs = keys.iter().map(|key| key.field.to_owned()).zip(values);

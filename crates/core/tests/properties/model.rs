@@ -26,9 +26,9 @@ pub enum Ty {
     /// An atomic object: nobody may add to it.
     Whole(Box<Ty>),
     /// Items are named by these fields.
-    Keyed(Vec<Key>, Box<Ty>),
+    Keyed(Vec<ModelKey>, Box<Ty>),
     /// The same, and they keep their order.
-    Sequence(Vec<Key>, Box<Ty>),
+    Sequence(Vec<ModelKey>, Box<Ty>),
     /// Strings.
     Set,
     Atomic(Box<Ty>),
@@ -37,7 +37,7 @@ pub enum Ty {
 
 /// A merge key, and what the API server makes of its absence.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct ModelKey {
     pub field: &'static str,
     pub default: Option<&'static str>,
 }
@@ -67,7 +67,7 @@ fn atomic(item: Ty) -> Ty {
 }
 
 fn keyed(key: &'static str, item: Ty) -> Ty {
-    let key = Key {
+    let key = ModelKey {
         field: key,
         default: None,
     };
@@ -84,11 +84,11 @@ fn in_order(key: &'static str, item: Ty) -> Ty {
 /// Ports are named by number and protocol.
 fn ports(number: &'static str, mut item: Vec<(&'static str, Ty)>) -> Ty {
     let keys = vec![
-        Key {
+        ModelKey {
             field: number,
             default: None,
         },
-        Key {
+        ModelKey {
             field: "protocol",
             default: Some("TCP"),
         },
@@ -154,11 +154,11 @@ fn deployment() -> Ty {
     ]);
     let spread = Ty::Keyed(
         vec![
-            Key {
+            ModelKey {
                 field: "topologyKey",
                 default: None,
             },
-            Key {
+            ModelKey {
                 field: "whenUnsatisfiable",
                 default: None,
             },
@@ -492,7 +492,7 @@ pub fn declared(ty: &Ty) -> BoxedStrategy<Value> {
 }
 
 /// A struct with some of its fields; merge keys without a default are always there.
-fn structure(fields: &[(&'static str, Ty)], keys: &[Key]) -> BoxedStrategy<Value> {
+fn structure(fields: &[(&'static str, Ty)], keys: &[ModelKey]) -> BoxedStrategy<Value> {
     let required = |field| {
         keys.iter()
             .any(|key| key.field == field && key.default.is_none())
@@ -526,7 +526,7 @@ fn without_repeats(items: Vec<Value>, name: impl Fn(&Value) -> Value) -> Value {
 }
 
 /// What names an item of a keyed list.
-pub fn identity(item: &Value, keys: &[Key]) -> Value {
+pub fn identity(item: &Value, keys: &[ModelKey]) -> Value {
     keys.iter()
         .map(|key| match (item.get(key.field), key.default) {
             (Some(value), _) => value.clone(),

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use helm_guard_core::compare::rules::EmptyListPolicy;
 use serde_json::{Map, Value, json};
 
-use super::model::{Key, Ty, identity};
+use super::model::{ModelKey, Ty, identity};
 
 /// One way in which a declared object may stand in the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,7 @@ impl Life {
         &self,
         object: &Map<String, Value>,
         path: &str,
-        keys: &[Key],
+        keys: &[ModelKey],
         ty: &dyn Fn(&str) -> Option<&'t Ty>,
     ) -> Value {
         let mut out = Map::new();
@@ -117,7 +117,7 @@ impl Life {
         out.into()
     }
 
-    fn keyed(&self, keys: &[Key], item: &Ty, items: &[Value], path: &str) -> Vec<Value> {
+    fn keyed(&self, keys: &[ModelKey], item: &Ty, items: &[Value], path: &str) -> Vec<Value> {
         let Ty::Struct(fields) = item else {
             unreachable!("only structs have keys");
         };
@@ -140,7 +140,7 @@ impl Life {
             out.push(object);
         }
         if self.adds && self.roll(path, "item").is_multiple_of(3) {
-            let key = |key: &Key| {
+            let key = |key: &ModelKey| {
                 let value = match of(key.field) {
                     Some((_, Ty::Int)) => json!(60_000 + self.seed % 100),
                     _ => json!(format!("added-{}", self.seed % 100)),
