@@ -46,7 +46,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use self::{announcing::Announcements, change::Key, queue::ChangeQueue};
+use self::{announcing::Announcements, change::ChangeKey, queue::ChangeQueue};
 use super::{
     Recorder,
     events::{NOTE_BYTES, Note},
@@ -184,7 +184,7 @@ impl Tracker {
     }
 
     /// Looks at one change, and writes its new state.
-    async fn check(&self, queue: &mut ChangeQueue, key: &Key) {
+    async fn check(&self, queue: &mut ChangeQueue, key: &ChangeKey) {
         let Some(change) = queue.get(key) else {
             return;
         };
@@ -318,7 +318,7 @@ impl Tracker {
         let status = change.status.clone().unwrap_or_default();
         let (spec, state) = (&change.spec, status.state);
         tracing::info!(
-            change = %Key::of(change),
+            change = %ChangeKey::of(change),
             state = state.as_str(),
             message = status.message,
             user = spec.user,

@@ -15,7 +15,7 @@ use helm_guard_core::api::{
 };
 use jiff::Timestamp;
 
-use super::{ChangeQueue, Key, ROUND, Tracker, change::state};
+use super::{ChangeKey, ChangeQueue, ROUND, Tracker, change::state};
 use crate::record::alerts::{
     Alert, Delivery, Receipt,
     summary::{ChangeSummary, Trace},
@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub(super) struct Announcements {
     /// About one change.
-    alone: HashMap<(Key, AlertKind), (Receipt, Instant)>,
+    alone: HashMap<(ChangeKey, AlertKind), (Receipt, Instant)>,
     /// About several changes of an identity; kept until the window in which they were sent is over.
     together: HashMap<(String, AlertKind), GroupAlert>,
 }
@@ -39,7 +39,7 @@ struct GroupAlert {
     receipt: Receipt,
     at: Instant,
     /// The changes in which it is not noted yet.
-    changes: Vec<Key>,
+    changes: Vec<ChangeKey>,
 }
 
 impl Tracker {
@@ -73,7 +73,7 @@ impl Tracker {
         &self,
         queue: &mut ChangeQueue,
         announcements: &mut Announcements,
-        missing_alerts: Vec<(Key, AlertKind)>,
+        missing_alerts: Vec<(ChangeKey, AlertKind)>,
     ) {
         let under_way = &mut announcements.alone;
         let mut begun = 0;
@@ -122,7 +122,7 @@ impl Tracker {
     }
 
     /// Notes an accepted alert in a change. Returns whether that is done.
-    async fn note(&self, queue: &mut ChangeQueue, key: &Key, kind: AlertKind) -> bool {
+    async fn note(&self, queue: &mut ChangeQueue, key: &ChangeKey, kind: AlertKind) -> bool {
         let Some(change) = queue.get(key) else {
             return true;
         };
@@ -160,7 +160,7 @@ impl Announcements {
             .is_none_or(|last| last.is_over(rate))
     }
 
-    fn begin(&mut self, what: (String, AlertKind), receipt: Receipt, changes: Vec<Key>) {
+    fn begin(&mut self, what: (String, AlertKind), receipt: Receipt, changes: Vec<ChangeKey>) {
         let told = GroupAlert {
             receipt,
             at: Instant::now(),

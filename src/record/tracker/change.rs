@@ -6,12 +6,12 @@ use helm_guard_core::api::{ChangeState, EmergencyChange};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
+pub(super) struct ChangeKey {
     namespace: String,
     name: String,
 }
 
-impl Key {
+impl ChangeKey {
     pub(super) fn of(change: &EmergencyChange) -> Self {
         Self {
             namespace: change.metadata.namespace.clone().unwrap_or_default(),
@@ -20,7 +20,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ChangeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }

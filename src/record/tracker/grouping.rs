@@ -12,7 +12,7 @@ use helm_guard_core::api::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::change::{Key, state};
+use super::change::{ChangeKey, state};
 
 /// A change that was resolved longer ago and never announced dates from before announcements were noted.
 const OLD: SignedDuration = SignedDuration::from_hours(2);
@@ -21,9 +21,9 @@ const OLD: SignedDuration = SignedDuration::from_hours(2);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MissingAlerts {
     /// About one change.
-    pub alone: Vec<(Key, AlertKind)>,
+    pub alone: Vec<(ChangeKey, AlertKind)>,
     /// About several changes of an identity.
-    pub together: BTreeMap<(String, AlertKind), Vec<Key>>,
+    pub together: BTreeMap<(String, AlertKind), Vec<ChangeKey>>,
 }
 
 /// The next alert about a change.
@@ -49,18 +49,18 @@ pub(super) fn next(change: &EmergencyChange, now: Timestamp) -> Option<AlertKind
     .find(|kind| is_due(*kind) && !status.announced.contains(kind))
 }
 
-type Dated<'c> = (Timestamp, &'c Key, &'c EmergencyChange);
+type Dated<'c> = (Timestamp, &'c ChangeKey, &'c EmergencyChange);
 
 /// Groups the missing alerts of these changes.
 pub(super) fn missing_alerts<'c>(
-    changes: impl Iterator<Item = (&'c Key, &'c EmergencyChange)> + Clone,
+    changes: impl Iterator<Item = (&'c ChangeKey, &'c EmergencyChange)> + Clone,
     rate: AlertRate,
     now: Timestamp,
 ) -> MissingAlerts {
     let next = changes.clone().filter_map(|(key, change)| {
         next(change, now).map(|kind| (key, change.spec.user.as_str(), kind))
     });
-    let next: Vec<(&Key, &str, AlertKind)> = next.collect();
+    let next: Vec<(&ChangeKey, &str, AlertKind)> = next.collect();
     if next.is_empty() {
         return MissingAlerts::default();
     }
@@ -70,7 +70,7 @@ pub(super) fn missing_alerts<'c>(
         let of_user = by_user.entry(&change.spec.user).or_default();
         of_user.push((change.spec.at.0, key, change));
     }
-    let mut beyond: HashSet<&Key> = HashSet::new();
+    let mut beyond: HashSet<&ChangeKey> = HashSet::new();
     let mut unsettled: HashSet<&str> = HashSet::new();
     for (user, of_user) in &mut by_user {
         of_user.sort_by_key(|(at, key, _)| (*at, *key));
@@ -126,7 +126,7 @@ mod tests {
     const AT: &str = "2026-11-21T03:00:00Z";
 
     /// Changes of an identity at these seconds, in these states.
-    fn changes(user: &str, made: &[(i64, &str)]) -> Vec<(Key, EmergencyChange)> {
+    fn changes(user: &str, made: &[(i64, &str)]) -> Vec<(ChangeKey, EmergencyChange)> {
         let made = made.iter().map(|(second, state)| {
             let at: Timestamp = AT.parse().unwrap();
             let at = at + SignedDuration::from_secs(*second);
@@ -134,17 +134,19 @@ mod tests {
             let mut change = change(&name, "1", state, &at.to_string());
             change.spec.user = user.to_owned();
             change.spec.at.0 = at;
-            (Key::of(&change), change)
+            (ChangeKey::of(&change), change)
         });
         made.collect()
     }
 
     /// The alerts about `changes`: names, in order.
-    fn alerts(changes: &[(Key, EmergencyChange)]) -> (Vec<String>, Vec<(String, Vec<String>)>) {
+    fn alerts(
+        changes: &[(ChangeKey, EmergencyChange)],
+    ) -> (Vec<String>, Vec<(String, Vec<String>)>) {
         let now: Timestamp = AT.parse().unwrap();
         let pairs = changes.iter().map(|(key, change)| (key, change));
         let missing_alerts = missing_alerts(pairs, RATE, now + SignedDuration::from_mins(5));
-        let name = |key: &Key| key.to_string().replace("shop/", "");
+        let name = |key: &ChangeKey| key.to_string().replace("shop/", "");
         let alone = missing_alerts.alone.iter();
         let together = missing_alerts.together.iter().map(|((user, kind), keys)| {
             let what = format!("{user} {}", kind.as_str());
@@ -158,7 +160,7 @@ mod tests {
         )
     }
 
-    fn announced(changes: &mut [(Key, EmergencyChange)], kind: AlertKind) {
+    fn announced(changes: &mut [(ChangeKey, EmergencyChange)], kind: AlertKind) {
         for (_, change) in changes {
             let status = change.status.get_or_insert_default();
             status.announced.push(kind);

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
 use super::{
-    change::{Key, state},
+    change::{ChangeKey, state},
     grouping::{self, MissingAlerts},
 };
 
@@ -22,9 +22,9 @@ struct Entry {
 
 #[derive(Default)]
 pub(super) struct ChangeQueue {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<ChangeKey, Entry>,
     /// Those that the current list has returned so far.
-    listed: Option<HashSet<Key>>,
+    listed: Option<HashSet<ChangeKey>>,
     is_complete: bool,
 }
 
@@ -35,7 +35,7 @@ impl ChangeQueue {
             Event::Init => self.listed = Some(HashSet::new()),
             Event::InitApply(change) => {
                 if let Some(listed) = &mut self.listed {
-                    listed.insert(Key::of(&change));
+                    listed.insert(ChangeKey::of(&change));
                 }
                 self.put(change, now);
             }
@@ -47,7 +47,7 @@ impl ChangeQueue {
             }
             Event::Apply(change) => self.put(change, now),
             Event::Delete(change) => {
-                self.entries.remove(&Key::of(&change));
+                self.entries.remove(&ChangeKey::of(&change));
             }
         }
     }
@@ -59,7 +59,7 @@ impl ChangeQueue {
 
     /// Stores the current state of a change. The echo of a known state does not bring the next look forward.
     pub(super) fn put(&mut self, change: EmergencyChange, due: Instant) {
-        let key = Key::of(&change);
+        let key = ChangeKey::of(&change);
         let known = self.entries.get(&key);
         let version = &change.metadata.resource_version;
         if known.is_some_and(|known| known.change.metadata.resource_version == *version) {
@@ -71,7 +71,7 @@ impl ChangeQueue {
 
     /// Stores a change that was written without a new state: its next look stays as planned.
     pub(super) fn announced(&mut self, change: EmergencyChange) {
-        if let Some(entry) = self.entries.get_mut(&Key::of(&change)) {
+        if let Some(entry) = self.entries.get_mut(&ChangeKey::of(&change)) {
             entry.change = change;
         }
     }
@@ -82,11 +82,11 @@ impl ChangeQueue {
         grouping::missing_alerts(entries.map(|(key, entry)| (key, &entry.change)), rate, now)
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&EmergencyChange> {
+    pub(super) fn get(&self, key: &ChangeKey) -> Option<&EmergencyChange> {
         self.entries.get(key).map(|entry| &entry.change)
     }
 
-    pub(super) fn schedule(&mut self, key: &Key, due: Instant) {
+    pub(super) fn schedule(&mut self, key: &ChangeKey, due: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.due = Some(due);
         }
@@ -99,8 +99,8 @@ impl ChangeQueue {
     }
 
     /// The open changes that are due, the most overdue first.
-    pub(super) fn due(&self, now: Instant, most: usize) -> Vec<Key> {
-        let mut due: Vec<(Option<Instant>, &Key)> = self
+    pub(super) fn due(&self, now: Instant, most: usize) -> Vec<ChangeKey> {
+        let mut due: Vec<(Option<Instant>, &ChangeKey)> = self
             .entries
             .iter()
             .filter(|(_, entry)| !state(&entry.change).is_resolved())

@@ -39,7 +39,7 @@ fn a_resolved_change_is_not_looked_at_and_the_longest_due_comes_first() {
     assert_eq!(due(&queue, now), ["shop/a"]);
     assert_eq!(due(&queue, later), ["shop/a", "shop/b"]);
     assert_eq!(queue.due(later, 1).len(), 1);
-    queue.schedule(&Key::of(&change("a", "", "Open", SINCE)), later);
+    queue.schedule(&ChangeKey::of(&change("a", "", "Open", SINCE)), later);
     assert!(due(&queue, now).is_empty());
     queue.all_due();
     assert_eq!(due(&queue, now).len(), 2);
@@ -95,7 +95,7 @@ fn only_changes_resolved_long_ago_are_removed() {
     let old: Vec<String> = queue
         .settled_before(now, RETENTION)
         .into_iter()
-        .map(|change| Key::of(change).to_string())
+        .map(|change| ChangeKey::of(change).to_string())
         .collect();
     assert_eq!(old, ["shop/old"]);
 }
@@ -115,7 +115,9 @@ fn the_oldest_void_change_is_removed_once_it_was_announced() {
     }
     let surplus = |most| -> Vec<String> {
         let surplus = queue.excess_void(most, now).into_iter();
-        surplus.map(|change| Key::of(change).to_string()).collect()
+        surplus
+            .map(|change| ChangeKey::of(change).to_string())
+            .collect()
     };
     assert!(surplus(4).is_empty());
     assert_eq!(surplus(2), ["shop/c-2", "shop/c-3"]);
