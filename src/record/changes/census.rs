@@ -38,13 +38,13 @@ pub struct Census(Mutex<CountedRecords>);
 #[derive(Debug, Default)]
 struct CountedRecords {
     /// The identities, by namespace and name of the record.
-    records: HashMap<Key, Box<str>>,
+    records: HashMap<CensusKey, Box<str>>,
     /// Those that the current list has returned so far.
-    listed: Option<HashSet<Key>>,
+    listed: Option<HashSet<CensusKey>>,
     is_complete: bool,
 }
 
-type Key = (Box<str>, Box<str>);
+type CensusKey = (Box<str>, Box<str>);
 
 /// How many records there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ fn counts(status: &BriefStatus) -> bool {
     status.state != ChangeState::Void || !status.announced.contains(&AlertKind::Settled)
 }
 
-fn key<K: Resource>(change: &K) -> Key {
+fn key<K: Resource>(change: &K) -> CensusKey {
     let namespace = change.namespace().unwrap_or_default();
     (namespace.into(), change.name_any().into())
 }
