@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::time::timeout_at;
 
-use self::census::{Census, Count};
+use self::census::{Census, RecordCounts};
 use crate::cluster::ApiFailure;
 
 /// Stores emergency changes.
@@ -177,13 +177,13 @@ impl Changes {
     }
 
     /// One item and the count of the others: the API server counts what it stores, but not by identity.
-    async fn count_in_cluster(&self) -> Result<Count, PersistError> {
+    async fn count_in_cluster(&self) -> Result<RecordCounts, PersistError> {
         let api: Api<EmergencyChange> = Api::all(self.client.clone());
         let params = ListParams::default().limit(1);
         let list = api.list_metadata(&params).await;
         let list = list.map_err(|error| failed(&error))?;
         let more = list.metadata.remaining_item_count.unwrap_or_default();
-        Ok(Count {
+        Ok(RecordCounts {
             in_cluster: list.items.len() + usize::try_from(more).unwrap_or_default(),
             in_namespace: 0,
             of_identity: 0,

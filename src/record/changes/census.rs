@@ -48,7 +48,7 @@ type CensusKey = (Box<str>, Box<str>);
 
 /// How many records there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count {
+pub(super) struct RecordCounts {
     pub(super) in_cluster: usize,
     pub(super) in_namespace: usize,
     pub(super) of_identity: usize,
@@ -82,11 +82,11 @@ impl Census {
 
     /// The counts without one record of this identity in this namespace. None until the first list is
     /// complete.
-    pub(super) fn count(&self, user: &str, namespace: &str) -> Option<Count> {
+    pub(super) fn count(&self, user: &str, namespace: &str) -> Option<RecordCounts> {
         let known = self.0.lock();
         let of_identity = known.records.values().filter(|by| ***by == *user);
         let in_namespace = known.records.keys().filter(|(at, _)| **at == *namespace);
-        known.is_complete.then(|| Count {
+        known.is_complete.then(|| RecordCounts {
             in_cluster: known.records.len(),
             in_namespace: in_namespace.count(),
             of_identity: of_identity.count(),
