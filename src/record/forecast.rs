@@ -79,26 +79,26 @@ pub struct RowKey {
 /// Counts of violated fields, and of requests whose first field it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Count {
+pub struct ViolationCounts {
     /// Violations of the field.
     pub fields: u64,
     /// Requests that are counted here.
     pub requests: u64,
 }
 
-impl From<(u64, u64)> for Count {
+impl From<(u64, u64)> for ViolationCounts {
     fn from((fields, requests): (u64, u64)) -> Self {
         Self { fields, requests }
     }
 }
 
-impl From<Count> for (u64, u64) {
-    fn from(count: Count) -> Self {
+impl From<ViolationCounts> for (u64, u64) {
+    fn from(count: ViolationCounts) -> Self {
         (count.fields, count.requests)
     }
 }
 
-impl Count {
+impl ViolationCounts {
     fn add(&mut self, other: Self) {
         self.fields = self.fields.saturating_add(other.fields);
         self.requests = self.requests.saturating_add(other.requests);
@@ -106,7 +106,7 @@ impl Count {
 }
 
 /// Counts of days (UTC).
-pub type Days = BTreeMap<Date, Count>;
+pub type Days = BTreeMap<Date, ViolationCounts>;
 
 /// The statistics of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ impl RowStats {
     }
 
     /// The counts since a day.
-    pub fn since(&self, day: Date) -> Count {
+    pub fn since(&self, day: Date) -> ViolationCounts {
         total(&self.days, day)
     }
 }
@@ -153,8 +153,8 @@ fn add_days(days: &mut Days, others: &Days) {
 }
 
 /// The total since a day, that day included.
-pub fn total(days: &Days, since: Date) -> Count {
-    let mut sum = Count::default();
+pub fn total(days: &Days, since: Date) -> ViolationCounts {
+    let mut sum = ViolationCounts::default();
     days.range(since..).for_each(|(_, count)| sum.add(*count));
     sum
 }
@@ -178,7 +178,7 @@ impl Forecast {
     pub fn note(&mut self, what: impl IntoIterator<Item = RowKey>, name: &str, at: Timestamp) {
         let mut requests = 1;
         for what in what {
-            let count = Count {
+            let count = ViolationCounts {
                 fields: 1,
                 requests,
             };

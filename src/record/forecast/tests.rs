@@ -34,7 +34,7 @@ fn of(users: &[&str], when: &str) -> Forecast {
     forecast
 }
 
-fn all(forecast: &Forecast) -> Count {
+fn all(forecast: &Forecast) -> ViolationCounts {
     let mut sum = total(&forecast.others, Date::MIN);
     for seen in forecast.rows.values() {
         sum.add(seen.since(Date::MIN));

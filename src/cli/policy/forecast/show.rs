@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::needs::{Needs, Remedies};
 use crate::{
     cli::output::{self, columns},
-    record::forecast::{Act, Count, Forecast, RowKey, RowStats, total},
+    record::forecast::{Act, Forecast, RowKey, RowStats, ViolationCounts, total},
 };
 
 /// Output format of a forecast.
@@ -50,7 +50,7 @@ pub(super) struct Report<'a> {
 struct Row<'a> {
     what: &'a RowKey,
     seen: &'a RowStats,
-    count: Count,
+    count: ViolationCounts,
 }
 
 /// The effect that Deny would have had.
@@ -103,7 +103,7 @@ impl<'a> Report<'a> {
                 seen,
                 count: seen.since(from),
             })
-            .filter(|row| row.count != Count::default())
+            .filter(|row| row.count != ViolationCounts::default())
             .collect();
         rows.sort_by(|a, b| {
             let by_count = b.count.fields.cmp(&a.count.fields);
