@@ -25,10 +25,10 @@ const NAMESPACES: usize = 256;
 /// Log lines of one kind.
 #[derive(Default)]
 pub(super) struct Lines {
-    namespaces: Mutex<HashMap<Box<str>, Count>>,
+    namespaces: Mutex<HashMap<Box<str>, LoggedCount>>,
 }
 
-struct Count {
+struct LoggedCount {
     since: Instant,
     logged: u64,
 }
@@ -61,7 +61,7 @@ impl Lines {
 
     /// Whether one more line may be logged, and how many were omitted in an earlier window.
     fn count(&self, namespace: &str, now: Instant) -> (bool, u64) {
-        let is_past = |count: &Count| now.duration_since(count.since) >= WINDOW;
+        let is_past = |count: &LoggedCount| now.duration_since(count.since) >= WINDOW;
         let mut namespaces = self.namespaces.lock();
         if namespaces.len() >= NAMESPACES && !namespaces.contains_key(namespace) {
             // Omitted lines are reported with the next line of their namespace.
@@ -72,14 +72,14 @@ impl Lines {
         } else {
             ""
         };
-        let count = namespaces.entry(of.into()).or_insert(Count {
+        let count = namespaces.entry(of.into()).or_insert(LoggedCount {
             since: now,
             logged: 0,
         });
         let mut left_out = 0;
         if is_past(count) {
             left_out = count.logged.saturating_sub(MOST);
-            *count = Count {
+            *count = LoggedCount {
                 since: now,
                 logged: 0,
             };
