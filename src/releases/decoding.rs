@@ -1,7 +1,7 @@
 //! The shared memory budget for decoding records.
 //!
 //! Anyone may have written a record: a few kilobytes may inflate a thousandfold and contain many small
-//! values. [`Limits`](helm_guard_core::helm::record::Limits) limit one record; this limits several at once,
+//! values. [`RecordLimits`](helm_guard_core::helm::record::RecordLimits) limit one record; this limits several at once,
 //! for the index, read-throughs and reviews of records alike.
 //!
 //! Invariants
