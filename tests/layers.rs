@@ -4,8 +4,10 @@
 mod circles;
 #[path = "layers/modules.rs"]
 mod modules;
+#[path = "layers/type_names.rs"]
+mod type_names;
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use rstest::rstest;
 
@@ -84,4 +86,31 @@ fn circles_are_found(#[case] uses: &[(&str, &str)], #[case] expected: &[&str]) {
         graph.entry(module(user)).or_default().insert(module(used));
     }
     assert_eq!(circles::circles(&graph), expected);
+}
+
+/// A name says what the value is without its module (docs/style.md).
+#[test]
+fn no_name_is_given_to_three_types() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = BTreeMap::new();
+    for sources in ["src", "crates"] {
+        type_names::count(&root.join(sources), &mut names);
+    }
+    assert!(names.len() > 400, "{} names", names.len());
+    names.retain(|_, count| *count >= 3);
+    assert!(names.is_empty(), "used three times or more: {names:?}");
+}
+
+#[rstest]
+#[case::public("pub struct Policy {", Some("Policy"))]
+#[case::of_the_crate("pub(crate) enum Mode<'a> {", Some("Mode"))]
+#[case::private_in_a_module("    struct Unit;", Some("Unit"))]
+#[case::tuple("struct Bytes(Vec<u8>);", Some("Bytes"))]
+#[case::alias("type Result<T> = std::result::Result<T, Error>;", Some("Result"))]
+#[case::bounds("pub trait Sources: Sync {", Some("Sources"))]
+#[case::associated("    type Item = u8;", None)]
+#[case::field("    pub kind: Kind,", None)]
+#[case::comment("// struct of arrays", None)]
+fn types_are_found(#[case] line: &str, #[case] expected: Option<&str>) {
+    assert_eq!(type_names::defined(line).next(), expected);
 }
