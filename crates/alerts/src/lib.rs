@@ -60,7 +60,7 @@ use self::{
     alert::{AlertStatus, Denials},
     post::{Dial, Tcp},
     rate::Rate,
-    worker::{Queued, Worker, WorkerInputs},
+    worker::{Queued, SinkWorker, WorkerInputs},
 };
 
 /// Alerts that wait for a sink. More than this is a loop, and its first alerts tell enough.
@@ -146,7 +146,7 @@ impl Alerts {
         let spawner = tasks.clone();
         let start = Box::new(move |orders| {
             let (dial, secrets) = (dial.clone(), secrets.clone());
-            let worker = Worker::new(orders, dial, secrets, counted.clone(), pace);
+            let worker = SinkWorker::new(orders, dial, secrets, counted.clone(), pace);
             spawner.spawn(worker.run());
         });
         Self::started_by(start, counters, tasks)

@@ -140,7 +140,7 @@ struct Endpoint {
 }
 
 /// The task of one sink.
-pub(super) struct Worker<D, S> {
+pub(super) struct SinkWorker<D, S> {
     orders: WorkerInputs,
     dial: D,
     secrets: S,
@@ -155,7 +155,7 @@ pub(super) struct Worker<D, S> {
     not_before: Instant,
 }
 
-impl<D: Dial, S: SecretSource> Worker<D, S> {
+impl<D: Dial, S: SecretSource> SinkWorker<D, S> {
     pub(super) fn new(
         orders: WorkerInputs,
         dial: D,
