@@ -14,7 +14,7 @@
 //!   objects in the bounded cache, and the models of charts, which contain no Secrets, are stored as
 //!   text.
 //!
-//! Start at [`Releases::new`]: it returns the readers' side and the [`Worker`] that fills it. Then
+//! Start at [`Releases::new`]: it returns the readers' side and the [`IndexWorker`] that fills it. Then
 //! [`Releases::claims`] on each request, and [`ReadThrough::fresh_claims`] before a denial.
 
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub use handle::Releases;
 pub use health::{Readiness, ReleaseInfo, Stats};
 pub use read_through::{Fresh, ReadThrough, ReadThroughError, Unread, WantedRecords};
 pub use release_state::ReleaseState;
-pub use worker::Worker;
+pub use worker::IndexWorker;
 
 use crate::cluster::Clients;
 use health::{Progress, WatchHealth};
@@ -104,7 +104,7 @@ const QUEUE: usize = 1024;
 
 impl Releases {
     /// An empty index and the worker that fills it.
-    pub fn new(clients: impl Into<Clients>, config: &Config) -> (Self, Worker) {
+    pub fn new(clients: impl Into<Clients>, config: &Config) -> (Self, IndexWorker) {
         let (messages, receiver) = mpsc::channel(QUEUE);
         let store = Arc::new(store::BodyStore::default());
         let watches = watch::scopes(&config.namespaces, &config.drivers)
@@ -120,7 +120,7 @@ impl Releases {
             watches,
             messages,
         });
-        let worker = Worker {
+        let worker = IndexWorker {
             shared: Arc::clone(&shared),
             messages: receiver,
             index_bytes: config.index_bytes,

@@ -7,14 +7,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{message::Message, shared::Shared, watch::Watch, writer::IndexWriter};
 
 /// The tasks that fill the index.
-pub struct Worker {
+pub struct IndexWorker {
     pub(super) shared: Arc<Shared>,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) index_bytes: usize,
     pub(super) renew_watch_after: u32,
 }
 
-impl Worker {
+impl IndexWorker {
     /// Watches, fetches and writes. Only returns after a panic of one of its tasks; all tasks stop
     /// when it is dropped.
     pub async fn run(self) {
