@@ -25,7 +25,7 @@ use std::{
 
 use budget::Budget;
 use helm_guard_core::helm::{lifecycle, storage::Driver};
-use records::{Read, Record, ReleaseRecords};
+use records::{IndexedRecord, Read, ReleaseRecords};
 
 use super::{
     directory::Directory,
@@ -305,7 +305,7 @@ impl Index {
                 true
             }
             None => {
-                records.insert(Record::new(key.revision, status, version));
+                records.insert(IndexedRecord::new(key.revision, status, version));
                 true
             }
         }

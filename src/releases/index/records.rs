@@ -8,7 +8,7 @@ use crate::releases::{body::About, key::RecordVersion, view::RevisionContent};
 
 /// One record. Most are of superseded revisions, of which only the metadata is known; the other
 /// fields are boxed.
-pub(super) struct Record {
+pub(super) struct IndexedRecord {
     pub revision: u32,
     pub status: RevisionStatus,
     pub version: RecordVersion,
@@ -25,7 +25,7 @@ pub(super) struct Read {
     pub content: RevisionContent,
 }
 
-impl Record {
+impl IndexedRecord {
     pub fn new(revision: u32, status: RevisionStatus, version: RecordVersion) -> Self {
         Self {
             revision,
@@ -66,30 +66,30 @@ impl Record {
 /// fast.
 #[derive(Default)]
 pub(super) struct ReleaseRecords {
-    sorted: Vec<Record>,
+    sorted: Vec<IndexedRecord>,
 }
 
 impl ReleaseRecords {
-    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+    pub fn iter(&self) -> std::slice::Iter<'_, IndexedRecord> {
         self.sorted.iter()
     }
 
-    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Record> {
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, IndexedRecord> {
         self.sorted.iter_mut()
     }
 
-    pub fn get(&self, revision: u32) -> Option<&Record> {
+    pub fn get(&self, revision: u32) -> Option<&IndexedRecord> {
         let at = self.find(revision).ok()?;
         self.sorted.get(at)
     }
 
-    pub fn get_mut(&mut self, revision: u32) -> Option<&mut Record> {
+    pub fn get_mut(&mut self, revision: u32) -> Option<&mut IndexedRecord> {
         let at = self.find(revision).ok()?;
         self.sorted.get_mut(at)
     }
 
     /// Replaces one of the same revision.
-    pub fn insert(&mut self, record: Record) {
+    pub fn insert(&mut self, record: IndexedRecord) {
         match self.find(record.revision) {
             Ok(at) => {
                 if let Some(known) = self.sorted.get_mut(at) {
@@ -106,7 +106,7 @@ impl ReleaseRecords {
         }
     }
 
-    pub fn remove(&mut self, revision: u32) -> Option<Record> {
+    pub fn remove(&mut self, revision: u32) -> Option<IndexedRecord> {
         let at = self.find(revision).ok()?;
         Some(self.sorted.remove(at))
     }
@@ -121,8 +121,8 @@ impl ReleaseRecords {
 mod tests {
     use super::*;
 
-    fn record(revision: u32, status: RevisionStatus) -> Record {
-        Record::new(revision, status, RecordVersion::default())
+    fn record(revision: u32, status: RevisionStatus) -> IndexedRecord {
+        IndexedRecord::new(revision, status, RecordVersion::default())
     }
 
     #[test]
