@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
 use helm_guard_core::{helm::ReleaseName, policy::Policy};
 
-use self::{files::CollectedFiles, report::Report};
+use self::{files::CollectedFiles, report::ReviewReport};
 use super::{
     documents::{self, Source},
     output::{self, Format, print},
@@ -120,7 +120,7 @@ pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode>
         None => report::table(&reports),
     };
     print(text.as_bytes())?;
-    let is_denied = reports.iter().any(Report::is_denied);
+    let is_denied = reports.iter().any(ReviewReport::is_denied);
     Ok(if is_denied {
         ExitCode::from(2)
     } else {
@@ -141,7 +141,7 @@ fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
 async fn reports<S: Sources>(
     reviewer: &Reviewer<S>,
     reviews: &[Vec<u8>],
-) -> anyhow::Result<Vec<Report>> {
+) -> anyhow::Result<Vec<ReviewReport>> {
     let mut reports = Vec::with_capacity(reviews.len());
     for (n, review) in reviews.iter().enumerate() {
         let request = envelope::parse(review).with_context(|| format!("review {}", n + 1))?;
@@ -149,7 +149,7 @@ async fn reports<S: Sources>(
         let review = reviewer
             .review(&request, Entry::AsRequested, deadline)
             .await;
-        reports.push(Report::of(&request, &review, &reviewer.redactor));
+        reports.push(ReviewReport::of(&request, &review, &reviewer.redactor));
     }
     Ok(reports)
 }

@@ -20,7 +20,7 @@ use crate::review::ReviewResult;
 /// One evaluated review.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(super) struct ReviewReport {
     uid: String,
     operation: &'static str,
     object: ReportedObject,
@@ -63,7 +63,7 @@ struct ReportedField {
     requested: Value,
 }
 
-impl Report {
+impl ReviewReport {
     pub(super) fn of(
         request: &Request<'_>,
         review: &ReviewResult<'_>,
@@ -175,7 +175,7 @@ fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> 
 }
 
 /// For people: a line for each review, with its violations below.
-pub(super) fn table(reports: &[Report]) -> String {
+pub(super) fn table(reports: &[ReviewReport]) -> String {
     let mut text = String::new();
     for report in reports {
         write_report(&mut text, report);
@@ -184,7 +184,7 @@ pub(super) fn table(reports: &[Report]) -> String {
 }
 
 /// The number of reviews for each verdict.
-pub(super) fn summary(reports: &[Report]) -> String {
+pub(super) fn summary(reports: &[ReviewReport]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for report in reports {
         *counts.entry(report.verdict).or_default() += 1;
@@ -198,7 +198,7 @@ pub(super) fn summary(reports: &[Report]) -> String {
 }
 
 // Writing to a string cannot fail.
-fn write_report(text: &mut String, report: &Report) {
+fn write_report(text: &mut String, report: &ReviewReport) {
     let ReportedObject {
         kind,
         namespace,
