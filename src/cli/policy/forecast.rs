@@ -20,7 +20,7 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
-use self::show::{ForecastFormat, Report, Source};
+use self::show::{ForecastFormat, ForecastReport, Source};
 use crate::{
     cli::{output::print, process, target::TargetArgs},
     cluster::{
@@ -77,7 +77,7 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     } else {
         from_lines(&args.audit_log, from)?
     };
-    let report = Report::of(&source, from, args.namespace.as_deref());
+    let report = ForecastReport::of(&source, from, args.namespace.as_deref());
     for warning in report.warnings() {
         // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");

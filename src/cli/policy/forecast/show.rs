@@ -37,7 +37,7 @@ pub(super) struct Source {
 
 /// A forecast, filtered by the flags.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(super) struct ForecastReport<'a> {
     from: Date,
     since: Option<Timestamp>,
     rows: Vec<Row<'a>>,
@@ -91,7 +91,7 @@ struct DocumentRow<'a> {
     needs: &'a Needs,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ForecastReport<'a> {
     pub(super) fn of(source: &'a Source, from: Date, namespace: Option<&str>) -> Self {
         let mut rows: Vec<Row<'a>> = source
             .counted
