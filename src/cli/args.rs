@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::{
-    break_glass::BreakGlass, check::Check, explain::Explain, policy::PolicyCommand,
+    break_glass::BreakGlass, check::CheckArgs, explain::Explain, policy::PolicyCommand,
     registration::RegistrationCommand, serve::args::Serve,
 };
 
@@ -29,7 +29,7 @@ pub enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
     /// Evaluate recorded admission reviews
-    Check(Box<Check>),
+    Check(Box<CheckArgs>),
     /// Manage break-glass: grants, tokens, and emergency changes
     BreakGlass(Box<BreakGlass>),
     /// Explain which release declares an object or a field

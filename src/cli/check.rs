@@ -45,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[command(after_help = "Exit codes: 0 all allowed, 2 at least one denied, 1 error.")]
 #[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true)
     .conflicts_with("TargetArgs"))]
-pub struct Check {
+pub struct CheckArgs {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     pub reviews: Vec<PathBuf>,
@@ -91,12 +91,12 @@ pub(super) enum Ending {
 }
 
 /// Evaluates the reviews and prints the results.
-pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     run_with(args, Ending::Nothing)
 }
 
 /// As [`run`].
-pub(super) fn run_with(args: &Check, ending: Ending) -> anyhow::Result<ExitCode> {
+pub(super) fn run_with(args: &CheckArgs, ending: Ending) -> anyhow::Result<ExitCode> {
     let policy = match &args.policy {
         Some(file) => documents::policy(file)?,
         None => Policy::default(),
@@ -154,7 +154,7 @@ async fn reports<S: Sources>(
     Ok(reports)
 }
 
-fn offline(args: &Check) -> anyhow::Result<RecordedSources> {
+fn offline(args: &CheckArgs) -> anyhow::Result<RecordedSources> {
     let mut files = CollectedFiles::default();
     for path in &args.releases {
         let source = Source::of(path);

@@ -14,7 +14,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use super::{
-    check::{self, Check, Ending},
+    check::{self, CheckArgs, Ending},
     documents::{self, Source},
     output::{Format, print},
     target::{StorageDriver, TargetArgs, kubeconfig_help},
@@ -95,7 +95,7 @@ fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     check::run_with(
-        &Check {
+        &CheckArgs {
             reviews: args.review.clone(),
             policy: Some(args.file.clone()),
             releases: args.releases.clone(),
