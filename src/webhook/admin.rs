@@ -38,7 +38,7 @@ pub enum Health {
 /// One part of the guard and its health. Anyone who reaches the port can read the text: it must
 /// contain no data of Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct HealthCheck {
     /// `index`, `certificate`, `registration`, …
     pub name: &'static str,
     /// Its health.
@@ -49,7 +49,7 @@ pub struct Check {
 #[derive(Clone)]
 pub struct Admin {
     /// The parts that readiness depends on, in display order.
-    pub checks: Arc<dyn Fn() -> Vec<Check> + Send + Sync>,
+    pub checks: Arc<dyn Fn() -> Vec<HealthCheck> + Send + Sync>,
     /// The metrics as text, ending in `# EOF`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -121,10 +121,10 @@ async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
 }
 
 /// One line per part, in the style of the API server's `/readyz?verbose`.
-fn report(checks: &[Check]) -> (StatusCode, String) {
+fn report(checks: &[HealthCheck]) -> (StatusCode, String) {
     let mut status = StatusCode::OK;
     let mut text = String::new();
-    for Check { name, health } in checks {
+    for HealthCheck { name, health } in checks {
         // Writing to a String cannot fail.
         let _ = match health {
             Health::Ok => writeln!(text, "[+]{name} ok"),
@@ -169,7 +169,7 @@ mod tests {
         let checks: Vec<_> = names
             .into_iter()
             .zip(healths.iter().cloned())
-            .map(|(name, health)| Check { name, health })
+            .map(|(name, health)| HealthCheck { name, health })
             .collect();
         Admin {
             checks: Arc::new(move || checks.clone()),

@@ -18,7 +18,7 @@ use crate::{
     releases::Releases,
     webhook::{
         accept,
-        admin::{self, Check},
+        admin::{self, HealthCheck},
         registrar::RegistrationState,
         shutdown::Stop,
         tls::{CertificateState, ServingCertificate},
@@ -55,17 +55,17 @@ pub(super) async fn complete(releases: &Releases) {
 
 impl Health {
     /// The checks of readiness.
-    pub fn checks(&self) -> Vec<Check> {
+    pub fn checks(&self) -> Vec<HealthCheck> {
         let mut checks = vec![
-            Check {
+            HealthCheck {
                 name: "index",
                 health: self.index(),
             },
-            Check {
+            HealthCheck {
                 name: "policy",
                 health: self.policy.health(),
             },
-            Check {
+            HealthCheck {
                 name: "certificate",
                 health: match self.serving.state(SystemTime::now()) {
                     CertificateState::Serving => admin::Health::Ok,
@@ -75,7 +75,7 @@ impl Health {
             },
         ];
         if let Some(registered) = &self.registered {
-            checks.push(Check {
+            checks.push(HealthCheck {
                 name: "registration",
                 health: registration(registered),
             });
@@ -84,26 +84,26 @@ impl Health {
         if asks_for_grants && self.admission.are_missing() {
             let what = "deploy/manifests/60-admission-policies.yaml is not installed: while no guard \
                         runs, anyone who may write grants can forge one";
-            checks.push(Check {
+            checks.push(HealthCheck {
                 name: "admission policies",
                 health: admin::Health::Degraded(what.to_owned()),
             });
         }
         if let Some(suspended) = self.policy.suspension() {
-            checks.push(Check {
+            checks.push(HealthCheck {
                 name: "suspended",
                 health: admin::Health::Degraded(suspended),
             });
         }
         if self.audit.is_stalled() {
             let what = "the audit log is stalled; its lines go to standard error";
-            checks.push(Check {
+            checks.push(HealthCheck {
                 name: "audit",
                 health: admin::Health::Degraded(what.to_owned()),
             });
         }
         if self.stop.is_draining() {
-            checks.push(Check {
+            checks.push(HealthCheck {
                 name: "process",
                 health: admin::Health::Missing("shutting down".to_owned()),
             });
