@@ -40,4 +40,4 @@ pub use subject::{
     Effect, ObjectRef, RequestSubject, effect, is_binding, is_dry_run_eviction, owner, owners,
     screen, subject,
 };
-pub use verdict::{Change, Confidence, Finding, Reason, Verdict, VerdictOutcome};
+pub use verdict::{Confidence, FieldChange, Finding, Reason, Verdict, VerdictOutcome};

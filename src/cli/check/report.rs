@@ -8,7 +8,7 @@ use helm_guard_core::{
         redact::{Redactor, Sensitivity, ShownValue},
         undo::undo,
     },
-    guard::{Change, Decision, Finding, Operation, Raw, Request, Verdict},
+    guard::{Decision, FieldChange, Finding, Operation, Raw, Request, Verdict},
     text::plural,
 };
 use json_patch::Patch;
@@ -130,7 +130,7 @@ fn objection(finding: &Finding) -> Objection {
     }
 }
 
-fn field(change: &Change) -> ReportedField {
+fn field(change: &FieldChange) -> ReportedField {
     ReportedField {
         path: change.path.to_string(),
         declared: value(&change.declared),

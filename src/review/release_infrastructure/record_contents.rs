@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use helm_guard_core::{
     compare::schema::{ResourceScope, builtin::builtin},
-    guard::{Finding, Reason, Verdict, records::StoredRecord, verdict::Change},
+    guard::{Finding, Reason, Verdict, records::StoredRecord, verdict::FieldChange},
     helm::{
         ReleaseName, manifest,
         record::{ApplyMethod, Record, RecordLimits, decode},
@@ -88,7 +88,7 @@ impl<S> InfrastructureReview<'_, S> {
         &self,
         contents: RecordContents,
         (guarded, reason): (Guarded, Reason),
-        changes: Vec<Change>,
+        changes: Vec<FieldChange>,
     ) -> Verdict {
         let Some(mode) = self.mode(guarded, &contents.release, &contents.chart) else {
             return Verdict::because(Reason::NotJudged);

@@ -1,7 +1,7 @@
 //! Phrases that several messages share: an object, a release, the values of a field.
 
 use helm_guard_core::{
-    guard::{Change, Decided, Finding, ObjectRef},
+    guard::{Decided, FieldChange, Finding, ObjectRef},
     text::plural,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn numbers(revisions: &[u32]) -> String {
 }
 
 /// The three values of a field.
-pub(super) fn values(change: &Change) -> String {
+pub(super) fn values(change: &FieldChange) -> String {
     format!(
         "declared {}, live {}, requested {}",
         change.declared, change.live, change.requested

@@ -9,7 +9,7 @@ use helm_guard_core::{
         path::{FieldPath, Step},
         redact::ShownValue,
     },
-    guard::{Change, Decided, Decision, Finding, ObjectRef},
+    guard::{Decided, Decision, FieldChange, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
     policy::EmergencyHint,
 };
@@ -26,7 +26,7 @@ fn shown(text: &str) -> ShownValue {
     ShownValue::Text(text.to_owned())
 }
 
-fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding {
+fn finding(namespace: &str, revisions: &[u32], changes: Vec<FieldChange>) -> Finding {
     Finding {
         apply_method: ApplyMethod::default(),
         release: Arc::new(ReleaseName {
@@ -41,8 +41,8 @@ fn finding(namespace: &str, revisions: &[u32], changes: Vec<Change>) -> Finding 
     }
 }
 
-fn replicas() -> Change {
-    Change {
+fn replicas() -> FieldChange {
+    FieldChange {
         path: FieldPath::of(["spec", "replicas"]),
         declared: shown("3"),
         live: shown("3"),
@@ -50,9 +50,9 @@ fn replicas() -> Change {
     }
 }
 
-fn image() -> Change {
+fn image() -> FieldChange {
     let containers = FieldPath::of(["spec", "template", "spec", "containers"]);
-    Change {
+    FieldChange {
         path: containers
             .join(Step::Item(vec![("name".to_owned(), "web".to_owned())]))
             .join(Step::Field("image".to_owned())),
@@ -399,7 +399,7 @@ fn an_indeterminate_request_is_allowed_with_a_warning() {
 
 #[test]
 fn a_long_list_is_truncated_with_a_count_within_the_limits_of_the_api_server() {
-    let wide = Change {
+    let wide = FieldChange {
         path: FieldPath::of(["data", &"é".repeat(300)]),
         declared: shown(&"ü".repeat(300)),
         live: shown("\u{7f}"),

@@ -1,7 +1,7 @@
 //! The violation and the remedy, a line each: the same for denials and warnings.
 
 use helm_guard_core::{
-    guard::{Change, Finding, ObjectRef, Reason, Unread},
+    guard::{FieldChange, Finding, ObjectRef, Reason, Unread},
     text::plural,
 };
 
@@ -124,7 +124,7 @@ fn name(object: &ObjectRef<'_>, finding: &Finding) -> String {
     }
 }
 
-fn field(change: &Change) -> String {
+fn field(change: &FieldChange) -> String {
     format!("  {}: {}", change.path, values(change))
 }
 

@@ -14,7 +14,7 @@ use crate::{
         change::{ChangeOperation, ChangedField, ChangedObject, ChangedRelease},
     },
     compare::redact::ShownValue,
-    guard::{Change, Decided, Effect, Finding, effect},
+    guard::{Decided, Effect, FieldChange, Finding, effect},
     helm::record::ApplyMethod,
     names,
     policy::emergency::Emergencies,
@@ -135,7 +135,7 @@ fn release(finding: &Finding) -> ChangedRelease {
     }
 }
 
-fn field(change: &Change) -> ChangedField {
+fn field(change: &FieldChange) -> ChangedField {
     ChangedField {
         path: change.path.to_string(),
         declared: text(&change.declared),

@@ -6,7 +6,7 @@ use super::{
     claim::{Claim, RevisionClaim, RevisionObject},
     question::{Knowledge, Question},
     shared_ownership::OtherManifests,
-    verdict::{Change, Finding, Reason},
+    verdict::{FieldChange, Finding, Reason},
 };
 use crate::{
     compare::{
@@ -26,17 +26,17 @@ pub(super) enum Judged {
     /// This rule exempts all violations.
     Exempt(Arc<str>),
     /// An autoscaler that no release declares changes the replicas, which this rule allows.
-    Autoscaled(Arc<str>, Vec<Change>),
+    Autoscaled(Arc<str>, Vec<FieldChange>),
     /// Another call of the webhook decides, in the version of the manifest.
     DeferredToOtherVersion,
     /// The result is unknown.
     Undecided(Reason),
     /// These declared fields change.
-    Violates(Vec<Change>),
+    Violates(Vec<FieldChange>),
 }
 
 impl Claim {
-    pub(super) fn finding(&self, question: &Question<'_>, changes: Vec<Change>) -> Finding {
+    pub(super) fn finding(&self, question: &Question<'_>, changes: Vec<FieldChange>) -> Finding {
         Finding {
             release: self.release.clone(),
             chart: self.chart.clone(),
@@ -254,7 +254,7 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
     let unsure = |violation: &&Violation<'_>| {
         violation.unknown_list && matches!(question.knowledge, Knowledge::Unavailable)
     };
-    let mut changes: Vec<Change> = violations
+    let mut changes: Vec<FieldChange> = violations
         .iter()
         .filter(|violation| !unsure(violation))
         .map(|violation| shown(question, violation))
@@ -272,7 +272,7 @@ pub(super) fn conclude(question: &Question<'_>, violations: &[Violation<'_>]) ->
 }
 
 /// The violation in the form that a finding shows.
-pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Change {
+pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> FieldChange {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let whole = violation.whole.as_ref();
     let path = whole.map_or(&violation.path, |whole| &whole.path);
@@ -281,7 +281,7 @@ pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Chang
             .redactor
             .show(sensitivity, path, json.map(Json::text))
     };
-    Change {
+    FieldChange {
         path: path.clone(),
         declared: show(Some(
             whole.map_or(violation.declared, |whole| whole.declared),

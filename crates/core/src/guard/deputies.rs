@@ -24,7 +24,7 @@ use super::{
     claim::{Claim, Deletion},
     question::{ClaimContext, Question},
     request::{Operation, Raw, Request},
-    verdict::{Change, Finding, Reason, Verdict, VerdictOutcome},
+    verdict::{FieldChange, Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{
     compare::{
@@ -41,7 +41,7 @@ const OWNERS: usize = 64;
 /// The changes of one release's object, and what they lead to.
 #[derive(Default)]
 struct Found {
-    changes: Vec<Change>,
+    changes: Vec<FieldChange>,
     leads_to: Vec<String>,
     is_deletion: bool,
     undecided: Option<Reason>,
@@ -179,10 +179,10 @@ fn exemption(question: &Question<'_>, of: &ClaimContext<'_>, one: &Steering) -> 
     question.exemption(of, Act::Change(change))
 }
 
-fn shown(question: &Question<'_>, one: &Steering) -> Change {
+fn shown(question: &Question<'_>, one: &Steering) -> FieldChange {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let show = |text: Option<&str>| question.redactor.show(sensitivity, &one.path, text);
-    Change {
+    FieldChange {
         path: one.path.clone(),
         declared: show(None),
         live: show(one.old.as_deref()),

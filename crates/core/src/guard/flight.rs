@@ -8,7 +8,7 @@
 use super::{
     claim::Claim,
     request::Request,
-    verdict::{Change, Verdict},
+    verdict::{FieldChange, Verdict},
 };
 use crate::{
     compare::path::Step,
@@ -98,7 +98,7 @@ pub fn service_account(user: &str) -> Option<(&str, &str)> {
 }
 
 /// A mark itself, or all of the metadata that holds it.
-fn touches_a_mark(change: &Change) -> bool {
+fn touches_a_mark(change: &FieldChange) -> bool {
     let steps = change.path.steps();
     MARKS.iter().any(|mark| {
         steps

@@ -9,7 +9,7 @@ use super::{
     claim::Claim,
     question::Question,
     subject::owner,
-    verdict::{Change, Finding, Reason, Verdict, VerdictOutcome},
+    verdict::{FieldChange, Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{
     compare::{Json, path::FieldPath, redact::Sensitivity},
@@ -71,7 +71,7 @@ fn changes(
     question: &Question<'_>,
     claim: &Claim,
     (old, new): (Json<'_>, Json<'_>),
-) -> Vec<Change> {
+) -> Vec<FieldChange> {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let texts = [&claim.release.name, &claim.release.namespace];
     let changed = ANNOTATIONS
@@ -86,7 +86,7 @@ fn changes(
             let path = FieldPath::of(fields);
             let show = |json: Option<&str>| question.redactor.show(sensitivity, &path, json);
             let declared = serde_json::Value::from(ours.as_str()).to_string();
-            Some(Change {
+            Some(FieldChange {
                 declared: show(Some(&declared)),
                 live: show(live.map(Json::text)),
                 requested: show(requested.map(Json::text)),

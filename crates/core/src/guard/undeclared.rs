@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     claim::{Claim, RevisionObject},
     question::{ClaimContext, Question},
-    verdict::{Change, Finding, Reason, Verdict},
+    verdict::{FieldChange, Finding, Reason, Verdict},
 };
 use crate::{
     api::{Mode, policy::overrides::UndeclaredMode},
@@ -96,7 +96,7 @@ fn finding(
     mode: Mode,
     found: &[Undeclared<'_>],
 ) -> Option<Finding> {
-    let changes: Vec<Change> = found
+    let changes: Vec<FieldChange> = found
         .iter()
         .filter(|change| !passes(question, of, change))
         .map(|change| shown(question, change))
@@ -121,7 +121,7 @@ fn passes(question: &Question<'_>, of: &ClaimContext<'_>, change: &Undeclared<'_
         || question.exemption(of, Act::Change(change)).is_some()
 }
 
-fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> Change {
+fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> FieldChange {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
     let show = |value: Option<&Value>| {
         let text = value.map(Value::to_string);
@@ -129,7 +129,7 @@ fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> Change {
             .redactor
             .show(sensitivity, &change.path, text.as_deref())
     };
-    Change {
+    FieldChange {
         path: change.path.clone(),
         declared: show(None),
         live: show(change.old),

@@ -260,7 +260,7 @@ pub struct Finding {
     /// The active revisions that were compared, newest first.
     pub revisions: Vec<u32>,
     /// The declared fields that change; empty when the object is deleted.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FieldChange>,
     /// What or who else it is about: the instances of a CRD, the releases whose records are deleted
     /// too, those who may deploy, what a change leads to, the release that takes the object.
     pub involved: Vec<String>,
@@ -268,7 +268,7 @@ pub struct Finding {
 
 /// One declared field that a request moves away from its declared value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct FieldChange {
     /// Its path.
     pub path: FieldPath,
     /// The value that the manifest declares (the newest active revision's, where they differ).

@@ -18,8 +18,8 @@ use crate::{
         schema::Shape,
     },
     guard::{
-        Change, ConversionTargets, HELM_WRITERS, Knowledge, ObjectRef, Reach, RecordsAt, Request,
-        RevisionClaim, RevisionObject, in_flight, screen, subject,
+        ConversionTargets, FieldChange, HELM_WRITERS, Knowledge, ObjectRef, Reach, RecordsAt,
+        Request, RevisionClaim, RevisionObject, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::{Labels, Policy, license::Facts},
@@ -630,7 +630,7 @@ fn a_field_manager_counts_only_while_its_release_is_pending() {
 
 /// A verdict against each of these releases, for the change of these fields.
 fn violating(releases: &str, paths: &[&str]) -> Verdict {
-    let change = |path: &&str| Change {
+    let change = |path: &&str| FieldChange {
         path: FieldPath::of(path.split('|').flat_map(|path| match path.split_once('/') {
             None => path.split('.').collect::<Vec<_>>(),
             Some(_) => vec![path],

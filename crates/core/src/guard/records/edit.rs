@@ -12,7 +12,7 @@ use crate::{
     compare::{path::FieldPath, redact::ShownValue},
     guard::{
         deputies::{added_owners, owner_path},
-        verdict::Change,
+        verdict::FieldChange,
     },
     helm::{
         lifecycle::RevisionStatus,
@@ -28,7 +28,7 @@ pub enum Edit {
     /// Helm may have done it.
     Helms,
     /// Helm never does it.
-    Tampering(Vec<Change>),
+    Tampering(Vec<FieldChange>),
     /// Unknown: the old record cannot be read.
     Unreadable,
 }
@@ -42,7 +42,7 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &RecordLimit
         // The API server allows changing neither name nor type, so its label made it a record.
         return Edit::Tampering(vec![label("owner", Some("helm"), None)]);
     };
-    let mut changes: Vec<Change> = FIXED_LABELS
+    let mut changes: Vec<FieldChange> = FIXED_LABELS
         .into_iter()
         .filter_map(|key| {
             let (was, is) = (old.labels.get(key), new.labels.get(key));
@@ -94,7 +94,7 @@ fn read(stored: &StoredRecord, limits: RecordLimits) -> Option<Whole> {
 
 /// The differences in what Helm never changes. Without values, which may be Secrets. In words, not
 /// JSON, because the whole record is one text in the object and has no paths.
-fn differences(before: &Whole, after: &Whole) -> Vec<Change> {
+fn differences(before: &Whole, after: &Whole) -> Vec<FieldChange> {
     let (old, new) = (&before.record, &after.record);
     let mut changes = Vec::new();
     let mut differs = |field: &str, was: &str, is: &str| {
@@ -167,9 +167,9 @@ fn parts(hook: &Hook) -> (&str, &str, &str, &str, &[String]) {
 }
 
 /// The owner references that an UPDATE adds. Each leads to a deletion.
-pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
+pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<FieldChange> {
     added_owners(old, new)
-        .map(|(uid, earlier, owner)| Change {
+        .map(|(uid, earlier, owner)| FieldChange {
             path: owner_path(uid),
             declared: ShownValue::Absent,
             live: earlier.map_or(ShownValue::Absent, |earlier| {
@@ -181,12 +181,12 @@ pub fn new_owners(old: &[Value], new: &[Value]) -> Vec<Change> {
 }
 
 /// As JSON, like all values that appear in the object itself.
-fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
+fn label(key: &str, was: Option<&str>, is: Option<&str>) -> FieldChange {
     let shown = |value: Option<&str>| match value {
         Some(value) => ShownValue::Text(Value::from(value).to_string()),
         None => ShownValue::Absent,
     };
-    Change {
+    FieldChange {
         path: FieldPath::of(["metadata", "labels", key]),
         declared: shown(was),
         live: shown(was),
@@ -194,8 +194,8 @@ fn label(key: &str, was: Option<&str>, is: Option<&str>) -> Change {
     }
 }
 
-fn change(path: &[&str], was: &str, is: &str) -> Change {
-    Change {
+fn change(path: &[&str], was: &str, is: &str) -> FieldChange {
+    FieldChange {
         path: FieldPath::of(path.iter().copied()),
         declared: ShownValue::Text(was.to_owned()),
         live: ShownValue::Text(was.to_owned()),

@@ -12,7 +12,7 @@ use crate::{
     compare::{path::FieldPath, redact::ShownValue},
     guard::{
         request::{Kind, Raw},
-        verdict::Change,
+        verdict::FieldChange,
     },
     helm::storage::{Driver, MetadataError, RecordMeta, SECRET_TYPE},
 };
@@ -25,7 +25,7 @@ pub struct Forged {
     /// The revision, by its label.
     pub revision: u32,
     /// How it differs from a record.
-    pub change: Change,
+    pub change: FieldChange,
 }
 
 impl Forged {
@@ -84,7 +84,7 @@ impl Forged {
                 .map(|meta| meta.revision)
                 .or(revision)
                 .unwrap_or_default(),
-            change: Change {
+            change: FieldChange {
                 path: FieldPath::of(path.split('.')),
                 declared: ShownValue::Text(was),
                 live: ShownValue::Absent,
