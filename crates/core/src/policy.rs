@@ -154,12 +154,12 @@ pub enum Act<'a> {
     /// Change its replicas through the scale subresource.
     Scale,
     /// Change a path of it.
-    Change(Change<'a>),
+    Change(PathChange<'a>),
 }
 
 /// A change of a path.
 #[derive(Clone, Copy)]
-pub struct Change<'a> {
+pub struct PathChange<'a> {
     /// The path.
     pub path: &'a FieldPath,
     /// The value there before it, as JSON text.
@@ -285,7 +285,7 @@ impl Policy {
         &self,
         identity: UserIdentity<'_>,
         object: &RuleObject<'_>,
-        change: Change<'_>,
+        change: PathChange<'_>,
     ) -> bool {
         always::passes(identity, object, change)
             || self

@@ -7,7 +7,7 @@ use helm_guard_core::{
         records::{AffectedRelease, Defined, DeletionTarget, edit::new_owners, is_leaving},
     },
     helm::record::ApplyMethod,
-    policy::{Act, Change as PolicyChange, license::Facts, records::Guarded},
+    policy::{Act, PathChange as PolicyChange, license::Facts, records::Guarded},
 };
 use serde_json::Value;
 

@@ -16,7 +16,7 @@ use crate::{
         schema::Shape,
     },
     helm::{identity::DeclaredObject, lifecycle::Phase, manifest::marks},
-    policy::{Act, Change as PolicyChange},
+    policy::{Act, PathChange as PolicyChange},
 };
 
 /// The result for one release.

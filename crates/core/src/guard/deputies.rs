@@ -32,7 +32,7 @@ use crate::{
         path::{FieldPath, Step},
         redact::Sensitivity,
     },
-    policy::{Act, Change as PolicyChange, license::is_same_owner, tree::Tree},
+    policy::{Act, PathChange as PolicyChange, license::is_same_owner, tree::Tree},
 };
 
 /// The most new owner references that are listed. A person reads no more.

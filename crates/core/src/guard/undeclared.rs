@@ -19,7 +19,7 @@ use crate::{
         undeclared::{Undeclared, undeclared},
     },
     helm::lifecycle::Phase,
-    policy::{Act, Change as PolicyChange, tree::Tree},
+    policy::{Act, PathChange as PolicyChange, tree::Tree},
 };
 
 /// The verdict on undeclared fields; `None` if there is no violation, or no policy guards them.

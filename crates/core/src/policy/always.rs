@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{
-    Change, RuleObject,
+    PathChange, RuleObject,
     control_plane::{
         APISERVER, ATTACHDETACH_CONTROLLER, CLOUD_CONTROLLER_MANAGER,
         CLOUD_CONTROLLER_MANAGER_USER, CRONJOB_CONTROLLER, DAEMON_SET_CONTROLLER,
@@ -83,7 +83,7 @@ fn always() -> &'static Always {
 pub(super) fn passes(
     identity: UserIdentity<'_>,
     object: &RuleObject<'_>,
-    change: Change<'_>,
+    change: PathChange<'_>,
 ) -> bool {
     let covers = |patterns: &[Pattern]| {
         patterns

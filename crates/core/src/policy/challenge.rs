@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::Change;
+use super::PathChange;
 use crate::compare::path::Step;
 
 /// The path where the certificate authority fetches the response (RFC 8555, section 8.3).
@@ -17,7 +17,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const SOLVER: &str = "cm-acme-http-solver-";
 
 /// Whether a change of an Ingress only adds or removes routes to solvers.
-pub(super) fn is_challenge(change: Change<'_>) -> bool {
+pub(super) fn is_challenge(change: PathChange<'_>) -> bool {
     let is = |step: &Step, name: &str| matches!(step, Step::Field(field) if field == name);
     let strip: fn(&mut Value) = match change.path.steps() {
         [spec, rules] if is(spec, "spec") && is(rules, "rules") => strip_rules,
@@ -112,7 +112,7 @@ mod tests {
         #[case] expected: bool,
     ) {
         let (old, new) = (old.to_string(), new.to_string());
-        let change = Change {
+        let change = PathChange {
             path: &at.parse().unwrap(),
             old: Some(&old),
             new: Some(&new),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Change, Requester, RuleObject, pattern::Pattern, problem::Problems, query::Query,
+    PathChange, Requester, RuleObject, pattern::Pattern, problem::Problems, query::Query,
     rules::patterns, scope::covers, target::ObjectSelector,
 };
 use crate::api::{
@@ -95,7 +95,12 @@ impl Ignored {
     }
 
     /// Whether this change is ignored.
-    pub fn covers(&self, by: Requester<'_>, object: &RuleObject<'_>, change: Change<'_>) -> bool {
+    pub fn covers(
+        &self,
+        by: Requester<'_>,
+        object: &RuleObject<'_>,
+        change: PathChange<'_>,
+    ) -> bool {
         covers(&self.scope, &object.place)
             && self.target.holds(object)
             && (self
@@ -112,7 +117,7 @@ impl Ignored {
 
     /// Argo CD trusts the managers of the live object. Here, it is the manager that writes, or the
     /// one that owns the overwritten value.
-    fn is_managed(&self, by: Requester<'_>, change: Change<'_>) -> bool {
+    fn is_managed(&self, by: Requester<'_>, change: PathChange<'_>) -> bool {
         let is_trusted = |manager: &str| self.managers.iter().any(|one| one == manager);
         !self.managers.is_empty()
             && (by.field_manager.is_some_and(is_trusted)
@@ -123,7 +128,7 @@ impl Ignored {
 }
 
 /// Whether the object's own manifest allows anyone to change this. Invalid paths there are ignored.
-pub fn by_chart(object: &RuleObject<'_>, change: Change<'_>) -> Option<Arc<str>> {
+pub fn by_chart(object: &RuleObject<'_>, change: PathChange<'_>) -> Option<Arc<str>> {
     let manifest = object.manifest?;
     let read = || {
         let paths = manifest.metadata("annotations", IGNORE_ANNOTATION);
@@ -162,7 +167,7 @@ pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exceptio
 
 impl Exception {
     /// Whether this change is allowed.
-    pub fn covers(&self, object: &RuleObject<'_>, change: Change<'_>) -> bool {
+    pub fn covers(&self, object: &RuleObject<'_>, change: PathChange<'_>) -> bool {
         self.target.holds(object)
             && self
                 .paths

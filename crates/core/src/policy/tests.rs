@@ -100,7 +100,7 @@ impl<'a> Asked<'a> {
         let act = match self.act {
             "delete" => Act::Delete,
             "scale" => Act::Scale,
-            _ => Act::Change(Change {
+            _ => Act::Change(PathChange {
                 path: &path,
                 old: self.values.0,
                 new: self.values.1,

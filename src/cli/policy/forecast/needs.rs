@@ -13,8 +13,8 @@ use helm_guard_core::{
     compare::path::{FieldPath, Step},
     helm::ReleaseName,
     policy::{
-        self, Change, Labels, ObjectPlace, Policy, Requester, RuleObject, identity::UserIdentity,
-        license::Evidence, presets,
+        self, Labels, ObjectPlace, PathChange, Policy, Requester, RuleObject,
+        identity::UserIdentity, license::Evidence, presets,
     },
 };
 use serde::Serialize;
@@ -262,7 +262,7 @@ fn need(what: &RowKey) -> Needs {
         Act::Autoscale => return Needs::Nothing(AUTOSCALER.to_owned()),
     };
     let act = match what.act {
-        Act::Change => policy::Act::Change(Change {
+        Act::Change => policy::Act::Change(PathChange {
             path: &path,
             old: None,
             new: None,
