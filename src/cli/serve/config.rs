@@ -54,7 +54,7 @@ pub struct Config {
     /// Whether a policy object is required.
     pub policy_need: PolicyNeed,
     /// The registration that the guard writes; `None` if it is applied by other means.
-    pub registration: Option<Registration>,
+    pub registration: Option<RegistrationConfig>,
     /// The namespaces that fail closed.
     pub fail_closed: Option<FailClosed>,
     /// The certificate files; without them, a certificate is generated.
@@ -97,7 +97,7 @@ pub enum PolicyNeed {
 
 /// The registration that this process writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
+pub struct RegistrationConfig {
     /// The address that the API server calls.
     pub endpoint: Endpoint,
     /// What happens to it at exit.
@@ -251,7 +251,7 @@ impl Config {
                 PolicyNeed::Optional
             },
             fail_closed,
-            registration: endpoint.map(|endpoint| Registration {
+            registration: endpoint.map(|endpoint| RegistrationConfig {
                 endpoint,
                 at_exit,
                 takeover,
