@@ -20,7 +20,7 @@ use helm_guard_core::{
         path::{FieldPath, Step},
         redact::{Redactor, Sensitivity},
     },
-    guard::{Claim, Owner, RevisionObject, settle, subject::owner_of},
+    guard::{Claim, NamedOwner, RevisionObject, settle, subject::owner_of},
     helm::identity::DeclaredObject,
     policy::Policy,
 };
@@ -145,7 +145,7 @@ async fn explain(
     };
     let metadata = live.get("metadata").cloned().unwrap_or_default();
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
-    let owner = Owner::Known(owner_of(&metadata.annotations.unwrap_or_default()));
+    let owner = NamedOwner::Known(owner_of(&metadata.annotations.unwrap_or_default()));
     // A policy may trust more namespaces; this is the result without one.
     let claims = settle(claims, &owner, |_| false).counting;
     let path = path.map(|path| by_name(&live, path));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use helm_guard_core::{
-    guard::{Claim, ObjectRef, Owner, Reach, Request, owners, settle},
+    guard::{Claim, NamedOwner, ObjectRef, Reach, Request, owners, settle},
     policy::Policy,
 };
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ impl CurrentClaims {
     pub(super) async fn read<S: Sources>(
         review: &ObjectReview<'_, S>,
         indexed: Vec<Claim>,
-        mut owner: Owner,
+        mut owner: NamedOwner,
     ) -> Self {
         let (policy, request) = (review.policy, review.request);
         let sources = &review.reviewer.sources;
@@ -62,7 +62,7 @@ impl CurrentClaims {
         };
         let claims = as_of_now(policy, claims);
         let needs_owner = claims.iter().any(|claim| claim.reach == Reach::Elsewhere);
-        if owner == Owner::Unseen && needs_owner {
+        if owner == NamedOwner::Unseen && needs_owner {
             owner = live_owner(sources, request, &object, until).await;
         }
         current.sort(policy, claims, &owner);
@@ -86,11 +86,11 @@ impl CurrentClaims {
     }
 
     /// Sorts claims by whether they count, given the object's owner.
-    fn sort(&mut self, policy: &Policy, claims: Vec<Claim>, owner: &Owner) {
+    fn sort(&mut self, policy: &Policy, claims: Vec<Claim>, owner: &NamedOwner) {
         let trusts = |namespace: &str| policy.records().trusts(namespace);
-        if *owner == Owner::Unseen {
+        if *owner == NamedOwner::Unseen {
             // Some may count if the object could be read.
-            let proven = settle(claims, &Owner::Known(None), trusts);
+            let proven = settle(claims, &NamedOwner::Known(None), trusts);
             let possible = settle(proven.others, owner, trusts);
             self.counting = proven.counting;
             self.doubtful = possible.counting;
@@ -125,18 +125,18 @@ async fn live_owner<S: ObjectSource>(
     request: &Request<'_>,
     object: &ObjectRef<'_>,
     until: Instant,
-) -> Owner {
+) -> NamedOwner {
     let namespace = object.namespace;
     let reading = sources.owner_now(&request.resource, object, until);
     match timeout_at(until.into(), reading).await {
-        Ok(Ok(owner)) => Owner::Known(owner),
+        Ok(Ok(owner)) => NamedOwner::Known(owner),
         Ok(Err(error)) => {
             tracing::warn!(namespace, error, "failed to read an object");
-            Owner::Unseen
+            NamedOwner::Unseen
         }
         Err(_) => {
             tracing::warn!(namespace, "failed to read an object in time");
-            Owner::Unseen
+            NamedOwner::Unseen
         }
     }
 }

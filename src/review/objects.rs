@@ -3,7 +3,7 @@
 
 use helm_guard_core::{
     guard::{
-        Claim, Confidence, ConversionTargets, Owner, Question, Reason, Request, Verdict,
+        Claim, Confidence, ConversionTargets, NamedOwner, Question, Reason, Request, Verdict,
         VerdictOutcome, flight::service_account, judge, owner, settle,
     },
     helm::lifecycle::Phase,
@@ -27,7 +27,7 @@ impl<S: Sources> ObjectReview<'_, S> {
     pub(super) async fn verdict(&self) -> Verdict {
         let (request, sources) = (self.request, &self.reviewer.sources);
         let object = self.located.object();
-        let owner = Owner::of(request);
+        let owner = NamedOwner::of(request);
         let trusts = |namespace: &str| self.policy.records().trusts(namespace);
         let claims = settle(sources.claims(&object), &owner, trusts).counting;
         if claims.is_empty() {
@@ -73,7 +73,7 @@ impl<S: Sources> ObjectReview<'_, S> {
     async fn confirmed(
         &self,
         indexed: Vec<Claim>,
-        owner: Owner,
+        owner: NamedOwner,
         judge: &impl Fn(&[Claim], Facts<'_>) -> Verdict,
     ) -> Verdict {
         let mut current = CurrentClaims::read(self, indexed, owner).await;

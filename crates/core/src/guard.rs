@@ -34,7 +34,7 @@ pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
 pub use judge::judge;
 pub use own::{KnownBy, Own};
 pub use question::{ConversionTargets, Knowledge, Question};
-pub use reach::{Owner, Reach};
+pub use reach::{NamedOwner, Reach};
 pub use request::{Kind, Operation, Options, Parts, Raw, Request, Resource, Unread, UserInfo};
 pub use subject::{
     Effect, ObjectRef, RequestSubject, effect, is_binding, is_dry_run_eviction, owner, owners,

@@ -2,7 +2,7 @@
 
 use super::{
     claim::Claim,
-    reach::{Owner, Reach},
+    reach::{NamedOwner, Reach},
 };
 
 /// Claims, by whether they count.
@@ -15,14 +15,14 @@ pub struct Settled {
 }
 
 /// Separates the claims that count from the others.
-pub fn settle(claims: Vec<Claim>, owner: &Owner, trusts: impl Fn(&str) -> bool) -> Settled {
+pub fn settle(claims: Vec<Claim>, owner: &NamedOwner, trusts: impl Fn(&str) -> bool) -> Settled {
     let mut settled = Settled::default();
     for mut claim in claims {
         claim.reach = match (claim.reach, owner) {
-            (Reach::Elsewhere, Owner::Known(Some(owner))) if *owner == *claim.release => {
+            (Reach::Elsewhere, NamedOwner::Known(Some(owner))) if *owner == *claim.release => {
                 Reach::Named
             }
-            (Reach::Elsewhere, Owner::Unseen) => Reach::Trusted,
+            (Reach::Elsewhere, NamedOwner::Unseen) => Reach::Trusted,
             (Reach::Elsewhere | Reach::Copy, _) if trusts(&claim.records.namespace) => {
                 Reach::Trusted
             }
@@ -91,7 +91,7 @@ mod tests {
         #[case] owner: Option<&str>,
         #[case] expected: Option<(Reach, bool)>,
     ) {
-        let owner = Owner::Known(owner.map(name));
+        let owner = NamedOwner::Known(owner.map(name));
         let claims = vec![claim("shop/web", storage, reach)];
         let settled = settle(claims, &owner, |namespace| namespace == "flux");
         let found = settled.counting.first();
@@ -109,19 +109,19 @@ mod tests {
                 claim("team/web", "team", Reach::Elsewhere),
             ]
         };
-        let owner = Owner::Known(Some(name("team/web")));
+        let owner = NamedOwner::Known(Some(name("team/web")));
         let settled = settle(claims(), &owner, |_| false);
         let counting = settled.counting.iter().map(|claim| &*claim.release);
         assert_eq!(counting.collect::<Vec<_>>(), [&name("team/web")]);
         // One annotation alone names no release.
-        let settled = settle(claims(), &Owner::Known(None), |_| false);
+        let settled = settle(claims(), &NamedOwner::Known(None), |_| false);
         assert!(settled.counting.is_empty());
     }
 
     #[test]
     fn a_claim_with_an_unknown_owner_counts_but_excuses_nothing() {
         let claims = vec![claim("shop/web", "evil", Reach::Elsewhere)];
-        let settled = settle(claims, &Owner::Unseen, |_| false);
+        let settled = settle(claims, &NamedOwner::Unseen, |_| false);
         assert!(settled.counting.iter().all(|claim| !claim.reach.excuses()));
         assert_eq!(settled.counting.len(), 1);
     }

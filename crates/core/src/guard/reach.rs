@@ -51,14 +51,14 @@ impl Reach {
 
 /// The release that the object named before the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum NamedOwner {
     /// This release, or none.
     Known(Option<ReleaseName>),
     /// The request does not contain the object: a Scale has none of its parent's annotations.
     Unseen,
 }
 
-impl Owner {
+impl NamedOwner {
     /// The owner that the request's old object names.
     pub fn of(request: &Request<'_>) -> Self {
         let shows = match &*request.sub_resource {
