@@ -52,7 +52,7 @@ pub use objects::{
     BINDINGS_WEBHOOK, EVICTIONS_WEBHOOK, OBJECTS_WEBHOOK, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK,
 };
-use owner::Owner;
+use owner::RegistrationOwner;
 use pins::{Pin, Wanted, is_pin};
 use writer::{Mandate, VERSION, WRITTEN_BY};
 pub use writing::{
@@ -95,7 +95,7 @@ pub struct Registration {
     /// What this guard may change.
     pub mandate: Mandate,
     /// The owner.
-    pub owner: Owner,
+    pub owner: RegistrationOwner,
     /// The installation that this guard is part of; `None` outside a cluster.
     pub installation: Option<Installation>,
     /// Whether it replaces the registration of another installation.
@@ -114,7 +114,7 @@ impl Registration {
             fail_closed: None,
             foreign: ForeignRequirements::default(),
             mandate: Mandate::default(),
-            owner: Owner::default(),
+            owner: RegistrationOwner::default(),
             installation: None,
             takeover: Takeover::default(),
         }

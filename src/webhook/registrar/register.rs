@@ -10,7 +10,7 @@ use crate::{
         paths::PathKey,
         registration::{
             self, Ensured, Memory, Registration, RegistrationError, Unregistered, Written,
-            emergencies::Watched, installation::Takeover, owner::Owner, pins::Wanted,
+            emergencies::Watched, installation::Takeover, owner::RegistrationOwner, pins::Wanted,
             writer::Mandate,
         },
         tls::Pair,
@@ -81,11 +81,11 @@ impl Registrar {
 
     /// The current owner of the registration. If it cannot be read, the registration is written without one,
     /// because a cluster without a registration is not guarded.
-    async fn owner(&self, client: &Client) -> Owner {
+    async fn owner(&self, client: &Client) -> RegistrationOwner {
         let Some(name) = &self.owner else {
-            return Owner::AsItIs;
+            return RegistrationOwner::AsItIs;
         };
-        let read = Owner::read(client, name).await;
+        let read = RegistrationOwner::read(client, name).await;
         let error = read.as_ref().err();
         self.state.read_owner(error.map(ToString::to_string));
         read.unwrap_or_default()

@@ -21,7 +21,7 @@ const KIND: &str = "ClusterRole";
 
 /// The owner of the registration.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Owner {
+pub enum RegistrationOwner {
     /// No owner is configured, or it could not be read: references stay as they are.
     #[default]
     AsItIs,
@@ -31,7 +31,7 @@ pub enum Owner {
     Gone(String),
 }
 
-impl Owner {
+impl RegistrationOwner {
     /// Reads the ClusterRole of this name.
     pub async fn read(client: &Client, name: &str) -> Result<Self, ApiFailure> {
         let roles: Api<ClusterRole> = Api::all(client.clone());

@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::{
     CONFIGURATION_NAME, Registration, client_config, configuration, drift, entries, foreign,
     installation::{Installation, OtherInstallations, Takeover},
-    owner::Owner,
+    owner::RegistrationOwner,
     route_of,
     trust::{self, Trust},
 };
@@ -125,7 +125,7 @@ pub async fn ensure(
             .await
             .map_err(failed("read"))?;
         paths.observe(live.as_ref(), Instant::now());
-        if let Owner::Gone(name) = &registration.owner {
+        if let RegistrationOwner::Gone(name) = &registration.owner {
             return Ok(without_owner(name));
         }
         let live = match live {
