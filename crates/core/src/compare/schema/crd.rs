@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::json::{Definitions, JsonSchema, OBJECT_META, Reduction};
-use super::table::{Fields, Table, Type};
+use super::table::{Table, Type, TypeFields};
 use super::{ListKind, MergeKey, NodeId, ResourceScope, Schema, SchemaError, Shape};
 
 /// What the comparison needs to know about a custom resource.
@@ -171,7 +171,7 @@ struct Scale {
 }
 
 /// The types of all versions; the root of each has the version's name.
-fn types(versions: &[CrdVersionSpec]) -> BTreeMap<String, Fields> {
+fn types(versions: &[CrdVersionSpec]) -> BTreeMap<String, TypeFields> {
     // A structural schema has no references.
     let definitions = Definitions::new();
     let mut reduction = Reduction::default();
@@ -192,14 +192,14 @@ fn types(versions: &[CrdVersionSpec]) -> BTreeMap<String, Fields> {
 }
 
 /// The API server serves `metadata` as its own type, whatever a CRD says about it.
-fn object_meta() -> Fields {
+fn object_meta() -> TypeFields {
     let list = |kind| Type::List(kind, Box::new(Type::Plain));
     let map = || Type::Map(Box::new(Type::Plain));
     let uid = MergeKey {
         field: "uid".into(),
         default: None,
     };
-    Fields::from([
+    TypeFields::from([
         ("annotations".to_owned(), map()),
         ("finalizers".to_owned(), list(ListKind::Set)),
         ("labels".to_owned(), map()),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::table::{Fields, Type};
+use super::table::{Type, TypeFields};
 use super::{ListKind, MergeKey, order};
 
 /// The parts of a schema that matter; everything else is skipped while reading.
@@ -66,7 +66,7 @@ const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(";
 /// Gathers types from schemas. Inline objects become types of their own, named by their place.
 #[derive(Default)]
 pub(super) struct Reduction {
-    pub(super) types: BTreeMap<String, Fields>,
+    pub(super) types: BTreeMap<String, TypeFields>,
 }
 
 /// The referenced schemas, by full name.
@@ -75,7 +75,7 @@ pub(super) type Definitions = BTreeMap<String, JsonSchema>;
 impl Reduction {
     /// Reduces an object type to `types[name]`.
     pub(super) fn define(&mut self, name: &str, schema: &JsonSchema, definitions: &Definitions) {
-        let mut fields = Fields::new();
+        let mut fields = TypeFields::new();
         for (field, schema) in &schema.properties {
             let ty = match self.reduce(&format!("{name}.{field}"), schema, definitions) {
                 Type::List(ListKind::Keyed(keys), item) => {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::json::{Definitions, GroupVersionKind, Reduction, short_name};
-use super::table::{Fields, KindInVersion, KindName, Table, Type};
+use super::table::{KindInVersion, KindName, Table, Type, TypeFields};
 use super::{ListKind, ResourceScope, SchemaError};
 
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ pub fn reduce<D: AsRef<str>>(documents: impl IntoIterator<Item = D>) -> Result<T
     Ok(table.prune(&roots))
 }
 
-fn types(definitions: &Definitions) -> BTreeMap<String, Fields> {
+fn types(definitions: &Definitions) -> BTreeMap<String, TypeFields> {
     let mut reduction = Reduction::default();
     for (name, schema) in definitions {
         reduction.define(short_name(name), schema, definitions);

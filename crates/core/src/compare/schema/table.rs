@@ -12,13 +12,13 @@ use super::{ListKind, Node, NodeId, ResourceScope, Schema, SchemaError};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The fields of each object type, by the type's name.
-    pub types: BTreeMap<String, Fields>,
+    pub types: BTreeMap<String, TypeFields>,
     /// The kinds.
     pub kinds: BTreeMap<KindName, KindInVersion>,
 }
 
 /// The known fields of an object.
-pub type Fields = BTreeMap<String, Type>;
+pub type TypeFields = BTreeMap<String, Type>;
 
 /// A kind in one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,7 +153,7 @@ impl Table {
     }
 }
 
-fn prune_fields(fields: Fields, useful: &BTreeSet<String>) -> Fields {
+fn prune_fields(fields: TypeFields, useful: &BTreeSet<String>) -> TypeFields {
     fields
         .into_iter()
         .map(|(field, ty)| (field, ty.prune(useful)))
@@ -214,18 +214,18 @@ impl Type {
 /// Removes duplicate types: the containers and init containers of a custom resource are two types
 /// by name and one by content.
 struct Twins {
-    types: BTreeMap<String, Fields>,
+    types: BTreeMap<String, TypeFields>,
     /// From each dropped type to its equal.
     dropped: BTreeMap<String, String>,
 }
 
 impl Twins {
     /// Each round unifies types that refer only to equal types.
-    fn of(types: &BTreeMap<String, Fields>) -> Self {
+    fn of(types: &BTreeMap<String, TypeFields>) -> Self {
         let mut types = types.clone();
         let mut dropped = BTreeMap::new();
         loop {
-            let mut firsts: HashMap<&Fields, &String> = HashMap::new();
+            let mut firsts: HashMap<&TypeFields, &String> = HashMap::new();
             let mut round: BTreeMap<String, String> = BTreeMap::new();
             for (name, fields) in &types {
                 let first = *firsts.entry(fields).or_insert(name);
@@ -277,7 +277,7 @@ impl Arena {
         self.named.insert(name.to_owned(), id);
     }
 
-    fn define(&mut self, name: &str, fields: &Fields) {
+    fn define(&mut self, name: &str, fields: &TypeFields) {
         let fields = fields
             .iter()
             .map(|(field, ty)| (field.as_str().into(), self.node_of(ty)))

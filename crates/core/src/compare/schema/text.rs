@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-use super::table::{Fields, KindInVersion, KindName, Table, Type};
+use super::table::{KindInVersion, KindName, Table, Type, TypeFields};
 use super::{ListKind, MergeKey, ResourceScope, SchemaError};
 
 /// The text form, sorted by name.
@@ -119,7 +119,7 @@ pub fn parse(text: &str) -> Result<Table, SchemaError> {
         } else if line.contains(' ') {
             return Err(fail("a type's name has no spaces"));
         } else {
-            table.types.insert(line.to_owned(), Fields::new());
+            table.types.insert(line.to_owned(), TypeFields::new());
             current = Some(line);
         }
     }
