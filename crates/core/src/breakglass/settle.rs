@@ -21,7 +21,7 @@ use crate::{
     },
     compare::{
         Json,
-        budget::Budget,
+        budget::StepBudget,
         lookup::select_all,
         path::{FieldPath, Step},
         rules::{EmptyListPolicy, Rules},
@@ -293,7 +293,7 @@ fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option
     };
     let rules = Rules {
         empties: sight.empties,
-        budget: &Budget::default(),
+        budget: &StepBudget::default(),
     };
     satisfies(wanted, against, shape, rules)
 }

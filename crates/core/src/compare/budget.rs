@@ -15,18 +15,18 @@ const BYTES_A_STEP: usize = 32;
 
 /// The remaining steps of one comparison, shared by all of its parts.
 #[derive(Debug)]
-pub struct Budget {
+pub struct StepBudget {
     left: Cell<u64>,
     most: u64,
 }
 
-impl Default for Budget {
+impl Default for StepBudget {
     fn default() -> Self {
         Self::of(MOST_STEPS)
     }
 }
 
-impl Budget {
+impl StepBudget {
     /// A budget of this many steps.
     pub fn of(most: u64) -> Self {
         Self {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_stays_spent() {
-        let budget = Budget::of(3);
+        let budget = StepBudget::of(3);
         assert!(budget.step() && budget.step() && !budget.is_spent());
         assert!(!budget.step() && budget.is_spent());
         assert!(!budget.read(10_000));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn text_costs_by_its_length() {
-        let budget = Budget::default();
+        let budget = StepBudget::default();
         assert!(budget.read(BYTES_A_STEP * 100));
         assert_eq!(budget.spent(), 101);
     }

@@ -1,6 +1,6 @@
 //! The rules of a comparison: which values the API server treats as equal, and how many steps it may take.
 
-use super::budget::Budget;
+use super::budget::StepBudget;
 
 /// How the API server stores an empty list that a client sends.
 ///
@@ -20,5 +20,5 @@ pub struct Rules<'b> {
     /// What happens to empty values.
     pub empties: EmptyListPolicy,
     /// The remaining steps. Once it is spent, nothing is the same or satisfied anymore.
-    pub budget: &'b Budget,
+    pub budget: &'b StepBudget,
 }

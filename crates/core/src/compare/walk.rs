@@ -11,7 +11,7 @@ mod tests;
 
 use self::place::{Gone, OneValue, Trail, WalkPlace};
 use super::{
-    budget::Budget,
+    budget::StepBudget,
     json::Json,
     lazy::{Fields, Opened, present},
     path::FieldPath,
@@ -124,11 +124,11 @@ pub struct Whole<'a> {
 
 /// Every violation, in the order of the manifest's keys.
 pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
-    compare_within(comparison, &Budget::default())
+    compare_within(comparison, &StepBudget::default())
 }
 
 /// [`compare`] with a budget of steps.
-pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &Budget) -> Vec<Violation<'a>> {
+pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &StepBudget) -> Vec<Violation<'a>> {
     let mut walk = Walk {
         agreement: comparison.agreement,
         rules: Rules {

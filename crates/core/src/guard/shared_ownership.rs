@@ -9,7 +9,7 @@ use super::{
 use crate::{
     compare::{
         Fields, Json, KeyedList, Opened, Violation,
-        budget::Budget,
+        budget::StepBudget,
         open,
         path::Step,
         rules::{EmptyListPolicy, Rules},
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct OtherManifests<'q> {
     manifests: Vec<Manifest<'q>>,
     empties: EmptyListPolicy,
-    budget: Budget,
+    budget: StepBudget,
 }
 
 /// What one revision of another release declares.
@@ -53,7 +53,7 @@ impl<'q> OtherManifests<'q> {
         Self {
             manifests: manifests.collect(),
             empties: question.knowledge.empties(),
-            budget: Budget::default(),
+            budget: StepBudget::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compare::{budget::Budget, json::Json, schema::text};
+use crate::compare::{budget::StepBudget, json::Json, schema::text};
 
 const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  atomic atomic map\n  \
                      keyed keyed(name,protocol=\"TCP\")\n  list list\n  map map\n  \
@@ -20,7 +20,7 @@ fn are_same(a: &Value, b: &Value, empties: EmptyListPolicy) -> bool {
     let (a, b) = (a.to_string(), b.to_string());
     let (left, right) = (Json::of(&a), Json::of(&b));
     let (left, right) = (Some(left), Some(right));
-    let budget = Budget::default();
+    let budget = StepBudget::default();
     let rules = Rules {
         empties,
         budget: &budget,
@@ -81,7 +81,7 @@ fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
     [EmptyListPolicy::Kept, EmptyListPolicy::Dropped].map(|empties| {
         let rules = Rules {
             empties,
-            budget: &Budget::default(),
+            budget: &StepBudget::default(),
         };
         with_shape(|shape| satisfies(declared, against, shape, rules))
     })

@@ -19,7 +19,7 @@ fn steps(kind: Kind, [declared, old, new]: [&Value; 3]) -> (Vec<String>, u64) {
             EmptyListPolicy::Kept
         },
     };
-    let budget = Budget::default();
+    let budget = StepBudget::default();
     let found = compare_within(&comparison, &budget);
     let paths = found.iter().map(|v| v.path.to_string()).collect();
     (paths, budget.spent())
@@ -140,7 +140,7 @@ fn a_comparison_out_of_steps_reports_a_change() {
     };
     let texts = [nested("1"), nested("1"), nested("2")];
     let [declared, old, new] = texts.each_ref().map(|raw| Json::of(raw.get()));
-    let budget = Budget::default();
+    let budget = StepBudget::default();
     let comparison = Comparison {
         declared: Declared::One(declared),
         agreement: Agreement::Every,
@@ -175,10 +175,10 @@ fn running_out_of_steps_anywhere_reports_a_change() {
         shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
         empties: EmptyListPolicy::Dropped,
     };
-    let whole = Budget::default();
+    let whole = StepBudget::default();
     assert_eq!(compare_within(&comparison, &whole).len(), 2);
     for most in 0..=whole.spent() {
-        let budget = Budget::of(most);
+        let budget = StepBudget::of(most);
         let found = compare_within(&comparison, &budget);
         let ends = found.iter().filter(|violation| violation.too_complex);
         assert_eq!(ends.count(), 1, "{most} steps: {found:?}");
