@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 
-use budget::Budget;
+use budget::MemoryBudget;
 use helm_guard_core::helm::{lifecycle, storage::Driver};
 use records::{IndexedRecord, Read, ReleaseRecords};
 
@@ -92,7 +92,7 @@ pub struct Index {
     deleted_up_to: HashMap<Driver, u64>,
     /// During a batch: the releases that it changed.
     batch: Option<HashSet<Arc<StorageKey>>>,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 impl Index {
@@ -111,7 +111,7 @@ impl Index {
             wanted: HashSet::new(),
             deleted_up_to: HashMap::new(),
             batch: None,
-            budget: Budget::new(bytes),
+            budget: MemoryBudget::new(bytes),
         }
     }
 

@@ -5,9 +5,9 @@
 //! on the order of arrival: all replicas agree, also after a restart.
 //!
 //! Invariants
-//! - [`Budget::excess`] only names [counted](Budget::replace) records, so eviction terminates.
+//! - [`MemoryBudget::excess`] only names [counted](Budget::replace) records, so eviction terminates.
 //! - An evicted record is never forgotten: it waits here until it is replaced, or read again because
-//!   there is room ([`Budget::readmit`]).
+//!   there is room ([`MemoryBudget::readmit`]).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,7 +23,7 @@ const READMIT_BELOW: (usize, usize) = (7, 8);
 
 /// The used memory, by namespace and record.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     limit: usize,
     total: usize,
     namespaces: HashMap<Box<str>, Share>,
@@ -39,7 +39,7 @@ struct Share {
     records: BTreeSet<(usize, RecordKey)>,
 }
 
-impl Budget {
+impl MemoryBudget {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
