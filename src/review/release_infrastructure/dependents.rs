@@ -7,7 +7,7 @@ use helm_guard_core::{
         records::{AffectedRelease, Defined, DeletionTarget, edit::new_owners, is_leaving},
     },
     helm::record::ApplyMethod,
-    policy::{Act, PathChange as PolicyChange, license::Facts, records::Guarded},
+    policy::{Act, PathChange, license::Facts, records::Guarded},
 };
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ impl<S: Sources> InfrastructureReview<'_, S> {
         let Some(first) = changes.first() else {
             return Ok(Verdict::because(Reason::NothingDeclaredChanges));
         };
-        let act = Act::Change(PolicyChange {
+        let act = Act::Change(PathChange {
             path: &first.path,
             old: None,
             new: None,

@@ -16,7 +16,7 @@ use crate::{
         schema::Shape,
     },
     helm::{identity::DeclaredObject, lifecycle::Phase, manifest::marks},
-    policy::{Act, PathChange as PolicyChange},
+    policy::{Act, PathChange},
 };
 
 /// The result for one release.
@@ -236,8 +236,8 @@ fn weigh(
 static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
 
 /// The change in the form that policies match on.
-pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PolicyChange<'v> {
-    PolicyChange {
+pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PathChange<'v> {
+    PathChange {
         // If the comparison was not finished, only a rule for the whole object covers everything.
         path: if violation.too_complex {
             &WHOLE_OBJECT

@@ -32,7 +32,7 @@ use crate::{
         path::{FieldPath, Step},
         redact::Sensitivity,
     },
-    policy::{Act, PathChange as PolicyChange, license::is_same_owner, tree::Tree},
+    policy::{Act, PathChange, license::is_same_owner, tree::Tree},
 };
 
 /// The most new owner references that are listed. A person reads no more.
@@ -171,7 +171,7 @@ fn found(question: &Question<'_>, claim: &Claim, steering: &[Steering], is_leavi
 }
 
 fn exemption(question: &Question<'_>, of: &ClaimContext<'_>, one: &Steering) -> Option<Arc<str>> {
-    let change = PolicyChange {
+    let change = PathChange {
         path: &one.path,
         old: one.old.as_deref(),
         new: Some(&one.new),

@@ -19,7 +19,7 @@ use crate::{
         undeclared::{Undeclared, undeclared},
     },
     helm::lifecycle::Phase,
-    policy::{Act, PathChange as PolicyChange, tree::Tree},
+    policy::{Act, PathChange, tree::Tree},
 };
 
 /// The verdict on undeclared fields; `None` if there is no violation, or no policy guards them.
@@ -110,7 +110,7 @@ fn finding(
 fn passes(question: &Question<'_>, of: &ClaimContext<'_>, change: &Undeclared<'_>) -> bool {
     let text = |value: Option<&Value>| value.map(ToString::to_string);
     let (old, new) = (text(change.old), text(change.new));
-    let change = PolicyChange {
+    let change = PathChange {
         path: &change.path,
         old: old.as_deref(),
         new: new.as_deref(),
