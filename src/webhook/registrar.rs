@@ -38,7 +38,7 @@ use super::{
         emergencies::Watched,
         foreign::ForeignRequirements,
         installation::{Installation, Takeover},
-        pins::Wanted,
+        version_entries::VersionEntries,
     },
     tls::{Pair, ServingCertificate},
     versions::Conversions,
@@ -231,7 +231,7 @@ pub async fn unregister(registrar: &Registrar) -> Result<Unregistered, Registrat
         ca_bundle: registrar.serving.ca_bundle(),
         paths: registrar.paths.newest(),
     };
-    let wanted = registrar.wanted(announced, Wanted::default());
+    let wanted = registrar.wanted(announced, VersionEntries::default());
     let (Some(client), Some(wanted)) = (&registrar.client, wanted) else {
         return Ok(Unregistered::Absent);
     };

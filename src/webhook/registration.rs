@@ -3,7 +3,8 @@
 //!
 //! [`configuration`] is the wanted state, and is pure. `writing` writes it. Entries for objects are in `objects`,
 //! their match conditions in `conditions`, entries for records, namespaces and CRDs in
-//! `release_infrastructure`, those that fail closed in [`closed`], and those for single API versions in [`pins`].
+//! `release_infrastructure`, those that fail closed in [`closed`], and those for single API versions in
+//! [`version_entries`].
 //!
 //! Invariant: requests are only excluded by properties that no client can choose, such as an exact user name,
 //! and never by labels, annotations or owner references of the object. The guard never sees an excluded request.
@@ -35,11 +36,11 @@ pub mod foreign;
 pub mod installation;
 mod objects;
 pub mod owner;
-pub mod pins;
 mod release_infrastructure;
 #[cfg(test)]
 mod tests;
 pub mod trust;
+pub mod version_entries;
 pub mod writer;
 mod writing;
 
@@ -53,7 +54,7 @@ pub use objects::{
     UNLABELED_WEBHOOK,
 };
 use owner::RegistrationOwner;
-use pins::{Pin, Wanted, is_pin};
+use version_entries::{VersionEntries, VersionEntry, is_version_entry};
 use writer::{Mandate, VERSION, WRITTEN_BY};
 pub use writing::{
     EXPIRED_CA, Ensured, Memory, RegistrationError, Unregistered, Written, ensure, remove,
@@ -85,7 +86,7 @@ pub struct Registration {
     /// Derives the secret path of each entry.
     pub paths: PathKey,
     /// The versions that the API server converts objects to.
-    pub pins: Wanted,
+    pub version_entries: VersionEntries,
     /// The users and groups whose requests are all recorded.
     pub watched: Watched,
     /// The namespaces that fail closed.
@@ -109,7 +110,7 @@ impl Registration {
             endpoint,
             ca_bundle: None,
             paths,
-            pins: Wanted::default(),
+            version_entries: VersionEntries::default(),
             watched: Watched::default(),
             fail_closed: None,
             foreign: ForeignRequirements::default(),
@@ -124,7 +125,7 @@ impl Registration {
 /// The wanted configuration, with entries for these versions.
 pub fn configuration(
     registration: &Registration,
-    pins: &BTreeSet<Pin>,
+    version_entries: &BTreeSet<VersionEntry>,
 ) -> ValidatingWebhookConfiguration {
     let mut webhooks = vec![
         objects::labeled(registration),
@@ -138,7 +139,11 @@ pub fn configuration(
     ];
     webhooks.extend(release_infrastructure::entries(registration));
     webhooks.extend(emergencies::of(registration));
-    webhooks.extend(pins.iter().filter_map(|pin| pin.entry(registration)));
+    webhooks.extend(
+        version_entries
+            .iter()
+            .filter_map(|version_entry| version_entry.entry(registration)),
+    );
     if let Some(fail_closed) = &registration.fail_closed {
         webhooks = closed::divide(webhooks, fail_closed, registration);
     }
@@ -153,8 +158,8 @@ pub fn configuration(
     }
     if registration.foreign.handling == Handling::Report {
         // Entries of versions are added and removed with releases, and all have the same conditions.
-        let version = Pin::example().entry(registration);
-        let own = webhooks.iter().filter(|entry| !is_pin(entry));
+        let version = VersionEntry::example().entry(registration);
+        let own = webhooks.iter().filter(|entry| !is_version_entry(entry));
         let own = foreign::fingerprints(own.chain(&version));
         annotations.insert(OWN_REQUIREMENTS.to_owned(), own);
     }
@@ -272,7 +277,7 @@ fn client_config(registration: &Registration, route: Route, entry: &str) -> Webh
 fn route_of(entry: &ValidatingWebhook) -> Route {
     let (name, is_closed) = closed::original(&entry.name);
     let route = match name {
-        _ if is_pin(entry) => Route::Version,
+        _ if is_version_entry(entry) => Route::Version,
         GRANTS_WEBHOOK => Route::Grants,
         POLICIES_WEBHOOK => Route::Policies,
         EMERGENCIES_WEBHOOK => Route::Emergencies,

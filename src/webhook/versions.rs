@@ -18,7 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::registration::pins::{Others, Pin, Wanted};
+use super::registration::version_entries::{UnclaimedEntries, VersionEntries, VersionEntry};
 use crate::{
     cluster::served::Served,
     releases::DeclaredKind,
@@ -43,25 +43,30 @@ pub struct Conversions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needed {
     /// Each with its kind.
-    pub pins: BTreeMap<Pin, Box<str>>,
+    pub version_entries: BTreeMap<VersionEntry, Box<str>>,
     /// The registered ones.
-    pub others: Others,
+    pub unclaimed: UnclaimedEntries,
 }
 
 impl Needed {
     /// The versions for the registration.
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
-            pins: self.pins.keys().cloned().collect(),
-            others: self.others,
+    pub fn wanted(&self) -> VersionEntries {
+        VersionEntries {
+            wanted: self.version_entries.keys().cloned().collect(),
+            unclaimed: self.unclaimed,
         }
     }
 }
 
 /// The versions to which these entries convert.
-fn converted<'p>(pins: impl IntoIterator<Item = (&'p Pin, &'p Box<str>)>) -> ConvertedVersions {
-    let pins = pins.into_iter();
-    ConvertedVersions::of(pins.map(|(pin, kind)| (&*pin.group, &**kind, &*pin.version)))
+fn converted<'p>(
+    version_entries: impl IntoIterator<Item = (&'p VersionEntry, &'p Box<str>)>,
+) -> ConvertedVersions {
+    let version_entries = version_entries.into_iter();
+    ConvertedVersions::of(
+        version_entries
+            .map(|(version_entry, kind)| (&*version_entry.group, &**kind, &*version_entry.version)),
+    )
 }
 
 impl Conversions {
@@ -87,10 +92,15 @@ impl Conversions {
             return;
         }
         let in_place = self.active.load_full();
-        let left = needed.pins.iter().filter(|(pin, kind)| {
-            let versions = in_place.versions(&pin.group, kind);
-            versions.iter().any(|version| **version == *pin.version)
-        });
+        let left = needed
+            .version_entries
+            .iter()
+            .filter(|(version_entry, kind)| {
+                let versions = in_place.versions(&version_entry.group, kind);
+                versions
+                    .iter()
+                    .any(|version| **version == *version_entry.version)
+            });
         self.active.store(Arc::new(converted(left)));
         self.needed.store(Arc::new(needed));
         self.changed.notify_one();
@@ -100,28 +110,30 @@ impl Conversions {
     /// meanwhile are left out.
     pub fn in_place(&self, needed: &Needed) {
         let still = self.needed.load_full();
-        let pins = needed.pins.iter();
-        let pins = pins.filter(|(pin, _)| still.pins.contains_key(*pin));
-        self.active.store(Arc::new(converted(pins)));
+        let version_entries = needed.version_entries.iter();
+        let version_entries = version_entries
+            .filter(|(version_entry, _)| still.version_entries.contains_key(*version_entry));
+        self.active.store(Arc::new(converted(version_entries)));
     }
 }
 
 /// The declared versions of kinds that the API server serves in this version and in another one.
-fn needed(declared: &BTreeSet<DeclaredKind>, served: &Served) -> BTreeMap<Pin, Box<str>> {
-    let pin = |declared: &DeclaredKind| {
+fn needed(declared: &BTreeSet<DeclaredKind>, served: &Served) -> BTreeMap<VersionEntry, Box<str>> {
+    let version_entry = |declared: &DeclaredKind| {
         let DeclaredKind {
             group,
             kind,
             version,
         } = declared;
         let served = served.kinds.get(&(group.clone(), kind.clone()))?;
-        let pin = Pin {
+        let version_entry = VersionEntry {
             group: group.clone(),
             version: version.clone(),
             plural: served.plural.clone(),
         };
         let convertible = served.versions.len() > 1 && served.versions.contains(version);
-        (convertible && pin.entry_name().is_some()).then(|| (pin, kind.as_str().into()))
+        (convertible && version_entry.entry_name().is_some())
+            .then(|| (version_entry, kind.as_str().into()))
     };
-    declared.iter().filter_map(pin).collect()
+    declared.iter().filter_map(version_entry).collect()
 }

@@ -10,8 +10,8 @@ use crate::{
         paths::PathKey,
         registration::{
             self, Ensured, Memory, Registration, RegistrationError, Unregistered, Written,
-            emergencies::Watched, installation::Takeover, owner::RegistrationOwner, pins::Wanted,
-            writer::Mandate,
+            emergencies::Watched, installation::Takeover, owner::RegistrationOwner,
+            version_entries::VersionEntries, writer::Mandate,
         },
         tls::Pair,
         versions::Needed,
@@ -65,10 +65,14 @@ impl Registrar {
     }
 
     /// The wanted registration, without its owner; `None` if the guard has no address.
-    pub(super) fn wanted(&self, announced: Announced, pins: Wanted) -> Option<Registration> {
+    pub(super) fn wanted(
+        &self,
+        announced: Announced,
+        version_entries: VersionEntries,
+    ) -> Option<Registration> {
         Some(Registration {
             ca_bundle: announced.ca_bundle,
-            pins,
+            version_entries,
             watched: self.watched(),
             fail_closed: self.fail_closed.clone(),
             foreign: self.foreign.clone(),
@@ -164,7 +168,7 @@ fn log(ensured: &Ensured, needed: &Needed) {
         Written::Created => tracing::info!("registered the webhook"),
         Written::Announced => tracing::info!("added the CA of this replica to the registration"),
         Written::Replaced(registration::VERSIONS) => {
-            let versions = needed.pins.len();
+            let versions = needed.version_entries.len();
             tracing::info!(versions, "registered the versions to convert objects to");
         }
         Written::Replaced(registration::EXPIRED_CA) => {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::{certificate::current, *};
 use crate::webhook::{
     certificates::issue,
-    registration::pins::{Others, Pin},
+    registration::version_entries::{UnclaimedEntries, VersionEntry},
     testing::api::{FakeApiStore, api},
     tls::files::Files,
     versions::Needed,
@@ -283,15 +283,15 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
         Some(entries.filter(name).count())
     };
     until(|| entries() == Some(0)).await;
-    let pin = Pin {
+    let version_entry = VersionEntry {
         group: "autoscaling".to_owned(),
         version: "v1".to_owned(),
         plural: "horizontalpodautoscalers".to_owned(),
     };
     let hpa = "HorizontalPodAutoscaler";
     conversions.need(Needed {
-        pins: [(pin, hpa.into())].into(),
-        others: Others::Remove,
+        version_entries: [(version_entry, hpa.into())].into(),
+        unclaimed: UnclaimedEntries::Remove,
     });
     until(|| {
         conversions
@@ -304,7 +304,7 @@ async fn a_version_is_registered_when_it_is_needed_and_waited_for_from_then_on()
     .await;
     assert_eq!(entries(), Some(1));
     conversions.need(Needed {
-        others: Others::Remove,
+        unclaimed: UnclaimedEntries::Remove,
         ..Needed::default()
     });
     assert!(

@@ -32,7 +32,7 @@ use thiserror::Error;
 use super::{
     NAMESPACE_NAME, OBJECTS_WEBHOOK, Registration, SCALE_WEBHOOK, SUBRESOURCES_WEBHOOK,
     UNLABELED_WEBHOOK, client_config, conditions::condition, foreign::ToleratedLabels,
-    pins::is_pin, release_infrastructure::RECORDS_WEBHOOK, route_of,
+    release_infrastructure::RECORDS_WEBHOOK, route_of, version_entries::is_version_entry,
 };
 
 /// Namespaces that never fail closed: they have what restarts a cluster, and the leases of its nodes.
@@ -174,7 +174,7 @@ fn may_fail_closed(entry: &ValidatingWebhook) -> bool {
         RECORDS_WEBHOOK,
     ];
     let fits = entry.name.len() + CLOSED.len().max(OPEN.len()) <= names::LONGEST_NAME;
-    names.contains(&&*entry.name) || is_pin(entry) && fits
+    names.contains(&&*entry.name) || is_version_entry(entry) && fits
 }
 
 fn closed(

@@ -14,8 +14,8 @@ use super::{
     entries,
     foreign::OWN_REQUIREMENTS,
     owner,
-    pins::is_pin,
     trust::{self, Trust},
+    version_entries::is_version_entry,
 };
 use crate::webhook::marks::{FIELD_MANAGER, MANAGED_BY};
 
@@ -51,8 +51,11 @@ pub(super) fn difference(
         return Some("the owner");
     }
     let (live, wanted) = (entries(live), entries(wanted));
-    let number = |entries: &[ValidatingWebhook], pins: bool| {
-        entries.iter().filter(|entry| is_pin(entry) == pins).count()
+    let number = |entries: &[ValidatingWebhook], version_entries: bool| {
+        entries
+            .iter()
+            .filter(|entry| is_version_entry(entry) == version_entries)
+            .count()
     };
     if number(live, false) != number(wanted, false) {
         return Some("the number of webhooks");
@@ -60,7 +63,7 @@ pub(super) fn difference(
     let differs =
         wanted.iter().find_map(
             |wanted| match live.iter().find(|live| live.name == wanted.name) {
-                None if is_pin(wanted) => Some(VERSIONS),
+                None if is_version_entry(wanted) => Some(VERSIONS),
                 None => Some("the names of the webhooks"),
                 Some(live) => entry_difference(live, wanted),
             },

@@ -2,7 +2,7 @@ use kube::Client;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{emergencies::Watched, pins::Others, *};
+use super::{emergencies::Watched, version_entries::UnclaimedEntries, *};
 use crate::webhook::{
     paths::Paths, registration::installation::OtherInstallations, testing::api::api, tls::Pair,
 };
@@ -19,7 +19,7 @@ pub(super) fn by_service() -> Registration {
     let endpoint = Endpoint::from_service("helm-guard/helm-guard").unwrap();
     Registration {
         ca_bundle: Some("PEM".to_owned()),
-        pins: removing([]),
+        version_entries: removing([]),
         ..Registration::new(endpoint, paths())
     }
 }
@@ -37,15 +37,15 @@ pub(super) async fn look(
     ensure(client, registration, memory).await
 }
 
-fn removing(pins: impl IntoIterator<Item = Pin>) -> Wanted {
-    Wanted {
-        pins: pins.into_iter().collect(),
-        others: Others::Remove,
+fn removing(version_entries: impl IntoIterator<Item = VersionEntry>) -> VersionEntries {
+    VersionEntries {
+        wanted: version_entries.into_iter().collect(),
+        unclaimed: UnclaimedEntries::Remove,
     }
 }
 
-fn hpa(version: &str) -> Pin {
-    Pin {
+fn hpa(version: &str) -> VersionEntry {
+    VersionEntry {
         group: "autoscaling".to_owned(),
         version: version.to_owned(),
         plural: "horizontalpodautoscalers".to_owned(),
@@ -56,13 +56,17 @@ pub(super) fn by_url() -> Registration {
     let endpoint = Endpoint::from_url("https://127.0.0.1:8443").unwrap();
     Registration {
         ca_bundle: Some("PEM".to_owned()),
-        pins: removing([]),
+        version_entries: removing([]),
         ..Registration::new(endpoint, paths())
     }
 }
 
 pub(super) fn json(registration: &Registration) -> Value {
-    serde_json::to_value(configuration(registration, &registration.pins.pins)).unwrap()
+    serde_json::to_value(configuration(
+        registration,
+        &registration.version_entries.wanted,
+    ))
+    .unwrap()
 }
 
 fn typed(value: Value) -> ValidatingWebhookConfiguration {
@@ -323,7 +327,7 @@ async fn the_kill_switch_removes_only_the_registration_of_its_own_installation()
 #[test]
 fn no_condition_reads_a_field_that_it_has_not_asked_for() {
     let registration = Registration {
-        pins: removing([hpa("v1")]),
+        version_entries: removing([hpa("v1")]),
         ..by_url()
     };
     let live = json(&registration);
@@ -402,7 +406,7 @@ async fn only_our_own_registration_is_removed(
 #[test]
 fn an_entry_for_one_version_is_called_for_what_was_converted_to_it_alone() {
     let registration = Registration {
-        pins: removing([hpa("v1")]),
+        version_entries: removing([hpa("v1")]),
         ..by_url()
     };
     let entry = versions_of(&json(&registration)).remove(0);
@@ -412,8 +416,8 @@ fn an_entry_for_one_version_is_called_for_what_was_converted_to_it_alone() {
 #[tokio::test]
 async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
     let (client, store) = api();
-    let with = |pins: Wanted| Registration {
-        pins,
+    let with = |version_entries: VersionEntries| Registration {
+        version_entries,
         ..by_service()
     };
     let names = || -> Vec<String> {
@@ -424,9 +428,9 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
     let v1 = "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev";
     let v2 = "horizontalpodautoscalers.v2.autoscaling.versions.helm-guard.dev";
     let replaced = Written::Replaced(VERSIONS);
-    let keeping = |pins: &[Pin]| Wanted {
-        pins: pins.iter().cloned().collect(),
-        others: Others::Keep,
+    let keeping = |version_entries: &[VersionEntry]| VersionEntries {
+        wanted: version_entries.iter().cloned().collect(),
+        unclaimed: UnclaimedEntries::Keep,
     };
     let steps = [
         (removing([]), Written::Created, vec![]),
@@ -438,9 +442,9 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
         (removing([hpa("v1")]), replaced, vec![v1]),
         (removing([]), replaced, vec![]),
     ];
-    for (step, (pins, written, expected)) in steps.into_iter().enumerate() {
+    for (step, (version_entries, written, expected)) in steps.into_iter().enumerate() {
         assert_eq!(
-            look(&client, &with(pins)).await.unwrap().written,
+            look(&client, &with(version_entries)).await.unwrap().written,
             written,
             "{step}"
         );
@@ -452,12 +456,12 @@ async fn versions_come_and_go_and_survive_a_guard_that_does_not_know_yet() {
 async fn a_version_that_is_kept_still_learns_of_a_new_address() {
     let (client, store) = api();
     let first = Registration {
-        pins: removing([hpa("v1")]),
+        version_entries: removing([hpa("v1")]),
         ..by_url()
     };
     look(&client, &first).await.unwrap();
     let second = Registration {
-        pins: Wanted::default(),
+        version_entries: VersionEntries::default(),
         ..by_service()
     };
     look(&client, &second).await.unwrap();
@@ -478,13 +482,13 @@ async fn a_version_that_is_kept_still_learns_of_a_new_address() {
 
 #[test]
 fn a_name_that_the_api_server_would_refuse_is_not_asked_for() {
-    let pin = Pin {
+    let version_entry = VersionEntry {
         group: format!("{}.example.com", "g".repeat(200)),
         ..hpa("v1")
     };
-    assert_eq!(pin.entry_name(), None);
+    assert_eq!(version_entry.entry_name(), None);
     let registration = Registration {
-        pins: removing([pin]),
+        version_entries: removing([version_entry]),
         ..by_url()
     };
     assert_eq!(versions_of(&json(&registration)), Vec::<Value>::new());

@@ -222,7 +222,7 @@ fn step(
         ca_bundle: trust.bundle.clone(),
         ..registration.clone()
     };
-    let wanted = configuration(&united, &registration.pins.at(Some(&live)));
+    let wanted = configuration(&united, &registration.version_entries.at(Some(&live)));
     let (wanted, foreign) = foreign::with_tolerated(&live, wanted, &registration.foreign);
     let done = |written, missed| Ensured {
         written,

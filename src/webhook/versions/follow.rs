@@ -16,7 +16,7 @@ use crate::{
         served::{Served, served},
     },
     releases::{DeclaredKind, Releases},
-    webhook::registration::pins::{Others, Pin},
+    webhook::registration::version_entries::{UnclaimedEntries, VersionEntry},
 };
 
 /// The inputs and the output of the task.
@@ -97,13 +97,17 @@ pub async fn follow(following: Following) {
         let Some(known) = &knowledge.served else {
             continue;
         };
-        let others = if known.unknown.is_empty() {
-            Others::Remove
+        let unclaimed = if known.unknown.is_empty() {
+            UnclaimedEntries::Remove
         } else {
-            Others::Keep
+            UnclaimedEntries::Keep
         };
-        let pins = leaving.with_recent(needed(&declared, known), Instant::now(), pace.grace);
-        conversions.need(Needed { pins, others });
+        let version_entries =
+            leaving.with_recent(needed(&declared, known), Instant::now(), pace.grace);
+        conversions.need(Needed {
+            version_entries,
+            unclaimed,
+        });
     }
 }
 
@@ -189,29 +193,30 @@ impl Knowledge {
 /// Versions that no release declares anymore, but stay for a while.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    last: BTreeMap<Pin, Box<str>>,
-    since: BTreeMap<Pin, Instant>,
+    last: BTreeMap<VersionEntry, Box<str>>,
+    since: BTreeMap<VersionEntry, Instant>,
 }
 
 impl Leaving {
     /// `needed`, and the versions needed until recently.
     pub(super) fn with_recent(
         &mut self,
-        needed: BTreeMap<Pin, Box<str>>,
+        needed: BTreeMap<VersionEntry, Box<str>>,
         now: Instant,
         grace: Duration,
-    ) -> BTreeMap<Pin, Box<str>> {
-        self.since.retain(|pin, _| !needed.contains_key(pin));
+    ) -> BTreeMap<VersionEntry, Box<str>> {
+        self.since
+            .retain(|version_entry, _| !needed.contains_key(version_entry));
         let mut kept = needed;
-        for (pin, kind) in std::mem::take(&mut self.last) {
-            if kept.contains_key(&pin) {
+        for (version_entry, kind) in std::mem::take(&mut self.last) {
+            if kept.contains_key(&version_entry) {
                 continue;
             }
-            let since = *self.since.entry(pin.clone()).or_insert(now);
+            let since = *self.since.entry(version_entry.clone()).or_insert(now);
             if now.duration_since(since) < grace {
-                kept.insert(pin, kind);
+                kept.insert(version_entry, kind);
             } else {
-                self.since.remove(&pin);
+                self.since.remove(&version_entry);
             }
         }
         self.last.clone_from(&kept);

@@ -8,8 +8,8 @@ use crate::cluster::served::ServedKind;
 
 const HPA: &str = "HorizontalPodAutoscaler";
 
-fn pin(version: &str) -> Pin {
-    Pin {
+fn version_entry(version: &str) -> VersionEntry {
+    VersionEntry {
         group: "autoscaling".to_owned(),
         version: version.to_owned(),
         plural: "horizontalpodautoscalers".to_owned(),
@@ -18,8 +18,11 @@ fn pin(version: &str) -> Pin {
 
 fn with(versions: &[&str]) -> Needed {
     Needed {
-        pins: versions.iter().map(|v| (pin(v), HPA.into())).collect(),
-        others: Others::Remove,
+        version_entries: versions
+            .iter()
+            .map(|v| (version_entry(v), HPA.into()))
+            .collect(),
+        unclaimed: UnclaimedEntries::Remove,
     }
 }
 
@@ -57,7 +60,7 @@ fn a_declared_version_is_needed_if_the_kind_is_served_in_another_one(
         unknown: BTreeSet::new(),
     };
     let found = needed(&BTreeSet::from([declared]), &served);
-    let expected = expected.then(|| (pin(version), HPA.into()));
+    let expected = expected.then(|| (version_entry(version), HPA.into()));
     assert_eq!(found, expected.into_iter().collect());
 }
 
@@ -105,8 +108,14 @@ fn a_version_that_is_not_declared_any_more_stays_for_a_while() {
     let mut leaving = Leaving::default();
     let (start, second) = (Instant::now(), Duration::from_secs(1));
     let mut keep = |versions: &[&str], at: u32| -> Vec<String> {
-        let kept = leaving.with_recent(with(versions).pins, start + second * at, second * 30);
-        kept.into_keys().map(|pin| pin.version).collect()
+        let kept = leaving.with_recent(
+            with(versions).version_entries,
+            start + second * at,
+            second * 30,
+        );
+        kept.into_keys()
+            .map(|version_entry| version_entry.version)
+            .collect()
     };
     assert_eq!(keep(&["v1", "v2"], 0), ["v1", "v2"]);
     assert_eq!(keep(&["v2"], 10), ["v1", "v2"], "just left");

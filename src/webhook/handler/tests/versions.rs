@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::webhook::{
-    registration::pins::{Others, Pin},
+    registration::version_entries::{UnclaimedEntries, VersionEntry},
     versions::Needed,
 };
 
@@ -44,14 +44,14 @@ fn bench(fresh: Fresh) -> Bench {
 }
 
 fn registered(bench: &Bench) {
-    let pin = Pin {
+    let version_entry = VersionEntry {
         group: "example.com".to_owned(),
         version: "v1beta1".to_owned(),
         plural: "rollouts".to_owned(),
     };
     let needed = Needed {
-        pins: [(pin, "Rollout".into())].into(),
-        others: Others::Remove,
+        version_entries: [(version_entry, "Rollout".into())].into(),
+        unclaimed: UnclaimedEntries::Remove,
     };
     bench.conversions.need(needed.clone());
     bench.conversions.in_place(&needed);

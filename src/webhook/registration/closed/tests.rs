@@ -12,7 +12,7 @@ use crate::webhook::{
         configuration, drift,
         emergencies::Watched,
         foreign::{ForeignRequirements, Handling, with_tolerated},
-        pins::Pin,
+        version_entries::VersionEntry,
     },
     tls::Pair,
 };
@@ -38,12 +38,12 @@ fn registration(label: Option<&str>) -> Registration {
 }
 
 fn entries(label: Option<&str>) -> Vec<ValidatingWebhook> {
-    let pin = Pin {
+    let version_entry = VersionEntry {
         group: "autoscaling".to_owned(),
         version: "v1".to_owned(),
         plural: "horizontalpodautoscalers".to_owned(),
     };
-    let whole = configuration(&registration(label), &BTreeSet::from([pin]));
+    let whole = configuration(&registration(label), &BTreeSet::from([version_entry]));
     whole.webhooks.unwrap()
 }
 
@@ -103,14 +103,14 @@ fn asked(
 #[case::one_of("team.example.com/closed in (yes, sure)")]
 fn each_write_is_in_exactly_one_entry_and_closed_only_where_the_label_is(#[case] label: &str) {
     let all = entries(Some(label));
-    let pin = "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev";
+    let version_entry = "horizontalpodautoscalers.v1.autoscaling.versions.helm-guard.dev";
     for name in [
         OBJECTS_WEBHOOK,
         UNLABELED_WEBHOOK,
         SCALE_WEBHOOK,
         SUBRESOURCES_WEBHOOK,
         RECORDS_WEBHOOK,
-        pin,
+        version_entry,
     ] {
         for (namespace, label, itself, expected) in [
             (Some("shop"), Some("yes"), false, "Fail"),

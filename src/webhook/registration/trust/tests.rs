@@ -35,7 +35,7 @@ fn live(bundle: &str, others: Option<String>) -> Configuration {
         ca_bundle: Some(bundle.to_owned()),
         ..Registration::new(endpoint, PathKey::of(&pair))
     };
-    let mut live = configuration(&registration, &registration.pins.at(None));
+    let mut live = configuration(&registration, &registration.version_entries.at(None));
     if let Some(others) = others {
         let annotations = live.metadata.annotations.get_or_insert_default();
         annotations.insert(OTHER_CAS.to_owned(), others);

@@ -25,7 +25,7 @@ const SUFFIX: &str = ".versions.helm-guard.dev";
 
 /// A version of a resource to convert objects to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pin {
+pub struct VersionEntry {
     /// API group; never the core group, which has only one version.
     pub group: String,
     /// API version: `v1`.
@@ -34,7 +34,7 @@ pub struct Pin {
     pub plural: String,
 }
 
-impl Pin {
+impl VersionEntry {
     /// Any.
     pub(super) fn example() -> Self {
         Self {
@@ -86,27 +86,27 @@ impl Pin {
             Some([value]) => Some(value.clone()),
             _ => None,
         };
-        let pin = Self {
+        let version_entry = Self {
             group: only(&rule.api_groups)?,
             version: only(&rule.api_versions)?,
             plural: only(&rule.resources)?,
         };
-        (pin.entry_name().as_ref() == Some(&entry.name)).then_some(pin)
+        (version_entry.entry_name().as_ref() == Some(&entry.name)).then_some(version_entry)
     }
 }
 
 /// The versions to convert to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct VersionEntries {
     /// The versions.
-    pub pins: BTreeSet<Pin>,
+    pub wanted: BTreeSet<VersionEntry>,
     /// How other registered versions are treated.
-    pub others: Others,
+    pub unclaimed: UnclaimedEntries,
 }
 
 /// Treatment of registered versions that this guard does not need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Others {
+pub enum UnclaimedEntries {
     /// Keep them, because the needed versions are not known yet for every group. A guard that has just started
     /// must not remove versions that other replicas need.
     #[default]
@@ -115,18 +115,25 @@ pub enum Others {
     Remove,
 }
 
-impl Wanted {
+impl VersionEntries {
     /// The versions of the wanted configuration, given the live one.
-    pub(super) fn at(&self, live: Option<&ValidatingWebhookConfiguration>) -> BTreeSet<Pin> {
-        let mut pins = self.pins.clone();
-        if self.others == Others::Keep {
-            pins.extend(live.into_iter().flat_map(entries).filter_map(Pin::of_entry));
+    pub(super) fn at(
+        &self,
+        live: Option<&ValidatingWebhookConfiguration>,
+    ) -> BTreeSet<VersionEntry> {
+        let mut all = self.wanted.clone();
+        if self.unclaimed == UnclaimedEntries::Keep {
+            all.extend(
+                live.into_iter()
+                    .flat_map(entries)
+                    .filter_map(VersionEntry::of_entry),
+            );
         }
-        pins
+        all
     }
 }
 
 /// Whether an entry is one of these.
-pub(super) fn is_pin(entry: &ValidatingWebhook) -> bool {
+pub(super) fn is_version_entry(entry: &ValidatingWebhook) -> bool {
     entry.name.ends_with(SUFFIX)
 }
