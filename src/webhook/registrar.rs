@@ -1,7 +1,7 @@
 //! Keeps the certificate valid and the registration in place while the guard serves.
 //!
 //! ```text
-//! let registrar = Registrar { source, endpoint, client, serving, state, … };
+//! let registrar = Registrar { endpoint, client, serving, ..Registrar::new(source) };
 //! let first = registrar::start(&registrar).await?;    // before the listener answers
 //! // … wait for the index, start to listen …
 //! tasks.spawn("certificate and registration", registrar::run(registrar.clone(), first, stop));
@@ -128,6 +128,29 @@ pub struct Registrar {
     pub takeover: Takeover,
     /// The intervals.
     pub intervals: Intervals,
+}
+
+impl Registrar {
+    /// One that leads, registers nothing and belongs to no installation. What differs is set by its fields.
+    pub fn new(source: CertificateSource) -> Self {
+        Self {
+            source,
+            endpoint: None,
+            client: None,
+            serving: ServingCertificate::new(),
+            state: Arc::default(),
+            paths: Paths::new(),
+            conversions: Arc::default(),
+            policy: Arc::default(),
+            fail_closed: None,
+            foreign: ForeignRequirements::default(),
+            role: watch::channel(Role::Leader).1,
+            installation: None,
+            owner: None,
+            takeover: Takeover::default(),
+            intervals: Intervals::default(),
+        }
+    }
 }
 
 /// Gets the first certificate and serves it. An error here is final, because there is nothing to serve.

@@ -5,14 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use helm_guard::{
-    cluster::lease::Role,
-    webhook::{
-        accept::{self, ConnectionLimits, Options, Protocol},
-        endpoint::Endpoint,
-        registrar::{self, CertificateSource, Intervals, Registrar},
-        tls::{self, ServingCertificate},
-    },
+use helm_guard::webhook::{
+    accept::{self, ConnectionLimits, Options, Protocol},
+    endpoint::Endpoint,
+    registrar::{self, CertificateSource, Registrar},
+    tls::{self, ServingCertificate},
 };
 use serde_json::{Value, json};
 use testbed::shared;
@@ -44,21 +41,9 @@ fn serve() -> Runtime {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let serving = ServingCertificate::new();
         let registrar = Registrar {
-            source: CertificateSource::Memory,
             endpoint: Some(Endpoint::from_url(&url).unwrap()),
-            client: None,
             serving: serving.clone(),
-            state: Arc::default(),
-            paths: helm_guard::webhook::paths::Paths::new(),
-            conversions: Arc::default(),
-            policy: Arc::default(),
-            fail_closed: None,
-            foreign: helm_guard::webhook::registration::foreign::ForeignRequirements::default(),
-            role: tokio::sync::watch::channel(Role::Leader).1,
-            installation: None,
-            owner: None,
-            takeover: helm_guard::webhook::registration::installation::Takeover::default(),
-            intervals: Intervals::default(),
+            ..Registrar::new(CertificateSource::Memory)
         };
         registrar::start(&registrar).await.unwrap();
         let options = Options {

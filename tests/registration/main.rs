@@ -8,21 +8,16 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use helm_guard::{
-    cluster::lease::Role,
-    webhook::{
-        accept::{self, ConnectionLimits, Options, Protocol},
-        certificates::secret,
-        endpoint::Endpoint,
-        paths::Paths,
-        registrar::{self, CertificateSource, Intervals, Registrar},
-        registration::{
-            self, Memory, Registration, Unregistered, Written,
-            foreign::ForeignRequirements,
-            installation::{OtherInstallations, Takeover},
-        },
-        tls::{self, ServingCertificate},
+use helm_guard::webhook::{
+    accept::{self, ConnectionLimits, Options, Protocol},
+    certificates::secret,
+    endpoint::Endpoint,
+    paths::Paths,
+    registrar::{self, CertificateSource, Intervals, Registrar},
+    registration::{
+        self, Memory, Registration, Unregistered, Written, installation::OtherInstallations,
     },
+    tls,
 };
 use kube::{
     Client, Config,
@@ -30,15 +25,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 use testbed::{ControlPlane, shared};
-use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
+use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
 mod perimeter;
-
-/// The role of the only replica.
-fn leading() -> watch::Receiver<Role> {
-    watch::channel(Role::Leader).1
-}
 
 const CONFIGURATION: &str = "validatingwebhookconfiguration/helm-guard";
 
@@ -129,24 +119,13 @@ fn registered(plane: &ControlPlane) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let registrar = Registrar {
-            source: CertificateSource::Memory,
             endpoint: Some(Endpoint::from_url(&url).unwrap()),
             client: Some(client.clone()),
-            serving: ServingCertificate::new(),
-            state: Arc::default(),
-            paths: Paths::new(),
-            conversions: Arc::default(),
-            policy: helm_guard_core::policy::Policy::default().live(),
-            fail_closed: None,
-            foreign: ForeignRequirements::default(),
-            role: leading(),
-            installation: None,
-            owner: None,
-            takeover: Takeover::default(),
             intervals: Intervals {
                 registration: Duration::from_millis(100),
                 ..Intervals::default()
             },
+            ..Registrar::new(CertificateSource::Memory)
         };
         let first = registrar::start(&registrar).await.unwrap();
         let answer = post(move |body: Bytes| async move {

@@ -71,28 +71,17 @@ fn made() -> Pair {
 
 fn registrar(source: CertificateSource, client: Option<Client>) -> Registrar {
     Registrar {
-        source,
         endpoint: Some(endpoint()),
         client,
-        serving: ServingCertificate::new(),
-        state: Arc::default(),
-        paths: Paths::new(),
-        conversions: Arc::default(),
-        policy: helm_guard_core::policy::Policy::default().live(),
-        fail_closed: None,
-        foreign: ForeignRequirements::default(),
-        role: watch::channel(Role::Leader).1,
-        installation: None,
-        owner: None,
-        takeover: Takeover::default(),
         intervals: Intervals {
             certificate: Duration::from_millis(5),
             registration: Duration::from_millis(5),
             ca_propagation: Duration::ZERO,
             propagation: Duration::ZERO,
             after_a_change: Duration::ZERO,
-            before_undoing_newer: Duration::from_secs(600),
+            ..Intervals::default()
         },
+        ..Registrar::new(source)
     }
 }
 
