@@ -101,7 +101,7 @@ fn a_progressive_delivery_controller_may_switch_the_selector_of_a_service(
 }
 
 /// Who, on what, with which annotation, doing what.
-type Act<'a> = (&'a str, (&'a str, &'a str), &'a str, &'a str);
+type PresetRequest<'a> = (&'a str, (&'a str, &'a str), &'a str, &'a str);
 
 const PULL_SECRETS: &str =
     "system:serviceaccount:openshift-infra:serviceaccount-pull-secrets-controller";
@@ -149,7 +149,7 @@ const IMAGE: &str = ".spec.template.spec.containers[name=a].image";
 #[case::as_it("cluster-proportional-autoscaler", (HPA, ("apps", "Deployment"), "", ".spec.replicas"), false)]
 fn a_preset_that_is_enabled_allows_what_its_controller_does_and_nothing_else(
     #[case] preset: &str,
-    #[case] (user, kind, annotation, act): Act<'_>,
+    #[case] (user, kind, annotation, act): PresetRequest<'_>,
     #[case] allowed: bool,
 ) {
     let manifest = json!({"metadata": {"annotations": {annotation: "a"}}}).to_string();
