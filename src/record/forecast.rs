@@ -40,7 +40,7 @@ pub const DAYS: i64 = 30;
 /// What a change does to a declared object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Act {
+pub enum ForecastAct {
     /// Changes a field.
     Change,
     /// Changes the replicas through the scale subresource.
@@ -65,7 +65,7 @@ pub struct RowKey {
     /// Its kind.
     pub kind: String,
     /// What the change does.
-    pub act: Act,
+    pub act: ForecastAct,
     /// The field, as denials show it; empty for a deletion.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
@@ -325,8 +325,8 @@ fn row_keys<'a>(
 ) -> impl Iterator<Item = RowKey> + 'a {
     let request = decided.request;
     let act = match decided.verdict.reason {
-        Reason::UndeclaredAutoscaler => Act::Autoscale,
-        _ => Act::of(request.operation.as_str(), &request.sub_resource),
+        Reason::UndeclaredAutoscaler => ForecastAct::Autoscale,
+        _ => ForecastAct::of(request.operation.as_str(), &request.sub_resource),
     };
     let what = move |release: &helm_guard_core::helm::ReleaseName, field: String| RowKey {
         namespace: release.namespace.clone(),
@@ -341,7 +341,7 @@ fn row_keys<'a>(
     let findings = decided.verdict.findings.iter();
     findings
         .flat_map(move |finding| {
-            let whole = (act == Act::Delete).then(|| what(&finding.release, String::new()));
+            let whole = (act == ForecastAct::Delete).then(|| what(&finding.release, String::new()));
             let fields = finding
                 .changes
                 .iter()
@@ -351,7 +351,7 @@ fn row_keys<'a>(
         .take(FIELDS)
 }
 
-impl Act {
+impl ForecastAct {
     fn of(operation: &str, sub_resource: &str) -> Self {
         match (operation, sub_resource) {
             ("DELETE", _) | (_, "eviction") => Self::Delete,

@@ -11,7 +11,7 @@ use helm_guard_core::guard::Reason;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Act, Forecast, MAX_ROWS, RowKey};
+use super::{Forecast, ForecastAct, MAX_ROWS, RowKey};
 
 /// The result.
 #[derive(Debug, Default)]
@@ -142,9 +142,9 @@ impl Read {
 
 fn row_keys(line: &Line) -> Vec<RowKey> {
     let act = if line.is_autoscaler() {
-        Act::Autoscale
+        ForecastAct::Autoscale
     } else {
-        Act::of(&line.operation, &line.object.subresource)
+        ForecastAct::of(&line.operation, &line.object.subresource)
     };
     let what = |release: &Release, field: &str| RowKey {
         namespace: release.namespace.clone(),
@@ -158,7 +158,7 @@ fn row_keys(line: &Line) -> Vec<RowKey> {
     };
     let mut row_keys = Vec::new();
     for release in &line.releases {
-        if act == Act::Delete {
+        if act == ForecastAct::Delete {
             row_keys.push(what(release, ""));
         }
         row_keys.extend(

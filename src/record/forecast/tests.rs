@@ -19,7 +19,7 @@ fn what(user: &str, field: &str) -> RowKey {
         release: "myapp".to_owned(),
         group: "apps".to_owned(),
         kind: "Deployment".to_owned(),
-        act: Act::Change,
+        act: ForecastAct::Change,
         field: field.to_owned(),
         user: user.to_owned(),
         manager: "kubectl-edit".to_owned(),
@@ -231,7 +231,7 @@ fn audit_lines_are_found_between_others_and_each_request_counts_once() {
         forecast.rows[&what("bob", ".spec.replicas")].clone()
     });
     let deleted = RowKey {
-        act: Act::Delete,
+        act: ForecastAct::Delete,
         ..what("bob", "")
     };
     assert_eq!(read.forecast.rows[&deleted].since(Date::MIN).requests, 1);

@@ -20,7 +20,7 @@ use helm_guard_core::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::record::forecast::{Act, RowKey};
+use crate::record::forecast::{ForecastAct, RowKey};
 
 /// The most exemptions of a policy, and the most paths and releases of one, as in the CRD.
 const MOST_EXEMPTIONS: usize = 256;
@@ -88,12 +88,12 @@ impl Remedies {
                     );
                     let (paths, scale, delete) = parts.entry(part).or_default();
                     match what.act {
-                        Act::Change => {
+                        ForecastAct::Change => {
                             paths.insert(&what.field);
                         }
-                        Act::Scale => *scale = true,
-                        Act::Delete => *delete = true,
-                        Act::Autoscale => {}
+                        ForecastAct::Scale => *scale = true,
+                        ForecastAct::Delete => *delete = true,
+                        ForecastAct::Autoscale => {}
                     }
                 }
                 Needs::Nothing(_) => {}
@@ -244,31 +244,31 @@ fn holds(exemption: &Exemption, what: &RowKey) -> bool {
         && exemption.kinds.iter().any(is_kind)
         && exemption.scope.releases.iter().any(is_release)
         && match what.act {
-            Act::Change => exemption.paths.contains(&what.field),
-            Act::Scale => exemption.operations.contains(&ExemptOperation::Scale),
-            Act::Delete => exemption.operations.contains(&ExemptOperation::Delete),
-            Act::Autoscale => false,
+            ForecastAct::Change => exemption.paths.contains(&what.field),
+            ForecastAct::Scale => exemption.operations.contains(&ExemptOperation::Scale),
+            ForecastAct::Delete => exemption.operations.contains(&ExemptOperation::Delete),
+            ForecastAct::Autoscale => false,
         }
 }
 
 /// What a row needs, verified by compiling it. The exemption has no name yet.
 fn need(what: &RowKey) -> Needs {
     let path = match what.act {
-        Act::Change => match path(&what.field) {
+        ForecastAct::Change => match path(&what.field) {
             Ok(path) => path,
             Err(why) => return Needs::Nothing(why.to_owned()),
         },
-        Act::Scale | Act::Delete => FieldPath::root(),
-        Act::Autoscale => return Needs::Nothing(AUTOSCALER.to_owned()),
+        ForecastAct::Scale | ForecastAct::Delete => FieldPath::root(),
+        ForecastAct::Autoscale => return Needs::Nothing(AUTOSCALER.to_owned()),
     };
     let act = match what.act {
-        Act::Change => policy::Act::Change(PathChange {
+        ForecastAct::Change => policy::Act::Change(PathChange {
             path: &path,
             old: None,
             new: None,
         }),
-        Act::Scale => policy::Act::Scale,
-        Act::Delete | Act::Autoscale => policy::Act::Delete,
+        ForecastAct::Scale => policy::Act::Scale,
+        ForecastAct::Delete | ForecastAct::Autoscale => policy::Act::Delete,
     };
     let release = ReleaseName {
         namespace: what.namespace.clone(),
@@ -304,12 +304,12 @@ fn need(what: &RowKey) -> Needs {
             &*what.release,
         ),
         (
-            (what.act == Act::Change)
+            (what.act == ForecastAct::Change)
                 .then_some(&*what.field)
                 .into_iter()
                 .collect(),
-            what.act == Act::Scale,
-            what.act == Act::Delete,
+            what.act == ForecastAct::Scale,
+            what.act == ForecastAct::Delete,
         ),
     )]);
     let spec = GuardPolicySpec {

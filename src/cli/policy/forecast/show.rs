@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::needs::{Needs, Remedies};
 use crate::{
     cli::output::{self, columns},
-    record::forecast::{Act, Forecast, RowKey, RowStats, ViolationCounts, total},
+    record::forecast::{Forecast, ForecastAct, RowKey, RowStats, ViolationCounts, total},
 };
 
 /// Output format of a forecast.
@@ -111,7 +111,10 @@ impl<'a> ForecastReport<'a> {
         });
         let row_keys: Vec<&RowKey> = rows.iter().map(|row| row.what).collect();
         let unlisted = total(&source.counted.others, from).requests;
-        let refused = || rows.iter().filter(|row| row.what.act != Act::Autoscale);
+        let refused = || {
+            rows.iter()
+                .filter(|row| row.what.act != ForecastAct::Autoscale)
+        };
         let listed: u64 = refused().map(|row| row.count.requests).sum();
         let users: BTreeSet<&str> = refused().map(|row| &*row.what.user).collect();
         let releases: BTreeSet<(&str, &str)> = refused()
@@ -301,10 +304,10 @@ fn object(row: &Row<'_>) -> String {
 
 fn field(what: &RowKey) -> String {
     match what.act {
-        Act::Change => what.field.clone(),
-        Act::Scale => format!("{} (scale)", what.field),
-        Act::Delete => "(delete)".to_owned(),
-        Act::Autoscale => format!("{} (undeclared autoscaler)", what.field),
+        ForecastAct::Change => what.field.clone(),
+        ForecastAct::Scale => format!("{} (scale)", what.field),
+        ForecastAct::Delete => "(delete)".to_owned(),
+        ForecastAct::Autoscale => format!("{} (undeclared autoscaler)", what.field),
     }
 }
 

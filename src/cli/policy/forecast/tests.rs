@@ -3,9 +3,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::forecast::{Act, Forecast, RowKey};
+use crate::record::forecast::{Forecast, ForecastAct, RowKey};
 
-fn what(user: &str, kind: &str, act: Act, field: &str) -> RowKey {
+fn what(user: &str, kind: &str, act: ForecastAct, field: &str) -> RowKey {
     RowKey {
         namespace: "shop".to_owned(),
         release: "myapp".to_owned(),
@@ -39,23 +39,23 @@ fn some() -> Source {
     let twice = what(
         "bob@example.com",
         "Deployment",
-        Act::Change,
+        ForecastAct::Change,
         ".spec.replicas",
     );
     source(vec![
         twice.clone(),
         twice,
-        what("bob@example.com", "Deployment", Act::Delete, ""),
+        what("bob@example.com", "Deployment", ForecastAct::Delete, ""),
         RowKey {
             release: "other".to_owned(),
-            ..what(ROBOT, "Deployment", Act::Change, IMAGE)
+            ..what(ROBOT, "Deployment", ForecastAct::Change, IMAGE)
         },
-        what(ROBOT, "Deployment", Act::Change, IMAGE),
-        what(KEDA, "Deployment", Act::Scale, ".spec.replicas"),
+        what(ROBOT, "Deployment", ForecastAct::Change, IMAGE),
+        what(KEDA, "Deployment", ForecastAct::Scale, ".spec.replicas"),
         what(
             "system:anonymous",
             "StatefulSet",
-            Act::Change,
+            ForecastAct::Change,
             ".spec.replicas",
         ),
     ])
@@ -169,7 +169,7 @@ fn what_no_exemption_can_say_is_said_to_be_so(
     #[case] field: &str,
     #[case] why: &str,
 ) {
-    let source = source(vec![what(user, "Deployment", Act::Change, field)]);
+    let source = source(vec![what(user, "Deployment", ForecastAct::Change, field)]);
     let report = ForecastReport::of(&source, from(), None);
     let table = report.text(ForecastFormat::Table).unwrap();
     assert!(table.contains(why), "{table}");
@@ -184,7 +184,7 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
         row_keys.push(what(
             "bob",
             "ConfigMap",
-            Act::Change,
+            ForecastAct::Change,
             &format!(".data.f{n}"),
         ));
     }
@@ -192,7 +192,7 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
         row_keys.push(what(
             &format!("user-{n}"),
             "Deployment",
-            Act::Change,
+            ForecastAct::Change,
             ".spec.replicas",
         ));
     }
@@ -208,7 +208,12 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
 
 #[test]
 fn names_from_clients_do_not_steer_the_terminal() {
-    let source = source(vec![what("b\u{1b}[31mob", "Deployment", Act::Delete, "")]);
+    let source = source(vec![what(
+        "b\u{1b}[31mob",
+        "Deployment",
+        ForecastAct::Delete,
+        "",
+    )]);
     let report = ForecastReport::of(&source, from(), None);
     assert!(
         !report

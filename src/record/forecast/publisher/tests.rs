@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    record::forecast::{Act, RowKey},
+    record::forecast::{ForecastAct, RowKey},
     webhook::testing::api::api,
 };
 
@@ -12,7 +12,7 @@ fn what(user: &str) -> RowKey {
         release: "myapp".to_owned(),
         group: "apps".to_owned(),
         kind: "Deployment".to_owned(),
-        act: Act::Scale,
+        act: ForecastAct::Scale,
         field: ".spec.replicas".to_owned(),
         user: user.to_owned(),
         manager: String::new(),

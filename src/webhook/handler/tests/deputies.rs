@@ -197,6 +197,6 @@ async fn an_undeclared_autoscaler_is_counted_forecast_and_announced_once_per_obj
     assert!(bench.metrics().contains("reason=\"undeclared-autoscaler\""));
     let forecast = bench.recorder.forecast.take();
     let (what, _) = forecast.rows.first_key_value().unwrap();
-    assert_eq!(what.act, crate::record::forecast::Act::Autoscale);
+    assert_eq!(what.act, crate::record::forecast::ForecastAct::Autoscale);
     assert_eq!(what.field, ".spec.replicas");
 }
