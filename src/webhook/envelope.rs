@@ -13,7 +13,10 @@ mod tests;
 
 use std::borrow::Cow;
 
-use helm_guard_core::guard::{Request, is_dry_run_eviction};
+use helm_guard_core::{
+    compare::unquoted,
+    guard::{Request, is_dry_run_eviction},
+};
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
@@ -160,9 +163,8 @@ fn diagnose(body: &[u8], error: &serde_json::Error) -> EnvelopeError {
         #[serde(borrow, default)]
         uid: Option<&'a RawValue>,
     }
-    let is = |raw: Option<&RawValue>, word: &str| {
-        raw.is_some_and(|raw| raw.get().trim_matches('"') == word)
-    };
+    let is =
+        |raw: Option<&RawValue>, word: &str| raw.is_some_and(|raw| unquoted(raw.get()) == word);
 
     let (line, column) = (error.line(), error.column());
     if error.classify() != Category::Data {

@@ -5,8 +5,6 @@ mod json;
 mod pagerduty;
 mod slack;
 
-use std::borrow::Cow;
-
 use helm_guard_core::policy::alerts::{Speaks, template::Template};
 
 use super::alert::Alert;
@@ -24,14 +22,6 @@ pub fn body(speaks: &Speaks, alert: &Alert, routing_key: &str) -> String {
 
 fn templated(template: &Template, alert: &Alert) -> String {
     template.render(|name| alert.value(name))
-}
-
-/// At most this many characters, with an ellipsis if something is cut.
-fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(chars) {
-        None => text.into(),
-        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()).into(),
-    }
 }
 
 #[cfg(test)]

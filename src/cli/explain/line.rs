@@ -2,7 +2,7 @@
 
 use granit_parser::{Event, Parser};
 use helm_guard_core::{
-    compare::path::Step,
+    compare::{path::Step, unquoted},
     guard::Claim,
     helm::{
         manifest,
@@ -94,7 +94,7 @@ impl YamlNode {
         };
         let found = match step {
             Step::Index(index) => items.get(*index),
-            Step::Value(text) => items.iter().find(|item| item.is(text.trim_matches('"'))),
+            Step::Value(text) => items.iter().find(|item| item.is(&unquoted(text))),
             Step::Item(keys) => items.iter().find(|item| {
                 let is = |(key, text): &(String, String)| {
                     let value = item.field(key);

@@ -1,6 +1,6 @@
 //! The last writer of a field, from `metadata.managedFields`.
 
-use helm_guard_core::compare::{lookup, path::Step};
+use helm_guard_core::compare::{lookup, path::Step, unquoted};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn is(key: &str, step: &Step) -> bool {
     match (key.split_once(':'), step) {
         (Some(("f", name)), Step::Field(field)) => name == field,
         (Some(("i", index)), Step::Index(wanted)) => index.parse() == Ok(*wanted),
-        (Some(("v", json)), Step::Value(value)) => json == value || json.trim_matches('"') == value,
+        (Some(("v", json)), Step::Value(value)) => json == value || unquoted(json) == *value,
         (Some(("k", json)), Step::Item(keys)) => {
             let Ok(Value::Object(found)) = serde_json::from_str(json) else {
                 return false;

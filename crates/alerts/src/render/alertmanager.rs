@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
+use helm_guard_core::{
+    api::policy::alerts::AlertKind, policy::alerts::template::Detail, text::shortened,
+};
 use serde_json::{Value, json};
 
-use super::shortened;
 use crate::alert::{Alert, Severity};
 
 /// Annotations go into e-mails and text messages.

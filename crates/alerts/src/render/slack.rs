@@ -1,10 +1,9 @@
 //! Slack's incoming webhooks, and compatible ones (Mattermost, Rocket.Chat): a text and one attachment
 //! (<https://api.slack.com/reference/messaging/attachments>).
 
-use helm_guard_core::policy::alerts::template::Detail;
+use helm_guard_core::{policy::alerts::template::Detail, text::shortened};
 use serde_json::{Value, json};
 
-use super::shortened;
 use crate::alert::{Alert, AlertStatus, Severity};
 
 /// Maximum length of a value; the record of the change has all of it.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::text::second;
+
 /// Why a break-glass identity may not make this change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -81,14 +83,14 @@ impl fmt::Display for GrantFault {
             Self::Ended {
                 at,
                 by: End::Expiry,
-            } => write!(f, "expired at {}", seconds(*at)),
+            } => write!(f, "expired at {}", second(*at)),
             Self::Ended {
                 at,
                 by: End::LongestDuration,
             } => write!(
                 f,
                 "ended at {}, by the policy's maximum duration",
-                seconds(*at)
+                second(*at)
             ),
             Self::MadeInFuture => f.write_str("was created in the future: a clock is wrong"),
             Self::OutOfScope => f.write_str("is for other objects"),
@@ -99,8 +101,4 @@ impl fmt::Display for GrantFault {
             }
         }
     }
-}
-
-fn seconds(at: Timestamp) -> impl fmt::Display {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ")
 }

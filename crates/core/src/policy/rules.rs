@@ -18,7 +18,7 @@ use crate::{
         GroupKind, ObjectScope,
         policy::exemptions::{ExemptOperation, Exemption},
     },
-    compare::quantity,
+    compare::{quantity, unquoted},
     names,
 };
 
@@ -135,7 +135,6 @@ impl Acts {
 
 fn is_growth(old: Option<&str>, new: Option<&str>) -> bool {
     let amounts = old.zip(new);
-    let unquoted = |json: &str| json.trim_matches('"').to_owned();
     amounts.and_then(|(old, new)| quantity::order(&unquoted(new), &unquoted(old)))
         == Some(Ordering::Greater)
 }
