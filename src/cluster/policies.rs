@@ -191,3 +191,123 @@ pub async fn set_status(client: Client, status: &GuardPolicyStatus) -> Result<()
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::Value;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// What the API server says to everything.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Answer {
+        Policy,
+        /// No such object, or no such kind.
+        NotFound,
+        Error(u16),
+    }
+
+    fn object() -> Value {
+        json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+            "metadata": {"name": "default", "resourceVersion": "7"}, "spec": {"mode": "Deny"},
+        })
+    }
+
+    fn error(code: u16) -> (u16, Value) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "no", "reason": "no", "code": code,
+        });
+        (code, status)
+    }
+
+    /// A client of an API server whose answers change. A watch ends with an error when they do.
+    fn client(answer: Answer) -> (Client, Arc<Mutex<Answer>>) {
+        let answer = Arc::new(Mutex::new(answer));
+        let served = Arc::clone(&answer);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let served = Arc::clone(&served);
+            async move {
+                let before = *served.lock();
+                let query = request.uri().query().unwrap_or_default();
+                let (code, body) = if query.contains("watch=true") && before == Answer::Policy {
+                    while *served.lock() == before {
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                    error(410)
+                } else {
+                    match before {
+                        Answer::Policy if request.uri().path().ends_with("/default") => {
+                            (200, object())
+                        }
+                        Answer::Policy => {
+                            let list = json!({
+                                "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicyList",
+                                "metadata": {"resourceVersion": "7"}, "items": [object()],
+                            });
+                            (200, list)
+                        }
+                        Answer::NotFound => error(404),
+                        Answer::Error(code) => error(code),
+                    }
+                };
+                let body = Body::from(serde_json::to_vec(&body).unwrap());
+                Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+            }
+        });
+        (Client::new(service, "default"), answer)
+    }
+
+    const GRACE: Duration = Duration::from_secs(120);
+
+    /// The next state other than `Unknown`.
+    async fn next_known(watch: &mut PolicyWatch) -> SeenPolicy {
+        loop {
+            match watch.next().await.unwrap() {
+                SeenPolicy::Unknown(_) => {}
+                known => return known,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_cannot_be_read_is_unknown_and_not_absent() {
+        for code in [403, 500, 503] {
+            let (client, answer) = client(Answer::Error(code));
+            let mut watch = PolicyWatch::new(client, GRACE);
+            let begun = Instant::now();
+            while begun.elapsed() < 2 * GRACE {
+                let seen = watch.next().await.unwrap();
+                assert!(
+                    matches!(&seen, SeenPolicy::Unknown(failure) if failure.code == Some(code)),
+                    "{seen:?}"
+                );
+            }
+            *answer.lock() = Answer::Policy;
+            let seen = next_known(&mut watch).await;
+            assert!(matches!(seen, SeenPolicy::Object(_)), "{seen:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_cannot_be_written_is_an_error() {
+        let status = GuardPolicyStatus {
+            observed_generation: 1,
+            in_force: true,
+            error: String::new(),
+            since: None,
+        };
+        for (answer, code) in [(Answer::Error(403), 403), (Answer::NotFound, 404)] {
+            let (client, _answer) = client(answer);
+            let failure = set_status(client, &status).await.unwrap_err();
+            assert_eq!(failure.code, Some(code));
+        }
+    }
+}

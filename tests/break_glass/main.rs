@@ -16,5 +16,6 @@ mod opening;
 mod record;
 mod sinks;
 mod story;
+mod tracking;
 
 use testbed::{charts, deployed, scene};

@@ -10,6 +10,7 @@ mod client_certificates;
 mod closed;
 mod dead_connections;
 mod endings;
+mod flags;
 mod flood;
 mod foreign;
 mod full_index;

@@ -1,5 +1,7 @@
 //! Following a policy file, in a cluster without a policy object, or with one that sets the kill switch.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use helm_guard_core::api::Mode;
 use http::{Request, Response};
 use kube::client::Body;
@@ -61,6 +63,27 @@ fn cluster(object: Arc<Mutex<Option<Value>>>) -> Client {
         }
     });
     Client::new(service, "default")
+}
+
+/// The same without the right to write, and how often it was tried.
+fn read_only(object: Arc<Mutex<Option<Value>>>) -> (Client, Arc<AtomicUsize>) {
+    let inner = cluster(object);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (inner, count) = (inner.clone(), Arc::clone(&count));
+        async move {
+            if request.method() == http::Method::GET {
+                return inner.send(request).await;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            let status = json!({"kind": "Status", "code": 403, "reason": "Forbidden",
+                "status": "Failure", "message": "no", "metadata": {}});
+            let body = Body::from(status.to_string().into_bytes());
+            Ok(Response::builder().status(403).body(body).unwrap())
+        }
+    });
+    (Client::new(service, "default"), refused)
 }
 
 fn object(uid: &str, spec: &Value) -> Value {
@@ -176,6 +199,20 @@ async fn the_switch_works_in_a_policy_that_is_otherwise_wrong() {
     let following = tokio::spawn(keeper.follow_object(cluster(Arc::new(Mutex::new(Some(wrong))))));
     turns(|| scene.is_suspended()).await;
     assert_eq!(scene.mode(), Mode::Deny);
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_whose_status_cannot_be_written_is_in_force_and_followed() {
+    let (scene, keeper) = Scene::new(flags("Audit"), PolicyNeed::Optional);
+    let there = Arc::new(Mutex::new(Some(object("a", &json!({"mode": "Deny"})))));
+    let (client, refused) = read_only(Arc::clone(&there));
+    let following = tokio::spawn(keeper.follow_object(client));
+    turns(|| scene.mode() == Mode::Deny).await;
+    turns(|| refused.load(Ordering::SeqCst) > 0).await;
+    assert!(matches!(scene.standing.health(), admin::Health::Ok));
+    *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
+    turns(|| scene.mode() == Mode::Warn).await;
     following.abort();
 }
 
