@@ -1,5 +1,5 @@
-//! The queue of changes, and their announcements. `tests/break_glass` shows the whole way on a real API
-//! server.
+//! The queue of changes, and their announcements. `tests/e2e/break_glass` shows the whole way on a real
+//! API server.
 
 use helm_guard_core::api::policy::alerts::AlertKind;
 use serde_json::json;

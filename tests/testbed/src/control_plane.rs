@@ -77,6 +77,18 @@ pub fn shared() -> &'static ControlPlane {
     }
 }
 
+/// What is at the end of a log, which may become large. The first line may be cut.
+fn end_of(log: &Path) -> std::io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    const MAX_BYTES: u64 = 64 << 20;
+    let mut file = std::fs::File::open(log)?;
+    let start = file.metadata()?.len().saturating_sub(MAX_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 impl ControlPlane {
     /// Starts everything and waits until a pod can run: the API server and the nodes are ready, and the
     /// default ServiceAccount exists. About 10 s.
@@ -379,7 +391,7 @@ impl ControlPlane {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             // A line that is being written does not parse yet.
-            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let log = end_of(&path).unwrap_or_default();
             let events = log
                 .lines()
                 .rev()

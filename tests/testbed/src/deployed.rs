@@ -1,7 +1,7 @@
 //! `deploy/` on the control plane of these tests: the CRDs, the guard's rights, the admission
 //! policies, and the emergency account.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use crate::shared;
 
@@ -12,8 +12,13 @@ pub const EMERGENCY_OPS: &str = "system:serviceaccount:helm-guard-break-glass:em
 /// Its namespace.
 pub const BREAK_GLASS: &str = "helm-guard-break-glass";
 
-/// Applies it all. The account may act everywhere, because each test creates its own namespace.
+/// Applies it all, once. The account may act everywhere, because each test creates its own namespace.
 pub fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(apply);
+}
+
+fn apply() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let kubectl = |line: &str| {
         let kubectl = shared().kubectl().cmd(shared().admin());

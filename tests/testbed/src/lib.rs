@@ -34,6 +34,7 @@ mod namespace;
 pub mod process;
 pub mod scene;
 mod scratch;
+pub mod turns;
 
 pub use binaries::Binaries;
 pub use certificates::WEBHOOK_CLIENT;

@@ -1,0 +1,28 @@
+//! The guard as a process: its modes, how it starts, serves, reloads and exits, on a real API server.
+//!
+//! Each test runs its own guard, alone: see [`Turn`](crate::turn::Turn).
+
+mod bad_records;
+mod caller;
+mod certificates;
+mod client_certificates;
+mod closed;
+mod dead_connections;
+mod endings;
+mod enforcement;
+mod flags;
+mod flood;
+mod foreign;
+mod full_index;
+mod hanging_audit_log;
+mod hostile_records;
+mod installations;
+mod large_reviews;
+mod metrics;
+mod owner;
+mod proxy;
+mod readiness;
+mod record_bombs;
+mod replicas;
+mod secret_paths;
+mod static_registration;

@@ -1,0 +1,152 @@
+//! What the API server rejects by itself, according to the CRDs in deploy/.
+
+use std::{path::Path, sync::OnceLock};
+
+use serde_json::{Value, json};
+use testbed::{Invocation, Output, shared};
+
+use crate::{scene::established, turn::Turn};
+
+/// Installs the CRDs, once.
+pub fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests/05-crds.yaml");
+        let output = admin("apply --server-side -f").arg(file).ok();
+        assert!(!output.says("Warning"), "{}", output.stderr);
+        established(&[
+            "guardpolicies.helm-guard.dev",
+            "breakglassgrants.helm-guard.dev",
+            "emergencychanges.helm-guard.dev",
+        ]);
+    });
+}
+
+pub fn admin(line: &str) -> Invocation {
+    let kubectl = shared().kubectl().cmd(shared().admin());
+    kubectl.args(line.split_whitespace())
+}
+
+fn create(object: &Value) -> Invocation {
+    admin("create -f -").stdin(object.to_string())
+}
+
+pub fn policy(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "GuardPolicy",
+        "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+fn grant(name: &str) -> Value {
+    json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "BreakGlassGrant",
+        "metadata": {"name": name},
+        "spec": {
+            "subjects": {"serviceAccounts": ["ops/emergency-ops"]},
+            "reason": "checkout is down", "ticket": "INC-1", "requestedBy": "alice@example.com",
+            "expiresAt": "2030-01-01T00:00:00Z",
+        },
+    })
+}
+
+fn says(output: &Output, word: &str) {
+    assert!(output.says(word), "should say {word:?}:\n{}", output.stderr);
+}
+
+#[test]
+fn the_only_policy_is_named_default() {
+    let _turn = Turn::take();
+    install();
+    let output = create(&policy("other", &json!({"mode": "Warn"}))).refused();
+    says(&output, "a GuardPolicy must be named default");
+}
+
+#[test]
+fn unknown_policy_fields_are_rejected_by_name() {
+    let _turn = Turn::take();
+    install();
+    for (spec, word) in [
+        (json!({"mode": "Denny"}), "Unsupported value: \"Denny\""),
+        (json!({"modus": "Warn"}), "unknown field \"spec.modus\""),
+        (
+            json!({"overrides": [{"match": {"kinds": [{"kind": "Deployment", "version": "v1"}]}}]}),
+            "unknown field \"spec.overrides[0].match.kinds[0].version\"",
+        ),
+        (
+            json!({"breakGlass": {"maxDuration": "1d"}}),
+            "spec.breakGlass.maxDuration",
+        ),
+        (
+            json!({"exemptions": [{"name": "Fluxx!", "subjects": {}, "kinds": [{"kind": "Pod"}]}]}),
+            "spec.exemptions[0].name",
+        ),
+        (json!({"runbookURL": "see the wiki"}), "spec.runbookURL"),
+    ] {
+        let output = admin("create --dry-run=server --validate=strict -f -")
+            .stdin(policy("default", &spec).to_string())
+            .refused();
+        says(&output, word);
+    }
+}
+
+#[test]
+fn a_grant_is_immutable_except_for_its_revocation() {
+    let _turn = Turn::take();
+    install();
+    create(&grant("once-made")).ok();
+    let patch = |patch: &Value| {
+        admin("patch breakglassgrant/once-made --type=merge -p").arg(patch.to_string())
+    };
+    for spec in [
+        json!({"expiresAt": "2031-01-01T00:00:00Z"}),
+        json!({"requestedBy": "mallory"}),
+        json!({"scope": {"namespaces": ["shop"]}}),
+        json!({"subjects": {"users": ["mallory"]}}),
+        json!({"ticket": "INC-2"}),
+        json!({"reason": "other"}),
+    ] {
+        let output = patch(&json!({"spec": spec})).refused();
+        says(&output, "a grant is immutable");
+    }
+    patch(&json!({"spec": {"revoked": true}})).ok();
+    let output = patch(&json!({"spec": {"revoked": false}})).refused();
+    says(&output, "a revocation is final");
+    admin("delete breakglassgrant/once-made").ok();
+}
+
+#[test]
+fn a_reason_of_one_mebibyte_is_too_long() {
+    let _turn = Turn::take();
+    install();
+    let mut grant = grant("long-winded");
+    grant["spec"]["reason"] = "x".repeat(1 << 20).into();
+    says(&create(&grant).refused(), "Too long");
+}
+
+#[test]
+fn the_facts_of_an_emergency_change_are_immutable() {
+    let _turn = Turn::take();
+    install();
+    let change = json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
+        "metadata": {"name": "myapp-1a2b", "namespace": "default"},
+        "spec": {
+            "user": "ops", "at": "2026-01-01T00:00:00Z", "requestUid": "1", "operation": "Scale",
+            "object": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp"},
+            "release": {"name": "myapp", "namespace": "default", "chart": "myapp-1", "revision": 1},
+            "reconcileBy": "2026-01-02T00:00:00Z",
+        },
+    });
+    create(&change).ok();
+    let patch = |spec: &Value| {
+        admin("patch emergencychange/myapp-1a2b -n default --type=merge -p")
+            .arg(json!({"spec": spec}).to_string())
+    };
+    let output = patch(&json!({"user": "somebody else"})).refused();
+    says(&output, "the spec of an EmergencyChange is immutable");
+    admin("patch emergencychange/myapp-1a2b -n default --subresource=status --type=merge -p")
+        .arg(json!({"status": {"state": "Absorbed", "message": "revision 2"}}).to_string())
+        .ok();
+    admin("delete emergencychange/myapp-1a2b -n default").ok();
+}
