@@ -12,6 +12,7 @@
 //! | [`compare`] | the declared-versus-requested walk over raw JSON, list keys, values, paths |
 //! | [`policy`] | enforcement modes and the named exemptions |
 //! | [`guard`] | the rule: (request, claims, policy) to a verdict |
+//! | [`scan`] | drift: live objects compared with what releases declare |
 //! | [`breakglass`] | the identities that may pass in an emergency, and what is recorded of it |
 //!
 //! Invariants
@@ -36,5 +37,6 @@ pub mod guard;
 pub mod helm;
 pub mod names;
 pub mod policy;
+pub mod scan;
 pub mod text;
 pub mod yaml;

@@ -33,6 +33,7 @@ pub mod suspension;
 mod target;
 #[cfg(test)]
 mod tests;
+pub mod tightening;
 pub mod tree;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -231,6 +232,11 @@ impl Policy {
     /// The document that it was compiled from.
     pub fn spec(&self) -> &GuardPolicySpec {
         &self.spec
+    }
+
+    /// The same, shared.
+    pub fn shared_spec(&self) -> Arc<GuardPolicySpec> {
+        Arc::clone(&self.spec)
     }
 
     /// Why nothing is evaluated, if the kill switch is on.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    path::Step,
+    path::{FieldPath, Step},
     positions::{self, Positions, unquoted},
 };
 
@@ -75,6 +75,26 @@ pub fn position(items: &[Value], step: &Step) -> Option<usize> {
 pub fn is(value: &Value, text: &str) -> bool {
     let own = positions::text(value);
     own == text || value.is_string() && own == unquoted(text)
+}
+
+/// A path as `object` has it: an item that is given by its position is named by its `name`, because its position in
+/// the manifest may be another one, and a number that is a key is a key.
+pub fn named_path(path: &FieldPath, object: Option<&Value>) -> FieldPath {
+    let mut at = object;
+    let mut named = FieldPath::root();
+    for step in path.steps() {
+        let step = match (step, at) {
+            (Step::Index(index), Some(Value::Object(_))) => Step::Field(index.to_string()),
+            (step, _) => step.clone(),
+        };
+        at = at.and_then(|at| child(at, &step));
+        let name = at.and_then(|at| at.get("name")).and_then(Value::as_str);
+        named = named.join(match (step, name) {
+            (Step::Index(_), Some(name)) => Step::Item(vec![("name".to_owned(), name.to_owned())]),
+            (step, _) => step,
+        });
+    }
+    named
 }
 
 #[cfg(test)]
@@ -150,5 +170,18 @@ mod tests {
     fn there_is_no_position_past_the_end() {
         assert_eq!(position(&[json!(1)], &Step::Index(0)), Some(0));
         assert_eq!(position(&[json!(1)], &Step::Index(1)), None);
+    }
+
+    #[rstest]
+    #[case::by_position(".spec.containers[1].image", ".spec.containers[name=web].image")]
+    #[case::unknown_position(".spec.containers[7].image", ".spec.containers[7].image")]
+    #[case::a_key_that_is_a_number("/data/0", ".data.0")]
+    fn a_path_is_named_as_in_the_object(#[case] text: &str, #[case] expected: &str) {
+        let object = serde_json::json!({
+            "spec": {"containers": [{"name": "db"}, {"name": "web", "image": "a"}]},
+            "data": {"0": "x"},
+        });
+        let path: FieldPath = text.parse().unwrap();
+        assert_eq!(named_path(&path, Some(&object)).to_string(), expected);
     }
 }

@@ -1,5 +1,5 @@
-//! Path patterns of a policy: JSON pointers in which `*` matches any one step, or paths as denials
-//! show them.
+//! Path patterns of a policy: JSON pointers in which `*` matches any one step, or paths in another form of
+//! [`crate::compare::path`].
 //!
 //! A number in a JSON pointer is the position in the list of the release's *manifest*: nobody can
 //! reorder that one, and no other order of a list with merge keys is meaningful.
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::compare::{
     lookup,
-    path::{FieldPath, PathError, Step},
+    path::{FieldPath, PathError, Step, unescaped},
 };
 
 /// Some paths, and everything below them.
@@ -28,11 +28,9 @@ enum PatternStep {
 /// Why a text is not a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// RFC 6901 requires a slash before each step.
-    #[error(
-        "{0:?} is not a path: it starts with neither a slash (a JSON pointer) nor a dot (a path as denials show it)"
-    )]
-    Start(String),
+    /// A single word names a field of the whole object, which has no field that anyone would exempt.
+    #[error("{0:?} is not a path, such as /spec/replicas (a JSON pointer) or .spec.replicas")]
+    Word(String),
     /// `~` must be followed by 0 or 1.
     #[error("{0:?} is not a JSON pointer: write ~0 for ~ and ~1 for /")]
     Escape(String),
@@ -53,8 +51,8 @@ impl Pattern {
                 .map(Self)
                 .ok_or_else(|| PatternError::Escape(text.to_owned()));
         }
-        if !text.starts_with('.') {
-            return Err(PatternError::Start(text.to_owned()));
+        if !text.contains(['/', '.', '[']) {
+            return Err(PatternError::Word(text.to_owned()));
         }
         let path: FieldPath = text
             .parse()
@@ -116,19 +114,7 @@ fn token(token: &str) -> Option<PatternStep> {
     if token == "*" {
         return Some(PatternStep::Any);
     }
-    let mut text = String::with_capacity(token.len());
-    let mut chars = token.chars();
-    while let Some(char) = chars.next() {
-        text.push(match char {
-            '~' => match chars.next()? {
-                '0' => '~',
-                '1' => '/',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(PatternStep::Token(text))
+    unescaped(token).map(PatternStep::Token)
 }
 
 impl PatternStep {
@@ -191,6 +177,8 @@ mod tests {
         ".spec.containers[name=web].args[0]",
         true
     )]
+    #[case::without_the_first_dot("spec.replicas", ".spec.replicas", true)]
+    #[case::jsonpath("{.spec.replicas}", ".spec.replicas", true)]
     #[case::default_key("/spec/ports/0", ".spec.ports[port=80,protocol=TCP].name", true)]
     #[case::escaped(
         "/metadata/annotations/a.b~1c~0d",
@@ -236,8 +224,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case("spec/replicas", "neither a slash")]
-    #[case("$.spec", "neither a slash")]
+    #[case("spec/replicas", "a JSON pointer starts with a slash")]
+    #[case("replicas", "is not a path")]
     #[case("/metadata/a~b", "write ~0 for ~")]
     #[case("/metadata/a~", "write ~0 for ~")]
     #[case(".spec[0", "bracket")]
