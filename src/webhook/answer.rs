@@ -260,8 +260,12 @@ impl AnswerContents<'_> {
     }
 }
 
-/// The answer to a request for one of the guard's own objects: denied if it is invalid.
-pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, serde_json::Error> {
+/// The answer to a request for one of the guard's own objects: denied if it is invalid, with warnings otherwise.
+pub fn refuse_if(
+    request: &Request<'_>,
+    wrong: &[String],
+    warnings: Vec<String>,
+) -> Result<Vec<u8>, serde_json::Error> {
     let mut message = wrong.join("\n");
     cut(&mut message, MESSAGE_BYTES);
     let status = || MetaStatus {
@@ -284,7 +288,7 @@ pub fn refuse_if(request: &Request<'_>, wrong: &[String]) -> Result<Vec<u8>, ser
             allowed: wrong.is_empty(),
             status: (!wrong.is_empty()).then(status),
             audit_annotations: BTreeMap::new(),
-            warnings: Vec::new(),
+            warnings,
         },
     })
 }

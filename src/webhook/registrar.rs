@@ -21,7 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use helm_guard_core::policy::Live;
+use helm_guard_core::policy::{Live, Policy};
 use kube::Client;
 use tokio::{
     sync::watch,
@@ -190,6 +190,7 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
     let mut certificate_in_use = CertificateInUse::new(first);
     let mut looked_at: Option<Instant> = None;
     let mut in_place = Arc::default();
+    let mut policy = registrar.policy.load_full();
     let mut watched = registrar.watched();
     let mut ticks = interval(certificate.min(registration));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -207,6 +208,7 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
         let needed = registrar.conversions.needed();
         let has_other_versions = !Arc::ptr_eq(&needed, &in_place);
         let has_other_identities = follow_identities(registrar, &mut watched);
+        let has_other_policy = follow_policy(registrar, &mut policy);
         let is_due = looked_at.is_none_or(|at| at.elapsed() >= registration);
         let causes = [
             is_changed,
@@ -214,6 +216,7 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
             is_due,
             has_other_versions,
             has_other_identities,
+            has_other_policy,
         ];
         if !causes.contains(&true) {
             continue;
@@ -228,6 +231,14 @@ async fn reconcile(registrar: &Registrar, first: Pair, changes: &Changes) {
             in_place = needed;
         }
     }
+}
+
+/// Whether another policy is in force than before, which has to be published.
+fn follow_policy(registrar: &Registrar, before: &mut Arc<Policy>) -> bool {
+    let now = registrar.policy.load_full();
+    let is_other = now.spec() != before.spec();
+    *before = now;
+    is_other
 }
 
 /// Whether the emergency identities of the policy have changed.

@@ -9,9 +9,12 @@
 //! Invariant: requests are only excluded by properties that no client can choose, such as an exact user name,
 //! and never by labels, annotations or owner references of the object. The guard never sees an excluded request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use helm_guard_core::api;
+use helm_guard_core::api::{self, GuardPolicySpec};
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
@@ -28,6 +31,7 @@ use super::{
     paths::{PathKey, Route},
 };
 
+pub mod calls;
 pub mod closed;
 mod conditions;
 mod drift;
@@ -36,6 +40,7 @@ pub mod foreign;
 pub mod installation;
 mod objects;
 pub mod owner;
+pub mod published;
 mod release_infrastructure;
 #[cfg(test)]
 mod tests;
@@ -87,6 +92,8 @@ pub struct Registration {
     pub paths: PathKey,
     /// The versions that the API server converts objects to.
     pub version_entries: VersionEntries,
+    /// The policy in force, which is published. `None` leaves what is published as it is.
+    pub policy: Option<Arc<GuardPolicySpec>>,
     /// The users and groups whose requests are all recorded.
     pub watched: Watched,
     /// The namespaces that fail closed.
@@ -111,6 +118,7 @@ impl Registration {
             ca_bundle: None,
             paths,
             version_entries: VersionEntries::default(),
+            policy: None,
             watched: Watched::default(),
             fail_closed: None,
             foreign: ForeignRequirements::default(),
@@ -155,6 +163,9 @@ pub fn configuration(
     ]);
     if let Some(installation) = &registration.installation {
         annotations.insert(INSTALLATION.to_owned(), installation.to_string());
+    }
+    if let Some(policy) = &registration.policy {
+        annotations.insert(published::POLICY.to_owned(), published::publish(policy));
     }
     if registration.foreign.handling == Handling::Report {
         // Entries of versions are added and removed with releases, and all have the same conditions.

@@ -59,7 +59,7 @@ pub(super) async fn record<S: Sources>(
         .recorder
         .record_shift(&decided, &grants, started.elapsed())
         .await;
-    refuse_if(request, &[]).map_err(|_| EnvelopeError::Unanswerable)
+    refuse_if(request, &[], Vec::new()).map_err(|_| EnvelopeError::Unanswerable)
 }
 
 /// The grants that currently name this identity. If they cannot be read, the line has none: the action

@@ -9,7 +9,7 @@ use helm_guard_core::{
     api::BreakGlassGrant,
     breakglass::grant_validation,
     guard::{Operation, Raw, Request, Unread},
-    policy::{Policy, document, problem::shortened, suspension::Suspension},
+    policy::{Policy, document, problem::shortened, suspension::Suspension, tightening},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,9 +47,17 @@ pub(super) async fn answer<S: Sources>(
     deadline: Instant,
 ) -> Result<Vec<u8>, EnvelopeError> {
     let request = body.request()?;
+    let mut warnings = Vec::new();
     let problems = match (request.unread, own) {
         (Some(unread), _) => vec![unreadable(unread)],
-        (None, OwnKind::Policy) => policy_problems(&request),
+        (None, OwnKind::Policy) => match written_policy(&request) {
+            Ok(policy) => {
+                let in_force = reviewer.policy.load();
+                warnings = policy.map_or_else(Vec::new, |new| losses(&in_force, &new));
+                Vec::new()
+            }
+            Err(problems) => problems,
+        },
         (None, OwnKind::Grant) => {
             let policy = reviewer.policy.load_full();
             let mut problems = grant_problems(&policy, &request, Timestamp::now());
@@ -66,7 +74,7 @@ pub(super) async fn answer<S: Sources>(
             "denied an invalid object of the guard's own kinds"
         );
     }
-    refuse_if(&request, &problems).map_err(|_| EnvelopeError::Unanswerable)
+    refuse_if(&request, &problems, warnings).map_err(|_| EnvelopeError::Unanswerable)
 }
 
 /// Why an unread object of the guard's own kinds is denied.
@@ -137,20 +145,35 @@ struct PolicyObject {
     spec: Value,
 }
 
-/// The problems of a written policy, a line each. A deleted one has none.
-fn policy_problems(request: &Request<'_>) -> Vec<String> {
+/// The policy that is written; none for one that is deleted or suspends the guard.
+///
+/// # Errors
+/// Its problems, a line each.
+fn written_policy(request: &Request<'_>) -> Result<Option<Policy>, Vec<String>> {
     let Some(object) = request.object else {
-        return Vec::new();
+        return Ok(None);
     };
     let PolicyObject { spec } = match serde_json::from_str(object.get()) {
         Ok(object) => object,
-        Err(error) => return vec![shortened(&format!("it cannot be read: {error}")).into_owned()],
+        Err(error) => {
+            return Err(vec![
+                shortened(&format!("it cannot be read: {error}")).into_owned(),
+            ]);
+        }
     };
     if Suspension::in_document(&spec).is_some() {
-        return Vec::new();
+        return Ok(None);
     }
     let compiled = document::spec(&spec).and_then(|spec| Policy::compile(&spec));
-    compiled.err().map_or_else(Vec::new, |error| error.lines())
+    compiled.map(Some).map_err(|error| error.lines())
+}
+
+/// What the person who applies the policy may not have meant to take away.
+fn losses(in_force: &Policy, new: &Policy) -> Vec<String> {
+    tightening::between(in_force.spec(), new.spec())
+        .into_iter()
+        .map(|loss| format!("helm-guard: compared with the policy in force, {loss}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,7 +253,7 @@ mod tests {
     ) {
         let body = json!({"uid": "u-1", "operation": "UPDATE", "object": object}).to_string();
         let request: Request<'_> = serde_json::from_str(&body).unwrap();
-        let wrong = policy_problems(&request);
+        let wrong = written_policy(&request).err().unwrap_or_default();
         assert_eq!(wrong.len(), places.len(), "{wrong:?}");
         for (line, place) in wrong.iter().zip(places) {
             assert!(line.starts_with(place), "{line}");
@@ -249,7 +272,7 @@ mod tests {
         let object = json!({"spec": spec});
         let body = json!({"uid": "u-1", "operation": "CREATE", "object": object}).to_string();
         let request: Request<'_> = serde_json::from_str(&body).unwrap();
-        let wrong = policy_problems(&request);
+        let wrong = written_policy(&request).err().unwrap_or_default();
         assert!(wrong.last().unwrap().starts_with(last), "{wrong:?}");
         assert!(wrong.concat().len() < 33 * 1100, "{}", wrong.concat().len());
     }

@@ -73,6 +73,7 @@ impl Registrar {
         Some(Registration {
             ca_bundle: announced.ca_bundle,
             version_entries,
+            policy: Some(self.policy.load().shared_spec()),
             watched: self.watched(),
             fail_closed: self.fail_closed.clone(),
             foreign: self.foreign.clone(),
