@@ -10,14 +10,19 @@ pub mod check;
 mod documents;
 pub mod explain;
 mod failure;
+mod files;
+mod in_force;
 mod live_sources;
 pub mod output;
 pub mod policy;
 mod process;
 pub mod registration;
+mod resource;
 mod reviewing;
 mod serve;
+mod suggest;
 mod target;
+mod version;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -30,9 +35,10 @@ use self::{
 
 /// Runs the command that `args` name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(args) {
+    let arguments: Vec<OsString> = args.into_iter().collect();
+    let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &arguments),
     };
     let done = match args.command {
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
@@ -46,34 +52,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             clap_complete::generate(shell, &mut Args::command(), "helm-guard", &mut script);
             print(&script).map(|()| ExitCode::SUCCESS)
         }
-        Command::Version => {
-            let version = concat!("helm-guard ", env!("CARGO_PKG_VERSION"), "\n");
-            print(version.as_bytes()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Version { output } => version::run(output),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
-            failure::report(&format!("{error:#}"));
+            failure::report(&failure::of_error(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Help and version were asked for; everything else is a mistake, said in one line.
-fn refuse(error: &clap::Error) -> ExitCode {
+/// Help and version were asked for; everything else is a mistake, reported in one line.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A closed pipe (`--help | head -1`) is no failure.
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            failure::report("no subcommand given; see helm-guard --help");
-            ExitCode::FAILURE
-        }
         _ => {
-            failure::report(&failure::of_clap(error));
+            failure::report(&failure::of_clap(error, arguments));
             ExitCode::FAILURE
         }
     }

@@ -90,8 +90,8 @@ impl Bench {
     /// The reports of `-o json`, and the exit code.
     fn reports(&self, args: &[&str], stdin: &str) -> (Value, Option<i32>) {
         let output = self.check(&[args, &["-o", "json"]].concat(), stdin);
-        let reports = serde_json::from_slice(&output.stdout);
-        (reports.unwrap_or_default(), output.status.code())
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (report["reviews"].clone(), output.status.code())
     }
 }
 
@@ -172,7 +172,8 @@ fn the_table_shows_declared_values_and_the_undo_command() {
         "denied (fields-changed): UPDATE Deployment \"web\" in namespace \"shop\", by \"ada\"\n  \
          release \"web\" in namespace \"shop\", revision 1\n    \
          .spec.replicas: declared 3, live 3, requested 0\n  \
-         undo: [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3}]\n"
+         undo: [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3}]\n\
+         1 review in mode Deny (of the default policy): 1 denied\n"
     );
     assert!(output.stderr.is_empty());
 }
@@ -189,7 +190,7 @@ fn the_undo_patch_reverts_the_violation_and_nothing_else() {
     containers.reverse();
     let change = review("apps", "Deployment", "deployments", &old, &new);
     let (reports, _) = bench.reports(RELEASES, &change.to_string());
-    let fields = reports[0]["findings"][0]["fields"].as_array().unwrap();
+    let fields = reports[0]["releases"][0]["fields"].as_array().unwrap();
     assert_eq!(fields.len(), 2, "{reports}");
 
     let patch: json_patch::Patch = serde_json::from_value(reports[0]["undo"].clone()).unwrap();
@@ -325,7 +326,7 @@ fn a_verdict_that_depends_on_a_missing_crd_says_so() {
     bench.file("crd.json", &crd.to_string());
     let args = [RELEASES, &["--definitions", "crd.json"]].concat();
     let (reports, exit) = bench.reports(&args, &change);
-    let path = &reports[0]["findings"][0]["fields"][0]["path"];
+    let path = &reports[0]["releases"][0]["fields"][0]["path"];
     assert_eq!(
         (path.as_str(), exit),
         (Some(".spec.hosts[name=a].port"), Some(2)),
@@ -342,7 +343,7 @@ fn an_undecodable_record_is_a_warning_and_an_indeterminate_verdict() {
     broken["metadata"]["labels"]["status"] = json!("pending-upgrade");
     broken["data"]["release"] = json!("hunter2");
     bench.file("broken.json", &broken.to_string());
-    let args = ["--releases", "release.json", "broken.json"];
+    let args = ["--releases", "release.json", "--releases", "broken.json"];
     let (reports, exit) = bench.reports(&args, &scaled(3, 0).to_string());
     assert_eq!(reports[0]["reason"], "record-unreadable");
     assert_eq!(exit, Some(0));

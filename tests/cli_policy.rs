@@ -102,8 +102,8 @@ fn a_policy_is_tested_against_recorded_reviews() {
             "check review.json --policy {policy} --manifest manifest.yaml --release shop/web -o json"
         ));
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
-        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(reports[0]["verdict"], verdict, "{policy}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["reviews"][0]["verdict"], verdict, "{policy}");
     }
 }
 
@@ -152,11 +152,19 @@ fn a_policy_diff_shows_its_effect_on_recorded_reviews() {
         ("warn.yaml", &warn),
     ]);
     for (policy, code, summary) in [
-        ("deny.yaml", 2, "3 reviews: 1 allowed, 2 denied\n"),
-        ("warn.yaml", 0, "3 reviews: 1 allowed, 2 warned\n"),
+        (
+            "deny.yaml",
+            2,
+            "3 reviews in mode Deny (of the arguments): 1 allowed, 2 denied\n",
+        ),
+        (
+            "warn.yaml",
+            0,
+            "3 reviews in mode Warn (of the arguments): 1 allowed, 2 warned\n",
+        ),
     ] {
         let output = bench.run(&format!(
-            "policy check {policy} --reviews a.json b.jsonl --releases records.json"
+            "policy check {policy} --review a.json --review b.jsonl --releases records.json"
         ));
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         let text = stdout(&output);
@@ -189,7 +197,7 @@ fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
         ("audit-2026-11-21T03-00-00.000.log", &rotated),
         ("audit.log", &current),
     ]);
-    let files = "--audit-log audit-2026-11-21T03-00-00.000.log audit.log";
+    let files = "--audit-log audit-2026-11-21T03-00-00.000.log --audit-log audit.log";
     let table = bench.run(&format!("policy forecast {files}"));
     assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
     assert_eq!(stderr(&table), "warning: 2 lines cannot be read\n");

@@ -37,7 +37,7 @@ async fn client(plane: &ControlPlane) -> Client {
     let kubeconfig = Some(plane.admin().to_owned());
     connect(&KubeconfigSelection {
         kubeconfig,
-        context: None,
+        ..KubeconfigSelection::default()
     })
     .await
     .unwrap()

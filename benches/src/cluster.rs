@@ -66,7 +66,7 @@ pub async fn measure(
     let lab = Lab {
         client: client::connect(&KubeconfigSelection {
             kubeconfig: Some(plane.alice().to_owned()),
-            context: None,
+            ..KubeconfigSelection::default()
         })
         .await?,
         helm: plane.helm(HelmVersion::V4),

@@ -236,7 +236,7 @@ async fn of_real(
     let identity = Identity::issue(folder)?;
     let client = client::connect(&KubeconfigSelection {
         kubeconfig: Some(plane.alice().to_owned()),
-        context: None,
+        ..client::KubeconfigSelection::default()
     })
     .await?;
     let mut written = 0;

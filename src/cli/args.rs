@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::{
-    break_glass::BreakGlass, check::CheckArgs, explain::Explain, policy::PolicyCommand,
-    registration::RegistrationCommand, serve::args::Serve,
+    break_glass::BreakGlass, check::CheckArgs, explain::Explain, output::Format,
+    policy::PolicyCommand, registration::RegistrationCommand, serve::args::Serve,
 };
 
 /// Prevents drift in Helm releases: a validating admission webhook that compares every change of a
@@ -43,6 +43,10 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the version
-    Version,
+    /// Print the version, and the commit that it was built from
+    Version {
+        /// Output format
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Format,
+    },
 }

@@ -8,6 +8,7 @@ mod changes;
 mod grants;
 mod kubeconfig;
 mod open;
+mod rights;
 mod token;
 mod values;
 
@@ -38,8 +39,11 @@ pub struct BreakGlass {
 pub enum Command {
     /// Request a grant, and write a kubeconfig with a token of the emergency account
     Open(Box<OpenArgs>),
-    /// List the grants
+    /// List the grants in force
     List {
+        /// Include grants that have ended
+        #[arg(long)]
+        all: bool,
         /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Format,
@@ -68,6 +72,14 @@ pub enum Command {
         #[command(flatten)]
         token: TokenArgs,
     },
+    /// Write a kubeconfig with a token for a grant, such as one that was approved later
+    Token {
+        /// The grant
+        name: String,
+        /// The token.
+        #[command(flatten)]
+        token: TokenArgs,
+    },
     /// Approve a grant that somebody else has requested
     Approve {
         /// The grant
@@ -84,7 +96,8 @@ pub(super) fn run(args: &BreakGlass) -> anyhow::Result<ExitCode> {
         let client = client::connect(&target).await?;
         match &args.command {
             Command::Open(args) => open::open(&client, &target, args).await,
-            Command::List { output } => grants::list(&client, *output).await,
+            Command::List { all, output } => grants::list(&client, *all, *output).await,
+            Command::Token { name, token } => open::token(&client, &target, name, token).await,
             Command::Show { name, output } => grants::show(&client, name, *output).await,
             Command::Close { name } => grants::close(&client, name).await,
             Command::Extend { name, span, token } => {

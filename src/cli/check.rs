@@ -6,41 +6,34 @@
     reason = "comments on arguments are what --help prints"
 )]
 
-mod files;
 mod report;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Parser};
-use helm_guard_core::{helm::ReleaseName, policy::Policy};
+use helm_guard_core::{guard::Request, helm::ReleaseName};
 
-use self::{files::CollectedFiles, report::ReviewReport};
+use self::report::{CheckReport, CheckedReview};
 use super::{
-    documents::{self, Source},
+    documents::Source,
+    files::CollectedFiles,
+    in_force::{InForce, PolicyArgs},
     output::{self, Format, print},
     process,
-    reviewing::{self, Cluster},
+    reviewing::{self, Cluster, strictest},
     target::{StorageDriver, TargetArgs},
 };
 use crate::{
-    cluster::client::KubeconfigSelection,
+    cluster::client::{self, KubeconfigSelection},
     review::{Entry, Reviewer, Sources, recorded::RecordedSources},
     webhook::envelope,
 };
 
-/// Long enough for a slow cluster, because no API server waits for the answer.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Evaluate recorded AdmissionReviews: what would the webhook have answered in Deny mode?
+/// Evaluate recorded AdmissionReviews: what would the webhook answer?
 ///
-/// Without --releases and --manifest, the releases are read from the cluster. With them, no cluster
-/// is needed.
+/// Without --releases and --manifest, the releases and the policy in force are read from the cluster. With
+/// them, no cluster is needed, and the default policy applies.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 all allowed, 2 at least one denied, 1 error.")]
 #[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true)
@@ -49,12 +42,12 @@ pub struct CheckArgs {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     pub reviews: Vec<PathBuf>,
-    /// Policy file (GuardPolicy) to use instead of the default policy
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// The policy.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// Release records: Secrets or ConfigMaps as kubectl get -o json or -o yaml shows them
     /// (repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE")]
     pub releases: Vec<PathBuf>,
     /// Manifest of a deployed release, as helm get manifest or helm template prints it
     #[arg(long, value_name = "FILE", requires = "release")]
@@ -63,7 +56,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "manifest")]
     pub release: Option<String>,
     /// CustomResourceDefinitions, for the list types of custom resources (repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "offline")]
+    #[arg(long, value_name = "FILE", requires = "offline")]
     pub definitions: Vec<PathBuf>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -81,46 +74,32 @@ pub struct CheckArgs {
     pub target: TargetArgs,
 }
 
-/// The end of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The last review.
-    Nothing,
-    /// The number of reviews for each verdict.
-    Summary,
-}
-
-/// Evaluates the reviews and prints the results.
+/// Evaluates and prints.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    run_with(args, Ending::Nothing)
-}
-
-/// As [`run`].
-pub(super) fn run_with(args: &CheckArgs, ending: Ending) -> anyhow::Result<ExitCode> {
-    let policy = match &args.policy {
-        Some(file) => documents::policy(file)?,
-        None => Policy::default(),
-    };
     let mut texts = Vec::new();
     for file in &args.reviews {
         texts.extend(reviews(&Source::of(file))?);
     }
-    let reports = process::runtime()?.block_on(async {
-        if args.releases.is_empty() && args.manifest.is_none() {
-            let target = KubeconfigSelection::from(&args.target);
-            let cluster = Cluster::connect(&target, &[], &args.storage_drivers).await?;
-            reports(&cluster.reviewer(policy)?, &texts).await
+    let report = process::runtime()?.block_on(async {
+        let (policy, reviews) = if args.releases.is_empty() && args.manifest.is_none() {
+            let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
+            let policy = InForce::read(&client, &args.policy).await?;
+            let cluster = Cluster::read(client, &[], &args.storage_drivers).await?;
+            let reviewer = cluster.reviewer(policy.policy.clone())?;
+            (policy, reports(&reviewer, &texts).await?)
         } else {
-            reports(&reviewing::reviewer(offline(args)?, policy)?, &texts).await
-        }
+            let policy = InForce::offline(&args.policy)?;
+            let reviewer = reviewing::reviewer(offline(args)?, policy.policy.clone())?;
+            (policy, reports(&reviewer, &texts).await?)
+        };
+        anyhow::Ok(CheckReport::new(policy.applied(), reviews))
     })?;
-    let text = match output::encode(args.output, &reports)? {
+    let text = match output::encode(args.output, &report)? {
         Some(text) => text,
-        None if ending == Ending::Summary => report::table(&reports) + &report::summary(&reports),
-        None => report::table(&reports),
+        None => report::table(&report),
     };
     print(text.as_bytes())?;
-    let is_denied = reports.iter().any(ReviewReport::is_denied);
+    let is_denied = report.reviews.iter().any(CheckedReview::is_denied);
     Ok(if is_denied {
         ExitCode::from(2)
     } else {
@@ -128,50 +107,64 @@ pub(super) fn run_with(args: &CheckArgs, ending: Ending) -> anyhow::Result<ExitC
     })
 }
 
-/// The reviews as JSON text, like request bodies.
-fn reviews(source: &Source) -> anyhow::Result<Vec<Vec<u8>>> {
+/// A review as it would come in a body, and where it is from.
+struct RecordedReview {
+    file: String,
+    /// From 1 within the file.
+    number: usize,
+    body: Vec<u8>,
+}
+
+fn reviews(source: &Source) -> anyhow::Result<Vec<RecordedReview>> {
     let documents = source.documents()?;
     if documents.is_empty() {
-        bail!("failed to find an AdmissionReview in {}", source.name());
+        bail!("{} has no AdmissionReview", source.name());
     }
-    let texts = documents.iter().map(serde_json::to_vec);
-    Ok(texts.collect::<Result<_, _>>()?)
+    let reviews = documents.iter().enumerate().map(|(n, document)| {
+        Ok(RecordedReview {
+            file: source.name(),
+            number: n + 1,
+            body: serde_json::to_vec(document)?,
+        })
+    });
+    reviews.collect()
 }
 
 async fn reports<S: Sources>(
     reviewer: &Reviewer<S>,
-    reviews: &[Vec<u8>],
-) -> anyhow::Result<Vec<ReviewReport>> {
+    reviews: &[RecordedReview],
+) -> anyhow::Result<Vec<CheckedReview>> {
     let mut reports = Vec::with_capacity(reviews.len());
-    for (n, review) in reviews.iter().enumerate() {
-        let request = envelope::parse(review).with_context(|| format!("review {}", n + 1))?;
-        let deadline = Instant::now() + DEADLINE;
-        let review = reviewer
-            .review(&request, Entry::AsRequested, deadline)
-            .await;
-        reports.push(ReviewReport::of(&request, &review, &reviewer.redactor));
+    for review in reviews {
+        let request = envelope::parse(&review.body)
+            .with_context(|| format!("review {} of {}", review.number, review.file))?;
+        let Some(review) = strictest(reviewer, &request, entries(&request)).await else {
+            continue;
+        };
+        reports.push(CheckedReview::of(&request, &review, &reviewer.redactor));
     }
     Ok(reports)
 }
 
+/// A recorded review does not print_note through which entry it came. What releases depend on has entries of its own.
+fn entries(request: &Request<'_>) -> Vec<Entry> {
+    let is_infrastructure = matches!(
+        (&*request.resource.group, &*request.resource.resource),
+        ("", "secrets" | "configmaps" | "namespaces")
+            | ("apiextensions.k8s.io", "customresourcedefinitions")
+    );
+    let first = is_infrastructure.then_some(Entry::ReleaseInfrastructure);
+    first.into_iter().chain([Entry::AsRequested]).collect()
+}
+
 fn offline(args: &CheckArgs) -> anyhow::Result<RecordedSources> {
     let mut files = CollectedFiles::default();
-    for path in &args.releases {
-        let source = Source::of(path);
-        let found = files.add_records(&source.documents()?)?;
-        if found == 0 {
-            bail!("failed to find a release record in {}", source.name());
-        }
-    }
+    files.add_record_files(&args.releases)?;
     if let (Some(path), Some(release)) = (&args.manifest, &args.release) {
         files.add_manifest(release_name(release)?, &Source::of(path).text()?);
     }
     for path in &args.definitions {
         files.add_crds(&Source::of(path).documents()?)?;
-    }
-    for warning in &files.warnings {
-        // An error of stderr cannot be reported anywhere.
-        let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
     Ok(files.sources())
 }

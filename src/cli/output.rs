@@ -9,7 +9,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Output format of a listing.
+/// The version of every document that is printed for programs.
+pub(super) const API_VERSION: &str = "helm-guard.dev/v1alpha1";
+
+/// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people

@@ -5,6 +5,7 @@
     reason = "comments on arguments are what --help prints"
 )]
 
+mod base;
 pub mod forecast;
 mod import;
 mod presets;
@@ -14,8 +15,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use super::{
-    check::{self, CheckArgs, Ending},
-    documents::{self, Source},
+    check::{self, CheckArgs},
+    documents,
+    in_force::PolicyArgs,
     output::{Format, print},
     target::{StorageDriver, TargetArgs, kubeconfig_help},
 };
@@ -35,12 +37,8 @@ pub enum Action {
     Check(Box<PolicyCheck>),
     /// Show what mode Deny would have denied, and which exemptions would allow it
     Forecast(Box<forecast::ForecastArgs>),
-    /// Convert the rules of a Flux HelmRelease or an Argo CD Application into a policy
-    Import {
-        /// HelmReleases and Applications, YAML or JSON; - is standard input
-        #[arg(value_name = "FILE", default_value = "-")]
-        file: PathBuf,
-    },
+    /// Convert the rules of Flux HelmReleases and Argo CD Applications into a policy
+    Import(Box<import::ImportArgs>),
     /// List the built-in exemptions
     Presets {
         /// Output format
@@ -65,10 +63,10 @@ pub struct PolicyCheck {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// AdmissionReviews to evaluate with it, in the formats of helm-guard check (repeatable)
-    #[arg(long = "review", visible_alias = "reviews", value_name = "FILE", num_args = 1..)]
+    #[arg(long = "review", visible_alias = "reviews", value_name = "FILE")]
     pub review: Vec<PathBuf>,
     /// Release records, in the formats of helm-guard check (repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "review")]
+    #[arg(long, value_name = "FILE", requires = "review")]
     pub releases: Vec<PathBuf>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -83,7 +81,7 @@ pub(super) fn run(args: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match &args.command {
         Action::Check(args) => check_policy(args),
         Action::Forecast(args) => forecast::run(args),
-        Action::Import { file } => import::run(&Source::of(file)),
+        Action::Import(args) => import::run(args),
         Action::Presets { output } => presets::run(*output),
     }
 }
@@ -94,18 +92,18 @@ fn check_policy(args: &PolicyCheck) -> anyhow::Result<ExitCode> {
         print(b"the policy is valid\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    check::run_with(
-        &CheckArgs {
-            reviews: args.review.clone(),
+    check::run(&CheckArgs {
+        reviews: args.review.clone(),
+        policy: PolicyArgs {
             policy: Some(args.file.clone()),
-            releases: args.releases.clone(),
-            manifest: None,
-            release: None,
-            definitions: Vec::new(),
-            output: args.output,
-            target: args.target.clone(),
-            storage_drivers: vec![StorageDriver::Secrets],
+            mode: None,
         },
-        Ending::Summary,
-    )
+        releases: args.releases.clone(),
+        manifest: None,
+        release: None,
+        definitions: Vec::new(),
+        output: args.output,
+        target: args.target.clone(),
+        storage_drivers: vec![StorageDriver::Secrets],
+    })
 }

@@ -1,29 +1,79 @@
 //! Reviews for one-shot subcommands: the webhook's decisions, without a server.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use helm_guard_core::{compare::redact::Redactor, policy::Policy};
+use helm_guard_core::{
+    compare::redact::Redactor,
+    guard::{Decision, Reason, Request},
+    policy::Policy,
+};
 use kube::Client;
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{live_sources::LiveSources, process, target::StorageDriver};
+use super::{files::CollectedFiles, live_sources::LiveSources, process, target::StorageDriver};
 use crate::{
-    cluster::client::{self, KubeconfigSelection},
     releases::{self, Releases},
-    review::Reviewer,
+    review::{Entry, ReviewResult, Reviewer, Sources, recorded::RecordedSources},
 };
 
 /// Time limit for reading the records of a whole cluster.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A reviewer with these sources and this policy.
+/// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reviews with these sources and this policy.
 pub(super) fn reviewer<S>(sources: S, policy: Policy) -> anyhow::Result<Reviewer<S>> {
     let redactor = Redactor::new(&process::key()?);
     Ok(Reviewer::for_questions(sources, policy, redactor))
 }
 
-/// The releases of a cluster, watched until this is dropped.
+/// Reviews a request through each of these entries; the strictest answer counts, as for the API server.
+pub(super) async fn strictest<'r, S: Sources>(
+    reviewer: &Reviewer<S>,
+    request: &'r Request<'_>,
+    entries: impl IntoIterator<Item = Entry>,
+) -> Option<ReviewResult<'r>> {
+    let mut found: Option<ReviewResult<'r>> = None;
+    for entry in entries {
+        let deadline = std::time::Instant::now() + DEADLINE;
+        let review = reviewer.review(request, entry, deadline).await;
+        let is_stricter = found.as_ref().is_none_or(|found| {
+            let is_empty = found.verdict.reason == Reason::NotJudged;
+            let (this, that) = (strictness(review.decision), strictness(found.decision));
+            this > that || this == that && is_empty
+        });
+        if is_stricter {
+            found = Some(review);
+        }
+    }
+    found
+}
+
+fn strictness(decision: Decision) -> u8 {
+    match decision {
+        Decision::Allow => 0,
+        Decision::Indeterminate => 1,
+        Decision::Audit => 2,
+        Decision::Warn => 3,
+        Decision::BreakGlass => 4,
+        Decision::Deny => 5,
+        Decision::FailClosed => 6,
+    }
+}
+
+/// The releases in files with records.
+///
+/// # Errors
+/// When a file cannot be read or has no record.
+pub(super) fn recorded(files: &[PathBuf]) -> anyhow::Result<RecordedSources> {
+    let mut collected = CollectedFiles::default();
+    collected.add_record_files(files)?;
+    Ok(collected.sources())
+}
+
+/// The releases of a cluster, read once and followed for as long as this lives.
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) releases: Releases,
@@ -37,13 +87,12 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// Connects, and reads the release records of these namespaces; of all if empty.
-    pub(super) async fn connect(
-        target: &KubeconfigSelection,
+    /// Reads the release records of these namespaces; of all if there are none.
+    pub(super) async fn read(
+        client: Client,
         namespaces: &[String],
         drivers: &[StorageDriver],
     ) -> anyhow::Result<Self> {
-        let client = client::connect(target).await?;
         let config = releases::Config {
             namespaces: namespaces.to_vec(),
             drivers: StorageDriver::drivers(drivers),

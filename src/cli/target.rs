@@ -1,6 +1,6 @@
 //! The cluster of a subcommand, and where Helm stores the release records in it.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use clap::{Arg, Args, ValueEnum};
 use helm_guard_core::helm::storage::Driver;
@@ -17,18 +17,38 @@ pub struct TargetArgs {
     /// Context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+    /// User to impersonate
+    #[arg(long = "as", value_name = "USER")]
+    pub impersonate: Option<String>,
+    /// Group to impersonate (repeatable)
+    #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
+    pub impersonate_groups: Vec<String>,
 }
 
+/// The flags count, then the variables of this program, then those that Helm sets for its plugins.
 impl From<&TargetArgs> for KubeconfigSelection {
     fn from(args: &TargetArgs) -> Self {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let kubeconfig = || variable("HELM_GUARD_KUBECONFIG").map(PathBuf::from);
+        let context = || variable("HELM_GUARD_CONTEXT").or_else(|| variable("HELM_KUBECONTEXT"));
         Self {
-            kubeconfig: args.kubeconfig.clone(),
-            context: args.context.clone(),
+            kubeconfig: args.kubeconfig.clone().or_else(kubeconfig),
+            context: args.context.clone().or_else(context),
+            impersonate: args.impersonate.clone(),
+            impersonate_groups: args.impersonate_groups.clone(),
         }
     }
 }
 
-/// Replaces the help of `--kubeconfig` for one subcommand.
+/// The namespace of a command: the flag, or a variable. None for that of the kubeconfig's context.
+pub(super) fn namespace(flag: Option<&str>) -> Option<String> {
+    let variables = ["HELM_GUARD_NAMESPACE", "HELM_NAMESPACE"].into_iter();
+    let mut variables = variables.filter_map(|name| env::var(name).ok());
+    let variable = || variables.find(|value| !value.is_empty());
+    flag.map(str::to_owned).or_else(variable)
+}
+
+/// Says what the cluster of a subcommand is for, where the help of [`TargetArgs`] is too short.
 pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
     move |arg| match arg.get_id().as_str() {
         "kubeconfig" => arg.help(text),

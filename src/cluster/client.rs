@@ -28,6 +28,10 @@ pub struct KubeconfigSelection {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig other than its current one.
     pub context: Option<String>,
+    /// The user to act as.
+    pub impersonate: Option<String>,
+    /// The groups to act as, with the user.
+    pub impersonate_groups: Vec<String>,
 }
 
 /// Why a client could not be created.
@@ -84,6 +88,15 @@ fn client(mut config: Config) -> Result<Client, ConnectError> {
 }
 
 async fn configuration(target: &KubeconfigSelection) -> Result<Config, ConnectError> {
+    let mut config = kubeconfig(target).await?;
+    if let Some(user) = &target.impersonate {
+        config.auth_info.impersonate = Some(user.clone());
+        config.auth_info.impersonate_groups = Some(target.impersonate_groups.clone());
+    }
+    Ok(config)
+}
+
+async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions {
         context: target.context.clone(),
         ..KubeConfigOptions::default()

@@ -46,6 +46,15 @@ impl Namespaces {
         Some(Arc::clone(&known.get(name)?.labels))
     }
 
+    /// Sets the labels of a namespace that was read without the watch.
+    pub fn insert(&self, name: &str, labels: Arc<BTreeMap<String, String>>) {
+        let known = KnownNamespace {
+            labels,
+            is_terminating: false,
+        };
+        self.known.write().insert(name.to_owned(), known);
+    }
+
     /// Whether a namespace is known to be terminating.
     pub fn is_terminating(&self, name: &str) -> bool {
         let known = self.known.read();

@@ -69,7 +69,8 @@ enum Presence {
     },
 }
 
-fn objects(client: Client) -> Api<DynamicObject> {
+/// The policy objects, unparsed.
+pub fn objects(client: Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk(api::GROUP, api::VERSION, "GuardPolicy");
     Api::all_with(
         client,

@@ -51,6 +51,19 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
     let text = match output::encode(args.output, &changes)? {
         Some(text) => text,
         None if args.values => changes.iter().map(describe).collect(),
+        None if changes.is_empty() => {
+            let place = match (&args.namespace, args.all_namespaces) {
+                (_, true) => "in any namespace".to_owned(),
+                (Some(namespace), false) => format!("in namespace {namespace}"),
+                (None, false) => format!("in namespace {}", client.default_namespace()),
+            };
+            let what = if args.all {
+                "emergency changes"
+            } else {
+                "unresolved emergency changes"
+            };
+            format!("No {what} found {place}.\n")
+        }
         None => table(&changes),
     };
     print(text.as_bytes())

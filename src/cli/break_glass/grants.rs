@@ -1,8 +1,9 @@
 //! `break-glass list`, `show`, `close` and `approve`.
 
+use anyhow::bail;
 use helm_guard_core::{
     api::{BreakGlassGrant, grant::Approval},
-    text::second,
+    text::{list as list_of, plural, second, shortened},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,7 +17,13 @@ use super::{
     api_calls::{CallResult, myself},
     token,
 };
-use crate::cli::output::{self, Format, columns, print, print_note};
+use crate::cli::{
+    in_force::{InForce, PolicyArgs},
+    output::{self, Format, columns, print, print_note},
+};
+
+/// The most characters of a reason in a table.
+const REASON_CHARS: usize = 40;
 
 fn api(client: &Client) -> Api<BreakGlassGrant> {
     Api::all(client.clone())
@@ -27,51 +34,139 @@ pub(super) async fn get(client: &Client, name: &str) -> anyhow::Result<BreakGlas
     got.failed_to(&format!("get the grant {name}"))
 }
 
-pub(super) async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
+pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::Result<()> {
     let grants = api(client).list(&ListParams::default()).await;
-    let grants = grants.failed_to("list the grants")?.items;
+    let mut grants = grants.failed_to("list the grants")?.items;
+    let needed = approvals_needed(client).await?;
+    let now = Timestamp::now();
+    if !all {
+        grants.retain(|grant| !GrantState::of(grant, needed, now).is_over());
+    }
     let text = match output::encode(format, &grants)? {
         Some(text) => text,
-        None => table(&grants, Timestamp::now()),
+        None if grants.is_empty() && all => "No grants found.\n".to_owned(),
+        None if grants.is_empty() => {
+            "No grants in force found. --all lists those that have ended.\n".to_owned()
+        }
+        None => table(&grants, needed, now),
     };
     print(text.as_bytes())
+}
+
+/// How many approvals the policy in force asks for.
+async fn approvals_needed(client: &Client) -> anyhow::Result<u32> {
+    let policy = InForce::read(client, &PolicyArgs::default()).await?;
+    Ok(policy.policy.spec().break_glass.approvals)
+}
+
+/// Whether a grant may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GrantState {
+    Active,
+    Pending { given: usize, needed: u32 },
+    Expired,
+    Revoked,
+}
+
+impl GrantState {
+    fn of(grant: &BreakGlassGrant, needed: u32, now: Timestamp) -> Self {
+        let given = approvals(grant);
+        if grant.spec.revoked {
+            Self::Revoked
+        } else if grant.spec.expires_at.0 <= now {
+            Self::Expired
+        } else if u32::try_from(given).unwrap_or(u32::MAX) < needed {
+            Self::Pending { given, needed }
+        } else {
+            Self::Active
+        }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked)
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Self::Active => "active".to_owned(),
+            Self::Pending { given, needed } => format!("pending ({given} of {needed} approvals)"),
+            Self::Expired => "expired".to_owned(),
+            Self::Revoked => "revoked".to_owned(),
+        }
+    }
+}
+
+/// Whether a token for the grant would be of use.
+///
+/// # Errors
+/// When the grant is over, or not approved yet.
+pub(super) fn check_usable(grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
+    match GrantState::of(grant, needed, Timestamp::now()) {
+        GrantState::Active => Ok(()),
+        state => {
+            let name = grant.metadata.name.as_deref().unwrap_or_default();
+            bail!("the grant {name} is {}", state.describe())
+        }
+    }
+}
+
+fn approvals(grant: &BreakGlassGrant) -> usize {
+    grant
+        .status
+        .as_ref()
+        .map_or(0, |status| status.approvals.len())
+}
+
+/// For what a grant is, in a cell: `ns shop; Deployment.apps`.
+fn scope(grant: &BreakGlassGrant) -> String {
+    let scope = &grant.spec.scope;
+    let releases = scope.releases.iter().map(|release| match &release.name {
+        Some(name) => format!("{}/{name}", release.namespace),
+        None => format!("{}/*", release.namespace),
+    });
+    let namespaces = scope.namespaces.iter().map(|name| format!("ns {name}"));
+    let places: Vec<String> = namespaces.chain(releases).collect();
+    let kinds: Vec<String> = scope
+        .kinds
+        .iter()
+        .map(|kind| match kind.group.as_str() {
+            "" => kind.kind.clone(),
+            group => format!("{}.{group}", kind.kind),
+        })
+        .collect();
+    let places = if places.is_empty() {
+        "everything".to_owned()
+    } else {
+        list_of(places, 3)
+    };
+    if kinds.is_empty() {
+        places
+    } else {
+        format!("{places}; {}", list_of(kinds, 3))
+    }
 }
 
 pub(super) async fn show(client: &Client, name: &str, format: Format) -> anyhow::Result<()> {
     let grant = get(client, name).await?;
     let text = match output::encode(format, &grant)? {
         Some(text) => text,
-        None => table(&[grant], Timestamp::now()),
+        None => table(&[grant], approvals_needed(client).await?, Timestamp::now()),
     };
     print(text.as_bytes())
 }
 
-fn table(grants: &[BreakGlassGrant], now: Timestamp) -> String {
+fn table(grants: &[BreakGlassGrant], needed: u32, now: Timestamp) -> String {
     let row = |grant: &BreakGlassGrant| {
         let spec = &grant.spec;
-        let subjects = &spec.subjects;
-        let names = [
-            &*subjects.service_accounts,
-            &*subjects.users,
-            &*subjects.groups,
-        ];
-        let state = if spec.revoked {
-            "revoked"
-        } else if spec.expires_at.0 <= now {
-            "expired"
-        } else {
-            "active"
-        };
-        let status = grant.status.as_ref();
-        let approvals = status.map_or(0, |status| status.approvals.len());
         vec![
             grant.metadata.name.clone().unwrap_or_default(),
-            state.to_owned(),
+            GrantState::of(grant, needed, now).describe(),
             second(spec.expires_at.0).to_string(),
-            names.concat().join(","),
+            subjects(grant),
+            scope(grant),
             spec.requested_by.clone(),
-            approvals.to_string(),
             spec.ticket.clone(),
+            shortened(&spec.reason, REASON_CHARS).into_owned(),
         ]
     };
     let mut grants: Vec<&BreakGlassGrant> = grants.iter().collect();
@@ -81,12 +176,23 @@ fn table(grants: &[BreakGlassGrant], now: Timestamp) -> String {
         "NAME",
         "STATE",
         "EXPIRES",
-        "FOR",
+        "IDENTITY",
+        "SCOPE",
         "REQUESTED BY",
-        "APPROVALS",
         "TICKET",
+        "REASON",
     ];
     columns(&header, &rows)
+}
+
+fn subjects(grant: &BreakGlassGrant) -> String {
+    let subjects = &grant.spec.subjects;
+    let names = [
+        &*subjects.service_accounts,
+        &*subjects.users,
+        &*subjects.groups,
+    ];
+    list_of(names.concat(), 3)
 }
 
 pub(super) async fn close(client: &Client, name: &str) -> anyhow::Result<()> {
@@ -106,16 +212,36 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
         at: Time(Timestamp::now()),
     };
     let mut grant = get(client, name).await?;
-    let status = grant.status.get_or_insert_default();
-    status.approvals.push(approval);
-    let count = status.approvals.len();
-    // With the resource version that was read, so that concurrent approvals do not overwrite each other.
+    let needed = approvals_needed(client).await?;
+    print_note(&format!(
+        "grant {name}, requested by {}\n  reason:   {}\n  ticket:   {}\n  identity: {}\n  scope:    {}\n  expires:  {}",
+        grant.spec.requested_by,
+        or_none(&grant.spec.reason),
+        or_none(&grant.spec.ticket),
+        subjects(&grant),
+        scope(&grant),
+        second(grant.spec.expires_at.0),
+    ));
+    grant
+        .status
+        .get_or_insert_default()
+        .approvals
+        .push(approval);
+    let count = approvals(&grant);
+    // With the version that was read: two who approve at once do not lose one another.
     let replaced = api(client)
         .replace_status(name, &PostParams::default(), &grant)
         .await;
     replaced.failed_to(&format!("approve the grant {name}"))?;
-    print_note(&format!("grant {name} approved; it has {count} approvals"));
+    print_note(&format!(
+        "approved: it has {count} approval{} of {needed}",
+        plural(count)
+    ));
     Ok(())
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
 }
 
 #[cfg(test)]
@@ -139,7 +265,10 @@ mod tests {
             grant("g-2", "2026-11-21T05:00:00Z", false),
             grant("g-3", "2026-11-21T06:00:00Z", true),
         ];
-        let text = table(&grants, "2026-11-21T04:00:00Z".parse().unwrap());
+        let now = "2026-11-21T04:00:00Z".parse().unwrap();
+        let pending = table(&grants, 1, now);
+        assert!(pending.contains("pending (0 of 1 approvals)"), "{pending}");
+        let text = table(&grants, 0, now);
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().take(2).collect())

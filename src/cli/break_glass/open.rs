@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{
     api::{
-        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, GuardPolicy, ObjectScope, POLICY_NAME,
-        ReleaseRef, Span, Subjects, policy::breakglass,
+        BreakGlassGrant, BreakGlassGrantSpec, GroupKind, ObjectScope, ReleaseRef, Span, Subjects,
+        policy::breakglass,
     },
     policy::emergency::identities,
+    text::plural,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,11 +18,14 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{
     api_calls::{CallResult, myself},
-    grants, kubeconfig,
+    grants, kubeconfig, rights,
     token::{self, TokenArgs},
 };
 use crate::{
-    cli::output::{print, print_note},
+    cli::{
+        in_force::{InForce, PolicyArgs},
+        output::{print, print_note},
+    },
     cluster::client::KubeconfigSelection,
 };
 
@@ -71,8 +75,11 @@ pub(super) async fn open(
 ) -> anyhow::Result<()> {
     let scope = scope(args)?;
     kubeconfig::check_output(&args.token)?;
-    let policy = policy(client).await;
-    let account = account(policy.as_ref(), &args.token)?;
+    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
+    let policy = &in_force.policy.spec().break_glass;
+    let account = account(policy, &args.token)?;
+    rights::check_scope(client, &scope).await?;
+    rights::check_open(client, &account, &args.token).await?;
     let spec = BreakGlassGrantSpec {
         subjects: Subjects {
             service_accounts: vec![account.clone()],
@@ -86,9 +93,10 @@ pub(super) async fn open(
         revoked: false,
     };
     let grant = make(client, spec).await?;
-    if !args.no_wait {
-        wait(client, &grant, approvals(policy.as_ref())).await?;
+    if policy.approvals > 0 && args.no_wait {
+        return say_pending(&grant, policy.approvals);
     }
+    wait(client, &grant, policy.approvals).await?;
     deliver(client, target, (&grant, &account), &args.token).await
 }
 
@@ -114,11 +122,43 @@ pub(super) async fn extend(
         revoked: false,
         ..old.spec
     };
-    let policy = policy(client).await;
+    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
+    if !account.is_empty() {
+        rights::check_open(client, &account, token).await?;
+    }
     let grant = make(client, spec).await?;
-    wait(client, &grant, approvals(policy.as_ref())).await?;
+    wait(client, &grant, in_force.policy.spec().break_glass.approvals).await?;
     deliver(client, target, (&grant, &account), token).await?;
     grants::close(client, name).await
+}
+
+/// A token for a grant that there is already.
+pub(super) async fn token(
+    client: &Client,
+    target: &KubeconfigSelection,
+    name: &str,
+    args: &TokenArgs,
+) -> anyhow::Result<()> {
+    kubeconfig::check_output(args)?;
+    let grant = grants::get(client, name).await?;
+    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
+    let needed = in_force.policy.spec().break_glass.approvals;
+    grants::check_usable(&grant, needed)?;
+    let [account] = grant.spec.subjects.service_accounts.as_slice() else {
+        bail!("the grant {name} is not for one service account, so there is no token to get");
+    };
+    rights::check_open(client, account, args).await?;
+    deliver(client, target, (&grant, account), args).await
+}
+
+fn say_pending(grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
+    let name = name(grant);
+    print_note(&format!(
+        "it needs {needed} approval{}; whoever may approve runs: helm-guard break-glass approve {name}\nthen get \
+         its token: helm-guard break-glass token {name}",
+        plural(usize::try_from(needed).unwrap_or(usize::MAX))
+    ));
+    print(format!("{name}\n").as_bytes())
 }
 
 async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<BreakGlassGrant> {
@@ -143,7 +183,9 @@ async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::
     }
     let name = name(grant);
     print_note(&format!(
-        "it needs {needed} approvals; approvers run: helm-guard break-glass approve {name}"
+        "it needs {needed} approval{}; whoever may approve runs: helm-guard break-glass approve {name}\nafter Ctrl-C: \
+         helm-guard break-glass token {name}",
+        plural(usize::try_from(needed).unwrap_or(usize::MAX))
     ));
     loop {
         let now = grants::get(client, &name).await?;
@@ -172,9 +214,11 @@ async fn deliver(
     let left = grant.spec.expires_at.0.duration_since(Timestamp::now());
     let seconds = left.as_secs().max(SHORTEST_TOKEN);
     let token = token::request(client, (namespace, account), &name(grant), seconds).await?;
-    let default_namespace = match grant.spec.scope.namespaces.as_slice() {
-        [namespace, ..] => namespace.as_str(),
-        [] => client.default_namespace(),
+    let scope = &grant.spec.scope;
+    let default_namespace = match (&*scope.namespaces, &*scope.releases) {
+        ([namespace, ..], _) => namespace.as_str(),
+        ([], [release, ..]) => release.namespace.as_str(),
+        ([], []) => client.default_namespace(),
     };
     kubeconfig::write(target, args, (account, default_namespace), &token)?;
     let file = args.output.display();
@@ -201,19 +245,8 @@ fn end(span: Span) -> anyhow::Result<Time> {
     Ok(Time(end.context("invalid --for: too long")?))
 }
 
-/// The break-glass rules of the policy, if the policy is in the cluster and readable.
-async fn policy(client: &Client) -> Option<breakglass::BreakGlass> {
-    let api: Api<GuardPolicy> = Api::all(client.clone());
-    let policy = api.get_opt(POLICY_NAME).await.ok()??;
-    Some(policy.spec.break_glass)
-}
-
-fn approvals(policy: Option<&breakglass::BreakGlass>) -> u32 {
-    policy.map_or(0, |policy| policy.approvals)
-}
-
-fn account(policy: Option<&breakglass::BreakGlass>, token: &TokenArgs) -> anyhow::Result<String> {
-    let of_policy = || policy?.service_account.clone();
+fn account(policy: &breakglass::BreakGlass, token: &TokenArgs) -> anyhow::Result<String> {
+    let of_policy = || policy.service_account.clone();
     let account = match token.service_account.clone().or_else(of_policy) {
         Some(account) => account,
         None => only_account(policy)?,
@@ -223,9 +256,10 @@ fn account(policy: Option<&breakglass::BreakGlass>, token: &TokenArgs) -> anyhow
 }
 
 /// The break-glass service account of the policy, if it has exactly one.
-fn only_account(policy: Option<&breakglass::BreakGlass>) -> anyhow::Result<String> {
-    let subjects = policy.into_iter().flat_map(|policy| &policy.identities);
-    let accounts: BTreeSet<String> = subjects
+fn only_account(policy: &breakglass::BreakGlass) -> anyhow::Result<String> {
+    let accounts: BTreeSet<String> = policy
+        .identities
+        .iter()
         .filter_map(|identity| identities(&identity.subjects).ok())
         .flat_map(|who| {
             let accounts = who.accounts();
@@ -237,7 +271,7 @@ fn only_account(policy: Option<&breakglass::BreakGlass>) -> anyhow::Result<Strin
     match (accounts.next(), accounts.next()) {
         (Some(account), None) => Ok(account),
         (None, _) => bail!(
-            "failed to find the emergency account: the GuardPolicy has none; use --service-account"
+            "failed to find the emergency account: the policy in force names none; give --service-account"
         ),
         (Some(one), Some(another)) => bail!(
             "failed to choose the emergency account: the policy has {one}, {another} and maybe more; \
@@ -327,14 +361,14 @@ mod tests {
             {"subjects": {"serviceAccounts": ["bg/dba"]}}]}),
         Err("the policy has bg/dba, bg/ops")
     )]
-    #[case::none(json!({"identities": [{"subjects": {"users": ["ada"]}}]}), Err("has none"))]
-    fn the_only_emergency_account_is_the_default(
+    #[case::none(json!({"identities": [{"subjects": {"users": ["ada"]}}]}), Err("names none"))]
+    fn the_account_need_not_be_named_where_there_is_one(
         #[case] policy: Value,
         #[case] expected: Result<&str, &str>,
     ) {
         let policy = serde_json::from_value(policy).unwrap();
         let args = OpenArgs::try_parse_from(["open", "-A"]).unwrap();
-        match (account(Some(&policy), &args.token), expected) {
+        match (account(&policy, &args.token), expected) {
             (Ok(account), Ok(expected)) => assert_eq!(account, expected),
             (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
             (found, _) => panic!("{found:?}"),

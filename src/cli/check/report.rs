@@ -15,22 +15,55 @@ use json_patch::Patch;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::review::ReviewResult;
+use crate::{
+    cli::{in_force::AppliedPolicy, output::API_VERSION},
+    review::ReviewResult,
+};
+
+/// All evaluated reviews.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckReport {
+    api_version: &'static str,
+    kind: &'static str,
+    policy: AppliedPolicy,
+    /// How many got which verdict.
+    summary: BTreeMap<&'static str, usize>,
+    pub(super) reviews: Vec<CheckedReview>,
+}
+
+impl CheckReport {
+    pub(super) fn new(policy: AppliedPolicy, reviews: Vec<CheckedReview>) -> Self {
+        let mut summary = BTreeMap::new();
+        for review in &reviews {
+            *summary.entry(review.verdict).or_default() += 1;
+        }
+        Self {
+            api_version: API_VERSION,
+            kind: "CheckReport",
+            policy,
+            summary,
+            reviews,
+        }
+    }
+}
 
 /// One evaluated review.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ReviewReport {
+pub(super) struct CheckedReview {
     uid: String,
     operation: &'static str,
     object: ReportedObject,
-    user: String,
+    user: ReportedUser,
     verdict: &'static str,
     reason: &'static str,
+    mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exemption: Option<Arc<str>>,
-    findings: Vec<Objection>,
-    /// A JSON patch (RFC 6902) that restores the fields above.
+    /// The releases that object.
+    releases: Vec<Objection>,
+    /// RFC 6902: takes the fields above back to what they were.
     #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<Patch>,
 }
@@ -43,14 +76,20 @@ struct ReportedObject {
     namespace: String,
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
-    sub_resource: String,
+    subresource: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ReportedUser {
+    name: String,
 }
 
 /// A violation of one release.
 #[derive(Debug, Serialize)]
 struct Objection {
-    release: String,
     namespace: String,
+    name: String,
+    chart: String,
     revisions: Vec<u32>,
     fields: Vec<ReportedField>,
 }
@@ -63,7 +102,7 @@ struct ReportedField {
     requested: Value,
 }
 
-impl ReviewReport {
+impl CheckedReview {
     pub(super) fn of(
         request: &Request<'_>,
         review: &ReviewResult<'_>,
@@ -79,11 +118,14 @@ impl ReviewReport {
             uid: request.uid.clone().into_owned(),
             operation: request.operation.as_str(),
             object: object(request, review),
-            user: request.user_info.username.clone().into_owned(),
+            user: ReportedUser {
+                name: request.user_info.username.clone().into_owned(),
+            },
             verdict: review.decision.as_str(),
             reason: reason.as_str(),
+            mode: review.mode.as_str(),
             exemption: exemption.clone(),
-            findings: findings.iter().map(objection).collect(),
+            releases: findings.iter().map(objection).collect(),
             undo: undoing(request, findings, redactor),
         }
     }
@@ -117,14 +159,15 @@ fn object(request: &Request<'_>, review: &ReviewResult<'_>) -> ReportedObject {
         kind: kind.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        sub_resource: request.sub_resource.clone().into_owned(),
+        subresource: request.sub_resource.clone().into_owned(),
     }
 }
 
 fn objection(finding: &Finding) -> Objection {
     Objection {
-        release: finding.release.name.clone(),
         namespace: finding.release.namespace.clone(),
+        name: finding.release.name.clone(),
+        chart: finding.chart.to_string(),
         revisions: finding.revisions.clone(),
         fields: finding.changes.iter().map(field).collect(),
     }
@@ -174,39 +217,42 @@ fn undoing(request: &Request<'_>, findings: &[Finding], redactor: &Redactor) -> 
     Some(undo(&old, &new, changes().map(|change| &change.path)))
 }
 
-/// For people: a line for each review, with its violations below.
-pub(super) fn table(reports: &[ReviewReport]) -> String {
+/// For people: a line a review, and what is behind it below; then how many got which verdict.
+pub(super) fn table(report: &CheckReport) -> String {
     let mut text = String::new();
-    for report in reports {
-        write_report(&mut text, report);
+    for review in &report.reviews {
+        write_review(&mut text, review);
+    }
+    let verdicts: Vec<String> = report
+        .summary
+        .iter()
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+    let count = report.reviews.len();
+    let _ = writeln!(
+        text,
+        "{count} review{} in mode {} ({}): {}",
+        plural(count),
+        report.policy.mode.as_str(),
+        report.policy.source.describe(),
+        verdicts.join(", ")
+    );
+    for note in &report.policy.notes {
+        let _ = writeln!(text, "note: {note}");
     }
     text
 }
 
-/// The number of reviews for each verdict.
-pub(super) fn summary(reports: &[ReviewReport]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for report in reports {
-        *counts.entry(report.verdict).or_default() += 1;
-    }
-    let words: Vec<String> = counts
-        .iter()
-        .map(|(verdict, count)| format!("{count} {verdict}"))
-        .collect();
-    let count = reports.len();
-    format!("{count} review{}: {}\n", plural(count), words.join(", "))
-}
-
 // Writing to a string cannot fail.
-fn write_report(text: &mut String, report: &ReviewReport) {
+fn write_review(text: &mut String, report: &CheckedReview) {
     let ReportedObject {
         kind,
         namespace,
         name,
-        sub_resource,
+        subresource,
         ..
     } = &report.object;
-    let subject = match (sub_resource.as_str(), namespace.as_str()) {
+    let subject = match (subresource.as_str(), namespace.as_str()) {
         ("", "") => format!("{kind} {name:?}"),
         ("", namespace) => format!("{kind} {name:?} in namespace {namespace:?}"),
         (sub, namespace) => format!("{sub} of {kind} {name:?} in namespace {namespace:?}"),
@@ -218,14 +264,14 @@ fn write_report(text: &mut String, report: &ReviewReport) {
     let _ = writeln!(
         text,
         "{} ({reason}): {} {subject}, by {:?}",
-        report.verdict, report.operation, report.user
+        report.verdict, report.operation, report.user.name
     );
-    for objection in &report.findings {
+    for objection in &report.releases {
         let revisions: Vec<String> = objection.revisions.iter().map(u32::to_string).collect();
         let _ = writeln!(
             text,
             "  release {:?} in namespace {:?}, revision {}",
-            objection.release,
+            objection.name,
             objection.namespace,
             revisions.join(", ")
         );

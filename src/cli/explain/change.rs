@@ -1,4 +1,4 @@
-//! Hypothetical changes to a field, for evaluation.
+//! What could be done to an object or a field: made-up changes, to ask about.
 
 use helm_guard_core::compare::{
     lookup::{child_mut, position, select},
@@ -6,30 +6,100 @@ use helm_guard_core::compare::{
 };
 use serde_json::{Value, json};
 
-/// Hypothetical changes, each with the changed object; no object for a DELETE.
+/// A change that somebody could make.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PossibleChange {
+    /// In words: `the object is deleted`.
+    pub(super) what: String,
+    request: PossibleRequest,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum PossibleRequest {
+    Update(Value),
+    Delete,
+    Scale(i64),
+}
+
+impl PossibleChange {
+    pub(super) fn operation(&self) -> &'static str {
+        match self.request {
+            PossibleRequest::Update(_) | PossibleRequest::Scale(_) => "UPDATE",
+            PossibleRequest::Delete => "DELETE",
+        }
+    }
+
+    pub(super) fn sub_resource(&self) -> &'static str {
+        match self.request {
+            PossibleRequest::Scale(_) => "scale",
+            PossibleRequest::Update(_) | PossibleRequest::Delete => "",
+        }
+    }
+
+    /// The object as it would be; null for a DELETE and for a Scale, which is another object.
+    pub(super) fn object(&self) -> &Value {
+        match &self.request {
+            PossibleRequest::Update(object) => object,
+            PossibleRequest::Delete | PossibleRequest::Scale(_) => &Value::Null,
+        }
+    }
+
+    /// The Scale before and after, for a change of it.
+    pub(super) fn scale(&self, live: &Value) -> Option<(Value, Value)> {
+        let PossibleRequest::Scale(replicas) = self.request else {
+            return None;
+        };
+        let metadata = live.get("metadata");
+        let field = |name: &str| metadata.and_then(|metadata| metadata.get(name));
+        let scale = |replicas: &Value| {
+            json!({
+                "apiVersion": "autoscaling/v1", "kind": "Scale",
+                "metadata": {"name": field("name"), "namespace": field("namespace"), "uid": field("uid")},
+                "spec": {"replicas": replicas},
+            })
+        };
+        let before = live.pointer("/spec/replicas").unwrap_or(&Value::Null);
+        Some((scale(before), scale(&json!(replicas))))
+    }
+}
+
+/// What could be done to the object; to the field, if there is one.
 pub(super) fn changes(
     live: &Value,
     path: Option<&FieldPath>,
-) -> Vec<(&'static str, Option<Value>)> {
+    is_scalable: bool,
+) -> Vec<PossibleChange> {
+    let change = |what: &str, request| PossibleChange {
+        what: what.to_owned(),
+        request,
+    };
     let Some(path) = path else {
-        return vec![("the object is deleted", None)];
+        return vec![change("the object is deleted", PossibleRequest::Delete)];
     };
     let Some((last, parents)) = path.steps().split_last() else {
         return Vec::new();
     };
     let mut possible = Vec::new();
-    let mut with = |change: &'static str, value: Option<Value>| {
+    let mut with = |what: &str, value: Option<Value>| {
         let mut changed = live.clone();
         if put(&mut changed, parents, last, value) {
-            possible.push((change, Some(changed)));
+            possible.push(change(what, PossibleRequest::Update(changed)));
         }
     };
     match select(live, path.steps()) {
         Some(value) => {
-            with("it gets another value", Some(another(value)));
+            with("it is changed", Some(another(value)));
             with("it is removed", None);
         }
         None => with("it is set", Some(Value::from("explained"))),
+    }
+    if is_scalable && *path == FieldPath::of(["spec", "replicas"]) {
+        let replicas = live.pointer("/spec/replicas").and_then(Value::as_i64);
+        let replicas = replicas.unwrap_or(1).saturating_add(1);
+        possible.push(change(
+            "the object is scaled",
+            PossibleRequest::Scale(replicas),
+        ));
     }
     possible
 }
@@ -48,15 +118,19 @@ fn another(value: &Value) -> Value {
     }
 }
 
-/// Sets or removes the value; false if its parent does not exist.
+/// Sets or removes; makes the objects above it where they are missing. Whether there was a place for it.
 fn put(object: &mut Value, parents: &[Step], last: &Step, value: Option<Value>) -> bool {
-    let Some(parent) = parents
-        .iter()
-        .try_fold(object, |at, step| child_mut(at, step))
-    else {
-        return false;
-    };
-    match (value, parent, last) {
+    let mut at = object;
+    for step in parents {
+        if let (Step::Field(name), Value::Object(fields), Some(_)) = (step, &mut *at, &value) {
+            fields.entry(name.clone()).or_insert_with(|| json!({}));
+        }
+        match child_mut(at, step) {
+            Some(child) => at = child,
+            None => return false,
+        }
+    }
+    match (value, at, last) {
         (Some(value), Value::Object(fields), Step::Field(name)) => {
             fields.insert(name.clone(), value);
             true
@@ -91,14 +165,24 @@ mod tests {
     #[case::truth(".spec.paused", json!({"/spec/paused": false}))]
     #[case::item(".spec.containers[name=web].image", json!({"/spec/containers/1/image": "a-changed"}))]
     #[case::unset(".spec.more", json!({"/spec/more": "explained"}))]
-    fn only_that_field_changes(#[case] path: &str, #[case] expected: Value) {
+    #[case::unset_in_nothing(".spec.strategy.type", json!({"/spec/strategy/type": "explained"}))]
+    fn a_change_is_a_change_of_that_field(#[case] path: &str, #[case] expected: Value) {
         let path = path.parse().unwrap();
-        let changes = changes(&live(), Some(&path));
-        let changed = changes[0].1.as_ref().unwrap();
+        let changes = changes(&live(), Some(&path), false);
+        let changed = changes[0].object();
         for (pointer, value) in expected.as_object().unwrap() {
             assert_eq!(changed.pointer(pointer), Some(value));
         }
         let operations = json_patch::diff(&live(), changed).0.len();
         assert_eq!(operations, 1);
+    }
+
+    #[test]
+    fn replicas_are_also_changed_by_scaling() {
+        let path = ".spec.replicas".parse().unwrap();
+        let changes = changes(&live(), Some(&path), true);
+        let (before, after) = changes.last().unwrap().scale(&live()).unwrap();
+        assert_eq!(before.pointer("/spec/replicas"), Some(&json!(3)));
+        assert_eq!(after.pointer("/spec/replicas"), Some(&json!(4)));
     }
 }

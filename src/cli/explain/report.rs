@@ -1,36 +1,60 @@
-//! The printed form of an explanation.
+//! What `explain` prints.
 
 use std::fmt::Write;
 
+use helm_guard_core::scan::writers::FieldWriter;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::writer::FieldWriter;
+use crate::cli::{in_force::AppliedPolicy, output::columns};
 
-/// The explanation of an object.
+/// The most fields in a table; `-o json` has all of them.
+const MAX_ROWS: usize = 60;
+
+/// What is known about an object or a field of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explanation {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) name: String,
+    pub(super) api_version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) object: ExplainedObject,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) field: Option<String>,
+    pub(super) path: Option<String>,
+    /// The policy that the answers follow.
+    pub(super) policy: AppliedPolicy,
     pub(super) releases: Vec<Declaration>,
+    /// Of a field: its live value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) live: Option<Value>,
+    /// Of a field: who wrote it last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_writer: Option<FieldWriter>,
-    pub(super) if_changed: Vec<Consequence>,
+    pub(super) writer: Option<FieldWriter>,
+    /// Of an object: every declared field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<ExplainedField>,
+    /// What would be answered.
+    pub(super) if_changed: Vec<Answer>,
+}
+
+/// The object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplainedObject {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// Whether it is in the cluster.
+    pub(super) exists: bool,
 }
 
 /// What one revision of a release declares.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Declaration {
-    pub(super) release: String,
     pub(super) namespace: String,
+    pub(super) name: String,
     pub(super) chart: String,
     pub(super) revision: u32,
     pub(super) phase: String,
@@ -39,29 +63,70 @@ pub(super) struct Declaration {
     pub(super) template: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) line: Option<u32>,
-    /// What is declared: an object, a field's value, or nothing.
-    pub(super) holds: &'static str,
+    /// What it has: the object, the field, or nothing.
+    pub(super) declares: Declares,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) declared: Option<Value>,
 }
 
-/// The webhook's answer to a hypothetical change.
+/// What a revision declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Declares {
+    Nothing,
+    Object,
+    Field,
+    ObjectWithoutField,
+    /// The record cannot be read.
+    Unknown,
+}
+
+impl Declares {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Object => "the object",
+            Self::Field => "the field",
+            Self::ObjectWithoutField => "the object without this field",
+            Self::Unknown => "unknown: the record cannot be read",
+        }
+    }
+}
+
+/// One declared field.
 #[derive(Debug, Serialize)]
-pub(super) struct Consequence {
-    pub(super) change: &'static str,
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplainedField {
+    pub(super) path: String,
+    pub(super) declared: Value,
+    pub(super) live: Value,
+    /// Whether they differ, as Kubernetes compares them.
+    pub(super) differs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) writer: Option<FieldWriter>,
+}
+
+/// What the webhook would answer to a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Answer {
+    pub(super) change: String,
     pub(super) verdict: &'static str,
     pub(super) reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exemption: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
 }
 
 // Writing to a string cannot fail.
 pub(super) fn table(explanation: &Explanation) -> String {
-    let Explanation {
+    let ExplainedObject {
         api_version,
         kind,
         namespace,
         name,
-        ..
-    } = explanation;
+        exists,
+    } = &explanation.object;
     let place = match namespace.as_str() {
         "" => String::new(),
         namespace => format!(" in namespace {namespace:?}"),
@@ -70,58 +135,145 @@ pub(super) fn table(explanation: &Explanation) -> String {
     let mut row = |label: &str, value: &str| {
         let _ = writeln!(text, "  {label:<12}{value}");
     };
-    if let Some(field) = &explanation.field {
-        row("field", field);
+    if let Some(path) = &explanation.path {
+        row("field", path);
     }
     if explanation.releases.is_empty() {
         row("declared", "by no release");
     }
     for declaration in &explanation.releases {
-        let Declaration {
-            release,
-            namespace,
-            chart,
-            revision,
-            phase,
-            ..
-        } = declaration;
-        let words = format!(
-            "{release:?} in namespace {namespace:?}, revision {revision} ({chart}, {phase})"
-        );
-        row("release", &words);
-        let template = declaration.template.as_deref().unwrap_or("the manifest");
-        if let Some(number) = declaration.line {
+        release(&mut row, declaration);
+    }
+    match (explanation.path.is_some(), exists) {
+        (_, false) => row("live", "missing: there is no such object"),
+        (true, true) => {
+            let live = explanation.live.as_ref();
+            row("live", &live.map_or("nothing".to_owned(), Value::to_string));
+            let writer = explanation.writer.as_ref();
             row(
-                "template",
-                &format!("{template}, line {number} of the manifest"),
+                "written by",
+                &writer.map_or(
+                    "nobody: it is not set, or a default".to_owned(),
+                    describe_writer,
+                ),
             );
         }
-        match &declaration.declared {
-            Some(value) => row("declared", &value.to_string()),
-            None => row("declared", declaration.holds),
-        }
+        (false, true) => {}
     }
-    if explanation.field.is_some() {
-        let live = explanation.live.as_ref();
-        row("live", &live.map_or("nothing".to_owned(), Value::to_string));
-        let writer = explanation.last_writer.as_ref();
-        row(
-            "written by",
-            &writer.map_or("no one (default value)".to_owned(), written_by),
-        );
-    }
-    for Consequence {
-        change,
-        verdict,
-        reason,
-    } in &explanation.if_changed
-    {
-        row("if", &format!("{change}: {verdict} ({reason})"));
-    }
+    fields(&mut text, &explanation.fields);
+    answers(&mut text, explanation);
     text
 }
 
-fn written_by(writer: &FieldWriter) -> String {
+fn release(row: &mut impl FnMut(&str, &str), declaration: &Declaration) {
+    let Declaration {
+        name,
+        namespace,
+        chart,
+        revision,
+        phase,
+        ..
+    } = declaration;
+    row(
+        "release",
+        &format!("{name:?} in namespace {namespace:?}, revision {revision} ({chart}, {phase})"),
+    );
+    let template = declaration.template.as_deref().unwrap_or("the manifest");
+    if let Some(number) = declaration.line {
+        row(
+            "template",
+            &format!("{template}, line {number} of the manifest"),
+        );
+    }
+    match &declaration.declared {
+        Some(value) => row("declared", &value.to_string()),
+        None => row("declared", declaration.declares.describe()),
+    }
+}
+
+/// Fields that differ come first.
+fn fields(text: &mut String, fields: &[ExplainedField]) {
+    if fields.is_empty() {
+        return;
+    }
+    let differing = fields.iter().filter(|field| field.differs).count();
+    let _ = writeln!(
+        text,
+        "\nDeclared fields: {}, of which {differing} differ from the live object",
+        fields.len()
+    );
+    let mut sorted: Vec<&ExplainedField> = fields.iter().collect();
+    sorted.sort_by_key(|field| !field.differs);
+    let show = |value: &Value| match value {
+        Value::Null => "nothing".to_owned(),
+        value => value.to_string(),
+    };
+    let rows: Vec<Vec<String>> = sorted
+        .iter()
+        .take(MAX_ROWS)
+        .map(|field| {
+            let live = if field.differs {
+                show(&field.live)
+            } else {
+                "same".to_owned()
+            };
+            vec![
+                field.path.clone(),
+                show(&field.declared),
+                live,
+                field
+                    .writer
+                    .as_ref()
+                    .map(describe_writer)
+                    .unwrap_or_default(),
+            ]
+        })
+        .collect();
+    text.push_str(&columns(
+        &["FIELD", "DECLARED", "LIVE", "WRITTEN BY"],
+        &rows,
+    ));
+    let hidden = fields.len().saturating_sub(MAX_ROWS);
+    if hidden > 0 {
+        let _ = writeln!(text, "({hidden} more: -o json lists all)");
+    }
+}
+
+fn answers(text: &mut String, explanation: &Explanation) {
+    if explanation.if_changed.is_empty() {
+        return;
+    }
+    let policy = &explanation.policy;
+    let _ = writeln!(
+        text,
+        "\nMode {} ({})",
+        policy.mode.as_str(),
+        policy.source.describe()
+    );
+    for note in &policy.notes {
+        let _ = writeln!(text, "  note: {note}");
+    }
+    for Answer {
+        change,
+        verdict,
+        reason,
+        exemption,
+        note,
+    } in &explanation.if_changed
+    {
+        let by = exemption.as_ref().map(|rule| format!(" by {rule}"));
+        let _ = writeln!(
+            text,
+            "  if {change}: {verdict} ({reason}{})",
+            by.unwrap_or_default()
+        );
+        if let Some(note) = note {
+            let _ = writeln!(text, "     {note}");
+        }
+    }
+}
+
+fn describe_writer(writer: &FieldWriter) -> String {
     let FieldWriter {
         manager,
         operation,

@@ -22,7 +22,12 @@ use kube::Api;
 
 use self::show::{ForecastFormat, ForecastReport, Source};
 use crate::{
-    cli::{output::print, process, target::TargetArgs},
+    cli::{
+        output::print,
+        policy::base::{BaseArgs, BasePolicy},
+        process,
+        target::TargetArgs,
+    },
     cluster::{
         ApiFailure,
         client::{self, KubeconfigSelection},
@@ -49,11 +54,14 @@ pub struct ForecastArgs {
     /// Only releases of this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Output format; yaml is a policy with these exemptions
+    /// RowKey -o yaml extends.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Output format; yaml is the policy in force with these exemptions
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ForecastFormat,
     /// Read audit lines instead, also among other log lines; - is standard input (repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE")]
     pub audit_log: Vec<PathBuf>,
     /// The guard's own namespace
     #[arg(
@@ -77,7 +85,18 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     } else {
         from_lines(&args.audit_log, from)?
     };
-    let report = ForecastReport::of(&source, from, args.namespace.as_deref());
+    let base = match (args.output, &args.base.into) {
+        (ForecastFormat::Yaml, Some(file)) => Some(BasePolicy::from_file(file)?),
+        (ForecastFormat::Yaml, None) if args.audit_log.is_empty() => {
+            let found = BasePolicy::find(&args.base, &args.target);
+            Some(process::runtime()?.block_on(found)?)
+        }
+        (ForecastFormat::Yaml, None) => Some(BasePolicy::unknown(
+            "audit lines do not have the policy in force",
+        )),
+        _ => None,
+    };
+    let report = ForecastReport::of(&source, from, args.namespace.as_deref(), base);
     for warning in report.warnings() {
         // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");

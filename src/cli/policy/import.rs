@@ -8,25 +8,33 @@
 //! Rules without an equivalent are left out and listed on standard error: a rule with a different meaning
 //! is worse than none.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+#![allow(
+    clippy::doc_markdown,
+    reason = "comments on arguments are what --help prints"
+)]
+
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use helm_guard_core::{
     api::{
-        self, GuardPolicySpec, ObjectScope, ReleaseRef,
+        GuardPolicySpec, ObjectScope, ReleaseRef,
         policy::ignore::{IgnoreRule, IgnoreTarget},
     },
     policy::Policy,
+    yaml::{self, Allowance},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::base::{BaseArgs, BasePolicy};
 use crate::cli::{
     documents::Source,
-    output::{self, print},
+    output::{print, print_note},
+    process,
+    suggest::nearest,
+    target::TargetArgs,
 };
 
 /// The imported rules.
@@ -36,34 +44,66 @@ struct Imported {
     warnings: Vec<String>,
 }
 
-/// Reads the file and prints the policy.
-pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
+/// Convert the rules of Flux HelmReleases and Argo CD Applications into a policy
+///
+/// The policy extends the one in force, so that applying it takes nothing away.
+#[derive(Debug, Parser)]
+pub struct ImportArgs {
+    /// HelmReleases, Applications, and the ConfigMap argocd-cm, YAML or JSON; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub files: Vec<PathBuf>,
+    /// What is extended.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Reads the files and prints the policy.
+pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let mut imported = Imported::default();
-    let mut found = 0;
-    for document in source.documents()? {
-        found += usize::from(imported.take(&document)?);
-    }
-    if found == 0 {
-        bail!(
-            "failed to find a HelmRelease or an Application in {}",
-            source.name()
-        );
+    for file in &args.files {
+        let source = Source::of(file);
+        let mut found = 0;
+        for document in source.documents()? {
+            found += usize::from(imported.take(&document)?);
+        }
+        if found == 0 {
+            bail!(
+                "{} has no HelmRelease, no Application and no ConfigMap argocd-cm",
+                source.name()
+            );
+        }
     }
     for warning in &imported.warnings {
-        // An error of stderr cannot be reported anywhere.
-        let _ = writeln!(io::stderr().lock(), "warning: {warning}");
+        print_note(&format!("warning: {warning}"));
     }
-    print(text(&imported.rules)?.as_bytes())?;
+    if imported.rules.is_empty() {
+        bail!(
+            "no rule to import: none of the documents has spec.driftDetection.ignore or spec.ignoreDifferences"
+        );
+    }
+    let base = process::runtime()?.block_on(BasePolicy::find(&args.base, &args.target))?;
+    print(text(&base, imported.rules)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(rules: &[IgnoreRule]) -> anyhow::Result<String> {
-    Ok(output::yaml(&json!({
-        "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
-        "kind": "GuardPolicy",
-        "metadata": {"name": api::POLICY_NAME},
-        "spec": {"ignore": serde_json::to_value(rules)?},
-    })))
+fn text(base: &BasePolicy, rules: Vec<IgnoreRule>) -> anyhow::Result<String> {
+    base.print_with(&[], |spec| {
+        let new: Vec<IgnoreRule> = rules
+            .into_iter()
+            .filter(|rule| !spec.ignore.contains(rule))
+            .collect();
+        spec.ignore.extend(new);
+    })
+}
+
+/// A key of argocd-cm with rules for a kind.
+const ARGO_CM_KEY: &str = "resource.customizations.ignoreDifferences.";
+
+fn is_argo_cm(document: &Value) -> bool {
+    document.pointer("/metadata/name").and_then(Value::as_str) == Some("argocd-cm")
 }
 
 #[derive(Deserialize)]
@@ -144,16 +184,67 @@ impl Imported {
         let group = text("apiVersion").split('/').next().unwrap_or_default();
         match (group, text("kind")) {
             ("helm.toolkit.fluxcd.io", "HelmRelease") => {
+                self.check_keys(document, "/spec", &["driftDetection"]);
+                self.check_keys(document, "/spec/driftDetection", &["mode", "ignore"]);
                 let release = serde_json::from_value(document.clone());
                 self.flux(release.context("failed to read a HelmRelease")?);
             }
             ("argoproj.io", "Application") => {
+                self.check_keys(document, "/spec", &["ignoreDifferences"]);
                 let application = serde_json::from_value(document.clone());
                 self.argo(application.context("failed to read an Application")?);
             }
+            ("v1", "ConfigMap") if is_argo_cm(document) => self.argo_cm(document)?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Warns of keys that look like misspelled ones: nobody else would.
+    fn check_keys(&mut self, document: &Value, at: &str, known: &[&str]) {
+        let fields = document.pointer(at).and_then(Value::as_object);
+        let unknown = fields
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+            .filter(|key| !known.contains(&key.as_str()));
+        for key in unknown {
+            if let Some(meant) = nearest(key, known.iter().copied()) {
+                let place = at.trim_start_matches('/').replace('/', ".");
+                self.warnings.push(format!(
+                    "{place}.{key} is not read; did you mean {place}.{meant}?"
+                ));
+            }
+        }
+    }
+
+    /// The system-wide rules of Argo CD, for every release.
+    fn argo_cm(&mut self, document: &Value) -> anyhow::Result<()> {
+        let data = document.get("data").and_then(Value::as_object);
+        for (key, value) in data.into_iter().flatten() {
+            let Some(subject) = key.strip_prefix(ARGO_CM_KEY) else {
+                continue;
+            };
+            let place = format!("argocd-cm: {key}");
+            let text = value.as_str().unwrap_or_default();
+            let rule = yaml::read(text, &Allowance::default())
+                .with_context(|| format!("failed to read {place}"))?;
+            let rule: ArgoRule =
+                serde_json::from_value(rule).with_context(|| format!("failed to read {place}"))?;
+            // `apps_Deployment`; `_Service` for the core group; `all`.
+            let (group, kind) = match subject {
+                "all" => ("*", "*"),
+                subject => subject.rsplit_once('_').unwrap_or(("", subject)),
+            };
+            self.argo_rule(
+                &place,
+                ArgoRule {
+                    group: group.to_owned(),
+                    kind: kind.to_owned(),
+                    ..rule
+                },
+            );
+        }
+        Ok(())
     }
 
     fn flux(&mut self, release: HelmRelease) {
@@ -200,28 +291,31 @@ impl Imported {
              whoever installs them"
         ));
         for (n, rule) in spec.ignore_differences.into_iter().enumerate() {
-            let place = format!("{about}: ignoreDifferences[{n}]");
-            let target = IgnoreTarget {
-                group: Some(expression(&rule.group)),
-                kind: Some(expression(&rule.kind)),
-                name: rule.name.as_deref().map(expression),
-                namespace: rule.namespace.as_deref().map(expression),
-                ..IgnoreTarget::default()
-            };
-            self.add(
-                &place,
-                IgnoreRule {
-                    json_pointers: rule.json_pointers,
-                    jq_path_expressions: rule.jq_path_expressions,
-                    managed_fields_managers: rule.managed_fields_managers,
-                    target: Some(target),
-                    ..IgnoreRule::default()
-                },
-            );
+            self.argo_rule(&format!("{about}: ignoreDifferences[{n}]"), rule);
         }
     }
 
-    /// Adds the parts of a rule that are supported here.
+    fn argo_rule(&mut self, place: &str, rule: ArgoRule) {
+        let target = IgnoreTarget {
+            group: Some(expression(&rule.group)),
+            kind: Some(expression(&rule.kind)),
+            name: rule.name.as_deref().map(expression),
+            namespace: rule.namespace.as_deref().map(expression),
+            ..IgnoreTarget::default()
+        };
+        self.add(
+            place,
+            IgnoreRule {
+                json_pointers: rule.json_pointers,
+                jq_path_expressions: rule.jq_path_expressions,
+                managed_fields_managers: rule.managed_fields_managers,
+                target: Some(target),
+                ..IgnoreRule::default()
+            },
+        );
+    }
+
+    /// Takes the parts of a rule that mean something here.
     fn add(&mut self, place: &str, mut rule: IgnoreRule) {
         let only = |part: IgnoreRule| {
             let spec = GuardPolicySpec {
@@ -290,6 +384,7 @@ fn expression(glob: &str) -> String {
 #[cfg(test)]
 mod tests {
     use helm_guard_core::policy::document;
+    use serde_json::json;
 
     use super::*;
 
@@ -321,7 +416,7 @@ mod tests {
             warnings.contains("ignore[1]: left out \"broken\""),
             "{warnings}"
         );
-        let policy = text(&imported.rules).unwrap();
+        let policy = text(&BasePolicy::unknown("no cluster was asked"), imported.rules).unwrap();
         Policy::compile(&document::parse(&policy).unwrap()).unwrap();
     }
 
@@ -353,7 +448,40 @@ mod tests {
     }
 
     #[test]
-    fn other_documents_have_no_rules() {
+    fn system_wide_rules_of_argo_cd_are_for_their_kind() {
+        let imported = imported(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"},
+            "data": {
+                "resource.customizations.ignoreDifferences.admissionregistration.k8s.io_MutatingWebhookConfiguration":
+                    "jqPathExpressions:\n- .webhooks[].clientConfig.caBundle\n",
+                "resource.customizations.ignoreDifferences.all": "managedFieldsManagers:\n- kube-controller-manager\n",
+                "url": "https://argocd.example.com",
+            },
+        }));
+        let kinds: Vec<_> = imported
+            .rules
+            .iter()
+            .map(|rule| rule.target.as_ref().unwrap().kind.as_deref().unwrap())
+            .collect();
+        assert_eq!(kinds, ["MutatingWebhookConfiguration", ".*"]);
+    }
+
+    #[test]
+    fn a_misspelled_key_is_named() {
+        let imported = imported(&json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"driftDetecton": {"ignore": [{"paths": ["/spec/replicas"]}]}},
+        }));
+        let warnings = imported.warnings.join("\n");
+        assert!(
+            warnings.contains("did you mean spec.driftDetection?"),
+            "{warnings}"
+        );
+    }
+
+    #[test]
+    fn another_document_has_no_rules() {
         assert!(
             !Imported::default()
                 .take(&json!({"kind": "ConfigMap"}))

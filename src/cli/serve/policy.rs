@@ -25,6 +25,7 @@ use helm_guard_core::{
         document::{self, MAX_BYTES},
         loosening,
         suspension::Suspension,
+        tightening,
     },
     text::cut,
 };
@@ -86,6 +87,8 @@ pub(super) struct PolicyKeeper {
     /// The registration, which the kill switch removes.
     registered: Arc<RegistrationState>,
     terms: PolicyTerms,
+    /// The policy of the flags.
+    flags: Arc<Policy>,
     /// The last valid policy, regardless of the kill switch.
     base: Arc<Policy>,
     /// The last seen kill switch of the object in the cluster.
@@ -103,6 +106,7 @@ impl PolicyKeeper {
     ) -> Self {
         standing.set(|state| state.is_required = terms.need == PolicyNeed::Required);
         Self {
+            flags: live.load_full(),
             base: live.load_full(),
             live,
             standing,
@@ -145,11 +149,22 @@ impl PolicyKeeper {
             mode,
             "the policy is in force"
         );
+        let overridden = match loaded.origin {
+            Origin::Object => tightening::between(self.flags.spec(), policy.spec()),
+            Origin::Flags | Origin::File => Vec::new(),
+        };
+        if !overridden.is_empty() {
+            tracing::warn!(
+                effect = overridden.join("; "),
+                "the GuardPolicy replaces the policy of the flags"
+            );
+        }
         let less_strict = (loaded.origin == Origin::Flags && !is_first && !looser.is_empty())
             .then(|| looser.join("; "));
         self.standing.set(|state| {
             state.loaded = loaded;
             state.less_strict = less_strict;
+            state.overridden = overridden;
             state.error = None;
             state.taken += 1;
         });

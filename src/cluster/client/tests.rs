@@ -24,7 +24,7 @@ async fn a_missing_kubeconfig_is_named() {
     let path = PathBuf::from("/nonexistent/kubeconfig");
     let target = KubeconfigSelection {
         kubeconfig: Some(path),
-        context: None,
+        ..KubeconfigSelection::default()
     };
     let error = connect(&target).await.err().unwrap();
     assert!(
@@ -45,6 +45,7 @@ async fn a_context_missing_in_the_kubeconfig_is_an_error() {
     let target = KubeconfigSelection {
         kubeconfig: Some(path),
         context: Some("prod".into()),
+        ..KubeconfigSelection::default()
     };
     let error = connect(&target).await.err().unwrap();
     assert!(error.to_string().contains("prod"), "{error}");
@@ -88,7 +89,7 @@ impl StallingServer {
         std::fs::write(&path, kubeconfig.to_string()).unwrap();
         let target = KubeconfigSelection {
             kubeconfig: Some(path),
-            context: None,
+            ..KubeconfigSelection::default()
         };
         (server, connect_twice(&target).await.unwrap())
     }

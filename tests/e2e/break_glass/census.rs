@@ -38,7 +38,7 @@ fn another_replica_counts_the_records_of_each_user() {
     let runtime = Runtime::new().unwrap();
     let client = runtime.block_on(connect(&KubeconfigSelection {
         kubeconfig: Some(people().guard.clone()),
-        context: None,
+        ..KubeconfigSelection::default()
     }));
     let client = client.unwrap();
     let keep = |changes: &Changes, spec: EmergencyChangeSpec| {

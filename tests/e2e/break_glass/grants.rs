@@ -79,7 +79,7 @@ fn a_grant_needs_approval_by_another_user() {
     night.raise("2Gi").warned(&["recorded as myapp-"]);
     break_glass_ok(&people().oscar, &["close", name]);
     night.raise("3Gi").denied(&["was revoked"]);
-    let list = break_glass_ok(&people().vera, &["list"]);
+    let list = break_glass_ok(&people().vera, &["list", "--all"]);
     let line = list.lines().find(|line| line.contains(name)).unwrap();
     assert!(line.contains("revoked"), "{list}");
     assert!(

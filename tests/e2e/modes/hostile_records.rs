@@ -63,7 +63,7 @@ async fn mallory(scene: &Scene, evil: &Namespace<'_>) -> Client {
     admin(evil.name(), &everything);
     let target = KubeconfigSelection {
         kubeconfig: Some(shared().user(MALLORY, &[]).unwrap()),
-        context: None,
+        ..KubeconfigSelection::default()
     };
     connect(&target).await.unwrap()
 }

@@ -141,7 +141,7 @@ fn empty_records() -> u32 {
 fn create_empty(scene: &Scene, count: u32) {
     let target = KubeconfigSelection {
         kubeconfig: Some(shared().admin().to_owned()),
-        context: None,
+        ..KubeconfigSelection::default()
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

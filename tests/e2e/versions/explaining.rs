@@ -77,8 +77,8 @@ fn checked(namespace: &str) -> (Option<i32>, String) {
         .args([shared().alice(), &file])
         .output()
         .unwrap();
-    let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let reason = reports[0]["reason"].as_str().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = report["reviews"][0]["reason"].as_str().unwrap();
     (output.status.code(), reason.to_owned())
 }
 
@@ -111,7 +111,7 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
         "declared    \"green\"",
         "live        \"green\"",
         "written by  \"helm\"",
-        "it gets another value: denied (fields-changed)",
+        "it is changed: denied (fields-changed)",
         "it is removed: denied (fields-changed)",
     ] {
         assert!(before.contains(words), "{words}\n{before}");
@@ -125,7 +125,7 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
     let drifted = json(namespace, &["configmap/settings", "data.colour"]);
     assert_eq!(drifted["releases"][0]["declared"], "green");
     assert_eq!(drifted["live"], "red");
-    assert_eq!(drifted["lastWriter"]["manager"], "kubectl-patch");
+    assert_eq!(drifted["writer"]["manager"], "kubectl-patch");
 
     let undeclared = json(namespace, &["ConfigMap/settings", ".data.mine"]);
     assert_eq!(undeclared["releases"][0]["declared"], Value::Null);
@@ -138,10 +138,22 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
 
     let object = json(namespace, &["configmaps/settings"]);
     assert_eq!(object["ifChanged"][0]["reason"], "object-deleted");
+    let differing = object["fields"].as_array().unwrap().iter();
+    let differing: Vec<_> = differing.filter(|field| field["differs"] == true).collect();
+    assert_eq!(differing.len(), 1, "{object}");
+    assert_eq!(differing[0]["path"], ".data.colour");
+    assert_eq!(differing[0]["writer"]["manager"], "kubectl-patch");
+    for form in ["/data/colour", "{.data.colour}", "data['colour']"] {
+        assert_eq!(
+            json(namespace, &["cm/settings", form])["live"],
+            "red",
+            "{form}"
+        );
+    }
 
     // In the version of the manifest, not in kubectl's preferred one.
     let scaler = json(namespace, &["hpa/web", ".spec.maxReplicas"]);
-    assert_eq!(scaler["apiVersion"], "autoscaling/v1");
+    assert_eq!(scaler["object"]["apiVersion"], "autoscaling/v1");
     assert_eq!(scaler["ifChanged"][0]["verdict"], "denied");
 
     let secret = table(namespace, &["secret/settings", ".data.password"]);
@@ -153,10 +165,16 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
     assert_eq!(verdict, (Some(2), "fields-changed".to_owned()));
 
     for (arguments, says) in [
-        (&["cm/nowhere"][..], "nowhere"),
-        (&["unheard/of"], "unheard"),
+        (&["cm/nowhere"][..], "no release declares it"),
+        (&["configmp/settings"], "did you mean \"configmap"),
         (&["settings"], "KIND/NAME"),
+        (&["cm/"], "KIND/NAME"),
         (&["cm/settings", ".data[x"], "bracket"),
+        (&["cm/settings", ".dato.colour"], "did you mean \"data\""),
+        (
+            &["hpa/web", "/spec/maxReplica"],
+            "did you mean \"maxReplicas\"",
+        ),
     ] {
         let output = explain(namespace, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What a policy needs to allow each row: a preset for exactly this identity, or else an exemption that is
+//! RowKey a policy needs to allow each row: a preset for exactly this identity, or else an exemption that is
 //! no wider than the observed changes.
 //!
 //! Invariant: an exemption is only proposed if a policy with it compiles and allows the row.
@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use helm_guard_core::{
     api::{
-        self, GroupKind, GuardPolicySpec, ObjectScope, ReleaseRef, Subjects,
-        policy::exemptions::{ExemptOperation, Exemption},
+        GroupKind, GuardPolicySpec, ObjectScope, ReleaseRef, Subjects,
+        policy::exemptions::{ExemptOperation, Exemption, PresetUse},
     },
     compare::path::{FieldPath, Step},
     helm::ReleaseName,
@@ -18,7 +18,6 @@ use helm_guard_core::{
     },
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::record::forecast::{ForecastAct, RowKey};
 
@@ -40,7 +39,7 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 const AUTOSCALER: &str =
     "allowed unless spec.presets.undeclaredAutoscalers is Deny: declare the autoscaler in a chart";
 
-/// What one row needs.
+/// RowKey one row needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Needs {
@@ -52,7 +51,7 @@ pub(super) enum Needs {
     Nothing(String),
 }
 
-/// What all rows need.
+/// RowKey all rows need.
 #[derive(Debug, Default)]
 pub(super) struct Remedies {
     pub(super) presets: BTreeSet<&'static str>,
@@ -68,8 +67,8 @@ type FieldPart<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 type Allowed<'a> = (BTreeSet<&'a str>, bool, bool);
 
 impl Remedies {
-    /// For rows, sorted by importance.
-    pub(super) fn of(rows: &[&RowKey]) -> Self {
+    /// For rows, the most important first. `taken` are names of exemptions that there are already.
+    pub(super) fn of(rows: &[&RowKey], taken: BTreeSet<String>) -> Self {
         let mut remedies = Self::default();
         let mut parts: BTreeMap<FieldPart<'_>, Allowed<'_>> = BTreeMap::new();
         for what in rows {
@@ -100,7 +99,7 @@ impl Remedies {
             }
             remedies.needs.push(need);
         }
-        remedies.exemptions = exemptions(parts);
+        remedies.exemptions = exemptions(parts, taken);
         for (what, need) in rows.iter().zip(&mut remedies.needs) {
             if let Needs::Exemption(name) = need {
                 let covering = remedies.exemptions.iter().find(|one| holds(one, what));
@@ -117,33 +116,30 @@ impl Remedies {
         remedies
     }
 
-    /// A policy with exactly these presets and exemptions.
-    pub(super) fn policy(&self) -> serde_json::Result<Value> {
-        let presets: Vec<Value> = self
+    /// Adds all of it to a policy.
+    pub(super) fn extend(&self, spec: &mut GuardPolicySpec) {
+        let enabled: BTreeSet<String> = spec
             .presets
+            .enable
             .iter()
-            .map(|name| json!({ "name": name }))
+            .map(|preset| preset.name.clone())
             .collect();
-        let mut spec = Map::new();
-        if !self.exemptions.is_empty() {
-            let exemptions = serde_json::to_value(&self.exemptions)?;
-            spec.insert("exemptions".to_owned(), exemptions);
-        }
-        if !presets.is_empty() {
-            spec.insert("presets".to_owned(), json!({ "enable": presets }));
-        }
-        Ok(json!({
-            "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
-            "kind": "GuardPolicy",
-            "metadata": {"name": api::POLICY_NAME},
-            "spec": spec,
-        }))
+        let new = self.presets.iter().filter(|name| !enabled.contains(**name));
+        spec.presets.enable.extend(new.map(|name| PresetUse {
+            name: (*name).to_owned(),
+            subjects: None,
+            kinds: Vec::new(),
+        }));
+        spec.exemptions.extend(self.exemptions.iter().cloned());
     }
 }
 
-/// Merges parts that allow the same identity the same in several releases. The merged exemption allows no
-/// more than its parts.
-fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
+/// The same allowed to the same identity in several releases is one exemption: what it lets pass is no
+/// more than the sum of its parts.
+fn exemptions(
+    parts: BTreeMap<FieldPart<'_>, Allowed<'_>>,
+    taken: BTreeSet<String>,
+) -> Vec<Exemption> {
     type Alike<'a> = (&'a str, &'a str, &'a str, Allowed<'a>);
     let mut alike: BTreeMap<Alike<'_>, Vec<ReleaseRef>> = BTreeMap::new();
     for ((user, group, kind, namespace, release), (paths, scale, delete)) in parts {
@@ -162,10 +158,9 @@ fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
             });
         }
     }
-    let mut names: BTreeSet<String> = presets::ALL
-        .iter()
-        .map(|preset| preset.name.to_owned())
-        .collect();
+    let room = MOST_EXEMPTIONS.saturating_sub(taken.len());
+    let presets = presets::ALL.iter().map(|preset| preset.name.to_owned());
+    let mut names: BTreeSet<String> = presets.chain(taken).collect();
     let mut exemptions = Vec::new();
     for ((user, group, kind, (paths, scale, delete)), releases) in alike {
         for releases in releases.chunks(MOST_RELEASES) {
@@ -192,7 +187,7 @@ fn exemptions(parts: BTreeMap<FieldPart<'_>, Allowed<'_>>) -> Vec<Exemption> {
             });
         }
     }
-    exemptions.truncate(MOST_EXEMPTIONS);
+    exemptions.truncate(room);
     exemptions
 }
 
@@ -251,7 +246,7 @@ fn holds(exemption: &Exemption, what: &RowKey) -> bool {
         }
 }
 
-/// What a row needs, verified by compiling it. The exemption has no name yet.
+/// RowKey a row needs, verified by compiling it. The exemption has no name yet.
 fn need(what: &RowKey) -> Needs {
     let path = match what.act {
         ForecastAct::Change => match path(&what.field) {
@@ -313,7 +308,7 @@ fn need(what: &RowKey) -> Needs {
         ),
     )]);
     let spec = GuardPolicySpec {
-        exemptions: exemptions(alone),
+        exemptions: exemptions(alone, BTreeSet::new()),
         ..GuardPolicySpec::default()
     };
     let compiled = match Policy::compile(&spec) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::needs::{Needs, Remedies};
 use crate::{
-    cli::output::{self, columns},
+    cli::{output::columns, policy::base::BasePolicy},
     record::forecast::{Forecast, ForecastAct, RowKey, RowStats, ViolationCounts, total},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct ForecastReport<'a> {
     since: Option<Timestamp>,
     rows: Vec<Row<'a>>,
     remedies: Remedies,
+    /// RowKey the printed policy extends.
+    base: Option<BasePolicy>,
     summary: Summary,
     unreadable: u64,
 }
@@ -92,7 +94,12 @@ struct DocumentRow<'a> {
 }
 
 impl<'a> ForecastReport<'a> {
-    pub(super) fn of(source: &'a Source, from: Date, namespace: Option<&str>) -> Self {
+    pub(super) fn of(
+        source: &'a Source,
+        from: Date,
+        namespace: Option<&str>,
+        base: Option<BasePolicy>,
+    ) -> Self {
         let mut rows: Vec<Row<'a>> = source
             .counted
             .rows
@@ -109,6 +116,8 @@ impl<'a> ForecastReport<'a> {
             let by_count = b.count.fields.cmp(&a.count.fields);
             by_count.then_with(|| a.what.cmp(b.what))
         });
+        let taken = base.iter().flat_map(BasePolicy::exemption_names);
+        let taken = taken.map(str::to_owned).collect();
         let row_keys: Vec<&RowKey> = rows.iter().map(|row| row.what).collect();
         let unlisted = total(&source.counted.others, from).requests;
         let refused = || {
@@ -124,7 +133,8 @@ impl<'a> ForecastReport<'a> {
         Self {
             from,
             since: source.since,
-            remedies: Remedies::of(&row_keys),
+            remedies: Remedies::of(&row_keys, taken),
+            base,
             summary: Summary {
                 requests: listed + unlisted,
                 unlisted,
@@ -160,8 +170,14 @@ impl<'a> ForecastReport<'a> {
             ForecastFormat::Wide => format!("{}\n{summary}\n", self.wide()),
             ForecastFormat::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
             ForecastFormat::Yaml => {
-                let policy = output::yaml(&self.remedies.policy()?);
-                format!("# {summary}\n# A policy that would allow it:\n{policy}")
+                let unknown = || BasePolicy::unknown("the policy in force was not read");
+                let base = self.base.clone().unwrap_or_else(unknown);
+                let comments = [
+                    summary,
+                    "The policy in force, with what mode Deny would need to allow these requests."
+                        .to_owned(),
+                ];
+                base.print_with(&comments, |spec| self.remedies.extend(spec))?
             }
         })
     }

@@ -68,7 +68,7 @@ fn from() -> Date {
 #[test]
 fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
     let source = some();
-    let report = ForecastReport::of(&source, from(), None);
+    let report = ForecastReport::of(&source, from(), None, None);
     let text = report.text(ForecastFormat::Table).unwrap();
     let lines: Vec<String> = text
         .lines()
@@ -100,7 +100,7 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
 #[test]
 fn the_policy_is_valid_and_no_wider_than_what_was_seen() {
     let source = some();
-    let text = ForecastReport::of(&source, from(), None)
+    let text = ForecastReport::of(&source, from(), None, None)
         .text(ForecastFormat::Yaml)
         .unwrap();
     let spec = document::parse(&text).unwrap();
@@ -129,7 +129,7 @@ fn the_policy_is_valid_and_no_wider_than_what_was_seen() {
 #[test]
 fn json_has_all_that_is_known() {
     let source = some();
-    let text = ForecastReport::of(&source, from(), None)
+    let text = ForecastReport::of(&source, from(), None, None)
         .text(ForecastFormat::Json)
         .unwrap();
     let value: Value = serde_json::from_str(&text).unwrap();
@@ -145,13 +145,13 @@ fn json_has_all_that_is_known() {
 #[test]
 fn a_namespace_and_a_day_narrow_it() {
     let source = some();
-    let elsewhere = ForecastReport::of(&source, from(), Some("other"));
+    let elsewhere = ForecastReport::of(&source, from(), Some("other"), None);
     let text = elsewhere.text(ForecastFormat::Table).unwrap();
     assert!(
         text.starts_with("Since 2026-11-15, Deny would have denied nothing"),
         "{text}"
     );
-    let later = ForecastReport::of(&source, "2026-11-22".parse().unwrap(), None);
+    let later = ForecastReport::of(&source, "2026-11-22".parse().unwrap(), None, None);
     let text = later.text(ForecastFormat::Wide).unwrap();
     assert_eq!(text, "Since 2026-11-22, Deny would have denied nothing.\n");
 }
@@ -170,7 +170,7 @@ fn what_no_exemption_can_say_is_said_to_be_so(
     #[case] why: &str,
 ) {
     let source = source(vec![what(user, "Deployment", ForecastAct::Change, field)]);
-    let report = ForecastReport::of(&source, from(), None);
+    let report = ForecastReport::of(&source, from(), None, None);
     let table = report.text(ForecastFormat::Table).unwrap();
     assert!(table.contains(why), "{table}");
     let policy = document::parse(&report.text(ForecastFormat::Yaml).unwrap()).unwrap();
@@ -197,7 +197,7 @@ fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
         ));
     }
     let source = source(row_keys);
-    let report = ForecastReport::of(&source, from(), None);
+    let report = ForecastReport::of(&source, from(), None, None);
     let spec = document::parse(&report.text(ForecastFormat::Yaml).unwrap()).unwrap();
     Policy::compile(&spec).unwrap();
     assert_eq!(spec.exemptions.len(), 256);
@@ -214,7 +214,7 @@ fn names_from_clients_do_not_steer_the_terminal() {
         ForecastAct::Delete,
         "",
     )]);
-    let report = ForecastReport::of(&source, from(), None);
+    let report = ForecastReport::of(&source, from(), None, None);
     assert!(
         !report
             .text(ForecastFormat::Wide)

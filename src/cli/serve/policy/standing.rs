@@ -65,6 +65,8 @@ pub(in crate::cli::serve) struct PolicyState {
     pub(in crate::cli::serve) is_missing: bool,
     /// Where the flags are less strict than the previous object.
     pub(in crate::cli::serve) less_strict: Option<String>,
+    /// What the flags allow and the policy of the object does not.
+    pub(in crate::cli::serve) overridden: Vec<String>,
     /// Why nothing is evaluated.
     pub(in crate::cli::serve) suspension: Option<Suspension>,
     /// The error of the policy that was read last.
@@ -107,6 +109,10 @@ impl PolicyStatus {
             (Origin::Flags, None) => {
                 Health::Noted("there is no GuardPolicy, the flags are in force".to_owned())
             }
+            (Origin::Object, _) if !state.overridden.is_empty() => Health::Noted(format!(
+                "the GuardPolicy replaces the flags: {}",
+                state.overridden.join("; ")
+            )),
             (Origin::File | Origin::Object, _) => Health::Ok,
         }
     }

@@ -210,7 +210,7 @@ async fn a_policy_whose_status_cannot_be_written_is_in_force_and_followed() {
     let following = tokio::spawn(keeper.follow_object(client));
     turns(|| scene.mode() == Mode::Deny).await;
     turns(|| refused.load(Ordering::SeqCst) > 0).await;
-    assert!(matches!(scene.standing.health(), admin::Health::Ok));
+    assert!(matches!(scene.standing.health(), admin::Health::Noted(_)));
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
     following.abort();
@@ -255,7 +255,10 @@ async fn a_guard_that_requires_a_policy_waits_for_one_and_keeps_it() {
     turns(|| matches!(scene.standing.health(), admin::Health::Missing(what) if what.contains("--require-policy"))).await;
     *there.lock() = Some(object("a", &json!({"mode": "Deny"})));
     turns(|| scene.mode() == Mode::Deny).await;
-    assert_eq!(scene.standing.health(), admin::Health::Ok);
+    // The flags deny nothing, which is told to whoever looks.
+    assert!(
+        matches!(scene.standing.health(), admin::Health::Noted(what) if what.contains("mode Audit becomes Deny"))
+    );
     *there.lock() = None;
     turns(|| scene.standing.get().is_missing).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;

@@ -1,11 +1,14 @@
 //! Resolves `KIND/NAME` as kubectl does, and reads the object.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use http::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Client;
 use serde_json::Value;
 
+use super::suggest::did_you_mean;
 use crate::cluster::ApiFailure;
 
 /// One resource of the API server.
@@ -15,6 +18,8 @@ pub(super) struct KnownResource {
     pub(super) kind: String,
     plural: String,
     is_namespaced: bool,
+    /// Whether it has the subresource `scale`.
+    pub(super) is_scalable: bool,
     /// The version that the API server prefers.
     pub(super) version: String,
 }
@@ -49,6 +54,12 @@ impl<'a> Given<'a> {
     }
 }
 
+/// What a kind may be called, for suggestions.
+fn names(resources: &[APIResource]) -> impl Iterator<Item = String> {
+    let of_objects = resources.iter().filter(|one| !one.name.contains('/'));
+    of_objects.flat_map(|one| [one.name.clone(), one.singular_name.clone()])
+}
+
 /// `v1`, `v2beta1`
 fn is_version(text: &str) -> bool {
     let mut bytes = text.bytes();
@@ -61,12 +72,14 @@ impl KnownResource {
         let given = Given::of(kind);
         let failed = || format!("failed to find the kind {kind:?}");
         let mut failures = 0;
+        let mut known = BTreeSet::new();
         if given.group.is_none_or(str::is_empty) {
             let list = client.list_core_api_resources("v1").await;
             let list = list.map_err(ApiFailure::from).with_context(failed)?;
             if let Some(found) = list.resources.iter().find(|resource| given.means(resource)) {
-                return Ok(Self::of("", "v1", found));
+                return Ok(Self::of("", "v1", found, &list.resources));
             }
+            known.extend(names(&list.resources));
         }
         let groups = client.list_api_groups().await;
         let groups = groups.map_err(ApiFailure::from).with_context(failed)?;
@@ -87,8 +100,10 @@ impl KnownResource {
                     Ok(list) => {
                         let mut resources = list.resources.iter();
                         if let Some(found) = resources.find(|resource| given.means(resource)) {
-                            return Ok(Self::of(&group.name, &version.version, found));
+                            let version = &version.version;
+                            return Ok(Self::of(&group.name, version, found, &list.resources));
                         }
+                        known.extend(names(&list.resources));
                     }
                     // Most kinds do not depend on an aggregated API server that is down.
                     Err(_) => failures += 1,
@@ -98,11 +113,14 @@ impl KnownResource {
         if failures > 0 {
             bail!("{}: {failures} API groups do not answer", failed());
         }
-        bail!("{}: the API server does not have it", failed())
+        let hint = did_you_mean(given.word, known.iter().map(String::as_str));
+        bail!("{}: the API server does not serve it{hint}", failed())
     }
 
-    fn of(group: &str, version: &str, found: &APIResource) -> Self {
+    fn of(group: &str, version: &str, found: &APIResource, all: &[APIResource]) -> Self {
+        let scale = format!("{}/scale", found.name);
         Self {
+            is_scalable: all.iter().any(|resource| resource.name == scale),
             group: group.to_owned(),
             kind: found.kind.clone(),
             plural: found.name.clone(),
@@ -116,18 +134,38 @@ impl KnownResource {
         if self.is_namespaced { given } else { "" }
     }
 
+    /// A kind without an API server. Its plural is only used where no call is made.
+    pub(super) fn named(group: &str, version: &str, kind: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            plural: format!("{}s", kind.to_ascii_lowercase()),
+            is_namespaced: true,
+            is_scalable: false,
+            version: version.to_owned(),
+        }
+    }
+
+    /// Group and preferred version, as in a manifest.
+    pub(super) fn api_version(&self) -> String {
+        match self.group.as_str() {
+            "" => self.version.clone(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
     pub(super) fn plural(&self) -> &str {
         &self.plural
     }
 
-    /// The live object in this version.
+    /// The live object in this version; none if there is no such object.
     pub(super) async fn get(
         &self,
         client: &Client,
         version: &str,
         namespace: &str,
         name: &str,
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<Option<Value>> {
         let root = match self.group.as_str() {
             "" => format!("/api/{version}"),
             group => format!("/apis/{group}/{version}"),
@@ -139,12 +177,22 @@ impl KnownResource {
         let path = format!("{root}{scope}/{}/{name}", self.plural);
         let failed = || format!("failed to get {} {name:?}", self.kind);
         let request = Request::get(path).body(Vec::new()).with_context(failed)?;
-        let text = client.request_text(request).await;
-        let text = text.map_err(ApiFailure::from).with_context(failed)?;
+        let text = match client.request_text(request).await.map_err(ApiFailure::from) {
+            Err(failure) if failure.is_not_found() => return Ok(None),
+            text => text.with_context(failed)?,
+        };
         serde_json::from_str(&text)
-            // The error of the library quotes the content.
+            .map(Some)
+            // The library's words quote what they could not read.
             .map_err(|_quotes| anyhow::anyhow!("{}: the answer is not JSON", failed()))
     }
+}
+
+/// The API version of an object, without its group.
+pub(super) fn version_of(object: &Value) -> &str {
+    let api_version = object.get("apiVersion").and_then(Value::as_str);
+    let api_version = api_version.unwrap_or_default();
+    api_version.rsplit('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Release records and CRDs from files, for reviews without a cluster.
 
-use anyhow::Context;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
 use helm_guard_core::{
     compare::schema::crd::CrdShape,
     helm::{ReleaseName, record::RecordLimits},
 };
 use serde_json::Value;
 
+use super::{documents::Source, output::print_note};
 use crate::{
     releases::files::{Added, Files},
     review::recorded::RecordedSources,
@@ -16,8 +19,8 @@ use crate::{
 pub(super) struct CollectedFiles {
     files: Files,
     crds: Vec<CrdShape>,
-    /// Parts of the files that could not be read.
-    pub(super) warnings: Vec<String>,
+    /// What could not be read of them, though the rest could.
+    warnings: Vec<String>,
 }
 
 impl Default for CollectedFiles {
@@ -47,6 +50,20 @@ impl CollectedFiles {
         Ok(found)
     }
 
+    /// Adds the records in these files.
+    ///
+    /// # Errors
+    /// When one cannot be read or has no record.
+    pub(super) fn add_record_files(&mut self, files: &[PathBuf]) -> anyhow::Result<()> {
+        for path in files {
+            let source = Source::of(path);
+            if self.add_records(&source.documents()?)? == 0 {
+                bail!("{} has no release record", source.name());
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn add_manifest(&mut self, release: ReleaseName, text: &str) {
         for problem in self.files.add_manifest(release, text) {
             let (line, error) = (problem.line, problem.error);
@@ -64,7 +81,11 @@ impl CollectedFiles {
         Ok(())
     }
 
+    /// Reports what could not be read.
     pub(super) fn sources(self) -> RecordedSources {
+        for warning in &self.warnings {
+            print_note(&format!("warning: {warning}"));
+        }
         RecordedSources::new(self.files.directory(), self.crds)
     }
 }

@@ -1,0 +1,36 @@
+//! `helm-guard version`.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::output::{self, Format, print};
+
+/// What was built, and from what.
+#[derive(Debug, Serialize)]
+struct Build {
+    version: &'static str,
+    /// The commit; `unknown` for a build that is not a release build from a clone.
+    commit: &'static str,
+    /// When the commit was made, RFC 3339.
+    date: &'static str,
+}
+
+const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: env!("HELM_GUARD_COMMIT"),
+    date: env!("HELM_GUARD_COMMIT_DATE"),
+};
+
+/// Prints it.
+pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
+    let Build {
+        version,
+        commit,
+        date,
+    } = BUILD;
+    let text = output::encode(format, &BUILD)?
+        .unwrap_or_else(|| format!("helm-guard {version} (commit {commit}, {date})\n"));
+    print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
