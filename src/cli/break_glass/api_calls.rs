@@ -1,9 +1,16 @@
 //! Error context of API calls, and the current user.
 
 use anyhow::Context;
+use helm_guard_core::api::policy::breakglass::BreakGlass;
 use kube::Client;
 
-use crate::cluster::ApiFailure;
+use crate::{
+    cli::{
+        in_force::{InForce, PolicyArgs},
+        output::print_note,
+    },
+    cluster::ApiFailure,
+};
 
 /// Adds context to a failed call, without the content of objects.
 pub(super) trait CallResult<T> {
@@ -14,6 +21,21 @@ impl<T> CallResult<T> for kube::Result<T> {
     fn failed_to(self, what: &str) -> anyhow::Result<T> {
         self.map_err(ApiFailure::from)
             .with_context(|| format!("failed to {what}"))
+    }
+}
+
+/// The break-glass rules in force. An emergency must not fail because they cannot be read: then the defaults apply,
+/// and a note says so.
+pub(super) async fn rules(client: &Client) -> BreakGlass {
+    match InForce::read(client, &PolicyArgs::default()).await {
+        Ok(found) => found.policy.spec().break_glass.clone(),
+        Err(error) => {
+            print_note(&format!(
+                "warning: the policy in force is unknown ({error:#}): name the account with --service-account; \
+                 approvals may be needed"
+            ));
+            BreakGlass::default()
+        }
     }
 }
 

@@ -14,13 +14,10 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    api_calls::{CallResult, myself},
+    api_calls::{CallResult, myself, rules},
     token,
 };
-use crate::cli::{
-    in_force::{InForce, PolicyArgs},
-    output::{self, Format, columns, print, print_note},
-};
+use crate::cli::output::{self, Format, columns, print, print_note};
 
 /// The most characters of a reason in a table.
 const REASON_CHARS: usize = 40;
@@ -37,7 +34,7 @@ pub(super) async fn get(client: &Client, name: &str) -> anyhow::Result<BreakGlas
 pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::Result<()> {
     let grants = api(client).list(&ListParams::default()).await;
     let mut grants = grants.failed_to("list the grants")?.items;
-    let needed = approvals_needed(client).await?;
+    let needed = rules(client).await.approvals;
     let now = Timestamp::now();
     if !all {
         grants.retain(|grant| !GrantState::of(grant, needed, now).is_over());
@@ -51,12 +48,6 @@ pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::
         None => table(&grants, needed, now),
     };
     print(text.as_bytes())
-}
-
-/// How many approvals the policy in force asks for.
-async fn approvals_needed(client: &Client) -> anyhow::Result<u32> {
-    let policy = InForce::read(client, &PolicyArgs::default()).await?;
-    Ok(policy.policy.spec().break_glass.approvals)
 }
 
 /// Whether a grant may be used.
@@ -150,7 +141,7 @@ pub(super) async fn show(client: &Client, name: &str, format: Format) -> anyhow:
     let grant = get(client, name).await?;
     let text = match output::encode(format, &grant)? {
         Some(text) => text,
-        None => table(&[grant], approvals_needed(client).await?, Timestamp::now()),
+        None => table(&[grant], rules(client).await.approvals, Timestamp::now()),
     };
     print(text.as_bytes())
 }
@@ -212,7 +203,7 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
         at: Time(Timestamp::now()),
     };
     let mut grant = get(client, name).await?;
-    let needed = approvals_needed(client).await?;
+    let needed = rules(client).await.approvals;
     print_note(&format!(
         "grant {name}, requested by {}\n  reason:   {}\n  ticket:   {}\n  identity: {}\n  scope:    {}\n  expires:  {}",
         grant.spec.requested_by,

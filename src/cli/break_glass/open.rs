@@ -17,15 +17,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, api::PostParams};
 
 use super::{
-    api_calls::{CallResult, myself},
+    api_calls::{CallResult, myself, rules},
     grants, kubeconfig, rights,
     token::{self, TokenArgs},
 };
 use crate::{
-    cli::{
-        in_force::{InForce, PolicyArgs},
-        output::{print, print_note},
-    },
+    cli::output::{print, print_note},
     cluster::client::KubeconfigSelection,
 };
 
@@ -75,9 +72,8 @@ pub(super) async fn open(
 ) -> anyhow::Result<()> {
     let scope = scope(args)?;
     kubeconfig::check_output(&args.token)?;
-    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
-    let policy = &in_force.policy.spec().break_glass;
-    let account = account(policy, &args.token)?;
+    let policy = rules(client).await;
+    let account = account(&policy, &args.token)?;
     rights::check_scope(client, &scope).await?;
     rights::check_open(client, &account, &args.token).await?;
     let spec = BreakGlassGrantSpec {
@@ -122,12 +118,12 @@ pub(super) async fn extend(
         revoked: false,
         ..old.spec
     };
-    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
+    let needed = rules(client).await.approvals;
     if !account.is_empty() {
         rights::check_open(client, &account, token).await?;
     }
     let grant = make(client, spec).await?;
-    wait(client, &grant, in_force.policy.spec().break_glass.approvals).await?;
+    wait(client, &grant, needed).await?;
     deliver(client, target, (&grant, &account), token).await?;
     grants::close(client, name).await
 }
@@ -141,8 +137,7 @@ pub(super) async fn token(
 ) -> anyhow::Result<()> {
     kubeconfig::check_output(args)?;
     let grant = grants::get(client, name).await?;
-    let in_force = InForce::read(client, &PolicyArgs::default()).await?;
-    let needed = in_force.policy.spec().break_glass.approvals;
+    let needed = rules(client).await.approvals;
     grants::check_usable(&grant, needed)?;
     let [account] = grant.spec.subjects.service_accounts.as_slice() else {
         bail!("the grant {name} is not for one service account, so there is no token to get");
