@@ -75,7 +75,7 @@ fn a_change_that_cannot_be_looked_at_becomes_overdue_and_says_so() {
     let message = overdue["status"]["message"].as_str().unwrap();
     assert!(message.contains("the object cannot be read: "), "{message}");
     night.guard.await_log("why", |line| {
-        line["message"] == "failed to look at what an emergency changed"
+        line["message"] == "failed to read the object of an emergency change"
     });
     // With the right, it is looked at again.
     let line = format!("create clusterrole {ns}-widgets --verb=get --resource=widgets.{group}");
