@@ -5,6 +5,7 @@
 
 mod definitions;
 mod deployers;
+mod explained;
 mod forecast;
 mod in_force;
 mod loosened;
