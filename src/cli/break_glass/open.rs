@@ -89,10 +89,11 @@ pub(super) async fn open(
         revoked: false,
     };
     let grant = make(client, spec).await?;
-    if policy.approvals > 0 && args.no_wait {
-        return say_pending(&grant, policy.approvals);
+    if args.no_wait {
+        announce_pending(&grant, policy.approvals);
+    } else {
+        wait(client, &grant, policy.approvals).await?;
     }
-    wait(client, &grant, policy.approvals).await?;
     deliver(client, target, (&grant, &account), &args.token).await
 }
 
@@ -146,14 +147,16 @@ pub(super) async fn token(
     deliver(client, target, (&grant, account), args).await
 }
 
-fn say_pending(grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
+/// Says what a grant still needs; nothing if that is nothing.
+fn announce_pending(grant: &BreakGlassGrant, needed: u32) {
+    if needed == 0 {
+        return;
+    }
     let name = name(grant);
     print_note(&format!(
-        "it needs {needed} approval{}; whoever may approve runs: helm-guard break-glass approve {name}\nthen get \
-         its token: helm-guard break-glass token {name}",
+        "it needs {needed} approval{}; approvers run: helm-guard break-glass approve {name}",
         plural(usize::try_from(needed).unwrap_or(usize::MAX))
     ));
-    print(format!("{name}\n").as_bytes())
 }
 
 async fn make(client: &Client, spec: BreakGlassGrantSpec) -> anyhow::Result<BreakGlassGrant> {
@@ -176,11 +179,10 @@ async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::
     if needed == 0 {
         return Ok(());
     }
+    announce_pending(grant, needed);
     let name = name(grant);
     print_note(&format!(
-        "it needs {needed} approval{}; whoever may approve runs: helm-guard break-glass approve {name}\nafter Ctrl-C: \
-         helm-guard break-glass token {name}",
-        plural(usize::try_from(needed).unwrap_or(usize::MAX))
+        "after Ctrl-C, get its token with: helm-guard break-glass token {name}"
     ));
     loop {
         let now = grants::get(client, &name).await?;

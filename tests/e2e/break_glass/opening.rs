@@ -157,8 +157,8 @@ fn a_grant_covers_the_releases_and_kinds_that_open_names() {
         (&["--release", &other], false),
         (&["--release", &this, "--kind", "Deployment.apps"], true),
         (&["--release", &this, "--kind", "Service"], false),
-        (&["-n", "elsewhere", "-n", night.ns()], true),
-        (&["-n", "elsewhere"], false),
+        (&["-n", "default", "-n", night.ns()], true),
+        (&["-n", "default"], false),
         (&["-A"], true),
         (&["-A", "--kind", "Service"], false),
     ];
