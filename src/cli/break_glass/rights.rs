@@ -1,5 +1,5 @@
 //! What `open` checks before it makes anything: the rights of its user, and that the grant is for something that
-//! exists. A grant without a token would stay active, and help nobody.
+//! exists. A grant without a token would stay active without being of use.
 
 use anyhow::bail;
 use helm_guard_core::api::ObjectScope;

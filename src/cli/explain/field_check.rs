@@ -1,6 +1,6 @@
 //! Whether a kind has a field at all, by the API server's `OpenAPI` document of its group.
 //!
-//! A misspelled path is declared by nobody, so without this check anything could be said of it.
+//! No release declares a misspelled path, so without this check explain would call a change of it allowed.
 
 use helm_guard_core::compare::path::{FieldPath, Step};
 use http::Request;

@@ -130,7 +130,7 @@ pub(super) async fn in_cluster(
     Ok(explanation)
 }
 
-/// A path that nobody declares, that is not set, and that the kind does not have, is a mistake.
+/// A path that no release declares, that is not set, and that the kind does not have, is a mistake.
 async fn reject_unknown(
     client: &Client,
     resource: &KnownResource,

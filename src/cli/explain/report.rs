@@ -153,7 +153,7 @@ pub(super) fn table(explanation: &Explanation) -> String {
             row(
                 "written by",
                 &writer.map_or(
-                    "nobody: it is not set, or a default".to_owned(),
+                    "no field manager: it is not set, or a default".to_owned(),
                     describe_writer,
                 ),
             );

@@ -158,7 +158,7 @@ fn exemptions(
             });
         }
     }
-    let room = MOST_EXEMPTIONS.saturating_sub(taken.len());
+    let free = MOST_EXEMPTIONS.saturating_sub(taken.len());
     let presets = presets::ALL.iter().map(|preset| preset.name.to_owned());
     let mut names: BTreeSet<String> = presets.chain(taken).collect();
     let mut exemptions = Vec::new();
@@ -187,7 +187,7 @@ fn exemptions(
             });
         }
     }
-    exemptions.truncate(room);
+    exemptions.truncate(free);
     exemptions
 }
 
