@@ -70,7 +70,10 @@ fn a_release_that_exceeds_the_index_is_evaluated_by_its_records() {
     assert!(figure(&metrics, "helm_guard_index_bytes") < 16 << 20);
     let ready = guard.admin_get("/readyz");
     assert_eq!(ready.status, 200, "{ready:?}");
-    assert!(ready.body.contains("beyond the index memory limit"), "{ready:?}");
+    assert!(
+        ready.body.contains("beyond the index memory limit"),
+        "{ready:?}"
+    );
 
     let red = json!({"data": {"colour": "red"}});
     for number in 0..LARGE {

@@ -5,7 +5,10 @@ use std::{path::Path, sync::OnceLock};
 use serde_json::{Value, json};
 use testbed::{Invocation, Output, shared};
 
-use crate::{scene::established, turn::Turn};
+use crate::{
+    scene::{established, eventually},
+    turn::Turn,
+};
 
 /// Installs the CRDs, once.
 pub fn install() {
@@ -29,6 +32,47 @@ pub fn admin(line: &str) -> Invocation {
 
 fn create(object: &Value) -> Invocation {
     admin("create -f -").stdin(object.to_string())
+}
+
+/// The bindings of the admission policies that deploy/ brings, which other tests install.
+const BINDINGS: [&str; 2] = ["helm-guard-grants", "helm-guard-emergency-changes"];
+
+/// Without these admission policies, until it is dropped: then an administrator may write what only a user or the guard
+/// may write otherwise.
+struct CrdsAlone {
+    were_installed: bool,
+}
+
+impl CrdsAlone {
+    fn begin() -> Self {
+        let bindings = "validatingadmissionpolicybindings";
+        let listed = admin(&format!("get {bindings} -o name")).ok().stdout;
+        for name in BINDINGS {
+            admin(&format!("delete {bindings} {name} --ignore-not-found")).ok();
+        }
+        Self {
+            were_installed: BINDINGS.iter().any(|name| listed.contains(name)),
+        }
+    }
+}
+
+impl Drop for CrdsAlone {
+    fn drop(&mut self) {
+        if self.were_installed {
+            let file = "deploy/manifests/60-admission-policies.yaml";
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            admin("apply --server-side --force-conflicts -f")
+                .arg(file)
+                .run();
+        }
+    }
+}
+
+/// Creates an object once the API server has noticed that a binding is gone.
+fn create_alone(object: &Value) {
+    eventually("an object that no admission policy denies", || {
+        create(object).run().status.success().then_some(())
+    });
 }
 
 pub fn policy(name: &str, spec: &Value) -> Value {
@@ -94,7 +138,8 @@ fn unknown_policy_fields_are_rejected_by_name() {
 fn a_grant_is_immutable_except_for_its_revocation() {
     let _turn = Turn::take();
     install();
-    create(&grant("once-made")).ok();
+    let _alone = CrdsAlone::begin();
+    create_alone(&grant("once-made"));
     let patch = |patch: &Value| {
         admin("patch breakglassgrant/once-made --type=merge -p").arg(patch.to_string())
     };
@@ -128,6 +173,7 @@ fn a_reason_of_one_mebibyte_is_too_long() {
 fn the_facts_of_an_emergency_change_are_immutable() {
     let _turn = Turn::take();
     install();
+    let _alone = CrdsAlone::begin();
     let change = json!({
         "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
         "metadata": {"name": "myapp-1a2b", "namespace": "default"},
@@ -138,7 +184,7 @@ fn the_facts_of_an_emergency_change_are_immutable() {
             "reconcileBy": "2026-01-02T00:00:00Z",
         },
     });
-    create(&change).ok();
+    create_alone(&change);
     let patch = |spec: &Value| {
         admin("patch emergencychange/myapp-1a2b -n default --type=merge -p")
             .arg(json!({"spec": spec}).to_string())

@@ -104,10 +104,10 @@ fn the_policy_suggested_by_the_forecast_allows_the_same_edits_in_mode_deny() {
         serde_json::from_str(&text(&forecast(&format!("{cluster} -o json")))).unwrap();
     assert_eq!(listed["rows"].as_array().unwrap().len(), 2);
 
-    // The policy of the flags is carried over, so that applying the forecast takes nothing away.
+    // The guard has ended and is not registered any more, so its policy is unknown: then nothing is denied.
     let printed = text(&forecast(&format!("{cluster} -o yaml")));
-    assert!(printed.contains("mode: \"Warn\""), "{printed}");
-    let denying = printed.replace("mode: \"Warn\"", "mode: \"Deny\"");
+    assert!(printed.contains("mode: \"Audit\""), "{printed}");
+    let denying = printed.replace("mode: \"Audit\"", "mode: \"Deny\"");
     let policy = file("forecast-policy.yaml", &denying);
     let check = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
         .args(["policy", "check"])
