@@ -24,7 +24,7 @@ use crate::cluster::client::{self, KubeconfigSelection};
 /// Manage break-glass: request a grant and a token, and list changes to include in the chart
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 success, 1 error.")]
-#[command(mut_arg("kubeconfig", |arg| arg.global(true)), mut_arg("context", |arg| arg.global(true)))]
+#[command(mut_args(|arg| arg.global(true)))]
 pub struct BreakGlass {
     /// The subcommand.
     #[command(subcommand)]
