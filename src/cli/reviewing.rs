@@ -20,7 +20,7 @@ use crate::{
 /// Time limit for reading the records of a whole cluster.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Long enough for a slow cluster: nobody waits for the answer but a person or a pipeline.
+/// Long enough for a slow cluster: only a person or a pipeline waits for the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Reviews with these sources and this policy.

@@ -28,11 +28,19 @@ pub struct TargetArgs {
 /// The flags count, then the variables of this program, then those that Helm sets for its plugins.
 impl From<&TargetArgs> for KubeconfigSelection {
     fn from(args: &TargetArgs) -> Self {
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let kubeconfig = || variable("HELM_GUARD_KUBECONFIG").map(PathBuf::from);
-        let context = || variable("HELM_GUARD_CONTEXT").or_else(|| variable("HELM_KUBECONTEXT"));
+        let kubeconfig = || variable(&from_environment, "HELM_GUARD_KUBECONFIG", None);
+        let context = || {
+            variable(
+                &from_environment,
+                "HELM_GUARD_CONTEXT",
+                Some("HELM_KUBECONTEXT"),
+            )
+        };
         Self {
-            kubeconfig: args.kubeconfig.clone().or_else(kubeconfig),
+            kubeconfig: args
+                .kubeconfig
+                .clone()
+                .or_else(|| kubeconfig().map(PathBuf::from)),
             context: args.context.clone().or_else(context),
             impersonate: args.impersonate.clone(),
             impersonate_groups: args.impersonate_groups.clone(),
@@ -42,10 +50,30 @@ impl From<&TargetArgs> for KubeconfigSelection {
 
 /// The namespace of a command: the flag, or a variable. None for that of the kubeconfig's context.
 pub(super) fn namespace(flag: Option<&str>) -> Option<String> {
-    let variables = ["HELM_GUARD_NAMESPACE", "HELM_NAMESPACE"].into_iter();
-    let mut variables = variables.filter_map(|name| env::var(name).ok());
-    let variable = || variables.find(|value| !value.is_empty());
-    flag.map(str::to_owned).or_else(variable)
+    let given = || {
+        variable(
+            &from_environment,
+            "HELM_GUARD_NAMESPACE",
+            Some("HELM_NAMESPACE"),
+        )
+    };
+    flag.map(str::to_owned).or_else(given)
+}
+
+fn from_environment(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// A variable of this program, or the one of Helm. Helm's counts only in a plugin: people export it for Helm itself, and
+/// it must not choose another cluster for `serve`.
+fn variable(
+    environment: &impl Fn(&str) -> Option<String>,
+    own: &str,
+    of_helm: Option<&str>,
+) -> Option<String> {
+    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let is_plugin = || set("HELM_PLUGIN_DIR").is_some();
+    set(own).or_else(|| set(of_helm?).filter(|_| is_plugin()))
 }
 
 /// Says what the cluster of a subcommand is for, where the help of [`TargetArgs`] is too short.
@@ -79,5 +107,29 @@ impl StorageDriver {
         drivers.sort_unstable();
         drivers.dedup();
         drivers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::own(&[("OWN", "a"), ("HELMS", "b"), ("HELM_PLUGIN_DIR", "/p")], Some("a"))]
+    #[case::in_a_plugin(&[("HELMS", "b"), ("HELM_PLUGIN_DIR", "/p")], Some("b"))]
+    #[case::exported_for_helm(&[("HELMS", "b")], None)]
+    #[case::empty(&[("OWN", "")], None)]
+    fn a_variable_of_helm_counts_only_in_its_plugin(
+        #[case] variables: &[(&str, &str)],
+        #[case] expected: Option<&str>,
+    ) {
+        let environment = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let found = variable(&environment, "OWN", Some("HELMS"));
+        assert_eq!(found.as_deref(), expected);
     }
 }

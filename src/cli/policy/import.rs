@@ -200,7 +200,7 @@ impl Imported {
         Ok(true)
     }
 
-    /// Warns of keys that look like misspelled ones: nobody else would.
+    /// Warns of keys that look misspelled, which would be ignored silently otherwise.
     fn check_keys(&mut self, document: &Value, at: &str, known: &[&str]) {
         let fields = document.pointer(at).and_then(Value::as_object);
         let unknown = fields

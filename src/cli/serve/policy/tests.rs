@@ -255,7 +255,7 @@ async fn a_guard_that_requires_a_policy_waits_for_one_and_keeps_it() {
     turns(|| matches!(scene.standing.health(), admin::Health::Missing(what) if what.contains("--require-policy"))).await;
     *there.lock() = Some(object("a", &json!({"mode": "Deny"})));
     turns(|| scene.mode() == Mode::Deny).await;
-    // The flags deny nothing, which is told to whoever looks.
+    // The flags deny nothing, and readiness says so.
     assert!(
         matches!(scene.standing.health(), admin::Health::Noted(what) if what.contains("mode Audit becomes Deny"))
     );
