@@ -1,22 +1,22 @@
 //! Why a command failed, on standard error.
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-};
+use std::{ffi::OsString, io::Write};
 
 use clap::{
     Command, CommandFactory,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::args::Args;
+use super::{
+    args::Args,
+    output::{Tone, toned},
+};
 
 /// Writes `error: …` to stderr. A message of several lines keeps them; control characters go.
 pub(super) fn report(message: &str) {
-    let line = format!("error: {}\n", printable(message));
+    let line = format!("{} {}\n", toned(Tone::Bad, "error:"), printable(message));
     // Nobody is left to tell when even this fails.
-    let _ = io::stderr().lock().write_all(line.as_bytes());
+    let _ = anstream::stderr().lock().write_all(line.as_bytes());
 }
 
 /// An error and its causes, each once: what a message says already is not repeated.
@@ -88,6 +88,8 @@ fn printable(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use anyhow::Context;
     use rstest::rstest;
 

@@ -1,8 +1,21 @@
 //! Output of subcommands: text on standard output, notes on standard error, tables, `-o json` and `-o yaml`.
+//!
+//! Colors are written always and removed where they do not belong: outside of a terminal, with `NO_COLOR`, and with
+//! `TERM=dumb`.
+
+mod table;
+mod terminal;
+mod tone;
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+};
+
+pub(super) use self::{
+    table::{Cell, Column, Table},
+    terminal::Screen,
+    tone::{Tone, tone_of, toned},
 };
 
 use clap::ValueEnum;
@@ -15,20 +28,22 @@ pub(super) const API_VERSION: &str = "helm-guard.dev/v1alpha1";
 /// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// For people; long cells are cut to fit the terminal
     #[default]
     Table,
+    /// A table with all columns, and nothing cut
+    Wide,
     /// One JSON document
     Json,
     /// One YAML document
     Yaml,
 }
 
-/// `value` in a machine-readable format; `None` for [`Format::Table`], which each subcommand formats itself.
+/// `value` in a machine-readable format; `None` for tables, which each subcommand formats itself.
 pub(super) fn encode(format: Format, value: &impl Serialize) -> serde_json::Result<Option<String>> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
-        Format::Table => None,
+        Format::Table | Format::Wide => None,
         Format::Json => Some(format!("{value:#}\n")),
         Format::Yaml => Some(yaml(&value)),
     })
@@ -95,7 +110,7 @@ fn plain_or_quoted(key: &str) -> String {
 
 /// Writes to standard output. A closed pipe is not an error.
 pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(text) {
+    match anstream::stdout().lock().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("failed to write to standard output"))
         }
@@ -105,32 +120,12 @@ pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
 
 /// Prints a note to standard error, because programs read standard output.
 pub(super) fn print_note(text: &str) {
-    // An error of stderr cannot be reported anywhere.
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Formats rows as aligned columns.
-pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
-    let head: Vec<String> = header.iter().map(ToString::to_string).collect();
-    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+    let text = match text.strip_prefix("warning:") {
+        Some(rest) => format!("{}{rest}", toned(Tone::Warning, "warning:")),
+        None => text.to_owned(),
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths);
-        let row: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(row.join("   ").trim_end());
-        text.push('\n');
-    }
-    text
+    // An error of stderr cannot be reported anywhere.
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 #[cfg(test)]
@@ -149,17 +144,5 @@ mod tests {
         ]);
         let text = encode(Format::Yaml, &value).unwrap().unwrap();
         assert_eq!(read(&text, &Allowance::default()).unwrap(), value, "{text}");
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [
-            vec!["a".to_owned(), "long word".to_owned(), "x".to_owned()],
-            vec!["bbb".to_owned(), String::new(), String::new()],
-        ];
-        assert_eq!(
-            columns(&["N", "WORD", "Z"], &rows),
-            "N     WORD        Z\na     long word   x\nbbb\n"
-        );
     }
 }

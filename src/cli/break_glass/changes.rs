@@ -10,7 +10,7 @@ use helm_guard_core::{
 use kube::{Api, Client, api::ListParams};
 
 use super::{api_calls::CallResult, values};
-use crate::cli::output::{self, Format, columns, print};
+use crate::cli::output::{self, Cell, Column, Format, Screen, Table, Tone, print};
 
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]
@@ -48,6 +48,9 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
         changes.retain(|change| change.spec.user == *user);
     }
     changes.sort_by_key(|change| change.spec.at.0);
+    for change in &mut changes {
+        change.metadata.managed_fields = None;
+    }
     let text = match output::encode(args.output, &changes)? {
         Some(text) => text,
         None if args.values => changes.iter().map(describe).collect(),
@@ -64,7 +67,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
             };
             format!("No {what} found {place}.\n")
         }
-        None => table(&changes),
+        None => table(&changes, Screen::of_stdout(args.output)),
     };
     print(text.as_bytes())
 }
@@ -74,32 +77,47 @@ fn state(change: &EmergencyChange) -> ChangeState {
     status.map(|status| status.state).unwrap_or_default()
 }
 
-fn table(changes: &[EmergencyChange]) -> String {
+/// The columns of emergency changes.
+const COLUMNS: [Column; 8] = [
+    Column::cut("NAMESPACE"),
+    Column::whole("NAME"),
+    Column::whole("STATE"),
+    Column::cut("OBJECT"),
+    Column::cut("USER"),
+    Column::whole("RECONCILE BY"),
+    Column::wide("RELEASE"),
+    Column::wide("TICKET"),
+];
+
+fn table(changes: &[EmergencyChange], screen: Screen) -> String {
     let row = |change: &EmergencyChange| {
         let spec = &change.spec;
+        let state = state(change);
+        let tone = match state {
+            ChangeState::Open => Tone::Warning,
+            ChangeState::Overdue => Tone::Bad,
+            _ => Tone::Plain,
+        };
         vec![
-            change.metadata.namespace.clone().unwrap_or_default(),
-            change.metadata.name.clone().unwrap_or_default(),
-            state(change).as_str().to_owned(),
-            spec.release.name.clone(),
-            format!("{}/{}", spec.object.kind, spec.object.name),
-            spec.user.clone(),
-            spec.ticket.clone().unwrap_or_default(),
-            minute(spec.reconcile_by.0).to_string(),
+            change.metadata.namespace.clone().unwrap_or_default().into(),
+            change.metadata.name.clone().unwrap_or_default().into(),
+            Cell::toned(tone, state.as_str()),
+            format!("{}/{}", spec.object.kind, spec.object.name).into(),
+            short_user(&spec.user).into(),
+            minute(spec.reconcile_by.0).to_string().into(),
+            spec.release.name.clone().into(),
+            spec.ticket.clone().unwrap_or_default().into(),
         ]
     };
-    let header = [
-        "NAMESPACE",
-        "NAME",
-        "STATE",
-        "RELEASE",
-        "OBJECT",
-        "BY",
-        "TICKET",
-        "RECONCILE BY",
-    ];
-    let rows: Vec<Vec<String>> = changes.iter().map(row).collect();
-    columns(&header, &rows)
+    Table::new(&COLUMNS, changes.iter().map(row).collect()).text(screen)
+}
+
+/// A service account as `NAMESPACE/NAME`, as flags and policies name it.
+fn short_user(user: &str) -> String {
+    match user.strip_prefix("system:serviceaccount:") {
+        Some(account) => account.replacen(':', "/", 1),
+        None => user.to_owned(),
+    }
 }
 
 /// Describes a change and how to reconcile it. Writing to a string cannot fail.
@@ -175,21 +193,11 @@ mod tests {
 
     #[test]
     fn a_change_is_a_line_of_a_table() {
-        let text = table(&[change()]);
+        let text = table(&[change()], Screen::default());
+        let text = anstream::adapter::strip_str(&text).to_string();
         let line: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(
-            line,
-            [
-                "shop",
-                "web-1a2b",
-                "Open",
-                "myapp",
-                "Deployment/web",
-                "ada",
-                "INC-1",
-                "2026-11-22T03:00Z"
-            ]
-        );
+        let expected = "shop web-1a2b Open Deployment/web ada 2026-11-22T03:00Z";
+        assert_eq!(line.join(" "), expected);
     }
 
     #[test]

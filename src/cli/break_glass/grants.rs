@@ -3,7 +3,7 @@
 use anyhow::bail;
 use helm_guard_core::{
     api::{BreakGlassGrant, grant::Approval},
-    text::{list as list_of, plural, second, shortened},
+    text::{list as list_of, minute, plural, second},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,10 +17,19 @@ use super::{
     api_calls::{CallResult, myself, rules},
     token,
 };
-use crate::cli::output::{self, Format, columns, print, print_note};
+use crate::cli::output::{self, Cell, Column, Format, Screen, Table, Tone, print, print_note};
 
-/// The most characters of a reason in a table.
-const REASON_CHARS: usize = 40;
+/// The columns of grants.
+const COLUMNS: [Column; 8] = [
+    Column::whole("NAME"),
+    Column::whole("STATE"),
+    Column::whole("EXPIRES"),
+    Column::cut("SCOPE"),
+    Column::cut("REASON"),
+    Column::wide("TICKET"),
+    Column::wide("IDENTITY"),
+    Column::wide("REQUESTED BY"),
+];
 
 fn api(client: &Client) -> Api<BreakGlassGrant> {
     Api::all(client.clone())
@@ -39,13 +48,16 @@ pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::
     if !all {
         grants.retain(|grant| !GrantState::of(grant, needed, now).is_over());
     }
+    for grant in &mut grants {
+        grant.metadata.managed_fields = None;
+    }
     let text = match output::encode(format, &grants)? {
         Some(text) => text,
         None if grants.is_empty() && all => "No grants found.\n".to_owned(),
         None if grants.is_empty() => {
             "No grants in force found. --all lists those that have ended.\n".to_owned()
         }
-        None => table(&grants, needed, now),
+        None => table(&grants, needed, now, Screen::of_stdout(format)),
     };
     print(text.as_bytes())
 }
@@ -77,6 +89,22 @@ impl GrantState {
         matches!(self, Self::Expired | Self::Revoked)
     }
 
+    fn tone(self) -> Tone {
+        match self {
+            Self::Active => Tone::Good,
+            Self::Pending { .. } => Tone::Warning,
+            Self::Expired | Self::Revoked => Tone::Plain,
+        }
+    }
+
+    /// [`Self::describe`] in few characters.
+    fn in_a_cell(self) -> String {
+        match self {
+            Self::Pending { given, needed } => format!("pending {given}/{needed}"),
+            state => state.describe(),
+        }
+    }
+
     fn describe(self) -> String {
         match self {
             Self::Active => "active".to_owned(),
@@ -92,13 +120,12 @@ impl GrantState {
 /// # Errors
 /// When the grant is over, or not approved yet.
 pub(super) fn check_usable(grant: &BreakGlassGrant, needed: u32) -> anyhow::Result<()> {
-    match GrantState::of(grant, needed, Timestamp::now()) {
-        GrantState::Active => Ok(()),
-        state => {
-            let name = grant.metadata.name.as_deref().unwrap_or_default();
-            bail!("the grant {name} is {}", state.describe())
-        }
+    let state = GrantState::of(grant, needed, Timestamp::now());
+    if state != GrantState::Active {
+        let name = grant.metadata.name.as_deref().unwrap_or_default();
+        bail!("the grant {name} is {}", state.describe());
     }
+    Ok(())
 }
 
 fn approvals(grant: &BreakGlassGrant) -> usize {
@@ -138,42 +165,36 @@ fn scope(grant: &BreakGlassGrant) -> String {
 }
 
 pub(super) async fn show(client: &Client, name: &str, format: Format) -> anyhow::Result<()> {
-    let grant = get(client, name).await?;
-    let text = match output::encode(format, &grant)? {
-        Some(text) => text,
-        None => table(&[grant], rules(client).await.approvals, Timestamp::now()),
+    let mut grant = get(client, name).await?;
+    grant.metadata.managed_fields = None;
+    let text = if let Some(text) = output::encode(format, &grant)? {
+        text
+    } else {
+        let needed = rules(client).await.approvals;
+        let screen = Screen::of_stdout(format);
+        table(&[grant], needed, Timestamp::now(), screen)
     };
     print(text.as_bytes())
 }
 
-fn table(grants: &[BreakGlassGrant], needed: u32, now: Timestamp) -> String {
+fn table(grants: &[BreakGlassGrant], needed: u32, now: Timestamp, screen: Screen) -> String {
     let row = |grant: &BreakGlassGrant| {
         let spec = &grant.spec;
+        let state = GrantState::of(grant, needed, now);
         vec![
-            grant.metadata.name.clone().unwrap_or_default(),
-            GrantState::of(grant, needed, now).describe(),
-            second(spec.expires_at.0).to_string(),
-            subjects(grant),
-            scope(grant),
-            spec.requested_by.clone(),
-            spec.ticket.clone(),
-            shortened(&spec.reason, REASON_CHARS).into_owned(),
+            grant.metadata.name.clone().unwrap_or_default().into(),
+            Cell::toned(state.tone(), state.in_a_cell()),
+            minute(spec.expires_at.0).to_string().into(),
+            scope(grant).into(),
+            spec.reason.clone().into(),
+            spec.ticket.clone().into(),
+            subjects(grant).into(),
+            spec.requested_by.clone().into(),
         ]
     };
     let mut grants: Vec<&BreakGlassGrant> = grants.iter().collect();
     grants.sort_by_key(|grant| std::cmp::Reverse(grant.spec.expires_at.0));
-    let rows: Vec<Vec<String>> = grants.into_iter().map(row).collect();
-    let header = [
-        "NAME",
-        "STATE",
-        "EXPIRES",
-        "IDENTITY",
-        "SCOPE",
-        "REQUESTED BY",
-        "TICKET",
-        "REASON",
-    ];
-    columns(&header, &rows)
+    Table::new(&COLUMNS, grants.into_iter().map(row).collect()).text(screen)
 }
 
 fn subjects(grant: &BreakGlassGrant) -> String {
@@ -257,9 +278,10 @@ mod tests {
             grant("g-3", "2026-11-21T06:00:00Z", true),
         ];
         let now = "2026-11-21T04:00:00Z".parse().unwrap();
-        let pending = table(&grants, 1, now);
-        assert!(pending.contains("pending (0 of 1 approvals)"), "{pending}");
-        let text = table(&grants, 0, now);
+        let pending = table(&grants, 1, now, Screen::default());
+        assert!(pending.contains("pending 0/1"), "{pending}");
+        let text = table(&grants, 0, now, Screen::default());
+        let text = anstream::adapter::strip_str(&text).to_string();
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().take(2).collect())

@@ -16,7 +16,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    cli::{in_force::AppliedPolicy, output::API_VERSION},
+    cli::{
+        in_force::AppliedPolicy,
+        output::{API_VERSION, tone_of, toned},
+    },
     review::ReviewResult,
 };
 
@@ -264,7 +267,9 @@ fn write_review(text: &mut String, report: &CheckedReview) {
     let _ = writeln!(
         text,
         "{} ({reason}): {} {subject}, by {:?}",
-        report.verdict, report.operation, report.user.name
+        toned(tone_of(report.verdict), report.verdict),
+        report.operation,
+        report.user.name
     );
     for objection in &report.releases {
         let revisions: Vec<String> = objection.revisions.iter().map(u32::to_string).collect();

@@ -2,14 +2,20 @@
 
 use std::fmt::Write;
 
-use helm_guard_core::scan::writers::FieldWriter;
+use helm_guard_core::{scan::writers::FieldWriter, text::shortened};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::{in_force::AppliedPolicy, output::columns};
+use crate::cli::{
+    in_force::AppliedPolicy,
+    output::{Tone, tone_of, toned},
+};
 
-/// The most fields in a table; `-o json` has all of them.
-const MAX_ROWS: usize = 60;
+/// The most fields without a difference that are listed for people; `-o json` has all of them.
+const MAX_SAME: usize = 60;
+
+/// The most characters of a value for people.
+const MAX_VALUE_CHARS: usize = 120;
 
 /// What is known about an object or a field of it.
 #[derive(Debug, Serialize)]
@@ -191,51 +197,55 @@ fn release(row: &mut impl FnMut(&str, &str), declaration: &Declaration) {
     }
 }
 
-/// Fields that differ come first.
+/// Fields that differ come first, with both values and the writer.
 fn fields(text: &mut String, fields: &[ExplainedField]) {
     if fields.is_empty() {
         return;
     }
-    let differing = fields.iter().filter(|field| field.differs).count();
+    let (differing, same): (Vec<&ExplainedField>, Vec<&ExplainedField>) =
+        fields.iter().partition(|field| field.differs);
+    let count = differing.len();
+    let differ = if count == 1 { "differs" } else { "differ" };
     let _ = writeln!(
         text,
-        "\nDeclared fields: {}, of which {differing} differ from the live object",
+        "\nDeclared fields: {}, {count} {differ} from the live object",
         fields.len()
     );
-    let mut sorted: Vec<&ExplainedField> = fields.iter().collect();
-    sorted.sort_by_key(|field| !field.differs);
-    let show = |value: &Value| match value {
-        Value::Null => "nothing".to_owned(),
-        value => value.to_string(),
-    };
-    let rows: Vec<Vec<String>> = sorted
-        .iter()
-        .take(MAX_ROWS)
-        .map(|field| {
-            let live = if field.differs {
-                show(&field.live)
-            } else {
-                "same".to_owned()
-            };
-            vec![
-                field.path.clone(),
-                show(&field.declared),
-                live,
-                field
-                    .writer
-                    .as_ref()
-                    .map(describe_writer)
-                    .unwrap_or_default(),
-            ]
-        })
-        .collect();
-    text.push_str(&columns(
-        &["FIELD", "DECLARED", "LIVE", "WRITTEN BY"],
-        &rows,
-    ));
-    let hidden = fields.len().saturating_sub(MAX_ROWS);
+    for field in &differing {
+        let ExplainedField {
+            path,
+            declared,
+            live,
+            writer,
+            ..
+        } = field;
+        let [declared, live] = [declared, live].map(shown);
+        let _ = writeln!(
+            text,
+            "  {}\n    declared {declared}, live {live}",
+            toned(Tone::Warning, path)
+        );
+        if let Some(writer) = writer {
+            let _ = writeln!(text, "    written by {}", describe_writer(writer));
+        }
+    }
+    if !differing.is_empty() && !same.is_empty() {
+        text.push_str("Same in the live object:\n");
+    }
+    for field in same.iter().take(MAX_SAME) {
+        let _ = writeln!(text, "  {} = {}", field.path, shown(&field.declared));
+    }
+    let hidden = same.len().saturating_sub(MAX_SAME);
     if hidden > 0 {
-        let _ = writeln!(text, "({hidden} more: -o json lists all)");
+        let _ = writeln!(text, "  and {hidden} more: -o json lists all");
+    }
+}
+
+/// A value in one line; long ones are cut.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        value => shortened(&value.to_string(), MAX_VALUE_CHARS).into_owned(),
     }
 }
 
@@ -264,7 +274,8 @@ fn answers(text: &mut String, explanation: &Explanation) {
         let by = exemption.as_ref().map(|rule| format!(" by {rule}"));
         let _ = writeln!(
             text,
-            "  if {change}: {verdict} ({reason}{})",
+            "  if {change}: {} ({reason}{})",
+            toned(tone_of(verdict), verdict),
             by.unwrap_or_default()
         );
         if let Some(note) = note {

@@ -101,7 +101,7 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
         // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
     }
-    print(report.text(args.output)?.as_bytes())?;
+    print(report.text(args.output, args.output.screen())?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use super::needs::{Needs, Remedies};
 use crate::{
-    cli::{output::columns, policy::base::BasePolicy},
+    cli::{
+        output::{Cell, Column, Format, Screen, Table},
+        policy::base::BasePolicy,
+    },
     record::forecast::{Forecast, ForecastAct, RowKey, RowStats, ViolationCounts, total},
 };
 
@@ -25,6 +28,32 @@ pub enum ForecastFormat {
     /// A GuardPolicy with the exemptions and presets
     Yaml,
 }
+
+impl ForecastFormat {
+    /// What a table is printed on.
+    pub(super) fn screen(self) -> Screen {
+        Screen::of_stdout(match self {
+            Self::Wide => Format::Wide,
+            Self::Table | Self::Json | Self::Yaml => Format::Table,
+        })
+    }
+}
+
+/// The columns of a forecast.
+const COLUMNS: [Column; 12] = [
+    Column::cut("RELEASE"),
+    Column::cut("OBJECT"),
+    Column::cut("FIELD"),
+    Column::cut("USER"),
+    Column::whole("COUNT"),
+    Column::cut("NEEDS"),
+    Column::wide("MANAGER"),
+    Column::wide("REQUESTS"),
+    Column::wide("FIRST"),
+    Column::wide("LAST"),
+    Column::wide("GROUP"),
+    Column::wide("OBJECTS"),
+];
 
 /// The source of a forecast.
 #[derive(Debug)]
@@ -160,14 +189,15 @@ impl<'a> ForecastReport<'a> {
         warnings
     }
 
-    pub(super) fn text(&self, format: ForecastFormat) -> anyhow::Result<String> {
+    pub(super) fn text(&self, format: ForecastFormat, screen: Screen) -> anyhow::Result<String> {
         let summary = self.sentence();
         Ok(match format {
             ForecastFormat::Table | ForecastFormat::Wide if self.rows.is_empty() => {
                 format!("{summary}\n")
             }
-            ForecastFormat::Table => format!("{}\n{summary}\n", self.table()),
-            ForecastFormat::Wide => format!("{}\n{summary}\n", self.wide()),
+            ForecastFormat::Table | ForecastFormat::Wide => {
+                format!("{}\n{summary}\n", self.table(screen))
+            }
             ForecastFormat::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
             ForecastFormat::Yaml => {
                 let unknown = || BasePolicy::unknown("the policy in force was not read");
@@ -212,27 +242,8 @@ impl<'a> ForecastReport<'a> {
         text
     }
 
-    fn table(&self) -> String {
-        let cells = |row: &Row<'_>, needs: &Needs| {
-            vec![
-                format!("{}/{}", row.what.namespace, row.what.release),
-                object(row),
-                field(row.what),
-                row.what.user.clone(),
-                row.what.manager.clone(),
-                row.count.fields.to_string(),
-                minute(row.seen.last).to_string(),
-                describe(needs),
-            ]
-        };
-        let header = [
-            "RELEASE", "OBJECT", "FIELD", "USER", "MANAGER", "COUNT", "LAST", "NEEDS",
-        ];
-        columns(&header, &self.lines(cells))
-    }
-
-    fn wide(&self) -> String {
-        let cells = |row: &Row<'_>, needs: &Needs| {
+    fn table(&self, screen: Screen) -> String {
+        let cells = |(row, needs): (&Row<'_>, &Needs)| -> Vec<Cell> {
             let group = match &*row.what.group {
                 "" => "core",
                 group => group,
@@ -242,48 +253,22 @@ impl<'a> ForecastReport<'a> {
                 objects.push("...");
             }
             vec![
-                row.what.namespace.clone(),
-                row.what.release.clone(),
-                group.to_owned(),
-                row.what.kind.clone(),
-                objects.join(","),
-                field(row.what),
-                row.what.user.clone(),
-                row.what.manager.clone(),
-                row.count.fields.to_string(),
-                row.count.requests.to_string(),
-                minute(row.seen.first).to_string(),
-                minute(row.seen.last).to_string(),
-                describe(needs),
+                format!("{}/{}", row.what.namespace, row.what.release).into(),
+                object(row).into(),
+                field(row.what).into(),
+                row.what.user.clone().into(),
+                row.count.fields.to_string().into(),
+                describe(needs).into(),
+                row.what.manager.clone().into(),
+                row.count.requests.to_string().into(),
+                minute(row.seen.first).to_string().into(),
+                minute(row.seen.last).to_string().into(),
+                group.into(),
+                objects.join(",").into(),
             ]
         };
-        let header = [
-            "NAMESPACE",
-            "RELEASE",
-            "GROUP",
-            "KIND",
-            "OBJECTS",
-            "FIELD",
-            "USER",
-            "MANAGER",
-            "COUNT",
-            "REQUESTS",
-            "FIRST",
-            "LAST",
-            "NEEDS",
-        ];
-        columns(&header, &self.lines(cells))
-    }
-
-    fn lines(&self, cells: impl Fn(&Row<'_>, &Needs) -> Vec<String>) -> Vec<Vec<String>> {
         let rows = self.rows.iter().zip(&self.remedies.needs);
-        rows.map(|(row, needs)| {
-            cells(row, needs)
-                .iter()
-                .map(|cell| printable(cell))
-                .collect()
-        })
-        .collect()
+        Table::new(&COLUMNS, rows.map(cells).collect()).text(screen)
     }
 
     fn document(&self) -> ReportDocument<'_> {
@@ -333,10 +318,4 @@ fn describe(needs: &Needs) -> String {
         Needs::Exemption(name) => format!("exemption {name}"),
         Needs::Nothing(why) => format!("- ({why})"),
     }
-}
-
-/// Removes control characters, because names come from clients and must not control the terminal.
-fn printable(text: &str) -> String {
-    let shown = |char: char| if char.is_control() { '\u{fffd}' } else { char };
-    text.chars().map(shown).collect()
 }
