@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// Fails before a grant is created if the file exists.
-pub(super) fn check_output(args: &TokenArgs) -> anyhow::Result<()> {
-    if !args.no_token && !args.force && args.output.symlink_metadata().is_ok() {
+pub(super) fn check_file(args: &TokenArgs) -> anyhow::Result<()> {
+    if !args.no_token && !args.force && args.file.symlink_metadata().is_ok() {
         bail!(
-            "{} already exists: use --force to overwrite it, or another --output",
-            args.output.display()
+            "{} already exists: use --force to overwrite it, or another --write-kubeconfig",
+            args.file.display()
         );
     }
     Ok(())
@@ -40,8 +40,8 @@ pub(super) fn write(
     let cluster = cluster(target)?;
     let config = config(&cluster, (user, namespace), token)?;
     let text = output::encode(Format::Yaml, &config)?.unwrap_or_default();
-    write_atomically(&args.output, text.as_bytes(), args.force)
-        .with_context(|| format!("failed to write {}", args.output.display()))
+    write_atomically(&args.file, text.as_bytes(), args.force)
+        .with_context(|| format!("failed to write {}", args.file.display()))
 }
 
 fn config(

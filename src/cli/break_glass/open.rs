@@ -71,7 +71,7 @@ pub(super) async fn open(
     args: &OpenArgs,
 ) -> anyhow::Result<()> {
     let scope = scope(args)?;
-    kubeconfig::check_output(&args.token)?;
+    kubeconfig::check_file(&args.token)?;
     let policy = rules(client).await;
     let account = account(&policy, &args.token)?;
     rights::check_scope(client, &scope).await?;
@@ -106,7 +106,7 @@ pub(super) async fn extend(
     span: Span,
     token: &TokenArgs,
 ) -> anyhow::Result<()> {
-    kubeconfig::check_output(token)?;
+    kubeconfig::check_file(token)?;
     let old = grants::get(client, name).await?;
     let account = match old.spec.subjects.service_accounts.as_slice() {
         [account] => account.clone(),
@@ -136,7 +136,7 @@ pub(super) async fn token(
     name: &str,
     args: &TokenArgs,
 ) -> anyhow::Result<()> {
-    kubeconfig::check_output(args)?;
+    kubeconfig::check_file(args)?;
     let grant = grants::get(client, name).await?;
     let needed = rules(client).await.approvals;
     grants::check_usable(&grant, needed)?;
@@ -218,7 +218,7 @@ async fn deliver(
         ([], []) => client.default_namespace(),
     };
     kubeconfig::write(target, args, (account, default_namespace), &token)?;
-    let file = args.output.display();
+    let file = args.file.display();
     if left.as_secs() < SHORTEST_TOKEN {
         print_note(
             "tokens last at least 10 minutes; the guard invalidates this one when the grant ends",

@@ -29,9 +29,13 @@ pub struct TokenArgs {
     /// Emergency account; default: the one in the policy of the cluster
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub service_account: Option<String>,
-    /// File to write the kubeconfig to
-    #[arg(long, value_name = "FILE", default_value = "emergency.yaml")]
-    pub output: PathBuf,
+    /// File to write the kubeconfig of the emergency account to
+    #[arg(
+        long = "write-kubeconfig",
+        value_name = "FILE",
+        default_value = "emergency.yaml"
+    )]
+    pub file: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,

@@ -106,7 +106,12 @@ fn open_and_extend_wait_for_approvals_and_the_old_grant_stays_until_then() {
     let night = Night::new("waiting", &json!({"approvals": 1}));
     let _published = Published::of(&night);
     let (first, second) = (file("waiting-1"), file("waiting-2"));
-    let scope = ["-n", night.ns(), "--output", first.to_str().unwrap()];
+    let scope = [
+        "-n",
+        night.ns(),
+        "--write-kubeconfig",
+        first.to_str().unwrap(),
+    ];
     let mut open = Waiting::start(&[&OPEN[..], &scope].concat());
     let old = new_grant(&night, &[]);
     night.raise("2Gi").denied(&["has 0 of 1 approvals"]);
@@ -116,7 +121,7 @@ fn open_and_extend_wait_for_approvals_and_the_old_grant_stays_until_then() {
     raise_with(&night, &first, "2Gi").warned(&["recorded as myapp-"]);
 
     let output = second.to_str().unwrap();
-    let mut extend = Waiting::start(&["extend", &old, "--for", "2h", "--output", output]);
+    let mut extend = Waiting::start(&["extend", &old, "--for", "2h", "--write-kubeconfig", output]);
     let new = new_grant(&night, &[&old]);
     // Longer than a command takes that does not wait: three others.
     raise_with(&night, &first, "3Gi").warned(&["recorded as myapp-"]);
@@ -136,7 +141,12 @@ fn open_without_waiting_gives_a_token_that_is_good_once_approved() {
     let night = Night::new("no-wait", &json!({"approvals": 1}));
     let _published = Published::of(&night);
     let file = file("no-wait");
-    let scope = ["-n", night.ns(), "--output", file.to_str().unwrap()];
+    let scope = [
+        "-n",
+        night.ns(),
+        "--write-kubeconfig",
+        file.to_str().unwrap(),
+    ];
     let line = [&OPEN[..], &scope, &["--no-wait"]].concat();
     Waiting::start(&line).succeeds();
     let grant = new_grant(&night, &[]);
@@ -164,7 +174,7 @@ fn a_grant_covers_the_releases_and_kinds_that_open_names() {
     ];
     for (memory, (scope, is_covered)) in (2..).zip(scopes) {
         let file = file(&format!("named-{memory}"));
-        let output = ["--output", file.to_str().unwrap()];
+        let output = ["--write-kubeconfig", file.to_str().unwrap()];
         let line = [&OPEN[..], scope, &output].concat();
         let grant = break_glass_ok(&people().oscar, &line);
         let raise = night.raise(&format!("{memory}Gi"));
@@ -188,7 +198,12 @@ fn without_the_rights_to_a_token_no_grant_is_created() {
     let file = file("no-token");
     let grants = || admin("get breakglassgrants -o name").ok().stdout;
     let before = grants();
-    let scope = ["-n", night.ns(), "--output", file.to_str().unwrap()];
+    let scope = [
+        "-n",
+        night.ns(),
+        "--write-kubeconfig",
+        file.to_str().unwrap(),
+    ];
     let output = break_glass(&nora, &[&OPEN[..], &scope].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");

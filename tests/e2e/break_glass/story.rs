@@ -36,7 +36,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
         "1h",
         "--service-account",
         ACCOUNT,
-        "--output",
+        "--write-kubeconfig",
         output,
     ];
     let grant = break_glass_ok(&people().oscar, &open);
@@ -162,7 +162,14 @@ fn a_token_ends_with_its_grant_even_if_nobody_closes_it() {
     ];
     let open = [
         &open[..],
-        &["--output", output, "--reason", "a", "--ticket", "b"],
+        &[
+            "--write-kubeconfig",
+            output,
+            "--reason",
+            "a",
+            "--ticket",
+            "b",
+        ],
     ]
     .concat();
     let grant = break_glass_ok(&people().oscar, &open);

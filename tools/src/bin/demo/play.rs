@@ -20,7 +20,7 @@ const THINGS_TO_TRY: [(&str, &str); 10] = [
     ("kubectl annotate deployment/myapp team=checkout", "allowed"),
     ("kubectl rollout restart deployment/myapp", "allowed"),
     (
-        "helm-guard break-glass open -n shop --ticket INC-1 --output emergency.yaml",
+        "helm-guard break-glass open -n shop --ticket INC-1 --write-kubeconfig emergency.yaml",
         "a grant, and a token of the emergency account",
     ),
     (
