@@ -8,7 +8,7 @@ use super::{
     ObjectPlace,
     identity::{Identities, UserIdentity},
     problem::Problems,
-    scope::covers,
+    scope::{self, covers},
 };
 use crate::api::{
     ObjectScope, Subjects,
@@ -39,8 +39,9 @@ impl Emergencies {
     pub fn of(rules: &BreakGlass, problems: &mut Problems) -> Self {
         let mut identities = Vec::with_capacity(rules.identities.len());
         for (n, identity) in rules.identities.iter().enumerate() {
-            let at = format!("spec.breakGlass.identities[{n}].subjects");
-            let who = Identities::of(&identity.subjects, &at, problems);
+            let at = format!("spec.breakGlass.identities[{n}]");
+            scope::check(&identity.scope, &format!("{at}.scope"), problems);
+            let who = Identities::of(&identity.subjects, &format!("{at}.subjects"), problems);
             identities.push((who, identity.scope.clone()));
         }
         let approvers = rules.approvers.as_ref().map(|approvers| {

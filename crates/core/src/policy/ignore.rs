@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     PathChange, Requester, RuleObject, pattern::Pattern, problem::Problems, query::Query,
-    rules::patterns, scope::covers, target::ObjectSelector,
+    rules::patterns, scope, scope::covers, target::ObjectSelector,
 };
 use crate::api::{
     ObjectScope,
@@ -39,6 +39,7 @@ pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
     let mut compiled = Vec::with_capacity(rules.len());
     for (n, rule) in rules.iter().enumerate() {
         let at = format!("spec.ignore[{n}]");
+        scope::check(&rule.scope, &format!("{at}.scope"), problems);
         let ignored = Ignored {
             name: match &rule.name {
                 Some(name) => name.as_str().into(),

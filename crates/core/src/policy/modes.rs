@@ -14,7 +14,12 @@ use std::cmp::Reverse;
 
 use semver::{Version, VersionReq};
 
-use super::{Labels, RuleObject, problem::Problems, scope::holds_kind, selector::Selector};
+use super::{
+    Labels, RuleObject,
+    problem::Problems,
+    scope::{check_kinds, check_namespaces, check_release, holds_kind},
+    selector::Selector,
+};
 use crate::api::{
     GroupKind, GuardPolicySpec, Mode,
     policy::overrides::{Match, Override, UndeclaredMode},
@@ -173,7 +178,21 @@ impl Compiled {
 impl Matches {
     fn compile(document: &Match, at: &str, problems: &mut Problems) -> Self {
         let namespaces = document.namespaces.clone().unwrap_or_default();
+        check_namespaces(
+            &namespaces.names,
+            &format!("{at}.namespaces.names"),
+            problems,
+        );
         let releases = document.releases.clone().unwrap_or_default();
+        for (n, name) in releases.names.iter().enumerate() {
+            check_release(name, &format!("{at}.releases.names[{n}]"), problems);
+        }
+        check_namespaces(
+            &releases.namespaces,
+            &format!("{at}.releases.namespaces"),
+            problems,
+        );
+        check_kinds(&document.kinds, &format!("{at}.kinds"), problems);
         let labels = namespaces.selector.and_then(|selector| {
             let at = format!("{at}.namespaces.selector");
             problems.take(&at, Selector::new(&selector))

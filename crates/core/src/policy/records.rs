@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     identity::{Identities, UserIdentity},
     problem::Problems,
+    scope,
 };
 use crate::{
     api::{
@@ -145,6 +146,7 @@ impl Deployers {
                 "only namespaces and releases have an effect here",
             );
         }
+        scope::check(&document.scope, &format!("{at}.scope"), problems);
         Self {
             who: Identities::required(&document.subjects, &format!("{at}.subjects"), problems),
             namespaces: document.scope.namespaces.clone(),

@@ -10,7 +10,7 @@ use super::{
     license::License,
     pattern::Pattern,
     problem::Problems,
-    scope::{covers, holds_kind},
+    scope::{self, check_kinds, covers, holds_kind},
     tree::Tree,
 };
 use crate::{
@@ -170,6 +170,8 @@ pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
         if exemption.kinds.is_empty() {
             problems.add(format!("{at}.kinds"), "must not be empty");
         }
+        check_kinds(&exemption.kinds, &format!("{at}.kinds"), problems);
+        scope::check(&exemption.scope, &format!("{at}.scope"), problems);
         if exemption.paths.is_empty() && exemption.operations.is_empty() {
             problems.add(
                 &at,

@@ -1,7 +1,68 @@
 //! Where a rule applies: kinds, and scopes of namespaces, releases and kinds.
 
-use super::ObjectPlace;
-use crate::api::{GroupKind, ObjectScope};
+use super::{ObjectPlace, problem::Problems};
+use crate::{
+    api::{GroupKind, ObjectScope},
+    names,
+};
+
+/// Reports names that nothing in a cluster can have, so that a rule with them would never apply.
+pub(super) fn check(scope: &ObjectScope, at: &str, problems: &mut Problems) {
+    check_namespaces(&scope.namespaces, &format!("{at}.namespaces"), problems);
+    for (n, release) in scope.releases.iter().enumerate() {
+        let at = format!("{at}.releases[{n}]");
+        check_namespace(&release.namespace, &format!("{at}.namespace"), problems);
+        if let Some(name) = &release.name {
+            check_release(name, &format!("{at}.name"), problems);
+        }
+    }
+    check_kinds(&scope.kinds, &format!("{at}.kinds"), problems);
+}
+
+/// [`check`] for namespaces.
+pub(super) fn check_namespaces(namespaces: &[String], at: &str, problems: &mut Problems) {
+    for (n, namespace) in namespaces.iter().enumerate() {
+        check_namespace(namespace, &format!("{at}[{n}]"), problems);
+    }
+}
+
+fn check_namespace(namespace: &str, at: &str, problems: &mut Problems) {
+    if !names::is_label(namespace) {
+        problems.add(at, format!("no namespace can be named {namespace:?}"));
+    }
+}
+
+/// [`check`] for the name of a release.
+pub(super) fn check_release(name: &str, at: &str, problems: &mut Problems) {
+    if name.contains('/') {
+        let text =
+            format!("{name:?} is not the name of a release: its namespace is a field of its own");
+        problems.add(at, text);
+    } else if !names::is_subdomain(name) {
+        problems.add(at, format!("no release can be named {name:?}"));
+    }
+}
+
+/// [`check`] for kinds. A kind starts with a capital, as in `kind: Deployment`: `deployments` is a resource.
+pub(super) fn check_kinds(kinds: &[GroupKind], at: &str, problems: &mut Problems) {
+    for (n, GroupKind { group, kind }) in kinds.iter().enumerate() {
+        let at = format!("{at}[{n}]");
+        if !kind.starts_with(|first: char| first.is_ascii_uppercase())
+            || !kind.chars().all(char::is_alphanumeric)
+        {
+            problems.add(
+                format!("{at}.kind"),
+                format!("no kind can be named {kind:?}, unlike Deployment"),
+            );
+        }
+        if !group.is_empty() && !names::is_subdomain(group) {
+            let text = format!(
+                "no API group can be named {group:?}, unlike apps; a version is not part of it"
+            );
+            problems.add(format!("{at}.group"), text);
+        }
+    }
+}
 
 /// Whether the object's kind is among them.
 pub(super) fn holds_kind(kinds: &[GroupKind], place: &ObjectPlace<'_>) -> bool {
@@ -64,5 +125,32 @@ mod tests {
         };
         let scope: ObjectScope = serde_json::from_value(scope).unwrap();
         assert_eq!(covers(&scope, &place), expected);
+    }
+
+    #[rstest]
+    #[case::possible(json!({"namespaces": ["shop"], "releases": [{"namespace": "flux", "name": "web.v1"}],
+        "kinds": [{"group": "apps", "kind": "Deployment"}, {"kind": "Secret"}]}), &[])]
+    #[case::namespace(json!({"namespaces": ["shop", "Shop", "a/b"]}), &["namespaces[1]", "namespaces[2]"])]
+    #[case::release(json!({"releases": [{"namespace": "shop", "name": "shop/web"}, {"namespace": ""}]}),
+        &["releases[0].name", "releases[1].namespace"])]
+    #[case::resource(json!({"kinds": [{"group": "apps", "kind": "deployments"}]}), &["kinds[0].kind"])]
+    #[case::any_kind(json!({"kinds": [{"kind": "*"}]}), &["kinds[0].kind"])]
+    #[case::kind_with_group(json!({"kinds": [{"kind": "Deployment.apps"}]}), &["kinds[0].kind"])]
+    #[case::group_with_version(json!({"kinds": [{"group": "apps/v1", "kind": "Deployment"}]}), &["kinds[0].group"])]
+    fn a_scope_with_a_name_that_nothing_has_is_invalid(
+        #[case] scope: Value,
+        #[case] expected: &[&str],
+    ) {
+        let scope: ObjectScope = serde_json::from_value(scope).unwrap();
+        let mut problems = Problems::default();
+        check(&scope, "scope", &mut problems);
+        let places: Vec<String> = problems
+            .into_error()
+            .problems
+            .into_iter()
+            .map(|one| one.at)
+            .collect();
+        let expected: Vec<String> = expected.iter().map(|at| format!("scope.{at}")).collect();
+        assert_eq!(places, expected);
     }
 }
