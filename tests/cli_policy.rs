@@ -53,7 +53,63 @@ fn a_valid_policy_is_confirmed() {
     let bench = Bench::new(&[("policy.yaml", POLICY)]);
     let output = bench.run("policy check policy.yaml");
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(stdout(&output), "the policy is valid\n");
+    assert_eq!(
+        stdout(&output),
+        "policy.yaml is a valid policy (mode Deny)\n"
+    );
+}
+
+#[test]
+fn the_policy_is_found_among_other_objects() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\n";
+    let item = "- apiVersion: helm-guard.dev/v1alpha1\n  kind: GuardPolicy\n  spec: {mode: Warn}\n";
+    let bench = Bench::new(&[
+        (
+            "two.yaml",
+            &format!("{secret}---\n{POLICY}spec: {{mode: Audit}}\n"),
+        ),
+        (
+            "list.yaml",
+            &format!("apiVersion: v1\nkind: List\nitems:\n{item}"),
+        ),
+        ("none.yaml", &format!("{secret}---\n{secret}")),
+        ("several.yaml", &format!("{POLICY}---\n{POLICY}")),
+    ]);
+    for (file, code, says) in [
+        ("two.yaml", 0, "two.yaml is a valid policy (mode Audit)"),
+        ("list.yaml", 0, "list.yaml is a valid policy (mode Warn)"),
+        ("none.yaml", 1, "none.yaml has no GuardPolicy"),
+        ("several.yaml", 1, "several.yaml has several GuardPolicies"),
+    ] {
+        let output = bench.run(&format!("policy check {file}"));
+        assert_eq!(output.status.code(), Some(code), "{file}");
+        let text = stdout(&output) + &stderr(&output);
+        assert!(text.contains(says), "{file}: {text}");
+    }
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/alerts.yaml");
+    let output = bench.run(&format!("policy check {example}"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn the_problems_of_a_policy_are_a_document_for_programs() {
+    let overrides = "{match: {releases: {names: [shop/legacy]}}, mode: Warn}";
+    let bench = Bench::new(&[(
+        "policy.yaml",
+        &format!("{POLICY}spec: {{overrides: [{overrides}]}}\n"),
+    )]);
+    let output = bench.run("policy check policy.yaml -o json");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["kind"], "PolicyValidation");
+    assert_eq!(report["valid"], false);
+    let problem = &report["problems"][0];
+    assert_eq!(problem["path"], "spec.overrides[0].match.releases.names[0]");
+    let message = problem["message"].as_str().unwrap();
+    assert!(
+        message.contains("its namespace is a field of its own"),
+        "{message}"
+    );
 }
 
 #[test]

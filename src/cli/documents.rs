@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 use helm_guard_core::{
     helm::manifest,
-    policy::{Policy, document},
+    policy::{Policy, PolicyError, document},
     yaml::{self, YamlError},
 };
 use serde_json::{Deserializer, Value};
@@ -79,18 +79,51 @@ impl Source {
     }
 }
 
-/// Reads a policy from a file. The error lists all problems, one per line.
+/// Reads the policy in a file, which may hold other objects too, such as the Secrets of its alert sinks. The error
+/// lists all problems, one per line.
 pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let source = Source::of(file);
+    policy_document(&source)?.map_err(|error| invalid(&source.name(), &error))
+}
+
+/// [`policy`], with the problems one by one.
+pub(super) fn policy_document(source: &Source) -> anyhow::Result<Result<Policy, PolicyError>> {
     let text = source.text()?;
-    match document::parse(&text).and_then(|spec| Policy::compile(&spec)) {
-        Ok(policy) => Ok(policy),
-        Err(error) => {
-            let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
-            let lines: Vec<String> = lines.collect();
-            bail!("{} is not a valid policy:{}", source.name(), lines.concat())
-        }
+    let spec = match only_policy(source, &text)? {
+        Some(value) => document::from_value(value),
+        None => document::parse(&text),
+    };
+    Ok(spec.and_then(|spec| Policy::compile(&spec)))
+}
+
+/// Why a policy is rejected: all problems, one per line.
+pub(super) fn invalid(name: &str, error: &PolicyError) -> anyhow::Error {
+    let lines = error.lines().into_iter().map(|line| format!("\n  {line}"));
+    let lines: Vec<String> = lines.collect();
+    anyhow::anyhow!("{name} is not a valid policy:{}", lines.concat())
+}
+
+/// The policy among several documents; `None` for a single document, which must be the policy.
+fn only_policy(source: &Source, text: &str) -> anyhow::Result<Option<Value>> {
+    let is_one = manifest::documents(text).nth(1).is_none();
+    if text.len() > document::MAX_BYTES || is_one && !is_list(text) {
+        return Ok(None);
     }
+    let name = source.name();
+    let documents = read(&name, text)?;
+    let is_policy = |document: &Value| text_of(document, "kind") == "GuardPolicy";
+    let mut policies = documents.into_iter().filter(is_policy);
+    match (policies.next(), policies.next()) {
+        (Some(policy), None) => Ok(Some(policy)),
+        (Some(_), Some(_)) => bail!("{name} has several GuardPolicies: one counts, named default"),
+        (None, _) => bail!("{name} has no GuardPolicy"),
+    }
+}
+
+/// Whether the text is one list of objects, as `kubectl get -o yaml` prints it.
+fn is_list(text: &str) -> bool {
+    let value = yaml::read(text, &yaml::Allowance::default());
+    value.is_ok_and(|value| value.get("items").is_some_and(Value::is_array))
 }
 
 /// A string field of an object; empty if it is absent or not a string.

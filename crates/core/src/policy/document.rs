@@ -50,6 +50,16 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
     }
     let read = yaml::read(text, &Allowance::default());
     let value = problems.take("document", read).unwrap_or_default();
+    problems.conclude()?;
+    from_value(value)
+}
+
+/// Reads a document that is parsed already.
+///
+/// # Errors
+/// All problems of its form.
+pub fn from_value(value: Value) -> Result<GuardPolicySpec, PolicyError> {
+    let mut problems = Problems::default();
     let document = problems.take("document", serde_json::from_value::<PolicyDocument>(value));
     let Some(document) = document else {
         return Err(problems.into_error());
