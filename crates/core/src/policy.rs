@@ -170,14 +170,24 @@ pub struct PathChange<'a> {
 }
 
 /// The hint for emergencies in denials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmergencyHint<'a> {
-    /// Neither a break-glass identity nor a runbook is configured, so there is no hint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmergencyHint<'a> {
+    /// The page with instructions.
+    pub runbook: Option<&'a str>,
+    /// How to act as a break-glass identity, if there is one.
+    pub access: EmergencyAccess,
+}
+
+/// How somebody acts as a break-glass identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmergencyAccess {
+    /// There is no such identity.
+    #[default]
     None,
-    /// There is a break-glass identity, but no runbook.
-    BreakGlass,
-    /// The runbook, which explains how to use the identities, so only it is named.
-    Runbook(&'a str),
+    /// As a user or a member of a group.
+    Identity,
+    /// With a token of a service account, which `helm-guard break-glass open` gets.
+    Token,
 }
 
 /// The default policy.
@@ -381,10 +391,14 @@ impl Policy {
 
     /// The hint for emergencies in denials.
     pub fn emergency_hint(&self) -> EmergencyHint<'_> {
-        match &self.runbook_url {
-            Some(url) => EmergencyHint::Runbook(url),
-            None if self.emergencies.is_empty() => EmergencyHint::None,
-            None => EmergencyHint::BreakGlass,
+        let has_account = !self.emergencies.account_namespaces().is_empty();
+        EmergencyHint {
+            runbook: self.runbook_url.as_deref(),
+            access: match (self.emergencies.is_empty(), has_account) {
+                (true, _) => EmergencyAccess::None,
+                (false, false) => EmergencyAccess::Identity,
+                (false, true) => EmergencyAccess::Token,
+            },
         }
     }
 }

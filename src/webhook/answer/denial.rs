@@ -4,7 +4,11 @@
 
 use std::fmt::Write as _;
 
-use helm_guard_core::{guard::Reason, policy::EmergencyHint, text::cut};
+use helm_guard_core::{
+    guard::Reason,
+    policy::{EmergencyAccess, EmergencyHint},
+    text::cut,
+};
 
 use super::{contents::AnswerContents, violation};
 
@@ -34,27 +38,35 @@ pub(super) fn denial(answer: &AnswerContents<'_>) -> String {
              record: {error}"
         );
     }
-    match answer.emergency_hint {
-        EmergencyHint::None => {}
-        EmergencyHint::BreakGlass if answer.refusal.is_some() => {
+    if let Some(hint) = emergency(answer) {
+        let _ = write!(text, "\nIn an emergency: {hint}");
+    }
+    cut(&mut text, MESSAGE_BYTES);
+    text
+}
+
+/// What to do in an emergency: the runbook, which may know better, and the command.
+fn emergency(answer: &AnswerContents<'_>) -> Option<String> {
+    let EmergencyHint { runbook, access } = answer.emergency_hint;
+    let command = match access {
+        EmergencyAccess::None => None,
+        EmergencyAccess::Identity if runbook.is_some() => None,
+        EmergencyAccess::Identity => Some("make the change as a break-glass identity".to_owned()),
+        EmergencyAccess::Token => {
             let scope = match &*answer.decided.request.namespace {
                 "" => "-A".to_owned(),
                 namespace => format!("-n {namespace}"),
             };
-            let _ = write!(
-                text,
-                "\nIn an emergency: helm-guard break-glass open {scope} --reason <reason>"
-            );
+            Some(format!(
+                "helm-guard break-glass open {scope} --reason <reason>"
+            ))
         }
-        EmergencyHint::BreakGlass => {
-            text.push_str("\nIn an emergency: make the change as a break-glass identity");
-        }
-        EmergencyHint::Runbook(url) => {
-            let _ = write!(text, "\nIn an emergency: {url}");
-        }
+    };
+    match (runbook, command) {
+        (Some(url), Some(command)) => Some(format!("{url}, or {command}")),
+        (Some(url), None) => Some(url.to_owned()),
+        (None, command) => command,
     }
-    cut(&mut text, MESSAGE_BYTES);
-    text
 }
 
 /// What the account of a hook would need, if a ServiceAccount violates a pending release.

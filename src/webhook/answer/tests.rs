@@ -11,8 +11,9 @@ use helm_guard_core::{
     },
     guard::{Decided, Decision, FieldChange, Finding, ObjectRef},
     helm::{ObjectId, ReleaseName, record::ApplyMethod},
-    policy::EmergencyHint,
+    policy::{EmergencyAccess, EmergencyHint},
 };
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -93,7 +94,7 @@ impl Default for Case {
             decision: Decision::Deny,
             mode: Mode::Deny,
             object: object("Deployment", "shop"),
-            emergency_hint: EmergencyHint::None,
+            emergency_hint: EmergencyHint::default(),
             dry_run: false,
             refusal: None,
             emergency: None,
@@ -104,6 +105,7 @@ impl Default for Case {
 impl Case {
     fn response(&self) -> Value {
         let body = json!({"uid": "u-1", "operation": "UPDATE", "dryRun": self.dry_run,
+            "namespace": self.object.namespace,
             "userInfo": {"username": "system:serviceaccount:ops:emergency"}})
         .to_string();
         let request = serde_json::from_str(&body).unwrap();
@@ -145,7 +147,10 @@ impl Case {
 #[test]
 fn a_denial_names_the_declared_value_the_release_and_the_remedy() {
     let case = Case {
-        emergency_hint: EmergencyHint::Runbook("https://runbooks.example/helm"),
+        emergency_hint: EmergencyHint {
+            runbook: Some("https://runbooks.example/helm"),
+            access: EmergencyAccess::Identity,
+        },
         ..Case::default()
     };
     assert_eq!(
@@ -164,7 +169,10 @@ fn a_denied_delete_explains_how_to_delete() {
         reason: Reason::ObjectDeleted,
         findings: vec![finding("shop", &[3], vec![])],
         object: object("ServiceAccount", "shop"),
-        emergency_hint: EmergencyHint::BreakGlass,
+        emergency_hint: EmergencyHint {
+            runbook: None,
+            access: EmergencyAccess::Identity,
+        },
         ..Case::default()
     };
     assert_eq!(
@@ -179,6 +187,77 @@ In an emergency: make the change as a break-glass identity"#
         json!([{"reason": "FieldValueForbidden",
             "message": "declared by Helm release \"myapp\" in namespace \"shop\""}])
     );
+}
+
+#[rstest]
+#[case::runbook_and_token(
+    Some("https://runbooks.example"),
+    EmergencyAccess::Token,
+    "shop",
+    Some("https://runbooks.example, or helm-guard break-glass open -n shop --reason <reason>")
+)]
+#[case::runbook(
+    Some("https://runbooks.example"),
+    EmergencyAccess::None,
+    "shop",
+    Some("https://runbooks.example")
+)]
+#[case::token(
+    None,
+    EmergencyAccess::Token,
+    "shop",
+    Some("helm-guard break-glass open -n shop --reason <reason>")
+)]
+#[case::cluster_scoped(
+    None,
+    EmergencyAccess::Token,
+    "",
+    Some("helm-guard break-glass open -A --reason <reason>")
+)]
+#[case::identity(
+    None,
+    EmergencyAccess::Identity,
+    "shop",
+    Some("make the change as a break-glass identity")
+)]
+#[case::nobody(None, EmergencyAccess::None, "shop", None)]
+fn a_denial_says_what_to_do_in_an_emergency(
+    #[case] runbook: Option<&'static str>,
+    #[case] access: EmergencyAccess,
+    #[case] namespace: &'static str,
+    #[case] expected: Option<&str>,
+) {
+    let case = Case {
+        emergency_hint: EmergencyHint { runbook, access },
+        object: object("Deployment", namespace),
+        ..Case::default()
+    };
+    let message = case.message();
+    let hint = message
+        .lines()
+        .find_map(|line| line.strip_prefix("In an emergency: "));
+    assert_eq!(hint, expected, "{message}");
+}
+
+#[rstest]
+#[case::drifted(ApplyMethod::ServerSide, shown("4"), true)]
+#[case::as_declared(ApplyMethod::ServerSide, shown("3"), false)]
+#[case::never_set(ApplyMethod::ServerSide, ShownValue::Absent, false)]
+#[case::client_side(ApplyMethod::ClientSide, shown("4"), false)]
+fn the_remedy_forces_conflicts_where_server_side_apply_would_stop(
+    #[case] apply_method: ApplyMethod,
+    #[case] live: ShownValue,
+    #[case] forces: bool,
+) {
+    let change = FieldChange { live, ..replicas() };
+    let case = Case {
+        findings: vec![Finding {
+            apply_method,
+            ..finding("shop", &[3], vec![change])
+        }],
+        ..Case::default()
+    };
+    assert_eq!(case.message().contains("-n shop --force-conflicts"), forces);
 }
 
 #[test]
@@ -361,7 +440,10 @@ fn a_dry_run_by_break_glass_claims_no_record() {
 fn a_denial_explains_why_break_glass_does_not_apply() {
     let refused = || Case {
         refusal: Some(Refusal::NoGrant),
-        emergency_hint: EmergencyHint::BreakGlass,
+        emergency_hint: EmergencyHint {
+            runbook: None,
+            access: EmergencyAccess::Token,
+        },
         ..Case::default()
     };
     let unrecorded = Case {

@@ -1,7 +1,9 @@
 //! The violation and the remedy, a line each: the same for denials and warnings.
 
 use helm_guard_core::{
+    compare::redact::ShownValue,
     guard::{FieldChange, Finding, ObjectRef, Reason, Unread},
+    helm::record::ApplyMethod,
     text::plural,
 };
 
@@ -50,7 +52,7 @@ pub(super) fn lines(answer: &AnswerContents<'_>) -> Vec<String> {
             .verdict
             .findings
             .iter()
-            .map(|finding| emergency_hint(answer, finding)),
+            .map(|finding| remedy(answer, finding)),
     );
     lines
 }
@@ -128,16 +130,28 @@ fn field(change: &FieldChange) -> String {
     format!("  {}: {}", change.path, values(change))
 }
 
-fn emergency_hint(answer: &AnswerContents<'_>, finding: &Finding) -> String {
+fn remedy(answer: &AnswerContents<'_>, finding: &Finding) -> String {
     let (release, namespace) = (&finding.release.name, &finding.release.namespace);
     if answer.decided.verdict.reason == Reason::ObjectDeleted {
-        format!(
+        return format!(
             "Remove it from the chart and run: helm upgrade {release} <chart> -n {namespace}; \
              or remove the whole release: helm uninstall {release} -n {namespace}"
-        )
-    } else {
-        format!(
-            "Change the chart or its values and run: helm upgrade {release} <chart> -n {namespace}"
-        )
+        );
     }
+    let force = if is_owned_by_others(finding) {
+        " --force-conflicts (another field manager wrote the live value)"
+    } else {
+        ""
+    };
+    format!(
+        "Change the chart or its values and run: helm upgrade {release} <chart> -n {namespace}{force}"
+    )
+}
+
+/// Whether Helm's server-side apply stops with a conflict when the chart changes one of these fields: Helm did not write
+/// the live value, so another field manager owns it.
+fn is_owned_by_others(finding: &Finding) -> bool {
+    let differs =
+        |change: &FieldChange| change.live != ShownValue::Absent && change.live != change.declared;
+    finding.apply_method == ApplyMethod::ServerSide && finding.changes.iter().any(differs)
 }

@@ -33,7 +33,7 @@ fn scaling_to_zero_is_denied_with_the_message_of_the_story(
          Deployment \"myapp\" is declared by Helm release \"myapp\" in namespace \"{ns}\" (revision 3, chart myapp-1.2.0):\n  \
          .spec.replicas: declared 3, live 3, requested 0\n\
          Change the chart or its values and run: helm upgrade myapp <chart> -n {ns}\n\
-         In an emergency: {RUNBOOK}\n"
+         In an emergency: {RUNBOOK}, or helm-guard break-glass open -n {ns} --reason <reason>\n"
     );
     assert_eq!(output.stderr, expected);
     assert_eq!(scene.at("deployment/myapp", "/spec/replicas"), 3);

@@ -1,5 +1,8 @@
 use clap::Parser;
-use helm_guard_core::{api::Mode, policy::EmergencyHint};
+use helm_guard_core::{
+    api::Mode,
+    policy::{EmergencyAccess, EmergencyHint},
+};
 use rstest::rstest;
 
 use super::*;
@@ -20,7 +23,7 @@ const URL: [&str; 2] = ["--register-url", "https://127.0.0.1:8443"];
 fn a_url_is_enough_to_begin_with() {
     let config = resolve(&URL).unwrap();
     assert_eq!(config.policy.default_mode(), Mode::Deny);
-    assert_eq!(config.policy.emergency_hint(), EmergencyHint::None);
+    assert_eq!(config.policy.emergency_hint(), EmergencyHint::default());
     assert_eq!(config.drain_delay, Duration::from_secs(5));
     assert_eq!(config.tls_files, None);
     assert!((2..=8).contains(&config.worker_threads.get()));
@@ -72,16 +75,21 @@ fn files_are_enough_where_somebody_else_registers() {
 }
 
 #[test]
-fn a_denial_names_the_runbook_rather_than_the_identity() {
-    let user = ["--break-glass-user", "ops/emergency"];
-    let identity = resolve(&[&URL[..], &user].concat()).unwrap();
-    assert_eq!(identity.policy.emergency_hint(), EmergencyHint::BreakGlass);
+fn the_flags_say_what_a_denial_advises_in_an_emergency() {
+    let account = ["--break-glass-user", "ops/emergency"];
     let page = ["--runbook-url", "https://runbooks.example/helm"];
-    let runbook = resolve(&[&URL[..], &user, &page].concat()).unwrap();
+    let config = resolve(&[&URL[..], &account, &page].concat()).unwrap();
     assert_eq!(
-        runbook.policy.emergency_hint(),
-        EmergencyHint::Runbook("https://runbooks.example/helm")
+        config.policy.emergency_hint(),
+        EmergencyHint {
+            runbook: Some("https://runbooks.example/helm"),
+            access: EmergencyAccess::Token,
+        }
     );
+    let user = ["--break-glass-user", "ada@example.com"];
+    let config = resolve(&[&URL[..], &user].concat()).unwrap();
+    let hint = config.policy.emergency_hint();
+    assert_eq!(hint.access, EmergencyAccess::Identity);
 }
 
 #[rstest]

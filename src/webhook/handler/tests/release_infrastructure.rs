@@ -129,7 +129,7 @@ Secret \"sh.helm.release.v1.web.v3\" is the record of Helm release \"web\" in na
          (revision 3, chart web-1.0.0): without it Helm loses the release, and the objects of the \
          release are orphaned
 Remove the release and its records together: helm uninstall web -n shop
-In an emergency: make the change as a break-glass identity"
+In an emergency: helm-guard break-glass open -n shop --reason <reason>"
     );
     assert_eq!(response["auditAnnotations"]["reason"], "record-deleted");
     assert_eq!(response["auditAnnotations"]["release"], "shop/web");
@@ -392,7 +392,7 @@ Namespace \"shop\" holds Helm releases, which would be lost with it:
   Helm release \"db\" in namespace \"shop\" (revision 3, chart web-1.0.0)
   Helm release \"web\" in namespace \"shop\" (revision 3, chart web-1.0.0)
 Uninstall them first: helm uninstall db -n shop; helm uninstall web -n shop
-In an emergency: make the change as a break-glass identity"
+In an emergency: helm-guard break-glass open -n shop --reason <reason>"
     );
     let annotations = &response["auditAnnotations"];
     assert_eq!(annotations["reason"], "namespace-holds-releases");
@@ -554,7 +554,7 @@ CustomResourceDefinition \"backups.example.com\" has instances that Helm release
          would be deleted with it without admission checks:
   Helm release \"web\" in namespace \"shop\" (revision 3, chart web-1.0.0): Backup \"nightly\"
 Uninstall them first: helm uninstall web -n shop
-In an emergency: make the change as a break-glass identity"
+In an emergency: helm-guard break-glass open -A --reason <reason>"
     );
 }
 

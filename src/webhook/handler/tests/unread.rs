@@ -77,7 +77,7 @@ Deployment \"web\" is declared by Helm release \"myapp\" in namespace \"shop\" (
 The admission review of 32.1 MiB is larger than the 32.0 MiB that helm-guard evaluates: whether the \
              request changes a declared field is unknown
 Make the object smaller, or change it through its chart
-In an emergency: make the change as a break-glass identity"
+In an emergency: helm-guard break-glass open -n shop --reason <reason>"
         );
     }
     assert_eq!(bench.read_throughs(), 1);
