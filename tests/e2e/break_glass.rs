@@ -10,6 +10,7 @@ mod night;
 mod on_its_own;
 mod opening;
 mod record;
+mod retention;
 mod sinks;
 mod story;
 mod tracking;

@@ -24,5 +24,6 @@ mod proxy;
 mod readiness;
 mod record_bombs;
 mod replicas;
+mod rotation;
 mod secret_paths;
 mod static_registration;

@@ -112,7 +112,13 @@ impl Night {
 
     /// Replaces the guard's process.
     pub fn restart(self) -> Self {
+        self.restart_after(|_| ())
+    }
+
+    /// The same, with something in between that no guard sees.
+    pub fn restart_after(self, unseen: impl FnOnce(&Scene)) -> Self {
         self.guard.stop();
+        unseen(&self.scene);
         let guard = self.turn.start(config(&self.policy));
         Self { guard, ..self }
     }

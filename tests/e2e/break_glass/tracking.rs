@@ -91,3 +91,69 @@ fn a_change_that_cannot_be_looked_at_becomes_overdue_and_says_so() {
         .quiet();
     night.comes_to("Reverted");
 }
+
+/// The second change of the same field takes the first one's place.
+#[test]
+fn a_change_that_another_emergency_change_replaces_is_superseded() {
+    let night = Night::new("superseded", &json!({}));
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    night.comes_to("Open");
+    night.raise("3Gi").warned(&["recorded as myapp-"]);
+    let states = || {
+        let mut changes = night.changes();
+        changes.sort_by_key(|change| change["spec"]["at"].as_str().unwrap().to_owned());
+        let states = changes
+            .iter()
+            .map(|change| change["status"]["state"].clone());
+        states.collect::<Vec<_>>()
+    };
+    eventually("a superseded and an open change", || {
+        (states() == ["Superseded", "Open"]).then_some(())
+    });
+    night
+        .scene
+        .kubectl("set resources deploy/myapp --limits memory=128Mi")
+        .quiet();
+    eventually("the second one reverted", || {
+        (states() == ["Superseded", "Reverted"]).then_some(())
+    });
+}
+
+/// Without its CRD, a release loses its custom resources.
+#[test]
+fn a_deleted_crd_is_open_until_it_is_back() {
+    let night = Night::new("of-a-crd", &json!({}));
+    let ns = night.ns();
+    let group = format!("{ns}.example.com");
+    let crd = format!("widgets.{group}");
+    let create = || {
+        admin("create -f -").stdin(widgets_crd(&group)).ok();
+        established(&[&crd]);
+    };
+    create();
+    let widget = format!(
+        "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{size: 2}}\n"
+    );
+    night.scene.install("of-a-crd", &single(&widget));
+    night.scene.settled("widget/one", 1);
+    let role = format!(
+        "create clusterrole {ns}-crds --verb=get,delete --resource=crd --resource-name={crd}"
+    );
+    admin(&role).ok();
+    let binding = format!("create clusterrolebinding {ns}-crds --clusterrole={ns}-crds");
+    let account = format!("--serviceaccount={BREAK_GLASS}:emergency-ops");
+    admin(&binding).arg(account).ok();
+    let line = format!("delete crd {crd} --wait=false");
+    night
+        .scene
+        .kubectl_as(&people().emergency, &line)
+        .warned(&["recorded as"]);
+    let open = night.comes_to("Open");
+    assert_eq!(open["spec"]["object"]["kind"], "CustomResourceDefinition");
+    let is_there = format!("get crd {crd} --ignore-not-found -o name");
+    eventually("the end of the CRD", || {
+        admin(&is_there).ok().stdout.is_empty().then_some(())
+    });
+    create();
+    night.comes_to("Reverted");
+}

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use testbed::{Guard, GuardConfig, HelmVersion, shared};
@@ -94,4 +95,49 @@ fn the_context_chooses_the_cluster() {
     scene.settled("configmap/settings", 1);
     delete(&scene).denied(&[]);
     drop(guard);
+}
+
+#[test]
+fn the_log_level_chooses_which_lines_are_written() {
+    let turn = Turn::take();
+    let levels = |level: &str| {
+        let guard = turn.start(Turn::config("Deny").args(["--log-level", level]));
+        let lines = guard.log();
+        let of_guard = lines.iter().filter(|line| line["target"] != "audit");
+        let levels = of_guard.map(|line| line["level"].as_str().unwrap_or_default().to_owned());
+        levels.collect::<std::collections::BTreeSet<String>>()
+    };
+    assert!(levels("info").contains("INFO"));
+    assert!(!levels("info").contains("DEBUG"));
+    assert!(levels("debug").contains("DEBUG"));
+    let errors = levels("error");
+    assert!(
+        !errors.contains("INFO") && !errors.contains("WARN"),
+        "{errors:?}"
+    );
+    // A filter raises one module above the rest.
+    let filtered = levels("error,helm_guard=debug");
+    assert!(filtered.contains("DEBUG"), "{filtered:?}");
+}
+
+/// Without support for proxies, a proxy in the environment would be an error for every command.
+#[test]
+fn a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_server() {
+    let _turn = Turn::take();
+    let list = |exceptions: &str| {
+        Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+            .args(["policy", "check", "--kubeconfig"])
+            .arg(shared().admin())
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env("NO_PROXY", exceptions)
+            .output()
+            .unwrap()
+    };
+    let through_proxy = list("example.com");
+    let error = String::from_utf8_lossy(&through_proxy.stderr).into_owned();
+    assert!(error.contains("failed to get the GuardPolicy"), "{error}");
+    assert!(error.to_lowercase().contains("connect"), "{error}");
+    let direct = list("127.0.0.1");
+    let error = String::from_utf8_lossy(&direct.stderr).into_owned();
+    assert!(error.contains("there is no GuardPolicy default"), "{error}");
 }
