@@ -12,7 +12,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 TOOLS := $(abspath $(TARGET_DIR))/tools/bin
-SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/msrv .ci/mutants .ci/fuzz certs/make-certs.sh
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/msrv .ci/mutants .ci/fuzz certs/make-certs.sh \
+  deploy/plugins/helm/guard.sh
 # One second per case is enough for the median of an operation that takes microseconds.
 BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
 BUILTIN := crates/core/src/compare/schema/builtin.txt

@@ -12,6 +12,7 @@ pub mod explain;
 mod failure;
 mod files;
 mod in_force;
+mod invoked;
 mod live_sources;
 pub mod output;
 pub mod policy;
@@ -26,7 +27,7 @@ mod version;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use self::{
     args::{Args, Command},
@@ -36,7 +37,7 @@ use self::{
 /// Runs the command that `args` name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = args.into_iter().collect();
-    let args = match Args::try_parse_from(&arguments) {
+    let args = match parse(&arguments) {
         Ok(args) => args,
         Err(error) => return refuse(&error, &arguments),
     };
@@ -61,6 +62,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Args, clap::Error> {
+    let mut command = Args::command().bin_name(invoked::name());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Help and version were asked for; everything else is a mistake, reported in one line.

@@ -459,6 +459,19 @@ fn the_deployment_serves_on_the_ports_of_the_service_and_the_probes() {
 
 /// The account is opt-in: without it, an account of the same name must not have break-glass, whoever creates
 /// it.
+/// A patch cannot add arguments to a list without merge keys, so it repeats them.
+#[test]
+fn the_patch_for_own_certificates_keeps_the_arguments_of_the_deployment() {
+    let deployment = object("Deployment", "helm-guard");
+    let patch = documents(&root().join("certs/deployment-patch.yaml"));
+    let patched = arguments(&patch[0]);
+    let lost: Vec<_> = arguments(&deployment)
+        .difference(&patched)
+        .copied()
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
 #[test]
 fn no_break_glass_identity_is_configured_by_default() {
     let deployment = object("Deployment", "helm-guard");
@@ -479,6 +492,31 @@ fn no_manifest_is_managed_by_helm_so_the_guard_does_not_guard_itself() {
             object["spec"]["template"]["metadata"]["labels"][label].is_null(),
             "{object}"
         );
+    }
+}
+
+#[test]
+fn the_plugin_of_helm_has_the_version_of_the_crate() {
+    let plugin = documents(&root().join("deploy/plugins/helm/plugin.yaml"));
+    assert_eq!(plugin[0]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// A release replaces these words; nothing else in the manifest changes from release to release.
+#[test]
+fn the_manifest_for_krew_has_a_placeholder_for_all_that_a_release_knows() {
+    let manifest = &documents(&root().join("deploy/plugins/krew/helm-guard.yaml"))[0];
+    assert_eq!(manifest["spec"]["version"], "vVERSION");
+    let platforms = manifest["spec"]["platforms"].as_array().unwrap();
+    assert_eq!(platforms.len(), 3);
+    for platform in platforms {
+        let labels = &platform["selector"]["matchLabels"];
+        let [os, arch] = ["os", "arch"].map(|label| labels[label].as_str().unwrap());
+        let archive = format!("/vVERSION/helm-guard-{os}-{arch}.tar.gz");
+        assert!(platform["uri"].as_str().unwrap().ends_with(&archive));
+        let sum = format!("SHA256_{os}_{arch}").to_uppercase();
+        assert_eq!(platform["sha256"], sum.as_str());
+        // kubectl looks for this name.
+        assert_eq!(platform["bin"], "kubectl-helm_guard");
     }
 }
 

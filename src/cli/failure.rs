@@ -9,6 +9,7 @@ use clap::{
 
 use super::{
     args::Args,
+    invoked,
     output::{Tone, toned},
 };
 
@@ -65,7 +66,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
 
 /// The subcommand that the arguments name: `helm-guard break-glass open`.
 fn named_command(arguments: &[OsString]) -> String {
-    let mut name = "helm-guard".to_owned();
+    let mut name = invoked::name().to_owned();
     let mut command: &Command = &Args::command();
     for argument in arguments.iter().skip(1) {
         let Some(found) = command.find_subcommand(argument) else {

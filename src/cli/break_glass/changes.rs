@@ -10,7 +10,10 @@ use helm_guard_core::{
 use kube::{Api, Client, api::ListParams};
 
 use super::{api_calls::CallResult, values};
-use crate::cli::output::{self, Cell, Column, Format, Screen, Table, Tone, print};
+use crate::cli::{
+    output::{self, Cell, Column, Format, Screen, Table, Tone, print},
+    target,
+};
 
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]
@@ -36,7 +39,8 @@ pub struct ChangesArgs {
 }
 
 pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<()> {
-    let api: Api<EmergencyChange> = match &args.namespace {
+    let namespace = target::namespace(args.namespace.as_deref());
+    let api: Api<EmergencyChange> = match &namespace {
         _ if args.all_namespaces => Api::all(client.clone()),
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::default_namespaced(client.clone()),
@@ -55,7 +59,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
         Some(text) => text,
         None if args.values => changes.iter().map(describe).collect(),
         None if changes.is_empty() => {
-            let place = match (&args.namespace, args.all_namespaces) {
+            let place = match (&namespace, args.all_namespaces) {
                 (_, true) => "in any namespace".to_owned(),
                 (Some(namespace), false) => format!("in namespace {namespace}"),
                 (None, false) => format!("in namespace {}", client.default_namespace()),

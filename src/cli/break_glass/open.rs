@@ -22,7 +22,11 @@ use super::{
     token::{self, TokenArgs},
 };
 use crate::{
-    cli::output::{print, print_note},
+    cli::{
+        invoked,
+        output::{print, print_note},
+        target,
+    },
     cluster::client::KubeconfigSelection,
 };
 
@@ -154,8 +158,9 @@ fn announce_pending(grant: &BreakGlassGrant, needed: u32) {
     }
     let name = name(grant);
     print_note(&format!(
-        "it needs {needed} approval{}; approvers run: helm-guard break-glass approve {name}",
-        plural(usize::try_from(needed).unwrap_or(usize::MAX))
+        "it needs {needed} approval{}; approvers run: {} break-glass approve {name}",
+        plural(usize::try_from(needed).unwrap_or(usize::MAX)),
+        invoked::name()
     ));
 }
 
@@ -182,7 +187,8 @@ async fn wait(client: &Client, grant: &BreakGlassGrant, needed: u32) -> anyhow::
     announce_pending(grant, needed);
     let name = name(grant);
     print_note(&format!(
-        "after Ctrl-C, get its token with: helm-guard break-glass token {name}"
+        "after Ctrl-C, get its token with: {} break-glass token {name}",
+        invoked::name()
     ));
     loop {
         let now = grants::get(client, &name).await?;
@@ -224,10 +230,11 @@ async fn deliver(
             "tokens last at least 10 minutes; the guard invalidates this one when the grant ends",
         );
     }
+    let program = invoked::name();
     print_note(&format!(
         "token of {namespace}/{account} written to {file}; use it with:\n\n  \
-         kubectl --kubeconfig {file} -n {default_namespace} …\n\nlist its changes: helm-guard break-glass \
-         changes -n {default_namespace}\nwhen done: helm-guard break-glass close {} && rm {file}",
+         kubectl --kubeconfig {file} -n {default_namespace} …\n\nlist its changes: {program} break-glass \
+         changes -n {default_namespace}\nwhen done: {program} break-glass close {} && rm {file}",
         name(grant)
     ));
     print(format!("{}\n", name(grant)).as_bytes())
@@ -287,7 +294,11 @@ fn split(account: &str) -> anyhow::Result<(&str, &str)> {
 }
 
 fn scope(args: &OpenArgs) -> anyhow::Result<ObjectScope> {
-    if args.namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
+    let mut namespaces = args.namespaces.clone();
+    if namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
+        namespaces.extend(target::namespace(None));
+    }
+    if namespaces.is_empty() && !args.all_namespaces && args.releases.is_empty() {
         bail!("specify what the grant is for: -n NAMESPACE, --release NAMESPACE/NAME, or -A");
     }
     let releases = args.releases.iter().map(|release| {
@@ -307,7 +318,7 @@ fn scope(args: &OpenArgs) -> anyhow::Result<ObjectScope> {
         }
     });
     Ok(ObjectScope {
-        namespaces: args.namespaces.clone(),
+        namespaces,
         releases: releases.collect::<anyhow::Result<_>>()?,
         kinds: kinds.collect(),
     })

@@ -26,7 +26,7 @@ use crate::{
         output::print,
         policy::base::{BaseArgs, BasePolicy},
         process,
-        target::TargetArgs,
+        target::{self, TargetArgs},
     },
     cluster::{
         ApiFailure,
@@ -54,6 +54,9 @@ pub struct ForecastArgs {
     /// Only releases of this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// All namespaces, also if HELM_GUARD_NAMESPACE names one
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
     /// RowKey -o yaml extends.
     #[command(flatten)]
     pub base: BaseArgs,
@@ -96,7 +99,8 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
         )),
         _ => None,
     };
-    let report = ForecastReport::of(&source, from, args.namespace.as_deref(), base);
+    let namespace = target::namespace(args.namespace.as_deref()).filter(|_| !args.all_namespaces);
+    let report = ForecastReport::of(&source, from, namespace.as_deref(), base);
     for warning in report.warnings() {
         // An error of stderr cannot be reported anywhere.
         let _ = writeln!(io::stderr().lock(), "warning: {warning}");
