@@ -6,11 +6,13 @@
 //!
 //! "Scenario N" is row N of the table in tests/README.md.
 
+mod terminal;
 mod turn;
 mod world;
 
 mod break_glass;
 mod cluster;
+mod documents;
 mod helm_operations;
 mod modes;
 mod policy;

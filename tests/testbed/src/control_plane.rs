@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 pub(crate) use fail_open::FailOpen;
 
 use crate::{
-    Binaries, Chart, Helm, HelmVersion, Kubectl, Namespace,
+    Binaries, Chart, Helm, HelmVersion, Invocation, Kubectl, Namespace,
     certificates::{Authority, Files},
     error::Error,
     kubeconfig::{self, Cluster, Credential},
@@ -285,6 +285,11 @@ impl ControlPlane {
             program: self.binaries.kubectl.clone(),
             home: self.home(),
         }
+    }
+
+    /// A script for bash, with the home of these commands.
+    pub fn bash(&self, script: &str) -> Invocation {
+        Invocation::new(Path::new("bash"), &self.home()).args(["-c", script])
     }
 
     fn home(&self) -> PathBuf {
