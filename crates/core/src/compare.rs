@@ -28,6 +28,8 @@ pub mod rules;
 pub mod scalar;
 pub mod schema;
 mod set_match;
+mod trail;
+mod twins;
 pub mod undeclared;
 pub mod undo;
 pub mod values;

@@ -18,6 +18,26 @@ pub enum Opened<'a> {
     Scalar(&'a str),
 }
 
+impl<'a> Opened<'a> {
+    /// The fields of an object, and none of an absent one; `None` for any other value.
+    pub(super) fn fields(opened: Option<Self>) -> Option<Fields<'a>> {
+        match opened {
+            None => Some(Fields::default()),
+            Some(Self::Object(fields)) => Some(fields),
+            Some(Self::List(_) | Self::Scalar(_)) => None,
+        }
+    }
+
+    /// The items of a list, and none of an absent one; `None` for any other value.
+    pub(super) fn items(opened: Option<Self>) -> Option<Vec<Json<'a>>> {
+        match opened {
+            None => Some(Vec::new()),
+            Some(Self::List(items)) => Some(items),
+            Some(Self::Object(_) | Self::Scalar(_)) => None,
+        }
+    }
+}
+
 /// Opens `json`. What cannot be opened is a scalar that equals only itself.
 pub fn open(json: Json<'_>) -> Opened<'_> {
     open_beside(json, None)
@@ -34,6 +54,21 @@ pub fn open_beside<'a>(json: Json<'a>, other: Option<&Opened<'_>>) -> Opened<'a>
             (_, _) => Fields::read(children, &Fields::default()).map(Opened::Object),
         });
     opened.unwrap_or(Opened::Scalar(json.text()))
+}
+
+/// Opens a value as it was before and after a request.
+pub(super) fn open_both<'a>(
+    old: Option<Json<'a>>,
+    new: Option<Json<'a>>,
+) -> (Option<Opened<'a>>, Option<Opened<'a>>) {
+    let old = old.map(open);
+    let new = new.map(|new| open_beside(new, old.as_ref()));
+    (old, new)
+}
+
+/// The items of a list; `None` for any other value.
+pub(super) fn items_of(json: Json<'_>) -> Option<Vec<Json<'_>>> {
+    Opened::items(Some(open(json)))
 }
 
 fn items<'a>(mut children: Children<'a>, others: &[Json<'_>]) -> Option<Vec<Json<'a>>> {

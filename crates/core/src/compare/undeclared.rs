@@ -1,342 +1,412 @@
 //! Changes of fields that no manifest declares: the opposite of [`super::walk`], only computed if a
 //! policy guards such fields.
 //!
-//! It works on trees, because both objects must be read completely anyway. Objects are followed to their
-//! leaves, so that a rule can exempt one key of a map. Lists with merge keys are compared item by item;
-//! any other list is one value.
+//! Objects are opened as there, only where they differ, and items are matched as there: by merge key
+//! ([`KeyedList`], twins by [`super::twins`]), by value ([`Members`]), or by position. Objects are followed
+//! to their leaves, so that a rule can exempt one key of a map.
+//!
+//! Invariants
+//! - A path that a manifest declares is never reported, nor what is in a value that it declares as a whole.
+//! - A change is reported, exempt, or part of the change where a comparison without end was aborted
+//!   ([`Undeclared::too_complex`]).
 
-use std::collections::{BTreeMap, HashSet};
-
-use serde_json::Value;
+#[cfg(test)]
+mod tests;
 
 use super::{
-    path::{FieldPath, Step},
-    schema::{ListKind, MergeKey, Node, Shape},
+    json::Json,
+    keyed_list::KeyedList,
+    lazy::{Fields, Opened, items_of, member, open_both, present},
+    members::Members,
+    path::FieldPath,
+    rules::Rules,
+    schema::{ListKind, Node, Shape},
+    trail::Trail,
+    twins::{owned, slots, without},
+    values::same,
 };
 
 /// The most changes that are reported. A request may contain very many, and a longer list is of no help.
 const MOST: usize = 256;
 
+/// The most changes that a caller is asked about: to match each with the rules of a policy costs more than
+/// to find it. As many as a mebibyte of annotations has.
+const MOST_LOOKED_AT: usize = 20_000;
+
 /// A change of an undeclared field.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Undeclared<'v> {
+#[derive(Clone, Debug)]
+pub struct Undeclared<'a> {
     /// Where.
     pub path: FieldPath,
     /// The value before the request.
-    pub old: Option<&'v Value>,
+    pub old: Option<Json<'a>>,
     /// The value after it.
-    pub new: Option<&'v Value>,
+    pub new: Option<Json<'a>>,
+    /// Whether the comparison was aborted here: the rest of the object counts as changed.
+    pub too_complex: bool,
 }
 
-/// The changes between `old` and `new` in fields that none of `declared` has. Without the status, and
-/// without the metadata of the API server and controllers: only labels and annotations count there.
-pub fn undeclared<'v>(
-    declared: &[&Value],
-    old: &'v Value,
-    new: &'v Value,
-    shape: Shape<'_>,
-) -> Vec<Undeclared<'v>> {
+/// The changes between `old` and `new` in fields that none of `declared` has, as far as each `counts`.
+/// Without the status, and without the metadata of the API server and controllers: only labels and
+/// annotations count there.
+pub fn undeclared<'a>(
+    declared: &[Json<'a>],
+    (old, new): (Json<'a>, Json<'a>),
+    shape: Shape<'a>,
+    rules: Rules<'_>,
+    counts: impl Fn(&Undeclared<'a>) -> bool,
+) -> Vec<Undeclared<'a>> {
     let mut walk = UndeclaredWalk {
-        at: Vec::new(),
+        rules,
+        counts,
+        looked_at: 0,
         found: Vec::new(),
+        is_over: false,
     };
-    for name in names(Some(old), Some(new)) {
+    let fields = |json| Fields::of(json).unwrap_or_default();
+    let (old, new) = (fields(old), fields(new));
+    for name in old.differing(&new) {
+        let trail = Trail::Field(&Trail::Root, name);
+        let place = Place {
+            old: old.get(name),
+            new: new.get(name),
+            shape: shape.field(name),
+            trail: &trail,
+        };
+        let declared = of_each(declared, |json| member(json, name));
         match name {
             "status" => {}
             "metadata" => {
                 for part in ["labels", "annotations"] {
-                    let path = ["metadata", part];
-                    let within = |object: &'v Value| dig(object, path);
-                    let declared: Vec<&Value> = declared
-                        .iter()
-                        .filter_map(|object| dig(object, path))
-                        .collect();
-                    walk.at = path.map(|name| Step::Field(name.to_owned())).to_vec();
-                    walk.visit(&declared, (within(old), within(new)), Shape::plain());
-                    walk.at.clear();
+                    let of = |json| member(json, part);
+                    let trail = Trail::Field(&trail, part);
+                    let place = Place {
+                        old: place.old.and_then(of),
+                        new: place.new.and_then(of),
+                        shape: Shape::plain(),
+                        trail: &trail,
+                    };
+                    walk.at(&of_each(&declared, of), place);
                 }
             }
-            name => walk.field(name, declared, (Some(old), Some(new)), shape),
+            _ => walk.at(&declared, place),
         }
     }
     walk.found
 }
 
-fn dig<'v>(object: &'v Value, [outer, inner]: [&str; 2]) -> Option<&'v Value> {
-    object.get(outer)?.get(inner)
+fn of_each<'a>(declared: &[Json<'a>], of: impl Fn(Json<'a>) -> Option<Json<'a>>) -> Vec<Json<'a>> {
+    declared.iter().filter_map(|json| of(*json)).collect()
 }
 
-type Pair<'v> = (Option<&'v Value>, Option<&'v Value>);
+/// Items before and after the request.
+type BothLists<'a, 'l> = (&'l [Json<'a>], &'l [Json<'a>]);
 
-struct UndeclaredWalk<'v> {
-    at: Vec<Step>,
-    found: Vec<Undeclared<'v>>,
+#[derive(Clone, Copy)]
+struct Place<'a, 't> {
+    old: Option<Json<'a>>,
+    new: Option<Json<'a>>,
+    shape: Shape<'a>,
+    trail: &'t Trail<'t>,
 }
 
-/// The names of the fields of both, each once.
-fn names<'v>(old: Option<&'v Value>, new: Option<&'v Value>) -> Vec<&'v str> {
-    let fields = |value: Option<&'v Value>| value.and_then(Value::as_object).into_iter().flatten();
-    let mut names: Vec<&str> = fields(old)
-        .chain(fields(new))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+struct UndeclaredWalk<'a, 'b, C> {
+    rules: Rules<'b>,
+    counts: C,
+    looked_at: usize,
+    found: Vec<Undeclared<'a>>,
+    is_over: bool,
 }
 
-impl<'v> UndeclaredWalk<'v> {
-    fn visit(&mut self, declared: &[&Value], (old, new): Pair<'v>, shape: Shape<'_>) {
-        let present = |value: Option<&'v Value>| value.filter(|value| !value.is_null());
-        let (old, new) = (present(old), present(new));
-        if old == new || self.found.len() >= MOST {
+impl<'a, C: Fn(&Undeclared<'a>) -> bool> UndeclaredWalk<'a, '_, C> {
+    fn at(&mut self, declared: &[Json<'a>], place: Place<'a, '_>) {
+        let (old, new) = (present(place.old), present(place.new));
+        let place = Place { old, new, ..place };
+        if self.is_over || old.map(Json::text) == new.map(Json::text) {
             return;
         }
-        let both = |is: fn(&Value) -> bool| old.is_none_or(is) && new.is_none_or(is);
-        let holds_something = |value: &Value| match value {
-            Value::Object(fields) => !fields.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            _ => false,
-        };
-        let goes_on = old.into_iter().chain(new).any(holds_something);
-        if both(Value::is_object) && goes_on {
-            for name in names(old, new) {
-                self.field(name, declared, (old, new), shape);
-            }
-        } else if both(Value::is_array) && goes_on {
-            self.list(declared, (old, new), shape);
+        let values = || old.iter().chain(&new).chain(declared);
+        if !self
+            .rules
+            .budget
+            .read(values().map(|json| json.length()).sum())
+        {
+            return self.give_up(place);
+        }
+        let all = |first: u8| values().all(|json| json.first() == first);
+        if all(b'{') {
+            self.object(declared, place);
+        } else if all(b'[') {
+            self.list(declared, place);
         } else {
-            self.leaf(declared, (old, new));
+            self.leaf(declared, place);
         }
     }
 
-    fn field(&mut self, name: &str, declared: &[&Value], (old, new): Pair<'v>, shape: Shape<'_>) {
-        let declared: Vec<&Value> = declared
+    fn object(&mut self, declared: &[Json<'a>], place: Place<'a, '_>) {
+        let (old, new) = open_both(place.old, place.new);
+        let (Some(old), Some(new)) = (Opened::fields(old), Opened::fields(new)) else {
+            return self.leaf(declared, place);
+        };
+        if old.is_empty() && new.is_empty() {
+            return self.leaf(declared, place);
+        }
+        let names = old.differing(&new);
+        let manifests = declared
             .iter()
-            .filter_map(|value| value.get(name))
-            .filter(|value| !value.is_null())
-            .collect();
-        let of = |value: Option<&'v Value>| value.and_then(|value| value.get(name));
-        self.at.push(Step::Field(name.to_owned()));
-        self.visit(&declared, (of(old), of(new)), shape.field(name));
-        self.at.pop();
-    }
-
-    fn leaf(&mut self, declared: &[&Value], (old, new): Pair<'v>) {
-        if declared.is_empty() {
-            let path = FieldPath::from(self.at.clone());
-            self.found.push(Undeclared { path, old, new });
+            .filter_map(|json| Fields::named(*json, &names));
+        let manifests: Vec<Fields<'a>> = manifests.collect();
+        for name in names {
+            let declared: Vec<Json<'a>> =
+                manifests.iter().filter_map(|one| one.get(name)).collect();
+            let place = Place {
+                old: old.get(name),
+                new: new.get(name),
+                shape: place.shape.field(name),
+                trail: &Trail::Field(place.trail, name),
+            };
+            self.at(&declared, place);
         }
     }
 
-    fn list(&mut self, declared: &[&Value], (old, new): Pair<'v>, shape: Shape<'_>) {
-        let done = match shape.node() {
+    fn list(&mut self, declared: &[Json<'a>], place: Place<'a, '_>) {
+        let (old, new) = open_both(place.old, place.new);
+        let (Some(old), Some(new)) = (Opened::items(old), Opened::items(new)) else {
+            return self.leaf(declared, place);
+        };
+        if old.is_empty() && new.is_empty() {
+            return self.leaf(declared, place);
+        }
+        let both = (old.as_slice(), new.as_slice());
+        match place.shape.node() {
+            Node::List { kind, .. } if kind.keys().is_some() => {
+                if self.keyed_list(declared, place, kind, both).is_none() {
+                    self.leaf(declared, place);
+                }
+            }
             Node::List {
                 kind: ListKind::Set,
                 ..
-            } => {
-                self.set(declared, (old, new));
-                Some(())
-            }
-            _ => shape
-                .keys()
-                .and_then(|keys| self.keyed(declared, (old, new), keys, shape)),
-        };
-        if done.is_none() {
-            self.leaf(declared, (old, new));
+            } => self.set(declared, place, both),
+            Node::List {
+                kind: ListKind::Unordered,
+                ..
+            } => self.leaf(declared, place),
+            _ => self.positions(declared, place, both),
         }
     }
 
     /// `None` if an item has no key, so that the list is one value.
-    fn keyed(
+    fn keyed_list(
         &mut self,
-        declared: &[&Value],
-        (old, new): Pair<'v>,
-        keys: &[MergeKey],
-        shape: Shape<'_>,
+        declared: &[Json<'a>],
+        place: Place<'a, '_>,
+        kind: &'a ListKind,
+        (old, new): BothLists<'a, '_>,
     ) -> Option<()> {
-        let items = |value: Option<&'v Value>| by_key(value, keys);
-        let (old, new) = (items(old)?, items(new)?);
-        let declared: Vec<_> = declared
+        let keys = kind.keys()?;
+        let (old, new) = (KeyedList::of(old, keys)?, KeyedList::of(new, keys)?);
+        let manifests = declared
             .iter()
-            .map(|value| by_key(Some(value), keys))
-            .collect::<Option<_>>()?;
-        let mut all: Vec<&MergeKeyValues> = old.keys().chain(new.keys()).collect();
-        all.sort_unstable();
-        all.dedup();
-        for key in all {
-            let declared: Vec<&Value> = declared
-                .iter()
-                .filter_map(|items| items.get(key).copied())
-                .collect();
-            let pairs = keys
-                .iter()
-                .map(|key| key.field.to_string())
-                .zip(key.clone());
-            let named = pairs.filter(|(_, value)| !value.is_empty());
-            self.at.push(Step::Item(named.collect()));
-            let pair = (old.get(key).copied(), new.get(key).copied());
-            self.visit(&declared, pair, shape.item());
-            self.at.pop();
+            .map(|json| KeyedList::of(&items_of(*json)?, keys));
+        let manifests = manifests.collect::<Option<Vec<KeyedList<'a>>>>()?;
+        let added = new.distinct().filter(|item| !old.holds(item));
+        for item in old.distinct().chain(added) {
+            let place = Place {
+                shape: place.shape.item(),
+                trail: &Trail::Item(place.trail, item, keys),
+                ..place
+            };
+            let manifests: Vec<Vec<Json<'a>>> =
+                manifests.iter().map(|one| one.counterparts(item)).collect();
+            let (olds, news) = (old.counterparts(item), new.counterparts(item));
+            let is_one = |items: &Vec<Json<'a>>| items.len() <= 1;
+            let are_single = is_one(&olds) && is_one(&news) && manifests.iter().all(is_one);
+            // Of variables with one name, the last counts: all declare the same thing.
+            if are_single || matches!(kind, ListKind::Variables(_)) {
+                let declared = manifests.concat();
+                for (old, new) in side_by_side(&olds, &news) {
+                    self.at(&declared, Place { old, new, ..place });
+                }
+            } else {
+                self.twins(&manifests, place, (&olds, &news));
+            }
         }
         Some(())
     }
 
-    fn set(&mut self, declared: &[&Value], (old, new): Pair<'v>) {
-        let items = |value: Option<&'v Value>| {
-            value
-                .and_then(Value::as_array)
-                .map(Vec::as_slice)
-                .unwrap_or_default()
-        };
-        let (old, new) = (items(old), items(new));
-        // An API server stores a set as it is sent, so equal members have equal texts.
-        let texts = |items: &[Value]| items.iter().map(Value::to_string).collect::<HashSet<_>>();
-        let (olds, news) = (texts(old), texts(new));
-        let gone = old.iter().filter(|item| !news.contains(&item.to_string()));
-        let came = new.iter().filter(|item| !olds.contains(&item.to_string()));
-        let changed = gone
-            .map(|item| (item, (Some(item), None)))
-            .chain(came.map(|item| (item, (None, Some(item)))));
-        for (item, pair) in changed {
-            if self.found.len() >= MOST {
-                return;
-            }
-            let has_item =
-                |list: &&&Value| list.as_array().is_some_and(|items| items.contains(item));
-            let declared: Vec<&Value> = declared.iter().filter(has_item).copied().collect();
-            self.at.push(Step::Value(text(item)));
-            self.leaf(&declared, pair);
-            self.at.pop();
-        }
-    }
-}
-
-type MergeKeyValues = Vec<String>;
-
-fn by_key<'v>(
-    list: Option<&'v Value>,
-    keys: &[MergeKey],
-) -> Option<BTreeMap<MergeKeyValues, &'v Value>> {
-    let mut items = BTreeMap::new();
-    for item in list.and_then(Value::as_array).into_iter().flatten() {
-        let mut found = false;
-        let key = keys
+    /// Separate items of one key, of which a manifest may declare several. An item that stays takes a
+    /// declaration that it satisfies; what changes is compared with those that are left.
+    fn twins(
+        &mut self,
+        manifests: &[Vec<Json<'a>>],
+        place: Place<'a, '_>,
+        (olds, news): BothLists<'a, '_>,
+    ) {
+        let (shape, rules) = (place.shape, self.rules);
+        let (went, came) = (without(olds, news), without(news, olds));
+        let stayed = without(olds, &went);
+        let left: Vec<Vec<Json<'a>>> = manifests
             .iter()
-            .map(|key| match item.get(&*key.field) {
-                Some(value) => {
-                    found = true;
-                    text(value)
-                }
-                // The API server fills in the default before it merges.
-                None => key
-                    .default
-                    .as_deref()
-                    .map(|json| json.trim_matches('"').to_owned())
-                    .unwrap_or_default(),
+            .map(|manifest| {
+                let owners = owned(&slots(manifest, None, shape, rules), &stayed, shape, rules);
+                let declared = manifest.iter().zip(owners);
+                let left = declared.filter(|(_, owner)| owner.is_none());
+                left.map(|(declared, _)| *declared).collect()
             })
             .collect();
-        if !found {
-            return None;
+        let (mut went, unmet) = twins_of(&left, &went, shape, rules);
+        let (mut came, unmet_now) = twins_of(&left, &came, shape, rules);
+        // Those of one declaration belong together.
+        went.sort_by_key(|twin| twin.rank);
+        came.sort_by_key(|twin| twin.rank);
+        let declared = |twin: Option<&Twin<'a>>, unmet: &[Json<'a>]| match twin {
+            Some(twin) if twin.declared.is_empty() => unmet.to_vec(),
+            Some(twin) => twin.declared.clone(),
+            None => Vec::new(),
+        };
+        for at in 0..went.len().max(came.len()) {
+            if self.is_over {
+                return;
+            }
+            let (old, new) = (went.get(at), came.get(at));
+            let declared = [declared(old, &unmet), declared(new, &unmet_now)].concat();
+            let (old, new) = (old.map(|twin| twin.item), new.map(|twin| twin.item));
+            self.at(&declared, Place { old, new, ..place });
         }
-        items.insert(key, item);
-    }
-    Some(items)
-}
-
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use serde_json::json;
-
-    use super::*;
-    use crate::compare::schema::builtin::builtin;
-
-    fn paths(declared: &Value, old: &Value, new: &Value) -> Vec<String> {
-        let shape = builtin().lookup("apps", "v1", "Deployment").unwrap();
-        undeclared(&[declared], old, new, shape)
-            .iter()
-            .map(|change| change.path.to_string())
-            .collect()
     }
 
-    fn deployment() -> Value {
-        json!({
-            "metadata": {"labels": {"app": "web"}},
-            "spec": {"replicas": 3, "template": {"spec": {
-                "containers": [{"name": "web", "image": "nginx:1", "args": ["a"]}],
-            }}},
-        })
-    }
-
-    fn with(path: &str, value: Value) -> Value {
-        let mut object = deployment();
-        let (parent, last) = path.rsplit_once('/').unwrap();
-        let parent = object.pointer_mut(parent).unwrap();
-        match parent {
-            Value::Array(items) => items.push(value),
-            parent => parent[last] = value,
+    fn set(&mut self, declared: &[Json<'a>], place: Place<'a, '_>, (old, new): BothLists<'a, '_>) {
+        let (shape, rules) = (place.shape.item(), self.rules);
+        let member = |list: &Members<'_, 'a>, one: Json<'a>| {
+            list.find(one, rules, |other| {
+                same(Some(one), Some(other), shape, rules)
+            })
+        };
+        let declared = declared.iter().filter_map(|json| items_of(*json));
+        let declared: Vec<Vec<Json<'a>>> = declared.collect();
+        let manifests: Vec<Members<'_, 'a>> = declared.iter().map(|one| Members::of(one)).collect();
+        let (olds, news) = (Members::of(old), Members::of(new));
+        let went = old.iter().filter(|one| member(&news, **one).is_none());
+        let came = new.iter().filter(|one| member(&olds, **one).is_none());
+        let went = went.map(|one| (*one, Some(*one), None));
+        for (one, old, new) in went.chain(came.map(|one| (*one, None, Some(*one)))) {
+            let declared = manifests.iter().filter_map(|list| member(list, one));
+            let place = Place {
+                old,
+                new,
+                shape,
+                trail: &Trail::Value(place.trail, one.text()),
+            };
+            self.at(&declared.collect::<Vec<_>>(), place);
         }
-        object
     }
 
-    #[rstest]
-    #[case::declared("/spec/replicas", json!(5), &[])]
-    #[case::declared_list("/spec/template/spec/containers/0/args", json!(["b", "c"]), &[])]
-    #[case::added_field("/spec/paused", json!(true), &[".spec.paused"])]
-    #[case::added_map("/metadata/annotations", json!({"a": "1", "b": "2"}),
-        &[".metadata.annotations.a", ".metadata.annotations.b"])]
-    #[case::added_key("/metadata/labels/tier", json!("x"), &[".metadata.labels.tier"])]
-    #[case::added_item("/spec/template/spec/containers/-", json!({"name": "proxy", "image": "envoy"}),
-        &[".spec.template.spec.containers[name=proxy].image", ".spec.template.spec.containers[name=proxy].name"])]
-    #[case::added_in_an_item("/spec/template/spec/containers/0/command", json!(["sh"]),
-        &[".spec.template.spec.containers[name=web].command"])]
-    #[case::added_empty("/spec/strategy", json!({}), &[".spec.strategy"])]
-    #[case::status("/status", json!({"replicas": 3}), &[])]
-    #[case::servers_metadata("/metadata/generation", json!(2), &[])]
-    #[case::finalizers("/metadata/finalizers", json!(["a/b"]), &[])]
-    #[case::null("/spec/paused", Value::Null, &[])]
-    fn undeclared_changes_are_found(
-        #[case] path: &str,
-        #[case] value: Value,
-        #[case] expected: &[&str],
+    /// A list without keys is one value. But if nothing was added or removed, a manifest declares each
+    /// position separately, and perhaps not everything in it.
+    fn positions(
+        &mut self,
+        declared: &[Json<'a>],
+        place: Place<'a, '_>,
+        (old, new): BothLists<'a, '_>,
     ) {
-        let (old, new) = (deployment(), with(path, value));
-        assert_eq!(paths(&deployment(), &old, &new), expected);
-        assert_eq!(paths(&deployment(), &new, &old), expected, "removed again");
+        let lines_up = |items: &Vec<Json<'a>>| items.len() == old.len() && items.len() == new.len();
+        let manifests = declared.iter().filter_map(|json| items_of(*json));
+        let manifests: Vec<Vec<Json<'a>>> = manifests.filter(lines_up).collect();
+        if manifests.is_empty() {
+            return self.leaf(declared, place);
+        }
+        for (index, (old, new)) in side_by_side(old, new).enumerate() {
+            let declared = manifests
+                .iter()
+                .filter_map(|items| items.get(index).copied());
+            let place = Place {
+                old,
+                new,
+                shape: place.shape.item(),
+                trail: &Trail::Index(place.trail, index),
+            };
+            self.at(&declared.collect::<Vec<_>>(), place);
+        }
     }
 
-    #[test]
-    fn an_undeclared_change_is_reported_with_both_values() {
-        let (old, new) = (
-            with("/spec/paused", json!(true)),
-            with("/spec/paused", json!(false)),
-        );
-        let found = undeclared(&[&deployment()], &old, &new, Shape::plain());
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].old, Some(&json!(true)));
-        assert_eq!(found[0].new, Some(&json!(false)));
+    fn leaf(&mut self, declared: &[Json<'a>], place: Place<'a, '_>) {
+        if !declared.is_empty() || same(place.old, place.new, place.shape, self.rules) {
+            return;
+        }
+        if self.rules.budget.is_spent() || self.looked_at >= MOST_LOOKED_AT {
+            return self.give_up(place);
+        }
+        self.looked_at += 1;
+        self.report(place, false);
+        self.is_over = self.found.len() >= MOST;
     }
 
-    #[test]
-    fn a_field_of_any_manifest_is_declared() {
-        let (old, new) = (deployment(), with("/spec/paused", json!(true)));
-        let other = json!({"spec": {"paused": false}});
-        let found = undeclared(&[&deployment(), &other], &old, &new, Shape::plain());
-        assert_eq!(found, []);
+    /// No step is left: this value, and everything not compared yet, counts as changed.
+    fn give_up(&mut self, place: Place<'a, '_>) {
+        if !self.is_over {
+            self.is_over = true;
+            self.report(place, true);
+        }
     }
 
-    #[test]
-    fn reported_changes_are_capped() {
-        let labels: serde_json::Map<_, _> =
-            (0..10_000).map(|n| (format!("l{n}"), json!("x"))).collect();
-        let new = with("/metadata/annotations", Value::Object(labels));
-        assert_eq!(paths(&deployment(), &deployment(), &new).len(), MOST);
+    fn report(&mut self, place: Place<'a, '_>, too_complex: bool) {
+        let change = Undeclared {
+            path: place.trail.path(),
+            old: place.old,
+            new: place.new,
+            too_complex,
+        };
+        if (self.counts)(&change) {
+            self.found.push(change);
+        }
     }
+}
+
+/// The items of two lists at each position.
+fn side_by_side<'a, 'l>(
+    olds: &'l [Json<'a>],
+    news: &'l [Json<'a>],
+) -> impl Iterator<Item = (Option<Json<'a>>, Option<Json<'a>>)> + use<'a, 'l> {
+    let at = |index: usize| (olds.get(index).copied(), news.get(index).copied());
+    (0..olds.len().max(news.len())).map(at)
+}
+
+/// One of several items with the same key.
+struct Twin<'a> {
+    item: Json<'a>,
+    /// The declared items that it satisfies.
+    declared: Vec<Json<'a>>,
+    /// The first of them, in the order of the manifests.
+    rank: usize,
+}
+
+/// The items with their declarations, and the declarations that none of them satisfies.
+fn twins_of<'a>(
+    manifests: &[Vec<Json<'a>>],
+    items: &[Json<'a>],
+    shape: Shape<'_>,
+    rules: Rules<'_>,
+) -> (Vec<Twin<'a>>, Vec<Json<'a>>) {
+    let twin = |item: &Json<'a>| Twin {
+        item: *item,
+        declared: Vec::new(),
+        rank: usize::MAX,
+    };
+    let mut twins: Vec<Twin<'a>> = items.iter().map(twin).collect();
+    let mut unmet = Vec::new();
+    let owners = manifests.iter().flat_map(|manifest| {
+        let owners = owned(&slots(manifest, None, shape, rules), items, shape, rules);
+        manifest.iter().copied().zip(owners)
+    });
+    for (rank, (declared, owner)) in owners.enumerate() {
+        match owner.and_then(|at| twins.get_mut(at)) {
+            Some(twin) => {
+                twin.declared.push(declared);
+                twin.rank = twin.rank.min(rank);
+            }
+            None => unmet.push(declared),
+        }
+    }
+    (twins, unmet)
 }

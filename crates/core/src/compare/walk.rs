@@ -9,7 +9,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use self::place::{Gone, OneValue, Trail, WalkPlace};
+use self::place::{Gone, OneValue, WalkPlace};
 use super::{
     budget::StepBudget,
     json::Json,
@@ -17,6 +17,7 @@ use super::{
     path::FieldPath,
     rules::{EmptyListPolicy, Rules},
     schema::{Node, Shape},
+    trail::Trail,
     values::{ComparedValue, is_zero, may_be_filled_in, same, satisfies},
 };
 
@@ -40,7 +41,7 @@ pub enum Declared<'a> {
 }
 
 impl<'a> Declared<'a> {
-    fn each(self) -> impl Iterator<Item = Json<'a>> {
+    pub(super) fn each(self) -> impl Iterator<Item = Json<'a>> {
         let (first, second) = match self {
             Self::One(one) => (Some(one), None),
             Self::Two(first, second) => (first, second),
@@ -48,7 +49,7 @@ impl<'a> Declared<'a> {
         first.into_iter().chain(second)
     }
 
-    fn newest(self) -> Option<Json<'a>> {
+    pub(super) fn newest(self) -> Option<Json<'a>> {
         self.each().next()
     }
 
@@ -230,12 +231,7 @@ impl<'a> Walk<'a, '_> {
 
     fn object(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let (old, new) = place.open();
-        let fields = |opened: Option<Opened<'a>>| match opened {
-            None => Some(Fields::default()),
-            Some(Opened::Object(fields)) => Some(fields),
-            Some(Opened::List(_) | Opened::Scalar(_)) => None,
-        };
-        let (Some(old), Some(new)) = (fields(old), fields(new)) else {
+        let (Some(old), Some(new)) = (Opened::fields(old), Opened::fields(new)) else {
             return self.leaf(declared, place);
         };
         if declared.each().all(is_empty) {

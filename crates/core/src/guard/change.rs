@@ -238,15 +238,16 @@ static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
 /// The change in the form that policies match on.
 pub(super) fn policy_change<'v>(violation: &'v Violation<'_>) -> PathChange<'v> {
     PathChange {
-        // If the comparison was not finished, only a rule for the whole object covers everything.
-        path: if violation.too_complex {
-            &WHOLE_OBJECT
-        } else {
-            &violation.path
-        },
+        path: rule_path(&violation.path, violation.too_complex),
         old: violation.old.map(Json::text),
         new: violation.new.map(Json::text),
     }
+}
+
+/// The path that rules match on. If the comparison was not finished, only a rule for the whole object
+/// covers everything.
+pub(super) fn rule_path(path: &FieldPath, too_complex: bool) -> &FieldPath {
+    if too_complex { &WHOLE_OBJECT } else { path }
 }
 
 /// Decides by the remaining violations.
@@ -296,7 +297,7 @@ pub(super) fn shown(question: &Question<'_>, violation: &Violation<'_>) -> Field
 }
 
 /// Shown instead of a value whose comparison was not finished.
-const TOO_COMPLEX: &str = "<too complex to compare>";
+pub(super) const TOO_COMPLEX: &str = "<too complex to compare>";
 
 fn is_finalizer(path: &FieldPath) -> bool {
     matches!(

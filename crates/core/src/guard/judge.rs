@@ -77,7 +77,7 @@ fn judge_write(question: &Question<'_>, effect: Effect) -> Verdict {
     if verdict.reason.outcome() != VerdictOutcome::Pass || effect == Effect::Scale {
         return verdict;
     }
-    let verdict = judge_undeclared(question, (old.text(), new.text())).unwrap_or(verdict);
+    let verdict = judge_undeclared(question, (old, new)).unwrap_or(verdict);
     named(question, verdict, (old, new))
 }
 

@@ -5,9 +5,8 @@
 //! evaluated), nothing is reported: Helm's three-way patches write fields that the manifest does not
 //! contain.
 
-use serde_json::Value;
-
 use super::{
+    change::{TOO_COMPLEX, rule_path},
     claim::{Claim, RevisionObject},
     question::{ClaimContext, Question},
     verdict::{FieldChange, Finding, Reason, Verdict},
@@ -15,21 +14,24 @@ use super::{
 use crate::{
     api::{Mode, policy::overrides::UndeclaredMode},
     compare::{
-        redact::Sensitivity,
+        Json,
+        budget::StepBudget,
+        redact::{Sensitivity, ShownValue},
+        rules::Rules,
         undeclared::{Undeclared, undeclared},
     },
     helm::lifecycle::Phase,
-    policy::{Act, PathChange, tree::Tree},
+    policy::{Act, PathChange},
 };
 
 /// The verdict on undeclared fields; `None` if there is no violation, or no policy guards them.
 pub(super) fn judge_undeclared(
     question: &Question<'_>,
-    (old, new): (&str, &str),
+    (old, new): (Json<'_>, Json<'_>),
 ) -> Option<Verdict> {
     let version = &*question.request.kind.version;
     let is_off = !question.policy.guards_undeclared()
-        || old == new
+        || old.text() == new.text()
         || question.claims.iter().any(|claim| {
             !matches!(claim.phase, Phase::Settled | Phase::Failed)
                 || claim.version() != Some(version)
@@ -49,15 +51,17 @@ pub(super) fn judge_undeclared(
     if guarding.is_empty() {
         return None;
     }
-    let trees: Vec<Vec<Tree<'_>>> = question
-        .claims
-        .iter()
-        .map(declared)
-        .collect::<Option<_>>()?;
-    let manifests: Vec<&Value> = trees.iter().flatten().map(Tree::value).collect();
-    let (old, new) = (Tree::of(old), Tree::of(new));
+    let claims = question.claims.iter();
+    let manifests: Vec<Json<'_>> = claims.map(declared).collect::<Option<Vec<_>>>()?.concat();
+    let rules = Rules {
+        empties: question.knowledge.empties(),
+        budget: &StepBudget::default(),
+    };
     let shape = question.knowledge.shape();
-    let changed = undeclared(&manifests, old.value(), new.value(), shape);
+    let changed = undeclared(&manifests, (old, new), shape, rules, |change| {
+        let mut guarding = guarding.iter();
+        guarding.any(|(of, _)| !passes(question, of, change))
+    });
     let findings: Vec<Finding> = guarding
         .iter()
         .filter_map(|(of, mode)| finding(question, of, *mode, &changed))
@@ -78,16 +82,16 @@ fn mode(question: &Question<'_>, of: &ClaimContext<'_>) -> Option<Mode> {
 }
 
 /// The object in each active manifest that has it; `None` if one cannot be read.
-fn declared(claim: &Claim) -> Option<Vec<Tree<'_>>> {
-    let mut trees = Vec::new();
+fn declared(claim: &Claim) -> Option<Vec<Json<'_>>> {
+    let mut objects = Vec::new();
     for revision in &claim.revisions {
         match &revision.held {
-            RevisionObject::Declared(object) => trees.push(Tree::of(&object.json)),
+            RevisionObject::Declared(object) => objects.push(Json::of(&object.json)),
             RevisionObject::Absent => {}
             RevisionObject::Unreadable => return None,
         }
     }
-    Some(trees)
+    Some(objects)
 }
 
 fn finding(
@@ -108,12 +112,10 @@ fn finding(
 }
 
 fn passes(question: &Question<'_>, of: &ClaimContext<'_>, change: &Undeclared<'_>) -> bool {
-    let text = |value: Option<&Value>| value.map(ToString::to_string);
-    let (old, new) = (text(change.old), text(change.new));
     let change = PathChange {
-        path: &change.path,
-        old: old.as_deref(),
-        new: new.as_deref(),
+        path: rule_path(&change.path, change.too_complex),
+        old: change.old.map(Json::text),
+        new: change.new.map(Json::text),
     };
     let object = question.object(of.claim, &of.manifest);
     let user = question.request.user_info.identity();
@@ -123,16 +125,18 @@ fn passes(question: &Question<'_>, of: &ClaimContext<'_>, change: &Undeclared<'_
 
 fn shown(question: &Question<'_>, change: &Undeclared<'_>) -> FieldChange {
     let sensitivity = Sensitivity::of(question.object.group, question.object.kind);
-    let show = |value: Option<&Value>| {
-        let text = value.map(Value::to_string);
-        question
-            .redactor
-            .show(sensitivity, &change.path, text.as_deref())
+    let show = |value: Option<Json<'_>>| {
+        let text = value.map(Json::text);
+        question.redactor.show(sensitivity, &change.path, text)
     };
     FieldChange {
         path: change.path.clone(),
         declared: show(None),
         live: show(change.old),
-        requested: show(change.new),
+        requested: if change.too_complex {
+            ShownValue::Text(TOO_COMPLEX.to_owned())
+        } else {
+            show(change.new)
+        },
     }
 }

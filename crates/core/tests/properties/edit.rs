@@ -106,17 +106,19 @@ fn gather(node: &Node, value: &Value, found: &mut Vec<Node>) {
     }
 }
 
-fn item_step(item: &Value, keys: &[ModelKey]) -> Step {
+/// The step that names an item of a keyed list.
+pub fn item_step(item: &Value, keys: &[ModelKey]) -> Step {
     let identity = identity(item, keys);
     let values = identity.as_array().into_iter().flatten().map(plain);
     let pairs = keys.iter().map(|key| key.field.to_owned()).zip(values);
     Step::Item(pairs.filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// A value in the form of a path.
-fn plain(value: &Value) -> String {
+/// A value in the form of a path; nothing for a merge key that is not there.
+pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Null => String::new(),
         other => other.to_string(),
     }
 }
@@ -129,7 +131,8 @@ pub fn get<'v>(root: &'v Value, at: &[Seg]) -> Option<&'v Value> {
     })
 }
 
-fn get_mut<'v>(root: &'v mut Value, at: &[Seg]) -> Option<&'v mut Value> {
+/// The value at a place, to be changed.
+pub fn get_mut<'v>(root: &'v mut Value, at: &[Seg]) -> Option<&'v mut Value> {
     at.iter().try_fold(root, |value, seg| match seg {
         Seg::Field(name) => value.get_mut(name),
         Seg::Item(n) => value.get_mut(n),

@@ -6,6 +6,7 @@
 mod edit;
 mod model;
 mod server;
+mod undeclared;
 
 use edit::{Node, Seg, changed, get, nodes, put, removed};
 use helm_guard_core::compare::{

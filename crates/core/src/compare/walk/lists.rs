@@ -3,16 +3,14 @@
 mod order;
 mod twins;
 
-use super::{
-    Agreement, Declared, Walk,
-    place::{Trail, WalkPlace},
-};
+use super::{Agreement, Declared, Walk, place::WalkPlace};
 use crate::compare::{
     json::Json,
     keyed_list::KeyedList,
-    lazy::{Opened, open},
+    lazy::{Opened, items_of},
     members::Members,
     schema::{ListKind, MergeKey, Node},
+    trail::Trail,
     values::{ComparedValue, same, satisfies},
 };
 
@@ -39,12 +37,7 @@ struct Items<'a, 'i> {
 impl<'a> Walk<'a, '_> {
     pub(super) fn list(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let (old, new) = place.open();
-        let items = |opened: Option<Opened<'a>>| match opened {
-            None => Some(Vec::new()),
-            Some(Opened::List(items)) => Some(items),
-            Some(Opened::Object(_) | Opened::Scalar(_)) => None,
-        };
-        let (Some(old), Some(new)) = (items(old), items(new)) else {
+        let (Some(old), Some(new)) = (Opened::items(old), Opened::items(new)) else {
             return self.leaf(declared, place);
         };
         // An empty list has no items that could be missing, but custom resources keep it.
@@ -85,10 +78,7 @@ impl<'a> Walk<'a, '_> {
         list: Keyed<'a, '_>,
     ) -> Option<()> {
         let keys = list.keys;
-        let of = |json: Json<'a>| match open(json) {
-            Opened::List(items) => KeyedList::of(&items, keys),
-            Opened::Object(_) | Opened::Scalar(_) => None,
-        };
+        let of = |json: Json<'a>| KeyedList::of(&items_of(json)?, keys);
         let (first, second) = match declared {
             Declared::One(one) => (of(one)?, None),
             Declared::Two(first, second) => (
@@ -204,10 +194,7 @@ impl<'a> Walk<'a, '_> {
         place: WalkPlace<'a, '_>,
         (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
-        let of = |json: Json<'a>| match open(json) {
-            Opened::List(items) => items,
-            Opened::Object(_) | Opened::Scalar(_) => Vec::new(),
-        };
+        let of = |json: Json<'a>| items_of(json).unwrap_or_default();
         let item = place.shape.item();
         let rules = self.rules;
         let member = |list: &Members<'_, 'a>, one: Json<'a>| {
@@ -257,10 +244,7 @@ impl<'a> Walk<'a, '_> {
         place: WalkPlace<'a, '_>,
         (old, new): (&[Json<'a>], &[Json<'a>]),
     ) {
-        let lines_up = |json: Json<'a>| match open(json) {
-            Opened::List(items) if items.len() == old.len() => Some(items),
-            _ => None,
-        };
+        let lines_up = |json: Json<'a>| items_of(json).filter(|items| items.len() == old.len());
         if old.len() != new.len() || old.is_empty() {
             return self.leaf(declared, place);
         }

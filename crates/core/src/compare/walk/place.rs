@@ -1,49 +1,11 @@
-//! The current place of the walk, and its path.
+//! The current place of the walk.
 
 use crate::compare::{
     json::Json,
-    keyed_list::Keyed,
-    lazy::{Opened, open, open_beside},
-    path::{FieldPath, Step},
-    schema::{MergeKey, Shape},
+    lazy::{Opened, open_both},
+    schema::Shape,
+    trail::Trail,
 };
-
-/// The path from the root to the current place. It is on the stack, so that a walk without
-/// violations allocates no path.
-pub(super) enum Trail<'t> {
-    Root,
-    Field(&'t Trail<'t>, &'t str),
-    Item(&'t Trail<'t>, &'t Keyed<'t>, &'t [MergeKey]),
-    Value(&'t Trail<'t>, &'t str),
-    Index(&'t Trail<'t>, usize),
-}
-
-impl Trail<'_> {
-    pub(super) fn path(&self) -> FieldPath {
-        let mut steps = Vec::new();
-        let mut at = self;
-        loop {
-            let (parent, step) = match at {
-                Trail::Root => break,
-                Trail::Field(parent, name) => (parent, Step::Field((*name).to_owned())),
-                Trail::Item(parent, item, keys) => (parent, item.step(keys)),
-                Trail::Value(parent, value) => (parent, Step::Value((*value).to_owned())),
-                Trail::Index(parent, index) => (parent, Step::Index(*index)),
-            };
-            steps.push(step);
-            at = *parent;
-        }
-        steps.reverse();
-        FieldPath::from(steps)
-    }
-}
-
-impl Trail<'_> {
-    /// Whether the last step is a field with one of these names.
-    pub(super) fn ends_in(&self, names: &[&str]) -> bool {
-        matches!(self, Trail::Field(_, name) if names.contains(name))
-    }
-}
 
 /// The topmost place on the path that the request removes.
 #[derive(Clone, Copy)]
@@ -76,9 +38,7 @@ pub(super) struct WalkPlace<'a, 't> {
 impl<'a> WalkPlace<'a, '_> {
     /// The value there before and after the request, opened.
     pub(super) fn open(self) -> (Option<Opened<'a>>, Option<Opened<'a>>) {
-        let old = self.old.map(open);
-        let new = self.new.map(|new| open_beside(new, old.as_ref()));
-        (old, new)
+        open_both(self.old, self.new)
     }
 
     /// One step down, to a value of `old` and `new`.

@@ -8,6 +8,7 @@ mod deputies;
 mod ownership;
 mod parts;
 mod selectors;
+mod undeclared;
 
 use super::*;
 use crate::{
