@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{AbortHandle, JoinSet},
@@ -30,9 +31,13 @@ const FETCHES: usize = 8;
 
 /// Quick attempts before a record that cannot be fetched counts as unreadable.
 const QUICK_ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
 /// How often a record that could not be fetched is retried.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(200))
+    .with_factor(3.0)
+    .with_max_delay(Duration::from_secs(30))
+    .without_max_times();
 
 pub(super) struct IndexWriter {
     shared: Arc<Shared>,
@@ -145,9 +150,8 @@ struct Fetch {
 impl Fetch {
     /// Holds a slot while it reads, but not while it waits.
     async fn run(self, slot: OwnedSemaphorePermit) {
-        let mut pause = FIRST_PAUSE;
         let mut slot = Some(slot);
-        for attempt in 1.. {
+        for (attempt, delay) in (1..).zip(BACKOFF.build()) {
             let error = match self.attempt(slot.take()).await {
                 Ok((version, body)) => {
                     return self
@@ -172,8 +176,7 @@ impl Fetch {
                 self.report(self.version.clone(), RevisionContent::Unreadable)
                     .await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3).min(LONGEST_PAUSE);
+            tokio::time::sleep(delay).await;
         }
     }
 

@@ -28,6 +28,7 @@ use std::{
 };
 
 use axum::Router;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, sleep_until, timeout},
@@ -192,7 +193,7 @@ pub async fn serve(
     };
     let members = Roster::new(limits, Arc::clone(&options.stats));
     let connections = TaskTracker::new();
-    let mut failures = 0;
+    let mut backoff = ACCEPT_BACKOFF.build();
 
     let delay_over = async {
         stages.drain.cancelled().await;
@@ -207,7 +208,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, member)) => {
-                failures = 0;
+                backoff = ACCEPT_BACKOFF.build();
                 count(&options.stats.accepted);
                 let (router, options, stages) = (router.clone(), options.clone(), stages.clone());
                 connections.spawn(async move {
@@ -220,10 +221,9 @@ pub async fn serve(
             }
             Err(error) => {
                 count(&options.stats.accept_errors);
-                failures += 1;
-                let pause = back_off(&error, failures);
-                tracing::warn!(%error, ?pause, "failed to accept a connection");
-                sleep(pause).await;
+                let delay = accept_delay(&error, &mut backoff);
+                tracing::warn!(%error, ?delay, "failed to accept a connection");
+                sleep(delay).await;
             }
         }
     }
@@ -259,12 +259,17 @@ async fn accept(listener: &TcpListener, roster: &Arc<Roster>) -> io::Result<(Tcp
     Ok((stream, roster.join(peer.ip()).await))
 }
 
+const ACCEPT_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(10))
+    .with_max_delay(Duration::from_secs(1))
+    .without_max_times();
+
 /// Out of file descriptors or memory, accept(2) would fail again at once, so wait; a connection
 /// that was closed before it was accepted says nothing about the next one.
-fn back_off(error: &io::Error, failures: u32) -> Duration {
+fn accept_delay(error: &io::Error, backoff: &mut ExponentialBackoff) -> Duration {
     match error.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Duration::ZERO,
-        _ => Duration::from_millis(5 << failures.min(8)).min(Duration::from_secs(1)),
+        _ => backoff.next().unwrap_or_default(),
     }
 }
 

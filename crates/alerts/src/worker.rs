@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use helm_guard_core::policy::alerts::{
     Address, HeaderSource, Sink, SinkError, Speaks, target::SinkAddress,
 };
@@ -54,6 +55,20 @@ impl Default for DeliveryTiming {
             keep: Duration::from_secs(2 * 3600),
             drain: Duration::from_millis(1250),
         }
+    }
+}
+
+impl DeliveryTiming {
+    /// The delays between attempts: each between half of it and all of it, so that replicas that lost a sink at
+    /// the same time do not retry at the same time.
+    fn backoff(&self) -> ExponentialBackoff {
+        // The jitter adds up to as much again.
+        ExponentialBuilder::new()
+            .with_jitter()
+            .with_min_delay(self.first_wait / 2)
+            .with_max_delay(self.longest_wait / 2)
+            .without_max_times()
+            .build()
     }
 }
 
@@ -151,6 +166,8 @@ pub(super) struct SinkWorker<D, S> {
     stale: bool,
     /// Consecutive failed attempts.
     failures: u32,
+    /// The delays after further ones.
+    backoff: ExponentialBackoff,
     /// The time of the next attempt.
     not_before: Instant,
 }
@@ -164,6 +181,7 @@ impl<D: Dial, S: SecretSource> SinkWorker<D, S> {
         pace: DeliveryTiming,
     ) -> Self {
         Self {
+            backoff: pace.backoff(),
             orders,
             dial,
             secrets,
@@ -278,6 +296,7 @@ impl<D: Dial, S: SecretSource> SinkWorker<D, S> {
             );
         }
         self.failures = 0;
+        self.backoff = self.pace.backoff();
     }
 
     fn failed(&mut self, error: &DeliveryError) {
@@ -287,7 +306,7 @@ impl<D: Dial, S: SecretSource> SinkWorker<D, S> {
         let wished = error.retry_after().unwrap_or_default();
         let wait = wished
             .min(self.pace.longest_retry_after)
-            .max(jittered(backoff(&self.pace, self.failures)));
+            .max(self.backoff.next().unwrap_or(self.pace.longest_wait));
         self.failures = self.failures.saturating_add(1);
         self.not_before = Instant::now() + wait;
         self.stale = true;
@@ -403,21 +422,4 @@ async fn endpoint(
         routing_key,
         trust,
     })
-}
-
-fn backoff(pace: &DeliveryTiming, failures: u32) -> Duration {
-    let doubled = pace
-        .first_wait
-        .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
-    doubled.min(pace.longest_wait)
-}
-
-/// Between half and all of it, so that replicas that lost a sink at the same time do not retry at the same
-/// time.
-fn jittered(wait: Duration) -> Duration {
-    let mut byte = [0];
-    // Without random bytes there is no jitter, which is harmless.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    let [byte] = byte;
-    wait.mul_f64(0.5 + f64::from(byte) / 512.0)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use backon::{ExponentialBuilder, Retryable};
 use kube::Client;
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The longest backoff between attempts to get the first certificate.
-const MAX_PAUSE: Duration = Duration::from_secs(15);
+const MAX_DELAY: Duration = Duration::from_secs(15);
 
 /// The source of the certificate.
 #[derive(Clone)]
@@ -96,22 +97,23 @@ impl CertificateError {
 /// The first pair. Temporary errors are retried forever, so that the guard is not in crash loop backoff when
 /// the control plane comes back. A denial by the API server is final.
 pub(super) async fn first(registrar: &Registrar) -> Result<Pair, CertificateError> {
-    let mut pause = registrar.intervals.after_a_change;
+    let backoff = ExponentialBuilder::new()
+        .with_min_delay(registrar.intervals.after_a_change)
+        .with_max_delay(MAX_DELAY)
+        .without_max_times();
     let mut last_logged = None;
-    loop {
-        match current(registrar, None, SystemTime::now()).await {
-            Err(error) if error.is_temporary() => {
-                let error = error.to_string();
-                if last_logged.as_ref() != Some(&error) {
-                    tracing::warn!(error, "waiting for the API server");
-                    last_logged = Some(error);
-                }
-                sleep(pause).await;
-                pause = pause.saturating_mul(2).min(MAX_PAUSE);
+    (async || current(registrar, None, SystemTime::now()).await)
+        .retry(backoff)
+        .sleep(sleep)
+        .when(CertificateError::is_temporary)
+        .notify(|error, _| {
+            let error = error.to_string();
+            if last_logged.as_ref() != Some(&error) {
+                tracing::warn!(error, "waiting for the API server");
+                last_logged = Some(error);
             }
-            result => return result,
-        }
-    }
+        })
+        .await
 }
 
 /// Serves a pair from now on.
