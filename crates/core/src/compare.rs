@@ -12,15 +12,17 @@
 //! Start at [`walk::compare`].
 
 pub mod budget;
+mod declared;
+pub mod field_sets;
+mod finder;
 pub mod json;
 pub mod json_scan;
 mod keyed_list;
 mod lazy;
-pub mod lists;
 pub mod lookup;
 mod members;
 pub mod path;
-pub mod positions;
+mod positions;
 pub mod quantity;
 pub mod redact;
 mod respelled;
@@ -35,7 +37,9 @@ pub mod undo;
 pub mod values;
 pub mod walk;
 
+pub use declared::Declared;
+pub use finder::Finder;
 pub use json::Json;
 pub use keyed_list::{Keyed, KeyedList};
-pub use lazy::{Fields, Opened, dig, member, open, present, unquoted};
-pub use walk::{Agreement, Comparison, Declared, Violation, Whole, compare, compare_within};
+pub use lazy::{Fields, Opened, at, dig, member, open, present, unquoted};
+pub use walk::{Agreement, Comparison, Violation, Whole, compare, compare_within};

@@ -194,6 +194,12 @@ pub fn member<'a>(json: Json<'a>, name: &str) -> Option<Json<'a>> {
     present(found)
 }
 
+/// The value at a path of plain fields, unless it is absent or null.
+pub fn at<'a>(json: Json<'a>, path: &[&str]) -> Option<Json<'a>> {
+    path.iter()
+        .try_fold(json, |json, field| member(json, field))
+}
+
 /// The unescaped content of a JSON string; any other text unchanged.
 pub fn unquoted(json: &str) -> Cow<'_, str> {
     let inner = json
@@ -206,8 +212,8 @@ pub fn unquoted(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text of the value at a path of fields of the JSON object `text`, unless it is absent or null.
-/// Scans only up to it, and uses the first field of each name.
+/// Like [`at`], for a text whose end need not be known: scans only up to the value. Uses the first field of
+/// each name, because a text from an API server repeats none.
 pub fn dig<'a>(text: &'a str, path: &[&str]) -> Option<&'a str> {
     let found = path
         .iter()

@@ -1,10 +1,13 @@
-//! Looks up paths in an object that was parsed into a tree, for values that are shown to people.
+//! Looks up paths in an object that was parsed into a tree: for rules, and for values that are shown to
+//! people. Which item a step names is decided by [`Positions`] alone.
+
+use std::{cell::RefCell, collections::HashMap};
 
 use serde_json::Value;
 
 use super::{
     path::{FieldPath, Step},
-    positions::{self, Positions, unquoted},
+    positions::Positions,
 };
 
 /// The value at the path `steps`.
@@ -29,9 +32,17 @@ pub fn select_all<'v>(object: &'v Value, steps: &[Step]) -> Vec<&'v Value> {
 
 /// The value one step further.
 pub fn child<'v>(parent: &'v Value, step: &Step) -> Option<&'v Value> {
+    child_at(parent, step, |items| position(items, step))
+}
+
+fn child_at<'v>(
+    parent: &'v Value,
+    step: &Step,
+    position: impl Fn(&[Value]) -> Option<usize>,
+) -> Option<&'v Value> {
     match (parent, step) {
         (Value::Object(fields), Step::Field(name)) => fields.get(name),
-        (Value::Array(items), step) => items.get(position(items, step)?),
+        (Value::Array(items), _) => items.get(position(items)?),
         _ => None,
     }
 }
@@ -48,33 +59,32 @@ pub fn child_mut<'v>(parent: &'v mut Value, step: &Step) -> Option<&'v mut Value
     }
 }
 
-/// The position of a step in a list.
+/// The first of the positions that a step names in a list.
 pub fn position(items: &[Value], step: &Step) -> Option<usize> {
-    match step {
-        Step::Field(_) => None,
-        Step::Index(index) => (*index < items.len()).then_some(*index),
-        Step::Value(text) => items.iter().position(|item| is(item, text)),
-        Step::Item(keys) => {
-            let find = |may_lack: bool| {
-                items.iter().position(|item| {
-                    keys.iter()
-                        .all(|(key, text)| match item.get(key).unwrap_or(&Value::Null) {
-                            Value::Null => may_lack,
-                            value => is(value, text),
-                        })
-                })
-            };
-            // An item may omit a key with a default; but if another item has the key, that item is
-            // meant.
-            find(false).or_else(|| find(true))
-        }
-    }
+    Positions::default().of(items, step).first().copied()
 }
 
-/// Whether a value has this JSON text, with or without quotes.
-pub fn is(value: &Value, text: &str) -> bool {
-    let own = positions::text(value);
-    own == text || value.is_string() && own == unquoted(text)
+/// Lookups in one document that does not change: its lists are indexed once, however many paths lead into
+/// them.
+#[derive(Default)]
+pub struct Lists {
+    /// By the address of the list in memory.
+    known: RefCell<HashMap<*const Value, Positions>>,
+}
+
+impl Lists {
+    /// The value at the path `steps`.
+    pub fn select<'v>(&self, document: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+        let child = |parent, step| child_at(parent, step, |items| self.position(items, step));
+        steps.iter().try_fold(document, child)
+    }
+
+    /// The position of `step` in a list of the document.
+    pub fn position(&self, items: &[Value], step: &Step) -> Option<usize> {
+        let mut known = self.known.borrow_mut();
+        let positions = known.entry(items.as_ptr()).or_default();
+        positions.of(items, step).first().copied()
+    }
 }
 
 /// A path as `object` has it: an item that is given by its position is named by its `name`, because its position in
@@ -183,5 +193,27 @@ mod tests {
         });
         let path: FieldPath = text.parse().unwrap();
         assert_eq!(named_path(&path, Some(&object)).to_string(), expected);
+    }
+
+    #[test]
+    fn a_document_is_searched_as_each_of_its_lists() {
+        let ports: Vec<Value> = (0..100)
+            .map(|n| json!({"port": n, "name": format!("p{n}")}))
+            .collect();
+        let document = json!({"spec": {"ports": ports}});
+        let lists = Lists::default();
+        let path = ".spec.ports[port=77,protocol=TCP].name";
+        let path: FieldPath = path.parse().unwrap();
+        for _ in 0..2 {
+            assert_eq!(lists.select(&document, path.steps()), Some(&json!("p77")));
+        }
+        let steps = [
+            Step::Field("spec".to_owned()),
+            Step::Field("ports".to_owned()),
+        ];
+        let items = lists.select(&document, &steps).unwrap().as_array().unwrap();
+        assert_eq!(lists.position(items, &item(&[("port", "5")])), Some(5));
+        assert_eq!(lists.position(items, &item(&[("port", "100")])), None);
+        assert_eq!(lists.position(items, &Step::Index(7)), Some(7));
     }
 }

@@ -18,6 +18,8 @@ pub mod text;
 
 use thiserror::Error;
 
+use super::path::Step;
+
 /// A node of a [`Schema`], by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u32);
@@ -219,6 +221,15 @@ impl<'s> Shape<'s> {
             _ => None,
         };
         self.to(node)
+    }
+
+    /// One step of a path down.
+    #[must_use]
+    pub fn step(self, step: &Step) -> Self {
+        match step {
+            Step::Field(name) => self.field(name),
+            Step::Item(_) | Step::Value(_) | Step::Index(_) => self.item(),
+        }
     }
 
     /// The shape of a list's items.

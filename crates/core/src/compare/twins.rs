@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use super::{
+    declared::Declared,
     json::Json,
     rules::Rules,
     schema::Shape,
     set_match::pair,
     values::{ComparedValue, same, satisfies},
-    walk::Declared,
 };
 
 /// The declared items, each once; with two manifests, together with its match in the other one.

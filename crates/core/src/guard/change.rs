@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Agreement, Comparison, Declared, Fields, Json, Violation, compare, member,
+        Agreement, Comparison, Declared, Fields, Json, Violation, at, compare,
         path::{FieldPath, Step},
         redact::{Sensitivity, ShownValue},
         schema::Shape,
@@ -195,12 +195,6 @@ fn only_metadata_changes(old: Json<'_>, new: Json<'_>) -> bool {
             && other.get(name).map(Json::text) != Some(value.text())
     };
     !old.iter().any(|field| differs(field, &new)) && !new.iter().any(|field| differs(field, &old))
-}
-
-/// The value at a path of plain fields.
-pub(super) fn at<'a>(json: Json<'a>, path: &[&str]) -> Option<Json<'a>> {
-    path.iter()
-        .try_fold(json, |json, field| member(json, field))
 }
 
 /// Drops the violations that are allowed after all, and concludes from the rest.

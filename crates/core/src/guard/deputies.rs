@@ -20,7 +20,6 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    change::at,
     claim::{Claim, Deletion},
     question::{ClaimContext, Question},
     request::{Operation, Raw, Request},
@@ -28,7 +27,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Json, dig,
+        Json, at, dig,
         path::{FieldPath, Step},
         redact::Sensitivity,
     },

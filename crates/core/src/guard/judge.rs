@@ -21,7 +21,7 @@
 mod tests;
 
 use super::{
-    change::{Judged, at, judge_update},
+    change::{Judged, judge_update},
     claim::{Claim, Deletion},
     deputies::{joined, judge_deputies},
     ownership::named,
@@ -31,7 +31,10 @@ use super::{
     undeclared::judge_undeclared,
     verdict::{Finding, Reason, Verdict, VerdictOutcome},
 };
-use crate::{compare::Json, policy::Act};
+use crate::{
+    compare::{Json, at},
+    policy::Act,
+};
 
 /// Evaluates a request that [`super::screen`] did not answer.
 pub fn judge(question: &Question<'_>) -> Verdict {

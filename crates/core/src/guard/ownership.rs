@@ -12,7 +12,7 @@ use super::{
     verdict::{FieldChange, Finding, Reason, Verdict, VerdictOutcome},
 };
 use crate::{
-    compare::{Json, path::FieldPath, redact::Sensitivity},
+    compare::{Json, at, path::FieldPath, redact::Sensitivity},
     helm::ReleaseName,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn named(
 
 /// The release that the object names after the request and did not name before.
 fn taker(question: &Question<'_>, old: Json<'_>, new: Json<'_>) -> Option<ReleaseName> {
-    let annotations = |object| super::change::at(object, &["metadata", "annotations"]);
+    let annotations = |object| at(object, &["metadata", "annotations"]);
     // The usual case, in which nothing is parsed.
     if annotations(old).map(Json::text) == annotations(new).map(Json::text) {
         return None;
@@ -79,7 +79,7 @@ fn changes(
         .zip(texts)
         .filter_map(|(key, ours)| {
             let fields = ["metadata", "annotations", key];
-            let [live, requested] = [old, new].map(|object| super::change::at(object, &fields));
+            let [live, requested] = [old, new].map(|object| at(object, &fields));
             if live.map(Json::text) == requested.map(Json::text) {
                 return None;
             }

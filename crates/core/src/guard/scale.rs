@@ -1,13 +1,13 @@
 //! The result of a scale request for one release.
 
 use super::{
-    change::{Judged, at, conclude, manifests, policy_change, shown},
+    change::{Judged, conclude, manifests, policy_change, shown},
     claim::Claim,
     question::Question,
     shared_ownership::OtherManifests,
 };
 use crate::{
-    compare::{Comparison, Json, Violation, compare, path::FieldPath, schema::Shape},
+    compare::{Comparison, Json, Violation, at, compare, path::FieldPath, schema::Shape},
     policy::Act,
 };
 

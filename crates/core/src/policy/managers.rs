@@ -1,23 +1,16 @@
 //! Who owns a field, by `metadata.managedFields`.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::compare::{
-    path::{FieldPath, Step},
-    positions::unquoted,
-};
-
-/// The most sets of merge keys that are checked; the items of a list usually have the same.
-const MOST_KEYS: usize = 16;
+use crate::compare::{field_sets::FieldSets, path::FieldPath};
 
 /// The owners of one object's fields: parsed once, however many paths are checked.
 pub(super) struct Owners {
     /// The entries of each manager.
     by_manager: HashMap<String, Vec<usize>>,
-    /// The items of the visited field sets, by their addresses in memory.
-    items: RefCell<HashMap<*const Map<String, Value>, Items>>,
+    sets: FieldSets,
 }
 
 impl Owners {
@@ -32,7 +25,7 @@ impl Owners {
         }
         Self {
             by_manager,
-            items: RefCell::default(),
+            sets: FieldSets::default(),
         }
     }
 
@@ -48,99 +41,10 @@ impl Owners {
         own.flatten().any(|at| {
             let fields = entries.get(*at).and_then(|entry| entry.get("fieldsV1"));
             let fields = fields.and_then(Value::as_object);
-            fields.is_some_and(|fields| self.hold(fields, path))
+            let found = fields.and_then(|fields| self.sets.find(fields, path.steps()));
+            // `.` means that the map or item itself is owned, and not only its content.
+            found.is_some_and(|found| found.is_empty() || found.contains_key("."))
         })
-    }
-
-    /// Whether a field set (`FieldsV1`) contains the path, or a whole value that contains it.
-    fn hold(&self, fields: &Map<String, Value>, path: &FieldPath) -> bool {
-        let mut at = fields;
-        for (depth, step) in path.steps().iter().enumerate() {
-            if depth > 0 && at.is_empty() {
-                return true;
-            }
-            let below = match step {
-                Step::Field(name) => at.get(&format!("f:{name}")),
-                Step::Index(index) => at.get(&format!("i:{index}")),
-                step => {
-                    let mut items = self.items.borrow_mut();
-                    let items = items
-                        .entry(std::ptr::from_ref(at))
-                        .or_insert_with(|| Items::of(at));
-                    items.find(step).and_then(|key| at.get(key))
-                }
-            };
-            match below.and_then(Value::as_object) {
-                Some(below) => at = below,
-                None => return false,
-            }
-        }
-        // `.` means that the map or item itself is owned, and not only its content.
-        at.is_empty() || at.contains_key(".")
-    }
-}
-
-/// The items in a field set: the name of each there, by the path step that names it.
-#[derive(Default)]
-struct Items {
-    by_value: HashMap<String, String>,
-    /// By the names of the merge keys, and then by their values.
-    by_keys: Vec<(Vec<String>, ByValues)>,
-}
-
-/// Names in the field set, by the values of the merge keys.
-type ByValues = HashMap<Vec<String>, String>;
-
-impl Items {
-    fn of(fields: &Map<String, Value>) -> Self {
-        let mut items = Self::default();
-        for name in fields.keys() {
-            if let Some(json) = name.strip_prefix("v:") {
-                items.by_value.insert(unquoted(json), name.clone());
-            } else if let Some(json) = name.strip_prefix("k:") {
-                items.add(json, name);
-            }
-        }
-        items
-    }
-
-    fn add(&mut self, json: &str, name: &str) {
-        let Ok(Value::Object(own)) = serde_json::from_str(json) else {
-            return;
-        };
-        let text = |value: Value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let own = own.into_iter().map(|(key, value)| (key, text(value)));
-        let (keys, values): (Vec<String>, Vec<String>) = own.unzip();
-        let known = self.by_keys.iter().position(|(known, _)| *known == keys);
-        let known = match known {
-            Some(at) => self.by_keys.get_mut(at),
-            None if self.by_keys.len() < MOST_KEYS => {
-                self.by_keys.push((keys, ByValues::new()));
-                self.by_keys.last_mut()
-            }
-            None => None,
-        };
-        if let Some((_, by_values)) = known {
-            by_values.insert(values, name.to_owned());
-        }
-    }
-
-    fn find(&self, step: &Step) -> Option<&String> {
-        match step {
-            Step::Value(text) => self.by_value.get(&unquoted(text)),
-            Step::Item(pairs) => self.by_keys.iter().find_map(|(keys, by_values)| {
-                let value = |key: &String| {
-                    let pair = pairs.iter().find(|(name, _)| name == key);
-                    pair.map(|(_, value)| value.clone())
-                };
-                let values: Vec<String> = keys.iter().map(value).collect::<Option<_>>()?;
-                by_values.get(&values)
-            }),
-            Step::Field(_) | Step::Index(_) => None,
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     query::{self, Query, Selected},
 };
 use crate::compare::{
-    lists::Lists,
+    lookup::Lists,
     path::{FieldPath, Step},
 };
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::compare::{lookup, path::Step, unquoted};
+use crate::compare::{field_sets::FieldSets, path::Step};
 
 /// The writer of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,9 +21,15 @@ pub struct FieldWriter {
 pub fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
+    let sets = FieldSets::default();
+    // Whoever owns a part of the field, or the whole value that contains it, wrote it.
+    let owns = |entry: &&Value| {
+        let set = entry.get("fieldsV1").and_then(Value::as_object);
+        set.and_then(|set| sets.find(set, steps)).is_some()
+    };
     entries
         .iter()
-        .filter(|entry| entry.get("fieldsV1").is_some_and(|set| owns(set, steps)))
+        .filter(owns)
         .filter_map(|entry| {
             Some(FieldWriter {
                 manager: text(entry, "manager")?,
@@ -33,42 +39,6 @@ pub fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
         })
         // RFC 3339 in UTC compares as text.
         .max_by(|a, b| a.time.cmp(&b.time))
-}
-
-/// Whether a field set (structured-merge-diff's `fieldsV1`) contains a path, an atomic parent of it, or
-/// something below it.
-fn owns(set: &Value, steps: &[Step]) -> bool {
-    let Some(fields) = set.as_object() else {
-        return false;
-    };
-    let Some((step, rest)) = steps.split_first() else {
-        return true;
-    };
-    // An atomic value is owned as a whole: nothing is listed below it.
-    if fields.is_empty() {
-        return true;
-    }
-    fields
-        .iter()
-        .any(|(key, below)| is(key, step) && owns(below, rest))
-}
-
-fn is(key: &str, step: &Step) -> bool {
-    match (key.split_once(':'), step) {
-        (Some(("f", name)), Step::Field(field)) => name == field,
-        (Some(("i", index)), Step::Index(wanted)) => index.parse() == Ok(*wanted),
-        (Some(("v", json)), Step::Value(value)) => json == value || unquoted(json) == *value,
-        (Some(("k", json)), Step::Item(keys)) => {
-            let Ok(Value::Object(found)) = serde_json::from_str(json) else {
-                return false;
-            };
-            keys.iter().all(|(key, wanted)| {
-                let value = found.get(key);
-                value.is_none_or(|value| lookup::is(value, wanted))
-            })
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

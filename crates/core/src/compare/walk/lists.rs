@@ -3,8 +3,9 @@
 mod order;
 mod twins;
 
-use super::{Agreement, Declared, Walk, place::WalkPlace};
+use super::{Agreement, Walk, place::WalkPlace};
 use crate::compare::{
+    declared::Declared,
     json::Json,
     keyed_list::KeyedList,
     lazy::{Opened, items_of},

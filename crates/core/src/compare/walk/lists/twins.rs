@@ -4,8 +4,9 @@
 //! Losing or renaming one of two declared twins is a change. Their order is irrelevant, and another
 //! undeclared twin is as free as any other item.
 
-use super::{Agreement, Declared, Items, Walk, WalkPlace};
+use super::{Agreement, Items, Walk, WalkPlace};
 use crate::compare::{
+    declared::Declared,
     json::Json,
     twins::{owned, slots, spare, without},
 };
