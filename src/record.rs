@@ -30,7 +30,7 @@ use helm_guard_core::{
     api::{ChangeState, EmergencyChangeSpec},
     breakglass::RedactedPatch,
     guard::{Decided, Decision, Operation, Reason},
-    policy::alerts::Plan,
+    policy::alerts::AlertSettings,
 };
 use jiff::Timestamp;
 
@@ -96,11 +96,11 @@ impl Recorder {
     }
 
     /// Applies the sinks of another policy, after notifying the sinks of the previous one.
-    pub async fn replace_sinks(&self, plan: &Plan, notices: Vec<Alert>) {
+    pub async fn replace_sinks(&self, settings: &AlertSettings, notices: Vec<Alert>) {
         for alert in &notices {
             self.line(alert).await;
         }
-        self.alerts.replace(plan, notices);
+        self.alerts.replace(settings, notices);
     }
 
     async fn line(&self, alert: &Alert) {

@@ -101,7 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "listening"
     );
 
-    let standing = Arc::<PolicyStatus>::default();
+    let status = Arc::<PolicyStatus>::default();
     let (releases, worker) = Releases::new(api_server.clone(), &index(&config));
     background.spawn_until_drained("release index", worker.run());
     let (events, announcer) = events::queue();
@@ -121,7 +121,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop: background.stop.clone(),
         connections: Arc::default(),
         events,
-        policy: Arc::clone(&standing),
+        policy: Arc::clone(&status),
         audit: audit.clone(),
         live: Arc::clone(&live),
         admission: Arc::clone(&admission),
@@ -131,7 +131,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let recorder = Arc::new(recorder(&config, client, &health, (audit, forecast)));
     let told = PolicyAudience {
         live: Arc::clone(&live),
-        standing: Arc::clone(&standing),
+        status: Arc::clone(&status),
         recorder: Arc::clone(&recorder),
         registered: Arc::clone(&registrar.state),
     };
@@ -150,7 +150,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tasks.spawn("admin port", admin_port(admin_listener, probes, &stop)?);
     let registering = register_when_ready(
         releases,
-        standing,
+        status,
         registrar.clone(),
         first,
         stop.finish.clone(),
@@ -210,7 +210,7 @@ fn watch_itself(
 /// The recipients of policy changes.
 struct PolicyAudience {
     live: Live,
-    standing: Arc<PolicyStatus>,
+    status: Arc<PolicyStatus>,
     recorder: Arc<Recorder>,
     registered: Arc<RegistrationState>,
 }
@@ -237,7 +237,7 @@ fn follow_policy(
     }
     let keeper = PolicyKeeper::new(
         told.live,
-        told.standing,
+        told.status,
         told.recorder,
         told.registered,
         terms,

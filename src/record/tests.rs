@@ -7,7 +7,7 @@ use helm_guard_core::{
     api::Mode,
     guard::{Decided, Decision, Finding, ObjectRef, Reason, Request, Verdict},
     helm::ReleaseName,
-    policy::alerts::Plan,
+    policy::alerts::AlertSettings,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -55,7 +55,7 @@ async fn sink_fixture() -> SinkFixture {
     let policy = json!({"sinks": [{"name": "tickets", "type": "http", "url": url,
         "events": ["RecordsTampered"],
         "body": r#"{"summary": {{summary}}, "release": {{release}}}"#}]});
-    alerts.apply(&Plan::compile(&serde_json::from_value(policy).unwrap(), None).unwrap());
+    alerts.apply(&AlertSettings::compile(&serde_json::from_value(policy).unwrap(), None).unwrap());
     let (events, _announcer) = events::queue();
     let recorder = Recorder {
         metrics: Metrics::new(Mode::Deny, Vec::new),

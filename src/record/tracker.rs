@@ -1,7 +1,7 @@
 //! Follows emergency changes until they are resolved. Only the leader runs this.
 //!
 //! Invariants
-//! - The rules are in [`helm_guard_core::breakglass::settle`]; this module feeds them with what it observes.
+//! - The rules are in [`helm_guard_core::breakglass::resolution`]; this module feeds them with what it observes.
 //! - A state is written with the resource version that it was computed from, and announced (event, metric)
 //!   after the write and by its writer. With two leaders, or after a restart, it is announced once.
 //! - Alerts are sent at least once: the change lists the alerts that a sink has accepted
@@ -27,7 +27,7 @@ use helm_guard_core::{
     api::{BreakGlassGrant, ChangeState, EmergencyChange, EmergencyChangeStatus},
     breakglass::{
         recorded::MOST_VOID,
-        settle::{self, Next, Sight},
+        resolution::{self, Next, Sight},
     },
     compare::{
         rules::EmptyListPolicy,
@@ -197,7 +197,7 @@ impl Tracker {
         let next = self.next(change, state, now).await;
         let next = next.unwrap_or_else(|failure| {
             tracing::warn!(change = %key, error = %failure, "failed to read the object of an emergency change");
-            settle::blind(&change.spec, state, now, &failure.to_string())
+            resolution::blind(&change.spec, state, now, &failure.to_string())
         });
         match next {
             None => queue.schedule(key, Instant::now() + pause),
@@ -257,20 +257,20 @@ impl Tracker {
             _ => None,
         };
         let standing = match &standing {
-            ReleaseState::Gone => settle::DeclaredState::Gone,
+            ReleaseState::Gone => resolution::DeclaredState::Gone,
             // Values in another API version cannot be compared.
             ReleaseState::Deployed {
                 object: Some(object),
                 ..
-            } if object.version != version => settle::DeclaredState::Unsaid,
-            ReleaseState::Deployed { revision, .. } => settle::DeclaredState::Deployed {
+            } if object.version != version => resolution::DeclaredState::Unsaid,
+            ReleaseState::Deployed { revision, .. } => resolution::DeclaredState::Deployed {
                 revision: *revision,
                 object: declared.as_ref(),
             },
-            ReleaseState::Unknown => settle::DeclaredState::Unsaid,
+            ReleaseState::Unknown => resolution::DeclaredState::Unsaid,
         };
         let shape = builtin().lookup(group, version, &object.kind);
-        Ok(settle::settle(&Sight {
+        Ok(resolution::resolve(&Sight {
             change: &change.spec,
             state,
             live: live.as_ref(),

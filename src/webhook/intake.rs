@@ -274,15 +274,15 @@ enum Next {
 struct Reading {
     body: Body,
     received: u64,
-    head: Head,
+    head: BodyHead,
     tail: Vec<u8>,
 }
 
 /// The first bytes of a body.
 #[derive(Default)]
-struct Head(Vec<u8>);
+struct BodyHead(Vec<u8>);
 
-impl Head {
+impl BodyHead {
     fn append(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES.saturating_sub(self.0.len());
         self.0.extend(bytes.iter().take(room));
@@ -294,7 +294,7 @@ impl Reading {
         Self {
             body,
             received: 0,
-            head: Head::default(),
+            head: BodyHead::default(),
             tail: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Each test runs alone, if with a guard then with its own: see [`Turn`](crate::turn::Turn).
 
-mod definitions;
+mod crds;
 mod deployers;
 mod explained;
 mod forecast;

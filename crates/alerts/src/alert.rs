@@ -12,7 +12,7 @@ use helm_guard_core::{
         policy::alerts::AlertKind,
     },
     guard::Decision,
-    policy::alerts::template::{Detail, Head, Name},
+    policy::alerts::template::{AlertDetail, AlertHeader, Placeholder},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -75,7 +75,7 @@ pub struct Alert {
     pub since: Timestamp,
     /// When the alert expires, if nothing resolves it before.
     pub until: Timestamp,
-    details: BTreeMap<Detail, String>,
+    details: BTreeMap<AlertDetail, String>,
 }
 
 /// Release records that were changed or deleted by hand.
@@ -136,7 +136,7 @@ impl Alert {
         );
         let mut alert = Self::about(change, AlertKind::Overdue, &summary, now);
         alert.until = after(now, OVERDUE_ACTIVE_FOR);
-        alert.with(Detail::State, ChangeState::Overdue.as_str())
+        alert.with(AlertDetail::State, ChangeState::Overdue.as_str())
     }
 
     /// A change was resolved, by `revision` if a revision did it.
@@ -161,7 +161,7 @@ impl Alert {
         let mut alert = Self::about(change, AlertKind::Settled, &summary, now);
         alert.status = AlertStatus::Resolved;
         alert.until = now;
-        alert.with(Detail::State, state.as_str())
+        alert.with(AlertDetail::State, state.as_str())
     }
 
     /// Somebody changed or deleted release records by hand.
@@ -187,11 +187,11 @@ impl Alert {
         };
         let key = format!("records/{what}/{}/{user}", decision.as_str());
         Self::firing(AlertKind::RecordsTampered, &key, &summary, at)
-            .with(Detail::User, user)
-            .with(Detail::Operation, operation)
-            .with(Detail::Object, object)
-            .with(Detail::Namespace, namespace)
-            .with(Detail::Release, name)
+            .with(AlertDetail::User, user)
+            .with(AlertDetail::Operation, operation)
+            .with(AlertDetail::Object, object)
+            .with(AlertDetail::Namespace, namespace)
+            .with(AlertDetail::Release, name)
     }
 
     /// More denials than the policy's threshold.
@@ -207,10 +207,10 @@ impl Alert {
             "more than {above} requests denied within {within}, the last of {user} on {object}"
         );
         let mut alert = Self::firing(AlertKind::Denials, "denials", &summary, at)
-            .with(Detail::User, user)
-            .with(Detail::Object, object)
-            .with(Detail::Above, &above.to_string())
-            .with(Detail::Within, &within.to_string());
+            .with(AlertDetail::User, user)
+            .with(AlertDetail::Object, object)
+            .with(AlertDetail::Above, &above.to_string())
+            .with(AlertDetail::Within, &within.to_string());
         alert.until = after(at, within.get());
         alert
     }
@@ -223,22 +223,22 @@ impl Alert {
             change.request_uid, release.namespace, release.name
         );
         let mut alert = Self::firing(kind, &key, summary, at)
-            .with(Detail::User, &change.user)
-            .with(Detail::Operation, operation(change.operation))
-            .with(Detail::Object, &object(change))
-            .with(Detail::Namespace, &release.namespace)
-            .with(Detail::Release, &release.name)
-            .with(Detail::Chart, &release.chart)
-            .with(Detail::Revision, &release.revision.to_string())
-            .with(Detail::Fields, &fields(&change.fields))
-            .with(Detail::ReconcileBy, &change.reconcile_by.0.to_string());
+            .with(AlertDetail::User, &change.user)
+            .with(AlertDetail::Operation, operation(change.operation))
+            .with(AlertDetail::Object, &object(change))
+            .with(AlertDetail::Namespace, &release.namespace)
+            .with(AlertDetail::Release, &release.name)
+            .with(AlertDetail::Chart, &release.chart)
+            .with(AlertDetail::Revision, &release.revision.to_string())
+            .with(AlertDetail::Fields, &fields(&change.fields))
+            .with(AlertDetail::ReconcileBy, &change.reconcile_by.0.to_string());
         alert.since = change.at.0;
         let optional = [
-            (Detail::CredentialId, &change.credential_id),
-            (Detail::Grant, &change.grant),
-            (Detail::Ticket, &change.ticket),
-            (Detail::Reason, &change.reason),
-            (Detail::Patch, &change.patch),
+            (AlertDetail::CredentialId, &change.credential_id),
+            (AlertDetail::Grant, &change.grant),
+            (AlertDetail::Ticket, &change.ticket),
+            (AlertDetail::Reason, &change.reason),
+            (AlertDetail::Patch, &change.patch),
         ];
         for (detail, value) in optional {
             if let Some(value) = value {
@@ -263,11 +263,11 @@ impl Alert {
 
     /// With one more detail; an empty text adds nothing.
     #[must_use]
-    pub fn with(mut self, detail: Detail, value: &str) -> Self {
+    pub fn with(mut self, detail: AlertDetail, value: &str) -> Self {
         let value = match detail {
-            Detail::Fields => clean_lines(value, FIELDS_CHARS),
-            Detail::Patch => clean_lines(value, PATCH_CHARS),
-            Detail::Reason => clean(value, REASON_CHARS),
+            AlertDetail::Fields => clean_lines(value, FIELDS_CHARS),
+            AlertDetail::Patch => clean_lines(value, PATCH_CHARS),
+            AlertDetail::Reason => clean(value, REASON_CHARS),
             _ => clean(value, LINE_CHARS),
         };
         if !value.is_empty() {
@@ -277,27 +277,27 @@ impl Alert {
     }
 
     /// The details, in order.
-    pub fn details(&self) -> impl Iterator<Item = (Detail, &str)> {
+    pub fn details(&self) -> impl Iterator<Item = (AlertDetail, &str)> {
         self.details
             .iter()
             .map(|(detail, value)| (*detail, value.as_str()))
     }
 
     /// A detail.
-    pub fn detail(&self, detail: Detail) -> Option<&str> {
+    pub fn detail(&self, detail: AlertDetail) -> Option<&str> {
         self.details.get(&detail).map(String::as_str)
     }
 
     /// The value of a template placeholder.
-    pub fn value(&self, name: Name) -> Cow<'_, str> {
+    pub fn value(&self, name: Placeholder) -> Cow<'_, str> {
         match name {
-            Name::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
-            Name::Head(Head::Kind) => self.kind.as_str().into(),
-            Name::Head(Head::Status) => self.status.as_str().into(),
-            Name::Head(Head::Severity) => Severity::of(self.kind).as_str().into(),
-            Name::Head(Head::Key) => self.key.as_str().into(),
-            Name::Head(Head::Summary) => self.summary.as_str().into(),
-            Name::Head(Head::At) => self.at.to_string().into(),
+            Placeholder::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
+            Placeholder::Header(AlertHeader::Kind) => self.kind.as_str().into(),
+            Placeholder::Header(AlertHeader::Status) => self.status.as_str().into(),
+            Placeholder::Header(AlertHeader::Severity) => Severity::of(self.kind).as_str().into(),
+            Placeholder::Header(AlertHeader::Key) => self.key.as_str().into(),
+            Placeholder::Header(AlertHeader::Summary) => self.summary.as_str().into(),
+            Placeholder::Header(AlertHeader::At) => self.at.to_string().into(),
         }
     }
 }

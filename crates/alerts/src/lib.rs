@@ -39,7 +39,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use helm_guard_core::{
     api::policy::alerts::{AlertKind, AlertRate},
-    policy::alerts::{Plan, Sink, template::Detail},
+    policy::alerts::{AlertSettings, Sink, template::AlertDetail},
 };
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -101,7 +101,7 @@ type Start = Box<dyn Fn(WorkerInputs) + Send + Sync>;
 #[derive(Default)]
 struct Route {
     lanes: Vec<Arc<SinkHandle>>,
-    plan: Plan,
+    settings: AlertSettings,
 }
 
 /// The identity for deduplication: a resolution is not a duplicate of its first alert.
@@ -166,22 +166,22 @@ impl Alerts {
         }
     }
 
-    /// Applies a plan. A sink that stays keeps its queue and gets its new settings; one that is removed gets
+    /// Applies settings. A sink that stays keeps its queue and gets its new settings; one that is removed gets
     /// its queued alerts in one last attempt.
-    pub fn apply(&self, plan: &Plan) {
-        self.replace(plan, Vec::new());
+    pub fn apply(&self, settings: &AlertSettings) {
+        self.replace(settings, Vec::new());
     }
 
-    /// The same, and notifies the sinks of the previous plan with their previous settings, so that nobody can
+    /// The same, and notifies the previous sinks with their previous settings, so that nobody can
     /// remove or redirect a sink unnoticed.
-    pub fn replace(&self, plan: &Plan, farewell: Vec<Alert>) {
+    pub fn replace(&self, settings: &AlertSettings, farewell: Vec<Alert>) {
         let _one_at_a_time = self.shared.applying.lock();
         let old = self.shared.route.load_full();
         for alert in farewell {
             let alert = old.finish(alert);
             for sink_handle in &old.lanes {
                 let sink = Arc::clone(&sink_handle.sink.borrow());
-                let stays = plan.sinks.contains(&sink);
+                let stays = settings.sinks.contains(&sink);
                 if !sink.wants(alert.kind) {
                     continue;
                 }
@@ -192,20 +192,20 @@ impl Alerts {
                 }
             }
         }
-        let lanes = plan
+        let lanes = settings
             .sinks
             .iter()
             .map(|sink| self.sink_handle(&old, sink))
             .collect();
-        if old.plan.denials != plan.denials {
-            *self.shared.rate.lock() = plan.denials.map(Rate::new);
+        if old.settings.denials != settings.denials {
+            *self.shared.rate.lock() = settings.denials.map(Rate::new);
         }
         self.shared.route.store(Arc::new(Route {
             lanes,
-            plan: plan.clone(),
+            settings: settings.clone(),
         }));
         for sink_handle in &old.lanes {
-            if !plan
+            if !settings
                 .sinks
                 .iter()
                 .any(|sink| *sink.name == *sink_handle.name)
@@ -287,13 +287,13 @@ impl Alerts {
 
     /// The number of emergency changes of one identity that get an alert of their own in a window.
     pub fn break_glass_rate(&self) -> AlertRate {
-        self.shared.route.load().plan.break_glass_rate()
+        self.shared.route.load().settings.break_glass_rate()
     }
 
     /// Counts a denial of `user`'s request on the object that `object` describes, and raises an alert if
     /// there are more than the policy's threshold.
     pub fn denied(&self, user: &str, object: impl FnOnce() -> String) {
-        let Some(rate) = self.shared.route.load().plan.denials else {
+        let Some(rate) = self.shared.route.load().settings.denials else {
             return;
         };
         let too_many = match self.shared.rate.lock().as_mut() {
@@ -313,7 +313,7 @@ impl Alerts {
 
     /// Stops all sinks: each gets its queued alerts in one last attempt, within [`DeliveryTiming::drain`].
     pub async fn close(&self) {
-        self.apply(&Plan::default());
+        self.apply(&AlertSettings::default());
         self.shared.end.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -323,8 +323,8 @@ impl Alerts {
 impl Route {
     /// The final form for the sinks.
     fn finish(&self, alert: Alert) -> Arc<Alert> {
-        Arc::new(match &self.plan.runbook_url {
-            Some(url) => alert.with(Detail::Runbook, url),
+        Arc::new(match &self.settings.runbook_url {
+            Some(url) => alert.with(AlertDetail::Runbook, url),
             None => alert,
         })
     }

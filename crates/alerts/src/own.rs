@@ -1,9 +1,9 @@
-//! Alerts about the guard itself: that its policy became laxer, that it was switched off, or does not work.
+//! Alerts about the guard itself: that its policy became less strict, that it was switched off, or does not work.
 //!
 //! Every replica sends what it sees. The keys are the same on all of them, so that sinks that deduplicate by
 //! key show one.
 
-use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::Detail};
+use helm_guard_core::{api::policy::alerts::AlertKind, policy::alerts::template::AlertDetail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::alert::{Alert, AlertStatus, after};
@@ -39,6 +39,6 @@ impl Alert {
     /// With a multi-line detail.
     #[must_use]
     pub fn with_lines(self, lines: &[String]) -> Self {
-        self.with(Detail::Fields, &lines.join("\n"))
+        self.with(AlertDetail::Fields, &lines.join("\n"))
     }
 }

@@ -5,18 +5,18 @@ mod json;
 mod pagerduty;
 mod slack;
 
-use helm_guard_core::policy::alerts::{Speaks, template::Template};
+use helm_guard_core::policy::alerts::{AlertFormat, template::Template};
 
 use super::alert::Alert;
 
 /// The body for this kind of sink. `routing_key` is `PagerDuty`'s.
-pub fn body(speaks: &Speaks, alert: &Alert, routing_key: &str) -> String {
-    match speaks {
-        Speaks::Slack => slack::body(alert).to_string(),
-        Speaks::PagerDuty(_) => pagerduty::body(alert, routing_key),
-        Speaks::Alertmanager => alertmanager::body(alert).to_string(),
-        Speaks::Json => json::body(alert).to_string(),
-        Speaks::Template(template) => templated(template, alert),
+pub fn body(format: &AlertFormat, alert: &Alert, routing_key: &str) -> String {
+    match format {
+        AlertFormat::Slack => slack::body(alert).to_string(),
+        AlertFormat::PagerDuty(_) => pagerduty::body(alert, routing_key),
+        AlertFormat::Alertmanager => alertmanager::body(alert).to_string(),
+        AlertFormat::Json => json::body(alert).to_string(),
+        AlertFormat::Template(template) => templated(template, alert),
     }
 }
 

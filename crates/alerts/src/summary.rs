@@ -10,7 +10,7 @@ use helm_guard_core::{
         ChangeState, EmergencyChangeSpec,
         policy::alerts::{AlertKind, AlertRate},
     },
-    policy::alerts::template::Detail,
+    policy::alerts::template::AlertDetail,
 };
 use jiff::Timestamp;
 
@@ -105,13 +105,13 @@ impl ChangeSummary {
         let key = format!("emergencies/{}", self.user);
         let (above, within) = (rate.above.to_string(), rate.within.to_string());
         let mut alert = Alert::firing(kind, &key, &self.sentence(kind, rate), now)
-            .with(Detail::User, &self.user)
-            .with(Detail::Grant, &list(&self.grants))
-            .with(Detail::Ticket, &list(&self.tickets))
-            .with(Detail::Count, &self.count.to_string())
-            .with(Detail::Above, &above)
-            .with(Detail::Within, &within)
-            .with(Detail::Fields, &self.list());
+            .with(AlertDetail::User, &self.user)
+            .with(AlertDetail::Grant, &list(&self.grants))
+            .with(AlertDetail::Ticket, &list(&self.tickets))
+            .with(AlertDetail::Count, &self.count.to_string())
+            .with(AlertDetail::Above, &above)
+            .with(AlertDetail::Within, &within)
+            .with(AlertDetail::Fields, &self.list());
         alert.since = self.since.min(now);
         alert.until = match kind {
             AlertKind::Overdue => after(now, OVERDUE_ACTIVE_FOR),
@@ -222,28 +222,28 @@ mod tests {
              10m are grouped in one alert"
         );
         assert_eq!(
-            alert.detail(Detail::Fields),
+            alert.detail(AlertDetail::Fields),
             Some(
                 "Update of Deployment shop/web-0 (release shop/checkout)\n\
                  Update of Deployment shop/web-1 (release shop/checkout)\n\
                  to list them: helm-guard break-glass changes --all-namespaces --all --user ops@example.com"
             )
         );
-        assert_eq!(alert.detail(Detail::Count), Some("2"));
-        assert_eq!(alert.detail(Detail::Ticket), Some("INC-4711"));
+        assert_eq!(alert.detail(AlertDetail::Count), Some("2"));
+        assert_eq!(alert.detail(AlertDetail::Ticket), Some("INC-4711"));
         assert_eq!((alert.since, alert.until), (at(0), at(86400)));
         // The details of one change are left out.
-        assert_eq!(alert.detail(Detail::Object), None);
+        assert_eq!(alert.detail(AlertDetail::Object), None);
     }
 
     #[test]
     fn ten_thousand_changes_make_a_short_alert() {
         let alert = summary(10_000, Trace::AuditLog).alert(AlertKind::BreakGlass, RATE, at(9));
-        let lines: Vec<&str> = alert.detail(Detail::Fields).unwrap().lines().collect();
+        let lines: Vec<&str> = alert.detail(AlertDetail::Fields).unwrap().lines().collect();
         assert_eq!(lines.len(), LINES + 2);
         assert_eq!(lines[LINES], "and 9980 more");
         assert_eq!(lines[LINES + 1], "10000 of them are only in the audit log");
-        let grants = alert.detail(Detail::Grant).unwrap();
+        let grants = alert.detail(AlertDetail::Grant).unwrap();
         assert_eq!(grants.split(", ").count(), NAMES + 1);
         assert!(grants.ends_with(", and more"), "{grants}");
     }

@@ -201,7 +201,7 @@ impl Scene {
 }
 
 /// A policy with one sink, `tickets`, and the settings in `more`.
-fn plan(more: Value) -> Plan {
+fn settings(more: Value) -> AlertSettings {
     let mut sink = json!({"name": "tickets", "type": "http", "url": "http://tickets.example/new"});
     for (key, value) in more.as_object().unwrap() {
         sink[key] = value.clone();
@@ -210,7 +210,7 @@ fn plan(more: Value) -> Plan {
         .unwrap()
         .retain(|_, value| !value.is_null());
     let alerts = json!({"sinks": [sink]});
-    Plan::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
+    AlertSettings::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
 }
 
 fn numbered(number: usize) -> EmergencyChangeSpec {
@@ -224,7 +224,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[tokio::test(start_paused = true)]
 async fn an_alert_arrives_with_the_headers_and_the_body_of_the_policy() {
     let mut scene = scene(|_| Reply::Status(201));
-    scene.alerts.apply(&plan(json!({
+    scene.alerts.apply(&settings(json!({
         "headers": {"X-Board": "ops", "Content-Type": "application/vnd.tickets+json"},
         "body": r#"{"title": {{summary}}, "ticket": {{ticket}}}"#,
     })));
@@ -254,7 +254,7 @@ async fn a_sink_that_fails_for_an_hour_gets_everything_in_order_afterwards() {
     });
     scene
         .alerts
-        .apply(&plan(json!({"body": r#"{"key": {{key}}}"#})));
+        .apply(&settings(json!({"body": r#"{"key": {{key}}}"#})));
     let changes: Vec<_> = (0..50).map(numbered).collect();
     for change in &changes {
         scene.alerts.raise(Alert::break_glass(change));
@@ -284,7 +284,7 @@ async fn a_sink_that_fails_for_an_hour_gets_everything_in_order_afterwards() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_never_answers_loses_alerts_after_a_while_and_they_are_counted() {
     let scene = scene(|_| Reply::Never);
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let begin = Instant::now();
     for number in 0..QUEUE {
         scene.alerts.raise(Alert::break_glass(&numbered(number)));
@@ -303,7 +303,7 @@ async fn a_sink_that_never_answers_loses_alerts_after_a_while_and_they_are_count
 #[tokio::test(start_paused = true)]
 async fn an_alert_that_does_not_fit_the_queue_is_dropped_and_counted() {
     let mut scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     for number in 0..QUEUE + 10 {
         scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
@@ -322,13 +322,15 @@ fn of_guard(kind: AlertKind) -> Alert {
 }
 
 #[rstest::rstest]
-#[case::removed(Plan::default())]
-#[case::turned_elsewhere(plan(json!({"url": "http://elsewhere.example/"})))]
-#[case::deafened(plan(json!({"events": ["Settled"]})))]
+#[case::removed(AlertSettings::default())]
+#[case::turned_elsewhere(settings(json!({"url": "http://elsewhere.example/"})))]
+#[case::deafened(settings(json!({"events": ["Settled"]})))]
 #[tokio::test(start_paused = true)]
-async fn a_removed_sink_is_notified_at_its_old_address_despite_failures(#[case] next: Plan) {
+async fn a_removed_sink_is_notified_at_its_old_address_despite_failures(
+    #[case] next: AlertSettings,
+) {
     let mut scene = scene(|attempt| Reply::Status(if attempt < 5 { 503 } else { 200 }));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let farewell = vec![of_guard(AlertKind::SinksChanged)];
     scene.alerts.replace(&next, farewell);
     for _ in 0..6 {
@@ -343,7 +345,7 @@ async fn a_removed_sink_is_notified_at_its_old_address_despite_failures(#[case] 
 #[tokio::test(start_paused = true)]
 async fn a_remaining_sink_is_notified_once_and_one_that_excludes_the_kind_is_not() {
     let mut scene = scene(|_| Reply::Status(200));
-    let only = plan(json!({"events": ["PolicyLoosened"]}));
+    let only = settings(json!({"events": ["PolicyLoosened"]}));
     scene.alerts.apply(&only);
     let farewell = [AlertKind::SinksChanged, AlertKind::PolicyLoosened].map(of_guard);
     scene.alerts.replace(&only, farewell.to_vec());
@@ -355,7 +357,7 @@ async fn a_remaining_sink_is_notified_once_and_one_that_excludes_the_kind_is_not
 #[tokio::test(start_paused = true)]
 async fn a_resolution_and_the_next_firing_are_no_duplicates() {
     let mut scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let begins = of_guard(AlertKind::Suspended);
     for alert in [
         begins.clone(),
@@ -375,9 +377,9 @@ async fn a_resolution_and_the_next_firing_are_no_duplicates() {
 #[tokio::test(start_paused = true)]
 async fn shutdown_does_not_wait_for_removed_sinks() {
     let mut scene = scene(|_| Reply::Never);
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let farewell = vec![of_guard(AlertKind::SinksChanged)];
-    scene.alerts.replace(&Plan::default(), farewell);
+    scene.alerts.replace(&AlertSettings::default(), farewell);
     scene.next().await;
     let begin = Instant::now();
     scene.alerts.close().await;
@@ -391,7 +393,7 @@ async fn shutdown_does_not_wait_for_removed_sinks() {
 #[tokio::test(start_paused = true)]
 async fn duplicates_within_the_window_are_dropped() {
     let mut scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let change = change();
     for _ in 0..3 {
         scene.alerts.raise(Alert::break_glass(&change));
@@ -425,7 +427,7 @@ async fn retry_after_is_respected(
         0 => Reply::RetryAfter(status, wish),
         _ => Reply::Status(200),
     });
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     scene.alerts.raise(Alert::break_glass(&change()));
     let (first, second) = (scene.next().await, scene.next().await);
     let waited = second.at - first.at;
@@ -451,7 +453,7 @@ async fn only_transient_failures_are_retried(#[case] status: u16, #[case] reques
         0 => Reply::Status(status),
         _ => Reply::Status(200),
     });
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     scene.alerts.raise(Alert::break_glass(&change()));
     scene.next().await;
     scene.settled().await;
@@ -475,7 +477,9 @@ async fn only_transient_failures_are_retried(#[case] status: u16, #[case] reques
 #[tokio::test(start_paused = true)]
 async fn a_sink_gets_only_the_kinds_that_it_selects() {
     let mut scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({"events": ["Overdue"]})));
+    scene
+        .alerts
+        .apply(&settings(json!({"events": ["Overdue"]})));
     scene.alerts.raise(Alert::break_glass(&change()));
     scene.alerts.raise(Alert::overdue(&change(), at(9)));
     assert_eq!(scene.next().await.body["kind"], "Overdue");
@@ -489,14 +493,14 @@ async fn changed_settings_of_a_sink_apply_to_queued_alerts() {
         0 => Reply::Status(500),
         _ => Reply::Status(200),
     });
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     for number in 0..3 {
         scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
     scene.next().await;
     scene
         .alerts
-        .apply(&plan(json!({"url": "http://other.example/"})));
+        .apply(&settings(json!({"url": "http://other.example/"})));
     for _ in 0..3 {
         let got = scene.next().await;
         assert_eq!(
@@ -511,9 +515,9 @@ async fn changed_settings_of_a_sink_apply_to_queued_alerts() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_changes_nothing_for_a_sink_leaves_it_alone() {
     let scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let before = scene.alerts.shared.route.load_full();
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     let after = scene.alerts.shared.route.load_full();
     assert!(Arc::ptr_eq(&before.lanes[0], &after.lanes[0]));
     assert!(!after.lanes[0].retire.is_cancelled());
@@ -522,11 +526,11 @@ async fn a_policy_that_changes_nothing_for_a_sink_leaves_it_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_removed_sink_gets_its_queued_alerts_and_nothing_more() {
     let mut scene = scene(|_| Reply::Status(200));
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     for number in 0..3 {
         scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
-    scene.alerts.apply(&Plan::default());
+    scene.alerts.apply(&AlertSettings::default());
     scene.alerts.raise(Alert::break_glass(&numbered(4)));
     scene.alerts.close().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [3, 0, 0, 0]);
@@ -540,7 +544,7 @@ async fn a_removed_sink_gets_its_queued_alerts_and_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn shutdown_does_not_wait_for_a_sink_that_is_down(#[case] answers: fn(usize) -> Reply) {
     let scene = scene(answers);
-    scene.alerts.apply(&plan(json!({})));
+    scene.alerts.apply(&settings(json!({})));
     for number in 0..100 {
         scene.alerts.raise(Alert::break_glass(&numbered(number)));
     }
@@ -559,13 +563,14 @@ fn secret(value: &str) -> Value {
 }
 
 /// A sink with a secret header, over pipes, without TLS.
-fn secretive() -> Plan {
+fn secretive() -> AlertSettings {
     let key = json!({"name": "alerts", "key": "token"});
-    let mut plan = plan(json!({"url": "https://a/", "headersFrom": {"Authorization": key}}));
-    let mut sink = (*plan.sinks[0]).clone();
+    let mut settings =
+        settings(json!({"url": "https://a/", "headersFrom": {"Authorization": key}}));
+    let mut sink = (*settings.sinks[0]).clone();
     sink.address = Address::Known(SinkAddress::parse("http://a/").unwrap());
-    plan.sinks = vec![Arc::new(sink)];
-    plan
+    settings.sinks = vec![Arc::new(sink)];
+    settings
 }
 
 #[tokio::test(start_paused = true)]
@@ -612,13 +617,13 @@ async fn a_missing_secret_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn denials_above_the_rate_cause_one_alert_per_window() {
     let mut scene = scene(|_| Reply::Status(200));
-    let mut plan = plan(json!({}));
-    plan.denials = Some(AlertRate {
+    let mut settings = settings(json!({}));
+    settings.denials = Some(AlertRate {
         above: 3,
         within: Span::seconds(60),
     });
-    plan.runbook_url = Some("https://wiki.example/fire".to_owned());
-    scene.alerts.apply(&plan);
+    settings.runbook_url = Some("https://wiki.example/fire".to_owned());
+    scene.alerts.apply(&settings);
     let alerts = scene.alerts.clone();
     let deny = |times| {
         for _ in 0..times {

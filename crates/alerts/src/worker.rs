@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use helm_guard_core::policy::alerts::{
-    Address, HeaderSource, Sink, SinkError, Speaks, target::SinkAddress,
+    Address, AlertFormat, HeaderSource, Sink, SinkError, target::SinkAddress,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::ClientConfig;
@@ -337,7 +337,7 @@ impl<D: Dial, S: SecretSource> SinkWorker<D, S> {
         let dial = self.dial.clone();
         let sending = async {
             let endpoint = self.refresh_secrets().await?;
-            let body = render::body(&endpoint.sink.speaks, alert, &endpoint.routing_key);
+            let body = render::body(&endpoint.sink.format, alert, &endpoint.routing_key);
             let (target, headers) = (&endpoint.target, endpoint.headers.clone());
             let posting = post::post(&dial, &endpoint.trust, target, headers, body);
             let answer = timeout(limit, posting).await;
@@ -398,8 +398,8 @@ async fn endpoint(
         Address::Known(target) => target.clone(),
         Address::Secret(key) => sink.target(values.value(key)?)?,
     };
-    let routing_key = match &sink.speaks {
-        Speaks::PagerDuty(key) => values.value(key)?.to_owned(),
+    let routing_key = match &sink.format {
+        AlertFormat::PagerDuty(key) => values.value(key)?.to_owned(),
         _ => String::new(),
     };
     let mut headers = HeaderMap::new();

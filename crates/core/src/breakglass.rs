@@ -5,7 +5,7 @@
 //! - Time is an argument.
 //!
 //! Start at [`grant::authorize`] for who may act, at [`recorded::record`] for the record, at
-//! [`settle::settle`] for its resolution.
+//! [`resolution::resolve`] for its resolution.
 
 pub mod approvals;
 pub mod grant;
@@ -14,8 +14,8 @@ pub mod lifetime;
 pub mod recorded;
 pub mod redacted_patch;
 pub mod refusal;
+pub mod resolution;
 pub mod retried;
-pub mod settle;
 pub mod token;
 
 pub use grant::Authorization;

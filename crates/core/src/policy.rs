@@ -43,7 +43,7 @@ use jiff::SignedDuration;
 
 pub use self::problem::PolicyError;
 use self::{
-    alerts::Plan,
+    alerts::AlertSettings,
     emergency::Emergencies,
     identity::UserIdentity,
     ignore::{Exception, Ignored},
@@ -85,7 +85,7 @@ pub struct Policy {
     records: RecordRules,
     emergencies: Emergencies,
     runbook_url: Option<String>,
-    alerts: Plan,
+    alerts: AlertSettings,
 }
 
 /// The owner and the place of an object.
@@ -216,7 +216,7 @@ impl Policy {
             problems.add("spec.runbookURL", format!("{url:?} is not a URL"));
         }
         let presets = presets::compile(&spec.presets, problems);
-        let alerts = Plan::compile(&spec.alerts, spec.runbook_url.as_deref());
+        let alerts = AlertSettings::compile(&spec.alerts, spec.runbook_url.as_deref());
         Self {
             spec: Arc::new(spec.clone()),
             suspension: Suspension::of(spec),
@@ -380,7 +380,7 @@ impl Policy {
     }
 
     /// The alert sinks.
-    pub fn alerts(&self) -> &Plan {
+    pub fn alerts(&self) -> &AlertSettings {
         &self.alerts
     }
 

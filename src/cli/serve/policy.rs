@@ -9,7 +9,7 @@
 //! - The kill switch (`spec.suspend` of the object) takes effect at once, even if the rest of the object is
 //!   invalid and wherever the policy comes from.
 
-mod standing;
+mod status;
 
 use std::{
     path::{Path, PathBuf},
@@ -33,8 +33,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, api::DynamicObject};
 
-use self::standing::{Loaded, Origin};
-pub(super) use self::standing::{PolicyState, PolicyStatus};
+use self::status::{Loaded, Origin};
+pub(super) use self::status::{PolicyState, PolicyStatus};
 use super::config::PolicyNeed;
 use crate::{
     cluster::policies::{self, PolicyWatch, SeenPolicy},
@@ -81,7 +81,7 @@ pub(super) struct PolicyTerms {
 /// Keeps the policy in force up to date.
 pub(super) struct PolicyKeeper {
     live: Live,
-    standing: Arc<PolicyStatus>,
+    status: Arc<PolicyStatus>,
     /// Receives alerts, and the sinks of a new policy.
     recorder: Arc<Recorder>,
     /// The registration, which the kill switch removes.
@@ -99,17 +99,17 @@ impl PolicyKeeper {
     /// Starts with the policy in force now.
     pub(super) fn new(
         live: Live,
-        standing: Arc<PolicyStatus>,
+        status: Arc<PolicyStatus>,
         recorder: Arc<Recorder>,
         registered: Arc<RegistrationState>,
         terms: PolicyTerms,
     ) -> Self {
-        standing.set(|state| state.is_required = terms.need == PolicyNeed::Required);
+        status.set(|state| state.is_required = terms.need == PolicyNeed::Required);
         Self {
             flags: live.load_full(),
             base: live.load_full(),
             live,
-            standing,
+            status,
             recorder,
             registered,
             terms,
@@ -120,7 +120,7 @@ impl PolicyKeeper {
     /// Puts a policy in force. `version` identifies it across replicas.
     async fn take(&mut self, policy: Arc<Policy>, loaded: Loaded, version: &str) {
         let before = std::mem::replace(&mut self.base, Arc::clone(&policy));
-        let is_first = !self.standing.get().has_looked;
+        let is_first = !self.status.get().has_looked;
         let looser = loosening::between(before.spec(), policy.spec());
         let mut notices = Vec::new();
         if !is_first {
@@ -161,7 +161,7 @@ impl PolicyKeeper {
         }
         let less_strict = (loaded.origin == Origin::Flags && !is_first && !looser.is_empty())
             .then(|| looser.join("; "));
-        self.standing.set(|state| {
+        self.status.set(|state| {
             state.loaded = loaded;
             state.less_strict = less_strict;
             state.overridden = overridden;
@@ -170,7 +170,7 @@ impl PolicyKeeper {
         });
         notices.extend(self.put());
         self.recorder.replace_sinks(policy.alerts(), notices).await;
-        self.standing.set(|state| state.has_looked = true);
+        self.status.set(|state| state.has_looked = true);
     }
 
     /// Rejects a policy; the current one stays in force.
@@ -179,7 +179,7 @@ impl PolicyKeeper {
             error,
             "the policy is invalid; the last valid one stays in force"
         );
-        self.standing.set(|state| {
+        self.status.set(|state| {
             state.has_looked = true;
             state.error = Some(error);
             state.refused += 1;
@@ -189,7 +189,7 @@ impl PolicyKeeper {
     /// Puts the last valid policy in force, with the kill switch of the object or the file. Returns an alert
     /// if the switch changed.
     fn put(&self) -> Option<Alert> {
-        let before = self.standing.get();
+        let before = self.status.get();
         let by_file = (before.loaded.origin == Origin::File)
             .then(|| self.base.spec())
             .and_then(Suspension::of);
@@ -206,7 +206,7 @@ impl PolicyKeeper {
             Some(suspension) => format!("the guard is suspended: {suspension}"),
             None => "the guard evaluates requests again".to_owned(),
         };
-        self.standing.set(|state| state.suspension = suspension);
+        self.status.set(|state| state.suspension = suspension);
         if is_on == before.suspension.is_some() {
             return None;
         }
@@ -223,7 +223,7 @@ impl PolicyKeeper {
     async fn set_switch(&mut self, switch: Option<Suspension>) -> Option<Alert> {
         self.switch = switch;
         let notice = self.put()?;
-        if self.standing.get().has_looked {
+        if self.status.get().has_looked {
             self.recorder.notice(notice).await;
             return None;
         }
@@ -233,8 +233,7 @@ impl PolicyKeeper {
     /// Follows a file, starting with the text that was read at startup, and the kill switch of the object in the
     /// cluster. Does not return.
     pub(super) async fn follow_file(mut self, client: Client, path: PathBuf, mut last: String) {
-        self.standing
-            .set(|state| state.loaded.origin = Origin::File);
+        self.status.set(|state| state.loaded.origin = Origin::File);
         if let Some(notice) = self.put() {
             self.recorder.notice(notice).await;
         }
@@ -257,14 +256,14 @@ impl PolicyKeeper {
         match text(path) {
             Ok(text) if text == *last => {
                 if unread.take().is_some() {
-                    self.standing.set(|state| state.error = None);
+                    self.status.set(|state| state.error = None);
                 }
             }
             Ok(text) => {
                 *unread = None;
                 match compiled(&text) {
                     Ok(policy) => {
-                        let version = format!("file/{}", self.standing.get().taken);
+                        let version = format!("file/{}", self.status.get().taken);
                         let loaded = Loaded::from(Origin::File);
                         self.take(Arc::new(policy), loaded, &version).await;
                     }
@@ -295,7 +294,7 @@ impl PolicyKeeper {
             SeenPolicy::Unknown(failure) => return self.unknown(&failure, failing),
         };
         *failing = None;
-        self.standing.set(|state| state.has_looked = true);
+        self.status.set(|state| state.has_looked = true);
         if let Some(notice) = notice {
             self.recorder.notice(notice).await;
         }
@@ -323,7 +322,7 @@ impl PolicyKeeper {
     fn unknown(&self, failure: &crate::cluster::ApiFailure, failing: &mut Option<String>) {
         // Without the permission to read the object, there is nothing to wait for.
         if failure.is_forbidden() {
-            self.standing.set(|state| state.has_looked = true);
+            self.status.set(|state| state.has_looked = true);
         }
         let text = failure.to_string();
         if failing.as_ref() != Some(&text) {
@@ -340,7 +339,7 @@ impl PolicyKeeper {
             self.recorder.notice(notice).await;
         }
         let was_missing = self
-            .standing
+            .status
             .set(|state| std::mem::take(&mut state.is_missing));
         if was_missing {
             let alert = missing_alert("the GuardPolicy exists again");
@@ -350,7 +349,7 @@ impl PolicyKeeper {
 
     /// The object is missing. The policy stays in force, and an alert is sent.
     async fn missing(&mut self) {
-        self.standing.set(|state| state.is_missing = true);
+        self.status.set(|state| state.is_missing = true);
         let summary = format!(
             "the GuardPolicy is missing; the last valid one stays in force {}",
             match self.terms.need {
@@ -367,7 +366,7 @@ impl PolicyKeeper {
 
     /// The object is certainly gone, or never existed.
     async fn absent(&mut self, flags: &Arc<Policy>) {
-        let state = self.standing.get();
+        let state = self.status.get();
         if state.loaded.origin == Origin::Object && self.terms.need == PolicyNeed::Required {
             return;
         }
@@ -376,7 +375,7 @@ impl PolicyKeeper {
             self.take(Arc::clone(flags), Loaded::from(Origin::Flags), "flags")
                 .await;
         }
-        self.standing.set(|state| {
+        self.status.set(|state| {
             state.has_looked = true;
             state.is_missing = false;
         });
@@ -396,7 +395,7 @@ impl PolicyKeeper {
         let mut error = String::new();
         match policy {
             Ok(policy) => {
-                let state = self.standing.get();
+                let state = self.status.get();
                 if state.loaded != loaded || state.error.is_some() {
                     let version = format!("{}/{generation}", loaded.uid);
                     self.take(Arc::new(policy), loaded, &version).await;
@@ -405,7 +404,7 @@ impl PolicyKeeper {
             Err(refused) => {
                 error = refused.to_string();
                 cut(&mut error, STATUS_BYTES);
-                let is_new = self.standing.get().error.as_ref() != Some(&error);
+                let is_new = self.status.get().error.as_ref() != Some(&error);
                 if is_new {
                     self.refuse(error.clone());
                 }

@@ -1,6 +1,6 @@
-//! Audit lines about the guard itself: that its policy became laxer, that it was switched off.
+//! Audit lines about the guard itself: that its policy became less strict, that it was switched off.
 
-use helm_guard_core::policy::alerts::template::Detail;
+use helm_guard_core::policy::alerts::template::AlertDetail;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ impl AuditLog {
     /// # Errors
     /// When the line cannot be encoded.
     pub fn queue_notice(&self, alert: &Alert) -> Result<Pending, AuditError> {
-        let changes = alert.detail(Detail::Fields).unwrap_or_default();
+        let changes = alert.detail(AlertDetail::Fields).unwrap_or_default();
         self.push(&Notice {
             timestamp: alert.at,
             level: "WARN",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use helm_guard_core::breakglass::settle;
+use helm_guard_core::breakglass::resolution;
 use serde_json::json;
 
 use super::{
@@ -112,7 +112,7 @@ fn a_change_that_another_webhook_denies_becomes_void() {
     night.raise("2Gi").refused();
     // The guard allowed it. The API server reports the outcome of a request to no webhook.
     assert_eq!(night.changes().len(), 1);
-    let change = night.comes_in_time_to("Void", settle::GRACE.unsigned_abs() + SLACK);
+    let change = night.comes_in_time_to("Void", resolution::GRACE.unsigned_abs() + SLACK);
     let message = change["status"]["message"].as_str().unwrap();
     assert!(
         message.contains("it never appeared in the cluster"),

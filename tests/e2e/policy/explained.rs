@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testbed::{HelmVersion, shared};
 
-use super::definitions::{admin, install};
+use super::crds::{admin, install};
 use crate::{
     charts::myapp,
     scene::{Scene, eventually},

@@ -12,7 +12,7 @@ use serde_json::Value;
 use testbed::{HelmVersion, shared};
 
 use super::{
-    definitions::{admin, install},
+    crds::{admin, install},
     rule::config,
 };
 use crate::{

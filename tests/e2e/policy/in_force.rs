@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion, http_get, shared};
 
 use super::{
-    definitions::{admin, install},
+    crds::{admin, install},
     rule::{Rule, change, config, in_force, refused, smuggle, write},
 };
 use crate::{
@@ -189,9 +189,11 @@ fn a_vanished_policy_stays_in_force_until_confirmed_gone_then_the_flags_apply() 
         readyz.body
     );
     eventually("the mode of the flags", || (!refuses(&scene)).then_some(()));
-    let line = rule.guard.await_log("a policy that is laxer", |line| {
-        line["target"] == "audit" && line["event"] == "PolicyLoosened"
-    });
+    let line = rule
+        .guard
+        .await_log("a policy that is less strict", |line| {
+            line["target"] == "audit" && line["event"] == "PolicyLoosened"
+        });
     assert_eq!(line["changes"], json!(["mode: Deny to Audit"]));
     let readyz = rule.guard.admin_get("/readyz").body;
     assert!(
@@ -274,11 +276,7 @@ fn a_policy_file_is_reloaded() {
     let scene = scene("file");
     let file = shared().scratch().join("policy.yaml");
     let write = |spec: &Value| {
-        std::fs::write(
-            &file,
-            super::definitions::policy("default", spec).to_string(),
-        )
-        .unwrap();
+        std::fs::write(&file, super::crds::policy("default", spec).to_string()).unwrap();
     };
     write(&json!({"mode": "Warn"}));
     let guard = turn.start(config("").args(["--policy".as_ref(), file.as_os_str()]));

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use testbed::{Guard, GuardConfig, Output, shared};
 
-use super::definitions::{admin, install, policy};
+use super::crds::{admin, install, policy};
 use crate::{scene::eventually, turn::Turn};
 
 /// A guard with the policy of the cluster, for the lifetime of this value.

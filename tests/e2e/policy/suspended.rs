@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion, Response, shared};
 
 use super::{
-    definitions::{admin, install, policy},
+    crds::{admin, install, policy},
     rule::{Rule, config, smuggle},
 };
 use crate::{

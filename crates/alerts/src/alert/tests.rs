@@ -60,23 +60,23 @@ fn a_break_glass_alert_names_user_object_and_reason() {
     assert_eq!(
         details,
         [
-            (Detail::User, "system:serviceaccount:ops:emergency-ops"),
-            (Detail::Grant, "inc-4711"),
-            (Detail::Ticket, "INC-4711"),
-            (Detail::Reason, "checkout OOM-killed"),
-            (Detail::Operation, "Update"),
-            (Detail::Object, "Deployment shop/checkout"),
-            (Detail::Namespace, "shop"),
-            (Detail::Release, "checkout"),
-            (Detail::Chart, "web-1.2.0"),
-            (Detail::Revision, "3"),
+            (AlertDetail::User, "system:serviceaccount:ops:emergency-ops"),
+            (AlertDetail::Grant, "inc-4711"),
+            (AlertDetail::Ticket, "INC-4711"),
+            (AlertDetail::Reason, "checkout OOM-killed"),
+            (AlertDetail::Operation, "Update"),
+            (AlertDetail::Object, "Deployment shop/checkout"),
+            (AlertDetail::Namespace, "shop"),
+            (AlertDetail::Release, "checkout"),
+            (AlertDetail::Chart, "web-1.2.0"),
+            (AlertDetail::Revision, "3"),
             (
-                Detail::Fields,
+                AlertDetail::Fields,
                 ".spec.template.spec.containers[name=app].resources.limits.memory: declared \
                  \"1Gi\", was \"1Gi\", is \"2Gi\""
             ),
-            (Detail::Patch, "[{\"op\":\"replace\"}]"),
-            (Detail::ReconcileBy, "2027-01-16T08:00:00Z"),
+            (AlertDetail::Patch, "[{\"op\":\"replace\"}]"),
+            (AlertDetail::ReconcileBy, "2027-01-16T08:00:00Z"),
         ]
     );
 }
@@ -101,7 +101,7 @@ fn the_resolution_of_a_change_has_the_key_of_its_first_alert() {
     assert_eq!((end.since, end.until), (at(0), at(100_000)));
     assert!(end.summary.starts_with("Absorbed: "), "{}", end.summary);
     assert!(end.summary.ends_with("revision 4)"), "{}", end.summary);
-    assert_eq!(overdue.detail(Detail::State), Some("Overdue"));
+    assert_eq!(overdue.detail(AlertDetail::State), Some("Overdue"));
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn a_reason_of_a_mebibyte_is_cut() {
     change.user = "z".repeat(1024 * 1024);
     let alert = Alert::break_glass(&change);
     let chars = |detail| alert.detail(detail).unwrap().chars().count();
-    assert_eq!(chars(Detail::Reason), REASON_CHARS);
-    assert_eq!(chars(Detail::Patch), PATCH_CHARS);
-    assert_eq!(chars(Detail::User), LINE_CHARS);
+    assert_eq!(chars(AlertDetail::Reason), REASON_CHARS);
+    assert_eq!(chars(AlertDetail::Patch), PATCH_CHARS);
+    assert_eq!(chars(AlertDetail::User), LINE_CHARS);
     assert_eq!(alert.summary.chars().count(), SUMMARY_CHARS);
     assert!(alert.summary.ends_with('\u{2026}'));
 }
@@ -137,7 +137,7 @@ fn a_reason_is_one_line_of_plain_text(#[case] reason: &str, #[case] shown: &str)
     let mut change = change();
     change.reason = Some(reason.to_owned());
     let alert = Alert::break_glass(&change);
-    assert_eq!(alert.detail(Detail::Reason), Some(shown));
+    assert_eq!(alert.detail(AlertDetail::Reason), Some(shown));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn each_field_is_one_line_whatever_it_contains() {
     change.fields.push(change.fields[0].clone());
     change.fields[1].new = None;
     let alert = Alert::break_glass(&change);
-    let lines: Vec<_> = alert.detail(Detail::Fields).unwrap().lines().collect();
+    let lines: Vec<_> = alert.detail(AlertDetail::Fields).unwrap().lines().collect();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].ends_with("is \"a b\""), "{lines:?}");
     assert!(lines[1].ends_with("is nothing"), "{lines:?}");
@@ -181,7 +181,7 @@ fn a_tampering_alert_is_keyed_by_release_user_and_decision() {
         alert.summary,
         "jane changed Helm's records by hand: Delete of Secret shop/sh.helm.release.v1.web.v3"
     );
-    assert_eq!(alert.detail(Detail::Release), Some("web"));
+    assert_eq!(alert.detail(AlertDetail::Release), Some("web"));
     assert_eq!(alert.key, tampering("jane", 2, Decision::Warn).key);
     assert_ne!(alert.key, tampering("joe", 3, Decision::Warn).key);
     let refused = tampering("jane", 3, Decision::Deny);

@@ -1,6 +1,6 @@
 //! Alerts about an identity that makes change after change.
 
-use helm_guard_core::{api::Span, policy::alerts::template::Detail};
+use helm_guard_core::{api::Span, policy::alerts::template::AlertDetail};
 use jiff::SignedDuration;
 
 use super::*;
@@ -33,7 +33,7 @@ fn alert_sizes(
             RATE,
         );
         for alert in changed.into_iter().chain(alerts.due(RATE, at(second))) {
-            let count = alert.detail(Detail::Count).unwrap_or("one");
+            let count = alert.detail(AlertDetail::Count).unwrap_or("one");
             alert_sizes.push((second, count.to_owned()));
         }
     }
@@ -54,7 +54,7 @@ fn changes_up_to_the_rate_are_alerted_one_by_one_and_the_others_grouped_per_wind
     let expected = expected.map(|(second, count)| (second, count.to_owned()));
     assert_eq!(alert_sizes(&alerts, 0..=130), expected);
     let due = alerts.due(RATE, at(183));
-    assert_eq!(due[0].detail(Detail::Count), Some("7"));
+    assert_eq!(due[0].detail(AlertDetail::Count), Some("7"));
     assert!(alerts.rest(RATE, at(184)).is_empty());
 }
 
@@ -64,7 +64,7 @@ fn waiting_groups_are_sent_when_the_process_ends() {
     alert_sizes(&alerts, 0..10);
     let rest = alerts.rest(RATE, at(10));
     assert_eq!(rest.len(), 1);
-    assert_eq!(rest[0].detail(Detail::Count), Some("6"));
+    assert_eq!(rest[0].detail(AlertDetail::Count), Some("6"));
 }
 
 #[test]

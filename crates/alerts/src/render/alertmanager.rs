@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use helm_guard_core::{
-    api::policy::alerts::AlertKind, policy::alerts::template::Detail, text::shortened,
+    api::policy::alerts::AlertKind, policy::alerts::template::AlertDetail, text::shortened,
 };
 use serde_json::{Value, json};
 
@@ -14,10 +14,10 @@ use crate::alert::{Alert, Severity};
 const ANNOTATION_CHARS: usize = 2000;
 
 /// Labels that are the same in all alerts of an incident: an alert is resolved by one with the same labels.
-const LABELS: [(Detail, &str); 3] = [
-    (Detail::Namespace, "namespace"),
-    (Detail::Release, "release"),
-    (Detail::Object, "object"),
+const LABELS: [(AlertDetail, &str); 3] = [
+    (AlertDetail::Namespace, "namespace"),
+    (AlertDetail::Release, "release"),
+    (AlertDetail::Object, "object"),
 ];
 
 pub(super) fn body(alert: &Alert) -> Value {
@@ -49,8 +49,8 @@ fn one(alert: &Alert, kind: AlertKind) -> Value {
     for (detail, value) in alert.details() {
         let name = match detail {
             // Too long for annotations.
-            Detail::Patch => continue,
-            Detail::Runbook => "runbook_url",
+            AlertDetail::Patch => continue,
+            AlertDetail::Runbook => "runbook_url",
             other => other.as_str(),
         };
         annotations.insert(name, shortened(value, ANNOTATION_CHARS));

@@ -1,6 +1,6 @@
 //! `PagerDuty`'s Events v2 (<https://developer.pagerduty.com/docs/send-alert-event>).
 
-use helm_guard_core::policy::alerts::template::Detail;
+use helm_guard_core::policy::alerts::template::AlertDetail;
 use serde_json::{Map, Value, json};
 
 use crate::alert::{Alert, AlertStatus, Severity};
@@ -10,7 +10,8 @@ const EVENT_BYTES: usize = 500 * 1024;
 
 /// What is left out of an event that is too long, the least important first. The record of the change has all
 /// of it.
-const DISPENSABLE: [Detail; 3] = [Detail::Patch, Detail::Fields, Detail::Reason];
+const DISPENSABLE: [AlertDetail; 3] =
+    [AlertDetail::Patch, AlertDetail::Fields, AlertDetail::Reason];
 
 pub(super) fn body(alert: &Alert, routing_key: &str) -> String {
     let mut event = event(alert, routing_key);
@@ -45,13 +46,13 @@ fn event(alert: &Alert, routing_key: &str) -> Value {
             "source": "helm-guard",
             "severity": Severity::of(alert.kind).as_str(),
             "timestamp": alert.at.to_string(),
-            "component": alert.detail(Detail::Object).unwrap_or_default(),
-            "group": alert.detail(Detail::Namespace).unwrap_or_default(),
+            "component": alert.detail(AlertDetail::Object).unwrap_or_default(),
+            "group": alert.detail(AlertDetail::Namespace).unwrap_or_default(),
             "class": alert.kind.as_str(),
             "custom_details": details,
         },
     });
-    if let (Some(url), Some(event)) = (alert.detail(Detail::Runbook), event.as_object_mut()) {
+    if let (Some(url), Some(event)) = (alert.detail(AlertDetail::Runbook), event.as_object_mut()) {
         event.insert(
             "links".to_owned(),
             json!([{"href": url, "text": "runbook"}]),

@@ -1,7 +1,7 @@
 //! Slack's incoming webhooks, and compatible ones (Mattermost, Rocket.Chat): a text and one attachment
 //! (<https://api.slack.com/reference/messaging/attachments>).
 
-use helm_guard_core::{policy::alerts::template::Detail, text::shortened};
+use helm_guard_core::{policy::alerts::template::AlertDetail, text::shortened};
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, AlertStatus, Severity};
@@ -16,7 +16,7 @@ pub(super) fn body(alert: &Alert) -> Value {
             json!({
                 "title": detail.as_str(),
                 "value": harmless(&shortened(value, VALUE_CHARS)),
-                "short": !matches!(detail, Detail::Fields | Detail::Patch | Detail::Reason),
+                "short": !matches!(detail, AlertDetail::Fields | AlertDetail::Patch | AlertDetail::Reason),
             })
         })
         .collect();

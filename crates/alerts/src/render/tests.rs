@@ -5,19 +5,19 @@ use helm_guard_core::{
         ChangeState,
         policy::alerts::{AlertKind, SecretKey},
     },
-    policy::alerts::template::Detail,
+    policy::alerts::template::AlertDetail,
 };
 use serde_json::{Value, json};
 
 use super::*;
 use crate::alert::tests::{at, change};
 
-fn rendered(speaks: &Speaks, alert: &Alert) -> Value {
-    serde_json::from_str(&body(speaks, alert, "r0uting")).unwrap()
+fn rendered(format: &AlertFormat, alert: &Alert) -> Value {
+    serde_json::from_str(&body(format, alert, "r0uting")).unwrap()
 }
 
-fn pager() -> Speaks {
-    Speaks::PagerDuty(SecretKey {
+fn pager() -> AlertFormat {
+    AlertFormat::PagerDuty(SecretKey {
         name: "alerts".to_owned(),
         key: "pagerduty".to_owned(),
     })
@@ -33,8 +33,9 @@ fn hostile() -> Alert {
 
 #[test]
 fn slack_gets_a_sentence_and_fields() {
-    let alert = Alert::break_glass(&change()).with(Detail::Runbook, "https://wiki.example/fire");
-    let body = rendered(&Speaks::Slack, &alert);
+    let alert =
+        Alert::break_glass(&change()).with(AlertDetail::Runbook, "https://wiki.example/fire");
+    let body = rendered(&AlertFormat::Slack, &alert);
     assert_eq!(
         body["text"],
         format!(":warning: helm-guard: {}", alert.summary)
@@ -56,7 +57,7 @@ fn slack_gets_a_sentence_and_fields() {
 
 #[test]
 fn user_input_in_slack_mentions_nobody_and_is_no_link() {
-    let text = rendered(&Speaks::Slack, &hostile()).to_string();
+    let text = rendered(&AlertFormat::Slack, &hostile()).to_string();
     for forbidden in ["<!", "<http", "@here"] {
         assert!(!text.contains(forbidden), "{forbidden} in {text}");
     }
@@ -67,7 +68,7 @@ fn user_input_in_slack_mentions_nobody_and_is_no_link() {
 fn a_slack_message_is_limited_to_what_is_shown() {
     let mut change = change();
     change.patch = Some("<".repeat(60_000));
-    let body = body(&Speaks::Slack, &Alert::break_glass(&change), "");
+    let body = body(&AlertFormat::Slack, &Alert::break_glass(&change), "");
     assert!(body.len() < 16 * 1024, "{}", body.len());
 }
 
@@ -111,7 +112,7 @@ fn an_event_for_pagerduty_stays_within_its_limit() {
 
 #[test]
 fn alertmanager_gets_an_alert_that_lasts_until_it_must_be_reconciled() {
-    let body = rendered(&Speaks::Alertmanager, &Alert::break_glass(&change()));
+    let body = rendered(&AlertFormat::Alertmanager, &Alert::break_glass(&change()));
     let key = "change/0a1b/shop/checkout";
     assert_eq!(
         body[0]["labels"],
@@ -133,9 +134,9 @@ fn alertmanager_gets_a_resolution_for_each_alert_of_a_change() {
         Alert::overdue(&change(), at(90_000)),
     ];
     let settled = Alert::settled(&change(), ChangeState::Absorbed, Some(4), at(100_000));
-    let ended = rendered(&Speaks::Alertmanager, &settled);
+    let ended = rendered(&AlertFormat::Alertmanager, &settled);
     for (alert, end) in began.iter().zip(ended.as_array().unwrap()) {
-        let began = rendered(&Speaks::Alertmanager, alert);
+        let began = rendered(&AlertFormat::Alertmanager, alert);
         assert_eq!(began[0]["labels"], end["labels"]);
         assert_eq!(end["endsAt"], at(100_000).to_string());
     }
@@ -146,13 +147,13 @@ fn an_alert_never_ends_before_it_starts() {
     let mut change = change();
     change.reconcile_by = change.at.clone();
     change.reconcile_by.0 = at(-50);
-    let body = rendered(&Speaks::Alertmanager, &Alert::break_glass(&change));
+    let body = rendered(&AlertFormat::Alertmanager, &Alert::break_glass(&change));
     assert_eq!(body[0]["startsAt"], body[0]["endsAt"]);
 }
 
 #[test]
 fn a_generic_sink_gets_the_entire_alert_as_json() {
-    let body = rendered(&Speaks::Json, &Alert::break_glass(&change()));
+    let body = rendered(&AlertFormat::Json, &Alert::break_glass(&change()));
     let heads = ["kind", "status", "severity", "at"].map(|head| body[head].clone());
     assert_eq!(
         json!(heads),
@@ -165,14 +166,14 @@ fn a_generic_sink_gets_the_entire_alert_as_json() {
 fn a_ticket_keeps_the_structure_of_its_template_whatever_the_values() {
     let template = r#"{"fields": {"summary": "[{{severity}}] {{summary}}",
         "description": {{reason}}, "labels": ["break-glass", {{namespace}}], "parent": {{state}}}}"#;
-    let speaks = Speaks::Template(Template::compile(template).unwrap());
+    let format = AlertFormat::Template(Template::compile(template).unwrap());
     let alert = hostile();
-    let body = rendered(&speaks, &alert);
+    let body = rendered(&format, &alert);
     assert_eq!(
         body,
         json!({"fields": {
             "summary": format!("[warning] {}", alert.summary),
-            "description": alert.detail(Detail::Reason).unwrap(),
+            "description": alert.detail(AlertDetail::Reason).unwrap(),
             "labels": ["break-glass", "shop"],
             // A missing detail is an empty string.
             "parent": "",
@@ -204,7 +205,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
         Alert::of_guard(
             AlertKind::PolicyLoosened,
             "u/2",
-            "the policy is laxer",
+            "the policy is less strict",
             at(1),
         ),
         Alert::of_guard(AlertKind::Suspended, "", "the guard is suspended", at(1)).resolved(),
@@ -223,8 +224,13 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
         ]
     );
     for alert in &kinds {
-        for speaks in [Speaks::Slack, pager(), Speaks::Alertmanager, Speaks::Json] {
-            let body = body(&speaks, alert, "");
+        for format in [
+            AlertFormat::Slack,
+            pager(),
+            AlertFormat::Alertmanager,
+            AlertFormat::Json,
+        ] {
+            let body = body(&format, alert, "");
             assert!(body.contains(&alert.summary), "{body}");
         }
     }

@@ -25,9 +25,9 @@ async fn posted(url: &str, trust: &Arc<ClientConfig>) -> Result<SinkResponse, Po
     post(&Tcp, trust, &target(url), HeaderMap::new(), "{}".to_owned()).await
 }
 
-fn sinks(sinks: Value) -> Plan {
+fn sinks(sinks: Value) -> AlertSettings {
     let alerts = json!({"sinks": sinks});
-    Plan::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
+    AlertSettings::compile(&serde_json::from_value(alerts).unwrap(), None).unwrap()
 }
 
 const PATH: &str = "/services/T0/hunter2";
@@ -109,9 +109,9 @@ async fn only_a_certificate_of_a_trusted_ca_for_that_host_is_accepted() {
     let mut server = start_tls(&pair, 200).await;
     let other = issued();
     let trusting = |pair: &Issued| {
-        let plan = sinks(json!([{"name": "a", "type": "slack", "url": server.url,
+        let settings = sinks(json!([{"name": "a", "type": "slack", "url": server.url,
             "caBundle": pair.ca}]));
-        trust(&plan.sinks[0].ca_bundle).unwrap()
+        trust(&settings.sinks[0].ca_bundle).unwrap()
     };
     let unknown = posted(&server.url, &trusting(&other)).await;
     assert!(

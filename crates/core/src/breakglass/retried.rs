@@ -15,7 +15,7 @@ use crate::api::{
 };
 
 /// Within this time after a change, the same again is a retry. The API server aborts a request after a
-/// minute, so the last retry has taken effect before [`super::settle::GRACE`] is over.
+/// minute, so the last retry has taken effect before [`super::resolution::GRACE`] is over.
 pub const RETRY_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Hexadecimal digits of the hash in a record's name. Two changes of one object collide once in four

@@ -5,7 +5,7 @@
 //! - A [`Template`] always renders to JSON, whatever the values are.
 //! - Nothing here holds the value of a Secret, only where it is stored.
 //!
-//! Start at [`Plan::compile`].
+//! Start at [`AlertSettings::compile`].
 
 pub mod target;
 pub mod template;
@@ -74,7 +74,7 @@ const RESERVED: [&str; 9] = [
 
 /// The alerts of a policy, compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct AlertSettings {
     /// Where alerts go, by name.
     pub sinks: Vec<Arc<Sink>>,
     /// The rate of denials that raises an alert.
@@ -93,7 +93,7 @@ pub struct Sink {
     /// The alerts that it receives; all if this is empty.
     pub events: BTreeSet<AlertKind>,
     /// The type of service at its address.
-    pub speaks: Speaks,
+    pub format: AlertFormat,
     /// Where.
     pub address: Address,
     /// Headers of each request.
@@ -104,7 +104,7 @@ pub struct Sink {
 
 /// The protocol of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub enum AlertFormat {
     /// Slack's incoming webhooks.
     Slack,
     /// `PagerDuty`'s Events v2, with the place of the routing key.
@@ -201,7 +201,7 @@ pub enum SinkError {
     CaBundle,
 }
 
-impl Plan {
+impl AlertSettings {
     /// Compiles the alerts of a policy. `runbook_url` is the policy's own.
     pub fn compile(alerts: &api::Alerts, runbook_url: Option<&str>) -> Result<Self, AlertsError> {
         if alerts.sinks.len() > SINKS {
@@ -251,7 +251,7 @@ impl Sink {
         let compiled = Self {
             name: sink.name.clone(),
             events: sink.events.iter().copied().collect(),
-            speaks: speaks(sink)?,
+            format: format(sink)?,
             address: address(sink)?,
             headers: headers(sink)?,
             ca_bundle: ca_bundle(sink.ca_bundle.as_deref())?,
@@ -260,7 +260,7 @@ impl Sink {
         if plain && !sink.headers_from.is_empty() {
             return Err(SinkError::PlainSecret);
         }
-        if plain && matches!(compiled.speaks, Speaks::PagerDuty(_)) {
+        if plain && matches!(compiled.format, AlertFormat::PagerDuty(_)) {
             return Err(SinkError::PlainSecret);
         }
         if plain && !compiled.ca_bundle.is_empty() {
@@ -280,8 +280,8 @@ impl Sink {
             Address::Secret(key) => Some(key),
             Address::Known(_) => None,
         };
-        let routing = match &self.speaks {
-            Speaks::PagerDuty(key) => Some(key),
+        let routing = match &self.format {
+            AlertFormat::PagerDuty(key) => Some(key),
             _ => None,
         };
         let headers = self.headers.iter().filter_map(|(_, value)| match value {
@@ -293,7 +293,7 @@ impl Sink {
 
     /// Parses an address from a Secret, as this sink's.
     pub fn target(&self, url: &str) -> Result<SinkAddress, SinkError> {
-        let target = located(&self.speaks, url)?;
+        let target = located(&self.format, url)?;
         if target.is_tls() {
             Ok(target)
         } else {
@@ -302,18 +302,18 @@ impl Sink {
     }
 }
 
-fn speaks(sink: &api::Sink) -> Result<Speaks, SinkError> {
+fn format(sink: &api::Sink) -> Result<AlertFormat, SinkError> {
     if sink.body.is_some() && sink.sink_type != SinkType::Http {
         return Err(SinkError::Body);
     }
     match (sink.sink_type, &sink.routing_key_from) {
-        (SinkType::PagerDuty, Some(key)) => Ok(Speaks::PagerDuty(key.clone())),
+        (SinkType::PagerDuty, Some(key)) => Ok(AlertFormat::PagerDuty(key.clone())),
         (SinkType::PagerDuty, None) | (_, Some(_)) => Err(SinkError::RoutingKey),
-        (SinkType::Slack, None) => Ok(Speaks::Slack),
-        (SinkType::Alertmanager, None) => Ok(Speaks::Alertmanager),
+        (SinkType::Slack, None) => Ok(AlertFormat::Slack),
+        (SinkType::Alertmanager, None) => Ok(AlertFormat::Alertmanager),
         (SinkType::Http, None) => match &sink.body {
-            Some(body) => Ok(Speaks::Template(Template::compile(body)?)),
-            None => Ok(Speaks::Json),
+            Some(body) => Ok(AlertFormat::Template(Template::compile(body)?)),
+            None => Ok(AlertFormat::Json),
         },
     }
 }
@@ -326,15 +326,15 @@ fn address(sink: &api::Sink) -> Result<Address, SinkError> {
         _ => return Err(SinkError::Address),
     };
     Ok(Address::Known(match sink.sink_type {
-        SinkType::Alertmanager => located(&Speaks::Alertmanager, url)?,
+        SinkType::Alertmanager => located(&AlertFormat::Alertmanager, url)?,
         _ => SinkAddress::parse(url)?,
     }))
 }
 
-fn located(speaks: &Speaks, url: &str) -> Result<SinkAddress, TargetError> {
+fn located(format: &AlertFormat, url: &str) -> Result<SinkAddress, TargetError> {
     let target = SinkAddress::parse(url)?;
-    match speaks {
-        Speaks::Alertmanager => target.ending_in(ALERTMANAGER_PATH),
+    match format {
+        AlertFormat::Alertmanager => target.ending_in(ALERTMANAGER_PATH),
         _ => Ok(target),
     }
 }

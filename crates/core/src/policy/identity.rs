@@ -42,7 +42,7 @@ pub enum IdentityError {
     ServiceAccount(String),
     /// No user, no group, no service account.
     #[error("must not be empty")]
-    Nobody,
+    NoSubjects,
 }
 
 /// The user of a review: the effective one after impersonation.
@@ -100,7 +100,7 @@ impl Identities {
     /// As [`Identities::of`], but empty subjects are a problem.
     pub fn required(subjects: &Subjects, at: &str, problems: &mut Problems) -> Self {
         if *subjects == Subjects::default() {
-            problems.add(at, IdentityError::Nobody);
+            problems.add(at, IdentityError::NoSubjects);
         }
         Self::of(subjects, at, problems)
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::alerts::Plan;
+use super::alerts::AlertSettings;
 use crate::{api::GuardPolicySpec, text};
 
 /// The most differences that are named.
@@ -46,7 +46,7 @@ pub fn between(old: &GuardPolicySpec, new: &GuardPolicySpec) -> Vec<String> {
 }
 
 /// The sinks of `old` that are gone or changed in `new`, and the rate of denials, one per line.
-pub fn sinks(old: &Plan, new: &Plan) -> Vec<String> {
+pub fn sinks(old: &AlertSettings, new: &AlertSettings) -> Vec<String> {
     let mut changes = Vec::new();
     for sink in &old.sinks {
         match new.sinks.iter().find(|other| other.name == sink.name) {
@@ -374,7 +374,7 @@ mod tests {
     fn a_removed_or_changed_sink_is_named(#[case] sinks: Value, #[case] says: &[&str]) {
         let plan = |sinks: Value| {
             let spec = spec(&json!({"alerts": {"sinks": sinks}}));
-            Plan::compile(&spec.alerts, None).unwrap()
+            AlertSettings::compile(&spec.alerts, None).unwrap()
         };
         let before = plan(json!([{"name": "chat", "type": "slack", "url": "http://127.0.0.1:9/"}]));
         assert_eq!(super::sinks(&before, &plan(sinks)), says);

@@ -99,7 +99,7 @@ mod tests {
 
     #[rstest]
     #[case::nothing(flags(), &[])]
-    #[case::laxer(json!({"mode": "Audit", "breakGlass": {"identities": [{"subjects": {
+    #[case::less_strict(json!({"mode": "Audit", "breakGlass": {"identities": [{"subjects": {
         "users": ["ada", "bob"], "groups": ["oncall"], "serviceAccounts": ["ops/emergency"],
     }}]}, "runbookURL": "https://other.example.com"}), &[])]
     #[case::what_a_forecast_used_to_print(json!({"exemptions": []}), &[

@@ -94,7 +94,7 @@ fn object(uid: &str, spec: &Value) -> Value {
 /// A keeper, and what is seen of it.
 struct Scene {
     live: Live,
-    standing: Arc<PolicyStatus>,
+    status: Arc<PolicyStatus>,
     registered: Arc<RegistrationState>,
 }
 
@@ -112,7 +112,7 @@ impl Scene {
         });
         let scene = Self {
             live: policy.live(),
-            standing: Arc::default(),
+            status: Arc::default(),
             registered: Arc::default(),
         };
         let terms = PolicyTerms {
@@ -121,7 +121,7 @@ impl Scene {
         };
         let keeper = PolicyKeeper::new(
             Arc::clone(&scene.live),
-            Arc::clone(&scene.standing),
+            Arc::clone(&scene.status),
             recorder,
             Arc::clone(&scene.registered),
             terms,
@@ -136,7 +136,7 @@ impl Scene {
     fn is_suspended(&self) -> bool {
         let is_on = self.live.load().suspension().is_some();
         assert_eq!(is_on, self.registered.is_suspended());
-        assert_eq!(is_on, self.standing.get().suspension.is_some());
+        assert_eq!(is_on, self.status.get().suspension.is_some());
         is_on
     }
 }
@@ -155,20 +155,20 @@ async fn a_file_is_followed_and_a_bad_one_keeps_the_last_good_one() {
     let following = tokio::spawn(keeper.follow_file(cluster(Arc::default()), path.clone(), first));
     std::fs::write(&path, policy("Audit")).unwrap();
     turns(|| scene.mode() == Mode::Audit).await;
-    turns(|| matches!(scene.standing.health(), admin::Health::Ok)).await;
-    assert_eq!(scene.standing.get().loaded.origin, Origin::File);
+    turns(|| matches!(scene.status.health(), admin::Health::Ok)).await;
+    assert_eq!(scene.status.get().loaded.origin, Origin::File);
 
     std::fs::write(&path, policy("Denny")).unwrap();
-    turns(|| scene.standing.get().error.is_some()).await;
+    turns(|| scene.status.get().error.is_some()).await;
     assert_eq!(scene.mode(), Mode::Audit);
     assert!(
-        matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("Denny"))
+        matches!(scene.status.health(), admin::Health::Degraded(error) if error.contains("Denny"))
     );
 
     std::fs::remove_file(&path).unwrap();
-    turns(|| matches!(scene.standing.health(), admin::Health::Degraded(error) if error.contains("read"))).await;
+    turns(|| matches!(scene.status.health(), admin::Health::Degraded(error) if error.contains("read"))).await;
     std::fs::write(&path, policy("Deny")).unwrap();
-    turns(|| scene.standing.get().error.is_none()).await;
+    turns(|| scene.status.get().error.is_none()).await;
     assert_eq!(scene.mode(), Mode::Deny);
     following.abort();
 }
@@ -210,7 +210,7 @@ async fn a_policy_whose_status_cannot_be_written_is_in_force_and_followed() {
     let following = tokio::spawn(keeper.follow_object(client));
     turns(|| scene.mode() == Mode::Deny).await;
     turns(|| refused.load(Ordering::SeqCst) > 0).await;
-    assert!(matches!(scene.standing.health(), admin::Health::Noted(_)));
+    assert!(matches!(scene.status.health(), admin::Health::Noted(_)));
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
     following.abort();
@@ -224,25 +224,22 @@ async fn a_policy_that_vanishes_stays_until_it_is_surely_gone() {
     turns(|| scene.mode() == Mode::Deny).await;
 
     *there.lock() = None;
-    turns(|| scene.standing.get().is_missing).await;
+    turns(|| scene.status.get().is_missing).await;
     assert_eq!(scene.mode(), Mode::Deny);
-    assert!(matches!(
-        scene.standing.health(),
-        admin::Health::Degraded(_)
-    ));
+    assert!(matches!(scene.status.health(), admin::Health::Degraded(_)));
 
     // Recreated with the generation of the first one.
     *there.lock() = Some(object("b", &json!({"mode": "Warn"})));
     turns(|| scene.mode() == Mode::Warn).await;
-    turns(|| !scene.standing.get().is_missing).await;
+    turns(|| !scene.status.get().is_missing).await;
 
     *there.lock() = None;
     let gone = tokio::time::Instant::now();
     turns(|| scene.mode() == Mode::Audit).await;
     assert!(gone.elapsed() >= Duration::from_secs(300));
-    turns(|| !scene.standing.get().is_missing).await;
+    turns(|| !scene.status.get().is_missing).await;
     assert!(
-        matches!(scene.standing.health(), admin::Health::Degraded(what) if what.contains("mode: Warn to Audit"))
+        matches!(scene.status.health(), admin::Health::Degraded(what) if what.contains("mode: Warn to Audit"))
     );
     following.abort();
 }
@@ -252,15 +249,15 @@ async fn a_guard_that_requires_a_policy_waits_for_one_and_keeps_it() {
     let (scene, keeper) = Scene::new(flags("Audit"), PolicyNeed::Required);
     let there = Arc::<Mutex<Option<Value>>>::default();
     let following = tokio::spawn(keeper.follow_object(cluster(Arc::clone(&there))));
-    turns(|| matches!(scene.standing.health(), admin::Health::Missing(what) if what.contains("--require-policy"))).await;
+    turns(|| matches!(scene.status.health(), admin::Health::Missing(what) if what.contains("--require-policy"))).await;
     *there.lock() = Some(object("a", &json!({"mode": "Deny"})));
     turns(|| scene.mode() == Mode::Deny).await;
     // The flags deny nothing, and readiness says so.
     assert!(
-        matches!(scene.standing.health(), admin::Health::Noted(what) if what.contains("mode Audit becomes Deny"))
+        matches!(scene.status.health(), admin::Health::Noted(what) if what.contains("mode Audit becomes Deny"))
     );
     *there.lock() = None;
-    turns(|| scene.standing.get().is_missing).await;
+    turns(|| scene.status.get().is_missing).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(scene.mode(), Mode::Deny);
     following.abort();

@@ -39,7 +39,7 @@ macro_rules! names {
 
 names! {
     /// The fields of every alert.
-    Head {
+    AlertHeader {
         /// Its kind: `BreakGlass`, `Overdue` and so on.
         Kind => "kind",
         /// `firing` or `resolved`.
@@ -57,7 +57,7 @@ names! {
 
 names! {
     /// The optional fields of an alert, in display order.
-    Detail {
+    AlertDetail {
         /// The user, after impersonation.
         User => "user",
         /// The user's token; empty for an impersonated user.
@@ -101,11 +101,11 @@ names! {
 
 /// The meaning of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum Placeholder {
     /// Always present.
-    Head(Head),
+    Header(AlertHeader),
     /// Empty if an alert does not have it.
-    Detail(Detail),
+    Detail(AlertDetail),
 }
 
 /// A checked template.
@@ -117,7 +117,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TemplatePart {
     Text(String),
-    Value(Name, TemplatePosition),
+    Value(Placeholder, TemplatePosition),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Template {
             }
             parts.push(TemplatePart::Text(before.to_owned()));
             parts.push(TemplatePart::Value(
-                Name::read(word.trim())?,
+                Placeholder::read(word.trim())?,
                 quotes.place(),
             ));
             rest = after;
@@ -199,7 +199,7 @@ impl Template {
     }
 
     /// The body, with the `value` of each name.
-    pub fn render<'v>(&self, value: impl Fn(Name) -> Cow<'v, str>) -> String {
+    pub fn render<'v>(&self, value: impl Fn(Placeholder) -> Cow<'v, str>) -> String {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -217,7 +217,7 @@ impl Template {
     }
 }
 
-impl Name {
+impl Placeholder {
     fn read(word: &str) -> Result<Self, TemplateError> {
         Self::all()
             .find(|name| name.as_str() == word)
@@ -228,14 +228,14 @@ impl Name {
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let heads = Head::ALL.iter().copied().map(Self::Head);
-        heads.chain(Detail::ALL.iter().copied().map(Self::Detail))
+        let headers = AlertHeader::ALL.iter().copied().map(Self::Header);
+        headers.chain(AlertDetail::ALL.iter().copied().map(Self::Detail))
     }
 
     /// The word in templates and documents.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Head(head) => head.as_str(),
+            Self::Header(header) => header.as_str(),
             Self::Detail(detail) => detail.as_str(),
         }
     }
@@ -278,7 +278,10 @@ fn inner(json: &str) -> &str {
 }
 
 fn known() -> String {
-    Name::all().map(Name::as_str).collect::<Vec<_>>().join(", ")
+    Placeholder::all()
+        .map(Placeholder::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -316,7 +319,7 @@ mod tests {
 
     #[test]
     fn every_name_can_be_used() {
-        for name in Name::all() {
+        for name in Placeholder::all() {
             let template = Template::compile(&format!("[{{{{{}}}}}]", name.as_str())).unwrap();
             assert_eq!(
                 template.render(|asked| asked.as_str().into()),

@@ -11,14 +11,14 @@ use serde_json::{Value as Json, json};
 use super::*;
 
 /// A policy with these sinks.
-fn compiled(sinks: Json) -> Result<Plan, AlertsError> {
+fn compiled(sinks: Json) -> Result<AlertSettings, AlertsError> {
     let alerts: api::Alerts = serde_json::from_value(json!({"sinks": sinks})).unwrap();
-    Plan::compile(&alerts, None)
+    AlertSettings::compile(&alerts, None)
 }
 
 fn one(sink: Json) -> Result<Arc<Sink>, SinkError> {
     match compiled(json!([sink])) {
-        Ok(mut plan) => Ok(plan.sinks.remove(0)),
+        Ok(mut settings) => Ok(settings.sinks.remove(0)),
         Err(AlertsError::Sink { source, .. }) => Err(source),
         Err(error) => panic!("{error}"),
     }
@@ -166,24 +166,24 @@ fn sinks_headers_and_denials_are_bounded() {
 
     for above in [0, DENIALS + 1] {
         let alerts = json!({"denials": {"above": above, "within": "5m"}});
-        let plan = Plan::compile(&serde_json::from_value(alerts).unwrap(), None);
-        assert_eq!(plan, Err(AlertsError::Denials));
+        let settings = AlertSettings::compile(&serde_json::from_value(alerts).unwrap(), None);
+        assert_eq!(settings, Err(AlertsError::Denials));
     }
 }
 
 #[test]
 fn the_grouping_of_emergency_changes_is_bounded() {
-    let plan = |rate: Json| {
+    let settings = |rate: Json| {
         let alerts = serde_json::from_value(json!({"breakGlass": rate})).unwrap();
-        Plan::compile(&alerts, None)
+        AlertSettings::compile(&alerts, None)
     };
     for (above, within) in [(0, "5m"), (ALONE + 1, "5m"), (20, "25h")] {
-        let plan = plan(json!({"above": above, "within": within}));
-        assert_eq!(plan, Err(AlertsError::BreakGlass));
+        let settings = settings(json!({"above": above, "within": within}));
+        assert_eq!(settings, Err(AlertsError::BreakGlass));
     }
-    let rate = plan(json!({"above": 5, "within": "24h"})).unwrap();
+    let rate = settings(json!({"above": 5, "within": "24h"})).unwrap();
     assert_eq!(rate.break_glass_rate().above, 5);
-    assert_eq!(Plan::default().break_glass_rate().above, 20);
+    assert_eq!(AlertSettings::default().break_glass_rate().above, 20);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn a_change_of_a_field(
         revision: declared.0,
         object: Some(&object),
     };
-    let next = settle(&sight(&change, state, Some(&live), standing, now));
+    let next = resolve(&sight(&change, state, Some(&live), standing, now));
     assert_eq!(next.map(|next| next.state), expected);
 }
 
@@ -127,7 +127,7 @@ fn nothing_is_resolved_while_helm_is_at_work() {
         ("1Gi", None),
     ] {
         let live = limits(memory);
-        let next = settle(&sight(
+        let next = resolve(&sight(
             &change,
             ChangeState::Open,
             Some(&live),
@@ -138,7 +138,7 @@ fn nothing_is_resolved_while_helm_is_at_work() {
         assert_eq!(next.map(|next| next.state), expected, "{memory}");
     }
     assert_eq!(
-        settle(&sight(
+        resolve(&sight(
             &change,
             ChangeState::Open,
             None,
@@ -152,7 +152,7 @@ fn nothing_is_resolved_while_helm_is_at_work() {
 #[test]
 fn a_change_becomes_overdue_even_while_helm_is_at_work() {
     let (change, live) = (raised(), limits("2Gi"));
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Open,
         Some(&live),
@@ -170,7 +170,7 @@ fn a_field_that_the_chart_drops_is_absorbed() {
         revision: 4,
         object: Some(&object),
     };
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Open,
         Some(&live),
@@ -193,7 +193,7 @@ fn a_missing_object_or_release_supersedes_the_change(
     #[case] standing: DeclaredState<'_>,
 ) {
     let (change, live) = (raised(), memory.map(limits));
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Open,
         live.as_ref(),
@@ -262,7 +262,7 @@ fn a_delete(
         revision,
         object: is_declared.then_some(&object),
     };
-    let next = settle(&sight(&change, state, live.as_ref(), standing, now));
+    let next = resolve(&sight(&change, state, live.as_ref(), standing, now));
     assert_eq!(next.map(|next| next.state), expected);
 }
 
@@ -294,7 +294,7 @@ fn a_secret_is_compared_with_its_chart_alone(
         revision,
         object: Some(&object),
     };
-    let next = settle(&Sight {
+    let next = resolve(&Sight {
         shape: builtin().lookup("", "v1", "Secret").unwrap(),
         ..sight(&change, state, Some(&live), standing, now)
     });
@@ -324,7 +324,7 @@ fn a_change_outside_of_charts_is_open_until_reverted_or_a_later_revision(
         revision,
         object: None,
     };
-    let next = settle(&sight(&change, state, Some(&live), standing, now));
+    let next = resolve(&sight(&change, state, Some(&live), standing, now));
     assert_eq!(next.map(|next| next.state), expected);
 }
 
@@ -347,7 +347,7 @@ fn a_changed_record_body_is_identified_by_its_version(
         revision: 3,
         object: None,
     };
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Pending,
         Some(&live),
@@ -369,7 +369,7 @@ fn one_remaining_field_keeps_the_change_open() {
         object: Some(&object),
     };
     let live = json!({"spec": {"replicas": 3, "paused": true}});
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Pending,
         Some(&live),
@@ -416,7 +416,7 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
         revision: 3,
         object: Some(&declared),
     };
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Pending,
         Some(&live),
@@ -453,7 +453,7 @@ fn any_value_of_a_variable_declared_twice_resolves(
         revision: 3,
         object: Some(&declared),
     };
-    let next = settle(&sight(
+    let next = resolve(&sight(
         &change,
         ChangeState::Open,
         Some(&live),

@@ -93,7 +93,7 @@ struct Look {
 }
 
 /// The new state of the change; `None` if it is unchanged.
-pub fn settle(sight: &Sight<'_>) -> Option<Next> {
+pub fn resolve(sight: &Sight<'_>) -> Option<Next> {
     if sight.state.is_resolved() {
         return None;
     }
@@ -263,14 +263,14 @@ fn are_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &[&Value], found: &[
     let mut shape = sight.shape;
     let mut has_variables = false;
     for step in steps {
-        shape = match (step, shape.node()) {
-            (Step::Field(name), _) => shape.field(name),
-            (_, Node::List { kind, .. }) => {
-                has_variables |= matches!(kind, ListKind::Variables(_));
-                shape.item()
-            }
-            _ => shape.item(),
-        };
+        if let Node::List {
+            kind: ListKind::Variables(_),
+            ..
+        } = shape.node()
+        {
+            has_variables = true;
+        }
+        shape = shape.step(step);
     }
     let mut wanted = wanted.iter();
     if has_variables && wanted.len() > 1 {
@@ -281,10 +281,7 @@ fn are_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &[&Value], found: &[
 }
 
 fn is_satisfied(sight: &Sight<'_>, steps: &[Step], wanted: &Value, found: Option<&Value>) -> bool {
-    let shape = steps.iter().fold(sight.shape, |shape, step| match step {
-        Step::Field(name) => shape.field(name),
-        Step::Item(_) | Step::Value(_) | Step::Index(_) => shape.item(),
-    });
+    let shape = steps.iter().fold(sight.shape, Shape::step);
     let (wanted, found) = (wanted.to_string(), found.map(Value::to_string));
     let (wanted, found) = (Json::of(&wanted), found.as_deref().map(Json::of));
     let against = ComparedValue {
