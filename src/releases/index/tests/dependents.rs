@@ -58,7 +58,7 @@ fn away() -> Vec<DeclaredObject> {
 #[test]
 fn a_release_depends_on_what_each_active_revision_declares() {
     let mut fixture = fixture();
-    fixture.put(&record(1, RevisionStatus::Deployed, 1), away());
+    fixture.put(&deployed(1, 1), away());
     assert_eq!(fixture.hold(), [true, true]);
     assert_eq!(
         fixture.held_by(DeletionTarget::Crd(&deployments(false))),
@@ -110,7 +110,7 @@ fn an_object_outside_the_namespace_of_the_records_needs_a_witness(
 ) {
     let mut fixture = fixture();
     let declared = object("Deployment", Some(namespace), "web", "a:1");
-    fixture.put(&record(1, RevisionStatus::Deployed, 1), vec![declared]);
+    fixture.put(&deployed(1, 1), vec![declared]);
     let defined = deployments(is_cluster_scoped);
     let deletion = DeletionTarget::Crd(&defined);
     assert_eq!(fixture.reaches(deletion, &|_| false), [expected]);
@@ -155,7 +155,7 @@ fn copies_protect_nothing() {
     let kept = DeletionTarget::Namespace("flux-system");
     assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Elsewhere, 1)]);
     assert_eq!(fixture.reaches(kept, &|_| false), [(Reach::Own, 0)]);
-    fixture.put(&record(1, RevisionStatus::Deployed, 2), Vec::new());
+    fixture.put(&deployed(1, 2), Vec::new());
     assert_eq!(fixture.reaches(home, &|_| false), [(Reach::Own, 0)]);
     assert_eq!(fixture.reaches(kept, &|_| false), []);
     let trusted = |known: &str| known == "flux-system";

@@ -43,10 +43,7 @@ fn records_in_the_own_namespace_decide_the_state_of_a_release() {
     let mut f = fixture();
     assert_eq!(f.release_state(), "gone");
     f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
-    f.put(
-        &record(1, RevisionStatus::Deployed, 10),
-        vec![deployment("web", "a:1")],
-    );
+    f.put(&deployed(1, 10), vec![deployment("web", "a:1")]);
     assert_eq!(f.release_state(), r#"1 {"image":"a:1"}"#);
     f.put(&record(2, RevisionStatus::PendingUpgrade, 11), Vec::new());
     assert_eq!(f.release_state(), "unknown");
@@ -62,7 +59,7 @@ fn records_elsewhere_count_if_the_own_namespace_has_none() {
     f.put(&elsewhere("flux", 3), vec![deployment("web", "a:3")]);
     assert_eq!(f.release_state(), r#"3 {"image":"a:3"}"#);
     let guest = f.body_of("prod", "web", vec![deployment("web", "b:1")]);
-    f.put_body(&record(1, RevisionStatus::Deployed, 11), guest);
+    f.put_body(&deployed(1, 11), guest);
     assert_eq!(f.release_state(), r#"3 {"image":"a:3"}"#);
     f.put(&elsewhere("evil", 9), vec![deployment("web", "evil:1")]);
     assert_eq!(f.release_state(), "unknown");

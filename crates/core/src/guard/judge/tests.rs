@@ -1,14 +1,18 @@
 //! The decision of each kind of request, with hand-made claims.
 
-use std::{borrow::Cow, sync::Arc};
-
-use serde_json::{Value, json};
-
+mod deletes;
 mod deputies;
+mod flight;
 mod ownership;
 mod parts;
 mod selectors;
+mod subresources;
 mod undeclared;
+mod versions;
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -63,25 +67,6 @@ fn claim(release: &str, phase: Phase, helds: Vec<RevisionObject>) -> Claim {
             .map(|(held, revision)| RevisionClaim { revision, held })
             .collect(),
     }
-}
-
-/// Scenario 28, tightened.
-#[rstest::rstest]
-#[case::a_moment_ago(Phase::Uninstalling, Some("2026-11-21T02:30:00Z"), Phase::Uninstalling)]
-#[case::yesterday(Phase::Uninstalling, Some("2026-11-20T03:00:00Z"), Phase::Failed)]
-#[case::in_the_future(Phase::Uninstalling, Some("2026-11-22T03:00:00Z"), Phase::Uninstalling)]
-#[case::nobody_knows(Phase::Uninstalling, None, Phase::Uninstalling)]
-#[case::not_under_way(Phase::Pending, Some("2026-11-20T03:00:00Z"), Phase::Pending)]
-fn a_stuck_uninstallation_is_treated_as_failed(
-    #[case] phase: Phase,
-    #[case] since: Option<&str>,
-    #[case] expected: Phase,
-) {
-    let mut claim = claim("web", phase, vec![RevisionObject::Absent]);
-    claim.uninstalling_since = since.map(|since| since.parse().unwrap());
-    let now = "2026-11-21T03:00:00Z".parse().unwrap();
-    claim.give_up_uninstalling(jiff::SignedDuration::from_hours(1), now);
-    assert_eq!(claim.phase, expected);
 }
 
 fn replicas(count: u32) -> Value {
@@ -195,79 +180,26 @@ fn a_finding_names_release_revision_and_values() {
     );
 }
 
-/// Scenarios 20, 22, 25, 27, 28, 50.
-#[test]
-fn a_delete_is_a_violation_when_every_active_revision_holds_the_object() {
-    let cases = [
-        (Phase::Settled, vec![declares(3)], Reason::ObjectDeleted),
-        (
-            Phase::Pending,
-            vec![declares(3), declares(3)],
-            Reason::ObjectDeleted,
-        ),
-        (
-            Phase::Pending,
-            vec![RevisionObject::Absent, declares(3)],
-            Reason::NotDeclared,
-        ),
-        (
-            Phase::Failed,
-            vec![declares(3), RevisionObject::Absent],
-            Reason::NotDeclared,
-        ),
-        (
-            Phase::Failed,
-            vec![declares(3), declares(3)],
-            Reason::ObjectDeleted,
-        ),
-        (Phase::Uninstalling, vec![declares(3)], Reason::Uninstalling),
-        (
-            Phase::Pending,
-            vec![declares(3), RevisionObject::Unreadable],
-            Reason::RecordUnreadable,
-        ),
-        (
-            Phase::Pending,
-            vec![RevisionObject::Absent, RevisionObject::Unreadable],
-            Reason::NotDeclared,
-        ),
-    ];
-    for (phase, helds, expected) in cases {
-        let case = format!("{phase:?} {helds:?}");
-        assert_eq!(delete(&[claim("web", phase, helds)]), expected, "{case}");
-    }
-}
-
 /// Scenarios 16, 21, 23, 25.
 #[test]
 fn an_update_may_follow_any_active_revision() {
+    use Phase::{Failed, Pending};
+    use Reason::{FieldsChanged, NothingDeclaredChanges};
     let both = || vec![declares(5), declares(3)];
-    for (phase, old, new, expected) in [
-        (Phase::Pending, 3, 5, Reason::NothingDeclaredChanges),
-        (Phase::Pending, 5, 3, Reason::NothingDeclaredChanges),
-        (Phase::Pending, 3, 4, Reason::FieldsChanged),
-        (Phase::Failed, 3, 5, Reason::NothingDeclaredChanges),
-        (Phase::Failed, 3, 4, Reason::FieldsChanged),
+    let new_object = || vec![declares(5), RevisionObject::Absent];
+    for (phase, helds, old, new, expected) in [
+        (Pending, both(), 3, 5, NothingDeclaredChanges),
+        (Pending, both(), 5, 3, NothingDeclaredChanges),
+        (Pending, both(), 3, 4, FieldsChanged),
+        (Failed, both(), 3, 5, NothingDeclaredChanges),
+        (Failed, both(), 3, 4, FieldsChanged),
+        (Pending, new_object(), 3, 4, NothingDeclaredChanges),
+        (Failed, new_object(), 5, 4, FieldsChanged),
     ] {
-        let claims = [claim("web", phase, both())];
-        assert_eq!(
-            update(&claims, old, new),
-            expected,
-            "{phase:?} {old} to {new}"
-        );
+        let case = format!("{phase:?} {old} to {new}");
+        let claims = [claim("web", phase, helds)];
+        assert_eq!(update(&claims, old, new), expected, "{case}");
     }
-    let new_object = [claim(
-        "web",
-        Phase::Pending,
-        vec![declares(5), RevisionObject::Absent],
-    )];
-    assert_eq!(update(&new_object, 3, 4), Reason::NothingDeclaredChanges);
-    let after_failure = [claim(
-        "web",
-        Phase::Failed,
-        vec![declares(5), RevisionObject::Absent],
-    )];
-    assert_eq!(update(&after_failure, 5, 4), Reason::FieldsChanged);
 }
 
 #[test]
@@ -294,161 +226,6 @@ fn a_value_that_another_claiming_release_declares_is_legitimate() {
     assert_eq!(update(&[a(), b], 3, 4), Reason::FieldsChanged);
 }
 
-/// Scenario 36: a drops the object from its chart; b still declares it (helm#32218).
-#[test]
-fn a_release_that_drops_an_object_cannot_delete_it_from_another() {
-    let a = claim(
-        "a",
-        Phase::Pending,
-        vec![RevisionObject::Absent, declares(3)],
-    );
-    let b = claim("b", Phase::Settled, vec![declares(3)]);
-    assert_eq!(delete(std::slice::from_ref(&a)), Reason::NotDeclared);
-    assert_eq!(delete(&[a, b]), Reason::ObjectDeleted);
-}
-
-/// Scenario 10.
-#[test]
-fn labels_are_compared_across_api_versions_but_fields_are_not() {
-    let declared = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 3}});
-    let claims = [claim(
-        "web",
-        Phase::Settled,
-        vec![object("v1beta1", &declared)],
-    )];
-    let with = |label: &str, replicas: u32| json!({"metadata": {"labels": {"a": label}}, "spec": {"replicas": replicas}});
-    let judge = |new: &Value| verdict(&review("UPDATE", &with("1", 3), new), &claims);
-    assert_eq!(judge(&with("1", 4)), Reason::VersionDiffers);
-    assert_eq!(judge(&with("2", 3)), Reason::FieldsChanged);
-    let annotated = json!({"metadata": {"labels": {"a": "1"}, "annotations": {"x": "y"}}, "spec": {"replicas": 3}});
-    assert_eq!(judge(&annotated), Reason::NothingDeclaredChanges);
-    assert_eq!(delete(&claims), Reason::ObjectDeleted);
-}
-
-#[test]
-fn a_claim_is_evaluated_in_the_call_with_its_manifests_version() {
-    let beta = || object("v1beta1", &replicas(3));
-    let gamma = || object("v1gamma1", &replicas(3));
-    let one = [claim("web", Phase::Settled, vec![beta()])];
-    let other = [claim("web", Phase::Settled, vec![gamma()])];
-    let both = [
-        claim("a", Phase::Settled, vec![beta()]),
-        claim("b", Phase::Settled, vec![declares(3)]),
-    ];
-    // The newest manifest that has the object counts.
-    let let_go = [claim(
-        "web",
-        Phase::Failed,
-        vec![RevisionObject::Absent, beta()],
-    )];
-    let upgraded = [claim("web", Phase::Pending, vec![declares(3), beta()])];
-    let own = [Box::from("v1beta1")];
-    let only_requested = ConversionTargets::Versions(&[]);
-    let requested = ConversionTargets::Versions(&own);
-    let pinned = ConversionTargets::AllOthers;
-    let cases = [
-        (
-            "unregistered",
-            &one[..],
-            "v1",
-            only_requested,
-            Reason::VersionDiffers,
-        ),
-        (
-            "deferred",
-            &one,
-            "v1",
-            requested,
-            Reason::JudgedInDeclaredVersion,
-        ),
-        ("converted", &one, "v1beta1", pinned, Reason::FieldsChanged),
-        (
-            "another pin",
-            &one,
-            "v1gamma1",
-            pinned,
-            Reason::JudgedInDeclaredVersion,
-        ),
-        (
-            "not pinned",
-            &other,
-            "v1",
-            requested,
-            Reason::VersionDiffers,
-        ),
-        (
-            "two releases, requested",
-            &both,
-            "v1",
-            requested,
-            Reason::FieldsChanged,
-        ),
-        (
-            "two releases, converted",
-            &both,
-            "v1beta1",
-            pinned,
-            Reason::FieldsChanged,
-        ),
-        (
-            "let go",
-            &let_go,
-            "v1",
-            requested,
-            Reason::JudgedInDeclaredVersion,
-        ),
-        (
-            "upgrade, new version",
-            &upgraded,
-            "v1",
-            requested,
-            Reason::VersionDiffers,
-        ),
-        (
-            "upgrade, old version",
-            &upgraded,
-            "v1beta1",
-            pinned,
-            Reason::JudgedInDeclaredVersion,
-        ),
-    ];
-    for (name, claims, version, conversions, expected) in cases {
-        let mut review = review("UPDATE", &replicas(3), &replicas(5));
-        review["kind"]["version"] = json!(version);
-        let knowledge = Knowledge::Builtin(Shape::plain());
-        let verdict = verdict_in(&review, claims, knowledge, conversions);
-        assert_eq!(verdict.reason, expected, "{name}");
-    }
-}
-
-/// Scenario 51, and CVE-2023-34091 of Kyverno.
-#[test]
-fn only_finalizers_may_be_removed_from_an_object_that_is_being_deleted() {
-    let declared = json!({"metadata": {"finalizers": ["x/y"]}, "spec": {"replicas": 3}});
-    let claims = [claim("web", Phase::Settled, vec![object("v1", &declared)])];
-    let live = |deleting: bool, finalizers: &Value, replicas: u32| {
-        let stamp = if deleting {
-            json!("2026-01-01T00:00:00Z")
-        } else {
-            Value::Null
-        };
-        json!({
-            "metadata": {"deletionTimestamp": stamp, "finalizers": finalizers},
-            "spec": {"replicas": replicas},
-        })
-    };
-    let judge = |deleting, finalizers: Value, replicas| {
-        let old = live(deleting, &json!(["x/y"]), 3);
-        verdict(
-            &review("UPDATE", &old, &live(deleting, &finalizers, replicas)),
-            &claims,
-        )
-    };
-    assert_eq!(judge(true, Value::Null, 3), Reason::NothingDeclaredChanges);
-    assert_eq!(judge(true, Value::Null, 4), Reason::FieldsChanged);
-    assert_eq!(judge(false, Value::Null, 3), Reason::FieldsChanged);
-}
-
 #[test]
 fn without_the_schema_no_change_of_a_list_is_denied() {
     let declared = json!({"spec": {"items": [{"name": "a"}], "size": 1}});
@@ -472,35 +249,6 @@ fn without_the_schema_no_change_of_a_list_is_denied() {
     );
 }
 
-/// Scenarios 53 and 62.
-#[test]
-fn scaling_is_an_update_of_the_parents_replicas() {
-    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
-    let scale = |user: &str, new: Value| {
-        let mut review = review("UPDATE", &replicas(3), &new);
-        review["subResource"] = json!("scale");
-        review["kind"] = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
-        review["userInfo"]["username"] = json!(user);
-        verdict_of(&review, &claims, Knowledge::Builtin(Shape::plain()))
-    };
-    let hpa = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
-    assert_eq!(scale("alice", replicas(4)).reason, Reason::FieldsChanged);
-    assert_eq!(scale("alice", replicas(3)).reason, Reason::Unchanged);
-    let exempt = scale(hpa, replicas(4));
-    assert_eq!(exempt.reason, Reason::Exempt);
-    assert_eq!(
-        exempt.exemption.as_deref(),
-        Some("horizontal-pod-autoscaler")
-    );
-    // Scale.spec.replicas is left out when it is 0.
-    let to_zero = scale("alice", json!({"spec": {}}));
-    assert_eq!(to_zero.findings[0].changes[0].requested.to_string(), "0");
-    assert_eq!(
-        to_zero.findings[0].changes[0].path.to_string(),
-        ".spec.replicas"
-    );
-}
-
 #[test]
 fn irrelevant_requests_are_answered_before_anything_is_parsed() {
     let claims = [claim("web", Phase::Settled, vec![declares(3)])];
@@ -517,78 +265,6 @@ fn irrelevant_requests_are_answered_before_anything_is_parsed() {
     );
 }
 
-fn written_through(subresource: &str, old: &Value, new: &Value) -> Value {
-    let mut review = review("UPDATE", old, new);
-    review["subResource"] = json!(subresource);
-    review
-}
-
-fn marked(label: Option<&str>, replicas: u32) -> Value {
-    json!({
-        "metadata": {"labels": {"app.kubernetes.io/managed-by": label, "team": "shop"}},
-        "spec": {"replicas": replicas},
-        "status": {"replicas": replicas},
-    })
-}
-
-fn declares_marked() -> RevisionObject {
-    object("v1", &marked(Some("Helm"), 3))
-}
-
-#[rstest::rstest]
-#[case::status("status", Reason::NothingDeclaredChanges)]
-#[case::approval("approval", Reason::NothingDeclaredChanges)]
-#[case::finalize("finalize", Reason::NothingDeclaredChanges)]
-#[case::resize("resize", Reason::FieldsChanged)]
-#[case::ephemeral_containers("ephemeralcontainers", Reason::FieldsChanged)]
-fn a_subresource_write_is_evaluated_by_the_fields_that_the_api_server_stores(
-    #[case] subresource: &str,
-    #[case] of_spec: Reason,
-) {
-    let claims = [claim("web", Phase::Settled, vec![declares_marked()])];
-    let write = |new: &Value| {
-        let review = written_through(subresource, &marked(Some("Helm"), 3), new);
-        verdict(&review, &claims)
-    };
-    assert_eq!(write(&marked(Some("Helm"), 4)), of_spec);
-    assert_eq!(write(&marked(None, 3)), Reason::FieldsChanged);
-    assert_eq!(write(&marked(Some("me"), 3)), Reason::FieldsChanged);
-}
-
-/// No other call is made for a subresource, whichever versions are registered.
-#[test]
-fn a_status_write_in_another_version_is_evaluated_in_its_only_call() {
-    let claims = [claim("web", Phase::Settled, vec![declares_marked()])];
-    let mut review = written_through("status", &marked(Some("Helm"), 3), &marked(None, 3));
-    review["kind"]["version"] = json!("v2");
-    let versions = [Box::from("v1")];
-    let knowledge = Knowledge::Builtin(Shape::plain());
-    let verdict = verdict_in(
-        &review,
-        &claims,
-        knowledge,
-        ConversionTargets::Versions(&versions),
-    );
-    assert_eq!(verdict.reason, Reason::FieldsChanged);
-}
-
-/// Scenario 50: the API server names no object when it deletes a collection.
-#[test]
-fn each_object_of_a_deleted_collection_is_found_by_its_old_object() {
-    let mut review = review(
-        "DELETE",
-        &json!({"metadata": {"name": "web"}}),
-        &Value::Null,
-    );
-    review["name"] = json!("");
-    let text = review.to_string();
-    let request: Request<'_> = serde_json::from_str(&text).unwrap();
-    let Ok(crate::guard::RequestSubject::Object(object)) = subject(&request) else {
-        panic!("the request is about an object");
-    };
-    assert_eq!((object.name.as_ref(), object.namespace), ("web", "shop"));
-}
-
 #[test]
 fn a_namespace_is_cluster_scoped_though_its_request_names_it_as_its_namespace() {
     let text = json!({
@@ -602,109 +278,6 @@ fn a_namespace_is_cluster_scoped_though_its_request_names_it_as_its_namespace() 
         panic!("the request is about an object");
     };
     assert_eq!((object.name.as_ref(), object.namespace), ("shop", ""));
-}
-
-#[test]
-fn a_field_manager_counts_only_while_its_release_is_pending() {
-    let request = |manager: &str| {
-        let mut review = review("UPDATE", &replicas(3), &replicas(4));
-        review["options"] = json!({"fieldManager": manager});
-        review.to_string()
-    };
-    let pending = [claim("web", Phase::Pending, vec![declares(3)])];
-    let settled = [claim("web", Phase::Settled, vec![declares(3)])];
-    for (manager, claims, expected) in [
-        ("helm", &pending, true),
-        ("helm-controller", &pending, true),
-        ("terraform-provider-helm_v2.17.0_x5", &pending, true),
-        ("kubectl-edit", &pending, false),
-        ("helmet", &pending, false),
-        ("helm", &settled, false),
-    ] {
-        let text = request(manager);
-        let request: Request<'_> = serde_json::from_str(&text).unwrap();
-        let verdict = violating("web", &["spec.replicas"]);
-        let found = in_flight(&request, &verdict, claims, HELM_WRITERS).is_some();
-        assert_eq!(found, expected, "{manager}");
-    }
-}
-
-/// A verdict against each of these releases, for the change of these fields.
-fn violating(releases: &str, paths: &[&str]) -> Verdict {
-    let change = |path: &&str| FieldChange {
-        path: FieldPath::of(path.split('|').flat_map(|path| match path.split_once('/') {
-            None => path.split('.').collect::<Vec<_>>(),
-            Some(_) => vec![path],
-        })),
-        declared: ShownValue::Absent,
-        live: ShownValue::Absent,
-        requested: ShownValue::Absent,
-    };
-    let finding = |release: &str| Finding {
-        release: Arc::new(ReleaseName {
-            namespace: "shop".into(),
-            name: release.into(),
-        }),
-        chart: "web-1.0.0".into(),
-        mode: Mode::Deny,
-        revisions: vec![1],
-        apply_method: crate::helm::record::ApplyMethod::default(),
-        changes: paths.iter().map(change).collect(),
-        involved: Vec::new(),
-    };
-    Verdict::with_findings(
-        Reason::FieldsChanged,
-        releases.split(' ').map(finding).collect(),
-    )
-}
-
-/// Another pending release allows nothing, and an object without its marks is out of sight.
-#[rstest::rstest]
-#[case::the_pending_one("web", &["spec.replicas"], Some(1))]
-#[case::the_settled_one("api", &["spec.replicas"], None)]
-#[case::both("web api", &["spec.replicas"], None)]
-#[case::the_label("web", &["metadata.labels|app.kubernetes.io/managed-by"], None)]
-#[case::the_annotation("web", &["metadata.annotations|meta.helm.sh/release-name"], None)]
-#[case::all_labels("web", &["metadata.labels"], None)]
-#[case::another_label("web", &["metadata.labels|example.com/team"], Some(1))]
-#[case::nothing("", &[], None)]
-fn a_request_is_in_flight_only_if_each_violated_release_is_pending_and_keeps_its_marks(
-    #[case] violated: &str,
-    #[case] paths: &[&str],
-    #[case] to_ask: Option<usize>,
-) {
-    let mut review = review("UPDATE", &replicas(3), &replicas(4));
-    review["options"] = json!({"fieldManager": "helm"});
-    let text = review.to_string();
-    let request: Request<'_> = serde_json::from_str(&text).unwrap();
-    let claims = [
-        claim("api", Phase::Settled, vec![declares(3)]),
-        claim("web", Phase::Pending, vec![declares(3)]),
-    ];
-    let found = in_flight(&request, &violating(violated, paths), &claims, HELM_WRITERS);
-    assert_eq!(found.map(|claims| claims.len()), to_ask);
-}
-
-#[rstest::rstest]
-#[case::its_account("system:serviceaccount:shop:migrate", Phase::Pending, true)]
-#[case::another("system:serviceaccount:shop:default", Phase::Pending, false)]
-#[case::elsewhere("system:serviceaccount:evil:migrate", Phase::Pending, false)]
-#[case::not_an_account("migrate", Phase::Pending, false)]
-#[case::not_pending("system:serviceaccount:shop:migrate", Phase::Settled, false)]
-fn a_hooks_service_account_is_in_flight_while_its_release_is_pending(
-    #[case] user: &str,
-    #[case] phase: Phase,
-    #[case] expected: bool,
-) {
-    let mut review = review("DELETE", &replicas(3), &Value::Null);
-    review["userInfo"] = json!({"username": user});
-    let text = review.to_string();
-    let request: Request<'_> = serde_json::from_str(&text).unwrap();
-    let mut claim = claim("web", phase, vec![declares(3)]);
-    claim.hook_accounts = Arc::from([Box::from("migrate")]);
-    let claims = [claim];
-    let found = in_flight(&request, &violating("web", &[]), &claims, HELM_WRITERS);
-    assert_eq!(found.map(|claims| claims.len()), expected.then_some(0));
 }
 
 /// A release in another namespace allows nothing here, whatever it declares.
