@@ -10,12 +10,12 @@ pub mod reading;
 use std::{collections::BTreeMap, time::Duration};
 
 use helm_guard_core::{
-    api::{ChangeState, Mode},
+    api::ChangeState,
     guard::{Decided, Operation},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Metric, Registry, Unit},
 };
 
@@ -108,16 +108,8 @@ fn duration(registry: &mut Registry) -> Histogram {
 
 impl Metrics {
     /// A registry with all metrics; `readings` is called at every scrape.
-    pub fn new(mode: Mode, readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
+    pub fn new(readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
         let mut registry = Registry::default();
-        registry.register(
-            "helm_guard_build",
-            "Version of helm-guard and the mode set by its flags; a policy overrides the mode",
-            Info::new(vec![
-                ("version", env!("CARGO_PKG_VERSION")),
-                ("mode", mode.as_str()),
-            ]),
-        );
         let mut metrics = Self {
             decisions: register(
                 &mut registry,

@@ -58,7 +58,7 @@ async fn sink_fixture() -> SinkFixture {
     alerts.apply(&AlertSettings::compile(&serde_json::from_value(policy).unwrap(), None).unwrap());
     let (events, _announcer) = events::queue();
     let recorder = Recorder {
-        metrics: Metrics::new(Mode::Deny, Vec::new),
+        metrics: Metrics::new(Vec::new),
         audit: AuditLog::new("p-1", io::sink()),
         events,
         alerts,

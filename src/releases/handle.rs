@@ -6,7 +6,11 @@ use std::{
     time::SystemTime,
 };
 
-use helm_guard_core::{guard::Claim, helm::storage::Driver, text::list};
+use helm_guard_core::{
+    guard::Claim,
+    helm::storage::Driver,
+    text::{counted, list},
+};
 
 use super::{
     body::About,
@@ -98,9 +102,10 @@ impl Releases {
         }
         let wanted = shared.progress.wanted.load(Relaxed);
         if !readiness.ready && wanted > 0 {
-            readiness
-                .missing
-                .push(format!("{wanted} release records: not read yet"));
+            readiness.missing.push(format!(
+                "{}: not read yet",
+                counted(wanted, "release record")
+            ));
         }
         let views = shared.directory.releases();
         let unreadable = named(views.iter().filter(|view| view.is_unreadable()));

@@ -13,6 +13,7 @@ use helm_guard_core::{
     },
     guard::Decision,
     policy::alerts::template::{AlertDetail, AlertHeader, Placeholder},
+    text::counted,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -204,7 +205,8 @@ impl Alert {
             at,
         } = *denials;
         let summary = format!(
-            "more than {above} requests denied within {within}, the last of {user} on {object}"
+            "more than {} denied within {within}, the last of {user} on {object}",
+            counted(above, "request")
         );
         let mut alert = Self::firing(AlertKind::Denials, "denials", &summary, at)
             .with(AlertDetail::User, user)

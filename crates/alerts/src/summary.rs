@@ -11,6 +11,7 @@ use helm_guard_core::{
         policy::alerts::{AlertKind, AlertRate},
     },
     policy::alerts::template::AlertDetail,
+    text::counted,
 };
 use jiff::Timestamp;
 
@@ -125,26 +126,35 @@ impl ChangeSummary {
     }
 
     fn sentence(&self, kind: AlertKind, rate: AlertRate) -> String {
-        let Self { user, count, .. } = self;
+        let user = &self.user;
+        let changes = counted(self.count, "emergency change");
+        let (are, their) = match self.count {
+            1 => ("is", "its chart"),
+            _ => ("are", "their charts"),
+        };
         match kind {
             AlertKind::Overdue => {
-                format!("overdue: {count} emergency changes by {user} are not in their charts")
+                format!("overdue: {changes} by {user} {are} not in {their}")
             }
             AlertKind::Settled => {
                 let states = self.states.iter();
                 let states = states.map(|(state, count)| format!("{count} {}", state.as_str()));
                 let states = states.collect::<Vec<_>>().join(", ");
-                format!("{count} emergency changes by {user} are resolved: {states}")
+                format!("{changes} by {user} {are} resolved: {states}")
             }
             _ => {
-                let mut text = format!("{user} used break-glass {count} more times");
+                let mut text = format!(
+                    "{user} used break-glass {}",
+                    counted(self.count, "more time")
+                );
                 if !self.grants.is_empty() {
                     let _ = write!(text, " (grants: {})", list(&self.grants));
                 }
                 let AlertRate { above, within } = rate;
+                let above = counted(above, "change");
                 let _ = write!(
                     text,
-                    "; more than {above} changes within {within} are grouped in one alert"
+                    "; more than {above} within {within} are grouped in one alert"
                 );
                 text
             }
@@ -272,6 +282,24 @@ mod tests {
             end.summary,
             "3 emergency changes by ops@example.com are resolved: 1 Absorbed, 2 Reverted"
         );
+    }
+
+    #[rstest]
+    #[case::begun(
+        AlertKind::BreakGlass,
+        "ops@example.com used break-glass 1 more time (grants: inc-0);"
+    )]
+    #[case::overdue(
+        AlertKind::Overdue,
+        "overdue: 1 emergency change by ops@example.com is not in its chart"
+    )]
+    #[case::settled(
+        AlertKind::Settled,
+        "1 emergency change by ops@example.com is resolved: 1 Reverted"
+    )]
+    fn a_single_change_is_not_in_the_plural(#[case] kind: AlertKind, #[case] sentence: &str) {
+        let alert = summary(1, Trace::Record(ChangeState::Reverted)).alert(kind, RATE, at(9));
+        assert!(alert.summary.starts_with(sentence), "{}", alert.summary);
     }
 
     #[rstest]

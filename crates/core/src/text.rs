@@ -43,6 +43,12 @@ pub fn list<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> Stri
     }
 }
 
+/// A count with its noun: `1 request`, `2 requests`.
+pub fn counted(count: impl TryInto<usize>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(usize::MAX);
+    format!("{count} {noun}{}", plural(count))
+}
+
 /// The ending of a noun after a count: none after one.
 pub fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
@@ -88,6 +94,14 @@ mod tests {
     #[case::some(&["a", "b", "c", "d"], "a, b and 2 more")]
     fn a_list_counts_what_it_leaves_out(#[case] items: &[&str], #[case] expected: &str) {
         assert_eq!(list(items, 2), expected);
+    }
+
+    #[rstest]
+    #[case::none(0, "0 requests")]
+    #[case::one(1, "1 request")]
+    #[case::some(2, "2 requests")]
+    fn a_noun_agrees_with_its_count(#[case] count: u64, #[case] expected: &str) {
+        assert_eq!(counted(count, "request"), expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use helm_guard_core::{
     api::{BreakGlassGrant, grant::Approval},
-    text::{list as list_of, minute, plural, second},
+    text::{counted, list as list_of, minute, second},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -108,7 +108,9 @@ impl GrantState {
     fn describe(self) -> String {
         match self {
             Self::Active => "active".to_owned(),
-            Self::Pending { given, needed } => format!("pending ({given} of {needed} approvals)"),
+            Self::Pending { given, needed } => {
+                format!("pending ({given} of {})", counted(needed, "approval"))
+            }
             Self::Expired => "expired".to_owned(),
             Self::Revoked => "revoked".to_owned(),
         }
@@ -246,8 +248,8 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
         .await;
     replaced.failed_to(&format!("approve the grant {name}"))?;
     print_note(&format!(
-        "approved: it has {count} approval{} of {needed}",
-        plural(count)
+        "approved: it has {} of {needed}",
+        counted(count, "approval")
     ));
     Ok(())
 }

@@ -10,7 +10,7 @@ use helm_guard_core::{
         policy::breakglass,
     },
     policy::emergency::identities,
-    text::plural,
+    text::counted,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -158,8 +158,8 @@ fn announce_pending(grant: &BreakGlassGrant, needed: u32) {
     }
     let name = name(grant);
     print_note(&format!(
-        "it needs {needed} approval{}; approvers run: {} break-glass approve {name}",
-        plural(usize::try_from(needed).unwrap_or(usize::MAX)),
+        "it needs {}; approvers run: {} break-glass approve {name}",
+        counted(needed, "approval"),
         invoked::name()
     ));
 }

@@ -158,12 +158,21 @@ pub(super) fn registration(registered: &RegistrationState) -> Vec<Reading> {
 
 /// The policy in force.
 pub(super) fn policy(state: &PolicyState, mode: &'static str) -> Vec<Reading> {
+    let build = vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("mode", mode.to_owned()),
+    ];
     let source = vec![
         ("source", state.loaded.origin.as_str().to_owned()),
         ("generation", state.loaded.generation.to_string()),
         ("mode", mode.to_owned()),
     ];
     vec![
+        Reading::info(
+            "helm_guard_build",
+            "Version of helm-guard, and the default mode of the policy in force",
+            [build],
+        ),
         Reading::info(
             "helm_guard_policy",
             "Source of the policy in force, and its default mode",

@@ -30,7 +30,7 @@ pub(super) fn recorder(
     (audit, forecast): (AuditLog, Arc<Collector>),
 ) -> Recorder {
     let read = health.clone();
-    let mut metrics = Metrics::new(config.policy.default_mode(), move || read.readings());
+    let mut metrics = Metrics::new(move || read.readings());
     let counters = Counters::default();
     counters.register(metrics.registry_mut());
     let secrets = OwnSecrets {

@@ -7,7 +7,7 @@ use crate::record::alerts::counters::AlertOutcome;
 
 #[test]
 fn a_scrape_shows_what_was_counted_and_what_is_read() {
-    let metrics = Metrics::new(Mode::Warn, || {
+    let metrics = Metrics::new(|| {
         let labels = vec![("name", "\"quoted\"\nlines".to_owned())];
         vec![
             Reading::gauge("open", "Open", 40_usize),
@@ -21,7 +21,6 @@ fn a_scrape_shows_what_was_counted_and_what_is_read() {
     metrics.took(Duration::from_micros(60));
     let text = metrics.encode().unwrap();
     for line in [
-        r#"helm_guard_build_info{version="0.1.0",mode="Warn"} 1"#,
         "open 40",
         "age_seconds 1.5",
         "errors_total 1",
@@ -39,7 +38,7 @@ fn a_scrape_shows_what_was_counted_and_what_is_read() {
 
 #[test]
 fn a_cancelled_request_is_no_longer_in_flight() {
-    let metrics = Metrics::new(Mode::Deny, Vec::new);
+    let metrics = Metrics::new(Vec::new);
     let held = metrics.enter();
     let in_flight = |metrics: &Metrics, count: &str| {
         let line = format!("helm_guard_requests_in_flight {count}\n");
@@ -52,7 +51,7 @@ fn a_cancelled_request_is_no_longer_in_flight() {
 
 /// Metrics with a sample of everything: a metric without samples is not in a scrape.
 pub(crate) fn with_samples(readings: Vec<Reading>) -> Metrics {
-    let mut metrics = Metrics::new(Mode::Deny, move || readings.clone());
+    let mut metrics = Metrics::new(move || readings.clone());
     let alerts = crate::record::alerts::counters::Counters::default();
     alerts.register(metrics.registry_mut());
     alerts.count("sink", AlertKind::Denials, AlertOutcome::Sent);

@@ -323,6 +323,7 @@ fn warn_mode_sends_the_same_text_as_warnings() {
     assert_eq!(
         case.warnings(),
         [
+            "helm-guard: allowed in mode Warn; it would be denied in mode Deny:",
             r#"helm-guard: Deployment "myapp" is declared by Helm release "myapp" in namespace "shop" (revision 3, chart myapp-1.2.0):"#,
             "helm-guard: .spec.replicas: declared 3, live 3, requested 0",
             "helm-guard: Change the chart or its values and run: helm upgrade myapp <chart> -n shop",

@@ -18,6 +18,9 @@ use crate::record::changes::PersistError;
 const WARNING_CHARS: usize = 256;
 const WARNINGS_CHARS: usize = 4096;
 
+/// The first line in mode Warn: what follows reads like a denial.
+const WOULD_BE_DENIED: &str = "allowed in mode Warn; it would be denied in mode Deny:";
+
 /// The warnings of a decision, if any.
 pub(super) fn warnings(answer: &AnswerContents<'_>) -> Vec<String> {
     let lines = match answer.decided.decision {
@@ -26,7 +29,11 @@ pub(super) fn warnings(answer: &AnswerContents<'_>) -> Vec<String> {
         }
         Decision::Allow | Decision::Deny | Decision::FailClosed | Decision::Audit => Vec::new(),
         Decision::Indeterminate => vec![indeterminate(answer)],
-        Decision::Warn => violation::lines(answer),
+        Decision::Warn => {
+            let mut lines = vec![WOULD_BE_DENIED.to_owned()];
+            lines.extend(violation::lines(answer));
+            lines
+        }
         Decision::BreakGlass => {
             let mut lines = vec![break_glass(answer)];
             lines.extend(conflict(answer));

@@ -65,7 +65,7 @@ fn a_grant_needs_approval_by_another_user() {
     let grant = night.grant("approved", 600);
     let name = grant["metadata"]["name"].as_str().unwrap();
     create(&people().oscar, &grant).ok();
-    night.raise("2Gi").denied(&["has 0 of 1 approvals"]);
+    night.raise("2Gi").denied(&["has 0 of 1 approval"]);
     // RBAC denies this to Oscar, and the guard would, too.
     assert!(
         !break_glass(&people().oscar, &["approve", name])

@@ -114,7 +114,7 @@ fn open_and_extend_wait_for_approvals_and_the_old_grant_stays_until_then() {
     ];
     let mut open = Waiting::start(&[&OPEN[..], &scope].concat());
     let old = new_grant(&night, &[]);
-    night.raise("2Gi").denied(&["has 0 of 1 approvals"]);
+    night.raise("2Gi").denied(&["has 0 of 1 approval"]);
     assert!(!open.is_over() && !first.exists(), "without an approval");
     break_glass_ok(&people().anna, &["approve", &old]);
     open.succeeds();
@@ -150,7 +150,7 @@ fn open_without_waiting_gives_a_token_that_is_good_once_approved() {
     let line = [&OPEN[..], &scope, &["--no-wait"]].concat();
     Waiting::start(&line).succeeds();
     let grant = new_grant(&night, &[]);
-    raise_with(&night, &file, "2Gi").denied(&["has 0 of 1 approvals"]);
+    raise_with(&night, &file, "2Gi").denied(&["has 0 of 1 approval"]);
     break_glass_ok(&people().anna, &["approve", &grant]);
     raise_with(&night, &file, "2Gi").warned(&["recorded as myapp-"]);
 }

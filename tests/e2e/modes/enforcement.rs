@@ -33,6 +33,7 @@ fn in_mode_warn_kubectl_prints_the_denial_and_the_change_is_allowed() {
     let output = scene
         .kubectl("scale --replicas=0 deployment/myapp")
         .warned(&[
+            "allowed in mode Warn; it would be denied in mode Deny",
             &format!(
                 "Deployment \"myapp\" is declared by Helm release \"myapp\" in namespace \"{ns}\" \
                  (revision 1, chart myapp-1.0.0)"

@@ -13,6 +13,7 @@ use crate::{
         identity::UserIdentity,
         problem::Problems,
     },
+    text::counted,
 };
 
 /// The longest reason, in bytes; the schema counts characters.
@@ -91,7 +92,10 @@ pub fn one_more(theirs: &[BreakGlassGrant], now: Timestamp) -> Option<String> {
     }
     let stored = theirs.len();
     (stored >= MAX_STORED).then(|| {
-        format!("spec.requestedBy: has {stored} grants from the last 30 days: delete some")
+        format!(
+            "spec.requestedBy: has {} from the last 30 days: delete some",
+            counted(stored, "grant")
+        )
     })
 }
 

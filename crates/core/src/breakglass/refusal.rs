@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::text::second;
+use crate::text::{counted, second};
 
 /// Why a break-glass identity may not make this change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl fmt::Display for GrantFault {
             Self::NoReason => f.write_str("has no reason"),
             Self::NoTicket => f.write_str("has no ticket"),
             Self::Approvals { given, needed } => {
-                write!(f, "has {given} of {needed} approvals")
+                write!(f, "has {given} of {}", counted(*needed, "approval"))
             }
         }
     }

@@ -102,7 +102,7 @@ impl Scene {
     fn new(policy: Policy, need: PolicyNeed) -> (Self, PolicyKeeper) {
         let (events, _unsent) = events::queue();
         let recorder = Arc::new(Recorder {
-            metrics: Metrics::new(Mode::Deny, Default::default),
+            metrics: Metrics::new(Default::default),
             audit: AuditLog::new("p", std::io::sink()),
             events,
             alerts: Alerts::default(),

@@ -53,6 +53,7 @@ fn a_scrape_shows_the_state_of_the_modules() {
         r#"helm_guard_read_throughs_total{result="ok"} 7"#,
         r#"helm_guard_certificate_not_after_timestamp_seconds{certificate="leaf"} 1800000000"#,
         "helm_guard_registered 0",
+        r#"helm_guard_build_info{version="0.1.0",mode="Deny"} 1"#,
         r#"helm_guard_policy_info{source="flags",generation="0",mode="Deny"} 1"#,
         "helm_guard_events_dropped_total 0",
         r#"helm_release_info{release="myapp",namespace="shop",chart="web",chart_version="1.2.0",app_version="2",status="deployed"} 1"#,

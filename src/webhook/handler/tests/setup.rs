@@ -107,7 +107,7 @@ impl Setup {
         let kept = Kept::default();
         let (events, announcer) = events::queue();
         let recorder = Arc::new(Recorder {
-            metrics: Metrics::new(self.mode, Vec::new),
+            metrics: Metrics::new(Vec::new),
             audit: self
                 .audit
                 .unwrap_or_else(|| AuditLog::new("p-1", lines.clone())),

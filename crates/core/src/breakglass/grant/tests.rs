@@ -95,7 +95,7 @@ fn a_grant_that_covers_the_change_is_named_with_its_ticket_and_reason() {
 #[case::no_ticket(
     json!({"spec": {"ticket": ""}}), json!({"requireTicket": true}), "has no ticket"
 )]
-#[case::unapproved(json!({}), json!({"approvals": 1}), "has 0 of 1 approvals")]
+#[case::unapproved(json!({}), json!({"approvals": 1}), "has 0 of 1 approval")]
 #[case::longer_than_the_policy_allows(
     json!({}), json!({"maxDuration": "20m"}), "ended at 2026-11-21T02:50:00Z, by the policy"
 )]
