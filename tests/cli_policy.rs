@@ -233,11 +233,13 @@ fn a_policy_diff_shows_its_effect_on_recorded_reviews() {
 fn line(uid: &str, user: &str, field: &str) -> String {
     json!({
         "timestamp": jiff::Timestamp::now(), "level": "WARN", "target": "audit", "message": "x",
-        "uid": uid, "decision": "warned", "reason": "fields-changed", "mode": "Warn",
-        "operation": "UPDATE", "user": {"name": user, "groups": []}, "fieldManager": "kubectl-edit",
-        "object": {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"},
-        "releases": [{"name": "web", "namespace": "shop", "chart": "web-1.0.0", "revisions": [1],
-            "fields": [{"path": field, "declared": "3", "old": "3", "new": "0"}]}],
+        "uid": uid, "verdict": "warned", "reason": "fields-changed", "mode": "Warn",
+        "operation": "UPDATE", "user": user, "fieldManager": "kubectl-edit",
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "findings": [{
+            "release": {"namespace": "shop", "name": "web", "chart": "web-1.0.0", "revision": 1},
+            "revisions": [1],
+            "fields": [{"path": field, "declared": 3, "live": 3, "requested": 0}]}],
     })
     .to_string()
         + "\n"
@@ -245,7 +247,7 @@ fn line(uid: &str, user: &str, field: &str) -> String {
 
 #[test]
 fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
-    let rotated = line("1", "bob", ".spec.replicas") + &line("2", "bob", ".spec.replicas");
+    let rotated = line("1", "bob", ".spec.replicas") + &line("2", "bob", ".spec.minReadySeconds");
     let current = "INFO helm_guard: listening\n{\"target\":\"helm_guard\"}\n".to_owned()
         + &line("3", "system:serviceaccount:ci:robot", ".spec.paused")
         + "{\"timestamp\":\"2026-";
@@ -276,12 +278,17 @@ fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
 
 #[test]
 fn a_forecast_of_a_file_without_audit_lines_is_an_error() {
-    let bench = Bench::new(&[("text.log", "listening\n"), ("empty.log", "")]);
+    let audit = line("1", "bob", ".spec.replicas");
+    let bench = Bench::new(&[
+        ("text.log", "listening\n"),
+        ("empty.log", ""),
+        ("audit.log", &audit),
+    ]);
     for (line, code, says) in [
         (
             "policy forecast --audit-log text.log",
             1,
-            "failed to find an audit line",
+            "no audit line in text.log (1 line cannot be read): nothing is known",
         ),
         (
             "policy forecast --audit-log none.log",
@@ -297,14 +304,25 @@ fn a_forecast_of_a_file_without_audit_lines_is_an_error() {
         ),
         (
             "policy forecast --audit-log empty.log",
+            1,
+            "no audit line in empty.log: nothing is known about any request",
+        ),
+        (
+            "policy forecast --audit-log /dev/null -n shpo",
+            1,
+            "no audit line in /dev/null: nothing is known about any request",
+        ),
+        (
+            "policy forecast --audit-log audit.log -n shpo",
             0,
-            "Deny would have denied nothing",
+            "No audit line is about namespace \"shpo\".",
         ),
     ] {
         let output = bench.run(line);
         assert_eq!(output.status.code(), Some(code), "{line}");
         let said = stdout(&output) + &stderr(&output);
         assert!(said.contains(says), "{line}: {said}");
+        assert!(!said.contains("nothing."), "{line}: {said}");
     }
 }
 

@@ -7,6 +7,7 @@
 //! - Bounded in rows, bytes and days. The rest is counted under [`Forecast::others`].
 //! - A request is counted once, in the row of the first field that it violates, so that the requests of all
 //!   rows add up. Each field that it violates is counted in its own row.
+//! - A request that is repeated, by the API server or by the client, is one request ([`repeats`]).
 //!
 //! Start at [`Collector::note`], which the recorder calls, and [`publisher`], which writes the counts to the
 //! cluster. [`lines`] builds the same from an audit log.
@@ -14,6 +15,7 @@
 pub mod document;
 pub mod lines;
 pub mod publisher;
+mod repeats;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,8 @@ use helm_guard_core::guard::{Decided, Decision, Reason};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use self::repeats::RecentRequests;
 
 /// Maximum number of rows.
 pub const MAX_ROWS: usize = 1000;
@@ -52,7 +56,7 @@ pub enum ForecastAct {
 }
 
 /// The key of a row.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RowKey {
     /// The namespace of the release.
@@ -282,19 +286,31 @@ pub fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
+/// Requests of a process that are remembered to recognize their repetitions.
+const REMEMBERED: usize = 4096;
+
 /// What this process has counted since the last batch.
 #[derive(Debug, Default)]
-pub struct Collector(Option<Mutex<Forecast>>);
+pub struct Collector(Option<Mutex<Counting>>);
+
+#[derive(Debug)]
+struct Counting {
+    forecast: Forecast,
+    recent: RecentRequests,
+}
 
 impl Collector {
     /// A collector that counts. The default one does not: its counts would go nowhere.
     pub fn counting() -> Self {
-        Self(Some(Mutex::default()))
+        Self(Some(Mutex::new(Counting {
+            forecast: Forecast::default(),
+            recent: RecentRequests::new(REMEMBERED),
+        })))
     }
 
     /// Counts a decision, if it would be a denial in mode Deny.
     pub fn note(&self, decided: &Decided<'_>, at: Timestamp) {
-        let Some(forecast) = &self.0 else {
+        let Some(counting) = &self.0 else {
             return;
         };
         let is_autoscaler = decided.verdict.reason == Reason::UndeclaredAutoscaler;
@@ -305,14 +321,25 @@ impl Collector {
             return;
         };
         let row_keys: Vec<RowKey> = row_keys(decided, object.group, object.kind).collect();
-        forecast.lock().note(row_keys, &object.name, at);
+        let values: Vec<_> = decided
+            .verdict
+            .findings
+            .iter()
+            .flat_map(|finding| &finding.changes)
+            .map(|change| [&change.live, &change.requested].map(ToString::to_string))
+            .collect();
+        let content = (&row_keys, object.namespace, &object.name, values);
+        let mut counting = counting.lock();
+        if !counting.recent.has(&content, at) {
+            counting.forecast.note(row_keys, &object.name, at);
+        }
     }
 
     /// Takes the counts and starts from zero.
     pub fn take(&self) -> Forecast {
-        let taken = self.0.as_ref().map(|forecast| {
-            let mut forecast = forecast.lock();
-            std::mem::take(&mut *forecast)
+        let taken = self.0.as_ref().map(|counting| {
+            let mut counting = counting.lock();
+            std::mem::take(&mut counting.forecast)
         });
         taken.unwrap_or_default()
     }

@@ -15,10 +15,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use helm_guard_core::api::Span;
-use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
+use helm_guard_core::{api::Span, text::counted};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{Api, Client};
 
 use self::show::{ForecastFormat, ForecastReport, Source};
 use crate::{
@@ -39,6 +39,9 @@ use crate::{
         publisher,
     },
 };
+
+/// A guard that counts is at most this much behind: it writes every minute, and a write may be slow.
+const LAG: SignedDuration = SignedDuration::from_mins(3);
 
 /// Show what mode Deny would have denied, and which exemptions would allow it
 ///
@@ -84,9 +87,9 @@ pub(super) fn run(args: &ForecastArgs) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let from = first_day(now, args.since)?;
     let source = if args.audit_log.is_empty() {
-        process::runtime()?.block_on(from_cluster(args))?
+        process::runtime()?.block_on(from_cluster(args, now))?
     } else {
-        from_lines(&args.audit_log, from)?
+        from_lines(&args.audit_log, from, args.namespace.as_deref())?
     };
     let base = match (args.output, &args.base.into) {
         (ForecastFormat::Yaml, Some(file)) => Some(BasePolicy::from_file(file)?),
@@ -128,7 +131,7 @@ fn first_day(now: Timestamp, days: i64) -> anyhow::Result<Date> {
         .context("invalid --since: too long")
 }
 
-async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
+async fn from_cluster(args: &ForecastArgs, now: Timestamp) -> anyhow::Result<Source> {
     if args.since > DAYS {
         bail!(
             "failed to look back {} days: the guards count for {DAYS}; audit lines go back further \
@@ -138,7 +141,7 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
     }
     let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
     let namespace = &args.guard_namespace;
-    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let map = api
         .get_opt(NAME)
         .await
@@ -152,14 +155,47 @@ async fn from_cluster(args: &ForecastArgs) -> anyhow::Result<Source> {
     };
     let document: Document = publisher::read(&map)
         .with_context(|| format!("failed to read the ConfigMap {NAME}: not a forecast"))?;
+    let counted = document.forecast();
+    let mut notes = Vec::new();
+    if let Some(asked) = &args.namespace {
+        let is_counted = counted.rows.keys().any(|row| row.namespace == *asked);
+        if !is_counted {
+            notes.extend(missing_namespace(&client, asked).await?);
+        }
+    }
+    let until = document.counted_until();
+    let is_current = |until: Timestamp| now.duration_since(until) <= LAG;
+    if !until.is_some_and(is_current) {
+        notes.push("no guard has counted in the last minutes: is one running?".to_owned());
+    }
     Ok(Source {
-        counted: document.forecast(),
+        counted,
         since: Some(document.since),
+        until,
         unreadable: 0,
+        unknown: None,
+        notes,
     })
 }
 
-fn from_lines(files: &[PathBuf], from: Date) -> anyhow::Result<Source> {
+/// Rejects a namespace that does not exist: that nothing was counted there says nothing. A note if that is
+/// unknown.
+async fn missing_namespace(client: &Client, namespace: &str) -> anyhow::Result<Option<String>> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get_metadata_opt(namespace).await;
+    match found.map_err(ApiFailure::from) {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => bail!("namespace {namespace:?} does not exist"),
+        Err(failure) if failure.is_forbidden() => Ok(Some(format!(
+            "you may not read namespace {namespace:?}: whether it exists is unknown"
+        ))),
+        Err(failure) => {
+            Err(failure).with_context(|| format!("failed to read namespace {namespace:?}"))
+        }
+    }
+}
+
+fn from_lines(files: &[PathBuf], from: Date, namespace: Option<&str>) -> anyhow::Result<Source> {
     let from = from
         .to_zoned(TimeZone::UTC)
         .context("invalid --since: too long")?
@@ -176,16 +212,30 @@ fn from_lines(files: &[PathBuf], from: Date) -> anyhow::Result<Source> {
         read.lines(lines, from)
             .with_context(|| format!("failed to read {name}"))?;
     }
-    if read.audit_lines == 0 && read.unreadable > 0 {
+    if read.audit_lines == 0 {
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let unreadable = match read.unreadable {
+            0 => String::new(),
+            lines => format!(" ({} cannot be read)", counted(lines, "line")),
+        };
         bail!(
-            "failed to find an audit line: {} lines cannot be read, and the others are not audit lines",
-            read.unreadable
+            "no audit line in {}{unreadable}: nothing is known about any request",
+            names.join(", ")
         );
     }
+    let unknown = namespace
+        .filter(|namespace| !read.is_about(namespace))
+        .map(|namespace| format!("No audit line is about namespace {namespace:?}"));
     Ok(Source {
         counted: read.forecast,
         since: read.since,
+        until: read.until,
         unreadable: read.unreadable,
+        unknown,
+        notes: Vec::new(),
     })
 }
 

@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 768 * 1024;
 /// A replica that has not written for this long is forgotten: it would have dropped its batch by then.
 const WRITER_HOURS: i64 = 24;
 
+/// A replica that wrote this much before another one may still be running: it writes every minute.
+const RUNNING: SignedDuration = SignedDuration::from_secs(150);
+
 /// The document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,6 +61,9 @@ pub struct Writer {
     pub batch: u64,
     /// Time of the write.
     pub at: Timestamp,
+    /// Until when it had counted then; of guards before the first release, unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// What one replica adds.
@@ -67,6 +73,8 @@ pub struct Batch {
     pub writer: String,
     /// Greater than that of the batch before.
     pub number: u64,
+    /// Until when it counts.
+    pub until: Timestamp,
     /// The counts.
     pub forecast: Forecast,
 }
@@ -107,8 +115,22 @@ impl Document {
         let writer = Writer {
             batch: batch.number,
             at: now,
+            until: Some(batch.until),
         };
         self.writers.insert(batch.writer.clone(), writer);
+    }
+
+    /// Until when the counts are complete: requests after that may be missing. `None` if no guard has written.
+    ///
+    /// A replica that has stopped wrote at its end. One that still runs writes every minute, so the oldest of the
+    /// recent writes counts.
+    pub fn counted_until(&self) -> Option<Timestamp> {
+        let last = self.writers.values().map(|writer| writer.at).max()?;
+        let writers = self.writers.values();
+        writers
+            .filter(|writer| last.duration_since(writer.at) <= RUNNING)
+            .map(|writer| writer.until.unwrap_or(writer.at))
+            .min()
     }
 
     fn take(&mut self, forecast: Forecast) {

@@ -3,23 +3,26 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io::{self, BufRead},
 };
 
 use helm_guard_core::guard::Reason;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Forecast, ForecastAct, MAX_ROWS, RowKey};
+use super::{Forecast, ForecastAct, MAX_ROWS, RowKey, repeats::RecentRequests};
 
 /// The result.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Read {
     /// What would be denied.
     pub forecast: Forecast,
     /// The time of the first audit line.
     pub since: Option<Timestamp>,
+    /// The time of the last one.
+    pub until: Option<Timestamp>,
     /// Audit lines.
     pub audit_lines: u64,
     /// Lines that are not valid JSON, or claim to be audit lines and are not. Their content is never shown.
@@ -27,6 +30,24 @@ pub struct Read {
     /// Requests that are not in the forecast yet: counting many at once shows which rows have the most.
     newest: Forecast,
     seen: HashSet<String>,
+    recent: RecentRequests,
+    namespaces: BTreeSet<String>,
+}
+
+impl Default for Read {
+    fn default() -> Self {
+        Self {
+            forecast: Forecast::default(),
+            since: None,
+            until: None,
+            audit_lines: 0,
+            unreadable: 0,
+            newest: Forecast::default(),
+            seen: HashSet::new(),
+            recent: RecentRequests::new(usize::MAX),
+            namespaces: BTreeSet::new(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -35,12 +56,14 @@ struct LogTarget<'a> {
     target: Cow<'a, str>,
 }
 
+/// An audit line. Until the first release, some fields had another name or form, which is read too.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     timestamp: Timestamp,
     uid: String,
-    decision: String,
+    #[serde(alias = "decision")]
+    verdict: String,
     #[serde(default)]
     reason: String,
     operation: String,
@@ -48,33 +71,106 @@ struct Line {
     #[serde(default)]
     field_manager: String,
     object: LineObject,
-    releases: Vec<Release>,
+    #[serde(alias = "releases")]
+    findings: Vec<LineFinding>,
 }
 
 #[derive(Deserialize)]
-struct LineUser {
-    name: String,
+#[serde(untagged)]
+enum LineUser {
+    Name(String),
+    Former { name: String },
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct LineObject {
-    group: String,
+    #[serde(default)]
+    api_version: String,
+    /// The former form.
+    #[serde(default)]
+    group: Option<String>,
     kind: String,
+    #[serde(default)]
+    namespace: String,
     name: String,
     #[serde(default)]
     subresource: String,
 }
 
 #[derive(Deserialize)]
-struct Release {
-    name: String,
-    namespace: String,
+#[serde(from = "AnyLineFinding")]
+struct LineFinding {
+    release: LineRelease,
     fields: Vec<Field>,
+}
+
+#[derive(Deserialize)]
+struct LineRelease {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyLineFinding {
+    Now {
+        release: LineRelease,
+        fields: Vec<Field>,
+    },
+    Former {
+        namespace: String,
+        name: String,
+        fields: Vec<Field>,
+    },
+}
+
+/// A line about the guard itself.
+#[derive(Deserialize)]
+struct LineNotice {
+    timestamp: Timestamp,
+    #[serde(rename = "event")]
+    _event: String,
 }
 
 #[derive(Deserialize)]
 struct Field {
     path: String,
+    #[serde(default, alias = "old")]
+    live: Value,
+    #[serde(default, alias = "new")]
+    requested: Value,
+}
+
+impl LineUser {
+    fn name(&self) -> &str {
+        match self {
+            Self::Name(name) | Self::Former { name } => name,
+        }
+    }
+}
+
+impl LineObject {
+    fn group(&self) -> &str {
+        let group = || Some(self.api_version.rsplit_once('/')?.0);
+        self.group.as_deref().or_else(group).unwrap_or_default()
+    }
+}
+
+impl From<AnyLineFinding> for LineFinding {
+    fn from(finding: AnyLineFinding) -> Self {
+        match finding {
+            AnyLineFinding::Now { release, fields } => Self { release, fields },
+            AnyLineFinding::Former {
+                namespace,
+                name,
+                fields,
+            } => Self {
+                release: LineRelease { namespace, name },
+                fields,
+            },
+        }
+    }
 }
 
 impl Line {
@@ -113,25 +209,60 @@ impl Read {
             }
         }
         let Ok(line) = serde_json::from_slice::<Line>(text) else {
-            self.unreadable += 1;
+            match serde_json::from_slice::<LineNotice>(text) {
+                Ok(notice) => self.read_one(notice.timestamp),
+                Err(_) => self.unreadable += 1,
+            }
             return;
         };
-        self.audit_lines += 1;
-        let first = self
-            .since
-            .map_or(line.timestamp, |since| since.min(line.timestamp));
-        self.since = Some(first);
+        self.read_one(line.timestamp);
+        let releases = line.findings.iter().map(|finding| &finding.release);
+        for namespace in releases
+            .map(|release| &release.namespace)
+            .chain([&line.object.namespace])
+        {
+            if !self.namespaces.contains(namespace) {
+                self.namespaces.insert(namespace.clone());
+            }
+        }
         let would_be_denied =
-            matches!(&*line.decision, "warned" | "audited") || line.is_autoscaler();
-        // After a stall, a line may be both in the file and on standard error.
-        if would_be_denied && line.timestamp >= from && self.seen.insert(line.uid.clone()) {
-            let row_keys = row_keys(&line);
+            matches!(&*line.verdict, "warned" | "audited") || line.is_autoscaler();
+        if !would_be_denied || line.timestamp < from {
+            return;
+        }
+        let row_keys = row_keys(&line);
+        if self.is_new(&line, &row_keys) {
             self.newest
                 .note(row_keys, &line.object.name, line.timestamp);
             if self.newest.rows.len() >= MAX_ROWS {
                 self.settle();
             }
         }
+    }
+
+    fn read_one(&mut self, at: Timestamp) {
+        self.audit_lines += 1;
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.until = Some(self.until.map_or(at, |until| until.max(at)));
+    }
+
+    /// Whether a line is about an object or a release of a namespace.
+    pub fn is_about(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
+    }
+
+    /// Whether the request of a line was not counted yet. After a stall, a line may be both in the file and on
+    /// standard error.
+    fn is_new(&mut self, line: &Line, row_keys: &[RowKey]) -> bool {
+        let values: Vec<_> = line
+            .findings
+            .iter()
+            .flat_map(|finding| &finding.fields)
+            .map(|field| [&field.live, &field.requested].map(ToString::to_string))
+            .collect();
+        let object = &line.object;
+        let content = (row_keys, &object.namespace, &object.name, values);
+        self.seen.insert(line.uid.clone()) && !self.recent.has(&content, line.timestamp)
     }
 
     fn settle(&mut self) {
@@ -146,27 +277,24 @@ fn row_keys(line: &Line) -> Vec<RowKey> {
     } else {
         ForecastAct::of(&line.operation, &line.object.subresource)
     };
-    let what = |release: &Release, field: &str| RowKey {
+    let what = |release: &LineRelease, field: &str| RowKey {
         namespace: release.namespace.clone(),
         release: release.name.clone(),
-        group: line.object.group.clone(),
+        group: line.object.group().to_owned(),
         kind: line.object.kind.clone(),
         act,
         field: field.to_owned(),
-        user: line.user.name.clone(),
+        user: line.user.name().to_owned(),
         manager: line.field_manager.clone(),
     };
     let mut row_keys = Vec::new();
-    for release in &line.releases {
+    for finding in &line.findings {
+        let release = &finding.release;
         if act == ForecastAct::Delete {
             row_keys.push(what(release, ""));
         }
-        row_keys.extend(
-            release
-                .fields
-                .iter()
-                .map(|field| what(release, &field.path)),
-        );
+        let fields = finding.fields.iter();
+        row_keys.extend(fields.map(|field| what(release, &field.path)));
     }
     row_keys.truncate(super::FIELDS);
     row_keys

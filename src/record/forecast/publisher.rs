@@ -75,21 +75,20 @@ impl Publisher {
             batch: Batch {
                 writer,
                 number: 0,
+                until: Timestamp::UNIX_EPOCH,
                 forecast: super::Forecast::default(),
             },
             is_written: true,
         }
     }
 
-    /// Writes until `stop`, and then once more. It also writes at the start, so that an empty forecast can be
-    /// told from a missing one.
+    /// Writes until `stop`, and then once more.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut said = String::new();
-        self.freeze();
         loop {
             let is_last = stop.is_cancelled();
             if self.is_written {
-                self.freeze_some();
+                self.freeze();
             }
             let written = timeout(WRITE_TIMEOUT, self.write()).await;
             let error = match written {
@@ -111,20 +110,13 @@ impl Publisher {
         }
     }
 
-    /// The next batch: the counts so far, even if there are none.
+    /// The next batch: the counts so far, even if there are none, because readers have to know until when
+    /// nothing was counted.
     fn freeze(&mut self) {
         self.batch.number += 1;
+        self.batch.until = Timestamp::now();
         self.batch.forecast = self.gathered.take();
         self.is_written = false;
-    }
-
-    fn freeze_some(&mut self) {
-        let forecast = self.gathered.take();
-        if !forecast.is_empty() {
-            self.batch.number += 1;
-            self.batch.forecast = forecast;
-            self.is_written = false;
-        }
     }
 
     async fn write(&mut self) -> Result<(), PublishError> {

@@ -1,3 +1,11 @@
+use std::sync::Arc;
+
+use helm_guard_core::{
+    api::Mode,
+    compare::redact::ShownValue,
+    guard::{FieldChange, Finding, ObjectRef, Verdict},
+    helm::{ReleaseName, record::ApplyMethod},
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -131,8 +139,108 @@ fn batch(writer: &str, number: u64, forecast: Forecast) -> Batch {
     Batch {
         writer: writer.to_owned(),
         number,
+        until: at(NOW),
         forecast,
     }
+}
+
+#[rstest]
+#[case::nobody(&[], None)]
+#[case::one(&[("one", "12:00:00", "11:59:58")], Some("11:59:58"))]
+#[case::two_that_run(&[("one", "12:00:00", "11:59:58"), ("two", "11:59:10", "11:59:09")], Some("11:59:09"))]
+#[case::one_that_has_stopped(&[("one", "12:00:00", "11:59:58"), ("two", "11:00:00", "10:59:59")], Some("11:59:58"))]
+#[case::one_that_could_not_write(&[("one", "12:00:00", "11:59:58"), ("two", "11:59:59", "11:30:00")], Some("11:30:00"))]
+fn counts_are_complete_until_the_oldest_write_of_a_running_replica(
+    #[case] writers: &[(&str, &str, &str)],
+    #[case] expected: Option<&str>,
+) {
+    let day = |time: &str| at(&format!("2026-11-21T{time}Z"));
+    let mut document = Document::new(day("00:00:00"));
+    for (writer, written, until) in writers {
+        let batch = Batch {
+            until: day(until),
+            ..batch(writer, 1, Forecast::default())
+        };
+        document.add(&batch, day(written));
+    }
+    assert_eq!(document.counted_until(), expected.map(day));
+}
+
+/// A Deployment and who changes it, in mode Warn.
+fn decided(uid: &str, user: &str, live: &str, requested: &str, collector: &Collector, when: &str) {
+    let request = json!({
+        "uid": uid, "operation": "UPDATE", "namespace": "shop", "name": "web",
+        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "userInfo": {"username": user}, "options": {"fieldManager": "kubectl-edit"},
+    })
+    .to_string();
+    let request = serde_json::from_str(&request).unwrap();
+    let object = ObjectRef {
+        group: "apps",
+        kind: "Deployment",
+        namespace: "shop",
+        name: "web".into(),
+    };
+    let change = FieldChange {
+        path: ".spec.replicas".parse().unwrap(),
+        declared: ShownValue::Text("3".to_owned()),
+        live: ShownValue::Text(live.to_owned()),
+        requested: ShownValue::Text(requested.to_owned()),
+    };
+    let finding = Finding {
+        release: Arc::new(ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "myapp".to_owned(),
+        }),
+        chart: "myapp-1.0.0".into(),
+        apply_method: ApplyMethod::ClientSide,
+        mode: Mode::Warn,
+        revisions: vec![1],
+        changes: vec![change],
+        involved: Vec::new(),
+    };
+    let verdict = Verdict::with_findings(Reason::FieldsChanged, vec![finding]);
+    let decided = Decided {
+        request: &request,
+        object: Some(&object),
+        verdict: &verdict,
+        decision: Decision::Warn,
+        mode: Mode::Warn,
+    };
+    collector.note(&decided, at(when));
+}
+
+/// The API server evaluates a patch again if somebody else wrote the object, with another uid.
+#[test]
+fn a_request_that_the_api_server_repeats_is_counted_once() {
+    let collector = Collector::counting();
+    for (uid, when) in [("u-1", NOW), ("u-2", NOW), ("u-3", "2026-11-21T12:00:01Z")] {
+        decided(uid, "bob", "3", "0", &collector, when);
+    }
+    assert_eq!(all(&collector.take()).requests, 1);
+    // Also after the counts were taken.
+    decided("u-4", "bob", "3", "0", &collector, "2026-11-21T12:00:02Z");
+    assert!(collector.take().is_empty());
+    // By somebody else, to another value, from another value, and later, it is another request.
+    decided("u-5", "eve", "3", "0", &collector, NOW);
+    decided("u-6", "bob", "3", "1", &collector, NOW);
+    decided("u-7", "bob", "1", "0", &collector, NOW);
+    decided("u-8", "bob", "3", "0", &collector, "2026-11-21T12:05:00Z");
+    assert_eq!(all(&collector.take()).requests, 4);
+}
+
+#[test]
+fn a_request_that_is_repeated_in_an_audit_log_is_counted_once() {
+    let mut read = Read::default();
+    for (uid, when) in [("u-1", NOW), ("u-2", NOW), ("u-3", "2026-11-21T12:10:00Z")] {
+        let text = line(uid, "warned", when).to_string();
+        read.lines(text.as_bytes(), at("2026-11-15T00:00:00Z"))
+            .unwrap();
+    }
+    assert_eq!(read.audit_lines, 3);
+    assert_eq!(all(&read.forecast).requests, 2);
+    assert_eq!(read.until, Some(at("2026-11-21T12:10:00Z")));
+    assert!(read.is_about("shop") && !read.is_about("shpo"));
 }
 
 #[test]
@@ -192,7 +300,23 @@ fn a_document_always_fits_into_a_config_map() {
     assert_eq!(all(&document.forecast()).requests, MAX_ROWS as u64);
 }
 
-fn line(uid: &str, decision: &str, when: &str) -> Value {
+fn line(uid: &str, verdict: &str, when: &str) -> Value {
+    json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "AuditLine",
+        "timestamp": when, "level": "WARN", "target": "audit", "message": "x", "uid": uid,
+        "verdict": verdict, "reason": "fields-changed", "mode": "Warn", "operation": "UPDATE",
+        "user": "bob", "groups": ["dev"], "fieldManager": "kubectl-edit",
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "findings": [{
+            "release": {"namespace": "shop", "name": "myapp", "chart": "myapp-1.0.0", "revision": 1},
+            "revisions": [1],
+            "fields": [{"path": ".spec.replicas", "declared": 3, "live": 3, "requested": 0}],
+        }],
+    })
+}
+
+/// The same as it was written before the fields had the names that they have everywhere.
+fn former_line(uid: &str, decision: &str, when: &str) -> Value {
     json!({
         "timestamp": when, "level": "WARN", "target": "audit", "message": "x", "uid": uid,
         "decision": decision, "reason": "fields-changed", "mode": "Warn", "operation": "UPDATE",
@@ -201,6 +325,28 @@ fn line(uid: &str, decision: &str, when: &str) -> Value {
         "releases": [{"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0", "revisions": [1],
             "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "0"}]}],
     })
+}
+
+#[rstest]
+#[case::as_written_now(line)]
+#[case::as_written_before(former_line)]
+fn an_audit_line_is_read_in_its_old_and_new_form(#[case] line: fn(&str, &str, &str) -> Value) {
+    let mut read = Read::default();
+    let text = line("u-1", "warned", NOW).to_string();
+    read.lines(text.as_bytes(), at("2026-11-15T00:00:00Z"))
+        .unwrap();
+    assert_eq!((read.audit_lines, read.unreadable), (1, 0));
+    assert_eq!(read.forecast, of(&["bob"], NOW));
+}
+
+#[test]
+fn a_line_about_the_guard_itself_is_read_and_counts_nothing() {
+    let notice = json!({"timestamp": NOW, "target": "audit", "message": "x", "event": "Suspended",
+        "status": "firing", "key": "k"});
+    let mut read = Read::default();
+    read.lines(notice.to_string().as_bytes(), at(NOW)).unwrap();
+    assert_eq!((read.audit_lines, read.unreadable), (1, 0));
+    assert!(read.forecast.is_empty());
 }
 
 #[test]
@@ -242,7 +388,7 @@ fn the_rows_with_the_most_requests_are_kept_in_whatever_order_the_lines_come() {
     let mut text = String::new();
     let mut add = |n: usize, user: &str| {
         let mut line = line(&format!("u-{n}"), "warned", NOW);
-        line["user"]["name"] = json!(user);
+        line["user"] = json!(user);
         text.push_str(&line.to_string());
         text.push('\n');
     };
@@ -250,7 +396,10 @@ fn the_rows_with_the_most_requests_are_kept_in_whatever_order_the_lines_come() {
         add(n, &format!("user-{n}"));
     }
     for n in 0..3 {
-        add(5000 + n, "bob");
+        let mut line = line(&format!("u-{}", 5000 + n), "warned", NOW);
+        line["findings"][0]["fields"][0]["requested"] = json!(n);
+        text.push_str(&line.to_string());
+        text.push('\n');
     }
     let mut read = Read::default();
     read.lines(text.as_bytes(), at("2026-11-15T00:00:00Z"))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use clap::ValueEnum;
-use helm_guard_core::text::{minute, plural};
+use helm_guard_core::text::{counted, minute, second};
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
@@ -60,8 +60,14 @@ const COLUMNS: [Column; 12] = [
 pub(super) struct Source {
     pub(super) counted: Forecast,
     pub(super) since: Option<Timestamp>,
+    /// Until when the counts are complete.
+    pub(super) until: Option<Timestamp>,
     /// Lines that could not be read.
     pub(super) unreadable: u64,
+    /// Why nothing is known of the namespace that was asked about.
+    pub(super) unknown: Option<String>,
+    /// What the reader has to know about the counts.
+    pub(super) notes: Vec<String>,
 }
 
 /// A forecast, filtered by the flags.
@@ -69,12 +75,15 @@ pub(super) struct Source {
 pub(super) struct ForecastReport<'a> {
     from: Date,
     since: Option<Timestamp>,
+    until: Option<Timestamp>,
     rows: Vec<Row<'a>>,
     remedies: Remedies,
     /// RowKey the printed policy extends.
     base: Option<BasePolicy>,
     summary: Summary,
     unreadable: u64,
+    unknown: Option<&'a str>,
+    notes: &'a [String],
 }
 
 #[derive(Debug)]
@@ -103,6 +112,12 @@ struct ReportDocument<'a> {
     /// Start of counting.
     #[serde(skip_serializing_if = "Option::is_none")]
     counted_since: Option<Timestamp>,
+    /// Later requests may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_until: Option<Timestamp>,
+    /// Why nothing is known of the namespace that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<&'a str>,
     summary: Summary,
     rows: Vec<DocumentRow<'a>>,
     unreadable_lines: u64,
@@ -162,6 +177,7 @@ impl<'a> ForecastReport<'a> {
         Self {
             from,
             since: source.since,
+            until: source.until,
             remedies: Remedies::of(&row_keys, taken),
             base,
             summary: Summary {
@@ -172,18 +188,21 @@ impl<'a> ForecastReport<'a> {
             },
             rows,
             unreadable: source.unreadable,
+            unknown: source.unknown.as_deref(),
+            notes: &source.notes,
         }
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notes.to_vec();
         if self.unreadable > 0 {
-            warnings.push(format!("{} lines cannot be read", self.unreadable));
+            let lines = counted(self.unreadable, "line");
+            warnings.push(format!("{lines} cannot be read"));
         }
         if self.summary.unlisted > 0 {
             warnings.push(format!(
-                "{} requests are counted but not listed, because there were too many different ones",
-                self.summary.unlisted
+                "counted but not listed, because there were too many different ones: {}",
+                counted(self.summary.unlisted, "request")
             ));
         }
         warnings
@@ -220,15 +239,17 @@ impl<'a> ForecastReport<'a> {
             users,
             releases,
         } = self.summary;
-        let of = |count: usize, one: &str| format!("{count} {one}{}", plural(count));
+        if let Some(unknown) = self.unknown {
+            return format!("{unknown}.");
+        }
         let mut text = match (requests, unlisted) {
             (0, _) => format!("Since {}, Deny would have denied nothing", self.from),
             _ => format!(
                 "Since {}, Deny would have denied {} of {} to {}",
                 self.from,
-                of(usize::try_from(requests).unwrap_or(usize::MAX), "request"),
-                of(users, "user"),
-                of(releases, "release"),
+                counted(requests, "request"),
+                counted(users, "user"),
+                counted(releases, "release"),
             ),
         };
         let since = self.since.filter(|since| {
@@ -239,6 +260,13 @@ impl<'a> ForecastReport<'a> {
             let _ = write!(text, " (counting since {})", minute(since));
         }
         text.push('.');
+        if let Some(until) = self.until {
+            let _ = write!(
+                text,
+                " Counts up to {}; later requests are not in it.",
+                second(until)
+            );
+        }
         text
     }
 
@@ -276,6 +304,8 @@ impl<'a> ForecastReport<'a> {
         ReportDocument {
             from: self.from,
             counted_since: self.since,
+            counted_until: self.until,
+            unknown: self.unknown,
             summary: self.summary,
             rows: rows
                 .map(|(row, needs)| DocumentRow {
@@ -298,8 +328,8 @@ fn object(row: &Row<'_>) -> String {
     let (kind, seen) = (&row.what.kind, row.seen);
     match (seen.objects.first(), seen.objects.len(), seen.more_objects) {
         (Some(name), 1, false) => format!("{kind}/{name}"),
-        (_, count, false) => format!("{kind} ({count} objects)"),
-        (_, count, true) => format!("{kind} (more than {count} objects)"),
+        (_, count, false) => format!("{kind} ({})", counted(count, "object")),
+        (_, count, true) => format!("{kind} (more than {})", counted(count, "object")),
     }
 }
 

@@ -32,7 +32,10 @@ fn source(row_keys: Vec<RowKey>) -> Source {
     Source {
         counted,
         since: Some("2026-11-20T10:00:00Z".parse().unwrap()),
+        until: Some("2026-11-21T03:12:10Z".parse().unwrap()),
         unreadable: 0,
+        unknown: None,
+        notes: Vec::new(),
     }
 }
 
@@ -103,7 +106,7 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
              system:serviceaccount:ci:robot 1 exemption deployment-ci-robot",
             "",
             "Since 2026-11-15, Deny would have denied 7 requests of 4 users to 2 releases \
-             (counting since 2026-11-20T10:00Z).",
+             (counting since 2026-11-20T10:00Z). Counts up to 2026-11-21T03:12:10Z; later requests are not in it.",
         ]
     );
 }
@@ -148,6 +151,7 @@ fn json_has_all_that_is_known() {
     let value: Value = serde_json::from_str(&text).unwrap();
     let summary = json!({"requests": 7, "unlisted": 0, "users": 4, "releases": 2});
     assert_eq!(value["summary"], summary);
+    assert_eq!(value["countedUntil"], "2026-11-21T03:12:10Z");
     assert_eq!(value["rows"][0]["count"], 2);
     assert_eq!(
         value["rows"][0]["needs"]["exemption"],
@@ -166,7 +170,24 @@ fn a_namespace_and_a_day_narrow_it() {
     );
     let later = ForecastReport::of(&source, "2026-11-22".parse().unwrap(), None, None);
     let text = shown(&later, ForecastFormat::Wide);
-    assert_eq!(text, "Since 2026-11-22, Deny would have denied nothing.\n");
+    assert_eq!(
+        text,
+        "Since 2026-11-22, Deny would have denied nothing. Counts up to 2026-11-21T03:12:10Z; later requests \
+         are not in it.\n"
+    );
+}
+
+#[test]
+fn of_an_unknown_namespace_nothing_is_said_to_be_allowed() {
+    let source = Source {
+        unknown: Some("No audit line is about namespace \"shpo\"".to_owned()),
+        ..source(Vec::new())
+    };
+    let report = ForecastReport::of(&source, from(), Some("shpo"), None);
+    let text = shown(&report, ForecastFormat::Table);
+    assert_eq!(text, "No audit line is about namespace \"shpo\".\n");
+    let json: Value = serde_json::from_str(&shown(&report, ForecastFormat::Json)).unwrap();
+    assert!(json["unknown"].is_string(), "{json}");
 }
 
 #[rstest]

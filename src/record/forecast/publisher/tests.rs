@@ -26,10 +26,13 @@ fn publisher(client: &Client, writer: &str) -> Publisher {
 
 impl Publisher {
     fn sees(&self, user: &str) {
-        let Some(forecast) = &self.gathered.0 else {
+        let Some(counting) = &self.gathered.0 else {
             panic!("it counts");
         };
-        forecast.lock().note([what(user)], "web", Timestamp::now());
+        counting
+            .lock()
+            .forecast
+            .note([what(user)], "web", Timestamp::now());
     }
 }
 
@@ -57,10 +60,16 @@ async fn an_empty_forecast_is_stored() {
     let object = store.lock().object.clone().unwrap();
     assert_eq!(object["metadata"]["name"], NAME);
     assert_eq!(counts(Some(&object)), []);
-    // No new counts: nothing is written.
-    publisher.freeze_some();
-    publisher.write().await.unwrap();
     assert_eq!(store.lock().requests.len(), 3, "read, made, filled");
+    // It is also stored again without new counts, so that readers know until when there are none.
+    let until = |object: Option<Value>| {
+        let map: ConfigMap = serde_json::from_value(object.unwrap()).unwrap();
+        read(&map).unwrap().counted_until().unwrap()
+    };
+    let first = until(Some(object));
+    publisher.freeze();
+    publisher.write().await.unwrap();
+    assert!(until(store.lock().object.clone()) > first);
 }
 
 #[tokio::test]
@@ -79,7 +88,7 @@ async fn a_replica_that_loses_a_write_race_reads_again_and_adds() {
     }));
     two.sees("eve");
     two.write().await.unwrap();
-    two.freeze_some();
+    two.freeze();
     two.write().await.unwrap();
     let store = store.lock();
     assert_eq!(
@@ -95,7 +104,7 @@ async fn a_failed_batch_is_written_later_and_once() {
     publisher.freeze();
     publisher.write().await.unwrap();
     publisher.sees("bob");
-    publisher.freeze_some();
+    publisher.freeze();
     store.lock().refuse = Some(503);
     assert!(publisher.write().await.is_err());
     store.lock().refuse = None;
@@ -106,7 +115,7 @@ async fn a_failed_batch_is_written_later_and_once() {
     publisher.is_written = false;
     publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 1)]));
-    publisher.freeze_some();
+    publisher.freeze();
     publisher.write().await.unwrap();
     assert_eq!(counts(store.lock().object.as_ref()), said(&[("bob", 2)]));
 }
@@ -135,8 +144,9 @@ async fn the_last_counts_are_written_at_shutdown() {
     while store.lock().object.is_none() {
         tokio::task::yield_now().await;
     }
-    if let Some(forecast) = &gathered.0 {
-        forecast.lock().note([what("bob")], "web", Timestamp::now());
+    if let Some(counting) = &gathered.0 {
+        let forecast = &mut counting.lock().forecast;
+        forecast.note([what("bob")], "web", Timestamp::now());
     }
     stop.cancel();
     running.await.unwrap();
