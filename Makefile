@@ -120,7 +120,8 @@ schema: tools-go ## Regenerate the table of list types from the pinned Kubernete
 	@git --no-pager diff --stat -- '$(BUILTIN)' 2>/dev/null || true
 
 .PHONY: docs
-docs: tools ## Regenerate docs/flags.md and docs/metrics.md from the code
+docs: tools ## Regenerate docs/flags.md, docs/metrics.md and docs/schema from the code
+	@mkdir -p docs/schema
 	@UPDATE_DOCS=1 $(CARGO) test --quiet --locked --test docs generated_
 	@UPDATE_DOCS=1 $(CARGO) test --quiet --locked --lib generated_
 

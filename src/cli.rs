@@ -20,6 +20,8 @@ mod process;
 pub mod registration;
 mod resource;
 mod reviewing;
+#[cfg(test)]
+mod schema;
 mod serve;
 mod suggest;
 mod target;

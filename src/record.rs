@@ -27,7 +27,10 @@ use std::{
 
 pub use helm_guard_alerts::{self as alerts, emergency_alerts};
 use helm_guard_core::{
-    api::{ChangeState, EmergencyChangeSpec},
+    api::{
+        ChangeState, EmergencyChangeSpec,
+        reported::{ReportedObject, ReportedRelease},
+    },
     breakglass::RedactedPatch,
     guard::{Decided, Decision, Operation, Reason},
     policy::alerts::AlertSettings,
@@ -150,8 +153,9 @@ impl Recorder {
         let line = self.audit.queue(decided, emergency, &[], now);
         self.forecast.note(decided, now);
         if decided.decision == Decision::Deny {
-            self.alerts
-                .denied(&request.user_info.username, || object(decided));
+            self.alerts.denied(&request.user_info.username, || {
+                ReportedObject::of(request, decided.object)
+            });
         }
         if matches!(
             decided.verdict.reason,
@@ -235,35 +239,19 @@ impl Recorder {
 
 /// Raised whether it was denied or not: an attempt to rewrite Helm's records deserves attention.
 fn tampering(decided: &Decided<'_>, at: Timestamp) -> Alert {
-    let release = decided.verdict.findings.first().map(|finding| {
-        let release = &finding.release;
-        (&*release.namespace, &*release.name)
-    });
+    let finding = decided.verdict.findings.first();
+    let release = finding.map(ReportedRelease::from);
     Alert::records_tampered(&Tampering {
         user: &decided.request.user_info.username,
         operation: match decided.request.operation {
             Operation::Delete => "Delete",
             _ => "Update",
         },
-        object: &object(decided),
-        release,
+        object: &ReportedObject::of(decided.request, decided.object),
+        release: release.as_ref(),
         decision: decided.decision,
         at,
     })
-}
-
-/// Describes the object of a request.
-fn object(decided: &Decided<'_>) -> String {
-    let request = decided.request;
-    let (kind, namespace, name) = match decided.object {
-        Some(object) => (object.kind, object.namespace, &*object.name),
-        None => (&*request.kind.kind, &*request.namespace, &*request.name),
-    };
-    if namespace.is_empty() {
-        format!("{kind} {name}")
-    } else {
-        format!("{kind} {namespace}/{name}")
-    }
 }
 
 #[cfg(test)]

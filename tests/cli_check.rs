@@ -91,6 +91,9 @@ impl Bench {
     fn reports(&self, args: &[&str], stdin: &str) -> (Value, Option<i32>) {
         let output = self.check(&[args, &["-o", "json"]].concat(), stdin);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if !report.is_null() {
+            testbed::schema::assert_valid("CheckReport", &report);
+        }
         (report["reviews"].clone(), output.status.code())
     }
 }
@@ -190,7 +193,7 @@ fn the_undo_patch_reverts_the_violation_and_nothing_else() {
     containers.reverse();
     let change = review("apps", "Deployment", "deployments", &old, &new);
     let (reports, _) = bench.reports(RELEASES, &change.to_string());
-    let fields = reports[0]["releases"][0]["fields"].as_array().unwrap();
+    let fields = reports[0]["findings"][0]["fields"].as_array().unwrap();
     assert_eq!(fields.len(), 2, "{reports}");
 
     let patch: json_patch::Patch = serde_json::from_value(reports[0]["undo"].clone()).unwrap();
@@ -326,7 +329,7 @@ fn a_verdict_that_depends_on_a_missing_crd_says_so() {
     bench.file("crd.json", &crd.to_string());
     let args = [RELEASES, &["--definitions", "crd.json"]].concat();
     let (reports, exit) = bench.reports(&args, &change);
-    let path = &reports[0]["releases"][0]["fields"][0]["path"];
+    let path = &reports[0]["findings"][0]["fields"][0]["path"];
     assert_eq!(
         (path.as_str(), exit),
         (Some(".spec.hosts[name=a].port"), Some(2)),
@@ -373,6 +376,45 @@ fn a_check_error_is_one_line_and_exit_code_1(#[case] args: &[&str], #[case] says
     assert!(output.stdout.is_empty());
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains(says), "{stderr}");
+}
+
+#[test]
+fn an_explanation_follows_the_schema_and_describes_the_values_of_a_secret() {
+    let bench = Bench::released();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "web", "namespace": "shop", "managedFields": [{
+            "manager": "kubectl", "operation": "Update", "time": "2026-11-21T03:12:09Z",
+            "fieldsV1": {"f:data": {"f:password": {}}},
+        }]},
+        "data": {"password": "aHVudGVyMw=="},
+    });
+    bench.file("live.json", &secret.to_string());
+    let output = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+        .args([
+            "explain",
+            "--releases",
+            "release.json",
+            "--live",
+            "live.json",
+            "-o",
+            "json",
+        ])
+        .current_dir(bench.dir.path())
+        .output()
+        .unwrap();
+    let explanation: Value = serde_json::from_slice(&output.stdout).unwrap();
+    testbed::schema::assert_valid("Explanation", &explanation);
+    let fields = explanation["fields"].as_array().unwrap().iter();
+    let password = fields
+        .filter(|field| field["path"] == ".data.password")
+        .collect::<Vec<_>>();
+    assert_eq!(password.len(), 1, "{explanation}");
+    assert_eq!(password[0]["described"], json!(["declared", "live"]));
+    assert_ne!(password[0]["declared"], password[0]["live"]);
+    assert_eq!(password[0]["writer"]["manager"], "kubectl");
+    assert!(!explanation.to_string().contains("aHVudGVy"));
+    assert_eq!(explanation["releases"][0]["release"]["name"], "web");
 }
 
 #[rstest]

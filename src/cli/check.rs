@@ -6,7 +6,7 @@
     reason = "comments on arguments are what --help prints"
 )]
 
-mod report;
+pub(super) mod report;
 
 use std::{path::PathBuf, process::ExitCode};
 

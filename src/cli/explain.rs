@@ -15,7 +15,7 @@ mod declarations;
 mod field_check;
 mod line;
 mod object;
-mod report;
+pub(super) mod report;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -24,6 +24,7 @@ use helm_guard_core::{
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::{Api, Client, api::DynamicObject};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ pub struct PolicyArgs {
 }
 
 /// Where a policy comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum PolicySource {
     /// The object in the cluster.
@@ -82,7 +83,7 @@ pub(super) struct InForce {
 }
 
 /// As it is printed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AppliedPolicy {
     pub(super) source: PolicySource,

@@ -22,9 +22,6 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The version of every document that is printed for programs.
-pub(super) const API_VERSION: &str = "helm-guard.dev/v1alpha1";
-
 /// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {

@@ -15,7 +15,7 @@
 //! and duplicate lines.
 
 pub mod file;
-mod notice;
+pub mod notice;
 pub mod writer;
 
 use std::{
@@ -28,14 +28,18 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::writer::{LineWriter, Queued, WriteError};
 
 use helm_guard_core::{
-    api::EmergencyChangeSpec,
+    api::{
+        API_VERSION, EmergencyChangeSpec,
+        reported::{ReportedFinding, ReportedObject, ReportedUser, ReportedVerdict},
+    },
     breakglass::RedactedPatch,
-    guard::{Decided, Decision, Finding, Reason},
+    guard::{Decided, Decision, Reason},
     policy::presets,
 };
 
@@ -98,29 +102,47 @@ impl Pending {
     }
 }
 
-#[derive(Serialize)]
+/// The kind of a line about a request.
+const LINE_KIND: &str = "AuditLine";
+
+/// A line about a request.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+pub struct AuditLine<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    /// When the decision was made.
+    #[schemars(with = "String")]
     timestamp: Timestamp,
+    /// As in the other log lines.
     level: &'static str,
+    /// `audit`, which tells it from the other log lines.
     target: &'static str,
+    /// In words.
     message: &'static str,
+    /// The process that wrote it.
     process: &'a str,
+    /// Its number in that process, from 1.
     sequence: u64,
+    /// UID of the admission request.
     uid: &'a str,
-    decision: &'static str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exemption: Option<&'a str>,
+    #[serde(flatten)]
+    verdict: ReportedVerdict,
+    /// The enforcement mode that applies.
     mode: &'static str,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     operation: &'static str,
-    user: AuditUser<'a>,
+    #[serde(flatten)]
+    user: ReportedUser,
+    /// What the client calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     field_manager: Option<&'a str>,
-    object: AuditObject<'a>,
-    releases: Vec<Release<'a>>,
+    object: ReportedObject,
+    /// What each release objects to.
+    findings: Vec<ReportedFinding>,
     #[serde(flatten)]
     change: Option<&'a RedactedPatch>,
+    /// Of a change that passed by break-glass.
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<EmergencyLine<'a>>,
     /// For an emergency identity: the grants in force for it.
@@ -129,52 +151,17 @@ struct Line<'a> {
 }
 
 /// The complete record of an emergency change: if it cannot be stored in the cluster, this is the only copy.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct EmergencyLine<'a> {
+    /// The `EmergencyChange`.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    /// Why it could not be stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_kept: Option<String>,
+    /// Its content, without the patch.
     record: EmergencyChangeSpec,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuditUser<'a> {
-    name: &'a str,
-    groups: &'a [std::borrow::Cow<'a, str>],
-    /// The token of an emergency identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential_id: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuditObject<'a> {
-    group: &'a str,
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    subresource: &'a str,
-}
-
-#[derive(Serialize)]
-struct Release<'a> {
-    name: &'a str,
-    namespace: &'a str,
-    chart: &'a str,
-    revisions: &'a [u32],
-    fields: Vec<Field>,
-}
-
-#[derive(Serialize)]
-struct Field {
-    path: String,
-    declared: String,
-    old: String,
-    new: String,
 }
 
 impl AuditLog {
@@ -224,7 +211,7 @@ impl AuditLog {
             sequence: self.next_sequence(),
             timestamp: now,
         };
-        self.push(&Line {
+        self.push(&AuditLine {
             grants,
             ..line(decided, message, emergency, stamp)
         })
@@ -288,29 +275,16 @@ fn line<'a>(
     message: &'static str,
     emergency: Option<&'a Emergency>,
     stamp: Stamp<'a>,
-) -> Line<'a> {
+) -> AuditLine<'a> {
     let request = decided.request;
-    let object = match decided.object {
-        Some(object) => AuditObject {
-            group: object.group,
-            kind: object.kind,
-            namespace: object.namespace,
-            name: &object.name,
-            subresource: &request.sub_resource,
-        },
-        None => AuditObject {
-            group: &request.kind.group,
-            kind: &request.kind.kind,
-            namespace: &request.namespace,
-            name: &request.name,
-            subresource: &request.sub_resource,
-        },
-    };
+    let is_emergency_identity = decided.verdict.reason == Reason::EmergencyIdentity;
     let level = match decided.decision {
         Decision::Deny | Decision::Allow => "INFO",
         _ => "WARN",
     };
-    Line {
+    AuditLine {
+        api_version: API_VERSION,
+        kind: LINE_KIND,
         timestamp: stamp.timestamp,
         level,
         target: "audit",
@@ -318,21 +292,18 @@ fn line<'a>(
         process: stamp.process,
         sequence: stamp.sequence,
         uid: &request.uid,
-        decision: decided.decision.as_str(),
-        reason: decided.verdict.reason.as_str(),
-        exemption: decided.verdict.exemption.as_deref(),
+        verdict: ReportedVerdict::of(decided.decision, decided.verdict),
         mode: decided.mode.as_str(),
         operation: request.operation.as_str(),
-        user: AuditUser {
-            name: &request.user_info.username,
-            groups: &request.user_info.groups,
-            credential_id: (decided.verdict.reason == Reason::EmergencyIdentity)
+        user: ReportedUser {
+            credential_id: is_emergency_identity
                 .then(|| request.user_info.credential_id())
                 .flatten(),
+            ..ReportedUser::of(&request.user_info)
         },
         field_manager: request.field_manager(),
-        object,
-        releases: decided.verdict.findings.iter().map(release).collect(),
+        object: ReportedObject::of(request, decided.object),
+        findings: decided.verdict.findings.iter().map(Into::into).collect(),
         change: emergency.map(|emergency| &emergency.change),
         emergency: emergency.map(|emergency| EmergencyLine {
             name: emergency.kept.as_ref().ok().map(Persisted::name),
@@ -344,24 +315,5 @@ fn line<'a>(
             },
         }),
         grants: &[],
-    }
-}
-
-fn release(finding: &Finding) -> Release<'_> {
-    Release {
-        name: &finding.release.name,
-        namespace: &finding.release.namespace,
-        chart: &finding.chart,
-        revisions: &finding.revisions,
-        fields: finding
-            .changes
-            .iter()
-            .map(|change| Field {
-                path: change.path.to_string(),
-                declared: change.declared.to_string(),
-                old: change.live.to_string(),
-                new: change.requested.to_string(),
-            })
-            .collect(),
     }
 }

@@ -177,7 +177,7 @@ impl AnswerContents<'_> {
     fn audit_annotations(&self) -> BTreeMap<&'static str, String> {
         let verdict = self.decided.verdict;
         let mut annotations = BTreeMap::from([
-            ("decision", self.decided.decision.as_str().to_owned()),
+            ("verdict", self.decided.decision.as_str().to_owned()),
             ("reason", verdict.reason.as_str().to_owned()),
             ("mode", self.decided.mode.as_str().to_owned()),
         ]);

@@ -86,14 +86,14 @@ impl World {
             let at = line["timestamp"].as_str().and_then(|at| at.parse().ok());
             let late = at.is_some_and(|at: Timestamp| at >= since);
             let object = &line["object"];
-            let passed = line["decision"] != "denied";
-            let by_her = line["user"]["name"] == MALLORY;
+            let passed = line["verdict"] != "denied";
+            let by_her = line["user"] == MALLORY;
             let text = line.to_string();
             let autoscaled = text.contains("undeclared-autoscaler") && text.contains(name);
             let about = object["kind"] == kind && object["name"] == name;
             late && (line["target"] == "audit" && passed && about && by_her || autoscaled)
         })?;
-        Some(format!("audit: {} {}", line["decision"], line["reason"]))
+        Some(format!("audit: {} {}", line["verdict"], line["reason"]))
     }
 
     /// The Helm requests that the guard has denied since then.
@@ -101,9 +101,9 @@ impl World {
         let line = self.guard.log().into_iter().find(|line| {
             let at = line["timestamp"].as_str().and_then(|at| at.parse().ok());
             let late = at.is_some_and(|at: Timestamp| at >= since);
-            late && line["decision"] == "denied" && line["user"]["name"] == ALICE
+            late && line["verdict"] == "denied" && line["user"] == ALICE
         })?;
-        let (object, releases) = (&line["object"], &line["releases"]);
+        let (object, releases) = (&line["object"], &line["findings"]);
         Some(format!(
             "{} {}: {object} {releases}",
             line["operation"], line["reason"]

@@ -103,8 +103,10 @@ pub fn log_about(namespace: &str) -> Vec<Value> {
 /// The audit line of a break-glass change in a namespace.
 pub fn break_glass_line(namespace: &str) -> Value {
     eventually("a break-glass line in the guard's log", || {
-        log_about(namespace)
-            .into_iter()
-            .find(|line| line["target"] == "audit" && line["decision"] == "break-glass")
+        let mut lines = log_about(namespace).into_iter();
+        let line =
+            lines.find(|line| line["target"] == "audit" && line["verdict"] == "break-glass")?;
+        testbed::schema::assert_valid("AuditLine", &line);
+        Some(line)
     })
 }

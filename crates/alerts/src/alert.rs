@@ -8,14 +8,16 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 use helm_guard_core::{
     api::{
         ChangeState, EmergencyChangeSpec, Span,
-        change::{ChangeOperation, ChangedField},
+        change::ChangeOperation,
         policy::alerts::AlertKind,
+        reported::{ReportedField, ReportedObject, ReportedRelease},
     },
     guard::Decision,
     policy::alerts::template::{AlertDetail, AlertHeader, Placeholder},
     text::counted,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 /// Maximum length of the summary, in characters: `PagerDuty` accepts 1024, a phone shows fewer.
 const SUMMARY_CHARS: usize = 300;
@@ -77,6 +79,16 @@ pub struct Alert {
     /// When the alert expires, if nothing resolves it before.
     pub until: Timestamp,
     details: BTreeMap<AlertDetail, String>,
+    pub(crate) subject: Subject,
+}
+
+/// What an alert is about, for sinks that take more than text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) object: Option<ReportedObject>,
+    pub(crate) release: Option<ReportedRelease>,
+    /// The fields of one change.
+    pub(crate) fields: Vec<ReportedField>,
 }
 
 /// Release records that were changed or deleted by hand.
@@ -86,10 +98,10 @@ pub struct Tampering<'a> {
     pub user: &'a str,
     /// The operation: `Update`, `Delete`.
     pub operation: &'a str,
-    /// The object: `Secret shop/sh.helm.release.v1.web.v3`.
-    pub object: &'a str,
-    /// Namespace and name of the release, if known.
-    pub release: Option<(&'a str, &'a str)>,
+    /// The object.
+    pub object: &'a ReportedObject,
+    /// The release, if known.
+    pub release: Option<&'a ReportedRelease>,
     /// The decision.
     pub decision: Decision,
     /// The time.
@@ -106,7 +118,7 @@ pub struct Denials<'a> {
     /// The user of the last one.
     pub user: &'a str,
     /// The object of the last one.
-    pub object: &'a str,
+    pub object: &'a ReportedObject,
     /// The time of the last one.
     pub at: Timestamp,
 }
@@ -118,8 +130,8 @@ impl Alert {
             "{} used break-glass: {} of {} (release {})",
             change.user,
             operation(change.operation),
-            object(change),
-            release(change),
+            change.object,
+            change.release,
         );
         let mut alert = Self::about(change, AlertKind::BreakGlass, &summary, change.at.0);
         alert.until = change.reconcile_by.0;
@@ -131,9 +143,9 @@ impl Alert {
         let summary = format!(
             "overdue: the emergency {} of {} by {} is not in the chart of release {}",
             operation(change.operation),
-            object(change),
+            change.object,
             change.user,
-            release(change),
+            change.release,
         );
         let mut alert = Self::about(change, AlertKind::Overdue, &summary, now);
         alert.until = after(now, OVERDUE_ACTIVE_FOR);
@@ -151,9 +163,9 @@ impl Alert {
             "{}: the emergency {} of {} by {} (release {}",
             state.as_str(),
             operation(change.operation),
-            object(change),
+            change.object,
             change.user,
-            release(change),
+            change.release,
         );
         if let Some(revision) = revision {
             let _ = write!(summary, ", revision {revision}");
@@ -180,19 +192,18 @@ impl Alert {
             _ => "changed",
         };
         let summary = format!("{user} {did} Helm's records by hand: {operation} of {object}");
-        let (namespace, name) = release.unwrap_or_default();
         // The deletion of a history is one incident, and a user who does it in a loop causes one alert.
-        let what = match release {
-            Some((namespace, name)) => format!("{namespace}/{name}"),
-            None => object.to_owned(),
-        };
+        let what = release.map_or_else(|| object.to_string(), ToString::to_string);
         let key = format!("records/{what}/{}/{user}", decision.as_str());
-        Self::firing(AlertKind::RecordsTampered, &key, &summary, at)
+        let alert = Self::firing(AlertKind::RecordsTampered, &key, &summary, at)
             .with(AlertDetail::User, user)
+            .with(AlertDetail::Verdict, decision.as_str())
             .with(AlertDetail::Operation, operation)
-            .with(AlertDetail::Object, object)
-            .with(AlertDetail::Namespace, namespace)
-            .with(AlertDetail::Release, name)
+            .of_object(object);
+        match release {
+            Some(release) => alert.of_release(release),
+            None => alert,
+        }
     }
 
     /// More denials than the policy's threshold.
@@ -210,7 +221,8 @@ impl Alert {
         );
         let mut alert = Self::firing(AlertKind::Denials, "denials", &summary, at)
             .with(AlertDetail::User, user)
-            .with(AlertDetail::Object, object)
+            .with(AlertDetail::Verdict, Decision::Deny.as_str())
+            .of_object(object)
             .with(AlertDetail::Above, &above.to_string())
             .with(AlertDetail::Within, &within.to_string());
         alert.until = after(at, within.get());
@@ -227,14 +239,12 @@ impl Alert {
         let mut alert = Self::firing(kind, &key, summary, at)
             .with(AlertDetail::User, &change.user)
             .with(AlertDetail::Operation, operation(change.operation))
-            .with(AlertDetail::Object, &object(change))
-            .with(AlertDetail::Namespace, &release.namespace)
-            .with(AlertDetail::Release, &release.name)
-            .with(AlertDetail::Chart, &release.chart)
-            .with(AlertDetail::Revision, &release.revision.to_string())
+            .of_object(&change.object)
+            .of_release(release)
             .with(AlertDetail::Fields, &fields(&change.fields))
             .with(AlertDetail::ReconcileBy, &change.reconcile_by.0.to_string());
         alert.since = change.at.0;
+        alert.subject.fields = change.fields.iter().map(clean_field).collect();
         let optional = [
             (AlertDetail::CredentialId, &change.credential_id),
             (AlertDetail::Grant, &change.grant),
@@ -260,7 +270,43 @@ impl Alert {
             since: at,
             until: after(at, ACTIVE_FOR),
             details: BTreeMap::new(),
+            subject: Subject::default(),
         }
+    }
+
+    fn of_object(mut self, object: &ReportedObject) -> Self {
+        let text = |text: &String| clean(text, LINE_CHARS);
+        self.subject.object = Some(ReportedObject {
+            api_version: text(&object.api_version),
+            kind: text(&object.kind),
+            namespace: text(&object.namespace),
+            name: text(&object.name),
+            subresource: text(&object.subresource),
+            uid: object.uid.as_ref().map(text),
+            resource_version: object.resource_version.as_ref().map(text),
+        });
+        self.with(AlertDetail::Object, &object.to_string())
+    }
+
+    fn of_release(mut self, release: &ReportedRelease) -> Self {
+        let text = |text: &String| clean(text, LINE_CHARS);
+        self.subject.release = Some(ReportedRelease {
+            namespace: text(&release.namespace),
+            name: text(&release.name),
+            chart: text(&release.chart),
+            ..*release
+        });
+        self.with(AlertDetail::Namespace, &release.namespace)
+            .with(AlertDetail::Release, &release.name)
+            .with(AlertDetail::Chart, &release.chart)
+            .with(AlertDetail::Revision, &release.revision.to_string())
+    }
+
+    /// What changed in words, a line each; not of a single change, whose fields are known.
+    pub fn changes(&self) -> impl Iterator<Item = &str> {
+        let text = self.detail(AlertDetail::Fields);
+        let text = text.filter(|_| self.subject.fields.is_empty());
+        text.unwrap_or_default().lines()
     }
 
     /// With one more detail; an empty text adds nothing.
@@ -294,7 +340,7 @@ impl Alert {
     pub fn value(&self, name: Placeholder) -> Cow<'_, str> {
         match name {
             Placeholder::Detail(detail) => self.detail(detail).unwrap_or_default().into(),
-            Placeholder::Header(AlertHeader::Kind) => self.kind.as_str().into(),
+            Placeholder::Header(AlertHeader::Event) => self.kind.as_str().into(),
             Placeholder::Header(AlertHeader::Status) => self.status.as_str().into(),
             Placeholder::Header(AlertHeader::Severity) => Severity::of(self.kind).as_str().into(),
             Placeholder::Header(AlertHeader::Key) => self.key.as_str().into(),
@@ -349,30 +395,45 @@ pub(super) fn operation(operation: ChangeOperation) -> &'static str {
     }
 }
 
-pub(super) fn object(change: &EmergencyChangeSpec) -> String {
-    let object = &change.object;
-    match object.namespace.as_str() {
-        "" => format!("{} {}", object.kind, object.name),
-        namespace => format!("{} {namespace}/{}", object.kind, object.name),
-    }
-}
-
-pub(super) fn release(change: &EmergencyChangeSpec) -> String {
-    format!("{}/{}", change.release.namespace, change.release.name)
-}
-
-fn fields(fields: &[ChangedField]) -> String {
-    let value = |value: &Option<String>| one_line(value.as_deref().unwrap_or("nothing"));
+fn fields(fields: &[ReportedField]) -> String {
+    let value = |value: &Option<Value>| match value {
+        Some(value) => one_line(&value.to_string()),
+        None => "nothing".to_owned(),
+    };
     let lines = fields.iter().map(|field| {
         format!(
-            "{}: declared {}, was {}, is {}",
+            "{}: declared {}, live {}, requested {}",
             one_line(&field.path),
             value(&field.declared),
-            value(&field.old),
-            value(&field.new)
+            value(&field.live),
+            value(&field.requested)
         )
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The same without control characters. Its size has a bound already.
+fn clean_field(field: &ReportedField) -> ReportedField {
+    let value = |value: &Option<Value>| value.as_ref().map(clean_value);
+    ReportedField {
+        path: one_line(&field.path),
+        declared: value(&field.declared),
+        live: value(&field.live),
+        requested: value(&field.requested),
+        described: field.described.clone(),
+    }
+}
+
+fn clean_value(value: &Value) -> Value {
+    match value {
+        Value::String(text) => one_line(text).into(),
+        Value::Array(items) => items.iter().map(clean_value).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (one_line(name), clean_value(value)))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 pub(super) fn after(at: Timestamp, time: SignedDuration) -> Timestamp {

@@ -38,7 +38,10 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use helm_guard_core::{
-    api::policy::alerts::{AlertKind, AlertRate},
+    api::{
+        policy::alerts::{AlertKind, AlertRate},
+        reported::ReportedObject,
+    },
     policy::alerts::{AlertSettings, Sink, template::AlertDetail},
 };
 use jiff::Timestamp;
@@ -53,6 +56,7 @@ pub use self::{
     alert::{Alert, Tampering},
     counters::{AlertOutcome, Counters},
     receipt::{Delivery, Receipt},
+    render::AlertDocument,
     secrets::SecretSource,
     worker::DeliveryTiming,
 };
@@ -290,9 +294,9 @@ impl Alerts {
         self.shared.route.load().settings.break_glass_rate()
     }
 
-    /// Counts a denial of `user`'s request on the object that `object` describes, and raises an alert if
-    /// there are more than the policy's threshold.
-    pub fn denied(&self, user: &str, object: impl FnOnce() -> String) {
+    /// Counts a denial of `user`'s request on the object that `object` returns, and raises an alert if there
+    /// are more than the policy's threshold.
+    pub fn denied(&self, user: &str, object: impl FnOnce() -> ReportedObject) {
         let Some(rate) = self.shared.route.load().settings.denials else {
             return;
         };

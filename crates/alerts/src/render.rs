@@ -7,6 +7,7 @@ mod slack;
 
 use helm_guard_core::policy::alerts::{AlertFormat, template::Template};
 
+pub use self::json::AlertDocument;
 use super::alert::Alert;
 
 /// The body for this kind of sink. `routing_key` is `PagerDuty`'s.
@@ -15,7 +16,7 @@ pub fn body(format: &AlertFormat, alert: &Alert, routing_key: &str) -> String {
         AlertFormat::Slack => slack::body(alert).to_string(),
         AlertFormat::PagerDuty(_) => pagerduty::body(alert, routing_key),
         AlertFormat::Alertmanager => alertmanager::body(alert).to_string(),
-        AlertFormat::Json => json::body(alert).to_string(),
+        AlertFormat::Json => json::body(alert),
         AlertFormat::Template(template) => templated(template, alert),
     }
 }

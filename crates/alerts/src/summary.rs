@@ -15,7 +15,7 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 
-use super::alert::{Alert, AlertStatus, OVERDUE_ACTIVE_FOR, after, object, operation, release};
+use super::alert::{Alert, AlertStatus, OVERDUE_ACTIVE_FOR, after, operation};
 
 /// Changes that are listed; the others are only counted.
 const LINES: usize = 20;
@@ -82,8 +82,8 @@ impl ChangeSummary {
             self.lines.push(format!(
                 "{} of {} (release {})",
                 operation(change.operation),
-                object(change),
-                release(change)
+                change.object,
+                change.release
             ));
         }
         self.since = self.since.min(change.at.0);

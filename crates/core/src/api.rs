@@ -17,6 +17,7 @@ pub mod change;
 pub mod grant;
 mod mode;
 pub mod policy;
+pub mod reported;
 mod span;
 
 pub use change::{ChangeState, EmergencyChange, EmergencyChangeSpec, EmergencyChangeStatus};
@@ -34,6 +35,8 @@ use serde_json::Value;
 pub const GROUP: &str = "helm-guard.dev";
 /// Their version.
 pub const VERSION: &str = "v1alpha1";
+/// Group and version, as in a manifest: of the three kinds, and of every document that is printed for programs.
+pub const API_VERSION: &str = "helm-guard.dev/v1alpha1";
 /// The only valid name of a [`GuardPolicy`]. With several policies it would be unclear which rule is in
 /// force.
 pub const POLICY_NAME: &str = "default";

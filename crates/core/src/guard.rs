@@ -19,6 +19,7 @@ mod ownership;
 pub mod question;
 pub mod reach;
 pub mod records;
+mod reporting;
 pub mod request;
 mod scale;
 mod shared_ownership;

@@ -8,6 +8,7 @@ use helm_guard_core::{
     text::minute,
 };
 use kube::{Api, Client, api::ListParams};
+use serde_json::Value;
 
 use super::{api_calls::CallResult, values};
 use crate::cli::{
@@ -140,10 +141,14 @@ fn describe(change: &EmergencyChange) -> String {
         spec.release.revision,
         spec.release.chart,
     );
-    let text_of = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    let text_of = |value: &Option<Value>| {
+        value
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), Value::to_string)
+    };
     for field in &spec.fields {
-        let (declared, new) = (text_of(&field.declared), text_of(&field.new));
-        let _ = writeln!(text, "#   {}: declared {declared}, now {new}", field.path);
+        let (declared, now) = (text_of(&field.declared), text_of(&field.requested));
+        let _ = writeln!(text, "#   {}: declared {declared}, now {now}", field.path);
     }
     if spec.release.server_side_apply && !spec.fields.is_empty() {
         text.push_str(
@@ -186,7 +191,7 @@ mod tests {
                     "name": "web"},
                 "release": {"name": "myapp", "namespace": "shop", "chart": "myapp-1.0.0",
                     "revision": 3, "serverSideApply": true},
-                "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "5"}],
+                "fields": [{"path": ".spec.replicas", "declared": 3, "live": 3, "requested": 5}],
                 "patch": "[{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":5}]",
                 "reconcileBy": "2026-11-22T03:00:00Z",
             },

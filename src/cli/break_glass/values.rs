@@ -1,7 +1,7 @@
 //! The changed fields as part of a manifest: what the chart must render.
 
 use helm_guard_core::{
-    api::EmergencyChangeSpec,
+    api::{EmergencyChangeSpec, reported::ReportedValue},
     compare::path::{FieldPath, Step},
 };
 use serde_json::{Map, Value, json};
@@ -19,8 +19,8 @@ pub(super) fn manifest(change: &EmergencyChangeSpec) -> (Value, Vec<String>) {
     });
     let mut left = Vec::new();
     for field in &change.fields {
-        let new = field.new.as_deref();
-        let value = new.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let requested = field.requested.clone();
+        let value = requested.filter(|_| !field.is_described(ReportedValue::Requested));
         let path: Option<FieldPath> = field.path.parse().ok();
         let is_put = match (value, path) {
             (Some(value), Some(path)) if is_named(path.steps()) => {
@@ -108,9 +108,9 @@ mod tests {
                 "name": "web"},
             "release": {"name": "myapp", "namespace": "shop", "chart": "c-1", "revision": 3},
             "fields": [
-                {"path": ".spec.containers[name=web].memory", "new": "\"2Gi\""},
-                {"path": ".spec.containers[name=web].cpu", "new": "1"},
-                {"path": ".spec.args[0]", "new": "\"a\""},
+                {"path": ".spec.containers[name=web].memory", "requested": "2Gi"},
+                {"path": ".spec.containers[name=web].cpu", "requested": 1},
+                {"path": ".spec.args[0]", "requested": "a"},
                 {"path": ".spec.gone"},
                 {"path": ".data.password", "new": "<redacted 1>"},
             ],

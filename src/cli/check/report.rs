@@ -1,32 +1,37 @@
 //! The printed result of one evaluated review. Values are redacted here, unless they already are.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write};
 
 use helm_guard_core::{
+    api::{
+        API_VERSION,
+        reported::{ReportedField, ReportedFinding, ReportedObject, ReportedUser, ReportedVerdict},
+    },
     compare::{
         path::FieldPath,
-        redact::{Redactor, Sensitivity, ShownValue},
+        redact::{Redactor, Sensitivity},
         undo::undo,
     },
-    guard::{Decision, FieldChange, Finding, Operation, Raw, Request, Verdict},
-    text::plural,
+    guard::{Decision, Finding, Operation, Raw, Request},
+    text::{list, plural},
 };
 use json_patch::Patch;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     cli::{
         in_force::AppliedPolicy,
-        output::{API_VERSION, tone_of, toned},
+        output::{tone_of, toned},
     },
     review::ReviewResult,
 };
 
 /// All evaluated reviews.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct CheckReport {
+pub(in crate::cli) struct CheckReport {
     api_version: &'static str,
     kind: &'static str,
     policy: AppliedPolicy,
@@ -39,7 +44,7 @@ impl CheckReport {
     pub(super) fn new(policy: AppliedPolicy, reviews: Vec<CheckedReview>) -> Self {
         let mut summary = BTreeMap::new();
         for review in &reviews {
-            *summary.entry(review.verdict).or_default() += 1;
+            *summary.entry(review.verdict.verdict).or_default() += 1;
         }
         Self {
             api_version: API_VERSION,
@@ -52,57 +57,26 @@ impl CheckReport {
 }
 
 /// One evaluated review.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct CheckedReview {
+pub(in crate::cli) struct CheckedReview {
+    /// UID of the admission request.
     uid: String,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     operation: &'static str,
     object: ReportedObject,
+    #[serde(flatten)]
     user: ReportedUser,
-    verdict: &'static str,
-    reason: &'static str,
+    #[serde(flatten)]
+    verdict: ReportedVerdict,
+    /// The enforcement mode that applies.
     mode: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exemption: Option<Arc<str>>,
-    /// The releases that object.
-    releases: Vec<Objection>,
+    /// What each release objects to.
+    findings: Vec<ReportedFinding>,
     /// RFC 6902: takes the fields above back to what they were.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Value>>")]
     undo: Option<Patch>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReportedObject {
-    api_version: String,
-    kind: String,
-    namespace: String,
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    subresource: String,
-}
-
-#[derive(Debug, Serialize)]
-struct ReportedUser {
-    name: String,
-}
-
-/// A violation of one release.
-#[derive(Debug, Serialize)]
-struct Objection {
-    namespace: String,
-    name: String,
-    chart: String,
-    revisions: Vec<u32>,
-    fields: Vec<ReportedField>,
-}
-
-#[derive(Debug, Serialize)]
-struct ReportedField {
-    path: String,
-    declared: Value,
-    live: Value,
-    requested: Value,
 }
 
 impl CheckedReview {
@@ -111,87 +85,21 @@ impl CheckedReview {
         review: &ReviewResult<'_>,
         redactor: &Redactor,
     ) -> Self {
-        let Verdict {
-            reason,
-            exemption,
-            findings,
-            ..
-        } = &review.verdict;
+        let findings = &review.verdict.findings;
         Self {
             uid: request.uid.clone().into_owned(),
             operation: request.operation.as_str(),
-            object: object(request, review),
-            user: ReportedUser {
-                name: request.user_info.username.clone().into_owned(),
-            },
-            verdict: review.decision.as_str(),
-            reason: reason.as_str(),
+            object: ReportedObject::of(request, review.object().as_ref()),
+            user: ReportedUser::of(&request.user_info),
+            verdict: ReportedVerdict::of(review.decision, &review.verdict),
             mode: review.mode.as_str(),
-            exemption: exemption.clone(),
-            releases: findings.iter().map(objection).collect(),
+            findings: findings.iter().map(Into::into).collect(),
             undo: undoing(request, findings, redactor),
         }
     }
 
     pub(super) fn is_denied(&self) -> bool {
-        self.verdict == Decision::Deny.as_str()
-    }
-}
-
-fn object(request: &Request<'_>, review: &ReviewResult<'_>) -> ReportedObject {
-    let found = review.object();
-    let (group, version) = if request.sub_resource.is_empty() {
-        (&request.kind.group, &request.kind.version)
-    } else {
-        (&request.resource.group, &request.resource.version)
-    };
-    let kind = found
-        .as_ref()
-        .map_or(&*request.kind.kind, |object| object.kind);
-    let namespace = found
-        .as_ref()
-        .map_or(&*request.namespace, |object| object.namespace);
-    let name = found
-        .as_ref()
-        .map_or(&*request.name, |object| &*object.name);
-    ReportedObject {
-        api_version: match &**group {
-            "" => version.to_string(),
-            group => format!("{group}/{version}"),
-        },
-        kind: kind.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        subresource: request.sub_resource.clone().into_owned(),
-    }
-}
-
-fn objection(finding: &Finding) -> Objection {
-    Objection {
-        namespace: finding.release.namespace.clone(),
-        name: finding.release.name.clone(),
-        chart: finding.chart.to_string(),
-        revisions: finding.revisions.clone(),
-        fields: finding.changes.iter().map(field).collect(),
-    }
-}
-
-fn field(change: &FieldChange) -> ReportedField {
-    ReportedField {
-        path: change.path.to_string(),
-        declared: value(&change.declared),
-        live: value(&change.live),
-        requested: value(&change.requested),
-    }
-}
-
-/// A truncated or redacted value is not JSON anymore, so its text is shown.
-fn value(shown: &ShownValue) -> Value {
-    match shown {
-        ShownValue::Absent => Value::Null,
-        ShownValue::Text(text) => {
-            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
-        }
+        self.verdict.verdict == Decision::Deny.as_str()
     }
 }
 
@@ -260,34 +168,44 @@ fn write_review(text: &mut String, report: &CheckedReview) {
         ("", namespace) => format!("{kind} {name:?} in namespace {namespace:?}"),
         (sub, namespace) => format!("{sub} of {kind} {name:?} in namespace {namespace:?}"),
     };
-    let reason = match &report.exemption {
-        Some(exemption) => format!("{} by {exemption}", report.reason),
-        None => report.reason.to_owned(),
-    };
+    let ReportedVerdict {
+        verdict,
+        reason,
+        exemption,
+    } = &report.verdict;
+    let by = exemption.as_ref().map(|rule| format!(" by {rule}"));
     let _ = writeln!(
         text,
-        "{} ({reason}): {} {subject}, by {:?}",
-        toned(tone_of(report.verdict), report.verdict),
+        "{} ({reason}{}): {} {subject}, by {:?}",
+        toned(tone_of(verdict), verdict),
+        by.unwrap_or_default(),
         report.operation,
-        report.user.name
+        report.user.user
     );
-    for objection in &report.releases {
-        let revisions: Vec<String> = objection.revisions.iter().map(u32::to_string).collect();
+    for ReportedFinding {
+        release,
+        revisions,
+        fields,
+    } in &report.findings
+    {
         let _ = writeln!(
             text,
-            "  release {:?} in namespace {:?}, revision {}",
-            objection.name,
-            objection.namespace,
-            revisions.join(", ")
+            "  release {:?} in namespace {:?}, revision{} {}",
+            release.name,
+            release.namespace,
+            plural(revisions.len()),
+            list(revisions, usize::MAX)
         );
         for ReportedField {
             path,
             declared,
             live,
             requested,
-        } in &objection.fields
+            ..
+        } in fields
         {
-            let [declared, live, requested] = [declared, live, requested].map(shown);
+            let [declared, live, requested] =
+                [declared, live, requested].map(|value| shown(value.as_ref()));
             let _ = writeln!(
                 text,
                 "    {path}: declared {declared}, live {live}, requested {requested}"
@@ -303,9 +221,6 @@ fn write_review(text: &mut String, report: &CheckedReview) {
     }
 }
 
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        value => value.to_string(),
-    }
+fn shown(value: Option<&Value>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use helm_guard_core::guard::Decision;
+use helm_guard_core::{api::reported::ReportedVerdict, guard::Decision};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use serde_json::{Value, json};
 
@@ -53,16 +53,16 @@ impl ChangedObject<'_> {
         let mut answer = match strictest(reviewer, &request, entries).await {
             Some(review) => Answer {
                 change: change.what.clone(),
-                verdict: review.decision.as_str(),
-                reason: review.verdict.reason.as_str(),
-                exemption: review.verdict.exemption.as_deref().map(str::to_owned),
+                verdict: ReportedVerdict::of(review.decision, &review.verdict),
                 note: None,
             },
             None => Answer {
                 change: change.what.clone(),
-                verdict: Decision::Allow.as_str(),
-                reason: NOT_CALLED,
-                exemption: None,
+                verdict: ReportedVerdict {
+                    verdict: Decision::Allow.as_str(),
+                    reason: NOT_CALLED,
+                    exemption: None,
+                },
                 note: Some("the API server does not ask the guard about it".to_owned()),
             },
         };

@@ -1,6 +1,7 @@
 //! What releases declare about the object, and how the live object compares.
 
 use helm_guard_core::{
+    api::reported::{ReportedField, ReportedRelease, ReportedValue},
     compare::{
         Json,
         lookup::select,
@@ -10,7 +11,7 @@ use helm_guard_core::{
         schema::{Shape, builtin::builtin},
     },
     guard::{Claim, RevisionObject},
-    helm::identity::DeclaredObject,
+    helm::{identity::DeclaredObject, record::ApplyMethod},
     scan::{KindFacts, declared_fields, drift, writers::last_writer},
 };
 use kube::Client;
@@ -67,10 +68,13 @@ pub(super) async fn declarations(
     for claim in claims {
         for revision in &claim.revisions {
             let mut declaration = Declaration {
-                name: claim.release.name.clone(),
-                namespace: claim.release.namespace.clone(),
-                chart: claim.chart.to_string(),
-                revision: revision.revision,
+                release: ReportedRelease {
+                    name: claim.release.name.clone(),
+                    namespace: claim.release.namespace.clone(),
+                    chart: claim.chart.to_string(),
+                    revision: revision.revision,
+                    server_side_apply: claim.apply_method == ApplyMethod::ServerSide,
+                },
                 phase: format!("{:?}", claim.phase).to_lowercase(),
                 template: None,
                 line: None,
@@ -168,7 +172,7 @@ pub(super) async fn explained_fields<S: Sources>(
             continue;
         };
         let manifest: Value = serde_json::from_str(&object.json).unwrap_or_default();
-        let manifest = shown.object(&manifest);
+        let manifest_shown = shown.object(&manifest);
         let differing = drift(Json::of(&object.json), Json::of(&text), kind);
         let differing: Vec<FieldPath> = differing.into_iter().map(|found| found.path).collect();
         for field in declared_fields(Json::of(&object.json), kind.shape) {
@@ -176,15 +180,23 @@ pub(super) async fn explained_fields<S: Sources>(
                 let (steps, path) = (field.path.steps(), path.steps());
                 steps.starts_with(path) || path.starts_with(steps)
             });
-            let at = |object: &Value| {
-                select(object, field.path.steps())
-                    .cloned()
-                    .unwrap_or_default()
-            };
+            let at = |object| select(object, field.path.steps());
+            let (declared, live_value) = (at(&manifest_shown), at(&live_shown));
+            let mut described = Vec::new();
+            if declared != at(&manifest) {
+                described.push(ReportedValue::Declared);
+            }
+            if live_value != at(live) {
+                described.push(ReportedValue::Live);
+            }
             explained.push(ExplainedField {
-                path: field.path.to_string(),
-                declared: at(&manifest),
-                live: at(&live_shown),
+                field: ReportedField {
+                    path: field.path.to_string(),
+                    declared: declared.cloned(),
+                    live: live_value.cloned(),
+                    requested: None,
+                    described,
+                },
                 differs,
                 writer: last_writer(live, field.path.steps()),
             });

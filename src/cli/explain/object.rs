@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, bail};
 use helm_guard_core::{
+    api::{API_VERSION, reported::ReportedObject},
     compare::{lookup::named_path, path::FieldPath, redact::Sensitivity},
     guard::{Claim, NamedOwner, ObjectRef, settle, subject::owner_of},
     helm::storage::Driver,
@@ -305,16 +306,19 @@ impl Subject<'_> {
         };
         let registration = policy.registration.clone();
         let mut explanation = Explanation {
-            api_version: crate::cli::output::API_VERSION,
+            api_version: API_VERSION,
             kind: "Explanation",
             object: ExplainedObject {
-                api_version: live.map_or_else(
-                    || resource.api_version(),
-                    |live| text_of(live, "apiVersion"),
-                ),
-                kind: resource.kind.clone(),
-                namespace: self.namespace.to_owned(),
-                name: self.name.to_owned(),
+                object: ReportedObject {
+                    api_version: live.map_or_else(
+                        || resource.api_version(),
+                        |live| text_of(live, "apiVersion"),
+                    ),
+                    kind: resource.kind.clone(),
+                    namespace: self.namespace.to_owned(),
+                    name: self.name.to_owned(),
+                    ..ReportedObject::default()
+                },
                 exists: live.is_some(),
             },
             path: path.map(ToString::to_string),

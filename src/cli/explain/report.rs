@@ -2,7 +2,12 @@
 
 use std::fmt::Write;
 
-use helm_guard_core::{scan::writers::FieldWriter, text::shortened};
+use helm_guard_core::{
+    api::reported::{ReportedField, ReportedObject, ReportedRelease, ReportedVerdict},
+    scan::writers::FieldWriter,
+    text::shortened,
+};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,16 +23,18 @@ const MAX_SAME: usize = 60;
 const MAX_VALUE_CHARS: usize = 120;
 
 /// What is known about an object or a field of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Explanation {
+pub(in crate::cli) struct Explanation {
     pub(super) api_version: &'static str,
     pub(super) kind: &'static str,
     pub(super) object: ExplainedObject,
+    /// The field, if one was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
     /// The policy that the answers follow.
     pub(super) policy: AppliedPolicy,
+    /// What each active revision of each release declares.
     pub(super) releases: Vec<Declaration>,
     /// Of a field: its live value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,26 +50,22 @@ pub(super) struct Explanation {
 }
 
 /// The object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedObject {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) namespace: String,
-    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) object: ReportedObject,
     /// Whether it is in the cluster.
     pub(super) exists: bool,
 }
 
 /// What one revision of a release declares.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Declaration {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) chart: String,
-    pub(super) revision: u32,
+    /// The release, with this revision.
+    pub(super) release: ReportedRelease,
+    /// `settled` or `pending`.
     pub(super) phase: String,
     /// The template, and the line in the manifest: of the field, or of the start of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +79,7 @@ pub(super) struct Declaration {
 }
 
 /// What a revision declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Declares {
     Nothing,
@@ -100,12 +103,11 @@ impl Declares {
 }
 
 /// One declared field.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedField {
-    pub(super) path: String,
-    pub(super) declared: Value,
-    pub(super) live: Value,
+    #[serde(flatten)]
+    pub(super) field: ReportedField,
     /// Whether they differ, as Kubernetes compares them.
     pub(super) differs: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,26 +115,27 @@ pub(super) struct ExplainedField {
 }
 
 /// What the webhook would answer to a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Answer {
+    /// The change, in words.
     pub(super) change: String,
-    pub(super) verdict: &'static str,
-    pub(super) reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) exemption: Option<String>,
+    #[serde(flatten)]
+    pub(super) verdict: ReportedVerdict,
+    /// What is not known about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
 }
 
 // Writing to a string cannot fail.
 pub(super) fn table(explanation: &Explanation) -> String {
-    let ExplainedObject {
+    let ExplainedObject { object, exists } = &explanation.object;
+    let ReportedObject {
         api_version,
         kind,
         namespace,
         name,
-        exists,
-    } = &explanation.object;
+        ..
+    } = object;
     let place = match namespace.as_str() {
         "" => String::new(),
         namespace => format!(" in namespace {namespace:?}"),
@@ -172,14 +175,14 @@ pub(super) fn table(explanation: &Explanation) -> String {
 }
 
 fn release(row: &mut impl FnMut(&str, &str), declaration: &Declaration) {
-    let Declaration {
+    let ReportedRelease {
         name,
         namespace,
         chart,
         revision,
-        phase,
         ..
-    } = declaration;
+    } = &declaration.release;
+    let phase = &declaration.phase;
     row(
         "release",
         &format!("{name:?} in namespace {namespace:?}, revision {revision} ({chart}, {phase})"),
@@ -212,18 +215,12 @@ fn fields(text: &mut String, fields: &[ExplainedField]) {
         fields.len()
     );
     for field in &differing {
-        let ExplainedField {
-            path,
-            declared,
-            live,
-            writer,
-            ..
-        } = field;
-        let [declared, live] = [declared, live].map(shown);
+        let ExplainedField { field, writer, .. } = field;
+        let [declared, live] = [&field.declared, &field.live].map(|value| shown(value.as_ref()));
         let _ = writeln!(
             text,
             "  {}\n    declared {declared}, live {live}",
-            toned(Tone::Warning, path)
+            toned(Tone::Warning, &field.path)
         );
         if let Some(writer) = writer {
             let _ = writeln!(text, "    written by {}", describe_writer(writer));
@@ -233,7 +230,12 @@ fn fields(text: &mut String, fields: &[ExplainedField]) {
         text.push_str("Same in the live object:\n");
     }
     for field in same.iter().take(MAX_SAME) {
-        let _ = writeln!(text, "  {} = {}", field.path, shown(&field.declared));
+        let _ = writeln!(
+            text,
+            "  {} = {}",
+            field.field.path,
+            shown(field.field.declared.as_ref())
+        );
     }
     let hidden = same.len().saturating_sub(MAX_SAME);
     if hidden > 0 {
@@ -242,10 +244,10 @@ fn fields(text: &mut String, fields: &[ExplainedField]) {
 }
 
 /// A value in one line; long ones are cut.
-fn shown(value: &Value) -> String {
+fn shown(value: Option<&Value>) -> String {
     match value {
-        Value::Null => "nothing".to_owned(),
-        value => shortened(&value.to_string(), MAX_VALUE_CHARS).into_owned(),
+        None => "nothing".to_owned(),
+        Some(value) => shortened(&value.to_string(), MAX_VALUE_CHARS).into_owned(),
     }
 }
 
@@ -266,11 +268,14 @@ fn answers(text: &mut String, explanation: &Explanation) {
     for Answer {
         change,
         verdict,
-        reason,
-        exemption,
         note,
     } in &explanation.if_changed
     {
+        let ReportedVerdict {
+            verdict,
+            reason,
+            exemption,
+        } = verdict;
         let by = exemption.as_ref().map(|rule| format!(" by {rule}"));
         let _ = writeln!(
             text,

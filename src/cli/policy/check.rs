@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{
-    api::{Mode, POLICY_NAME},
+    api::{API_VERSION, Mode, POLICY_NAME},
     policy::{Policy, PolicyError, document},
 };
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
         check::{self, CheckArgs},
         documents::{self, Source},
         in_force::PolicyArgs,
-        output::{self, API_VERSION, Format, print},
+        output::{self, Format, print},
         process,
         target::{StorageDriver, TargetArgs, kubeconfig_help},
     },

@@ -305,7 +305,7 @@ fn a_denial_has_a_kubernetes_status_for_programs() {
                 }]},
             },
             "auditAnnotations": {
-                "decision": "denied", "reason": "fields-changed", "mode": "Deny",
+                "verdict": "denied", "reason": "fields-changed", "mode": "Deny",
                 "release": "shop/myapp", "revision": "3",
                 "fields": ".spec.template.spec.containers[name=web].image",
             },
@@ -332,7 +332,7 @@ fn warn_mode_sends_the_same_text_as_warnings() {
     let response = case.response();
     assert_eq!(response["allowed"], true);
     assert_eq!(response["status"], Value::Null);
-    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+    assert_eq!(response["auditAnnotations"]["verdict"], "warned");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn audit_mode_only_writes_to_the_audit_log() {
     assert_eq!(
         response,
         json!({"uid": "u-1", "allowed": true, "auditAnnotations": {
-            "decision": "audited", "reason": "fields-changed", "mode": "Audit",
+            "verdict": "audited", "reason": "fields-changed", "mode": "Audit",
             "release": "shop/myapp", "revision": "3", "fields": ".spec.replicas",
         }})
     );
@@ -365,7 +365,7 @@ fn allowed_requests_get_no_message() {
     assert_eq!(
         response,
         json!({"uid": "u-1", "allowed": true, "auditAnnotations": {
-            "decision": "allowed", "reason": "exempt", "mode": "Deny", "exemption": "hpa-replicas",
+            "verdict": "allowed", "reason": "exempt", "mode": "Deny", "exemption": "hpa-replicas",
         }})
     );
 }

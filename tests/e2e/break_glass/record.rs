@@ -6,7 +6,7 @@ use helm_guard_core::breakglass::resolution;
 use serde_json::json;
 
 use super::{
-    night::{EMERGENCY_OPS, Night, admin, create, people},
+    night::{EMERGENCY_OPS, Night, admin, break_glass_ok, create, people},
     sinks::sinks,
 };
 use crate::scene::{Screen, eventually, within};
@@ -82,6 +82,36 @@ fn the_record_of_an_impersonated_user_names_no_token() {
     let changes = night.changes();
     assert_eq!(changes[0]["spec"]["user"], EMERGENCY_OPS);
     assert_eq!(changes[0]["spec"].get("credentialId"), None);
+    testbed::schema::assert_valid("EmergencyChangeSpec", &changes[0]["spec"]);
+}
+
+/// Until the first release, values were JSON text under other names.
+#[test]
+fn a_record_in_its_former_form_is_followed_to_its_resolution() {
+    let night = Night::new("former", &json!({}));
+    night.raise("2Gi").warned(&["recorded as myapp-"]);
+    let mut record = night.comes_to("Open");
+    let name = record["metadata"]["name"].as_str().unwrap().to_owned();
+    let guard = testbed::shared().kubectl().cmd(&people().guard);
+    guard
+        .args(["delete", "emergencychange", &name, "-n", night.ns()])
+        .ok();
+    let path = record["spec"]["fields"][0]["path"].clone();
+    record["metadata"] = json!({"name": "myapp-former", "namespace": night.ns()});
+    record["spec"]["fields"] = json!([
+        {"path": path, "declared": "\"128Mi\"", "old": "\"128Mi\"", "new": "\"2Gi\""},
+    ]);
+    record.as_object_mut().unwrap().remove("status");
+    create(&people().guard, &record).ok();
+    let stored = night.comes_to("Open");
+    assert_eq!(stored["spec"]["fields"], record["spec"]["fields"]);
+    let values = break_glass_ok(&people().vera, &["changes", "-n", night.ns(), "--values"]);
+    assert!(values.contains("memory: \"2Gi\""), "{values}");
+    night
+        .scene
+        .kubectl("set resources deploy/myapp --limits memory=128Mi")
+        .quiet();
+    night.comes_to("Reverted");
 }
 
 /// Another webhook, called at the same time as the guard, that cannot be reached.
@@ -211,7 +241,7 @@ fn an_unrecordable_change_is_recorded_in_the_audit_line() {
         .raise("2Gi")
         .warned(&["recorded only in the audit log (INC-4711)"]);
     let line = night.guard.await_log("the audit line", |line| {
-        line["target"] == "audit" && line["decision"] == "break-glass"
+        line["target"] == "audit" && line["verdict"] == "break-glass"
     });
     assert_eq!(line["emergency"]["record"]["ticket"], "INC-4711");
     assert!(night.changes().is_empty());

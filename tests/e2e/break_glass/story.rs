@@ -76,7 +76,7 @@ fn an_incident_is_tracked_from_the_grant_to_the_chart() {
     assert_eq!(change["spec"]["grant"], grant);
     let token = change["spec"]["credentialId"].as_str().unwrap();
     assert!(token.starts_with("JTI="), "{token}");
-    assert_eq!(change["spec"]["fields"][0]["new"], "\"2Gi\"");
+    assert_eq!(change["spec"]["fields"][0]["requested"], "2Gi");
     let values = break_glass_ok(&people().vera, &["changes", "-n", &ns, "--values"]);
     assert!(values.contains("memory: \"2Gi\""), "{values}");
     assert!(values.contains("or you use --force-conflicts"), "{values}");

@@ -320,9 +320,9 @@ fn a_release_of_another_namespace_may_take_ownership_if_its_user_may_write_both_
             let mut lines = log_about(scene.ns.name()).into_iter();
             lines.find(|line| line["reason"] == "ownership-taken" && line["object"]["name"] == name)
         });
-        assert_eq!(line["decision"], "allowed");
-        assert_eq!(line["user"]["name"], ALICE);
-        assert_eq!(line["releases"][0]["name"], "old");
+        assert_eq!(line["verdict"], "allowed");
+        assert_eq!(line["user"], ALICE);
+        assert_eq!(line["findings"][0]["release"]["name"], "old");
     }
     let event = eventually("an event on the object", || {
         let events = scene.get("events.events.k8s.io");

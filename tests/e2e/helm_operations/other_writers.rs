@@ -22,7 +22,7 @@ fn assert_silence(scene: &Scene) {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| {
         line["target"] == "audit"
-            && line["decision"] != "break-glass"
+            && line["verdict"] != "break-glass"
             && line["reason"] != "emergency-identity"
     });
     assert_eq!(lines, Vec::<Value>::new());

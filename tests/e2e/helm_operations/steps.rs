@@ -111,10 +111,10 @@ pub fn remarks(scene: &Scene) -> Vec<Value> {
     let mut lines = log_about(scene.ns.name());
     lines.retain(|line| {
         line["target"] == "audit"
-            && line["decision"] != "break-glass"
+            && line["verdict"] != "break-glass"
             && line["reason"] != "emergency-identity"
             && line["reason"] != "ownership-taken"
-            && line["user"]["name"] != BOB
+            && line["user"] != BOB
     });
     lines
 }
@@ -125,7 +125,7 @@ pub fn assert_unhindered(scene: &Scene) {
     assert_eq!(remarks(scene), Vec::<Value>::new());
     // A delayed line arrives after the answer.
     eventually("Bob's denials in the log", || {
-        let is_bobs = |line: &Value| line["decision"] == "denied" && line["user"]["name"] == BOB;
+        let is_bobs = |line: &Value| line["verdict"] == "denied" && line["user"] == BOB;
         log_about(scene.ns.name()).iter().any(is_bobs).then_some(())
     });
 }

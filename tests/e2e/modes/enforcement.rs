@@ -18,7 +18,7 @@ fn scene(stem: &str) -> Scene {
 fn audit_line(guard: &Guard, scene: &Scene, decision: &str) -> Value {
     guard.await_log(&format!("a decision {decision}"), |line| {
         line["target"] == "audit"
-            && line["decision"] == decision
+            && line["verdict"] == decision
             && line["object"]["namespace"] == scene.ns.name()
     })
 }
@@ -49,7 +49,7 @@ fn in_mode_warn_kubectl_prints_the_denial_and_the_change_is_allowed() {
     );
     assert_eq!(scene.at("deployment/myapp", "/spec/replicas"), 0);
     let line = audit_line(&guard, &scene, "warned");
-    assert_eq!(line["user"]["name"], BOB);
+    assert_eq!(line["user"], BOB);
     let verdict = scene.verdict("patch", "deployments/scale", "myapp");
     assert_eq!(verdict.decision, "warned");
     scene
@@ -70,9 +70,9 @@ fn in_mode_audit_a_violation_is_only_recorded() {
     assert_eq!(verdict.decision, "audited");
     assert_eq!(verdict.reason, "fields-changed");
     let line = audit_line(&guard, &scene, "audited");
-    assert_eq!(line["user"]["name"], BOB);
-    assert_eq!(line["releases"][0]["fields"][0]["path"], ".spec.replicas");
-    assert_eq!(line["releases"][0]["fields"][0]["new"], "0");
+    assert_eq!(line["user"], BOB);
+    assert_eq!(line["findings"][0]["fields"][0]["path"], ".spec.replicas");
+    assert_eq!(line["findings"][0]["fields"][0]["requested"], 0);
 }
 
 /// Scenario 50: a dry run leaves no record in any mode.
@@ -88,7 +88,7 @@ fn in_mode_warn_a_dry_run_warns_and_leaves_no_record() {
         .kubectl("scale --replicas=1 deployment/myapp")
         .warned(&[]);
     let line = audit_line(&guard, &scene, "warned");
-    assert_eq!(line["releases"][0]["fields"][0]["new"], "1", "{line}");
+    assert_eq!(line["findings"][0]["fields"][0]["requested"], 1, "{line}");
 }
 
 /// Story 4 literally: the edits are older than the guard.

@@ -79,7 +79,7 @@ fn a_hanging_audit_log_delays_neither_requests_nor_the_exit() {
     assert_eq!(ready.status, 200, "{}", ready.body);
     assert!(ready.body.contains("[!]audit degraded: "), "{}", ready.body);
     let line = guard.await_log("the line on standard error", |line| {
-        line["target"] == "audit" && line["decision"] == "denied"
+        line["target"] == "audit" && line["verdict"] == "denied"
     });
     let number = line["sequence"].as_u64().unwrap();
     delete();

@@ -75,7 +75,7 @@ fn padding_an_object_does_not_hide_a_change(#[case] mode: &str) {
     let line = guard.await_log("the attack", |line| {
         line["target"] == "audit" && line["object"]["namespace"] == scene.ns.name()
     });
-    assert_eq!(line["decision"], decision);
+    assert_eq!(line["verdict"], decision);
 }
 
 /// A guard with the memory limit of the shipped one.

@@ -181,16 +181,28 @@ fn the_facts_of_an_emergency_change_are_immutable() {
             "user": "ops", "at": "2026-01-01T00:00:00Z", "requestUid": "1", "operation": "Scale",
             "object": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp"},
             "release": {"name": "myapp", "namespace": "default", "chart": "myapp-1", "revision": 1},
+            "fields": [
+                {"path": ".spec.a", "declared": 1, "live": {"b": [true, {"c": 1.5}]}, "requested": "2"},
+                {"path": ".spec.d", "declared": "\"x\"", "old": "\"x\"", "new": "1"},
+            ],
             "reconcileBy": "2026-01-02T00:00:00Z",
         },
     });
     create_alone(&change);
+    let stored = admin("get emc/myapp-1a2b -n default -o json").ok().stdout;
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    // Values of any type, and the former names, are stored whole.
+    assert_eq!(stored["spec"]["fields"], change["spec"]["fields"]);
     let patch = |spec: &Value| {
         admin("patch emergencychange/myapp-1a2b -n default --type=merge -p")
             .arg(json!({"spec": spec}).to_string())
     };
-    let output = patch(&json!({"user": "somebody else"})).refused();
-    says(&output, "the spec of an EmergencyChange is immutable");
+    let mut fields = change["spec"]["fields"].clone();
+    fields[0]["live"]["b"][1]["c"] = json!(2.5);
+    for spec in [json!({"user": "somebody else"}), json!({"fields": fields})] {
+        let output = patch(&spec).refused();
+        says(&output, "the spec of an EmergencyChange is immutable");
+    }
     admin("patch emergencychange/myapp-1a2b -n default --subresource=status --type=merge -p")
         .arg(json!({"status": {"state": "Absorbed", "message": "revision 2"}}).to_string())
         .ok();

@@ -172,9 +172,9 @@ fn in_mode_warn_other_deployers_are_reported(
             && line["object"]["name"] == record_name("myapp", 2)
             && line["object"]["namespace"] == team.ns()
     });
-    assert_eq!(line["decision"], "warned");
-    assert_eq!(line["user"]["name"], CAROL);
-    assert_eq!(line["releases"][0]["name"], "myapp");
+    assert_eq!(line["verdict"], "warned");
+    assert_eq!(line["user"], CAROL);
+    assert_eq!(line["findings"][0]["release"]["name"], "myapp");
     team.by_pipeline(&team.upgrade(3)).quiet();
     change(&team.policy("Deny"));
     team.by_carol(&team.upgrade(2)).denied(&[&who]);

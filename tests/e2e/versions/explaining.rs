@@ -54,7 +54,9 @@ fn table(namespace: &str, arguments: &[&str]) -> String {
 fn json(namespace: &str, arguments: &[&str]) -> Value {
     let output = explain(namespace, &[arguments, &["-o", "json"]].concat());
     assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let explanation = serde_json::from_slice(&output.stdout).unwrap();
+    testbed::schema::assert_valid("Explanation", &explanation);
+    explanation
 }
 
 /// `helm-guard check` of a recorded review, against the cluster's own records.

@@ -33,6 +33,7 @@ mod kubeconfig;
 mod namespace;
 pub mod process;
 pub mod scene;
+pub mod schema;
 mod scratch;
 pub mod turns;
 

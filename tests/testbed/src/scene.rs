@@ -313,7 +313,7 @@ pub fn verdict(user: &str, verb: &str, object: (&str, &str, &str)) -> Verdict {
             .unwrap_or_default()
     };
     Verdict {
-        decision: annotation("decision"),
+        decision: annotation("verdict"),
         reason: annotation("reason"),
         exemption: annotation("exemption"),
     }

@@ -1,8 +1,8 @@
 //! The content of alerts and its limits.
 
-use helm_guard_core::api::change::{ChangedObject, ChangedRelease};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rstest::rstest;
+use serde_json::json;
 
 use super::*;
 
@@ -22,29 +22,41 @@ pub(crate) fn change() -> EmergencyChangeSpec {
         ticket: Some("INC-4711".to_owned()),
         reason: Some("checkout OOM-killed".to_owned()),
         operation: ChangeOperation::Update,
-        object: ChangedObject {
+        object: ReportedObject {
             api_version: "apps/v1".to_owned(),
             kind: "Deployment".to_owned(),
             namespace: "shop".to_owned(),
             name: "checkout".to_owned(),
+            subresource: String::new(),
             uid: None,
             resource_version: None,
         },
-        release: ChangedRelease {
+        release: ReportedRelease {
             server_side_apply: false,
             name: "checkout".to_owned(),
             namespace: "shop".to_owned(),
             chart: "web-1.2.0".to_owned(),
             revision: 3,
         },
-        fields: vec![ChangedField {
+        fields: vec![ReportedField {
             path: ".spec.template.spec.containers[name=app].resources.limits.memory".to_owned(),
-            declared: Some("\"1Gi\"".to_owned()),
-            old: Some("\"1Gi\"".to_owned()),
-            new: Some("\"2Gi\"".to_owned()),
+            declared: Some(json!("1Gi")),
+            live: Some(json!("1Gi")),
+            requested: Some(json!("2Gi")),
+            described: Vec::new(),
         }],
         patch: Some("[{\"op\":\"replace\"}]".to_owned()),
         reconcile_by: Time(at(86400)),
+    }
+}
+
+pub(crate) fn record_object(revision: u32) -> ReportedObject {
+    ReportedObject {
+        api_version: "v1".to_owned(),
+        kind: "Secret".to_owned(),
+        namespace: "shop".to_owned(),
+        name: format!("sh.helm.release.v1.web.v{revision}"),
+        ..ReportedObject::default()
     }
 }
 
@@ -73,7 +85,7 @@ fn a_break_glass_alert_names_user_object_and_reason() {
             (
                 AlertDetail::Fields,
                 ".spec.template.spec.containers[name=app].resources.limits.memory: declared \
-                 \"1Gi\", was \"1Gi\", is \"2Gi\""
+                 \"1Gi\", live \"1Gi\", requested \"2Gi\""
             ),
             (AlertDetail::Patch, "[{\"op\":\"replace\"}]"),
             (AlertDetail::ReconcileBy, "2027-01-16T08:00:00Z"),
@@ -143,14 +155,24 @@ fn a_reason_is_one_line_of_plain_text(#[case] reason: &str, #[case] shown: &str)
 #[test]
 fn each_field_is_one_line_whatever_it_contains() {
     let mut change = change();
-    change.fields[0].new = Some("\"a\nb\"".to_owned());
+    change.fields[0].path = ".data.a\u{2028}b".to_owned();
+    change.fields[0].requested = Some(json!({"a\u{202e}": ["\u{2028}b"]}));
     change.fields.push(change.fields[0].clone());
-    change.fields[1].new = None;
+    change.fields[1].requested = None;
     let alert = Alert::break_glass(&change);
     let lines: Vec<_> = alert.detail(AlertDetail::Fields).unwrap().lines().collect();
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].ends_with("is \"a b\""), "{lines:?}");
-    assert!(lines[1].ends_with("is nothing"), "{lines:?}");
+    assert!(lines[0].starts_with(".data.a b: "), "{lines:?}");
+    assert!(
+        lines[0].ends_with("requested {\"a \":[\" b\"]}"),
+        "{lines:?}"
+    );
+    assert!(lines[1].ends_with("requested nothing"), "{lines:?}");
+    assert_eq!(alert.subject.fields[0].path, ".data.a b");
+    assert_eq!(
+        alert.subject.fields[0].requested,
+        Some(json!({"a ": [" b"]}))
+    );
 }
 
 #[test]
@@ -170,8 +192,12 @@ fn a_tampering_alert_is_keyed_by_release_user_and_decision() {
         Alert::records_tampered(&Tampering {
             user,
             operation: "Delete",
-            object: &format!("Secret shop/sh.helm.release.v1.web.v{revision}"),
-            release: Some(("shop", "web")),
+            object: &record_object(revision),
+            release: Some(&ReportedRelease {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+                ..ReportedRelease::default()
+            }),
             decision,
             at: at(0),
         })

@@ -10,7 +10,7 @@ use helm_guard_core::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::alert::tests::{at, change};
+use crate::alert::tests::{at, change, record_object};
 
 fn rendered(format: &AlertFormat, alert: &Alert) -> Value {
     serde_json::from_str(&body(format, alert, "r0uting")).unwrap()
@@ -153,13 +153,47 @@ fn an_alert_never_ends_before_it_starts() {
 
 #[test]
 fn a_generic_sink_gets_the_entire_alert_as_json() {
-    let body = rendered(&AlertFormat::Json, &Alert::break_glass(&change()));
-    let heads = ["kind", "status", "severity", "at"].map(|head| body[head].clone());
+    let alert =
+        Alert::break_glass(&change()).with(AlertDetail::Runbook, "https://wiki.example/fire");
     assert_eq!(
-        json!(heads),
-        json!(["BreakGlass", "firing", "warning", "2027-01-15T08:00:00Z"])
+        rendered(&AlertFormat::Json, &alert),
+        json!({
+            "apiVersion": "helm-guard.dev/v1alpha1", "kind": "Alert", "event": "BreakGlass",
+            "status": "firing", "severity": "warning", "key": "change/0a1b/shop/checkout",
+            "summary": alert.summary,
+            "at": "2027-01-15T08:00:00Z", "since": "2027-01-15T08:00:00Z",
+            "user": "system:serviceaccount:ops:emergency-ops",
+            "grant": "inc-4711", "ticket": "INC-4711", "reason": "checkout OOM-killed",
+            "operation": "Update",
+            "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
+                "name": "checkout"},
+            "release": {"namespace": "shop", "name": "checkout", "chart": "web-1.2.0", "revision": 3},
+            "fields": [{
+                "path": ".spec.template.spec.containers[name=app].resources.limits.memory",
+                "declared": "1Gi", "live": "1Gi", "requested": "2Gi",
+            }],
+            "patch": [{"op": "replace"}],
+            "reconcileBy": "2027-01-16T08:00:00Z",
+            "runbook": "https://wiki.example/fire",
+        })
     );
-    assert_eq!(body["details"]["patch"], "[{\"op\":\"replace\"}]");
+}
+
+#[test]
+fn a_generic_sink_gets_numbers_and_lines_of_what_is_in_words() {
+    let lines = ["mode: Deny to Audit".to_owned(), "user added".to_owned()];
+    let alert = Alert::of_guard(
+        AlertKind::PolicyLoosened,
+        "u/2",
+        "the policy is laxer",
+        at(1),
+    )
+    .with_lines(&lines)
+    .with(AlertDetail::Count, "7");
+    let body = rendered(&AlertFormat::Json, &alert);
+    assert_eq!(body["changes"], json!(lines));
+    assert_eq!(body["count"], 7);
+    assert_eq!(body["fields"], Value::Null);
 }
 
 #[test]
@@ -190,7 +224,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
         Alert::records_tampered(&crate::Tampering {
             user: "jane",
             operation: "Delete",
-            object: "Secret shop/x",
+            object: &record_object(1),
             release: None,
             decision: helm_guard_core::guard::Decision::Deny,
             at: at(1),
@@ -199,7 +233,7 @@ fn every_kind_of_alert_can_be_rendered_for_every_sink() {
             above: 20,
             within: helm_guard_core::api::Span::hours(1),
             user: "jane",
-            object: "Deployment shop/web",
+            object: &change().object,
             at: at(1),
         }),
         Alert::of_guard(

@@ -132,11 +132,11 @@ async fn duplicates_within_the_window_are_dropped() {
     scene
         .alerts
         .raise(Alert::settled(&change, ChangeState::Reverted, None, at(9)));
-    assert_eq!(scene.next().await.body["kind"], "BreakGlass");
-    assert_eq!(scene.next().await.body["kind"], "Settled");
+    assert_eq!(scene.next().await.body["event"], "BreakGlass");
+    assert_eq!(scene.next().await.body["event"], "Settled");
     tokio::time::advance(WINDOW).await;
     scene.alerts.raise(Alert::break_glass(&change));
-    assert_eq!(scene.next().await.body["kind"], "BreakGlass");
+    assert_eq!(scene.next().await.body["event"], "BreakGlass");
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::BreakGlass), [2, 0, 0, 2]);
     assert_eq!(scene.outcomes(AlertKind::Settled), [1, 0, 0, 0]);
@@ -212,7 +212,7 @@ async fn a_sink_gets_only_the_kinds_that_it_selects() {
         .apply(&settings(json!({"events": ["Overdue"]})));
     scene.alerts.raise(Alert::break_glass(&change()));
     scene.alerts.raise(Alert::overdue(&change(), at(9)));
-    assert_eq!(scene.next().await.body["kind"], "Overdue");
+    assert_eq!(scene.next().await.body["event"], "Overdue");
     scene.settled().await;
     assert_eq!(scene.requests.load(Ordering::SeqCst), 1);
 }
@@ -230,7 +230,7 @@ async fn denials_above_the_rate_cause_one_alert_per_window() {
     let alerts = scene.alerts.clone();
     let deny = |times| {
         for _ in 0..times {
-            alerts.denied("jane", || "Deployment shop/web".to_owned());
+            alerts.denied("jane", || change().object);
         }
     };
     deny(3);
@@ -238,9 +238,9 @@ async fn denials_above_the_rate_cause_one_alert_per_window() {
     deny(20);
     assert_eq!(scene.queued(), 1);
     let got = scene.next().await;
-    assert_eq!(got.body["details"]["above"], "3");
-    assert_eq!(got.body["details"]["user"], "jane");
-    assert_eq!(got.body["details"]["runbook"], "https://wiki.example/fire");
+    assert_eq!(got.body["above"], 3);
+    assert_eq!(got.body["user"], "jane");
+    assert_eq!(got.body["runbook"], "https://wiki.example/fire");
     tokio::time::advance(Duration::from_secs(61)).await;
     deny(4);
     scene.next().await;

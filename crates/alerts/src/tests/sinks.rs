@@ -17,7 +17,7 @@ async fn a_removed_sink_is_notified_at_its_old_address_despite_failures(
     for _ in 0..6 {
         let got = scene.next().await;
         assert_eq!((&*got.host, &*got.path), ("tickets.example", "/new"));
-        assert_eq!(got.body["kind"], "SinksChanged");
+        assert_eq!(got.body["event"], "SinksChanged");
     }
     scene.settled().await;
     assert_eq!(scene.outcomes(AlertKind::SinksChanged), [1, 0, 0, 0]);
@@ -30,7 +30,7 @@ async fn a_remaining_sink_is_notified_once_and_one_that_excludes_the_kind_is_not
     scene.alerts.apply(&only);
     let farewell = [AlertKind::SinksChanged, AlertKind::PolicyLoosened].map(of_guard);
     scene.alerts.replace(&only, farewell.to_vec());
-    assert_eq!(scene.next().await.body["kind"], "PolicyLoosened");
+    assert_eq!(scene.next().await.body["event"], "PolicyLoosened");
     scene.settled().await;
     assert!(scene.got.try_recv().is_err());
 }

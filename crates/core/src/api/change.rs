@@ -9,7 +9,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::policy::alerts::AlertKind;
+use super::{
+    policy::alerts::AlertKind,
+    reported::{ReportedField, ReportedObject, ReportedRelease},
+};
 
 /// A change that was allowed by break-glass.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -29,7 +32,8 @@ use super::policy::alerts::AlertKind;
     printcolumn = r#"{"name":"Object","type":"string","jsonPath":".spec.object.name"}"#,
     printcolumn = r#"{"name":"By","type":"string","jsonPath":".spec.user"}"#,
     printcolumn = r#"{"name":"Ticket","type":"string","jsonPath":".spec.ticket","priority":1}"#,
-    printcolumn = r#"{"name":"Reconcile by","type":"string","jsonPath":".spec.reconcileBy"}"#
+    printcolumn = r#"{"name":"Reconcile by","type":"string","jsonPath":".spec.reconcileBy"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self == oldSelf").message("the spec of an EmergencyChange is immutable"))]
@@ -59,13 +63,13 @@ pub struct EmergencyChangeSpec {
     /// The operation.
     pub operation: ChangeOperation,
     /// The changed object.
-    pub object: ChangedObject,
+    pub object: ReportedObject,
     /// The release that declares the object. If several releases do, this is the first; messages name the
     /// others.
-    pub release: ChangedRelease,
+    pub release: ReportedRelease,
     /// Declared fields that changed; empty for a delete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<ChangedField>,
+    pub fields: Vec<ReportedField>,
     /// The whole change as a JSON patch (RFC 6902); absent for a delete, and if it is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
@@ -82,63 +86,6 @@ pub enum ChangeOperation {
     Delete,
     /// Its replicas were changed.
     Scale,
-}
-
-/// The object that was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ChangedObject {
-    /// Group and version, as in a manifest: `apps/v1`.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-    /// Namespace; empty for a cluster-scoped object.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// UID before the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// resourceVersion before the change. It is still the same if the change was never stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_version: Option<String>,
-}
-
-/// The release that declares the object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ChangedRelease {
-    /// Name.
-    pub name: String,
-    /// Namespace of the release.
-    pub namespace: String,
-    /// `name-version` of its chart.
-    pub chart: String,
-    /// Newest revision at that time. A later one can resolve the change.
-    pub revision: u32,
-    /// Whether Helm uses server-side apply for this release. If so, an upgrade or rollback to a value other
-    /// than the changed one fails with a conflict, unless `--force-conflicts` is given.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub server_side_apply: bool,
-}
-
-/// One declared field that changed. Values are JSON text, redacted for Secrets, and absent if the field
-/// has none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ChangedField {
-    /// Path of the field, as kubectl shows it.
-    pub path: String,
-    /// The declared value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub declared: Option<String>,
-    /// The value before the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub old: Option<String>,
-    /// The value after the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new: Option<String>,
 }
 
 /// Progress of a change.

@@ -39,6 +39,7 @@ use crate::api::{Mode, Span};
     kind = "GuardPolicy",
     plural = "guardpolicies",
     singular = "guardpolicy",
+    shortname = "hgp",
     category = "helm-guard",
     status = "GuardPolicyStatus",
     derive = "PartialEq",

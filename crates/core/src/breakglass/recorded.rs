@@ -11,11 +11,10 @@ use super::{Authorization, RedactedPatch};
 use crate::{
     api::{
         EmergencyChange, EmergencyChangeSpec,
-        change::{ChangeOperation, ChangedField, ChangedObject, ChangedRelease},
+        change::ChangeOperation,
+        reported::{ReportedField, ReportedObject},
     },
-    compare::redact::ShownValue,
-    guard::{Decided, Effect, FieldChange, Finding, effect},
-    helm::record::ApplyMethod,
+    guard::{Decided, Effect, effect},
     names,
     policy::emergency::Emergencies,
 };
@@ -106,16 +105,22 @@ pub fn record(
             // Creating a release record is a change of its release.
             Some(Effect::Update | Effect::UpdateMetadata) | None => ChangeOperation::Update,
         },
-        object: ChangedObject {
+        object: ReportedObject {
             api_version: before.api_version,
             kind: object.kind.to_owned(),
             namespace: object.namespace.to_owned(),
             name: object.name.to_string(),
+            subresource: String::new(),
             uid: before.uid,
             resource_version: before.resource_version,
         },
-        release: release(first),
-        fields: first.changes.iter().take(FIELDS).map(field).collect(),
+        release: first.into(),
+        fields: first
+            .changes
+            .iter()
+            .take(FIELDS)
+            .map(ReportedField::from)
+            .collect(),
         patch: made
             .patch
             .as_ref()
@@ -123,32 +128,6 @@ pub fn record(
             .filter(|json| json.len() <= PATCH_BYTES),
         reconcile_by: Time(until.unwrap_or(Timestamp::MAX)),
     })
-}
-
-fn release(finding: &Finding) -> ChangedRelease {
-    ChangedRelease {
-        name: finding.release.name.clone(),
-        namespace: finding.release.namespace.clone(),
-        chart: finding.chart.to_string(),
-        revision: finding.revisions.iter().copied().max().unwrap_or_default(),
-        server_side_apply: finding.apply_method == ApplyMethod::ServerSide,
-    }
-}
-
-fn field(change: &FieldChange) -> ChangedField {
-    ChangedField {
-        path: change.path.to_string(),
-        declared: text(&change.declared),
-        old: text(&change.live),
-        new: text(&change.requested),
-    }
-}
-
-fn text(shown: &ShownValue) -> Option<String> {
-    match shown {
-        ShownValue::Absent => None,
-        ShownValue::Text(text) => Some(text.clone()),
-    }
 }
 
 /// The object with a record, under one of its names ([`super::retried::names`]).

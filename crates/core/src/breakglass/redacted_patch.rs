@@ -1,6 +1,7 @@
 //! What an emergency change did to an object, as a patch that may be stored and shown.
 
 use json_patch::PatchOperation;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,12 +18,13 @@ const PATHS: usize = 200;
 const NOISE: [&str; 4] = ["managedFields", "resourceVersion", "generation", "uid"];
 
 /// A change to an object, with every Secret value in it masked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedactedPatch {
     /// From the old object to the new one, RFC 6902; for a scale request, from the old Scale to the
     /// new one. Absent for a delete, and if an object could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Value>>")]
     pub patch: Option<json_patch::Patch>,
     /// The paths of the change, for a patch that is too long.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,7 +3,7 @@
 //!
 //! The rule is that of drift: a change is resolved when every changed field of the object is again as
 //! the newest revision declares it. The value shows whether the chart adopted it (`Absorbed`) or it
-//! was reverted (`Reverted`). The values of a Secret are recorded only as marks, so there a later
+//! was reverted (`Reverted`). The values of a Secret are recorded only as hashes, so there a later
 //! revision decides.
 //!
 //! While Helm is at work, or if the declared state is unknown, nothing is resolved.
@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::{
     api::{
         ChangeState, EmergencyChangeSpec,
-        change::{ChangeOperation, ChangedField},
+        change::ChangeOperation,
+        reported::{ReportedField, ReportedValue},
     },
     compare::{
         Json,
@@ -82,7 +83,7 @@ pub struct Next {
 
 /// How one of the changed fields of the object compares.
 struct Look {
-    /// Equal to the new value of the change; `None` if values are marks.
+    /// Equal to the new value of the change; `None` if it is only described.
     made: Option<bool>,
     /// Equal to the value before the change.
     before: Option<bool>,
@@ -210,7 +211,7 @@ fn of_update(sight: &Sight<'_>) -> Option<Next> {
     }
 }
 
-fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<&Value>) -> Look {
+fn look(sight: &Sight<'_>, field: &ReportedField, live: &Value, declared: Option<&Value>) -> Look {
     let path: FieldPath = field.path.parse().unwrap_or_default();
     let steps = path.steps();
     let values = |object| -> Vec<&Value> {
@@ -222,18 +223,22 @@ fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<
     };
     let found = values(live);
     let wanted = declared.map(values).unwrap_or_default();
-    let is = |recorded: &Option<String>| reads(&found, recorded.as_deref());
-    let made = match is(&field.new) {
+    // Nothing is known of a value that is only described.
+    let is = |value, recorded: &Option<Value>| {
+        (!field.is_described(value)).then(|| reads(&found, recorded.as_ref()))
+    };
+    let before = is(ReportedValue::Live, &field.live);
+    let made = match is(ReportedValue::Requested, &field.requested) {
         // Whether one of several items with a key is gone, while the others remain.
-        Some(false) if field.new.is_none() && wanted.len() > 1 => {
-            is(&field.old).map(|is_there| !is_there)
+        Some(false) if field.requested.is_none() && wanted.len() > 1 => {
+            before.map(|is_there| !is_there)
         }
         made => made,
     };
     Look {
         made,
-        before: is(&field.old),
-        declared_then: is(&field.declared),
+        before,
+        declared_then: is(ReportedValue::Declared, &field.declared),
         // An invalid path is never satisfied: a person has to look.
         declared_now: !steps.is_empty() && are_satisfied(sight, steps, &wanted, &found),
     }
@@ -242,13 +247,12 @@ fn look(sight: &Sight<'_>, field: &ChangedField, live: &Value, declared: Option<
 /// The most items with one merge key that are compared.
 const MOST_TWINS: usize = 64;
 
-/// Whether a recorded value is present; `None` if the text is a mark or was cut.
-fn reads(found: &[&Value], recorded: Option<&str>) -> Option<bool> {
-    let Some(text) = recorded else {
-        return Some(found.is_empty());
-    };
-    let recorded: Value = serde_json::from_str(text).ok()?;
-    Some(found.iter().any(|found| **found == recorded))
+/// Whether a recorded value is present.
+fn reads(found: &[&Value], recorded: Option<&Value>) -> bool {
+    match recorded {
+        None => found.is_empty(),
+        Some(recorded) => found.contains(&recorded),
+    }
 }
 
 /// Whether every declared value is present. For environment variables with one name, any is enough,

@@ -10,8 +10,7 @@ use aws_lc_rs::digest;
 use jiff::SignedDuration;
 
 use crate::api::{
-    EmergencyChange, EmergencyChangeSpec,
-    change::{ChangeOperation, ChangedObject},
+    EmergencyChange, EmergencyChangeSpec, change::ChangeOperation, reported::ReportedObject,
 };
 
 /// Within this time after a change, the same again is a retry. The API server aborts a request after a
@@ -40,7 +39,7 @@ pub fn content(spec: &EmergencyChangeSpec) -> Option<String> {
         at: super::recorded::never(),
         reconcile_by: super::recorded::never(),
         request_uid: String::new(),
-        object: ChangedObject {
+        object: ReportedObject {
             resource_version: None,
             ..spec.object.clone()
         },

@@ -1,18 +1,20 @@
 //! The last writer of a field, from `metadata.managedFields`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::compare::{field_sets::FieldSets, path::Step};
 
 /// The writer of a field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldWriter {
     /// The field manager: what the client called itself.
     pub manager: String,
     /// `Apply` or `Update`.
     pub operation: String,
     /// When it last wrote any of its fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
 

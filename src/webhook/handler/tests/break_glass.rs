@@ -1,6 +1,7 @@
 //! Who has break-glass, what is recorded, and what happens if it cannot be recorded.
 
 use super::*;
+use crate::record::alerts::{Alert, AlertDocument};
 
 /// A grant for the emergency account, valid for an hour since recently.
 fn grant(more: &Value) -> Value {
@@ -64,12 +65,24 @@ async fn a_change_is_persisted_before_it_is_answered_and_the_answer_names_its_re
     );
     assert_eq!(
         kept["fields"],
-        json!([{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "9"}])
+        json!([{"path": ".spec.replicas", "declared": 3, "live": 3, "requested": 9}])
     );
     assert_eq!(
         kept["patch"],
         r#"[{"op":"replace","path":"/spec/replicas","value":9}]"#
     );
+    testbed::schema::assert_valid("EmergencyChangeSpec", kept);
+    let change = serde_json::from_value(kept.clone()).unwrap();
+    let alert = serde_json::to_value(AlertDocument::of(&Alert::break_glass(&change))).unwrap();
+    testbed::schema::assert_valid("Alert", &alert);
+    for field in ["object", "release", "fields", "user"] {
+        let of_change = match field {
+            "object" => json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
+                "name": "web", "uid": "o-1"}),
+            field => kept[field].clone(),
+        };
+        assert_eq!(alert[field], of_change, "{field}");
+    }
     let annotations = &response["auditAnnotations"];
     assert_eq!(annotations["emergency-change"], "web-1a2b");
     assert_eq!(annotations["ticket"], "INC-4711");
@@ -163,7 +176,7 @@ async fn in_warn_mode_an_identity_without_a_grant_is_warned() {
     }
     .start();
     let response = bench.review(&by_emergency(update(9))).await;
-    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+    assert_eq!(response["auditAnnotations"]["verdict"], "warned");
     assert!(bench.kept.lock().is_empty());
 }
 
@@ -295,7 +308,7 @@ async fn every_action_of_an_emergency_identity_is_recorded_and_allowed(
     let line = &bench.audit_lines()[0];
     assert_eq!(line["reason"], "emergency-identity");
     assert_eq!(line["message"], "made by an emergency identity");
-    assert_eq!(line["user"]["name"], "system:serviceaccount:ops:emergency");
+    assert_eq!(line["user"], "system:serviceaccount:ops:emergency");
     assert_eq!(line["object"]["name"], name);
     assert_eq!(line["operation"], request["operation"]);
     assert_eq!(line["grants"], json!(["night"]));

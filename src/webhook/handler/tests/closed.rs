@@ -47,7 +47,7 @@ async fn an_indeterminate_request_is_an_error_only_in_a_closed_namespace(
     );
     let counted = format!(r#"verdict="fail-closed",reason="{reason}"}} 1"#);
     assert!(bench.metrics().contains(&counted), "{}", bench.metrics());
-    assert_eq!(bench.audit_lines()[0]["decision"], "fail-closed");
+    assert_eq!(bench.audit_lines()[0]["verdict"], "fail-closed");
 }
 
 #[rstest]

@@ -17,9 +17,12 @@ async fn a_violation_is_denied_after_the_records_were_read_again() {
     let lines = bench.audit_lines();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["target"], "audit");
-    assert_eq!(lines[0]["decision"], "denied");
-    assert_eq!(lines[0]["user"], json!({"name": "ada", "groups": ["dev"]}));
-    assert_eq!(lines[0]["releases"][0]["revisions"], json!([3]));
+    assert_eq!(lines[0]["verdict"], "denied");
+    assert_eq!(
+        (&lines[0]["user"], &lines[0]["groups"]),
+        (&json!("ada"), &json!(["dev"]))
+    );
+    assert_eq!(lines[0]["findings"][0]["revisions"], json!([3]));
     assert!(bench.metrics().contains(
         r#"helm_guard_decisions_total{dry_run="false",operation="UPDATE",mode="Deny",verdict="denied",reason="fields-changed"} 1"#
     ));
@@ -113,7 +116,7 @@ async fn nothing_is_denied_when_the_records_cannot_be_read_again(#[case] fresh: 
         .recorder
         .audit
         .flush(std::time::Duration::from_secs(10));
-    assert_eq!(bench.audit_lines()[0]["decision"], "indeterminate");
+    assert_eq!(bench.audit_lines()[0]["verdict"], "indeterminate");
 }
 
 #[tokio::test]
@@ -148,8 +151,8 @@ async fn other_modes_allow_a_violation_and_record_it(
     let response = bench.review(&update(0)).await;
     assert_eq!(response["allowed"], true);
     assert_eq!(response.get("warnings").is_some(), warns);
-    assert_eq!(response["auditAnnotations"]["decision"], decision);
-    assert_eq!(bench.audit_lines()[0]["decision"], decision);
+    assert_eq!(response["auditAnnotations"]["verdict"], decision);
+    assert_eq!(bench.audit_lines()[0]["verdict"], decision);
 }
 
 #[rstest]
@@ -170,16 +173,19 @@ async fn a_break_glass_change_is_allowed_and_records_its_patch(#[case] fresh: Fr
         "{warning}"
     );
     let line = bench.audit_lines().remove(0);
-    assert_eq!(line["decision"], "break-glass");
+    assert_eq!(line["verdict"], "break-glass");
     assert_eq!(line["fieldManager"], "kubectl-edit");
     assert_eq!(
         line["patch"],
         json!([{"op": "replace", "path": "/spec/replicas", "value": 9}])
     );
     assert_eq!(
-        line["releases"][0],
-        json!({"name": "myapp", "namespace": "shop", "chart": "myapp-1.2.0", "revisions": [3],
-            "fields": [{"path": ".spec.replicas", "declared": "3", "old": "3", "new": "9"}]})
+        line["findings"][0],
+        json!({
+            "release": {"namespace": "shop", "name": "myapp", "chart": "myapp-1.2.0", "revision": 3},
+            "revisions": [3],
+            "fields": [{"path": ".spec.replicas", "declared": 3, "live": 3, "requested": 9}],
+        })
     );
     let note = bench.announcer.queued().unwrap();
     assert_eq!((note.action, &*note.api_version), ("Update", "apps/v1"));
@@ -343,7 +349,7 @@ async fn no_secret_value_leaves_the_process() {
         });
         let mut said = bench.review(&request).await.to_string();
         let broken = bench.review(&by_emergency(request)).await;
-        assert_eq!(broken["auditAnnotations"]["decision"], "break-glass");
+        assert_eq!(broken["auditAnnotations"]["verdict"], "break-glass");
         said += &broken.to_string();
         said += &Value::from(bench.audit_lines()).to_string();
         let note = bench.announcer.queued().unwrap();

@@ -53,7 +53,7 @@ async fn an_eviction_with_a_dry_run_in_its_delete_options_leaves_no_record() {
 async fn an_eviction_by_a_break_glass_identity_is_recorded_as_a_deletion_of_the_pod() {
     let bench = with_pod().start();
     let response = bench.review(&by_emergency(eviction(&json!({})))).await;
-    assert_eq!(response["auditAnnotations"]["decision"], "break-glass");
+    assert_eq!(response["auditAnnotations"]["verdict"], "break-glass");
     let kept = bench.kept.lock().clone();
     assert_eq!(kept[0]["operation"], "Delete");
     assert_eq!(kept[0]["object"]["apiVersion"], "v1");

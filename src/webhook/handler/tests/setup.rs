@@ -193,13 +193,18 @@ impl Bench {
         self.recorder.metrics.encode().unwrap()
     }
 
+    /// The audit lines so far, each of which follows the schema.
     pub(super) fn audit_lines(&self) -> Vec<Value> {
         let bytes = self.lines.0.lock();
-        bytes
+        let lines: Vec<Value> = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())
-            .collect()
+            .collect();
+        for line in &lines {
+            testbed::schema::assert_valid("AuditLine", line);
+        }
+        lines
     }
 
     pub(super) fn read_throughs(&self) -> usize {

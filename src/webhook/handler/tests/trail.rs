@@ -54,7 +54,7 @@ async fn a_forecast_contains_paths_and_never_values() {
     request["oldObject"] = secret("aHVudGVyMg==");
     request["object"] = secret("czNjcjN0");
     let response = bench.review(&request).await;
-    assert_eq!(response["auditAnnotations"]["decision"], "warned");
+    assert_eq!(response["auditAnnotations"]["verdict"], "warned");
     let forecast = bench.recorder.forecast.take();
     let fields: Vec<&str> = forecast.rows.keys().map(|what| &*what.field).collect();
     assert_eq!(fields, [".data.password"]);
@@ -70,7 +70,7 @@ async fn a_policy_exemption_is_named_in_the_audit_line() {
     let request = with(update(0), "userInfo", json!({"username": "robot"}));
     assert_eq!(bench.review(&request).await["allowed"], true);
     let line = bench.audit_lines().remove(0);
-    assert_eq!(line["decision"], "allowed");
+    assert_eq!(line["verdict"], "allowed");
     assert_eq!(line["reason"], "exempt");
     assert_eq!(line["exemption"], "replica-robot");
     assert_eq!(line["level"], "INFO");
@@ -115,5 +115,5 @@ async fn an_unwritable_audit_line_goes_to_stderr_and_is_counted() {
     assert_eq!(response["allowed"], false);
     assert!(bench.metrics().contains("helm_guard_audit_errors_total 1"));
     let line: Value = serde_json::from_slice(&lines.0.lock()).unwrap();
-    assert_eq!(line["decision"], "denied");
+    assert_eq!(line["verdict"], "denied");
 }

@@ -65,7 +65,7 @@ async fn an_oversized_write_violates_the_declared_object(
     let response = ask(&bench, "/validate?timeout=3s", review).await;
     assert_eq!(response["allowed"], decision != "denied");
     assert_eq!(reason(&response), "too-large");
-    assert_eq!(response["auditAnnotations"]["decision"], decision);
+    assert_eq!(response["auditAnnotations"]["verdict"], decision);
     assert_eq!(response["auditAnnotations"]["release"], "shop/myapp");
     assert_eq!(response.get("warnings").is_some(), decision == "warned");
     if decision == "denied" {
@@ -83,7 +83,7 @@ In an emergency: helm-guard break-glass open -n shop --reason <reason>"
     assert_eq!(bench.read_throughs(), 1);
     let line = &bench.audit_lines()[0];
     assert_eq!(
-        (&line["decision"], &line["user"]["groups"]),
+        (&line["verdict"], &line["groups"]),
         (&json!(decision), &json!(["R&D"]))
     );
     let counter = format!(
@@ -156,7 +156,7 @@ async fn an_oversized_break_glass_change_is_allowed_and_recorded() {
     let user = "system:serviceaccount:ops:emergency";
     let review = too_large(&head("UPDATE", "deployments", user), false);
     let response = ask(&bench, "/validate", review).await;
-    assert_eq!(response["auditAnnotations"]["decision"], "break-glass");
+    assert_eq!(response["auditAnnotations"]["verdict"], "break-glass");
     let kept = bench.kept.lock().clone();
     assert_eq!(
         (kept[0]["operation"].as_str(), &kept[0]["object"]["name"]),

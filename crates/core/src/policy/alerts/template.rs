@@ -40,8 +40,8 @@ macro_rules! names {
 names! {
     /// The fields of every alert.
     AlertHeader {
-        /// Its kind: `BreakGlass`, `Overdue` and so on.
-        Kind => "kind",
+        /// What happened: `BreakGlass`, `Overdue` and so on.
+        Event => "event",
         /// `firing` or `resolved`.
         Status => "status",
         /// `critical`, `warning` or `info`.
@@ -62,6 +62,8 @@ names! {
         User => "user",
         /// The user's token; empty for an impersonated user.
         CredentialId => "credentialId",
+        /// What was answered, if the alert is about a request.
+        Verdict => "verdict",
         /// The grant that covered it.
         Grant => "grant",
         /// The grant's ticket.
@@ -98,6 +100,9 @@ names! {
         Runbook => "runbook",
     }
 }
+
+/// Former names of placeholders, which templates may keep, and the present ones.
+const FORMER: [(&str, Placeholder); 1] = [("kind", Placeholder::Header(AlertHeader::Event))];
 
 /// The meaning of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,8 +224,10 @@ impl Template {
 
 impl Placeholder {
     fn read(word: &str) -> Result<Self, TemplateError> {
+        let former = FORMER.iter().find(|(former, _)| *former == word);
         Self::all()
             .find(|name| name.as_str() == word)
+            .or(former.map(|(_, name)| *name))
             .ok_or_else(|| TemplateError::Unknown {
                 word: word.chars().take(40).collect(),
             })
@@ -321,6 +328,17 @@ mod tests {
     fn every_name_can_be_used() {
         for name in Placeholder::all() {
             let template = Template::compile(&format!("[{{{{{}}}}}]", name.as_str())).unwrap();
+            assert_eq!(
+                template.render(|asked| asked.as_str().into()),
+                format!("[\"{}\"]", name.as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn former_names_of_placeholders_have_the_value_of_the_present_ones() {
+        for (former, name) in FORMER {
+            let template = Template::compile(&format!("[{{{{{former}}}}}]")).unwrap();
             assert_eq!(
                 template.render(|asked| asked.as_str().into()),
                 format!("[\"{}\"]", name.as_str())

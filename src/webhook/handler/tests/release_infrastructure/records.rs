@@ -152,7 +152,7 @@ async fn an_emergency_edit_of_a_record_is_allowed_and_recorded_without_its_conte
     let content = request["object"]["data"]["release"].clone();
     let response = ask(&bench, &by_emergency(request)).await;
     assert_eq!(response["allowed"], true);
-    assert_eq!(response["auditAnnotations"]["decision"], "break-glass");
+    assert_eq!(response["auditAnnotations"]["verdict"], "break-glass");
     let line = &bench.audit_lines()[0];
     assert_eq!(line["reason"], "record-tampered");
     assert!(!line.to_string().contains(content.as_str().unwrap()));
