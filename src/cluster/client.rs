@@ -1,6 +1,6 @@
 //! The connection to the API server.
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use http::{
     HeaderValue,
@@ -34,34 +34,72 @@ pub struct KubeconfigSelection {
     pub impersonate_groups: Vec<String>,
 }
 
-/// Why a client could not be created.
+/// Why a client could not be created. A kubeconfig holds credentials, so no message quotes its text, and no cause is
+/// kept that does.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The named file or its context is invalid.
-    #[error("failed to use kubeconfig {}: {source}", path.display())]
+    #[error("failed to use kubeconfig {}: {why}", path.display())]
     Kubeconfig {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: Box<KubeconfigError>,
+        why: String,
     },
     /// The context in the default kubeconfig is invalid.
-    #[error("failed to use context {context:?}: {source}")]
+    #[error("failed to use context {context:?}: {why}")]
     Context {
         /// The context.
         context: String,
         /// Why.
-        source: Box<KubeconfigError>,
+        why: String,
     },
     /// There is neither a kubeconfig nor a Pod's ServiceAccount.
-    #[error("failed to find a cluster: no kubeconfig, and not in a Pod: {0}")]
-    NoCluster(Box<InferConfigError>),
+    #[error("failed to find a cluster: not in a Pod, and {0}; use --kubeconfig FILE")]
+    NoCluster(String),
     /// The Pod's ServiceAccount cannot be used.
     #[error("failed to use the Pod's ServiceAccount: {0}")]
     InCluster(Box<InClusterError>),
     /// The credentials or certificates of the configuration are invalid.
     #[error("failed to set up the client: {0}")]
     Client(Box<kube::Error>),
+}
+
+/// Why a kubeconfig cannot be used, without its text.
+fn why(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(at) => format!(
+                "not a kubeconfig, at line {}, column {}",
+                at.line(),
+                at.column()
+            ),
+            None => "not a kubeconfig".to_owned(),
+        },
+        KubeconfigError::CurrentContextNotSet => {
+            "it has no current context; use --context NAME".to_owned()
+        }
+        KubeconfigError::LoadContext(name) => format!("it has no context {name:?}"),
+        KubeconfigError::LoadClusterOfContext(name) => format!("it has no cluster {name:?}"),
+        KubeconfigError::MissingClusterUrl => "its cluster has no server".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// The same for the kubeconfig that is looked for.
+fn why_none(error: &InferConfigError) -> String {
+    let cause = error.source();
+    let kubeconfig = cause.and_then(|cause| cause.downcast_ref::<KubeconfigError>());
+    let (path, why) = match kubeconfig {
+        Some(KubeconfigError::ReadConfig(error, path)) => (Some(path), error.to_string()),
+        Some(error) => (None, why(error)),
+        None => (None, "none was found".to_owned()),
+    };
+    match path {
+        Some(path) => format!("kubeconfig {}: {why}", path.display()),
+        None => format!("the kubeconfig cannot be used: {why}"),
+    }
 }
 
 /// A client for `target`. Does not call the API server yet.
@@ -105,7 +143,7 @@ async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError
         (Some(path), _) => {
             let failed = |source: KubeconfigError| ConnectError::Kubeconfig {
                 path: path.clone(),
-                source: Box::new(source),
+                why: why(&source),
             };
             let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
             Config::from_custom_kubeconfig(kubeconfig, &options)
@@ -117,7 +155,7 @@ async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError
                 .await
                 .map_err(|source| ConnectError::Context {
                     context: context.clone(),
-                    source: Box::new(source),
+                    why: why(&source),
                 })
         }
         // In a Pod, the ServiceAccount is used, even if the image contains a kubeconfig file; only
@@ -130,7 +168,7 @@ async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError
         }
         (None, None) => Config::infer()
             .await
-            .map_err(|error| ConnectError::NoCluster(Box::new(error))),
+            .map_err(|error| ConnectError::NoCluster(why_none(&error))),
     }
 }
 

@@ -51,6 +51,23 @@ async fn a_context_missing_in_the_kubeconfig_is_an_error() {
     assert!(error.to_string().contains("prod"), "{error}");
 }
 
+#[tokio::test]
+async fn a_broken_kubeconfig_is_not_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeconfig");
+    let text =
+        "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: {token: hunter2\n  broken: [\n";
+    std::fs::write(&path, text).unwrap();
+    let target = KubeconfigSelection {
+        kubeconfig: Some(path),
+        ..KubeconfigSelection::default()
+    };
+    let error = anyhow::Error::new(connect(&target).await.err().unwrap());
+    let text = format!("{error:#} {error:?}");
+    assert!(text.contains("not a kubeconfig, at line "), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
 /// Concurrent calls, and so the number of pooled connections.
 const POOLED: usize = 4;
 
