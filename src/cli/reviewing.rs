@@ -124,10 +124,12 @@ impl Cluster {
             }
             let failed = self.releases.stats().watch_errors > 0;
             if failed || Instant::now() >= deadline {
-                bail!(
-                    "failed to read the release records: {}",
+                let missing = if readiness.missing.is_empty() {
+                    "the API server does not let them be watched".to_owned()
+                } else {
                     readiness.missing.join("; ")
-                );
+                };
+                bail!("failed to read the release records: {missing}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -47,7 +47,10 @@ impl ChangedObject<'_> {
         let mut doubts = Vec::new();
         let mut entries = Vec::new();
         for CalledEntry { name, route, doubt } in self.called(change) {
-            entries.extend(entry(route));
+            let Some(entry) = entry(route) else {
+                continue;
+            };
+            entries.push(entry);
             doubts.extend(doubt.map(|doubt| format!("entry {name}: {doubt}")));
         }
         let mut answer = match strictest(reviewer, &request, entries).await {

@@ -2,12 +2,15 @@
 //!
 //! No release declares a misspelled path, so without this check explain would call a change of it allowed.
 
-use helm_guard_core::compare::path::{FieldPath, Step};
+use helm_guard_core::{
+    compare::path::{FieldPath, Step},
+    text::suggest::nearest,
+};
 use http::Request;
 use kube::Client;
 use serde_json::Value;
 
-use crate::cli::{resource::KnownResource, suggest::nearest};
+use crate::cli::resource::KnownResource;
 
 /// Deeper than references of real documents go.
 const MAX_REFERENCES: usize = 32;

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context, bail};
 use helm_guard_core::{
     api::{API_VERSION, reported::ReportedObject},
-    compare::{lookup::named_path, path::FieldPath, redact::Sensitivity},
+    compare::{
+        lookup::{named_path, select},
+        path::{FieldPath, Step},
+        redact::Sensitivity,
+    },
     guard::{Claim, NamedOwner, ObjectRef, settle, subject::owner_of},
     helm::storage::Driver,
 };
@@ -127,6 +131,7 @@ pub(super) async fn in_cluster(
     let explanation = subject.explain(&reviewer, policy, path.as_ref()).await?;
     if let Some(path) = &path {
         reject_unknown(&client, &resource, path, &explanation).await?;
+        reject_missing_item(&resource, path, live.as_ref(), &explanation)?;
     }
     Ok(explanation)
 }
@@ -161,6 +166,35 @@ async fn reject_unknown(
     )
 }
 
+/// So is an item of a list that the live object does not have, as far as no release declares it.
+fn reject_missing_item(
+    resource: &KnownResource,
+    path: &FieldPath,
+    live: Option<&Value>,
+    explanation: &Explanation,
+) -> anyhow::Result<()> {
+    let mut releases = explanation.releases.iter();
+    let (Some(live), None) = (live, &explanation.live) else {
+        return Ok(());
+    };
+    if releases.any(|declaration| declaration.declared.is_some()) {
+        return Ok(());
+    }
+    let steps = path.steps();
+    let exists = |count: &usize| {
+        let steps = steps.get(..*count);
+        steps.is_some_and(|steps| select(live, steps).is_some())
+    };
+    let count = (0..steps.len()).take_while(exists).last().unwrap_or(0);
+    let (parents, rest) = steps.split_at(count);
+    let Some(item @ (Step::Item(_) | Step::Index(_))) = rest.first() else {
+        return Ok(());
+    };
+    let parent = FieldPath::from(parents.to_vec());
+    let item = FieldPath::from(vec![item.clone()]);
+    bail!("{} has no item {item} at {parent}", resource.kind)
+}
+
 /// The namespaces whose records can be read: none stands for all.
 async fn readable_namespaces(
     client: &Client,
@@ -181,11 +215,35 @@ async fn readable_namespaces(
         };
         match listed.map_err(ApiFailure::from) {
             Ok(()) => {}
-            Err(failure) if failure.is_forbidden() => return Ok(vec![namespace.to_owned()]),
+            Err(failure) if failure.is_forbidden() => {
+                return readable_in(client, namespace, driver).await;
+            }
             Err(failure) => return Err(failure).context("failed to read the release records"),
         }
     }
     Ok(Vec::new())
+}
+
+async fn readable_in(
+    client: &Client,
+    namespace: &str,
+    driver: Driver,
+) -> anyhow::Result<Vec<String>> {
+    let one = ListParams::default().labels("owner=helm").limit(1);
+    let listed = match driver {
+        Driver::Secret => {
+            let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+            api.list_metadata(&one).await.map(drop)
+        }
+        Driver::ConfigMap => {
+            let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+            api.list_metadata(&one).await.map(drop)
+        }
+    };
+    listed.map_err(ApiFailure::from).with_context(|| {
+        format!("failed to read the release records, in all namespaces and in {namespace:?} alone")
+    })?;
+    Ok(vec![namespace.to_owned()])
 }
 
 /// None if they cannot be read, or the object is in no namespace.
