@@ -23,7 +23,6 @@ mod reviewing;
 #[cfg(test)]
 mod schema;
 mod serve;
-mod suggest;
 mod target;
 mod version;
 

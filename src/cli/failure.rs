@@ -47,7 +47,7 @@ pub(super) fn of_clap(error: &clap::Error, arguments: &[OsString]) -> String {
     let message = first.strip_prefix("error: ").unwrap_or(first);
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let meant =
-        suggestion(error).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        suggestion(error).map_or_else(String::new, |meant| format!(" (did you mean {meant:?}?)"));
     format!("{}{meant}; {help}", message.trim_end_matches('.'))
 }
 
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case::subcommand(&["chekc"], "did you mean \"check\"?; see helm-guard --help")]
-    #[case::nested(&["break-glass", "opne"], "did you mean \"open\"?; see helm-guard break-glass --help")]
-    #[case::flag(&["explain", "--namespce", "x"], "did you mean \"--namespace\"?; see helm-guard explain --help")]
-    #[case::value(&["check", "-o", "jsn"], "did you mean \"json\"?; see helm-guard check --help")]
+    #[case::subcommand(&["chekc"], "(did you mean \"check\"?); see helm-guard --help")]
+    #[case::nested(&["break-glass", "opne"], "(did you mean \"open\"?); see helm-guard break-glass --help")]
+    #[case::flag(&["explain", "--namespce", "x"], "(did you mean \"--namespace\"?); see helm-guard explain --help")]
+    #[case::value(&["check", "-o", "jsn"], "(did you mean \"json\"?); see helm-guard check --help")]
     #[case::no_subcommand(&["policy"], "no subcommand given; see helm-guard policy --help")]
     fn a_mistake_names_what_was_meant_and_the_help_of_its_subcommand(
         #[case] arguments: &[&str],

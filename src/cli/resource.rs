@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Client;
 use serde_json::Value;
 
-use super::suggest::did_you_mean;
 use crate::cluster::ApiFailure;
+use helm_guard_core::text::suggest::did_you_mean;
 
 /// One resource of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]

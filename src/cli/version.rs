@@ -22,6 +22,9 @@ const BUILD: Build = Build {
     date: env!("HELM_GUARD_COMMIT_DATE"),
 };
 
+/// What the build script sets for a build outside of a clone.
+const UNKNOWN: &str = "unknown";
+
 /// Prints it.
 pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
     let Build {
@@ -29,8 +32,10 @@ pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
         commit,
         date,
     } = BUILD;
-    let text = output::encode(format, &BUILD)?
-        .unwrap_or_else(|| format!("helm-guard {version} (commit {commit}, {date})\n"));
+    let text = output::encode(format, &BUILD)?.unwrap_or_else(|| match commit {
+        UNKNOWN => format!("helm-guard {version} (built without a repository)\n"),
+        commit => format!("helm-guard {version} (commit {commit}, {date})\n"),
+    });
     print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! Text for people: messages, lists and times, with a bound on foreign text.
 
+pub mod suggest;
+
 use std::{borrow::Cow, fmt::Display};
 
 use jiff::Timestamp;

@@ -72,7 +72,11 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
             };
             format!("No {what} found {place}.\n")
         }
-        None => table(&changes, Screen::of_stdout(args.output)),
+        None => table(
+            &changes,
+            args.all_namespaces,
+            Screen::of_stdout(args.output),
+        ),
     };
     print(text.as_bytes())
 }
@@ -83,8 +87,7 @@ fn state(change: &EmergencyChange) -> ChangeState {
 }
 
 /// The columns of emergency changes.
-const COLUMNS: [Column; 8] = [
-    Column::cut("NAMESPACE"),
+const COLUMNS: [Column; 7] = [
     Column::whole("NAME"),
     Column::whole("STATE"),
     Column::cut("OBJECT"),
@@ -94,7 +97,8 @@ const COLUMNS: [Column; 8] = [
     Column::wide("TICKET"),
 ];
 
-fn table(changes: &[EmergencyChange], screen: Screen) -> String {
+/// As kubectl does, with their namespace only where there are several.
+fn table(changes: &[EmergencyChange], with_namespace: bool, screen: Screen) -> String {
     let row = |change: &EmergencyChange| {
         let spec = &change.spec;
         let state = state(change);
@@ -104,7 +108,6 @@ fn table(changes: &[EmergencyChange], screen: Screen) -> String {
             _ => Tone::Plain,
         };
         vec![
-            change.metadata.namespace.clone().unwrap_or_default().into(),
             change.metadata.name.clone().unwrap_or_default().into(),
             Cell::toned(tone, state.as_str()),
             format!("{}/{}", spec.object.kind, spec.object.name).into(),
@@ -114,7 +117,20 @@ fn table(changes: &[EmergencyChange], screen: Screen) -> String {
             spec.ticket.clone().unwrap_or_default().into(),
         ]
     };
-    Table::new(&COLUMNS, changes.iter().map(row).collect()).text(screen)
+    let rows = changes.iter().map(row);
+    if !with_namespace {
+        return Table::new(&COLUMNS, rows.collect()).text(screen);
+    }
+    let columns: Vec<Column> = std::iter::once(Column::cut("NAMESPACE"))
+        .chain(COLUMNS)
+        .collect();
+    let namespaces = changes.iter();
+    let namespaces = namespaces.map(|change| change.metadata.namespace.clone());
+    let rows = namespaces.zip(rows).map(|(namespace, mut row)| {
+        row.insert(0, namespace.unwrap_or_default().into());
+        row
+    });
+    Table::new(&columns, rows.collect()).text(screen)
 }
 
 /// A service account as `NAMESPACE/NAME`, as flags and policies name it.
@@ -202,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_change_is_a_line_of_a_table() {
-        let text = table(&[change()], Screen::default());
+        let text = table(&[change()], true, Screen::default());
         let text = anstream::adapter::strip_str(&text).to_string();
         let line: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         let expected = "shop web-1a2b Open Deployment/web ada 2026-11-22T03:00Z";

@@ -1,6 +1,6 @@
 //! `break-glass list`, `show`, `close` and `approve`.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use helm_guard_core::{
     api::{BreakGlassGrant, grant::Approval},
     text::{counted, list as list_of, minute, second},
@@ -36,8 +36,11 @@ fn api(client: &Client) -> Api<BreakGlassGrant> {
 }
 
 pub(super) async fn get(client: &Client, name: &str) -> anyhow::Result<BreakGlassGrant> {
-    let got = api(client).get(name).await;
-    got.failed_to(&format!("get the grant {name}"))
+    let got = api(client).get_opt(name).await;
+    let got = got.failed_to(&format!("get the grant {name}"))?;
+    got.with_context(|| {
+        format!("there is no grant {name}; helm-guard break-glass list --all lists them")
+    })
 }
 
 pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::Result<()> {
@@ -55,7 +58,7 @@ pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::
         Some(text) => text,
         None if grants.is_empty() && all => "No grants found.\n".to_owned(),
         None if grants.is_empty() => {
-            "No grants in force found. --all lists those that have ended.\n".to_owned()
+            "No grants in force. --all lists those that have ended.\n".to_owned()
         }
         None => table(&grants, needed, now, Screen::of_stdout(format)),
     };
@@ -210,6 +213,7 @@ fn subjects(grant: &BreakGlassGrant) -> String {
 }
 
 pub(super) async fn close(client: &Client, name: &str) -> anyhow::Result<()> {
+    get(client, name).await?;
     let revoked = Patch::Merge(json!({"spec": {"revoked": true}}));
     let patched = api(client)
         .patch(name, &PatchParams::default(), &revoked)

@@ -110,8 +110,8 @@ pub(super) async fn extend(
     span: Span,
     token: &TokenArgs,
 ) -> anyhow::Result<()> {
-    kubeconfig::check_file(token)?;
     let old = grants::get(client, name).await?;
+    kubeconfig::check_file(token)?;
     let account = match old.spec.subjects.service_accounts.as_slice() {
         [account] => account.clone(),
         _ if token.no_token => String::new(),
@@ -140,10 +140,10 @@ pub(super) async fn token(
     name: &str,
     args: &TokenArgs,
 ) -> anyhow::Result<()> {
-    kubeconfig::check_file(args)?;
     let grant = grants::get(client, name).await?;
     let needed = rules(client).await.approvals;
     grants::check_usable(&grant, needed)?;
+    kubeconfig::check_file(args)?;
     let [account] = grant.spec.subjects.service_accounts.as_slice() else {
         bail!("the grant {name} is not for one service account, so there is no token to get");
     };

@@ -1,6 +1,6 @@
 //! What a table is printed on.
 
-use std::env;
+use std::{env, fmt::Write};
 
 use super::Format;
 
@@ -26,5 +26,42 @@ impl Screen {
             width: width.map(|width| width.max(NARROWEST)),
             is_wide: format == Format::Wide,
         }
+    }
+
+    /// A text in lines that fit, each after the indent. Writing to a string cannot fail.
+    pub(in crate::cli) fn wrapped(self, indent: &str, text: &str) -> String {
+        let width = self.width.unwrap_or(usize::MAX);
+        let mut lines = String::new();
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            let length = indent.len() + line.chars().count() + 1 + word.chars().count();
+            if !line.is_empty() && length > width {
+                let _ = writeln!(lines, "{indent}{line}");
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        let _ = writeln!(lines, "{indent}{line}");
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_wrapped_between_words() {
+        let screen = Screen {
+            width: Some(16),
+            is_wide: false,
+        };
+        let text = screen.wrapped("  ", "a release declares the autoscaler");
+        assert_eq!(text, "  a release\n  declares the\n  autoscaler\n");
+        let piped = Screen::default().wrapped("  ", "a release declares the autoscaler");
+        assert_eq!(piped, "  a release declares the autoscaler\n");
     }
 }

@@ -23,6 +23,7 @@ use helm_guard_core::{
         policy::ignore::{IgnoreRule, IgnoreTarget},
     },
     policy::Policy,
+    text::suggest::nearest,
     yaml::{self, Allowance},
 };
 use serde::Deserialize;
@@ -33,7 +34,6 @@ use crate::cli::{
     documents::Source,
     output::{print, print_note},
     process,
-    suggest::nearest,
     target::TargetArgs,
 };
 

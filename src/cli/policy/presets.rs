@@ -5,7 +5,7 @@ use std::{fmt::Write, process::ExitCode};
 use helm_guard_core::policy::presets::{ALL, Grant, PresetRule};
 use serde::Serialize;
 
-use crate::cli::output::{self, Format, print};
+use crate::cli::output::{self, Format, Screen, Tone, print, toned};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +41,7 @@ pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
         .collect();
     let text = match output::encode(format, &presets)? {
         Some(text) => text,
-        None => table(&presets),
+        None => paragraphs(&presets, Screen::of_stdout(format)),
     };
     print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
@@ -68,22 +68,19 @@ fn entry(entry: &PresetRule) -> ShownEntry {
     }
 }
 
-fn table(presets: &[ShownPreset]) -> String {
-    let width = presets.iter().map(|preset| preset.name.len()).max();
-    let width = width.unwrap_or_default().max(4);
-    let mut text = format!("{:width$}  DEFAULT  ABOUT\n", "NAME");
+/// A paragraph for each preset, because purposes and licenses are sentences.
+fn paragraphs(presets: &[ShownPreset], screen: Screen) -> String {
+    let mut text = String::new();
     for preset in presets {
         let default = if preset.default { "on" } else { "off" };
-        let _ = writeln!(
-            text,
-            "{:width$}  {default:7}  {}",
-            preset.name, preset.about
-        );
+        let name = toned(Tone::Heading, preset.name);
+        let _ = writeln!(text, "{name} ({default} by default)");
+        text.push_str(&screen.wrapped("  ", preset.about));
         let mut licenses: Vec<&str> = Vec::new();
         for entry in &preset.entries {
             if !licenses.contains(&&*entry.license) {
                 licenses.push(&entry.license);
-                let _ = writeln!(text, "{:width$}           license: {}", "", entry.license);
+                text.push_str(&screen.wrapped("  ", &format!("license: {}", entry.license)));
             }
         }
     }

@@ -60,7 +60,7 @@ pub fn parse(text: &str) -> Result<GuardPolicySpec, PolicyError> {
 /// All problems of its form.
 pub fn from_value(value: Value) -> Result<GuardPolicySpec, PolicyError> {
     let mut problems = Problems::default();
-    let document = problems.take("document", serde_json::from_value::<PolicyDocument>(value));
+    let document = problems.parse("document", serde_json::from_value::<PolicyDocument>(value));
     let Some(document) = document else {
         return Err(problems.into_error());
     };
@@ -105,17 +105,17 @@ pub fn spec(value: &Value) -> Result<GuardPolicySpec, PolicyError> {
             Value::Array(items) => {
                 for (n, item) in items.iter().enumerate() {
                     let one = json!({ name: [item] });
-                    problems.take(&format!("spec.{name}[{n}]"), read(one));
+                    problems.parse(&format!("spec.{name}[{n}]"), read(one));
                 }
             }
             part => {
-                problems.take(&format!("spec.{name}"), read(json!({ name: part })));
+                problems.parse(&format!("spec.{name}"), read(json!({ name: part })));
             }
         }
     }
     problems.conclude()?;
     let mut problems = Problems::default();
-    match problems.take("spec", read(Value::Object(fields.clone()))) {
+    match problems.parse("spec", read(Value::Object(fields.clone()))) {
         Some(spec) => Ok(spec),
         None => Err(problems.into_error()),
     }
@@ -149,7 +149,14 @@ mod tests {
         "kind: \"ConfigMap\" must be GuardPolicy"
     )]
     #[case::other_name("metadata: {name: mine}\n", "metadata.name: \"mine\" must be default")]
-    #[case::unknown_field("spec: {modus: Warn}\n", "spec.modus: unknown field `modus`")]
+    #[case::misspelled_field(
+        "spec: {modus: Warn}\n",
+        "spec.modus: unknown field `modus`; did you mean `mode`?"
+    )]
+    #[case::unknown_field(
+        "spec: {zzz: Warn}\n",
+        "spec.zzz: unknown field `zzz`, expected one of `mode`"
+    )]
     #[case::unknown_part("spek: {}\n", "document: unknown field `spek`")]
     #[case::in_an_item(
         "spec: {ignore: [{paths: []}, {path: /a}]}\n",

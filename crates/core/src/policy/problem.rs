@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::text;
+use crate::text::{self, suggest};
 
 /// The most problems that are kept and shown; more are counted.
 pub const SHOWN: usize = 32;
@@ -34,6 +34,17 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What to say of an unknown field instead of serde's list of all known ones, if one of them is similar.
+fn meant(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("unknown field `")?;
+    let (field, known) = rest.split_once("`, expected ")?;
+    let known = known.split('`').skip(1).step_by(2);
+    let nearest = suggest::nearest(field, known)?;
+    Some(format!(
+        "unknown field `{field}`; did you mean `{nearest}`?"
+    ))
+}
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub struct Problems {
@@ -57,6 +68,15 @@ impl Problems {
     /// The value, or `None` after adding its problem.
     pub fn take<T, E: fmt::Display>(&mut self, at: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(at, error)).ok()
+    }
+
+    /// The same for a part of a document: a misspelled field is named with the one that may have been meant.
+    pub fn parse<T>(&mut self, at: &str, result: serde_json::Result<T>) -> Option<T> {
+        let named = |error: serde_json::Error| {
+            let text = error.to_string();
+            meant(&text).unwrap_or(text)
+        };
+        self.take(at, result.map_err(named))
     }
 
     /// The result: no problem, or all of them.
