@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use helm_guard_core::{
     api::{BreakGlassGrant, grant::Approval},
+    policy::scope,
     text::{counted, list as list_of, minute, second},
 };
 use jiff::Timestamp;
@@ -140,35 +141,6 @@ fn approvals(grant: &BreakGlassGrant) -> usize {
         .map_or(0, |status| status.approvals.len())
 }
 
-/// For what a grant is, in a cell: `ns shop; Deployment.apps`.
-fn scope(grant: &BreakGlassGrant) -> String {
-    let scope = &grant.spec.scope;
-    let releases = scope.releases.iter().map(|release| match &release.name {
-        Some(name) => format!("{}/{name}", release.namespace),
-        None => format!("{}/*", release.namespace),
-    });
-    let namespaces = scope.namespaces.iter().map(|name| format!("ns {name}"));
-    let places: Vec<String> = namespaces.chain(releases).collect();
-    let kinds: Vec<String> = scope
-        .kinds
-        .iter()
-        .map(|kind| match kind.group.as_str() {
-            "" => kind.kind.clone(),
-            group => format!("{}.{group}", kind.kind),
-        })
-        .collect();
-    let places = if places.is_empty() {
-        "everything".to_owned()
-    } else {
-        list_of(places, 3)
-    };
-    if kinds.is_empty() {
-        places
-    } else {
-        format!("{places}; {}", list_of(kinds, 3))
-    }
-}
-
 pub(super) async fn show(client: &Client, name: &str, format: Format) -> anyhow::Result<()> {
     let mut grant = get(client, name).await?;
     grant.metadata.managed_fields = None;
@@ -190,7 +162,7 @@ fn table(grants: &[BreakGlassGrant], needed: u32, now: Timestamp, screen: Screen
             grant.metadata.name.clone().unwrap_or_default().into(),
             Cell::toned(state.tone(), state.in_a_cell()),
             minute(spec.expires_at.0).to_string().into(),
-            scope(grant).into(),
+            scope::describe(&grant.spec.scope).into(),
             spec.reason.clone().into(),
             spec.ticket.clone().into(),
             subjects(grant).into(),
@@ -237,7 +209,7 @@ pub(super) async fn approve(client: &Client, name: &str) -> anyhow::Result<()> {
         or_none(&grant.spec.reason),
         or_none(&grant.spec.ticket),
         subjects(&grant),
-        scope(&grant),
+        scope::describe(&grant.spec.scope),
         second(grant.spec.expires_at.0),
     ));
     grant

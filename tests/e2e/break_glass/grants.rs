@@ -26,7 +26,7 @@ fn a_grant_does_not_cover_other_namespaces() {
     let mut grant = night.grant("elsewhere", 600);
     grant["spec"]["scope"] = json!({"namespaces": ["elsewhere"]});
     create(&people().oscar, &grant).ok();
-    night.raise("2Gi").denied(&["is for other objects"]);
+    night.raise("2Gi").denied(&["is only for "]);
 }
 
 #[test]

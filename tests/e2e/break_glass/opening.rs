@@ -181,7 +181,7 @@ fn a_grant_covers_the_releases_and_kinds_that_open_names() {
         if is_covered {
             raise.warned(&["recorded as myapp-"]);
         } else {
-            raise.denied(&["is for other objects"]);
+            raise.denied(&["is only for "]);
         }
         break_glass_ok(&people().oscar, &["close", grant.trim()]);
     }

@@ -15,7 +15,7 @@ use crate::{
         ObjectPlace,
         emergency::{Emergencies, identities},
         identity::{Identities, UserIdentity},
-        scope::covers,
+        scope::{covers, describe},
     },
 };
 
@@ -127,7 +127,7 @@ fn fault(
         return Some(fault);
     }
     if !places.all(|place| covers(&grant.spec.scope, place)) {
-        return Some(GrantFault::OutOfScope);
+        return Some(GrantFault::OutOfScope(describe(&grant.spec.scope)));
     }
     if rules.rules.require_reason && grant.spec.reason.trim().is_empty() {
         return Some(GrantFault::NoReason);

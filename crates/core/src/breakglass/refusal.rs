@@ -33,8 +33,8 @@ pub enum GrantFault {
     },
     /// It was created in the future, or has no creation time.
     MadeInFuture,
-    /// It is for other objects.
-    OutOfScope,
+    /// It is only for other objects: its scope, in words.
+    OutOfScope(String),
     /// The policy requires a reason.
     NoReason,
     /// The policy requires a ticket.
@@ -93,7 +93,7 @@ impl fmt::Display for GrantFault {
                 second(*at)
             ),
             Self::MadeInFuture => f.write_str("was created in the future: a clock is wrong"),
-            Self::OutOfScope => f.write_str("is for other objects"),
+            Self::OutOfScope(scope) => write!(f, "is only for {scope}"),
             Self::NoReason => f.write_str("has no reason"),
             Self::NoTicket => f.write_str("has no ticket"),
             Self::Approvals { given, needed } => {

@@ -3,7 +3,7 @@
 use super::{ObjectPlace, problem::Problems};
 use crate::{
     api::{GroupKind, ObjectScope},
-    names,
+    names, text,
 };
 
 /// Reports names that nothing in a cluster can have, so that a rule with them would never apply.
@@ -89,6 +89,27 @@ pub fn covers(scope: &ObjectScope, place: &ObjectPlace<'_>) -> bool {
         && (scope.kinds.is_empty() || holds_kind(&scope.kinds, place))
 }
 
+/// A scope in a few words: `ns shop, shop/web; Deployment.apps`.
+pub fn describe(scope: &ObjectScope) -> String {
+    let releases = scope.releases.iter().map(|release| match &release.name {
+        Some(name) => format!("{}/{name}", release.namespace),
+        None => format!("{}/*", release.namespace),
+    });
+    let namespaces = scope.namespaces.iter().map(|name| format!("ns {name}"));
+    let places: Vec<String> = namespaces.chain(releases).collect();
+    let kinds = scope.kinds.iter().map(|kind| match kind.group.as_str() {
+        "" => kind.kind.clone(),
+        group => format!("{}.{group}", kind.kind),
+    });
+    let kinds: Vec<String> = kinds.collect();
+    match (places.is_empty(), kinds.is_empty()) {
+        (true, true) => "everything".to_owned(),
+        (true, false) => text::list(kinds, 3),
+        (false, true) => text::list(places, 3),
+        (false, false) => format!("{}; {}", text::list(places, 3), text::list(kinds, 3)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -152,5 +173,17 @@ mod tests {
             .collect();
         let expected: Vec<String> = expected.iter().map(|at| format!("scope.{at}")).collect();
         assert_eq!(places, expected);
+    }
+
+    #[rstest]
+    #[case::everything(json!({}), "everything")]
+    #[case::namespaces(json!({"namespaces": ["a", "b", "c", "d"]}), "ns a, ns b, ns c and 1 more")]
+    #[case::releases(json!({"releases": [{"namespace": "shop", "name": "web"}, {"namespace": "db"}]}), "shop/web, db/*")]
+    #[case::kinds(json!({"kinds": [{"group": "apps", "kind": "Deployment"}, {"kind": "Secret"}]}),
+        "Deployment.apps, Secret")]
+    #[case::both(json!({"namespaces": ["shop"], "kinds": [{"kind": "Secret"}]}), "ns shop; Secret")]
+    fn a_scope_is_described_in_a_few_words(#[case] scope: Value, #[case] expected: &str) {
+        let scope: ObjectScope = serde_json::from_value(scope).unwrap();
+        assert_eq!(describe(&scope), expected);
     }
 }

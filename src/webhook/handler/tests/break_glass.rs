@@ -102,7 +102,7 @@ async fn a_change_is_persisted_before_it_is_answered_and_the_answer_names_its_re
 )]
 #[case::for_another_release(
     json!([grant(&json!({"scope": {"releases": [{"namespace": "shop", "name": "db"}]}}))]),
-    "grant night is for other objects"
+    "grant night is only for shop/db"
 )]
 #[tokio::test]
 async fn without_a_covering_grant_break_glass_does_not_apply(

@@ -87,7 +87,7 @@ fn a_grant_that_covers_the_change_is_named_with_its_ticket_and_reason() {
 #[rstest]
 #[case::revoked(json!({"spec": {"revoked": true}}), json!({}), "grant g-1 was revoked")]
 #[case::other_namespace(
-    json!({"spec": {"scope": {"namespaces": ["db"]}}}), json!({}), "is for other objects"
+    json!({"spec": {"scope": {"namespaces": ["db"]}}}), json!({}), "is only for ns db"
 )]
 #[case::no_reason(
     json!({"spec": {"reason": " "}}), json!({"requireReason": true}), "has no reason"
