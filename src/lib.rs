@@ -22,6 +22,7 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
+#![warn(unreachable_pub)]
 
 pub mod cli;
 pub mod cluster;

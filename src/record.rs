@@ -13,9 +13,9 @@ pub mod changes;
 pub mod events;
 pub mod forecast;
 pub mod metrics;
-pub mod own_secrets;
+pub(crate) mod own_secrets;
 pub mod tokens;
-pub mod tracker;
+pub(crate) mod tracker;
 
 use std::{
     sync::{
@@ -50,21 +50,21 @@ use self::{
 /// The outputs of the recorder.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Metrics.
+    /// What `/metrics` shows.
     pub metrics: Metrics,
     /// The audit log.
     pub audit: AuditLog,
     /// Kubernetes events.
     pub events: Events,
-    /// Alerts.
+    /// The sinks of the policy.
     pub alerts: Alerts,
     /// Emergency changes that this replica alerts about itself.
-    pub emergency_alerts: EmergencyAlerts,
+    pub(crate) emergency_alerts: EmergencyAlerts,
     /// What mode Deny would deny.
     pub forecast: Arc<Collector>,
     /// Whether a replica leads: the leader alerts about the emergency changes in the cluster, once and across
     /// restarts ([`tracker`]). Without a leader, each replica alerts about its own.
-    pub is_led: Arc<AtomicBool>,
+    pub(crate) is_led: Arc<AtomicBool>,
 }
 
 /// What is recorded about a break-glass change in addition to the decision.
@@ -83,7 +83,7 @@ pub struct Emergency {
 impl Recorder {
     /// Logs, once, that emergency changes cannot be stored because the cluster does not have the kind: a
     /// property of the installation.
-    pub fn not_installed(&self) {
+    pub(crate) fn not_installed() {
         static LOGGED: std::sync::Once = std::sync::Once::new();
         LOGGED.call_once(|| {
             tracing::warn!(
@@ -99,7 +99,7 @@ impl Recorder {
     }
 
     /// Applies the sinks of another policy, after notifying the sinks of the previous one.
-    pub async fn replace_sinks(&self, settings: &AlertSettings, notices: Vec<Alert>) {
+    pub(crate) async fn replace_sinks(&self, settings: &AlertSettings, notices: Vec<Alert>) {
         for alert in &notices {
             self.line(alert).await;
         }
@@ -193,7 +193,7 @@ impl Recorder {
     }
 
     /// Sends the grouped alerts whose window is over.
-    pub fn send_grouped_alerts(&self) {
+    pub(crate) fn send_grouped_alerts(&self) {
         let rate = self.alerts.break_glass_rate();
         self.raise_again(self.emergency_alerts.due(rate, Timestamp::now()));
     }
@@ -213,7 +213,12 @@ impl Recorder {
     }
 
     /// Records any request of an emergency identity: only its audit line.
-    pub async fn record_shift(&self, decided: &Decided<'_>, grants: &[String], took: Duration) {
+    pub(crate) async fn record_shift(
+        &self,
+        decided: &Decided<'_>,
+        grants: &[String],
+        took: Duration,
+    ) {
         let request = decided.request;
         if request.dry_run {
             return;

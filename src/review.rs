@@ -65,7 +65,7 @@ pub enum Entry {
 pub struct ReviewResult<'r> {
     /// The policy that was in force.
     pub policy: Arc<Policy>,
-    /// The verdict.
+    /// What the rules find.
     pub verdict: Verdict,
     /// The enforcement mode that applies.
     pub mode: Mode,

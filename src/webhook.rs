@@ -18,7 +18,7 @@ pub mod certificates;
 pub mod endpoint;
 pub mod envelope;
 pub(crate) mod handler;
-pub mod intake;
+pub(crate) mod intake;
 mod marks;
 pub mod paths;
 pub mod registrar;

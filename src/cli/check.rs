@@ -68,7 +68,7 @@ pub struct CheckArgs {
         value_delimiter = ',',
         default_value = "secrets"
     )]
-    pub storage_drivers: Vec<StorageDriver>,
+    pub(crate) storage_drivers: Vec<StorageDriver>,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,

@@ -73,7 +73,7 @@ pub struct Explain {
         value_delimiter = ',',
         default_value = "secrets"
     )]
-    pub storage_drivers: Vec<StorageDriver>,
+    pub(crate) storage_drivers: Vec<StorageDriver>,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,

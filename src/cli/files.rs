@@ -39,7 +39,7 @@ impl CollectedFiles {
         let mut found = 0;
         for object in objects {
             match self.files.add(object)? {
-                Added::Record(_) => found += 1,
+                Added::Record => found += 1,
                 Added::Unreadable(record, error) => {
                     found += 1;
                     self.warnings.push(format!("{record}: {error}"));

@@ -60,10 +60,10 @@ pub struct RegistrationCommand {
     /// Certificate chain (PEM) that the guard serves with; default: the Secret helm-guard-tls in the
     /// namespace of the Service
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<PathBuf>,
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// CAs (PEM) that the API server trusts; default: ca.crt in the folder of the certificate or in the
     /// Secret, else the API server's own trust store
     #[arg(long, value_name = "FILE")]
@@ -73,10 +73,10 @@ pub struct RegistrationCommand {
     pub policy: Option<PathBuf>,
     /// Label of namespaces that fail closed, as for helm-guard serve
     #[arg(long, value_name = "LABEL")]
-    pub fail_closed_namespaces: Option<String>,
+    pub(crate) fail_closed_namespaces: Option<String>,
     /// Namespace of the guard, which never fails closed; default: that of --service
     #[arg(long, value_name = "NAMESPACE")]
-    pub guard_namespace: Option<String>,
+    pub(crate) guard_namespace: Option<String>,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,

@@ -86,7 +86,7 @@ pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
 
 /// Storage drivers of Helm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StorageDriver {
+pub(crate) enum StorageDriver {
     /// Secrets, Helm's default
     Secrets,
     /// `ConfigMaps`: anyone who may write one with the right name can write a release record
@@ -96,7 +96,7 @@ pub enum StorageDriver {
 
 impl StorageDriver {
     /// As drivers of the index.
-    pub fn drivers(given: &[Self]) -> Vec<Driver> {
+    pub(crate) fn drivers(given: &[Self]) -> Vec<Driver> {
         let mut drivers: Vec<Driver> = given
             .iter()
             .map(|driver| match driver {

@@ -26,7 +26,7 @@ const MAX_CACHED: usize = 1024;
 
 /// The question: may this user write the records of a release?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RecordWriter {
+pub(crate) struct RecordWriter {
     /// User name, after impersonation.
     pub user: String,
     /// The user's groups.
@@ -42,7 +42,7 @@ pub struct RecordWriter {
 }
 
 /// Asks, and caches the answers briefly.
-pub struct AccessReviews {
+pub(crate) struct AccessReviews {
     clients: Clients,
     answers: Mutex<HashMap<RecordWriter, (Instant, bool)>>,
 }
@@ -55,7 +55,7 @@ impl std::fmt::Debug for AccessReviews {
 
 impl AccessReviews {
     /// Asks through `clients`, which need `create` on `subjectaccessreviews`.
-    pub fn new(clients: impl Into<Clients>) -> Self {
+    pub(crate) fn new(clients: impl Into<Clients>) -> Self {
         Self {
             clients: clients.into(),
             answers: Mutex::default(),
@@ -66,7 +66,7 @@ impl AccessReviews {
     ///
     /// # Errors
     /// When the API server does not answer. Then nothing is allowed.
-    pub async fn may_write(&self, question: RecordWriter) -> Result<bool, ApiFailure> {
+    pub(crate) async fn may_write(&self, question: RecordWriter) -> Result<bool, ApiFailure> {
         if let Some(answer) = self.remembered(&question) {
             return Ok(answer);
         }

@@ -23,18 +23,18 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The result of the last check.
 #[derive(Debug, Default)]
-pub struct AdmissionPolicies {
+pub(crate) struct AdmissionPolicies {
     missing: AtomicBool,
 }
 
 impl AdmissionPolicies {
     /// Whether policies are missing, or the API server does not know the kind. False while this is unknown.
-    pub fn are_missing(&self) -> bool {
+    pub(crate) fn are_missing(&self) -> bool {
         self.missing.load(Ordering::Relaxed)
     }
 
     /// Checks repeatedly while it is polled.
-    pub async fn watch(&self, client: Client) {
+    pub(crate) async fn watch(&self, client: Client) {
         let api: Api<ValidatingAdmissionPolicyBinding> = Api::all(client);
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

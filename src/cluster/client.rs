@@ -108,7 +108,7 @@ pub async fn connect(target: &KubeconfigSelection) -> Result<Client, ConnectErro
 }
 
 /// The same with a second client that shares no connection with it and does not pool connections.
-pub async fn connect_twice(target: &KubeconfigSelection) -> Result<Clients, ConnectError> {
+pub(crate) async fn connect_twice(target: &KubeconfigSelection) -> Result<Clients, ConnectError> {
     let config = configuration(target).await?;
     let mut unpooled = config.clone();
     unpooled

@@ -32,7 +32,7 @@ impl ApiFailure {
     }
 
     /// There are more of these than the guard reads.
-    pub fn too_many(what: &str) -> Self {
+    pub(crate) fn too_many(what: &str) -> Self {
         Self {
             code: None,
             text: format!("there are too many {what}"),
@@ -40,18 +40,18 @@ impl ApiFailure {
     }
 
     /// Whether the API server reported that there is no such object.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.code == Some(404)
     }
 
     /// Whether a retry would get the same answer: the API server rejected the request.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         self.code
             .is_some_and(|code| (400..500).contains(&code) && code != 429)
     }
 
     /// Whether the guard lacks the RBAC right.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self.code, Some(401 | 403))
     }
 }

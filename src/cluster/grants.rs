@@ -59,7 +59,7 @@ pub async fn requested_by(
 ///
 /// # Errors
 /// As for [`grants`].
-pub async fn expired_before(
+pub(crate) async fn expired_before(
     client: &Client,
     at: Timestamp,
     deadline: Instant,

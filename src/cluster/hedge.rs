@@ -39,7 +39,7 @@ impl Clients {
     }
 
     /// The client for everything else.
-    pub fn pooled(&self) -> &Client {
+    pub(crate) fn pooled(&self) -> &Client {
         &self.pooled
     }
 

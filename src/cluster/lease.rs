@@ -30,21 +30,21 @@ use tokio_util::sync::CancellationToken;
 use super::ApiFailure;
 
 /// The name of the Lease that the replicas of one installation elect their leader with.
-pub const LEASE_NAME: &str = "helm-guard";
+pub(crate) const LEASE_NAME: &str = "helm-guard";
 
 /// The field manager of a created lease.
 const MANAGER: &str = "helm-guard";
 
 /// The timing of the election.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// How long a lease is valid after its last renewal.
     pub duration: Duration,
     /// How often the holder renews it, and the others read it.
     pub retry: Duration,
     /// A holder that failed to renew for this long stops leading; less than `duration`, so that it
     /// has stopped before the next one starts.
-    pub renew_within: Duration,
+    pub(crate) renew_within: Duration,
 }
 
 impl Default for Terms {
@@ -74,7 +74,7 @@ pub enum Role {
 
 /// A candidate for leadership.
 #[derive(Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Needs `get`, `create`, `patch` and `update` on the lease.
     pub client: Client,
     /// The namespace of the lease.
@@ -84,9 +84,9 @@ pub struct Candidate {
     /// The identity of this candidate, unique among processes.
     pub identity: String,
     /// The timing of the election.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
     /// Whether some candidate leads: this one, or the holder of a valid lease.
-    pub is_led: Arc<AtomicBool>,
+    pub(crate) is_led: Arc<AtomicBool>,
     /// This candidate's role, for code that depends on it.
     pub role: watch::Sender<Role>,
 }
@@ -100,7 +100,7 @@ struct SeenLease {
 
 impl Candidate {
     /// Runs `work` while this candidate leads, from the start each time; at `stop`, the lease is released.
-    pub async fn lead<W: Future>(&self, work: impl Fn() -> W, stop: CancellationToken) {
+    pub(crate) async fn lead<W: Future>(&self, work: impl Fn() -> W, stop: CancellationToken) {
         let mut seen = None;
         let mut logged = None;
         loop {

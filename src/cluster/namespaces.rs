@@ -56,7 +56,7 @@ impl Namespaces {
     }
 
     /// Whether a namespace is known to be terminating.
-    pub fn is_terminating(&self, name: &str) -> bool {
+    pub(crate) fn is_terminating(&self, name: &str) -> bool {
         let known = self.known.read();
         known.get(name).is_some_and(|known| known.is_terminating)
     }

@@ -32,8 +32,8 @@ const READ_AGAIN: Duration = Duration::from_secs(15);
 /// The state of the policy object. The object is not parsed here: an invalid one must be reported,
 /// and not stop the watch.
 #[derive(Clone, Debug)]
-pub enum SeenPolicy {
-    /// The object.
+pub(crate) enum SeenPolicy {
+    /// It exists, with this content.
     Object(Box<DynamicObject>),
     /// It is missing, but existed before and may come back. Reported once.
     Missing,
@@ -45,7 +45,7 @@ pub enum SeenPolicy {
 }
 
 /// The watch of the policy object.
-pub struct PolicyWatch {
+pub(crate) struct PolicyWatch {
     client: Client,
     events: BoxStream<'static, watcher::Result<Event<DynamicObject>>>,
     listed: Option<Box<DynamicObject>>,
@@ -80,7 +80,7 @@ pub fn objects(client: Client) -> Api<DynamicObject> {
 
 impl PolicyWatch {
     /// Starts the watch. An object that vanishes is [`SeenPolicy::Absent`] after it has been missing for `grace`.
-    pub fn new(client: Client, grace: Duration) -> Self {
+    pub(crate) fn new(client: Client, grace: Duration) -> Self {
         let config = watcher::Config {
             timeout: Some(RENEW_WATCH_AFTER),
             ..watcher::Config::default()
@@ -97,7 +97,7 @@ impl PolicyWatch {
     }
 
     /// The next state to report. Never `None`, because the watch does not end.
-    pub async fn next(&mut self) -> Option<SeenPolicy> {
+    pub(crate) async fn next(&mut self) -> Option<SeenPolicy> {
         loop {
             let seen = if let Presence::Missing { since, read } = self.presence {
                 tokio::select! {

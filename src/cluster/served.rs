@@ -24,12 +24,12 @@ pub struct Served {
     pub unknown: BTreeSet<String>,
 }
 
-/// A served kind.
+/// A kind that the API server serves now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedKind {
     /// Its resource: `horizontalpodautoscalers`.
     pub plural: String,
-    /// Its versions.
+    /// All versions in which it is served.
     pub versions: BTreeSet<String>,
 }
 

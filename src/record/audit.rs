@@ -177,13 +177,13 @@ impl AuditLog {
 
     /// Writes to `fallback` the lines that the sink does not take.
     #[must_use]
-    pub fn with_fallback(mut self, fallback: impl Write + Send + 'static) -> Self {
+    pub(crate) fn with_fallback(mut self, fallback: impl Write + Send + 'static) -> Self {
         self.fallback = Some(LineWriter::start(fallback));
         self
     }
 
     /// Whether the sink has stopped taking lines.
-    pub fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.sink.is_stalled()
     }
 

@@ -36,7 +36,7 @@ const QUEUE: usize = 256;
 
 /// The longest text of a note, in bytes: the API server takes notes of up to 1 kB
 /// (`pkg/apis/core/validation/events.go`).
-pub const NOTE_BYTES: usize = 1024;
+pub(crate) const NOTE_BYTES: usize = 1024;
 
 /// Within this time, notes on one object are counted instead of sent again.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// A note about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The object.
+    /// What the event is about.
     pub object: ObjectId,
     /// Group and version of the object, as in a manifest: `apps/v1`.
     pub api_version: String,
@@ -116,7 +116,7 @@ impl Events {
     }
 
     /// Queues a note unless one with the same reason was queued for the same object before.
-    pub fn announce_once(&self, note: impl Into<Option<Note>>) {
+    pub(crate) fn announce_once(&self, note: impl Into<Option<Note>>) {
         let Some(note) = note.into() else {
             return;
         };

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use self::repeats::RecentRequests;
 
 /// Maximum number of rows.
-pub const MAX_ROWS: usize = 1000;
+pub(crate) const MAX_ROWS: usize = 1000;
 
 /// Maximum size of the texts of a row, in bytes; a longer one gets no row.
 const ROW_BYTES: usize = 2048;
@@ -39,7 +39,7 @@ const FIELDS: usize = 64;
 const OBJECTS: usize = 3;
 
 /// Days that are counted, today included.
-pub const DAYS: i64 = 30;
+pub(crate) const DAYS: i64 = 30;
 
 /// What a change does to a declared object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum ForecastAct {
 pub struct RowKey {
     /// The namespace of the release.
     pub namespace: String,
-    /// The release.
+    /// The name of the release that declares the object.
     pub release: String,
     /// API group of the object; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -110,7 +110,7 @@ impl ViolationCounts {
 }
 
 /// Counts of days (UTC).
-pub type Days = BTreeMap<Date, ViolationCounts>;
+pub(crate) type Days = BTreeMap<Date, ViolationCounts>;
 
 /// The statistics of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +124,7 @@ pub struct RowStats {
     pub objects: BTreeSet<String>,
     /// There were more objects than `objects` names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub more_objects: bool,
+    pub(crate) more_objects: bool,
     /// Counts by day.
     pub days: Days,
 }
@@ -282,7 +282,7 @@ impl RowKey {
 }
 
 /// The day, in UTC.
-pub fn day_of(at: Timestamp) -> Date {
+pub(crate) fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 

@@ -80,7 +80,7 @@ struct ExemptionLabel {
 
 /// Counts a request as in flight until it is dropped, also when the request is cancelled.
 #[derive(Debug)]
-pub struct InFlight(Gauge);
+pub(crate) struct InFlight(Gauge);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -175,7 +175,7 @@ impl Metrics {
     }
 
     /// The registry, for the counters of other modules.
-    pub fn registry_mut(&mut self) -> &mut Registry {
+    pub(crate) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
@@ -187,7 +187,7 @@ impl Metrics {
     }
 
     /// Counts a request as in flight until the return value is dropped.
-    pub fn enter(&self) -> InFlight {
+    pub(crate) fn enter(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
     }
@@ -220,7 +220,7 @@ impl Metrics {
     }
 
     /// Counts a change that passed for a break-glass identity.
-    pub fn break_glass_used(&self, operation: Operation) {
+    pub(crate) fn break_glass_used(&self, operation: Operation) {
         let operation = operation.as_str();
         self.break_glass
             .get_or_create(&OperationLabel { operation })
@@ -228,7 +228,7 @@ impl Metrics {
     }
 
     /// Counts the record of an emergency change, by whether it was stored.
-    pub fn persisted(&self, is_kept: bool) {
+    pub(crate) fn persisted(&self, is_kept: bool) {
         let outcome = if is_kept { "kept" } else { "failed" };
         self.changes
             .get_or_create(&PersistedLabel { outcome })
@@ -236,7 +236,7 @@ impl Metrics {
     }
 
     /// Shows the number of emergency changes in each state; none on a replica that does not lead.
-    pub fn emergency_changes(&self, counts: Option<&BTreeMap<ChangeState, u64>>) {
+    pub(crate) fn emergency_changes(&self, counts: Option<&BTreeMap<ChangeState, u64>>) {
         let Some(counts) = counts else {
             self.followed.clear();
             return;
@@ -266,17 +266,17 @@ impl Metrics {
     }
 
     /// Counts an audit line that could not be written.
-    pub fn audit_failed(&self) {
+    pub(crate) fn audit_failed(&self) {
         self.audit_errors.inc();
     }
 
     /// Audit lines that could not be written so far.
-    pub fn audit_failures(&self) -> u64 {
+    pub(crate) fn audit_failures(&self) -> u64 {
         self.audit_errors.get()
     }
 
     /// Counts a request that panicked.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.panics.inc();
     }
 

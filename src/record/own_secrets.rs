@@ -17,7 +17,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Access to the Secrets of one namespace.
 #[derive(Clone)]
-pub struct OwnSecrets {
+pub(crate) struct OwnSecrets {
     /// Needs `get` on the Secrets that sinks name.
     pub client: Client,
     /// The guard's own.

@@ -34,7 +34,7 @@ const ROUND: u32 = 200;
 
 /// Revokes tokens.
 #[derive(Clone)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// Needs `list` and `delete` on Secrets in the namespaces of the emergency accounts, and `get` on grants.
     pub client: Client,
     /// The emergency accounts.
@@ -43,7 +43,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Runs for as long as it is polled.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let mut ticks = interval(PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complaints = BTreeSet::new();

@@ -60,7 +60,7 @@ use crate::{
 };
 
 /// Resolved changes and ended grants are retained this long: the review of an incident comes weeks later.
-pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(crate) const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Changes that are looked at in one round; the others wait for the next.
 const ROUND: usize = 100;
@@ -68,11 +68,10 @@ const ROUND: usize = 100;
 /// How long the removal of old objects may take.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Intervals.
 #[derive(Clone, Copy, Debug)]
-pub struct TrackerIntervals {
+pub(crate) struct TrackerIntervals {
     /// Checking whether anything is due.
-    pub tick: Duration,
+    pub(crate) tick: Duration,
     /// Looking at a change that has not been seen in the cluster yet.
     pub pending: Duration,
     /// Looking at an open change.
@@ -95,7 +94,7 @@ impl Default for TrackerIntervals {
 
 /// Follows changes.
 #[derive(Clone)]
-pub struct Tracker {
+pub(crate) struct Tracker {
     /// Needs `list`, `watch` and `delete` on emergency changes, `update` on their status, `list` and
     /// `delete` on grants, and `get` on what is changed.
     pub client: Client,
@@ -106,7 +105,7 @@ pub struct Tracker {
     /// Events, alerts and metrics.
     pub recorder: Arc<Recorder>,
     /// Intervals.
-    pub pace: TrackerIntervals,
+    pub(crate) pace: TrackerIntervals,
 }
 
 /// The gauges belong to the leader: a replica that lost leadership shows none.
@@ -120,7 +119,7 @@ impl Drop for Shown<'_> {
 
 impl Tracker {
     /// Runs for as long as it is polled.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let _shown = Shown(&self.recorder);
         let api: Api<EmergencyChange> = Api::all(self.client.clone());
         let mut events = watcher::watcher(api, watcher::Config::default())

@@ -57,9 +57,9 @@ pub enum Autoscaling {
 #[derive(Debug, Default)]
 pub struct Autoscalers {
     /// A release whose claim counts declares it.
-    pub is_declared: bool,
+    pub(crate) is_declared: bool,
     /// Releases with records elsewhere that declare it; the autoscalers are the witnesses.
-    pub in_question: Vec<Claimant>,
+    pub(crate) in_question: Vec<Claimant>,
 }
 
 impl Releases {

@@ -25,7 +25,7 @@ use super::{
 pub struct About {
     /// Chart name.
     pub chart: Arc<str>,
-    /// Chart version.
+    /// `version` of the chart.
     pub chart_version: Arc<str>,
     /// The chart's `appVersion`.
     pub app_version: Arc<str>,
@@ -138,7 +138,7 @@ impl Body {
     }
 
     /// For an outline, the size of the full body.
-    pub fn full_size(&self) -> Option<usize> {
+    pub(crate) fn full_size(&self) -> Option<usize> {
         self.full_size
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Candidates {
     /// Storages of releases that need one, at most [`MOST_ELSEWHERE`].
     pub elsewhere: Vec<Arc<StorageKey>>,
     /// Whether there are more of these.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 impl Directory {

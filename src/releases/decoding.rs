@@ -36,7 +36,7 @@ static OF_PROCESS: LazyLock<Decoding> = LazyLock::new(Decoding::default);
 
 /// The budget. Cheap to clone; all clones share it.
 #[derive(Clone, Debug)]
-pub struct Decoding {
+pub(crate) struct Decoding {
     permits: Arc<Semaphore>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Decoding {
 
 impl Decoding {
     /// The shared budget.
-    pub fn of_process() -> &'static Self {
+    pub(crate) fn of_process() -> &'static Self {
         &OF_PROCESS
     }
 
@@ -59,7 +59,7 @@ impl Decoding {
     ///
     /// # Errors
     /// When the computation panics.
-    pub async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         claimed: usize,
         compute: impl FnOnce() -> T + Send + 'static,

@@ -49,7 +49,7 @@ pub struct Dependents {
 
 impl Releases {
     /// The releases with records in this namespace that are not uninstalled.
-    pub fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>> {
+    pub(crate) fn recorded_in(&self, namespace: &str) -> Vec<Arc<ReleaseName>> {
         let views = self.shared.directory.releases();
         let here = views
             .iter()

@@ -71,7 +71,7 @@ impl Directory {
 
     /// Whether this release has records in its own namespace. Records there may belong to another release
     /// of the same name (Flux: `spec.storageNamespace`).
-    pub fn is_recorded(&self, release: &ReleaseName) -> bool {
+    pub(crate) fn is_recorded(&self, release: &ReleaseName) -> bool {
         stores(&release.namespace, &release.name).any(|storage| {
             self.release(&storage)
                 .is_some_and(|view| view.may_be_of(release))
@@ -144,7 +144,7 @@ impl Directory {
     }
 
     /// The kinds of all objects that active revisions declare.
-    pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
+    pub(crate) fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
         let (mut kinds, mut seen) = (BTreeSet::new(), HashSet::new());
         for view in self.releases() {
             for body in view.bodies() {
@@ -163,7 +163,7 @@ impl Directory {
 
     /// Whether a release of this name, stored in its own namespace, has an active record that
     /// cannot be read, entirely or in part: then the objects that it declares are unknown.
-    pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         stores(namespace, name).any(|storage| {
             self.release(&storage)
                 .is_some_and(|view| view.may_declare_more())
@@ -171,7 +171,7 @@ impl Directory {
     }
 
     /// Whether any release has such a record.
-    pub fn any_unreadable(&self) -> bool {
+    pub(crate) fn any_unreadable(&self) -> bool {
         self.unreadable.load(Ordering::Acquire) > 0
     }
 

@@ -19,7 +19,7 @@ type Storages = BTreeSet<Arc<StorageKey>>;
 
 /// Releases with records outside their own namespace. There are few; the lock is never held over work.
 #[derive(Default)]
-pub struct Elsewhere {
+pub(crate) struct Elsewhere {
     known: Mutex<RecordsElsewhere>,
 }
 
@@ -32,7 +32,7 @@ struct RecordsElsewhere {
 impl Elsewhere {
     /// Updates the release of the records in `storage`, from the old to the new one; `None` if they are
     /// in the namespace of their release, or deleted.
-    pub fn set(
+    pub(crate) fn set(
         &self,
         storage: &Arc<StorageKey>,
         was: Option<&Arc<ReleaseName>>,
@@ -59,19 +59,19 @@ impl Elsewhere {
     }
 
     /// Whether there is any.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.known.lock().storages.is_empty()
     }
 
     /// The storages of this release outside its namespace, up to a limit.
-    pub fn of(&self, release: &ReleaseName, most: usize) -> Vec<Arc<StorageKey>> {
+    pub(crate) fn of(&self, release: &ReleaseName, most: usize) -> Vec<Arc<StorageKey>> {
         let known = self.known.lock();
         let storages = known.storages.get(release).into_iter().flatten();
         storages.take(most).cloned().collect()
     }
 
     /// The storages of releases that have records in their own namespace, according to `is_recorded`.
-    pub fn copies(
+    pub(crate) fn copies(
         &self,
         is_recorded: impl Fn(&ReleaseName) -> bool,
     ) -> Vec<(Arc<ReleaseName>, Arc<StorageKey>)> {
@@ -87,7 +87,7 @@ impl Elsewhere {
     }
 
     /// Logs once that these are copies.
-    pub fn log(&self, release: &Arc<ReleaseName>) {
+    pub(crate) fn log(&self, release: &Arc<ReleaseName>) {
         let mut known = self.known.lock();
         let storages = known.storages.get(release).cloned().unwrap_or_default();
         for storage in storages {

@@ -41,7 +41,7 @@ pub enum FileError {
 #[derive(Debug)]
 pub enum Added {
     /// A record, added to the index.
-    Record(RecordKey),
+    Record,
     /// A record that cannot be decoded: added to the index as unreadable.
     Unreadable(RecordKey, ReadError),
     /// Something else.
@@ -94,7 +94,7 @@ impl Files {
             Ok(body) => {
                 let content = RevisionContent::Body(Arc::new(body));
                 self.index.insert_body(&key, &version, content);
-                Added::Record(key)
+                Added::Record
             }
             Err(error) => {
                 self.index
@@ -106,7 +106,11 @@ impl Files {
 
     /// Adds a manifest (`helm get manifest`, `helm template`) as revision 1 of a deployed release.
     /// Returns the documents that cannot be read.
-    pub fn add_manifest(&mut self, release: ReleaseName, text: &str) -> Vec<DocumentProblem> {
+    pub(crate) fn add_manifest(
+        &mut self,
+        release: ReleaseName,
+        text: &str,
+    ) -> Vec<DocumentProblem> {
         let manifest = manifest::parse(text, &release);
         let key = RecordKey {
             storage: Arc::new(StorageKey {
@@ -201,7 +205,7 @@ mod tests {
         let wrap = |body: &str| STANDARD.encode(body);
         for (revision, status) in [(1, "superseded"), (2, "deployed"), (3, "pending-upgrade")] {
             let added = files.add(&record(revision, status, wrap)).unwrap();
-            assert!(matches!(added, Added::Record(_)), "{added:?}");
+            assert!(matches!(added, Added::Record), "{added:?}");
         }
         assert_eq!(held(files), [(3, true), (2, true)]);
     }

@@ -39,18 +39,18 @@ impl Releases {
     /// Whether the release of this namespace and name has an active record that cannot be read, entirely
     /// or in part, so that the objects that it declares are unknown. For objects that carry the release's
     /// annotations and that no readable record declares.
-    pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
         self.shared.directory.is_unreadable(namespace, name)
     }
 
     /// Whether there is any such release. Never waits.
-    pub fn any_unreadable(&self) -> bool {
+    pub(crate) fn any_unreadable(&self) -> bool {
         self.shared.directory.any_unreadable()
     }
 
     /// Whether every record has been seen, and every body needed was read or found unreadable, at
     /// least once since the start. Never waits.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.shared.is_complete()
     }
 
@@ -66,7 +66,7 @@ impl Releases {
     }
 
     /// The kinds that active revisions declare, in the versions of their manifests.
-    pub fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
+    pub(crate) fn declared_kinds(&self) -> BTreeSet<DeclaredKind> {
         self.shared.directory.declared_kinds()
     }
 
@@ -190,7 +190,7 @@ impl Releases {
     }
 
     /// All releases with a record, for the metrics that list them.
-    pub fn release_infos(&self) -> impl Iterator<Item = ReleaseInfo> {
+    pub(crate) fn release_infos(&self) -> impl Iterator<Item = ReleaseInfo> {
         let directory = &self.shared.directory;
         let copies: BTreeSet<_> = directory.copies().into_iter().map(|(_, at)| at).collect();
         let views = directory.releases().into_iter();

@@ -46,37 +46,37 @@ pub struct Stats {
     /// Active revisions of which only the names of objects are stored.
     pub outlined: usize,
     /// Active revisions that the index has no room for.
-    pub over_budget: usize,
+    pub(crate) over_budget: usize,
     /// Documents of active manifests that do not parse.
-    pub document_problems: usize,
+    pub(crate) document_problems: usize,
     /// Bodies still to be read.
     pub wanted: usize,
     /// Time since the last event of any watch; `None` before the first.
-    pub last_event_age: Option<Duration>,
+    pub(crate) last_event_age: Option<Duration>,
     /// Watches that work.
-    pub watches_healthy: usize,
+    pub(crate) watches_healthy: usize,
     /// All watches.
     pub watches: usize,
     /// Since the start: records whose body does not decode.
     pub decode_errors: u64,
     /// Since the start: objects labeled as records with an invalid name or invalid labels.
-    pub metadata_errors: u64,
+    pub(crate) metadata_errors: u64,
     /// Since the start: failed attempts to fetch a body.
-    pub fetch_errors: u64,
+    pub(crate) fetch_errors: u64,
     /// Since the start: failures of watches and their lists.
     pub watch_errors: u64,
     /// Since the start: successful read-throughs.
-    pub read_throughs: u64,
+    pub(crate) read_throughs: u64,
     /// Since the start: failed read-throughs.
     pub read_through_errors: u64,
     /// Since the start: lists made for read-throughs; fewer than read-throughs where concurrent
     /// ones shared a list.
-    pub read_through_lists: u64,
+    pub(crate) read_through_lists: u64,
 }
 
 /// One release, for the metrics that list releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseInfo {
+pub(crate) struct ReleaseInfo {
     /// The release's name.
     pub release: String,
     /// Its namespace; that of its records until a body has been read.
@@ -97,12 +97,12 @@ pub struct ReleaseInfo {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub decode_errors: AtomicU64,
-    pub metadata_errors: AtomicU64,
-    pub fetch_errors: AtomicU64,
+    pub(crate) metadata_errors: AtomicU64,
+    pub(crate) fetch_errors: AtomicU64,
     pub watch_errors: AtomicU64,
-    pub read_throughs: AtomicU64,
+    pub(crate) read_throughs: AtomicU64,
     pub read_through_errors: AtomicU64,
-    pub read_through_lists: AtomicU64,
+    pub(crate) read_through_lists: AtomicU64,
 }
 
 /// Adds one.
@@ -140,7 +140,7 @@ struct WatchState {
 }
 
 impl WatchHealth {
-    pub fn new(scope: WatchScope) -> Self {
+    pub(crate) fn new(scope: WatchScope) -> Self {
         Self {
             scope,
             listed: AtomicBool::new(false),
@@ -148,49 +148,49 @@ impl WatchHealth {
         }
     }
 
-    pub fn scope(&self) -> &WatchScope {
+    pub(crate) fn scope(&self) -> &WatchScope {
         &self.scope
     }
 
-    pub fn event(&self) {
+    pub(crate) fn event(&self) {
         let mut state = self.state.lock();
         state.last_event = Some(SystemTime::now());
         state.last_error = None;
         state.is_forbidden = false;
     }
 
-    pub fn failed(&self, failure: &ApiFailure) {
+    pub(crate) fn failed(&self, failure: &ApiFailure) {
         let mut state = self.state.lock();
         state.last_error = Some((Instant::now(), failure.to_string()));
         state.is_forbidden = failure.is_forbidden();
     }
 
     /// Whether the guard has never been allowed to list these records.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         !self.is_listed() && self.state.lock().is_forbidden
     }
 
     /// The index contains everything of the first list.
-    pub fn listed(&self) {
+    pub(crate) fn listed(&self) {
         self.listed.store(true, Release);
     }
 
-    pub fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         self.listed.load(Acquire)
     }
 
-    pub fn last_event(&self) -> Option<SystemTime> {
+    pub(crate) fn last_event(&self) -> Option<SystemTime> {
         self.state.lock().last_event
     }
 
-    pub fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         let state = self.state.lock();
         let (when, error) = state.last_error.as_ref()?;
         (when.elapsed() < ERROR_MEMORY || !self.is_listed()).then(|| error.clone())
     }
 
     /// A description of what this watch reads.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let kind = match self.scope.driver {
             helm_guard_core::helm::storage::Driver::Secret => "Secrets",
             helm_guard_core::helm::storage::Driver::ConfigMap => "ConfigMaps",

@@ -117,12 +117,12 @@ impl Index {
 
     /// Changes until [`Index::end_batch`] are published together: a release with very many records is
     /// computed once for all changes, not once for each.
-    pub fn begin_batch(&mut self) {
+    pub(crate) fn begin_batch(&mut self) {
         self.batch.get_or_insert_default();
     }
 
     /// Publishes the changes of the batch.
-    pub fn end_batch(&mut self) {
+    pub(crate) fn end_batch(&mut self) {
         for storage in self.batch.take().unwrap_or_default() {
             self.refresh(&storage);
         }

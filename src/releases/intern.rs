@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 
 /// The table.
 pub struct Interner<T: ?Sized> {
-    table: Mutex<Table<T>>,
+    table: Mutex<Interned<T>>,
 }
 
-struct Table<T: ?Sized> {
+struct Interned<T: ?Sized> {
     values: HashSet<Arc<T>>,
     /// The number of values at which unused ones are removed.
     sweep_at: usize,
@@ -23,7 +23,7 @@ const FIRST_SWEEP: usize = 64;
 
 impl<T: ?Sized> Default for Interner<T> {
     fn default() -> Self {
-        let table = Table {
+        let table = Interned {
             values: HashSet::new(),
             sweep_at: FIRST_SWEEP,
         };

@@ -161,7 +161,7 @@ impl RecordVersion {
     ///
     /// Resource versions of one resource are ordered decimal numbers (Kubernetes API concepts,
     /// "Resource versions"; etcd's revisions); otherwise the order is unknown.
-    pub fn is_before(&self, other: &Self) -> bool {
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
         match (
             self.resource_version.number(),
             other.resource_version.number(),

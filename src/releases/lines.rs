@@ -47,7 +47,7 @@ pub(super) static OVER_BUDGET: LazyLock<Lines> = LazyLock::new(Lines::default);
 
 impl Lines {
     /// Whether one more line about records in `namespace` may be logged.
-    pub fn may_log(&self, namespace: &str) -> bool {
+    pub(crate) fn may_log(&self, namespace: &str) -> bool {
         let (may_log, left_out) = self.count(namespace, Instant::now());
         if left_out > 0 {
             tracing::warn!(

@@ -22,13 +22,12 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 const NAMESPACE_BITS: u32 = 32;
 const NAMESPACE_MASK: u64 = (1 << NAMESPACE_BITS) - 1;
 
-/// The key of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey(u64);
+pub(crate) struct ObjectKey(u64);
 
 impl ObjectKey {
     /// The key of an object in a namespace. A kind that moved to another group has one key under either group.
-    pub fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+    pub(crate) fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
         let group = current_group(group, kind);
         let named = HASHER.hash_one((group, kind, name));
         let namespace = HASHER.hash_one(namespace);
@@ -38,7 +37,7 @@ impl ObjectKey {
     /// The keys under which an object may be stored: one in a namespace; if `namespace` is empty,
     /// so that the object is cluster-scoped, those of every namespace, because a document may name
     /// one that is ignored.
-    pub fn wanted(
+    pub(crate) fn wanted(
         group: &str,
         kind: &str,
         namespace: &str,
@@ -53,7 +52,7 @@ impl ObjectKey {
     }
 
     /// The part of the map for a key; the same for all objects of one name.
-    pub fn part_of(self, parts: usize) -> usize {
+    pub(crate) fn part_of(self, parts: usize) -> usize {
         // Truncation is fine: any bits of a hash work.
         #[allow(clippy::cast_possible_truncation)]
         let named = (self.0 >> NAMESPACE_BITS) as usize;

@@ -16,8 +16,7 @@ type KeyedCell = (ObjectKey, Arc<Cell>);
 /// index of 250,000 objects.
 const PARTS: usize = 1024;
 
-/// The map.
-pub struct ObjectMap {
+pub(crate) struct ObjectMap {
     /// By key; several entries may have the same key.
     parts: Box<[ArcSwap<Vec<KeyedCell>>]>,
 }
@@ -32,7 +31,7 @@ impl Default for ObjectMap {
 
 impl ObjectMap {
     /// The cells at these keys, which all belong to one name, without duplicates.
-    pub fn cells(&self, wanted: &RangeInclusive<ObjectKey>) -> Vec<Arc<Cell>> {
+    pub(crate) fn cells(&self, wanted: &RangeInclusive<ObjectKey>) -> Vec<Arc<Cell>> {
         let Some(part) = self.parts.get(wanted.start().part_of(PARTS)) else {
             return Vec::new();
         };
@@ -54,7 +53,7 @@ impl ObjectMap {
 
     /// Adds a cell at these keys. For the only writer: of two concurrent changes, one would be
     /// lost.
-    pub fn enter(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
+    pub(crate) fn enter(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
         self.change(keys, |part, keys| {
             let mut new = Vec::with_capacity(part.len() + keys.len());
             new.extend(part.iter().cloned());
@@ -65,7 +64,7 @@ impl ObjectMap {
     }
 
     /// Removes a cell from these keys. For the only writer.
-    pub fn leave(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
+    pub(crate) fn leave(&self, keys: Vec<ObjectKey>, cell: &Arc<Cell>) {
         self.change(keys, |part, keys| {
             let goes = |(key, known): &&KeyedCell| {
                 Arc::ptr_eq(known, cell) && keys.binary_search(key).is_ok()

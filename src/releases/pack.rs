@@ -43,25 +43,24 @@ pub enum PackError {
 }
 
 /// The text of a model, for as long as a block that uses it is stored.
-pub type Model = Arc<[u8]>;
+pub(crate) type Model = Arc<[u8]>;
 
 /// The position of an object: the number of its block, and the offset in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PackedPlace {
+pub(crate) struct PackedPlace {
     block: u32,
     at: u32,
 }
 
 impl PackedPlace {
     /// As one number.
-    pub fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         u64::from(self.block) << 32 | u64::from(self.at)
     }
 }
 
-/// An object of a [`Packed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackedObject {
+pub(crate) struct PackedObject {
     /// Its key.
     pub key: ObjectKey,
     /// Its position. Of objects of one name, the later one in the manifest has the later position.
@@ -70,7 +69,7 @@ pub struct PackedObject {
 
 /// Objects, packed.
 #[derive(Debug, Default)]
-pub struct Packed {
+pub(crate) struct Packed {
     /// Sorted.
     entries: Box<[PackedObject]>,
     blocks: Box<[Block]>,
@@ -112,7 +111,7 @@ struct Header<S> {
 impl Packed {
     /// Packs objects in the order given, each under its key. `model` returns the model of a block,
     /// if any: it gets the block's number and the block, which may become the model of others.
-    pub fn new(
+    pub(crate) fn new(
         objects: &[(ObjectKey, DeclaredObject)],
         mut model: impl FnMut(usize, &Draft) -> Option<Model>,
     ) -> Self {
@@ -146,7 +145,7 @@ impl Packed {
 
     /// The same keys, without the objects.
     #[must_use]
-    pub fn outline(&self) -> Self {
+    pub(crate) fn outline(&self) -> Self {
         Self {
             entries: self.entries.clone(),
             blocks: Box::default(),
@@ -155,18 +154,18 @@ impl Packed {
     }
 
     /// The objects, sorted by their keys.
-    pub fn entries(&self) -> &[PackedObject] {
+    pub(crate) fn entries(&self) -> &[PackedObject] {
         &self.entries
     }
 
     /// Bytes of the blocks, without their models.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let pieces = self.blocks.iter().flat_map(|block| &block.pieces);
         pieces.map(|piece| piece.len()).sum()
     }
 
     /// The object at a position.
-    pub fn object(&self, place: PackedPlace) -> Result<DeclaredObject, PackError> {
+    pub(crate) fn object(&self, place: PackedPlace) -> Result<DeclaredObject, PackError> {
         if self.is_outline {
             return Err(PackError::LeftOut);
         }
@@ -177,7 +176,7 @@ impl Packed {
     }
 
     /// All objects in order.
-    pub fn objects(&self) -> Result<Vec<DeclaredObject>, PackError> {
+    pub(crate) fn objects(&self) -> Result<Vec<DeclaredObject>, PackError> {
         if self.is_outline {
             return Err(PackError::LeftOut);
         }
@@ -210,7 +209,7 @@ impl Packed {
 
 /// The text of a block under construction.
 #[derive(Default)]
-pub struct Draft {
+pub(crate) struct Draft {
     text: Vec<u8>,
     /// The ranges of Secrets: a model, which is stored as text, does not contain them.
     secrets: Vec<std::ops::Range<usize>>,

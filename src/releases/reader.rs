@@ -67,26 +67,26 @@ pub enum ReadError {
 
 impl ReadError {
     /// Whether a retry may succeed although the record is unchanged.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Decoder)
     }
 }
 
 /// All records of one release at one point in time.
-pub struct Listing {
+pub(crate) struct Listing {
     /// The resource version of the list.
     pub version: Box<str>,
-    /// The records.
+    /// All records of the release, in any order.
     pub records: Vec<Stored>,
     /// Objects that look like records of the release, but are not.
     pub refused: Vec<MetadataError>,
     /// Whether there are more than are read.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// Access to records.
 #[derive(Clone)]
-pub struct Reader {
+pub(crate) struct Reader {
     clients: Clients,
     limits: RecordLimits,
     store: Arc<BodyStore>,
@@ -94,7 +94,7 @@ pub struct Reader {
 
 impl Reader {
     /// A reader.
-    pub fn new(clients: Clients, limits: RecordLimits, store: Arc<BodyStore>) -> Self {
+    pub(crate) fn new(clients: Clients, limits: RecordLimits, store: Arc<BodyStore>) -> Self {
         Self {
             clients,
             limits,
@@ -102,25 +102,24 @@ impl Reader {
         }
     }
 
-    /// The client.
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         self.clients.pooled()
     }
 
     /// For reads that a decision waits for.
-    pub fn attempts(&self) -> Attempts<'_> {
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
         self.clients.attempts()
     }
 
     /// For reads that can wait.
-    pub fn once(&self) -> Attempts<'_> {
+    pub(crate) fn once(&self) -> Attempts<'_> {
         self.clients.once()
     }
 
     /// One consistent list of a release's records: metadata only, and without a resource version,
     /// so that the API server answers with the newest state (Kubernetes API concepts, "Semantics
     /// for get and list": most recent).
-    pub async fn list(
+    pub(crate) async fn list(
         &self,
         storage: &Arc<StorageKey>,
         attempts: &Attempts<'_>,
@@ -153,7 +152,7 @@ impl Reader {
     }
 
     /// A record's body, and the state of the record.
-    pub async fn body(
+    pub(crate) async fn body(
         &self,
         key: &RecordKey,
         attempts: &Attempts<'_>,

@@ -20,7 +20,7 @@ use super::{
 
 /// The state of a release for an object.
 #[derive(Clone, Debug)]
-pub enum ReleaseState {
+pub(crate) enum ReleaseState {
     /// A Helm operation runs, the newest revision failed, a record cannot be read entirely or in part, or
     /// there are records in several namespaces and none in its own.
     Unknown,
@@ -37,7 +37,11 @@ pub enum ReleaseState {
 
 impl Releases {
     /// The state of a release for an object. Only meaningful once the index is complete.
-    pub fn release_state(&self, release: &ReleaseName, object: &ObjectRef<'_>) -> ReleaseState {
+    pub(crate) fn release_state(
+        &self,
+        release: &ReleaseName,
+        object: &ObjectRef<'_>,
+    ) -> ReleaseState {
         self.shared.directory.release_state(release, object)
     }
 }

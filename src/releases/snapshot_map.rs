@@ -12,14 +12,14 @@ use std::{
 use arc_swap::ArcSwap;
 
 /// The map. Values are cloned with their shard, so they should be cheap to clone.
-pub struct SnapshotMap<K, V> {
+pub(crate) struct SnapshotMap<K, V> {
     shards: Box<[ArcSwap<HashMap<K, V>>]>,
     hasher: RandomState,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
     /// An empty map of `shards` shards: more shards make a change cheaper, and an empty map larger.
-    pub fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards.max(1)).map(|_| ArcSwap::default()).collect(),
             hasher: RandomState::new(),
@@ -27,7 +27,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
     }
 
     /// The value at `key`.
-    pub fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.shards
             .get(self.shard_of(key))?
             .load()
@@ -36,7 +36,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
     }
 
     /// All values, shard by shard.
-    pub fn values(&self) -> Vec<V> {
+    pub(crate) fn values(&self) -> Vec<V> {
         self.shards
             .iter()
             .flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>())
@@ -45,7 +45,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SnapshotMap<K, V> {
 
     /// Changes the entries of `keys`: `change` gets the current value and returns the new one. For
     /// the only writer: of two concurrent changes, one would be lost.
-    pub fn change(
+    pub(crate) fn change(
         &self,
         keys: impl IntoIterator<Item = K>,
         mut change: impl FnMut(&K, Option<V>) -> Option<V>,

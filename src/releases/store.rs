@@ -58,7 +58,7 @@ struct Charts {
 }
 
 /// A chart in one version, for as long as one of its bodies is stored.
-pub struct ChartModels {
+pub(crate) struct ChartModels {
     /// `name-version`.
     pub label: Arc<str>,
     /// By the number of the block.

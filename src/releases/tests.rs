@@ -13,7 +13,7 @@ use rstest::rstest;
 use tokio::{task::JoinSet, time::Instant};
 
 use self::fake::Fake;
-use super::*;
+use super::{health::Readiness, *};
 
 /// The index of a fake API server, filled by a worker that stops with the test.
 struct Running {

@@ -51,7 +51,7 @@ pub struct RevisionView {
 /// The result of reading a record's body.
 #[derive(Clone, Debug)]
 pub enum RevisionContent {
-    /// The body.
+    /// What the record declares.
     Body(Arc<Body>),
     /// The body cannot be fetched or decoded.
     Unreadable,
@@ -174,7 +174,7 @@ impl ReleaseView {
     }
 
     /// The same, or the content of its records is unknown.
-    pub fn may_be_of(&self, release: &ReleaseName) -> bool {
+    pub(crate) fn may_be_of(&self, release: &ReleaseName) -> bool {
         self.bodies().next().is_none() || self.is_of(release)
     }
 
@@ -189,35 +189,35 @@ impl ReleaseView {
     }
 
     /// Whether only the names of objects are stored for an active revision.
-    pub fn is_outlined(&self) -> bool {
+    pub(crate) fn is_outlined(&self) -> bool {
         self.bodies().any(|body| body.full_size().is_some())
     }
 
     /// Whether the index has no room for an active revision.
-    pub fn is_over_budget(&self) -> bool {
+    pub(crate) fn is_over_budget(&self) -> bool {
         let mut contents = self.revisions.iter().map(|revision| &revision.content);
         contents.any(|content| matches!(content, RevisionContent::OverBudget { .. }))
     }
 
     /// Whether an active revision's record cannot be read.
-    pub fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         self.revisions
             .iter()
             .any(|revision| matches!(revision.content, RevisionContent::Unreadable))
     }
 
     /// Whether an active revision's manifest has documents that cannot be read.
-    pub fn has_problems(&self) -> bool {
+    pub(crate) fn has_problems(&self) -> bool {
         self.bodies().any(|body| body.problems() > 0)
     }
 
     /// Whether it may declare unknown objects.
-    pub fn may_declare_more(&self) -> bool {
+    pub(crate) fn may_declare_more(&self) -> bool {
         self.is_unreadable() || self.is_over_budget() || self.has_problems()
     }
 
     /// The full body of `revision`, if it was read from exactly this state of the record.
-    pub fn body_at(&self, revision: u32, version: &RecordVersion) -> Option<&Arc<Body>> {
+    pub(crate) fn body_at(&self, revision: u32, version: &RecordVersion) -> Option<&Arc<Body>> {
         self.revisions
             .iter()
             .find(|known| known.revision == revision && known.version == *version)
@@ -230,20 +230,20 @@ impl ReleaseView {
 
 /// The cell of a release: lookups by object point to it, so that a change of the release's state is
 /// one swap here, however many objects it has.
-pub struct Cell {
+pub(crate) struct Cell {
     view: ArcSwap<ReleaseView>,
 }
 
 impl Cell {
     /// A cell with `view`.
-    pub fn new(view: ReleaseView) -> Self {
+    pub(crate) fn new(view: ReleaseView) -> Self {
         Self {
             view: ArcSwap::from_pointee(view),
         }
     }
 
     /// The current state.
-    pub fn view(&self) -> Arc<ReleaseView> {
+    pub(crate) fn view(&self) -> Arc<ReleaseView> {
         self.view.load_full()
     }
 

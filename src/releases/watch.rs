@@ -45,15 +45,15 @@ pub(super) struct Watch {
     pub client: Client,
     /// Seconds after which a watch without events is renewed: also how long a silently dead
     /// connection goes unnoticed.
-    pub renew_after: u32,
-    pub health: Arc<WatchHealth>,
+    pub(crate) renew_after: u32,
+    pub(crate) health: Arc<WatchHealth>,
     pub counters: Arc<Counters>,
     pub messages: mpsc::Sender<Message>,
 }
 
 impl Watch {
     /// Runs until the writer is gone.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         match self.health.scope().driver {
             Driver::Secret => self.run_for::<Secret>(Some(OF_HELM)).await,
             Driver::ConfigMap => self.run_for::<ConfigMap>(None).await,

@@ -50,7 +50,7 @@ pub(super) struct IndexWriter {
 }
 
 impl IndexWriter {
-    pub fn new(shared: Arc<Shared>, index_bytes: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index_bytes: usize) -> Self {
         Self {
             index: Index::within(index_bytes, Arc::clone(&shared.directory)),
             shared,
@@ -62,7 +62,7 @@ impl IndexWriter {
     }
 
     /// Runs until it is dropped.
-    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let slots = Arc::clone(&self.slots);

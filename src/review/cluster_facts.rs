@@ -35,7 +35,7 @@ pub(super) struct ClusterFacts {
     unknown_owners: Vec<String>,
     autoscaler: Autoscaler,
     /// Records elsewhere may declare the autoscaler: a witness must be read.
-    pub is_autoscaler_in_question: bool,
+    pub(crate) is_autoscaler_in_question: bool,
     /// A controller may lack its license because the cluster did not answer.
     pub failed: bool,
 }
@@ -161,7 +161,6 @@ struct ReferencedOwner<'o> {
     uid: &'o str,
 }
 
-/// The state of an owner.
 enum OwnerState {
     /// No claiming release declares it.
     Undeclared,

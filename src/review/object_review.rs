@@ -14,7 +14,7 @@ pub(super) struct ObjectReview<'r, S> {
     pub reviewer: &'r Reviewer<S>,
     pub policy: &'r Policy,
     pub request: &'r Request<'r>,
-    pub located: &'r LocatedObject<'r>,
+    pub(crate) located: &'r LocatedObject<'r>,
     /// The versions in which other calls evaluate the same request.
     pub conversions: ConversionTargets<'r>,
     pub deadline: Instant,

@@ -10,7 +10,6 @@ use tokio::time::timeout_at;
 
 use super::{sources::SchemaSource, undecided::Undecided};
 
-/// The schema of a kind.
 pub(super) enum KindSchema {
     Builtin(Shape<'static>),
     Custom(Option<Arc<CrdShape>>),

@@ -250,7 +250,7 @@ pub struct UnreadRelease {
     /// Its name.
     pub release: String,
     /// It has more records than are read, so that a retry would fail, too.
-    pub is_too_large: bool,
+    pub(crate) is_too_large: bool,
     /// Why.
     pub error: SourceError,
 }

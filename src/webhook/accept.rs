@@ -118,7 +118,7 @@ impl Stats {
     }
 
     /// Errors of accept(2), such as too many open files.
-    pub fn accept_errors(&self) -> u64 {
+    pub(crate) fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Ordering::Relaxed)
     }
 
@@ -128,12 +128,12 @@ impl Stats {
     }
 
     /// Connections evicted for another one.
-    pub fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
     /// Connections and requests that exceeded a time limit.
-    pub fn timeouts(&self) -> u64 {
+    pub(crate) fn timeouts(&self) -> u64 {
         self.timeouts.load(Ordering::Relaxed)
     }
 }
@@ -155,7 +155,7 @@ pub struct Options {
 
 /// The client address of a request, in its extensions.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+pub(crate) struct Peer(pub IpAddr);
 
 /// How the drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::accept::{self, ConnectionLimits, Options};
 
 /// The health of one part of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// Healthy.
     Ok,
     /// Healthy, with a note.
@@ -41,8 +41,7 @@ pub enum Health {
 pub struct HealthCheck {
     /// `index`, `certificate`, `registration`, …
     pub name: &'static str,
-    /// Its health.
-    pub health: Health,
+    pub(crate) health: Health,
 }
 
 /// The content of the port. Both are called for each request and must not wait.
@@ -81,7 +80,7 @@ pub fn limits() -> ConnectionLimits {
 ///
 /// # Errors
 /// When the thread or its runtime cannot be started.
-pub fn serve_on_own_thread(
+pub(crate) fn serve_on_own_thread(
     listener: TcpListener,
     (router, options): (Router, Options),
     stop: CancellationToken,

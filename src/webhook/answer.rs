@@ -10,7 +10,7 @@
 
 mod contents;
 mod denial;
-pub mod event_notes;
+pub(crate) mod event_notes;
 mod phrases;
 mod release_infrastructure;
 mod violation;
@@ -24,7 +24,7 @@ use helm_guard_core::{
 };
 use serde::Serialize;
 
-pub use self::contents::AnswerContents;
+pub(crate) use self::contents::AnswerContents;
 use self::{
     denial::{MESSAGE_BYTES, denial},
     phrases::{numbers, values},
@@ -91,7 +91,7 @@ struct Cause {
 
 impl AnswerContents<'_> {
     /// The body of the answer.
-    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn to_json(self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&AdmissionReviewAnswer {
             api_version: "admission.k8s.io/v1",
             kind: "AdmissionReview",
@@ -100,13 +100,13 @@ impl AnswerContents<'_> {
                 allowed: self.decided.decision.allows(),
                 status: (!self.decided.decision.allows()).then(|| self.status()),
                 audit_annotations: self.audit_annotations(),
-                warnings: warnings(self),
+                warnings: warnings(&self),
             },
         })
     }
 
     /// The error for a namespace that fails closed: the API server quotes it in its denial.
-    pub fn undecided(&self) -> String {
+    pub(crate) fn undecided(&self) -> String {
         undecided(self)
     }
 
@@ -261,7 +261,7 @@ impl AnswerContents<'_> {
 }
 
 /// The answer to a request for one of the guard's own objects: denied if it is invalid, with warnings otherwise.
-pub fn refuse_if(
+pub(crate) fn refuse_if(
     request: &Request<'_>,
     wrong: &[String],
     warnings: Vec<String>,

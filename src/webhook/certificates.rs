@@ -95,7 +95,7 @@ pub fn issue<'b>(
 
 /// Whether `pair` is usable for `endpoint` for some time to come: it verifies as the API server
 /// verifies it, and neither leaf nor CA is in the last third of its lifetime.
-pub fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
+pub(crate) fn will_do(pair: &Pair, endpoint: &Endpoint, now: SystemTime) -> bool {
     let lasts = |checked: &Checked| {
         !checked.leaf.is_ending(now) && checked.ca.is_some_and(|ca| !ca.is_ending(now))
     };

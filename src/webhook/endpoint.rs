@@ -100,7 +100,7 @@ impl Endpoint {
 
     /// Whether it is on the API server's own host, by the same rule as in the API server
     /// (`isLocalHost` in `k8s.io/apiserver/pkg/util/webhook/client.go`).
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Url { host, .. } => {
                 host.eq_ignore_ascii_case("localhost")

@@ -26,7 +26,7 @@ use serde_json::{error::Category, value::RawValue};
 /// server (`MaxRequestBodyBytes`). The review has them as Go writes JSON: `<`, `>`, `&` and control
 /// characters take six bytes each. That makes 27 MiB for an object that grows from the limit of etcd
 /// to that of the API server.
-pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";

@@ -45,13 +45,13 @@ const KIB: usize = 1024;
 
 /// The memory limits, in bytes, and the limits of reviews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IntakeLimits {
+pub(crate) struct IntakeLimits {
     /// The largest review that counts as small.
     pub small: usize,
     /// All small reviews together.
-    pub small_together: usize,
+    pub(crate) small_together: usize,
     /// All others together.
-    pub large_together: usize,
+    pub(crate) large_together: usize,
     /// Concurrently evaluated reviews.
     pub evaluated: usize,
     /// Concurrent reviews, including those that wait and those that are answered from their heads:
@@ -79,7 +79,7 @@ impl Default for IntakeLimits {
 
 /// The budget for bodies.
 #[derive(Debug)]
-pub struct Intake {
+pub(crate) struct Intake {
     limits: IntakeLimits,
     small: Semaphore,
     large: Semaphore,
@@ -95,7 +95,7 @@ impl Default for Intake {
 
 /// A received body, entire or in part; holds its part of the budget.
 #[derive(Debug)]
-pub struct Taken<'i> {
+pub(crate) struct Taken<'i> {
     content: Content,
     held: Held<'i>,
 }
@@ -121,7 +121,7 @@ enum Content {
 
 impl Taken<'_> {
     /// Parses the request.
-    pub fn request(&self) -> Result<Request<'_>, EnvelopeError> {
+    pub(crate) fn request(&self) -> Result<Request<'_>, EnvelopeError> {
         match &self.content {
             Content::Whole(body) => envelope::parse(body),
             Content::Head {
@@ -139,7 +139,7 @@ impl Taken<'_> {
 
 impl Intake {
     /// A budget with these limits.
-    pub fn new(limits: IntakeLimits) -> Self {
+    pub(crate) fn new(limits: IntakeLimits) -> Self {
         Self {
             limits,
             small: Semaphore::new(limits.small_together / KIB),
@@ -155,7 +155,7 @@ impl Intake {
     /// # Errors
     /// When the connection fails, when there is no head to answer from, and when there are more reviews
     /// than API servers send.
-    pub async fn take(
+    pub(crate) async fn take(
         &self,
         body: Body,
         limit: usize,

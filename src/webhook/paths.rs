@@ -34,7 +34,6 @@ use super::tls::Pair;
 /// within seconds, through their own watches.
 pub const GRACE: Duration = Duration::from_secs(300);
 
-/// Bytes of a token.
 const TOKEN_BYTES: usize = 20;
 
 /// The maximum length of a path: a route, a name of an entry (253 characters) and a token.
@@ -188,7 +187,11 @@ impl Paths {
     }
 
     /// Accepts the paths of the registration in the cluster.
-    pub fn observe(&self, configuration: Option<&ValidatingWebhookConfiguration>, now: Instant) {
+    pub(crate) fn observe(
+        &self,
+        configuration: Option<&ValidatingWebhookConfiguration>,
+        now: Instant,
+    ) {
         let webhooks = configuration.and_then(|live| live.webhooks.as_deref());
         let mut paths: Vec<Box<str>> = webhooks
             .unwrap_or_default()

@@ -56,7 +56,7 @@ use certificate::CertificateInUse;
 pub use certificate::{CertificateError, CertificateSource};
 use live::Changes;
 use register::{Announced, ReconcileOutcome, register};
-pub use state::RegistrationState;
+pub(crate) use state::RegistrationState;
 
 /// Time limit of one reconciliation, all requests together. The client has no timeout that is short
 /// enough, because its connections also carry watches.

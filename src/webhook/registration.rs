@@ -40,7 +40,7 @@ pub mod foreign;
 pub mod installation;
 mod objects;
 pub mod owner;
-pub mod published;
+pub(crate) mod published;
 mod release_infrastructure;
 #[cfg(test)]
 mod tests;
@@ -50,7 +50,7 @@ pub mod writer;
 mod writing;
 
 use closed::FailClosed;
-pub use drift::VERSIONS;
+pub(crate) use drift::VERSIONS;
 use emergencies::{EMERGENCIES_WEBHOOK, Watched};
 use foreign::{ForeignRequirements, Handling, OWN_REQUIREMENTS};
 use installation::{INSTALLATION, Installation, Takeover};
@@ -66,15 +66,14 @@ pub use writing::{
     unregister,
 };
 
-/// Name of the configuration.
-pub const CONFIGURATION_NAME: &str = "helm-guard";
+pub(crate) const CONFIGURATION_NAME: &str = "helm-guard";
 /// The entry that sees break-glass grants.
-pub const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
+pub(crate) const GRANTS_WEBHOOK: &str = "grants.helm-guard.dev";
 /// The entry that sees policies.
-pub const POLICIES_WEBHOOK: &str = "policies.helm-guard.dev";
+pub(crate) const POLICIES_WEBHOOK: &str = "policies.helm-guard.dev";
 /// How long the API server waits for an answer. Short, because the delays of all webhooks add up, and because
 /// with `failurePolicy: Ignore` a dead guard costs each write this much.
-pub const TIMEOUT_SECONDS: i32 = 3;
+pub(crate) const TIMEOUT_SECONDS: i32 = 3;
 
 /// As a label and as an annotation, it tells the AKS admissions enforcer to leave the configuration as it is.
 const ENFORCER_DISABLED: &str = "admissions.enforcer/disabled";
@@ -102,7 +101,7 @@ pub struct Registration {
     pub foreign: ForeignRequirements,
     /// What this guard may change.
     pub mandate: Mandate,
-    /// The owner.
+    /// What Kubernetes deletes the registration with.
     pub owner: RegistrationOwner,
     /// The installation that this guard is part of; `None` outside a cluster.
     pub installation: Option<Installation>,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! let mut signals = Signals::install()?;
-//! let stop = Stop::new();
-//! let mut tasks = Tasks::new();
+//! let stop = Stop::default();
+//! let mut tasks = Tasks::default();
 //! tasks.spawn("release watch", watch(stop.finish.clone()));
 //! tasks.spawn("admin port", accept::serve(admin_listener, …, stop.finish.clone()));
 //! let server = accept::serve(listener, router, options, stop.drain.clone());
@@ -32,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Drained;
 
 /// How long background tasks may take to end.
-pub const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long `before_close` may take: an unresponsive API server must not block the exit.
-pub const BEFORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BEFORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The process did not shut down cleanly.
 #[derive(Debug, Error)]
@@ -69,13 +69,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Neither has started.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Whether the shutdown has started: then the guard is not ready.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
 }
@@ -114,11 +109,6 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// An empty set of tasks.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Starts a task. It must end when [`Stop::finish`] is cancelled, and not before.
     pub fn spawn<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
         let handle = self.set.spawn(async move {

@@ -34,7 +34,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use self::client_auth::ClientAuth;
 use super::endpoint::Endpoint;
 
-pub mod client_auth;
+pub(crate) mod client_auth;
 pub mod files;
 pub mod pem;
 #[cfg(test)]
@@ -103,14 +103,14 @@ pub enum TlsError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// First second.
-    pub not_before: i64,
+    pub(crate) not_before: i64,
     /// Last second.
     pub not_after: i64,
 }
 
 impl Validity {
     /// Whether the last third of its lifetime has started: the time to renew it.
-    pub fn is_ending(self, now: SystemTime) -> bool {
+    pub(crate) fn is_ending(self, now: SystemTime) -> bool {
         let life = self.not_after.saturating_sub(self.not_before);
         self.not_after.saturating_sub(unix_seconds(now)) < life / 3
     }
@@ -254,7 +254,11 @@ fn is_valid(der: &CertificateDer<'_>, now: SystemTime) -> bool {
 }
 
 /// The currently valid part of a PEM bundle, at most `limit` certificates.
-pub fn still_valid(bundle: &str, limit: usize, now: SystemTime) -> Vec<CertificateDer<'static>> {
+pub(crate) fn still_valid(
+    bundle: &str,
+    limit: usize,
+    now: SystemTime,
+) -> Vec<CertificateDer<'static>> {
     let mut valid = certificates(bundle).unwrap_or_default();
     valid.retain(|der| is_valid(der, now));
     valid.truncate(limit);
@@ -377,7 +381,7 @@ impl ServingCertificate {
     }
 
     /// Counts a pair that could not be read.
-    pub fn count_failure(&self) {
+    pub(crate) fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -401,12 +405,12 @@ impl ServingCertificate {
     }
 
     /// Whether clients accept the served certificate at `now`.
-    pub fn serves_ok(&self, now: SystemTime) -> bool {
+    pub(crate) fn serves_ok(&self, now: SystemTime) -> bool {
         self.state(now) == CertificateState::Serving
     }
 
     /// Last second of the leaf's life, in Unix time.
-    pub fn leaf_not_after(&self) -> Option<i64> {
+    pub(crate) fn leaf_not_after(&self) -> Option<i64> {
         self.served
             .load()
             .as_ref()
@@ -414,7 +418,7 @@ impl ServingCertificate {
     }
 
     /// Last second of the lifetime of the leaf's CA, in Unix time, if known.
-    pub fn ca_not_after(&self) -> Option<i64> {
+    pub(crate) fn ca_not_after(&self) -> Option<i64> {
         self.served.load().as_ref()?.ca.map(|ca| ca.not_after)
     }
 

@@ -45,7 +45,7 @@ pub struct Needed {
     /// Each with its kind.
     pub version_entries: BTreeMap<VersionEntry, Box<str>>,
     /// The registered ones.
-    pub unclaimed: UnclaimedEntries,
+    pub(crate) unclaimed: UnclaimedEntries,
 }
 
 impl Needed {
@@ -108,7 +108,7 @@ impl Conversions {
 
     /// `needed` is registered, and the API servers know it. Versions that are no longer needed
     /// meanwhile are left out.
-    pub fn in_place(&self, needed: &Needed) {
+    pub(crate) fn in_place(&self, needed: &Needed) {
         let still = self.needed.load_full();
         let version_entries = needed.version_entries.iter();
         let version_entries = version_entries

@@ -41,9 +41,8 @@ const ACTIVE_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// change.
 pub(super) const OVERDUE_ACTIVE_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// For information.
     Info,
     /// To be looked at today.
@@ -57,7 +56,7 @@ pub enum Severity {
 pub enum AlertStatus {
     /// Active.
     Firing,
-    /// Resolved.
+    /// The condition is over.
     Resolved,
 }
 
@@ -94,7 +93,7 @@ pub(crate) struct Subject {
 /// Release records that were changed or deleted by hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Tampering<'a> {
-    /// The user.
+    /// Who sent the request, after impersonation.
     pub user: &'a str,
     /// The operation: `Update`, `Delete`.
     pub operation: &'a str,
@@ -331,7 +330,7 @@ impl Alert {
             .map(|(detail, value)| (*detail, value.as_str()))
     }
 
-    /// A detail.
+    /// One of the optional fields; `None` if the alert does not have it.
     pub fn detail(&self, detail: AlertDetail) -> Option<&str> {
         self.details.get(&detail).map(String::as_str)
     }
@@ -352,7 +351,7 @@ impl Alert {
 
 impl Severity {
     /// The severity of a kind.
-    pub fn of(kind: AlertKind) -> Self {
+    pub(crate) fn of(kind: AlertKind) -> Self {
         match kind {
             AlertKind::Settled => Self::Info,
             AlertKind::BreakGlass | AlertKind::Denials | AlertKind::PolicyLoosened => Self::Warning,
@@ -368,7 +367,7 @@ impl Severity {
     }
 
     /// The name, the same for all sinks.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
             Self::Warning => "warning",

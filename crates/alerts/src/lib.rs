@@ -21,6 +21,7 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
+#![warn(unreachable_pub)]
 
 pub mod alert;
 pub mod counters;

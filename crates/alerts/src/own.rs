@@ -28,7 +28,7 @@ impl Alert {
         self
     }
 
-    /// Resolved.
+    /// The alert that ends this one.
     #[must_use]
     pub fn resolved(mut self) -> Self {
         self.status = AlertStatus::Resolved;

@@ -32,7 +32,7 @@ const ANSWER_HEADERS: usize = 100;
 const AGENT: &str = concat!("helm-guard/", env!("CARGO_PKG_VERSION"));
 
 /// Opens connections.
-pub trait Dial: Clone + Send + Sync + 'static {
+pub(crate) trait Dial: Clone + Send + Sync + 'static {
     /// The connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -42,7 +42,7 @@ pub trait Dial: Clone + Send + Sync + 'static {
 
 /// Connects to the addresses of a host name.
 #[derive(Clone, Copy, Debug)]
-pub struct Tcp;
+pub(crate) struct Tcp;
 
 impl Dial for Tcp {
     type Stream = TcpStream;
@@ -54,16 +54,16 @@ impl Dial for Tcp {
 
 /// The answer of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SinkResponse {
-    /// The status.
+pub(crate) struct SinkResponse {
+    /// The HTTP status; the body is not read.
     pub status: StatusCode,
     /// The time in `Retry-After`.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// Why there is no answer. Contains nothing about the address.
 #[derive(Debug, thiserror::Error)]
-pub enum PostError {
+pub(crate) enum PostError {
     /// No connection.
     #[error("failed to connect: {0}")]
     Connect(io::ErrorKind),
@@ -82,7 +82,7 @@ pub enum PostError {
 }
 
 /// Trusts the system's certificates and `extra`. Reads files: not for a thread that must not block.
-pub fn trust(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(crate) fn trust(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     if system.certs.is_empty() && extra.is_empty() {
@@ -104,7 +104,7 @@ pub fn trust(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rus
 }
 
 /// Sends a body and waits for the head of the answer. The caller limits the time.
-pub async fn post<D: Dial>(
+pub(crate) async fn post<D: Dial>(
     dial: &D,
     trust: &Arc<ClientConfig>,
     target: &SinkAddress,

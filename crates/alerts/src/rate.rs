@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// A sliding window. It remembers only as many denials as exceed the threshold.
 #[derive(Debug)]
-pub struct Rate {
+pub(crate) struct Rate {
     above: usize,
     within: Duration,
     denials: VecDeque<Instant>,
@@ -16,7 +16,7 @@ pub struct Rate {
 
 impl Rate {
     /// An empty one.
-    pub fn new(rate: AlertRate) -> Self {
+    pub(crate) fn new(rate: AlertRate) -> Self {
         Self {
             above: usize::try_from(rate.above).unwrap_or(usize::MAX),
             within: rate.within.get().unsigned_abs(),
@@ -26,7 +26,7 @@ impl Rate {
     }
 
     /// Counts a denial. True if this exceeds the threshold, at most once per window.
-    pub fn denied(&mut self, now: Instant) -> bool {
+    pub(crate) fn denied(&mut self, now: Instant) -> bool {
         let is_past = |at: Instant| now.duration_since(at) >= self.within;
         while self.denials.front().copied().is_some_and(is_past) || self.denials.len() > self.above
         {

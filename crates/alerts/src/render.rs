@@ -11,7 +11,7 @@ pub use self::json::AlertDocument;
 use super::alert::Alert;
 
 /// The body for this kind of sink. `routing_key` is `PagerDuty`'s.
-pub fn body(format: &AlertFormat, alert: &Alert, routing_key: &str) -> String {
+pub(crate) fn body(format: &AlertFormat, alert: &Alert, routing_key: &str) -> String {
     match format {
         AlertFormat::Slack => slack::body(alert).to_string(),
         AlertFormat::PagerDuty(_) => pagerduty::body(alert, routing_key),

@@ -54,11 +54,11 @@ pub enum SecretError {
 
 /// The values that a request takes from Secrets.
 #[derive(Default)]
-pub struct SecretValues(BTreeMap<(String, String), String>);
+pub(crate) struct SecretValues(BTreeMap<(String, String), String>);
 
 impl SecretValues {
     /// One value.
-    pub fn value(&self, key: &SecretKey) -> Result<&str, SecretError> {
+    pub(crate) fn value(&self, key: &SecretKey) -> Result<&str, SecretError> {
         let value = self.0.get(&(key.name.clone(), key.key.clone()));
         value.map(String::as_str).ok_or_else(|| missing(key))
     }

@@ -101,7 +101,7 @@ impl ChangeSummary {
         self.count == 0
     }
 
-    /// The alert.
+    /// One alert for all changes in it.
     pub fn alert(&self, kind: AlertKind, rate: AlertRate, now: Timestamp) -> Alert {
         let key = format!("emergencies/{}", self.user);
         let (above, within) = (rate.above.to_string(), rate.within.to_string());

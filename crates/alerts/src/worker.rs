@@ -27,17 +27,17 @@ use super::{
     secrets::{self, SecretError, SecretSource},
 };
 
-/// Timing.
+/// How long one delivery may take, and how often it is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryTiming {
     /// Timeout of one attempt, from the name resolution to the head of the answer.
     pub attempt: Duration,
     /// The delay before the second attempt; it doubles from there.
-    pub first_wait: Duration,
+    pub(crate) first_wait: Duration,
     /// Maximum delay between two attempts.
-    pub longest_wait: Duration,
+    pub(crate) longest_wait: Duration,
     /// Maximum delay that a sink may request by `Retry-After`.
-    pub longest_retry_after: Duration,
+    pub(crate) longest_retry_after: Duration,
     /// Maximum age of an alert while its sink is down.
     pub keep: Duration,
     /// How long the last request to a removed sink may take, and after it the rest of the queue. Twice this
@@ -74,8 +74,8 @@ impl DeliveryTiming {
 
 /// A queued alert.
 #[derive(Debug)]
-pub struct Queued {
-    /// The alert.
+pub(crate) struct Queued {
+    /// What is to be sent.
     pub alert: Arc<Alert>,
     /// When it was queued.
     pub at: Instant,
@@ -85,13 +85,13 @@ pub struct Queued {
 
 /// The inputs of a sink's task.
 #[derive(Debug)]
-pub struct WorkerInputs {
+pub(crate) struct WorkerInputs {
     /// The sink, as in the current policy.
     pub sink: watch::Receiver<Arc<Sink>>,
-    /// The queue.
+    /// The alerts to send, oldest first.
     pub queue: mpsc::Receiver<Queued>,
     /// Whether the sink was removed.
-    pub retire: CancellationToken,
+    pub(crate) retire: CancellationToken,
 }
 
 /// Why an alert was not sent.

@@ -12,7 +12,7 @@ pub mod grant;
 pub mod grant_validation;
 pub mod lifetime;
 pub mod recorded;
-pub mod redacted_patch;
+pub(crate) mod redacted_patch;
 pub mod refusal;
 pub mod resolution;
 pub mod retried;

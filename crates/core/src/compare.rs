@@ -13,7 +13,7 @@
 
 pub mod budget;
 mod declared;
-pub mod field_sets;
+pub(crate) mod field_sets;
 mod finder;
 pub mod json;
 pub mod json_scan;
@@ -38,7 +38,7 @@ pub mod values;
 pub mod walk;
 
 pub use declared::Declared;
-pub use finder::Finder;
+pub(crate) use finder::Finder;
 pub use json::Json;
 pub use keyed_list::{Keyed, KeyedList};
 pub use lazy::{Fields, Opened, at, dig, member, open, present, unquoted};

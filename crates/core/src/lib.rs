@@ -29,6 +29,7 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
+#![warn(unreachable_pub)]
 
 pub mod api;
 pub mod breakglass;

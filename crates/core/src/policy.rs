@@ -150,7 +150,7 @@ pub struct Requester<'a> {
 /// An operation on an object.
 #[derive(Clone, Copy)]
 pub enum Act<'a> {
-    /// Delete it.
+    /// The object is deleted.
     Delete,
     /// Change its replicas through the scale subresource.
     Scale,
@@ -158,10 +158,10 @@ pub enum Act<'a> {
     Change(PathChange<'a>),
 }
 
-/// A change of a path.
+/// A change of the value at one path, as rules match it.
 #[derive(Clone, Copy)]
 pub struct PathChange<'a> {
-    /// The path.
+    /// Where in the object.
     pub path: &'a FieldPath,
     /// The value there before it, as JSON text.
     pub old: Option<&'a str>,
@@ -263,7 +263,7 @@ impl Policy {
         }
     }
 
-    /// The default mode.
+    /// The mode where no override applies.
     pub fn default_mode(&self) -> Mode {
         self.modes.default_mode()
     }
@@ -292,12 +292,12 @@ impl Policy {
     }
 
     /// Whether changes of undeclared fields count anywhere.
-    pub fn guards_undeclared(&self) -> bool {
+    pub(crate) fn guards_undeclared(&self) -> bool {
         self.modes.guards_undeclared()
     }
 
     /// Whether this undeclared change is exempt.
-    pub fn excepts(
+    pub(crate) fn excepts(
         &self,
         identity: UserIdentity<'_>,
         object: &RuleObject<'_>,
@@ -337,7 +337,10 @@ impl Policy {
 
     /// The rules in force for objects of this kind and place whose license is a field of the object
     /// itself: anyone who may write that field could make a controller act.
-    pub fn licensed<'p>(&'p self, object: &'p RuleObject<'_>) -> impl Iterator<Item = &'p Rule> {
+    pub(crate) fn licensed<'p>(
+        &'p self,
+        object: &'p RuleObject<'_>,
+    ) -> impl Iterator<Item = &'p Rule> {
         let is_licensed = |rule: &&Rule| {
             matches!(
                 rule.license,

@@ -42,7 +42,7 @@ const VALUE_COST: usize = 48;
 
 /// What is wrong with a document's YAML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Not YAML.
     #[error("it is not YAML that Helm can read")]
     Syntax,
@@ -71,7 +71,7 @@ pub enum Fault {
 #[error("{fault} (line {line} of the document)")]
 pub struct YamlError {
     /// What is wrong.
-    pub fault: Fault,
+    pub(crate) fault: Fault,
     /// Where, counted from 1 within the document.
     pub line: usize,
 }
@@ -97,7 +97,7 @@ impl Default for Allowance {
 
 impl Allowance {
     /// For the manifest of a record, which anyone may have written.
-    pub fn for_manifest() -> Self {
+    pub(crate) fn for_manifest() -> Self {
         Self::new(DOCUMENT_BYTES, ALIASED_BYTES)
     }
 

@@ -24,7 +24,7 @@ pub struct ChangesArgs {
     pub namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
+    pub(crate) all_namespaces: bool,
     /// Changes of this user only, e.g. ada@example.com
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,

@@ -51,7 +51,7 @@ pub struct OpenArgs {
     pub namespaces: Vec<String>,
     /// All namespaces that the policy allows for the account
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
-    pub all_namespaces: bool,
+    pub(crate) all_namespaces: bool,
     /// Release to change, as NAMESPACE/NAME (repeatable); default: all
     #[arg(long = "release", value_name = "NAMESPACE/NAME")]
     pub releases: Vec<String>,
@@ -60,10 +60,10 @@ pub struct OpenArgs {
     pub kinds: Vec<String>,
     /// Validity of the grant: 30m, 1h
     #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
-    pub span: Span,
+    pub(crate) span: Span,
     /// Do not wait for approvals
     #[arg(long)]
-    pub no_wait: bool,
+    pub(crate) no_wait: bool,
     /// The token.
     #[command(flatten)]
     pub token: TokenArgs,

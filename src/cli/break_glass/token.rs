@@ -41,7 +41,7 @@ pub struct TokenArgs {
     pub force: bool,
     /// Create only the grant, without a token
     #[arg(long)]
-    pub no_token: bool,
+    pub(crate) no_token: bool,
 }
 
 /// Requests a token of the account for a grant, valid for at most `seconds`.

@@ -21,7 +21,6 @@ use crate::{
 /// The answer where the API server calls no entry.
 const NOT_CALLED: &str = "not-called";
 
-/// The object that is changed.
 pub(super) struct ChangedObject<'a> {
     pub(super) resource: &'a KnownResource,
     pub(super) namespace: &'a str,

@@ -29,7 +29,6 @@ enum Fit {
     WideOnly,
 }
 
-/// A column.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) struct Column {
     name: &'static str,
@@ -56,7 +55,6 @@ impl Column {
     }
 }
 
-/// A cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct Cell {
     text: String,
@@ -80,7 +78,6 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A table.
 #[derive(Debug)]
 pub(in crate::cli) struct Table<'c> {
     columns: &'c [Column],

@@ -38,7 +38,6 @@ pub(super) struct BasePolicy {
 }
 
 impl BasePolicy {
-    /// From a file.
     pub(super) fn from_file(file: &Path) -> anyhow::Result<Self> {
         Ok(Self {
             spec: documents::policy(file)?.spec().clone(),
@@ -92,7 +91,6 @@ impl BasePolicy {
         }
     }
 
-    /// The names of its exemptions.
     pub(super) fn exemption_names(&self) -> impl Iterator<Item = &str> {
         self.spec.exemptions.iter().map(|one| one.name.as_str())
     }

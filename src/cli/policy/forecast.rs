@@ -76,7 +76,7 @@ pub struct ForecastArgs {
         default_value = "helm-guard",
         conflicts_with = "audit_log"
     )]
-    pub guard_namespace: String,
+    pub(crate) guard_namespace: String,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,

@@ -40,40 +40,40 @@ pub struct Serve {
         default_value = "5m",
         conflicts_with = "policy"
     )]
-    pub policy_grace: String,
+    pub(crate) policy_grace: String,
     /// Be ready only with a policy object, and keep the last valid one as long as the object is absent
     #[arg(long, conflicts_with = "policy")]
-    pub require_policy: bool,
+    pub(crate) require_policy: bool,
     /// User whose violations are allowed and recorded; NAMESPACE/NAME is a service account
     /// (repeatable, matched exactly)
     #[arg(long = "break-glass-user", value_name = "NAME")]
-    pub break_glass_users: Vec<String>,
+    pub(crate) break_glass_users: Vec<String>,
     /// Group whose violations are allowed and recorded (repeatable, matched exactly)
     #[arg(long = "break-glass-group", value_name = "NAME")]
-    pub break_glass_groups: Vec<String>,
+    pub(crate) break_glass_groups: Vec<String>,
     /// Page with instructions for emergencies; shown in denials
     #[arg(long, value_name = "URL")]
-    pub runbook_url: Option<String>,
+    pub(crate) runbook_url: Option<String>,
     /// Register the webhook in the cluster, called at this https URL
     #[arg(long, value_name = "URL")]
-    pub register_url: Option<String>,
+    pub(crate) register_url: Option<String>,
     /// Register the webhook in the cluster, called through this Service
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub register_service: Option<String>,
+    pub(crate) register_service: Option<String>,
     /// Remove the registration when the process ends
     #[arg(long, requires = "endpoint")]
-    pub unregister_on_exit: bool,
+    pub(crate) unregister_on_exit: bool,
     /// ClusterRole that owns the registration: when it is deleted, so is the registration
     #[arg(long, value_name = "NAME", requires = "endpoint")]
-    pub owner_cluster_role: Option<String>,
+    pub(crate) owner_cluster_role: Option<String>,
     /// Replace the registration of another installation of the guard, even if that one runs
     #[arg(long, requires = "endpoint")]
-    pub take_over: bool,
+    pub(crate) take_over: bool,
     /// Label of namespaces where a write that no replica evaluates is denied instead of allowed:
     /// KEY=VALUE, KEY, or KEY in (A,B); never for cluster-scoped objects, kube-system or the guard's
     /// own namespace
     #[arg(long, value_name = "LABEL", requires = "endpoint")]
-    pub fail_closed_namespaces: Option<String>,
+    pub(crate) fail_closed_namespaces: Option<String>,
     /// Labels, separated by commas, by which others may exclude namespaces from the registration: KEY or
     /// KEY=VALUE; empty for none
     #[arg(
@@ -83,7 +83,7 @@ pub struct Serve {
         default_values = AKS_LABELS,
         requires = "endpoint"
     )]
-    pub tolerate_namespace_requirements: Vec<String>,
+    pub(crate) tolerate_namespace_requirements: Vec<String>,
     /// What to do with other selector requirements and match conditions that somebody adds to the
     /// registration: correct or report
     #[arg(
@@ -92,30 +92,30 @@ pub struct Serve {
         default_value = "correct",
         requires = "endpoint"
     )]
-    pub foreign_requirements: ForeignHandling,
+    pub(crate) foreign_requirements: ForeignHandling,
     /// Certificate chain (PEM) to serve with, instead of a generated one; a ca.crt in the same folder
     /// goes into the registration
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<PathBuf>,
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// CAs (PEM) of client certificates of API servers; without it, no client certificate is requested
     #[arg(long, value_name = "FILE")]
-    pub client_ca_file: Option<PathBuf>,
+    pub(crate) client_ca_file: Option<PathBuf>,
     /// Common name of a client certificate to accept (repeatable, matched exactly); default: any
     #[arg(
         long = "client-subject",
         value_name = "NAME",
         requires = "client_ca_file"
     )]
-    pub client_subjects: Vec<String>,
+    pub(crate) client_subjects: Vec<String>,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,
     /// Namespace to read release records in (repeatable); default: all
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
-    pub watch_namespaces: Vec<String>,
+    pub(crate) watch_namespaces: Vec<String>,
     /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
     #[arg(
         long,
@@ -123,20 +123,20 @@ pub struct Serve {
         value_delimiter = ',',
         default_value = "secrets"
     )]
-    pub storage_drivers: Vec<StorageDriver>,
+    pub(crate) storage_drivers: Vec<StorageDriver>,
     /// Memory for declared objects, in MiB; releases beyond it are read again for each request
     #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
-    pub index_memory: u32,
+    pub(crate) index_memory: u32,
     /// Namespace of the guard itself, with the Lease of the leader, the Secrets of alert sinks, and the
     /// ConfigMap of the forecast; default: that of --register-service, else "default", where only a
     /// guard in a Pod keeps a forecast
     #[arg(long, value_name = "NAMESPACE")]
-    pub guard_namespace: Option<String>,
+    pub(crate) guard_namespace: Option<String>,
     /// Release that installs the guard; its objects in its namespace are exempt, so that the guard never
     /// blocks its own repair; default: the release in the guard's namespace that declares the Service of
     /// --register-service or, with --register-url, has the chart helm-guard
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub own_release: Option<String>,
+    pub(crate) own_release: Option<String>,
     /// File for audit lines, one JSON object each; - is standard output; default: standard error, with
     /// the log
     #[arg(long, value_name = "FILE")]
@@ -144,7 +144,7 @@ pub struct Serve {
     /// Size, in MiB, at which the audit log is rotated
     #[arg(long, value_name = "MIB", default_value_t = 100, requires = "audit_log_path",
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
-    pub audit_log_maxsize: u64,
+    pub(crate) audit_log_maxsize: u64,
     /// Rotated audit logs to keep; 0 keeps all
     #[arg(
         long,
@@ -152,14 +152,14 @@ pub struct Serve {
         default_value_t = 10,
         requires = "audit_log_path"
     )]
-    pub audit_log_maxbackup: usize,
+    pub(crate) audit_log_maxbackup: usize,
     /// Format of log lines; audit lines are always JSON
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Minimum level of log lines: error, warn, info, debug, trace, or a filter such as
     /// `warn,helm_guard=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// How long to accept requests after a SIGTERM, until the API server no longer calls this replica:
     /// 5s, 500ms
     #[arg(long, value_name = "DURATION", default_value = "5s")]
@@ -171,7 +171,7 @@ pub struct Serve {
 
 /// Treatment of foreign requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ForeignHandling {
+pub(crate) enum ForeignHandling {
     /// Remove them
     Correct,
     /// Leave them, and report them in /readyz, a metric and an alert
@@ -180,7 +180,7 @@ pub enum ForeignHandling {
 
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object per line
     Json,
     /// For people

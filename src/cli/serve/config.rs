@@ -17,7 +17,7 @@ use helm_guard_core::{
     policy::Policy,
 };
 
-pub use self::error::ConfigError;
+pub(crate) use self::error::ConfigError;
 pub(in crate::cli) use self::values::own_namespace;
 use self::values::{
     MAX_DRAIN_DELAY, MAX_POLICY_GRACE, duration, filter, own_release, policy, worker_threads,
@@ -40,7 +40,7 @@ use crate::{
 
 /// The configuration of `helm-guard serve`.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Address of the webhook.
     pub listen: SocketAddr,
     /// Address of the probes and metrics.
@@ -48,17 +48,17 @@ pub struct Config {
     /// The policy from the flags.
     pub policy: Policy,
     /// The policy file, which overrides it.
-    pub policy_file: Option<PathBuf>,
+    pub(crate) policy_file: Option<PathBuf>,
     /// How long a policy object must have been absent before the flags apply again.
-    pub policy_grace: Duration,
+    pub(crate) policy_grace: Duration,
     /// Whether a policy object is required.
-    pub policy_need: PolicyNeed,
+    pub(crate) policy_need: PolicyNeed,
     /// The registration that the guard writes; `None` if it is applied by other means.
     pub registration: Option<RegistrationConfig>,
     /// The namespaces that fail closed.
     pub fail_closed: Option<FailClosed>,
     /// The certificate files; without them, a certificate is generated.
-    pub tls_files: Option<Files>,
+    pub(crate) tls_files: Option<Files>,
     /// The accepted client certificates.
     pub clients: Option<ClientCertificates>,
     /// The cluster.
@@ -70,15 +70,14 @@ pub struct Config {
     /// Memory for declared objects, in bytes.
     pub index_bytes: usize,
     /// The guard's own namespace, with the leader's Lease and the Secrets of alert sinks.
-    pub guard_namespace: String,
+    pub(crate) guard_namespace: String,
     /// The guard's own namespace, if the flags set it.
-    pub own_namespace: Option<String>,
+    pub(crate) own_namespace: Option<String>,
     /// The release that installs the guard, if the flags set it.
-    pub own_release: Option<Own>,
+    pub(crate) own_release: Option<Own>,
     /// The target of audit lines.
     pub audit: AuditTarget,
-    /// Logging.
-    pub logging: Logging,
+    pub(crate) logging: Logging,
     /// How long a process that is shutting down keeps accepting requests.
     pub drain_delay: Duration,
     /// Worker threads.
@@ -87,7 +86,7 @@ pub struct Config {
 
 /// Whether a policy object is required.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PolicyNeed {
+pub(crate) enum PolicyNeed {
     /// Without one, the flags apply.
     #[default]
     Optional,
@@ -97,11 +96,11 @@ pub enum PolicyNeed {
 
 /// The registration that this process writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistrationConfig {
+pub(crate) struct RegistrationConfig {
     /// The address that the API server calls.
     pub endpoint: Endpoint,
     /// What happens to it at exit.
-    pub at_exit: AtExit,
+    pub(crate) at_exit: AtExit,
     /// Whether it replaces the registration of another installation.
     pub takeover: Takeover,
     /// The ClusterRole that owns it.
@@ -112,7 +111,7 @@ pub struct RegistrationConfig {
 
 /// What happens to the registration when the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtExit {
+pub(crate) enum AtExit {
     /// Keep it, for the other replicas and the next start.
     Keep,
     /// Remove it.
@@ -161,7 +160,7 @@ fn takeover(args: &Serve) -> Takeover {
 
 /// Where audit lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditTarget {
+pub(crate) enum AuditTarget {
     /// Standard error, with the log.
     StandardError,
     /// Standard output.
@@ -172,7 +171,7 @@ pub enum AuditTarget {
 
 /// Log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logging {
+pub(crate) struct Logging {
     /// The format.
     pub format: LogFormat,
     /// The directives of a valid `EnvFilter`.
@@ -181,7 +180,7 @@ pub struct Logging {
 
 impl Config {
     /// Validates the arguments. Files are read later, when the server starts.
-    pub fn resolve(args: Serve) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(args: Serve) -> Result<Self, ConfigError> {
         let policy = policy(&args)?;
         let at_exit = AtExit::of(&args);
         let takeover = takeover(&args);

@@ -55,7 +55,7 @@ pub(super) async fn complete(releases: &Releases) {
 
 impl Health {
     /// The checks of readiness.
-    pub fn checks(&self) -> Vec<HealthCheck> {
+    pub(crate) fn checks(&self) -> Vec<HealthCheck> {
         let mut checks = vec![
             HealthCheck {
                 name: "index",
@@ -124,7 +124,7 @@ impl Health {
     }
 
     /// The metrics of a scrape.
-    pub fn readings(&self) -> Vec<Reading> {
+    pub(crate) fn readings(&self) -> Vec<Reading> {
         let serving = &self.serving;
         let expiry = Expiry {
             ca: serving.ca_not_after(),

@@ -29,7 +29,7 @@ pub(super) struct Log {
 
 impl Log {
     /// The number of dropped lines.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
 }

@@ -10,7 +10,6 @@ use crate::{
     webhook::{accept, registrar::RegistrationState},
 };
 
-/// The index.
 pub(super) fn index(stats: &Stats) -> Vec<Reading> {
     let are_healthy = stats.watches > 0 && stats.watches == stats.watches_healthy;
     let mut readings = vec![

@@ -23,22 +23,21 @@ const RETRY_BYTES: u64 = 1024 * 1024;
 /// The time in the name of a rotated file; it sorts by age.
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
-/// The length of a [`STAMP`].
 const STAMP_LENGTH: usize = "2026-11-21T03-00-00.000".len();
 
 /// What is retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// A file larger than this many bytes is rotated. A longer line gets a file of its own.
-    pub max_bytes: u64,
+    pub(crate) max_bytes: u64,
     /// How many rotated files are retained, besides the current one; 0 for all.
-    pub max_backups: usize,
+    pub(crate) max_backups: usize,
 }
 
 /// The open file. Written to through [`Write`]: a call is one line, which is written completely or not at
 /// all.
 #[derive(Debug)]
-pub struct AuditFile {
+pub(crate) struct AuditFile {
     path: PathBuf,
     retention: Retention,
     open: Option<Open>,
@@ -62,7 +61,7 @@ impl AuditFile {
     ///
     /// # Errors
     /// When it cannot be written to.
-    pub fn open(path: impl Into<PathBuf>, retention: Retention) -> io::Result<Self> {
+    pub(crate) fn open(path: impl Into<PathBuf>, retention: Retention) -> io::Result<Self> {
         let path = path.into();
         Ok(Self {
             open: Some(Open::at(&path)?),

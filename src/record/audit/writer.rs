@@ -51,7 +51,7 @@ pub enum WriteError {
 
 /// A sink with a thread of its own.
 #[derive(Clone, Debug)]
-pub struct LineWriter {
+pub(crate) struct LineWriter {
     jobs: mpsc::SyncSender<Job>,
     state: Arc<WriterProgress>,
 }
@@ -76,7 +76,7 @@ struct Job {
 
 /// A line that is being written.
 #[derive(Debug)]
-pub struct Queued {
+pub(crate) struct Queued {
     number: u64,
     written: oneshot::Receiver<io::Result<()>>,
     state: Arc<WriterProgress>,
@@ -84,7 +84,7 @@ pub struct Queued {
 
 impl LineWriter {
     /// Starts a thread that writes to `sink`, each line in one call.
-    pub fn start(sink: impl Write + Send + 'static) -> Self {
+    pub(crate) fn start(sink: impl Write + Send + 'static) -> Self {
         let (jobs, queue) = mpsc::sync_channel(QUEUED_LINES);
         let state = Arc::<WriterProgress>::default();
         let of_thread = Arc::clone(&state);
@@ -99,7 +99,7 @@ impl LineWriter {
     }
 
     /// Whether the sink has stopped taking lines.
-    pub fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.state.is_stalled()
     }
 
@@ -107,7 +107,7 @@ impl LineWriter {
     ///
     /// # Errors
     /// When the sink has stalled, or the queue is full.
-    pub fn queue(&self, line: &Arc<[u8]>) -> Result<Queued, WriteError> {
+    pub(crate) fn queue(&self, line: &Arc<[u8]>) -> Result<Queued, WriteError> {
         let state = &self.state;
         if state.is_stalled() {
             return Err(WriteError::Stalled);
@@ -140,7 +140,7 @@ impl LineWriter {
     }
 
     /// Waits until the queue is empty, for at most `patience`. Blocks: use at the end of the process.
-    pub fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         while self.state.queued_lines.load(Relaxed) > 0 && Instant::now() < until {
             thread::sleep(FLUSH_INTERVAL);
@@ -154,7 +154,7 @@ impl Queued {
     ///
     /// # Errors
     /// When it is not written in time.
-    pub async fn written(self) -> Result<(), WriteError> {
+    pub(crate) async fn written(self) -> Result<(), WriteError> {
         match timeout(CALLER_TIMEOUT, self.written).await {
             Ok(Ok(result)) => result.map_err(WriteError::Sink),
             Ok(Err(_)) => Err(WriteError::NotRunning),

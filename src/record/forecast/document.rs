@@ -13,8 +13,7 @@ use super::{Forecast, MAX_ROWS, RowKey, RowStats};
 /// The name of the `ConfigMap`, in the guard's own namespace.
 pub const NAME: &str = "helm-guard-forecast";
 
-/// Its key.
-pub const KEY: &str = "forecast.json";
+pub(crate) const KEY: &str = "forecast.json";
 
 /// Maximum size of the document, in bytes: a `ConfigMap` may have 1 MiB.
 const MAX_BYTES: usize = 768 * 1024;
@@ -28,7 +27,7 @@ const RUNNING: SignedDuration = SignedDuration::from_secs(150);
 /// The document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Document {
+pub(crate) struct Document {
     /// Start of counting.
     pub since: Timestamp,
     /// The rows.
@@ -56,7 +55,7 @@ pub struct Row {
 /// The last write of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Writer {
+pub(crate) struct Writer {
     /// Its last batch.
     pub batch: u64,
     /// Time of the write.
@@ -68,7 +67,7 @@ pub struct Writer {
 
 /// What one replica adds.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// A name that no other process has.
     pub writer: String,
     /// Greater than that of the batch before.
@@ -81,7 +80,7 @@ pub struct Batch {
 
 impl Document {
     /// An empty one that starts now.
-    pub fn new(now: Timestamp) -> Self {
+    pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             since: now,
             rows: Vec::new(),
@@ -90,8 +89,7 @@ impl Document {
         }
     }
 
-    /// The forecast in it.
-    pub fn forecast(&self) -> Forecast {
+    pub(crate) fn forecast(&self) -> Forecast {
         let rows = self.rows.iter().cloned();
         Forecast {
             rows: rows.map(|row| (row.what, row.seen)).collect(),
@@ -100,13 +98,13 @@ impl Document {
     }
 
     /// Whether it contains the batch already.
-    pub fn has(&self, batch: &Batch) -> bool {
+    pub(crate) fn has(&self, batch: &Batch) -> bool {
         let writer = self.writers.get(&batch.writer);
         writer.is_some_and(|writer| writer.batch >= batch.number)
     }
 
     /// Adds a batch that it does not contain.
-    pub fn add(&mut self, batch: &Batch, now: Timestamp) {
+    pub(crate) fn add(&mut self, batch: &Batch, now: Timestamp) {
         let mut forecast = self.forecast();
         forecast.merge(&batch.forecast, now);
         self.take(forecast);
@@ -140,7 +138,7 @@ impl Document {
     }
 
     /// As text. The least important rows are left out until it is short enough.
-    pub fn encode(&mut self) -> serde_json::Result<String> {
+    pub(crate) fn encode(&mut self) -> serde_json::Result<String> {
         let mut most = self.rows.len().min(MAX_ROWS);
         loop {
             let text = serde_json::to_string(self)?;

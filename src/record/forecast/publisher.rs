@@ -32,7 +32,7 @@ const ATTEMPTS: u32 = 8;
 
 /// Why the forecast was not written. It is retried.
 #[derive(Debug, thiserror::Error)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// The API server returned an error or did not answer.
     #[error(transparent)]
     Api(#[from] ApiFailure),
@@ -51,7 +51,7 @@ impl From<kube::Error> for PublishError {
 }
 
 /// Writes for one replica.
-pub struct Publisher {
+pub(crate) struct Publisher {
     api: Api<ConfigMap>,
     gathered: Arc<Collector>,
     /// The batch that is being written, under a name that no other process has.
@@ -68,7 +68,12 @@ impl std::fmt::Debug for Publisher {
 impl Publisher {
     /// Needs `get`, `create`, `patch` and `update` on the `ConfigMap`. No other process has the name
     /// `writer`.
-    pub fn new(client: &Client, namespace: &str, writer: String, gathered: Arc<Collector>) -> Self {
+    pub(crate) fn new(
+        client: &Client,
+        namespace: &str,
+        writer: String,
+        gathered: Arc<Collector>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client.clone(), namespace),
             gathered,
@@ -184,7 +189,7 @@ fn unwritten() -> ConfigMap {
 }
 
 /// The document of a `ConfigMap`; an empty one if there is none.
-pub fn read(map: &ConfigMap) -> Option<Document> {
+pub(crate) fn read(map: &ConfigMap) -> Option<Document> {
     let text = map.data.as_ref()?.get(KEY)?;
     serde_json::from_str(text).ok()
 }

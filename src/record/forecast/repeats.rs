@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 /// The recent requests of a process or of an audit log, by a hash of their content.
 #[derive(Debug)]
-pub struct RecentRequests {
+pub(crate) struct RecentRequests {
     keys: RandomState,
     first: HashMap<u64, Timestamp>,
     most: usize,
@@ -23,7 +23,7 @@ pub struct RecentRequests {
 
 impl RecentRequests {
     /// Remembers at most `most` requests. Beyond that, repetitions are counted again.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             keys: RandomState::new(),
             first: HashMap::new(),
@@ -33,7 +33,7 @@ impl RecentRequests {
 
     /// Whether a request with this content was seen shortly before. A series of the same requests counts once in
     /// each window.
-    pub fn has(&mut self, content: &impl Hash, at: Timestamp) -> bool {
+    pub(crate) fn has(&mut self, content: &impl Hash, at: Timestamp) -> bool {
         let is_recent = |first: &Timestamp| at.duration_since(*first).abs() <= RETRY_WINDOW;
         let hash = self.keys.hash_one(content);
         if self.first.get(&hash).is_some_and(is_recent) {

@@ -21,7 +21,7 @@ pub struct Reading {
 }
 
 /// The labels of a sample. They are bounded: no user, no object name.
-pub type SampleLabels = Vec<(&'static str, String)>;
+pub(crate) type SampleLabels = Vec<(&'static str, String)>;
 
 #[derive(Clone, Debug)]
 struct Sample {
@@ -69,7 +69,7 @@ impl Reading {
     }
 
     /// A gauge with labels.
-    pub fn gauges(
+    pub(crate) fn gauges(
         name: &'static str,
         help: &'static str,
         samples: impl IntoIterator<Item = (SampleLabels, SampleValue)>,
@@ -84,7 +84,7 @@ impl Reading {
     }
 
     /// A counter of successes and failures.
-    pub fn results(name: &'static str, help: &'static str, ok: u64, error: u64) -> Self {
+    pub(crate) fn results(name: &'static str, help: &'static str, ok: u64, error: u64) -> Self {
         let samples = [("ok", ok), ("error", error)]
             .map(|(result, count)| (vec![("result", result.to_owned())], count.into()));
         Self::new(name, help, MetricType::Counter, samples)

@@ -15,7 +15,7 @@ use crate::releases::{key::RecordKey, view::RevisionContent};
 
 /// The default memory limit in bytes: some 20,000 releases of ordinary size, and less than a third of
 /// the memory limit of the shipped Deployment.
-pub const DEFAULT: usize = 160 << 20;
+pub(crate) const DEFAULT: usize = 160 << 20;
 
 /// Records are read again while less than this part of the limit is used, so that they are not
 /// evicted again at once.
@@ -40,7 +40,7 @@ struct Share {
 }
 
 impl MemoryBudget {
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
             total: 0,
@@ -51,7 +51,7 @@ impl MemoryBudget {
     }
 
     /// Replaces the stored content `old` of a record by `new`.
-    pub fn replace(
+    pub(crate) fn replace(
         &mut self,
         key: &RecordKey,
         old: Option<&RevisionContent>,
@@ -86,7 +86,7 @@ impl MemoryBudget {
     }
 
     /// The record to evict, while the limit is exceeded.
-    pub fn excess(&self) -> Option<RecordKey> {
+    pub(crate) fn excess(&self) -> Option<RecordKey> {
         if self.total <= self.limit {
             return None;
         }
@@ -96,7 +96,7 @@ impl MemoryBudget {
     }
 
     /// The evicted records that fit again, the smallest first.
-    pub fn readmit(&mut self) -> Vec<RecordKey> {
+    pub(crate) fn readmit(&mut self) -> Vec<RecordKey> {
         let (part, of) = READMIT_BELOW;
         let mut room = (self.limit / of * part).saturating_sub(self.total);
         let mut keys = Vec::new();

@@ -26,7 +26,7 @@ pub(super) struct Read {
 }
 
 impl IndexedRecord {
-    pub fn new(revision: u32, status: RevisionStatus, version: RecordVersion) -> Self {
+    pub(crate) fn new(revision: u32, status: RevisionStatus, version: RecordVersion) -> Self {
         Self {
             revision,
             status,
@@ -39,7 +39,7 @@ impl IndexedRecord {
 
     /// Whether the content is of the record's current state, or of a later one that the watch has
     /// not reported yet.
-    pub fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         self.read.as_ref().is_some_and(|read| {
             read.version == self.version || self.version.is_before(&read.version)
         })
@@ -47,16 +47,15 @@ impl IndexedRecord {
 
     /// It could not be read, and is no longer retried: its fetch was stopped when it left the active
     /// set, to which it may return when a later revision is deleted.
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.is_unreadable() && self.requested.is_none()
     }
 
-    /// The content.
-    pub fn content(&self) -> Option<&RevisionContent> {
+    pub(crate) fn content(&self) -> Option<&RevisionContent> {
         self.read.as_ref().map(|read| &read.content)
     }
 
-    pub fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         let read = self.read.as_ref();
         read.is_some_and(|read| matches!(read.content, RevisionContent::Unreadable))
     }
@@ -70,26 +69,26 @@ pub(super) struct ReleaseRecords {
 }
 
 impl ReleaseRecords {
-    pub fn iter(&self) -> std::slice::Iter<'_, IndexedRecord> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, IndexedRecord> {
         self.sorted.iter()
     }
 
-    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, IndexedRecord> {
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, IndexedRecord> {
         self.sorted.iter_mut()
     }
 
-    pub fn get(&self, revision: u32) -> Option<&IndexedRecord> {
+    pub(crate) fn get(&self, revision: u32) -> Option<&IndexedRecord> {
         let at = self.find(revision).ok()?;
         self.sorted.get(at)
     }
 
-    pub fn get_mut(&mut self, revision: u32) -> Option<&mut IndexedRecord> {
+    pub(crate) fn get_mut(&mut self, revision: u32) -> Option<&mut IndexedRecord> {
         let at = self.find(revision).ok()?;
         self.sorted.get_mut(at)
     }
 
     /// Replaces one of the same revision.
-    pub fn insert(&mut self, record: IndexedRecord) {
+    pub(crate) fn insert(&mut self, record: IndexedRecord) {
         match self.find(record.revision) {
             Ok(at) => {
                 if let Some(known) = self.sorted.get_mut(at) {
@@ -106,7 +105,7 @@ impl ReleaseRecords {
         }
     }
 
-    pub fn remove(&mut self, revision: u32) -> Option<IndexedRecord> {
+    pub(crate) fn remove(&mut self, revision: u32) -> Option<IndexedRecord> {
         let at = self.find(revision).ok()?;
         Some(self.sorted.remove(at))
     }

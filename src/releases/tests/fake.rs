@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The server's state. Records are Secrets unless stated otherwise.
-pub struct Fake {
+pub(crate) struct Fake {
     state: Mutex<FakeApiState>,
     /// If set, each namespaced list takes one permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
@@ -48,13 +48,13 @@ struct Failure {
 }
 
 impl Fake {
-    pub fn start() -> (Arc<Self>, Client) {
+    pub(crate) fn start() -> (Arc<Self>, Client) {
         let (fake, client, _) = Self::start_twice();
         (fake, client)
     }
 
     /// With a client whose connections may die, and one whose connections never do.
-    pub fn start_twice() -> (Arc<Self>, Client, Client) {
+    pub(crate) fn start_twice() -> (Arc<Self>, Client, Client) {
         let fake = Arc::new(Self {
             state: Mutex::default(),
             gate: Mutex::default(),
@@ -78,12 +78,12 @@ impl Fake {
     }
 
     /// From now on the pooled client gets no answer to requests whose line contains `line`.
-    pub fn hang_pooled(&self, line: &str) {
+    pub(crate) fn hang_pooled(&self, line: &str) {
         self.state.lock().hanging = Some(line.to_owned());
     }
 
     /// How many requests of it got none.
-    pub fn hung(&self) -> usize {
+    pub(crate) fn hung(&self) -> usize {
         self.state.lock().hung
     }
 
@@ -98,12 +98,12 @@ impl Fake {
     }
 
     /// Writes a record of release `shop/web` that declares one Deployment.
-    pub fn put(&self, revision: u32, status: &str, image: &str) {
+    pub(crate) fn put(&self, revision: u32, status: &str, image: &str) {
         self.put_payload(revision, status, &payload(revision, status, image));
     }
 
     /// Writes a record with any payload.
-    pub fn put_payload(&self, revision: u32, status: &str, payload: &str) {
+    pub(crate) fn put_payload(&self, revision: u32, status: &str, payload: &str) {
         let name = format!("sh.helm.release.v1.web.v{revision}");
         let labels = json!({
             "owner": "helm", "name": "web", "status": status, "version": revision.to_string(),
@@ -132,7 +132,7 @@ impl Fake {
         state.notify(event, &object);
     }
 
-    pub fn delete(&self, revision: u32) {
+    pub(crate) fn delete(&self, revision: u32) {
         let mut state = self.state.lock();
         state.version += 1;
         let key = (
@@ -146,12 +146,12 @@ impl Fake {
     }
 
     /// From now on watches report nothing.
-    pub fn mute(&self) {
+    pub(crate) fn mute(&self) {
         self.state.lock().is_mute = true;
     }
 
     /// Breaks all watches off with "too old resource version", so that clients list again.
-    pub fn expire_watches(&self) {
+    pub(crate) fn expire_watches(&self) {
         let mut state = self.state.lock();
         state.is_mute = false;
         let status = json!({
@@ -163,7 +163,7 @@ impl Fake {
     }
 
     /// The next `times` requests whose line contains `line` fail.
-    pub fn fail(&self, line: &str, status: u16, times: usize) {
+    pub(crate) fn fail(&self, line: &str, status: u16, times: usize) {
         let failure = Failure {
             line: line.to_owned(),
             status,
@@ -173,14 +173,14 @@ impl Fake {
     }
 
     /// Lists of one namespace wait for permits of the semaphore.
-    pub fn gate(&self) -> Arc<Semaphore> {
+    pub(crate) fn gate(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.gate.lock() = Some(Arc::clone(&gate));
         gate
     }
 
     /// Lines of requests that contain `text`.
-    pub fn requests(&self, text: &str) -> Vec<String> {
+    pub(crate) fn requests(&self, text: &str) -> Vec<String> {
         let state = self.state.lock();
         state
             .requests
@@ -323,12 +323,12 @@ fn respond(status: u16, object: &Value) -> Response<Body> {
 }
 
 /// The payload of a record as Helm before compression wrote it: base64 of JSON.
-pub fn payload(revision: u32, status: &str, image: &str) -> String {
+pub(crate) fn payload(revision: u32, status: &str, image: &str) -> String {
     payload_of(revision, status, &[&deployment(image)])
 }
 
 /// A document that declares the one object.
-pub fn deployment(image: &str) -> String {
+pub(crate) fn deployment(image: &str) -> String {
     format!(
         "# Source: web/templates/deployment.yaml\napiVersion: apps/v1\nkind: Deployment\n\
          metadata:\n  name: web\nspec:\n  image: {image}\n"
@@ -336,7 +336,7 @@ pub fn deployment(image: &str) -> String {
 }
 
 /// The body of a record with these documents.
-pub fn payload_of(revision: u32, status: &str, documents: &[&str]) -> String {
+pub(crate) fn payload_of(revision: u32, status: &str, documents: &[&str]) -> String {
     let documents: Vec<String> = documents
         .iter()
         .map(|text| format!("---\n{text}\n"))

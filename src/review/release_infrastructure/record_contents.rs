@@ -21,7 +21,7 @@ pub(super) struct RecordContents {
     pub release: ReleaseName,
     pub chart: String,
     pub revision: u32,
-    pub is_readable: bool,
+    pub(crate) is_readable: bool,
     /// The other objects and users of a finding.
     pub involved: Vec<String>,
     /// The namespaces in the manifest other than the release's own, with an object in each.

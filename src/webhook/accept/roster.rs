@@ -201,7 +201,6 @@ impl Member {
         self.0.connection.evict.cancelled()
     }
 
-    /// Its address.
     pub(super) fn address(&self) -> IpAddr {
         self.0.connection.address
     }

@@ -6,11 +6,10 @@ use crate::record::Emergency;
 
 /// All that an answer is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct AnswerContents<'a> {
+pub(crate) struct AnswerContents<'a> {
     /// The decision.
     pub decided: Decided<'a>,
-    /// The emergency hint.
-    pub emergency_hint: EmergencyHint<'a>,
+    pub(crate) emergency_hint: EmergencyHint<'a>,
     /// Why break-glass does not apply to a break-glass identity.
     pub refusal: Option<&'a Refusal>,
     /// The record of a break-glass change.

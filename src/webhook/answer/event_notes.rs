@@ -8,7 +8,7 @@ use super::phrases::{changing_hands, numbers, values};
 use crate::record::events::NOTE_BYTES;
 
 /// The sentence of the Kubernetes event about a break-glass change.
-pub fn announcement(decided: &Decided<'_>) -> String {
+pub(crate) fn announcement(decided: &Decided<'_>) -> String {
     let text = format!(
         "{} by {} against what Helm declares",
         decided.request.operation.as_str(),
@@ -18,7 +18,7 @@ pub fn announcement(decided: &Decided<'_>) -> String {
 }
 
 /// The sentence of the Kubernetes event about an autoscaler that no release declares.
-pub fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
+pub(crate) fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
     let text = format!(
         "{} scales it, through an autoscaler that no Helm release declares",
         decided.request.user_info.username
@@ -27,7 +27,7 @@ pub fn undeclared_autoscaler(decided: &Decided<'_>) -> String {
 }
 
 /// The sentence of the Kubernetes event about an object that another release takes.
-pub fn taken(decided: &Decided<'_>) -> String {
+pub(crate) fn taken(decided: &Decided<'_>) -> String {
     let lines: Vec<String> = changing_hands(decided).collect();
     let who = &decided.request.user_info.username;
     let mut text = format!("{}, by {who}", lines.join("; "));

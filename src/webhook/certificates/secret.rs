@@ -21,8 +21,7 @@ use crate::webhook::{
     tls::Pair,
 };
 
-/// The Secret's name.
-pub const SECRET_NAME: &str = "helm-guard-tls";
+pub(crate) const SECRET_NAME: &str = "helm-guard-tls";
 /// Each lost race means that another replica wrote, so more than a few are not expected.
 const ATTEMPTS: u32 = 5;
 

@@ -5,10 +5,10 @@
 //! and the options come after them.
 
 /// The size of the head, in bytes. Groups and extra attributes of a user may take some kilobytes.
-pub const HEAD_BYTES: usize = 64 * 1024;
+pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 
 /// The size of the end, in bytes: the options of a request take some hundred bytes.
-pub const TAIL_BYTES: usize = 4 * 1024;
+pub(crate) const TAIL_BYTES: usize = 4 * 1024;
 
 /// A review with all fields of the request that are complete within `head`; `None` if there are none.
 ///
@@ -35,7 +35,7 @@ pub fn closed(head: &[u8]) -> Option<Vec<u8>> {
 ///
 /// The flag of the request comes after both objects, so it is the last one; inside a string its
 /// quotes would be escaped. The `dryRun` of options is a list.
-pub fn is_dry_run(tail: &[u8]) -> Option<bool> {
+pub(crate) fn is_dry_run(tail: &[u8]) -> Option<bool> {
     let last = |flag: &[u8]| {
         let mut windows = tail.windows(flag.len());
         windows.rposition(|window| window == flag)

@@ -18,7 +18,7 @@ use super::{
     state::Webhook,
 };
 use crate::{
-    record::{self, changes::PersistError, events::Note},
+    record::{self, Recorder, changes::PersistError, events::Note},
     review::{BreakGlassCheck, ReviewResult},
     webhook::answer::event_notes,
 };
@@ -72,7 +72,7 @@ pub(super) async fn persist<S>(
     let record = recorded::record(&decided, (leave, &change), before, rules, now)?;
     let kept = webhook.emergencies.persist(&record, deadline).await;
     match &kept {
-        Err(PersistError::NotInstalled) => webhook.recorder.not_installed(),
+        Err(PersistError::NotInstalled) => Recorder::not_installed(),
         Err(error) => tracing::error!(
             %error,
             user = record.user,

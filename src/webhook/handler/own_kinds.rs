@@ -90,7 +90,6 @@ fn unreadable(unread: Unread) -> String {
     }
 }
 
-/// The problems of a grant.
 fn grant_problems(policy: &Policy, request: &Request<'_>, now: Timestamp) -> Vec<String> {
     let rules = policy.emergencies();
     let identity = request.user_info.identity();

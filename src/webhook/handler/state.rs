@@ -44,7 +44,7 @@ pub(crate) struct Webhook<S> {
     /// Records decisions.
     pub recorder: Arc<Recorder>,
     /// Takes the bodies of reviews.
-    pub intake: Intake,
+    pub(crate) intake: Intake,
 }
 
 /// The purpose of a request, by its entry.

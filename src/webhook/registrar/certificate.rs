@@ -27,7 +27,7 @@ use crate::{
 /// The longest backoff between attempts to get the first certificate.
 const MAX_DELAY: Duration = Duration::from_secs(15);
 
-/// The source of the certificate.
+/// Where the serving certificate comes from.
 #[derive(Clone)]
 pub enum CertificateSource {
     /// Files that are renewed by other means (`--tls-cert`, `--tls-key`).

@@ -58,7 +58,7 @@ impl RegistrationState {
     }
 
     /// Whether it was in place at any time since the start.
-    pub fn was_registered(&self) -> bool {
+    pub(crate) fn was_registered(&self) -> bool {
         self.was_in_place.load(Ordering::Acquire)
     }
 
@@ -73,7 +73,7 @@ impl RegistrationState {
     }
 
     /// Whether the kill switch is on.
-    pub fn is_suspended(&self) -> bool {
+    pub(crate) fn is_suspended(&self) -> bool {
         *self.suspended.borrow()
     }
 
@@ -89,7 +89,7 @@ impl RegistrationState {
 
     /// Changes by others that were seen at least this long ago, once each. A younger one may be by another
     /// replica that already knows a new policy or certificate.
-    pub fn take_disturbances(&self, ago: Duration) -> Vec<String> {
+    pub(crate) fn take_disturbances(&self, ago: Duration) -> Vec<String> {
         let mut disturbances = self.disturbances.lock();
         let old = disturbances
             .iter()

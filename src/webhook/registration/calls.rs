@@ -48,7 +48,7 @@ pub struct OrdinaryRequest<'a> {
     /// Namespace of the object; empty for a cluster-scoped one.
     pub namespace: &'a str,
     /// Labels of that namespace; none if they cannot be read.
-    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
+    pub(crate) namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// The object before the change.
     pub old: &'a Value,
     /// The object after the change; null for a DELETE.
@@ -58,12 +58,12 @@ pub struct OrdinaryRequest<'a> {
 /// An entry that is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalledEntry {
-    /// Its name.
+    /// The name of the webhook in the registration.
     pub name: String,
     /// What it asks.
     pub route: Route,
     /// Why it is not certain that it is called, where that is so.
-    pub doubt: Option<String>,
+    pub(crate) doubt: Option<String>,
 }
 
 /// The entries that are called. Those for single versions are left out: they repeat what the others ask.

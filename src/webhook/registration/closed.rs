@@ -36,7 +36,7 @@ use super::{
 };
 
 /// Namespaces that never fail closed: they have what restarts a cluster, and the leases of its nodes.
-pub const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
+pub(crate) const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
 
 /// Prefix of the names of entries that fail closed.
 const CLOSED: &str = "fail-closed.";

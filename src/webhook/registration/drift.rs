@@ -20,7 +20,7 @@ use super::{
 use crate::webhook::marks::{FIELD_MANAGER, MANAGED_BY};
 
 /// The difference that follows from releases, and is not made by others.
-pub const VERSIONS: &str = "the versions to convert to";
+pub(crate) const VERSIONS: &str = "the versions to convert to";
 
 /// The difference of the CA bundles.
 pub(super) const CA_BUNDLE: &str = "the CA bundle";

@@ -15,7 +15,7 @@ use super::{Registration, client_config, entry};
 use crate::webhook::paths::Route;
 
 /// The entry for actions of emergency identities.
-pub const EMERGENCIES_WEBHOOK: &str = "emergencies.helm-guard.dev";
+pub(crate) const EMERGENCIES_WEBHOOK: &str = "emergencies.helm-guard.dev";
 
 /// The most names: a longer expression would cost each write of the cluster too much.
 const MOST_NAMES: usize = 512;

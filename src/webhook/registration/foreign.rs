@@ -28,10 +28,10 @@ use super::{entries, trust::fingerprint};
 
 /// The annotation with the fingerprints of the guard's own requirements and conditions, for
 /// [`Handling::Report`].
-pub const OWN_REQUIREMENTS: &str = "helm-guard.dev/own-requirements";
+pub(crate) const OWN_REQUIREMENTS: &str = "helm-guard.dev/own-requirements";
 
 /// Labels by which AKS excludes its own namespaces from every webhook.
-pub const AKS_LABELS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
+pub(crate) const AKS_LABELS: [&str; 2] = ["control-plane", "kubernetes.azure.com/managedby"];
 
 /// The limit of the API server (`maxMatchConditions`).
 const MAX_CONDITIONS: usize = 64;
@@ -42,12 +42,12 @@ pub struct ForeignRequirements {
     /// Labels by which others may exclude namespaces.
     pub tolerated: ToleratedLabels,
     /// How all others are treated.
-    pub handling: Handling,
+    pub(crate) handling: Handling,
 }
 
 /// What to do with foreign requirements that are not tolerated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Handling {
+pub(crate) enum Handling {
     /// Remove them.
     #[default]
     Correct,

@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 use crate::cluster::{failure::ApiFailure, lease::LEASE_NAME};
 
 /// The annotation with the installation that wrote the registration: `NAMESPACE/LEASE`.
-pub const INSTALLATION: &str = "helm-guard.dev/installation";
+pub(crate) const INSTALLATION: &str = "helm-guard.dev/installation";
 
 /// How long another installation whose Lease does not change counts as running. Kubernetes replaces the pods
 /// of a lost node after five minutes.

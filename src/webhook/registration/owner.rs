@@ -19,7 +19,7 @@ use crate::cluster::failure::ApiFailure;
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 const KIND: &str = "ClusterRole";
 
-/// The owner of the registration.
+/// What Kubernetes deletes the registration with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum RegistrationOwner {
     /// No owner is configured, or it could not be read: references stay as they are.

@@ -15,7 +15,7 @@ use helm_guard_core::{
 use serde_json::{Value, json};
 
 /// The annotation with the policy in force: the spec of a `GuardPolicy`, as JSON.
-pub const POLICY: &str = "helm-guard.dev/policy";
+pub(crate) const POLICY: &str = "helm-guard.dev/policy";
 
 /// The longest published policy, in bytes. All annotations of an object together may have 256 KiB.
 const MAX_BYTES: usize = 64 * 1024;
@@ -25,7 +25,7 @@ const TOO_LONG: &str = "tooLong";
 
 /// Why the policy in force cannot be read from the registration.
 #[derive(Debug, thiserror::Error)]
-pub enum UnpublishedPolicy {
+pub(crate) enum UnpublishedPolicy {
     /// A guard that does not publish it wrote the registration, or somebody removed it.
     #[error("the registration does not have it (annotation {POLICY})")]
     Missing,
@@ -44,7 +44,7 @@ impl From<PolicyError> for UnpublishedPolicy {
 }
 
 /// The annotation's value for a policy.
-pub fn publish(spec: &GuardPolicySpec) -> String {
+pub(crate) fn publish(spec: &GuardPolicySpec) -> String {
     let shown = GuardPolicySpec {
         alerts: Alerts::default(),
         ..spec.clone()
@@ -59,7 +59,7 @@ pub fn publish(spec: &GuardPolicySpec) -> String {
 ///
 /// # Errors
 /// When it is not there, or not valid.
-pub fn published(
+pub(crate) fn published(
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<Policy, UnpublishedPolicy> {
     let text = annotations

@@ -14,11 +14,11 @@ use super::{Registration, client_config, entry};
 use crate::webhook::paths::Route;
 
 /// The entry that sees release records.
-pub const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
+pub(crate) const RECORDS_WEBHOOK: &str = "records.helm-guard.dev";
 /// The entry that sees namespaces being deleted, or getting an owner.
-pub const NAMESPACES_WEBHOOK: &str = "namespaces.helm-guard.dev";
+pub(crate) const NAMESPACES_WEBHOOK: &str = "namespaces.helm-guard.dev";
 /// The entry that sees CRDs being deleted, or getting an owner.
-pub const DEFINITIONS_WEBHOOK: &str = "definitions.helm-guard.dev";
+pub(crate) const DEFINITIONS_WEBHOOK: &str = "definitions.helm-guard.dev";
 
 /// The names of all these entries.
 pub(super) const NAMES: [&str; 3] = [RECORDS_WEBHOOK, NAMESPACES_WEBHOOK, DEFINITIONS_WEBHOOK];

@@ -26,9 +26,9 @@ use crate::webhook::tls::{self, pem::to_pem};
 
 /// The annotation with the last announcement of each CA that is not the writer's: pairs of a fingerprint
 /// and a Unix time in seconds.
-pub const OTHER_CAS: &str = "helm-guard.dev/other-cas";
+pub(crate) const OTHER_CAS: &str = "helm-guard.dev/other-cas";
 /// How long a CA stays trusted after its last announcement.
-pub const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 /// How often a replica announces its CA again.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(20 * 60);
 /// The most certificates of a bundle.
@@ -36,13 +36,13 @@ const MAX_CAS: usize = 8;
 
 /// The wanted trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trust {
+pub(crate) struct Trust {
     /// The bundle to register.
     pub bundle: Option<String>,
     /// The value of [`OTHER_CAS`]; `None` if every CA is this guard's own.
     pub others: Option<String>,
     /// Whether a CA is removed because no replica has announced it for [`KEPT_FOR`].
-    pub has_expired: bool,
+    pub(crate) has_expired: bool,
 }
 
 impl Trust {
@@ -58,7 +58,7 @@ impl Trust {
 }
 
 /// The own bundle, with the CAs of the live one that other replicas may serve.
-pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust {
+pub(crate) fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust {
     let Some(own) = own else {
         return Trust::default();
     };
@@ -89,7 +89,11 @@ pub fn united(own: Option<&str>, live: &Configuration, now: SystemTime) -> Trust
 
 /// What a replica that is not the leader must add so that its certificate is trusted; `None` if it is trusted
 /// and was announced recently.
-pub fn announcement(own: Option<&str>, live: &Configuration, now: SystemTime) -> Option<Trust> {
+pub(crate) fn announcement(
+    own: Option<&str>,
+    live: &Configuration,
+    now: SystemTime,
+) -> Option<Trust> {
     let own = own?;
     let mut seen = announced(live);
     let all = certificates_of(live, now);

@@ -45,7 +45,7 @@ impl VersionEntry {
     }
 
     /// The name of its entry; `None` if it would be too long for the API server.
-    pub fn entry_name(&self) -> Option<String> {
+    pub(crate) fn entry_name(&self) -> Option<String> {
         let Self {
             group,
             version,
@@ -101,12 +101,12 @@ pub struct VersionEntries {
     /// The versions.
     pub wanted: BTreeSet<VersionEntry>,
     /// How other registered versions are treated.
-    pub unclaimed: UnclaimedEntries,
+    pub(crate) unclaimed: UnclaimedEntries,
 }
 
 /// Treatment of registered versions that this guard does not need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnclaimedEntries {
+pub(crate) enum UnclaimedEntries {
     /// Keep them, because the needed versions are not known yet for every group. A guard that has just started
     /// must not remove versions that other replicas need.
     #[default]

@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration 
 use semver::Version;
 
 /// The annotation with the version of the guard that wrote the registration.
-pub const WRITTEN_BY: &str = "helm-guard.dev/written-by-version";
+pub(crate) const WRITTEN_BY: &str = "helm-guard.dev/written-by-version";
 
 /// The version of this guard.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -63,7 +63,7 @@ pub enum RegistrationError {
 pub enum Written {
     /// Nothing: it was as wanted.
     Unchanged,
-    /// Created it.
+    /// It did not exist before.
     Created,
     /// Replaced it, because of this difference.
     Replaced(&'static str),

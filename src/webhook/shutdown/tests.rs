@@ -27,7 +27,11 @@ async fn obedient(stop: Stop) -> Drained {
 #[tokio::test]
 async fn a_signal_drains_the_server_before_the_rest_stops() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let (stop, mut signals, mut tasks) = (Stop::new(), Signals::install().unwrap(), Tasks::new());
+    let (stop, mut signals, mut tasks) = (
+        Stop::default(),
+        Signals::install().unwrap(),
+        Tasks::default(),
+    );
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let (first, second, third) = (Arc::clone(&order), Arc::clone(&order), Arc::clone(&order));
     let (finish, drain) = (stop.finish.clone(), stop.drain.clone());
@@ -58,14 +62,14 @@ async fn a_signal_drains_the_server_before_the_rest_stops() {
 #[tokio::test]
 async fn a_second_signal_ends_the_wait() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let (stop, mut signals) = (Stop::new(), Signals::install().unwrap());
+    let (stop, mut signals) = (Stop::default(), Signals::install().unwrap());
     let never = async {
         std::future::pending::<()>().await;
         Drained::Complete
     };
     send("-INT");
     let again = async { send("-TERM") };
-    let error = run(never, Tasks::new(), &mut signals, &stop, again)
+    let error = run(never, Tasks::default(), &mut signals, &stop, again)
         .await
         .unwrap_err();
     assert!(matches!(error, ShutdownError::Forced));
@@ -75,8 +79,11 @@ async fn a_second_signal_ends_the_wait() {
 async fn a_task_that_ends_unexpectedly_stops_the_process_and_is_named() {
     let _alone = ONE_AT_A_TIME.lock().await;
     for (task, how) in [(false, "ended"), (true, "panicked")] {
-        let (stop, mut signals, mut tasks) =
-            (Stop::new(), Signals::install().unwrap(), Tasks::new());
+        let (stop, mut signals, mut tasks) = (
+            Stop::default(),
+            Signals::install().unwrap(),
+            Tasks::default(),
+        );
         tasks.spawn("release watch", async move { assert!(!task, "a bug") });
         let server = obedient(stop.clone());
         let error = run(server, tasks, &mut signals, &stop, async {})
@@ -91,9 +98,9 @@ async fn a_task_that_ends_unexpectedly_stops_the_process_and_is_named() {
 #[tokio::test]
 async fn a_server_that_ends_unexpectedly_stops_the_process() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let (stop, mut signals) = (Stop::new(), Signals::install().unwrap());
+    let (stop, mut signals) = (Stop::default(), Signals::install().unwrap());
     let server = async { Drained::Complete };
-    let error = run(server, Tasks::new(), &mut signals, &stop, async {})
+    let error = run(server, Tasks::default(), &mut signals, &stop, async {})
         .await
         .unwrap_err();
     assert!(matches!(error, ShutdownError::ServerEnded));

@@ -30,7 +30,7 @@ pub struct Following {
     /// The output.
     pub conversions: Arc<Conversions>,
     /// The intervals.
-    pub pace: DiscoveryIntervals,
+    pub(crate) pace: DiscoveryIntervals,
 }
 
 /// The intervals.
@@ -39,11 +39,11 @@ pub struct DiscoveryIntervals {
     /// The check for changes; changes in between are combined.
     pub look: Duration,
     /// Discovery after a changed CRD: its versions are served some time after the CRD was written.
-    pub settling: Duration,
+    pub(crate) settling: Duration,
     /// Discovery after a failure.
     pub retry: Duration,
     /// Discovery without a known change: API servers are upgraded, too.
-    pub refresh: Duration,
+    pub(crate) refresh: Duration,
     /// How long a version stays registered after no release declares it anymore: an uninstalled
     /// release is often reinstalled, and another replica may notice it a moment later.
     pub grace: Duration,

@@ -4,6 +4,11 @@
 //! The guard writes the spec before it allows the change; the tracker resolves it in the status.
 //! Values of Secrets are redacted ([`crate::compare::redact`]).
 
+#![allow(
+    unreachable_pub,
+    reason = "the derive for custom resources makes public items that nobody can name"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -3,6 +3,11 @@
 //! The spec is immutable, except for `revoked`. Approvals are in the status, so that RBAC can separate
 //! who may request from who may approve.
 
+#![allow(
+    unreachable_pub,
+    reason = "the derive for custom resources makes public items that nobody can name"
+)]
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -84,7 +89,7 @@ pub struct Approval {
 
 impl BreakGlassGrant {
     /// Creation time, by the API server's clock.
-    pub fn made_at(&self) -> Option<Timestamp> {
+    pub(crate) fn made_at(&self) -> Option<Timestamp> {
         self.metadata.creation_timestamp.as_ref().map(|time| time.0)
     }
 }

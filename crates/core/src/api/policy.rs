@@ -9,6 +9,11 @@
 //! | [`breakglass`] | break-glass identities, grants and records |
 //! | [`alerts`] | where alerts are sent |
 
+#![allow(
+    unreachable_pub,
+    reason = "the derive for custom resources makes public items that nobody can name"
+)]
+
 pub mod alerts;
 pub mod breakglass;
 pub mod exemptions;

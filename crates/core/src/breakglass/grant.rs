@@ -40,9 +40,9 @@ pub struct EmergencyQuestion<'a> {
 pub struct Authorization {
     /// The grant that covers the change; `None` if no grant is needed and none covers it.
     pub grant: Option<String>,
-    /// Its ticket.
+    /// The ticket that the requester gave.
     pub ticket: Option<String>,
-    /// Its reason.
+    /// Why access was requested, in the words of the requester.
     pub reason: Option<String>,
 }
 

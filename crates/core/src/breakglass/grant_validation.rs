@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The longest reason, in bytes; the schema counts characters.
-pub const REASON_BYTES: usize = 1024;
+pub(crate) const REASON_BYTES: usize = 1024;
 
 /// The problems of a new grant.
 pub fn new_grant(

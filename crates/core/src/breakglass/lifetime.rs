@@ -11,10 +11,10 @@ use crate::api::BreakGlassGrant;
 
 /// The largest difference between the clocks of two machines. A grant from further in the future was created
 /// with a wrong clock, and would be in force for longer than intended.
-pub const SKEW: SignedDuration = SignedDuration::from_secs(120);
+pub(crate) const SKEW: SignedDuration = SignedDuration::from_secs(120);
 
 /// Why a grant is not in force now; `None` if it is.
-pub fn fault(
+pub(crate) fn fault(
     grant: &BreakGlassGrant,
     longest: SignedDuration,
     now: Timestamp,

@@ -55,20 +55,20 @@ const GROUPS: usize = 32;
 const NAME_CHARS: usize = 46;
 
 /// The label with the name of the release.
-pub const RELEASE_LABEL: &str = "helm-guard.dev/release";
+pub(crate) const RELEASE_LABEL: &str = "helm-guard.dev/release";
 /// The label with the kind of the object.
-pub const KIND_LABEL: &str = "helm-guard.dev/kind";
+pub(crate) const KIND_LABEL: &str = "helm-guard.dev/kind";
 /// The label with the name of the object, if it is a valid label value.
-pub const OBJECT_LABEL: &str = "helm-guard.dev/object";
+pub(crate) const OBJECT_LABEL: &str = "helm-guard.dev/object";
 
 /// What is known about the object before the change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Before {
     /// Group and version, as in a manifest.
     pub api_version: String,
-    /// Its uid.
+    /// `metadata.uid`, which a recreated object does not share.
     pub uid: Option<String>,
-    /// Its resource version.
+    /// `metadata.resourceVersion` before the change.
     pub resource_version: Option<String>,
 }
 

@@ -50,7 +50,7 @@ pub struct Sight<'a> {
     pub shape: Shape<'a>,
     /// How empty lists of the kind are stored.
     pub empties: EmptyListPolicy,
-    /// Now.
+    /// The time of the observation.
     pub now: Timestamp,
 }
 
@@ -73,7 +73,7 @@ pub enum DeclaredState<'a> {
 /// A new state of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// The state.
+    /// The state from now on.
     pub state: ChangeState,
     /// Why.
     pub message: String,

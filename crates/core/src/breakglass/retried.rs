@@ -22,7 +22,7 @@ pub const RETRY_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 const DIGITS: usize = 8;
 
 /// The most numbered names for the same content; after that, the name comes from the request's uid.
-pub const NUMBERED: usize = 8;
+pub(crate) const NUMBERED: usize = 8;
 
 /// A hash of the change: who does what to which object of which release under which grant. `None` if the
 /// record does not contain the whole change, so that another change could look the same.

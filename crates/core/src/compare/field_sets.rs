@@ -14,14 +14,14 @@ const MOST_KEYS: usize = 16;
 /// The field sets of one object that does not change: each list is indexed once, however many paths are
 /// looked up.
 #[derive(Default)]
-pub struct FieldSets {
+pub(crate) struct FieldSets {
     /// By the addresses of the sets in memory.
     items: RefCell<HashMap<*const Map<String, Value>, Items>>,
 }
 
 impl FieldSets {
     /// What a set has at a path: the set below it, or the empty set of a whole value around it.
-    pub fn find<'s>(
+    pub(crate) fn find<'s>(
         &self,
         set: &'s Map<String, Value>,
         steps: &[Step],

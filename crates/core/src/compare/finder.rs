@@ -12,7 +12,7 @@ use super::{
 
 /// Finds values in one object and keeps the levels on the way open: if the paths come in the order of the
 /// object, as violations do, each object and list is opened once.
-pub struct Finder<'a> {
+pub(crate) struct Finder<'a> {
     root: Level<'a>,
     /// The values along the last path, each with its step.
     levels: Vec<(Step, Level<'a>)>,
@@ -35,7 +35,7 @@ enum Children<'a> {
 
 impl<'a> Finder<'a> {
     /// In this object.
-    pub fn new(value: Json<'a>, shape: Shape<'a>) -> Self {
+    pub(crate) fn new(value: Json<'a>, shape: Shape<'a>) -> Self {
         Self {
             root: Level::new(value, shape),
             levels: Vec::new(),
@@ -43,7 +43,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The value at a path, with what is known about it. Of several items with one key, the first.
-    pub fn find(&mut self, steps: &[Step]) -> Option<(Json<'a>, Shape<'a>)> {
+    pub(crate) fn find(&mut self, steps: &[Step]) -> Option<(Json<'a>, Shape<'a>)> {
         let known = self.levels.iter().zip(steps);
         let common = known
             .take_while(|((known, _), step)| known == *step)

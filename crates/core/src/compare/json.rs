@@ -37,7 +37,7 @@ impl<'a> Json<'a> {
     }
 
     /// The object with this text and these children: alternating names and values.
-    pub fn with_parts(text: &'a str, parts: &'a [&'a str]) -> Self {
+    pub(crate) fn with_parts(text: &'a str, parts: &'a [&'a str]) -> Self {
         Self {
             text,
             depth: 0,

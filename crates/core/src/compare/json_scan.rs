@@ -27,7 +27,7 @@ pub fn value_end_beside(bytes: &[u8], at: usize, other: &str) -> Option<usize> {
 }
 
 /// The end of the string that starts at `at`; `None` if it does not end.
-pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
         at = quote_or_backslash(bytes, at)?;
@@ -68,7 +68,7 @@ const fn bytes_equal(word: u64, byte: u8) -> u64 {
 }
 
 /// The end of the number or literal that starts at `at`.
-pub fn scalar_end(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn scalar_end(bytes: &[u8], at: usize) -> usize {
     let is_end = |byte: &u8| {
         matches!(
             byte,
@@ -80,14 +80,14 @@ pub fn scalar_end(bytes: &[u8], at: usize) -> usize {
 }
 
 /// The next position that is not space, a comma or a colon.
-pub fn skip_signs(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn skip_signs(bytes: &[u8], at: usize) -> usize {
     let is_skipped = |byte: &u8| matches!(byte, b',' | b':' | b' ' | b'\n' | b'\t' | b'\r');
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().take_while(|byte| is_skipped(byte)).count()
 }
 
 /// The end of the object or list that starts at `at`; `None` if it does not end.
-pub fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut strings = Strings::default();
     let mut depth = 0_u32;
     loop {

@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug)]
 pub struct Keyed<'a> {
     key: Vec<Cow<'a, str>>,
-    /// The item.
+    /// The whole item, with its merge keys.
     pub item: Json<'a>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> KeyedList<'a> {
 
     /// The items with the key of `wanted`, in order. There are several if a list repeats a key, as
     /// environment variables may.
-    pub fn counterparts(&self, wanted: &Keyed<'_>) -> Vec<Json<'a>> {
+    pub(crate) fn counterparts(&self, wanted: &Keyed<'_>) -> Vec<Json<'a>> {
         let positions = self.positions(wanted).iter();
         positions
             .filter_map(|at| self.items.get(*at))

@@ -44,7 +44,7 @@ pub fn open(json: Json<'_>) -> Opened<'_> {
 }
 
 /// Opens `json` next to another state of the same value: common parts are not scanned again.
-pub fn open_beside<'a>(json: Json<'a>, other: Option<&Opened<'_>>) -> Opened<'a> {
+pub(crate) fn open_beside<'a>(json: Json<'a>, other: Option<&Opened<'_>>) -> Opened<'a> {
     let opened = json
         .children()
         .and_then(|children| match (json.first(), other) {

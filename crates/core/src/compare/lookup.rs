@@ -16,7 +16,7 @@ pub fn select<'v>(object: &'v Value, steps: &[Step]) -> Option<&'v Value> {
 }
 
 /// The values at the path `steps`: several if a list repeats a merge key.
-pub fn select_all<'v>(object: &'v Value, steps: &[Step]) -> Vec<&'v Value> {
+pub(crate) fn select_all<'v>(object: &'v Value, steps: &[Step]) -> Vec<&'v Value> {
     let below = |parents: Vec<&'v Value>, step: &Step| {
         let children = parents.into_iter().flat_map(|parent| match parent {
             Value::Array(items) => {

@@ -5,14 +5,14 @@ use std::{borrow::Cow, collections::HashMap};
 use super::{json::Json, lazy::unquoted, rules::Rules};
 
 /// The items of a list whose items are identified by value.
-pub struct Members<'l, 'a> {
+pub(crate) struct Members<'l, 'a> {
     items: &'l [Json<'a>],
     by_value: HashMap<Cow<'a, str>, Json<'a>>,
 }
 
 impl<'l, 'a> Members<'l, 'a> {
     /// The members of this list.
-    pub fn of(items: &'l [Json<'a>]) -> Self {
+    pub(crate) fn of(items: &'l [Json<'a>]) -> Self {
         Self {
             items,
             by_value: items
@@ -24,7 +24,7 @@ impl<'l, 'a> Members<'l, 'a> {
 
     /// The member equal to `one`: by its text, or, if its text may be spelled differently, the first
     /// for which `is_it` holds. Strings have only one spelling.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         one: Json<'_>,
         rules: Rules<'_>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 mod parse;
 
-pub use parse::PathError;
+pub(crate) use parse::PathError;
 pub(crate) use parse::unescaped;
 
 /// One step of a [`FieldPath`].

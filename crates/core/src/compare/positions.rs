@@ -12,7 +12,7 @@ const MOST_WAYS: usize = 64;
 
 /// The positions in one list.
 #[derive(Default)]
-pub struct Positions {
+pub(crate) struct Positions {
     by_names: HashMap<Vec<String>, Vec<Way>>,
 }
 
@@ -25,7 +25,7 @@ struct Way {
 impl Positions {
     /// The positions of the items that `step` names in `items`, which is always the same list. There
     /// are several if the list repeats a key.
-    pub fn of(&mut self, items: &[Value], step: &Step) -> Vec<usize> {
+    pub(crate) fn of(&mut self, items: &[Value], step: &Step) -> Vec<usize> {
         match step {
             Step::Field(_) => Vec::new(),
             Step::Index(index) => (*index < items.len())

@@ -14,7 +14,7 @@ const MAX_LEN: usize = 64;
 
 /// Whether `new` is the canonical form of `declared`: both are texts of JSON scalars, and are not the
 /// same.
-pub fn is_respelled(declared: &str, new: &str) -> bool {
+pub(crate) fn is_respelled(declared: &str, new: &str) -> bool {
     let (Some(new), true) = (string(new), declared.len() <= MAX_LEN) else {
         return false;
     };

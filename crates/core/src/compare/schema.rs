@@ -192,7 +192,7 @@ impl<'s> Shape<'s> {
     }
 
     /// Whether this is an atomic object, or part of one.
-    pub fn is_atomic(self) -> bool {
+    pub(crate) fn is_atomic(self) -> bool {
         self.is_atomic
     }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// A maximum matching: for each item of `wanted`, the position of its own item of `given`. Equal items
 /// have the same `text`; `fits` returns `None` to end the search.
-pub fn pair<'t, T>(
+pub(crate) fn pair<'t, T>(
     wanted: &[T],
     given: &[T],
     text: impl Fn(&T) -> &'t str,
@@ -34,7 +34,7 @@ pub fn pair<'t, T>(
 }
 
 /// Whether every item of `wanted` fits an item of `given` of its own.
-pub fn have_counterparts<'t, T>(
+pub(crate) fn have_counterparts<'t, T>(
     wanted: &[T],
     given: &[T],
     text: impl Fn(&T) -> &'t str,

@@ -43,7 +43,7 @@ pub struct Undeclared<'a> {
     /// The value after it.
     pub new: Option<Json<'a>>,
     /// Whether the comparison was aborted here: the rest of the object counts as changed.
-    pub too_complex: bool,
+    pub(crate) too_complex: bool,
 }
 
 /// The changes between `old` and `new` in fields that none of `declared` has, as far as each `counts`.

@@ -62,12 +62,12 @@ pub struct Violation<'a> {
     pub new: Option<Json<'a>>,
     /// Whether the path goes through, or ends at, a list of unknown type. With the schema, the list
     /// might have merge keys, and there might be no violation.
-    pub unknown_list: bool,
+    pub(crate) unknown_list: bool,
     /// For an undeclared key in an atomic object: that object. Rules match the key, and messages
     /// show the object.
     pub whole: Option<Whole<'a>>,
     /// Whether the comparison was aborted here: the rest of the object counts as changed.
-    pub too_complex: bool,
+    pub(crate) too_complex: bool,
 }
 
 /// An atomic object.

@@ -17,7 +17,7 @@ use crate::{
 /// revisions declares the object.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The release.
+    /// The release that declares the object.
     pub release: Arc<ReleaseName>,
     /// Where its records are stored.
     pub records: RecordsAt,

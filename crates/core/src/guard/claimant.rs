@@ -21,7 +21,7 @@ pub const WITNESSES: usize = 3;
 /// A release with a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The release.
+    /// The release that depends on the object.
     pub release: Arc<ReleaseName>,
     /// How the place of its records relates to what is claimed.
     pub reach: Reach,

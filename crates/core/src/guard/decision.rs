@@ -55,13 +55,13 @@ impl Decision {
 /// A request and what was decided about it: the input of the answer and of the record.
 #[derive(Clone, Copy, Debug)]
 pub struct Decided<'a> {
-    /// The request.
+    /// What was asked.
     pub request: &'a Request<'a>,
     /// The object that was evaluated, if it is known. For a scale request, the scaled object.
     pub object: Option<&'a ObjectRef<'a>>,
-    /// The verdict.
+    /// What the rules find.
     pub verdict: &'a Verdict,
-    /// The decision.
+    /// What is answered in this enforcement mode.
     pub decision: Decision,
     /// The mode in force.
     pub mode: Mode,
@@ -83,7 +83,7 @@ pub struct Ruling {
     pub verdict: Verdict,
     /// The mode that applies: that of what is violated, or the default one.
     pub mode: Mode,
-    /// The decision.
+    /// What is answered in this enforcement mode.
     pub decision: Decision,
 }
 

@@ -277,7 +277,7 @@ const OWNER: &str = "the garbage collector deletes an object when its owner is g
 /// The owner references in `new` that are not in `old`, each with its uid and the previous value. A
 /// reference that becomes the controller reference counts as new: controllers adopt objects by that
 /// flag.
-pub fn added_owners<'v>(
+pub(crate) fn added_owners<'v>(
     old: &'v [Value],
     new: &'v [Value],
 ) -> impl Iterator<Item = (&'v str, Option<&'v Value>, &'v Value)> {
@@ -303,7 +303,7 @@ pub fn added_owners<'v>(
 }
 
 /// The position of an owner reference.
-pub fn owner_path(uid: &str) -> FieldPath {
+pub(crate) fn owner_path(uid: &str) -> FieldPath {
     FieldPath::of(["metadata", "ownerReferences"])
         .join(Step::Item(vec![("uid".to_owned(), uid.to_owned())]))
 }

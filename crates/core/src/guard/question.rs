@@ -67,7 +67,7 @@ impl ConversionTargets<'_> {
 /// Everything that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
-    /// The request.
+    /// What the API server asks about.
     pub request: &'q Request<'q>,
     /// The object that is evaluated: the parent, for a scale request.
     pub object: &'q ObjectRef<'q>,

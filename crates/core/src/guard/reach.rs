@@ -44,7 +44,7 @@ impl Reach {
     }
 
     /// Whether the claim may excuse a violation of another release.
-    pub fn excuses(self) -> bool {
+    pub(crate) fn excuses(self) -> bool {
         matches!(self, Self::Named | Self::Own)
     }
 }

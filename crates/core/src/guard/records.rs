@@ -43,10 +43,10 @@ pub struct StoredRecord {
     pub release: String,
     /// The revision, if the object has one.
     pub revision: u32,
-    /// Its labels.
+    /// The labels in which Helm stores name, revision and status.
     pub labels: BTreeMap<String, String>,
     /// It is immutable: nobody can write it anymore, not even Helm.
-    pub is_immutable: bool,
+    pub(crate) is_immutable: bool,
     /// It is already being deleted.
     pub is_leaving: bool,
     /// Its owner references, which Helm never writes.
@@ -129,7 +129,7 @@ impl StoredRecord {
     }
 
     /// Whether both contain the same text.
-    pub fn has_body_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_body_of(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }

@@ -163,10 +163,10 @@ pub struct Options<'a> {
     pub field_manager: Option<Cow<'a, str>>,
     /// Of a DELETE: what happens to dependents.
     #[serde(borrow, default)]
-    pub propagation_policy: Option<Cow<'a, str>>,
+    pub(crate) propagation_policy: Option<Cow<'a, str>>,
     /// Of a DELETE: how long to wait.
     #[serde(default)]
-    pub grace_period_seconds: Option<i64>,
+    pub(crate) grace_period_seconds: Option<i64>,
     /// For a DELETE: the expected state of the object.
     #[serde(default)]
     pub preconditions: Option<IgnoredAny>,

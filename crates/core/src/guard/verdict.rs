@@ -11,7 +11,7 @@ use crate::{
 /// The verdict on one request, before any mode or break-glass identity is considered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The reason.
+    /// Why the verdict is what it is.
     pub reason: Reason,
     /// The preset, exemption or ignore rule that covers the change, if there is one.
     pub exemption: Option<Arc<str>>,
@@ -249,7 +249,7 @@ impl fmt::Display for Reason {
 /// What one release objects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The release.
+    /// The release that declares the object.
     pub release: Arc<ReleaseName>,
     /// `name-version` of its chart.
     pub chart: Arc<str>,
@@ -269,7 +269,7 @@ pub struct Finding {
 /// One declared field that a request moves away from its declared value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldChange {
-    /// Its path.
+    /// Where the object changes.
     pub path: FieldPath,
     /// The value that the manifest declares (the newest active revision's, where they differ).
     pub declared: ShownValue,

@@ -39,7 +39,7 @@ impl RevisionStatus {
     }
 
     /// The status with this name. An unknown name is not an error, because Helm itself accepts any.
-    pub fn from_word(word: &str) -> Self {
+    pub(crate) fn from_word(word: &str) -> Self {
         match word {
             "deployed" => Self::Deployed,
             "uninstalled" => Self::Uninstalled,

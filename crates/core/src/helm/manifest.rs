@@ -31,7 +31,7 @@ pub const OBJECT_BYTES: usize = 3 << 20;
 
 /// The most bytes of a manifest, and of the JSON of its objects together: more than twice the
 /// largest known record.
-pub const MANIFEST_BYTES: usize = 16 << 20;
+pub(crate) const MANIFEST_BYTES: usize = 16 << 20;
 
 /// The most objects that a manifest may declare.
 pub const OBJECTS: usize = 10_000;
@@ -123,7 +123,7 @@ pub fn parse(manifest: &str, release: &ReleaseName) -> Manifest {
 }
 
 /// Reads the manifest of a hook, all of whose objects are hooks.
-pub fn parse_hook(manifest: &str, release: &ReleaseName) -> Manifest {
+pub(crate) fn parse_hook(manifest: &str, release: &ReleaseName) -> Manifest {
     read(manifest, release, Hooks::Read)
 }
 

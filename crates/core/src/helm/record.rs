@@ -93,7 +93,7 @@ pub struct Record {
     pub revision: u32,
     /// Its status when the record was written.
     pub status: RevisionStatus,
-    /// The chart.
+    /// The chart that was installed.
     pub chart: Chart,
     /// When the first revision was deployed, as Go prints it (RFC 3339 with an offset).
     pub first_deployed: Option<String>,
@@ -106,10 +106,10 @@ pub struct Record {
     /// How Helm applies the objects.
     pub apply_method: ApplyMethod,
     /// The revision that a rollback went back to (Helm 4).
-    pub rollback_revision: Option<u32>,
+    pub(crate) rollback_revision: Option<u32>,
     /// The objects, as YAML documents; what Helm applied, without its own labels and annotations.
     pub manifest: String,
-    /// The hooks.
+    /// The hooks with their manifests, which are not in `manifest`.
     pub hooks: Vec<Hook>,
 }
 
@@ -194,7 +194,7 @@ pub fn decode(payload: &[u8], limits: &RecordLimits) -> Result<Record, DecodeErr
 
 /// A record with the values that its chart was rendered with, to compare two records.
 pub struct Whole {
-    /// The record.
+    /// What was decoded.
     pub record: Record,
     /// The values as JSON text; an empty object if there are none.
     pub values: String,
@@ -208,8 +208,8 @@ impl fmt::Debug for Whole {
 }
 
 /// Reads the value of a record's `release` key, with the values.
-pub fn decode_whole(payload: &[u8], limits: &RecordLimits) -> Result<Whole, DecodeError> {
-    let json = envelope::open(payload, *limits)?;
+pub(crate) fn decode_whole(payload: &[u8], limits: RecordLimits) -> Result<Whole, DecodeError> {
+    let json = envelope::open(payload, limits)?;
     Ok(Whole {
         record: body::parse(&json)?,
         values: body::values(&json)?,

@@ -15,7 +15,7 @@ use std::fmt;
 use crate::helm::lifecycle::RevisionStatus;
 
 /// The prefix of the names of all release records.
-pub const NAME_PREFIX: &str = "sh.helm.release.v1.";
+pub(crate) const NAME_PREFIX: &str = "sh.helm.release.v1.";
 
 /// The data key that holds a record's body, in Secrets and `ConfigMap`s alike.
 pub const DATA_KEY: &str = "release";

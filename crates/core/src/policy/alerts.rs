@@ -81,7 +81,7 @@ pub struct AlertSettings {
     pub denials: Option<AlertRate>,
     /// The number of emergency changes of one identity beyond which they share an alert, and its window.
     pub break_glass: Option<AlertRate>,
-    /// The runbook.
+    /// The address of the runbook that alerts link to.
     pub runbook_url: Option<String>,
 }
 

@@ -13,13 +13,13 @@ macro_rules! controllers {
 }
 
 /// The API server itself.
-pub const APISERVER: &str = "system:apiserver";
+pub(crate) const APISERVER: &str = "system:apiserver";
 /// Every controller without its own account.
 pub const KUBE_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 /// The scheduler.
 pub const KUBE_SCHEDULER: &str = "system:kube-scheduler";
 /// Every cloud controller without its own account.
-pub const CLOUD_CONTROLLER_MANAGER_USER: &str = "system:cloud-controller-manager";
+pub(crate) const CLOUD_CONTROLLER_MANAGER_USER: &str = "system:cloud-controller-manager";
 
 controllers! {
     ATTACHDETACH_CONTROLLER = "attachdetach-controller";

@@ -137,12 +137,12 @@ impl Identities {
     }
 
     /// Whether this user is named itself, not through a group.
-    pub fn names_user(&self, user: &str) -> bool {
+    pub(crate) fn names_user(&self, user: &str) -> bool {
         self.users.contains(user)
     }
 
     /// Whether this group is named.
-    pub fn names_group(&self, group: &str) -> bool {
+    pub(crate) fn names_group(&self, group: &str) -> bool {
         self.groups.contains(group)
     }
 

@@ -25,7 +25,7 @@ const BY_CHART: &str = "chart-annotation";
 
 /// Fields of some objects that anyone may change.
 #[derive(Clone, Debug)]
-pub struct Ignored {
+pub(crate) struct Ignored {
     name: Arc<str>,
     paths: Vec<Pattern>,
     queries: Vec<Query>,
@@ -35,7 +35,7 @@ pub struct Ignored {
 }
 
 /// Compiles the rules of a policy.
-pub fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
+pub(crate) fn compile(rules: &[IgnoreRule], problems: &mut Problems) -> Vec<Ignored> {
     let mut compiled = Vec::with_capacity(rules.len());
     for (n, rule) in rules.iter().enumerate() {
         let at = format!("spec.ignore[{n}]");
@@ -90,13 +90,12 @@ fn target(document: Option<&TargetDocument>, at: &str, problems: &mut Problems) 
 }
 
 impl Ignored {
-    /// Its name.
-    pub fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// Whether this change is ignored.
-    pub fn covers(
+    pub(crate) fn covers(
         &self,
         by: Requester<'_>,
         object: &RuleObject<'_>,
@@ -129,7 +128,7 @@ impl Ignored {
 }
 
 /// Whether the object's own manifest allows anyone to change this. Invalid paths there are ignored.
-pub fn by_chart(object: &RuleObject<'_>, change: PathChange<'_>) -> Option<Arc<str>> {
+pub(crate) fn by_chart(object: &RuleObject<'_>, change: PathChange<'_>) -> Option<Arc<str>> {
     let manifest = object.manifest?;
     let read = || {
         let paths = manifest.metadata("annotations", IGNORE_ANNOTATION);
@@ -146,13 +145,13 @@ pub fn by_chart(object: &RuleObject<'_>, change: PathChange<'_>) -> Option<Arc<s
 
 /// Undeclared fields of some objects that are allowed nevertheless.
 #[derive(Clone, Debug)]
-pub struct Exception {
+pub(crate) struct Exception {
     paths: Vec<Pattern>,
     target: ObjectSelector,
 }
 
 /// Compiles the exceptions of a policy.
-pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exception> {
+pub(crate) fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exception> {
     let compile = |(n, document): (usize, &Except)| {
         let at = format!("spec.undeclared.except[{n}]");
         if document.paths.is_empty() {
@@ -168,7 +167,7 @@ pub fn exceptions(documents: &[Except], problems: &mut Problems) -> Vec<Exceptio
 
 impl Exception {
     /// Whether this change is allowed.
-    pub fn covers(&self, object: &RuleObject<'_>, change: PathChange<'_>) -> bool {
+    pub(crate) fn covers(&self, object: &RuleObject<'_>, change: PathChange<'_>) -> bool {
         self.target.holds(object)
             && self
                 .paths

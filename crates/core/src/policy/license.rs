@@ -139,7 +139,7 @@ impl License {
 
 impl Evidence<'_> {
     /// Whether an active manifest has this owner reference.
-    pub fn declares_owner(&self, owner: &Value) -> bool {
+    pub(crate) fn declares_owner(&self, owner: &Value) -> bool {
         let manifests = self.manifests.iter();
         manifests
             .flat_map(|manifest| owner_references(manifest.value()))
@@ -165,7 +165,7 @@ pub fn owner_references(object: &Value) -> impl Iterator<Item = &Value> {
 /// Whether two owner references lead the garbage collector to the same owner. It looks up the owner by
 /// kind and name, and treats one with another uid as gone (`isDangling` in
 /// `pkg/controller/garbagecollector/garbagecollector.go`).
-pub fn is_same_owner(one: &Value, other: &Value) -> bool {
+pub(crate) fn is_same_owner(one: &Value, other: &Value) -> bool {
     let text = |owner: &Value, field: &str| {
         let value = owner.get(field).and_then(Value::as_str);
         value.unwrap_or_default().to_owned()

@@ -27,7 +27,7 @@ use crate::api::{
 
 /// The modes of a policy.
 #[derive(Clone, Debug, Default)]
-pub struct Modes {
+pub(crate) struct Modes {
     mode: Mode,
     undeclared: UndeclaredMode,
     /// By precedence, the highest first.
@@ -70,7 +70,7 @@ enum Meets {
 
 impl Modes {
     /// Compiles the modes of a policy.
-    pub fn compile(spec: &GuardPolicySpec, problems: &mut Problems) -> Self {
+    pub(crate) fn compile(spec: &GuardPolicySpec, problems: &mut Problems) -> Self {
         let mut overrides: Vec<Compiled> = spec
             .overrides
             .iter()
@@ -90,18 +90,17 @@ impl Modes {
         }
     }
 
-    /// The default mode.
-    pub fn default_mode(&self) -> Mode {
+    pub(crate) fn default_mode(&self) -> Mode {
         self.mode
     }
 
     /// The mode for a violation there.
-    pub fn mode(&self, object: &RuleObject<'_>) -> Mode {
+    pub(crate) fn mode(&self, object: &RuleObject<'_>) -> Mode {
         self.strictest(object, self.mode, |one| one.mode)
     }
 
     /// What happens there to changes of undeclared fields.
-    pub fn undeclared(&self, object: &RuleObject<'_>) -> UndeclaredMode {
+    pub(crate) fn undeclared(&self, object: &RuleObject<'_>) -> UndeclaredMode {
         // The strictest is the greatest.
         let default = Reverse(self.undeclared);
         self.strictest(object, default, |one| one.undeclared.map(Reverse))
@@ -109,7 +108,7 @@ impl Modes {
     }
 
     /// Whether undeclared fields count anywhere.
-    pub fn guards_undeclared(&self) -> bool {
+    pub(crate) fn guards_undeclared(&self) -> bool {
         let guards = |mode: UndeclaredMode| mode != UndeclaredMode::Allow;
         guards(self.undeclared)
             || self

@@ -13,7 +13,7 @@ use crate::compare::{
 
 /// Some paths, and everything below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Vec<PatternStep>);
+pub(crate) struct Pattern(Vec<PatternStep>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PatternStep {
@@ -27,7 +27,7 @@ enum PatternStep {
 
 /// Why a text is not a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
+pub(crate) enum PatternError {
     /// A single word names a field of the whole object, which has no field that anyone would exempt.
     #[error("{0:?} is not a path, such as /spec/replicas (a JSON pointer) or .spec.replicas")]
     Word(String),
@@ -41,7 +41,7 @@ pub enum PatternError {
 
 impl Pattern {
     /// Parses a pattern. An empty text matches the whole object.
-    pub fn new(text: &str) -> Result<Self, PatternError> {
+    pub(crate) fn new(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
         }
@@ -66,7 +66,7 @@ impl Pattern {
 
     /// Whether `path` is one of these paths or below one. `position` finds the item that a step names in
     /// the manifest's list at the steps before it.
-    pub fn covers(
+    pub(crate) fn covers(
         &self,
         path: &FieldPath,
         position: impl Fn(&[Step], &Step) -> Option<usize>,
@@ -84,7 +84,7 @@ impl Pattern {
 
 impl Pattern {
     /// Whether `object` has something at one of these paths.
-    pub fn exists_in(&self, object: &Value) -> bool {
+    pub(crate) fn exists_in(&self, object: &Value) -> bool {
         exists(&self.0, object)
     }
 }

@@ -12,7 +12,7 @@ pub const SHOWN: usize = 32;
 
 /// The most characters of a text in a message: more than this crate writes by itself, so only texts
 /// from a document are ever cut.
-pub const TEXT_CHARS: usize = 512;
+pub(crate) const TEXT_CHARS: usize = 512;
 
 /// A text from a document, for a message.
 pub fn shortened(text: &str) -> Cow<'_, str> {
@@ -24,7 +24,7 @@ pub fn shortened(text: &str) -> Cow<'_, str> {
 pub struct Problem {
     /// Its place, as a path of the document: `spec.overrides[2].match.releases.chart.version`.
     pub at: String,
-    /// What.
+    /// The error, lowercase and without a period.
     pub what: String,
 }
 
@@ -80,7 +80,7 @@ impl Problems {
     }
 
     /// The result: no problem, or all of them.
-    pub fn conclude(self) -> Result<(), PolicyError> {
+    pub(crate) fn conclude(self) -> Result<(), PolicyError> {
         if self.is_empty() {
             Ok(())
         } else {
@@ -89,7 +89,7 @@ impl Problems {
     }
 
     /// The error; there must be a problem.
-    pub fn into_error(self) -> PolicyError {
+    pub(crate) fn into_error(self) -> PolicyError {
         PolicyError {
             problems: self.shown,
             more: self.more,

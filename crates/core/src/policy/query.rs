@@ -30,7 +30,7 @@ use serde_json::Value;
 
 use crate::compare::path::{FieldPath, Step};
 
-pub use parse::QueryError;
+pub(crate) use parse::QueryError;
 
 /// The most fields that an expression selects: far more than a manifest of a mebibyte needs.
 const MOST: usize = 10_000;

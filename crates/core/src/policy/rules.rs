@@ -55,7 +55,7 @@ pub(super) struct Acts {
 }
 
 impl Rule {
-    /// Its name.
+    /// As in the policy, or the name of the preset.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -66,7 +66,7 @@ impl Rule {
     }
 
     /// Whether it applies to this user, object and act, regardless of its license.
-    pub fn is_for(
+    pub(crate) fn is_for(
         &self,
         identity: UserIdentity<'_>,
         object: &RuleObject<'_>,
@@ -83,7 +83,7 @@ impl Rule {
         }
     }
 
-    /// Its license.
+    /// What the controller may do, beyond the identity.
     pub fn license(&self) -> License {
         self.license
     }
@@ -94,7 +94,7 @@ impl Rule {
     }
 
     /// Whether it applies to objects of this kind in this place.
-    pub fn is_about(&self, object: &RuleObject<'_>) -> bool {
+    pub(crate) fn is_about(&self, object: &RuleObject<'_>) -> bool {
         (self.kinds.is_empty() || holds_kind(&self.kinds, &object.place))
             && covers(&self.scope, &object.place)
     }
@@ -140,7 +140,7 @@ fn is_growth(old: Option<&str>, new: Option<&str>) -> bool {
 }
 
 /// Compiles the exemptions of a policy.
-pub fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
+pub(crate) fn compile(exemptions: &[Exemption], problems: &mut Problems) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(exemptions.len());
     for (n, exemption) in exemptions.iter().enumerate() {
         let at = format!("spec.exemptions[{n}]");

@@ -19,7 +19,6 @@ pub(super) fn check(scope: &ObjectScope, at: &str, problems: &mut Problems) {
     check_kinds(&scope.kinds, &format!("{at}.kinds"), problems);
 }
 
-/// [`check`] for namespaces.
 pub(super) fn check_namespaces(namespaces: &[String], at: &str, problems: &mut Problems) {
     for (n, namespace) in namespaces.iter().enumerate() {
         check_namespace(namespace, &format!("{at}[{n}]"), problems);

@@ -10,7 +10,7 @@ const EXPRESSION_BYTES: usize = 64 << 10;
 
 /// Some objects.
 #[derive(Clone, Debug, Default)]
-pub struct ObjectSelector {
+pub(crate) struct ObjectSelector {
     group: Option<Regex>,
     version: Option<Regex>,
     kind: Option<Regex>,
@@ -22,7 +22,7 @@ pub struct ObjectSelector {
 
 impl ObjectSelector {
     /// Compiles a target.
-    pub fn compile(document: &Document, at: &str, problems: &mut Problems) -> Self {
+    pub(crate) fn compile(document: &Document, at: &str, problems: &mut Problems) -> Self {
         let mut expression = |field: &str, text: &Option<String>| {
             let text = text.as_ref()?;
             problems.take(&format!("{at}.{field}"), anchored(text))
@@ -47,7 +47,7 @@ impl ObjectSelector {
 
     /// Whether the object is selected. Labels and annotations are those of the release's manifest:
     /// anyone could have written those of the live object.
-    pub fn holds(&self, object: &RuleObject<'_>) -> bool {
+    pub(crate) fn holds(&self, object: &RuleObject<'_>) -> bool {
         let is = |expression: &Option<Regex>, text: &str| {
             expression
                 .as_ref()

@@ -56,7 +56,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Whether one of the field managers owns this path.
-    pub fn is_owned_by(&self, managers: &[String], path: &FieldPath) -> bool {
+    pub(crate) fn is_owned_by(&self, managers: &[String], path: &FieldPath) -> bool {
         let owners = self.owners.get_or_init(|| Owners::of(self.value()));
         owners.include(managers, self.value(), path)
     }

@@ -9,9 +9,9 @@ use crate::compare::{
 /// A declared field: a scalar, an empty object or list, or a list that is one value.
 #[derive(Clone, Debug)]
 pub struct DeclaredField<'a> {
-    /// Its path.
+    /// Where the manifest declares it.
     pub path: FieldPath,
-    /// Its value.
+    /// The declared value.
     pub value: Json<'a>,
 }
 

@@ -12,7 +12,7 @@ pub(super) const MAX_WORKER_THREADS: usize = 1024;
 
 /// A flag with an invalid value.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// `--break-glass-user`, `--break-glass-group` or `--runbook-url`
     #[error(transparent)]
     Policy(#[from] PolicyError),

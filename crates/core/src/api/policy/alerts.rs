@@ -58,13 +58,13 @@ pub struct Sink {
     pub url: Option<String>,
     /// Key of a Secret in the guard's namespace that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "urlFrom")]
-    pub url_from: Option<SecretKey>,
+    pub(crate) url_from: Option<SecretKey>,
     /// `pagerduty`: key of a Secret that holds the routing key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub routing_key_from: Option<SecretKey>,
+    pub(crate) routing_key_from: Option<SecretKey>,
     /// Headers with values from Secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers_from: BTreeMap<String, SecretKey>,
+    pub(crate) headers_from: BTreeMap<String, SecretKey>,
     /// Headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -82,7 +82,7 @@ pub struct Sink {
 /// Protocol of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum SinkType {
+pub(crate) enum SinkType {
     /// Incoming webhook of Slack or a compatible service (Mattermost, Rocket.Chat).
     Slack,
     /// `PagerDuty` Events v2.

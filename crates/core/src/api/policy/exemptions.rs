@@ -56,13 +56,13 @@ pub struct PresetChoice {
     pub disable: Vec<String>,
     /// Whether an autoscaler that no release declares may set declared replicas.
     #[serde(default)]
-    pub undeclared_autoscalers: UndeclaredAutoscalers,
+    pub(crate) undeclared_autoscalers: UndeclaredAutoscalers,
 }
 
 /// What happens when an undeclared autoscaler scales an object with declared replicas. With `Allow`,
 /// anyone who may create autoscalers can set the number of replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum UndeclaredAutoscalers {
+pub(crate) enum UndeclaredAutoscalers {
     /// Allow it as `undeclared-autoscaler`, with an event on the object, a metric and a row of the forecast.
     #[default]
     Allow,

@@ -28,7 +28,7 @@ pub struct Records {
     /// object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub trusted_namespaces: Vec<String>,
+    pub(crate) trusted_namespaces: Vec<String>,
     /// Mode for records written by other identities. Default: the policy's mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployers_mode: Option<Mode>,

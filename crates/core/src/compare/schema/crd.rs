@@ -16,7 +16,7 @@ use super::{ListKind, MergeKey, NodeId, ResourceScope, Schema, SchemaError, Shap
 pub struct CrdShape {
     /// The API group.
     pub group: String,
-    /// The kind.
+    /// As in `kind` of its objects.
     pub kind: String,
     /// The resource, as in a path.
     pub plural: String,

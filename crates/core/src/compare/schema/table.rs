@@ -13,12 +13,12 @@ use super::{ListKind, Node, NodeId, ResourceScope, Schema, SchemaError};
 pub struct Table {
     /// The fields of each object type, by the type's name.
     pub types: BTreeMap<String, TypeFields>,
-    /// The kinds.
+    /// By group, version and kind.
     pub kinds: BTreeMap<KindName, KindInVersion>,
 }
 
 /// The known fields of an object.
-pub type TypeFields = BTreeMap<String, Type>;
+pub(crate) type TypeFields = BTreeMap<String, Type>;
 
 /// A kind in one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -89,7 +89,7 @@ pub fn edit(old: &StoredRecord, new: Option<&StoredRecord>, limits: &RecordLimit
 }
 
 fn read(stored: &StoredRecord, limits: RecordLimits) -> Option<Whole> {
-    decode_whole(&stored.payload()?, &limits).ok()
+    decode_whole(&stored.payload()?, limits).ok()
 }
 
 /// The differences in what Helm never changes. Without values, which may be Secrets. In words, not

@@ -59,7 +59,7 @@ impl SinkAddress {
     }
 
     /// The same with `suffix` at the end of its path, unless it is already there.
-    pub fn ending_in(self, suffix: &str) -> Result<Self, TargetError> {
+    pub(crate) fn ending_in(self, suffix: &str) -> Result<Self, TargetError> {
         let path = self.uri.path().trim_end_matches('/');
         if path.ends_with(suffix) {
             return Ok(self);
