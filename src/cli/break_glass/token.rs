@@ -60,17 +60,24 @@ pub(super) async fn request(
         },
         ..Secret::default()
     };
-    let made = secrets.create(&PostParams::default(), &secret).await;
-    let made = made.failed_to(&format!(
-        "create the Secret {namespace}/{grant} that the token is bound to"
-    ))?;
+    let uid = match secrets.create(&PostParams::default(), &secret).await {
+        Ok(made) => made.metadata.uid,
+        // An earlier token of the grant is bound to it, whose file may be lost.
+        Err(kube::Error::Api(status)) if status.code == 409 => None,
+        failed => {
+            failed.failed_to(&format!(
+                "create the Secret {namespace}/{grant} that the token is bound to"
+            ))?;
+            None
+        }
+    };
     let asked = TokenRequest {
         spec: TokenRequestSpec {
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Secret".to_owned()),
-                name: made.metadata.name,
-                uid: made.metadata.uid,
+                name: Some(grant.to_owned()),
+                uid,
             }),
             expiration_seconds: Some(seconds),
             ..TokenRequestSpec::default()
