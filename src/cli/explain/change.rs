@@ -63,10 +63,12 @@ impl PossibleChange {
     }
 }
 
-/// What could be done to the object; to the field, if there is one.
+/// What could be done to the object; to the field, if there is one. `declared` are values that anyone may set, so they
+/// say nothing about other values.
 pub(super) fn changes(
     live: &Value,
     path: Option<&FieldPath>,
+    declared: &[&Value],
     is_scalable: bool,
 ) -> Vec<PossibleChange> {
     let change = |what: &str, request| PossibleChange {
@@ -88,29 +90,37 @@ pub(super) fn changes(
     };
     match select(live, path.steps()) {
         Some(value) => {
-            with("it is changed", Some(another(value)));
+            with("it is changed", Some(another(value, declared)));
             with("it is removed", None);
         }
         None => with("it is set", Some(Value::from("explained"))),
     }
     if is_scalable && *path == FieldPath::of(["spec", "replicas"]) {
         let replicas = live.pointer("/spec/replicas").and_then(Value::as_i64);
-        let replicas = replicas.unwrap_or(1).saturating_add(1);
         possible.push(change(
             "the object is scaled",
-            PossibleRequest::Scale(replicas),
+            PossibleRequest::Scale(another_number(replicas.unwrap_or(1), declared)),
         ));
     }
     possible
 }
 
+/// A number that is not this one, and not declared.
+fn another_number(number: i64, declared: &[&Value]) -> i64 {
+    let mut other = number.wrapping_add(1);
+    while declared.iter().any(|value| value.as_i64() == Some(other)) {
+        other = other.wrapping_add(1);
+    }
+    other
+}
+
 /// A different value of the same type.
-fn another(value: &Value) -> Value {
+fn another(value: &Value, declared: &[&Value]) -> Value {
     match value {
         Value::Bool(is) => Value::Bool(!is),
         Value::Number(number) => number
             .as_i64()
-            .map_or(json!(0), |n| json!(n.wrapping_add(1))),
+            .map_or(json!(0), |n| json!(another_number(n, declared))),
         Value::String(text) => json!(format!("{text}-changed")),
         Value::Array(_) => json!([]),
         Value::Object(_) => json!({}),
@@ -168,7 +178,7 @@ mod tests {
     #[case::unset_in_nothing(".spec.strategy.type", json!({"/spec/strategy/type": "explained"}))]
     fn a_change_is_a_change_of_that_field(#[case] path: &str, #[case] expected: Value) {
         let path = path.parse().unwrap();
-        let changes = changes(&live(), Some(&path), false);
+        let changes = changes(&live(), Some(&path), &[], false);
         let changed = changes[0].object();
         for (pointer, value) in expected.as_object().unwrap() {
             assert_eq!(changed.pointer(pointer), Some(value));
@@ -177,10 +187,24 @@ mod tests {
         assert_eq!(operations, 1);
     }
 
+    /// Anyone may set the declared value, so it would be allowed, unlike all others.
+    #[test]
+    fn a_number_is_not_changed_to_a_declared_one() {
+        let path = ".spec.replicas".parse().unwrap();
+        let declared = [&json!(4), &json!(5)];
+        let changes = changes(&live(), Some(&path), &declared, true);
+        assert_eq!(
+            changes[0].object().pointer("/spec/replicas"),
+            Some(&json!(6))
+        );
+        let (_, scaled) = changes.last().unwrap().scale(&live()).unwrap();
+        assert_eq!(scaled.pointer("/spec/replicas"), Some(&json!(6)));
+    }
+
     #[test]
     fn replicas_are_also_changed_by_scaling() {
         let path = ".spec.replicas".parse().unwrap();
-        let changes = changes(&live(), Some(&path), true);
+        let changes = changes(&live(), Some(&path), &[], true);
         let (before, after) = changes.last().unwrap().scale(&live()).unwrap();
         assert_eq!(before.pointer("/spec/replicas"), Some(&json!(3)));
         assert_eq!(after.pointer("/spec/replicas"), Some(&json!(4)));

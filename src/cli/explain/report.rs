@@ -159,12 +159,13 @@ pub(super) fn table(explanation: &Explanation) -> String {
             let live = explanation.live.as_ref();
             row("live", &live.map_or("nothing".to_owned(), Value::to_string));
             let writer = explanation.writer.as_ref();
+            let unknown = match live {
+                Some(_) => "no field manager: a default, or set by scaling",
+                None => "nobody: it is not set",
+            };
             row(
                 "written by",
-                &writer.map_or(
-                    "no field manager: it is not set, or a default".to_owned(),
-                    describe_writer,
-                ),
+                &writer.map_or(unknown.to_owned(), describe_writer),
             );
         }
         (false, true) => {}

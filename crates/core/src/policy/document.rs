@@ -80,9 +80,13 @@ pub fn from_value(value: Value) -> Result<GuardPolicySpec, PolicyError> {
     {
         problems.add("metadata.name", format!("{name:?} must be default"));
     }
-    let spec = spec(&document.spec);
-    problems.conclude()?;
-    spec
+    match spec(&document.spec) {
+        Ok(spec) => problems.conclude().map(|()| spec),
+        Err(error) => {
+            problems.extend(error);
+            Err(problems.into_error())
+        }
+    }
 }
 
 /// Reads each part of a spec separately, so that all problems are reported with their places.
@@ -176,6 +180,13 @@ mod tests {
         };
         let error = parse(&text).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn problems_of_the_head_hide_no_problems_of_the_spec() {
+        let text = format!("{HEAD}metadata: {{name: mine}}\nspec: {{modus: Warn}}\n");
+        let lines = parse(&text).unwrap_err().lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
     }
 
     #[test]

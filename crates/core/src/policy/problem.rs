@@ -79,6 +79,14 @@ impl Problems {
         self.take(at, result.map_err(named))
     }
 
+    /// Adds those of another check.
+    pub fn extend(&mut self, error: PolicyError) {
+        self.more += error.more;
+        for Problem { at, what } in error.problems {
+            self.add(at, what);
+        }
+    }
+
     /// The result: no problem, or all of them.
     pub(crate) fn conclude(self) -> Result<(), PolicyError> {
         if self.is_empty() {
