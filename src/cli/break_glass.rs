@@ -24,7 +24,8 @@ use crate::cluster::client::{self, KubeconfigSelection};
 /// Manage break-glass: request a grant and a token, and list changes to include in the chart
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 success, 1 error.")]
-#[command(mut_args(|arg| arg.global(true)))]
+// After the arguments of the subcommand, which have no order of their own.
+#[command(mut_args(|arg| arg.global(true).display_order(1000)))]
 pub struct BreakGlass {
     /// The subcommand.
     #[command(subcommand)]

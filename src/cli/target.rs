@@ -89,8 +89,11 @@ pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
 pub(crate) enum StorageDriver {
     /// Secrets, Helm's default
     Secrets,
-    /// `ConfigMaps`: anyone who may write one with the right name can write a release record
-    #[value(name = "configmaps")]
+    /// `ConfigMaps`
+    #[value(
+        name = "configmaps",
+        help = "ConfigMaps: anyone who may write one with the right name can write a release record"
+    )]
     ConfigMaps,
 }
 

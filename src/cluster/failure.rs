@@ -1,6 +1,9 @@
 //! Failed calls, without the content of objects.
 
-use kube::runtime::watcher;
+use kube::{core::Status, runtime::watcher};
+
+/// The text of an answer to a request for a kind that the API server does not know.
+const UNSERVED: &str = "the API server does not serve this kind";
 
 /// A failed call to the API server, described without any content of an object.
 ///
@@ -44,6 +47,11 @@ impl ApiFailure {
         self.code == Some(404)
     }
 
+    /// Whether the API server does not serve the kind at all. It answers that with plain text.
+    pub fn is_unserved(&self) -> bool {
+        self.is_not_found() && self.text.contains(UNSERVED)
+    }
+
     /// Whether a retry would get the same answer: the API server rejected the request.
     pub(crate) fn is_final(&self) -> bool {
         self.code
@@ -85,11 +93,22 @@ impl From<kube::Error> for ApiFailure {
     }
 }
 
-impl From<&kube::core::Status> for ApiFailure {
-    fn from(status: &kube::core::Status) -> Self {
+impl From<&Status> for ApiFailure {
+    fn from(status: &Status) -> Self {
+        let Status {
+            code,
+            reason,
+            message,
+            ..
+        } = status;
+        let text = if *code == 404 && message.trim() == "404 page not found" {
+            UNSERVED.to_owned()
+        } else {
+            format!("{code} {reason}: {message}")
+        };
         Self {
-            code: Some(status.code),
-            text: format!("{} {}: {}", status.code, status.reason, status.message),
+            code: Some(*code),
+            text,
         }
     }
 }
@@ -148,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_message_of_the_api_server_is_kept() {
-        let status = kube::core::Status {
+        let status = Status {
             code: 403,
             reason: "Forbidden".into(),
             message: "secrets is forbidden".into(),

@@ -1,6 +1,6 @@
 //! Error context of API calls, and the current user.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use helm_guard_core::api::policy::breakglass::BreakGlass;
 use kube::Client;
 
@@ -19,8 +19,16 @@ pub(super) trait CallResult<T> {
 
 impl<T> CallResult<T> for kube::Result<T> {
     fn failed_to(self, what: &str) -> anyhow::Result<T> {
-        self.map_err(ApiFailure::from)
-            .with_context(|| format!("failed to {what}"))
+        let result = self.map_err(ApiFailure::from);
+        if let Err(failure) = &result
+            && failure.is_unserved()
+        {
+            bail!(
+                "failed to {what}: the CRDs of helm-guard are not installed in this cluster \
+                 (deploy/manifests/05-crds.yaml)"
+            );
+        }
+        result.with_context(|| format!("failed to {what}"))
     }
 }
 

@@ -41,10 +41,15 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, Parser)]
 pub struct OpenArgs {
     /// Reason for the emergency access
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub reason: String,
     /// Incident or change number
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub ticket: String,
     /// Namespace of the objects to change (repeatable)
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
@@ -77,6 +82,12 @@ pub(super) async fn open(
     let scope = scope(args)?;
     kubeconfig::check_file(&args.token)?;
     let policy = rules(client).await;
+    if policy.require_ticket && args.ticket.is_empty() {
+        bail!("the policy requires a ticket: give --ticket");
+    }
+    if policy.require_reason && args.reason.is_empty() {
+        bail!("the policy requires a reason: give --reason");
+    }
     let account = account(&policy, &args.token)?;
     rights::check_scope(client, &scope).await?;
     rights::check_open(client, &account, &args.token).await?;

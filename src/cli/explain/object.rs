@@ -399,7 +399,11 @@ impl Subject<'_> {
             namespace_labels: self.namespace_labels,
             registration: &registration.unwrap_or_else(|| Box::new(usual())),
         };
-        for change in changes(live, path, resource.is_scalable) {
+        let declared = explanation.releases.iter();
+        let declared: Vec<&Value> = declared
+            .filter_map(|declaration| declaration.declared.as_ref())
+            .collect();
+        for change in changes(live, path, &declared, resource.is_scalable) {
             let answer = changed.ask(reviewer, &change).await?;
             explanation.if_changed.push(answer);
         }
