@@ -16,6 +16,7 @@ mod documents;
 mod helm_operations;
 mod modes;
 mod policy;
+mod transcripts;
 mod versions;
 
 use testbed::{charts, deployed, scene};

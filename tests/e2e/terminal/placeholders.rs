@@ -5,7 +5,7 @@ use std::{path::Path, sync::LazyLock};
 use regex::Regex;
 
 /// What to look for, and the placeholder. `$1` keeps a part.
-const VOLATILE: [(&str, &str); 8] = [
+const VOLATILE: [(&str, &str); 10] = [
     (
         "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]+)?)?(Z|\\+00:00)",
         "<time>",
@@ -26,6 +26,10 @@ const VOLATILE: [(&str, &str); 8] = [
     ),
     ("127\\.0\\.0\\.1:[12][0-9]{4}", "127.0.0.1:<port>"),
     ("grant-[0-9a-z]{5}", "grant-<id>"),
+    // An age in the last column of a table of kubectl.
+    ("(?m)( {3,})[0-9]+(s|m|m[0-9]+s)$", "$1<age>"),
+    // The name of an emergency change.
+    ("(myapp|checkout)-[0-9a-f]{8}", "$1-<id>"),
     ("(hash:|sha256:)[0-9a-f]{6,}", "$1<hash>"),
 ];
 
