@@ -17,7 +17,10 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{api::Span, text::counted};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::{Api, Client};
 
 use self::show::{ForecastFormat, ForecastReport, Source};
@@ -38,7 +41,11 @@ use crate::{
         lines::Read,
         publisher,
     },
+    webhook::registration::{CONFIGURATION_NAME, installation::Installation},
 };
+
+/// Where deploy/ installs the guard.
+const DEFAULT_NAMESPACE: &str = "helm-guard";
 
 /// A guard that counts is at most this much behind: it writes every minute, and a write may be slow.
 const LAG: SignedDuration = SignedDuration::from_mins(3);
@@ -60,7 +67,7 @@ pub struct ForecastArgs {
     /// All namespaces, also if HELM_GUARD_NAMESPACE names one
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
-    /// RowKey -o yaml extends.
+    /// The policy that -o yaml extends.
     #[command(flatten)]
     pub base: BaseArgs,
     /// Output format; yaml is the policy in force with these exemptions
@@ -69,14 +76,9 @@ pub struct ForecastArgs {
     /// Read audit lines instead, also among other log lines; - is standard input (repeatable)
     #[arg(long, value_name = "FILE")]
     pub audit_log: Vec<PathBuf>,
-    /// The guard's own namespace
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        default_value = "helm-guard",
-        conflicts_with = "audit_log"
-    )]
-    pub(crate) guard_namespace: String,
+    /// The guard's own namespace; default: that of the guard that is registered, else helm-guard
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "audit_log")]
+    pub(crate) guard_namespace: Option<String>,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -131,6 +133,17 @@ fn first_day(now: Timestamp, days: i64) -> anyhow::Result<Date> {
         .context("invalid --since: too long")
 }
 
+/// The namespace of the guard that wrote the registration, if it can be read and names one.
+async fn guard_namespace(client: &Client) -> String {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let live = api.get_opt(CONFIGURATION_NAME).await.ok().flatten();
+    let installation = live.as_ref().and_then(Installation::of);
+    installation.map_or_else(
+        || DEFAULT_NAMESPACE.to_owned(),
+        |installation| installation.namespace().to_owned(),
+    )
+}
+
 async fn from_cluster(args: &ForecastArgs, now: Timestamp) -> anyhow::Result<Source> {
     if args.since > DAYS {
         bail!(
@@ -140,7 +153,11 @@ async fn from_cluster(args: &ForecastArgs, now: Timestamp) -> anyhow::Result<Sou
         );
     }
     let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
-    let namespace = &args.guard_namespace;
+    let namespace = match &args.guard_namespace {
+        Some(namespace) => namespace.clone(),
+        None => guard_namespace(&client).await,
+    };
+    let namespace = namespace.as_str();
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let map = api
         .get_opt(NAME)

@@ -55,10 +55,15 @@ impl Installation {
     }
 
     /// The installation that wrote a registration, if the registration names a valid one.
-    fn of(live: &Configuration) -> Option<Self> {
+    pub fn of(live: &Configuration) -> Option<Self> {
         let annotations = live.metadata.annotations.as_ref()?;
         let (namespace, name) = annotations.get(INSTALLATION)?.split_once('/')?;
         (name == LEASE_NAME && names::is_label(namespace)).then(|| Self::new(namespace.to_owned()))
+    }
+
+    /// The namespace of the guard.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The other installation that a registration belongs to.

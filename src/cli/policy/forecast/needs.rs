@@ -1,4 +1,4 @@
-//! RowKey a policy needs to allow each row: a preset for exactly this identity, or else an exemption that is
+//! What a policy needs to allow each row: a preset for exactly this identity, or else an exemption that is
 //! no wider than the observed changes.
 //!
 //! Invariant: an exemption is only proposed if a policy with it compiles and allows the row.
@@ -39,7 +39,7 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 const AUTOSCALER: &str =
     "allowed unless spec.presets.undeclaredAutoscalers is Deny: declare the autoscaler in a chart";
 
-/// RowKey one row needs.
+/// What one row needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Needs {
@@ -51,7 +51,7 @@ pub(super) enum Needs {
     Nothing(String),
 }
 
-/// RowKey all rows need.
+/// What all rows need.
 #[derive(Debug, Default)]
 pub(super) struct Remedies {
     pub(super) presets: BTreeSet<&'static str>,
@@ -246,7 +246,7 @@ fn holds(exemption: &Exemption, what: &RowKey) -> bool {
         }
 }
 
-/// RowKey a row needs, verified by compiling it. The exemption has no name yet.
+/// What a row needs, verified by compiling it. The exemption has no name yet.
 fn need(what: &RowKey) -> Needs {
     let path = match what.act {
         ForecastAct::Change => match path(&what.field) {

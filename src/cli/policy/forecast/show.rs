@@ -78,7 +78,7 @@ pub(super) struct ForecastReport<'a> {
     until: Option<Timestamp>,
     rows: Vec<Row<'a>>,
     remedies: Remedies,
-    /// RowKey the printed policy extends.
+    /// What the printed policy extends.
     base: Option<BasePolicy>,
     summary: Summary,
     unreadable: u64,
