@@ -122,7 +122,7 @@ impl Document {
     ///
     /// A replica that has stopped wrote at its end. One that still runs writes every minute, so the oldest of the
     /// recent writes counts.
-    pub fn counted_until(&self) -> Option<Timestamp> {
+    pub(crate) fn counted_until(&self) -> Option<Timestamp> {
         let last = self.writers.values().map(|writer| writer.at).max()?;
         let writers = self.writers.values();
         writers

@@ -88,7 +88,7 @@ impl Publisher {
     }
 
     /// Writes until `stop`, and then once more.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut said = String::new();
         loop {
             let is_last = stop.is_cancelled();

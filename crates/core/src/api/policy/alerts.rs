@@ -82,7 +82,7 @@ pub struct Sink {
 /// Protocol of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum SinkType {
+pub enum SinkType {
     /// Incoming webhook of Slack or a compatible service (Mattermost, Rocket.Chat).
     Slack,
     /// `PagerDuty` Events v2.
