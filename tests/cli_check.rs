@@ -418,6 +418,39 @@ fn an_explanation_follows_the_schema_and_describes_the_values_of_a_secret() {
 }
 
 #[rstest]
+#[case::a_field(&[".spec.replicas"], 0, "declared    3")]
+#[case::no_path(&["spec..x"], 1, "is not a path")]
+#[case::an_object_too(&["deploy/web", ".spec.replicas"], 1, "cannot be used with")]
+fn with_live_the_only_argument_is_a_field(
+    #[case] arguments: &[&str],
+    #[case] code: i32,
+    #[case] says: &str,
+) {
+    let bench = Bench::released();
+    let live = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 5},
+    });
+    bench.file("live.json", &live.to_string());
+    let output = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+        .args([
+            "explain",
+            "--releases",
+            "release.json",
+            "--live",
+            "live.json",
+        ])
+        .args(arguments)
+        .current_dir(bench.dir.path())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(says), "{text}");
+}
+
+#[rstest]
 #[case("check")]
 #[case("explain")]
 fn help_lists_the_exit_codes(#[case] subcommand: &str) {

@@ -57,7 +57,7 @@ pub struct Explain {
         long,
         value_name = "FILE",
         requires = "releases",
-        conflicts_with = "object"
+        conflicts_with = "field"
     )]
     pub live: Option<PathBuf>,
     /// The policy.
@@ -81,8 +81,12 @@ pub struct Explain {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
-    let path = args
-        .field
+    // With --live, the only argument is FIELD.
+    let field = match &args.live {
+        Some(_) => &args.object,
+        None => &args.field,
+    };
+    let path = field
         .as_deref()
         .map(|field| {
             let path = field.parse::<FieldPath>();
