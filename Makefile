@@ -97,6 +97,7 @@ fmt: tools ## Format the code
 .PHONY: lint
 lint: tools ## Check format, clippy, shell scripts, dependencies
 	$(CARGO) fmt --all --check
+	@$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
 	$(CARGO) clippy --locked --all-targets --manifest-path fuzz/Cargo.toml --target-dir '$(TARGET_DIR)' -- -D warnings
 	@PATH="$(TOOLS):$$PATH" .ci/lint $(SHELL_SCRIPTS)
