@@ -179,7 +179,8 @@ fn a_denied_delete_explains_how_to_delete() {
         case.message(),
         r#"
 ServiceAccount "myapp" is declared by Helm release "myapp" in namespace "shop" (revision 3, chart myapp-1.2.0)
-Remove it from the chart and run: helm upgrade myapp <chart> -n shop; or remove the whole release: helm uninstall myapp -n shop
+Remove it from the chart and run: helm upgrade myapp <chart> -n shop
+Or remove the whole release: helm uninstall myapp -n shop
 In an emergency: make the change as a break-glass identity"#
     );
     assert_eq!(

@@ -52,7 +52,7 @@ pub(super) fn lines(answer: &AnswerContents<'_>) -> Vec<String> {
             .verdict
             .findings
             .iter()
-            .map(|finding| remedy(answer, finding)),
+            .flat_map(|finding| remedy(answer, finding)),
     );
     lines
 }
@@ -130,22 +130,25 @@ fn field(change: &FieldChange) -> String {
     format!("  {}: {}", change.path, values(change))
 }
 
-fn remedy(answer: &AnswerContents<'_>, finding: &Finding) -> String {
+/// One command a line, so that each can be copied.
+fn remedy(answer: &AnswerContents<'_>, finding: &Finding) -> Vec<String> {
     let (release, namespace) = (&finding.release.name, &finding.release.namespace);
     if answer.decided.verdict.reason == Reason::ObjectDeleted {
-        return format!(
-            "Remove it from the chart and run: helm upgrade {release} <chart> -n {namespace}; \
-             or remove the whole release: helm uninstall {release} -n {namespace}"
-        );
+        return vec![
+            format!(
+                "Remove it from the chart and run: helm upgrade {release} <chart> -n {namespace}"
+            ),
+            format!("Or remove the whole release: helm uninstall {release} -n {namespace}"),
+        ];
     }
     let force = if is_owned_by_others(finding) {
         " --force-conflicts (another field manager wrote the live value)"
     } else {
         ""
     };
-    format!(
+    vec![format!(
         "Change the chart or its values and run: helm upgrade {release} <chart> -n {namespace}{force}"
-    )
+    )]
 }
 
 /// Whether Helm's server-side apply stops with a conflict when the chart changes one of these fields: Helm did not write
