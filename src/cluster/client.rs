@@ -2,13 +2,17 @@
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
+use helm_guard_core::text::suggest::did_you_mean;
 use http::{
     HeaderValue,
     header::{CONNECTION, USER_AGENT},
 };
 use kube::{
     Client, Config,
-    config::{InClusterError, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{
+        InClusterError, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError,
+        NamedContext,
+    },
 };
 
 use super::Clients;
@@ -54,6 +58,14 @@ pub enum ConnectError {
         /// Why.
         why: String,
     },
+    /// The default kubeconfig has no such context.
+    #[error("failed to find context {context:?} in the kubeconfig{meant}")]
+    NoContext {
+        /// The context.
+        context: String,
+        /// A suggestion, or nothing.
+        meant: String,
+    },
     /// There is neither a kubeconfig nor a Pod's ServiceAccount.
     #[error("failed to find a cluster: not in a Pod, and {0}; use --kubeconfig FILE")]
     NoCluster(String),
@@ -66,7 +78,7 @@ pub enum ConnectError {
 }
 
 /// Why a kubeconfig cannot be used, without its text.
-fn why(error: &KubeconfigError) -> String {
+fn why(error: &KubeconfigError, contexts: &[NamedContext]) -> String {
     match error {
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
         KubeconfigError::Parse(error) => match error.location() {
@@ -80,7 +92,10 @@ fn why(error: &KubeconfigError) -> String {
         KubeconfigError::CurrentContextNotSet => {
             "it has no current context; use --context NAME".to_owned()
         }
-        KubeconfigError::LoadContext(name) => format!("it has no context {name:?}"),
+        KubeconfigError::LoadContext(name) => {
+            let known = contexts.iter().map(|context| &*context.name);
+            format!("it has no context {name:?}{}", did_you_mean(name, known))
+        }
         KubeconfigError::LoadClusterOfContext(name) => format!("it has no cluster {name:?}"),
         KubeconfigError::MissingClusterUrl => "its cluster has no server".to_owned(),
         error => error.to_string(),
@@ -93,7 +108,7 @@ fn why_none(error: &InferConfigError) -> String {
     let kubeconfig = cause.and_then(|cause| cause.downcast_ref::<KubeconfigError>());
     let (path, why) = match kubeconfig {
         Some(KubeconfigError::ReadConfig(error, path)) => (Some(path), error.to_string()),
-        Some(error) => (None, why(error)),
+        Some(error) => (None, why(error, &[])),
         None => (None, "none was found".to_owned()),
     };
     match path {
@@ -141,22 +156,37 @@ async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError
     };
     match (&target.kubeconfig, &target.context) {
         (Some(path), _) => {
-            let failed = |source: KubeconfigError| ConnectError::Kubeconfig {
-                path: path.clone(),
-                why: why(&source),
+            let failed = |source: KubeconfigError, contexts: &[NamedContext]| {
+                let why = why(&source, contexts);
+                let path = path.clone();
+                ConnectError::Kubeconfig { path, why }
             };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|source| failed(source, &[]))?;
+            let contexts = kubeconfig.contexts.clone();
             Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
-                .map_err(failed)
+                .map_err(|source| failed(source, &contexts))
         }
         (None, Some(context)) => {
-            Config::from_kubeconfig(&options)
+            let failed = |source: KubeconfigError, contexts: &[NamedContext]| {
+                let context = context.clone();
+                match source {
+                    KubeconfigError::LoadContext(_) => {
+                        let known = contexts.iter().map(|context| &*context.name);
+                        let meant = did_you_mean(&context, known);
+                        ConnectError::NoContext { context, meant }
+                    }
+                    source => {
+                        let why = why(&source, contexts);
+                        ConnectError::Context { context, why }
+                    }
+                }
+            };
+            let kubeconfig = Kubeconfig::read().map_err(|source| failed(source, &[]))?;
+            let contexts = kubeconfig.contexts.clone();
+            Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
-                .map_err(|source| ConnectError::Context {
-                    context: context.clone(),
-                    why: why(&source),
-                })
+                .map_err(|source| failed(source, &contexts))
         }
         // In a Pod, the ServiceAccount is used, even if the image contains a kubeconfig file; only
         // a variable that names a kubeconfig overrides it.

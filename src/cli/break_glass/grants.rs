@@ -18,7 +18,10 @@ use super::{
     api_calls::{CallResult, myself, rules},
     token,
 };
-use crate::cli::output::{self, Cell, Column, Format, Screen, Table, Tone, print, print_note};
+use crate::cli::{
+    invoked,
+    output::{self, Cell, Column, Format, Screen, Table, Tone, print, print_note},
+};
 
 /// The columns of grants.
 const COLUMNS: [Column; 8] = [
@@ -40,7 +43,10 @@ pub(super) async fn get(client: &Client, name: &str) -> anyhow::Result<BreakGlas
     let got = api(client).get_opt(name).await;
     let got = got.failed_to(&format!("get the grant {name}"))?;
     got.with_context(|| {
-        format!("there is no grant {name}; helm-guard break-glass list --all lists them")
+        format!(
+            "there is no grant {name}; {} break-glass list --all lists them",
+            invoked::name()
+        )
     })
 }
 
@@ -55,7 +61,7 @@ pub(super) async fn list(client: &Client, all: bool, format: Format) -> anyhow::
     for grant in &mut grants {
         grant.metadata.managed_fields = None;
     }
-    let text = match output::encode(format, &grants)? {
+    let text = match output::encode_list(format, &grants)? {
         Some(text) => text,
         None if grants.is_empty() && all => "No grants found.\n".to_owned(),
         None if grants.is_empty() => {

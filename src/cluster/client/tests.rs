@@ -39,16 +39,18 @@ async fn a_context_missing_in_the_kubeconfig_is_an_error() {
     let path = dir.path().join("kubeconfig");
     std::fs::write(
         &path,
-        "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n",
+        "apiVersion: v1\nkind: Config\nclusters: []\n\
+         contexts: [{name: production, context: {cluster: a, user: a}}]\n",
     )
     .unwrap();
     let target = KubeconfigSelection {
         kubeconfig: Some(path),
-        context: Some("prod".into()),
+        context: Some("prodution".into()),
         ..KubeconfigSelection::default()
     };
     let error = connect(&target).await.err().unwrap();
-    assert!(error.to_string().contains("prod"), "{error}");
+    let meant = "it has no context \"prodution\"; did you mean \"production\"?";
+    assert!(error.to_string().ends_with(meant), "{error}");
 }
 
 #[tokio::test]

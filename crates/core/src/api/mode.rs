@@ -49,8 +49,8 @@ impl fmt::Display for Mode {
 
 /// Not a mode.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown mode {0:?}: one of Deny, Warn, Audit")]
-pub struct UnknownMode(String);
+#[error("expected Deny, Warn or Audit")]
+pub struct UnknownMode;
 
 impl FromStr for Mode {
     type Err = UnknownMode;
@@ -60,7 +60,7 @@ impl FromStr for Mode {
             "deny" => Ok(Self::Deny),
             "warn" => Ok(Self::Warn),
             "audit" => Ok(Self::Audit),
-            _ => Err(UnknownMode(word.to_owned())),
+            _ => Err(UnknownMode),
         }
     }
 }

@@ -93,7 +93,7 @@ fn the_flags_say_what_a_denial_advises_in_an_emergency() {
 }
 
 #[rstest]
-#[case::mode(&["--mode", "Denny"], "one of Deny, Warn, Audit")]
+#[case::mode(&["--mode", "Denny"], "expected Deny, Warn or Audit")]
 #[case::no_number(&["--worker-threads", "many"], "invalid")]
 #[case::no_threads(&["--worker-threads", "0"], "--worker-threads 0")]
 #[case::drain_delay(&["--drain-delay", "soon"], "--drain-delay")]
