@@ -27,7 +27,7 @@ use crate::webhook::shutdown::FINISH_TIMEOUT;
 
 /// For a policy that needs no Secret.
 #[derive(Clone)]
-struct NoSecrets;
+pub(super) struct NoSecrets;
 
 impl SecretSource for NoSecrets {
     async fn get(&self, _name: &str) -> Result<String, SourceFailure> {

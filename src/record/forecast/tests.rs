@@ -168,6 +168,16 @@ fn counts_are_complete_until_the_oldest_write_of_a_running_replica(
 
 /// A Deployment and who changes it, in mode Warn.
 fn decided(uid: &str, user: &str, live: &str, requested: &str, collector: &Collector, when: &str) {
+    warned(
+        Reason::FieldsChanged,
+        [uid, user, live, requested],
+        collector,
+        when,
+    );
+}
+
+fn warned(reason: Reason, request: [&str; 4], collector: &Collector, when: &str) {
+    let [uid, user, live, requested] = request;
     let request = json!({
         "uid": uid, "operation": "UPDATE", "namespace": "shop", "name": "web",
         "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
@@ -199,7 +209,7 @@ fn decided(uid: &str, user: &str, live: &str, requested: &str, collector: &Colle
         changes: vec![change],
         involved: Vec::new(),
     };
-    let verdict = Verdict::with_findings(Reason::FieldsChanged, vec![finding]);
+    let verdict = Verdict::with_findings(reason, vec![finding]);
     let decided = Decided {
         request: &request,
         object: Some(&object),
@@ -227,6 +237,21 @@ fn a_request_that_the_api_server_repeats_is_counted_once() {
     decided("u-7", "bob", "1", "0", &collector, NOW);
     decided("u-8", "bob", "3", "0", &collector, "2026-11-21T12:05:00Z");
     assert_eq!(all(&collector.take()).requests, 4);
+}
+
+/// `undeclared: Warn` warns in mode Deny too; `undeclared: Deny` would deny.
+#[test]
+fn a_warning_about_an_undeclared_field_is_counted() {
+    let collector = Collector::counting();
+    let request = ["u-1", "bob", "1", "2"];
+    warned(Reason::UndeclaredChanged, request, &collector, NOW);
+    let counted = collector.take();
+    assert_eq!(all(&counted).requests, 1);
+    let row = counted.rows.keys().next().unwrap();
+    assert_eq!(
+        (row.act, &*row.field),
+        (ForecastAct::Change, ".spec.replicas")
+    );
 }
 
 #[test]

@@ -2,9 +2,15 @@
 //! API server.
 
 use helm_guard_core::api::policy::alerts::AlertKind;
+use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::{
+    record::{alerts::Alerts, audit::AuditLog, events, metrics::Metrics, tests::NoSecrets},
+    releases,
+    webhook::testing::api::{FakeApiStore, api},
+};
 
 pub(super) fn change(name: &str, version: &str, state: &str, since: &str) -> EmergencyChange {
     let change = json!({
@@ -138,4 +144,73 @@ fn the_event_names_the_change_and_its_user() {
         (&*note.object.group, &*note.api_version),
         ("apps", "apps/v1")
     );
+}
+
+/// What another writer does before the tracker's own write arrives, and when the change is looked at next.
+#[rstest]
+#[case::it_is_gone(|store: &mut FakeApiStore| store.object = None, SOON)]
+#[case::another_writer_was_faster(another_write, SOON)]
+#[case::the_api_server_is_down(|store: &mut FakeApiStore| store.refuse = Some(503), LATER)]
+#[tokio::test]
+async fn a_state_that_was_not_written_is_not_announced(
+    #[case] meanwhile: fn(&mut FakeApiStore),
+    #[case] next_look: Duration,
+) {
+    let (client, store) = api();
+    let (events, mut announcer) = events::queue();
+    let tracker = Tracker {
+        releases: releases::Releases::new(client.clone(), &releases::Config::default()).0,
+        objects: Arc::new(Objects::new(client.clone())),
+        client,
+        recorder: Arc::new(Recorder {
+            metrics: Metrics::new(Vec::new),
+            audit: AuditLog::new("p-1", std::io::sink()),
+            events,
+            alerts: Alerts::new(
+                NoSecrets,
+                crate::record::alerts::counters::Counters::default(),
+            ),
+            emergency_alerts: crate::record::EmergencyAlerts::default(),
+            forecast: Arc::default(),
+            is_led: Arc::default(),
+        }),
+        pace: TrackerIntervals {
+            pending: SOON,
+            open: LATER,
+            ..TrackerIntervals::default()
+        },
+    };
+    // It is overdue: the state has to be written although the object cannot be read.
+    let open = serde_json::to_value(change("web", "1", "Open", SINCE)).unwrap();
+    let stored = serde_json::from_value(store.lock().put(open)).unwrap();
+    store.lock().meanwhile = Some(Box::new(meanwhile));
+    let mut queue = ChangeQueue::default();
+    let key = ChangeKey::of(&stored);
+    let before = Instant::now();
+    queue.put(stored, before);
+    tracker.check(&mut queue, &key).await;
+    let asked = store.lock().requests.clone();
+    assert!(
+        asked.last().is_some_and(|last| last.starts_with("PUT ")),
+        "{asked:?}"
+    );
+    assert!(announcer.queued().is_none());
+    let status = queue.get(&key).unwrap().status.clone().unwrap();
+    assert_eq!(
+        status.state,
+        ChangeState::Open,
+        "the watch reports what it is now"
+    );
+    let looks_at = |at: Instant| !queue.due(at, 1).is_empty();
+    assert!(!looks_at(before + next_look / 2));
+    assert!(looks_at(Instant::now() + next_look));
+}
+
+const SOON: Duration = Duration::from_secs(100);
+const LATER: Duration = Duration::from_secs(1000);
+
+fn another_write(store: &mut FakeApiStore) {
+    let mut newer = store.object.clone().unwrap();
+    newer["status"]["message"] = json!("by another leader");
+    store.put(newer);
 }

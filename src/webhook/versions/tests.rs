@@ -3,8 +3,15 @@ use std::time::Duration;
 use rstest::rstest;
 use tokio::time::Instant;
 
-use super::{follow::Leaving, *};
-use crate::cluster::served::ServedKind;
+use super::{
+    follow::{DiscoveryIntervals, Following, Leaving, follow},
+    *,
+};
+use crate::{
+    cluster::{Crds, served::ServedKind},
+    releases::{Config, Releases},
+    webhook::testing::api::api,
+};
 
 const HPA: &str = "HorizontalPodAutoscaler";
 
@@ -123,4 +130,26 @@ fn a_version_that_is_not_declared_any_more_stays_for_a_while() {
     assert_eq!(keep(&["v1", "v2"], 39), ["v1", "v2"], "installed again");
     assert_eq!(keep(&["v2"], 50), ["v1", "v2"], "the time starts again");
     assert_eq!(keep(&["v2"], 80), ["v2"]);
+}
+
+/// Releases that the index does not know yet may declare the version.
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_index_removes_no_version() {
+    let (client, store) = api();
+    let conversions = Arc::new(Conversions::default());
+    conversions.need(with(&["v1"]));
+    conversions.in_place(&with(&["v1"]));
+    let (releases, _worker) = Releases::new(client.clone(), &Config::default());
+    assert!(!releases.readiness().ready);
+    let following = follow(Following {
+        client: client.clone(),
+        releases,
+        crds: Arc::new(Crds::new(client)),
+        conversions: Arc::clone(&conversions),
+        pace: DiscoveryIntervals::default(),
+    });
+    let hour = Duration::from_secs(3600);
+    assert!(tokio::time::timeout(hour, following).await.is_err());
+    assert_eq!(versions(&conversions), ["v1"]);
+    assert_eq!(store.lock().requests, [""; 0], "discovery has to wait too");
 }

@@ -61,9 +61,21 @@ pub fn people() -> &'static People {
             anna: with(ANNA, "helm-guard-approver"),
             vera: with("vera@example.com", "helm-guard-viewer"),
             emergency: plane.service_account(BREAK_GLASS, "emergency-ops").unwrap(),
-            guard: plane.service_account("helm-guard", "helm-guard").unwrap(),
+            guard: by_name(&plane.service_account("helm-guard", "helm-guard").unwrap()),
         }
     })
+}
+
+/// A kubeconfig with the name of the API server instead of its address, for [`config`].
+fn by_name(kubeconfig: &Path) -> PathBuf {
+    let text = fs::read_to_string(kubeconfig).unwrap();
+    let named = kubeconfig.with_extension("by-name");
+    fs::write(
+        &named,
+        text.replace("https://127.0.0.1:", "https://localhost:"),
+    )
+    .unwrap();
+    named
 }
 
 pub fn admin(line: &str) -> Invocation {
@@ -174,13 +186,20 @@ impl Night {
     }
 }
 
+/// The environment names a proxy that does not work. Calls of the API server are exempt from it by its name; the sinks
+/// are not, because alerts never use a proxy.
 fn config(policy: &Path) -> GuardConfig<'_> {
     let binary = Path::new(env!("CARGO_BIN_EXE_helm-guard"));
-    GuardConfig::new(binary, &people().guard, "")
+    let proxy =
+        ["HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name.into(), "http://127.0.0.1:1".into()));
+    let mut config = GuardConfig::new(binary, &people().guard, "")
         .args([Path::new("--policy"), policy])
         .args(["--guard-namespace", "helm-guard"])
         .args(["--log-format", "json"])
-        .args(["--drain-delay", "200ms"])
+        .args(["--drain-delay", "200ms"]);
+    config.env.extend(proxy);
+    config.env.push(("NO_PROXY".into(), "localhost".into()));
+    config
 }
 
 pub fn create(kubeconfig: &Path, grant: &Value) -> Invocation {
