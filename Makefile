@@ -12,7 +12,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 TOOLS := $(abspath $(TARGET_DIR))/tools/bin
-SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/msrv .ci/mutants .ci/fuzz certs/make-certs.sh \
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/test .ci/msrv .ci/mutants .ci/fuzz certs/make-certs.sh \
   deploy/plugins/helm/guard.sh
 # One second per case is enough for the median of an operation that takes microseconds.
 BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
@@ -34,9 +34,7 @@ up: env build ## Run a control plane with the guard until Ctrl-C
 .PHONY: test
 test: env ## Run all tests, against a real API server
 	@mkdir -p '$(TARGET_DIR)'
-	@$(CARGO) test --workspace --locked --no-fail-fast 2>&1 | tee '$(TARGET_DIR)/test.log' \
-	  || { .ci/summary '$(TARGET_DIR)/test.log'; exit 1; }
-	@.ci/summary '$(TARGET_DIR)/test.log'
+	@CARGO='$(CARGO)' .ci/test '$(TARGET_DIR)'
 
 .PHONY: corpus
 corpus: env build ## Run every chart of CHARTS=DIR with both Helms and the guard in Deny mode

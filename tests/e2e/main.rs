@@ -14,7 +14,7 @@ mod break_glass;
 mod cluster;
 mod documents;
 mod helm_operations;
-mod modes;
+mod own_guards;
 mod policy;
 mod transcripts;
 mod versions;

@@ -54,7 +54,7 @@ fn a_change_that_cannot_be_looked_at_becomes_overdue_and_says_so() {
         "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{size: 2}}\n"
     );
     night.scene.install("unseen", &single(&widget));
-    night.scene.settled("widget/one", 1);
+    night.scene.settled(&format!("widgets.{group}/one"), 1);
     admin(&format!(
         "-n {ns} create role widgets --verb=get,patch --resource=widgets.{group}"
     ))
@@ -135,7 +135,7 @@ fn a_deleted_crd_is_open_until_it_is_back() {
         "apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: one}}\nspec: {{size: 2}}\n"
     );
     night.scene.install("of-a-crd", &single(&widget));
-    night.scene.settled("widget/one", 1);
+    night.scene.settled(&format!("widgets.{group}/one"), 1);
     let role = format!(
         "create clusterrole {ns}-crds --verb=get,delete --resource=crd --resource-name={crd}"
     );

@@ -145,7 +145,12 @@ fn the_shipped_rights_suffice_to_be_ready_and_to_guard() {
     // Only the CRD says that the parts have keys.
     let parts = |weight| {
         let parts = json!([{"name": "nut", "weight": weight}, {"name": "bolt", "weight": 3}]);
-        scene.patch("widget/one", "merge", &json!({"spec": {"parts": parts}}))
+        // Other tests define widgets too.
+        scene.patch(
+            &format!("widgets.{group}/one"),
+            "merge",
+            &json!({"spec": {"parts": parts}}),
+        )
     };
     parts(1).quiet();
     parts(2).denied(&[".spec.parts[name=nut].weight"]);
