@@ -25,7 +25,7 @@ const URL: &str = "--register-url=https://127.0.0.1:8443";
 #[case::unknown_subcommand(&["guard"], "guard")]
 #[case::unknown_flag(&["serve", "--no-such-flag"], "--no-such-flag")]
 #[case::value_missing(&["serve", "--mode"], "--mode")]
-#[case::wrong_mode(&["serve", "--mode", "Maybe", URL], "one of Deny, Warn, Audit")]
+#[case::wrong_mode(&["serve", "--mode", "Maybe", URL], "expected Deny, Warn or Audit; see")]
 #[case::wrong_address(&["serve", "--listen", "here", URL], "--listen")]
 #[case::wrong_url(&["serve", "--register-url", "http://127.0.0.1"], "https://")]
 #[case::wrong_service(&["serve", "--register-service", "guard"], "NAMESPACE/NAME")]
@@ -74,6 +74,14 @@ contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
 clusters: [{name: nowhere, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: nobody, user: {}}]
 "#;
+
+#[test]
+fn the_version_is_a_document_for_programs() {
+    let output = helm_guard(&["version", "-o", "json"]);
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    testbed::schema::assert_valid("Version", &version);
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+}
 
 #[rstest]
 #[case::help(&["--help"], "serve")]

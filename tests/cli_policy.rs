@@ -101,7 +101,7 @@ fn the_problems_of_a_policy_are_a_document_for_programs() {
     let output = bench.run("policy check policy.yaml -o json");
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["kind"], "PolicyValidation");
+    testbed::schema::assert_valid("PolicyValidation", &report);
     assert_eq!(report["valid"], false);
     let problem = &report["problems"][0];
     assert_eq!(problem["path"], "spec.overrides[0].match.releases.names[0]");
@@ -273,6 +273,7 @@ fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
     let listed = bench.run(&format!("policy forecast -o json -n elsewhere {files}"));
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    testbed::schema::assert_valid("PolicyForecast", &listed);
     assert_eq!(listed["rows"], json!([]));
 }
 
@@ -368,7 +369,8 @@ fn presets_are_listed_with_their_allowances() {
     assert!(table.contains("garbage-collector"), "{table}");
     let listed: Value =
         serde_json::from_slice(&bench.run("policy presets -o json").stdout).unwrap();
-    let listed = listed.as_array().unwrap();
+    testbed::schema::assert_valid("PresetList", &listed);
+    let listed = listed["items"].as_array().unwrap();
     let keda = listed
         .iter()
         .find(|preset| preset["name"] == "keda")

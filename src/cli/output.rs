@@ -20,7 +20,7 @@ pub(super) use self::{
 
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,6 +44,17 @@ pub(super) fn encode(format: Format, value: &impl Serialize) -> serde_json::Resu
         Format::Json => Some(format!("{value:#}\n")),
         Format::Yaml => Some(yaml(&value)),
     })
+}
+
+/// Objects in a machine-readable format, as one list in the form of kubectl.
+pub(super) fn encode_list(
+    format: Format,
+    objects: &[impl Serialize],
+) -> serde_json::Result<Option<String>> {
+    encode(
+        format,
+        &json!({"apiVersion": "v1", "kind": "List", "items": objects}),
+    )
 }
 
 /// `value` as a YAML document.
@@ -128,7 +139,6 @@ pub(super) fn print_note(text: &str) {
 #[cfg(test)]
 mod tests {
     use helm_guard_core::yaml::{Allowance, read};
-    use serde_json::json;
 
     use super::*;
 

@@ -6,10 +6,10 @@
 )]
 
 mod base;
-mod check;
+pub(super) mod check;
 pub mod forecast;
 mod import;
-mod presets;
+pub(super) mod presets;
 
 use std::process::ExitCode;
 

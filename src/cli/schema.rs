@@ -7,18 +7,27 @@ use helm_guard_core::api::{API_VERSION, EmergencyChangeSpec, VERSION, policy::al
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::{check::report::CheckReport, explain::report::Explanation};
+use super::{
+    check::report::CheckReport,
+    explain::report::Explanation,
+    policy::{check::PolicyValidation, forecast::show::PolicyForecast, presets::PresetList},
+    version::BuildInfo,
+};
 use crate::record::{
     alerts::{Alert, AlertDocument},
     audit::{AuditLine, AuditLog, notice::AuditNotice},
 };
 
 /// The documents, by their `kind`.
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 9] = [
     "AuditLine",
     "AuditNotice",
     "CheckReport",
     "Explanation",
+    "PolicyValidation",
+    "PolicyForecast",
+    "PresetList",
+    "Version",
     "Alert",
 ];
 
@@ -29,6 +38,10 @@ fn schema() -> Value {
     generator.subschema_for::<AuditNotice<'static>>();
     generator.subschema_for::<CheckReport>();
     generator.subschema_for::<Explanation>();
+    generator.subschema_for::<PolicyValidation>();
+    generator.subschema_for::<PolicyForecast<'static>>();
+    generator.subschema_for::<PresetList>();
+    generator.subschema_for::<BuildInfo>();
     generator.subschema_for::<AlertDocument<'static>>();
     // Derived with its CEL rules, it is no definition by itself.
     let spec = generator.subschema_for::<EmergencyChangeSpec>().to_value();

@@ -2,13 +2,19 @@
 
 use std::process::ExitCode;
 
+use helm_guard_core::api::API_VERSION;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{self, Format, print};
 
 /// What was built, and from what.
-#[derive(Debug, Serialize)]
-struct Build {
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Version")]
+pub(super) struct BuildInfo {
+    api_version: &'static str,
+    kind: &'static str,
     version: &'static str,
     /// The commit; `unknown` for a build that is not a release build from a clone.
     commit: &'static str,
@@ -16,7 +22,9 @@ struct Build {
     date: &'static str,
 }
 
-const BUILD: Build = Build {
+const BUILD: BuildInfo = BuildInfo {
+    api_version: API_VERSION,
+    kind: "Version",
     version: env!("CARGO_PKG_VERSION"),
     commit: env!("HELM_GUARD_COMMIT"),
     date: env!("HELM_GUARD_COMMIT_DATE"),
@@ -27,10 +35,11 @@ const UNKNOWN: &str = "unknown";
 
 /// Prints it.
 pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
-    let Build {
+    let BuildInfo {
         version,
         commit,
         date,
+        ..
     } = BUILD;
     let text = output::encode(format, &BUILD)?.unwrap_or_else(|| match commit {
         UNKNOWN => format!("helm-guard {version} (built without a repository)\n"),

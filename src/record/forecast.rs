@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use helm_guard_core::guard::{Decided, Decision, Reason};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::repeats::RecentRequests;
@@ -42,7 +43,9 @@ const OBJECTS: usize = 3;
 pub(crate) const DAYS: i64 = 30;
 
 /// What a change does to a declared object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ForecastAct {
     /// Changes a field.
@@ -56,7 +59,9 @@ pub enum ForecastAct {
 }
 
 /// The key of a row.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct RowKey {
     /// The namespace of the release.

@@ -56,7 +56,7 @@ pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<
     for change in &mut changes {
         change.metadata.managed_fields = None;
     }
-    let text = match output::encode(args.output, &changes)? {
+    let text = match output::encode_list(args.output, &changes)? {
         Some(text) => text,
         None if args.values => changes.iter().map(describe).collect(),
         None if changes.is_empty() => {

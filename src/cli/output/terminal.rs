@@ -28,7 +28,7 @@ impl Screen {
         }
     }
 
-    /// A text in lines that fit, each after the indent. Writing to a string cannot fail.
+    /// A text in lines that fit, each after the indent, without control characters. Writing to a string cannot fail.
     pub(in crate::cli) fn wrapped(self, indent: &str, text: &str) -> String {
         let width = self.width.unwrap_or(usize::MAX);
         let mut lines = String::new();
@@ -42,7 +42,7 @@ impl Screen {
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.extend(word.chars().filter(|char| !char.is_control()));
         }
         let _ = writeln!(lines, "{indent}{line}");
         lines
@@ -61,7 +61,7 @@ mod tests {
         };
         let text = screen.wrapped("  ", "a release declares the autoscaler");
         assert_eq!(text, "  a release\n  declares the\n  autoscaler\n");
-        let piped = Screen::default().wrapped("  ", "a release declares the autoscaler");
+        let piped = Screen::default().wrapped("  ", "a release declares\u{1b} the autoscaler");
         assert_eq!(piped, "  a release declares the autoscaler\n");
     }
 }

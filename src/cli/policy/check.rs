@@ -8,6 +8,7 @@ use helm_guard_core::{
     api::{API_VERSION, Mode, POLICY_NAME},
     policy::{Policy, PolicyError, document},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -64,21 +65,24 @@ pub struct PolicyCheck {
 }
 
 /// The result, for programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PolicyValidation {
+pub(in crate::cli) struct PolicyValidation {
     api_version: &'static str,
     kind: &'static str,
+    /// The file, or the policy in the cluster.
     source: String,
     valid: bool,
+    /// The mode outside of overrides; of a valid policy only.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
     problems: Vec<ReportedProblem>,
 }
 
 /// One problem.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ReportedProblem {
+    /// Where in the policy; empty if the problem is not at one place.
     path: String,
     message: String,
 }

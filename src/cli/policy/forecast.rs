@@ -4,7 +4,7 @@
 //! reports the past, so the exit code does not depend on the findings.
 
 mod needs;
-mod show;
+pub(in crate::cli) mod show;
 
 use std::{
     fs::File,

@@ -2,27 +2,44 @@
 
 use std::{fmt::Write, process::ExitCode};
 
-use helm_guard_core::policy::presets::{ALL, Grant, PresetRule};
+use helm_guard_core::{
+    api::API_VERSION,
+    policy::presets::{ALL, Grant, PresetRule},
+};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::output::{self, Format, Screen, Tone, print, toned};
 
-#[derive(Serialize)]
+/// The built-in exemptions.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct PresetList {
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<ShownPreset>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ListedPreset")]
 struct ShownPreset {
     name: &'static str,
     about: &'static str,
+    /// Whether it is on unless a policy disables it.
     default: bool,
     entries: Vec<ShownEntry>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ListedPresetEntry")]
 struct ShownEntry {
     /// Empty: anyone.
     users: Vec<&'static str>,
     /// Empty: every kind.
     kinds: Vec<String>,
+    /// What it allows, in words.
     allows: Vec<String>,
     /// The license that it needs.
     license: String,
@@ -30,18 +47,20 @@ struct ShownEntry {
 
 /// Lists the presets.
 pub(super) fn run(format: Format) -> anyhow::Result<ExitCode> {
-    let presets: Vec<ShownPreset> = ALL
-        .iter()
-        .map(|preset| ShownPreset {
-            name: preset.name,
-            about: preset.about,
-            default: preset.is_default,
-            entries: preset.entries.iter().map(entry).collect(),
-        })
-        .collect();
-    let text = match output::encode(format, &presets)? {
+    let presets = ALL.iter().map(|preset| ShownPreset {
+        name: preset.name,
+        about: preset.about,
+        default: preset.is_default,
+        entries: preset.entries.iter().map(entry).collect(),
+    });
+    let list = PresetList {
+        api_version: API_VERSION,
+        kind: "PresetList",
+        items: presets.collect(),
+    };
+    let text = match output::encode(format, &list)? {
         Some(text) => text,
-        None => paragraphs(&presets, Screen::of_stdout(format)),
+        None => paragraphs(&list.items, Screen::of_stdout(format)),
     };
     print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -98,6 +98,13 @@ impl Validator<'_> {
                         self.check(wanted, value, &format!("{at}[{n}]"), problems);
                     }
                 }
+                "uniqueItems" => {
+                    let items = value.as_array().map_or(&[][..], Vec::as_slice);
+                    let is_again = |n: usize| items[..n].contains(&items[n]);
+                    if (0..items.len()).any(is_again) {
+                        problems.push(format!("{at}: an item is there twice"));
+                    }
+                }
                 "type" | "const" | "enum" | "additionalProperties" => {}
                 other => assert!(
                     ANNOTATIONS.contains(&other),

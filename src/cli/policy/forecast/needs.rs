@@ -17,6 +17,7 @@ use helm_guard_core::{
         identity::UserIdentity, license::Evidence, presets,
     },
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::record::forecast::{ForecastAct, RowKey};
@@ -40,7 +41,7 @@ const AUTOSCALER: &str =
     "allowed unless spec.presets.undeclaredAutoscalers is Deny: declare the autoscaler in a chart";
 
 /// What one row needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Needs {
     /// This preset.
@@ -114,6 +115,15 @@ impl Remedies {
             }
         }
         remedies
+    }
+
+    /// Why no exemption can allow some of the rows, each reason once.
+    pub(super) fn unallowed(&self) -> BTreeSet<&str> {
+        let reasons = self.needs.iter().filter_map(|need| match need {
+            Needs::Nothing(why) => Some(&**why),
+            Needs::Preset(_) | Needs::Exemption(_) => None,
+        });
+        reasons.collect()
     }
 
     /// Adds all of it to a policy.

@@ -3,8 +3,12 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use clap::ValueEnum;
-use helm_guard_core::text::{counted, minute, second};
+use helm_guard_core::{
+    api::API_VERSION,
+    text::{counted, minute, second},
+};
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::needs::{Needs, Remedies};
@@ -40,13 +44,14 @@ impl ForecastFormat {
 }
 
 /// The columns of a forecast.
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     Column::cut("RELEASE"),
     Column::cut("OBJECT"),
     Column::cut("FIELD"),
     Column::cut("USER"),
     Column::whole("COUNT"),
-    Column::cut("NEEDS"),
+    Column::whole("NEEDS"),
+    Column::wide("EXEMPTION"),
     Column::wide("MANAGER"),
     Column::wide("REQUESTS"),
     Column::wide("FIRST"),
@@ -54,6 +59,9 @@ const COLUMNS: [Column; 12] = [
     Column::wide("GROUP"),
     Column::wide("OBJECTS"),
 ];
+
+/// Reasons why no exemption can allow a row, below the table; `-o json` has all.
+const REASONS_SHOWN: usize = 8;
 
 /// The source of a forecast.
 #[derive(Debug)]
@@ -94,45 +102,64 @@ struct Row<'a> {
 }
 
 /// The effect that Deny would have had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ForecastSummary")]
 struct Summary {
+    /// Requests that Deny would have denied.
     requests: u64,
     /// Requests that are not in any row.
     unlisted: u64,
+    /// Users who made the requests of the rows.
     users: usize,
+    /// Releases that the requests of the rows were about.
     releases: usize,
 }
 
-#[derive(Serialize)]
+/// What mode Deny would have denied, and what would allow it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ReportDocument<'a> {
+pub(in crate::cli) struct PolicyForecast<'a> {
+    api_version: &'static str,
+    kind: &'static str,
     /// The first day, UTC.
+    #[schemars(with = "String")]
     from: Date,
     /// Start of counting.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     counted_since: Option<Timestamp>,
     /// Later requests may be missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     counted_until: Option<Timestamp>,
     /// Why nothing is known of the namespace that was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<&'a str>,
     summary: Summary,
     rows: Vec<DocumentRow<'a>>,
+    /// Audit lines that could not be read.
     unreadable_lines: u64,
 }
 
-#[derive(Serialize)]
+/// The same change of the same kind by the same user.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ForecastRow")]
 struct DocumentRow<'a> {
     #[serde(flatten)]
     what: &'a RowKey,
+    /// Names of the objects, as examples.
     objects: &'a BTreeSet<String>,
+    /// Whether there are more objects than named.
     more_objects: bool,
+    /// Violations of the field.
     count: u64,
+    /// Requests whose first violation this is, so that the sum over all rows is the number of requests.
     requests: u64,
+    #[schemars(with = "String")]
     first: Timestamp,
+    #[schemars(with = "String")]
     last: Timestamp,
     needs: &'a Needs,
 }
@@ -212,10 +239,16 @@ impl<'a> ForecastReport<'a> {
         let summary = self.sentence();
         Ok(match format {
             ForecastFormat::Table | ForecastFormat::Wide if self.rows.is_empty() => {
-                format!("{summary}\n")
+                screen.wrapped("", &summary)
             }
             ForecastFormat::Table | ForecastFormat::Wide => {
-                format!("{}\n{summary}\n", self.table(screen))
+                let mut text = self.table(screen);
+                for why in self.remedies.unallowed().into_iter().take(REASONS_SHOWN) {
+                    text.push_str(&screen.wrapped("", &format!("- {why}")));
+                }
+                text.push('\n');
+                text.push_str(&screen.wrapped("", &summary));
+                text
             }
             ForecastFormat::Json => format!("{:#}\n", serde_json::to_value(self.document())?),
             ForecastFormat::Yaml => {
@@ -287,6 +320,10 @@ impl<'a> ForecastReport<'a> {
                 row.what.user.clone().into(),
                 row.count.fields.to_string().into(),
                 describe(needs).into(),
+                match needs {
+                    Needs::Exemption(name) => name.clone().into(),
+                    Needs::Preset(_) | Needs::Nothing(_) => "".into(),
+                },
                 row.what.manager.clone().into(),
                 row.count.requests.to_string().into(),
                 minute(row.seen.first).to_string().into(),
@@ -299,9 +336,11 @@ impl<'a> ForecastReport<'a> {
         Table::new(&COLUMNS, rows.map(cells).collect()).text(screen)
     }
 
-    fn document(&self) -> ReportDocument<'_> {
+    fn document(&self) -> PolicyForecast<'_> {
         let rows = self.rows.iter().zip(&self.remedies.needs);
-        ReportDocument {
+        PolicyForecast {
+            api_version: API_VERSION,
+            kind: "PolicyForecast",
             from: self.from,
             counted_since: self.since,
             counted_until: self.until,
@@ -345,7 +384,7 @@ fn field(what: &RowKey) -> String {
 fn describe(needs: &Needs) -> String {
     match needs {
         Needs::Preset(name) => format!("preset {name}"),
-        Needs::Exemption(name) => format!("exemption {name}"),
-        Needs::Nothing(why) => format!("- ({why})"),
+        Needs::Exemption(_) => "exemption".to_owned(),
+        Needs::Nothing(_) => "-".to_owned(),
     }
 }

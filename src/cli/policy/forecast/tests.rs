@@ -92,18 +92,16 @@ fn a_table_says_what_each_row_needs_and_what_deny_would_have_done() {
         lines,
         [
             "RELEASE OBJECT FIELD USER COUNT NEEDS",
-            "shop/myapp Deployment/web .spec.replicas bob@example.com 2 \
-             exemption deployment-bob-example-com",
+            "shop/myapp Deployment/web .spec.replicas bob@example.com 2 exemption",
             "shop/myapp Deployment/web .spec.template.spec.containers[name=web].image \
-             system:serviceaccount:ci:robot 1 exemption deployment-ci-robot",
+             system:serviceaccount:ci:robot 1 exemption",
             "shop/myapp Deployment/web .spec.replicas (scale) \
              system:serviceaccount:keda:keda-operator 1 preset keda",
-            "shop/myapp Deployment/web (delete) bob@example.com 1 \
-             exemption deployment-bob-example-com",
-            "shop/myapp StatefulSet/web .spec.replicas system:anonymous 1 \
-             - (the name \"system:anonymous\" matches everyone)",
+            "shop/myapp Deployment/web (delete) bob@example.com 1 exemption",
+            "shop/myapp StatefulSet/web .spec.replicas system:anonymous 1 -",
             "shop/other Deployment/web .spec.template.spec.containers[name=web].image \
-             system:serviceaccount:ci:robot 1 exemption deployment-ci-robot",
+             system:serviceaccount:ci:robot 1 exemption",
+            "- the name \"system:anonymous\" matches everyone",
             "",
             "Since 2026-11-15, Deny would have denied 7 requests of 4 users to 2 releases \
              (counting since 2026-11-20T10:00Z). Counts up to 2026-11-21T03:12:10Z; later requests are not in it.",
@@ -149,6 +147,7 @@ fn json_has_all_that_is_known() {
         ForecastFormat::Json,
     );
     let value: Value = serde_json::from_str(&text).unwrap();
+    testbed::schema::assert_valid("PolicyForecast", &value);
     let summary = json!({"requests": 7, "unlisted": 0, "users": 4, "releases": 2});
     assert_eq!(value["summary"], summary);
     assert_eq!(value["countedUntil"], "2026-11-21T03:12:10Z");
