@@ -261,8 +261,7 @@ fn a_forecast_from_audit_lines_suggests_a_valid_policy() {
     assert_eq!(stderr(&table), "warning: 2 lines cannot be read\n");
     let text = stdout(&table);
     for words in [
-        "exemption deployment-bob",
-        "exemption deployment-ci-robot",
+        ".spec.replicas          bob                              1       exemption",
         "Deny would have denied 3 requests of 2 users to 1 release",
     ] {
         assert!(text.contains(words), "{words}: {text}");

@@ -4,9 +4,10 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use helm_guard_core::text::suggest::did_you_mean;
 use http::{
-    HeaderValue,
+    HeaderValue, Uri,
     header::{CONNECTION, USER_AGENT},
 };
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::{
     Client, Config,
     config::{
@@ -142,11 +143,26 @@ fn client(mut config: Config) -> Result<Client, ConnectError> {
 
 async fn configuration(target: &KubeconfigSelection) -> Result<Config, ConnectError> {
     let mut config = kubeconfig(target).await?;
+    respect_no_proxy(&mut config);
     if let Some(user) = &target.impersonate {
         config.auth_info.impersonate = Some(user.clone());
         config.auth_info.impersonate_groups = Some(target.impersonate_groups.clone());
     }
     Ok(config)
+}
+
+/// Takes back the proxy of the environment if `NO_PROXY` exempts the API server. The client library compares `NO_PROXY`
+/// with the address of the proxy instead (kube-client 5.0, `config/file_loader.rs`). A `proxy-url` of the kubeconfig stays.
+fn respect_no_proxy(config: &mut Config) {
+    let of_environment = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok()?.parse::<Uri>().ok());
+    let is_of_environment = of_environment
+        .into_iter()
+        .any(|proxy| config.proxy_url.as_ref() == Some(&proxy));
+    if is_of_environment && Matcher::from_env().intercept(&config.cluster_url).is_none() {
+        config.proxy_url = None;
+    }
 }
 
 async fn kubeconfig(target: &KubeconfigSelection) -> Result<Config, ConnectError> {

@@ -1,7 +1,7 @@
 //! The guard as a process: its modes, how it starts, serves, reloads and exits, on a real API server.
 //!
-//! Each test runs its own guard, alone: see [`Turn`](crate::turn::Turn). They mostly wait, so `.ci/test` runs them beside
-//! the rest, on a control plane of their own. It knows them by the name of this module.
+//! Each test runs its own guard, alone: see [`Turn`](crate::turn::Turn). They mostly wait, so `.ci/test` runs them at the
+//! same time as the rest, on a control plane of their own. It knows them by the name of this module.
 
 mod bad_records;
 mod caller;

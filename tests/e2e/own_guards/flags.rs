@@ -128,7 +128,7 @@ fn a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_server() {
         Command::new(env!("CARGO_BIN_EXE_helm-guard"))
             .args(["policy", "check", "--kubeconfig"])
             .arg(shared().admin())
-            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env("HTTPS_PROXY", "http://127.0.0.2:1")
             .env("NO_PROXY", exceptions)
             .output()
             .unwrap()
