@@ -127,9 +127,11 @@ fn evaluate(args: &PolicyCheck, file: PathBuf) -> anyhow::Result<ExitCode> {
 async fn in_cluster(target: &TargetArgs) -> anyhow::Result<Result<Policy, PolicyError>> {
     let client = client::connect(&KubeconfigSelection::from(target)).await?;
     let read = policies::objects(client).get_opt(POLICY_NAME).await;
-    let object = read
-        .map_err(ApiFailure::from)
-        .with_context(|| format!("failed to get the GuardPolicy {POLICY_NAME}"))?;
+    let object = match read.map_err(ApiFailure::from) {
+        // The CRDs are not installed.
+        Err(failure) if failure.is_unserved() => None,
+        read => read.with_context(|| format!("failed to get the GuardPolicy {POLICY_NAME}"))?,
+    };
     let Some(object) = object else {
         bail!(
             "there is no GuardPolicy {POLICY_NAME} in the cluster: the flags of the guard are its policy; give FILE to \
