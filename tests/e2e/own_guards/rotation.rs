@@ -47,7 +47,7 @@ fn a_full_audit_log_is_renamed_and_only_so_many_are_kept() {
     let data = (0..100).map(|key| format!("  key-{key}: a"));
     let manifest: Vec<String> = std::iter::once(head.to_owned()).chain(data).collect();
     scene.install("settings", &single(&manifest.join("\n")));
-    let folder = shared().scratch().join("rotation");
+    let folder = shared().scratch().join("audit-rotation");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("audit.log");
     let config = Turn::config("Deny")
