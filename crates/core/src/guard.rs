@@ -31,7 +31,7 @@ pub use claim::{Claim, RecordsAt, RevisionClaim, RevisionObject};
 pub use claimant::{Claimant, Sighting, Trusts, Witness};
 pub use counting::settle;
 pub use decision::{Decided, Decision, EmergencyAccess, Ruling, decide};
-pub use flight::{HELM_WRITERS, in_flight, is_helm_writer};
+pub use flight::{HELM_WRITERS, in_flight, is_helm_manager, is_helm_writer};
 pub use judge::judge;
 pub use own::{KnownBy, Own};
 pub use question::{ConversionTargets, Knowledge, Question};

@@ -34,6 +34,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub mod tightening;
+pub mod tolerance;
 pub mod tree;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,14 +1,57 @@
-//! Drift: what of a live object differs from what a release declares, whoever changed it and whenever.
+//! Drift: what of the live objects differs from what releases declare, whoever changed it and whenever.
 //!
 //! The rule is that of the webhook: drift is the change that led from the declared object to the live one, so
-//! there is one comparison ([`crate::compare::walk`]).
+//! there is one comparison ([`crate::compare::walk`]), and the same rules of the policy tolerate a difference.
 //!
-//! Start at [`drift`]. [`declared_fields`] lists everything that is declared, and [`writers`] who wrote it.
+//! | module | holds |
+//! |---|---|
+//! | [`finding`] | the classes of drift, the consequences, and one finding |
+//! | [`report`] | the document of a scan |
+//! | [`scanned`] | the input: a release, its records, a live object, the rules in force |
+//! | [`history`] | what the revisions of a release say: which are active, and what was abandoned |
+//! | [`release`] | the scan of one release: start here |
+//! | [`orphans`] | marked objects that no release declares |
+//! | [`key`] | which object |
+//! | [`emergencies`] | the open emergency changes, by their objects |
+//! | [`fields`], [`writers`] | every declared field, and who wrote it |
+//!
+//! Invariants
+//! - Nothing is undecided silently: what cannot be compared is a finding of its own.
+//! - An undeclared field is no drift. An object that equals its declaration has no finding.
+//! - A finding has the same ID in every scan, and shows no value of a Secret.
+//! - Objects stay JSON text, and an object without a difference is never parsed.
+//!
+//! Start at [`release::ReleaseScan`], and at [`drift`] for one object and one manifest.
 
+mod claimed;
+mod consequence;
+mod differences;
+pub mod emergencies;
+mod examined;
 pub mod fields;
+pub mod finding;
+pub mod history;
+pub mod key;
+mod leftovers;
+mod object;
+pub mod orphans;
+mod ownership;
+mod progress;
+mod records;
+pub mod release;
+pub mod report;
+pub mod scanned;
+mod tolerated;
 pub mod writers;
 
+#[cfg(test)]
+mod tests;
+
 pub use fields::declared_fields;
+pub use finding::{Consequence, DriftFinding, FindingClass, FindingSeverity};
+pub use release::{ObjectAssessment, ReleaseScan};
+pub use report::ScanReport;
+pub use scanned::{LiveObject, Observed, ScanRules, ScannedObject, ScannedRelease};
 
 use crate::compare::{
     Agreement, Comparison, Declared, Json, Violation, compare, rules::EmptyListPolicy,
@@ -26,10 +69,23 @@ pub struct KindFacts<'s> {
 
 /// The declared paths at which `live` has another value, or none. `old` of each is the declared value.
 pub fn drift<'a>(declared: Json<'a>, live: Json<'a>, kind: KindFacts<'a>) -> Vec<Violation<'a>> {
+    drift_of_active(Declared::One(declared), Agreement::Every, live, kind)
+}
+
+/// The same, where two manifests are active: a value that one of them declares is no drift.
+pub(crate) fn drift_of_active<'a>(
+    declared: Declared<'a>,
+    agreement: Agreement,
+    live: Json<'a>,
+    kind: KindFacts<'a>,
+) -> Vec<Violation<'a>> {
+    let Some(old) = declared.newest() else {
+        return Vec::new();
+    };
     compare(&Comparison {
-        declared: Declared::One(declared),
-        agreement: Agreement::Every,
-        old: declared,
+        declared,
+        agreement,
+        old,
         new: live,
         shape: kind.shape,
         empties: kind.empties,
@@ -37,7 +93,7 @@ pub fn drift<'a>(declared: Json<'a>, live: Json<'a>, kind: KindFacts<'a>) -> Vec
 }
 
 #[cfg(test)]
-mod tests {
+mod drift_tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 

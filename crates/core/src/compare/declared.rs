@@ -20,7 +20,8 @@ impl<'a> Declared<'a> {
         first.into_iter().chain(second)
     }
 
-    pub(super) fn newest(self) -> Option<Json<'a>> {
+    /// The newest declaration.
+    pub(crate) fn newest(self) -> Option<Json<'a>> {
         self.each().next()
     }
 

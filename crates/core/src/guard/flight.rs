@@ -29,9 +29,12 @@ const MARKS: [[&str; 3]; 3] = [
 /// Whether the client calls itself one of `writers`. This proves nothing: callers also ask the API server
 /// whether the user may write the records.
 pub fn is_helm_writer(request: &Request<'_>, writers: &[&str]) -> bool {
-    let Some(manager) = request.field_manager() else {
-        return false;
-    };
+    let manager = request.field_manager();
+    manager.is_some_and(|manager| is_helm_manager(manager, writers))
+}
+
+/// Whether a field manager is one of `writers`, each of which is a name or a prefix with a `*`.
+pub fn is_helm_manager(manager: &str, writers: &[&str]) -> bool {
     writers.iter().any(|writer| match writer.strip_suffix('*') {
         Some(prefix) => manager.starts_with(prefix),
         None => manager == *writer,

@@ -25,14 +25,16 @@ pub enum Knowledge<'a> {
 }
 
 impl<'a> Knowledge<'a> {
-    pub(super) fn shape(self) -> Shape<'a> {
+    /// The types of its fields.
+    pub fn shape(self) -> Shape<'a> {
         match self {
             Self::Builtin(shape) | Self::Custom(shape) => shape,
             Self::Unavailable => Shape::plain(),
         }
     }
 
-    pub(super) fn empties(self) -> EmptyListPolicy {
+    /// How empty lists are stored.
+    pub fn empties(self) -> EmptyListPolicy {
         match self {
             Self::Builtin(_) => EmptyListPolicy::Dropped,
             Self::Custom(_) | Self::Unavailable => EmptyListPolicy::Kept,

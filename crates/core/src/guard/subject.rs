@@ -146,7 +146,12 @@ pub fn subject<'r>(request: &'r Request<'_>) -> Result<RequestSubject<'r>, Reaso
 /// The release that an object names as its owner. Anyone can write that, so it is only a hint where
 /// to look. Invalid names of namespaces or releases are ignored.
 pub fn owner(object: Raw<'_>) -> Option<ReleaseName> {
-    let annotations = dig(object.get(), &["metadata", "annotations"])?;
+    owner_in(object.get())
+}
+
+/// The same, from the JSON text of an object.
+pub fn owner_in(object: &str) -> Option<ReleaseName> {
+    let annotations = dig(object, &["metadata", "annotations"])?;
     named(|key| serde_json::from_str(dig(annotations, &[key])?).ok())
 }
 

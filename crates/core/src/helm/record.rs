@@ -82,6 +82,19 @@ pub struct Hook {
     pub manifest: String,
     /// When Helm runs it: `pre-upgrade`, `test`, …
     pub events: Vec<String>,
+    /// How its last run ended, if it ran.
+    pub phase: Option<HookPhase>,
+}
+
+/// How the last run of a hook ended (`last_run.phase`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HookPhase {
+    /// It succeeded.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It runs, or nobody knows.
+    Unknown,
 }
 
 /// One revision of a release.
@@ -111,6 +124,17 @@ pub struct Record {
     pub manifest: String,
     /// The hooks with their manifests, which are not in `manifest`.
     pub hooks: Vec<Hook>,
+}
+
+impl Record {
+    /// The revision that a rollback went back to. Helm 3 only describes it (`pkg/action/rollback.go`).
+    pub fn rolled_back_to(&self) -> Option<u32> {
+        let described = || {
+            let number = self.description.as_deref()?.strip_prefix("Rollback to ")?;
+            number.parse().ok()
+        };
+        self.rollback_revision.or_else(described)
+    }
 }
 
 impl fmt::Debug for Record {

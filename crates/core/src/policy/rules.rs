@@ -72,7 +72,12 @@ impl Rule {
         object: &RuleObject<'_>,
         act: Act<'_>,
     ) -> bool {
-        self.holds(identity) && self.is_about(object) && self.acts.hold(object, act)
+        self.holds(identity) && self.is_like(object, act)
+    }
+
+    /// Whether it applies to this object and act, whoever the user is and regardless of its license.
+    pub(crate) fn is_like(&self, object: &RuleObject<'_>, act: Act<'_>) -> bool {
+        self.is_about(object) && self.acts.hold(object, act)
     }
 
     /// Whether it applies to this user.

@@ -1,20 +1,20 @@
 //! The last writer of a field, from `metadata.managedFields`.
 
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::compare::{field_sets::FieldSets, path::Step};
+use crate::compare::{dig, field_sets::FieldSets, path::Step};
 
 /// The writer of a field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldWriter {
     /// The field manager: what the client called itself.
     pub manager: String,
     /// `Apply` or `Update`.
     pub operation: String,
     /// When it last wrote any of its fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
 
@@ -22,16 +22,67 @@ pub struct FieldWriter {
 /// set: it is a default.
 pub fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
-    let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
-    let sets = FieldSets::default();
+    last_of(entries, &FieldSets::default(), steps)
+}
+
+/// The field managers of one live object.
+#[derive(Default)]
+pub(super) struct LiveWriters {
+    entries: Vec<Value>,
+    sets: FieldSets,
+}
+
+impl LiveWriters {
+    /// From the JSON of an object; none if it shows none.
+    pub(super) fn of(object: &str) -> Self {
+        let text = dig(object, &["metadata", "managedFields"]);
+        let entries = text.and_then(|text| serde_json::from_str(text).ok());
+        Self {
+            entries: entries.unwrap_or_default(),
+            sets: FieldSets::default(),
+        }
+    }
+
+    /// Whether the object shows its managers: a client may have cleared them.
+    pub(super) fn are_known(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Whether one of these managers wrote the object itself, and not only its status.
+    pub(super) fn include(&self, is_one: impl Fn(&str) -> bool) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| !is_of_status(entry) && is_one(manager(entry)))
+    }
+
+    /// See [`last_writer`].
+    pub(super) fn last(&self, steps: &[Step]) -> Option<FieldWriter> {
+        last_of(&self.entries, &self.sets, steps)
+    }
+
+    /// The last of these managers that owns this very field, or a value that contains it.
+    pub(super) fn owner(
+        &self,
+        steps: &[Step],
+        is_one: impl Fn(&str) -> bool,
+    ) -> Option<FieldWriter> {
+        let owns = |entry: &&Value| {
+            let set = set(entry).and_then(|set| self.sets.find(set, steps));
+            // If it has children, they are owned, and not the field itself.
+            set.is_some_and(Map::is_empty) && is_one(manager(entry))
+        };
+        newest(self.entries.iter().filter(owns))
+    }
+}
+
+fn last_of(entries: &[Value], sets: &FieldSets, steps: &[Step]) -> Option<FieldWriter> {
     // Whoever owns a part of the field, or the whole value that contains it, wrote it.
-    let owns = |entry: &&Value| {
-        let set = entry.get("fieldsV1").and_then(Value::as_object);
-        set.and_then(|set| sets.find(set, steps)).is_some()
-    };
+    let owns = |entry: &&Value| set(entry).and_then(|set| sets.find(set, steps)).is_some();
+    newest(entries.iter().filter(owns))
+}
+
+fn newest<'e>(entries: impl Iterator<Item = &'e Value>) -> Option<FieldWriter> {
+    let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
     entries
-        .iter()
-        .filter(owns)
         .filter_map(|entry| {
             Some(FieldWriter {
                 manager: text(entry, "manager")?,
@@ -41,6 +92,19 @@ pub fn last_writer(object: &Value, steps: &[Step]) -> Option<FieldWriter> {
         })
         // RFC 3339 in UTC compares as text.
         .max_by(|a, b| a.time.cmp(&b.time))
+}
+
+fn set(entry: &Value) -> Option<&Map<String, Value>> {
+    entry.get("fieldsV1").and_then(Value::as_object)
+}
+
+fn manager(entry: &Value) -> &str {
+    let manager = entry.get("manager").and_then(Value::as_str);
+    manager.unwrap_or_default()
+}
+
+fn is_of_status(entry: &Value) -> bool {
+    entry.get("subresource").and_then(Value::as_str) == Some("status")
 }
 
 #[cfg(test)]

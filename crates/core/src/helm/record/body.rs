@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use self::few::at_most;
-use super::{ApplyMethod, Chart, DecodeError, Hook, Record};
+use super::{ApplyMethod, Chart, DecodeError, Hook, HookPhase, Record};
 use crate::helm::{identity::ReleaseName, lifecycle::RevisionStatus};
 
 mod few;
@@ -41,8 +41,8 @@ struct RawRelease<'a> {
     chart: Option<ChartBody>,
     #[serde(default)]
     manifest: Option<String>,
-    #[serde(default, deserialize_with = "hooks")]
-    hooks: Option<Vec<HookBody>>,
+    #[serde(borrow, default, deserialize_with = "hooks")]
+    hooks: Option<Vec<HookBody<'a>>>,
     #[serde(borrow, default)]
     apply_method: Option<Cow<'a, str>>,
 }
@@ -81,7 +81,7 @@ struct ChartMetadata {
 }
 
 #[derive(Deserialize)]
-struct HookBody {
+struct HookBody<'a> {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -92,9 +92,19 @@ struct HookBody {
     manifest: String,
     #[serde(default, deserialize_with = "events")]
     events: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    last_run: Option<LastRun<'a>>,
 }
 
-fn hooks<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<HookBody>>, D::Error> {
+#[derive(Deserialize)]
+struct LastRun<'a> {
+    #[serde(borrow, default)]
+    phase: Option<Cow<'a, str>>,
+}
+
+fn hooks<'de: 'a, 'a, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<HookBody<'a>>>, D::Error> {
     at_most::<HOOKS, _, _>(from)
 }
 
@@ -189,13 +199,20 @@ fn apply_method(word: Option<&str>) -> ApplyMethod {
     }
 }
 
-fn hook(body: HookBody) -> Hook {
+fn hook(body: HookBody<'_>) -> Hook {
+    let phase = body.last_run.and_then(|run| run.phase);
     Hook {
         name: body.name,
         kind: body.kind,
         path: body.path,
         manifest: body.manifest,
         events: body.events.unwrap_or_default(),
+        phase: match phase.as_deref() {
+            None | Some("") => None,
+            Some("Succeeded") => Some(HookPhase::Succeeded),
+            Some("Failed") => Some(HookPhase::Failed),
+            Some(_) => Some(HookPhase::Unknown),
+        },
     }
 }
 

@@ -1,0 +1,74 @@
+//! **Claimed**: another field manager owns a declared field of a release that Helm applies server-side. The value
+//! is still the declared one, but the next upgrade that changes it stops with a conflict. Undoing an edit does not
+//! undo the claim.
+
+use super::{
+    declared_fields,
+    examined::ExaminedObject,
+    finding::{Consequence, DriftFinding, FindingClass},
+    ownership::is_mark,
+    tolerated::ToleranceOf,
+};
+use crate::{
+    compare::{Json, Opened, at, member, open, path::FieldPath, unquoted},
+    helm::record::ApplyMethod,
+};
+
+/// The claims on fields that do not differ; `differing` are the paths that do.
+pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Vec<DriftFinding> {
+    let is_applied = of.history.apply_method() == ApplyMethod::ServerSide;
+    let Some(declared) = of.scanned.newest.filter(|_| is_applied) else {
+        return Vec::new();
+    };
+    if !has_other_managers(of) {
+        return Vec::new();
+    }
+    let mut tolerance = None;
+    let mut found = Vec::new();
+    for field in declared_fields(Json::of(&declared.json), of.kind().shape) {
+        let steps = field.path.steps();
+        let differs = differing
+            .iter()
+            .any(|path| steps.starts_with(path.steps()) || path.steps().starts_with(steps));
+        // Of an empty object, nobody owns a value.
+        if differs || field.value.text() == "{}" || is_mark(&field.path) {
+            continue;
+        }
+        let Some(owner) = of.writers().owner(steps, |manager| !of.is_helm(manager)) else {
+            continue;
+        };
+        let tolerance = tolerance.get_or_insert_with(|| ToleranceOf::new(of));
+        if tolerance.of_field(&field.path, field.value) {
+            continue;
+        }
+        let values = of.values(&field.path, Some(field.value), Some(field.value));
+        let message = format!(
+            "{:?} owns {} of {}: the next upgrade that changes it from {} fails with a conflict",
+            owner.manager,
+            field.path,
+            of.called(),
+            values.declared
+        );
+        let finding = of.finding(FindingClass::Claimed, Consequence::Blocks, message);
+        let shown = values.to_field(&field.path);
+        found.push(
+            finding
+                .with_field(&field.path, shown)
+                .with_writer(Some(owner)),
+        );
+    }
+    found
+}
+
+/// Whether anybody but Helm wrote more than the status. Nothing is parsed for this: usually, nobody did.
+fn has_other_managers(of: &ExaminedObject<'_>) -> bool {
+    let entries = at(of.live(), &["metadata", "managedFields"]).map(open);
+    let Some(Opened::List(entries)) = entries else {
+        return false;
+    };
+    entries.into_iter().any(|entry| {
+        let text = |name| member(entry, name).map(|value| unquoted(value.text()));
+        text("subresource").as_deref() != Some("status")
+            && text("manager").is_some_and(|manager| !of.is_helm(&manager))
+    })
+}

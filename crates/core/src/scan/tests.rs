@@ -1,0 +1,7 @@
+//! Every class: made, found once with its path, writer and consequence, and gone when repaired.
+
+mod fields;
+mod objects;
+mod records;
+mod revisions;
+mod scene;
