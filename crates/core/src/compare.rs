@@ -42,4 +42,6 @@ pub(crate) use finder::Finder;
 pub use json::Json;
 pub use keyed_list::{Keyed, KeyedList};
 pub use lazy::{Fields, Opened, at, dig, member, open, present, unquoted};
-pub use walk::{Agreement, Comparison, Violation, Whole, compare, compare_within};
+pub use walk::{
+    Agreement, Comparison, Violation, Whole, compare, compare_with_manifest, compare_within,
+};

@@ -90,12 +90,35 @@ pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
 
 /// [`compare`] with a budget of steps.
 pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &StepBudget) -> Vec<Violation<'a>> {
+    walk(comparison, budget, OldObject::Stored)
+}
+
+/// [`compare`] where `old` is a manifest itself: what led from it to a live object.
+pub fn compare_with_manifest<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
+    walk(comparison, &StepBudget::default(), OldObject::Declared)
+}
+
+/// What the object before the change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OldObject {
+    /// An object as the API server stores it.
+    Stored,
+    /// A manifest. It does not show which of its empty values the API server keeps.
+    Declared,
+}
+
+fn walk<'a>(
+    comparison: &Comparison<'a>,
+    budget: &StepBudget,
+    old: OldObject,
+) -> Vec<Violation<'a>> {
     let mut walk = Walk {
         agreement: comparison.agreement,
         rules: Rules {
             empties: comparison.empties,
             budget,
         },
+        old,
         found: Vec::new(),
         is_over: false,
     };
@@ -138,6 +161,7 @@ const MAPS: &[&str] = &[
 struct Walk<'a, 'b> {
     agreement: Agreement,
     rules: Rules<'b>,
+    old: OldObject,
     found: Vec<Violation<'a>>,
     is_over: bool,
 }
@@ -295,8 +319,8 @@ impl<'a> Walk<'a, '_> {
         };
         // An operator omits an empty map of its custom resource; in a built-in kind, an existing
         // empty map is kept.
-        let is_satisfied =
-            is_map && (self.rules.empties == EmptyListPolicy::Kept || !old.is_empty());
+        let is_witnessed = self.old == OldObject::Stored && old.is_empty();
+        let is_satisfied = is_map && (self.rules.empties == EmptyListPolicy::Kept || !is_witnessed);
         if place.new.is_none() && !is_satisfied {
             let is_unknown = matches!(place.shape.node(), Node::Plain);
             self.removed(
@@ -313,7 +337,7 @@ impl<'a> Walk<'a, '_> {
     /// declares the new value, and it is not merely removed while only one manifest declares it.
     fn leaf(&mut self, declared: Declared<'a>, place: WalkPlace<'a, '_>) {
         let against = ComparedValue {
-            old: place.old,
+            old: place.old.filter(|_| self.old == OldObject::Stored),
             new: place.new,
         };
         let is_declared = declared
