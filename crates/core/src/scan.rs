@@ -5,7 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`finding`] | the classes of drift, the consequences, and one finding |
+//! | [`class`], [`finding`] | the classes of drift; one finding and its consequence |
 //! | [`report`] | the document of a scan |
 //! | [`scanned`] | the input: a release, its records, a live object, the rules in force |
 //! | [`history`] | what the revisions of a release say: which are active, and what was abandoned |
@@ -24,6 +24,7 @@
 //! Start at [`release::ReleaseScan`], and at [`drift`] for one object and one manifest.
 
 mod claimed;
+pub mod class;
 mod consequence;
 mod differences;
 pub mod emergencies;
@@ -38,6 +39,7 @@ pub mod orphans;
 mod ownership;
 mod progress;
 mod records;
+mod related;
 pub mod release;
 pub mod report;
 pub mod scanned;
@@ -54,8 +56,8 @@ pub use report::ScanReport;
 pub use scanned::{LiveObject, Observed, ScanRules, ScannedObject, ScannedRelease};
 
 use crate::compare::{
-    Agreement, Comparison, Declared, Json, Violation, compare, rules::EmptyListPolicy,
-    schema::Shape,
+    Agreement, Comparison, Declared, Json, Violation, compare_with_manifest,
+    rules::EmptyListPolicy, schema::Shape,
 };
 
 /// What is known about the kind of an object.
@@ -82,7 +84,7 @@ pub(crate) fn drift_of_active<'a>(
     let Some(old) = declared.newest() else {
         return Vec::new();
     };
-    compare(&Comparison {
+    compare_with_manifest(&Comparison {
         declared,
         agreement,
         old,
@@ -90,58 +92,4 @@ pub(crate) fn drift_of_active<'a>(
         shape: kind.shape,
         empties: kind.empties,
     })
-}
-
-#[cfg(test)]
-mod drift_tests {
-    use rstest::rstest;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::compare::schema::builtin::builtin;
-
-    fn declared() -> Value {
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "labels": {"app": "web"}},
-            "spec": {"replicas": 3, "template": {"spec": {"containers": [
-                {"name": "web", "image": "web:1", "resources": {"limits": {"cpu": "1000m"}}},
-            ]}}},
-        })
-    }
-
-    #[rstest]
-    #[case::nothing("/metadata/uid", json!("u-1"), &[])]
-    #[case::respelled("/spec/template/spec/containers/0/resources/limits/cpu", json!("1"), &[])]
-    #[case::undeclared("/spec/paused", json!(true), &[])]
-    #[case::value("/spec/replicas", json!(5), &[".spec.replicas"])]
-    #[case::removed("/metadata/labels", json!({}), &[".metadata.labels.app"])]
-    #[case::in_an_item(
-        "/spec/template/spec/containers/0/image",
-        json!("web:2"),
-        &[".spec.template.spec.containers[name=web].image"]
-    )]
-    #[case::item_gone(
-        "/spec/template/spec/containers/0/name",
-        json!("other"),
-        &[".spec.template.spec.containers[name=web]"]
-    )]
-    fn drift_is_what_the_webhook_would_call_a_change(
-        #[case] pointer: &str,
-        #[case] value: Value,
-        #[case] expected: &[&str],
-    ) {
-        let declared = declared();
-        let mut live = declared.clone();
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        live.pointer_mut(parent).unwrap()[key] = value;
-        let (declared, live) = (declared.to_string(), live.to_string());
-        let kind = KindFacts {
-            shape: builtin().lookup("apps", "v1", "Deployment").unwrap(),
-            empties: EmptyListPolicy::Dropped,
-        };
-        let found = drift(Json::of(&declared), Json::of(&live), kind);
-        let paths: Vec<String> = found.iter().map(|found| found.path.to_string()).collect();
-        assert_eq!(paths, expected);
-    }
 }

@@ -4,9 +4,10 @@
 
 use super::{
     declared_fields,
-    examined::ExaminedObject,
+    examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
     ownership::is_mark,
+    related::RelatedPaths,
     tolerated::ToleranceOf,
 };
 use crate::{
@@ -14,24 +15,30 @@ use crate::{
     helm::record::ApplyMethod,
 };
 
+/// The claims on fields of one object.
+#[derive(Default)]
+pub(super) struct Claims {
+    pub(super) findings: Vec<DriftFinding>,
+    /// The number of further ones.
+    pub(super) omitted: usize,
+}
+
 /// The claims on fields that do not differ; `differing` are the paths that do.
-pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Vec<DriftFinding> {
+pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims {
+    let mut found = Claims::default();
     let is_applied = of.history.apply_method() == ApplyMethod::ServerSide;
     let Some(declared) = of.scanned.newest.filter(|_| is_applied) else {
-        return Vec::new();
+        return found;
     };
     if !has_other_managers(of) {
-        return Vec::new();
+        return found;
     }
+    let differing = RelatedPaths::of(differing);
     let mut tolerance = None;
-    let mut found = Vec::new();
     for field in declared_fields(Json::of(&declared.json), of.kind().shape) {
         let steps = field.path.steps();
-        let differs = differing
-            .iter()
-            .any(|path| steps.starts_with(path.steps()) || path.steps().starts_with(steps));
         // Of an empty object, nobody owns a value.
-        if differs || field.value.text() == "{}" || is_mark(&field.path) {
+        if differing.touch(&field.path) || field.value.text() == "{}" || is_mark(&field.path) {
             continue;
         }
         let Some(owner) = of.writers().owner(steps, |manager| !of.is_helm(manager)) else {
@@ -39,6 +46,10 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Vec<Dr
         };
         let tolerance = tolerance.get_or_insert_with(|| ToleranceOf::new(of));
         if tolerance.of_field(&field.path, field.value) {
+            continue;
+        }
+        if found.findings.len() == MOST_FIELDS {
+            found.omitted += 1;
             continue;
         }
         let values = of.values(&field.path, Some(field.value), Some(field.value));
@@ -51,7 +62,7 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Vec<Dr
         );
         let finding = of.finding(FindingClass::Claimed, Consequence::Blocks, message);
         let shown = values.to_field(&field.path);
-        found.push(
+        found.findings.push(
             finding
                 .with_field(&field.path, shown)
                 .with_writer(Some(owner)),

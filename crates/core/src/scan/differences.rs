@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use super::{
     consequence::NextUpgrade,
     drift_of_active,
-    examined::ExaminedObject,
+    examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
     ownership::is_of_marks,
-    scanned::UnreadableReason,
+    scanned::{LiveObject, UnreadableReason},
     tolerated::ToleranceOf,
     writers::FieldWriter,
 };
@@ -27,11 +27,8 @@ use crate::{
         path::{FieldPath, Step},
     },
     guard::Knowledge,
-    helm::lifecycle::Phase,
+    helm::{identity::DeclaredObject, lifecycle::Phase},
 };
-
-/// The most fields of one object that are listed. A person reads no more, and a release may declare a thousand.
-const FIELDS: usize = 256;
 
 /// The differences of one object.
 #[derive(Default)]
@@ -50,12 +47,12 @@ pub(super) fn differences(of: &ExaminedObject<'_>, upgrade: &NextUpgrade<'_>) ->
     let mut found = Differences::default();
     let is_same_version = of.is_in_declared_version();
     let violations = of.violations();
-    let mut violations = violations
+    let violations = violations
         .iter()
         .filter(|violation| !is_identity(&violation.path));
     let tolerance = ToleranceOf::new(of);
     let mut last: Option<&FieldPath> = None;
-    for violation in violations.by_ref() {
+    for violation in violations {
         let path = shown_path(violation);
         // Several keys of one value are one difference.
         if is_of_marks(violation) || last == Some(path) {
@@ -75,7 +72,7 @@ pub(super) fn differences(of: &ExaminedObject<'_>, upgrade: &NextUpgrade<'_>) ->
         } else if violation.unknown_list && matches!(of.observed.knowledge, Knowledge::Unavailable)
         {
             found.unread = Some(UnreadableReason::NoSchema);
-        } else if found.findings.len() == FIELDS {
+        } else if found.findings.len() == MOST_FIELDS {
             found.omitted += 1;
         } else {
             last = Some(path);
@@ -177,7 +174,7 @@ fn is_identity(path: &FieldPath) -> bool {
 impl<'e> ExaminedObject<'e> {
     /// What differs from every active manifest.
     fn violations(&self) -> Vec<Violation<'e>> {
-        let json = |object: &'e crate::helm::identity::DeclaredObject| Json::of(&object.json);
+        let json = |object: &'e DeclaredObject| Json::of(&object.json);
         let newest = self.scanned.newest.map(json);
         let base = self.scanned.base.map(json);
         let declared = match (newest, base, self.history.base) {
@@ -195,7 +192,7 @@ impl<'e> ExaminedObject<'e> {
 
     /// Whether the live object was read in the version in which it is declared.
     pub(super) fn is_in_declared_version(&self) -> bool {
-        let super::LiveObject::Present { version, .. } = self.observed.live else {
+        let LiveObject::Present { version, .. } = self.observed.live else {
             return false;
         };
         version == self.scanned.version()

@@ -20,6 +20,10 @@ use crate::{
     guard::is_helm_manager,
 };
 
+/// The most fields of one object that are listed, by each rule. A person reads no more, and a release may declare
+/// a thousand.
+pub(super) const MOST_FIELDS: usize = 256;
+
 /// An object of a release, next to what is known of it. No `Debug`: it may be a Secret.
 pub(super) struct ExaminedObject<'e> {
     pub(super) rules: &'e ScanRules<'e>,

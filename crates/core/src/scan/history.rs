@@ -146,3 +146,36 @@ pub(super) fn began(revision: &ScannedRevision<'_>) -> Option<Timestamp> {
     let times = times.into_iter().flatten().flatten();
     times.chain(revision.created).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::helm::lifecycle::RevisionStatus::{
+        Deployed, Failed, PendingUpgrade, Superseded, Uninstalled,
+    };
+
+    #[rstest]
+    #[case::none(&[Superseded, Deployed], &[])]
+    #[case::failed_before(&[Superseded, Failed, Deployed], &[2])]
+    #[case::killed_before(&[Deployed, PendingUpgrade, Failed], &[2])]
+    #[case::active_ones_are_not(&[Deployed, Failed], &[])]
+    #[case::several_newest_first(&[Failed, Failed, Superseded, Failed, Deployed], &[4, 2, 1])]
+    #[case::uninstalled(&[Failed, Uninstalled], &[])]
+    fn a_revision_that_failed_or_was_killed_is_abandoned(
+        #[case] statuses: &[RevisionStatus],
+        #[case] expected: &[u32],
+    ) {
+        let revisions = (1..)
+            .zip(statuses)
+            .map(|(revision, status)| ScannedRevision {
+                revision,
+                status: *status,
+                created: None,
+                content: RecordContent::NotRead,
+            });
+        let revisions: Vec<_> = revisions.collect();
+        assert_eq!(abandoned(&revisions), expected);
+    }
+}

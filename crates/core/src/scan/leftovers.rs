@@ -5,14 +5,18 @@
 //!   it: else it may be a default.
 //! - A hook's object stays if Helm did not get to delete it, or if a later revision no longer has the hook.
 
+use std::collections::HashSet;
+
 use super::{
     drift,
-    examined::ExaminedObject,
+    examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
+    related::RelatedPaths,
     scanned::ScannedHook,
+    writers::FieldWriter,
 };
 use crate::{
-    compare::{Json, dig, path::FieldPath},
+    compare::{Json, Violation, dig, path::FieldPath},
     guard::subject::owner_in,
     helm::record::ApplyMethod,
 };
@@ -20,7 +24,7 @@ use crate::{
 /// The fields that abandoned revisions added to a declared object.
 pub(super) fn leaked_fields(of: &ExaminedObject<'_>) -> Vec<DriftFinding> {
     let mut found: Vec<DriftFinding> = Vec::new();
-    let mut known: Vec<FieldPath> = Vec::new();
+    let mut known: HashSet<FieldPath> = HashSet::new();
     let active = [of.scanned.newest, of.scanned.base];
     let is_active = |json: &str| active.iter().flatten().any(|object| *object.json == *json);
     let kind = of.kind();
@@ -29,40 +33,38 @@ pub(super) fn leaked_fields(of: &ExaminedObject<'_>) -> Vec<DriftFinding> {
             continue;
         }
         let declared = Json::of(&object.json);
-        let removed = |other| {
-            let violations = drift(declared, other, kind).into_iter();
+        let dropped = active.iter().flatten().map(|object| {
+            let violations = drift(declared, Json::of(&object.json), kind).into_iter();
             violations.filter(|violation| violation.new.is_none())
-        };
-        let mut dropped = active.iter().flatten().map(|object| {
-            let violations = removed(Json::of(&object.json));
-            violations.collect::<Vec<_>>()
         });
-        let Some(mut leaked) = dropped.next() else {
+        let dropped: Vec<Vec<Violation<'_>>> = dropped.map(Iterator::collect).collect();
+        let Some((first, others)) = dropped.split_first() else {
             continue;
         };
-        // What one of two active revisions declares is not leaked.
-        for others in dropped {
-            leaked.retain(|one| others.iter().any(|other| other.path == one.path));
-        }
-        if leaked.is_empty() {
+        if first.is_empty() {
             continue;
         }
-        let off = drift(declared, of.live(), kind);
-        for violation in leaked {
+        // What one of two active revisions declares is not leaked.
+        let paths = |of: &Vec<Violation<'_>>| -> Vec<FieldPath> {
+            of.iter().map(|violation| violation.path.clone()).collect()
+        };
+        let others: Vec<Vec<FieldPath>> = others.iter().map(paths).collect();
+        let others: Vec<_> = others.iter().map(RelatedPaths::of).collect();
+        let off = paths(&drift(declared, of.live(), kind));
+        let off = RelatedPaths::of(&off);
+        for violation in first {
             let path = &violation.path;
-            let differs = off.iter().any(|other| {
-                let (one, other) = (path.steps(), other.path.steps());
-                one.starts_with(other) || other.starts_with(one)
-            });
-            let writer = of.writers().last(path.steps());
-            let is_helms = |manager: &str| of.is_helm(manager);
-            if differs
-                || known.contains(path)
-                || !writer
-                    .as_ref()
-                    .is_some_and(|writer| is_helms(&writer.manager))
-            {
+            let is_dropped = others.iter().all(|others| others.include(path));
+            if !is_dropped || off.touch(path) || known.contains(path) {
                 continue;
+            }
+            let writer = of.writers().last(path.steps());
+            let is_helms = |writer: &FieldWriter| of.is_helm(&writer.manager);
+            if !writer.as_ref().is_some_and(is_helms) {
+                continue;
+            }
+            if found.len() == MOST_FIELDS {
+                return found;
             }
             let values = of.values(path, None, Some(violation.declared));
             let message = format!(
@@ -71,7 +73,7 @@ pub(super) fn leaked_fields(of: &ExaminedObject<'_>) -> Vec<DriftFinding> {
                 values.live
             );
             let finding = of.finding(FindingClass::Leaked, Consequence::Leaked, message);
-            known.push(path.clone());
+            known.insert(path.clone());
             found.push(
                 finding
                     .with_field(path, values.to_field(path))

@@ -8,7 +8,7 @@ use super::{
     finding::{Consequence, DriftFinding, FindingClass},
     leftovers::{leaked_fields, leftover},
     ownership::ownership,
-    progress::{Progress, not_created, progress},
+    progress::{ObjectProgress, not_created, progress},
     records::removed_api,
     scanned::{LiveObject, UnreadableReason},
     tolerated::ToleranceOf,
@@ -31,7 +31,7 @@ impl ObjectAssessment {
         &self.findings
     }
 
-    fn with_progress(mut self, progress: Progress) -> Self {
+    fn with_progress(mut self, progress: ObjectProgress) -> Self {
         self.follows_newest = progress.follows_newest;
         self.lagging = progress.lagging;
         self
@@ -92,7 +92,9 @@ fn present(of: &ExaminedObject<'_>, mut found: ObjectAssessment) -> ObjectAssess
     if !of.is_in_declared_version() {
         return found;
     }
-    found.findings.extend(claims(of, &paths));
+    let claims = claims(of, &paths);
+    found.findings.extend(claims.findings);
+    found.omitted += claims.omitted;
     found.findings.extend(leaked_fields(of));
     if matches!(of.history.phase(), Phase::Failed | Phase::Pending) {
         return found.with_progress(progress(of));

@@ -8,12 +8,13 @@ use super::{
     KindFacts, drift,
     examined::ExaminedObject,
     finding::{Consequence, DriftFinding, FindingClass},
+    related::RelatedPaths,
 };
 use crate::compare::{Json, path::FieldPath};
 
 /// How far an operation that did not finish came with one object.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct ObjectProgress {
     /// The object, or a part of it, follows the newest revision and not the one before.
     pub(super) follows_newest: bool,
     /// The finding, if another object follows the newest revision.
@@ -21,25 +22,25 @@ pub(super) struct Progress {
 }
 
 /// The progress of an object that exists.
-pub(super) fn progress(of: &ExaminedObject<'_>) -> Progress {
+pub(super) fn progress(of: &ExaminedObject<'_>) -> ObjectProgress {
     let (Some(newest), Some(base)) = (of.scanned.newest, of.scanned.base) else {
         // An object that only the newest revision has was created for it.
-        return Progress {
+        return ObjectProgress {
             follows_newest: of.scanned.newest.is_some(),
             lagging: None,
         };
     };
     if newest.json == base.json || newest.version != base.version {
-        return Progress::default();
+        return ObjectProgress::default();
     }
     let (newest, base) = (Json::of(&newest.json), Json::of(&base.json));
     let kind = of.kind();
     let apart = [(newest, base), (base, newest)].map(|(from, to)| paths(from, to, kind));
-    let [off_newest, off_base] = [newest, base].map(|declared| paths(declared, of.live(), kind));
+    let off = [newest, base].map(|declared| paths(declared, of.live(), kind));
+    let off = off.each_ref().map(RelatedPaths::of);
     let (mut at_newest, mut at_base) = (false, false);
     for path in apart.iter().flatten() {
-        let differs =
-            [&off_newest, &off_base].map(|off| off.iter().any(|one| is_related(one, path)));
+        let differs = off.each_ref().map(|off| off.touch(path));
         at_newest |= differs == [false, true];
         at_base |= differs == [true, false];
     }
@@ -60,14 +61,14 @@ pub(super) fn progress(of: &ExaminedObject<'_>) -> Progress {
             message,
         )
     });
-    Progress {
+    ObjectProgress {
         follows_newest: at_newest,
         lagging,
     }
 }
 
 /// The progress of an object that only the newest revision has, and that does not exist.
-pub(super) fn not_created(of: &ExaminedObject<'_>) -> Progress {
+pub(super) fn not_created(of: &ExaminedObject<'_>) -> ObjectProgress {
     let message = format!(
         "{} was not created, and others follow revision {}",
         of.called(),
@@ -78,7 +79,7 @@ pub(super) fn not_created(of: &ExaminedObject<'_>) -> Progress {
         Consequence::Recreated,
         message,
     );
-    Progress {
+    ObjectProgress {
         follows_newest: false,
         lagging: Some(finding),
     }
@@ -87,8 +88,4 @@ pub(super) fn not_created(of: &ExaminedObject<'_>) -> Progress {
 fn paths(declared: Json<'_>, live: Json<'_>, kind: KindFacts<'_>) -> Vec<FieldPath> {
     let found = drift(declared, live, kind).into_iter();
     found.map(|violation| violation.path).collect()
-}
-
-fn is_related(one: &FieldPath, other: &FieldPath) -> bool {
-    one.steps().starts_with(other.steps()) || other.steps().starts_with(one.steps())
 }

@@ -14,7 +14,7 @@ pub struct FieldWriter {
     /// `Apply` or `Update`.
     pub operation: String,
     /// When it last wrote any of its fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
 

@@ -5,6 +5,7 @@
 
 mod edit;
 mod model;
+mod scan;
 mod server;
 mod undeclared;
 

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::scene::{EDITED, Scene, SceneObject};
+use super::scene::{EDITED, ReleaseScene, SceneObject};
 use crate::scan::{Consequence, FindingClass, report::DriftState, scanned::UnreadableReason};
 
 const WEB: &str = "Deployment/web";
@@ -12,7 +12,7 @@ const OWNER: &str = "/metadata/annotations/meta.helm.sh~1release-name";
 
 #[test]
 fn a_missing_object_is_found_and_recreated_by_an_upgrade() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.live.remove("ConfigMap/web");
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::Missing);
@@ -24,7 +24,7 @@ fn a_missing_object_is_found_and_recreated_by_an_upgrade() {
 
 #[test]
 fn an_emergency_deletion_explains_a_missing_object() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.live.remove(WEB);
     scene.changes = vec![json!({
         "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
@@ -48,7 +48,7 @@ fn an_emergency_deletion_explains_a_missing_object() {
 #[case::both(&[LABEL, OWNER], "managed-by is gone, meta.helm.sh/release-name is gone")]
 #[case::all_annotations(&["/metadata/annotations"], "release-namespace is gone")]
 fn an_object_that_lost_marks_is_one_finding(#[case] removed: &[&str], #[case] says: &str) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     for pointer in removed {
         scene.remove(WEB, pointer);
     }
@@ -60,7 +60,7 @@ fn an_object_that_lost_marks_is_one_finding(#[case] removed: &[&str], #[case] sa
 
 #[test]
 fn labels_that_are_gone_with_a_mark_are_found_beside_it() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.remove(WEB, "/metadata/labels");
     let expected = [
         "Unmarked Deployment shop/web",
@@ -68,14 +68,14 @@ fn labels_that_are_gone_with_a_mark_are_found_beside_it() {
     ];
     assert_eq!(scene.found(), expected);
     // Of the ConfigMap, the mark is the only declared label.
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.remove("ConfigMap/web", "/metadata/labels");
     assert_eq!(scene.found(), ["Unmarked ConfigMap shop/web"]);
 }
 
 #[test]
 fn a_changed_mark_has_a_writer_and_blocks_a_server_side_upgrade() {
-    let mut scene = Scene::server_side();
+    let mut scene = ReleaseScene::server_side();
     scene.edit(WEB, LABEL, &json!("argo"), "argocd");
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::Unmarked);
@@ -85,7 +85,7 @@ fn a_changed_mark_has_a_writer_and_blocks_a_server_side_upgrade() {
 
 #[test]
 fn an_object_of_another_release_is_foreign_and_not_compared() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.edit(WEB, OWNER, &json!("other"), "helm");
     scene.object(WEB)["spec"]["replicas"] = json!(9);
     let finding = scene.only();
@@ -99,7 +99,7 @@ fn an_object_of_another_release_is_foreign_and_not_compared() {
 
 #[test]
 fn an_object_that_helm_never_wrote_is_foreign_and_compared() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.remove(WEB, LABEL);
     scene.remove(WEB, "/metadata/annotations");
     scene.object(WEB)["metadata"]["managedFields"][0]["manager"] = json!("kubectl-create");
@@ -112,7 +112,7 @@ fn an_object_that_helm_never_wrote_is_foreign_and_compared() {
 /// Its reports would show the values of any object that its manifest names.
 #[test]
 fn a_record_elsewhere_speaks_only_for_objects_that_name_its_release() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.records_namespace = "evil";
     assert_eq!(scene.found(), [""; 0]);
     scene.edit(
@@ -139,7 +139,7 @@ fn an_object_that_cannot_be_read_is_an_error(
     #[case] reason: UnreadableReason<'static>,
     #[case] says: &str,
 ) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene
         .live
         .insert("Widget/web".to_owned(), SceneObject::Unreadable(reason));
@@ -152,7 +152,7 @@ fn an_object_that_cannot_be_read_is_an_error(
 
 #[test]
 fn an_object_that_is_being_deleted_is_not_in_sync() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.object(WEB)["metadata"]["deletionTimestamp"] = json!(EDITED);
     assert_eq!(scene.found(), ["Unreadable Deployment shop/web"]);
 }
@@ -165,7 +165,7 @@ fn only_metadata_is_compared_with_another_version(
     #[case] value: Value,
     #[case] expected: &[&str],
 ) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     let manifest = super::scene::MANIFEST.replace("apps/v1", "apps/v1beta1");
     scene.revision(3).manifest = manifest;
     scene.edit(WEB, pointer, &value, "kubectl");

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::scene::{DEPLOYED, Scene};
+use super::scene::{DEPLOYED, ReleaseScene};
 use crate::{
     helm::lifecycle::RevisionStatus::{
         self, Deployed, Failed, PendingInstall, PendingRollback, PendingUpgrade, Superseded,
@@ -17,7 +17,7 @@ use crate::{
 #[case::rollback(PendingRollback)]
 #[case::uninstall(Uninstalling)]
 fn an_operation_that_does_not_end_is_stuck(#[case] status: RevisionStatus) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).status = status;
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::StuckPending);
@@ -36,7 +36,7 @@ fn an_operation_that_does_not_end_is_stuck(#[case] status: RevisionStatus) {
 
 #[test]
 fn a_superseded_newest_revision_means_that_a_record_is_lost() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).status = Superseded;
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::RecordLost);
@@ -47,7 +47,7 @@ fn a_superseded_newest_revision_means_that_a_record_is_lost() {
 
 #[test]
 fn a_record_that_was_seen_and_is_gone_is_lost() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.highest_seen = Some(3);
     assert_eq!(scene.found(), [""; 0]);
     scene.highest_seen = Some(5);
@@ -58,7 +58,7 @@ fn a_record_that_was_seen_and_is_gone_is_lost() {
 
 #[test]
 fn an_active_record_that_cannot_be_read_is_an_error() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).unreadable = Some("failed to inflate the record");
     let report = scene.scan();
     assert_eq!(report.state, DriftState::Error);
@@ -74,7 +74,7 @@ fn an_active_record_that_cannot_be_read_is_an_error() {
 
 #[test]
 fn an_old_record_that_cannot_be_read_is_no_error() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.add(2, Superseded, "");
     scene.revision(2).unreadable = Some("corrupt");
     let finding = scene.only();
@@ -85,7 +85,7 @@ fn an_old_record_that_cannot_be_read_is_no_error() {
 
 #[test]
 fn a_document_that_cannot_be_read_is_an_error() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).manifest.push_str("---\nkind: Nothing\n");
     assert_eq!(scene.only().class, FindingClass::RecordUnreadable);
 }
@@ -98,7 +98,7 @@ fn a_version_that_is_not_served_blocks_upgrades(
     #[case] serving: KindServing,
     #[case] expected: usize,
 ) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.serving = serving;
     let report = scene.scan();
     // All but the Widget.
@@ -115,7 +115,7 @@ fn a_version_that_is_not_served_blocks_upgrades(
 #[case::failed(Failed, 4)]
 #[case::deployed(Deployed, 4)]
 fn an_uninstalled_release_declares_nothing(#[case] status: RevisionStatus, #[case] count: usize) {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).status = status;
     let report = scene.scan();
     assert_eq!(report.findings, []);

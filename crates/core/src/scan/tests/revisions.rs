@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rstest::rstest;
 use serde_json::json;
 
-use super::scene::{DEPLOYED, MANIFEST, Scene, SceneObject, managed};
+use super::scene::{DEPLOYED, MANIFEST, ReleaseScene, SceneObject, managed};
 use crate::{
     helm::{
         hooks::{self, HookObject},
@@ -24,9 +24,9 @@ data: {a: '1'}
 ";
 
 /// Revision 4 added an object and an item of a list, and failed; revision 5 is as 3 was.
-fn leaked() -> Scene {
+fn leaked() -> ReleaseScene {
     let failed = MANIFEST.replace("env: [", "env: [{name: B, value: b}, ") + ADDED;
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).status = Superseded;
     scene.add(4, Failed, &failed);
     scene.add(5, Deployed, MANIFEST);
@@ -84,12 +84,12 @@ fn what_a_rolled_back_revision_added_is_leaked() {
 }
 
 /// Revision 4 changes the Deployment and the ConfigMap, adds another, and fails.
-fn unfinished() -> Scene {
+fn unfinished() -> ReleaseScene {
     let next = MANIFEST
         .replace("web:1", "web:2")
         .replace("a: '1'", "a: '9'")
         + ADDED;
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.add(4, Failed, &next);
     scene
 }
@@ -124,7 +124,7 @@ fn an_object_may_follow_two_revisions_in_parts() {
     let next = MANIFEST
         .replace("web:1", "web:2")
         .replace("replicas: 3", "replicas: 4");
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.add(4, Failed, &next);
     scene.object(WEB)["spec"]["replicas"] = json!(4);
     let finding = scene.only();
@@ -138,7 +138,7 @@ fn an_object_may_follow_two_revisions_in_parts() {
 
 #[test]
 fn an_install_that_failed_halfway_is_partially_applied() {
-    let mut scene = Scene::deployed();
+    let mut scene = ReleaseScene::deployed();
     scene.revision(3).status = Failed;
     scene.live.remove("Widget/web");
     assert_eq!(scene.found(), ["PartiallyApplied Widget shop/web"]);
@@ -166,8 +166,8 @@ fn hook(policy: &str, phase: &str) -> Vec<HookObject> {
     hooks::objects(&decode(body.as_bytes(), &RecordLimits::default()).unwrap())
 }
 
-fn with_hook(number: u32, hooks: Vec<HookObject>) -> Scene {
-    let mut scene = Scene::deployed();
+fn with_hook(number: u32, hooks: Vec<HookObject>) -> ReleaseScene {
+    let mut scene = ReleaseScene::deployed();
     if number != 3 {
         scene.add(number, Superseded, MANIFEST);
     }

@@ -80,7 +80,7 @@ pub(super) enum SceneObject {
     Unreadable(UnreadableReason<'static>),
 }
 
-pub(super) struct Scene {
+pub(super) struct ReleaseScene {
     pub(super) revisions: Vec<SceneRevision>,
     pub(super) method: ApplyMethod,
     /// By kind and name; what is not here is absent.
@@ -94,7 +94,7 @@ pub(super) struct Scene {
     pub(super) now: Timestamp,
 }
 
-impl Scene {
+impl ReleaseScene {
     /// Revision 3 of a release, deployed and in sync.
     pub(super) fn deployed() -> Self {
         let mut scene = Self {
