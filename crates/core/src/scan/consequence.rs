@@ -20,7 +20,7 @@
 //! 6. `Update` in `pkg/kube/client.go` creates what GET does not find.
 //! 7. `setMetadataVisitor` forces them into the new manifest alone, so even a two-way patch has them.
 //!
-//! An item whose merge key was changed by hand comes back beside the changed one. If both have the same name, the
+//! An item whose merge key was changed by hand comes back next to the changed one. If both have the same name, the
 //! API server rejects that: about one Helm 3 upgrade in ten failed after such an edit of a port.
 
 use super::{KindFacts, finding::Consequence, key::LiveKey, writers::FieldWriter};
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Fields that the API server lets nobody change (the kinds' `ValidateUpdate`): such a difference means that the
-/// object was deleted and created anew.
+/// object was deleted and created again.
 const IMMUTABLE: &[(&str, &str, &[&str])] = &[
     ("", "PersistentVolumeClaim", &["spec"]),
     ("", "Secret", &["type"]),

@@ -49,7 +49,7 @@ mod tests {
     #[case::above(".a", true, false)]
     #[case::everything_above(".", true, false)]
     #[case::below(".a.b[name=c].d", true, false)]
-    #[case::beside(".a.c", false, false)]
+    #[case::a_sibling(".a.c", false, false)]
     #[case::similar(".a.bc", false, false)]
     fn a_path_touches_those_on_its_way(
         #[case] path: &str,
