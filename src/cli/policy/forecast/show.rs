@@ -243,8 +243,13 @@ impl<'a> ForecastReport<'a> {
             }
             ForecastFormat::Table | ForecastFormat::Wide => {
                 let mut text = self.table(screen);
-                for why in self.remedies.unallowed().into_iter().take(REASONS_SHOWN) {
+                let reasons = self.remedies.unallowed();
+                for why in reasons.iter().take(REASONS_SHOWN) {
                     text.push_str(&screen.wrapped("", &format!("- {why}")));
+                }
+                if let Some(more @ 1..) = reasons.len().checked_sub(REASONS_SHOWN) {
+                    let more = counted(more, "more reason");
+                    text.push_str(&screen.wrapped("", &format!("- {more}: -o json lists all")));
                 }
                 text.push('\n');
                 text.push_str(&screen.wrapped("", &summary));

@@ -211,6 +211,21 @@ fn what_no_exemption_can_say_is_said_to_be_so(
 }
 
 #[test]
+fn reasons_that_are_not_shown_are_counted() {
+    let row_keys = (0..10).map(|n| {
+        let user = format!("b{n}*b");
+        what(&user, "Deployment", ForecastAct::Change, ".spec.a")
+    });
+    let source = source(row_keys.collect());
+    let report = ForecastReport::of(&source, from(), None, None);
+    let table = shown(&report, ForecastFormat::Table);
+    assert!(
+        table.contains("- 2 more reasons: -o json lists all\n"),
+        "{table}"
+    );
+}
+
+#[test]
 fn many_people_and_many_fields_stay_within_what_a_policy_takes() {
     let mut row_keys = Vec::new();
     for n in 0..150 {
