@@ -17,7 +17,7 @@
 //!
 //! Invariants
 //! - Nothing is undecided silently: what cannot be compared is a finding of its own.
-//! - An undeclared field is no drift. An object that equals its declaration has no finding.
+//! - An undeclared field is not drift. An object that equals its declaration has no finding.
 //! - A finding has the same ID in every scan, and shows no value of a Secret.
 //! - Objects stay JSON text, and an object without a difference is never parsed.
 //!
@@ -74,7 +74,7 @@ pub fn drift<'a>(declared: Json<'a>, live: Json<'a>, kind: KindFacts<'a>) -> Vec
     drift_of_active(Declared::One(declared), Agreement::Every, live, kind)
 }
 
-/// The same, where two manifests are active: a value that one of them declares is no drift.
+/// The same, where two manifests are active: a value that one of them declares is not drift.
 pub(crate) fn drift_of_active<'a>(
     declared: Declared<'a>,
     agreement: Agreement,

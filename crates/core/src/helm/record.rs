@@ -93,7 +93,7 @@ pub enum HookPhase {
     Succeeded,
     /// It failed.
     Failed,
-    /// It runs, or nobody knows.
+    /// It is running, or its result is unknown.
     Unknown,
 }
 

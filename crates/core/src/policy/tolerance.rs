@@ -1,4 +1,4 @@
-//! Differences of live objects from their manifests that a policy tolerates, although nobody sees the request.
+//! Differences of live objects from their manifests that a policy tolerates. The request that made them is unknown.
 //!
 //! The webhook knows who makes a change, and exempts identities. A live object shows field managers only, and
 //! anyone can call himself anything. So a rule tolerates what it lets its identities do, whoever did it: else

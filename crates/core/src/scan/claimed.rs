@@ -37,7 +37,7 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims
     let mut tolerance = None;
     for field in declared_fields(Json::of(&declared.json), of.kind().shape) {
         let steps = field.path.steps();
-        // Of an empty object, nobody owns a value.
+        // No manager owns a value of an empty object.
         if differing.touch(&field.path) || field.value.text() == "{}" || is_mark(&field.path) {
             continue;
         }
@@ -71,7 +71,7 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims
     found
 }
 
-/// Whether anybody but Helm wrote more than the status. Nothing is parsed for this: usually, nobody did.
+/// Whether anybody but Helm wrote more than the status. Usually there is no such writer, so nothing is parsed for this.
 fn has_other_managers(of: &ExaminedObject<'_>) -> bool {
     let entries = at(of.live(), &["metadata", "managedFields"]).map(open);
     let Some(Opened::List(entries)) = entries else {

@@ -116,7 +116,7 @@ impl FindingClass {
             Self::Removed => "a declared field is gone",
             Self::Missing => "a declared object does not exist",
             Self::Unmarked => "Helm's label or ownership annotations are gone or changed",
-            Self::Foreign => "a declared object belongs to another release or to nobody",
+            Self::Foreign => "a declared object belongs to another release or to none",
             Self::Orphaned => "an object has the marks of a release that does not declare it",
             Self::HookLeftover => "the object of a hook that should be gone",
             Self::PartiallyApplied => {

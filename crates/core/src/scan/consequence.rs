@@ -3,7 +3,7 @@
 //! | difference | Helm 3, and Helm 4 client-side | the same, kind not known to Helm | Helm 4 server-side |
 //! |---|---|---|---|
 //! | a value | reverted (1) | kept (2) | blocks if another manager owns it (3), else reverted |
-//! | a field or an item that is gone | reverted (1) | kept (2) | reverted: nobody owns it |
+//! | a field or an item that is gone | reverted (1) | kept (2) | reverted: it has no owner |
 //! | a key added to an atomic object | kept (4) | kept (2) | blocks if another manager owns it (3), else reverted |
 //! | a field that cannot change | blocks (5) | blocks | blocks |
 //! | a value changed at admission | kept: it is changed again | kept | kept |
@@ -32,7 +32,7 @@ use crate::{
     helm::record::ApplyMethod,
 };
 
-/// Fields that the API server lets nobody change (the kinds' `ValidateUpdate`): such a difference means that the
+/// Fields that cannot be changed (the kinds' `ValidateUpdate`): such a difference means that the
 /// object was deleted and created again.
 const IMMUTABLE: &[(&str, &str, &[&str])] = &[
     ("", "PersistentVolumeClaim", &["spec"]),

@@ -31,7 +31,7 @@ pub enum Consequence {
     Recreated,
     /// It leaves behind what nothing declares.
     Leaked,
-    /// Nobody can tell.
+    /// It cannot be known.
     Unknown,
 }
 
@@ -73,7 +73,7 @@ pub struct DriftFinding {
     /// The values that are described instead of shown: a redacted value of a Secret, or the beginning of a long one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub described: Vec<ReportedValue>,
-    /// Who wrote the live value last. Absent if nobody did: it is gone, or a default.
+    /// Who wrote the live value last. Absent if it has no writer: it is gone, or a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<FieldWriter>,
     /// Since when, if that is known.

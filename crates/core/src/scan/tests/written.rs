@@ -23,7 +23,7 @@ fn a_claim_outlives_the_edit_until_helm_applies_again() {
     assert_eq!(finding.consequence, Consequence::Blocks);
     assert_eq!(finding.severity, FindingSeverity::Medium);
     assert_eq!(finding.writer.unwrap().manager, "kubectl-edit");
-    // Client-side, an upgrade asks nobody.
+    // Client-side, an upgrade does not check owners.
     let client_side = ReleaseScene {
         method: ApplyMethod::ClientSide,
         ..scene
