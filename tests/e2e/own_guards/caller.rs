@@ -14,7 +14,6 @@ use testbed::Guard;
 
 use crate::scene::Scene;
 
-/// The registration of the guard.
 pub const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 
 pub type Connection = StreamOwned<ClientConnection, TcpStream>;

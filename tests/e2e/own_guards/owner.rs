@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::{Guard, HelmVersion};
 
+use super::caller::REGISTRATION;
 use crate::{
     scene::{Scene, eventually, within},
     turn::Turn,
 };
-
-const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
 
 /// A ClusterRole that a test creates and deletes.
 struct Role<'s> {

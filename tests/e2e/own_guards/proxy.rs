@@ -38,7 +38,6 @@ impl Proxy {
         Self { address, open }
     }
 
-    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -8,17 +8,16 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Client, Config,
-    api::{Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{Address, Guard, HelmVersion, shared};
+use testbed::{Guard, HelmVersion};
 use tokio::runtime::Runtime;
 
-use super::flood::counted;
+use super::{
+    caller::REGISTRATION,
+    flood::counted,
+    service::{Service, config_maps},
+};
 use crate::{
     charts::{CONFIG_MAP, single},
     scene::{Scene, Screen, eventually, within},
@@ -26,56 +25,6 @@ use crate::{
 };
 
 const SECRET: &str = "secret/helm-guard-tls";
-const REGISTRATION: &str = "validatingwebhookconfiguration/helm-guard";
-
-/// A Service whose endpoints are added and removed here, as readiness probes would do it.
-struct Service<'s> {
-    scene: &'s Scene,
-    name: String,
-}
-
-impl<'s> Service<'s> {
-    fn new(scene: &'s Scene) -> Self {
-        let service = json!({"apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "helm-guard"},
-            "spec": {"ports": [{"name": "https", "port": 443}]}});
-        let this = Self {
-            scene,
-            name: format!("{}/helm-guard", scene.ns.name()),
-        };
-        this.apply(&service);
-        this
-    }
-
-    fn apply(&self, object: &Value) {
-        let apply = self.scene.kubectl("apply -f -");
-        apply.stdin(object.to_string()).ok();
-    }
-
-    /// Starts a replica, and adds it to the Service once it is ready.
-    fn start(&self, turn: &Turn, replica: &str) -> Guard {
-        let mut config = Turn::config("Deny");
-        config.address = Address::Service(&self.name);
-        let guard = turn.start(config);
-        let (address, port) = guard.listen_addr().rsplit_once(':').unwrap();
-        let port: u16 = port.parse().unwrap();
-        self.apply(
-            &json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"name": replica, "labels": {"kubernetes.io/service-name": "helm-guard"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": port}]}),
-        );
-        guard
-    }
-
-    /// Removes a replica from the Service, then stops it. Requests in flight are answered while it drains.
-    fn stop(&self, guard: Guard, replica: &str) {
-        let line = format!("delete endpointslice {replica}");
-        self.scene.kubectl(&line).ok();
-        assert!(guard.stop().is_some_and(|status| status.success()));
-    }
-}
 
 /// The number of denials that this replica has answered.
 fn denials(guard: &Guard) -> f64 {
@@ -100,19 +49,14 @@ fn try_to_drift(scene: &Scene) {
         .denied(&[".data.colour"]);
 }
 
-/// Sixteen times, all under way together: the API server opens as many connections to the replicas. One after the
-/// other, all would use the connection that is open.
+/// Sixteen times, all under way together, so that each replica is called.
 fn try_to_drift_at_once(scene: &Scene) {
     let red = json!({"data": {"colour": "red"}});
     let params = PatchParams::default();
     Runtime::new().unwrap().block_on(async {
-        let kubeconfig = Kubeconfig::read_from(shared().admin()).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options);
-        let client = Client::try_from(config.await.unwrap()).unwrap();
-        let settings: Api<ConfigMap> = Api::namespaced(client, scene.ns.name());
+        let config_maps = config_maps(scene).await;
         let patch = Patch::Merge(&red);
-        let attempts = (0..16).map(|_| settings.patch("settings", &params, &patch));
+        let attempts = (0..16).map(|_| config_maps.patch("settings", &params, &patch));
         for answer in join_all(attempts).await {
             let error = answer.unwrap_err().to_string();
             assert!(error.contains(".data.colour"), "{error}");
@@ -133,7 +77,7 @@ fn both_replicas_answer_and_only_the_leader_writes_the_registration() {
     let turn = Turn::take();
     let scene = Scene::new("replicas", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
-    let service = Service::new(&scene);
+    let service = Service::new(&scene, "Deny");
     let first = service.start(&turn, "first");
     scene.settled("configmap/settings", 1);
     let before = counted(&scene, "fail_open_count");
@@ -179,7 +123,7 @@ fn deleting_the_certificate_secret_loses_no_call_of_any_replica() {
     let turn = Turn::take();
     let scene = Scene::new("deleted-secret", HelmVersion::V3);
     scene.install("settings", &single(CONFIG_MAP));
-    let service = Service::new(&scene);
+    let service = Service::new(&scene, "Deny");
     let first = service.start(&turn, "first");
     let second = service.start(&turn, "second");
     scene.settled("configmap/settings", 1);
