@@ -6,6 +6,7 @@
 //!
 //! "Scenario N" is row N of the table in tests/README.md.
 
+mod https;
 mod terminal;
 mod turn;
 mod world;

@@ -1,28 +1,17 @@
 //! A real HTTPS server that receives alerts, and a Secret in the guard's namespace with its
 //! credentials.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::SystemTime,
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::{
     Router,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
-use helm_guard::webhook::{
-    accept::{self, ConnectionLimits, Options, Protocol},
-    certificates,
-    endpoint::Endpoint,
-    tls::{self, ServingCertificate},
-};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_util::sync::CancellationToken;
 
 use super::night::{admin, people};
-use crate::scene::eventually;
+use crate::{https::HttpsServer, scene::eventually};
 
 const AUTHORIZATION: &str = "Basic b25jYWxsOmh1bnRlcjI=";
 pub const ROUTING_KEY: &str = "R0UT1NGKEY";
@@ -36,10 +25,8 @@ pub struct Post {
 
 /// The server; all tests share it, each below a path of its own.
 pub struct Sinks {
-    url: String,
-    ca: String,
+    server: HttpsServer,
     posts: Arc<Mutex<Vec<Post>>>,
-    _runtime: Runtime,
 }
 
 /// The server, with its Secret.
@@ -60,36 +47,11 @@ pub fn sinks() -> &'static Sinks {
 
 impl Sinks {
     fn start() -> Self {
-        // It may exist already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let endpoint = Endpoint::from_url("https://127.0.0.1").unwrap();
-        let now = SystemTime::now();
-        let pair = certificates::issue(&endpoint, None, now).unwrap();
-        let serving = ServingCertificate::new();
-        serving.install(&pair, &endpoint.names(), now).unwrap();
-        let options = Options {
-            protocol: Protocol::Tls(
-                tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
-            ),
-            limits: ConnectionLimits::default(),
-            stats: Arc::default(),
-        };
         let posts = Arc::<Mutex<Vec<Post>>>::default();
         let router = Router::new().fallback(take).with_state(Arc::clone(&posts));
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
-        runtime.spawn(accept::serve(
-            listener,
-            router,
-            options,
-            CancellationToken::new(),
-        ));
         Self {
-            url,
-            ca: pair.ca_bundle.unwrap(),
+            server: HttpsServer::start(router),
             posts,
-            _runtime: runtime,
         }
     }
 
@@ -97,8 +59,8 @@ impl Sinks {
     pub fn of_each_sort(&self, below: &str) -> Value {
         let key = |key: &str| json!({"name": "helm-guard-alerts", "key": key});
         let sink = |name: &str, more: Value| {
-            let mut sink = json!({"name": name, "type": name, "caBundle": self.ca,
-                "url": format!("{}/{below}/{name}", self.url)});
+            let mut sink = json!({"name": name, "type": name, "caBundle": self.server.ca,
+                "url": format!("{}/{below}/{name}", self.server.url)});
             let fields = sink.as_object_mut().unwrap();
             fields.extend(more.as_object().unwrap().clone());
             sink

@@ -1,28 +1,23 @@
 //! A typical mutating webhook: it rewrites images to a mirror, and adds a toleration for a node pool.
 //! All tests of this program share it; it applies to namespaces that opt in.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use helm_guard::webhook::{
-    accept::{self, ConnectionLimits, Options, Protocol},
-    endpoint::Endpoint,
-    registrar::{self, CertificateSource, Registrar},
-    tls::{self, ServingCertificate},
-};
 use serde_json::{Value, json};
 use testbed::shared;
-use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_util::sync::CancellationToken;
 
-use crate::scene::{Scene, eventually};
+use crate::{
+    https::HttpsServer,
+    scene::{Scene, eventually},
+};
 
 pub const MIRROR: &str = "mirror.example.com/";
 
 /// From now on the webhook is called for writes to this namespace.
 pub fn mutates(scene: &Scene) {
-    static SERVER: OnceLock<Runtime> = OnceLock::new();
+    static SERVER: OnceLock<HttpsServer> = OnceLock::new();
     SERVER.get_or_init(serve);
     let label = format!("label namespace {} images=mirrored", scene.ns);
     scene.kubectl_as(shared().admin(), &label).ok();
@@ -34,35 +29,9 @@ pub fn mutates(scene: &Scene) {
     });
 }
 
-fn serve() -> Runtime {
-    let runtime = Runtime::new().unwrap();
-    let (url, authority) = runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
-        let serving = ServingCertificate::new();
-        let registrar = Registrar {
-            endpoint: Some(Endpoint::from_url(&url).unwrap()),
-            serving: serving.clone(),
-            ..Registrar::new(CertificateSource::Memory)
-        };
-        registrar::start(&registrar).await.unwrap();
-        let options = Options {
-            protocol: Protocol::Tls(
-                tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
-            ),
-            limits: ConnectionLimits::default(),
-            stats: Arc::default(),
-        };
-        let answer = post(|body: Bytes| async move { answer(&body).to_string() });
-        let router = Router::new().route("/mutate", answer);
-        tokio::spawn(accept::serve(
-            listener,
-            router,
-            options,
-            CancellationToken::new(),
-        ));
-        (url, serving.ca_bundle().unwrap())
-    });
+fn serve() -> HttpsServer {
+    let answer = post(|body: Bytes| async move { answer(&body).to_string() });
+    let server = HttpsServer::start(Router::new().route("/mutate", answer));
     let configuration = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -72,8 +41,8 @@ fn serve() -> Runtime {
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "clientConfig": {
-                "url": format!("{url}/mutate"),
-                "caBundle": BASE64_STANDARD.encode(authority),
+                "url": format!("{}/mutate", server.url),
+                "caBundle": BASE64_STANDARD.encode(&server.ca),
             },
             "namespaceSelector": {"matchLabels": {"images": "mirrored"}},
             "rules": [{
@@ -89,7 +58,7 @@ fn serve() -> Runtime {
         .args(["apply", "-f", "-"])
         .stdin(configuration.to_string())
         .ok();
-    runtime
+    server
 }
 
 fn answer(body: &[u8]) -> Value {

@@ -1,26 +1,14 @@
 //! Custom resources served in two versions, with and without a conversion webhook.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::SystemTime,
-};
+use std::sync::OnceLock;
 
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use helm_guard::webhook::{
-    accept::{self, ConnectionLimits, Options, Protocol},
-    certificates,
-    endpoint::Endpoint,
-    tls::{self, ServingCertificate},
-};
 use serde_json::{Value, json};
-use testbed::{Chart, HelmVersion, shared};
-use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_util::sync::CancellationToken;
+use testbed::{Chart, HelmVersion};
 
-use super::harness::{Scene, entries, guard};
-use crate::turn::Turn;
+use super::harness::{await_refusal, await_silence, entries, guard};
+use crate::{https::HttpsServer, scene::Scene, turn::Turn};
 
 /// A CRD with v1 (stored) and v1beta1; nothing of `spec` is pruned.
 pub(crate) fn crd(plural: &str, kind: &str, conversion: Option<&Value>) -> Value {
@@ -45,32 +33,29 @@ pub(crate) fn crd(plural: &str, kind: &str, conversion: Option<&Value>) -> Value
     })
 }
 
+/// A chart with this CRD, and one object of the kind with `size: 3`, in v1beta1.
+pub(crate) fn chart(kind: &str, crd: &Value) -> Chart {
+    let object = format!(
+        "apiVersion: example.com/v1beta1\nkind: {kind}\nmetadata: {{name: web}}\nspec: {{size: 3}}\n"
+    );
+    Chart::new(&kind.to_lowercase(), "1.0.0")
+        .crd("crd.yaml", &crd.to_string())
+        .template("object.yaml", &object)
+}
+
 #[test]
 fn an_edit_of_a_custom_resource_through_another_version_is_compared_with_the_manifest() {
     let turn = Turn::take();
-    let (plane, _guard) = (shared(), guard(&turn));
-    let namespace = plane.namespace("widget");
-    let scene = Scene {
-        plane,
-        namespace: namespace.name(),
-    };
-    let crd = crd("widgets", "Widget", None);
-    let chart = Chart::new("widget", "1.0.0")
-        .crd("crd.yaml", &crd.to_string())
-        .template(
-            "widget.yaml",
-            "apiVersion: example.com/v1beta1\nkind: Widget\nmetadata: {name: web}\nspec: {size: 3}\n",
-        );
-    let chart = plane.chart(&chart).display().to_string();
-    scene.helm(HelmVersion::V3, &["install", "web", &chart]);
+    let _guard = guard(&turn);
+    let scene = Scene::new("widget", HelmVersion::V3);
+    scene.install("web", &chart("Widget", &crd("widgets", "Widget", None)));
     let field = ".spec.size: declared 3, live 3, requested 4";
-    let patch = json!({"spec": {"size": 4}});
-    scene.await_refusal("widget/web", &patch, field);
+    await_refusal(&scene, "widget/web", &json!({"spec": {"size": 4}}), field);
     let entry = "widgets.v1beta1.example.com.versions.helm-guard.dev".to_owned();
-    assert!(entries(plane).contains(&entry));
+    assert!(entries().contains(&entry));
     let other = json!({"spec": {"note": "mine"}});
-    scene.await_silence("widget/web", &other);
-    let passes = scene.patch("widget/web", &other).ok();
+    await_silence(&scene, "widget/web", &other);
+    let passes = scene.patch("widget/web", "merge", &other).ok();
     assert_eq!(passes.stderr, "");
 }
 
@@ -78,78 +63,44 @@ fn an_edit_of_a_custom_resource_through_another_version_is_compared_with_the_man
 #[test]
 fn the_conversion_webhook_decides_a_field_in_the_version_of_the_manifest() {
     let turn = Turn::take();
-    let (plane, _guard) = (shared(), guard(&turn));
-    let namespace = plane.namespace("gadget");
-    let scene = Scene {
-        plane,
-        namespace: namespace.name(),
-    };
-    let conversion = conversion();
-    let crd = crd("gadgets", "Gadget", Some(&conversion));
-    let chart = Chart::new("gadget", "1.0.0")
-        .crd("crd.yaml", &crd.to_string())
-        .template(
-            "gadget.yaml",
-            "apiVersion: example.com/v1beta1\nkind: Gadget\nmetadata: {name: web}\nspec: {size: 3}\n",
-        );
-    let chart = plane.chart(&chart).display().to_string();
-    scene.helm(HelmVersion::V4, &["install", "web", &chart]);
+    let _guard = guard(&turn);
+    let scene = Scene::new("gadget", HelmVersion::V4);
+    let crd = crd("gadgets", "Gadget", Some(&conversion()));
+    let chart = scene.install("web", &chart("Gadget", &crd));
     let field = ".spec.size: declared 3, live 3, requested 4";
     let patch = json!({"spec": {"scale": {"size": 4}}});
-    scene.await_refusal("gadget/web", &patch, field);
+    await_refusal(&scene, "gadget/web", &patch, field);
     let other = json!({"spec": {"scale": {"step": 2}}});
-    scene.await_silence("gadget/web", &other);
-    let passes = scene.patch("gadget/web", &other).ok();
+    await_silence(&scene, "gadget/web", &other);
+    let passes = scene.patch("gadget/web", "merge", &other).ok();
     assert_eq!(passes.stderr, "");
-    scene.helm(HelmVersion::V4, &["upgrade", "web", &chart]);
+    scene.helm(&format!("upgrade web {}", chart.display())).ok();
 }
 
 /// A `spec.conversion` that calls this process.
 fn conversion() -> Value {
-    let (address, ca) = converter();
+    let converter = converter();
     json!({
         "strategy": "Webhook",
         "webhook": {
             "conversionReviewVersions": ["v1"],
             "clientConfig": {
-                "url": format!("https://{address}/convert"),
-                "caBundle": BASE64_STANDARD.encode(ca),
+                "url": format!("{}/convert", converter.url),
+                "caBundle": BASE64_STANDARD.encode(&converter.ca),
             },
         },
     })
 }
 
 /// Serves conversions until the process ends.
-fn converter() -> &'static (SocketAddr, String) {
-    static CONVERTER: OnceLock<(Runtime, (SocketAddr, String))> = OnceLock::new();
-    let (_, converter) = CONVERTER.get_or_init(|| {
-        let runtime = Runtime::new().unwrap();
-        let converter = runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let endpoint = Endpoint::from_url(&format!("https://{address}")).unwrap();
-            let now = SystemTime::now();
-            let pair = certificates::issue(&endpoint, None, now).unwrap();
-            let serving = ServingCertificate::new();
-            serving.install(&pair, &endpoint.names(), now).unwrap();
-            let options = Options {
-                protocol: Protocol::Tls(
-                    tls::server_config(&serving, tls::HttpVersions::Http1And2.into()).unwrap(),
-                ),
-                limits: ConnectionLimits::default(),
-                stats: Arc::default(),
-            };
-            let convert = post(|body: Bytes| async move {
-                ([("content-type", "application/json")], converted(&body))
-            });
-            let router = Router::new().route("/convert", convert);
-            let never = CancellationToken::new();
-            tokio::spawn(accept::serve(listener, router, options, never));
-            (address, pair.ca_bundle.unwrap())
+fn converter() -> &'static HttpsServer {
+    static CONVERTER: OnceLock<HttpsServer> = OnceLock::new();
+    CONVERTER.get_or_init(|| {
+        let convert = post(|body: Bytes| async move {
+            ([("content-type", "application/json")], converted(&body))
         });
-        (runtime, converter)
-    });
-    converter
+        HttpsServer::start(Router::new().route("/convert", convert))
+    })
 }
 
 fn converted(body: &[u8]) -> String {

@@ -5,8 +5,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use testbed::{Chart, HelmVersion, shared};
 
-use super::harness::Scene;
-use crate::turn::Turn;
+use crate::{scene::Scene, turn::Turn};
 
 const CHART: &str = "apiVersion: v1
 kind: ConfigMap
@@ -87,20 +86,12 @@ fn checked(namespace: &str) -> (Option<i32>, String) {
 #[test]
 fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
     let _turn = Turn::take();
-    let plane = shared();
-    let namespace = plane.namespace("explain");
-    let scene = Scene {
-        plane,
-        namespace: namespace.name(),
-    };
-    let chart = plane.chart(&Chart::new("explained", "1.2.3").template("all.yaml", CHART));
-    scene.helm(
-        HelmVersion::V4,
-        &["install", "web", chart.to_str().unwrap()],
-    );
-    let namespace = scene.namespace;
+    let scene = Scene::new("explain", HelmVersion::V4);
+    let chart = Chart::new("explained", "1.2.3").template("all.yaml", CHART);
+    scene.install("web", &chart);
+    let namespace = scene.ns.name();
 
-    let manifest = scene.helm(HelmVersion::V4, &["get", "manifest", "web"]);
+    let manifest = scene.helm("get manifest web").ok();
     let mut lines = manifest.stdout.lines();
     let line = lines.position(|line| line == "  colour: green").unwrap();
     let before = table(namespace, &["cm/settings", ".data.colour"]);
@@ -119,11 +110,8 @@ fn explain_shows_the_release_the_writer_and_the_outcome_of_a_change() {
         assert!(before.contains(words), "{words}\n{before}");
     }
 
-    let drift = json!({"data": {"colour": "red", "mine": "yes"}}).to_string();
-    let kubectl = plane.kubectl().cmd(plane.admin());
-    kubectl
-        .args(["patch", "cm/settings", "-p", &drift, "-n", namespace])
-        .ok();
+    let drift = json!({"data": {"colour": "red", "mine": "yes"}});
+    scene.patch("cm/settings", "strategic", &drift).ok();
     let drifted = json(namespace, &["configmap/settings", "data.colour"]);
     assert_eq!(drifted["releases"][0]["declared"], "green");
     assert_eq!(drifted["live"], "red");
