@@ -10,13 +10,14 @@
 //!   deducted before the value is built.
 //! - An error has a place and a kind, and no text of the document.
 //!
-//! Start at [`read`]; [`scalar`] has the rules for plain words.
+//! Start at [`read`]; [`scalar`] has the rules for plain words, [`lines`] says where a node is.
 
 use std::cell::Cell;
 
 use serde_json::Value;
 
 mod compose;
+pub mod lines;
 mod scalar;
 
 pub use scalar::number;

@@ -1,6 +1,5 @@
 //! The line number of a field in a manifest.
 
-use granit_parser::{Event, Parser};
 use helm_guard_core::{
     compare::{path::Step, unquoted},
     guard::Claim,
@@ -9,15 +8,13 @@ use helm_guard_core::{
         record::{self, RecordLimits},
         storage::{DATA_KEY, Driver, record_name},
     },
+    yaml::lines::LocatedNode,
 };
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{Api, Client};
-
-/// Deeper than any object of Kubernetes.
-const MAX_DEPTH: usize = 120;
 
 /// The manifest of a revision. It is read again for its text, because the index only stores objects. `None`
 /// if it is gone or cannot be read; then the line of the object is shown.
@@ -47,106 +44,30 @@ pub(super) async fn manifest(client: &Client, claim: &Claim, revision: u32) -> O
 /// the manifest. `None` for a field without a line, such as a label that Helm adds.
 pub(super) fn line_of(manifest: &str, start: u32, steps: &[Step]) -> Option<u32> {
     let (_, text) = manifest::documents(manifest).find(|(line, _)| *line == start)?;
-    let mut at = &tree(text)?;
-    let mut line = at.line;
+    let mut node = &LocatedNode::root(text)?;
+    let mut line = node.line;
     for step in steps {
-        (line, at) = at.child(step)?;
+        (line, node) = child(node, step)?;
     }
     Some(start + line.saturating_sub(1))
 }
 
-/// A node of a document, and the line that it starts on.
-struct YamlNode {
-    line: u32,
-    content: NodeContent,
-}
-
-enum NodeContent {
-    Scalar(String),
-    List(Vec<YamlNode>),
-    /// Keys and values in turn.
-    Map(Vec<YamlNode>),
-}
-
-impl YamlNode {
-    fn is(&self, text: &str) -> bool {
-        matches!(&self.content, NodeContent::Scalar(found) if found == text)
-    }
-
-    /// The value of a field, and the line of its key.
-    fn field(&self, name: &str) -> Option<(u32, &Self)> {
-        let NodeContent::Map(nodes) = &self.content else {
-            return None;
-        };
-        let mut fields = nodes.chunks_exact(2).rev();
-        // Of two equal keys, the last one is in force.
-        fields.find_map(|field| match field {
-            [key, value] if key.is(name) => Some((key.line, value)),
-            _ => None,
-        })
-    }
-
-    fn child(&self, step: &Step) -> Option<(u32, &Self)> {
-        let items = match (&self.content, step) {
-            (_, Step::Field(name)) => return self.field(name),
-            (NodeContent::List(items), _) => items,
-            _ => return None,
-        };
-        let found = match step {
-            Step::Index(index) => items.get(*index),
-            Step::Value(text) => items.iter().find(|item| item.is(&unquoted(text))),
-            Step::Item(keys) => items.iter().find(|item| {
-                let is = |(key, text): &(String, String)| {
-                    let value = item.field(key);
-                    value.is_none_or(|(_, value)| value.is(text))
-                };
-                keys.iter().all(is)
-            }),
-            Step::Field(_) => None,
-        }?;
-        Some((found.line, found))
-    }
-}
-
-/// The nodes of a document, built with an explicit stack.
-fn tree(text: &str) -> Option<YamlNode> {
-    let options = granit_parser::options! {
-        emit_comments: false,
-    };
-    let mut open: Vec<YamlNode> = Vec::new();
-    for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.ok()?;
-        let node = |content| YamlNode {
-            line: u32::try_from(span.start.line()).unwrap_or(u32::MAX),
-            content,
-        };
-        let complete = match event {
-            Event::MappingStart(..) => {
-                open.push(node(NodeContent::Map(Vec::new())));
-                None
-            }
-            Event::SequenceStart(..) => {
-                open.push(node(NodeContent::List(Vec::new())));
-                None
-            }
-            Event::MappingEnd | Event::SequenceEnd => open.pop(),
-            Event::Scalar(text, ..) => Some(node(NodeContent::Scalar(text.into_owned()))),
-            Event::Alias(..) => Some(node(NodeContent::Scalar(String::new()))),
-            _ => None,
-        };
-        if open.len() > MAX_DEPTH {
-            return None;
-        }
-        let Some(complete) = complete else {
-            continue;
-        };
-        match open.last_mut().map(|parent| &mut parent.content) {
-            Some(NodeContent::List(nodes) | NodeContent::Map(nodes)) => nodes.push(complete),
-            Some(NodeContent::Scalar(_)) => return None,
-            None => return Some(complete),
-        }
-    }
-    None
+/// The node that one step leads to, and its line.
+fn child<'n>(node: &'n LocatedNode, step: &Step) -> Option<(u32, &'n LocatedNode)> {
+    let mut items = node.items().iter();
+    let found = match step {
+        Step::Field(name) => return node.field(name),
+        Step::Index(index) => items.nth(*index),
+        Step::Value(text) => items.find(|item| item.is(&unquoted(text))),
+        Step::Item(keys) => items.find(|item| {
+            let is = |(key, text): &(String, String)| {
+                let value = item.field(key);
+                value.is_none_or(|(_, value)| value.is(text))
+            };
+            keys.iter().all(is)
+        }),
+    }?;
+    Some((found.line, found))
 }
 
 #[cfg(test)]
