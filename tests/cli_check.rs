@@ -87,6 +87,17 @@ impl Bench {
         child.wait_with_output().unwrap()
     }
 
+    /// Explains `live.json`.
+    fn explain(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+            .args(["explain", "--releases", "release.json"])
+            .args(["--live", "live.json"])
+            .args(args)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+
     /// The reports of `-o json`, and the exit code.
     fn reports(&self, args: &[&str], stdin: &str) -> (Value, Option<i32>) {
         let output = self.check(&[args, &["-o", "json"]].concat(), stdin);
@@ -390,19 +401,7 @@ fn an_explanation_follows_the_schema_and_describes_the_values_of_a_secret() {
         "data": {"password": "aHVudGVyMw=="},
     });
     bench.file("live.json", &secret.to_string());
-    let output = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
-        .args([
-            "explain",
-            "--releases",
-            "release.json",
-            "--live",
-            "live.json",
-            "-o",
-            "json",
-        ])
-        .current_dir(bench.dir.path())
-        .output()
-        .unwrap();
+    let output = bench.explain(&["-o", "json"]);
     let explanation: Value = serde_json::from_slice(&output.stdout).unwrap();
     testbed::schema::assert_valid("Explanation", &explanation);
     let fields = explanation["fields"].as_array().unwrap().iter();
@@ -432,18 +431,7 @@ fn with_live_the_only_argument_is_a_field(
         "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 5},
     });
     bench.file("live.json", &live.to_string());
-    let output = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
-        .args([
-            "explain",
-            "--releases",
-            "release.json",
-            "--live",
-            "live.json",
-        ])
-        .args(arguments)
-        .current_dir(bench.dir.path())
-        .output()
-        .unwrap();
+    let output = bench.explain(arguments);
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8(text).unwrap();
     assert_eq!(output.status.code(), Some(code), "{text}");

@@ -22,7 +22,7 @@ use super::{
     output::{self, Format, print},
     process,
     reviewing::{self, Cluster, strictest},
-    target::{StorageDriver, TargetArgs},
+    target::{StorageArgs, TargetArgs},
 };
 use crate::{
     cluster::client::{self, KubeconfigSelection},
@@ -61,14 +61,9 @@ pub struct CheckArgs {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
-    #[arg(
-        long,
-        value_name = "DRIVER",
-        value_delimiter = ',',
-        default_value = "secrets"
-    )]
-    pub(crate) storage_drivers: Vec<StorageDriver>,
+    /// Where the release records are.
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -84,7 +79,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let (policy, reviews) = if args.releases.is_empty() && args.manifest.is_none() {
             let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
             let policy = InForce::read(&client, &args.policy).await?;
-            let cluster = Cluster::read(client, &[], &args.storage_drivers).await?;
+            let cluster = Cluster::read(client, &[], &args.storage.storage_drivers).await?;
             let reviewer = cluster.reviewer(policy.policy.clone())?;
             (policy, reports(&reviewer, &texts).await?)
         } else {

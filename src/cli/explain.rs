@@ -29,7 +29,7 @@ use super::{
     in_force::{InForce, PolicyArgs},
     output::{self, Format, print},
     process, reviewing,
-    target::{StorageDriver, TargetArgs, namespace},
+    target::{StorageArgs, TargetArgs, namespace},
 };
 use crate::cluster::client::KubeconfigSelection;
 
@@ -66,14 +66,9 @@ pub struct Explain {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
-    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
-    #[arg(
-        long,
-        value_name = "DRIVER",
-        value_delimiter = ',',
-        default_value = "secrets"
-    )]
-    pub(crate) storage_drivers: Vec<StorageDriver>,
+    /// Where the release records are.
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -118,7 +113,7 @@ async fn online(args: &Explain, path: Option<&FieldPath>) -> anyhow::Result<repo
     };
     object::in_cluster(
         &KubeconfigSelection::from(&args.target),
-        &args.storage_drivers,
+        &args.storage.storage_drivers,
         &args.policy,
         &asked,
     )

@@ -84,6 +84,27 @@ pub(super) fn kubeconfig_help(text: &'static str) -> impl Fn(Arg) -> Arg {
     }
 }
 
+/// Where a subcommand looks for release records.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StorageArgs {
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub(crate) storage_drivers: Vec<StorageDriver>,
+}
+
+impl Default for StorageArgs {
+    fn default() -> Self {
+        Self {
+            storage_drivers: vec![StorageDriver::Secrets],
+        }
+    }
+}
+
 /// Storage drivers of Helm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StorageDriver {

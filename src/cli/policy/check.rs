@@ -19,7 +19,7 @@ use crate::{
         in_force::PolicyArgs,
         output::{self, Format, print},
         process,
-        target::{StorageDriver, TargetArgs, kubeconfig_help},
+        target::{StorageArgs, TargetArgs, kubeconfig_help},
     },
     cluster::{
         ApiFailure,
@@ -120,7 +120,7 @@ fn evaluate(args: &PolicyCheck, file: PathBuf) -> anyhow::Result<ExitCode> {
         definitions: Vec::new(),
         output: args.output,
         target: args.target.clone(),
-        storage_drivers: vec![StorageDriver::Secrets],
+        storage: StorageArgs::default(),
     })
 }
 

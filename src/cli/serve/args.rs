@@ -6,7 +6,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use helm_guard_core::api::Mode;
 
 use crate::{
-    cli::target::{StorageDriver, TargetArgs, kubeconfig_help},
+    cli::target::{StorageArgs, TargetArgs, kubeconfig_help},
     webhook::registration::foreign::AKS_LABELS,
 };
 
@@ -116,14 +116,9 @@ pub struct Serve {
     /// Namespace to read release records in (repeatable); default: all
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub(crate) watch_namespaces: Vec<String>,
-    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
-    #[arg(
-        long,
-        value_name = "DRIVER",
-        value_delimiter = ',',
-        default_value = "secrets"
-    )]
-    pub(crate) storage_drivers: Vec<StorageDriver>,
+    /// Where the release records are.
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// Memory for declared objects, in MiB; releases beyond it are read again for each request
     #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub(crate) index_memory: u32,

@@ -264,7 +264,7 @@ impl Config {
             }),
             target: KubeconfigSelection::from(&args.target),
             namespaces: args.watch_namespaces,
-            drivers: StorageDriver::drivers(&args.storage_drivers),
+            drivers: StorageDriver::drivers(&args.storage.storage_drivers),
             index_bytes: usize::try_from(args.index_memory)
                 .unwrap_or(usize::MAX)
                 .saturating_mul(1 << 20),

@@ -50,12 +50,7 @@ pub(super) async fn serve_http1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::new(Framing::Http1, options.limits);
-    member.observe(&activity);
-    let io = TokioIo::new(Noticed {
-        stream,
-        activity: activity.clone(),
-    });
+    let (io, activity) = observed(stream, Framing::Http1, options, member);
     let mut builder = http1::Builder::new();
     // No header timeout of hyper: it would count idle time (see the activity module).
     builder
@@ -79,12 +74,7 @@ pub(super) async fn serve_http2<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::new(Framing::Http2, options.limits);
-    member.observe(&activity);
-    let io = TokioIo::new(Noticed {
-        stream,
-        activity: activity.clone(),
-    });
+    let (io, activity) = observed(stream, Framing::Http2, options, member);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     // The limit on reset streams (rapid reset, CVE-2023-44487) keeps its default.
     builder
@@ -98,6 +88,22 @@ pub(super) async fn serve_http2<S>(
     let connection = builder.serve_connection(io, service_fn(service));
     // GOAWAY loses no request, so it is sent as soon as the drain starts.
     drive(connection, &activity, options, &stages.drain, &stages.cut).await;
+}
+
+/// A stream for hyper whose activity sets the deadlines of the connection and its place in the roster.
+fn observed<S>(
+    stream: S,
+    framing: Framing,
+    options: &Options,
+    member: &Member,
+) -> (TokioIo<Noticed<S>>, Activity) {
+    let activity = Activity::new(framing, options.limits);
+    member.observe(&activity);
+    let noticed = Noticed {
+        stream,
+        activity: activity.clone(),
+    };
+    (TokioIo::new(noticed), activity)
 }
 
 /// Polls a connection to its end, and ends it at its deadline. A graceful end gets the time of one

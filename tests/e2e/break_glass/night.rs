@@ -202,6 +202,18 @@ fn config(policy: &Path) -> GuardConfig<'_> {
     config
 }
 
+/// An `EmergencyChange` of a change that never happened.
+pub fn made_up_record(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"user": "a", "at": "2026-01-01T00:00:00Z", "requestUid": "u", "operation": "Delete",
+            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
+            "release": {"name": "a", "namespace": namespace, "chart": "a-1", "revision": 1},
+            "reconcileBy": "2026-01-01T00:00:00Z"},
+    })
+}
+
 pub fn create(kubeconfig: &Path, grant: &Value) -> Invocation {
     let kubectl = shared().kubectl().cmd(kubeconfig);
     kubectl.args(["create", "-f", "-"]).stdin(grant.to_string())

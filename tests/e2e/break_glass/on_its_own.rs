@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use testbed::{Invocation, shared};
 
-use super::night::{ACCOUNT, ANNA, EMERGENCY_OPS, OSCAR, admin, create, people};
+use super::night::{ACCOUNT, ANNA, EMERGENCY_OPS, OSCAR, admin, create, made_up_record, people};
 use crate::{deployed::BREAK_GLASS, scene::eventually, turn::Turn};
 
 /// The guard's own account.
@@ -217,14 +217,7 @@ fn only_the_guard_writes_emergency_change_records() {
     let namespace = shared().namespace("records-kept");
     let ns = namespace.name();
     let owner = with_all_rights("owner@example.com");
-    let record = json!({
-        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
-        "metadata": {"name": "record", "namespace": ns},
-        "spec": {"user": "a", "at": "2026-01-01T00:00:00Z", "requestUid": "u", "operation": "Delete",
-            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
-            "release": {"name": "a", "namespace": ns, "chart": "a-1", "revision": 1},
-            "reconcileBy": "2026-01-01T00:00:00Z"},
-    });
+    let record = made_up_record(ns, "record");
     let make = |line: &str| by(&owner, line).stdin(record.to_string());
     let says = "only the guard can create, resolve and delete";
     refused("a made-up record", || make("create -f -"), says);

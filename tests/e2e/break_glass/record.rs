@@ -6,7 +6,7 @@ use helm_guard_core::breakglass::resolution;
 use serde_json::json;
 
 use super::{
-    night::{EMERGENCY_OPS, Night, admin, break_glass_ok, create, people},
+    night::{EMERGENCY_OPS, Night, admin, break_glass_ok, create, made_up_record, people},
     sinks::sinks,
 };
 use crate::scene::{Screen, eventually, within};
@@ -201,14 +201,7 @@ fn refuse_records(namespace: &str) {
     for object in [policy, binding] {
         admin("create -f -").stdin(object.to_string()).ok();
     }
-    let probe = json!({
-        "apiVersion": "helm-guard.dev/v1alpha1", "kind": "EmergencyChange",
-        "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"user": "a", "at": "2026-01-01T00:00:00Z", "requestUid": "u", "operation": "Delete",
-            "object": {"apiVersion": "v1", "kind": "Service", "name": "a"},
-            "release": {"name": "a", "namespace": namespace, "chart": "a-1", "revision": 1},
-            "reconcileBy": "2026-01-01T00:00:00Z"},
-    });
+    let probe = made_up_record(namespace, "probe");
     eventually("a policy that refuses records", || {
         let tried = admin("create --dry-run=server -f -")
             .arg("--as=system:serviceaccount:helm-guard:helm-guard")

@@ -1,8 +1,10 @@
 //! Charts that repeat a merge key, so that Helm's own patches lose or confuse items.
 
+use std::path::PathBuf;
+
 use rstest::rstest;
 use serde_json::{Value, json};
-use testbed::HelmVersion;
+use testbed::{HelmVersion, shared};
 
 use super::steps::assert_unhindered;
 use crate::{
@@ -10,6 +12,56 @@ use crate::{
     scene::{Scene, Screen},
     world::world,
 };
+
+/// A release of a Deployment of the same name with a container `server`, from its installation to its end.
+struct Lifecycle<'a> {
+    scene: &'a Scene,
+    release: &'a str,
+    chart: PathBuf,
+    flags: &'a str,
+}
+
+impl Lifecycle<'_> {
+    fn install(&self) {
+        let line = format!("install {} {}", self.release, self.chart.display());
+        self.scene.helm(&line).args(self.flags()).ok();
+        self.is_guarded(1);
+    }
+
+    /// Upgrades to each of these values. The API server may reject what results from Helm's patch.
+    fn upgrade(&self, values: &[&str]) {
+        for (revision, set) in (2..).zip(values) {
+            let (release, chart) = (self.release, self.chart.display());
+            self.unhindered(&format!("upgrade {release} {chart} --set {set}"));
+            self.is_guarded(revision);
+        }
+    }
+
+    fn end(&self) {
+        self.unhindered(&format!("rollback {} 1", self.release));
+        let line = format!("uninstall {}", self.release);
+        self.scene.helm(&line).ok();
+        assert_unhindered(self.scene);
+    }
+
+    fn flags(&self) -> impl Iterator<Item = &str> {
+        self.flags.split_whitespace()
+    }
+
+    fn unhindered(&self, line: &str) {
+        let output = self.scene.helm(line).args(self.flags()).run();
+        assert!(!output.says("helm-guard"), "{output:?}");
+    }
+
+    /// An image that no revision declares is denied.
+    fn is_guarded(&self, revision: u32) {
+        let deployment = format!("deployment/{}", self.release);
+        self.scene.settled(&deployment, revision);
+        let set = format!("set image {deployment} server=foreign:1");
+        let denied = "containers[name=server].image";
+        self.scene.kubectl(&set).denied(&[denied]);
+    }
+}
 
 /// The ports of a name server: one number with two protocols; values: `tcp`, the name of the second one.
 const PORTS: &str = "\
@@ -53,32 +105,20 @@ fn a_port_number_with_two_protocols_survives_every_upgrade(
     world();
     let scene = Scene::new("ports", version);
     let chart = single(PORTS).values("image: dns:1\ntcp: tcp\nmetrics: false\n");
-    let chart = testbed::shared().chart(&chart);
-    let chart = chart.display();
-    scene.helm(&format!("install dns {chart} {flags}")).ok();
-    scene.settled("deployment/dns", 1);
-    let mut revision = 1;
-    for set in [
+    let lifecycle = Lifecycle {
+        scene: &scene,
+        release: "dns",
+        chart: shared().chart(&chart),
+        flags,
+    };
+    lifecycle.install();
+    lifecycle.upgrade(&[
         "image=dns:2",
         "image=dns:2,metrics=true",
         "image=dns:3,tcp=tcp-53,metrics=true",
         "image=dns:3,tcp=tcp-53",
-    ] {
-        // The API server may reject the ports that result from the patch.
-        let output = scene
-            .helm(&format!("upgrade dns {chart} {flags} --set {set}"))
-            .run();
-        assert!(!output.says("helm-guard"), "{output:?}");
-        revision += 1;
-        scene.settled("deployment/dns", revision);
-        scene
-            .kubectl("set image deployment/dns server=foreign:1")
-            .denied(&["containers[name=server].image"]);
-    }
-    let output = scene.helm(&format!("rollback dns 1 {flags}")).run();
-    assert!(!output.says("helm-guard"), "{output:?}");
-    scene.helm("uninstall dns").ok();
-    assert_unhindered(&scene);
+    ]);
+    lifecycle.end();
 }
 
 /// Values: `first`, `second` of an env variable that occurs twice; `twice`.
@@ -113,31 +153,21 @@ fn a_repeated_env_variable_survives_every_upgrade(
     world();
     let scene = Scene::new("env-twice", version);
     let chart = single(ENV).values("first: one\nsecond: two\ntwice: true\n");
-    let chart = testbed::shared().chart(&chart);
-    let chart = chart.display();
-    scene.helm(&format!("install web {chart} {flags}")).ok();
-    let mut revision = 1;
-    for set in [
+    let lifecycle = Lifecycle {
+        scene: &scene,
+        release: "web",
+        chart: shared().chart(&chart),
+        flags,
+    };
+    lifecycle.install();
+    lifecycle.upgrade(&[
         "first=uno",
         "first=uno,second=due",
         "twice=false",
         "first=uno,twice=false",
         "second=due",
-    ] {
-        let output = scene
-            .helm(&format!("upgrade web {chart} {flags} --set {set}"))
-            .run();
-        assert!(!output.says("helm-guard"), "{output:?}");
-        revision += 1;
-        scene.settled("deployment/web", revision);
-        scene
-            .kubectl("set image deployment/web server=foreign:1")
-            .denied(&["containers[name=server].image"]);
-    }
-    let output = scene.helm(&format!("rollback web 1 {flags}")).run();
-    assert!(!output.says("helm-guard"), "{output:?}");
-    scene.helm("uninstall web").ok();
-    assert_unhindered(&scene);
+    ]);
+    lifecycle.end();
 }
 
 /// Two names of one port, two aliases of one address; values: `image`, `second`, `alias`.
@@ -174,10 +204,13 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
 ) {
     world();
     let scene = Scene::new("duplicates", version);
-    let chart = testbed::shared().chart(&duplicates());
-    let chart = chart.display();
-    scene.helm(&format!("install api {chart} {flags}")).ok();
-    scene.settled("deployment/api", 1);
+    let lifecycle = Lifecycle {
+        scene: &scene,
+        release: "api",
+        chart: shared().chart(&duplicates()),
+        flags,
+    };
+    lifecycle.install();
     let pod = "/spec/template/spec";
     let ports = format!("{pod}/containers/0/ports");
     let patch = |op: &str, path: &str, value: Value| {
@@ -194,27 +227,12 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
     patch("replace", &ports, swapped).quiet();
     let debug = json!({"name": "debug", "containerPort": 9090});
     patch("add", &format!("{ports}/-"), debug).quiet();
-    let mut revision = 1;
-    for set in [
+    lifecycle.upgrade(&[
         "image=api:2",
         "image=api:2,second=stats",
         "image=api:3,second=stats,alias=trail.example.com",
-    ] {
-        // The API server may reject the items that its patch keeps.
-        let output = scene
-            .helm(&format!("upgrade api {chart} {flags} --set {set}"))
-            .run();
-        assert!(!output.says("helm-guard"), "{output:?}");
-        revision += 1;
-        scene.settled("deployment/api", revision);
-        scene
-            .kubectl("set image deployment/api server=foreign:1")
-            .denied(&["containers[name=server].image"]);
-    }
-    let output = scene.helm(&format!("rollback api 1 {flags}")).run();
-    assert!(!output.says("helm-guard"), "{output:?}");
-    scene.helm("uninstall api").ok();
-    assert_unhindered(&scene);
+    ]);
+    lifecycle.end();
 }
 
 /// Server-side apply accepts a key only once, so it creates no release with repeated keys.
@@ -222,7 +240,7 @@ fn items_with_a_shared_merge_key_survive_helm_and_others_cannot_remove_one(
 fn the_api_server_rejects_applying_items_with_a_shared_merge_key() {
     world();
     let scene = Scene::new("duplicates-applied", HelmVersion::V4);
-    let chart = testbed::shared().chart(&duplicates());
+    let chart = shared().chart(&duplicates());
     let install = format!("install api {} --server-side=true", chart.display());
     let output = scene.helm(&install).refused();
     assert!(

@@ -196,6 +196,17 @@ mod tests {
         assert_eq!(records.mode(Guarded::Deployers, Mode::Deny), None);
     }
 
+    /// One everywhere, one in a namespace, and one for a single release.
+    fn three_deployers() -> RecordRules {
+        records(&json!({"deployers": [
+            {"subjects": {"users": ["cd"]}},
+            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
+            {"subjects": {"users": ["ada"]},
+             "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
+        ]}))
+        .unwrap()
+    }
+
     #[rstest]
     #[case::everywhere("cd", "any", "thing", true)]
     #[case::in_its_namespace("system:serviceaccount:shop:ci", "shop", "web", true)]
@@ -209,13 +220,7 @@ mod tests {
         #[case] name: &str,
         #[case] expected: bool,
     ) {
-        let records = records(&json!({"deployers": [
-            {"subjects": {"users": ["cd"]}},
-            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
-            {"subjects": {"users": ["ada"]},
-             "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
-        ]}))
-        .unwrap();
+        let records = three_deployers();
         assert_eq!(may(&records, user, namespace, name), expected);
         assert_eq!(
             records.mode(Guarded::Deployers, Mode::Warn),
@@ -234,13 +239,7 @@ mod tests {
         #[case] namespace: &str,
         #[case] expected: bool,
     ) {
-        let records = records(&json!({"deployers": [
-            {"subjects": {"users": ["cd"]}},
-            {"subjects": {"serviceAccounts": ["shop/ci"]}, "scope": {"namespaces": ["shop"]}},
-            {"subjects": {"users": ["ada"]},
-             "scope": {"releases": [{"namespace": "bank", "name": "ledger"}]}},
-        ]}))
-        .unwrap();
+        let records = three_deployers();
         let identity = UserIdentity { user, groups: &[] };
         assert_eq!(records.may_reach(identity, namespace), expected);
     }

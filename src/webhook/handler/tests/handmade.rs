@@ -52,6 +52,23 @@ pub(super) struct TakeOver {
     pub(super) writes_in: Option<&'static [&'static str]>,
 }
 
+/// A release of namespace `shop` that has these objects of a deleted CRD or namespace.
+pub(super) fn holder(name: &str, objects: &[&str]) -> AffectedRelease {
+    AffectedRelease {
+        claimant: Claimant {
+            release: Arc::new(ReleaseName {
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            }),
+            reach: Reach::Own,
+            witnesses: Vec::new(),
+        },
+        chart: Arc::from("web-1.0.0"),
+        revisions: vec![3],
+        objects: objects.iter().map(|&object| object.to_owned()).collect(),
+    }
+}
+
 /// The facts for the licenses of exempt controllers.
 #[derive(Clone, Debug)]
 pub(super) struct Deputies {

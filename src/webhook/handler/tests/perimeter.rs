@@ -188,27 +188,11 @@ async fn a_status_write_is_evaluated_only_if_it_removes_the_label() {
     }
 }
 
-fn holder(name: &str) -> AffectedRelease {
-    AffectedRelease {
-        claimant: Claimant {
-            release: Arc::new(ReleaseName {
-                namespace: "shop".to_owned(),
-                name: name.to_owned(),
-            }),
-            reach: Reach::Own,
-            witnesses: Vec::new(),
-        },
-        chart: Arc::from("web-1.0.0"),
-        revisions: vec![3],
-        objects: Vec::new(),
-    }
-}
-
 /// The deletion of namespace `shop`, or of a CRD, with these dependent releases.
 async fn deleted(setup: Setup, kind: (&str, &str), holders: &[&str]) -> Value {
     let bench = Setup {
         infrastructure: Infrastructure {
-            holders: Ok(holders.iter().map(|name| holder(name)).collect()),
+            holders: Ok(holders.iter().map(|name| holder(name, &[])).collect()),
             ..Infrastructure::default()
         },
         ..setup

@@ -68,22 +68,6 @@ fn delete_crd() -> Value {
     request
 }
 
-fn holder(name: &str, objects: &[&str]) -> AffectedRelease {
-    AffectedRelease {
-        claimant: Claimant {
-            release: Arc::new(ReleaseName {
-                namespace: "shop".to_owned(),
-                name: name.to_owned(),
-            }),
-            reach: Reach::Own,
-            witnesses: Vec::new(),
-        },
-        chart: Arc::from("web-1.0.0"),
-        revisions: vec![3],
-        objects: objects.iter().map(|&object| object.to_owned()).collect(),
-    }
-}
-
 async fn answer(infrastructure: Infrastructure, request: &Value) -> Value {
     let bench = Setup {
         infrastructure,

@@ -61,6 +61,18 @@ fn sight<'a>(
     }
 }
 
+/// The state that follows, if there is another one.
+fn next_state(
+    change: &EmergencyChangeSpec,
+    state: ChangeState,
+    live: Option<&Value>,
+    standing: DeclaredState<'_>,
+    now: &str,
+) -> Option<ChangeState> {
+    let next = resolve(&sight(change, state, live, standing, now));
+    next.map(|next| next.state)
+}
+
 #[rstest]
 #[case::in_a_moment(ChangeState::Pending, "128Mi", (3, "128Mi"), SOON, None)]
 #[case::it_shows(ChangeState::Pending, "2Gi", (3, "128Mi"), SOON, Some(ChangeState::Open))]
@@ -96,8 +108,8 @@ fn a_change_of_a_field(
         revision: declared.0,
         object: Some(&object),
     };
-    let next = resolve(&sight(&change, state, Some(&live), standing, now));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, state, Some(&live), standing, now);
+    assert_eq!(next, expected);
 }
 
 #[rstest]
@@ -127,15 +139,15 @@ fn nothing_is_resolved_while_helm_is_at_work() {
         ("1Gi", None),
     ] {
         let live = limits(memory);
-        let next = resolve(&sight(
+        let next = next_state(
             &change,
             ChangeState::Open,
             Some(&live),
             DeclaredState::Unsaid,
             LATER,
-        ));
+        );
         // What was before is what was before, whatever Helm is going to declare.
-        assert_eq!(next.map(|next| next.state), expected, "{memory}");
+        assert_eq!(next, expected, "{memory}");
     }
     assert_eq!(
         resolve(&sight(
@@ -152,14 +164,14 @@ fn nothing_is_resolved_while_helm_is_at_work() {
 #[test]
 fn a_change_becomes_overdue_even_while_helm_is_at_work() {
     let (change, live) = (raised(), limits("2Gi"));
-    let next = resolve(&sight(
+    let next = next_state(
         &change,
         ChangeState::Open,
         Some(&live),
         DeclaredState::Unsaid,
         NEXT_WEEK,
-    ));
-    assert_eq!(next.unwrap().state, ChangeState::Overdue);
+    );
+    assert_eq!(next, Some(ChangeState::Overdue));
 }
 
 #[test]
@@ -193,14 +205,8 @@ fn a_missing_object_or_release_supersedes_the_change(
     #[case] standing: DeclaredState<'_>,
 ) {
     let (change, live) = (raised(), memory.map(limits));
-    let next = resolve(&sight(
-        &change,
-        ChangeState::Open,
-        live.as_ref(),
-        standing,
-        LATER,
-    ));
-    assert_eq!(next.unwrap().state, ChangeState::Superseded);
+    let next = next_state(&change, ChangeState::Open, live.as_ref(), standing, LATER);
+    assert_eq!(next, Some(ChangeState::Superseded));
 }
 
 #[rstest]
@@ -262,8 +268,8 @@ fn a_delete(
         revision,
         object: is_declared.then_some(&object),
     };
-    let next = resolve(&sight(&change, state, live.as_ref(), standing, now));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, state, live.as_ref(), standing, now);
+    assert_eq!(next, expected);
 }
 
 #[rstest]
@@ -324,8 +330,8 @@ fn a_change_outside_of_charts_is_open_until_reverted_or_a_later_revision(
         revision,
         object: None,
     };
-    let next = resolve(&sight(&change, state, Some(&live), standing, now));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, state, Some(&live), standing, now);
+    assert_eq!(next, expected);
 }
 
 #[rstest]
@@ -348,14 +354,8 @@ fn a_changed_record_body_is_identified_by_its_version(
         revision: 3,
         object: None,
     };
-    let next = resolve(&sight(
-        &change,
-        ChangeState::Pending,
-        Some(&live),
-        standing,
-        now,
-    ));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, ChangeState::Pending, Some(&live), standing, now);
+    assert_eq!(next, expected);
 }
 
 #[rstest]
@@ -422,14 +422,8 @@ fn a_change_of_one_of_several_items_of_a_key_is_seen(
         revision: 3,
         object: Some(&declared),
     };
-    let next = resolve(&sight(
-        &change,
-        ChangeState::Pending,
-        Some(&live),
-        standing,
-        LATER,
-    ));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, ChangeState::Pending, Some(&live), standing, LATER);
+    assert_eq!(next, expected);
 }
 
 /// Helm's own patch keeps one of two variables of a name.
@@ -459,12 +453,6 @@ fn any_value_of_a_variable_declared_twice_resolves(
         revision: 3,
         object: Some(&declared),
     };
-    let next = resolve(&sight(
-        &change,
-        ChangeState::Open,
-        Some(&live),
-        standing,
-        LATER,
-    ));
-    assert_eq!(next.map(|next| next.state), expected);
+    let next = next_state(&change, ChangeState::Open, Some(&live), standing, LATER);
+    assert_eq!(next, expected);
 }
