@@ -52,7 +52,7 @@ use self::{
 pub struct Recorder {
     /// What `/metrics` shows.
     pub metrics: Metrics,
-    /// The audit log.
+    /// One line for each decision that matters.
     pub audit: AuditLog,
     /// Kubernetes events.
     pub events: Events,
@@ -72,7 +72,7 @@ pub struct Recorder {
 pub struct Emergency {
     /// The change to the object.
     pub change: RedactedPatch,
-    /// The record of the change.
+    /// The `spec` of its `EmergencyChange`.
     pub record: EmergencyChangeSpec,
     /// The stored record, or why it was not stored.
     pub kept: Result<Persisted, PersistError>,

@@ -30,11 +30,11 @@ pub enum Work {
     Value,
 }
 
-/// One case.
+/// Work that is measured by itself.
 pub struct Case {
     /// Its size: `34KB`.
     pub size: &'static str,
-    /// Its name.
+    /// The row in the report, together with the size.
     pub name: &'static str,
     /// The measured work.
     pub work: Work,

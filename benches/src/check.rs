@@ -45,7 +45,7 @@ impl Baseline {
         self
     }
 
-    /// Writes it.
+    /// Writes the figures as the new baseline.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         let written = std::fs::write(path, text + "\n");

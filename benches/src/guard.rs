@@ -183,7 +183,7 @@ impl Server {
         proc::memory(self.pid)
     }
 
-    /// Its metrics.
+    /// Scrapes the guard; a null webhook has nothing to scrape.
     pub fn metrics(&self) -> Result<Metrics> {
         let admin = self.admin.context("only a guard has metrics")?;
         let answer = http_get(&format!("http://{admin}/metrics"))?;

@@ -28,7 +28,7 @@ use crate::tls::Identity;
 /// The address of a server, and the CA to trust.
 #[derive(Clone)]
 pub struct Target {
-    /// Its address.
+    /// Where it listens, on loopback.
     pub address: SocketAddr,
     path: String,
     tls: TlsConnector,
@@ -90,9 +90,9 @@ pub fn is_allowed(answer: &[u8]) -> bool {
 /// The expected answer of a run: a benchmark of wrong answers is meaningless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Allowed.
+    /// `allowed: true`
     Allowed,
-    /// Denied.
+    /// `allowed: false`
     Denied,
 }
 
@@ -126,7 +126,7 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(at.min(last)).copied().unwrap_or(f64::NAN)
 }
 
-/// The median.
+/// The value in the middle; values need not be sorted.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)

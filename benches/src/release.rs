@@ -30,10 +30,10 @@ pub enum State {
     Uninstalling,
 }
 
-/// A release.
+/// A generated release.
 #[derive(Clone, Copy, Debug)]
 pub struct Release {
-    /// Its number.
+    /// From 0; name and namespace follow from it.
     pub number: usize,
     /// Its phase.
     pub state: State,
@@ -51,12 +51,12 @@ impl Release {
         }
     }
 
-    /// Its name.
+    /// `app-00042`
     pub fn name(&self) -> String {
         format!("app-{:05}", self.number)
     }
 
-    /// Its namespace.
+    /// `team-0004`, which some releases share.
     pub fn namespace(&self) -> String {
         format!("team-{:04}", self.number / PER_NAMESPACE)
     }
@@ -207,9 +207,9 @@ pub struct About<'a> {
     pub name: &'a str,
     /// The number of its chart; releases of one chart have its templates in common.
     pub chart: usize,
-    /// The revision.
+    /// Helm's number of the revision.
     pub revision: u32,
-    /// Its status.
+    /// As in the label of the record: `deployed`.
     pub status: &'a str,
 }
 
@@ -253,7 +253,7 @@ pub fn gzipped(text: &str) -> usize {
     gzip.finish().unwrap_or_default().len()
 }
 
-/// Objects as one manifest.
+/// The text that Helm stores for these objects.
 pub fn manifest(objects: &[Value]) -> String {
     let mut text = String::new();
     for (number, object) in objects.iter().enumerate() {

@@ -104,7 +104,7 @@ struct Bench<'a> {
 
 type Figure = fn(&Leg) -> f64;
 
-/// One leg.
+/// One server under one stream.
 struct Leg {
     run: Run,
     /// CPU seconds of the server for 1,000 reviews.

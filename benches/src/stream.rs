@@ -47,7 +47,7 @@ const SERVICE: [&str; 4] = ["", "v1", "Service", "services"];
 pub struct Stream {
     /// What it is called.
     pub name: &'static str,
-    /// The bodies.
+    /// The reviews to send.
     pub bodies: Vec<Bytes>,
     /// What every answer must be.
     pub expected: Expected,

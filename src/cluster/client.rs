@@ -54,7 +54,7 @@ pub enum ConnectError {
     /// The context in the default kubeconfig is invalid.
     #[error("failed to use context {context:?}: {why}")]
     Context {
-        /// The context.
+        /// Its name.
         context: String,
         /// Why.
         why: String,
@@ -62,7 +62,7 @@ pub enum ConnectError {
     /// The default kubeconfig has no such context.
     #[error("failed to find context {context:?} in the kubeconfig{meant}")]
     NoContext {
-        /// The context.
+        /// Its name.
         context: String,
         /// A suggestion, or nothing.
         meant: String,

@@ -28,7 +28,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct WantedObject<'a> {
     /// Group and version, as in a manifest.
     pub api_version: &'a str,
-    /// Kind.
+    /// Kind, as in a manifest: `Deployment`.
     pub kind: &'a str,
     /// Namespace, empty for cluster-scoped objects.
     pub namespace: &'a str,

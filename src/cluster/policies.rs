@@ -23,7 +23,6 @@ use super::ApiFailure;
 /// Seconds after which a watch without events is renewed.
 const RENEW_WATCH_AFTER: u32 = 90;
 
-/// Timeout of one read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest time between two reads while it is missing.

@@ -63,7 +63,7 @@ pub enum PersistError {
     Full {
         /// What the limit is about.
         scope: LimitScope,
-        /// The limit.
+        /// How many records it allows.
         limit: usize,
     },
     /// The API server returned an error or did not answer.

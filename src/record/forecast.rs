@@ -149,7 +149,7 @@ impl RowStats {
         add_days(&mut self.days, &other.days);
     }
 
-    /// The counts since a day.
+    /// The sum of the counts since a day, that day included.
     pub fn since(&self, day: Date) -> ViolationCounts {
         total(&self.days, day)
     }
@@ -171,7 +171,7 @@ pub fn total(days: &Days, since: Date) -> ViolationCounts {
 /// What would be denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
-    /// The rows.
+    /// The counts that have a row; at most 1000 rows.
     pub rows: BTreeMap<RowKey, RowStats>,
     /// The counts that have no row.
     pub others: Days,

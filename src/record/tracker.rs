@@ -104,7 +104,6 @@ pub(crate) struct Tracker {
     pub objects: Arc<Objects>,
     /// Events, alerts and metrics.
     pub recorder: Arc<Recorder>,
-    /// Intervals.
     pub(crate) pace: TrackerIntervals,
 }
 

@@ -25,7 +25,7 @@ use super::{
 pub struct About {
     /// Chart name.
     pub chart: Arc<str>,
-    /// `version` of the chart.
+    /// The chart's `version`.
     pub chart_version: Arc<str>,
     /// The chart's `appVersion`.
     pub app_version: Arc<str>,

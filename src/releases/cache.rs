@@ -28,7 +28,7 @@ pub struct CacheKey {
 /// The overhead of an object for names and tables, in bytes.
 const NAMES: usize = 384;
 
-/// The cache.
+/// Declared objects that were unpacked lately, in two generations.
 pub struct Cache {
     /// The limit of one generation, in bytes.
     limit: usize,

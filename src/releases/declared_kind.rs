@@ -5,7 +5,7 @@
 pub struct DeclaredKind {
     /// API group, empty for core.
     pub group: String,
-    /// Kind.
+    /// Kind, as in a manifest: `Deployment`.
     pub kind: String,
     /// API version without the group.
     pub version: String,

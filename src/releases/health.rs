@@ -55,7 +55,7 @@ pub struct Stats {
     pub(crate) last_event_age: Option<Duration>,
     /// Watches that work.
     pub(crate) watches_healthy: usize,
-    /// All watches.
+    /// Watches that should work: one for each driver and namespace.
     pub watches: usize,
     /// Since the start: records whose body does not decode.
     pub decode_errors: u64,

@@ -73,7 +73,7 @@ pub struct Learned {
     /// How many relists the index had completed before the list was requested
     /// ([`Directory::relists`]).
     pub relists: u64,
-    /// All its records.
+    /// The metadata of every record of the release.
     pub records: Vec<Stored>,
     /// The bodies of active revisions.
     pub bodies: Vec<RevisionView>,

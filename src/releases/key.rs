@@ -30,9 +30,9 @@ impl fmt::Display for StorageKey {
 /// One record: one revision in one storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey {
-    /// The storage.
+    /// The release, and where its records are.
     pub storage: Arc<StorageKey>,
-    /// The revision.
+    /// Helm's number of the revision, from 1.
     pub revision: u32,
 }
 
@@ -180,7 +180,7 @@ pub fn number(resource_version: &str) -> Option<u64> {
 /// The metadata of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// The record.
+    /// Which revision of which release.
     pub key: RecordKey,
     /// The revision's status, from the label, which Helm keeps in sync with the body.
     pub status: RevisionStatus,

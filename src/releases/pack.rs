@@ -53,7 +53,6 @@ pub(crate) struct PackedPlace {
 }
 
 impl PackedPlace {
-    /// As one number.
     pub(crate) fn number(self) -> u64 {
         u64::from(self.block) << 32 | u64::from(self.at)
     }
@@ -61,7 +60,6 @@ impl PackedPlace {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PackedObject {
-    /// Its key.
     pub key: ObjectKey,
     /// Its position. Of objects of one name, the later one in the manifest has the later position.
     pub place: PackedPlace,

@@ -52,7 +52,7 @@ pub enum ReadThroughError {
     /// A listed record could not be fetched.
     #[error("failed to read release record {record}: {cause}")]
     Get {
-        /// The record.
+        /// Which one, of those that the list named.
         record: RecordKey,
         /// Why.
         cause: Arc<ReadError>,

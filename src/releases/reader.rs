@@ -273,7 +273,6 @@ where
 #[derive(Deserialize)]
 struct RecordObject<P> {
     metadata: RecordMetadata,
-    /// The type of a Secret.
     #[serde(default, rename = "type")]
     secret_type: Option<Box<str>>,
     data: Option<Data<P>>,

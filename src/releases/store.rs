@@ -92,7 +92,7 @@ impl BodyStore {
         self.bodies.load(Relaxed)
     }
 
-    /// The chart of this label.
+    /// What the bodies of one chart have in common, created at its first release.
     pub(super) fn chart(&self, label: &str) -> Arc<ChartModels> {
         let mut charts = self.charts.lock();
         if let Some(known) = charts.by_label.get(label) {

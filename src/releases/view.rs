@@ -40,11 +40,11 @@ pub struct ReleaseView {
 /// One revision of a [`ReleaseView`].
 #[derive(Clone, Debug)]
 pub struct RevisionView {
-    /// The revision.
+    /// Helm's number of the revision, from 1.
     pub revision: u32,
     /// The state of the record that `content` was read from.
     pub version: RecordVersion,
-    /// Its content.
+    /// What its manifest declares, as far as it could be read.
     pub content: RevisionContent,
 }
 

@@ -168,7 +168,7 @@ enum OwnerState {
     Live(String),
     /// Declared, and missing.
     Gone,
-    /// Unknown.
+    /// It could not be read.
     Unknown,
 }
 

@@ -28,7 +28,7 @@ impl ConvertedVersions {
         Self { groups }
     }
 
-    /// The versions of a kind.
+    /// The served versions of a kind; empty if the kind is unknown.
     pub fn versions(&self, group: &str, kind: &str) -> &[Box<str>] {
         let kinds = self.groups.get(group);
         kinds

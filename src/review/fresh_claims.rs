@@ -17,7 +17,7 @@ use crate::releases::WantedRecords;
 
 /// The claims on an object, for the records that could be read again.
 pub(super) struct CurrentClaims {
-    /// The claims that count.
+    /// Those by which the request is evaluated.
     pub counting: Vec<Claim>,
     /// The known claims that do not count.
     pub others: Vec<Claim>,

@@ -155,7 +155,7 @@ pub trait ObjectSource {
     ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
 }
 
-/// Namespaces.
+/// Labels of namespaces, and whether one is being deleted.
 pub trait NamespaceSource {
     /// The labels of a namespace, if they are known.
     fn namespace_labels(&self, _namespace: &str) -> Option<Arc<BTreeMap<String, String>>> {
@@ -187,7 +187,7 @@ pub trait AccessSource {
 
 /// Break-glass grants, read after the call began.
 pub trait GrantSource: Sync {
-    /// All grants.
+    /// All grants that have not ended, and some that have.
     fn grants(
         &self,
         deadline: Instant,

@@ -145,7 +145,7 @@ fn count(counter: &AtomicU64) {
 /// How to serve; the caller keeps a reference to `stats`.
 #[derive(Clone)]
 pub struct Options {
-    /// The protocol.
+    /// TLS, or plain HTTP for probes and scrapes.
     pub protocol: Protocol,
     /// Limits on time and number.
     pub limits: ConnectionLimits,

@@ -41,7 +41,7 @@ pub enum EndpointError {
     /// It is not two DNS labels with a slash between them.
     #[error("invalid webhook Service {given:?}: expected NAMESPACE/NAME")]
     Service {
-        /// As given.
+        /// The value of the flag.
         given: String,
     },
 }

@@ -55,7 +55,7 @@ pub enum Route {
     ReleaseInfrastructure,
     /// Break-glass grants.
     Grants,
-    /// Policies.
+    /// Writes to `GuardPolicy` objects.
     Policies,
     /// Any action of an emergency identity.
     Emergencies,
@@ -133,7 +133,7 @@ impl PathKey {
         Self(Arc::new(key))
     }
 
-    /// The path of an entry.
+    /// The secret path for an entry: without the key, nobody can name it.
     pub fn path(&self, route: Route, entry: &str) -> String {
         let route = route.as_str();
         let tag = hmac::sign(&self.0, format!("{route}/{entry}").as_bytes());

@@ -98,7 +98,7 @@ impl Default for Intervals {
 /// Reconciles the certificate and the registration.
 #[derive(Clone)]
 pub struct Registrar {
-    /// The source of the certificate.
+    /// Where the serving certificate comes from.
     pub source: CertificateSource,
     /// The address that the API server calls; `None` if nothing is issued or registered here (files only).
     pub endpoint: Option<Endpoint>,
@@ -126,7 +126,7 @@ pub struct Registrar {
     pub owner: Option<String>,
     /// Whether it replaces the registration of another installation, until it was registered once.
     pub takeover: Takeover,
-    /// The intervals.
+    /// When to check, renew and retry.
     pub intervals: Intervals,
 }
 

@@ -283,7 +283,6 @@ fn client_config(registration: &Registration, route: Route, entry: &str) -> Webh
     }
 }
 
-/// The route of an entry.
 fn route_of(entry: &ValidatingWebhook) -> Route {
     let (name, is_closed) = closed::original(&entry.name);
     let route = match name {

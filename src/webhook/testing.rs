@@ -103,7 +103,6 @@ pub(crate) fn issued() -> (Pair, Arc<ServingCertificate>) {
     (pair, serving)
 }
 
-/// TLS with the served certificate.
 pub(crate) fn tls_protocol(serving: &Arc<ServingCertificate>) -> Protocol {
     Protocol::Tls(tls::server_config(serving, tls::HttpVersions::Http1And2.into()).unwrap())
 }

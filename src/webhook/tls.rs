@@ -80,7 +80,7 @@ pub enum TlsError {
         /// Unix time in seconds.
         not_after: i64,
     },
-    /// It is not valid yet.
+    /// Its `notBefore` is in the future.
     #[error("failed to accept the serving certificate: it is valid from {not_before} (Unix time)")]
     NotYetValid {
         /// Unix time in seconds.
@@ -304,7 +304,7 @@ impl HttpVersions {
 /// The TLS options for clients.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
-    /// Versions of HTTP.
+    /// The versions of HTTP that ALPN offers.
     pub versions: HttpVersions,
     /// The required client certificates, if any.
     pub clients: Option<Arc<ClientAuth>>,

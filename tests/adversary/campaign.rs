@@ -35,7 +35,6 @@ pub struct Config {
     pub charts: Option<PathBuf>,
     /// Only techniques whose name contains this.
     pub only: Option<String>,
-    /// The guard.
     pub guard: PathBuf,
 }
 

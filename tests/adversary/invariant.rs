@@ -30,7 +30,6 @@ pub struct Promises {
     marks: Vec<(String, Value)>,
 }
 
-/// A loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The object is missing.

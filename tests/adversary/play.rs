@@ -74,7 +74,6 @@ pub struct Done {
 /// The stage of a play: one release.
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
-    /// The world.
     pub world: &'a World,
     /// Whose objects these are.
     pub release: &'a Release,

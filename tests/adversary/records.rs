@@ -139,20 +139,17 @@ pub enum Kept {
     Secret,
     /// A Secret of type Opaque.
     Opaque,
-    /// A ConfigMap.
     ConfigMap,
 }
 
 /// A forged record.
 #[derive(Clone, Debug)]
 pub struct Forged {
-    /// The namespace.
     pub namespace: String,
     /// The kind of object.
     pub kept: Kept,
     /// The release in its name and labels.
     pub release: String,
-    /// The revision.
     pub revision: u32,
     /// The status, in the label and in the body.
     pub status: String,
@@ -161,7 +158,6 @@ pub struct Forged {
 }
 
 impl Forged {
-    /// Its name.
     pub fn name(&self) -> String {
         name(&self.release, self.revision)
     }
@@ -182,7 +178,6 @@ impl Forged {
         }
     }
 
-    /// The object.
     pub fn object(&self) -> Value {
         let text = match &self.body {
             None => "bm90aGluZw==".to_owned(),

@@ -16,14 +16,10 @@ use crate::{
     world::World,
 };
 
-/// A release.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Its name.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
-    /// The chart.
     pub chart: PathBuf,
     /// The kubeconfig of the user who installs it.
     pub helm: HelmVersion,

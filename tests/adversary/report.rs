@@ -20,11 +20,8 @@ pub enum Outcome {
 /// A loss without a warning or an audit line that names who caused it.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The technique.
     pub technique: String,
-    /// The object.
     pub object: String,
-    /// The loss.
     pub loss: String,
     /// The minimal attack, as kubectl commands.
     pub requests: Vec<String>,
@@ -154,7 +151,6 @@ impl Report {
         self.left += plays;
     }
 
-    /// The findings.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

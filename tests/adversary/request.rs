@@ -73,7 +73,6 @@ impl Place {
         }
     }
 
-    /// Its collection.
     pub fn collection(&self) -> Self {
         Self {
             name: None,
@@ -87,7 +86,6 @@ impl Place {
         self.version.split_once('/').map_or("", |(group, _)| group)
     }
 
-    /// The path.
     pub fn path(&self) -> String {
         let mut words = vec![crate::declared::prefix(&self.version)];
         if let Some(namespace) = &self.namespace {
@@ -104,7 +102,6 @@ impl Place {
     }
 }
 
-/// The verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// JSON merge patch.
@@ -119,7 +116,6 @@ pub enum Verb {
     Replace,
     /// DELETE of an object.
     Delete,
-    /// DELETE of a collection.
     DeleteCollection,
     /// POST.
     Create,
@@ -160,7 +156,6 @@ impl Verb {
     }
 }
 
-/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// What is done.
@@ -169,7 +164,6 @@ pub struct Request {
     pub place: Place,
     /// `fieldManager=x`, without the question mark.
     pub query: String,
-    /// The body.
     pub body: Option<Value>,
 }
 
@@ -184,7 +178,6 @@ impl Request {
         }
     }
 
-    /// With a body.
     pub fn with(verb: Verb, place: Place, body: Value) -> Self {
         Self {
             body: Some(body),

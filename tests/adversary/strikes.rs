@@ -24,7 +24,6 @@ pub const WRITES: [Verb; 5] = [
 /// One edit of an object.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// Sets a value.
     Set(Vec<Step>, Value),
     /// Removes a value.
     Remove(Vec<Step>),

@@ -34,7 +34,6 @@ pub enum Role {
 pub struct Target {
     /// `KIND/NAME`.
     pub title: String,
-    /// Kind.
     pub kind: String,
     /// Where it is.
     pub place: Place,
@@ -42,7 +41,6 @@ pub struct Target {
     pub role: Role,
     /// Other versions that serve it.
     pub versions: Vec<String>,
-    /// Its subresources.
     pub subresources: Vec<Sub>,
     /// The manifest.
     pub declared: Value,

@@ -26,7 +26,6 @@ pub struct World {
     /// Whether the guard is the unoptimized test build. A timeout of that build says nothing about
     /// the guard.
     pub is_slow_build: bool,
-    /// The control plane.
     pub plane: ControlPlane,
     /// Mallory's API client.
     pub mallory: Api,

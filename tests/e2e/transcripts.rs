@@ -11,7 +11,7 @@ use std::{fs, path::Path};
 
 use rstest::rstest;
 
-/// The stories.
+/// The folders of transcripts, one of each story.
 const STORIES: [&str; 7] = [
     "01-first-steps",
     "02-explain-and-check",

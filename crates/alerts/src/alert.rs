@@ -97,11 +97,11 @@ pub struct Tampering<'a> {
     pub user: &'a str,
     /// The operation: `Update`, `Delete`.
     pub operation: &'a str,
-    /// The object.
+    /// The record, a Secret or ConfigMap.
     pub object: &'a ReportedObject,
     /// The release, if known.
     pub release: Option<&'a ReportedRelease>,
-    /// The decision.
+    /// How the request was answered.
     pub decision: Decision,
     /// The time.
     pub at: Timestamp,

@@ -65,7 +65,7 @@ impl Counters {
         );
     }
 
-    /// Counts one.
+    /// Counts an alert that has come to its end at a sink.
     pub fn count(&self, sink: &str, kind: AlertKind, outcome: AlertOutcome) {
         let labels = labels(sink, kind, outcome);
         self.alerts.get_or_create(&labels).inc();

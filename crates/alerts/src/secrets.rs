@@ -47,7 +47,7 @@ pub enum SecretError {
     Key {
         /// The Secret.
         name: String,
-        /// The key.
+        /// The missing key of its data.
         key: String,
     },
 }
@@ -57,7 +57,7 @@ pub enum SecretError {
 pub(crate) struct SecretValues(BTreeMap<(String, String), String>);
 
 impl SecretValues {
-    /// One value.
+    /// The value of a key that was read; an error names the Secret and the key.
     pub(crate) fn value(&self, key: &SecretKey) -> Result<&str, SecretError> {
         let value = self.0.get(&(key.name.clone(), key.key.clone()));
         value.map(String::as_str).ok_or_else(|| missing(key))

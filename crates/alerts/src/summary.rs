@@ -62,7 +62,7 @@ impl ChangeSummary {
         }
     }
 
-    /// Adds a change.
+    /// Counts a change of the same identity, and where its record is.
     pub fn add(&mut self, change: &EmergencyChangeSpec, trace: Trace) {
         self.count += 1;
         match trace {

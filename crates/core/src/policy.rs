@@ -111,7 +111,7 @@ pub struct RuleObject<'a> {
     pub place: ObjectPlace<'a>,
     /// The API version in which it is declared.
     pub version: &'a str,
-    /// Its name.
+    /// The name of the object.
     pub name: &'a str,
     /// The labels of its namespace.
     pub labels: Labels<'a>,
@@ -138,7 +138,7 @@ pub enum Labels<'a> {
 /// Who requests a change, and how.
 #[derive(Clone, Copy)]
 pub struct Requester<'a> {
-    /// The user.
+    /// User and groups, after impersonation.
     pub identity: UserIdentity<'a>,
     /// The field manager that the client names.
     pub field_manager: Option<&'a str>,
@@ -155,7 +155,7 @@ pub enum Act<'a> {
     Delete,
     /// Change its replicas through the scale subresource.
     Scale,
-    /// Change a path of it.
+    /// Set, add or remove the value at a path.
     Change(PathChange<'a>),
 }
 
@@ -191,7 +191,7 @@ pub enum EmergencyAccess {
     Token,
 }
 
-/// The default policy.
+/// What applies where nobody has set anything.
 impl Default for Policy {
     fn default() -> Self {
         Self::of(&GuardPolicySpec::default(), &mut Problems::default())

@@ -29,7 +29,7 @@ use crate::{
 /// Where the text of manifests is, for the lines of fields.
 #[derive(Clone, Copy)]
 pub(super) enum Manifests<'a> {
-    /// In the cluster.
+    /// In the records of the cluster, which are read again.
     Cluster(&'a Client),
     /// In records from files, of which the text is gone.
     Records,
@@ -43,7 +43,6 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// The value at a path.
     pub(super) fn value(self, object: &Value, path: &FieldPath) -> Option<Value> {
         select(&self.object(object), path.steps()).cloned()
     }

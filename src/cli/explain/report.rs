@@ -49,7 +49,7 @@ pub(in crate::cli) struct Explanation {
     pub(super) if_changed: Vec<Answer>,
 }
 
-/// The object.
+/// The object that is explained.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedObject {

@@ -8,7 +8,6 @@ pub(in crate::cli) enum Tone {
     /// Nothing.
     #[default]
     Plain,
-    /// A heading.
     Heading,
     /// All is well.
     Good,
@@ -30,7 +29,6 @@ pub(in crate::cli) fn toned(tone: Tone, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// The tone of a verdict.
 pub(in crate::cli) fn tone_of(verdict: &str) -> Tone {
     match verdict {
         "allowed" => Tone::Good,

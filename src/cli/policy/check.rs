@@ -79,7 +79,7 @@ pub(in crate::cli) struct PolicyValidation {
     problems: Vec<ReportedProblem>,
 }
 
-/// One problem.
+/// What is wrong at one place of a policy.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ReportedProblem {
     /// Where in the policy; empty if the problem is not at one place.

@@ -80,7 +80,7 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
     /// How long a process that is shutting down keeps accepting requests.
     pub drain_delay: Duration,
-    /// Worker threads.
+    /// Threads of the runtime.
     pub worker_threads: NonZeroUsize,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct RegistrationConfig {
 pub(crate) enum AtExit {
     /// Keep it, for the other replicas and the next start.
     Keep,
-    /// Remove it.
+    /// Remove it, because no other process serves it.
     Remove,
 }
 
@@ -163,7 +163,7 @@ fn takeover(args: &Serve) -> Takeover {
 pub(crate) enum AuditTarget {
     /// Standard error, with the log.
     StandardError,
-    /// Standard output.
+    /// Standard output, so that the lines can be collected apart from the log.
     StandardOutput,
     /// A file, which is rotated.
     File(PathBuf, Retention),
@@ -172,7 +172,6 @@ pub(crate) enum AuditTarget {
 /// Log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Logging {
-    /// The format.
     pub format: LogFormat,
     /// The directives of a valid `EnvFilter`.
     pub filter: String,

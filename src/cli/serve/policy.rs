@@ -87,7 +87,7 @@ pub(super) struct PolicyKeeper {
     /// The registration, which the kill switch removes.
     registered: Arc<RegistrationState>,
     terms: PolicyTerms,
-    /// The policy of the flags.
+    /// What applies without a `GuardPolicy`.
     flags: Arc<Policy>,
     /// The last valid policy, regardless of the kill switch.
     base: Arc<Policy>,

@@ -24,13 +24,12 @@ const WRITER_HOURS: i64 = 24;
 /// A replica that wrote this much before another one may still be running: it writes every minute.
 const RUNNING: SignedDuration = SignedDuration::from_secs(150);
 
-/// The document.
+/// The counts of all replicas, and what each has added so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document {
     /// Start of counting.
     pub since: Timestamp,
-    /// The rows.
     #[serde(default)]
     pub rows: Vec<Row>,
     /// The counts without a row, by day.
@@ -41,13 +40,11 @@ pub(crate) struct Document {
     pub writers: BTreeMap<String, Writer>,
 }
 
-/// A row.
+/// An entry of [`Forecast::rows`], as JSON writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Key.
     #[serde(flatten)]
     pub what: RowKey,
-    /// Statistics.
     #[serde(flatten)]
     pub seen: RowStats,
 }

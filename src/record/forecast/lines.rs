@@ -23,7 +23,7 @@ pub struct Read {
     pub since: Option<Timestamp>,
     /// The time of the last one.
     pub until: Option<Timestamp>,
-    /// Audit lines.
+    /// Lines about requests, also of those that Deny would allow.
     pub audit_lines: u64,
     /// Lines that are not valid JSON, or claim to be audit lines and are not. Their content is never shown.
     pub unreadable: u64,

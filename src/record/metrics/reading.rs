@@ -29,7 +29,7 @@ struct Sample {
     value: SampleValue,
 }
 
-/// A value.
+/// The value of a metric, with the type that tells how to show it.
 #[derive(Clone, Copy, Debug)]
 pub enum SampleValue {
     /// A count.

@@ -50,7 +50,7 @@ pub(crate) struct Webhook<S> {
 /// The purpose of a request, by its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A verdict.
+    /// The API server asks whether a change is allowed.
     Verdict(Entry, OnDoubt),
     /// The record of an emergency identity's action: nothing is evaluated.
     EmergencyActivity,

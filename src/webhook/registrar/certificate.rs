@@ -57,10 +57,10 @@ impl CertificateSource {
 /// There is no certificate to serve.
 #[derive(Debug, Error)]
 pub enum CertificateError {
-    /// From files.
+    /// `--tls-cert` and its key cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// From the Secret.
+    /// The Secret of the replicas cannot be read or written.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// Issued here.

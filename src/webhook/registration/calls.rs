@@ -55,7 +55,7 @@ pub struct OrdinaryRequest<'a> {
     pub new: &'a Value,
 }
 
-/// An entry that is called.
+/// An entry of the registration that the API server calls for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalledEntry {
     /// The name of the webhook in the registration.

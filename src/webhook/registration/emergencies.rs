@@ -25,7 +25,7 @@ const MOST_NAMES: usize = 512;
 pub struct Watched {
     /// User names.
     pub users: BTreeSet<String>,
-    /// Groups.
+    /// Names of groups; a request of any member is recorded.
     pub groups: BTreeSet<String>,
 }
 

@@ -98,7 +98,7 @@ impl VersionEntry {
 /// The versions to convert to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionEntries {
-    /// The versions.
+    /// The declared versions that the API server converts requests to, each with an entry of its own.
     pub wanted: BTreeSet<VersionEntry>,
     /// How other registered versions are treated.
     pub(crate) unclaimed: UnclaimedEntries,

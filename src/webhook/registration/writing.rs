@@ -89,7 +89,7 @@ pub struct Ensured {
 /// What [`unregister`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unregistered {
-    /// Deleted.
+    /// The configuration is gone.
     Deleted,
     /// It did not exist.
     Absent,

@@ -29,11 +29,10 @@ pub struct Following {
     pub crds: Arc<Crds>,
     /// The output.
     pub conversions: Arc<Conversions>,
-    /// The intervals.
     pub(crate) pace: DiscoveryIntervals,
 }
 
-/// The intervals.
+/// When to run discovery.
 #[derive(Clone, Copy, Debug)]
 pub struct DiscoveryIntervals {
     /// The check for changes; changes in between are combined.

@@ -93,7 +93,6 @@ fn an_object_is_guarded_until_both_marks_are_removed() {
     assert!(!scene.holds("configmap/settings"));
 }
 
-/// Both at once.
 #[test]
 fn both_marks_of_an_object_cannot_be_removed_at_once() {
     world();

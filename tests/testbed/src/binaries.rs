@@ -18,15 +18,15 @@ use crate::error::Error;
 /// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// etcd.
+    /// The storage of the API server.
     pub etcd: PathBuf,
     /// The API server.
     pub kube_apiserver: PathBuf,
     /// The controllers: deployments, garbage collection, namespaces and so on.
     pub kube_controller_manager: PathBuf,
-    /// The scheduler.
+    /// Binds pods to the simulated nodes.
     pub kube_scheduler: PathBuf,
-    /// kubectl.
+    /// The client of everybody but Helm.
     pub kubectl: PathBuf,
     /// Simulates the kubelets.
     pub kwok: PathBuf,

@@ -44,7 +44,7 @@ impl fmt::Display for HelmVersion {
 /// A Helm to run commands with.
 #[derive(Debug, Clone)]
 pub struct Helm {
-    /// The version.
+    /// Which of the two; output and defaults depend on it.
     pub version: HelmVersion,
     pub(crate) program: PathBuf,
     pub(crate) home: PathBuf,
@@ -262,7 +262,7 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
 pub struct Output {
     /// The command line, for messages.
     pub line: String,
-    /// Its exit status.
+    /// How it exited; a signal shows as no code.
     pub status: ExitStatus,
     /// Its standard output.
     pub stdout: String,

@@ -266,7 +266,7 @@ impl ControlPlane {
         self.components.iter().flat_map(Process::pids).collect()
     }
 
-    /// A Helm.
+    /// The Helm of this version, with a home of its own: no plugins, no settings.
     pub fn helm(&self, version: HelmVersion) -> Helm {
         let program = match version {
             HelmVersion::V3 => &self.binaries.helm3,
@@ -279,7 +279,7 @@ impl ControlPlane {
         }
     }
 
-    /// The kubectl.
+    /// The kubectl of the API server's version.
     pub fn kubectl(&self) -> Kubectl {
         Kubectl {
             program: self.binaries.kubectl.clone(),

@@ -19,12 +19,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Below `limit`.
+    /// A number from 0 to `limit` - 1; 0 if the limit is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.number() % limit.max(1) as u64).unwrap_or_default()
     }
 
-    /// Once in `times`.
+    /// True with the probability 1 / `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

@@ -46,7 +46,7 @@ pub enum Error {
     /// A program could not be started at all.
     #[error("failed to run {program:?}: {source}")]
     Spawn {
-        /// The program.
+        /// What was to be run.
         program: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -59,7 +59,7 @@ pub enum Error {
         binary: &'static str,
         /// The exit status of go.
         status: ExitStatus,
-        /// Its output.
+        /// What it printed on standard error.
         output: String,
     },
 
@@ -77,7 +77,7 @@ pub enum Error {
         "failed to keep {component} running: it ended with {status}; the end of its log:\n{tail}"
     )]
     Ended {
-        /// The component.
+        /// Its name: `kube-apiserver`.
         component: String,
         /// How it ended.
         status: ExitStatus,

@@ -11,7 +11,7 @@ use std::{
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// The body.
+    /// The body, as UTF-8.
     pub body: String,
 }
 

@@ -31,7 +31,7 @@ impl<'a> Namespace<'a> {
         Self { plane, name }
     }
 
-    /// Its name.
+    /// The stem that it was created with, and a number of its own.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -47,7 +47,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct ProcessConfig<'a> {
     /// The name in errors and file names.
     pub name: &'a str,
-    /// The program.
+    /// What to run; if it is missing, the exit status is 127.
     pub program: &'a Path,
     /// Its arguments.
     pub args: Vec<OsString>,

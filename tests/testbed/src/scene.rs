@@ -92,7 +92,7 @@ pub fn established(crds: &[&str]) {
 
 /// A namespace of its own and a Helm.
 pub struct Scene {
-    /// The namespace.
+    /// Commands act in this namespace; it is deleted with the scene.
     pub ns: Namespace<'static>,
     helm: Helm,
 }
@@ -111,7 +111,7 @@ impl Scene {
         self.helm_as(shared().alice(), line)
     }
 
-    /// `helm LINE` with this kubeconfig.
+    /// `helm LINE` by the user of this kubeconfig.
     pub fn helm_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
         let helm = self.helm.cmd(kubeconfig).args(["-n", self.ns.name()]);
         helm.args(line.split_whitespace())
@@ -127,7 +127,7 @@ impl Scene {
         self.kubectl_as(&people().oncall, line)
     }
 
-    /// `kubectl LINE` with this kubeconfig.
+    /// `kubectl LINE` by the user of this kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &Path, line: &str) -> Invocation {
         let kubectl = shared().kubectl().cmd(kubeconfig);
         kubectl
@@ -135,7 +135,7 @@ impl Scene {
             .args(line.split_whitespace())
     }
 
-    /// Installs a chart.
+    /// `helm install` by Alice. Returns the folder of the chart, for upgrades.
     pub fn install(&self, release: &str, chart: &Chart) -> PathBuf {
         let chart = shared().chart(chart);
         self.helm(&format!("install {release} {}", chart.display()))
@@ -264,7 +264,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Allowed for this reason.
+    /// What the audit log has of an allowed request.
     pub fn allowed(reason: &str) -> Self {
         Self {
             decision: "allowed".to_owned(),

@@ -103,13 +103,13 @@ impl Api {
         self.send(Method::GET, path, None).await
     }
 
-    /// PUT of an object.
+    /// Replaces the object at `path`, stored or as a dry run.
     pub async fn put(&self, path: &str, object: &Value, persist: Persist) -> anyhow::Result<Reply> {
         let path = format!("{path}{}", query(persist));
         self.send(Method::PUT, &path, Some(object)).await
     }
 
-    /// POST of an object.
+    /// Creates an object in the collection at `path`.
     pub async fn post(&self, path: &str, object: &Value) -> anyhow::Result<Reply> {
         self.send(Method::POST, path, Some(object)).await
     }

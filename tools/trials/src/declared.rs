@@ -15,7 +15,7 @@ use crate::api::Api;
 pub struct Object {
     /// API group, empty for the core group.
     pub group: String,
-    /// Kind.
+    /// Kind, as in a manifest: `Deployment`.
     pub kind: String,
     /// `KIND/NAME`, with the namespace if it has one: for people.
     pub title: String,

@@ -22,7 +22,7 @@ pub enum Step {
 /// The kind of a declared value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// A scalar.
+    /// A string, number, boolean or null.
     Scalar,
     /// An empty object or list.
     Empty,
@@ -217,7 +217,7 @@ fn same_identity(declared: &Value, live: &Value) -> bool {
     telling.is_some_and(|(field, value)| live.get(field) == Some(value))
 }
 
-/// The value at a path.
+/// `None` if the path leads nowhere.
 pub fn get<'v>(value: &'v Value, path: &[Step]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, step| match step {
         Step::Field(name) => value.get(name),

@@ -55,7 +55,7 @@ pub struct AlertDocument<'a> {
     /// `Update`, `Delete` or `Scale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<&'a str>,
-    /// The object.
+    /// The object that the request changes or deletes.
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<&'a ReportedObject>,
     /// The release that declares it.
@@ -85,13 +85,13 @@ pub struct AlertDocument<'a> {
     /// The window of the threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     within: Option<&'a str>,
-    /// The runbook.
+    /// `spec.runbookURL` of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     runbook: Option<&'a str>,
 }
 
 impl<'a> AlertDocument<'a> {
-    /// Of an alert.
+    /// What every sink without a template gets, as JSON.
     pub fn of(alert: &'a Alert) -> Self {
         let text = |detail| alert.detail(detail);
         let number = |detail| text(detail)?.parse().ok();

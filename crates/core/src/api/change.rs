@@ -65,7 +65,7 @@ pub struct EmergencyChangeSpec {
     /// The grant's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The operation.
+    /// What the request did to the object.
     pub operation: ChangeOperation,
     /// The changed object.
     pub object: ReportedObject,
@@ -97,7 +97,7 @@ pub enum ChangeOperation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmergencyChangeStatus {
-    /// The state.
+    /// How far the change is from its end.
     #[serde(default)]
     pub state: ChangeState,
     /// Explanation of the state.

@@ -76,7 +76,7 @@ pub struct BreakGlassGrantStatus {
     pub approvals: Vec<Approval>,
 }
 
-/// One approval.
+/// The consent of a second person to a grant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {

@@ -45,7 +45,7 @@ pub struct ReportedVerdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedUser {
-    /// The user.
+    /// The user name that the API server authenticated.
     pub user: String,
     /// The user's groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,13 +55,13 @@ pub struct ReportedUser {
     pub credential_id: Option<String>,
 }
 
-/// An object.
+/// The object of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReportedObject {
     /// Group and version, as in a manifest: `apps/v1`.
     pub api_version: String,
-    /// Kind.
+    /// Kind, as in a manifest: `Deployment`.
     pub kind: String,
     /// Namespace; absent for a cluster-scoped object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -89,7 +89,7 @@ impl fmt::Display for ReportedObject {
     }
 }
 
-/// A release.
+/// The release that declares an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReportedRelease {
@@ -118,11 +118,11 @@ impl fmt::Display for ReportedRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ReportedValue {
-    /// The declared one.
+    /// The value in the manifest of an active revision.
     Declared,
     /// The one before the request.
     Live,
-    /// The requested one.
+    /// The value after the request.
     Requested,
 }
 
@@ -162,7 +162,7 @@ impl ReportedField {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedFinding {
-    /// The release.
+    /// The release that declares the fields or the object.
     pub release: ReportedRelease,
     /// Its active revisions that were compared, newest first.
     pub revisions: Vec<u32>,

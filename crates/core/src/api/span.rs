@@ -29,7 +29,7 @@ impl Span {
         Self(SignedDuration::from_secs(seconds))
     }
 
-    /// As a duration.
+    /// For calculations with times.
     pub fn get(self) -> SignedDuration {
         self.0
     }

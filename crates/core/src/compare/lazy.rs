@@ -10,9 +10,9 @@ use super::{
 /// A JSON value, opened by one level.
 #[derive(Debug)]
 pub enum Opened<'a> {
-    /// An object.
+    /// An object, its values unopened.
     Object(Fields<'a>),
-    /// A list.
+    /// A list, its items unopened.
     List(Vec<Json<'a>>),
     /// Anything else, as its JSON text.
     Scalar(&'a str),

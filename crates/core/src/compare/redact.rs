@@ -43,7 +43,7 @@ impl fmt::Display for ShownValue {
 pub enum Sensitivity {
     /// Anyone who may read the message may read its values.
     Open,
-    /// A Secret.
+    /// The object is a Secret: its values are described, never shown.
     Secret,
 }
 

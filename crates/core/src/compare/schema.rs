@@ -42,7 +42,7 @@ pub enum Node {
     Struct(Vec<(Box<str>, NodeId)>),
     /// An object with any keys and one type of value.
     MapOf(NodeId),
-    /// A list.
+    /// A list, and how two versions of it are compared.
     List {
         /// How items are matched.
         kind: ListKind,

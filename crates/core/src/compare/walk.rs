@@ -88,7 +88,7 @@ pub fn compare<'a>(comparison: &Comparison<'a>) -> Vec<Violation<'a>> {
     compare_within(comparison, &StepBudget::default())
 }
 
-/// [`compare`] with a budget of steps.
+/// As [`compare`], with a budget of the caller: once no step of it is left, the result is unreliable.
 pub fn compare_within<'a>(comparison: &Comparison<'a>, budget: &StepBudget) -> Vec<Violation<'a>> {
     walk(comparison, budget, OldObject::Stored)
 }

@@ -226,7 +226,6 @@ fn weigh(
     }
 }
 
-/// The path of the whole object.
 static WHOLE_OBJECT: LazyLock<FieldPath> = LazyLock::new(FieldPath::root);
 
 /// The change in the form that policies match on.

@@ -37,7 +37,7 @@ use crate::helm::{
 pub struct StoredRecord {
     /// The kind of its object.
     pub driver: Driver,
-    /// The name of its object.
+    /// The name of the Secret or ConfigMap.
     pub object_name: String,
     /// The release, by the name of the object.
     pub release: String,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl ReportedVerdict {
-    /// Of a decision.
+    /// The verdict in the words of audit lines, events and alerts.
     pub fn of(decision: Decision, verdict: &Verdict) -> Self {
         Self {
             verdict: decision.as_str(),

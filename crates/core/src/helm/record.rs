@@ -89,9 +89,9 @@ pub struct Hook {
 /// How the last run of a hook ended (`last_run.phase`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookPhase {
-    /// It succeeded.
+    /// `Succeeded`: the release goes on to the next hook.
     Succeeded,
-    /// It failed.
+    /// `Failed`: Helm stops the operation, and leaves the rest undone.
     Failed,
     /// It is running, or its result is unknown.
     Unknown,

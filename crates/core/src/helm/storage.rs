@@ -66,7 +66,7 @@ pub struct RecordMeta {
     pub status: RevisionStatus,
     /// The kind of object that stores the record.
     pub driver: Driver,
-    /// The name of the object.
+    /// The name of the Secret or ConfigMap.
     pub object_name: String,
 }
 

@@ -152,10 +152,10 @@ pub enum AlertsError {
         "failed to read spec.alerts.breakGlass: above must be from 1 to {ALONE}, within at most 24h"
     )]
     BreakGlass,
-    /// One sink.
+    /// A sink of the list cannot be used.
     #[error("failed to read the sink {name:?} of spec.alerts: {source}")]
     Sink {
-        /// Its name.
+        /// The name of the sink in the policy.
         name: String,
         /// What is wrong with it.
         #[source]

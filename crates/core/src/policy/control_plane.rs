@@ -16,7 +16,7 @@ macro_rules! controllers {
 pub(crate) const APISERVER: &str = "system:apiserver";
 /// Every controller without its own account.
 pub const KUBE_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
-/// The scheduler.
+/// The account that binds pods to nodes.
 pub const KUBE_SCHEDULER: &str = "system:kube-scheduler";
 /// Every cloud controller without its own account.
 pub(crate) const CLOUD_CONTROLLER_MANAGER_USER: &str = "system:cloud-controller-manager";

@@ -27,7 +27,7 @@ pub enum License {
     /// An active manifest declares an owner reference that the object has, or a claiming release
     /// declares the owner itself.
     Owner,
-    /// The namespace is terminating.
+    /// The object's namespace has a deletion timestamp, so that its controller deletes everything in it.
     TerminatingNamespace,
     /// A release declares the autoscaler of the object. An undeclared one is allowed too, under its own
     /// reason, unless the policy denies it.
@@ -153,7 +153,7 @@ impl Evidence<'_> {
     }
 }
 
-/// The owner references of an object.
+/// `metadata.ownerReferences`; empty if there are none.
 pub fn owner_references(object: &Value) -> impl Iterator<Item = &Value> {
     let list = object
         .get("metadata")

@@ -31,7 +31,7 @@ fn check_namespace(namespace: &str, at: &str, problems: &mut Problems) {
     }
 }
 
-/// [`check`] for the name of a release.
+/// Reports a name that no release can have. `at` is the place in the policy.
 pub(super) fn check_release(name: &str, at: &str, problems: &mut Problems) {
     if name.contains('/') {
         let text =

@@ -38,7 +38,7 @@ pub enum SelectorError {
 }
 
 impl Selector {
-    /// From a document.
+    /// Reads the label selector of a Kubernetes object.
     pub fn new(document: &Document) -> Result<Self, SelectorError> {
         let labels = document.match_labels.iter().map(|(key, value)| {
             let test = Test::In(vec![value.clone()]);

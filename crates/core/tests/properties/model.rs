@@ -42,7 +42,7 @@ pub struct ModelKey {
     pub default: Option<&'static str>,
 }
 
-/// A kind under test.
+/// A kind whose objects the properties generate and change.
 pub struct KindUnderTest {
     pub name: &'static str,
     pub ty: Ty,

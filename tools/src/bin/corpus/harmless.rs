@@ -11,7 +11,6 @@ use crate::declared::Object;
 pub struct Write {
     /// What it shows.
     pub what: String,
-    /// The object.
     pub object: Value,
 }
 

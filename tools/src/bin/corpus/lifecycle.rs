@@ -22,9 +22,7 @@ use crate::{
 
 /// One chart with one Helm.
 pub struct RunConfig<'a> {
-    /// The chart.
     pub chart: &'a Chart,
-    /// The Helm.
     pub version: HelmVersion,
     /// How long the checks may take.
     pub patience: Duration,
@@ -32,7 +30,6 @@ pub struct RunConfig<'a> {
     pub most_leaves: usize,
     /// The number of the chart and of all charts, for progress.
     pub position: (usize, usize),
-    /// The log.
     pub log: &'a Log,
     /// Whether the log also contains what the API server itself rejected.
     pub refusals: bool,

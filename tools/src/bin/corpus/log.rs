@@ -27,7 +27,6 @@ impl Log {
         })
     }
 
-    /// Writes a line.
     pub fn write(&self, line: &Value) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = writeln!(file, "{line}") {

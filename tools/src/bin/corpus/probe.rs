@@ -26,7 +26,6 @@ pub struct Context<'a> {
     pub somebody: &'a Api,
     /// A break-glass user.
     pub emergency: &'a Api,
-    /// The log.
     pub log: &'a Log,
     /// Chart, Helm and stage, for the log.
     pub title: String,
@@ -171,7 +170,6 @@ pub async fn remove(
 
 /// The outcome of an attempt, and the written object.
 pub struct Attempt {
-    /// The outcome.
     pub outcome: Outcome,
     /// The written object.
     pub object: Value,

@@ -9,9 +9,7 @@ use crate::tally::{Outcomes, Tally};
 /// One chart with one Helm.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The chart.
     pub chart: String,
-    /// The Helm.
     pub helm: String,
     /// Helm steps that were allowed, in the counted life cycle.
     pub passed: usize,

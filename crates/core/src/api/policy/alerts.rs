@@ -65,7 +65,7 @@ pub struct Sink {
     /// Headers with values from Secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) headers_from: BTreeMap<String, SecretKey>,
-    /// Headers.
+    /// Headers of each request, by name, with values that are not secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// `http`: template of the body, with `{{name}}` for a value as JSON text (`"summary": {{summary}}`).

@@ -70,7 +70,7 @@ pub struct ReleaseMatch {
     pub chart: Option<ChartMatch>,
 }
 
-/// Matches a chart.
+/// The charts whose releases an override applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChartMatch {

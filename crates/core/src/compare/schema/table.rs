@@ -25,9 +25,9 @@ pub(crate) type TypeFields = BTreeMap<String, Type>;
 pub struct KindName {
     /// The API group, empty for the core group.
     pub group: String,
-    /// The version.
+    /// The API version: `v1`.
     pub version: String,
-    /// The kind.
+    /// The kind, as in a manifest: `Deployment`.
     pub kind: String,
 }
 
@@ -57,7 +57,7 @@ pub enum Type {
     Named(String),
     /// An object with any keys.
     Map(Box<Type>),
-    /// A list.
+    /// A list whose items are matched in this way.
     List(ListKind, Box<Type>),
 }
 

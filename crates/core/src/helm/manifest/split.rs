@@ -10,7 +10,7 @@
 /// The longest path of a template: no chart has a longer one.
 const SOURCE_BYTES: usize = 1024;
 
-/// One document of a manifest.
+/// The text between two separators of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ManifestDocument<'a> {
     /// The line of the manifest on which its text starts, counted from 1.

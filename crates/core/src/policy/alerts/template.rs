@@ -80,7 +80,7 @@ names! {
         Release => "release",
         /// Its chart, `name-version`.
         Chart => "chart",
-        /// Its revision.
+        /// The newest active revision of that release.
         Revision => "revision",
         /// The declared fields that changed, one per line.
         Fields => "fields",
@@ -96,7 +96,7 @@ names! {
         Above => "above",
         /// The window of the threshold.
         Within => "within",
-        /// The runbook.
+        /// `spec.runbookURL` of the policy.
         Runbook => "runbook",
     }
 }
