@@ -51,17 +51,17 @@ use self::{
 #[derive(Debug)]
 pub struct Recorder {
     /// What `/metrics` shows.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// One line for each decision that matters.
-    pub audit: AuditLog,
+    pub(crate) audit: AuditLog,
     /// Kubernetes events.
-    pub events: Events,
+    pub(crate) events: Events,
     /// The sinks of the policy.
     pub alerts: Alerts,
     /// Emergency changes that this replica alerts about itself.
     pub(crate) emergency_alerts: EmergencyAlerts,
     /// What mode Deny would deny.
-    pub forecast: Arc<Collector>,
+    pub(crate) forecast: Arc<Collector>,
     /// Whether a replica leads: the leader alerts about the emergency changes in the cluster, once and across
     /// restarts ([`tracker`]). Without a leader, each replica alerts about its own.
     pub(crate) is_led: Arc<AtomicBool>,
@@ -77,7 +77,7 @@ pub struct Emergency {
     /// The stored record, or why it was not stored.
     pub kept: Result<Persisted, PersistError>,
     /// The event about it.
-    pub note: Note,
+    pub(crate) note: Note,
 }
 
 impl Recorder {

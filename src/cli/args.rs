@@ -20,12 +20,12 @@ use super::{
 pub struct Args {
     /// The subcommand.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
     /// Evaluate recorded admission reviews

@@ -26,18 +26,18 @@ use crate::cluster::client::{self, KubeconfigSelection};
 #[command(after_help = "Exit codes: 0 success, 1 error.")]
 // After the arguments of the subcommand, which have no order of their own.
 #[command(mut_args(|arg| arg.global(true).display_order(1000)))]
-pub struct BreakGlass {
+pub(crate) struct BreakGlass {
     /// The subcommand.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// The subcommands of `break-glass`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Request a grant, and write a kubeconfig with a token of the emergency account
     Open(Box<OpenArgs>),
     /// List the grants in force

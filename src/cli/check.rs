@@ -38,35 +38,35 @@ use crate::{
 #[command(after_help = "Exit codes: 0 all allowed, 2 at least one denied, 1 error.")]
 #[command(group = ArgGroup::new("offline").args(["releases", "manifest"]).multiple(true)
     .conflicts_with("TargetArgs"))]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// AdmissionReviews, one or many: JSON, JSON lines or YAML; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
-    pub reviews: Vec<PathBuf>,
+    pub(crate) reviews: Vec<PathBuf>,
     /// The policy.
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Release records: Secrets or ConfigMaps as kubectl get -o json or -o yaml shows them
     /// (repeatable)
     #[arg(long, value_name = "FILE")]
-    pub releases: Vec<PathBuf>,
+    pub(crate) releases: Vec<PathBuf>,
     /// Manifest of a deployed release, as helm get manifest or helm template prints it
     #[arg(long, value_name = "FILE", requires = "release")]
-    pub manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<PathBuf>,
     /// The release that the manifest belongs to
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "manifest")]
-    pub release: Option<String>,
+    pub(crate) release: Option<String>,
     /// CustomResourceDefinitions, for the list types of custom resources (repeatable)
     #[arg(long, value_name = "FILE", requires = "offline")]
-    pub definitions: Vec<PathBuf>,
+    pub(crate) definitions: Vec<PathBuf>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    pub(crate) output: Format,
     /// Where the release records are.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Evaluates and prints.

@@ -38,20 +38,20 @@ use crate::cluster::client::KubeconfigSelection;
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 explained, 1 an error.")]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("releases")))]
-pub struct Explain {
+pub(crate) struct Explain {
     /// The object, as for kubectl: deploy/web, hpa.autoscaling/web
     #[arg(value_name = "KIND/NAME", required_unless_present = "live")]
-    pub object: Option<String>,
+    pub(crate) object: Option<String>,
     /// A field of it: .spec.template.spec.containers[name=web].image, /spec/replicas
     #[arg(value_name = "FIELD")]
-    pub field: Option<String>,
+    pub(crate) field: Option<String>,
     /// Namespace; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Release records from a file, instead of the cluster: Secrets or ConfigMaps as kubectl get -o yaml
     /// shows them (repeatable)
     #[arg(long, value_name = "FILE", requires = "live")]
-    pub releases: Vec<PathBuf>,
+    pub(crate) releases: Vec<PathBuf>,
     /// The live object from a file, as kubectl get -o yaml shows it; then KIND/NAME is not needed
     #[arg(
         long,
@@ -59,19 +59,19 @@ pub struct Explain {
         requires = "releases",
         conflicts_with = "field"
     )]
-    pub live: Option<PathBuf>,
+    pub(crate) live: Option<PathBuf>,
     /// The policy.
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    pub(crate) output: Format,
     /// Where the release records are.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Runs the subcommand.

@@ -36,13 +36,13 @@ use crate::{
 
 /// The policy of a command that evaluates changes.
 #[derive(Clone, Debug, Default, Args)]
-pub struct PolicyArgs {
+pub(crate) struct PolicyArgs {
     /// Policy file (GuardPolicy) to evaluate by, instead of the policy in force
     #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
     /// Enforcement mode to evaluate by, instead of that of the policy: Deny, Warn or Audit
     #[arg(long, value_name = "MODE")]
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 }
 
 /// Where a policy comes from.

@@ -37,10 +37,10 @@ use crate::{
 
 /// The index, the records behind it, and the custom resources.
 pub(super) struct LiveSources {
-    pub releases: Releases,
-    pub clients: Clients,
-    pub crds: Arc<Crds>,
-    pub namespaces: Arc<Namespaces>,
+    pub(crate) releases: Releases,
+    pub(crate) clients: Clients,
+    pub(crate) crds: Arc<Crds>,
+    pub(crate) namespaces: Arc<Namespaces>,
     read_through: ReadThrough,
     access: AccessReviews,
     objects: Objects,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 /// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people; long cells are cut to fit the terminal
     #[default]
     Table,

@@ -7,7 +7,7 @@
 
 mod base;
 pub(super) mod check;
-pub mod forecast;
+pub(crate) mod forecast;
 mod import;
 pub(super) mod presets;
 
@@ -19,15 +19,15 @@ use super::output::Format;
 
 /// `helm-guard policy`
 #[derive(Debug, Parser)]
-pub struct PolicyCommand {
+pub(crate) struct PolicyCommand {
     /// The subcommand.
     #[command(subcommand)]
-    pub command: Action,
+    pub(crate) command: Action,
 }
 
 /// The subcommands of `policy`.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub(crate) enum Action {
     /// Validate a policy, and show what it decides for recorded reviews
     Check(Box<check::PolicyCheck>),
     /// Show what mode Deny would have denied, and which exemptions would allow it

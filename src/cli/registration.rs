@@ -50,13 +50,13 @@ use crate::{
 #[command(group = ArgGroup::new("endpoint").args(["url", "service"]).required(true))]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("tls_cert")))]
 #[command(mut_args(kubeconfig_help("Kubeconfig of the cluster to read the Secret from")))]
-pub struct RegistrationCommand {
+pub(crate) struct RegistrationCommand {
     /// https URL that the API server calls
     #[arg(long, value_name = "URL", requires = "tls_cert")]
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// Service that the API server calls
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// Certificate chain (PEM) that the guard serves with; default: the Secret helm-guard-tls in the
     /// namespace of the Service
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -67,10 +67,10 @@ pub struct RegistrationCommand {
     /// CAs (PEM) that the API server trusts; default: ca.crt in the folder of the certificate or in the
     /// Secret, else the API server's own trust store
     #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Policy whose break-glass identities have all their requests recorded; print again when they change
     #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
     /// Label of namespaces that fail closed, as for helm-guard serve
     #[arg(long, value_name = "LABEL")]
     pub(crate) fail_closed_namespaces: Option<String>,
@@ -79,7 +79,7 @@ pub struct RegistrationCommand {
     pub(crate) guard_namespace: Option<String>,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Runs the subcommand.

@@ -10,19 +10,19 @@ use crate::cluster::client::KubeconfigSelection;
 /// The cluster of a subcommand. The clap group `TargetArgs` has both flags, so that a subcommand that works
 /// without a cluster can conflict with it.
 #[derive(Clone, Debug, Default, Args)]
-pub struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// Kubeconfig of the cluster
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
     #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// User to impersonate
     #[arg(long = "as", value_name = "USER")]
-    pub impersonate: Option<String>,
+    pub(crate) impersonate: Option<String>,
     /// Group to impersonate (repeatable)
     #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
-    pub impersonate_groups: Vec<String>,
+    pub(crate) impersonate_groups: Vec<String>,
 }
 
 /// The flags count, then the variables of this program, then those that Helm sets for its plugins.

@@ -14,9 +14,9 @@
 //! Each line has the process that wrote it and a number that grows by one, so that a reader can find missing
 //! and duplicate lines.
 
-pub mod file;
-pub mod notice;
-pub mod writer;
+pub(crate) mod file;
+pub(crate) mod notice;
+pub(crate) mod writer;
 
 use std::{
     io::Write,
@@ -24,7 +24,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -47,7 +46,7 @@ use crate::record::{Emergency, changes::Persisted};
 
 /// Where audit lines go.
 #[derive(Clone, Debug)]
-pub struct AuditLog {
+pub(crate) struct AuditLog {
     sink: LineWriter,
     fallback: Option<LineWriter>,
     process: Arc<str>,
@@ -56,7 +55,7 @@ pub struct AuditLog {
 
 /// Why a line did not reach its sink.
 #[derive(Debug, thiserror::Error)]
-pub enum AuditError {
+pub(crate) enum AuditError {
     /// It could not be encoded.
     #[error("failed to encode the line: {0}")]
     Encode(#[from] serde_json::Error),
@@ -70,7 +69,7 @@ pub enum AuditError {
 
 /// A line that is being written.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     line: Arc<[u8]>,
     queued: Result<Queued, WriteError>,
     fallback: Option<LineWriter>,
@@ -81,7 +80,7 @@ impl Pending {
     ///
     /// # Errors
     /// When it did not reach its sink; it may be in the fallback.
-    pub async fn written(self) -> Result<(), AuditError> {
+    pub(crate) async fn written(self) -> Result<(), AuditError> {
         let error = match self.queued {
             Ok(queued) => match queued.written().await {
                 Ok(()) => return Ok(()),
@@ -108,7 +107,7 @@ const LINE_KIND: &str = "AuditLine";
 /// A line about a request.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AuditLine<'a> {
+pub(crate) struct AuditLine<'a> {
     api_version: &'static str,
     kind: &'static str,
     /// When the decision was made.
@@ -166,7 +165,7 @@ struct EmergencyLine<'a> {
 
 impl AuditLog {
     /// Writes lines to `sink`, each in one call, on behalf of this process.
-    pub fn new(process: impl Into<Arc<str>>, sink: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(process: impl Into<Arc<str>>, sink: impl Write + Send + 'static) -> Self {
         Self {
             sink: LineWriter::start(sink),
             fallback: None,
@@ -187,8 +186,9 @@ impl AuditLog {
         self.sink.is_stalled()
     }
 
-    /// Waits until queued lines are written, for at most `patience`. Blocks: use at the end of the process.
-    pub fn flush(&self, patience: Duration) {
+    /// Waits until queued lines are written, for at most `patience`. Blocks.
+    #[cfg(test)]
+    pub(crate) fn flush(&self, patience: std::time::Duration) {
         self.sink.flush(patience);
     }
 
@@ -196,7 +196,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// When the line cannot be encoded.
-    pub fn queue(
+    pub(crate) fn queue(
         &self,
         decided: &Decided<'_>,
         emergency: Option<&Emergency>,

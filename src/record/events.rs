@@ -49,25 +49,25 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A note about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub(crate) struct Note {
     /// What the event is about.
-    pub object: ObjectId,
+    pub(crate) object: ObjectId,
     /// Group and version of the object, as in a manifest: `apps/v1`.
-    pub api_version: String,
+    pub(crate) api_version: String,
     /// Its uid, if known: kubectl finds the events of an object by it.
-    pub uid: Option<String>,
+    pub(crate) uid: Option<String>,
     /// The reason of the event: `BreakGlass`, `EmergencyChangeOverdue`, `EmergencyChangeSettled`,
     /// `UndeclaredAutoscaler`, `OwnershipTaken`.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
     /// The action: `Update`, `Delete`, `Scale`, `TakeOwnership`; or the new state: `Overdue`, `Absorbed`.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// The text, of at most [`NOTE_BYTES`].
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// The sending end, cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Events {
+pub(crate) struct Events {
     queue: mpsc::Sender<Note>,
     dropped: Arc<AtomicU64>,
     once: Arc<Mutex<HashSet<(ObjectId, &'static str)>>>,
@@ -75,7 +75,7 @@ pub struct Events {
 
 /// The receiving end, run as one task.
 #[derive(Debug)]
-pub struct Announcer {
+pub(crate) struct Announcer {
     queue: mpsc::Receiver<Note>,
     dropped: Arc<AtomicU64>,
     sent: HashMap<(ObjectId, &'static str), Sent>,
@@ -90,7 +90,7 @@ struct Sent {
 }
 
 /// The two ends of a queue.
-pub fn queue() -> (Events, Announcer) {
+pub(crate) fn queue() -> (Events, Announcer) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     (
@@ -109,7 +109,7 @@ pub fn queue() -> (Events, Announcer) {
 
 impl Events {
     /// Queues a note. Never waits: if the queue is full, the note is dropped and counted.
-    pub fn announce(&self, note: Note) {
+    pub(crate) fn announce(&self, note: Note) {
         if self.queue.try_send(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -131,14 +131,14 @@ impl Events {
     }
 
     /// Notes that were dropped: the queue was full, or the API server did not accept them.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Announcer {
     /// Sends queued notes, until every [`Events`] is gone.
-    pub async fn run(mut self, client: Client) {
+    pub(crate) async fn run(mut self, client: Client) {
         while let Some(note) = self.queue.recv().await {
             let sending = self.send(&client, &note, Timestamp::now());
             let error = match timeout(SEND_TIMEOUT, sending).await {

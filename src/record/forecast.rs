@@ -13,8 +13,8 @@
 //! cluster. [`lines`] builds the same from an audit log.
 
 pub mod document;
-pub mod lines;
-pub mod publisher;
+pub(crate) mod lines;
+pub(crate) mod publisher;
 mod repeats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub(crate) const DAYS: i64 = 30;
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum ForecastAct {
+pub(crate) enum ForecastAct {
     /// Changes a field.
     Change,
     /// Changes the replicas through the scale subresource.
@@ -63,36 +63,36 @@ pub enum ForecastAct {
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
-pub struct RowKey {
+pub(crate) struct RowKey {
     /// The namespace of the release.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The name of the release that declares the object.
-    pub release: String,
+    pub(crate) release: String,
     /// API group of the object; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub group: String,
+    pub(crate) group: String,
     /// Its kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// What the change does.
-    pub act: ForecastAct,
+    pub(crate) act: ForecastAct,
     /// The field, as denials show it; empty for a deletion.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub field: String,
+    pub(crate) field: String,
     /// The user, after impersonation.
-    pub user: String,
+    pub(crate) user: String,
     /// The field manager, if the client names one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub manager: String,
+    pub(crate) manager: String,
 }
 
 /// Counts of violated fields, and of requests whose first field it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct ViolationCounts {
+pub(crate) struct ViolationCounts {
     /// Violations of the field.
-    pub fields: u64,
+    pub(crate) fields: u64,
     /// Requests that are counted here.
-    pub requests: u64,
+    pub(crate) requests: u64,
 }
 
 impl From<(u64, u64)> for ViolationCounts {
@@ -120,18 +120,18 @@ pub(crate) type Days = BTreeMap<Date, ViolationCounts>;
 /// The statistics of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RowStats {
+pub(crate) struct RowStats {
     /// First seen.
-    pub first: Timestamp,
+    pub(crate) first: Timestamp,
     /// Last seen.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
     /// Names of some of the objects.
-    pub objects: BTreeSet<String>,
+    pub(crate) objects: BTreeSet<String>,
     /// There were more objects than `objects` names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) more_objects: bool,
     /// Counts by day.
-    pub days: Days,
+    pub(crate) days: Days,
 }
 
 impl RowStats {
@@ -150,7 +150,7 @@ impl RowStats {
     }
 
     /// The sum of the counts since a day, that day included.
-    pub fn since(&self, day: Date) -> ViolationCounts {
+    pub(crate) fn since(&self, day: Date) -> ViolationCounts {
         total(&self.days, day)
     }
 }
@@ -162,7 +162,7 @@ fn add_days(days: &mut Days, others: &Days) {
 }
 
 /// The total since a day, that day included.
-pub fn total(days: &Days, since: Date) -> ViolationCounts {
+pub(crate) fn total(days: &Days, since: Date) -> ViolationCounts {
     let mut sum = ViolationCounts::default();
     days.range(since..).for_each(|(_, count)| sum.add(*count));
     sum
@@ -170,21 +170,27 @@ pub fn total(days: &Days, since: Date) -> ViolationCounts {
 
 /// What would be denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// The counts that have a row; at most 1000 rows.
-    pub rows: BTreeMap<RowKey, RowStats>,
+    pub(crate) rows: BTreeMap<RowKey, RowStats>,
     /// The counts that have no row.
-    pub others: Days,
+    pub(crate) others: Days,
 }
 
 impl Forecast {
     /// Whether nothing was counted.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.others.is_empty()
     }
 
     /// Counts a request that would be denied: all its violations, each on the object `name`.
-    pub fn note(&mut self, what: impl IntoIterator<Item = RowKey>, name: &str, at: Timestamp) {
+    pub(crate) fn note(
+        &mut self,
+        what: impl IntoIterator<Item = RowKey>,
+        name: &str,
+        at: Timestamp,
+    ) {
         let mut requests = 1;
         for what in what {
             let count = ViolationCounts {
@@ -217,7 +223,7 @@ impl Forecast {
     }
 
     /// Adds the counts of another forecast, without the expired days.
-    pub fn merge(&mut self, other: &Self, now: Timestamp) {
+    pub(crate) fn merge(&mut self, other: &Self, now: Timestamp) {
         self.absorb(other);
         self.forget(now);
         self.keep(MAX_ROWS);
@@ -296,7 +302,7 @@ const REMEMBERED: usize = 4096;
 
 /// What this process has counted since the last batch.
 #[derive(Debug, Default)]
-pub struct Collector(Option<Mutex<Counting>>);
+pub(crate) struct Collector(Option<Mutex<Counting>>);
 
 #[derive(Debug)]
 struct Counting {
@@ -306,7 +312,7 @@ struct Counting {
 
 impl Collector {
     /// A collector that counts. The default one does not: its counts would go nowhere.
-    pub fn counting() -> Self {
+    pub(crate) fn counting() -> Self {
         Self(Some(Mutex::new(Counting {
             forecast: Forecast::default(),
             recent: RecentRequests::new(REMEMBERED),
@@ -314,7 +320,7 @@ impl Collector {
     }
 
     /// Counts a decision, if it would be a denial in mode Deny.
-    pub fn note(&self, decided: &Decided<'_>, at: Timestamp) {
+    pub(crate) fn note(&self, decided: &Decided<'_>, at: Timestamp) {
         let Some(counting) = &self.0 else {
             return;
         };
@@ -341,7 +347,7 @@ impl Collector {
     }
 
     /// Takes the counts and starts from zero.
-    pub fn take(&self) -> Forecast {
+    pub(crate) fn take(&self) -> Forecast {
         let taken = self.0.as_ref().map(|counting| {
             let mut counting = counting.lock();
             std::mem::take(&mut counting.forecast)

@@ -5,7 +5,7 @@
 //!
 //! Labels are bounded: no user, no object name. Units are base units.
 
-pub mod reading;
+pub(crate) mod reading;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,7 +48,7 @@ struct OperationLabel {
 
 /// What the webhook counts.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     decisions: Family<DecisionLabels, Counter>,
     exemptions: Family<ExemptionLabel, Counter>,
@@ -108,7 +108,7 @@ fn duration(registry: &mut Registry) -> Histogram {
 
 impl Metrics {
     /// A registry with all metrics; `readings` is called at every scrape.
-    pub fn new(readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(readings: impl Fn() -> Vec<Reading> + Send + Sync + 'static) -> Self {
         let mut registry = Registry::default();
         let mut metrics = Self {
             decisions: register(
@@ -169,18 +169,13 @@ impl Metrics {
         metrics
     }
 
-    /// The registry, for what other modules count themselves.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     /// The registry, for the counters of other modules.
     pub(crate) fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
     /// The text of `/metrics`.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut body = String::new();
         text::encode(&mut body, &self.registry)?;
         Ok(body)
@@ -193,7 +188,7 @@ impl Metrics {
     }
 
     /// Counts an answer. Dry-run requests are left out by the caller.
-    pub fn decided(&self, decided: &Decided<'_>) {
+    pub(crate) fn decided(&self, decided: &Decided<'_>) {
         let reason = decided.verdict.reason;
         self.decisions
             .get_or_create(&DecisionLabels {
@@ -253,7 +248,7 @@ impl Metrics {
     }
 
     /// Counts an emergency change that was resolved.
-    pub fn settled(&self, state: ChangeState) {
+    pub(crate) fn settled(&self, state: ChangeState) {
         let label = StateLabel {
             state: state.as_str(),
         };
@@ -261,7 +256,7 @@ impl Metrics {
     }
 
     /// Counts a body that is not a valid review.
-    pub fn rejected(&self, kind: &'static str) {
+    pub(crate) fn rejected(&self, kind: &'static str) {
         self.rejected.get_or_create(&KindLabel { kind }).inc();
     }
 
@@ -281,7 +276,7 @@ impl Metrics {
     }
 
     /// Records the time that an answer took.
-    pub fn took(&self, duration: Duration) {
+    pub(crate) fn took(&self, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
     }
 }

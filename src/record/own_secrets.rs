@@ -19,9 +19,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct OwnSecrets {
     /// Needs `get` on the Secrets that sinks name.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The guard's own.
-    pub namespace: String,
+    pub(crate) namespace: String,
 }
 
 impl SecretSource for OwnSecrets {

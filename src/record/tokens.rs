@@ -36,9 +36,9 @@ const ROUND: u32 = 200;
 #[derive(Clone)]
 pub(crate) struct Tokens {
     /// Needs `list` and `delete` on Secrets in the namespaces of the emergency accounts, and `get` on grants.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The emergency accounts.
-    pub policy: Live,
+    pub(crate) policy: Live,
 }
 
 impl Tokens {

@@ -73,11 +73,11 @@ pub(crate) struct TrackerIntervals {
     /// Checking whether anything is due.
     pub(crate) tick: Duration,
     /// Looking at a change that has not been seen in the cluster yet.
-    pub pending: Duration,
+    pub(crate) pending: Duration,
     /// Looking at an open change.
-    pub open: Duration,
+    pub(crate) open: Duration,
     /// Removing old objects.
-    pub sweep: Duration,
+    pub(crate) sweep: Duration,
 }
 
 impl Default for TrackerIntervals {
@@ -97,13 +97,13 @@ impl Default for TrackerIntervals {
 pub(crate) struct Tracker {
     /// Needs `list`, `watch` and `delete` on emergency changes, `update` on their status, `list` and
     /// `delete` on grants, and `get` on what is changed.
-    pub client: Client,
+    pub(crate) client: Client,
     /// What is declared.
-    pub releases: Releases,
+    pub(crate) releases: Releases,
     /// The live objects.
-    pub objects: Arc<Objects>,
+    pub(crate) objects: Arc<Objects>,
     /// Events, alerts and metrics.
-    pub recorder: Arc<Recorder>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) pace: TrackerIntervals,
 }
 

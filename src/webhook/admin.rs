@@ -38,26 +38,26 @@ pub(crate) enum Health {
 /// One part of the guard and its health. Anyone who reaches the port can read the text: it must
 /// contain no data of Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
+pub(crate) struct HealthCheck {
     /// `index`, `certificate`, `registration`, …
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) health: Health,
 }
 
 /// The content of the port. Both are called for each request and must not wait.
 #[derive(Clone)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// The parts that readiness depends on, in display order.
-    pub checks: Arc<dyn Fn() -> Vec<HealthCheck> + Send + Sync>,
+    pub(crate) checks: Arc<dyn Fn() -> Vec<HealthCheck> + Send + Sync>,
     /// The metrics as text, ending in `# EOF`.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// `prometheus_client`'s encoding.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The routes.
-pub fn router(admin: Admin) -> Router {
+pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -66,7 +66,7 @@ pub fn router(admin: Admin) -> Router {
 }
 
 /// Limits for the plain port: few clients, short waits, no delay in the drain (it ends last).
-pub fn limits() -> ConnectionLimits {
+pub(crate) fn limits() -> ConnectionLimits {
     ConnectionLimits {
         connections: 64,
         drain_delay: Duration::ZERO,

@@ -47,18 +47,18 @@ const KIB: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IntakeLimits {
     /// The largest review that counts as small.
-    pub small: usize,
+    pub(crate) small: usize,
     /// All small reviews together.
     pub(crate) small_together: usize,
     /// All others together.
     pub(crate) large_together: usize,
     /// Concurrently evaluated reviews.
-    pub evaluated: usize,
+    pub(crate) evaluated: usize,
     /// Concurrent reviews, including those that wait and those that are answered from their heads:
     /// three API servers send no more, with 600 requests in flight each by default
     /// (`--max-requests-inflight` and its mutating part). Each may hold 64 KiB outside of the budget of
     /// bytes, 128 MiB in all.
-    pub taken: usize,
+    pub(crate) taken: usize,
 }
 
 impl Default for IntakeLimits {

@@ -39,7 +39,7 @@ pub(crate) const BEFORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The process did not shut down cleanly.
 #[derive(Debug, Error)]
-pub enum ShutdownError {
+pub(crate) enum ShutdownError {
     /// A background task returned or panicked on its own.
     #[error("failed to keep running: the task \"{name}\" {how}")]
     TaskEnded {
@@ -61,11 +61,11 @@ pub enum ShutdownError {
 
 /// The two stages of the shutdown.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     /// Not ready; answer requests, and close connections.
-    pub drain: CancellationToken,
+    pub(crate) drain: CancellationToken,
     /// Everything else ends now.
-    pub finish: CancellationToken,
+    pub(crate) finish: CancellationToken,
 }
 
 impl Stop {
@@ -77,14 +77,14 @@ impl Stop {
 
 /// SIGTERM (a kubelet, a service manager) and SIGINT (a person).
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     /// From now on, these signals no longer terminate the process.
-    pub fn install() -> Result<Self, ShutdownError> {
+    pub(crate) fn install() -> Result<Self, ShutdownError> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
             terminate,
@@ -93,7 +93,7 @@ impl Signals {
     }
 
     /// The name of the next signal.
-    pub async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
@@ -103,14 +103,18 @@ impl Signals {
 
 /// Background tasks that must run as long as the process.
 #[derive(Debug, Default)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
 
 impl Tasks {
     /// Starts a task. It must end when [`Stop::finish`] is cancelled, and not before.
-    pub fn spawn<T>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+    pub(crate) fn spawn<T>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = T> + Send + 'static,
+    ) {
         let handle = self.set.spawn(async move {
             task.await;
         });
@@ -140,7 +144,7 @@ impl Tasks {
 /// Runs until a signal or a failure, then stops everything in order; see the module's
 /// documentation. `before_close` runs while the server still answers, at the start of the drain:
 /// the place to remove a registration. `Ok` means exit code 0.
-pub async fn run(
+pub(crate) async fn run(
     server: impl Future<Output = Drained> + Send + 'static,
     mut tasks: Tasks,
     signals: &mut Signals,

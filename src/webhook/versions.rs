@@ -29,7 +29,7 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
-pub use follow::{DiscoveryIntervals, Following, follow};
+pub(crate) use follow::{DiscoveryIntervals, Following, follow};
 
 /// The needed versions, and which of them are active.
 #[derive(Debug, Default)]
@@ -41,16 +41,16 @@ pub struct Conversions {
 
 /// The versions of manifests, for kinds that have others, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needed {
+pub(crate) struct Needed {
     /// Each with its kind.
-    pub version_entries: BTreeMap<VersionEntry, Box<str>>,
+    pub(crate) version_entries: BTreeMap<VersionEntry, Box<str>>,
     /// The registered ones.
     pub(crate) unclaimed: UnclaimedEntries,
 }
 
 impl Needed {
     /// The versions for the registration.
-    pub fn wanted(&self) -> VersionEntries {
+    pub(crate) fn wanted(&self) -> VersionEntries {
         VersionEntries {
             wanted: self.version_entries.keys().cloned().collect(),
             unclaimed: self.unclaimed,
@@ -76,18 +76,18 @@ impl Conversions {
     }
 
     /// The needed versions; the value changes whenever they do.
-    pub fn needed(&self) -> Arc<Needed> {
+    pub(crate) fn needed(&self) -> Arc<Needed> {
         self.needed.load_full()
     }
 
     /// Waits for [`Conversions::needed`] to change. For the only task that registers.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// Sets the needed versions. Versions that are no longer needed are inactive from here on,
     /// although they are still registered.
-    pub fn need(&self, needed: Needed) {
+    pub(crate) fn need(&self, needed: Needed) {
         if *self.needed.load_full() == needed {
             return;
         }

@@ -18,25 +18,25 @@ use crate::cli::{
 
 /// `helm-guard break-glass changes`
 #[derive(Debug, Parser)]
-pub struct ChangesArgs {
+pub(crate) struct ChangesArgs {
     /// Namespace of the releases; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
     /// Changes of this user only, e.g. ada@example.com
     #[arg(long, value_name = "USER")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Include resolved changes
     #[arg(long)]
-    pub all: bool,
+    pub(crate) all: bool,
     /// Print the fields to include in the chart with their values, as a manifest and as a patch
     #[arg(long)]
-    pub values: bool,
+    pub(crate) values: bool,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    pub(crate) output: Format,
 }
 
 pub(super) async fn list(client: &Client, args: &ChangesArgs) -> anyhow::Result<()> {

@@ -39,7 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// `helm-guard break-glass open`
 #[derive(Debug, Parser)]
-pub struct OpenArgs {
+pub(crate) struct OpenArgs {
     /// Reason for the emergency access
     #[arg(
         long,
@@ -47,22 +47,22 @@ pub struct OpenArgs {
         default_value = "",
         hide_default_value = true
     )]
-    pub reason: String,
+    pub(crate) reason: String,
     /// Incident or change number
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    pub ticket: String,
+    pub(crate) ticket: String,
     /// Namespace of the objects to change (repeatable)
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
-    pub namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
     /// All namespaces that the policy allows for the account
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
     pub(crate) all_namespaces: bool,
     /// Release to change, as NAMESPACE/NAME (repeatable); default: all
     #[arg(long = "release", value_name = "NAMESPACE/NAME")]
-    pub releases: Vec<String>,
+    pub(crate) releases: Vec<String>,
     /// Kind to change: Deployment.apps, Service (repeatable); default: all
     #[arg(long = "kind", value_name = "KIND[.GROUP]")]
-    pub kinds: Vec<String>,
+    pub(crate) kinds: Vec<String>,
     /// Validity of the grant: 30m, 1h
     #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
     pub(crate) span: Span,
@@ -71,7 +71,7 @@ pub struct OpenArgs {
     pub(crate) no_wait: bool,
     /// The token.
     #[command(flatten)]
-    pub token: TokenArgs,
+    pub(crate) token: TokenArgs,
 }
 
 pub(super) async fn open(

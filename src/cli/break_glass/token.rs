@@ -25,20 +25,20 @@ use crate::cli::output::print_note;
 
 /// The token of the emergency account, and the file for it.
 #[derive(Debug, Args)]
-pub struct TokenArgs {
+pub(crate) struct TokenArgs {
     /// Emergency account; default: the one in the policy of the cluster
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub service_account: Option<String>,
+    pub(crate) service_account: Option<String>,
     /// File to write the kubeconfig of the emergency account to
     #[arg(
         long = "write-kubeconfig",
         value_name = "FILE",
         default_value = "emergency.yaml"
     )]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Create only the grant, without a token
     #[arg(long)]
     pub(crate) no_token: bool,

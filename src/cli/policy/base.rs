@@ -23,10 +23,10 @@ use crate::{
 
 /// What a printed policy extends.
 #[derive(Clone, Debug, Default, Args)]
-pub struct BaseArgs {
+pub(crate) struct BaseArgs {
     /// Policy file to extend; default: the policy in force in the cluster
     #[arg(long, value_name = "FILE")]
-    pub into: Option<PathBuf>,
+    pub(crate) into: Option<PathBuf>,
 }
 
 /// The policy that is extended.

@@ -40,11 +40,11 @@ use crate::{
 #[command(mut_args(kubeconfig_help(
     "Kubeconfig of the cluster to read the policy or releases from"
 )))]
-pub struct PolicyCheck {
+pub(crate) struct PolicyCheck {
     /// The policy (GuardPolicy, YAML or JSON); other objects in the file are ignored; - is standard input; default: the
     /// GuardPolicy in the cluster
     #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// AdmissionReviews to evaluate with it, in the formats of helm-guard check (repeatable)
     #[arg(
         long = "review",
@@ -52,16 +52,16 @@ pub struct PolicyCheck {
         value_name = "FILE",
         requires = "file"
     )]
-    pub review: Vec<PathBuf>,
+    pub(crate) review: Vec<PathBuf>,
     /// Release records, in the formats of helm-guard check (repeatable)
     #[arg(long, value_name = "FILE", requires = "review")]
-    pub releases: Vec<PathBuf>,
+    pub(crate) releases: Vec<PathBuf>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    pub(crate) output: Format,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// The result, for programs.

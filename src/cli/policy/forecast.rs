@@ -57,31 +57,31 @@ const LAG: SignedDuration = SignedDuration::from_mins(3);
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 success, 1 error.")]
 #[command(mut_group("TargetArgs", |group| group.conflicts_with("audit_log")))]
-pub struct ForecastArgs {
+pub(crate) struct ForecastArgs {
     /// How far to look back, in days (7d) or hours (36h); by whole days, UTC, today included
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = days)]
-    pub since: i64,
+    pub(crate) since: i64,
     /// Only releases of this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// All namespaces, also if HELM_GUARD_NAMESPACE names one
     #[arg(short = 'A', long, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
+    pub(crate) all_namespaces: bool,
     /// The policy that -o yaml extends.
     #[command(flatten)]
-    pub base: BaseArgs,
+    pub(crate) base: BaseArgs,
     /// Output format; yaml is the policy in force with these exemptions
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: ForecastFormat,
+    pub(crate) output: ForecastFormat,
     /// Read audit lines instead, also among other log lines; - is standard input (repeatable)
     #[arg(long, value_name = "FILE")]
-    pub audit_log: Vec<PathBuf>,
+    pub(crate) audit_log: Vec<PathBuf>,
     /// The guard's own namespace; default: that of the guard that is registered, else helm-guard
     #[arg(long, value_name = "NAMESPACE", conflicts_with = "audit_log")]
     pub(crate) guard_namespace: Option<String>,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Runs the subcommand.

@@ -48,16 +48,16 @@ struct Imported {
 ///
 /// The policy extends the one in force, so that applying it takes nothing away.
 #[derive(Debug, Parser)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// HelmReleases, Applications, and the ConfigMap argocd-cm, YAML or JSON; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// What is extended.
     #[command(flatten)]
-    pub base: BaseArgs,
+    pub(crate) base: BaseArgs,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Reads the files and prints the policy.

@@ -16,23 +16,23 @@ use crate::{
 #[command(mut_args(kubeconfig_help(
     "Kubeconfig of the cluster to guard; default: $KUBECONFIG, ~/.kube/config, or the Pod's own"
 )))]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Address of the webhook (HTTPS)
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Address of /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
-    pub admin_listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
     /// Policy file (YAML or JSON), reloaded when it changes; overrides the policy in the cluster
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["mode", "break_glass_users", "break_glass_groups", "runbook_url"]
     )]
-    pub policy: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
     /// Enforcement mode while no policy is in force: Deny, Warn or Audit
     #[arg(long, value_name = "MODE", default_value = "Deny")]
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// How long a policy object must have been absent before the flags apply again: 5m, 90s
     #[arg(
         long,
@@ -112,7 +112,7 @@ pub struct Serve {
     pub(crate) client_subjects: Vec<String>,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
     /// Namespace to read release records in (repeatable); default: all
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub(crate) watch_namespaces: Vec<String>,
@@ -135,7 +135,7 @@ pub struct Serve {
     /// File for audit lines, one JSON object each; - is standard output; default: standard error, with
     /// the log
     #[arg(long, value_name = "FILE")]
-    pub audit_log_path: Option<PathBuf>,
+    pub(crate) audit_log_path: Option<PathBuf>,
     /// Size, in MiB, at which the audit log is rotated
     #[arg(long, value_name = "MIB", default_value_t = 100, requires = "audit_log_path",
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
@@ -158,10 +158,10 @@ pub struct Serve {
     /// How long to accept requests after a SIGTERM, until the API server no longer calls this replica:
     /// 5s, 500ms
     #[arg(long, value_name = "DURATION", default_value = "5s")]
-    pub drain_delay: String,
+    pub(crate) drain_delay: String,
     /// Threads that answer requests; default: one per CPU, from 2 to 8
     #[arg(long, value_name = "N")]
-    pub worker_threads: Option<usize>,
+    pub(crate) worker_threads: Option<usize>,
 }
 
 /// Treatment of foreign requirements.

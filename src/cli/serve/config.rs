@@ -42,11 +42,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Config {
     /// Address of the webhook.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Address of the probes and metrics.
-    pub admin_listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
     /// The policy from the flags.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The policy file, which overrides it.
     pub(crate) policy_file: Option<PathBuf>,
     /// How long a policy object must have been absent before the flags apply again.
@@ -54,21 +54,21 @@ pub(crate) struct Config {
     /// Whether a policy object is required.
     pub(crate) policy_need: PolicyNeed,
     /// The registration that the guard writes; `None` if it is applied by other means.
-    pub registration: Option<RegistrationConfig>,
+    pub(crate) registration: Option<RegistrationConfig>,
     /// The namespaces that fail closed.
-    pub fail_closed: Option<FailClosed>,
+    pub(crate) fail_closed: Option<FailClosed>,
     /// The certificate files; without them, a certificate is generated.
     pub(crate) tls_files: Option<Files>,
     /// The accepted client certificates.
-    pub clients: Option<ClientCertificates>,
+    pub(crate) clients: Option<ClientCertificates>,
     /// The cluster.
-    pub target: KubeconfigSelection,
+    pub(crate) target: KubeconfigSelection,
     /// The namespaces with release records; empty for all.
-    pub namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
     /// The storage drivers of release records.
-    pub drivers: Vec<Driver>,
+    pub(crate) drivers: Vec<Driver>,
     /// Memory for declared objects, in bytes.
-    pub index_bytes: usize,
+    pub(crate) index_bytes: usize,
     /// The guard's own namespace, with the leader's Lease and the Secrets of alert sinks.
     pub(crate) guard_namespace: String,
     /// The guard's own namespace, if the flags set it.
@@ -76,12 +76,12 @@ pub(crate) struct Config {
     /// The release that installs the guard, if the flags set it.
     pub(crate) own_release: Option<Own>,
     /// The target of audit lines.
-    pub audit: AuditTarget,
+    pub(crate) audit: AuditTarget,
     pub(crate) logging: Logging,
     /// How long a process that is shutting down keeps accepting requests.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// Threads of the runtime.
-    pub worker_threads: NonZeroUsize,
+    pub(crate) worker_threads: NonZeroUsize,
 }
 
 /// Whether a policy object is required.
@@ -98,15 +98,15 @@ pub(crate) enum PolicyNeed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RegistrationConfig {
     /// The address that the API server calls.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// What happens to it at exit.
     pub(crate) at_exit: AtExit,
     /// Whether it replaces the registration of another installation.
-    pub takeover: Takeover,
+    pub(crate) takeover: Takeover,
     /// The ClusterRole that owns it.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// The foreign requirements that stay in it.
-    pub foreign: ForeignRequirements,
+    pub(crate) foreign: ForeignRequirements,
 }
 
 /// What happens to the registration when the process ends.
@@ -172,9 +172,9 @@ pub(crate) enum AuditTarget {
 /// Log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Logging {
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// The directives of a valid `EnvFilter`.
-    pub filter: String,
+    pub(crate) filter: String,
 }
 
 impl Config {

@@ -31,19 +31,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The modules that report health.
 #[derive(Clone)]
 pub(super) struct Health {
-    pub releases: Releases,
-    pub serving: Arc<ServingCertificate>,
+    pub(crate) releases: Releases,
+    pub(crate) serving: Arc<ServingCertificate>,
     /// `None` if the guard does not register the webhook.
-    pub registered: Option<Arc<RegistrationState>>,
-    pub stop: Stop,
-    pub connections: Arc<accept::Stats>,
-    pub events: Events,
-    pub policy: Arc<PolicyStatus>,
-    pub audit: AuditLog,
+    pub(crate) registered: Option<Arc<RegistrationState>>,
+    pub(crate) stop: Stop,
+    pub(crate) connections: Arc<accept::Stats>,
+    pub(crate) events: Events,
+    pub(crate) policy: Arc<PolicyStatus>,
+    pub(crate) audit: AuditLog,
     /// The policy in force, and the admission policies that protect grants.
-    pub live: Live,
-    pub admission: Arc<AdmissionPolicies>,
-    pub log: Log,
+    pub(crate) live: Live,
+    pub(crate) admission: Arc<AdmissionPolicies>,
+    pub(crate) log: Log,
 }
 
 /// Waits for the index to hold every record.

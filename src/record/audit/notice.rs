@@ -11,7 +11,7 @@ use crate::record::alerts::Alert;
 /// A line about the guard itself.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AuditNotice<'a> {
+pub(crate) struct AuditNotice<'a> {
     api_version: &'static str,
     kind: &'static str,
     /// When it happened.
@@ -43,7 +43,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// When the line cannot be encoded.
-    pub fn queue_notice(&self, alert: &Alert) -> Result<Pending, AuditError> {
+    pub(crate) fn queue_notice(&self, alert: &Alert) -> Result<Pending, AuditError> {
         self.push(&AuditNotice {
             api_version: API_VERSION,
             kind: "AuditNotice",

@@ -34,7 +34,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Why a line was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// The sink returned an error.
     #[error("failed to write the line: {0}")]
     Sink(io::Error),

@@ -29,24 +29,24 @@ const RUNNING: SignedDuration = SignedDuration::from_secs(150);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document {
     /// Start of counting.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     #[serde(default)]
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// The counts without a row, by day.
     #[serde(default)]
-    pub others: super::Days,
+    pub(crate) others: super::Days,
     /// The replicas, by a name that is unique to each process.
     #[serde(default)]
-    pub writers: BTreeMap<String, Writer>,
+    pub(crate) writers: BTreeMap<String, Writer>,
 }
 
 /// An entry of [`Forecast::rows`], as JSON writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub(crate) struct Row {
     #[serde(flatten)]
-    pub what: RowKey,
+    pub(crate) what: RowKey,
     #[serde(flatten)]
-    pub seen: RowStats,
+    pub(crate) seen: RowStats,
 }
 
 /// The last write of a replica.
@@ -54,25 +54,25 @@ pub struct Row {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Writer {
     /// Its last batch.
-    pub batch: u64,
+    pub(crate) batch: u64,
     /// Time of the write.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Until when it had counted then; of guards before the first release, unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// What one replica adds.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     /// A name that no other process has.
-    pub writer: String,
+    pub(crate) writer: String,
     /// Greater than that of the batch before.
-    pub number: u64,
+    pub(crate) number: u64,
     /// Until when it counts.
-    pub until: Timestamp,
+    pub(crate) until: Timestamp,
     /// The counts.
-    pub forecast: Forecast,
+    pub(crate) forecast: Forecast,
 }
 
 impl Document {

@@ -16,17 +16,17 @@ use super::{Forecast, ForecastAct, MAX_ROWS, RowKey, repeats::RecentRequests};
 
 /// The result.
 #[derive(Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// What would be denied.
-    pub forecast: Forecast,
+    pub(crate) forecast: Forecast,
     /// The time of the first audit line.
-    pub since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// The time of the last one.
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// Lines about requests, also of those that Deny would allow.
-    pub audit_lines: u64,
+    pub(crate) audit_lines: u64,
     /// Lines that are not valid JSON, or claim to be audit lines and are not. Their content is never shown.
-    pub unreadable: u64,
+    pub(crate) unreadable: u64,
     /// Requests that are not in the forecast yet: counting many at once shows which rows have the most.
     newest: Forecast,
     seen: HashSet<String>,
@@ -184,7 +184,7 @@ impl Read {
     ///
     /// # Errors
     /// When reading fails.
-    pub fn lines(&mut self, mut lines: impl BufRead, from: Timestamp) -> io::Result<()> {
+    pub(crate) fn lines(&mut self, mut lines: impl BufRead, from: Timestamp) -> io::Result<()> {
         let mut bytes = Vec::new();
         loop {
             bytes.clear();
@@ -247,7 +247,7 @@ impl Read {
     }
 
     /// Whether a line is about an object or a release of a namespace.
-    pub fn is_about(&self, namespace: &str) -> bool {
+    pub(crate) fn is_about(&self, namespace: &str) -> bool {
         self.namespaces.contains(namespace)
     }
 

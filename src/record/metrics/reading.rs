@@ -13,7 +13,7 @@ use prometheus_client::{
 
 /// One metric with its current samples.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
@@ -31,7 +31,7 @@ struct Sample {
 
 /// The value of a metric, with the type that tells how to show it.
 #[derive(Clone, Copy, Debug)]
-pub enum SampleValue {
+pub(crate) enum SampleValue {
     /// A count.
     Whole(u64),
     /// A time in seconds.
@@ -64,7 +64,11 @@ impl From<Duration> for SampleValue {
 
 impl Reading {
     /// A gauge without labels.
-    pub fn gauge(name: &'static str, help: &'static str, value: impl Into<SampleValue>) -> Self {
+    pub(crate) fn gauge(
+        name: &'static str,
+        help: &'static str,
+        value: impl Into<SampleValue>,
+    ) -> Self {
         Self::gauges(name, help, [(SampleLabels::new(), value.into())])
     }
 
@@ -78,7 +82,11 @@ impl Reading {
     }
 
     /// A counter without labels. Its name in a scrape ends in `_total`.
-    pub fn counter(name: &'static str, help: &'static str, value: impl Into<SampleValue>) -> Self {
+    pub(crate) fn counter(
+        name: &'static str,
+        help: &'static str,
+        value: impl Into<SampleValue>,
+    ) -> Self {
         let samples = [(SampleLabels::new(), value.into())];
         Self::new(name, help, MetricType::Counter, samples)
     }
@@ -91,7 +99,7 @@ impl Reading {
     }
 
     /// A metric whose information is in its labels. The name in a scrape ends in `_info`.
-    pub fn info(
+    pub(crate) fn info(
         name: &'static str,
         help: &'static str,
         samples: impl IntoIterator<Item = SampleLabels>,

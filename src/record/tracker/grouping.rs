@@ -21,9 +21,9 @@ const OLD: SignedDuration = SignedDuration::from_hours(2);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MissingAlerts {
     /// About one change.
-    pub alone: Vec<(ChangeKey, AlertKind)>,
+    pub(crate) alone: Vec<(ChangeKey, AlertKind)>,
     /// About several changes of an identity.
-    pub together: BTreeMap<(String, AlertKind), Vec<ChangeKey>>,
+    pub(crate) together: BTreeMap<(String, AlertKind), Vec<ChangeKey>>,
 }
 
 /// The next alert about a change.

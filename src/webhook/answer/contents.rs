@@ -8,10 +8,10 @@ use crate::record::Emergency;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerContents<'a> {
     /// The decision.
-    pub decided: Decided<'a>,
+    pub(crate) decided: Decided<'a>,
     pub(crate) emergency_hint: EmergencyHint<'a>,
     /// Why break-glass does not apply to a break-glass identity.
-    pub refusal: Option<&'a Refusal>,
+    pub(crate) refusal: Option<&'a Refusal>,
     /// The record of a break-glass change.
-    pub emergency: Option<&'a Emergency>,
+    pub(crate) emergency: Option<&'a Emergency>,
 }

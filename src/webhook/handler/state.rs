@@ -38,11 +38,11 @@ impl EmergencyStore for Changes {
 #[derive(Debug)]
 pub(crate) struct Webhook<S> {
     /// Reaches verdicts and decisions.
-    pub reviewer: Reviewer<S>,
+    pub(crate) reviewer: Reviewer<S>,
     /// Persists the records of emergency changes.
-    pub emergencies: Box<dyn EmergencyStore>,
+    pub(crate) emergencies: Box<dyn EmergencyStore>,
     /// Records decisions.
-    pub recorder: Arc<Recorder>,
+    pub(crate) recorder: Arc<Recorder>,
     /// Takes the bodies of reviews.
     pub(crate) intake: Intake,
 }

@@ -20,32 +20,32 @@ use crate::{
 };
 
 /// The inputs and the output of the task.
-pub struct Following {
+pub(crate) struct Following {
     /// The API server, for discovery.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The declared kinds.
-    pub releases: Releases,
+    pub(crate) releases: Releases,
     /// Reports changed CRDs.
-    pub crds: Arc<Crds>,
+    pub(crate) crds: Arc<Crds>,
     /// The output.
-    pub conversions: Arc<Conversions>,
+    pub(crate) conversions: Arc<Conversions>,
     pub(crate) pace: DiscoveryIntervals,
 }
 
 /// When to run discovery.
 #[derive(Clone, Copy, Debug)]
-pub struct DiscoveryIntervals {
+pub(crate) struct DiscoveryIntervals {
     /// The check for changes; changes in between are combined.
-    pub look: Duration,
+    pub(crate) look: Duration,
     /// Discovery after a changed CRD: its versions are served some time after the CRD was written.
     pub(crate) settling: Duration,
     /// Discovery after a failure.
-    pub retry: Duration,
+    pub(crate) retry: Duration,
     /// Discovery without a known change: API servers are upgraded, too.
     pub(crate) refresh: Duration,
     /// How long a version stays registered after no release declares it anymore: an uninstalled
     /// release is often reinstalled, and another replica may notice it a moment later.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
 }
 
 impl Default for DiscoveryIntervals {
@@ -61,7 +61,7 @@ impl Default for DiscoveryIntervals {
 }
 
 /// Follows the index and discovery. Does not return.
-pub async fn follow(following: Following) {
+pub(crate) async fn follow(following: Following) {
     let Following {
         client,
         releases,

@@ -22,7 +22,7 @@ use crate::{
 
 /// Output format of a forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ForecastFormat {
+pub(crate) enum ForecastFormat {
     /// For people
     Table,
     /// Table with all columns
