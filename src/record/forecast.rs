@@ -12,6 +12,7 @@
 //! Start at [`Collector::note`], which the recorder calls, and [`publisher`], which writes the counts to the
 //! cluster. [`lines`] builds the same from an audit log.
 
+mod collector;
 pub mod document;
 pub(crate) mod lines;
 pub(crate) mod publisher;
@@ -19,13 +20,11 @@ mod repeats;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use helm_guard_core::guard::{Decided, Decision, Reason};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::repeats::RecentRequests;
+pub(crate) use self::collector::Collector;
 
 /// Maximum number of rows.
 pub(crate) const MAX_ROWS: usize = 1000;
@@ -56,6 +55,16 @@ pub(crate) enum ForecastAct {
     Delete,
     /// Changes the replicas as an autoscaler that no release declares; allowed by default.
     Autoscale,
+}
+
+impl ForecastAct {
+    fn of(operation: &str, sub_resource: &str) -> Self {
+        match (operation, sub_resource) {
+            ("DELETE", _) | (_, "eviction") => Self::Delete,
+            (_, "scale") => Self::Scale,
+            _ => Self::Change,
+        }
+    }
 }
 
 /// The key of a row.
@@ -295,108 +304,6 @@ impl RowKey {
 /// The day, in UTC.
 pub(crate) fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
-}
-
-/// Requests of a process that are remembered to recognize their repetitions.
-const REMEMBERED: usize = 4096;
-
-/// What this process has counted since the last batch.
-#[derive(Debug, Default)]
-pub(crate) struct Collector(Option<Mutex<Counting>>);
-
-#[derive(Debug)]
-struct Counting {
-    forecast: Forecast,
-    recent: RecentRequests,
-}
-
-impl Collector {
-    /// A collector that counts. The default one does not: its counts would go nowhere.
-    pub(crate) fn counting() -> Self {
-        Self(Some(Mutex::new(Counting {
-            forecast: Forecast::default(),
-            recent: RecentRequests::new(REMEMBERED),
-        })))
-    }
-
-    /// Counts a decision, if it would be a denial in mode Deny.
-    pub(crate) fn note(&self, decided: &Decided<'_>, at: Timestamp) {
-        let Some(counting) = &self.0 else {
-            return;
-        };
-        let is_autoscaler = decided.verdict.reason == Reason::UndeclaredAutoscaler;
-        if !is_autoscaler && !matches!(decided.decision, Decision::Warn | Decision::Audit) {
-            return;
-        }
-        let Some(object) = decided.object else {
-            return;
-        };
-        let row_keys: Vec<RowKey> = row_keys(decided, object.group, object.kind).collect();
-        let values: Vec<_> = decided
-            .verdict
-            .findings
-            .iter()
-            .flat_map(|finding| &finding.changes)
-            .map(|change| [&change.live, &change.requested].map(ToString::to_string))
-            .collect();
-        let content = (&row_keys, object.namespace, &object.name, values);
-        let mut counting = counting.lock();
-        if !counting.recent.has(&content, at) {
-            counting.forecast.note(row_keys, &object.name, at);
-        }
-    }
-
-    /// Takes the counts and starts from zero.
-    pub(crate) fn take(&self) -> Forecast {
-        let taken = self.0.as_ref().map(|counting| {
-            let mut counting = counting.lock();
-            std::mem::take(&mut counting.forecast)
-        });
-        taken.unwrap_or_default()
-    }
-}
-
-fn row_keys<'a>(
-    decided: &'a Decided<'_>,
-    group: &'a str,
-    kind: &'a str,
-) -> impl Iterator<Item = RowKey> + 'a {
-    let request = decided.request;
-    let act = match decided.verdict.reason {
-        Reason::UndeclaredAutoscaler => ForecastAct::Autoscale,
-        _ => ForecastAct::of(request.operation.as_str(), &request.sub_resource),
-    };
-    let what = move |release: &helm_guard_core::helm::ReleaseName, field: String| RowKey {
-        namespace: release.namespace.clone(),
-        release: release.name.clone(),
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        act,
-        field,
-        user: request.user_info.username.clone().into_owned(),
-        manager: request.field_manager().unwrap_or_default().to_owned(),
-    };
-    let findings = decided.verdict.findings.iter();
-    findings
-        .flat_map(move |finding| {
-            let whole = (act == ForecastAct::Delete).then(|| what(&finding.release, String::new()));
-            let fields = finding
-                .changes
-                .iter()
-                .map(move |change| what(&finding.release, change.path.to_string()));
-            whole.into_iter().chain(fields)
-        })
-        .take(FIELDS)
-}
-
-impl ForecastAct {
-    fn of(operation: &str, sub_resource: &str) -> Self {
-        match (operation, sub_resource) {
-            ("DELETE", _) | (_, "eviction") => Self::Delete,
-            (_, "scale") => Self::Scale,
-            _ => Self::Change,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The content of an alert, independent of its format.
 //!
 //! Everything in an [`Alert`] is bounded and free of control characters: parts of it come from the
-//! break-glass user, and sinks may interpret what they receive.
+//! break-glass user, and sinks may interpret what they receive ([`clean`]).
+
+mod clean;
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
@@ -17,7 +19,8 @@ use helm_guard_core::{
     text::counted,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+
+use self::clean::{clean, clean_field, clean_lines, fields};
 
 /// Maximum length of the summary, in characters: `PagerDuty` accepts 1024, a phone shows fewer.
 const SUMMARY_CHARS: usize = 300;
@@ -394,88 +397,8 @@ pub(super) fn operation(operation: ChangeOperation) -> &'static str {
     }
 }
 
-fn fields(fields: &[ReportedField]) -> String {
-    let value = |value: &Option<Value>| match value {
-        Some(value) => one_line(&value.to_string()),
-        None => "nothing".to_owned(),
-    };
-    let lines = fields.iter().map(|field| {
-        format!(
-            "{}: declared {}, live {}, requested {}",
-            one_line(&field.path),
-            value(&field.declared),
-            value(&field.live),
-            value(&field.requested)
-        )
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The same without control characters. Its size has a bound already.
-fn clean_field(field: &ReportedField) -> ReportedField {
-    let value = |value: &Option<Value>| value.as_ref().map(clean_value);
-    ReportedField {
-        path: one_line(&field.path),
-        declared: value(&field.declared),
-        live: value(&field.live),
-        requested: value(&field.requested),
-        described: field.described.clone(),
-    }
-}
-
-fn clean_value(value: &Value) -> Value {
-    match value {
-        Value::String(text) => one_line(text).into(),
-        Value::Array(items) => items.iter().map(clean_value).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (one_line(name), clean_value(value)))
-            .collect(),
-        other => other.clone(),
-    }
-}
-
 pub(super) fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.checked_add(time).unwrap_or(at)
-}
-
-/// One line, without characters that a terminal or a chat would interpret, cut to a maximum length.
-fn clean(text: &str, chars: usize) -> String {
-    cut(text.chars().map(printable), chars)
-}
-
-/// The same, with line breaks.
-fn clean_lines(text: &str, chars: usize) -> String {
-    let keep = |c| if c == '\n' { c } else { printable(c) };
-    cut(text.chars().map(keep), chars)
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(printable).collect()
-}
-
-fn cut(text: impl Iterator<Item = char>, chars: usize) -> String {
-    let mut cut: String = text.take(chars + 1).collect();
-    if let Some((last, _)) = cut.char_indices().nth(chars.saturating_sub(1))
-        && cut.chars().nth(chars).is_some()
-    {
-        cut.truncate(last);
-        cut.push('\u{2026}');
-    }
-    cut
-}
-
-/// Rejects control characters, and those that change the direction of text, which make one name look like
-/// another.
-fn printable(c: char) -> char {
-    let turns =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let separates = matches!(c, '\u{2028}' | '\u{2029}');
-    if c.is_control() || turns || separates {
-        ' '
-    } else {
-        c
-    }
 }
 
 #[cfg(test)]

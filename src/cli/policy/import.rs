@@ -13,22 +13,22 @@
     reason = "comments on arguments are what --help prints"
 )]
 
+mod argo;
+mod flux;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use helm_guard_core::{
-    api::{
-        GuardPolicySpec, ObjectScope, ReleaseRef,
-        policy::ignore::{IgnoreRule, IgnoreTarget},
-    },
+    api::{GuardPolicySpec, policy::ignore::IgnoreRule},
     policy::Policy,
     text::suggest::nearest,
-    yaml::{self, Allowance},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::argo::is_argo_cm;
 use super::base::{BaseArgs, BasePolicy};
 use crate::cli::{
     documents::Source,
@@ -99,77 +99,12 @@ fn text(base: &BasePolicy, rules: Vec<IgnoreRule>) -> anyhow::Result<String> {
     })
 }
 
-/// A key of argocd-cm with rules for a kind.
-const ARGO_CM_KEY: &str = "resource.customizations.ignoreDifferences.";
-
-fn is_argo_cm(document: &Value) -> bool {
-    document.pointer("/metadata/name").and_then(Value::as_str) == Some("argocd-cm")
-}
-
+/// `metadata` of a document.
 #[derive(Deserialize)]
 struct Named {
     name: String,
     #[serde(default)]
     namespace: String,
-}
-
-#[derive(Deserialize)]
-struct HelmRelease {
-    metadata: Named,
-    spec: HelmReleaseSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HelmReleaseSpec {
-    release_name: Option<String>,
-    target_namespace: Option<String>,
-    #[serde(default)]
-    drift_detection: DriftDetection,
-}
-
-#[derive(Default, Deserialize)]
-struct DriftDetection {
-    mode: Option<String>,
-    #[serde(default)]
-    ignore: Vec<FluxRule>,
-}
-
-#[derive(Deserialize)]
-struct FluxRule {
-    #[serde(default)]
-    paths: Vec<String>,
-    target: Option<IgnoreTarget>,
-}
-
-#[derive(Deserialize)]
-struct Application {
-    metadata: Named,
-    spec: ApplicationSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ApplicationSpec {
-    #[serde(default)]
-    ignore_differences: Vec<ArgoRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ArgoRule {
-    #[serde(default)]
-    group: String,
-    #[serde(default)]
-    kind: String,
-    name: Option<String>,
-    namespace: Option<String>,
-    #[serde(default)]
-    json_pointers: Vec<String>,
-    #[serde(default)]
-    jq_path_expressions: Vec<String>,
-    #[serde(default)]
-    managed_fields_managers: Vec<String>,
 }
 
 impl Imported {
@@ -215,104 +150,6 @@ impl Imported {
                 ));
             }
         }
-    }
-
-    /// The system-wide rules of Argo CD, for every release.
-    fn argo_cm(&mut self, document: &Value) -> anyhow::Result<()> {
-        let data = document.get("data").and_then(Value::as_object);
-        for (key, value) in data.into_iter().flatten() {
-            let Some(subject) = key.strip_prefix(ARGO_CM_KEY) else {
-                continue;
-            };
-            let place = format!("argocd-cm: {key}");
-            let text = value.as_str().unwrap_or_default();
-            let rule = yaml::read(text, &Allowance::default())
-                .with_context(|| format!("failed to read {place}"))?;
-            let rule: ArgoRule =
-                serde_json::from_value(rule).with_context(|| format!("failed to read {place}"))?;
-            // `apps_Deployment`; `_Service` for the core group; `all`.
-            let (group, kind) = match subject {
-                "all" => ("*", "*"),
-                subject => subject.rsplit_once('_').unwrap_or(("", subject)),
-            };
-            self.argo_rule(
-                &place,
-                ArgoRule {
-                    group: group.to_owned(),
-                    kind: kind.to_owned(),
-                    ..rule
-                },
-            );
-        }
-        Ok(())
-    }
-
-    fn flux(&mut self, release: HelmRelease) {
-        let HelmRelease { metadata, spec } = release;
-        let about = format!("HelmRelease {}/{}", metadata.namespace, metadata.name);
-        if let Some(mode) = spec.drift_detection.mode {
-            self.warnings.push(format!(
-                "{about}: driftDetection.mode {mode} says what Flux does; see spec.mode and spec.overrides"
-            ));
-        }
-        // Flux includes the target namespace in the release name if it differs.
-        let name = spec
-            .release_name
-            .unwrap_or_else(|| match &spec.target_namespace {
-                Some(target) => format!("{target}-{}", metadata.name),
-                None => metadata.name.clone(),
-            });
-        let scope = ObjectScope {
-            releases: vec![ReleaseRef {
-                namespace: spec.target_namespace.unwrap_or(metadata.namespace),
-                name: Some(name),
-            }],
-            ..ObjectScope::default()
-        };
-        for (n, rule) in spec.drift_detection.ignore.into_iter().enumerate() {
-            let place = format!("{about}: driftDetection.ignore[{n}]");
-            self.add(
-                &place,
-                IgnoreRule {
-                    paths: rule.paths,
-                    target: rule.target,
-                    scope: scope.clone(),
-                    ..IgnoreRule::default()
-                },
-            );
-        }
-    }
-
-    fn argo(&mut self, application: Application) {
-        let Application { metadata, spec } = application;
-        let about = format!("Application {}/{}", metadata.namespace, metadata.name);
-        self.warnings.push(format!(
-            "{about}: Argo CD installs no Helm releases; the rules are for the objects of releases, \
-             whoever installs them"
-        ));
-        for (n, rule) in spec.ignore_differences.into_iter().enumerate() {
-            self.argo_rule(&format!("{about}: ignoreDifferences[{n}]"), rule);
-        }
-    }
-
-    fn argo_rule(&mut self, place: &str, rule: ArgoRule) {
-        let target = IgnoreTarget {
-            group: Some(expression(&rule.group)),
-            kind: Some(expression(&rule.kind)),
-            name: rule.name.as_deref().map(expression),
-            namespace: rule.namespace.as_deref().map(expression),
-            ..IgnoreTarget::default()
-        };
-        self.add(
-            place,
-            IgnoreRule {
-                json_pointers: rule.json_pointers,
-                jq_path_expressions: rule.jq_path_expressions,
-                managed_fields_managers: rule.managed_fields_managers,
-                target: Some(target),
-                ..IgnoreRule::default()
-            },
-        );
     }
 
     /// Takes the parts of a rule that mean something here.
@@ -362,23 +199,6 @@ impl Imported {
             }
         }
     }
-}
-
-/// A glob as a regular expression.
-fn expression(glob: &str) -> String {
-    let mut text = String::new();
-    for char in glob.chars() {
-        match char {
-            '*' => text.push_str(".*"),
-            '?' => text.push('.'),
-            char if char.is_alphanumeric() || char == '-' => text.push(char),
-            char => {
-                text.push('\\');
-                text.push(char);
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]

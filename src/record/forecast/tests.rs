@@ -3,7 +3,7 @@ use std::sync::Arc;
 use helm_guard_core::{
     api::Mode,
     compare::redact::ShownValue,
-    guard::{FieldChange, Finding, ObjectRef, Verdict},
+    guard::{Decided, Decision, FieldChange, Finding, ObjectRef, Reason, Verdict},
     helm::{ReleaseName, record::ApplyMethod},
 };
 use rstest::rstest;

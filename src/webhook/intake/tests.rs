@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use helm_guard_core::guard::Reason;
 use rstest::rstest;

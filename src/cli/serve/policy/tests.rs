@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use helm_guard_core::api::Mode;
 use http::{Request, Response};
-use kube::client::Body;
+use kube::{Client, client::Body};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    by_file::{POLL_INTERVAL, compiled},
+    *,
+};
 use crate::{
     record::{
         alerts::Alerts, audit::AuditLog, emergency_alerts::EmergencyAlerts, events,

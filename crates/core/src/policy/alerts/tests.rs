@@ -8,7 +8,13 @@
 use rstest::rstest;
 use serde_json::{Value as Json, json};
 
-use super::*;
+use super::{
+    sink::{ALERTMANAGER_PATH, HEADERS, PAGERDUTY},
+    target::{SinkAddress, TargetError},
+    template::TemplateError,
+    *,
+};
+use crate::api::policy::alerts::{AlertKind, SecretKey};
 
 /// A policy with these sinks.
 fn compiled(sinks: Json) -> Result<AlertSettings, AlertsError> {
