@@ -20,6 +20,7 @@ mod process;
 pub mod registration;
 mod resource;
 mod reviewing;
+pub mod scan;
 #[cfg(test)]
 mod schema;
 mod serve;
@@ -45,6 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match args.command {
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::BreakGlass(args) => break_glass::run(&args),

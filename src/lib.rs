@@ -8,6 +8,7 @@
 //! | [`cluster`] | client, CRD schemas | API server |
 //! | [`releases`] | the index of declared objects, fed by watches; read-through | API server |
 //! | [`review`] | one request: object, claims, verdict, break-glass, decision | by its sources |
+//! | `scanner` | reads live objects, and has drift found in them | API server |
 //! | [`record`] | metrics, audit lines, events | API server, log |
 //! | [`webhook`] | `AdmissionReview` envelope, TLS, accept loop, registration, answers | sockets |
 //! | [`cli`] | one file a subcommand; the only place that knows all modules | all |
@@ -29,4 +30,5 @@ pub mod cluster;
 pub mod record;
 pub mod releases;
 pub mod review;
+mod scanner;
 pub mod webhook;

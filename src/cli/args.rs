@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::{
     break_glass::BreakGlass, check::CheckArgs, explain::Explain, output::Format,
-    policy::PolicyCommand, registration::RegistrationCommand, serve::args::Serve,
+    policy::PolicyCommand, registration::RegistrationCommand, scan::Scan, serve::args::Serve,
 };
 
 /// Prevents drift in Helm releases: a validating admission webhook that compares every change of a
@@ -28,6 +28,8 @@ pub struct Args {
 pub(crate) enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
+    /// Find drift: declared fields and objects that differ in the cluster
+    Scan(Box<Scan>),
     /// Evaluate recorded admission reviews
     Check(Box<CheckArgs>),
     /// Manage break-glass: grants, tokens, and emergency changes

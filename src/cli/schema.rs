@@ -3,7 +3,10 @@
 //! It is generated from the types (`make docs`), so it says what they say. Readers have to accept fields that it
 //! does not have: new ones may be added within a version.
 
-use helm_guard_core::api::{API_VERSION, EmergencyChangeSpec, VERSION, policy::alerts::AlertKind};
+use helm_guard_core::{
+    api::{API_VERSION, EmergencyChangeSpec, VERSION, policy::alerts::AlertKind},
+    scan::ScanReport,
+};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -19,7 +22,7 @@ use crate::record::{
 };
 
 /// The documents, by their `kind`.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "AuditLine",
     "AuditNotice",
     "CheckReport",
@@ -28,6 +31,7 @@ const DOCUMENTS: [&str; 9] = [
     "PolicyForecast",
     "PresetList",
     "Version",
+    "ScanReport",
     "Alert",
 ];
 
@@ -42,6 +46,7 @@ fn schema() -> Value {
     generator.subschema_for::<PolicyForecast<'static>>();
     generator.subschema_for::<PresetList>();
     generator.subschema_for::<BuildInfo>();
+    generator.subschema_for::<ScanReport>();
     generator.subschema_for::<AlertDocument<'static>>();
     // Derived with its CEL rules, it is no definition by itself.
     let spec = generator.subschema_for::<EmergencyChangeSpec>().to_value();

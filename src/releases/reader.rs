@@ -205,7 +205,8 @@ where
     }
 }
 
-async fn payload(
+/// What a record holds, as it is stored.
+pub(crate) async fn payload(
     key: &RecordKey,
     attempts: &Attempts<'_>,
 ) -> Result<(RecordVersion, Vec<u8>), ReadError> {

@@ -27,6 +27,7 @@ mod readiness;
 mod record_bombs;
 mod replicas;
 mod rotation;
+mod scan;
 mod secret_paths;
 mod service;
 mod static_registration;

@@ -1,0 +1,295 @@
+//! `helm-guard scan`: the drift that is there, whoever made it and whenever. It needs no guard, and only reads.
+//!
+//! Exit codes: 0 clean, 2 findings, 1 something could not be looked at. The last one wins, because a scan that is not
+//! complete cannot say that there is nothing.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "comments on arguments are what --help prints"
+)]
+
+mod baseline;
+mod diff;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use helm_guard_core::{
+    compare::redact::Redactor,
+    scan::{DriftFinding, FindingClass, FindingSeverity, ScanReport},
+    text::{counted, suggest::did_you_mean},
+};
+use kube::{Client, config::Kubeconfig};
+
+use self::baseline::Baseline;
+use super::{
+    in_force::{InForce, PolicyArgs},
+    output::{self, Format, Screen, print, print_note},
+    process,
+    target::{self, StorageDriver, TargetArgs},
+};
+use crate::{
+    cluster::client::{self, KubeconfigSelection},
+    scanner::{self, ListCost, ScanRequest},
+};
+
+/// Find drift: declared fields and objects that differ in the cluster, lost records, stuck operations
+///
+/// It compares the manifests in Helm's records with the live objects, as the webhook does, and says who wrote each
+/// difference and what the next upgrade does about it. No guard is needed, and nothing but get and list.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Exit codes: 0 no drift, 2 findings, 1 something could not be read, or other error."
+)]
+pub struct Scan {
+    /// Releases to scan, as NAME or NAMESPACE/NAME; default: all of the namespace
+    #[arg(value_name = "RELEASE")]
+    pub releases: Vec<String>,
+    /// Namespace of the releases; default: that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Only releases of this chart
+    #[arg(long, value_name = "NAME")]
+    pub chart: Option<String>,
+    /// Only findings about objects of this kind (repeatable)
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<String>,
+    /// Only findings of this class, such as Changed or Missing (repeatable)
+    #[arg(long, value_name = "CLASS", value_parser = class)]
+    pub class: Vec<FindingClass>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: ScanFormat,
+    /// Accept the findings that a baseline names: they are not printed and do not count
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write what is found to a baseline, and accept it
+    #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
+    pub write_baseline: Option<PathBuf>,
+    /// Exit with 2 only for findings of these classes (repeatable); default: all but those for information
+    #[arg(long, value_name = "CLASS", value_parser = class)]
+    pub fail_on: Vec<FindingClass>,
+    /// Exit with 0 also if there are findings
+    #[arg(long)]
+    pub exit_zero: bool,
+    /// Print how long it took, and how many calls it made
+    #[arg(long)]
+    pub timing: bool,
+    /// The policy.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        value_delimiter = ',',
+        default_value = "secrets"
+    )]
+    pub(crate) storage_drivers: Vec<StorageDriver>,
+    /// The cluster.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Output format of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScanFormat {
+    /// For people; long cells are cut to fit the terminal
+    Table,
+    /// A table with all columns, and nothing cut
+    Wide,
+    /// Declared and live values, object by object
+    Diff,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+}
+
+fn class(word: &str) -> Result<FindingClass, String> {
+    word.parse().map_err(|error| {
+        let known = FindingClass::ALL.map(FindingClass::as_str);
+        format!("{error}{}", did_you_mean(word, known))
+    })
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: &Scan) -> anyhow::Result<ExitCode> {
+    let accepted = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let started = Instant::now();
+    let (mut report, cost) = process::runtime()?.block_on(scan(args))?;
+    let took = started.elapsed();
+    retain(&mut report, |finding| args.wants(finding));
+    if let Some(file) = &args.write_baseline {
+        let baseline = Baseline::of(&report);
+        baseline.write(file)?;
+        print_note(&format!(
+            "{} written to {}",
+            counted(baseline.len(), "finding"),
+            file.display()
+        ));
+        retain(&mut report, DriftFinding::is_error);
+    }
+    if let Some(accepted) = &accepted {
+        retain(&mut report, |finding| !accepted.has(finding));
+    }
+    show(args, &report)?;
+    if args.timing {
+        let ListCost {
+            calls,
+            bytes,
+            objects,
+        } = cost;
+        print_note(&format!(
+            "{objects} objects in {} and {} KiB, {:.1} s",
+            counted(calls, "call"),
+            bytes / 1024,
+            took.as_secs_f64()
+        ));
+    }
+    Ok(args.exit_code(&report))
+}
+
+impl Scan {
+    fn wants(&self, finding: &DriftFinding) -> bool {
+        let is_kind = |kind: &String| kind.eq_ignore_ascii_case(&finding.object.kind);
+        // What could not be read is never filtered away.
+        finding.is_error()
+            || (self.class.is_empty() || self.class.contains(&finding.class))
+                && (self.kind.is_empty() || self.kind.iter().any(is_kind))
+    }
+
+    fn exit_code(&self, report: &ScanReport) -> ExitCode {
+        let counts = |finding: &DriftFinding| match &*self.fail_on {
+            [] => finding.severity > FindingSeverity::Info,
+            classes => classes.contains(&finding.class),
+        };
+        if !report.complete {
+            ExitCode::FAILURE
+        } else if !self.exit_zero && report.findings().any(counts) {
+            ExitCode::from(2)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Removes findings, but not what the summary says about the releases.
+fn retain(report: &mut ScanReport, is_kept: impl Fn(&DriftFinding) -> bool) {
+    for release in &mut report.releases {
+        release.findings.retain(&is_kept);
+    }
+    report.orphans.retain(|orphan| is_kept(&orphan.finding));
+}
+
+async fn scan(args: &Scan) -> anyhow::Result<(ScanReport, ListCost)> {
+    let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
+    let only = releases(&args.releases)?;
+    let namespace = match target::namespace(args.namespace.as_deref()) {
+        _ if args.all_namespaces => None,
+        Some(namespace) => Some(namespace),
+        // A release that names its namespace needs no other.
+        None if !only.is_empty() && only.iter().all(|(namespace, _)| !namespace.is_empty()) => None,
+        None => Some(client.default_namespace().to_owned()),
+    };
+    let policy = InForce::read(&client, &args.policy).await?;
+    let request = ScanRequest {
+        cluster: cluster(args),
+        namespace: namespace.as_deref(),
+        only: &only,
+        chart: args.chart.as_deref(),
+        drivers: &StorageDriver::drivers(&args.storage_drivers),
+        policy: &policy.policy,
+        redactor: &Redactor::new(&process::key()?),
+    };
+    let (report, cost) = scanner::scan(&client, &request).await?;
+    found_all(&only, &report, namespace.as_deref())?;
+    if report.releases.is_empty() && report.orphans.is_empty() && report.complete {
+        check_namespace(&client, namespace.as_deref()).await?;
+    }
+    Ok((report, cost))
+}
+
+/// `NAME` or `NAMESPACE/NAME`.
+fn releases(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let read = |text: &String| match text.split_once('/') {
+        None if !text.is_empty() => Ok((String::new(), text.clone())),
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => bail!("{text:?} is not a release: expected NAME or NAMESPACE/NAME"),
+    };
+    given.iter().map(read).collect()
+}
+
+/// A release without a record is a mistake, not a clean release.
+fn found_all(
+    only: &[(String, String)],
+    report: &ScanReport,
+    namespace: Option<&str>,
+) -> anyhow::Result<()> {
+    for (of, name) in only {
+        let is_it =
+            |(namespace, found): (&str, &str)| *name == found && (of.is_empty() || of == namespace);
+        let releases = report.releases.iter();
+        let mut names = releases.map(|release| (&*release.namespace, &*release.name));
+        if names.any(is_it) {
+            continue;
+        }
+        let place = match (&**of, namespace) {
+            ("", None) => "in any namespace".to_owned(),
+            ("", Some(namespace)) => format!("in namespace {namespace}"),
+            (of, _) => format!("in namespace {of}"),
+        };
+        bail!("there is no release {name:?} {place}");
+    }
+    Ok(())
+}
+
+/// That nothing was found in a namespace that does not exist says nothing. Who may not read namespaces gets no error.
+async fn check_namespace(client: &Client, namespace: Option<&str>) -> anyhow::Result<()> {
+    let Some(namespace) = namespace else {
+        return Ok(());
+    };
+    let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
+    match api.get_metadata_opt(namespace).await {
+        Ok(None) => bail!("namespace {namespace:?} does not exist"),
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// The name of the cluster in the report: the context.
+fn cluster(args: &Scan) -> String {
+    let selection = KubeconfigSelection::from(&args.target);
+    if let Some(context) = selection.context {
+        return context;
+    }
+    let kubeconfig = match &selection.kubeconfig {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    };
+    let current = kubeconfig.ok().and_then(|config| config.current_context);
+    current.unwrap_or_else(|| "in-cluster".to_owned())
+}
+
+fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
+    let screen = |format| Screen::of_stdout(format);
+    let text = match args.output {
+        ScanFormat::Table => table::table(report, screen(Format::Table)),
+        ScanFormat::Wide => table::table(report, screen(Format::Wide)),
+        ScanFormat::Diff => diff::diff(report, screen(Format::Table)),
+        ScanFormat::Json => encoded(Format::Json, report)?,
+        ScanFormat::Yaml => encoded(Format::Yaml, report)?,
+    };
+    print(text.as_bytes())
+}
+
+fn encoded(format: Format, report: &ScanReport) -> anyhow::Result<String> {
+    let text = output::encode(format, report)?;
+    text.context("this format is no document")
+}
