@@ -1,15 +1,25 @@
 //! Looks for drift in a cluster: reads release records and live objects, and has [`helm_guard_core::scan`] compare them.
 //!
+//! | module | holds |
+//! |---|---|
+//! | [`catalog`] | the kinds that the API server serves |
+//! | [`stored`] | release records and their bodies |
+//! | [`listing`] | lists of live objects, page by page |
+//! | [`pass`] | one pass over the objects of some releases; [`autoscaled`]: which of them have an autoscaler |
+//! | [`leader`] | scans as long as this replica leads; [`status`]: what they found |
+//!
 //! Invariants
-//! - It only reads: `get` and `list`.
+//! - It only reads: `get`, `list` and, on the leader, `watch`.
 //! - What could not be read is in the report, which is then not complete.
 //!
 //! Start at [`scan`].
 
 mod autoscaled;
 pub(crate) mod catalog;
+pub(crate) mod leader;
 mod listing;
 mod pass;
+pub(crate) mod status;
 mod stored;
 
 use std::collections::HashMap;
@@ -37,6 +47,9 @@ use self::{
 use crate::cluster::{ApiFailure, Clients, Crds};
 
 pub(crate) use listing::ListCost;
+
+/// Helm's label, which each object that it manages has.
+const MANAGED: &str = "app.kubernetes.io/managed-by=Helm";
 
 /// How long an operation of Helm may take before it is stuck: Helm itself waits five minutes by default.
 const PENDING_GRACE: SignedDuration = SignedDuration::from_mins(15);
@@ -79,18 +92,27 @@ pub(crate) async fn scan(
     client: &Client,
     request: &ScanRequest<'_>,
 ) -> Result<(ScanReport, ListCost), ScanError> {
+    let catalog = Catalog::read(client).await.map_err(ScanError::Discovery)?;
+    scan_with(client, &Crds::new(client.clone()), &catalog, request).await
+}
+
+/// The same, where it is known already what the API server serves.
+async fn scan_with(
+    client: &Client,
+    crds: &Crds,
+    catalog: &Catalog,
+    request: &ScanRequest<'_>,
+) -> Result<(ScanReport, ListCost), ScanError> {
     let clients = Clients::from(client.clone());
     let query = RecordQuery {
         namespace: request.namespace,
         drivers: request.drivers,
         only: request.only,
     };
-    let (catalog, releases, changes) = tokio::join!(
-        Catalog::read(client),
+    let (releases, changes) = tokio::join!(
         stored::read(&clients, &query),
         emergency_changes(client, request.namespace),
     );
-    let catalog = catalog.map_err(ScanError::Discovery)?;
     let mut releases = releases.map_err(ScanError::Records)?;
     if let Some(chart) = request.chart {
         releases.retain(|release| release.chart() == Some(chart));
@@ -127,8 +149,8 @@ pub(crate) async fn scan(
     let result = pass(
         &PassInput {
             client,
-            crds: &Crds::new(client.clone()),
-            catalog: &catalog,
+            crds,
+            catalog,
             rules: &rules,
             namespace: request.namespace,
             with_orphans: request.only.is_empty() && request.chart.is_none(),

@@ -28,7 +28,7 @@ pub struct Args {
 pub(crate) enum Command {
     /// Serve the admission webhook
     Serve(Box<Serve>),
-    /// Find drift: declared fields and objects that differ in the cluster
+    /// Find drift that is already in the cluster
     Scan(Box<Scan>),
     /// Evaluate recorded admission reviews
     Check(Box<CheckArgs>),

@@ -16,6 +16,7 @@ mod policy;
 mod readings;
 mod recording;
 mod registering;
+mod scanning;
 mod tasks;
 mod watchdog;
 
@@ -28,12 +29,13 @@ use tokio::sync::watch;
 
 use self::{
     config::Config,
-    emergencies::{emergency_records, follow_emergencies},
+    emergencies::{LedWork, emergency_records, follow_emergencies},
     health::Health,
     listeners::{admin_port, client_auth, listen, listener_options, probes, warn_of_shown_paths},
     policy::{PolicyKeeper, PolicyStatus, PolicyTerms},
     recording::{audit_log, identity, keep_forecast, recorder},
     registering::{register_when_ready, registrar_of, unregister},
+    scanning::leader_scan,
     tasks::BackgroundTasks,
     watchdog::Watchdog,
 };
@@ -126,6 +128,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         live: Arc::clone(&live),
         admission: Arc::clone(&admission),
         log: log.clone(),
+        drift: Arc::default(),
     };
     let forecast = keep_forecast(&config, client, &mut background)?;
     let recorder = Arc::new(recorder(&config, client, &health, (audit, forecast)));
@@ -137,12 +140,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     follow_policy(&config, told, client, &mut background)?;
     watch_itself(&health, &recorder, &mut background)?;
-    follow_emergencies(
-        &config,
-        (&sources, &live),
-        (&recorder, role),
-        &mut background,
-    )?;
+    let scan = leader_scan(&config, &sources, &health, &recorder)?;
+    let led = LedWork::new((&sources, &live), &recorder, scan);
+    follow_emergencies(&config, led, (&recorder, role), &mut background)?;
     let changes = emergency_records(client, &mut background);
     let BackgroundTasks { mut tasks, stop } = background;
     let options = listener_options(&config, &registrar, clients, &health.connections)?;

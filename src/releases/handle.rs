@@ -206,6 +206,7 @@ impl Releases {
                 chart: text(|about| &about.chart),
                 chart_version: text(|about| &about.chart_version),
                 app_version: text(|about| &about.app_version),
+                revision: view.newest,
                 status: view.status,
                 last_deployed: about
                     .and_then(|about| about.last_deployed.as_deref())

@@ -87,6 +87,8 @@ pub(crate) struct ReleaseInfo {
     pub chart_version: String,
     /// The chart's `appVersion`; empty until a body has been read.
     pub app_version: String,
+    /// The newest revision.
+    pub revision: u32,
     /// The newest revision's status.
     pub status: RevisionStatus,
     /// When it was deployed last: RFC 3339, from the record.

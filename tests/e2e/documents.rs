@@ -20,7 +20,7 @@ use self::markdown::blocks;
 const FOLDERS: [&str; 6] = [".", "docs", "docs/decisions", "deploy", "certs", "tests"];
 
 /// The pages that show commands.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "certs/README.md",
     "deploy/README.md",
@@ -30,6 +30,7 @@ const PAGES: [&str; 9] = [
     "docs/development.md",
     "docs/explain.md",
     "docs/policy.md",
+    "docs/scan.md",
 ];
 
 fn root() -> &'static Path {

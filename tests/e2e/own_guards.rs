@@ -9,6 +9,7 @@ mod certificates;
 mod client_certificates;
 mod closed;
 mod dead_connections;
+mod drift;
 mod endings;
 mod enforcement;
 mod flags;

@@ -290,7 +290,7 @@ impl Alert {
         self.with(AlertDetail::Object, &object.to_string())
     }
 
-    fn of_release(mut self, release: &ReportedRelease) -> Self {
+    pub(super) fn of_release(mut self, release: &ReportedRelease) -> Self {
         let text = |text: &String| clean(text, LINE_CHARS);
         self.subject.release = Some(ReportedRelease {
             namespace: text(&release.namespace),
@@ -357,7 +357,11 @@ impl Severity {
     pub(crate) fn of(kind: AlertKind) -> Self {
         match kind {
             AlertKind::Settled => Self::Info,
-            AlertKind::BreakGlass | AlertKind::Denials | AlertKind::PolicyLoosened => Self::Warning,
+            AlertKind::BreakGlass
+            | AlertKind::Denials
+            | AlertKind::PolicyLoosened
+            | AlertKind::Drift
+            | AlertKind::DriftOver => Self::Warning,
             AlertKind::Overdue
             | AlertKind::RecordsTampered
             | AlertKind::SinksChanged

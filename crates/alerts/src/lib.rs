@@ -25,6 +25,7 @@
 
 pub mod alert;
 pub mod counters;
+mod drift;
 pub mod emergency_alerts;
 mod own;
 mod post;
@@ -56,6 +57,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     alert::{Alert, Tampering},
     counters::{AlertOutcome, Counters},
+    drift::DriftedRelease,
     receipt::{Delivery, Receipt},
     render::AlertDocument,
     secrets::SecretSource,

@@ -119,6 +119,10 @@ pub(crate) struct Serve {
     /// Where the release records are.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+    /// Scan for drift on the leader: the time between two full passes, such as 1h; what changes in between is
+    /// scanned at once. Needs the rights of deploy/options/scan.yaml. Default: no scans
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) scan_interval: Option<String>,
     /// Memory for declared objects, in MiB; releases beyond it are read again for each request
     #[arg(long, value_name = "MIB", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub(crate) index_memory: u32,

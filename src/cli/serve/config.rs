@@ -20,7 +20,8 @@ use helm_guard_core::{
 pub(crate) use self::error::ConfigError;
 pub(in crate::cli) use self::values::own_namespace;
 use self::values::{
-    MAX_DRAIN_DELAY, MAX_POLICY_GRACE, duration, filter, own_release, policy, worker_threads,
+    MAX_DRAIN_DELAY, MAX_POLICY_GRACE, MAX_SCAN_INTERVAL, MIN_SCAN_INTERVAL, duration, filter,
+    own_release, policy, worker_threads,
 };
 use super::args::{ForeignHandling, LogFormat, Serve};
 use crate::{
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) namespaces: Vec<String>,
     /// The storage drivers of release records.
     pub(crate) drivers: Vec<Driver>,
+    /// The time between two full scans for drift; `None` if there are none.
+    pub(crate) scan_interval: Option<Duration>,
     /// Memory for declared objects, in bytes.
     pub(crate) index_bytes: usize,
     /// The guard's own namespace, with the leader's Lease and the Secrets of alert sinks.
@@ -148,6 +151,12 @@ fn foreign(args: &Serve) -> Result<ForeignRequirements, ConfigError> {
             ForeignHandling::Report => Handling::Report,
         },
     })
+}
+
+fn scan_interval(given: String) -> Result<Duration, ConfigError> {
+    duration(&given, MAX_SCAN_INTERVAL)
+        .filter(|interval| *interval >= MIN_SCAN_INTERVAL)
+        .ok_or(ConfigError::ScanInterval(given))
 }
 
 fn takeover(args: &Serve) -> Takeover {
@@ -264,6 +273,7 @@ impl Config {
             target: KubeconfigSelection::from(&args.target),
             namespaces: args.watch_namespaces,
             drivers: StorageDriver::drivers(&args.storage.storage_drivers),
+            scan_interval: args.scan_interval.map(scan_interval).transpose()?,
             index_bytes: usize::try_from(args.index_memory)
                 .unwrap_or(usize::MAX)
                 .saturating_mul(1 << 20),

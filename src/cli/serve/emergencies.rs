@@ -1,4 +1,4 @@
-//! Tracking of emergency changes by the leader, and alerts.
+//! The work of the leader: it tracks emergency changes, and scans for drift. Alerts of all replicas.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,32 +20,64 @@ use crate::{
         tokens::Tokens,
         tracker::{self, Tracker},
     },
+    scanner::leader::LeaderScan,
 };
 
-/// Tracks emergency changes on the leader. Each replica sends alerts about what it has seen itself.
+/// The work of the leader.
+pub(super) struct LedWork {
+    tracker: Tracker,
+    tokens: Tokens,
+    /// If the flags ask for it.
+    scan: Option<LeaderScan>,
+}
+
+impl LedWork {
+    pub(super) fn new(
+        (sources, policy): (&LiveSources, &Live),
+        recorder: &Arc<Recorder>,
+        scan: Option<LeaderScan>,
+    ) -> Self {
+        let client = sources.clients.pooled();
+        Self {
+            tracker: Tracker {
+                client: client.clone(),
+                releases: sources.releases.clone(),
+                objects: Arc::new(Objects::new(client.clone())),
+                recorder: Arc::clone(recorder),
+                pace: tracker::TrackerIntervals::default(),
+            },
+            tokens: Tokens {
+                client: client.clone(),
+                policy: Arc::clone(policy),
+            },
+            scan,
+        }
+    }
+
+    /// Runs for as long as it is polled.
+    async fn run(&self) {
+        let scan = async {
+            match &self.scan {
+                Some(scan) => Box::pin(scan.run()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.tracker.run(), self.tokens.run(), scan);
+    }
+}
+
+/// Tracks emergency changes and drift on the leader. Each replica sends alerts about what it has seen itself.
 pub(super) fn follow_emergencies(
     config: &Config,
-    (sources, policy): (&LiveSources, &Live),
+    work: LedWork,
     (recorder, role): (&Arc<Recorder>, watch::Sender<Role>),
     background: &mut BackgroundTasks,
 ) -> anyhow::Result<()> {
-    let client = sources.clients.pooled();
     let finish = background.stop.finish.clone();
     let alerting = send_grouped_alerts(Arc::clone(recorder), finish.clone());
     background.tasks.spawn("alerts", alerting);
-    let tracker = Tracker {
-        client: client.clone(),
-        releases: sources.releases.clone(),
-        objects: Arc::new(Objects::new(client.clone())),
-        recorder: Arc::clone(recorder),
-        pace: tracker::TrackerIntervals::default(),
-    };
-    let tokens = Tokens {
-        client: client.clone(),
-        policy: Arc::clone(policy),
-    };
     let candidate = Candidate {
-        client: client.clone(),
+        client: work.tracker.client.clone(),
         namespace: config.guard_namespace.clone(),
         name: LEASE_NAME.to_owned(),
         identity: identity()?,
@@ -54,8 +86,7 @@ pub(super) fn follow_emergencies(
         role,
     };
     background.tasks.spawn("emergency changes", async move {
-        let work = || futures_util::future::join(tracker.run(), tokens.run());
-        candidate.lead(work, finish).await;
+        candidate.lead(|| work.run(), finish).await;
     });
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use helm_guard_core::policy::Live;
+use jiff::Timestamp;
 
 use super::{
     logging::Log,
@@ -16,6 +17,7 @@ use crate::{
     cluster::admission::AdmissionPolicies,
     record::{audit::AuditLog, events::Events, metrics::reading::Reading},
     releases::Releases,
+    scanner::status::DriftStatus,
     webhook::{
         accept,
         admin::{self, HealthCheck},
@@ -44,6 +46,7 @@ pub(super) struct Health {
     pub(crate) live: Live,
     pub(crate) admission: Arc<AdmissionPolicies>,
     pub(crate) log: Log,
+    pub(crate) drift: Arc<DriftStatus>,
 }
 
 /// Waits for the index to hold every record.
@@ -138,6 +141,7 @@ impl Health {
             is_audit_stalled: self.audit.is_stalled(),
         };
         let mode = self.live.load().default_mode().as_str();
+        let now = Timestamp::now();
         [
             readings::index(&self.releases.stats()),
             readings::certificates(expiry, reloads),
@@ -145,7 +149,8 @@ impl Health {
             readings::policy(&self.policy.get(), mode),
             readings::lost(lost),
             readings::connections(&self.connections),
-            readings::releases(self.releases.release_infos()),
+            readings::releases(self.releases.release_infos(), now),
+            readings::drift(&self.drift, now),
         ]
         .concat()
     }

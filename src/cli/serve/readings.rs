@@ -1,12 +1,15 @@
 //! Metrics that each scrape reads from the modules: name, help and value in one place. Counters that the
 //! webhook increments are in [`crate::record::metrics`].
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::policy::PolicyState;
 use crate::{
     record::metrics::reading::{Reading, SampleLabels, SampleValue},
     releases::{ReleaseInfo, Stats},
+    scanner::status::{DriftStatus, KnownDrift, LastPass},
     webhook::{accept, registrar::RegistrationState},
 };
 
@@ -268,9 +271,22 @@ pub(super) fn connections(stats: &accept::Stats) -> Vec<Reading> {
 }
 
 /// The releases, with the labels that common alert rules expect.
-pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>) -> Vec<Reading> {
+pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>, now: Timestamp) -> Vec<Reading> {
     let (mut releases, mut deployed) = (Vec::new(), Vec::new());
+    let mut pending = Vec::new();
     for info in infos {
+        if info.status.is_pending()
+            && let Some(at) = info
+                .last_deployed
+                .as_deref()
+                .and_then(|text| text.parse().ok())
+        {
+            let name = vec![
+                ("release", info.release.clone()),
+                ("namespace", info.namespace.clone()),
+            ];
+            pending.push((name, elapsed(at, now)));
+        }
         let name: SampleLabels = vec![
             ("release", info.release),
             ("namespace", info.namespace),
@@ -293,7 +309,116 @@ pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>) -> Vec<Reading>
             "Time of the last deployment of the release, in seconds since 1970",
             deployed,
         ),
+        Reading::gauges(
+            "helm_release_pending_seconds",
+            "Age of the operation of Helm that the release is in; a long one is stuck",
+            pending,
+        ),
     ]
+}
+
+/// Drift, as the scans of this replica found it; nothing but failures on a replica that does not lead.
+pub(super) fn drift(status: &DriftStatus, now: Timestamp) -> Vec<Reading> {
+    let mut readings = vec![
+        Reading::counter(
+            "helm_guard_drift_scan_failures",
+            "Scans for drift that failed as a whole",
+            status.failures(),
+        ),
+        Reading::counter(
+            "helm_guard_drift_watch_failures",
+            "Failures of the watches of what releases declare",
+            status.watch_failures(),
+        ),
+    ];
+    let known = status.view(|known, last_pass| {
+        let (mut detected, mut findings, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, release) in known.releases() {
+            let Some(is_drifted) = release.is_drifted() else {
+                continue;
+            };
+            let name: SampleLabels = vec![
+                ("release", name.name.clone()),
+                ("namespace", name.namespace.clone()),
+            ];
+            for (class, count) in release.by_class() {
+                let class = [("class", class.as_str().to_owned())];
+                findings.push((name.iter().cloned().chain(class).collect(), count.into()));
+            }
+            if let Some(since) = release.since() {
+                ages.push((name.clone(), elapsed(since, now)));
+            }
+            detected.push((name, is_drifted.into()));
+        }
+        drift_readings(
+            DriftSamples {
+                detected,
+                findings,
+                ages,
+            },
+            known,
+            last_pass,
+        )
+    });
+    readings.extend(known.into_iter().flatten());
+    readings
+}
+
+/// Samples of each release.
+struct DriftSamples {
+    detected: Vec<(SampleLabels, SampleValue)>,
+    findings: Vec<(SampleLabels, SampleValue)>,
+    ages: Vec<(SampleLabels, SampleValue)>,
+}
+
+fn drift_readings(samples: DriftSamples, known: &KnownDrift, last_pass: LastPass) -> Vec<Reading> {
+    vec![
+        Reading::gauges(
+            "helm_drift_detected",
+            "Whether the release has drift; absent if it could not be read",
+            samples.detected,
+        ),
+        Reading::gauges(
+            "helm_drift_findings",
+            "Findings of the last scan of the release, by class",
+            samples.findings,
+        ),
+        Reading::gauges(
+            "helm_drift_age_seconds",
+            "Age of the oldest drift of the release",
+            samples.ages,
+        ),
+        Reading::gauge(
+            "helm_drift_orphans",
+            "Objects with the marks of a release that does not declare them",
+            known.orphans(),
+        ),
+        Reading::gauge(
+            "helm_drift_scan_errors",
+            "Releases, kinds and namespaces that the last scans could not read",
+            known.errors(),
+        ),
+        Reading::gauge(
+            "helm_drift_scan_last_success_timestamp_seconds",
+            "Time of the last full pass, in seconds since 1970",
+            since_1970(last_pass.at),
+        ),
+        Reading::gauge(
+            "helm_drift_scan_duration_seconds",
+            "Duration of the last full pass",
+            last_pass.figures.took,
+        ),
+        Reading::gauge(
+            "helm_drift_scan_calls",
+            "Calls of the API server in the last full pass",
+            last_pass.figures.calls,
+        ),
+    ]
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> SampleValue {
+    let elapsed = Duration::try_from(now.duration_since(since));
+    elapsed.unwrap_or_default().into()
 }
 
 fn since_1970(at: Timestamp) -> SampleValue {

@@ -183,13 +183,9 @@ fn a_baseline_accepts_what_is_known_and_only_that() {
         .scene
         .kubectl("scale deployment/myapp --replicas=7")
         .quiet();
-    assert_eq!(
-        unguarded
-            .scan(&format!("--write-baseline {file}"))
-            .status
-            .code(),
-        Some(0)
-    );
+    let written = unguarded.scan(&format!("--write-baseline {file}"));
+    let stderr = String::from_utf8_lossy(&written.stderr);
+    assert_eq!(written.status.code(), Some(0), "{stderr}");
     assert_eq!(
         unguarded.scan(&format!("--baseline {file}")).status.code(),
         Some(0)
@@ -240,6 +236,33 @@ fn what_may_not_be_read_is_named_and_never_clean() {
     let text = report["releases"].to_string();
     assert!(text.contains("the scan may not read it"), "{report:#}");
     assert!(!report["errors"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn it_needs_no_right_to_write() {
+    let unguarded = Unguarded::new("scan-reader", HelmVersion::V4);
+    let scene = &unguarded.scene;
+    let role = unguarded.scene.ns.name();
+    let admin = |line: &str| scene.kubectl(line).ok();
+    admin(&format!(
+        "create clusterrole {role} --verb=get,list --resource=*.*"
+    ));
+    admin(&format!(
+        "create clusterrolebinding {role} --clusterrole={role} --user=reader-{role}@example.com"
+    ));
+    let reader = shared()
+        .user(&format!("reader-{role}@example.com"), &[])
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_helm-guard"))
+        .args(["scan", "-o", "json", "-n", role, "--kubeconfig"])
+        .arg(reader)
+        .output()
+        .unwrap();
+    admin(&format!("delete clusterrole,clusterrolebinding {role}"));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["complete"], true);
+    assert_eq!(report["summary"]["inSync"], 1);
 }
 
 #[rstest]

@@ -34,6 +34,9 @@ const BREAK_GLASS: AlertRate = AlertRate {
     within: Span::seconds(600),
 };
 
+/// Drift is repaired within half a working day, or somebody has to be told.
+const DRIFT_OVER: Span = Span::hours(4);
+
 /// The most emergency changes that may have an alert each.
 const ALONE: u32 = 1_000;
 
@@ -49,6 +52,8 @@ pub struct AlertSettings {
     pub denials: Option<AlertRate>,
     /// The number of emergency changes of one identity beyond which they share an alert, and its window.
     pub break_glass: Option<AlertRate>,
+    /// The age of drift that raises an alert.
+    pub drift_over: Option<Span>,
     /// The address of the runbook that alerts link to.
     pub runbook_url: Option<String>,
 }
@@ -113,6 +118,7 @@ impl AlertSettings {
             sinks,
             denials: alerts.denials,
             break_glass: alerts.break_glass,
+            drift_over: alerts.drift_over,
             runbook_url: runbook_url.map(str::to_owned),
         })
     }
@@ -120,6 +126,11 @@ impl AlertSettings {
     /// The number of emergency changes of one identity beyond which they share an alert.
     pub fn break_glass_rate(&self) -> AlertRate {
         self.break_glass.unwrap_or(BREAK_GLASS)
+    }
+
+    /// The age of drift that raises an alert.
+    pub fn drift_over(&self) -> Span {
+        self.drift_over.unwrap_or(DRIFT_OVER)
     }
 }
 

@@ -207,6 +207,27 @@ impl ScanReport {
         }
     }
 
+    /// Adds the report of another part of the same cluster, such as another namespace.
+    pub fn merge(&mut self, other: Self) {
+        let ScanSummary {
+            releases,
+            objects,
+            in_sync,
+            drifted,
+            errors,
+        } = other.summary;
+        self.summary.releases += releases;
+        self.summary.objects += objects;
+        self.summary.in_sync += in_sync;
+        self.summary.drifted += drifted;
+        self.summary.errors += errors;
+        self.complete &= other.complete;
+        self.releases.extend(other.releases);
+        self.orphans.extend(other.orphans);
+        self.errors.extend(other.errors);
+        self.coverage.extend(other.coverage);
+    }
+
     /// All findings, those about orphans last.
     pub fn findings(&self) -> impl Iterator<Item = &DriftFinding> {
         let of_releases = self.releases.iter().flat_map(|release| &release.findings);

@@ -25,6 +25,9 @@ pub(crate) enum ConfigError {
     /// `--policy-grace`
     #[error("invalid --policy-grace {0:?}: expected a duration of at most 24h, e.g. 5m or 90s")]
     PolicyGrace(String),
+    /// `--scan-interval`
+    #[error("invalid --scan-interval {0:?}: expected a duration from 1m to 168h, e.g. 1h or 15m")]
+    ScanInterval(String),
     /// `--worker-threads`
     #[error("invalid --worker-threads {0}: must be from 1 to {MAX_WORKER_THREADS}")]
     WorkerThreads(usize),

@@ -101,6 +101,8 @@ fn the_flags_say_what_a_denial_advises_in_an_emergency() {
 #[case::endless_drain_delay(&["--drain-delay", "11m"], "--drain-delay")]
 #[case::negative_drain_delay(&["--drain-delay=-5s"], "--drain-delay")]
 #[case::policy_grace(&["--policy-grace", "soon"], "--policy-grace")]
+#[case::scan_interval(&["--scan-interval", "often"], "--scan-interval")]
+#[case::short_scan_interval(&["--scan-interval", "1s"], "--scan-interval")]
 #[case::endless_policy_grace(&["--policy-grace", "25h"], "--policy-grace")]
 #[case::a_file_is_always_there(&["--policy", "x", "--require-policy"], "cannot be used with")]
 #[case::log_level(&["--log-level", "loud"], "--log-level")]

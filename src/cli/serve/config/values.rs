@@ -23,6 +23,12 @@ pub(super) const MAX_DRAIN_DELAY: Duration = Duration::from_secs(600);
 /// The longest time that a missing policy stays in force without `--require-policy`.
 pub(super) const MAX_POLICY_GRACE: Duration = Duration::from_secs(24 * 3600);
 
+/// A full pass of a large cluster takes half a minute.
+pub(super) const MIN_SCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Longer intervals mean that somebody mistook the unit.
+pub(super) const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A container without a CPU limit sees all cores of its node, and each worker takes memory.
 const MOST_WORKERS_BY_DEFAULT: usize = 8;
 

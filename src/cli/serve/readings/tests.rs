@@ -3,7 +3,10 @@ use std::{fmt::Write as _, time::Duration};
 use helm_guard_core::helm::lifecycle::RevisionStatus;
 
 use super::*;
-use crate::record::metrics::tests::with_samples;
+use crate::{
+    record::metrics::tests::with_samples,
+    scanner::status::{PassFigures, tests::each_state},
+};
 
 fn release() -> ReleaseInfo {
     ReleaseInfo {
@@ -12,9 +15,30 @@ fn release() -> ReleaseInfo {
         chart: "web".to_owned(),
         chart_version: "1.2.0".to_owned(),
         app_version: "2".to_owned(),
+        revision: 3,
         status: RevisionStatus::Deployed,
         last_deployed: Some("2027-01-15T08:00:00Z".to_owned()),
     }
+}
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_060, 0);
+
+fn pending() -> ReleaseInfo {
+    ReleaseInfo {
+        release: "stuck".to_owned(),
+        status: RevisionStatus::PendingUpgrade,
+        ..release()
+    }
+}
+
+fn drifted() -> DriftStatus {
+    let status = DriftStatus::default();
+    let figures = PassFigures {
+        took: Duration::from_secs(2),
+        calls: 40,
+    };
+    status.replace(each_state(), figures);
+    status
 }
 
 /// Each metric with a sample.
@@ -38,7 +62,8 @@ fn everything() -> Vec<Reading> {
         policy(&PolicyState::default(), "Deny"),
         lost(Lost::default()),
         connections(&accept::Stats::default()),
-        releases([release()].into_iter()),
+        releases([release(), pending()].into_iter(), NOW),
+        drift(&drifted(), NOW),
     ]
     .concat()
 }
@@ -57,6 +82,13 @@ fn a_scrape_shows_the_state_of_the_modules() {
         r#"helm_guard_policy_info{source="flags",generation="0",mode="Deny"} 1"#,
         "helm_guard_events_dropped_total 0",
         r#"helm_release_info{release="myapp",namespace="shop",chart="web",chart_version="1.2.0",app_version="2",status="deployed"} 1"#,
+        r#"helm_release_pending_seconds{release="stuck",namespace="shop"} 60.0"#,
+        r#"helm_drift_detected{release="clean",namespace="shop"} 0"#,
+        r#"helm_drift_detected{release="drifted",namespace="shop"} 1"#,
+        r#"helm_drift_findings{release="drifted",namespace="shop",class="Changed"} 1"#,
+        "helm_drift_scan_errors 2",
+        "helm_drift_scan_duration_seconds 2.0",
+        "helm_drift_scan_calls 40",
         r#"helm_release_last_deployed_timestamp{release="myapp",namespace="shop",chart="web"} 1800000000"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

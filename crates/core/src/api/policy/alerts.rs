@@ -22,6 +22,9 @@ pub struct Alerts {
     /// 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<AlertRate>,
+    /// Age of drift that raises a `DriftOver` alert. Default: 4h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_over: Option<Span>,
 }
 
 /// A rate: more than `above` within `within`.
@@ -122,6 +125,10 @@ pub enum AlertKind {
     NotReady,
     /// Audit lines cannot be written to their file.
     AuditFailing,
+    /// A release has drift.
+    Drift,
+    /// A release has had drift for longer than `driftOver`.
+    DriftOver,
 }
 
 impl AlertKind {
@@ -140,6 +147,8 @@ impl AlertKind {
             Self::RegistrationChanged => "RegistrationChanged",
             Self::NotReady => "NotReady",
             Self::AuditFailing => "AuditFailing",
+            Self::Drift => "Drift",
+            Self::DriftOver => "DriftOver",
         }
     }
 }
