@@ -101,8 +101,9 @@ impl ListCost {
 struct Page<'t> {
     #[serde(borrow, default)]
     metadata: PageMetadata<'t>,
+    /// `null` in an empty list of metadata.
     #[serde(borrow, default)]
-    items: Vec<&'t RawValue>,
+    items: Option<Vec<&'t RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -140,16 +141,17 @@ pub(crate) async fn each_object(
         };
         let page: Page<'_> =
             serde_json::from_str(&text).map_err(|_quotes| ApiFailure::unreadable())?;
+        let items = page.items.unwrap_or_default();
         cost.calls += 1;
         cost.bytes += text.len();
-        cost.objects += page.items.len();
-        for item in &page.items {
+        cost.objects += items.len();
+        for item in &items {
             take(item.get());
         }
         if page.metadata.next.is_empty() {
             return Ok(cost);
         }
-        limit = fitting(text.len(), page.items.len());
+        limit = fitting(text.len(), items.len());
         next = page.metadata.next.into_owned();
     }
 }
@@ -321,6 +323,18 @@ mod tests {
         #[case] expected: usize,
     ) {
         assert_eq!(fitting(bytes, objects), expected);
+    }
+
+    #[tokio::test]
+    async fn an_empty_list_of_metadata_has_no_items() {
+        let service = tower::service_fn(|_: http::Request<Body>| {
+            let body = json!({"metadata": {"resourceVersion": "7"}, "items": null}).to_string();
+            let response = Response::new(Body::from(body.into_bytes()));
+            async { Ok::<_, Infallible>(response) }
+        });
+        let (cost, names) = listed(&Client::new(service, "default")).await;
+        assert_eq!(cost.unwrap().objects, 0);
+        assert_eq!(names, [""; 0]);
     }
 
     #[tokio::test]

@@ -232,7 +232,8 @@ impl<'a, 's> OfKind<'a, 's> {
             .map_err(ApiFailure::from)
         {
             Err(failure) if failure.is_not_found() => Ok(None),
-            read => read.map(Some),
+            // The API server ends a document with a newline, which is no part of the object.
+            read => read.map(|text| Some(text.trim_ascii().to_owned())),
         }
     }
 }
