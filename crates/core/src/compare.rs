@@ -22,7 +22,7 @@ mod lazy;
 pub mod lookup;
 mod members;
 pub mod path;
-mod positions;
+pub(crate) mod positions;
 pub mod quantity;
 pub mod redact;
 mod respelled;

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`class`], [`finding`] | the classes of drift; one finding and its consequence |
+//! | [`exact`], [`repair`] | a difference with its whole values; the patch that restores a field |
 //! | [`report`] | the document of a scan |
 //! | [`scanned`] | the input: a release, its records, a live object, the rules in force |
 //! | [`history`] | what the revisions of a release say: which are active, and what was abandoned |
@@ -28,6 +29,7 @@ pub mod class;
 mod consequence;
 mod differences;
 pub mod emergencies;
+pub mod exact;
 mod examined;
 pub mod fields;
 pub mod finding;
@@ -41,6 +43,7 @@ mod progress;
 mod records;
 mod related;
 pub mod release;
+pub mod repair;
 pub mod report;
 pub mod scanned;
 mod tolerated;

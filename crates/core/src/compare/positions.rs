@@ -109,7 +109,7 @@ fn ways(items: &[Value], names: &[String]) -> Vec<Way> {
 }
 
 /// In the form of a path: JSON text, but a string without its quotes.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)

@@ -61,6 +61,7 @@ impl Sensitivity {
 /// Shows values, and hashes those that it must not show with its own key.
 pub struct Redactor {
     key: hmac::Key,
+    keeps_values: bool,
 }
 
 impl fmt::Debug for Redactor {
@@ -74,7 +75,22 @@ impl Redactor {
     pub fn new(key: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            keeps_values: false,
         }
+    }
+
+    /// The same, and whoever shows values may keep whole ones too, if they are not those of a Secret.
+    #[must_use]
+    pub fn keeping_values(self) -> Self {
+        Self {
+            keeps_values: true,
+            ..self
+        }
+    }
+
+    /// Whether the whole value at `path` may be kept.
+    pub(crate) fn keeps(&self, sensitivity: Sensitivity, path: &FieldPath) -> bool {
+        self.keeps_values && (sensitivity == Sensitivity::Open || !is_sensitive(path))
     }
 
     /// The value `json` at `path`, in a form that may be shown.
@@ -274,6 +290,21 @@ mod tests {
         assert_eq!(Sensitivity::of("", "Secret"), Sensitivity::Secret);
         assert_eq!(Sensitivity::of("example.com", "Secret"), Sensitivity::Open);
         assert_eq!(Sensitivity::of("", "ConfigMap"), Sensitivity::Open);
+    }
+
+    #[test]
+    fn whole_values_are_kept_only_where_asked_for_and_never_of_a_secret() {
+        let keeps = |redactor: &Redactor, sensitivity, path: &[&str]| {
+            redactor.keeps(sensitivity, &FieldPath::of(path.iter().copied()))
+        };
+        let plain = Redactor::new(b"key");
+        assert!(!keeps(&plain, Sensitivity::Open, &["data", "a"]));
+        let keeping = plain.keeping_values();
+        assert!(keeps(&keeping, Sensitivity::Open, &["data", "a"]));
+        assert!(keeps(&keeping, Sensitivity::Secret, &["type"]));
+        for path in [&["data", "a"][..], &["data"], &["metadata"], &[]] {
+            assert!(!keeps(&keeping, Sensitivity::Secret, path), "{path:?}");
+        }
     }
 
     #[test]

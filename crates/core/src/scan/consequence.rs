@@ -103,7 +103,7 @@ impl NextUpgrade<'_> {
     }
 
     /// Whether the API server rejects what the upgrade would write.
-    fn is_rejected(&self, violation: &Violation<'_>) -> bool {
+    pub(super) fn is_rejected(&self, violation: &Violation<'_>) -> bool {
         let steps = violation.path.steps();
         let is_immutable = IMMUTABLE.iter().any(|(group, kind, path)| {
             (self.key.group, self.key.kind) == (*group, *kind) && starts_with(steps, path)

@@ -14,9 +14,11 @@ use jiff::Timestamp;
 use super::{
     consequence::NextUpgrade,
     drift_of_active,
+    exact::DifferingTexts,
     examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
     ownership::is_of_marks,
+    repair::{FieldRepair, NoRepair},
     scanned::{LiveObject, UnreadableReason},
     tolerated::ToleranceOf,
     writers::FieldWriter,
@@ -131,6 +133,16 @@ fn difference(
         .with_field(path, field)
         .with_writer(writer);
     finding.emergency_change = emergency;
+    let texts = DifferingTexts {
+        declared: Some(declared),
+        live,
+    };
+    finding.exact = of.exact(path, texts, |field| {
+        if upgrade.is_rejected(violation) {
+            return Err(NoRepair::Rejected);
+        }
+        FieldRepair::of(field)
+    });
     finding
 }
 

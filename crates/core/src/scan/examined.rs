@@ -2,11 +2,15 @@
 
 use std::cell::OnceCell;
 
+use serde_json::Value;
+
 use super::{
     KindFacts,
+    exact::{DifferingTexts, ExactDifference},
     finding::{Consequence, DriftFinding, FindingClass},
     history::History,
     key::LiveKey,
+    repair::{FieldRepair, LostField, NoRepair},
     scanned::{Observed, ScanRules, ScannedObject, ScannedRelease},
     writers::LiveWriters,
 };
@@ -37,6 +41,8 @@ pub(super) struct ExaminedObject<'e> {
     /// The live object as JSON; empty if there is none.
     pub(super) json: &'e str,
     writers: OnceCell<LiveWriters>,
+    value: OnceCell<Option<Value>>,
+    manifest: OnceCell<Option<Value>>,
 }
 
 impl<'e> ExaminedObject<'e> {
@@ -56,6 +62,8 @@ impl<'e> ExaminedObject<'e> {
             observed,
             json,
             writers: OnceCell::new(),
+            value: OnceCell::new(),
+            manifest: OnceCell::new(),
         }
     }
 
@@ -73,6 +81,19 @@ impl<'e> ExaminedObject<'e> {
     /// Parsed when a rule needs it: most objects have no difference.
     pub(super) fn writers(&self) -> &LiveWriters {
         self.writers.get_or_init(|| LiveWriters::of(self.json))
+    }
+
+    /// The live object as a tree, if there is one. Parsed for whole values only ([`super::exact`]).
+    pub(super) fn value(&self) -> Option<&Value> {
+        let parse = || serde_json::from_str(self.json).ok();
+        self.value.get_or_init(parse).as_ref()
+    }
+
+    /// The same of what is declared.
+    fn manifest(&self) -> Option<&Value> {
+        let declared = self.scanned.newest.or(self.scanned.base);
+        let parse = || serde_json::from_str(&declared?.json).ok();
+        self.manifest.get_or_init(parse).as_ref()
     }
 
     pub(super) fn is_helm(&self, manager: &str) -> bool {
@@ -127,6 +148,41 @@ impl<'e> ExaminedObject<'e> {
             declared: show(declared),
             live: show(live),
         }
+    }
+
+    /// The difference at a path; none if its values may not be kept.
+    pub(super) fn exact(
+        &self,
+        path: &FieldPath,
+        texts: DifferingTexts<'_>,
+        repair: impl FnOnce(&LostField<'_>) -> Result<FieldRepair, NoRepair>,
+    ) -> Option<Box<ExactDifference>> {
+        if !self.rules.redactor.keeps(self.key.sensitivity(), path) {
+            return None;
+        }
+        let read = |json: Option<Json<'_>>| -> Option<Option<Value>> {
+            let text = json.map(Json::text).filter(|text| *text != "null");
+            text.map(serde_json::from_str).transpose().ok()
+        };
+        let (declared, live) = (read(texts.declared)?, read(texts.live)?);
+        let repair = match (&declared, self.value()) {
+            (None, _) => Err(NoRepair::Undeclared),
+            (Some(_), None) => Err(NoRepair::NoObject),
+            (Some(_), Some(_)) if !self.is_in_declared_version() => Err(NoRepair::OtherVersion),
+            (Some(declared), Some(object)) => repair(&LostField {
+                object,
+                shape: self.kind().shape,
+                manifest: self.manifest(),
+                path,
+                declared,
+                live: live.as_ref(),
+            }),
+        };
+        Some(Box::new(ExactDifference {
+            declared,
+            live,
+            repair,
+        }))
     }
 }
 

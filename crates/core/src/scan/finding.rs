@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use super::class::{FindingClass, FindingSeverity};
-use super::{key::LiveKey, writers::FieldWriter};
+use super::{exact::ExactDifference, key::LiveKey, writers::FieldWriter};
 use crate::{
     api::reported::{ReportedField, ReportedObject, ReportedValue},
     compare::path::FieldPath,
@@ -86,6 +86,9 @@ pub struct DriftFinding {
     pub emergency_change: Option<String>,
     /// The finding in a sentence.
     pub message: String,
+    /// The difference with its whole values, if it was asked for. It is in no document.
+    #[serde(skip)]
+    pub exact: Option<Box<ExactDifference>>,
 }
 
 impl DriftFinding {
@@ -123,6 +126,7 @@ impl DriftFinding {
             consequence,
             emergency_change: None,
             message,
+            exact: None,
         }
     }
 

@@ -9,9 +9,11 @@ use std::collections::HashSet;
 
 use super::{
     drift,
+    exact::DifferingTexts,
     examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
     related::RelatedPaths,
+    repair::NoRepair,
     scanned::ScannedHook,
     writers::FieldWriter,
 };
@@ -73,12 +75,16 @@ pub(super) fn leaked_fields(of: &ExaminedObject<'_>) -> Vec<DriftFinding> {
                 values.live
             );
             let finding = of.finding(FindingClass::Leaked, Consequence::Leaked, message);
+            let mut finding = finding
+                .with_field(path, values.to_field(path))
+                .with_writer(writer);
+            let texts = DifferingTexts {
+                declared: None,
+                live: Some(violation.declared),
+            };
+            finding.exact = of.exact(path, texts, |_| Err(NoRepair::Undeclared));
             known.insert(path.clone());
-            found.push(
-                finding
-                    .with_field(path, values.to_field(path))
-                    .with_writer(writer),
-            );
+            found.push(finding);
         }
     }
     found

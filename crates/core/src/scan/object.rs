@@ -4,16 +4,22 @@ use super::{
     claimed::claims,
     consequence::NextUpgrade,
     differences::{Differences, differences},
+    exact::DifferingTexts,
     examined::ExaminedObject,
     finding::{Consequence, DriftFinding, FindingClass},
     leftovers::{leaked_fields, leftover},
     ownership::ownership,
     progress::{ObjectProgress, not_created, progress},
     records::removed_api,
+    repair::NoRepair,
     scanned::{LiveObject, UnreadableReason},
     tolerated::ToleranceOf,
 };
-use crate::{compare::dig, guard::Knowledge, helm::lifecycle::Phase};
+use crate::{
+    compare::{Json, dig, path::FieldPath},
+    guard::Knowledge,
+    helm::lifecycle::Phase,
+};
 
 /// What the scan of one object found: usually nothing.
 #[derive(Debug, Default)]
@@ -134,6 +140,12 @@ fn absent(of: &ExaminedObject<'_>, mut found: ObjectAssessment) -> ObjectAssessm
     };
     let mut finding = of.finding(class, Consequence::Recreated, message);
     finding.emergency_change = emergency;
+    let declared = of.scanned.newest.or(of.scanned.base);
+    let texts = DifferingTexts {
+        declared: declared.map(|object| Json::of(&object.json)),
+        live: None,
+    };
+    finding.exact = of.exact(&FieldPath::root(), texts, |_| Err(NoRepair::NoObject));
     found.findings.push(finding);
     found
 }

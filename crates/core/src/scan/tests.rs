@@ -4,6 +4,7 @@ mod drift;
 mod fields;
 mod objects;
 mod records;
+mod repair;
 mod revisions;
 mod scene;
 mod tolerated;

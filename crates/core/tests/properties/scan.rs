@@ -1,6 +1,6 @@
 //! Scans of releases with one object, as it stands in a cluster.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use helm_guard_core::{
     compare::{redact::Redactor, rules::EmptyListPolicy, schema::ResourceScope},
@@ -15,18 +15,20 @@ use helm_guard_core::{
     },
     policy::Policy,
     scan::{
-        FindingClass, LiveObject, Observed, ReleaseScan, ScanRules, ScannedRelease,
+        DriftFinding, FindingClass, LiveObject, Observed, ReleaseScan, ScanRules, ScannedRelease,
         emergencies::OpenEmergencies,
+        repair,
         report::ReleaseReport,
         scanned::{KindServing, ReadRecord, RecordContent, ScannedRevision},
     },
 };
 use jiff::{SignedDuration, Timestamp};
+use json_patch::{Patch, PatchOperation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    edit::{changed, nodes},
+    edit::{changed, nodes, removed},
     for_all, is_leaf, is_unwitnessed,
     model::KindUnderTest,
     server::roll,
@@ -96,7 +98,7 @@ fn scan(subject: &KindUnderTest, declared: &Value, live: &Value) -> ReleaseRepor
     };
     let rules = ScanRules {
         policy: &Policy::default(),
-        redactor: &Redactor::new(b"key"),
+        redactor: &Redactor::new(b"key").keeping_values(),
         writers: HELM_WRITERS,
         emergencies: &OpenEmergencies::default(),
         now: Timestamp::UNIX_EPOCH,
@@ -155,4 +157,56 @@ fn a_change_of_any_declared_leaf_is_one_finding_there() {
         }
         Ok(())
     });
+}
+
+/// As the API server does it: a test of null passes where nothing is.
+fn apply(patch: &Patch, object: &mut Value) -> Result<(), String> {
+    let is_absent = |one: &PatchOperation| match one {
+        PatchOperation::Test(test) => {
+            test.value.is_null() && object.pointer(test.path.as_str()).is_none()
+        }
+        _ => false,
+    };
+    let rest: Vec<_> = patch
+        .iter()
+        .filter(|one| !is_absent(one))
+        .cloned()
+        .collect();
+    json_patch::patch(object, &rest).map_err(|error| format!("{patch}: {error}"))
+}
+
+#[test]
+fn what_is_repaired_is_as_declared() {
+    let (repaired, others) = (Cell::new(0), Cell::new(0));
+    for_all(|subject, object, seed| {
+        let declared = marked(object);
+        for node in nodes(&subject.ty, object) {
+            // A few places of each object are enough, because two scans of each take long.
+            let edited = match roll(seed, &node.path.to_string(), "edit") % 8 {
+                0 => changed(&declared, &node),
+                1 => removed(&declared, &node),
+                _ => continue,
+            };
+            let mut live = subject.lived_in(&edited, seed);
+            let before = scan(subject, &declared, &live).findings;
+            let repair = |found: &DriftFinding| found.exact.as_ref()?.repair.clone().ok();
+            let repairs: Vec<_> = before.iter().filter_map(repair).collect();
+            let patch = repair::patch(&repairs);
+            let applied = apply(&patch, &mut live);
+            prop_assert!(applied.is_ok(), "{applied:?}");
+            let after = scan(subject, &declared, &live).findings;
+            // A patch may restore more, such as the marks in a map.
+            for left in &after {
+                let was = before.iter().find(|found| found.id == left.id);
+                let is_repaired = was.is_none_or(|found| repair(found).is_some());
+                prop_assert!(!is_repaired, "{patch}\n{live}\n{left:#?}");
+            }
+            repaired.set(repaired.get() + repairs.len());
+            others.set(others.get() + after.len());
+        }
+        Ok(())
+    });
+    // Not patched are Secrets and fields that the API server never changes.
+    let (repaired, others) = (repaired.get(), others.get());
+    assert!(repaired > others, "{repaired} of {}", repaired + others);
 }

@@ -240,7 +240,7 @@ impl ReleaseScene {
         let changes: Vec<EmergencyChange> = changes.map(Result::unwrap).collect();
         let rules = ScanRules {
             policy: &Policy::compile(&policy).unwrap(),
-            redactor: &Redactor::new(b"key"),
+            redactor: &Redactor::new(b"key").keeping_values(),
             writers: HELM_WRITERS,
             emergencies: &OpenEmergencies::of(&changes),
             now: self.now,
