@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`class`], [`finding`] | the classes of drift; one finding and its consequence |
+//! | `guidance` | what a class means, and what to do about it |
 //! | [`exact`], [`repair`] | a difference with its whole values; the patch that restores a field |
 //! | [`report`] | the document of a scan |
 //! | [`scanned`] | the input: a release, its records, a live object, the rules in force |
@@ -33,6 +34,7 @@ pub mod exact;
 mod examined;
 pub mod fields;
 pub mod finding;
+mod guidance;
 pub mod history;
 pub mod key;
 mod leftovers;

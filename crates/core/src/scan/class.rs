@@ -139,7 +139,7 @@ impl FindingClass {
     }
 
     /// The severity of a finding of this class that does not stop an upgrade.
-    pub(super) fn severity(self) -> FindingSeverity {
+    pub fn severity(self) -> FindingSeverity {
         match self {
             Self::MutatedAtAdmission => FindingSeverity::Info,
             Self::Orphaned | Self::HookLeftover | Self::Emergency => FindingSeverity::Low,
