@@ -10,7 +10,12 @@
 
 mod baseline;
 mod diff;
+mod group;
+#[cfg(test)]
+mod sample;
+mod summary;
 mod table;
+mod visible;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -23,7 +28,7 @@ use helm_guard_core::{
 };
 use kube::{Client, config::Kubeconfig};
 
-use self::baseline::Baseline;
+use self::{baseline::Baseline, group::GroupBy};
 use super::{
     in_force::{InForce, PolicyArgs},
     output::{self, Format, Screen, print, print_note},
@@ -65,6 +70,9 @@ pub struct Scan {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ScanFormat,
+    /// Group the findings of a table
+    #[arg(long, value_name = "BY")]
+    pub group_by: Option<GroupBy>,
     /// Accept the findings that a baseline names: they are not printed and do not count
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
@@ -103,12 +111,23 @@ pub enum ScanFormat {
     Table,
     /// A table with all columns, and nothing cut
     Wide,
-    /// Declared and live values, object by object
+    /// A unified diff of declared against live, object by object
     Diff,
     /// One JSON document
     Json,
     /// One YAML document
     Yaml,
+}
+
+impl ScanFormat {
+    /// Whether it needs whole values: reports have only the beginning of long ones.
+    fn needs_values(self) -> bool {
+        matches!(self, Self::Diff)
+    }
+
+    fn has_groups(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }
 
 fn class(word: &str) -> Result<FindingClass, String> {
@@ -120,6 +139,9 @@ fn class(word: &str) -> Result<FindingClass, String> {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &Scan) -> anyhow::Result<ExitCode> {
+    if args.group_by.is_some() && !args.output.has_groups() {
+        bail!("--group-by is for -o table and wide");
+    }
     let accepted = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let started = Instant::now();
     let (mut report, cost) = process::runtime()?.block_on(scan(args))?;
@@ -164,14 +186,18 @@ impl Scan {
                 && (self.kind.is_empty() || self.kind.iter().any(is_kind))
     }
 
-    fn exit_code(&self, report: &ScanReport) -> ExitCode {
-        let counts = |finding: &DriftFinding| match &*self.fail_on {
+    /// Whether a finding makes the command fail.
+    fn counts(&self, finding: &DriftFinding) -> bool {
+        match &*self.fail_on {
             [] => finding.severity > FindingSeverity::Info,
             classes => classes.contains(&finding.class),
-        };
+        }
+    }
+
+    fn exit_code(&self, report: &ScanReport) -> ExitCode {
         if !report.complete {
             ExitCode::FAILURE
-        } else if !self.exit_zero && report.findings().any(counts) {
+        } else if !self.exit_zero && report.findings().any(|finding| self.counts(finding)) {
             ExitCode::from(2)
         } else {
             ExitCode::SUCCESS
@@ -198,6 +224,10 @@ async fn scan(args: &Scan) -> anyhow::Result<(ScanReport, ListCost)> {
         None => Some(client.default_namespace().to_owned()),
     };
     let policy = InForce::read(&client, &args.policy).await?;
+    let mut redactor = Redactor::new(&process::key()?);
+    if args.output.needs_values() {
+        redactor = redactor.keeping_values();
+    }
     let request = ScanRequest {
         cluster: cluster(args),
         namespace: namespace.as_deref(),
@@ -205,7 +235,7 @@ async fn scan(args: &Scan) -> anyhow::Result<(ScanReport, ListCost)> {
         chart: args.chart.as_deref(),
         drivers: &StorageDriver::drivers(&args.storage_drivers),
         policy: &policy.policy,
-        redactor: &Redactor::new(&process::key()?),
+        redactor: &redactor,
     };
     let (report, cost) = scanner::scan(&client, &request).await?;
     found_all(&only, &report, namespace.as_deref())?;
@@ -280,9 +310,9 @@ fn cluster(args: &Scan) -> String {
 fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
     let screen = |format| Screen::of_stdout(format);
     let text = match args.output {
-        ScanFormat::Table => table::table(report, screen(Format::Table)),
-        ScanFormat::Wide => table::table(report, screen(Format::Wide)),
-        ScanFormat::Diff => diff::diff(report, screen(Format::Table)),
+        ScanFormat::Table => table::table(report, args.group_by, screen(Format::Table)),
+        ScanFormat::Wide => table::table(report, args.group_by, screen(Format::Wide)),
+        ScanFormat::Diff => diff::diff(report),
         ScanFormat::Json => encoded(Format::Json, report)?,
         ScanFormat::Yaml => encoded(Format::Yaml, report)?,
     };

@@ -1,13 +1,14 @@
-//! A scan for people: a table of the findings, and what they mean in a sentence.
+//! A scan for people: a table of the findings, or one for each group of them, and what they mean in a sentence.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
-use helm_guard_core::{
-    scan::{DriftFinding, FindingSeverity, ScanReport},
-    text::counted,
-};
+use helm_guard_core::scan::{FindingSeverity, ScanReport};
 use serde_json::Value;
 
+use super::{
+    group::{self, GroupBy, ReleaseFinding},
+    summary::{failure, sentence, unlisted},
+};
 use crate::cli::output::{Cell, Column, Screen, Table, Tone, toned};
 
 const COLUMNS: [Column; 10] = [
@@ -23,36 +24,44 @@ const COLUMNS: [Column; 10] = [
     Column::wide("MESSAGE"),
 ];
 
-/// The text.
-pub(super) fn table(report: &ScanReport, screen: Screen) -> String {
-    let of_releases = report.releases.iter().flat_map(|release| {
-        let name = format!("{}/{}", release.namespace, release.name);
-        release
-            .findings
-            .iter()
-            .map(move |finding| row(&name, finding))
-    });
-    let of_orphans = report.orphans.iter().map(|orphan| {
-        let name = format!("{}/{}", orphan.release_namespace, orphan.release_name);
-        row(&name, &orphan.finding)
-    });
-    let rows: Vec<Vec<Cell>> = of_releases.chain(of_orphans).collect();
+/// The text. Writing to a string cannot fail.
+pub(super) fn table(report: &ScanReport, by: Option<GroupBy>, screen: Screen) -> String {
     let mut text = String::new();
-    if !rows.is_empty() {
-        text.push_str(&Table::new(&COLUMNS, rows).text(screen));
-        text.push('\n');
+    match by {
+        None => write_rows(&mut text, group::all(report), screen),
+        Some(by) => {
+            for group in group::groups(report, by) {
+                let heading = screen.wrapped("", &group.heading());
+                let _ = writeln!(text, "{}", toned(Tone::Heading, heading.trim_end()));
+                write_rows(&mut text, group.findings.iter().copied(), screen);
+            }
+        }
     }
-    for failure in &report.errors {
-        let kind = failure.kind.as_deref().unwrap_or("scan");
-        let line = format!("{kind}: {}", failure.message);
+    for more in report.releases.iter().filter_map(unlisted) {
+        text.push_str(&screen.wrapped("", &more));
+    }
+    for one in &report.errors {
         let _ = write!(text, "{} ", toned(Tone::Bad, "not complete:"));
-        text.push_str(&screen.wrapped("", &line));
+        text.push_str(&screen.wrapped("", &failure(one)));
     }
     text.push_str(&screen.wrapped("", &sentence(report)));
     text
 }
 
-fn row(release: &str, finding: &DriftFinding) -> Vec<Cell> {
+fn write_rows<'r>(
+    text: &mut String,
+    findings: impl Iterator<Item = ReleaseFinding<'r>>,
+    screen: Screen,
+) {
+    let rows: Vec<Vec<Cell>> = findings.map(|one| row(&one)).collect();
+    if !rows.is_empty() {
+        text.push_str(&Table::new(&COLUMNS, rows).text(screen));
+        text.push('\n');
+    }
+}
+
+fn row(one: &ReleaseFinding<'_>) -> Vec<Cell> {
+    let finding = one.finding;
     let tone = match finding.severity {
         FindingSeverity::Info => Tone::Plain,
         FindingSeverity::Low | FindingSeverity::Medium => Tone::Warning,
@@ -61,13 +70,13 @@ fn row(release: &str, finding: &DriftFinding) -> Vec<Cell> {
     let object = &finding.object;
     let place = match &*object.namespace {
         "" => String::new(),
-        namespace if release.starts_with(&format!("{namespace}/")) => String::new(),
+        namespace if namespace == one.release.0 => String::new(),
         namespace => format!("{namespace}/"),
     };
     let value = |value: &Option<Value>| value.as_ref().map_or_else(String::new, Value::to_string);
     let writer = finding.writer.as_ref();
     vec![
-        release.into(),
+        one.release_name().into(),
         format!("{place}{}/{}", object.kind, object.name).into(),
         Cell::toned(tone, finding.class.as_str()),
         finding.path.clone().unwrap_or_default().into(),
@@ -82,47 +91,46 @@ fn row(release: &str, finding: &DriftFinding) -> Vec<Cell> {
     ]
 }
 
-/// `2 releases, 31 objects: 1 in sync, 1 drifted (2 Changed, 1 Missing).`
-fn sentence(report: &ScanReport) -> String {
-    let summary = &report.summary;
-    if summary.releases == 0 && report.orphans.is_empty() {
-        return "No releases found.".to_owned();
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cli::scan::sample;
+
+    #[rstest]
+    #[case::one_table("table", None)]
+    #[case::by_writer("table-by-writer", Some(GroupBy::Writer))]
+    fn findings_are_listed_in_one_table_or_in_groups(
+        #[case] name: &str,
+        #[case] by: Option<GroupBy>,
+    ) {
+        let text = table(&sample::report(), by, Screen::default());
+        insta::assert_snapshot!(name, strip_str(&text).to_string());
     }
-    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-    for finding in report.findings() {
-        *classes.entry(finding.class.as_str()).or_default() += 1;
+
+    #[test]
+    fn each_finding_is_in_a_row_however_they_are_grouped() {
+        let report = sample::report();
+        let count = report.findings().count();
+        let is_class = |cell: &str| {
+            let mut findings = report.findings();
+            findings.any(|finding| finding.class.as_str() == cell)
+        };
+        for by in [
+            GroupBy::Release,
+            GroupBy::Writer,
+            GroupBy::Class,
+            GroupBy::Chart,
+        ] {
+            let text = table(&report, Some(by), Screen::default());
+            let text = strip_str(&text).to_string();
+            let rows = text.lines().filter(|line| {
+                let mut cells = line.split("   ").filter(|cell| !cell.is_empty());
+                cells.nth(2).is_some_and(|cell| is_class(cell.trim()))
+            });
+            assert_eq!(rows.count(), count, "{text}");
+        }
     }
-    let classes = classes
-        .iter()
-        .map(|(class, count)| format!("{count} {class}"));
-    let classes: Vec<String> = classes.collect();
-    let mut text = format!(
-        "{}, {}: {} in sync, {} drifted",
-        counted(summary.releases, "release"),
-        counted(summary.objects, "object"),
-        summary.in_sync,
-        summary.drifted
-    );
-    let pending = summary
-        .releases
-        .saturating_sub(summary.in_sync + summary.drifted);
-    let unread = report
-        .releases
-        .iter()
-        .filter(|release| release.findings.iter().any(DriftFinding::is_error));
-    let unread = unread.count();
-    if unread > 0 {
-        let _ = write!(text, ", {unread} not readable");
-    }
-    if pending > unread {
-        let _ = write!(text, ", {} in an operation", pending - unread);
-    }
-    if !classes.is_empty() {
-        let _ = write!(text, " ({})", classes.join(", "));
-    }
-    text.push('.');
-    if !report.complete {
-        text.push_str(" Not everything could be looked at.");
-    }
-    text
 }
