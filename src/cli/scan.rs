@@ -11,11 +11,13 @@
 mod baseline;
 mod diff;
 mod group;
+mod junit;
 #[cfg(test)]
 mod sample;
 mod summary;
 mod table;
 mod visible;
+mod xml;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -117,6 +119,8 @@ pub enum ScanFormat {
     Json,
     /// One YAML document
     Yaml,
+    /// JUnit XML for a CI: a suite for each release
+    Junit,
 }
 
 impl ScanFormat {
@@ -315,6 +319,7 @@ fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
         ScanFormat::Diff => diff::diff(report),
         ScanFormat::Json => encoded(Format::Json, report)?,
         ScanFormat::Yaml => encoded(Format::Yaml, report)?,
+        ScanFormat::Junit => junit::junit(report, |finding| args.counts(finding)),
     };
     print(text.as_bytes())
 }
