@@ -12,6 +12,7 @@ mod baseline;
 mod diff;
 mod group;
 mod junit;
+mod markdown;
 #[cfg(test)]
 mod sample;
 mod summary;
@@ -72,7 +73,7 @@ pub struct Scan {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ScanFormat,
-    /// Group the findings of a table
+    /// Group the findings of a table or of Markdown
     #[arg(long, value_name = "BY")]
     pub group_by: Option<GroupBy>,
     /// Accept the findings that a baseline names: they are not printed and do not count
@@ -121,6 +122,8 @@ pub enum ScanFormat {
     Yaml,
     /// JUnit XML for a CI: a suite for each release
     Junit,
+    /// A comment on a pull request
+    Markdown,
 }
 
 impl ScanFormat {
@@ -130,7 +133,7 @@ impl ScanFormat {
     }
 
     fn has_groups(self) -> bool {
-        matches!(self, Self::Table | Self::Wide)
+        matches!(self, Self::Table | Self::Wide | Self::Markdown)
     }
 }
 
@@ -144,7 +147,7 @@ fn class(word: &str) -> Result<FindingClass, String> {
 /// Runs the subcommand.
 pub(super) fn run(args: &Scan) -> anyhow::Result<ExitCode> {
     if args.group_by.is_some() && !args.output.has_groups() {
-        bail!("--group-by is for -o table and wide");
+        bail!("--group-by is for -o table, wide and markdown");
     }
     let accepted = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let started = Instant::now();
@@ -320,6 +323,9 @@ fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
         ScanFormat::Json => encoded(Format::Json, report)?,
         ScanFormat::Yaml => encoded(Format::Yaml, report)?,
         ScanFormat::Junit => junit::junit(report, |finding| args.counts(finding)),
+        ScanFormat::Markdown => {
+            markdown::markdown(report, args.group_by.unwrap_or(GroupBy::Release))
+        }
     };
     print(text.as_bytes())
 }

@@ -205,7 +205,7 @@ mod tests {
         let error = run(&Scan::try_parse_from(args).unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--group-by is for -o table and wide"
+            "--group-by is for -o table, wide and markdown"
         );
     }
 }
