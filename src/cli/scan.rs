@@ -15,6 +15,7 @@ mod junit;
 mod markdown;
 #[cfg(test)]
 mod sample;
+mod sarif;
 mod summary;
 mod table;
 mod visible;
@@ -30,6 +31,7 @@ use helm_guard_core::{
     text::{counted, suggest::did_you_mean},
 };
 use kube::{Client, config::Kubeconfig};
+use serde::Serialize;
 
 use self::{baseline::Baseline, group::GroupBy};
 use super::{
@@ -124,6 +126,8 @@ pub enum ScanFormat {
     Junit,
     /// A comment on a pull request
     Markdown,
+    /// SARIF 2.1.0 for code scanning
+    Sarif,
 }
 
 impl ScanFormat {
@@ -326,11 +330,12 @@ fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
         ScanFormat::Markdown => {
             markdown::markdown(report, args.group_by.unwrap_or(GroupBy::Release))
         }
+        ScanFormat::Sarif => encoded(Format::Json, &sarif::sarif(report))?,
     };
     print(text.as_bytes())
 }
 
-fn encoded(format: Format, report: &ScanReport) -> anyhow::Result<String> {
-    let text = output::encode(format, report)?;
+fn encoded(format: Format, document: &impl Serialize) -> anyhow::Result<String> {
+    let text = output::encode(format, document)?;
     text.context("this format is no document")
 }
