@@ -13,6 +13,7 @@ mod diff;
 mod group;
 mod junit;
 mod markdown;
+mod patch;
 #[cfg(test)]
 mod sample;
 mod sarif;
@@ -128,12 +129,14 @@ pub enum ScanFormat {
     Markdown,
     /// SARIF 2.1.0 for code scanning
     Sarif,
+    /// A script of kubectl patch commands that restore what is declared
+    Patch,
 }
 
 impl ScanFormat {
     /// Whether it needs whole values: reports have only the beginning of long ones.
     fn needs_values(self) -> bool {
-        matches!(self, Self::Diff)
+        matches!(self, Self::Diff | Self::Patch)
     }
 
     fn has_groups(self) -> bool {
@@ -331,6 +334,7 @@ fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
             markdown::markdown(report, args.group_by.unwrap_or(GroupBy::Release))
         }
         ScanFormat::Sarif => encoded(Format::Json, &sarif::sarif(report))?,
+        ScanFormat::Patch => patch::patch(report),
     };
     print(text.as_bytes())
 }
