@@ -39,7 +39,7 @@ use super::{
     in_force::{InForce, PolicyArgs},
     output::{self, Format, Screen, print, print_note},
     process,
-    target::{self, StorageDriver, TargetArgs},
+    target::{self, StorageArgs, StorageDriver, TargetArgs},
 };
 use crate::{
     cluster::client::{self, KubeconfigSelection},
@@ -97,14 +97,9 @@ pub struct Scan {
     /// The policy.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Storage drivers of Helm (`HELM_DRIVER`), separated by commas
-    #[arg(
-        long,
-        value_name = "DRIVER",
-        value_delimiter = ',',
-        default_value = "secrets"
-    )]
-    pub(crate) storage_drivers: Vec<StorageDriver>,
+    /// Where the release records are.
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -247,7 +242,7 @@ async fn scan(args: &Scan) -> anyhow::Result<(ScanReport, ListCost)> {
         namespace: namespace.as_deref(),
         only: &only,
         chart: args.chart.as_deref(),
-        drivers: &StorageDriver::drivers(&args.storage_drivers),
+        drivers: &StorageDriver::drivers(&args.storage.storage_drivers),
         policy: &policy.policy,
         redactor: &redactor,
     };
