@@ -86,13 +86,13 @@ fn write_orphan(text: &mut String, orphan: &OrphanReport) {
 }
 
 fn write_header(text: &mut String, declared: &str, live: &str) {
-    let lines = [
+    let header = [
         format!("--- declared  {declared}"),
         format!("+++ live      {live}"),
     ];
-    for line in lines {
-        let line = one_line(line.trim_end());
-        let _ = writeln!(text, "{}", toned(Tone::Heading, &line));
+    for one in header {
+        let one = one_line(one.trim_end());
+        let _ = writeln!(text, "{}", toned(Tone::Heading, &one));
     }
 }
 
@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_difference_of_long_texts_is_that_of_their_lines() {
-        let old: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        let lines = (0..10_000).map(|n| format!("line {n}\n"));
+        let old = lines.collect::<Vec<_>>().concat();
         let new = old.replace("line 5000\n", "line five thousand\n");
         let finding = sample::config(&old, &new).changed(
             "Changed",

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write,
 };
 
 use clap::ValueEnum;
@@ -62,7 +63,8 @@ impl FindingGroup<'_> {
             counted(self.findings.len(), "finding")
         );
         if releases.len() > 1 {
-            heading.push_str(&format!(" in {} releases", releases.len()));
+            // Writing to a string cannot fail.
+            let _ = write!(heading, " in {} releases", releases.len());
         }
         heading
     }

@@ -82,8 +82,9 @@ impl SampleObject {
 pub(super) fn finding(
     class: &str,
     (api_version, kind, name): (&str, &str, &str),
-    rest: Value,
+    rest: impl Into<Value>,
 ) -> DriftFinding {
+    let rest = rest.into();
     let severity = match class {
         "MutatedAtAdmission" => "Info",
         "Orphaned" => "Low",

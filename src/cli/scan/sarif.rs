@@ -7,6 +7,8 @@
 //!
 //! The schema is at [`SCHEMA`]. Start at [`sarif`].
 
+use std::fmt::Write;
+
 use helm_guard_core::scan::{
     DriftFinding, FindingClass, FindingSeverity, ScanReport, report::ScanFailure,
 };
@@ -175,7 +177,8 @@ fn encoded(segment: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(byte.into());
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

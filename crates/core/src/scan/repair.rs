@@ -97,11 +97,7 @@ impl FieldRepair {
             .iter()
             .try_fold(PatchedPlace::root(field.object), PatchedPlace::step)?;
         let found = parent.children(last)?;
-        let shape = field
-            .path
-            .steps()
-            .iter()
-            .fold(field.shape, |shape, step| shape.step(step));
+        let shape = field.path.steps().iter().fold(field.shape, Shape::step);
         match (&*found, field.live) {
             ([one], Some(live)) if one.value == live => {
                 if live.is_array() && shape.keys().is_some() {

@@ -77,8 +77,8 @@ fn whole_patch(declared: &Value, live: &Value, kind: KindFacts<'_>) -> Patch {
     repair::patch(&repairs.unwrap())
 }
 
-fn pod(containers: Value) -> Value {
-    json!({"spec": {"template": {"spec": {"containers": containers}}}})
+fn pod(containers: impl Into<Value>) -> Value {
+    json!({"spec": {"template": {"spec": {"containers": containers.into()}}}})
 }
 
 #[rstest]
