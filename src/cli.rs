@@ -20,7 +20,7 @@ mod process;
 pub mod registration;
 mod resource;
 mod reviewing;
-pub mod scan;
+mod scan;
 #[cfg(test)]
 mod schema;
 mod serve;

@@ -54,60 +54,60 @@ use crate::{
 #[command(
     after_help = "Exit codes: 0 no drift, 2 findings, 1 something could not be read, or other error."
 )]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Releases to scan, as NAME or NAMESPACE/NAME; default: all of the namespace
     #[arg(value_name = "RELEASE")]
-    pub releases: Vec<String>,
+    pub(crate) releases: Vec<String>,
     /// Namespace of the releases; default: that of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
+    pub(crate) all_namespaces: bool,
     /// Only releases of this chart
     #[arg(long, value_name = "NAME")]
-    pub chart: Option<String>,
+    pub(crate) chart: Option<String>,
     /// Only findings about objects of this kind (repeatable)
     #[arg(long, value_name = "KIND")]
-    pub kind: Vec<String>,
+    pub(crate) kind: Vec<String>,
     /// Only findings of this class, such as Changed or Missing (repeatable)
     #[arg(long, value_name = "CLASS", value_parser = class)]
-    pub class: Vec<FindingClass>,
+    pub(crate) class: Vec<FindingClass>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub output: ScanFormat,
+    pub(crate) output: ScanFormat,
     /// Group the findings of a table or of Markdown
     #[arg(long, value_name = "BY")]
-    pub group_by: Option<GroupBy>,
+    pub(crate) group_by: Option<GroupBy>,
     /// Accept the findings that a baseline names: they are not printed and do not count
     #[arg(long, value_name = "FILE")]
-    pub baseline: Option<PathBuf>,
+    pub(crate) baseline: Option<PathBuf>,
     /// Write what is found to a baseline, and accept it
     #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
-    pub write_baseline: Option<PathBuf>,
+    pub(crate) write_baseline: Option<PathBuf>,
     /// Exit with 2 only for findings of these classes (repeatable); default: all but those for information
     #[arg(long, value_name = "CLASS", value_parser = class)]
-    pub fail_on: Vec<FindingClass>,
+    pub(crate) fail_on: Vec<FindingClass>,
     /// Exit with 0 also if there are findings
     #[arg(long)]
-    pub exit_zero: bool,
+    pub(crate) exit_zero: bool,
     /// Print how long it took, and how many calls it made
     #[arg(long)]
-    pub timing: bool,
+    pub(crate) timing: bool,
     /// The policy.
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Where the release records are.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
     /// The cluster.
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub(crate) target: TargetArgs,
 }
 
 /// Output format of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ScanFormat {
+pub(crate) enum ScanFormat {
     /// For people; long cells are cut to fit the terminal
     Table,
     /// A table with all columns, and nothing cut

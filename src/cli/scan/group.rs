@@ -14,7 +14,7 @@ use helm_guard_core::{
 
 /// What findings are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GroupBy {
+pub(crate) enum GroupBy {
     /// One group for each release
     Release,
     /// One group for each field manager that wrote live values

@@ -115,5 +115,5 @@ fn drift_is_as_old_as_it_was_before() {
     assert_eq!(since("2026-11-21T05:00:00Z"), "2026-11-21T03:00:00Z");
     // A clock that is ahead makes no negative age.
     status.replace(report(&[], &[]), PassFigures::default());
-    assert!(since("2999-01-01T00:00:00Z") < "2999".to_owned());
+    assert!(!since("2999-01-01T00:00:00Z").starts_with("2999"));
 }
