@@ -48,9 +48,6 @@ pub fn order(a: &str, b: &str) -> Option<Ordering> {
     Some(match (a.negative, b.negative) {
         (false, true) => Ordering::Greater,
         (true, false) => Ordering::Less,
-        (false, false) if a.coefficient == 0 || b.coefficient == 0 => {
-            a.coefficient.cmp(&b.coefficient)
-        }
         (false, false) => sizes(a, b),
         (true, true) => sizes(b, a),
     })
@@ -292,6 +289,11 @@ mod tests {
     #[case("0.5Ki", "512")]
     #[case("1.1Ki", "1126400m")]
     #[case("100n", "100n")]
+    #[case("100u", "100u")]
+    #[case("1M", "1M")]
+    #[case("1G", "1G")]
+    #[case("1T", "1T")]
+    #[case("1P", "1P")]
     #[case("1E", "1E")]
     fn a_quantity_is_printed_in_one_form(#[case] text: &str, #[case] printed: &str) {
         assert_eq!(canonical(text).as_deref(), Some(printed), "{text}");
@@ -392,6 +394,8 @@ mod tests {
     #[case("1Gi", "1G", Ordering::Greater)]
     #[case("1024Mi", "1Gi", Ordering::Equal)]
     #[case("0", "1n", Ordering::Less)]
+    #[case("0", "1e40", Ordering::Less)]
+    #[case("0", "-0", Ordering::Equal)]
     #[case("-1", "1", Ordering::Less)]
     #[case("-2", "-1", Ordering::Less)]
     #[case("1E", "1m", Ordering::Greater)]

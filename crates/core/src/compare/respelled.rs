@@ -111,7 +111,6 @@ mod duration {
 
     fn print(nanoseconds: u64) -> String {
         match nanoseconds {
-            0 => "0s".to_owned(),
             1..1_000 => format!("{nanoseconds}ns"),
             1_000..1_000_000 => format!("{}\u{b5}s", decimal(nanoseconds, 1_000)),
             1_000_000..SECOND => format!("{}ms", decimal(nanoseconds, 1_000_000)),
@@ -154,9 +153,15 @@ mod tests {
     #[case::milliseconds(r#""1500ms""#, r#""1.5s""#)]
     #[case::microseconds(r#""1500us""#, "\"1.5ms\"")]
     #[case::micro_sign(r#""20us""#, "\"20\u{b5}s\"")]
+    #[case::two_units(r#""1h30m""#, r#""1h30m0s""#)]
+    #[case::two_decimals(r#""1.25h""#, r#""1h15m0s""#)]
+    #[case::nanoseconds(r#""1500ns""#, "\"1.5\u{b5}s\"")]
+    #[case::under_a_microsecond(r#""0.5us""#, r#""500ns""#)]
     #[case::nothing(r#""0""#, r#""0s""#)]
+    #[case::minus_nothing(r#""-0""#, r#""0s""#)]
     #[case::minus(r#""-60s""#, r#""-1m0s""#)]
     #[case::half_a_core("0.5", r#""500m""#)]
+    #[case::a_number_below_zero("-0.5", r#""-500m""#)]
     #[case::a_core("1", r#""1""#)]
     #[case::millis(r#""1000m""#, r#""1""#)]
     #[case::mebibytes(r#""1024Mi""#, r#""1Gi""#)]

@@ -196,14 +196,6 @@ impl<'s> Shape<'s> {
         self.is_atomic
     }
 
-    /// The merge keys of a keyed list.
-    pub fn keys(self) -> Option<&'s [MergeKey]> {
-        match self.node() {
-            Node::List { kind, .. } => kind.keys(),
-            _ => None,
-        }
-    }
-
     /// What is known here.
     pub fn node(self) -> &'s Node {
         self.node.map_or(&Node::Plain, |id| self.schema.node(id))

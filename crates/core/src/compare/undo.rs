@@ -101,7 +101,6 @@ impl<'p> UndoTree<'p> {
         for (step, wanted) in &self.below {
             let (now, before) = (now.of(items, step), before.of(was, step));
             let one = match (now.as_slice(), before.as_slice()) {
-                ([], []) => continue,
                 ([now], [] | [_]) if !wanted.whole => list.now(*now),
                 _ => None,
             };
@@ -234,6 +233,15 @@ mod tests {
         json!([{"name": "new"}, {"name": "y", "v": 2}, {"name": "x", "v": 1}]),
         vec![item("y"), field("v")],
         json!([{"name": "new"}, {"name": "y", "v": 1}, {"name": "x", "v": 1}])
+    )]
+    #[case::one_field_of_an_item(
+        json!([{"name": "x", "v": 1, "w": 1}]),
+        json!([{"name": "x", "v": 2, "w": 2}]),
+        vec![item("x"), field("v")],
+        json!([{"name": "x", "v": 1, "w": 2}])
+    )]
+    #[case::item_that_neither_has(
+        json!([{"name": "x"}]), json!([{"name": "x", "v": 1}]), vec![item("y")], json!([{"name": "x", "v": 1}])
     )]
     #[case::item_that_went(
         json!([{"name": "x"}]), json!([{"name": "y"}]), vec![item("x")], json!([{"name": "x"}, {"name": "y"}])

@@ -41,10 +41,6 @@ impl<'a> Walk<'a, '_> {
         let (Some(old), Some(new)) = (Opened::items(old), Opened::items(new)) else {
             return self.leaf(declared, place);
         };
-        // An empty list has no items that could be missing, but custom resources keep it.
-        if place.new.is_none() && declared.each().all(|json| json.text() == "[]") {
-            return self.leaf(declared, place);
-        }
         let Node::List { kind, .. } = place.shape.node() else {
             let place = WalkPlace {
                 unknown_list: true,

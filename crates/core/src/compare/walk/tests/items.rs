@@ -111,6 +111,14 @@ fn while_helm_may_be_at_work_one_of_several_twins_must_remain() {
             [format!("{WEB}{PORT}.name")]
         );
     }
+    // As many as before are not what such a patch leaves.
+    let three = ports(&["http", "metrics", "debug"]);
+    let (old, new) = (
+        ports(&["http", "x", "y"]),
+        ports(&["metrics", "debug", "x"]),
+    );
+    let found = of_two([&three, &three], Agreement::Every, &old, &new);
+    assert_eq!(found, [format!("{WEB}{PORT}")]);
     let renamed = ports(&["http", "prom"]);
     let judge = |agreement, new: &[&str]| of_two([&renamed, &both], agreement, &both, &ports(new));
     for agreement in [Agreement::Every, Agreement::Any] {
@@ -142,6 +150,55 @@ fn a_variable_declared_twice_in_both_manifests_may_not_disappear() {
     let without = env(&[("B", "b")]);
     let found = of_two([&without, &twice], Agreement::Any, &twice, &without);
     assert!(found.is_empty(), "only one wants it: {found:?}");
+}
+
+#[test]
+fn each_declared_value_of_a_variable_declared_twice_is_accepted_and_no_other() {
+    let twice = env(&[("A", "1"), ("A", "2")]);
+    let mut filled = env(&[("A", "2")]);
+    filled["containers"][0]["env"][0]["more"] = json!("undeclared");
+    assert!(in_pod(&twice, &twice, &filled).is_empty());
+    let found = in_pod(&twice, &twice, &env(&[("A", "3")]));
+    assert_eq!(found, [format!("{WEB}.env[name=A].value")]);
+}
+
+/// What only one of two manifests declares is guarded after a failure, and may be removed.
+#[test]
+fn an_item_of_either_manifest_is_guarded_after_a_failed_upgrade() {
+    let (with_a, with_b) = (env(&[("A", "1")]), env(&[("B", "1")]));
+    let both = env(&[("A", "1"), ("B", "1")]);
+    for declared in [[&with_a, &with_b], [&with_b, &with_a]] {
+        let judge = |new: &Value| of_two(declared, Agreement::Any, &both, new);
+        let changed = judge(&env(&[("A", "2"), ("B", "1")]));
+        assert_eq!(changed, [format!("{WEB}.env[name=A].value")]);
+        assert!(judge(&with_b).is_empty());
+    }
+    let pods = [
+        ports(&["http"]),
+        json!({"containers": [{"name": "db", "image": "i"}]}),
+    ];
+    let live = json!({"containers": [
+        {"name": "web", "ports": pods[0]["containers"][0]["ports"]}, {"name": "db", "image": "i"},
+    ]});
+    let mut new = live.clone();
+    new["containers"][1]["image"] = json!("other");
+    for declared in [[&pods[0], &pods[1]], [&pods[1], &pods[0]]] {
+        let found = of_two(declared, Agreement::Any, &live, &new);
+        assert_eq!(found, [".spec.template.spec.containers[name=db].image"]);
+    }
+}
+
+#[test]
+fn an_undeclared_item_may_be_removed_with_its_list() {
+    let secrets = |name: &str| json!({"imagePullSecrets": [{"name": name}]});
+    let found = in_pod(&secrets("declared"), &secrets("other"), &json!({}));
+    assert!(found.is_empty(), "{found:?}");
+    let found = in_pod(
+        &json!({"imagePullSecrets": []}),
+        &secrets("other"),
+        &json!({}),
+    );
+    assert!(found.is_empty(), "{found:?}");
 }
 
 fn init(names: &[&str]) -> Value {
