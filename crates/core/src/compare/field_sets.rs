@@ -109,3 +109,51 @@ impl Items {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(key: &str, value: &str) -> Step {
+        Step::Item(vec![(key.to_owned(), value.to_owned())])
+    }
+
+    fn set(names: impl Iterator<Item = String>) -> Map<String, Value> {
+        names
+            .map(|name| (name, Value::Object(Map::new())))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_set_has_no_field() {
+        let sets = FieldSets::default();
+        let root = Map::new();
+        assert!(
+            sets.find(&root, &[Step::Field("spec".to_owned())])
+                .is_none()
+        );
+        assert!(sets.find(&root, &[]).is_some());
+    }
+
+    #[test]
+    fn each_of_many_items_is_found_by_its_keys() {
+        let sets = FieldSets::default();
+        let names = (0..MOST_KEYS + 1).map(|at| format!(r#"k:{{"name":"{at:02}"}}"#));
+        let root = set(names);
+        for at in 0..=MOST_KEYS {
+            let steps = [item("name", &format!("{at:02}"))];
+            assert!(sets.find(&root, &steps).is_some(), "{at}");
+        }
+    }
+
+    #[test]
+    fn items_with_more_sets_of_keys_than_any_list_are_not_found() {
+        let sets = FieldSets::default();
+        let names = (0..MOST_KEYS + 1).map(|at| format!(r#"k:{{"key{at:02}":"a"}}"#));
+        let root = set(names);
+        for at in 0..=MOST_KEYS {
+            let steps = [item(&format!("key{at:02}"), "a")];
+            assert_eq!(sets.find(&root, &steps).is_some(), at < MOST_KEYS, "{at}");
+        }
+    }
+}

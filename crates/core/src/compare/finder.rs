@@ -106,3 +106,24 @@ impl<'a> Level<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_after_another_with_a_like_end() {
+        let object = Json::of(r#"{"a":{"x":1,"y":2},"b":{"x":3}}"#);
+        let mut finder = Finder::new(object, Shape::plain());
+        for (path, value) in [
+            (["a", "x"], "1"),
+            (["a", "y"], "2"),
+            (["b", "x"], "3"),
+            (["a", "x"], "1"),
+        ] {
+            let steps = path.map(|name| Step::Field(name.to_owned()));
+            let found = finder.find(&steps).map(|(value, _)| value.text());
+            assert_eq!(found, Some(value), "{path:?}");
+        }
+    }
+}

@@ -172,7 +172,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use super::{Json, MAX_DEPTH};
+    use super::{Children, Json, MAX_DEPTH};
     use crate::compare::lazy::{Fields, Opened, open};
 
     #[test]
@@ -244,6 +244,22 @@ mod tests {
     #[case("[1}]")]
     fn invalid_json_is_a_scalar(#[case] text: &str) {
         assert!(matches!(open(Json::of(text)), Opened::Scalar(found) if found == text));
+    }
+
+    #[test]
+    fn known_children_are_read_instead_of_the_text() {
+        let parts = [r#""a""#, "1", r#""b""#, r#"{"c":2}"#];
+        let json = Json::with_parts(r#"{"a":1,"b":{"c":2}}"#, &parts);
+        assert_eq!(read(json), json!({"a": 1, "b": {"c": 2}}));
+        let last = json.children().and_then(Children::last_value);
+        assert_eq!(last.unwrap().unwrap().text(), parts[0]);
+    }
+
+    #[test]
+    fn a_value_that_is_needed_last_is_not_scanned_for_its_end() {
+        let first = |text| Json::of(text).children().and_then(Children::last_value);
+        assert!(first(r#"[{"a":1"#).is_some_and(|object| object.is_ok()));
+        assert!(first("[null]").is_some_and(|null| null.unwrap().is_null()));
     }
 
     #[test]

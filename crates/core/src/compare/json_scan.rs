@@ -195,6 +195,7 @@ impl Strings {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rstest::rstest;
 
     use super::*;
 
@@ -250,6 +251,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[rstest]
+    #[case::short(r#"{"a":1}"#, 1, Some(4))]
+    #[case::longer_than_a_word(r#""0123456789","#, 0, Some(12))]
+    #[case::escape(r#""a\nb""#, 0, None)]
+    #[case::unterminated(r#""a"#, 0, None)]
+    fn a_string_without_escapes_ends_at_the_next_quote(
+        #[case] text: &str,
+        #[case] at: usize,
+        #[case] end: Option<usize>,
+    ) {
+        assert_eq!(plain_end(text.as_bytes(), at), end);
     }
 
     #[test]

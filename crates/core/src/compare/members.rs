@@ -40,3 +40,36 @@ impl<'l, 'a> Members<'l, 'a> {
         self.items.iter().find(other_kind).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::compare::{budget::StepBudget, lazy::items_of, rules::EmptyListPolicy};
+
+    #[rstest]
+    #[case::its_text(r#"["a","b"]"#, r#""b""#, Some(r#""b""#))]
+    #[case::another_spelling_of_a_number("[1,2]", "2.0", Some("2"))]
+    #[case::a_string_of_a_number("[1,2]", r#""2""#, Some("2"))]
+    #[case::no_such_number("[1,2]", "3", None)]
+    #[case::strings_have_one_spelling(r#"["2"]"#, r#""2.0""#, None)]
+    fn a_member_is_found_by_its_value(
+        #[case] list: &str,
+        #[case] one: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let items = items_of(Json::of(list)).unwrap();
+        let rules = Rules {
+            empties: EmptyListPolicy::Dropped,
+            budget: &StepBudget::default(),
+        };
+        let number = |json: Json<'_>| unquoted(json.text()).parse::<f64>().ok();
+        let one = Json::of(one);
+        let is_it = |other: Json<'_>| {
+            other.text() == one.text() || number(other).is_some_and(|n| number(one) == Some(n))
+        };
+        let found = Members::of(&items).find(one, rules, is_it);
+        assert_eq!(found.map(Json::text), expected);
+    }
+}

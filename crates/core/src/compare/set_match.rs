@@ -164,6 +164,7 @@ mod tests {
     #[case::too_few(&["a", "b"], &["ab"], false)]
     #[case::nothing_wanted(&[], &["a"], true)]
     #[case::equal_text_is_moved_too(&["a", "ab"], &["a", "xa"], false)]
+    #[case::equal_text_is_taken(&["a", "ab"], &["ab", "xy"], false)]
     #[case::equal_text_makes_room(&["ab", "b"], &["ab", "cb"], true)]
     fn every_item_is_matched_with_its_own(
         #[case] wanted: &[&str],
@@ -177,6 +178,12 @@ mod tests {
     fn as_many_as_possible_are_paired() {
         let found = pair(&["ab", "x", "a"], &["ab", "ac"], |t| *t, fits);
         assert_eq!(found, [Some(0), None, Some(1)]);
+    }
+
+    #[test]
+    fn items_that_fit_at_one_position_are_paired() {
+        let found = pair(&["x", "a"], &["ab", "ac"], |t| *t, fits);
+        assert_eq!(found, [None, Some(1)]);
     }
 
     #[test]

@@ -91,3 +91,29 @@ pub(super) fn without<'a>(items: &[Json<'a>], others: &[Json<'a>]) -> Vec<Json<'
     }
     left
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::compare::lazy::items_of;
+
+    #[rstest]
+    #[case::as_often_as_the_others_have_it("[1,1,2]", "[1]", "[1,2]")]
+    #[case::others_have_it_as_often("[1,1]", "[1,1]", "[]")]
+    #[case::others_have_it_more_often("[1,2]", "[1,1,1]", "[2]")]
+    #[case::others_have_none("[1]", "[2]", "[1]")]
+    fn each_of_the_others_takes_one_item(
+        #[case] items: &str,
+        #[case] others: &str,
+        #[case] left: &str,
+    ) {
+        let of = |list| items_of(Json::of(list)).unwrap();
+        let texts =
+            |items: Vec<Json<'_>>| items.iter().map(|item| item.text().to_owned()).collect();
+        let found: Vec<String> = texts(without(&of(items), &of(others)));
+        let expected: Vec<String> = texts(of(left));
+        assert_eq!(found, expected);
+    }
+}

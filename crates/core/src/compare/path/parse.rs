@@ -219,6 +219,7 @@ mod tests {
     #[case::single_quotes(".metadata.labels['a.b/c']", r#".metadata.labels["a.b/c"]"#)]
     #[case::backslash(r"{.metadata.labels.a\.b/c}", r#".metadata.labels["a.b/c"]"#)]
     #[case::a_field_with_a_dollar(".$ref", ".$ref")]
+    #[case::a_first_field_with_a_dollar("$ref.a", ".$ref.a")]
     fn every_form_is_the_same_path(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(text.parse::<FieldPath>().unwrap().to_string(), shown);
     }

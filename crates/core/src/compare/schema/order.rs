@@ -32,3 +32,40 @@ pub(super) fn keyed(of: &str, field: &str, keys: Vec<MergeKey>) -> ListKind {
         _ => ListKind::Keyed(keys),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MUTATING: &str = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration";
+    const VALIDATING: &str = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration";
+
+    #[rstest]
+    #[case::run_in_turn("a.Pod", "initContainers", "name", "sequence")]
+    #[case::of_another_key("a.Pod", "initContainers", "id", "keyed")]
+    #[case::run_at_once("a.Pod", "containers", "name", "keyed")]
+    #[case::see_each_other(MUTATING, "webhooks", "name", "sequence")]
+    #[case::asked_at_once(VALIDATING, "webhooks", "name", "keyed")]
+    #[case::refer_to_each_other("a.Container", "env", "name", "variables")]
+    #[case::of_another_key("a.Container", "env", "key", "keyed")]
+    fn the_order_of_a_list_is_known_by_its_field(
+        #[case] of: &str,
+        #[case] field: &str,
+        #[case] key: &str,
+        #[case] expected: &str,
+    ) {
+        let keys = vec![MergeKey {
+            field: key.into(),
+            default: None,
+        }];
+        let kind = match keyed(of, field, keys) {
+            ListKind::Sequence(_) => "sequence",
+            ListKind::Variables(_) => "variables",
+            ListKind::Keyed(_) => "keyed",
+            _ => "another",
+        };
+        assert_eq!(kind, expected);
+    }
+}

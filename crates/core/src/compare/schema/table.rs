@@ -359,8 +359,8 @@ mod tests {
     fn twins_share_a_node_however_deep() {
         let compiled = table(
             "a.Root\n  one a.One\n  two a.Two\n\
-             a.One\n  inner a.InOne\n\
-             a.Two\n  inner a.InTwo\n\
+             a.One\n  inner a.InOne\n  many list map a.InOne\n\
+             a.Two\n  inner a.InTwo\n  many list map a.InTwo\n\
              a.InOne\n  size quantity\n\
              a.InTwo\n  size quantity\n",
         )
@@ -368,7 +368,7 @@ mod tests {
         let nodes = &compiled.nodes;
         assert_eq!(nodes["a.One"], nodes["a.Two"]);
         assert_eq!(nodes["a.InOne"], nodes["a.InTwo"]);
-        assert_eq!(compiled.schema.nodes.len(), 4);
+        assert_eq!(compiled.schema.nodes.len(), 6);
     }
 
     #[test]

@@ -154,6 +154,16 @@ const PORT: &str = ".spec.ports[port=80,protocol=TCP].port";
     json!([{"port": 80, "name": "a"}, {"port": 80, "name": "c"}]),
     &[]
 )]
+#[case::a_drifted_name_changes(
+    json!([{"port": 80, "name": "a"}, {"port": 80, "name": "c"}]),
+    json!([{"port": 80, "name": "a"}, {"port": 80, "name": "d"}]),
+    &[]
+)]
+#[case::a_declared_one_is_added(
+    json!([{"port": 80, "name": "a"}]),
+    json!([{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]),
+    &[]
+)]
 fn each_item_of_a_repeated_key_is_compared(
     #[case] old: Value,
     #[case] new: Value,
@@ -175,6 +185,52 @@ fn an_item_beside_a_declared_one_is_undeclared(#[case] declared: Value, #[case] 
     };
     let found = paths_in(SERVICE, &ports(&declared), &with(2), &with(3));
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_second_item_of_a_key_is_undeclared_with_all_its_fields() {
+    let one = ports(&json!([{"port": 80, "name": "a"}]));
+    let two = ports(&json!([{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]));
+    assert_eq!(paths_in(SERVICE, &one, &one, &two), [NAME, PORT]);
+    assert_eq!(paths_in(SERVICE, &one, &two, &one), [NAME, PORT]);
+}
+
+#[rstest]
+#[case::absent(json!({"spec": {}}))]
+#[case::empty(ports(&json!([])))]
+fn each_item_of_a_new_list_is_reported(#[case] old: Value) {
+    let new = ports(&json!([{"port": 80}]));
+    assert_eq!(paths_in(SERVICE, &json!({}), &old, &new), [PORT]);
+    assert_eq!(
+        paths_in(SERVICE, &json!({}), &new, &old),
+        [PORT],
+        "and back"
+    );
+}
+
+#[test]
+fn what_is_in_a_list_that_is_declared_as_a_whole_is_declared() {
+    let metric = |metric: Value| json!({"spec": {"metrics": [metric]}});
+    let (old, new) = (
+        metric(json!({"type": "Resource"})),
+        metric(json!({"type": "Resource", "resource": {"name": "cpu"}})),
+    );
+    let autoscaler = ("autoscaling", "v2", "HorizontalPodAutoscaler");
+    assert_eq!(paths_in(autoscaler, &old, &old, &new), [""; 0]);
+    assert_eq!(
+        paths_in(autoscaler, &json!({}), &old, &new),
+        [".spec.metrics"]
+    );
+}
+
+#[test]
+fn a_null_in_a_list_is_absent() {
+    let list = |item: Value| json!({"spec": {"list": [item]}});
+    let (null, item) = (list(Value::Null), list(json!({"a": 1})));
+    let kind = ("example.com", "v1", "Custom");
+    let declared = list(json!({}));
+    assert_eq!(paths_in(kind, &declared, &null, &item), [".spec.list[0].a"]);
+    assert_eq!(paths_in(kind, &declared, &item, &null), [".spec.list[0].a"]);
 }
 
 #[rstest]

@@ -7,7 +7,7 @@ use super::*;
 use crate::compare::{budget::StepBudget, json::Json, schema::text};
 
 const TYPES: &str = "a.Root\n  amounts list quantity\n  any unordered\n  atomic atomic map\n  \
-                     keyed keyed(name,protocol=\"TCP\")\n  list list\n  map map\n  \
+                     env variables(name)\n  keyed keyed(name,protocol=\"TCP\")\n  list list\n  map map\n  \
                      port int-or-string\n  ref atomic\n  set set\n";
 
 /// Runs `test` with the shape of a type of [`TYPES`].
@@ -115,6 +115,12 @@ fn satisfied(declared: &Value, old: &Value, new: &Value) -> [bool; 2] {
 #[case::another_key(json!({"keyed": [{"name": "a"}]}), json!({"keyed": [{"name": "a", "protocol": "UDP"}]}), false)]
 #[case::items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1, "w": 1}]}), true)]
 #[case::more_items_without_keys(json!({"keyed": [{"v": 1}]}), json!({"keyed": [{"v": 1}, {"w": 1}]}), false)]
+#[case::a_declared_one_of_two_variables(
+    json!({"env": [{"name": "a", "v": 1}, {"name": "a", "v": 2}]}), json!({"env": [{"name": "a", "v": 1, "w": 1}]}), true
+)]
+#[case::neither_of_two_variables(
+    json!({"env": [{"name": "a", "v": 1}, {"name": "a", "v": 2}]}), json!({"env": [{"name": "a", "v": 3}]}), false
+)]
 fn satisfaction(#[case] declared: Value, #[case] new: Value, #[case] expected: bool) {
     // There was no old value that could show an empty one.
     assert_eq!(satisfied(&declared, &json!({}), &new), [expected; 2]);

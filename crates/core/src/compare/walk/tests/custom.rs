@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::compare::schema::text;
 
 const SCALED_OBJECT: Kind = ("keda.sh", "v1alpha1", "ScaledObject");
 
@@ -52,6 +53,7 @@ fn what_an_operator_writes_back_through_a_struct_has_no_drift(
 #[case::a_zero_is_filled(json!({"a": ""}), json!({"a": "x"}), ".spec.a")]
 #[case::a_map_by_its_name_is_filled_where_it_stood(json!({"nodeSelector": {"a": "b"}}), json!({}), ".spec.nodeSelector")]
 #[case::an_empty_volume_goes(json!({"emptyDir": {}}), json!({}), ".spec.emptyDir")]
+#[case::an_empty_volume_of_nulls_goes(json!({"emptyDir": {"medium": null}}), json!({}), ".spec.emptyDir")]
 #[case::a_choice_goes(json!({"selfSigned": {}}), json!({"ca": {"secretName": "x"}}), ".spec.selfSigned")]
 fn anything_else_in_a_custom_resource_is_a_change(
     #[case] declared: Value,
@@ -75,4 +77,23 @@ fn another_spelling_in_a_config_map_is_a_change() {
         [data("90m"), data("90m"), data("1h30m0s")],
     );
     assert_eq!(found, [".data.timeout"]);
+}
+
+/// A zero may be left out; the item around it may not.
+#[test]
+fn an_item_of_zeros_may_not_be_removed() {
+    let compiled = text::parse("a.Root\n  ports keyed(port)\n")
+        .unwrap()
+        .compile();
+    let (declared, new) = (r#"{"ports":[{"port":0}]}"#, r#"{"ports":[]}"#);
+    let found = compare(&Comparison {
+        declared: Declared::One(Json::of(declared)),
+        agreement: Agreement::Every,
+        old: Json::of(declared),
+        new: Json::of(new),
+        shape: Shape::at(&compiled.schema, compiled.nodes["a.Root"]),
+        empties: EmptyListPolicy::Kept,
+    });
+    let paths: Vec<String> = found.iter().map(|found| found.path.to_string()).collect();
+    assert_eq!(paths, [".ports[port=0]"]);
 }

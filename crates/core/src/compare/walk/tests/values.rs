@@ -119,3 +119,13 @@ fn an_empty_declaration_only_requires_the_object() {
     let added = json!({"nodeSelector": {"disk": "ssd"}});
     assert!(in_pod(&selector, &added, &json!({})).is_empty());
 }
+
+/// An existing empty map is stored. Nothing shows whether the map of a manifest alone would be.
+#[test]
+fn an_empty_map_that_the_api_server_keeps_may_not_be_removed() {
+    let (empty, absent) = (json!({"nodeSelector": {}}), json!({}));
+    let found = in_pod(&empty, &empty, &absent);
+    assert_eq!(found, [".spec.template.spec.nodeSelector"]);
+    let filled = json!({"nodeSelector": {"a": "b"}});
+    assert!(in_pod(&empty, &filled, &absent).is_empty());
+}
