@@ -78,3 +78,44 @@ impl Witness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn claimant(reach: Reach) -> Claimant {
+        Claimant {
+            release: Arc::new(release("web")),
+            reach,
+            witnesses: Vec::new(),
+        }
+    }
+
+    fn release(name: &str) -> ReleaseName {
+        ReleaseName {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    #[rstest]
+    #[case(Reach::Named, true)]
+    #[case(Reach::Own, true)]
+    #[case(Reach::Trusted, true)]
+    #[case(Reach::Elsewhere, false)]
+    #[case(Reach::Copy, false)]
+    fn a_claim_from_elsewhere_needs_a_witness(#[case] reach: Reach, #[case] counts: bool) {
+        assert_eq!(claimant(reach).counts(), counts);
+    }
+
+    #[rstest]
+    #[case::its_own(Sighting::Names(Some(release("web"))), true)]
+    #[case::another(Sighting::Names(Some(release("api"))), false)]
+    #[case::none(Sighting::Names(None), false)]
+    #[case::forbidden(Sighting::Forbidden, false)]
+    fn a_witness_names_the_release_itself(#[case] sighting: Sighting, #[case] named: bool) {
+        assert_eq!(claimant(Reach::Elsewhere).is_named_by(&sighting), named);
+    }
+}

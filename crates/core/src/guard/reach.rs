@@ -72,3 +72,60 @@ impl NamedOwner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("shop", "shop", Reach::Own)]
+    #[case("shop", "ops", Reach::Elsewhere)]
+    #[case::cluster_scoped("shop", "", Reach::Elsewhere)]
+    fn a_record_reaches_its_own_namespace(
+        #[case] storage: &str,
+        #[case] namespace: &str,
+        #[case] expected: Reach,
+    ) {
+        assert_eq!(Reach::of(storage, namespace), expected);
+    }
+
+    #[rstest]
+    #[case::update("UPDATE", "", true)]
+    #[case::status("UPDATE", "status", true)]
+    #[case::delete("DELETE", "", true)]
+    #[case::scale("UPDATE", "scale", false)]
+    #[case::eviction("CREATE", "eviction", false)]
+    fn the_owner_is_that_of_the_old_object_unless_it_is_another_object(
+        #[case] operation: &str,
+        #[case] subresource: &str,
+        #[case] is_shown: bool,
+    ) {
+        let owned = json!({"metadata": {"annotations": {
+            "meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop",
+        }}});
+        let of = |old: serde_json::Value| {
+            let text = json!({
+                "uid": "1", "operation": operation, "subResource": subresource, "oldObject": old,
+            })
+            .to_string();
+            NamedOwner::of(&serde_json::from_str(&text).unwrap())
+        };
+        let release = ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        let known = |owner| {
+            if is_shown {
+                NamedOwner::Known(owner)
+            } else {
+                NamedOwner::Unseen
+            }
+        };
+        assert_eq!(of(owned), known(Some(release)));
+        assert_eq!(of(json!({})), known(None));
+        assert_eq!(of(json!(null)), NamedOwner::Unseen);
+    }
+}

@@ -98,7 +98,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{api::reported::VERDICTS, compare::path::FieldPath, guard::Reason};
+    use crate::{
+        api::{Mode, reported::VERDICTS},
+        compare::path::FieldPath,
+        guard::Reason,
+        helm::ReleaseName,
+    };
 
     #[test]
     fn every_decision_is_a_verdict_of_the_schema() {
@@ -148,6 +153,36 @@ mod tests {
             expected["subresource"] = json!(subresource);
         }
         let reported = ReportedObject::of(&request, Some(&found));
+        assert_eq!(serde_json::to_value(reported).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case::by_the_client(ApplyMethod::ClientSide, json!({}))]
+    #[case::by_the_server(ApplyMethod::ServerSide, json!({"serverSideApply": true}))]
+    fn a_release_is_reported_with_its_newest_revision(
+        #[case] apply_method: ApplyMethod,
+        #[case] more: Value,
+    ) {
+        let finding = Finding {
+            release: std::sync::Arc::new(ReleaseName {
+                namespace: "shop".into(),
+                name: "web".into(),
+            }),
+            chart: "web-1.0.0".into(),
+            mode: Mode::Deny,
+            revisions: vec![4, 3],
+            apply_method,
+            changes: Vec::new(),
+            involved: Vec::new(),
+        };
+        let mut expected = json!({
+            "namespace": "shop", "name": "web", "chart": "web-1.0.0", "revision": 4,
+        });
+        expected
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().cloned().unwrap());
+        let reported = ReportedRelease::from(&finding);
         assert_eq!(serde_json::to_value(reported).unwrap(), expected);
     }
 

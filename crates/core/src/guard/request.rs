@@ -307,6 +307,32 @@ mod tests {
     }
 
     #[test]
+    fn debug_output_of_an_object_is_its_size() {
+        let raw = Raw::of(r#"{"password":"hunter2"}"#);
+        assert_eq!(format!("{raw:?}"), "Raw(22 bytes)");
+        let parts = Parts {
+            object: vec!["password", "hunter2"],
+            old_object: Vec::new(),
+        };
+        assert_eq!(format!("{parts:?}"), "Parts");
+    }
+
+    #[test]
+    fn a_text_of_the_metadata_is_that_of_the_old_object_if_there_is_one() {
+        let text = |old: &str, new: &str| {
+            let text =
+                format!(r#"{{"uid":"1","operation":"UPDATE","oldObject":{old},"object":{new}}}"#);
+            let request: Request<'_> = serde_json::from_str(&text).unwrap();
+            request.metadata_text("uid")
+        };
+        let (a, b) = (r#"{"metadata":{"uid":"a"}}"#, r#"{"metadata":{"uid":"b"}}"#);
+        assert_eq!(text(a, b).as_deref(), Some("a"));
+        assert_eq!(text("null", b).as_deref(), Some("b"));
+        assert_eq!(text("{}", b), None);
+        assert_eq!(text("null", "null"), None);
+    }
+
+    #[test]
     fn a_policy_sees_user_and_groups() {
         let text = r#"{"username":"alice","groups":["ops","dev"]}"#;
         let user: UserInfo<'_> = serde_json::from_str(text).unwrap();

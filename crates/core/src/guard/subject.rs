@@ -233,7 +233,10 @@ mod tests {
             "meta.helm.sh/release-name": name,
             "meta.helm.sh/release-namespace": namespace,
         }}});
+        let annotations = object["metadata"]["annotations"].clone();
+        let annotations: BTreeMap<String, String> = serde_json::from_value(annotations).unwrap();
         let found = owner(Raw::of(&object.to_string()));
+        assert_eq!(owner_of(&annotations), found);
         let names = found.map(|owner| (owner.namespace, owner.name));
         assert_eq!(
             names,
@@ -302,6 +305,19 @@ mod tests {
             "resource":{"resource":"pods"}"#,
         None
     )]
+    #[case::binding_without_an_object(
+        r#""operation":"CREATE","subResource":"binding","name":"web","resource":{"resource":"pods"}"#,
+        Some(Reason::ObjectUnreadable)
+    )]
+    #[case::status_without_an_old_object(
+        r#""operation":"UPDATE","subResource":"status","name":"web","object":{}"#,
+        Some(Reason::ObjectUnreadable)
+    )]
+    #[case::binding_of_another_group(
+        r#""operation":"CREATE","subResource":"binding","name":"web","object":{},
+            "resource":{"group":"example.com","resource":"pods"}"#,
+        Some(Reason::NotJudged)
+    )]
     #[case::token(
         r#""operation":"CREATE","subResource":"token","name":"web","object":{},
             "resource":{"resource":"serviceaccounts"}"#,
@@ -317,6 +333,42 @@ mod tests {
     ) {
         let text = format!(r#"{{"uid":"1",{parts}}}"#);
         assert_eq!(screen(&request(&text)), expected);
+    }
+
+    #[rstest]
+    #[case::named(Unread::OverBudget { size: 1 }, "web", true)]
+    #[case::nameless(Unread::OverBudget { size: 1 }, "", false)]
+    #[case::late(Unread::Late, "web", false)]
+    fn an_unread_request_is_evaluated_if_it_names_its_object_in_time(
+        #[case] unread: Unread,
+        #[case] name: &str,
+        #[case] is_evaluated: bool,
+    ) {
+        let text = format!(r#"{{"uid":"1","operation":"UPDATE","name":"{name}"}}"#);
+        let request = Request {
+            unread: Some(unread),
+            ..request(&text)
+        };
+        assert_eq!(screen(&request), (!is_evaluated).then(|| unread.reason()));
+    }
+
+    #[rstest]
+    #[case::all("eviction", "pods", r#"{"dryRun":["All"]}"#, true)]
+    #[case::nothing("eviction", "pods", r#"{"dryRun":[]}"#, false)]
+    #[case::another_stage("eviction", "pods", r#"{"dryRun":["Some"]}"#, false)]
+    #[case::no_options("eviction", "pods", "null", false)]
+    #[case::no_eviction("binding", "pods", r#"{"dryRun":["All"]}"#, false)]
+    fn an_eviction_may_be_a_dry_run_by_its_own_options(
+        #[case] subresource: &str,
+        #[case] resource: &str,
+        #[case] options: &str,
+        #[case] expected: bool,
+    ) {
+        let text = format!(
+            r#"{{"uid":"1","operation":"CREATE","subResource":"{subresource}","name":"web",
+                "resource":{{"resource":"{resource}"}},"object":{{"deleteOptions":{options}}}}}"#
+        );
+        assert_eq!(is_dry_run_eviction(&request(&text)), expected);
     }
 
     #[rstest]

@@ -24,7 +24,7 @@ use crate::{
     },
     guard::{
         ConversionTargets, FieldChange, HELM_WRITERS, Knowledge, ObjectRef, Reach, RecordsAt,
-        Request, RevisionClaim, RevisionObject, in_flight, screen, subject,
+        Request, RevisionClaim, RevisionObject, Unread, in_flight, screen, subject,
     },
     helm::{ReleaseName, identity::DeclaredObject, lifecycle::Phase, storage::Driver},
     policy::{Labels, Policy, license::Facts},
@@ -137,6 +137,27 @@ fn verdict_given(
         policy,
         labels: Labels::Unknown,
         facts,
+        redactor: &Redactor::new(b"key"),
+    })
+}
+
+/// The verdict on a request whose object has its replicas at a path of its own.
+fn verdict_on(request: &Request<'_>, claims: &[Claim], replicas_path: &[&str]) -> Verdict {
+    judge(&Question {
+        request,
+        object: &ObjectRef {
+            group: "apps",
+            kind: "Deployment",
+            namespace: "shop",
+            name: Cow::Borrowed("web"),
+        },
+        claims,
+        knowledge: Knowledge::Builtin(Shape::plain()),
+        conversions: ConversionTargets::Versions(&[]),
+        replicas_path,
+        policy: &Policy::default(),
+        labels: Labels::Unknown,
+        facts: Facts::default(),
         redactor: &Redactor::new(b"key"),
     })
 }

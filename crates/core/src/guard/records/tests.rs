@@ -103,6 +103,29 @@ fn helm_changes_the_state_of_a_record_and_nothing_else(
     assert_eq!(found, path.into_iter().collect::<Vec<_>>());
 }
 
+/// The garbage collector deletes a record whose owner is gone, and one that is being deleted anyway.
+#[test]
+fn an_owner_reference_is_only_added_to_a_record_that_is_being_deleted() {
+    let record = object(Driver::Secret, &body());
+    let owners = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]);
+    let owned = with(record.clone(), "/metadata/ownerReferences", owners);
+    let found = tampered(edited(Driver::Secret, &record, &owned));
+    assert_eq!(found, [".metadata.ownerReferences[uid=1]"]);
+    assert!(tampered(edited(Driver::Secret, &owned, &record)).is_empty());
+    let at = json!("2026-11-21T03:00:00Z");
+    let [leaving, owned] =
+        [record, owned].map(|record| with(record, "/metadata/deletionTimestamp", at.clone()));
+    assert!(tampered(edited(Driver::Secret, &leaving, &owned)).is_empty());
+}
+
+#[test]
+fn debug_output_of_a_record_hides_its_content() {
+    let record = stored(Driver::Secret, &object(Driver::Secret, &body())).unwrap();
+    let shown = format!("{record:?}");
+    assert!(shown.contains("sh.helm.release.v1.web.v3"), "{shown}");
+    assert!(!shown.contains(record.text.as_deref().unwrap()), "{shown}");
+}
+
 #[test]
 fn the_order_of_hooks_and_empty_values_is_irrelevant() {
     let mut turned = body();

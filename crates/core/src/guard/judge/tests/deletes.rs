@@ -5,6 +5,7 @@ use super::*;
 /// Scenario 28, tightened.
 #[rstest::rstest]
 #[case::a_moment_ago(Phase::Uninstalling, Some("2026-11-21T02:30:00Z"), Phase::Uninstalling)]
+#[case::just_so_long_ago(Phase::Uninstalling, Some("2026-11-21T02:00:00Z"), Phase::Uninstalling)]
 #[case::yesterday(Phase::Uninstalling, Some("2026-11-20T03:00:00Z"), Phase::Failed)]
 #[case::in_the_future(Phase::Uninstalling, Some("2026-11-22T03:00:00Z"), Phase::Uninstalling)]
 #[case::nobody_knows(Phase::Uninstalling, None, Phase::Uninstalling)]

@@ -139,6 +139,35 @@ fn an_owner_reference_passes_where_a_deletion_would() {
 }
 
 #[test]
+fn an_owner_reference_passes_if_a_rule_ignores_it() {
+    let policy = json!({"ignore": [{"paths": ["/metadata/ownerReferences"]}]});
+    let policy = Policy::compile(&serde_json::from_value(policy).unwrap()).unwrap();
+    let verdict = verdict_given(
+        &review("UPDATE", &owned(&[]), &owned(&[owner("1", "x")])),
+        &[settled(&replicas(3))],
+        Knowledge::Builtin(Shape::plain()),
+        ConversionTargets::Versions(&[]),
+        (&policy, Facts::default()),
+    );
+    assert_eq!(verdict.reason, Reason::Exempt);
+    assert_eq!(verdict.exemption.as_deref(), Some("ignore[0]"));
+}
+
+#[test]
+fn an_owner_reference_is_evaluated_in_the_version_of_the_manifest() {
+    let mut review = review("UPDATE", &owned(&[]), &owned(&[owner("1", "x")]));
+    review["kind"]["version"] = json!("v2");
+    let versions = [Box::from("v1")];
+    let verdict = verdict_in(
+        &review,
+        &[settled(&replicas(3))],
+        Knowledge::Builtin(Shape::plain()),
+        ConversionTargets::Versions(&versions),
+    );
+    assert_eq!(verdict.reason, Reason::JudgedInDeclaredVersion);
+}
+
+#[test]
 fn a_declared_owner_reference_passes_and_so_does_one_to_a_declared_owner() {
     let review = review("UPDATE", &owned(&[]), &owned(&[owner("1", "x")]));
     let declares_it = [settled(&owned(&[owner("1", "x")]))];

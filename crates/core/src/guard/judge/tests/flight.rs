@@ -27,6 +27,25 @@ fn a_field_manager_counts_only_while_its_release_is_pending() {
     }
 }
 
+#[test]
+fn the_claims_of_each_violated_release_are_found() {
+    let claims = [
+        claim("api", Phase::Settled, vec![declares(3)]),
+        claim("web", Phase::Pending, vec![declares(3)]),
+    ];
+    let names = |violated: &str| {
+        let verdict = violating(violated, &["spec.replicas"]);
+        let claims = crate::guard::flight::violated(&verdict, &claims);
+        claims
+            .iter()
+            .map(|claim| claim.release.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("web"), ["web"]);
+    assert_eq!(names("web api"), ["web", "api"]);
+    assert_eq!(names("other"), [""; 0]);
+}
+
 /// A verdict against each of these releases, for the change of these fields.
 fn violating(releases: &str, paths: &[&str]) -> Verdict {
     let change = |path: &&str| FieldChange {

@@ -40,6 +40,44 @@ fn an_object_taken_over_in_the_same_namespace_is_named() {
 }
 
 #[test]
+fn each_release_that_loses_an_object_is_named() {
+    let claims = [
+        of("a", Phase::Settled),
+        of("b", Phase::Pending),
+        of("c", Phase::Settled),
+    ];
+    let request = review("UPDATE", &owned("a", ""), &owned("b", ""));
+    let verdict = verdict_of(&request, &claims, Knowledge::Builtin(Shape::plain()));
+    assert_eq!(verdict.reason, Reason::OwnershipTaken);
+    let losing: Vec<&str> = verdict.findings.iter().map(|f| &*f.release.name).collect();
+    assert_eq!(losing, ["a", "c"]);
+}
+
+#[test]
+fn a_transfer_that_violates_a_field_is_a_violation() {
+    let claims = [of("a", Phase::Settled), of("b", Phase::Pending)];
+    let mut new = owned("b", "");
+    new["spec"]["replicas"] = json!(5);
+    let request = review("UPDATE", &owned("a", ""), &new);
+    assert_eq!(verdict(&request, &claims), Reason::FieldsChanged);
+}
+
+#[test]
+fn a_transfer_that_a_rule_allows_is_named_with_its_rule() {
+    let policy = json!({"ignore": [{"paths": ["/metadata/annotations"]}]});
+    let policy = Policy::compile(&serde_json::from_value(policy).unwrap()).unwrap();
+    let verdict = verdict_given(
+        &review("UPDATE", &owned("a", ""), &owned("b", "")),
+        &[of("a", Phase::Settled)],
+        Knowledge::Builtin(Shape::plain()),
+        ConversionTargets::Versions(&[]),
+        (&policy, Facts::default()),
+    );
+    assert_eq!(verdict.reason, Reason::OwnershipTaken);
+    assert_eq!(verdict.exemption.as_deref(), Some("ignore[0]"));
+}
+
+#[test]
 fn a_transfer_between_two_releases_is_named_without_a_previous_owner() {
     let mut unmarked = owned("a", "");
     unmarked["metadata"]["annotations"] = json!({});

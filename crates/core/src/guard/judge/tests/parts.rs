@@ -58,6 +58,32 @@ fn passes() -> (Reason, Vec<String>) {
     (Reason::NothingDeclaredChanges, Vec::new())
 }
 
+#[test]
+fn each_changed_field_is_named() {
+    let object =
+        |ready: u32, count: u32| json!({"spec": {"minReadySeconds": ready, "replicas": count}});
+    let claims = [settled("web", &object(1, 3))];
+    let request = review("UPDATE", &object(1, 3), &object(2, 5));
+    let verdict = verdict_of(&request, &claims, Knowledge::Builtin(Shape::plain()));
+    assert_eq!(
+        paths_of(&verdict),
+        [".spec.minReadySeconds", ".spec.replicas"]
+    );
+}
+
+/// The empty object may be an empty map, which the API server drops.
+#[test]
+fn a_removed_empty_object_of_unknown_type_is_indeterminate() {
+    let claims = [settled("web", &json!({"spec": {"a": {}}}))];
+    let request = review("UPDATE", &json!({"spec": {"a": {}}}), &json!({"spec": {}}));
+    let reason = |knowledge| verdict_of(&request, &claims, knowledge).reason;
+    assert_eq!(reason(Knowledge::Unavailable), Reason::SchemaUnavailable);
+    assert_eq!(
+        reason(Knowledge::Builtin(Shape::plain())),
+        Reason::FieldsChanged
+    );
+}
+
 const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
 
 #[test]

@@ -31,6 +31,53 @@ fn scaling_is_an_update_of_the_parents_replicas() {
     );
 }
 
+#[test]
+fn the_replicas_of_a_custom_resource_are_where_its_crd_says() {
+    let declared = object("v1", &json!({"spec": {"size": 3}}));
+    let claims = [claim("web", Phase::Settled, vec![declared])];
+    let mut review = review("UPDATE", &replicas(3), &replicas(4));
+    review["subResource"] = json!("scale");
+    let text = review.to_string();
+    let request = serde_json::from_str(&text).unwrap();
+    let verdict = verdict_on(&request, &claims, &["spec", "size"]);
+    assert_eq!(verdict.reason, Reason::FieldsChanged);
+    let path = verdict.findings[0].changes[0].path.to_string();
+    assert_eq!(path, ".spec.size");
+}
+
+/// Only the replicas of a Scale are stored.
+#[test]
+fn the_metadata_of_a_scale_leads_to_nothing() {
+    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
+    let mut new = replicas(3);
+    new["metadata"] = json!({"ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"},
+    ]});
+    let write =
+        |subresource: &str| verdict(&written_through(subresource, &replicas(3), &new), &claims);
+    assert_eq!(write("scale"), Reason::NothingDeclaredChanges);
+    assert_eq!(write("status"), Reason::LeadsToDeletion);
+}
+
+/// A request that was not read counts as one that changes everything.
+#[test]
+fn an_unread_write_violates_what_every_active_revision_holds() {
+    let review = review("UPDATE", &replicas(3), &replicas(3)).to_string();
+    let unread = Unread::OverBudget { size: 1 };
+    let request = Request {
+        unread: Some(unread),
+        ..serde_json::from_str(&review).unwrap()
+    };
+    let judged = |phase, helds| {
+        let verdict = verdict_on(&request, &[claim("web", phase, helds)], &[]);
+        (verdict.reason, verdict.findings.len())
+    };
+    let held = judged(Phase::Settled, vec![declares(3)]);
+    assert_eq!(held, (unread.reason(), 1));
+    let given_up = judged(Phase::Pending, vec![RevisionObject::Absent, declares(3)]);
+    assert_eq!(given_up, (Reason::NothingDeclaredChanges, 0));
+}
+
 fn written_through(subresource: &str, old: &Value, new: &Value) -> Value {
     let mut review = review("UPDATE", old, new);
     review["subResource"] = json!(subresource);

@@ -67,6 +67,16 @@ fn undeclared_fields_may_change(#[case] mode: &str, #[case] claims: Vec<Claim>) 
     assert_eq!(verdict.findings.len(), 0);
 }
 
+#[test]
+fn a_change_of_a_declared_field_is_denied_for_that() {
+    let policy = policy(&json!({"mode": "Deny"}), "Deny");
+    let claims = [claim("web", Phase::Settled, vec![declares(3)])];
+    let mut new = paused();
+    new["spec"]["replicas"] = json!(5);
+    let verdict = judged(&policy, &claims, &new);
+    assert_eq!(verdict.reason, Reason::FieldsChanged);
+}
+
 /// More exempt changes than are reported hid all others.
 #[test]
 fn very_many_exempt_changes_hide_no_other_change() {
