@@ -32,7 +32,7 @@ up: env build ## Run a control plane with the guard until Ctrl-C
 	@$(CARGO) run --quiet -p tools --bin demo -- up
 
 .PHONY: test
-test: env ## Run all tests, against a real API server
+test: env promtool ## Run all tests, against a real API server
 	@mkdir -p '$(TARGET_DIR)'
 	@CARGO='$(CARGO)' .ci/test '$(TARGET_DIR)'
 
@@ -83,6 +83,10 @@ bench-build: tools
 .PHONY: env
 env: tools-go ## Build the control plane's programs (once, about 8 minutes)
 	@$(CARGO) run --quiet --locked -p testbed -- build >/dev/null
+
+.PHONY: promtool
+promtool: tools-go ## Build promtool, for the tests of the alerts and the dashboard (once, about 2 minutes)
+	@$(CARGO) run --quiet --locked -p testbed -- build promtool >/dev/null
 
 .PHONY: build
 build: tools ## Build the binary, with debug information

@@ -46,36 +46,72 @@ impl Binaries {
     /// When an environment variable names a missing file, when the cache cannot be written, or when
     /// the Go toolchain is missing or fails.
     pub fn locate_or_build() -> Result<Self, Error> {
-        let given = |name: &str| given(name, |variable| env::var_os(variable));
-        let missing: Vec<&'static str> = build::ARTIFACTS
-            .iter()
-            .map(|artifact| artifact.name)
-            .map(|name| Ok(given(name)?.is_none().then_some(name)))
-            .collect::<Result<Vec<_>, Error>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        let cache = if missing.is_empty() {
-            PathBuf::new()
-        } else {
-            cache_dir(|variable| env::var_os(variable))?
-        };
-        build::ensure(&cache, &missing)?;
-        let find = |name: &'static str| {
-            Ok::<_, Error>(given(name)?.unwrap_or_else(|| build::path(&cache, name)))
-        };
+        let [
+            etcd,
+            kubectl,
+            kube_apiserver,
+            kube_controller_manager,
+            kube_scheduler,
+            kwok,
+            kwok_stages,
+            helm3,
+            helm4,
+        ] = locate([
+            "etcd",
+            "kubectl",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kwok",
+            "kwok-stages",
+            "helm3",
+            "helm4",
+        ])?;
         Ok(Self {
-            etcd: find("etcd")?,
-            kube_apiserver: find("kube-apiserver")?,
-            kube_controller_manager: find("kube-controller-manager")?,
-            kube_scheduler: find("kube-scheduler")?,
-            kubectl: find("kubectl")?,
-            kwok: find("kwok")?,
-            kwok_stages: find("kwok-stages")?,
-            helm3: find("helm3")?,
-            helm4: find("helm4")?,
+            etcd,
+            kube_apiserver,
+            kube_controller_manager,
+            kube_scheduler,
+            kubectl,
+            kwok,
+            kwok_stages,
+            helm3,
+            helm4,
         })
     }
+}
+
+/// promtool, which checks rules and runs their unit tests. No control plane needs it, so it is not among the
+/// [`Binaries`], and is built only for those who call this.
+///
+/// # Errors
+/// As [`Binaries::locate_or_build`].
+pub fn promtool() -> Result<PathBuf, Error> {
+    let [promtool] = locate(["promtool"])?;
+    Ok(promtool)
+}
+
+/// The paths of programs, after building those that are neither given nor in the cache.
+fn locate<const N: usize>(names: [&'static str; N]) -> Result<[PathBuf; N], Error> {
+    let mut paths = [const { None }; N];
+    let mut missing = Vec::new();
+    for (path, name) in paths.iter_mut().zip(names) {
+        *path = given(name, |variable| env::var_os(variable))?;
+        if path.is_none() {
+            missing.push(name);
+        }
+    }
+    let cache = if missing.is_empty() {
+        PathBuf::new()
+    } else {
+        cache_dir(|variable| env::var_os(variable))?
+    };
+    build::ensure(&cache, &missing)?;
+    let mut names = names.into_iter();
+    Ok(paths.map(|path| {
+        let name = names.next().unwrap_or_default();
+        path.unwrap_or_else(|| build::path(&cache, name))
+    }))
 }
 
 /// The environment variable for a program.

@@ -10,8 +10,10 @@ use signal_hook::{
 };
 use testbed::{Binaries, ControlPlane};
 
-const USAGE: &str = "usage: testbed build   find the control plane's programs, or build them once
-       testbed up      run a control plane until Ctrl-C";
+const USAGE: &str =
+    "usage: testbed build            find the control plane's programs, or build them once
+       testbed build promtool   the same for promtool
+       testbed up               run a control plane until Ctrl-C";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         .as_slice()
     {
         ["build"] => build(),
+        ["build", "promtool"] => promtool(),
         ["up"] => up(),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
@@ -52,6 +55,11 @@ fn build() -> Result<(), Box<dyn Error>> {
     ] {
         println!("{}", path.display());
     }
+    Ok(())
+}
+
+fn promtool() -> Result<(), Box<dyn Error>> {
+    println!("{}", testbed::binaries::promtool()?.display());
     Ok(())
 }
 

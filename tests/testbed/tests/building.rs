@@ -108,6 +108,26 @@ fn two_processes_build_each_program_once() {
 }
 
 #[test]
+fn promtool_is_built_only_when_asked_for() {
+    let workshop = Workshop::new(GO);
+    let output = workshop.build(&workshop.path()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!contains(&workshop.cache(), "promtool"));
+    let output = workshop
+        .build(&workshop.path())
+        .arg("promtool")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(programs(&output).len(), 1);
+    assert!(contains(&workshop.cache(), "promtool"));
+    let asked = workshop.asked();
+    let build = asked.last().unwrap();
+    assert!(build.contains(" -tags remove_all_sd "), "{build}");
+    assert!(build.ends_with(" github.com/prometheus/prometheus/cmd/promtool"));
+}
+
+#[test]
 fn a_build_reports_progress_and_ignores_user_settings() {
     let workshop = Workshop::new(GO);
     let output = workshop.build(&workshop.path()).output().unwrap();
