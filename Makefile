@@ -18,6 +18,7 @@ SHELL_SCRIPTS := .ci/run .ci/setup .ci/lint .ci/summary .ci/test .ci/msrv .ci/mu
 BENCH_TIMES := --noplot --warm-up-time 0.3 --measurement-time 0.7
 BUILTIN := crates/core/src/compare/schema/builtin.txt
 CRDS := deploy/manifests/05-crds.yaml
+DASHBOARD := deploy/monitoring/dashboard.json
 
 .PHONY: help
 help: ## List the targets
@@ -133,6 +134,12 @@ crds: tools ## Regenerate the CRDs of the guard's own kinds from crates/core/src
 	@$(CARGO) run --quiet --locked -p tools --bin crds >'$(CRDS).new' || { rm -f '$(CRDS).new'; exit 1; }
 	@mv '$(CRDS).new' '$(CRDS)'
 	@git --no-pager diff --stat -- '$(CRDS)' 2>/dev/null || true
+
+.PHONY: dashboard
+dashboard: tools ## Regenerate the Grafana dashboard from tools/src/bin/dashboard
+	@$(CARGO) run --quiet --locked -p tools --bin dashboard >'$(DASHBOARD).new' || { rm -f '$(DASHBOARD).new'; exit 1; }
+	@mv '$(DASHBOARD).new' '$(DASHBOARD)'
+	@git --no-pager diff --stat -- '$(DASHBOARD)' 2>/dev/null || true
 
 .PHONY: clean
 clean: ## Remove build output; the control plane's programs stay in their cache

@@ -107,6 +107,7 @@ const READS: [&str; 3] = ["get", "list", "watch"];
 #[case::manifests("deploy/manifests")]
 #[case::break_glass("deploy/break-glass")]
 #[case::examples("deploy/examples")]
+#[case::monitoring("deploy/monitoring")]
 #[case::certificates("certs")]
 fn every_document_parses_and_has_a_kind_and_a_name(#[case] folder: &str) {
     let files = yaml_files(folder);

@@ -107,7 +107,16 @@ fn each_scenario_is_shown_by_tests_that_exist() {
 
 /// The Markdown files of the project.
 fn documents() -> Vec<PathBuf> {
-    [".", "docs", "docs/decisions", "deploy", "certs", "tests"]
+    let folders = [
+        ".",
+        "docs",
+        "docs/decisions",
+        "deploy",
+        "deploy/monitoring",
+        "certs",
+        "tests",
+    ];
+    folders
         .iter()
         .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())

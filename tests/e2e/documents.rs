@@ -17,7 +17,15 @@ use rstest::rstest;
 use self::markdown::blocks;
 
 /// The folders with pages.
-const FOLDERS: [&str; 6] = [".", "docs", "docs/decisions", "deploy", "certs", "tests"];
+const FOLDERS: [&str; 7] = [
+    ".",
+    "docs",
+    "docs/decisions",
+    "deploy",
+    "deploy/monitoring",
+    "certs",
+    "tests",
+];
 
 /// The pages that show commands.
 const PAGES: [&str; 10] = [
