@@ -31,6 +31,8 @@ pub struct About {
     pub app_version: Arc<str>,
     /// `info.last_deployed`, RFC 3339, if the record has one.
     pub last_deployed: Option<Box<str>>,
+    /// Size of the stored record, in bytes. A Secret or ConfigMap holds at most 1 MiB.
+    pub record_bytes: u32,
     /// `info.deleted`: when its uninstall started.
     pub deleted: Option<Timestamp>,
     /// How Helm applies its objects.

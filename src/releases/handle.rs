@@ -208,6 +208,7 @@ impl Releases {
                 app_version: text(|about| &about.app_version),
                 revision: view.newest,
                 status: view.status,
+                record_bytes: about.map(|about| about.record_bytes),
                 last_deployed: about
                     .and_then(|about| about.last_deployed.as_deref())
                     .map(str::to_owned),

@@ -91,6 +91,8 @@ pub(crate) struct ReleaseInfo {
     pub revision: u32,
     /// The newest revision's status.
     pub status: RevisionStatus,
+    /// Size of the newest record that was read, in bytes.
+    pub(crate) record_bytes: Option<u32>,
     /// When it was deployed last: RFC 3339, from the record.
     pub last_deployed: Option<String>,
 }

@@ -331,7 +331,7 @@ pub(super) fn decode(
         let more = manifest.more_problems;
         tracing::warn!(record = %key, more, "failed to read more documents of this manifest");
     }
-    let about = about(&record);
+    let about = about(&record, payload.len());
     let parts = Parts {
         release: record.release,
         about,
@@ -341,8 +341,9 @@ pub(super) fn decode(
     Ok(Body::new(parts, store))
 }
 
-fn about(record: &Record) -> About {
+fn about(record: &Record, record_bytes: usize) -> About {
     About {
+        record_bytes: u32::try_from(record_bytes).unwrap_or(u32::MAX),
         chart: record.chart.name.as_str().into(),
         chart_version: record.chart.version.as_str().into(),
         app_version: record

@@ -4,19 +4,6 @@ use std::{collections::BTreeMap, fs};
 
 use super::root;
 
-/// Metrics of the scanner, until docs/metrics.md lists them.
-const SCANNER: [(&str, &[&str]); 9] = [
-    ("helm_drift_detected", &["release", "namespace"]),
-    ("helm_drift_findings", &["release", "namespace", "class"]),
-    ("helm_drift_age_seconds", &["release", "namespace"]),
-    ("helm_release_pending_seconds", &["release", "namespace"]),
-    ("helm_release_record_bytes", &["release", "namespace"]),
-    ("helm_drift_scan_errors", &[]),
-    ("helm_drift_scan_last_success_timestamp_seconds", &[]),
-    ("helm_drift_scan_duration_seconds", &[]),
-    ("helm_drift_scan_calls", &[]),
-];
-
 /// Metrics of the API server (its package `admission/metrics`) and of kube-state-metrics.
 const CLUSTER: [(&str, &[&str]); 5] = [
     (
@@ -46,8 +33,8 @@ pub const OF_THE_TARGET: [&str; 6] = ["instance", "pod", "node", "namespace", "j
 
 /// Each metric as it is called in a scrape, with its labels.
 pub fn known() -> BTreeMap<String, Vec<String>> {
-    let listed = SCANNER.iter().chain(&CLUSTER);
-    let mut known: BTreeMap<String, Vec<String>> = listed
+    let mut known: BTreeMap<String, Vec<String>> = CLUSTER
+        .iter()
         .map(|(name, labels)| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
             ((*name).to_owned(), labels)

@@ -273,19 +273,24 @@ pub(super) fn connections(stats: &accept::Stats) -> Vec<Reading> {
 /// The releases, with the labels that common alert rules expect.
 pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>, now: Timestamp) -> Vec<Reading> {
     let (mut releases, mut deployed) = (Vec::new(), Vec::new());
-    let mut pending = Vec::new();
+    let (mut pending, mut sizes) = (Vec::new(), Vec::new());
     for info in infos {
+        let name = || {
+            vec![
+                ("release", info.release.clone()),
+                ("namespace", info.namespace.clone()),
+            ]
+        };
+        if let Some(bytes) = info.record_bytes {
+            sizes.push((name(), u64::from(bytes).into()));
+        }
         if info.status.is_pending()
             && let Some(at) = info
                 .last_deployed
                 .as_deref()
                 .and_then(|text| text.parse().ok())
         {
-            let name = vec![
-                ("release", info.release.clone()),
-                ("namespace", info.namespace.clone()),
-            ];
-            pending.push((name, elapsed(at, now)));
+            pending.push((name(), elapsed(at, now)));
         }
         let name: SampleLabels = vec![
             ("release", info.release),
@@ -313,6 +318,11 @@ pub(super) fn releases(infos: impl Iterator<Item = ReleaseInfo>, now: Timestamp)
             "helm_release_pending_seconds",
             "Age of the operation of Helm that the release is in; a long one is stuck",
             pending,
+        ),
+        Reading::gauges(
+            "helm_release_record_bytes",
+            "Size of the newest record of the release; the API server takes at most 1 MiB",
+            sizes,
         ),
     ]
 }

@@ -283,7 +283,7 @@ mod tests {
         );
         assert_eq!(
             sent[2],
-            ["firing Drift drift/shop/r12: release shop/r12 has drift: 1 Changed"]
+            ["firing Drift drift/shop/r13: release shop/r13 has drift: 1 Changed"]
         );
     }
 

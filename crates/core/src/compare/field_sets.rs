@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn each_of_many_items_is_found_by_its_keys() {
         let sets = FieldSets::default();
-        let names = (0..MOST_KEYS + 1).map(|at| format!(r#"k:{{"name":"{at:02}"}}"#));
+        let names = (0..=MOST_KEYS).map(|at| format!(r#"k:{{"name":"{at:02}"}}"#));
         let root = set(names);
         for at in 0..=MOST_KEYS {
             let steps = [item("name", &format!("{at:02}"))];
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn items_with_more_sets_of_keys_than_any_list_are_not_found() {
         let sets = FieldSets::default();
-        let names = (0..MOST_KEYS + 1).map(|at| format!(r#"k:{{"key{at:02}":"a"}}"#));
+        let names = (0..=MOST_KEYS).map(|at| format!(r#"k:{{"key{at:02}":"a"}}"#));
         let root = set(names);
         for at in 0..=MOST_KEYS {
             let steps = [item(&format!("key{at:02}"), "a")];

@@ -196,6 +196,14 @@ impl<'s> Shape<'s> {
         self.is_atomic
     }
 
+    /// The merge keys of a keyed list.
+    pub(crate) fn keys(self) -> Option<&'s [MergeKey]> {
+        match self.node() {
+            Node::List { kind, .. } => kind.keys(),
+            _ => None,
+        }
+    }
+
     /// What is known here.
     pub fn node(self) -> &'s Node {
         self.node.map_or(&Node::Plain, |id| self.schema.node(id))

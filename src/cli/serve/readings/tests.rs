@@ -17,6 +17,7 @@ fn release() -> ReleaseInfo {
         app_version: "2".to_owned(),
         revision: 3,
         status: RevisionStatus::Deployed,
+        record_bytes: Some(2_048),
         last_deployed: Some("2027-01-15T08:00:00Z".to_owned()),
     }
 }
@@ -83,6 +84,7 @@ fn a_scrape_shows_the_state_of_the_modules() {
         "helm_guard_events_dropped_total 0",
         r#"helm_release_info{release="myapp",namespace="shop",chart="web",chart_version="1.2.0",app_version="2",status="deployed"} 1"#,
         r#"helm_release_pending_seconds{release="stuck",namespace="shop"} 60.0"#,
+        r#"helm_release_record_bytes{release="myapp",namespace="shop"} 2048"#,
         r#"helm_drift_detected{release="clean",namespace="shop"} 0"#,
         r#"helm_drift_detected{release="drifted",namespace="shop"} 1"#,
         r#"helm_drift_findings{release="drifted",namespace="shop",class="Changed"} 1"#,

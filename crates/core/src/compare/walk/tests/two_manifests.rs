@@ -99,8 +99,8 @@ fn after_a_failed_upgrade_an_object_that_only_one_revision_holds_is_guarded() {
 #[test]
 fn after_a_failed_upgrade_a_field_of_a_list_that_only_one_revision_holds_may_be_removed() {
     let role = ("rbac.authorization.k8s.io", "v1", "Role");
-    let rule = |rule: Value| json!({"rules": [rule]});
-    let whole = rule(json!({"verbs": ["get"], "resourceNames": ["a"]}));
+    let with_rule = |one: Value| json!({"rules": [one]});
+    let whole = with_rule(json!({"verbs": ["get"], "resourceNames": ["a"]}));
     let judge = |declared: [Option<&Value>; 2], new: &Value| {
         paths(&Case {
             kind: role,
@@ -112,11 +112,11 @@ fn after_a_failed_upgrade_a_field_of_a_list_that_only_one_revision_holds_may_be_
     };
     let other = json!({"metadata": {"name": "a"}});
     for declared in [[Some(&whole), Some(&other)], [Some(&other), Some(&whole)]] {
-        let found = judge(declared, &rule(json!({"verbs": ["get"]})));
+        let found = judge(declared, &with_rule(json!({"verbs": ["get"]})));
         assert!(found.is_empty(), "{found:?}");
         let found = judge(
             declared,
-            &rule(json!({"verbs": ["put"], "resourceNames": ["a"]})),
+            &with_rule(json!({"verbs": ["put"], "resourceNames": ["a"]})),
         );
         assert_eq!(found, [".rules[0].verbs[0]"]);
     }
