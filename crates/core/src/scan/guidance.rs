@@ -101,7 +101,7 @@ impl FindingClass {
                 "Repeat the operation that did not finish, or roll back to the revision before it."
             }
             Self::Claimed => {
-                "Run the next upgrade with --force-conflicts, or have the other manager give the field up."
+                "Run the next upgrade that changes it with --force-conflicts, or have the other manager give the field up."
             }
             Self::MutatedAtAdmission => {
                 "Declare in the chart what the mutation makes of it, or ignore the field in the policy."

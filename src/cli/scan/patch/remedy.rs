@@ -32,7 +32,7 @@ pub(super) fn not_patched(release: &ReleaseReport, finding: &DriftFinding) -> St
         ),
         FindingClass::Claimed => (
             "the value is the declared one".to_owned(),
-            "helm upgrade --force-conflicts takes the field back".to_owned(),
+            "an upgrade that changes it needs --force-conflicts".to_owned(),
         ),
         FindingClass::Orphaned | FindingClass::HookLeftover | FindingClass::Leaked => {
             return nothing_declares(finding);
