@@ -1,6 +1,8 @@
 //! `scan` of real releases without a guard: each difference is found with its writer and consequence, and is gone when it
 //! is repaired.
 
+mod patch;
+
 use std::process::{Command, Output};
 
 use rstest::rstest;
