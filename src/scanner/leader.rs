@@ -27,7 +27,7 @@ use helm_guard_core::{
 };
 use jiff::Timestamp;
 use kube::Client;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, sleep};
 
 use self::{
     alerting::DriftAlerts, changes::ChangedReleases, records::KnownRecords, watches::KindWatches,
@@ -46,7 +46,10 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long what the API server serves is taken as known.
 const CATALOG_AGE: Duration = Duration::from_secs(60);
 
-/// The pause after a full pass that failed.
+/// The pause after the API server did not say what it serves.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The pause after a full pass that failed, or before another one because much has changed.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Scans, for as long as this replica leads.
@@ -90,7 +93,7 @@ impl LeaderScan {
         let mut records = KnownRecords::default();
         let mut drift_alerts = DriftAlerts::default();
         let mut catalog: Option<KnownCatalog> = None;
-        let mut next_pass = Instant::now();
+        let (mut next_pass, mut earliest_pass) = (Instant::now(), Instant::now());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -100,7 +103,8 @@ impl LeaderScan {
                 continue;
             }
             let has_new_records = records.update(&self.releases, &changed);
-            let is_pass_due = Instant::now() >= next_pass || changed.are_too_many();
+            let now = Instant::now();
+            let is_pass_due = now >= next_pass || changed.are_too_many() && now >= earliest_pass;
             let is_stale = catalog
                 .as_ref()
                 .is_none_or(|known| known.read.elapsed() >= CATALOG_AGE);
@@ -113,7 +117,10 @@ impl LeaderScan {
                             read: Instant::now(),
                         });
                     }
-                    Err(failure) => self.failed(&ScanError::Discovery(failure)),
+                    Err(failure) => {
+                        self.failed(&ScanError::Discovery(failure));
+                        sleep(PAUSE).await;
+                    }
                 }
             }
             let Some(KnownCatalog { catalog, .. }) = &catalog else {
@@ -121,6 +128,7 @@ impl LeaderScan {
             };
             if is_pass_due || has_new_records {
                 watches.follow(catalog, &self.namespaces);
+                watches.settle().await;
             }
             if is_pass_due {
                 let is_done = self.full_pass(catalog, &changed).await;
@@ -130,6 +138,7 @@ impl LeaderScan {
                     } else {
                         self.interval.min(RETRY)
                     };
+                earliest_pass = Instant::now() + RETRY;
             } else {
                 self.scan_again(catalog, &changed).await;
             }

@@ -8,7 +8,14 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Duration,
 };
 
 use futures_util::StreamExt;
@@ -21,7 +28,10 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use tokio::task::AbortHandle;
+use tokio::{
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 use super::{changes::ChangedReleases, fingerprint::fingerprint};
 use crate::{
@@ -40,6 +50,12 @@ const PAGE_SIZE: u32 = 500;
 /// Seconds after which a watch without events is renewed: also how long a silently dead connection goes unnoticed.
 const RENEW_AFTER: u32 = 290;
 
+/// How long a scan waits for new watches.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it looks whether they have begun.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A watched kind: API group, resource, and namespace, if only one is watched.
 type WatchName = (String, String, Option<String>);
 
@@ -49,14 +65,19 @@ pub(super) struct KindWatches {
     releases: Releases,
     changed: Arc<ChangedReleases>,
     status: Arc<DriftStatus>,
-    running: HashMap<WatchName, AbortHandle>,
+    running: HashMap<WatchName, RunningWatch>,
 }
 
-impl Drop for KindWatches {
+/// A watch and how far it is.
+struct RunningWatch {
+    task: AbortHandle,
+    /// Whether it reports changes, or cannot for now.
+    is_settled: Arc<AtomicBool>,
+}
+
+impl Drop for RunningWatch {
     fn drop(&mut self) {
-        for watch in self.running.values() {
-            watch.abort();
-        }
+        self.task.abort();
     }
 }
 
@@ -92,15 +113,10 @@ impl KindWatches {
                 wanted.entry(name).or_insert(entry);
             }
         }
-        self.running.retain(|name, watch| {
-            let is_wanted = wanted.contains_key(name);
-            if !is_wanted {
-                watch.abort();
-            }
-            is_wanted
-        });
+        self.running.retain(|name, _| wanted.contains_key(name));
         for (name, entry) in wanted {
             if !self.running.contains_key(&name) {
+                let is_settled = Arc::<AtomicBool>::default();
                 let watch = KindWatch {
                     entry: entry.clone(),
                     namespace: name.2.clone(),
@@ -108,10 +124,28 @@ impl KindWatches {
                     changed: Arc::clone(&self.changed),
                     status: Arc::clone(&self.status),
                     seen: SeenObjects::default(),
+                    is_settled: Arc::clone(&is_settled),
                 };
-                let task = tokio::spawn(watch.run(self.client.clone()));
-                self.running.insert(name, task.abort_handle());
+                let task = tokio::spawn(watch.run(self.client.clone())).abort_handle();
+                self.running.insert(name, RunningWatch { task, is_settled });
             }
+        }
+    }
+
+    /// Waits until each watch reports changes, or cannot for now. What changes between a scan and the first list of a
+    /// watch would be missed.
+    pub(super) async fn settle(&self) {
+        let waited = timeout(PATIENCE, async {
+            for watch in self.running.values() {
+                while !watch.is_settled.load(Acquire) {
+                    sleep(POLL).await;
+                }
+            }
+        });
+        if waited.await.is_err() {
+            tracing::warn!(
+                "some watches of what releases declare are slow; full passes find what they miss"
+            );
         }
     }
 }
@@ -132,6 +166,7 @@ struct KindWatch {
     changed: Arc<ChangedReleases>,
     status: Arc<DriftStatus>,
     seen: SeenObjects,
+    is_settled: Arc<AtomicBool>,
 }
 
 impl KindWatch {
@@ -165,6 +200,7 @@ impl KindWatch {
                 }
                 Err(error) => {
                     self.status.watch_failed();
+                    self.is_settled.store(true, Release);
                     if !std::mem::replace(&mut is_failing, true) {
                         let error = ApiFailure::from(&error);
                         tracing::warn!(
@@ -188,7 +224,10 @@ impl KindWatch {
                 }
             }
             // What was deleted while there was no watch is found by the next full pass: its name is not known here.
-            Event::InitDone => self.seen.end(),
+            Event::InitDone => {
+                self.seen.end();
+                self.is_settled.store(true, Release);
+            }
             Event::Apply(object) => {
                 if self.seen.is_news(&object.metadata) {
                     self.note(&object.metadata);
