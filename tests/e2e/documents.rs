@@ -92,6 +92,7 @@ fn each_page_with_commands_is_in_the_list() {
 #[case::development(PAGES[6])]
 #[case::explain(PAGES[7])]
 #[case::policy(PAGES[8])]
+#[case::scan(PAGES[9])]
 fn each_command_of_a_page_does_what_the_page_says(#[case] page: &str) {
     let text = fs::read_to_string(root().join(page)).unwrap();
     let report = blocks(&text).and_then(|blocks| page::run(&blocks));
