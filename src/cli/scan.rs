@@ -336,5 +336,5 @@ fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {
 
 fn encoded(format: Format, document: &impl Serialize) -> anyhow::Result<String> {
     let text = output::encode(format, document)?;
-    text.context("this format is no document")
+    text.context("this output format is not a document")
 }

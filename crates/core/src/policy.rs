@@ -191,7 +191,7 @@ pub enum EmergencyAccess {
     Token,
 }
 
-/// What applies where nobody has set anything.
+/// What applies where nothing is set.
 impl Default for Policy {
     fn default() -> Self {
         Self::of(&GuardPolicySpec::default(), &mut Problems::default())

@@ -38,7 +38,7 @@ impl Baseline {
     }
 
     /// # Errors
-    /// When the file is no baseline.
+    /// When the file cannot be read, or is not a baseline.
     pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
         let name = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("failed to read {name}"))?;

@@ -244,7 +244,7 @@ mod tests {
                 !text.contains(|char: char| char.is_control() && char != '\n'),
                 "{text:?}"
             );
-            // Nobody is mentioned: GitHub looks for names outside of code.
+            // This must notify no user: GitHub looks for names outside of code.
             assert!(!text.contains("@all"), "{text}");
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn one_line(text: &str) -> String {
 fn is_invisible(char: char) -> bool {
     let is_direction =
         matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    // Line breaks to YAML and to JavaScript, marks of byte order, and what is no character.
+    // Line breaks to YAML and to JavaScript, byte order marks, and code points that are not characters.
     let is_break = matches!(
         char,
         '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'

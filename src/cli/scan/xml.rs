@@ -19,7 +19,7 @@ fn escaped(text: &str, kept: &[char]) -> String {
             char if kept.contains(&char) => write!(xml, "{char}"),
             '&' => write!(xml, "&amp;"),
             '<' => write!(xml, "&lt;"),
-            // Three characters of it would end a section that nobody began.
+            // Three characters of it would end a CDATA section that was never opened.
             '>' => write!(xml, "&gt;"),
             '"' => write!(xml, "&quot;"),
             '\'' => write!(xml, "&apos;"),

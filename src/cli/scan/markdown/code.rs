@@ -27,7 +27,7 @@ pub(super) fn code(text: &str, chars: usize) -> String {
     )
 }
 
-/// A sentence of our own, in which an underscore or an asterisk is no markup.
+/// A sentence of our own, in which an underscore or an asterisk is not markup.
 pub(super) fn escaped(text: &str) -> String {
     references(&one_line(text), |char| {
         matches!(
