@@ -31,7 +31,7 @@ impl<'l, 'a> Members<'l, 'a> {
         is_it: impl Fn(Json<'a>) -> bool,
     ) -> Option<Json<'a>> {
         let found = self.by_value.get(&*unquoted(one.text())).copied();
-        if let Some(found) = found.filter(|found| found.first() == one.first() && is_it(*found)) {
+        if let Some(found) = found.filter(|found| is_it(*found)) {
             return Some(found);
         }
         let other_kind = |item: &&Json<'a>| {

@@ -171,11 +171,7 @@ impl<'a> Walk<'a, '_> {
         let mut place = place;
         place.old = present(place.old);
         place.new = present(place.new);
-        let unchanged = match (place.old, place.new) {
-            (None, None) => true,
-            (Some(old), Some(new)) => old.text() == new.text(),
-            _ => false,
-        };
+        let unchanged = place.old.map(Json::text) == place.new.map(Json::text);
         if unchanged || (self.agreement == Agreement::Every && !declared.is_unanimous()) {
             return;
         }

@@ -18,7 +18,7 @@ pub(super) fn is_broken(
         ListKind::Sequence(_) => manifests.iter().all(|manifest| moved(manifest, old, new)),
         ListKind::Variables(_) => manifests
             .iter()
-            .all(|manifest| !is_in_order(manifest, new) && unsettled(manifest, old, new)),
+            .all(|manifest| unsettled(manifest, old, new)),
         _ => false,
     }
 }
@@ -28,10 +28,6 @@ fn places(manifest: &KeyedList<'_>, list: &KeyedList<'_>) -> Vec<usize> {
     list.iter()
         .filter_map(|item| manifest.position(item))
         .collect()
-}
-
-fn is_in_order(manifest: &KeyedList<'_>, list: &KeyedList<'_>) -> bool {
-    places(manifest, list).is_sorted()
 }
 
 /// Whether the order of the declared items is neither the manifest's nor the previous one.
