@@ -250,6 +250,7 @@ mod tests {
     fn known_children_are_read_instead_of_the_text() {
         let parts = [r#""a""#, "1", r#""b""#, r#"{"c":2}"#];
         let json = Json::with_parts(r#"{"a":1,"b":{"c":2}}"#, &parts);
+        assert!(matches!(open(json), Opened::Object(_)));
         assert_eq!(read(json), json!({"a": 1, "b": {"c": 2}}));
         let last = json.children().and_then(Children::last_value);
         assert_eq!(last.unwrap().unwrap().text(), parts[0]);

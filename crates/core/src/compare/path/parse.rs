@@ -239,6 +239,8 @@ mod tests {
     #[case("/spec/a~b", PathError::Escape)]
     #[case(".spec[0:2]", PathError::Many)]
     #[case(".spec[?(@.a>1)]", PathError::Many)]
+    #[case(".spec[?(@.a.b==1)]", PathError::Many)]
+    #[case(".spec[?(@.==1)]", PathError::Many)]
     #[case(".spec[?(@.a=='b'", PathError::Bracket)]
     fn an_invalid_path_is_an_error(#[case] text: &str, #[case] error: PathError) {
         assert_eq!(text.parse::<FieldPath>(), Err(error));

@@ -279,6 +279,23 @@ fn a_variable_stays_after_those_that_it_refers_to(
     assert!(in_pod(&declared, &env(new), &env(new)).is_empty());
 }
 
+#[test]
+fn a_variable_may_return_to_its_place_while_another_stays_displaced() {
+    let of = |names: [&str; 4]| {
+        let value = |name: &str| match name {
+            "HOST_URL" => "http://$(HOST)",
+            "PORT_URL" => "tcp://$(PORT)",
+            _ => "a",
+        };
+        env(&names.map(|name| (name, value(name))))
+    };
+    let declared = of(["HOST", "HOST_URL", "PORT", "PORT_URL"]);
+    let old = of(["PORT_URL", "PORT", "HOST_URL", "HOST"]);
+    let new = of(["HOST", "HOST_URL", "PORT_URL", "PORT"]);
+    assert!(in_pod(&declared, &old, &new).is_empty());
+    assert_eq!(in_pod(&declared, &new, &old), [format!("{WEB}.env")]);
+}
+
 /// One item of an atomic list is restored, and another stays drifted.
 #[test]
 fn a_correction_beside_drift_passes_while_two_manifests_are_active() {

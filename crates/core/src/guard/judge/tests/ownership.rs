@@ -62,6 +62,28 @@ fn a_transfer_that_violates_a_field_is_a_violation() {
     assert_eq!(verdict(&request, &claims), Reason::FieldsChanged);
 }
 
+/// A transfer passes, and must not hide what does not.
+#[test]
+fn a_transfer_that_changes_an_undeclared_field_is_denied_for_that() {
+    let policy = json!({"mode": "Deny", "undeclared": {"mode": "Deny"}});
+    let policy = Policy::compile(&serde_json::from_value(policy).unwrap()).unwrap();
+    let mut new = owned("b", "");
+    let claims = [of("a", Phase::Settled), of("b", Phase::Settled)];
+    let reason = |new: &Value| {
+        let verdict = verdict_given(
+            &review("UPDATE", &owned("a", ""), new),
+            &claims,
+            Knowledge::Builtin(Shape::plain()),
+            ConversionTargets::Versions(&[]),
+            (&policy, Facts::default()),
+        );
+        verdict.reason
+    };
+    assert_eq!(reason(&new), Reason::OwnershipTaken);
+    new["spec"]["paused"] = json!(true);
+    assert_eq!(reason(&new), Reason::UndeclaredChanged);
+}
+
 #[test]
 fn a_transfer_that_a_rule_allows_is_named_with_its_rule() {
     let policy = json!({"ignore": [{"paths": ["/metadata/annotations"]}]});
