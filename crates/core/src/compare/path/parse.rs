@@ -148,7 +148,9 @@ fn filter(text: &str) -> Result<(Step, &str), PathError> {
     let (key, value) = condition.split_once("==").ok_or(PathError::Many)?;
     let value = value.trim().trim_matches(['"', '\'']);
     let key = key.trim();
-    if key.is_empty() || key.contains(['.', '[', '&', '|']) {
+    // A second condition, which would be read as part of the value.
+    let has_more = value.contains("@.");
+    if key.is_empty() || key.contains(['.', '[', '&', '|']) || has_more {
         return Err(PathError::Many);
     }
     Ok((Step::Item(vec![(key.to_owned(), value.to_owned())]), rest))
@@ -241,6 +243,8 @@ mod tests {
     #[case(".spec[?(@.a>1)]", PathError::Many)]
     #[case(".spec[?(@.a.b==1)]", PathError::Many)]
     #[case(".spec[?(@.==1)]", PathError::Many)]
+    #[case(".spec[?(@.a=='b' && @.c=='d')]", PathError::Many)]
+    #[case(".spec[?(@.a==1 || @.a==2)]", PathError::Many)]
     #[case(".spec[?(@.a=='b'", PathError::Bracket)]
     fn an_invalid_path_is_an_error(#[case] text: &str, #[case] error: PathError) {
         assert_eq!(text.parse::<FieldPath>(), Err(error));
