@@ -11,7 +11,7 @@ use super::{
     tolerated::ToleranceOf,
 };
 use crate::{
-    compare::{Json, Opened, at, member, open, path::FieldPath, unquoted},
+    compare::{Finder, Json, Opened, at, member, open, path::FieldPath, unquoted},
     helm::record::ApplyMethod,
 };
 
@@ -34,6 +34,7 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims
         return found;
     }
     let differing = RelatedPaths::of(differing);
+    let mut live = Finder::new(of.live(), of.kind().shape);
     let mut tolerance = None;
     for field in declared_fields(Json::of(&declared.json), of.kind().shape) {
         let steps = field.path.steps();
@@ -41,7 +42,11 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims
         if differing.touch(&field.path) || field.value.text() == "{}" || is_mark(&field.path) {
             continue;
         }
-        let Some(owner) = of.writers().owner(steps, |manager| !of.is_helm(manager)) else {
+        let Some((now, shape)) = live.find(steps) else {
+            continue;
+        };
+        let is_other = |manager: &str| !of.is_helm(manager);
+        let Some(owner) = of.writers().owner(steps, shape.is_atomic(), is_other) else {
             continue;
         };
         let tolerance = tolerance.get_or_insert_with(|| ToleranceOf::new(of));
@@ -52,13 +57,14 @@ pub(super) fn claims(of: &ExaminedObject<'_>, differing: &[FieldPath]) -> Claims
             found.omitted += 1;
             continue;
         }
-        let values = of.values(&field.path, Some(field.value), Some(field.value));
+        // After a failed upgrade, it may be the value of the revision before.
+        let values = of.values(&field.path, Some(field.value), Some(now));
         let message = format!(
             "{:?} owns {} of {}: the next upgrade that changes it from {} fails with a conflict",
             owner.manager,
             field.path,
             of.called(),
-            values.declared
+            values.live
         );
         let finding = of.finding(FindingClass::Claimed, Consequence::Blocks, message);
         let shown = values.to_field(&field.path);

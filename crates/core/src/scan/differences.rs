@@ -4,8 +4,9 @@
 //! the live value decides the class:
 //!
 //! - Helm, during an operation of the release: something changed the value inside Helm's own request.
-//! - A field that is gone has no writer. It was dropped at admission if the object is as it was created
-//!   (`metadata.generation` is 1); a client that only removes a field leaves no other trace.
+//! - A field that is gone has no writer. It was dropped at admission if Helm owns it all the same, because the API
+//!   server notes the owners before; or if the object is as it was created (`metadata.generation` is 1). A client that
+//!   removes a field takes it from its owners, and leaves no other trace.
 //!
 //! Start at [`differences`].
 
@@ -98,7 +99,7 @@ fn difference(
     let writer = live.and_then(|_| of.writers().last(path.steps()));
     let is_mutated = match &writer {
         Some(writer) => is_helms_write(of, writer),
-        None => live.is_none() && is_as_created(of, path),
+        None => live.is_none() && (is_dropped(of, path) || is_as_created(of, path)),
     };
     let other = writer
         .as_ref()
@@ -151,6 +152,12 @@ fn is_helms_write(of: &ExaminedObject<'_>, writer: &FieldWriter) -> bool {
     let time = writer.time.as_deref();
     let time = time.and_then(|time| time.parse::<Timestamp>().ok());
     of.is_helm(&writer.manager) && time.is_some_and(|time| of.history.is_operation(time))
+}
+
+/// Whether Helm owns a field that is gone.
+fn is_dropped(of: &ExaminedObject<'_>, path: &FieldPath) -> bool {
+    let owner = of.writers().holder(path.steps());
+    owner.is_some_and(|owner| is_helms_write(of, &owner))
 }
 
 /// Whether nothing but metadata and status was written since the object was created by Helm.

@@ -59,25 +59,42 @@ impl LiveWriters {
         last_of(&self.entries, &self.sets, steps)
     }
 
-    /// The last of these managers that owns this very field, or a value that contains it.
+    /// The last manager that owns the field itself or a part of it.
+    pub(super) fn holder(&self, steps: &[Step]) -> Option<FieldWriter> {
+        let owns = |entry: &&Value| set(entry).is_some_and(|set| has(&self.sets, set, steps));
+        newest(self.entries.iter().filter(owns))
+    }
+
+    /// The last of these managers that owns this very field; of a part of an atomic value, the value that contains it.
     pub(super) fn owner(
         &self,
         steps: &[Step],
+        is_part: bool,
         is_one: impl Fn(&str) -> bool,
     ) -> Option<FieldWriter> {
-        let owns = |entry: &&Value| {
-            let set = set(entry).and_then(|set| self.sets.find(set, steps));
+        let owns = |set: &Map<String, Value>| {
             // If it has children, they are owned, and not the field itself.
-            set.is_some_and(Map::is_empty) && is_one(manager(entry))
+            self.sets.find(set, steps).is_some_and(Map::is_empty)
+                && (is_part || has(&self.sets, set, steps))
         };
-        newest(self.entries.iter().filter(owns))
+        let entries = self.entries.iter();
+        newest(entries.filter(|entry| set(entry).is_some_and(owns) && is_one(manager(entry))))
     }
 }
 
 fn last_of(entries: &[Value], sets: &FieldSets, steps: &[Step]) -> Option<FieldWriter> {
-    // Whoever owns a part of the field, or the whole value that contains it, wrote it.
-    let owns = |entry: &&Value| set(entry).and_then(|set| sets.find(set, steps)).is_some();
-    newest(entries.iter().filter(owns))
+    // Whoever owns the field or a part of it wrote it, or else the whole value that contains it.
+    let owns = |entry: &&Value| set(entry).is_some_and(|set| has(sets, set, steps));
+    let contains = |entry: &&Value| set(entry).and_then(|set| sets.find(set, steps)).is_some();
+    newest(entries.iter().filter(owns)).or_else(|| newest(entries.iter().filter(contains)))
+}
+
+/// Whether a set has the field itself or a part of it. An empty set around it may be a whole value that contains it, or
+/// a map or list of which only the existence is owned: the API server writes both alike.
+fn has(sets: &FieldSets, set: &Map<String, Value>, steps: &[Step]) -> bool {
+    let parent = steps.split_last().map_or(steps, |(_, parent)| parent);
+    let is_within = sets.find(set, parent).is_some_and(|set| !set.is_empty());
+    is_within && sets.find(set, steps).is_some()
 }
 
 fn newest<'e>(entries: impl Iterator<Item = &'e Value>) -> Option<FieldWriter> {
@@ -123,17 +140,20 @@ mod tests {
     #[case::atomic(".spec.args[1]", Some("kubectl-edit"))]
     #[case::what_is_below(".spec.containers", Some("helm"))]
     #[case::default_value(".spec.defaulted", None)]
+    #[case::of_a_map_that_helm_made(".data.a", Some("kubectl-edit"))]
+    #[case::of_a_map_of_the_other(".data.b", Some("helm"))]
     fn the_last_writer_among_the_owners_is_found(
         #[case] path: &str,
         #[case] expected: Option<&str>,
     ) {
         let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
-        let helm = json!({"f:spec": {
+        let helm = json!({"f:data": {"f:b": {}}, "f:spec": {
             "f:replicas": {}, "f:paused": {},
             "f:containers": {"k:{\"name\":\"web\"}": {".": {}, "f:image": {}}},
         }});
-        let edit = json!({"f:spec": {"f:replicas": {}, "f:args": {}}});
+        let edit = json!({"f:data": {"f:a": {}}, "f:spec": {"f:replicas": {}, "f:args": {}}});
         let object = json!({"metadata": {"managedFields": [
+            entry("helm-controller", "2026-03-01T00:00:00Z", json!({"f:data": {}})),
             entry("kubectl-edit", "2026-02-01T00:00:00Z", edit),
             entry("helm", "2026-01-01T00:00:00Z", helm),
         ]}});

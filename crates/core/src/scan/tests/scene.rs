@@ -166,15 +166,8 @@ impl ReleaseScene {
     /// Sets a value as a client other than Helm does: it becomes the owner, and Helm is none any more.
     pub(super) fn edit(&mut self, key: &str, pointer: &str, value: &Value, manager: &str) {
         let live = self.object(key);
+        let fields = field_set_at(live, pointer);
         set(live, pointer, Some(value));
-        let mut fields = json!({});
-        for name in pointer.split('/').skip(1).collect::<Vec<_>>().iter().rev() {
-            fields = match name.parse::<usize>() {
-                // The only container of the scene.
-                Ok(_) => json!({"k:{\"name\":\"web\"}": fields}),
-                Err(_) => json!({format!("f:{}", name.replace("~1", "/")): fields}),
-            };
-        }
         let entries = live["metadata"]["managedFields"].as_array_mut().unwrap();
         remove_set(&mut entries[0]["fieldsV1"], &fields);
         entries.push(json!({
@@ -182,7 +175,18 @@ impl ReleaseScene {
         }));
     }
 
+    /// Removes a field as a client does: nobody owns it any more.
     pub(super) fn remove(&mut self, key: &str, pointer: &str) {
+        let live = self.object(key);
+        let fields = field_set_at(live, pointer);
+        for entry in live["metadata"]["managedFields"].as_array_mut().unwrap() {
+            remove_set(&mut entry["fieldsV1"], &fields);
+        }
+        self.lose(key, pointer);
+    }
+
+    /// A field is gone, and its owners are as before.
+    pub(super) fn lose(&mut self, key: &str, pointer: &str) {
         let live = self.object(key);
         live["metadata"]["generation"] = json!(2);
         set(live, pointer, None);
@@ -346,7 +350,28 @@ fn field_set(value: &Value) -> Value {
     }
 }
 
-/// Takes the leaves of one set out of another.
+/// The field set of the one field at a place of an object.
+fn field_set_at(object: &Value, pointer: &str) -> Value {
+    let (mut at, mut names) = (object, Vec::new());
+    for step in pointer.split('/').skip(1) {
+        let name;
+        (name, at) = match at {
+            Value::Array(items) => {
+                let item = &items[step.parse::<usize>().unwrap()];
+                (format!("k:{{\"name\":{}}}", item["name"]), item)
+            }
+            fields => {
+                let field = step.replace("~1", "/");
+                (format!("f:{field}"), &fields[&field])
+            }
+        };
+        names.push(name);
+    }
+    let names = names.iter().rev();
+    names.fold(json!({}), |below, name| json!({name: below}))
+}
+
+/// Takes the leaves of one set out of another. An empty set would be a whole value, so none is left.
 fn remove_set(from: &mut Value, taken: &Value) {
     let Value::Object(fields) = from else { return };
     for (name, below) in taken.as_object().unwrap() {
@@ -354,6 +379,9 @@ fn remove_set(from: &mut Value, taken: &Value) {
             fields.remove(name);
         } else if let Some(from) = fields.get_mut(name) {
             remove_set(from, below);
+            if *from == json!({}) {
+                fields.remove(name);
+            }
         }
     }
 }

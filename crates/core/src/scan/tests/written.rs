@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::scene::{DEPLOYED, EDITED, MANIFEST, ReleaseScene};
 use crate::{
-    helm::record::ApplyMethod,
+    helm::{lifecycle::RevisionStatus, record::ApplyMethod},
     scan::{Consequence, FindingClass, FindingSeverity, report::DriftState},
 };
 
@@ -23,6 +23,19 @@ fn a_claim_outlives_the_edit_until_helm_applies_again() {
     assert_eq!(finding.consequence, Consequence::Blocks);
     assert_eq!(finding.severity, FindingSeverity::Medium);
     assert_eq!(finding.writer.unwrap().manager, "kubectl-edit");
+    // While two revisions are active, the live value may be that of the older one.
+    scene.add(
+        4,
+        RevisionStatus::Failed,
+        &MANIFEST.replace("replicas: 3", "replicas: 4"),
+    );
+    let finding = scene.only();
+    assert_eq!(finding.class, FindingClass::Claimed);
+    assert_eq!(
+        (finding.declared, finding.live),
+        (Some(json!(4)), Some(json!(3)))
+    );
+    scene.revisions.pop();
     // Client-side, an upgrade does not check owners.
     let client_side = ReleaseScene {
         method: ApplyMethod::ClientSide,
@@ -45,6 +58,12 @@ fn owners_of_the_status_and_of_children_claim_nothing() {
     );
     entries.push(json!({"manager": "kubectl", "operation": "Update",
         "fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}}}));
+    // What is left of one who created the object, once Helm has taken its fields over.
+    entries.push(
+        json!({"manager": "kubectl-create", "operation": "Update", "fieldsV1": {
+            "f:metadata": {"f:labels": {}}, "f:spec": {"f:template": {}},
+        }}),
+    );
     assert_eq!(scene.found(), [""; 0]);
 }
 
@@ -91,6 +110,21 @@ fn a_field_that_is_gone_since_the_object_was_created_was_dropped_at_admission() 
         FindingClass::Removed,
         "somebody else wrote it"
     );
+}
+
+/// The API server notes the owners of a request before admission, and takes a field that a client removes from all.
+#[test]
+fn a_field_that_helm_owns_and_that_is_gone_was_dropped_at_admission() {
+    let mut scene = ReleaseScene::deployed();
+    scene.lose(WEB, "/spec/replicas");
+    scene.edit(WEB, "/spec/paused", &json!(true), "kubectl");
+    let finding = scene.only();
+    assert_eq!(finding.class, FindingClass::MutatedAtAdmission);
+    assert_eq!(finding.consequence, Consequence::Kept);
+    assert_eq!(finding.writer, None);
+    scene.object(WEB)["metadata"]["managedFields"][0]["time"] = json!(EDITED);
+    let finding = scene.only();
+    assert_eq!(finding.class, FindingClass::Removed, "not by Helm");
 }
 
 fn change(fields: &Value, state: &str) -> Value {
