@@ -41,6 +41,7 @@ pub(super) fn ownership(of: &ExaminedObject<'_>, upgrade: &NextUpgrade<'_>) -> O
     let release = of.release.name;
     let records = &of.release.records.namespace;
     let owner = owner_in(of.json);
+    let wrong = wrong_marks(of.json, release);
     if let Some(other) = owner.as_ref().filter(|owner| *owner != release) {
         let message = format!(
             "{} belongs to release {}/{}",
@@ -48,16 +49,19 @@ pub(super) fn ownership(of: &ExaminedObject<'_>, upgrade: &NextUpgrade<'_>) -> O
             other.namespace,
             other.name
         );
-        let finding = of.finding(FindingClass::Foreign, upgrade.of_marks(None), message);
         return Ownership {
-            finding: Some(finding),
+            finding: Some(of_marks(
+                of,
+                upgrade,
+                FindingClass::Foreign,
+                (&wrong, message),
+            )),
             is_compared: false,
         };
     }
     let is_compared = owner.is_some()
         || Reach::of(records, of.key.namespace) == Reach::Own
         || of.rules.policy.records().trusts(records);
-    let wrong = wrong_marks(of.json, release);
     if wrong.is_empty() {
         return Ownership {
             finding: None,
@@ -69,46 +73,56 @@ pub(super) fn ownership(of: &ExaminedObject<'_>, upgrade: &NextUpgrade<'_>) -> O
         && wrong.len() == MARKS.len()
         && writers.are_known()
         && !writers.include(|manager| of.is_helm(manager));
-    let finding = if is_stranger {
+    let (class, message) = if is_stranger {
         let message = format!(
             "{} has none of Helm's marks, and Helm did not write it",
             of.called()
         );
-        of.finding(FindingClass::Foreign, upgrade.of_marks(None), message)
+        (FindingClass::Foreign, message)
     } else {
-        let writer = wrong.iter().find_map(|(mark, value)| {
-            value.as_ref()?;
-            writers.last(FieldPath::of(mark.iter().copied()).steps())
-        });
-        unmarked(of, upgrade, &wrong, writer)
+        (FindingClass::Unmarked, lost_marks(of, &wrong))
     };
     Ownership {
-        finding: Some(finding),
+        finding: Some(of_marks(of, upgrade, class, (&wrong, message))),
         is_compared,
     }
 }
 
-fn unmarked(
-    of: &ExaminedObject<'_>,
-    upgrade: &NextUpgrade<'_>,
-    wrong: &[([&str; 3], Option<String>)],
-    writer: Option<FieldWriter>,
-) -> DriftFinding {
+/// A mark that does not name the release, and its value.
+type WrongMark = ([&'static str; 3], Option<String>);
+
+fn lost_marks(of: &ExaminedObject<'_>, wrong: &[WrongMark]) -> String {
     let say = |([_, _, key], value): &([&str; 3], Option<String>)| match value {
         None => format!("{key} is gone"),
         Some(value) => format!("{key} is {value:?}"),
     };
     let marks: Vec<String> = wrong.iter().map(say).collect();
-    let message = format!("{} has lost its marks: {}", of.called(), marks.join(", "));
-    let other = writer
-        .as_ref()
-        .filter(|writer| !of.is_helm(&writer.manager));
-    of.finding(FindingClass::Unmarked, upgrade.of_marks(other), message)
+    format!("{} has lost its marks: {}", of.called(), marks.join(", "))
+}
+
+/// A finding about marks: whoever wrote one of them owns it. That is another manager than Helm, if there is one.
+fn of_marks(
+    of: &ExaminedObject<'_>,
+    upgrade: &NextUpgrade<'_>,
+    class: FindingClass,
+    (wrong, message): (&[WrongMark], String),
+) -> DriftFinding {
+    let written = wrong.iter().filter(|(_, value)| value.is_some());
+    let writers = written
+        .filter_map(|(mark, _)| {
+            let steps = FieldPath::of(mark.iter().copied());
+            of.writers().last(steps.steps())
+        })
+        .collect::<Vec<_>>();
+    let is_other = |writer: &&FieldWriter| !of.is_helm(&writer.manager);
+    let other = writers.iter().find(is_other);
+    let writer = other.or(writers.first()).cloned();
+    of.finding(class, upgrade.of_marks(other), message)
         .with_writer(writer)
 }
 
 /// The marks that do not name the release, each with its value.
-fn wrong_marks(json: &str, release: &ReleaseName) -> Vec<([&'static str; 3], Option<String>)> {
+fn wrong_marks(json: &str, release: &ReleaseName) -> Vec<WrongMark> {
     let wanted = ["Helm", &release.name, &release.namespace];
     let metadata = dig(json, &["metadata"]).unwrap_or_default();
     let marks = MARKS.into_iter().zip(wanted);

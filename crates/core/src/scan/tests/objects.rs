@@ -97,6 +97,21 @@ fn an_object_of_another_release_is_foreign_and_not_compared() {
     );
 }
 
+#[rstest]
+#[case::by_helm("helm", Consequence::Reverted)]
+#[case::by_hand("kubectl-annotate", Consequence::Blocks)]
+fn whoever_gave_an_object_to_another_release_owns_the_mark(
+    #[case] manager: &str,
+    #[case] expected: Consequence,
+) {
+    let mut scene = ReleaseScene::server_side();
+    scene.edit(WEB, OWNER, &json!("other"), manager);
+    let finding = scene.only();
+    assert_eq!(finding.class, FindingClass::Foreign);
+    assert_eq!(finding.consequence, expected);
+    assert_eq!(finding.writer.unwrap().manager, manager);
+}
+
 #[test]
 fn an_object_that_helm_never_wrote_is_foreign_and_compared() {
     let mut scene = ReleaseScene::deployed();
