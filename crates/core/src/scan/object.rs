@@ -165,8 +165,12 @@ fn note_unread(
         .any(|finding| finding.class == FindingClass::RemovedApi);
     if !is_named {
         let message = format!("{} is not known: {reason}", of.called());
-        found
-            .findings
-            .push(of.finding(FindingClass::Unreadable, Consequence::Unknown, message));
+        // Helm builds the objects of the old manifest first.
+        let consequence = match reason {
+            UnreadableReason::KindGone => Consequence::Blocks,
+            _ => Consequence::Unknown,
+        };
+        let finding = of.finding(FindingClass::Unreadable, consequence, message);
+        found.findings.push(finding);
     }
 }

@@ -146,13 +146,22 @@ fn a_record_elsewhere_speaks_only_for_objects_that_name_its_release() {
 }
 
 #[rstest]
-#[case::forbidden(UnreadableReason::Forbidden, "may not read")]
-#[case::no_kind(UnreadableReason::KindGone, "does not have its kind")]
-#[case::terminating(UnreadableReason::Terminating, "being deleted")]
-#[case::failed(UnreadableReason::Failed("429: slow down"), "429: slow down")]
+#[case::forbidden(UnreadableReason::Forbidden, "may not read", Consequence::Unknown)]
+#[case::no_kind(
+    UnreadableReason::KindGone,
+    "does not have its kind",
+    Consequence::Blocks
+)]
+#[case::terminating(UnreadableReason::Terminating, "being deleted", Consequence::Unknown)]
+#[case::failed(
+    UnreadableReason::Failed("429: slow down"),
+    "429: slow down",
+    Consequence::Unknown
+)]
 fn an_object_that_cannot_be_read_is_an_error(
     #[case] reason: UnreadableReason<'static>,
     #[case] says: &str,
+    #[case] consequence: Consequence,
 ) {
     let mut scene = ReleaseScene::deployed();
     scene
@@ -160,7 +169,7 @@ fn an_object_that_cannot_be_read_is_an_error(
         .insert("Widget/web".to_owned(), SceneObject::Unreadable(reason));
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::Unreadable);
-    assert_eq!(finding.consequence, Consequence::Unknown);
+    assert_eq!(finding.consequence, consequence);
     assert!(finding.message.contains(says), "{}", finding.message);
     assert_eq!(scene.scan().state, DriftState::Error);
 }
