@@ -99,7 +99,7 @@ impl StoredRelease {
     pub(crate) fn chart(&self) -> Option<&str> {
         let read = self.revisions.iter().filter_map(|one| match &one.content {
             StoredContent::Read(body) => Some((one.revision, body.record.chart.name.as_str())),
-            StoredContent::Unreadable(_) | StoredContent::NotRead => None,
+            _ => None,
         });
         read.max().map(|(_, chart)| chart)
     }
@@ -229,9 +229,12 @@ async fn with_bodies(
     let mut left = abandoned(&scanned);
     left.truncate(MOST_ABANDONED);
     read_bodies(clients, &storage, &mut revisions, &left).await;
+    if let Some(active) = active {
+        read_hooks_before(clients, &storage, &mut revisions, active.newest).await;
+    }
     let name = revisions.iter().find_map(|one| match &one.content {
         StoredContent::Read(body) => Some(body.record.release.clone()),
-        StoredContent::Unreadable(_) | StoredContent::NotRead => None,
+        _ => None,
     });
     StoredRelease {
         name: name.unwrap_or_else(|| ReleaseName {
@@ -243,6 +246,29 @@ async fn with_bodies(
             namespace: storage.namespace.clone(),
         },
         revisions,
+    }
+}
+
+/// Reads the hooks of the newest revision that was not read yet: those that the chart dropped since may have left their
+/// objects. What it declares does not count.
+async fn read_hooks_before(
+    clients: &Clients,
+    storage: &Arc<StorageKey>,
+    revisions: &mut Vec<StoredRevision>,
+    newest: u32,
+) {
+    let is_left = |one: &&StoredRevision| {
+        one.revision < newest && matches!(one.content, StoredContent::NotRead)
+    };
+    let before = revisions.iter().filter(is_left).map(|one| one.revision);
+    let Some(before) = before.max() else {
+        return;
+    };
+    read_bodies(clients, storage, revisions, &[before]).await;
+    let mut read = revisions.iter_mut();
+    let read = read.find(|one| one.revision == before);
+    if let Some(StoredContent::Read(body)) = read.map(|one| &mut one.content) {
+        body.manifest = Manifest::default();
     }
 }
 

@@ -22,6 +22,8 @@ pub struct HookObject {
     pub object: DeclaredObject,
     /// When Helm deletes it.
     pub policies: HookDeletePolicies,
+    /// Whether an upgrade runs the hook.
+    pub is_of_upgrades: bool,
     /// How the last run of the hook ended.
     pub phase: Option<HookPhase>,
 }
@@ -68,12 +70,17 @@ pub fn objects(record: &Record) -> Vec<HookObject> {
             let annotation = value.pointer(DELETE_POLICY).and_then(Value::as_str);
             HookObject {
                 policies: HookDeletePolicies::of(annotation),
+                is_of_upgrades: hook.events.iter().any(|event| is_of_upgrades(event)),
                 phase: hook.phase,
                 object,
             }
         })
     });
     objects.collect()
+}
+
+fn is_of_upgrades(event: &str) -> bool {
+    matches!(event, "pre-upgrade" | "post-upgrade")
 }
 
 /// The most hooks that are read; further ones count as naming no account.

@@ -37,8 +37,8 @@ impl FindingClass {
                 "An operation of Helm ended between two objects, so parts of two revisions run side by side."
             }
             Self::Leaked => {
-                "Helm compares with the newest deployed revision, so neither a rollback nor an upgrade removes what a \
-                 failed revision added."
+                "Helm compares with the newest deployed revision, so an upgrade does not remove what a failed revision \
+                 added. A rollback does, unless another revision was deployed in between."
             }
             Self::Claimed => {
                 "The value is still the declared one. With server-side apply, the next upgrade that changes it stops \

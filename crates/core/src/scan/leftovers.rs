@@ -3,7 +3,8 @@
 //! - An abandoned revision's fields and objects leak, because an upgrade compares with the newest *deployed*
 //!   revision (helm#13346). Its record has its manifest, so they are found exactly. A field counts only if Helm owns
 //!   it: else it may be a default.
-//! - A hook's object stays if Helm did not get to delete it, or if a later revision no longer has the hook.
+//! - A hook's object stays if Helm did not get to delete it, or if a later revision no longer has the hook. An object
+//!   that the chart leaves there is a leftover too if the next run of the hook fails because of it.
 
 use std::collections::HashSet;
 
@@ -12,6 +13,7 @@ use super::{
     exact::DifferingTexts,
     examined::{ExaminedObject, MOST_FIELDS},
     finding::{Consequence, DriftFinding, FindingClass},
+    orphans::{is_kept, kept},
     related::RelatedPaths,
     repair::NoRepair,
     scanned::ScannedHook,
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     compare::{Json, Violation, dig, path::FieldPath},
     guard::subject::owner_in,
-    helm::record::ApplyMethod,
+    helm::record::{ApplyMethod, HookPhase},
 };
 
 /// The fields that abandoned revisions added to a declared object.
@@ -103,52 +105,63 @@ pub(super) fn leftover(of: &ExaminedObject<'_>) -> Option<DriftFinding> {
         "revision {revision} added {}, and no active revision declares it",
         of.called()
     );
-    Some(created(
-        of,
-        FindingClass::Leaked,
-        Consequence::Leaked,
-        message,
-    ))
+    let finding = if is_kept(of.json) {
+        let object = (of.key, of.scanned.api_version());
+        kept(of.release.name, object, &message)
+    } else {
+        of.finding(FindingClass::Leaked, Consequence::Leaked, message)
+    };
+    Some(since_created(of, finding))
 }
 
 fn hook_leftover(of: &ExaminedObject<'_>, scanned: ScannedHook<'_>) -> Option<DriftFinding> {
-    let policies = scanned.hook.policies;
     // Helm creates the object as the hook has it, so this is the hook's.
     dig(of.json, &["metadata", "annotations", "helm.sh/hook"])?;
     let called = of.called();
-    let (consequence, message) = match (scanned.earlier, scanned.hook.phase) {
-        (Some(revision), _) => (
+    let next = next_run(&scanned, of.history.apply_method());
+    let policies = scanned.hook.policies;
+    let is_over = scanned
+        .phase
+        .is_some_and(|phase| policies.delete_after(phase));
+    let (consequence, message) = match scanned.earlier {
+        Some(revision) => (
             Consequence::Leaked,
             format!("{called} is of a hook of revision {revision}, which the newest does not have"),
         ),
-        (None, Some(phase)) if policies.delete_after(phase) => {
-            let consequence = match (policies.before_creation, of.history.apply_method()) {
-                (true, _) => Consequence::Recreated,
-                // POST fails if the object exists, an apply patch does not (`execHook` in `pkg/action/hooks.go`).
-                (false, ApplyMethod::ClientSide) => Consequence::Blocks,
-                (false, ApplyMethod::ServerSide) => Consequence::Kept,
-            };
-            let message = format!("{called} is of a hook that ended, and Helm did not delete it");
-            (consequence, message)
-        }
-        (None, _) => return None,
+        None if is_over => (
+            next,
+            format!("{called} is of a hook that ended, and Helm did not delete it"),
+        ),
+        None if next == Consequence::Blocks => (
+            next,
+            format!("{called} is of a hook that Helm runs again without deleting it first"),
+        ),
+        None => return None,
     };
-    Some(created(
-        of,
-        FindingClass::HookLeftover,
-        consequence,
-        message,
-    ))
+    let finding = of.finding(FindingClass::HookLeftover, consequence, message);
+    Some(since_created(of, finding))
 }
 
-/// A finding about an object that is there since it was created.
-fn created(
-    of: &ExaminedObject<'_>,
-    class: FindingClass,
-    consequence: Consequence,
-    message: String,
-) -> DriftFinding {
-    let mut finding = of.finding(class, consequence, message);
+/// What the next upgrade does if it comes across the object of a hook (`execHook` in `pkg/action/hooks.go`).
+fn next_run(scanned: &ScannedHook<'_>, method: ApplyMethod) -> Consequence {
+    let hook = scanned.hook;
+    let has_run = matches!(&*hook.object.kind, "Job" | "Pod");
+    match method {
+        _ if !hook.is_of_upgrades => Consequence::Kept,
+        _ if hook.policies.before_creation => Consequence::Recreated,
+        // POST fails if the object exists, an apply patch does not.
+        ApplyMethod::ClientSide => Consequence::Blocks,
+        // The patch changes nothing, so nothing runs again: Helm waits for it, and sees that it failed.
+        ApplyMethod::ServerSide if has_run && scanned.phase == Some(HookPhase::Failed) => {
+            Consequence::Blocks
+        }
+        // It is deleted in the end.
+        ApplyMethod::ServerSide => Consequence::Reverted,
+    }
+}
+
+/// The finding about an object that is there since it was created.
+fn since_created(of: &ExaminedObject<'_>, mut finding: DriftFinding) -> DriftFinding {
     let time = dig(of.json, &["metadata", "creationTimestamp"]);
     finding.since = time.and_then(|time| serde_json::from_str(time).ok());
     finding

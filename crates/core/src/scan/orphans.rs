@@ -70,26 +70,20 @@ pub fn orphan(
     if writers.are_known() && !writers.include(is_helm) {
         return None;
     }
-    let is_kept = has(&["annotations", RESOURCE_POLICY]);
+    let is_kept = is_kept(object.json);
     let release = format!("{}/{}", owner.namespace, owner.name);
-    let mut message = match records(&owner) {
+    let message = match records(&owner) {
         OwnerRecords::Active => format!("release {release} does not declare it any more"),
         OwnerRecords::Uninstalled => format!("release {release} was uninstalled"),
         OwnerRecords::None => format!("it names release {release}, which has no record"),
     };
-    if is_kept {
-        message.push_str(", and helm.sh/resource-policy kept it");
-    }
-    let consequence = if is_kept {
-        Consequence::Kept
-    } else {
-        Consequence::Leaked
-    };
     let of = (object.key, object.api_version.to_owned());
-    let mut finding = DriftFinding::new(FindingClass::Orphaned, &owner, of, consequence, message);
-    if is_kept {
-        finding.severity = FindingSeverity::Info;
-    }
+    let mut finding = if is_kept {
+        kept(&owner, of, &message)
+    } else {
+        let class = FindingClass::Orphaned;
+        DriftFinding::new(class, &owner, of, Consequence::Leaked, message)
+    };
     let created = dig(metadata, &["creationTimestamp"]);
     finding.since = created.and_then(|time| serde_json::from_str(time).ok());
     Some(OrphanReport {
@@ -98,6 +92,20 @@ pub fn orphan(
         is_kept,
         finding,
     })
+}
+
+/// Whether Helm never deletes a live object, although nothing declares it.
+pub(super) fn is_kept(json: &str) -> bool {
+    dig(json, &["metadata", "annotations", RESOURCE_POLICY]).is_some()
+}
+
+/// The finding about an object that is there on purpose.
+pub(super) fn kept(owner: &ReleaseName, of: (LiveKey<'_>, String), why: &str) -> DriftFinding {
+    let message = format!("{why}, and helm.sh/resource-policy kept it");
+    let class = FindingClass::Orphaned;
+    let mut finding = DriftFinding::new(class, owner, of, Consequence::Kept, message);
+    finding.severity = FindingSeverity::Info;
+    finding
 }
 
 #[cfg(test)]

@@ -162,10 +162,12 @@ fn objects<'a>(release: &ScannedRelease<'a>, history: &History<'a>) -> Vec<Scann
         for hook in hooks {
             let object = objects.of(&hook.object);
             if !object.is_declared() && object.abandoned.is_empty() {
-                object.hook.get_or_insert(ScannedHook {
+                let known = object.hook.get_or_insert(ScannedHook {
                     hook,
                     earlier: (Some(one.revision) != newest).then_some(one.revision),
+                    phase: None,
                 });
+                known.phase = known.phase.or(hook.phase);
             }
         }
     }

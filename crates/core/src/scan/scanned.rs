@@ -17,7 +17,7 @@ use crate::{
         identity::DeclaredObject,
         lifecycle::RevisionStatus,
         manifest::Manifest,
-        record::{ApplyMethod, Chart, Record},
+        record::{ApplyMethod, Chart, HookPhase, Record},
     },
     policy::{Policy, license::Autoscaler},
 };
@@ -226,6 +226,8 @@ pub(super) struct ScannedHook<'a> {
     pub(super) hook: &'a HookObject,
     /// `None` for the newest.
     pub(super) earlier: Option<u32>,
+    /// How its last run ended. An operation runs only some of the hooks, so that may have been in an earlier revision.
+    pub(super) phase: Option<HookPhase>,
 }
 
 impl<'a> ScannedObject<'a> {

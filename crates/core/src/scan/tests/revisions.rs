@@ -11,7 +11,7 @@ use crate::{
         lifecycle::RevisionStatus::{Deployed, Failed, Superseded},
         record::{ApplyMethod, RecordLimits, decode},
     },
-    scan::{Consequence, FindingClass},
+    scan::{Consequence, FindingClass, FindingSeverity},
 };
 
 const WEB: &str = "Deployment/web";
@@ -81,6 +81,17 @@ fn what_a_rolled_back_revision_added_is_leaked() {
     );
     scene.revision(5).rolled_back_to = Some(3);
     assert_eq!(scene.found().len(), 2);
+    // The annotation of the chart kept it, and not Helm's forgetting.
+    let annotations = &mut scene.object("ConfigMap/extra")["metadata"]["annotations"];
+    annotations["helm.sh/resource-policy"] = json!("keep");
+    let expected = [
+        "Leaked Deployment shop/web",
+        "Orphaned ConfigMap shop/extra",
+    ];
+    assert_eq!(scene.found(), expected);
+    let kept = &scene.scan().findings[1];
+    assert_eq!(kept.consequence, Consequence::Kept);
+    assert_eq!(kept.severity, FindingSeverity::Info);
 }
 
 /// Revision 4 changes the Deployment and the ConfigMap, adds another, and fails.
@@ -154,13 +165,20 @@ fn an_object_that_both_active_revisions_declare_is_missing() {
 }
 
 fn hook(policy: &str, phase: &str) -> Vec<HookObject> {
+    hook_of("pre-upgrade", "Job", policy, phase)
+}
+
+fn hook_of(event: &str, kind: &str, policy: &str, phase: &str) -> Vec<HookObject> {
     let manifest = format!(
-        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations:\n    \
-         helm.sh/hook: pre-upgrade\n    helm.sh/hook-delete-policy: {policy:?}\n"
+        "apiVersion: batch/v1\nkind: {kind}\nmetadata:\n  name: migrate\n  annotations:\n    \
+         helm.sh/hook: {event}\n    helm.sh/hook-delete-policy: {policy:?}\n"
     );
     let body = json!({
         "name": "web", "namespace": "shop", "version": 3,
-        "hooks": [{"name": "migrate", "kind": "Job", "manifest": manifest, "last_run": {"phase": phase}}],
+        "hooks": [{
+            "name": "migrate", "kind": kind, "manifest": manifest, "events": [event],
+            "last_run": {"phase": phase},
+        }],
     });
     let body = STANDARD.encode(body.to_string());
     hooks::objects(&decode(body.as_bytes(), &RecordLimits::default()).unwrap())
@@ -192,9 +210,10 @@ fn with_hook(number: u32, hooks: Vec<HookObject>) -> ReleaseScene {
     "Succeeded",
     Some(Consequence::Recreated)
 )]
-#[case::failed_and_kept_for_people("hook-succeeded", "Failed", None)]
+#[case::failed_and_kept_for_people("hook-succeeded", "Failed", Some(Consequence::Blocks))]
+#[case::kept_until_the_next("before-hook-creation,hook-succeeded", "Failed", None)]
 #[case::failed("hook-failed", "Failed", Some(Consequence::Blocks))]
-#[case::running("hook-succeeded,hook-failed", "Running", None)]
+#[case::running("hook-succeeded,hook-failed", "Running", Some(Consequence::Blocks))]
 fn a_hooks_object_that_helm_should_have_deleted_is_a_leftover(
     #[case] policy: &str,
     #[case] phase: &str,
@@ -216,11 +235,37 @@ fn a_hooks_object_that_helm_should_have_deleted_is_a_leftover(
     assert_eq!(scene.found(), [""; 0]);
 }
 
-#[test]
-fn a_server_side_upgrade_patches_the_hook_that_is_there() {
-    let mut scene = with_hook(3, hook("hook-succeeded", "Succeeded"));
+/// A Job that failed does not run again when it is applied.
+#[rstest]
+#[case::succeeded("hook-succeeded", "Succeeded", Consequence::Reverted)]
+#[case::failed("hook-failed", "Failed", Consequence::Blocks)]
+fn a_server_side_upgrade_applies_the_hook_that_is_there(
+    #[case] policy: &str,
+    #[case] phase: &str,
+    #[case] expected: Consequence,
+) {
+    let mut scene = with_hook(3, hook(policy, phase));
     scene.method = ApplyMethod::ServerSide;
+    assert_eq!(scene.only().consequence, expected);
+}
+
+#[rstest]
+#[case::of_a_test("test")]
+#[case::of_a_rollback("pre-rollback")]
+fn an_upgrade_keeps_what_a_hook_left_that_it_does_not_run(#[case] event: &str) {
+    let scene = with_hook(3, hook_of(event, "Job", "hook-succeeded", "Succeeded"));
     assert_eq!(scene.only().consequence, Consequence::Kept);
+}
+
+/// An operation runs only the hooks of its events, and the record of the next says nothing of the others.
+#[test]
+fn a_hook_that_ended_in_an_earlier_revision_has_ended() {
+    let of = |phase| hook_of("test", "Job", "hook-succeeded", phase);
+    let mut scene = with_hook(3, of(""));
+    assert_eq!(scene.found(), [""; 0]);
+    scene.add(2, Superseded, MANIFEST);
+    scene.revision(2).hooks = of("Succeeded");
+    assert_eq!(scene.only().class, FindingClass::HookLeftover);
 }
 
 #[test]
