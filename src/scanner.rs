@@ -32,7 +32,7 @@ use helm_guard_core::{
     policy::Policy,
     scan::{
         ReleaseScan, ScanReport, ScanRules, ScannedRelease, emergencies::OpenEmergencies,
-        orphans::OwnerRecords, report::ScanFailure,
+        orphans::OwnerRecords, report::ScanFailure, scanned::RecordContent,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -179,13 +179,24 @@ fn owners(releases: &[ScannedRelease<'_>]) -> HashMap<ReleaseName, OwnerRecords>
     let of = |release: &ScannedRelease<'_>| {
         let revisions = release.revisions.iter();
         let statuses: Vec<_> = revisions.map(|one| (one.revision, one.status)).collect();
+        let is_unread = |number| {
+            let mut revisions = release.revisions.iter();
+            let revision = revisions.find(|one| one.revision == number);
+            revision.is_some_and(|one| !is_read(&one.content))
+        };
         let records = match active_set(&statuses) {
+            Some(active) if active.revisions().any(is_unread) => OwnerRecords::Unread,
             Some(_) => OwnerRecords::Active,
             None => OwnerRecords::Uninstalled,
         };
         (release.name.clone(), records)
     };
     releases.iter().map(of).collect()
+}
+
+/// Whether it is known what a revision declares.
+fn is_read(content: &RecordContent<'_>) -> bool {
+    matches!(content, RecordContent::Read(record) if record.unread_documents == 0)
 }
 
 /// The emergency changes; none if the cluster does not have the kind.

@@ -16,7 +16,7 @@ use helm_guard_core::{
         hooks::{self, HookObject},
         lifecycle::{RevisionStatus, active_set},
         manifest::{self, Manifest},
-        record::{self, Record, RecordLimits},
+        record::{self, DecodeError, EnvelopeError, Record, RecordLimits},
         storage::{Driver, LABEL_SELECTOR, SECRET_TYPE},
     },
     scan::{
@@ -77,6 +77,8 @@ pub(crate) struct StoredRevision {
 enum StoredContent {
     Read(Box<StoredBody>),
     Unreadable(String),
+    /// It was read and is no record.
+    Damaged(String),
     NotRead,
 }
 
@@ -116,6 +118,7 @@ impl StoredRevision {
                     RecordContent::Read(ReadRecord::of(&body.record, &body.manifest, &body.hooks))
                 }
                 StoredContent::Unreadable(why) => RecordContent::Unreadable(why),
+                StoredContent::Damaged(why) => RecordContent::Damaged(why),
                 StoredContent::NotRead => RecordContent::NotRead,
             },
         }
@@ -292,12 +295,23 @@ async fn read_bodies(
                 revisions.remove(at);
                 continue;
             }
+            Err(error) if is_damage(&error) => StoredContent::Damaged(error.to_string()),
             Err(error) => StoredContent::Unreadable(error.to_string()),
         };
         if let Some(revision) = revisions.get_mut(at) {
             revision.content = content;
         }
     }
+}
+
+/// Whether Helm cannot decode the record either.
+fn is_damage(error: &ReadError) -> bool {
+    use DecodeError::{Envelope, Json};
+    use EnvelopeError::{Base64, Gzip};
+    matches!(
+        error,
+        ReadError::Empty | ReadError::Decode(Json { .. } | Envelope(Base64(_) | Gzip(_)))
+    )
 }
 
 async fn body(clients: &Clients, key: &RecordKey) -> Result<StoredBody, ReadError> {

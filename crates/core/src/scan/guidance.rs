@@ -114,7 +114,8 @@ impl FindingClass {
                  revision."
             }
             Self::RecordUnreadable => {
-                "Restore the record from a backup of the cluster, or roll back to a revision that can be read."
+                "Restore the record from a backup of the cluster, or delete it and roll back to a revision that can be \
+                 read: Helm stores no revision under the name of one that exists."
             }
             Self::StuckPending => {
                 "Make sure that no operation is running, then run helm rollback to the last revision that was deployed."

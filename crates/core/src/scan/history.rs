@@ -115,9 +115,13 @@ impl<'a> History<'a> {
         record.map_or_else(ApplyMethod::default, |record| record.apply_method)
     }
 
-    /// Whether a write at this time belongs to an operation of the release. A write before the oldest known
-    /// revision belongs to one whose record is gone (`--history-max`).
+    /// Whether a write at this time belongs to a known operation of the release, or to one before them whose record
+    /// is gone (`--history-max`). Nothing does if the newest record is lost: its revision may have written it.
     pub(super) fn is_operation(&self, written: Timestamp) -> bool {
+        let is_lost = |newest: &ScannedRevision<'_>| newest.status == RevisionStatus::Superseded;
+        if self.newest.is_some_and(is_lost) {
+            return false;
+        }
         let is_during = |start: &Timestamp| {
             let after = written.duration_since(*start);
             after >= -CLOCK_SKEW && after <= OPERATION
@@ -133,7 +137,9 @@ impl<'a> ScannedRevision<'a> {
     pub(super) fn record(&self) -> Option<&ReadRecord<'a>> {
         match &self.content {
             RecordContent::Read(record) => Some(record),
-            RecordContent::Unreadable(_) | RecordContent::NotRead => None,
+            RecordContent::Unreadable(_) | RecordContent::Damaged(_) | RecordContent::NotRead => {
+                None
+            }
         }
     }
 }

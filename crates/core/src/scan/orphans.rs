@@ -39,6 +39,8 @@ pub struct MarkedObject<'a> {
 pub enum OwnerRecords {
     /// It has an active revision.
     Active,
+    /// It has an active revision, but what that declares could not be read.
+    Unread,
     /// It was uninstalled, and its records were kept.
     Uninstalled,
     /// It has no record. A release in a database (`HELM_DRIVER=sql`) has none in the cluster either.
@@ -74,6 +76,7 @@ pub fn orphan(
     let release = format!("{}/{}", owner.namespace, owner.name);
     let message = match records(&owner) {
         OwnerRecords::Active => format!("release {release} does not declare it any more"),
+        OwnerRecords::Unread => return None,
         OwnerRecords::Uninstalled => format!("release {release} was uninstalled"),
         OwnerRecords::None => format!("it names release {release}, which has no record"),
     };
@@ -183,6 +186,11 @@ mod tests {
         assert!(found.is_kept);
         assert_eq!(found.finding.consequence, Consequence::Kept);
         assert_eq!(found.finding.severity, FindingSeverity::Info);
+    }
+
+    #[test]
+    fn of_a_release_that_could_not_be_read_no_object_is_an_orphan() {
+        assert_eq!(find(&marked(), false, OwnerRecords::Unread), None);
     }
 
     #[rstest]

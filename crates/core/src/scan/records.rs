@@ -97,7 +97,7 @@ fn unreadable(
         .active
         .is_some_and(|active| active.revisions().any(|of| of == number));
     let message = match &one.content {
-        RecordContent::Unreadable(why) => {
+        RecordContent::Unreadable(why) | RecordContent::Damaged(why) => {
             format!("the record of revision {number} cannot be read: {why}")
         }
         RecordContent::NotRead if is_active => {
@@ -109,15 +109,24 @@ fn unreadable(
         }
         RecordContent::NotRead | RecordContent::Read(_) => return None,
     };
+    // Helm skips what it cannot decode, and gives the next revision a number and a name that exist already.
+    let is_newest = history
+        .newest
+        .is_some_and(|newest| newest.revision == number);
+    let consequence = match &one.content {
+        RecordContent::Damaged(_) if is_newest => Consequence::Blocks,
+        _ => Consequence::Unknown,
+    };
     let class = FindingClass::RecordUnreadable;
-    let mut finding = about(release, number, class, Consequence::Unknown, message);
+    let mut finding = about(release, number, class, consequence, message);
     if !is_active {
         finding.severity = FindingSeverity::Low;
     }
     Some(finding)
 }
 
-/// Helm reads the newest manifest before it upgrades or rolls back, and fails on a version that is not served:
+/// Helm reads the newest manifest before it upgrades or rolls back, and fails on a version that is not served, or a
+/// kind that is gone:
 /// `unable to build kubernetes objects from current release manifest`.
 pub(super) fn removed_api(of: &ExaminedObject<'_>) -> Option<DriftFinding> {
     of.scanned.newest?;

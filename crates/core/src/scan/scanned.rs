@@ -74,6 +74,8 @@ pub enum RecordContent<'a> {
     Read(ReadRecord<'a>),
     /// It cannot be read, for this reason.
     Unreadable(&'a str),
+    /// It was read and is no record, for this reason: Helm cannot read it either.
+    Damaged(&'a str),
     /// It was not needed.
     NotRead,
 }

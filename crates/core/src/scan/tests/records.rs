@@ -1,6 +1,7 @@
 //! The records of a release.
 
 use rstest::rstest;
+use serde_json::json;
 
 use super::scene::{DEPLOYED, ReleaseScene};
 use crate::{
@@ -45,6 +46,19 @@ fn a_superseded_newest_revision_means_that_a_record_is_lost() {
     assert_eq!(finding.consequence, Consequence::Leaked);
 }
 
+/// The lost revision may have changed the value, and an upgrade changes it back.
+#[test]
+fn nothing_was_changed_at_admission_while_a_record_is_lost() {
+    let mut scene = ReleaseScene::deployed();
+    scene.object("Deployment/web")["spec"]["replicas"] = json!(4);
+    assert_eq!(scene.only().class, FindingClass::MutatedAtAdmission);
+    scene.revision(3).status = Superseded;
+    let findings = scene.scan().findings;
+    let changed = findings.iter().find(|one| one.path.is_some()).unwrap();
+    assert_eq!(changed.class, FindingClass::Changed);
+    assert_eq!(changed.consequence, Consequence::Reverted);
+}
+
 #[test]
 fn a_record_that_was_seen_and_is_gone_is_lost() {
     let mut scene = ReleaseScene::deployed();
@@ -65,11 +79,29 @@ fn an_active_record_that_cannot_be_read_is_an_error() {
     let finding = scene.only();
     assert_eq!(finding.class, FindingClass::RecordUnreadable);
     assert_eq!(finding.severity, FindingSeverity::Critical);
+    assert_eq!(finding.consequence, Consequence::Unknown);
     assert!(
         finding.message.contains("failed to inflate"),
         "{}",
         finding.message
     );
+}
+
+#[rstest]
+#[case::newest(3, Consequence::Blocks)]
+#[case::older(2, Consequence::Unknown)]
+fn the_newest_record_blocks_upgrades_if_helm_cannot_read_it_either(
+    #[case] revision: u32,
+    #[case] expected: Consequence,
+) {
+    let mut scene = ReleaseScene::deployed();
+    scene.add(2, Superseded, "");
+    let record = scene.revision(revision);
+    record.unreadable = Some("not base64");
+    record.is_damaged = true;
+    let finding = scene.only();
+    assert_eq!(finding.class, FindingClass::RecordUnreadable);
+    assert_eq!(finding.consequence, expected);
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub(super) struct SceneRevision {
     pub(super) hooks: Vec<HookObject>,
     /// Why it cannot be read.
     pub(super) unreadable: Option<&'static str>,
+    /// Whether Helm cannot either.
+    pub(super) is_damaged: bool,
 }
 
 /// A live object, or why there is none.
@@ -133,6 +135,7 @@ impl ReleaseScene {
             rolled_back_to: None,
             hooks: Vec::new(),
             unreadable: None,
+            is_damaged: false,
         });
     }
 
@@ -210,6 +213,7 @@ impl ReleaseScene {
             .zip(&manifests)
             .map(|(one, manifest)| {
                 let content = match one.unreadable {
+                    Some(why) if one.is_damaged => RecordContent::Damaged(why),
                     Some(why) => RecordContent::Unreadable(why),
                     None => RecordContent::Read(ReadRecord {
                         chart: &chart,
