@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 pub(crate) use fail_open::FailOpen;
@@ -25,6 +26,7 @@ use crate::{
     Binaries, Chart, Helm, HelmVersion, Invocation, Kubectl, Namespace,
     certificates::{Authority, Files},
     error::Error,
+    http::http_post,
     kubeconfig::{self, Cluster, Credential},
     process::Process,
     scratch::Scratch,
@@ -59,6 +61,8 @@ pub struct ControlPlane {
     binaries: Binaries,
     authority: Authority,
     server: String,
+    /// The address of etcd.
+    etcd: String,
     admin: PathBuf,
     alice: PathBuf,
     fail_open: Arc<FailOpen>,
@@ -150,6 +154,7 @@ impl ControlPlane {
             binaries: binaries.clone(),
             authority,
             server,
+            etcd: format!("http://127.0.0.1:{etcd}"),
             admin,
             alice,
             scratch,
@@ -365,6 +370,31 @@ impl ControlPlane {
         )?;
         let credential = Credential::Token(token.trim().to_owned());
         self.kubeconfig(&format!("sa-{}-{}", file_name(name), number()), &credential)
+    }
+
+    /// Stores an object of the core group in etcd, past the API server. Some of its metadata cannot be written otherwise,
+    /// such as the time of its creation.
+    ///
+    /// # Errors
+    /// When the object has no name and namespace, or etcd does not take it.
+    pub fn store(&self, resource: &str, object: &Value) -> Result<(), Error> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let [namespace, name] = ["/metadata/namespace", "/metadata/name"].map(text);
+        let (Some(namespace), Some(name)) = (namespace, name) else {
+            return Err(Error::SetUp("an object without a name".to_owned()));
+        };
+        let key = format!("/registry/{resource}/{namespace}/{name}");
+        let encoded = |text: &str| BASE64_STANDARD.encode(text);
+        let put = json!({"key": encoded(&key), "value": encoded(&object.to_string())});
+        let failed = |why: String| Error::SetUp(format!("failed to store {key}: {why}"));
+        // etcd's gRPC gateway.
+        let answer = http_post(&format!("{}/v3/kv/put", self.etcd), &put.to_string());
+        let answer = answer.map_err(|error| failed(error.to_string()))?;
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(failed(format!("{} {}", answer.status, answer.body)))
+        }
     }
 
     /// Binds cluster-admin to a user.

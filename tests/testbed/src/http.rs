@@ -1,4 +1,4 @@
-//! One plain HTTP request, for the admin endpoints of the guard.
+//! One plain HTTP request, for the admin endpoints of the guard and for etcd.
 
 use std::{
     io::{self, Read, Write},
@@ -21,6 +21,15 @@ pub struct Response {
 /// # Errors
 /// When the address is invalid, there is no answer within 10 s, or the answer is not HTTP.
 pub fn http_get(url: &str) -> io::Result<Response> {
+    ask("GET", url, "")
+}
+
+/// The same with this JSON for the address.
+pub(crate) fn http_post(url: &str, body: &str) -> io::Result<Response> {
+    ask("POST", url, body)
+}
+
+fn ask(method: &str, url: &str, body: &str) -> io::Result<Response> {
     let invalid = |text: &str| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -34,7 +43,12 @@ pub fn http_get(url: &str) -> io::Result<Response> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
+    let content = match body.len() {
+        0 => String::new(),
+        length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+    };
+    let head = format!("{method} /{path} HTTP/1.0\r\nHost: {host}\r\n{content}\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
