@@ -4,6 +4,6 @@
 //! Each test runs its own guard, alone: see [`Turn`](crate::turn::Turn).
 
 mod autoscalers;
-mod custom_resources;
+pub(crate) mod custom_resources;
 mod explaining;
 mod harness;

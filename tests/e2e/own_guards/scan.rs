@@ -1,99 +1,27 @@
 //! `scan` of real releases without a guard: each difference is found with its writer and consequence, and is gone when it
 //! is repaired.
 
+mod admission;
+mod consequences;
+mod deployers;
+mod emergency;
+mod kinds;
+mod leftovers;
+mod orphans;
+mod ownership;
 mod patch;
+mod records;
+mod unfinished;
+mod unguarded;
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::Value;
 use testbed::{HelmVersion, shared};
 
-use crate::{
-    charts::myapp,
-    scene::{Scene, Screen},
-    turn::Turn,
-};
-
-/// A release in its namespace, and no guard.
-struct Unguarded {
-    scene: Scene,
-    upgrade: String,
-    _turn: Turn,
-}
-
-impl Unguarded {
-    /// Installed, upgraded twice and rolled back.
-    fn new(stem: &str, version: HelmVersion) -> Self {
-        let turn = Turn::take();
-        let scene = Scene::new(stem, version);
-        let chart = scene.install("myapp", &myapp("1.0.0"));
-        let upgrade = format!("upgrade myapp {}", chart.display());
-        scene.helm(&format!("{upgrade} --set memory=2Gi")).quiet();
-        scene.helm("rollback myapp 1").quiet();
-        Self {
-            scene,
-            upgrade,
-            _turn: turn,
-        }
-    }
-
-    /// Upgrades to what is declared, which leaves no drift.
-    fn repair(&self, version: HelmVersion) {
-        let force = match version {
-            HelmVersion::V3 => "",
-            HelmVersion::V4 => " --force-conflicts",
-        };
-        self.scene.helm(&format!("{}{force}", self.upgrade)).quiet();
-        assert_eq!(self.found(), [""; 0]);
-    }
-
-    fn scan(&self, line: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_helm-guard"))
-            .arg("scan")
-            .args(line.split_whitespace())
-            .args(["-n", self.scene.ns.name(), "--kubeconfig"])
-            .arg(shared().admin())
-            .output()
-            .unwrap()
-    }
-
-    fn report(&self) -> (Option<i32>, Value) {
-        let output = self.scan("-o json");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let report = serde_json::from_slice(&output.stdout);
-        let report: Value = report.unwrap_or_else(|_| panic!("{stderr}"));
-        testbed::schema::assert_valid("ScanReport", &report);
-        (output.status.code(), report)
-    }
-
-    /// The findings, each as its class, object, field and consequence.
-    fn found(&self) -> Vec<String> {
-        let (code, report) = self.report();
-        assert_eq!(report["complete"], true, "{report:#}");
-        let of_releases = report["releases"].as_array().unwrap().iter();
-        let findings = of_releases.flat_map(|release| release["findings"].as_array().unwrap());
-        let findings = findings.chain(report["orphans"].as_array().unwrap());
-        let line = |finding: &Value| {
-            let text = |pointer: &str| finding.pointer(pointer).and_then(Value::as_str);
-            let path = text("/path").map_or_else(String::new, |path| format!(" {path}"));
-            format!(
-                "{} {}/{}{path}: {}",
-                text("/class").unwrap(),
-                text("/object/kind").unwrap(),
-                text("/object/name").unwrap(),
-                text("/consequence").unwrap()
-            )
-        };
-        let found: Vec<String> = findings.map(line).collect();
-        assert_eq!(
-            code,
-            Some(if found.is_empty() { 0 } else { 2 }),
-            "{found:?}"
-        );
-        found
-    }
-}
+use self::unguarded::Unguarded;
+use crate::scene::Screen;
 
 #[rstest]
 fn a_release_as_helm_left_it_has_no_drift(
@@ -117,63 +45,26 @@ fn each_difference_is_found_and_gone_when_repaired(
     let unguarded = Unguarded::new("scan-drift", version);
     let scene = &unguarded.scene;
     // Helm 4 applies server-side and stops at a field that somebody else owns.
-    let changed = match version {
-        HelmVersion::V3 => "Reverted",
-        HelmVersion::V4 => "Blocks",
-    };
+    let changed = unguarded.either("Reverted", "Blocks");
     scene.kubectl("scale deployment/myapp --replicas=7").quiet();
-    assert_eq!(
-        unguarded.found(),
-        [format!(
-            "Changed Deployment/myapp .spec.replicas: {changed}"
-        )]
-    );
-    let (_, report) = unguarded.report();
-    let finding = &report["releases"][0]["findings"][0];
-    assert_eq!(finding["live"], 7);
-    assert_eq!(finding["writer"]["manager"], "kubectl");
-    let upgraded = scene.helm(&unguarded.upgrade).run();
-    let is_stopped = upgraded.says("conflict");
-    assert_eq!(is_stopped, changed == "Blocks", "{}", upgraded.stderr);
-    unguarded.repair(version);
+    assert_eq!(unguarded.finding()["live"], 7);
+    unguarded.confirm(&[format!(
+        "Changed Deployment/myapp .spec.replicas by kubectl: {changed}"
+    )]);
+    unguarded.repair();
 
     scene.kubectl("delete service myapp").quiet();
-    assert_eq!(unguarded.found(), ["Missing Service/myapp: Recreated"]);
-    unguarded.repair(version);
+    unguarded.confirm(&["Missing Service/myapp: Recreated"]);
     assert!(scene.holds("service/myapp"));
 
-    let label = "app.kubernetes.io/managed-by";
-    scene
-        .kubectl(&format!("label service/myapp {label}-"))
-        .quiet();
-    let unmarked = unguarded.found();
-    assert_eq!(unmarked.len(), 1, "{unmarked:?}");
-    assert!(
-        unmarked[0].starts_with("Unmarked Service/myapp"),
-        "{unmarked:?}"
-    );
-    unguarded.repair(version);
-
-    let orphan = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "name": "left", "labels": {label: "Helm"},
-            "annotations": {
-                "meta.helm.sh/release-name": "gone",
-                "meta.helm.sh/release-namespace": scene.ns.name(),
-            },
-        },
-    });
-    scene
-        .kubectl("create --field-manager=helm -f -")
-        .stdin(orphan.to_string())
-        .ok();
-    let orphaned = unguarded.found();
-    assert!(
-        orphaned.contains(&"Orphaned ConfigMap/left: Leaked".to_owned()),
-        "{orphaned:?}"
-    );
-    scene.kubectl("delete configmap left").quiet();
+    let label = "label service/myapp app.kubernetes.io/managed-by";
+    scene.kubectl(&format!("{label}-")).quiet();
+    unguarded.confirm(&["Unmarked Service/myapp: Reverted"]);
+    scene.kubectl(&format!("{label}=me --overwrite")).quiet();
+    unguarded.confirm(&[format!(
+        "Unmarked Service/myapp by kubectl-label: {changed}"
+    )]);
+    unguarded.repair();
 }
 
 #[test]
