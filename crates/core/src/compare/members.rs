@@ -52,6 +52,7 @@ mod tests {
     #[case::its_text(r#"["a","b"]"#, r#""b""#, Some(r#""b""#))]
     #[case::another_spelling_of_a_number("[1,2]", "2.0", Some("2"))]
     #[case::a_string_of_a_number("[1,2]", r#""2""#, Some("2"))]
+    #[case::a_number_of_a_string(r#"["1","2"]"#, "2.0", Some(r#""2""#))]
     #[case::no_such_number("[1,2]", "3", None)]
     #[case::strings_have_one_spelling(r#"["2"]"#, r#""2.0""#, None)]
     fn a_member_is_found_by_its_value(
