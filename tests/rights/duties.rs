@@ -46,21 +46,27 @@ pub fn install() {
         admin("apply --server-side -f")
             .arg(root.join("options"))
             .ok();
-        admin("apply -f -").stdin(widget_role().to_string()).ok();
-        eventually("a role that is filled in", || {
-            let live = admin("get clusterrole helm-guard-live -o json").ok().json();
-            live["rules"].to_string().contains(GROUP).then_some(())
-        });
+        for (reader, verbs) in [("live", &["get"][..]), ("scan", &["list", "watch"])] {
+            let role = widget_role(reader, verbs).to_string();
+            admin("apply -f -").stdin(role).ok();
+            eventually("a role that is filled in", || {
+                let line = format!("get clusterrole helm-guard-{reader} -o json");
+                let role = admin(&line).ok().json();
+                role["rules"].to_string().contains(GROUP).then_some(())
+            });
+        }
     }
 }
 
-fn widget_role() -> Value {
+/// Reads widgets as `helm-guard-live` does, or as `helm-guard-scan` does.
+fn widget_role(reader: &str, verbs: &[&str]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {
-            "name": "widgets-for-the-guard", "labels": {"helm-guard.dev/aggregate-to-live": "true"},
+            "name": format!("widgets-{reader}"),
+            "labels": {format!("helm-guard.dev/aggregate-to-{reader}"): "true"},
         },
-        "rules": [{"apiGroups": [GROUP], "resources": ["widgets"], "verbs": ["get"]}],
+        "rules": [{"apiGroups": [GROUP], "resources": ["widgets"], "verbs": verbs}],
     })
 }
 
@@ -161,6 +167,7 @@ pub fn guard(account: &Path) -> Guard {
     let config = GuardConfig::new(Path::new(env!("CARGO_BIN_EXE_helm-guard")), account, "Deny")
         .args(["--guard-namespace", "helm-guard"])
         .args(["--storage-drivers", "secrets,configmaps"])
+        .args(["--scan-interval", "1h"])
         .args(["--drain-delay", "1ms", "--log-format", "json"]);
     Guard::start(shared(), config).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -188,6 +195,7 @@ pub fn on_duty() {
     recorded_in_config_maps();
     asks_who_may_write_records(&scene);
     looks_at_owners(&scene);
+    scans(&guard);
     emergencies(&scene);
     misses_its_policy();
     guard.stop();
@@ -250,6 +258,27 @@ fn looks_at_owners(scene: &Scene) {
     scene.install("web", &single(&manifest));
     scene.settled("deployment/web", 1);
     scene.settled("widget/web", 1);
+}
+
+/// The leader lists and watches what is declared, and can read all of it.
+fn scans(guard: &Guard) {
+    eventually("a scan of all that is declared", || {
+        let requests = crate::rights::requests();
+        let has = |kind: &str, verb: &str| {
+            let mut of_kind = requests.iter().filter(|request| request.is_of(kind));
+            of_kind.any(|request| request.verb == verb)
+        };
+        let mut kinds = crate::DECLARED.iter();
+        kinds
+            .all(|kind| has(kind, "list") && has(kind, "watch"))
+            .then_some(())
+    });
+    eventually("a scan without errors", || {
+        let metrics = guard.admin_get("/metrics").body;
+        metrics
+            .contains("\nhelm_drift_scan_errors 0\n")
+            .then_some(())
+    });
 }
 
 pub fn emergency(scene: &Scene, line: &str) -> Invocation {

@@ -35,6 +35,15 @@ const NOT_SEEN: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// The roles that grant rights for every kind that a release may declare, and their verbs.
+const BY_KIND: [(&str, &[&str]); 2] = [
+    ("helm-guard-live", &["get"]),
+    ("helm-guard-scan", &["list", "watch"]),
+];
+
+/// Kinds that the releases of these tests declare.
+const DECLARED: [&str; 3] = ["deployments", "configmaps", "widgets"];
+
 #[test]
 fn every_request_is_granted_and_every_right_is_needed() {
     first();
@@ -62,15 +71,25 @@ fn compare() {
         .collect();
     assert!(refused.is_empty(), "requests without a right: {refused:#?}");
 
-    // Which built-in kinds are read depends on the emergency changes: one object at a time, by name.
-    let (live, others): (Vec<Right>, Vec<Right>) = granted()
+    // Which kinds are read depends on the emergency changes, and on what releases declare.
+    let (by_kind, others): (Vec<Right>, Vec<Right>) = granted()
         .into_iter()
-        .partition(|right| right.role == "helm-guard-live");
-    assert!(live.iter().all(|right| right.verb == "get"), "{live:#?}");
+        .partition(|right| BY_KIND.iter().any(|(role, _)| right.role == *role));
     let is_used = |right: &Right| requests.iter().any(|request| right.covers(request));
-    for kind in ["deployments", "configmaps", "widgets"] {
-        let mut of_kind = live.iter().filter(|right| right.resource == kind);
-        assert!(of_kind.any(is_used), "no {kind} were looked at");
+    for (role, verbs) in BY_KIND {
+        let of_role = || by_kind.iter().filter(|right| right.role == role);
+        assert!(
+            of_role().all(|right| verbs.contains(&&*right.verb)),
+            "{by_kind:#?}"
+        );
+        for (kind, verb) in DECLARED
+            .iter()
+            .flat_map(|kind| verbs.iter().map(move |verb| (kind, verb)))
+        {
+            let mut rights =
+                of_role().filter(|right| right.resource == *kind && right.verb == *verb);
+            assert!(rights.any(is_used), "{role}: no {verb} of {kind}");
+        }
     }
     let is_explained = |right: &Right| {
         NOT_SEEN

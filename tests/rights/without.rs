@@ -9,7 +9,7 @@ use crate::{
     TURN,
     charts::{CONFIG_MAP, single},
     duties::{admin, emergency, guard, install, policy},
-    scene::{Scene, Screen},
+    scene::{Scene, Screen, eventually},
 };
 
 /// Bound to the rights that `deploy/` always grants, without the options.
@@ -43,6 +43,15 @@ fn without_optional_rights_the_guard_works_and_logs_what_it_cannot_do() {
     guard.await_log("that emergency changes are not followed", |line| {
         let message = line["message"].as_str().unwrap_or_default();
         message.contains("emergency changes are not followed")
+    });
+    // What the scan may not read is an error, and never "no drift".
+    eventually("a scan with errors", || {
+        let metrics = guard.admin_get("/metrics").body;
+        let errors = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("helm_drift_scan_errors "))?;
+        assert!(!metrics.contains("\nhelm_drift_detected{"), "{metrics}");
+        (errors.parse::<f64>().ok()? > 0.5).then_some(())
     });
     emergency(&scene, "patch configmap/settings --type=merge -p")
         .arg(json!({"data": {"colour": "red"}}).to_string())
