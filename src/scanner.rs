@@ -19,6 +19,7 @@ pub(crate) mod catalog;
 pub(crate) mod leader;
 mod listing;
 mod pass;
+mod progress;
 pub(crate) mod status;
 mod stored;
 
@@ -46,7 +47,7 @@ use self::{
 };
 use crate::cluster::{ApiFailure, Clients, Crds};
 
-pub(crate) use listing::ListCost;
+pub(crate) use self::{listing::ListCost, progress::ScanProgress};
 
 /// Helm's label, which each object that it manages has.
 const MANAGED: &str = "app.kubernetes.io/managed-by=Helm";
@@ -61,7 +62,9 @@ pub(crate) struct ScanRequest<'a> {
     pub(crate) cluster: String,
     /// One namespace, or all.
     pub(crate) namespace: Option<&'a str>,
-    /// Releases to scan, by namespace (empty: any) and name; all if there are none.
+    /// The namespace of the records, or all. Usually that of the releases; Flux may store records elsewhere.
+    pub(crate) records_in: Option<&'a str>,
+    /// Releases to scan, by namespace of their records (empty: any) and name; all if there are none.
     pub(crate) only: &'a [(String, String)],
     /// The name of the chart of the releases to scan.
     pub(crate) chart: Option<&'a str>,
@@ -71,6 +74,10 @@ pub(crate) struct ScanRequest<'a> {
     pub(crate) policy: &'a Policy,
     /// Hashes values of Secrets.
     pub(crate) redactor: &'a Redactor,
+    /// Whether all objects are counted, and those that belong to a release.
+    pub(crate) with_coverage: bool,
+    /// Where to note how far the scan is.
+    pub(crate) progress: &'a ScanProgress,
 }
 
 /// Why there is no report.
@@ -105,7 +112,7 @@ async fn scan_with(
 ) -> Result<(ScanReport, ListCost), ScanError> {
     let clients = Clients::from(client.clone());
     let query = RecordQuery {
-        namespace: request.namespace,
+        namespace: request.records_in,
         drivers: request.drivers,
         only: request.only,
     };
@@ -154,6 +161,8 @@ async fn scan_with(
             rules: &rules,
             namespace: request.namespace,
             with_orphans: request.only.is_empty() && request.chart.is_none(),
+            with_coverage: request.with_coverage,
+            progress: request.progress,
             owners: &|name| owners.get(name).copied().unwrap_or(OwnerRecords::None),
         },
         &scans,
@@ -164,13 +173,14 @@ async fn scan_with(
         .iter()
         .zip(result.assessed)
         .map(|(scan, assessed)| scan.conclude(assessed));
-    let report = ScanReport::new(
+    let mut report = ScanReport::new(
         request.cluster.clone(),
         Timestamp::now(),
         reports.collect(),
         result.orphans,
         failures,
     );
+    report.coverage = result.coverage;
     Ok((report, result.cost))
 }
 

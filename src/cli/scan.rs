@@ -14,12 +14,15 @@ mod group;
 mod junit;
 mod markdown;
 mod patch;
+mod progress;
 #[cfg(test)]
 mod sample;
 mod sarif;
+mod session;
 mod summary;
 mod table;
 mod visible;
+mod watch;
 mod xml;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -27,24 +30,19 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use helm_guard_core::{
-    compare::redact::Redactor,
     scan::{DriftFinding, FindingClass, FindingSeverity, ScanReport},
     text::{counted, suggest::did_you_mean},
 };
-use kube::{Client, config::Kubeconfig};
 use serde::Serialize;
 
-use self::{baseline::Baseline, group::GroupBy};
+use self::{baseline::Baseline, group::GroupBy, session::ScanSession, watch::Interval};
 use super::{
-    in_force::{InForce, PolicyArgs},
+    in_force::PolicyArgs,
     output::{self, Format, Screen, print, print_note},
     process,
-    target::{self, StorageArgs, StorageDriver, TargetArgs},
+    target::{StorageArgs, TargetArgs},
 };
-use crate::{
-    cluster::client::{self, KubeconfigSelection},
-    scanner::{self, ListCost, ScanRequest},
-};
+use crate::scanner::ListCost;
 
 /// Find drift: declared fields and objects that differ in the cluster, lost records, stuck operations
 ///
@@ -94,6 +92,20 @@ pub(crate) struct Scan {
     /// Print how long it took, and how many calls it made
     #[arg(long)]
     pub(crate) timing: bool,
+    /// Count how many objects of each namespace belong to a release: one more list of each declared kind
+    #[arg(long, conflicts_with_all = ["releases", "chart"])]
+    pub(crate) coverage: bool,
+    /// Scan again and again until interrupted, and print what changes
+    #[arg(
+        short,
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "10s",
+        conflicts_with_all = ["baseline", "write_baseline", "timing"]
+    )]
+    pub(crate) watch: Option<Interval>,
     /// The policy.
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
@@ -137,6 +149,10 @@ impl ScanFormat {
     fn has_groups(self) -> bool {
         matches!(self, Self::Table | Self::Wide | Self::Markdown)
     }
+
+    fn can_be_watched(self) -> bool {
+        matches!(self, Self::Table | Self::Wide | Self::Json)
+    }
 }
 
 fn class(word: &str) -> Result<FindingClass, String> {
@@ -151,9 +167,17 @@ pub(super) fn run(args: &Scan) -> anyhow::Result<ExitCode> {
     if args.group_by.is_some() && !args.output.has_groups() {
         bail!("--group-by is for -o table, wide and markdown");
     }
+    if args.watch.is_some() && !args.output.can_be_watched() {
+        bail!("--watch is for -o table, wide and json");
+    }
     let accepted = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let runtime = process::runtime()?;
+    let session = runtime.block_on(ScanSession::open(args))?;
+    if let Some(interval) = args.watch {
+        return runtime.block_on(watch::watch(&session, interval));
+    }
     let started = Instant::now();
-    let (mut report, cost) = process::runtime()?.block_on(scan(args))?;
+    let (mut report, cost) = runtime.block_on(session.scan())?;
     let took = started.elapsed();
     retain(&mut report, |finding| args.wants(finding));
     if let Some(file) = &args.write_baseline {
@@ -220,100 +244,6 @@ fn retain(report: &mut ScanReport, is_kept: impl Fn(&DriftFinding) -> bool) {
         release.findings.retain(&is_kept);
     }
     report.orphans.retain(|orphan| is_kept(&orphan.finding));
-}
-
-async fn scan(args: &Scan) -> anyhow::Result<(ScanReport, ListCost)> {
-    let client = client::connect(&KubeconfigSelection::from(&args.target)).await?;
-    let only = releases(&args.releases)?;
-    let namespace = match target::namespace(args.namespace.as_deref()) {
-        _ if args.all_namespaces => None,
-        Some(namespace) => Some(namespace),
-        // A release that names its namespace needs no other.
-        None if !only.is_empty() && only.iter().all(|(namespace, _)| !namespace.is_empty()) => None,
-        None => Some(client.default_namespace().to_owned()),
-    };
-    let policy = InForce::read(&client, &args.policy).await?;
-    let mut redactor = Redactor::new(&process::key()?);
-    if args.output.needs_values() {
-        redactor = redactor.keeping_values();
-    }
-    let request = ScanRequest {
-        cluster: cluster(args),
-        namespace: namespace.as_deref(),
-        only: &only,
-        chart: args.chart.as_deref(),
-        drivers: &StorageDriver::drivers(&args.storage.storage_drivers),
-        policy: &policy.policy,
-        redactor: &redactor,
-    };
-    let (report, cost) = scanner::scan(&client, &request).await?;
-    found_all(&only, &report, namespace.as_deref())?;
-    if report.releases.is_empty() && report.orphans.is_empty() && report.complete {
-        check_namespace(&client, namespace.as_deref()).await?;
-    }
-    Ok((report, cost))
-}
-
-/// `NAME` or `NAMESPACE/NAME`.
-fn releases(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let read = |text: &String| match text.split_once('/') {
-        None if !text.is_empty() => Ok((String::new(), text.clone())),
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => bail!("{text:?} is not a release: expected NAME or NAMESPACE/NAME"),
-    };
-    given.iter().map(read).collect()
-}
-
-/// A release without a record is a mistake, not a clean release.
-fn found_all(
-    only: &[(String, String)],
-    report: &ScanReport,
-    namespace: Option<&str>,
-) -> anyhow::Result<()> {
-    for (of, name) in only {
-        let is_it =
-            |(namespace, found): (&str, &str)| *name == found && (of.is_empty() || of == namespace);
-        let releases = report.releases.iter();
-        let mut names = releases.map(|release| (&*release.namespace, &*release.name));
-        if names.any(is_it) {
-            continue;
-        }
-        let place = match (&**of, namespace) {
-            ("", None) => "in any namespace".to_owned(),
-            ("", Some(namespace)) => format!("in namespace {namespace}"),
-            (of, _) => format!("in namespace {of}"),
-        };
-        bail!("there is no release {name:?} {place}");
-    }
-    Ok(())
-}
-
-/// That nothing was found in a namespace that does not exist says nothing. Who may not read namespaces gets no error.
-async fn check_namespace(client: &Client, namespace: Option<&str>) -> anyhow::Result<()> {
-    let Some(namespace) = namespace else {
-        return Ok(());
-    };
-    let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
-    match api.get_metadata_opt(namespace).await {
-        Ok(None) => bail!("namespace {namespace:?} does not exist"),
-        Ok(Some(_)) | Err(_) => Ok(()),
-    }
-}
-
-/// The name of the cluster in the report: the context.
-fn cluster(args: &Scan) -> String {
-    let selection = KubeconfigSelection::from(&args.target);
-    if let Some(context) = selection.context {
-        return context;
-    }
-    let kubeconfig = match &selection.kubeconfig {
-        Some(file) => Kubeconfig::read_from(file),
-        None => Kubeconfig::read(),
-    };
-    let current = kubeconfig.ok().and_then(|config| config.current_context);
-    current.unwrap_or_else(|| "in-cluster".to_owned())
 }
 
 fn show(args: &Scan, report: &ScanReport) -> anyhow::Result<()> {

@@ -203,6 +203,7 @@ impl Releases {
             ReleaseInfo {
                 release: view.storage.name.to_string(),
                 namespace: namespace.to_owned(),
+                records_in: view.storage.namespace.to_string(),
                 chart: text(|about| &about.chart),
                 chart_version: text(|about| &about.chart_version),
                 app_version: text(|about| &about.app_version),

@@ -81,6 +81,8 @@ pub(crate) struct ReleaseInfo {
     pub release: String,
     /// Its namespace; that of its records until a body has been read.
     pub namespace: String,
+    /// The namespace of its records.
+    pub(crate) records_in: String,
     /// Chart name; empty until a body has been read.
     pub chart: String,
     /// Chart version; empty until a body has been read.

@@ -30,10 +30,13 @@ use kube::Client;
 use tokio::time::{MissedTickBehavior, sleep};
 
 use self::{
-    alerting::DriftAlerts, changes::ChangedReleases, records::KnownRecords, watches::KindWatches,
+    alerting::DriftAlerts,
+    changes::{ChangedRelease, ChangedReleases, ReleaseGroup},
+    records::KnownRecords,
+    watches::KindWatches,
 };
 use super::{
-    ListCost, ScanError, ScanRequest,
+    ListCost, ScanError, ScanProgress, ScanRequest,
     catalog::Catalog,
     scan_with,
     status::{DriftStatus, PassFigures},
@@ -78,6 +81,14 @@ pub(crate) struct LeaderScan {
 struct KnownCatalog {
     catalog: Catalog,
     read: Instant,
+}
+
+/// What one scan is about: see [`ScanRequest`].
+#[derive(Clone, Copy)]
+struct ScanScope<'a> {
+    namespace: Option<&'a str>,
+    records_in: Option<&'a str>,
+    only: &'a [(String, String)],
 }
 
 impl LeaderScan {
@@ -165,7 +176,12 @@ impl LeaderScan {
         let started = Instant::now();
         let mut merged: Option<(ScanReport, ListCost)> = None;
         for namespace in self.scopes() {
-            match self.scan(catalog, namespace, &[]).await {
+            let scope = ScanScope {
+                namespace,
+                records_in: namespace,
+                only: &[],
+            };
+            match self.scan(catalog, scope).await {
                 Ok((report, cost)) => match &mut merged {
                     Some((whole, costs)) => {
                         whole.merge(report);
@@ -192,25 +208,34 @@ impl LeaderScan {
 
     /// Scans what has changed, a few releases at a time.
     async fn scan_again(&self, catalog: &Catalog, changed: &ChangedReleases) {
-        for (namespace, names) in changed.due(Instant::now()) {
+        for (group, names) in changed.due(Instant::now()) {
+            let ReleaseGroup {
+                namespace,
+                records_in,
+            } = &group;
             let only: Vec<_> = names
                 .iter()
-                .map(|name| (namespace.clone(), name.clone()))
+                .map(|name| (records_in.clone(), name.clone()))
                 .collect();
-            match self.scan(catalog, Some(&namespace), &only).await {
-                Ok((report, _)) => {
-                    let names = names.into_iter().map(|name| ReleaseName {
-                        namespace: namespace.clone(),
-                        name,
-                    });
-                    self.status.update(&names.collect::<Vec<_>>(), report);
-                }
+            let releases = names.into_iter().map(|name| ReleaseName {
+                namespace: namespace.clone(),
+                name,
+            });
+            let releases: Vec<_> = releases.collect();
+            let scope = ScanScope {
+                namespace: Some(namespace),
+                records_in: Some(records_in),
+                only: &only,
+            };
+            match self.scan(catalog, scope).await {
+                Ok((report, _)) => self.status.update(&releases, report),
                 Err(error) => {
                     self.failed(&error);
-                    for name in names {
-                        changed.add(ReleaseName {
-                            namespace: namespace.clone(),
-                            name,
+                    for release in releases {
+                        let records_in = records_in.clone();
+                        changed.add(ChangedRelease {
+                            release,
+                            records_in,
                         });
                     }
                 }
@@ -232,18 +257,20 @@ impl LeaderScan {
     async fn scan(
         &self,
         catalog: &Catalog,
-        namespace: Option<&str>,
-        only: &[(String, String)],
+        scope: ScanScope<'_>,
     ) -> Result<(ScanReport, ListCost), ScanError> {
         let policy = self.policy.load_full();
         let request = ScanRequest {
             cluster: String::new(),
-            namespace,
-            only,
+            namespace: scope.namespace,
+            records_in: scope.records_in,
+            only: scope.only,
             chart: None,
             drivers: &self.drivers,
             policy: &policy,
             redactor: &self.redactor,
+            with_coverage: false,
+            progress: &ScanProgress::default(),
         };
         scan_with(&self.client, &self.crds, catalog, &request).await
     }

@@ -6,6 +6,7 @@
 //! Invariant: an object that could not be read is assessed as unreadable, with the reason. A list that failed is also in
 //! [`PassResult::failures`].
 
+mod coverage;
 mod kind;
 mod objects;
 mod unclaimed;
@@ -19,16 +20,17 @@ use helm_guard_core::{
         ObjectAssessment, ReleaseScan, ScanRules,
         key::LiveKey,
         orphans::OwnerRecords,
-        report::{OrphanReport, ScanFailure},
+        report::{NamespaceCoverage, OrphanReport, ScanFailure},
     },
 };
 use kube::Client;
 
-use self::{kind::KindContext, objects::OfKind, unclaimed::find_orphans};
+use self::{coverage::coverage, kind::KindContext, objects::OfKind, unclaimed::find_orphans};
 use super::{
     autoscaled::Autoscaled,
     catalog::{Catalog, CatalogEntry, Serving},
     listing::ListCost,
+    progress::ScanProgress,
 };
 use crate::cluster::Crds;
 
@@ -42,6 +44,9 @@ pub(super) struct PassInput<'a> {
     pub(super) namespace: Option<&'a str>,
     /// Whether marked objects that no release has are looked for.
     pub(super) with_orphans: bool,
+    /// Whether all objects of the declared kinds are counted.
+    pub(super) with_coverage: bool,
+    pub(super) progress: &'a ScanProgress,
     /// What is known of the release that a marked object names.
     pub(super) owners: &'a (dyn Fn(&ReleaseName) -> OwnerRecords + Sync),
 }
@@ -53,6 +58,7 @@ pub(super) struct PassResult {
     pub(super) assessed: Vec<Vec<ObjectAssessment>>,
     pub(super) orphans: Vec<OrphanReport>,
     pub(super) failures: Vec<ScanFailure>,
+    pub(super) coverage: Vec<NamespaceCoverage>,
     pub(super) cost: ListCost,
 }
 
@@ -77,6 +83,7 @@ pub(super) async fn pass(input: &PassInput<'_>, scans: &[ReleaseScan<'_>]) -> Pa
         Autoscaled::read(input.client, input.catalog, input.namespace, &is_known).await;
     result.failures.extend(autoscaled.failure());
     let mut listed = HashSet::new();
+    input.progress.expect(groups.len());
     for group in &groups {
         let context = KindContext::read(input, group, &mut result.failures).await;
         let of_kind = OfKind {
@@ -90,11 +97,17 @@ pub(super) async fn pass(input: &PassInput<'_>, scans: &[ReleaseScan<'_>]) -> Pa
         if of_kind.scan(&mut result).await {
             listed.insert((group.group, group.kind));
         }
+        input.progress.advance(group.objects.len());
     }
     if input.with_orphans {
         let entries = input.catalog.listable();
         let unlisted = entries.filter(|entry| !listed.contains(&(&*entry.group, &*entry.kind)));
-        find_orphans(input, unlisted, &is_known, &mut result).await;
+        let unlisted: Vec<_> = unlisted.collect();
+        input.progress.expect(unlisted.len());
+        find_orphans(input, &unlisted, &is_known, &mut result).await;
+    }
+    if input.with_coverage {
+        coverage(input, &groups, &is_known, &mut result).await;
     }
     result
 }

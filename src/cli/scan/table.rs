@@ -44,8 +44,30 @@ pub(super) fn table(report: &ScanReport, by: Option<GroupBy>, screen: Screen) ->
         let _ = write!(text, "{} ", toned(Tone::Bad, "not complete:"));
         text.push_str(&screen.wrapped("", &failure(one)));
     }
+    if !report.coverage.is_empty() {
+        text.push_str(&Table::new(&COVERAGE, coverage(report)).text(screen));
+        text.push('\n');
+    }
     text.push_str(&screen.wrapped("", &sentence(report)));
     text
+}
+
+const COVERAGE: [Column; 3] = [
+    Column::whole("NAMESPACE"),
+    Column::whole("OBJECTS"),
+    Column::whole("OF RELEASES"),
+];
+
+fn coverage(report: &ScanReport) -> Vec<Vec<Cell>> {
+    let rows = report.coverage.iter().map(|of| {
+        let share = of.declared * 100 / of.objects.max(1);
+        vec![
+            of.namespace.clone().into(),
+            of.objects.to_string().into(),
+            format!("{} ({share} %)", of.declared).into(),
+        ]
+    });
+    rows.collect()
 }
 
 fn write_rows<'r>(

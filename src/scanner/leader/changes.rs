@@ -19,10 +19,24 @@ const ROUND: usize = 20;
 /// More changed releases than this are scanned with a full pass, which lists each kind once.
 const MOST: usize = 500;
 
+/// A release, and the namespace of its records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ChangedRelease {
+    pub(super) release: ReleaseName,
+    pub(super) records_in: String,
+}
+
+/// Releases of one namespace whose records are in one namespace: a scan reads them together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReleaseGroup {
+    pub(super) namespace: String,
+    pub(super) records_in: String,
+}
+
 #[derive(Debug, Default)]
 struct WaitingReleases {
-    changed: BTreeSet<ReleaseName>,
-    scanned: HashMap<ReleaseName, Instant>,
+    changed: BTreeSet<ChangedRelease>,
+    scanned: HashMap<ChangedRelease, Instant>,
 }
 
 /// Filled by the watches, emptied by the scans.
@@ -30,7 +44,7 @@ struct WaitingReleases {
 pub(super) struct ChangedReleases(Mutex<WaitingReleases>);
 
 impl ChangedReleases {
-    pub(super) fn add(&self, release: ReleaseName) {
+    pub(super) fn add(&self, release: ChangedRelease) {
         self.0.lock().changed.insert(release);
     }
 
@@ -47,21 +61,28 @@ impl ChangedReleases {
         self.0.lock().changed.clear();
     }
 
-    /// Takes the releases whose turn it is, by namespace.
-    pub(super) fn due(&self, now: Instant) -> BTreeMap<String, Vec<String>> {
+    /// Takes the names of the releases whose turn it is.
+    pub(super) fn due(&self, now: Instant) -> BTreeMap<ReleaseGroup, Vec<String>> {
         let mut waiting = self.0.lock();
         let WaitingReleases { changed, scanned } = &mut *waiting;
         scanned.retain(|_, at| now.duration_since(*at) < PAUSE);
         let due = changed
             .iter()
             .filter(|release| !scanned.contains_key(release));
-        let due: Vec<ReleaseName> = due.take(ROUND).cloned().collect();
-        let mut found = BTreeMap::<String, Vec<String>>::new();
+        let due: Vec<ChangedRelease> = due.take(ROUND).cloned().collect();
+        let mut found = BTreeMap::<ReleaseGroup, Vec<String>>::new();
         for release in due {
             changed.remove(&release);
             scanned.insert(release.clone(), now);
-            let ReleaseName { namespace, name } = release;
-            found.entry(namespace).or_default().push(name);
+            let ChangedRelease {
+                release: ReleaseName { namespace, name },
+                records_in,
+            } = release;
+            let group = ReleaseGroup {
+                namespace,
+                records_in,
+            };
+            found.entry(group).or_default().push(name);
         }
         found
     }
@@ -71,14 +92,17 @@ impl ChangedReleases {
 mod tests {
     use super::*;
 
-    fn release(name: &str) -> ReleaseName {
-        ReleaseName {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
+    fn release(name: &str) -> ChangedRelease {
+        ChangedRelease {
+            release: ReleaseName {
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            },
+            records_in: "shop".to_owned(),
         }
     }
 
-    fn names(due: &BTreeMap<String, Vec<String>>) -> Vec<&str> {
+    fn names(due: &BTreeMap<ReleaseGroup, Vec<String>>) -> Vec<&str> {
         due.values().flatten().map(String::as_str).collect()
     }
 
@@ -106,5 +130,22 @@ mod tests {
         assert!(changed.are_too_many());
         assert_eq!(names(&changed.due(Instant::now())).len(), ROUND);
         assert!(!changed.are_too_many());
+    }
+
+    #[test]
+    fn releases_whose_records_are_elsewhere_are_looked_for_there() {
+        let changed = ChangedReleases::default();
+        let of_flux = ChangedRelease {
+            records_in: "flux-system".to_owned(),
+            ..release("app")
+        };
+        changed.add(release("app"));
+        changed.add(of_flux);
+        let due = changed.due(Instant::now());
+        let groups: Vec<_> = due
+            .keys()
+            .map(|group| (&*group.namespace, &*group.records_in))
+            .collect();
+        assert_eq!(groups, [("shop", "flux-system"), ("shop", "shop")]);
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use helm_guard_core::helm::{ReleaseName, lifecycle::RevisionStatus};
 
-use super::changes::ChangedReleases;
+use super::changes::{ChangedRelease, ChangedReleases};
 use crate::releases::Releases;
 
 /// The newest record of each release, as last seen.
 #[derive(Debug, Default)]
 pub(super) struct KnownRecords {
     generation: Option<u64>,
-    newest: BTreeMap<ReleaseName, NewestRecord>,
+    newest: BTreeMap<ChangedRelease, NewestRecord>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +28,18 @@ impl KnownRecords {
             return false;
         }
         let newest = releases.release_infos().map(|info| {
-            let name = ReleaseName {
-                namespace: info.namespace,
-                name: info.release,
+            let release = ChangedRelease {
+                release: ReleaseName {
+                    namespace: info.namespace,
+                    name: info.release,
+                },
+                records_in: info.records_in,
             };
             let record = NewestRecord {
                 revision: info.revision,
                 status: info.status,
             };
-            (name, record)
+            (release, record)
         });
         for release in self.replace(newest.collect()) {
             changed.add(release);
@@ -45,9 +48,9 @@ impl KnownRecords {
     }
 
     /// Returns the releases that are new, gone, or have another newest record.
-    fn replace(&mut self, newest: BTreeMap<ReleaseName, NewestRecord>) -> Vec<ReleaseName> {
+    fn replace(&mut self, newest: BTreeMap<ChangedRelease, NewestRecord>) -> Vec<ChangedRelease> {
         let known = std::mem::replace(&mut self.newest, newest);
-        let is_other = |(name, record): &(&ReleaseName, &NewestRecord)| {
+        let is_other = |(name, record): &(&ChangedRelease, &NewestRecord)| {
             known.get(name).is_none_or(|before| before != *record)
         };
         let others = self.newest.iter().filter(is_other);
@@ -60,11 +63,14 @@ impl KnownRecords {
 mod tests {
     use super::*;
 
-    fn records(of: &[(&str, u32)]) -> BTreeMap<ReleaseName, NewestRecord> {
+    fn records(of: &[(&str, u32)]) -> BTreeMap<ChangedRelease, NewestRecord> {
         let of = of.iter().map(|(name, revision)| {
-            let name = ReleaseName {
-                namespace: "shop".to_owned(),
-                name: (*name).to_owned(),
+            let name = ChangedRelease {
+                release: ReleaseName {
+                    namespace: "shop".to_owned(),
+                    name: (*name).to_owned(),
+                },
+                records_in: "shop".to_owned(),
             };
             let record = NewestRecord {
                 revision: *revision,
@@ -80,7 +86,7 @@ mod tests {
         let mut known = KnownRecords::default();
         known.replace(records(&[("same", 1), ("upgraded", 1), ("gone", 1)]));
         let changed = known.replace(records(&[("same", 1), ("upgraded", 2), ("new", 1)]));
-        let names: Vec<_> = changed.iter().map(|release| &*release.name).collect();
+        let names: Vec<_> = changed.iter().map(|one| &*one.release.name).collect();
         assert_eq!(names, ["new", "upgraded", "gone"]);
     }
 }

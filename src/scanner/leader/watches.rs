@@ -33,7 +33,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{changes::ChangedReleases, fingerprint::fingerprint};
+use super::{
+    changes::{ChangedRelease, ChangedReleases},
+    fingerprint::fingerprint,
+};
 use crate::{
     cluster::ApiFailure,
     releases::Releases,
@@ -248,7 +251,10 @@ impl KindWatch {
             .releases
             .claims(&self.entry.group, &self.entry.kind, namespace, name);
         for claim in claims {
-            self.changed.add(ReleaseName::clone(&claim.release));
+            self.changed.add(ChangedRelease {
+                release: ReleaseName::clone(&claim.release),
+                records_in: claim.records.namespace.to_string(),
+            });
         }
     }
 }

@@ -21,16 +21,17 @@ use crate::scanner::{
 const NEVER_DECLARED: [&str; 4] = ["Event", "Lease", "EndpointSlice", "ReplicaSet"];
 
 /// Marked objects of the kinds that no release declares.
-pub(super) async fn find_orphans<'c>(
+pub(super) async fn find_orphans(
     input: &PassInput<'_>,
-    entries: impl Iterator<Item = &'c CatalogEntry>,
+    entries: &[&CatalogEntry],
     is_known: &(dyn Fn(LiveKey<'_>) -> bool + Sync),
     result: &mut PassResult,
 ) {
     let mut forbidden = Vec::new();
-    for entry in entries {
+    for &entry in entries {
         let is_elsewhere = input.namespace.is_some() && !entry.is_namespaced;
         if is_elsewhere || NEVER_DECLARED.contains(&&*entry.kind) {
+            input.progress.advance(0);
             continue;
         }
         let query = ListQuery {
@@ -63,6 +64,7 @@ pub(super) async fn find_orphans<'c>(
         // A list that was started again shows objects again.
         found.sort_by(|a, b| a.finding.id.cmp(&b.finding.id));
         found.dedup_by(|a, b| a.finding.id == b.finding.id);
+        input.progress.advance(found.len());
         result.orphans.append(&mut found);
         match listed {
             Ok(cost) => result.cost.add(cost),

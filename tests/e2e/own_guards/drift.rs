@@ -1,6 +1,7 @@
 //! A guard that scans on the leader: it knows of drift at once, and shows it in its metrics.
 
-use testbed::{Guard, HelmVersion};
+use serde_json::json;
+use testbed::{Guard, HelmVersion, shared};
 
 use crate::{
     charts::myapp,
@@ -61,4 +62,30 @@ fn the_leader_knows_of_drift_before_the_next_full_pass() {
         None,
         "series go with their release"
     );
+}
+
+/// Flux: `spec.storageNamespace`.
+#[test]
+fn a_release_whose_records_are_in_another_namespace_is_scanned_again_too() {
+    let turn = Turn::take();
+    let scene = Scene::new("leader-flux", HelmVersion::V3);
+    let storage = shared().namespace("leader-flux-records");
+    scene.install("myapp", &myapp("1.0.0"));
+    let mut record = scene.get("secret sh.helm.release.v1.myapp.v1");
+    record["metadata"] = json!({
+        "name": record["metadata"]["name"], "labels": record["metadata"]["labels"],
+        "namespace": storage.name(),
+    });
+    scene.kubectl("delete secret -l owner=helm").ok();
+    let create = shared().kubectl().cmd(shared().admin());
+    create
+        .args(["create", "-f", "-"])
+        .stdin(record.to_string())
+        .ok();
+    let guard = turn.start(Turn::config("Audit").args(["--scan-interval", "1h"]));
+    await_drift(&guard, &scene, Some(false));
+    scene.kubectl("scale deployment/myapp --replicas=7").quiet();
+    await_drift(&guard, &scene, Some(true));
+    scene.kubectl("scale deployment/myapp --replicas=1").quiet();
+    await_drift(&guard, &scene, Some(false));
 }

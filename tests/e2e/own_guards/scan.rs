@@ -3,6 +3,7 @@
 
 mod admission;
 mod consequences;
+mod coverage;
 mod deployers;
 mod emergency;
 mod kinds;
@@ -13,6 +14,7 @@ mod patch;
 mod records;
 mod unfinished;
 mod unguarded;
+mod watch;
 
 use std::process::Command;
 

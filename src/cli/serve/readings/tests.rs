@@ -12,6 +12,7 @@ fn release() -> ReleaseInfo {
     ReleaseInfo {
         release: "myapp".to_owned(),
         namespace: "shop".to_owned(),
+        records_in: "shop".to_owned(),
         chart: "web".to_owned(),
         chart_version: "1.2.0".to_owned(),
         app_version: "2".to_owned(),
