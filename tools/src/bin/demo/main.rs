@@ -59,11 +59,12 @@ fn run(play: bool, binary: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     }
     let binary = std::path::absolute(binary)?;
     let screen = Screen::new();
-    let shop = Shop::open(screen, &binary)?;
+    let mut shop = Shop::open(screen, &binary)?;
     if play {
+        shop.start_guard()?;
         play::until_interrupted(screen, &shop, &binary)
     } else {
-        steps::show(screen, &shop)
+        steps::show(screen, &mut shop)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     shop::{NAMESPACE, Shop},
 };
 
-const THINGS_TO_TRY: [(&str, &str); 10] = [
+const THINGS_TO_TRY: [(&str, &str); 11] = [
     ("kubectl set image deployment/myapp myapp=nginx:9", "denied"),
     ("kubectl scale --replicas=0 deployment/myapp", "denied"),
     (
@@ -30,6 +30,10 @@ const THINGS_TO_TRY: [(&str, &str); 10] = [
     (
         "helm upgrade myapp $CHART --set replicaCount=2 --force-conflicts",
         "allowed",
+    ),
+    (
+        "helm-guard scan",
+        "what differs from the release now, and who wrote it",
     ),
     ("helm uninstall myapp", "allowed"),
 ];
@@ -90,7 +94,9 @@ fn instructions(screen: Screen, shop: &Shop, binary: &Path) -> Result<(), Box<dy
         say(&format!("{line}   # {outcome}"));
     }
     screen.title("What the guard says:");
-    say(&format!("curl {}", shop.guard.admin_url("/metrics")));
+    if let Some(guard) = &shop.guard {
+        say(&format!("curl {}", guard.admin_url("/metrics")));
+    }
     say(&format!(
         "tail -f {}/helm-guard-*.std*",
         shop.plane.scratch().display()

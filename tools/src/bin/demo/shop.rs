@@ -50,7 +50,8 @@ pub struct Person {
 
 /// Everything that runs. Fields are dropped in this order: the guard before its cluster.
 pub struct Shop {
-    pub guard: Guard,
+    /// From [`Shop::start_guard`] on.
+    pub guard: Option<Guard>,
     /// Runs Helm.
     pub alice: Person,
     /// A cluster-admin like Alice.
@@ -67,7 +68,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Starts everything and installs the release.
+    /// Starts everything but the guard.
     pub fn open(screen: Screen, binary: &Path) -> Result<Self, Box<dyn Error>> {
         let started = Instant::now();
         screen.title("Setting up");
@@ -113,16 +114,10 @@ impl Shop {
         let oscar = person("oscar", plane.user("oscar@example.com", &["oncall"])?);
         let emergency = person("emergency", plane.scratch().join("emergency.yaml"));
 
-        say("helm-guard serve, with the rights of deploy/ and the policy of deploy/examples");
-        let account = plane.service_account("helm-guard", "helm-guard")?;
-        let config = GuardConfig::new(binary, &account, "Deny")
-            .args(["--guard-namespace", "helm-guard"])
-            .args(["--log-format", "json", "--drain-delay", "0s"]);
-        let guard = Guard::start(&plane, config)?;
         let chart = adapt(plane.created_chart(HelmVersion::V4, RELEASE))?;
         say(&format!("ready after {} s", started.elapsed().as_secs()));
         Ok(Self {
-            guard,
+            guard: None,
             alice,
             bob,
             oscar,
@@ -132,6 +127,16 @@ impl Shop {
             chart,
             plane,
         })
+    }
+
+    /// Starts the guard, with the rights of `deploy/` and the policy of `deploy/examples`.
+    pub fn start_guard(&mut self) -> Result<(), Box<dyn Error>> {
+        let account = self.plane.service_account("helm-guard", "helm-guard")?;
+        let config = GuardConfig::new(&self.binary, &account, "Deny")
+            .args(["--guard-namespace", "helm-guard"])
+            .args(["--log-format", "json", "--drain-delay", "0s"]);
+        self.guard = Some(Guard::start(&self.plane, config)?);
+        Ok(())
     }
 
     /// Runs a command line as typed: `helm` is Helm 4, `./myapp` is the chart, and the namespace is
@@ -159,8 +164,14 @@ impl Shop {
 }
 
 impl Shop {
-    /// Runs a command of the guard itself; returns its output, and the part for programs.
-    pub fn guard_says(&self, who: &Person, line: &str) -> Result<(String, String), Box<dyn Error>> {
+    /// Runs a command of the guard itself, which must exit with this code; returns its output, and the part for
+    /// programs.
+    pub fn guard_says(
+        &self,
+        who: &Person,
+        line: &str,
+        code: i32,
+    ) -> Result<(String, String), Box<dyn Error>> {
         let output = Command::new(&self.binary)
             .args(split(line).iter().skip(1))
             .arg("--kubeconfig")
@@ -169,10 +180,10 @@ impl Shop {
             .output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stderr, stdout) = (text(&output.stderr), text(&output.stdout));
-        if output.status.success() {
+        if output.status.code() == Some(code) {
             Ok((format!("{stderr}{stdout}"), stdout.trim().to_owned()))
         } else {
-            Err(format!("`{line}`: {stderr}").into())
+            Err(format!("`{line}`: {}: {stderr}{stdout}", output.status).into())
         }
     }
 }

@@ -25,9 +25,14 @@ const CHANGES: &str = "kubectl get emergencychanges";
 const SIDECAR: &str = r#"kubectl patch deployment myapp -p '{"spec":{"template":{"spec":{"containers":[{"name":"proxy","image":"envoy:1"}]}}}}'"#;
 
 /// Runs all steps, in order. The first one with another outcome is the error.
-pub fn show(screen: Screen, shop: &Shop) -> Result {
+pub fn show(screen: Screen, shop: &mut Shop) -> Result {
+    Demo { screen, shop }.before_the_guard()?;
+    screen.title("2. The guard starts");
+    let line = "serve, with the rights of deploy/ and the policy of deploy/examples";
+    screen.command("helm-guard", line);
+    shop.start_guard()?;
     let demo = Demo { screen, shop };
-    demo.install_and_upgrade()?;
+    demo.upgrade()?;
     demo.image()?;
     demo.scale()?;
     demo.service_account()?;
@@ -101,30 +106,59 @@ impl Demo<'_> {
         Ok(())
     }
 
-    fn install_and_upgrade(&self) -> Result {
+    fn before_the_guard(&self) -> Result {
         self.screen
-            .title("1. Helm installs a chart, and upgrades it");
-        let alice = &self.shop.alice;
+            .title("1. Without the guard: a release drifts, and a scan finds it");
+        let Shop { alice, bob, .. } = self.shop;
         self.run(alice, "helm install myapp ./myapp --wait", &Must::Pass)?;
         self.run(
+            bob,
+            "kubectl set image deployment/myapp myapp=nginx:9",
+            &Must::Pass,
+        )?;
+        self.run(bob, "kubectl delete serviceaccount myapp", &Must::Pass)?;
+        let scan = "helm-guard scan -n shop";
+        let mut found = self.guard_exits(bob, scan, 2)?;
+        found += &self.guard_exits(bob, "helm-guard scan -n shop -o diff", 2)?;
+        for words in ["Missing", "Blocks", "nginx:9", "kubectl-set"] {
+            if !found.contains(words) {
+                return Err(format!("the scan should find {words}").into());
+            }
+        }
+        self.screen.see(
+            "What differs from Helm's own record, who wrote it, and what the next upgrade does about it.",
+        );
+        self.run(
             alice,
+            "helm upgrade myapp ./myapp --set image.tag=2.1.0 --force-conflicts --wait",
+            &Must::Pass,
+        )?;
+        self.guard_exits(bob, scan, 0)?;
+        self.screen.see("The upgrade took it all back.");
+        Ok(())
+    }
+
+    fn upgrade(&self) -> Result {
+        self.await_revision(2)?;
+        self.run(
+            &self.shop.alice,
             "helm upgrade myapp ./myapp --set image.tag=2.1.0 --wait",
             &Must::Pass,
         )?;
         self.holds("deployment/myapp", "{..image}", "nginx:2.1.0")?;
-        self.await_revision(2)?;
+        self.await_revision(3)?;
         self.screen.see("The guard does not affect Helm.");
         Ok(())
     }
 
     fn image(&self) -> Result {
-        self.screen.title("2. Somebody sets another image by hand");
+        self.screen.title("3. Somebody sets another image by hand");
         self.run(
             &self.shop.bob,
             "kubectl set image deployment/myapp myapp=nginx:9",
             &Must::BeDenied(&[
                 "Deployment \"myapp\" is declared by Helm release \"myapp\" in namespace \"shop\"",
-                "(revision 2, chart myapp-0.1.0)",
+                "(revision 3, chart myapp-0.1.0)",
                 ".spec.template.spec.containers[name=myapp].image: \
                  declared \"nginx:2.1.0\", live \"nginx:2.1.0\", requested \"nginx:9\"",
                 "run: helm upgrade myapp <chart> -n shop",
@@ -139,7 +173,7 @@ impl Demo<'_> {
     }
 
     fn scale(&self) -> Result {
-        self.screen.title("3. A newcomer scales to zero");
+        self.screen.title("4. A newcomer scales to zero");
         self.run(
             &self.shop.bob,
             "kubectl scale --replicas=0 deployment/myapp",
@@ -152,7 +186,7 @@ impl Demo<'_> {
     }
 
     fn service_account(&self) -> Result {
-        self.screen.title("4. Somebody tidies up a ServiceAccount");
+        self.screen.title("5. Somebody tidies up a ServiceAccount");
         self.run(
             &self.shop.bob,
             "kubectl delete serviceaccount myapp",
@@ -169,7 +203,7 @@ impl Demo<'_> {
 
     fn additions(&self) -> Result {
         self.screen
-            .title("5. A mesh adds a sidecar, and somebody restarts the pods");
+            .title("6. A mesh adds a sidecar, and somebody restarts the pods");
         self.run(&self.shop.bob, SIDECAR, &Must::Pass)?;
         self.run(
             &self.shop.bob,
@@ -186,8 +220,13 @@ impl Demo<'_> {
 
     /// Runs a command of the guard itself; returns the output for programs.
     fn guard(&self, who: &Person, line: &str) -> Result<String> {
+        self.guard_exits(who, line, 0)
+    }
+
+    /// The same for a command that exits with this code.
+    fn guard_exits(&self, who: &Person, line: &str, code: i32) -> Result<String> {
         self.screen.command(who.name, line);
-        let (text, answer) = self.shop.guard_says(who, line)?;
+        let (text, answer) = self.shop.guard_says(who, line, code)?;
         output(&text);
         Ok(answer)
     }
@@ -202,7 +241,7 @@ impl Demo<'_> {
 
     fn emergency(&self) -> Result {
         self.screen
-            .title("6. 3 AM: the memory limit must go up now. Oscar is on call");
+            .title("7. 3 AM: the memory limit must go up now. Oscar is on call");
         // The API server retries a patch that conflicts with a write of the rollout, which would record two
         // changes.
         let rollout = "kubectl rollout status deployment/myapp --timeout=60s";
@@ -252,7 +291,7 @@ impl Demo<'_> {
 
     fn settlement(&self) -> Result {
         self.screen
-            .title("7. In the morning the limit goes into the values");
+            .title("8. In the morning the limit goes into the values");
         self.run(
             &self.shop.bob,
             "kubectl set resources deployment/myapp --containers=myapp --limits=memory=4Gi",
@@ -275,7 +314,7 @@ impl Demo<'_> {
     }
 
     fn rollback_and_uninstall(&self) -> Result {
-        self.screen.title("8. Helm rolls back, and uninstalls");
+        self.screen.title("9. Helm rolls back, and uninstalls");
         let alice = &self.shop.alice;
         // The emergency account owns the limit, too: server-side apply reports a conflict.
         self.run(
