@@ -29,7 +29,7 @@ const DRIFTS: usize = 3;
 /// changed anything at all.
 const VERIFIED: usize = 5;
 
-const CRD_KIND: &str = "CustomResourceDefinition";
+pub const CRD_KIND: &str = "CustomResourceDefinition";
 
 /// Whether fields are also changed for real and written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,16 @@ pub enum Depth {
     WithDrift,
 }
 
+/// The result of all checks.
+#[derive(Default)]
+pub struct Checked {
+    pub tally: Tally,
+    /// Changes that were denied to an ordinary user, a few of each object.
+    pub denied: Vec<(Target, Vec<Denied>)>,
+}
+
 /// Runs all checks on every object.
-pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Tally {
+pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) -> Checked {
     let mut tally = Tally::default();
     let mut drifts = Vec::new();
     // CRDs last: they are by far the largest, and the time of a chart is bounded.
@@ -75,7 +83,10 @@ pub async fn check(context: &Context<'_>, objects: Vec<Object>, depth: Depth) ->
             }
         }
     }
-    tally
+    Checked {
+        tally,
+        denied: drifts,
+    }
 }
 
 async fn check_object(

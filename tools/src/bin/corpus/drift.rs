@@ -25,7 +25,7 @@ pub async fn and_back(
     denied: &[Denied],
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
-    let all = drift(context, target, denied).await?;
+    let all = make(context, target, denied).await?;
     for one in all {
         let only = std::slice::from_ref(one);
         tally += write_back(context, target, only, Persist::DryRun).await?;
@@ -37,7 +37,7 @@ pub async fn and_back(
 }
 
 /// Makes all changes at once, or only the first if they conflict; returns the ones it made.
-async fn drift<'d>(
+pub async fn make<'d>(
     context: &Context<'_>,
     target: &Target,
     denied: &'d [Denied],

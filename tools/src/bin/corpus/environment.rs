@@ -1,6 +1,6 @@
 //! The control plane, the guard and the users of a run.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -127,6 +127,23 @@ impl Environment {
     /// Removes the webhooks that a release brought.
     pub fn silence(&self) -> anyhow::Result<()> {
         self.block_on(cleanup::silence(&self.emergency, &self.baseline))
+    }
+
+    /// Runs `helm-guard scan` and returns its output. It needs no guard.
+    pub fn scan(&self, release: &str, namespace: &str) -> anyhow::Result<std::process::Output> {
+        let output = Command::new(&self.binary)
+            .args([
+                "scan",
+                release,
+                "--namespace",
+                namespace,
+                "--output",
+                "json",
+            ])
+            .arg("--kubeconfig")
+            .arg(self.plane.admin())
+            .output();
+        output.context("failed to run helm-guard scan")
     }
 
     /// Runs a future to its end.

@@ -11,11 +11,12 @@ use testbed::{HelmVersion, Output};
 use crate::{
     api::is_denial,
     charts::Chart,
-    checks::{self, Depth},
+    checks::{self, Checked, Depth},
     environment::Environment,
     log::Log,
     probe::Context,
     remedies::Setup,
+    scans::{self, ScannedRelease},
     table::Row,
     tally::Tally,
 };
@@ -257,6 +258,15 @@ fn steps(
             return Ok(life);
         }
         life.passed += 1;
+        let scanned = ScannedRelease {
+            environment,
+            namespace,
+            release: &release,
+        };
+        let context = context(environment, config, (name, deadline));
+        if guarded == Guarded::WithChecks && *name != "uninstall" {
+            life.tally += scans::after_helm(&scanned, &context)?;
+        }
         environment.silence()?;
         let depth = match step {
             0 => Depth::DryRuns,
@@ -266,12 +276,16 @@ fn steps(
         if guarded == Guarded::WithChecks {
             progress(config, "checks");
             let began = Instant::now();
-            life.tally += check(
-                environment,
-                config,
-                (namespace, &release, name),
-                (depth, deadline),
-            )?;
+            let checked = check(&scanned, config, &context, depth)?;
+            life.tally += checked.tally;
+            if depth == Depth::WithDrift {
+                progress(config, "drift, and an upgrade");
+                let upgrade = |flags: &[&str]| {
+                    let upgrade = ["upgrade", &release, &newer];
+                    helm(&[&upgrade, flags].concat(), &[args])
+                };
+                life.tally += scans::after_drift(&scanned, &context, &checked.denied, &upgrade)?;
+            }
             if depth == Depth::DryRuns {
                 // Half of the time for each of the two stages, or more for the second if the first leaves some.
                 deadline += config.patience.saturating_sub(began.elapsed()) / 2;
@@ -386,26 +400,12 @@ fn release_name(chart: &str) -> String {
     name.trim_matches('-').to_owned()
 }
 
-fn check(
-    environment: &Environment,
-    config: &RunConfig<'_>,
-    (namespace, release, stage): (&str, &str, &str),
-    (depth, deadline): (Depth, Instant),
-) -> anyhow::Result<Tally> {
-    let manifest = environment
-        .helm(config.version)
-        .args(["get", "manifest", release, "--namespace", namespace])
-        .run();
-    anyhow::ensure!(
-        manifest.status.success(),
-        "failed to read the manifest of {release}: {}",
-        manifest.stderr
-    );
-    let objects = environment
-        .declared(&manifest.stdout, namespace)
-        .with_context(|| format!("failed to read the manifest of {release}"))?;
-    environment.settle(&objects)?;
-    let context = Context {
+fn context<'a>(
+    environment: &'a Environment,
+    config: &RunConfig<'a>,
+    (stage, deadline): (&str, Instant),
+) -> Context<'a> {
+    Context {
         somebody: &environment.somebody,
         emergency: &environment.emergency,
         log: config.log,
@@ -413,15 +413,37 @@ fn check(
         title: format!("{} {} after {stage}", config.chart.name, config.version),
         deadline,
         most_leaves: config.most_leaves,
-    };
-    let tally = environment.block_on(checks::check(&context, objects, depth));
+    }
+}
+
+fn check(
+    of: &ScannedRelease<'_>,
+    config: &RunConfig<'_>,
+    context: &Context<'_>,
+    depth: Depth,
+) -> anyhow::Result<Checked> {
+    let (environment, release) = (of.environment, of.release);
+    let manifest = environment
+        .helm(config.version)
+        .args(["get", "manifest", release, "--namespace", of.namespace])
+        .run();
+    anyhow::ensure!(
+        manifest.status.success(),
+        "failed to read the manifest of {release}: {}",
+        manifest.stderr
+    );
+    let objects = environment
+        .declared(&manifest.stdout, of.namespace)
+        .with_context(|| format!("failed to read the manifest of {release}"))?;
+    environment.settle(&objects)?;
+    let checked = environment.block_on(checks::check(context, objects, depth));
     if !environment.guard_serves() {
         config.log.write(&json!({
             "run": context.title, "what": "the guard does not serve", "log": environment.guard_log(),
         }));
         eprintln!("corpus: the guard no longer serves");
     }
-    Ok(tally)
+    Ok(checked)
 }
 
 fn progress(config: &RunConfig<'_>, what: &str) {

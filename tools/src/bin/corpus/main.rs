@@ -4,7 +4,8 @@
 //! For each chart and each Helm: install, upgrade, rollback, upgrade, uninstall; none may be denied.
 //! After the install and before the uninstall an ordinary cluster-admin tries, by server-side dry run,
 //! to delete every declared object and to change and remove every declared field, which must be
-//! denied; and to make changes that touch nothing declared, which must be allowed.
+//! denied; and to make changes that touch nothing declared, which must be allowed. `helm-guard scan` must find nothing
+//! after a step of Helm, and all that a break-glass user changed before the last upgrade; see [`scans`].
 //!
 //! Declared fields, their place in the live object and changes of them are determined here without
 //! the guard's code: kubectl parses the manifest, [`leaves`] pairs it with the live object by
@@ -23,6 +24,7 @@ mod harmless;
 mod lifecycle;
 mod log;
 mod probe;
+mod scans;
 mod table;
 mod tally;
 

@@ -45,6 +45,7 @@ impl Row {
             && self.tally.missed() == 0
             && self.tally.false_denials == 0
             && self.tally.errors == 0
+            && self.tally.scans.are_right()
     }
 
     fn remarks(&self) -> String {
@@ -76,7 +77,7 @@ impl Row {
 /// Install, upgrade, rollback, upgrade, uninstall.
 const STEPS: usize = 5;
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "CHART",
     "HELM",
     "STEPS",
@@ -87,6 +88,7 @@ const HEAD: [&str; 12] = [
     "REMOVED D/A/U/M",
     "WRITES OK/A",
     "FALSE DENIALS",
+    "SCANS F/M/X/C",
     "SECONDS",
     "REMARKS",
 ];
@@ -113,7 +115,8 @@ pub fn render(rows: &[Row]) -> String {
         let _ = writeln!(text, "{}", padded.join("  ").trim_end());
     }
     text + "D denied by the guard, A refused by the API server itself, U unchanged by it, M missed. \
-            Removed counts values, list items and whole branches.\n"
+            Removed counts values, list items and whole branches. \
+            Scans: F changes found, M missed, X findings without a change, C consequences that were wrong.\n"
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -147,6 +150,10 @@ fn counts(tally: &Tally) -> Vec<String> {
         outcomes(&tally.removed),
         format!("{}/{}", tally.writes_passed, tally.writes_api),
         tally.false_denials.to_string(),
+        format!(
+            "{}/{}/{}/{}",
+            tally.scans.found, tally.scans.missed, tally.scans.unfounded, tally.scans.mispredicted
+        ),
     ]
 }
 
@@ -246,6 +253,9 @@ mod tests {
         assert_eq!(verdict(std::slice::from_ref(&row)), ExitCode::FAILURE);
         row.passed = 5;
         assert_eq!(verdict(std::slice::from_ref(&row)), ExitCode::SUCCESS);
+        row.tally.scans.unfounded = 1;
+        assert_eq!(verdict(std::slice::from_ref(&row)), ExitCode::from(2));
+        row.tally.scans.unfounded = 0;
         row.tally.deletes.missed = 1;
         assert_eq!(verdict(std::slice::from_ref(&row)), ExitCode::from(2));
     }

@@ -80,6 +80,40 @@ pub struct Tally {
     pub late: usize,
     /// Objects that could not be tried because a request failed.
     pub errors: usize,
+    /// What scans of the release found.
+    pub scans: Scans,
+}
+
+/// The counts of scans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scans {
+    /// Scans after a step of Helm.
+    pub after_helm: usize,
+    /// Changes by hand that a scan found.
+    pub found: usize,
+    /// Changes by hand that a scan did not find.
+    pub missed: usize,
+    /// Findings without a change by hand.
+    pub unfounded: usize,
+    /// Consequences that a real upgrade did not have.
+    pub mispredicted: usize,
+}
+
+impl Scans {
+    /// Whether a scan was wrong.
+    pub fn are_right(&self) -> bool {
+        self.missed + self.unfounded + self.mispredicted == 0
+    }
+}
+
+impl AddAssign for Scans {
+    fn add_assign(&mut self, other: Self) {
+        self.after_helm += other.after_helm;
+        self.found += other.found;
+        self.missed += other.missed;
+        self.unfounded += other.unfounded;
+        self.mispredicted += other.mispredicted;
+    }
 }
 
 impl Tally {
@@ -107,5 +141,6 @@ impl AddAssign for Tally {
         self.false_denials += other.false_denials;
         self.late += other.late;
         self.errors += other.errors;
+        self.scans += other.scans;
     }
 }
