@@ -34,6 +34,8 @@ pub struct RunConfig<'a> {
     pub log: &'a Log,
     /// Whether the log also contains what the API server itself rejected.
     pub refusals: bool,
+    /// Whether this Helm 4 applies client-side.
+    pub is_client_side: bool,
 }
 
 /// The versions of an upgrade.
@@ -362,6 +364,11 @@ fn helm(
         "--timeout",
         "60s",
     ]);
+    let applies = args.first().is_some_and(|step| step != "uninstall");
+    let helm = match config.is_client_side && applies {
+        true => helm.arg("--server-side=false"),
+        false => helm,
+    };
     if setup.no_hooks {
         helm.arg("--no-hooks")
     } else {

@@ -58,6 +58,10 @@ struct Args {
     #[arg(long, value_parser = ["3", "4"])]
     helm: Option<String>,
 
+    /// Let Helm 4 apply client-side (--server-side=false)
+    #[arg(long)]
+    client_side: bool,
+
     /// Where every refusal, miss and false denial is written, a JSON object a line [default:
     /// corpus.log.jsonl next to the builds]
     #[arg(long)]
@@ -142,6 +146,7 @@ fn try_each(
                 position: (number + 1, charts.len()),
                 log,
                 refusals: args.log_refusals,
+                is_client_side: args.client_side && version == HelmVersion::V4,
             };
             let row = run_or_report(environment, &config, &mut setup)?;
             eprintln!("{}", table::summary(&row));

@@ -27,6 +27,9 @@ pub struct ScannedRelease<'a> {
 /// What a finding is about: kind, namespace, name, and the fields on the way to the field, without list items.
 type Subject = (String, String, String, Vec<String>);
 
+/// Class and subject.
+type FindingKey = (String, Subject);
+
 /// A finding of a scan.
 struct Finding {
     subject: Subject,
@@ -36,6 +39,11 @@ struct Finding {
 }
 
 impl Finding {
+    /// What tells it from others: one field may be changed and claimed.
+    fn key(&self) -> FindingKey {
+        (self.class.clone(), self.subject.clone())
+    }
+
     fn is(&self, consequence: &str) -> bool {
         self.consequence == consequence
     }
@@ -45,6 +53,13 @@ impl Finding {
 const EXPENDABLE: [&str; 3] = ["ConfigMap", "ServiceAccount", "Service"];
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// What Helm marks its objects with. A scan reports them together, without a field.
+const MARKS: [&str; 3] = [
+    MANAGED_BY,
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+];
 
 /// Scans after a step of Helm: any drift that is found is not there.
 pub fn after_helm(of: &ScannedRelease<'_>, context: &Context<'_>) -> anyhow::Result<Tally> {
@@ -69,11 +84,11 @@ pub fn after_drift(
     denied: &[(Target, Vec<Denied>)],
     upgrade: &dyn Fn(&[&str]) -> Output,
 ) -> anyhow::Result<Tally> {
-    // Webhooks of the release that were removed, for example: see `Environment::silence`.
-    let before: BTreeSet<Subject> = subjects(&findings(of)?);
+    // Removed webhooks of the release (`Environment::silence`), and fields that were written back and are claimed now.
+    let before: BTreeSet<FindingKey> = keys(&findings(of)?);
     let expected = of.environment.block_on(make(context, denied))?;
     let mut found = findings(of)?;
-    found.retain(|finding| !before.contains(&finding.subject));
+    found.retain(|finding| !before.contains(&finding.key()));
     let mut tally = Tally::default();
     let scans = &mut tally.scans;
     for subject in &expected {
@@ -129,9 +144,9 @@ fn consequences(
         );
         return Ok(wrong + 1);
     }
-    let left = subjects(&findings(of)?);
+    let left = keys(&findings(of)?);
     for finding in found {
-        let is_left = left.contains(&finding.subject);
+        let is_left = left.contains(&finding.key());
         let is_right = match &*finding.consequence {
             "Reverted" | "Recreated" | "Blocks" => !is_left,
             "Kept" => is_left,
@@ -172,8 +187,7 @@ async fn make(
             .merge_patch(&target.object.path, &unmarked)
             .await?;
         ensure!(reply.is_ok(), "failed to unmark: {}", reply.message());
-        let label = ["metadata", "labels", MANAGED_BY].map(str::to_owned);
-        expected.push(subject(target, label.to_vec()));
+        expected.push(subject(target, marks()));
     }
     for (target, denied) in others.into_iter().chain(expendable) {
         for one in drift::make(context, target, denied).await? {
@@ -182,10 +196,19 @@ async fn make(
                 Step::Field(name) => Some(name.clone()),
                 Step::Item(_) => None,
             });
-            expected.push(subject(target, fields.collect()));
+            let fields: Vec<String> = fields.collect();
+            let is_mark = fields
+                .last()
+                .is_some_and(|last| fields.len() == 3 && MARKS.contains(&&**last));
+            expected.push(subject(target, if is_mark { marks() } else { fields }));
         }
     }
     Ok(expected)
+}
+
+/// Stands for the marks of an object.
+fn marks() -> Vec<String> {
+    vec!["its marks".to_owned()]
 }
 
 fn subject(target: &Target, fields: Vec<String>) -> Subject {
@@ -209,8 +232,8 @@ fn covers(finding: &Subject, subject: &Subject) -> bool {
         && fields.is_empty() == subject.3.is_empty()
 }
 
-fn subjects(found: &[Finding]) -> BTreeSet<Subject> {
-    found.iter().map(|one| one.subject.clone()).collect()
+fn keys(found: &[Finding]) -> BTreeSet<FindingKey> {
+    found.iter().map(Finding::key).collect()
 }
 
 fn findings(of: &ScannedRelease<'_>) -> anyhow::Result<Vec<Finding>> {
@@ -245,7 +268,10 @@ fn finding(document: &Value) -> Finding {
             text("/object/kind"),
             text("/object/namespace"),
             text("/object/name"),
-            fields(&text("/path")),
+            match &*text("/class") {
+                "Unmarked" => marks(),
+                _ => fields(&text("/path")),
+            },
         ),
         class: text("/class"),
         consequence: text("/consequence"),
