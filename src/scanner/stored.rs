@@ -227,11 +227,14 @@ async fn with_bodies(
         .flat_map(|active| [Some(active.newest), active.base]);
     let needed: Vec<u32> = needed.flatten().collect();
     read_bodies(clients, &storage, &mut revisions, &needed).await;
-    // Rollbacks, which say what was skipped, are known only from the bodies.
-    let scanned: Vec<_> = revisions.iter().map(StoredRevision::scanned).collect();
-    let mut left = abandoned(&scanned);
-    left.truncate(MOST_ABANDONED);
-    read_bodies(clients, &storage, &mut revisions, &left).await;
+    // What a failed rollback skipped is known only from its body: it takes two rounds.
+    for _ in 0..2 {
+        let scanned: Vec<_> = revisions.iter().map(StoredRevision::scanned).collect();
+        let mut left = abandoned(&scanned);
+        left.truncate(MOST_ABANDONED);
+        left.retain(|number| is_unread(&revisions, *number));
+        read_bodies(clients, &storage, &mut revisions, &left).await;
+    }
     if let Some(active) = active {
         read_hooks_before(clients, &storage, &mut revisions, active.newest).await;
     }
@@ -273,6 +276,11 @@ async fn read_hooks_before(
     if let Some(StoredContent::Read(body)) = read.map(|one| &mut one.content) {
         body.manifest = Manifest::default();
     }
+}
+
+fn is_unread(revisions: &[StoredRevision], number: u32) -> bool {
+    let mut revisions = revisions.iter().filter(|one| one.revision == number);
+    revisions.any(|one| matches!(one.content, StoredContent::NotRead))
 }
 
 async fn read_bodies(

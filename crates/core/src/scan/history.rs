@@ -1,8 +1,9 @@
 //! What the revisions of a release say: which are active, which were abandoned, and when Helm wrote.
 //!
 //! A revision is *abandoned* if Helm may have applied it and then went another way: it failed, it was killed, or
-//! a rollback skipped it. Helm forgets what an abandoned revision added: an upgrade compares with the newest
-//! deployed revision (helm#13346, helm#13437).
+//! a rollback that skipped it failed. Helm forgets what an abandoned revision added: an upgrade compares with the
+//! newest deployed revision (helm#13346, helm#13437). A rollback that succeeds removes what the revision before it
+//! added (`performRollback` in `pkg/action/rollback.go`).
 //!
 //! Start at [`History::of`]. A caller that reads records needs [`abandoned`] first.
 
@@ -38,7 +39,8 @@ pub(super) struct History<'a> {
     is_pruned: bool,
 }
 
-/// The abandoned ones of a release's revisions, newest first. Rollbacks are known from the records that were read.
+/// The abandoned ones of a release's revisions, newest first. Rollbacks are known from the records that were read, and
+/// one that failed is read because it is active, or abandoned itself.
 pub fn abandoned(revisions: &[ScannedRevision<'_>]) -> Vec<u32> {
     let statuses: Vec<_> = revisions
         .iter()
@@ -47,7 +49,10 @@ pub fn abandoned(revisions: &[ScannedRevision<'_>]) -> Vec<u32> {
     let Some(active) = active_set(&statuses) else {
         return Vec::new();
     };
-    let rollbacks = revisions.iter().filter_map(|one| match &one.content {
+    let has_ended_well =
+        |status| status == RevisionStatus::Deployed || status == RevisionStatus::Superseded;
+    let failed = revisions.iter().filter(|one| !has_ended_well(one.status));
+    let rollbacks = failed.filter_map(|one| match &one.content {
         RecordContent::Read(record) => Some((record.rolled_back_to?, one.revision)),
         _ => None,
     });

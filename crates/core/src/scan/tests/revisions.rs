@@ -71,7 +71,7 @@ fn what_somebody_else_added_or_changed_is_not_leaked() {
 }
 
 #[test]
-fn what_a_rolled_back_revision_added_is_leaked() {
+fn what_a_rolled_back_revision_added_is_leaked_if_the_rollback_failed() {
     let mut scene = leaked();
     scene.revision(4).status = Superseded;
     assert_eq!(
@@ -80,6 +80,16 @@ fn what_a_rolled_back_revision_added_is_leaked() {
         "an upgrade removes it, or keeps it on purpose"
     );
     scene.revision(5).rolled_back_to = Some(3);
+    assert_eq!(
+        scene.found(),
+        [""; 0],
+        "and so does a rollback: what is left has its default value"
+    );
+    scene.revision(5).status = Failed;
+    scene.add(6, Deployed, MANIFEST);
+    scene.apply(MANIFEST, DEPLOYED);
+    let added = scene.revision(4).manifest.clone();
+    scene.apply(&added, DEPLOYED);
     assert_eq!(scene.found().len(), 2);
     // The annotation of the chart kept it, and not Helm's forgetting.
     let annotations = &mut scene.object("ConfigMap/extra")["metadata"]["annotations"];
