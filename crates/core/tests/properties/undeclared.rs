@@ -14,7 +14,7 @@ use super::{
     edit::{Node, get_mut, item_step, nodes, plain},
     for_all, is_at_or_above,
     model::{KindUnderTest, ModelKey, Ty, identity},
-    server::roll,
+    server::{is_empty, roll},
     vandalised,
 };
 
