@@ -47,7 +47,7 @@ use self::{
 };
 use crate::cluster::{ApiFailure, Clients, Crds};
 
-pub(crate) use self::{listing::ListCost, progress::ScanProgress};
+pub(crate) use self::{listing::ListCost, pass::ForbiddenKinds, progress::ScanProgress};
 
 /// Helm's label, which each object that it manages has.
 const MANAGED: &str = "app.kubernetes.io/managed-by=Helm";
@@ -74,6 +74,7 @@ pub(crate) struct ScanRequest<'a> {
     pub(crate) policy: &'a Policy,
     /// Hashes values of Secrets.
     pub(crate) redactor: &'a Redactor,
+    pub(crate) forbidden_kinds: ForbiddenKinds,
     /// Whether all objects are counted, and those that belong to a release.
     pub(crate) with_coverage: bool,
     /// Where to note how far the scan is.
@@ -161,6 +162,7 @@ async fn scan_with(
             rules: &rules,
             namespace: request.namespace,
             with_orphans: request.only.is_empty() && request.chart.is_none(),
+            forbidden_kinds: request.forbidden_kinds,
             with_coverage: request.with_coverage,
             progress: request.progress,
             owners: &|name| owners.get(name).copied().unwrap_or(OwnerRecords::None),

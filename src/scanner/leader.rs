@@ -36,7 +36,7 @@ use self::{
     watches::KindWatches,
 };
 use super::{
-    ListCost, ScanError, ScanProgress, ScanRequest,
+    ForbiddenKinds, ListCost, ScanError, ScanProgress, ScanRequest,
     catalog::Catalog,
     scan_with,
     status::{DriftStatus, PassFigures},
@@ -269,6 +269,7 @@ impl LeaderScan {
             drivers: &self.drivers,
             policy: &policy,
             redactor: &self.redactor,
+            forbidden_kinds: ForbiddenKinds::Skipped,
             with_coverage: false,
             progress: &ScanProgress::default(),
         };

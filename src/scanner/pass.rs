@@ -34,6 +34,15 @@ use super::{
 };
 use crate::cluster::Crds;
 
+/// What is said of kinds that no release declares, and that may not be listed: orphans among them are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForbiddenKinds {
+    /// The scan is not complete.
+    Reported,
+    /// Nothing. The leader has rights for the kinds that its users chose, and its metrics are about those.
+    Skipped,
+}
+
 /// What is scanned.
 pub(super) struct PassInput<'a> {
     pub(super) client: &'a Client,
@@ -44,6 +53,7 @@ pub(super) struct PassInput<'a> {
     pub(super) namespace: Option<&'a str>,
     /// Whether marked objects that no release has are looked for.
     pub(super) with_orphans: bool,
+    pub(super) forbidden_kinds: ForbiddenKinds,
     /// Whether all objects of the declared kinds are counted.
     pub(super) with_coverage: bool,
     pub(super) progress: &'a ScanProgress,

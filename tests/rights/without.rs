@@ -44,14 +44,14 @@ fn without_optional_rights_the_guard_works_and_logs_what_it_cannot_do() {
         let message = line["message"].as_str().unwrap_or_default();
         message.contains("emergency changes are not followed")
     });
-    // What the scan may not read is an error, and never "no drift".
-    eventually("a scan with errors", || {
+    // Without the records in ConfigMaps there is no scan. That is a failure, and never "no drift".
+    eventually("a scan that failed", || {
         let metrics = guard.admin_get("/metrics").body;
-        let errors = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("helm_drift_scan_errors "))?;
         assert!(!metrics.contains("\nhelm_drift_detected{"), "{metrics}");
-        (errors.parse::<f64>().ok()? > 0.5).then_some(())
+        let mut lines = metrics.lines();
+        let failures =
+            lines.find_map(|line| line.strip_prefix("helm_guard_drift_scan_failures_total "))?;
+        (failures.parse::<f64>().ok()? > 0.5).then_some(())
     });
     emergency(&scene, "patch configmap/settings --type=merge -p")
         .arg(json!({"data": {"colour": "red"}}).to_string())

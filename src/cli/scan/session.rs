@@ -12,7 +12,7 @@ use crate::{
         target::{self, StorageDriver},
     },
     cluster::client::{self, KubeconfigSelection},
-    scanner::{self, ListCost, ScanProgress, ScanRequest},
+    scanner::{self, ForbiddenKinds, ListCost, ScanProgress, ScanRequest},
 };
 
 /// A cluster, and what to scan in it.
@@ -71,6 +71,7 @@ impl<'a> ScanSession<'a> {
             drivers: &self.drivers,
             policy: &policy.policy,
             redactor: &self.redactor,
+            forbidden_kinds: ForbiddenKinds::Reported,
             with_coverage: self.args.coverage,
             progress: &progress,
         };

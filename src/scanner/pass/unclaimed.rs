@@ -10,15 +10,22 @@ use helm_guard_core::{
     text,
 };
 
-use super::{PassInput, PassResult, names};
+use super::{ForbiddenKinds, PassInput, PassResult, names};
 use crate::scanner::{
     MANAGED,
     catalog::CatalogEntry,
     listing::{ListQuery, ListedPart, each_object},
 };
 
-/// Kinds whose objects controllers make in large numbers, and Helm never does.
-const NEVER_DECLARED: [&str; 4] = ["Event", "Lease", "EndpointSlice", "ReplicaSet"];
+/// Kinds whose objects controllers make in large numbers or nobody makes, and Helm never does.
+const NEVER_DECLARED: [&str; 6] = [
+    "ComponentStatus",
+    "EndpointSlice",
+    "Event",
+    "Lease",
+    "Node",
+    "ReplicaSet",
+];
 
 /// Marked objects of the kinds that no release declares.
 pub(super) async fn find_orphans(
@@ -78,7 +85,7 @@ pub(super) async fn find_orphans(
             }),
         }
     }
-    if !forbidden.is_empty() {
+    if !forbidden.is_empty() && input.forbidden_kinds == ForbiddenKinds::Reported {
         let kinds = text::list(&forbidden, 5);
         result.failures.push(ScanFailure {
             kind: None,
