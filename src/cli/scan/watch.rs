@@ -89,11 +89,11 @@ fn shown(
             print_note(&format!("warning: not complete: {}", failure(one)));
         }
         // What was not looked at is not gone.
-        let changes = Changes::between(&known, &now);
+        let changes = NewAndGone::between(&known, &now);
         write(
             session,
             report,
-            &Changes {
+            &NewAndGone {
                 gone: Vec::new(),
                 ..changes
             },
@@ -101,14 +101,14 @@ fn shown(
         known.extend(now);
         return Ok(known);
     }
-    write(session, report, &Changes::between(&known, &now))?;
+    write(session, report, &NewAndGone::between(&known, &now))?;
     Ok(now)
 }
 
 fn write(
     session: &ScanSession<'_>,
     report: &ScanReport,
-    changes: &Changes<'_>,
+    changes: &NewAndGone<'_>,
 ) -> anyhow::Result<()> {
     if changes.found.is_empty() && changes.gone.is_empty() {
         return Ok(());
@@ -122,12 +122,12 @@ fn write(
 
 /// What differs between two scans.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Changes<'k> {
+struct NewAndGone<'k> {
     found: Vec<&'k str>,
     gone: Vec<&'k str>,
 }
 
-impl<'k> Changes<'k> {
+impl<'k> NewAndGone<'k> {
     fn between(before: &'k KnownFindings, after: &'k KnownFindings) -> Self {
         let missing = |of: &'k KnownFindings, among: &KnownFindings| {
             let missing = of.iter().filter(|(id, _)| !among.contains_key(*id));
@@ -140,7 +140,7 @@ impl<'k> Changes<'k> {
     }
 }
 
-impl Changes<'_> {
+impl NewAndGone<'_> {
     /// A line for each, with the time of the scan.
     fn text(&self, time: &str) -> String {
         let found = self.found.iter().map(|line| (Tone::Bad, "found", line));
@@ -201,16 +201,16 @@ mod tests {
         let before = lines(&report);
         let gone = report.releases[0].findings.remove(0);
         let after = lines(&report);
-        assert_eq!(Changes::between(&before, &before), Changes::default());
-        let text = |changes: Changes<'_>| strip_str(&changes.text("03:12:09Z")).to_string();
-        let ended = text(Changes::between(&before, &after));
+        assert_eq!(NewAndGone::between(&before, &before), NewAndGone::default());
+        let text = |changes: NewAndGone<'_>| strip_str(&changes.text("03:12:09Z")).to_string();
+        let ended = text(NewAndGone::between(&before, &after));
         assert!(
             ended.starts_with("03:12:09Z gone pay/ledger Ledger/main "),
             "{ended}"
         );
         assert!(ended.contains(gone.class.as_str()), "{ended}");
         assert_eq!(ended.lines().count(), 1);
-        let begun = text(Changes::between(&after, &before));
+        let begun = text(NewAndGone::between(&after, &before));
         assert_eq!(begun, ended.replace(" gone ", " found "));
     }
 
