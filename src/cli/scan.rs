@@ -52,6 +52,10 @@ use crate::scanner::ListCost;
 #[command(
     after_help = "Exit codes: 0 no drift, 2 findings, 1 something could not be read, or other error."
 )]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Scan {
     /// Releases to scan, as NAME or NAMESPACE/NAME; default: all of the namespace
     #[arg(value_name = "RELEASE")]

@@ -365,9 +365,10 @@ fn helm(
         "60s",
     ]);
     let applies = args.first().is_some_and(|step| step != "uninstall");
-    let helm = match config.is_client_side && applies {
-        true => helm.arg("--server-side=false"),
-        false => helm,
+    let helm = if config.is_client_side && applies {
+        helm.arg("--server-side=false")
+    } else {
+        helm
     };
     if setup.no_hooks {
         helm.arg("--no-hooks")
