@@ -86,6 +86,6 @@ fn a_release_whose_records_are_in_another_namespace_is_scanned_again_too() {
     await_drift(&guard, &scene, Some(false));
     scene.kubectl("scale deployment/myapp --replicas=7").quiet();
     await_drift(&guard, &scene, Some(true));
-    scene.kubectl("scale deployment/myapp --replicas=1").quiet();
+    scene.kubectl("scale deployment/myapp --replicas=3").quiet();
     await_drift(&guard, &scene, Some(false));
 }

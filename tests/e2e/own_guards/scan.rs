@@ -15,6 +15,7 @@ mod records;
 mod unfinished;
 mod unguarded;
 mod watch;
+mod webhooks;
 
 use std::process::Command;
 

@@ -38,7 +38,7 @@ fn watching_prints_what_begins_and_what_ends() {
             scene.ns.name()
         ),
     );
-    scene.kubectl("scale deployment/myapp --replicas=1").quiet();
+    scene.kubectl("scale deployment/myapp --replicas=3").quiet();
     says(&watch, &format!(" gone {}/myapp ", scene.ns.name()));
     assert_eq!(
         watch.stdout().matches(" found ").count(),

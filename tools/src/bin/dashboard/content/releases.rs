@@ -133,8 +133,8 @@ pub fn inventory() -> Vec<Panel> {
 pub fn scan() -> Vec<Panel> {
     vec![
         Panel::number(
-            "Last complete pass",
-            "Time since the last pass that read everything",
+            "Last full pass",
+            "Time since the last full pass ended",
             [query(
                 "time() - max(helm_drift_scan_last_success_timestamp_seconds)",
                 "ago",
@@ -144,10 +144,15 @@ pub fn scan() -> Vec<Panel> {
         .red_from(3.0 * 3600.0),
         Panel::number(
             "Errors",
-            "Releases and kinds that the last pass could not read",
+            "Releases, kinds and namespaces that the last pass could not read",
             [query("max(helm_drift_scan_errors)", "errors")],
         )
         .red_from(1.0),
+        Panel::number(
+            "Orphans",
+            "Objects with the marks of a release that does not declare them",
+            [query("max(helm_drift_orphans)", "orphans")],
+        ),
         Panel::number(
             "Duration",
             "Of the last pass",
@@ -160,11 +165,15 @@ pub fn scan() -> Vec<Panel> {
             [query("max(helm_drift_scan_calls)", "calls")],
         ),
         Panel::graph(
-            "Duration and errors of passes",
-            "",
+            "Duration, errors and failures of passes",
+            "A failure is a scan that read nothing",
             [
                 query("max(helm_drift_scan_duration_seconds)", "duration (s)"),
                 query("max(helm_drift_scan_errors)", "errors"),
+                query(
+                    "sum(increase(helm_guard_drift_scan_failures_total[1h]))",
+                    "failures in an hour",
+                ),
             ],
         ),
     ]
