@@ -17,8 +17,9 @@ fn coverage_counts_what_somebody_put_into_a_namespace() {
         report["coverage"].clone()
     };
     // ReplicaSets and Pods have an owner, and Kubernetes makes `kube-root-ca.crt` and `default`.
-    let declared =
-        scene.get("deployment,service,serviceaccount -l app.kubernetes.io/managed-by=Helm");
+    let declared = scene.get(
+        "deployment,service,configmap,secret,serviceaccount -l app.kubernetes.io/managed-by=Helm",
+    );
     let declared = declared["items"].as_array().unwrap().len();
     let of = |objects: usize| json!([{"namespace": scene.ns.name(), "objects": objects, "declared": declared}]);
     assert_eq!(coverage(), of(declared));

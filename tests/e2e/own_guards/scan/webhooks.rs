@@ -5,7 +5,7 @@ use serde_json::json;
 use testbed::HelmVersion;
 
 use super::unguarded::Unguarded;
-use crate::{charts::single, scene::Screen};
+use crate::charts::single;
 
 /// No object has the label that it selects.
 const WEBHOOK: &str = "\
