@@ -11,12 +11,12 @@ pub(crate) struct ScanProgress {
 }
 
 impl ScanProgress {
-    /// So many more kinds will be looked at.
+    /// Expects this many more kinds.
     pub(crate) fn expect(&self, kinds: usize) {
         self.kinds.fetch_add(kinds, Relaxed);
     }
 
-    /// A kind is done, with so many objects.
+    /// One more kind is done, with this many objects.
     pub(crate) fn advance(&self, objects: usize) {
         self.done.fetch_add(1, Relaxed);
         self.objects.fetch_add(objects, Relaxed);

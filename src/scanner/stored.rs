@@ -77,7 +77,7 @@ pub(crate) struct StoredRevision {
 enum StoredContent {
     Read(Box<StoredBody>),
     Unreadable(String),
-    /// It was read and is no record.
+    /// It was read, but is not a record.
     Damaged(String),
     NotRead,
 }

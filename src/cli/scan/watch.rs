@@ -1,6 +1,6 @@
 //! `scan --watch`: what begins and what ends, scan by scan.
 //!
-//! Invariant: a scan that fails, or cannot look at everything, is said so; meanwhile nothing counts as gone.
+//! Invariant: a failed or incomplete scan prints a warning, and no finding counts as gone meanwhile.
 
 use std::{collections::BTreeMap, pin::pin, process::ExitCode, str::FromStr, time::Duration};
 

@@ -17,7 +17,7 @@ use crate::scanner::{
     listing::{ListQuery, ListedPart, each_object},
 };
 
-/// Kinds whose objects controllers make in large numbers or nobody makes, and Helm never does.
+/// Kinds that Helm never creates: controllers create their objects, often in large numbers, or nobody does.
 const NEVER_DECLARED: [&str; 6] = [
     "ComponentStatus",
     "EndpointSlice",

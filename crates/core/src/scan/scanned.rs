@@ -74,7 +74,7 @@ pub enum RecordContent<'a> {
     Read(ReadRecord<'a>),
     /// It cannot be read, for this reason.
     Unreadable(&'a str),
-    /// It was read and is no record, for this reason: Helm cannot read it either.
+    /// It was read, but is not a record, for this reason: Helm cannot read it either.
     Damaged(&'a str),
     /// It was not needed.
     NotRead,
